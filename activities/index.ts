@@ -1,0 +1,82 @@
+/** What the workflow asks for. Each call may run twice, and an attempt may outlive its timeout: the engine's writes are fenced. */
+import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import type { KeyResult, LinkSides, ReconcileOptions } from '../src/engine/index.js';
+import { reconcileKeys } from '../src/engine/index.js';
+import { keyBytes } from '../src/events/failed-write.js';
+import type {
+  Activities,
+  AttemptErrorDetail,
+  EscalateRequest,
+  ReconcileReply,
+  ReconcileRequest,
+} from '../workflows/messages.js';
+
+/** One link as a worker holds it. */
+export interface LinkRuntime {
+  readonly sides: LinkSides;
+  readonly options: ReconcileOptions;
+}
+
+export interface ActivityDependencies {
+  readonly links: ReadonlyMap<string, LinkRuntime>;
+  /** Resolves when the dead-letter topic has acknowledged the record. */
+  readonly publishEscalation: (request: EscalateRequest, workflow: WorkflowRun) => Promise<void>;
+}
+
+export interface WorkflowRun {
+  readonly workflowId: string;
+  readonly runId: string;
+}
+
+/** Below the heartbeat timeout of the workflow's durable activity (10 s) with room for a slow network. */
+const HEARTBEAT_INTERVAL_MS = 3_000;
+
+export function create({ links, publishEscalation }: ActivityDependencies): Activities {
+  return {
+    async reconcile(request: ReconcileRequest): Promise<ReconcileReply> {
+      const { attempt, isLocal } = Context.current().info;
+      const link = links.get(request.link);
+      if (link === undefined) {
+        throw ApplicationFailure.retryable(
+          `link "${request.link}" is not in the configuration of this worker; add it there, or skip the key`,
+          'UnknownLink',
+        );
+      }
+      const stopHeartbeats = isLocal ? () => {} : heartbeat();
+      try {
+        const [result] = await reconcileKeys(link.sides, [{ key: keyBytes(request) }], link.options);
+        return reply(result!, attempt);
+      } finally {
+        stopHeartbeats();
+      }
+    },
+
+    async escalate(request: EscalateRequest): Promise<void> {
+      const { workflowExecution } = Context.current().info;
+      await publishEscalation(request, workflowExecution!);
+    },
+  };
+}
+
+/** Says that this process lives, so that another worker takes over soon after it does not. */
+function heartbeat(): () => void {
+  const context = Context.current();
+  const timer = setInterval(() => context.heartbeat(), HEARTBEAT_INTERVAL_MS);
+  return () => clearInterval(timer);
+}
+
+function reply(result: KeyResult, attempt: number): ReconcileReply {
+  switch (result.outcome) {
+    case 'equal':
+      return { outcome: 'equal', summary: 'equal', attempt };
+    case 'repaired':
+      return { outcome: 'repaired', summary: `${result.action} ${result.type}, ${result.bytes} bytes`, attempt };
+    case 'failed': {
+      const { type, message, stage, retryable } = result.error;
+      const detail: AttemptErrorDetail = { stage, attempt };
+      // The cause stays in the worker: a Redis error may carry the arguments of its command.
+      throw ApplicationFailure.create({ type, message, nonRetryable: !retryable, details: [detail] });
+    }
+  }
+}

@@ -1,0 +1,13 @@
+/** Compiles to dist/ and copies what the compiler leaves out: the Lua scripts that run inside Redis. */
+import { spawnSync } from 'node:child_process';
+import { cpSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const root = new URL('../', import.meta.url);
+rmSync(new URL('dist/', root), { recursive: true, force: true });
+const tsc = fileURLToPath(new URL('node_modules/typescript/bin/tsc', root));
+const { status } = spawnSync(process.execPath, [tsc, '-p', fileURLToPath(new URL('tsconfig.build.json', root))], {
+  stdio: 'inherit',
+});
+if (status !== 0) process.exit(status ?? 1);
+cpSync(new URL('src/redis/lua/', root), new URL('dist/src/redis/lua/', root), { recursive: true });

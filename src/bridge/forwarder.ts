@@ -1,0 +1,129 @@
+/** The bridge's work apart from any log: each key of a batch becomes one signal; what can't become one, a dead letter. */
+import pMap from 'p-map';
+import type { Logger } from 'pino';
+import { type DeadLetterReason, deadLetterOf, type Failure, type IntakeRecord } from '../events/dead-letter.js';
+import { type DeadLetters, kafkaErrorMessage } from '../events/kafka.js';
+import { backOff } from './back-off.js';
+import { groupByKey, type KeyGroup, type Links } from './group.js';
+import type { BatchHandler, IntakeBatch } from './intake.js';
+import { splitBySize } from './key-signal.js';
+import { Outage } from './outage.js';
+import type { Signaller } from './signaller.js';
+import { workflowIdFor } from './workflow-id.js';
+
+export interface ForwarderOptions {
+  readonly links: Links;
+  readonly signaller: Signaller;
+  readonly deadLetters: DeadLetters;
+  readonly logger: Logger;
+}
+
+/** Records since the start. A record that was delivered twice counts twice. */
+export interface Counters {
+  readonly received: number;
+  readonly signalled: number;
+  readonly deadLettered: number;
+}
+
+export interface Forwarder {
+  readonly forward: BatchHandler;
+  /** Live: read it again for newer numbers. */
+  readonly counters: Counters;
+}
+
+/** The dead letters of a batch by reason: thousands of them must not become thousands of log lines. */
+type Letters = Map<DeadLetterReason, { count: number; first: Letter }>;
+interface Letter {
+  readonly record: IntakeRecord;
+  readonly failure: Failure;
+}
+
+/** Signals and dead letters under way at once, so that a batch is not a queue of round trips. */
+const CONCURRENCY = 64;
+
+export function createForwarder({ links, signaller, deadLetters, logger }: ForwarderOptions): Forwarder {
+  const counters = { received: 0, signalled: 0, deadLettered: 0 };
+  const outage = new Outage(logger, 'the dead-letter topic does not take records');
+
+  async function forward(batch: IntakeBatch): Promise<void> {
+    counters.received += batch.records.length;
+    const letters: Letters = new Map();
+    const unexpected: unknown[] = [];
+    await pMap(
+      groupByKey(batch.records, links),
+      async (item) => {
+        try {
+          if (item.kind === 'key') await forwardKey(item, batch, letters);
+          else await deadLetter(item.record, item.failure, batch, letters);
+        } catch (error) {
+          // Kept for later: rejecting now would leave the other signals running behind the intake's back.
+          unexpected.push(error);
+        }
+      },
+      { concurrency: CONCURRENCY },
+    );
+    for (const [reason, { count, first }] of letters) logger.warn({ reason, count }, describeLetters(count, first));
+    if (unexpected.length > 0) throw unexpected[0];
+  }
+
+  async function forwardKey(group: KeyGroup, batch: IntakeBatch, letters: Letters): Promise<void> {
+    // One after the other, so that the workflow gets the writes of its key in their order.
+    for (const writes of splitBySize(group)) {
+      const events = writes.map(({ event }) => event);
+      const end = await signaller.signal(group, events, batch.signal);
+      if (end.kind === 'aborted') return;
+      for (const { record, event } of writes) {
+        if (end.kind === 'refused') {
+          await deadLetter(
+            record,
+            {
+              reason: 'temporal-rejected',
+              stage: 'signal',
+              error: { type: 'TemporalRejected', code: end.code, message: end.message },
+              attempts: end.attempts,
+              event,
+              workflowId: workflowIdFor(group.link.workflowIdPrefix, group.key),
+            },
+            batch,
+            letters,
+          );
+        } else {
+          counters.signalled++;
+          batch.accepted(record);
+        }
+      }
+    }
+  }
+
+  async function deadLetter(
+    record: IntakeRecord,
+    failure: Failure,
+    batch: IntakeBatch,
+    letters: Letters,
+  ): Promise<void> {
+    const letter = deadLetterOf(record, failure);
+    for (let attempt = 1; !batch.signal.aborted; attempt++) {
+      try {
+        await deadLetters.publish(letter);
+      } catch (error) {
+        outage.failed(kafkaErrorMessage(error));
+        await backOff(attempt, batch.signal);
+        continue;
+      }
+      outage.worked();
+      counters.deadLettered++;
+      const { count = 0, first = { record, failure } } = letters.get(failure.reason) ?? {};
+      letters.set(failure.reason, { count: count + 1, first });
+      batch.accepted(record);
+      return;
+    }
+  }
+
+  return { forward, counters };
+}
+
+function describeLetters(count: number, { record: { position }, failure }: Letter): string {
+  const place = `${position.topic}[${position.partition}] offset ${position.offset}`;
+  const which = count === 1 ? `the record at ${place}` : `${count} records, the first at ${place},`;
+  return `${which} went to the dead-letter topic (${failure.reason}): ${failure.error.message}`;
+}

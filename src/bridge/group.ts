@@ -1,0 +1,86 @@
+/** Decodes a batch and puts the failed writes of one key together, so that each key costs one signal. */
+import type { FailedWrite } from '../../workflows/messages.js';
+import type { LinkConfig } from '../config.js';
+import { isIdempotent } from '../engine/commands.js';
+import type { Failure, IntakeRecord } from '../events/dead-letter.js';
+import { decodeFailedWrite } from '../events/failed-write.js';
+
+/** The links of the configuration by name. */
+export type Links = ReadonlyMap<string, LinkConfig>;
+
+/** A failed write together with the record that it came in. */
+export interface Write {
+  readonly event: FailedWrite;
+  readonly record: IntakeRecord;
+}
+
+/** The failed writes of one key, in the order of the log. */
+export interface KeyGroup {
+  readonly kind: 'key';
+  readonly link: LinkConfig;
+  /** Raw bytes. */
+  readonly key: Buffer;
+  readonly writes: readonly Write[];
+}
+
+/** A record that no workflow can be told of. */
+export interface Undeliverable {
+  readonly kind: 'undeliverable';
+  readonly record: IntakeRecord;
+  readonly failure: Failure;
+}
+
+/** @returns groups and undeliverable records, ordered by their first record. Never throws. */
+export function groupByKey(records: readonly IntakeRecord[], links: Links): (KeyGroup | Undeliverable)[] {
+  const items: (KeyGroup | Undeliverable)[] = [];
+  const writesOf = new Map<string, Write[]>();
+  for (const record of records) {
+    const read = readRecord(record, links);
+    if (read.kind === 'undeliverable') {
+      items.push(read);
+      continue;
+    }
+    // Link names have no spaces, and base64 of the raw bytes is the same however the record wrote the key.
+    const group = `${read.link.name} ${read.key.toString('base64')}`;
+    const writes = writesOf.get(group);
+    if (writes) {
+      writes.push(read.write);
+    } else {
+      const first = [read.write];
+      writesOf.set(group, first);
+      items.push({ kind: 'key', link: read.link, key: read.key, writes: first });
+    }
+  }
+  return items;
+}
+
+type Readable = { kind: 'write'; link: LinkConfig; key: Buffer; write: Write };
+
+function readRecord(record: IntakeRecord, links: Links): Readable | Undeliverable {
+  const undeliverable = (
+    reason: Failure['reason'],
+    type: string,
+    message: string,
+    event?: FailedWrite,
+  ): Undeliverable => ({
+    kind: 'undeliverable',
+    record,
+    failure: { reason, stage: 'decode', error: { type, message }, attempts: 1, event },
+  });
+  try {
+    const decoded = decodeFailedWrite(record.value);
+    if (!decoded.ok) return undeliverable(decoded.problem.reason, 'DecodeError', decoded.problem.message);
+    const { event, key } = decoded;
+    const link = links.get(event.link);
+    if (link === undefined) {
+      const message = `link "${event.link}" is not in the configuration of this bridge; add it, restart, then redrive`;
+      return undeliverable('unknown-link', 'UnknownLink', message, event);
+    }
+    const idempotent = event.command === undefined ? undefined : isIdempotent(event.command);
+    return { kind: 'write', link, key, write: { record, event: { ...event, idempotent, record: record.position } } };
+  } catch (error) {
+    // A bug of ours on one record must not hold up the records behind it.
+    const { name, message } = error instanceof Error ? error : new Error(String(error));
+    return undeliverable('internal-error', name, message);
+  }
+}

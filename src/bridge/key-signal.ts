@@ -1,0 +1,59 @@
+/** What Temporal is told about one key: the signal, and the start in case no workflow of the key runs. */
+import type { WorkflowSignalWithStartOptions } from '@temporalio/client';
+import { defineSearchAttributeKey } from '@temporalio/common';
+import { type FailedWrite, failedWrites, type ReconcileKeyInput, SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
+import { type LinkConfig, linkPolicy } from '../config.js';
+import { encodeKey } from '../events/failed-write.js';
+import type { KeyGroup, Write } from './group.js';
+import { workflowIdFor } from './workflow-id.js';
+
+/** Temporal warns from 512 KiB and refuses from 2 MiB per payload. */
+const MAX_SIGNAL_BYTES = 256 * 1024;
+const LINK = defineSearchAttributeKey(SEARCH_ATTRIBUTES.link, 'KEYWORD');
+
+/** Splits a group into as few signals as its bytes allow, nearly always one. A single large write has a signal of its own. */
+export function splitBySize({ writes }: KeyGroup): Write[][] {
+  const parts: Write[][] = [];
+  let bytes = 0;
+  for (const write of writes) {
+    const size = Buffer.byteLength(JSON.stringify(write.event));
+    const part = parts.at(-1);
+    if (part === undefined || bytes + size > MAX_SIGNAL_BYTES) {
+      parts.push([write]);
+      bytes = size;
+    } else {
+      part.push(write);
+      bytes += size;
+    }
+  }
+  return parts;
+}
+
+/** @param now ms since the epoch */
+export function signalWithStartOptions(
+  { link, key }: KeyGroup,
+  events: readonly FailedWrite[],
+  taskQueue: string,
+  now: number,
+): WorkflowSignalWithStartOptions<[FailedWrite[]]> & { args: [ReconcileKeyInput] } {
+  const startDelay = settleLeft(events, link, now);
+  return {
+    workflowId: workflowIdFor(link.workflowIdPrefix, key),
+    taskQueue,
+    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+    args: [{ link: link.name, ...encodeKey(key), policy: linkPolicy(link) }],
+    signal: failedWrites,
+    signalArgs: [[...events]],
+    typedSearchAttributes: [{ key: LINK, value: link.name }],
+    staticSummary: `${events[0]?.command ?? 'a write'} failed on ${link.name}`,
+    // Heeded only by a start. A further signal ends the delay; the workflow then sleeps for what is missing.
+    ...(startDelay > 0 && { startDelay }),
+  };
+}
+
+/** ms until what may still be in flight to the target has landed; 0 when nothing can be. At most `settle`, whatever clocks say. */
+function settleLeft(events: readonly FailedWrite[], { settle }: LinkConfig, now: number): number {
+  const inFlight = events.filter(({ outcome, idempotent }) => outcome !== 'refused' || idempotent !== true);
+  const newest = Math.max(...inFlight.map(({ failedAt }) => Date.parse(failedAt)));
+  return inFlight.length === 0 ? 0 : Math.max(0, Math.min(settle, newest + settle - now));
+}

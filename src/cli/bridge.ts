@@ -1,0 +1,13 @@
+/** `keymend bridge` */
+import { Command } from 'commander';
+import { createLogger, globalOptions, readConfig } from './context.js';
+import { bridgeService, runServices } from './services.js';
+
+export function bridgeCommand(): Command {
+  return new Command('bridge')
+    .description('Run the bridge: failed writes from Kafka become signals to the workflow of their key')
+    .action(async (_options: unknown, command: Command) => {
+      const global = globalOptions(command);
+      await runServices({ ...readConfig(global), logger: createLogger(global) }, [bridgeService]);
+    });
+}

@@ -1,0 +1,99 @@
+/** What every verb gets: where to write, what the person asked for, and the configuration when it is needed. */
+import type { Client } from '@temporalio/client';
+import { type Command, Option } from 'commander';
+import { type Logger, pino } from 'pino';
+import { type Config, type LinkConfig, loadConfig } from '../config.js';
+import { connectClient, type TemporalTarget, temporalTarget } from '../temporal/connect.js';
+
+/** Exit codes, a contract with scripts. */
+export const EXIT = { ok: 0, failure: 1, usage: 2, divergence: 3 } as const;
+
+/** A verb can't do what it was asked. One line for the person; `exitCode` for scripts. */
+export class VerbError extends Error {
+  override readonly name = 'VerbError';
+  constructor(
+    message: string,
+    readonly exitCode: number = EXIT.failure,
+  ) {
+    super(message);
+  }
+}
+
+export interface GlobalOptions {
+  readonly config?: string;
+  readonly output: 'text' | 'json';
+  readonly logLevel: string;
+}
+
+/** Adds the options that every verb understands. */
+export function withGlobalOptions(command: Command): Command {
+  return command
+    .option('-c, --config <file>', 'the configuration (default: KEYMEND_CONFIG, else keymend.yaml)')
+    .addOption(new Option('-o, --output <format>', 'how to print data').choices(['text', 'json']).default('text'))
+    .addOption(
+      new Option('--log-level <level>', 'how much to log to stderr')
+        .choices(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+        .default('info'),
+    );
+}
+
+export function globalOptions(command: Command): GlobalOptions {
+  return command.optsWithGlobals() as GlobalOptions;
+}
+
+/** Logs go to stderr as JSON lines; stdout belongs to data. */
+export function createLogger(options: GlobalOptions): Logger {
+  return pino(
+    {
+      level: options.logLevel,
+      base: { pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    pino.destination({ fd: 2, sync: true }),
+  );
+}
+
+/** Prints data: the value itself as JSON, or the lines made for a person. */
+export function print(options: GlobalOptions, value: unknown, text: () => string): void {
+  process.stdout.write(`${options.output === 'json' ? JSON.stringify(value) : text()}\n`);
+}
+
+export function readConfig(options: GlobalOptions): { config: Config; temporal: TemporalTarget } {
+  const config = loadConfig(options.config, process.env);
+  return { config, temporal: temporalTarget(config, process.env) };
+}
+
+/** Runs `work` with a client of Temporal and closes its connection whatever happens. */
+export async function withClient<T>(
+  options: GlobalOptions,
+  work: (client: Client, config: Config) => Promise<T>,
+): Promise<T> {
+  const { config, temporal } = readConfig(options);
+  const client = await connectClient(temporal);
+  try {
+    return await work(client, config);
+  } finally {
+    await client.connection.close();
+  }
+}
+
+/** @throws VerbError when there are several links and none was named, or no such link */
+export function chooseLink(config: Config, name: string | undefined): LinkConfig {
+  const known = config.links.map((link) => link.name).join(', ');
+  if (name === undefined) {
+    if (config.links.length > 1)
+      throw new VerbError(`there are several links (${known}); name one with --link`, EXIT.usage);
+    return config.links[0]!;
+  }
+  const link = config.links.find((candidate) => candidate.name === name);
+  if (link === undefined) throw new VerbError(`no link "${name}" in the configuration; it has ${known}`, EXIT.usage);
+  return link;
+}
+
+/** Waits for SIGINT or SIGTERM. The second signal ends the process at once. */
+export function untilStopped(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(signal));
+  });
+}

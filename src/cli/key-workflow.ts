@@ -1,0 +1,48 @@
+/** From the KEY that a person types to the workflow that owns it. */
+import { type Client, type WorkflowHandle, WorkflowNotFoundError } from '@temporalio/client';
+import { type Command, Option } from 'commander';
+import type { EncodedKey } from '../../workflows/messages.js';
+import type { reconcileKey } from '../../workflows/reconcile-key.js';
+import { workflowIdFor } from '../bridge/workflow-id.js';
+import type { Config, LinkConfig } from '../config.js';
+import { encodeKey } from '../events/failed-write.js';
+import { chooseLink, EXIT, VerbError } from './context.js';
+
+export interface KeyOptions {
+  readonly link?: string;
+  readonly encoding: 'utf8' | 'base64';
+}
+
+export interface KeyWorkflow {
+  readonly link: LinkConfig;
+  readonly key: EncodedKey;
+  readonly workflowId: string;
+}
+
+/** Adds the options that say which key is meant. */
+export function withKeyOptions(command: Command): Command {
+  return command
+    .option('-l, --link <name>', 'the link of the key; needed when there are several')
+    .addOption(new Option('--encoding <encoding>', 'how KEY is written').choices(['utf8', 'base64']).default('utf8'));
+}
+
+export function keyWorkflow(config: Config, text: string, { link: name, encoding }: KeyOptions): KeyWorkflow {
+  const link = chooseLink(config, name);
+  const bytes = Buffer.from(text, encoding);
+  if (encoding === 'base64' && bytes.toString('base64') !== text) {
+    throw new VerbError(`KEY is not base64: ${text}`, EXIT.usage);
+  }
+  return { link, key: encodeKey(bytes), workflowId: workflowIdFor(link.workflowIdPrefix, bytes) };
+}
+
+export function handleOf(client: Client, { workflowId }: KeyWorkflow): WorkflowHandle<typeof reconcileKey> {
+  return client.workflow.getHandle<typeof reconcileKey>(workflowId);
+}
+
+/** Turns "there is no such workflow" into what it means to the person. */
+export function explainMissing(error: unknown, { key, link }: KeyWorkflow): Error {
+  if (!(error instanceof WorkflowNotFoundError)) return error as Error;
+  return new VerbError(
+    `nothing is under way for key ${key.key} of link ${link.name}; \`keymend reconcile\` looks at a key that no failed write named`,
+  );
+}

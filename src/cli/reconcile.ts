@@ -1,0 +1,66 @@
+/** `keymend reconcile KEY` */
+import {
+  type Client,
+  WithStartWorkflowOperation,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+} from '@temporalio/client';
+import { ApplicationFailure, defineSearchAttributeKey } from '@temporalio/common';
+import { Command } from 'commander';
+import { type ReconcileKeyResult, reconcileNow, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
+import type { reconcileKey } from '../../workflows/reconcile-key.js';
+import { type Config, linkPolicy } from '../config.js';
+import { globalOptions, print, VerbError, withClient } from './context.js';
+import { type KeyOptions, type KeyWorkflow, keyWorkflow, withKeyOptions } from './key-workflow.js';
+
+const LINK = defineSearchAttributeKey(SEARCH_ATTRIBUTES.link, 'KEYWORD');
+/** The retries of a link may take minutes; a person can also interrupt and look at `status`. */
+const PATIENCE_MS = 10 * 60_000;
+
+export function reconcileCommand(): Command {
+  return withKeyOptions(new Command('reconcile'))
+    .description('Make the target equal to the source for one key now, and say what was found: equal or repaired')
+    .argument('<key>', 'the Redis key')
+    .action(async (text: string, options: KeyOptions, command: Command) => {
+      const global = globalOptions(command);
+      await withClient(global, async (client, config) => {
+        const key = keyWorkflow(config, text, options);
+        const result = await reconcile(client, config, key);
+        const answer = { ...key.key, link: key.link.name, ...result };
+        print(
+          global,
+          answer,
+          () => `${result.outcome} after ${result.attempts} attempt${result.attempts === 1 ? '' : 's'}`,
+        );
+      });
+    });
+}
+
+async function reconcile(client: Client, config: Config, key: KeyWorkflow): Promise<ReconcileKeyResult> {
+  for (;;) {
+    try {
+      return await client.withDeadline(Date.now() + PATIENCE_MS, () => updateWithStart(client, config, key));
+    } catch (error) {
+      if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {
+        // The run that was asked has made room for a new one; that one is asked instead.
+        if (error.cause.type === 'ContinuedAsNew') continue;
+        throw new VerbError(`${error.cause.type}: ${error.cause.message}; see \`keymend status\` for what comes next`);
+      }
+      if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
+        throw new VerbError(`no answer for workflow ${key.workflowId}; is a worker running?`);
+      }
+      throw error;
+    }
+  }
+}
+
+function updateWithStart(client: Client, config: Config, { link, key, workflowId }: KeyWorkflow) {
+  const startWorkflowOperation = new WithStartWorkflowOperation<typeof reconcileKey>(WORKFLOW_TYPE, {
+    workflowId,
+    taskQueue: config.temporal.taskQueue,
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    args: [{ link: link.name, ...key, policy: linkPolicy(link) }],
+    typedSearchAttributes: [{ key: LINK, value: link.name }],
+  });
+  return client.workflow.executeUpdateWithStart(reconcileNow, { startWorkflowOperation });
+}

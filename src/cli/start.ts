@@ -1,0 +1,13 @@
+/** `keymend start` */
+import { Command } from 'commander';
+import { createLogger, globalOptions, readConfig } from './context.js';
+import { bridgeService, runServices, workerService } from './services.js';
+
+export function startCommand(): Command {
+  return new Command('start')
+    .description('Run the bridge and a worker in one process')
+    .action(async (_options: unknown, command: Command) => {
+      const global = globalOptions(command);
+      await runServices({ ...readConfig(global), logger: createLogger(global) }, [workerService, bridgeService]);
+    });
+}

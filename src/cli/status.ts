@@ -1,0 +1,98 @@
+/** `keymend status KEY` */
+import type { Client } from '@temporalio/client';
+import { Command } from 'commander';
+import { type KeyStatus, status as statusQuery } from '../../workflows/messages.js';
+import { globalOptions, print, VerbError, withClient } from './context.js';
+import {
+  explainMissing,
+  handleOf,
+  type KeyOptions,
+  type KeyWorkflow,
+  keyWorkflow,
+  withKeyOptions,
+} from './key-workflow.js';
+
+/** The answer of the workflow, completed by what the server knows of the attempts under way. */
+export interface KeyReport extends KeyStatus {
+  readonly workflowId: string;
+  readonly runId: string;
+  /** RUNNING, COMPLETED, TERMINATED, … */
+  readonly workflow: string;
+}
+
+const QUERY_TIMEOUT_MS = 10_000;
+
+export function statusCommand(): Command {
+  return withKeyOptions(new Command('status'))
+    .description('Show what is known of a key: state, attempts, pending failed writes, last error, next retry')
+    .argument('<key>', 'the Redis key')
+    .action(async (text: string, options: KeyOptions, command: Command) => {
+      const global = globalOptions(command);
+      await withClient(global, async (client, config) => {
+        const report = await keyReport(client, keyWorkflow(config, text, options));
+        print(global, report, () => describe(report));
+      });
+    });
+}
+
+/** @throws VerbError when there is no workflow for the key, or no worker to answer for it */
+export async function keyReport(client: Client, key: KeyWorkflow): Promise<KeyReport> {
+  const handle = handleOf(client, key);
+  const description = await handle.describe().catch((error: unknown) => {
+    throw explainMissing(error, key);
+  });
+  const answer = await client
+    .withDeadline(Date.now() + QUERY_TIMEOUT_MS, () => handle.query(statusQuery))
+    .catch((error: Error) => {
+      throw new VerbError(
+        `workflow ${key.workflowId} is ${description.status.name}, but nobody answers for it (${error.message.split('\n')[0]}); is a worker running?`,
+      );
+    });
+  const report = {
+    ...answer,
+    workflowId: key.workflowId,
+    runId: description.runId,
+    workflow: description.status.name,
+  };
+  const pending = description.raw.pendingActivities?.find(({ activityType }) => activityType?.name === 'reconcile');
+  if (pending === undefined) return report;
+  // The durable activity retries inside the server: only it knows how often, why and when again.
+  const failed = Number(pending.attempt ?? 1) - 1;
+  const failure = pending.lastFailure;
+  return {
+    ...report,
+    attempts: answer.attempts + failed,
+    lastError: failure
+      ? {
+          type: failure.applicationFailureInfo?.type ?? 'Timeout',
+          message: failure.message ?? '',
+          stage: answer.lastError?.stage ?? null,
+        }
+      : answer.lastError,
+    nextRetry: failed > 0 && pending.scheduledTime ? isoTime(pending.scheduledTime) : answer.nextRetry,
+  };
+}
+
+function isoTime({ seconds, nanos }: { seconds?: { toString(): string } | null; nanos?: number | null }): string {
+  return new Date(Number(seconds ?? 0) * 1000 + Math.floor((nanos ?? 0) / 1e6)).toISOString();
+}
+
+function describe(report: KeyReport): string {
+  const rows: [string, string | number | null][] = [
+    ['key', report.encoding === 'base64' ? `${report.key} (base64)` : report.key],
+    ['link', report.link],
+    ['state', report.state],
+    ['attempts', report.attempts],
+    ['pending', report.pending],
+    ['first failed', report.firstFailedAt],
+    ['last outcome', report.lastOutcome],
+    ['last error', report.lastError && `${report.lastError.type}: ${report.lastError.message}`],
+    ['next retry', report.nextRetry],
+    ['skipped', report.skipReason],
+    ['workflow', `${report.workflowId} (${report.workflow}, run ${report.runId})`],
+  ];
+  return rows
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name.padEnd(13)} ${value}`)
+    .join('\n');
+}

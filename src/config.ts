@@ -1,0 +1,221 @@
+/**
+ * `keymend.yaml`: read, checked and frozen once; everything else gets the parsed value passed in.
+ * This is the only place of the product that looks at `KEYMEND_CONFIG` and at `${NAME}` variables.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import ms, { type StringValue } from 'ms';
+import { parse as parseYaml, YAMLParseError } from 'yaml';
+import { z } from 'zod';
+import type { LinkPolicy } from '../workflows/messages.js';
+
+/** The configuration can't be used. The message is one line: the file, the place in it, what is wrong. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** A time such as `500ms`, `1s`, `15m`, or a plain number of milliseconds. Parsed to milliseconds. */
+const duration = z.union([z.number(), z.string()]).transform((value, context) => {
+  const parsed = typeof value === 'number' ? value : ms(value.trim() as StringValue);
+  if (parsed === undefined || !Number.isFinite(parsed) || parsed < 0) {
+    context.addIssue({ code: 'custom', message: `is not a time; write for example 500ms, 1s or 15m` });
+    return z.NEVER;
+  }
+  return Math.round(parsed);
+});
+
+const url = z.string().regex(/^rediss?:\/\/|^unix:\/\//, 'must start with redis:// or rediss://');
+
+const endpoint = z.union(
+  [
+    z.strictObject({ url }),
+    z.strictObject({ cluster: z.array(url).min(1) }),
+    z.strictObject({ sentinel: z.strictObject({ name: z.string().min(1), urls: z.array(url).min(1) }) }),
+  ],
+  { error: 'must be one of { url: redis://… }, { cluster: [urls] } or { sentinel: { name, urls } }' },
+);
+
+const link = z.strictObject({
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be 1 to 64 letters, digits, dots, _ or -'),
+  source: endpoint,
+  target: endpoint,
+  /** Put in front of every workflow ID of the link. Bounded, so that prefix and key fit into Temporal's 1,000 bytes. */
+  workflowIdPrefix: z
+    .string()
+    .regex(/^[\x21-\x7e]{0,64}$/, 'must be at most 64 printable ASCII characters without spaces')
+    .default(''),
+  budget: z.strictObject({ opsPerSecond: z.number().int().positive() }).default({ opsPerSecond: 5000 }),
+  settle: duration.default(1000),
+  verify: z.enum(['auto', 'always', 'never']).default('auto'),
+  retry: z
+    .strictObject({
+      maximumAttempts: z.number().int().min(1).max(1000).default(8),
+      initialInterval: duration.default(500),
+      backoffCoefficient: z.number().min(1).max(100).default(2),
+      maximumInterval: duration.default(30_000),
+    })
+    .prefault({}),
+  escalation: z.strictObject({ retryEvery: duration.default(15 * 60_000) }).prefault({}),
+  /** A difference of expiry up to this many ms is no difference. */
+  expiryTolerance: duration.default(100),
+  /**
+   * Nothing is deleted on the target while the source has fewer than `minimumRatio` times the target's keys and the target has at
+   * least `minimumGap` keys more: a source that was emptied by accident must not empty the target.
+   */
+  deleteGuard: z
+    .strictObject({
+      minimumRatio: z.number().min(0).max(1).default(0.5),
+      minimumGap: z.number().int().min(1).default(10),
+    })
+    .prefault({}),
+});
+
+const schema = z
+  .strictObject({
+    temporal: z
+      .strictObject({
+        taskQueue: z.string().min(1).default('keymend'),
+        /** Used when neither TEMPORAL_ADDRESS nor a Temporal profile says otherwise. */
+        address: z.string().min(1).optional(),
+        namespace: z.string().min(1).optional(),
+      })
+      .prefault({}),
+    kafka: z.strictObject({
+      brokers: z.array(z.string().regex(/^\S+:\d+$/, 'must be host:port')).min(1),
+      topic: z.string().min(1).default('keymend.failed-writes'),
+      deadLetterTopic: z.string().min(1).default('keymend.failed-writes.dlq'),
+      groupId: z.string().min(1).default('keymend-bridge'),
+      ssl: z.boolean().default(false),
+      sasl: z
+        .strictObject({
+          mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
+          username: z.string(),
+          password: z.string(),
+        })
+        .optional(),
+    }),
+    links: z.array(link).min(1),
+  })
+  .superRefine((config, context) => {
+    const names = new Set<string>();
+    const prefixes = new Map<string, string>();
+    config.links.forEach((candidate, index) => {
+      if (names.has(candidate.name)) {
+        context.addIssue({
+          code: 'custom',
+          path: ['links', index, 'name'],
+          message: `"${candidate.name}" is used twice`,
+        });
+      }
+      names.add(candidate.name);
+      const other = prefixes.get(candidate.workflowIdPrefix);
+      if (other !== undefined) {
+        context.addIssue({
+          code: 'custom',
+          path: ['links', index, 'workflowIdPrefix'],
+          message: `links "${other}" and "${candidate.name}" share it, so equal keys would share a workflow; give each link its own`,
+        });
+      }
+      prefixes.set(candidate.workflowIdPrefix, candidate.name);
+    });
+  });
+
+/** `keymend.yaml` with every default filled in and every time in milliseconds. */
+export type Config = Readonly<z.output<typeof schema>>;
+export type LinkConfig = Config['links'][number];
+/** One side of a link. */
+export type Endpoint = LinkConfig['source'];
+export type KafkaConfig = Config['kafka'];
+
+/**
+ * Checks a configuration given as YAML text.
+ * @param text the YAML; `${NAME}` inside a value is replaced from `environment`
+ * @param where what to call the text in an error, usually its path
+ * @throws ConfigError naming every problem with its place
+ */
+export function parseConfig(text: string, where: string, environment: NodeJS.ProcessEnv): Config {
+  let raw: unknown;
+  try {
+    raw = parseYaml(text);
+  } catch (error) {
+    const problem = error instanceof YAMLParseError ? error.message.split('\n')[0] : String(error);
+    throw new ConfigError(`${where}: not valid YAML: ${problem}`, { cause: error });
+  }
+  const result = schema.safeParse(substitute(raw, where, environment) ?? {});
+  if (!result.success) throw new ConfigError(`${where}: ${result.error.issues.map(describeIssue).join('; ')}`);
+  return deepFreeze(result.data);
+}
+
+/**
+ * Finds and checks the configuration: `explicit`, else `KEYMEND_CONFIG`, else `keymend.yaml` here, else the one that
+ * `keymend stack up` wrote.
+ * @throws ConfigError
+ */
+export function loadConfig(explicit: string | undefined, environment: NodeJS.ProcessEnv): Config {
+  const named = explicit ?? environment.KEYMEND_CONFIG;
+  const path = named ?? ['keymend.yaml', '.keymend/keymend.yaml'].find((candidate) => existsSync(candidate));
+  if (path === undefined) {
+    throw new ConfigError(
+      'no configuration: there is no keymend.yaml here; name one with --config or KEYMEND_CONFIG, or run `npx keymend stack up`',
+    );
+  }
+  let text: string;
+  try {
+    text = readFileSync(resolve(path), 'utf8');
+  } catch (error) {
+    throw new ConfigError(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code}); check the path`, {
+      cause: error,
+    });
+  }
+  return parseConfig(text, path, environment);
+}
+
+/** The part of a link's configuration that travels with its workflows. */
+export function linkPolicy(config: LinkConfig): LinkPolicy {
+  return {
+    settleMs: config.settle,
+    verify: config.verify,
+    retry: {
+      maximumAttempts: config.retry.maximumAttempts,
+      initialIntervalMs: config.retry.initialInterval,
+      backoffCoefficient: config.retry.backoffCoefficient,
+      maximumIntervalMs: config.retry.maximumInterval,
+    },
+    escalation: { retryEveryMs: config.escalation.retryEvery },
+  };
+}
+
+/** Replaces `${NAME}` in every string of the parsed YAML, so that a value can't inject YAML of its own. */
+function substitute(value: unknown, where: string, environment: NodeJS.ProcessEnv): unknown {
+  if (typeof value === 'string') {
+    return value.replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_match, name: string) => {
+      const found = environment[name];
+      if (found === undefined) throw new ConfigError(`${where}: the environment variable ${name} is not set`);
+      return found;
+    });
+  }
+  if (Array.isArray(value)) return value.map((item) => substitute(item, where, environment));
+  if (value !== null && typeof value === 'object') {
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, substitute(item, where, environment)]));
+  }
+  return value;
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  const place = issue.path
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+    .join('')
+    .replace(/^\./, '');
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => `unknown key "${place ? `${place}.` : ''}${key}"`).join('; ');
+  }
+  return `${place || 'the file'}: ${issue.message}`;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (value !== null && typeof value === 'object') {
+    for (const item of Object.values(value)) deepFreeze(item);
+    Object.freeze(value);
+  }
+  return value;
+}

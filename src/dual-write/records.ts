@@ -1,0 +1,66 @@
+/** Failed-write records: one for each key that a failed write names. Never a value. */
+import { isUtf8 } from 'node:buffer';
+import { ulid } from 'ulid';
+import type { FailedWrite } from '../../workflows/messages.js';
+import { encodeKey, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../events/failed-write.js';
+import { membersOf } from './members.js';
+import type { Failure } from './mirror.js';
+import type { Write } from './write.js';
+
+/** Which link and which application the records speak of. */
+export interface RecordContext {
+  readonly link: string;
+  readonly origin: string;
+}
+
+/**
+ * Makes the records of writes that failed together. A key that several of them name gets one record, for the whole key.
+ */
+export function toRecords(writes: readonly Write[], failure: Failure, context: RecordContext): FailedWrite[] {
+  const byKey = new Map<string, { key: Buffer; writes: Write[] }>();
+  for (const write of writes) {
+    for (const key of write.keys) {
+      const name = key.toString('latin1');
+      const entry = byKey.get(name) ?? { key, writes: [] };
+      entry.writes.push(write);
+      byKey.set(name, entry);
+    }
+  }
+  const failedAt = new Date().toISOString();
+  return [...byKey.values()].map(({ key, writes: ofKey }) => ({
+    specVersion: 1,
+    id: ulid(),
+    link: context.link,
+    ...describeKey(key, ofKey),
+    outcome: failure.outcome,
+    failedAt,
+    error: failure.error,
+    origin: context.origin,
+  }));
+}
+
+/** The key and, where one write tells it, which of its members; in one encoding. */
+function describeKey(
+  key: Buffer,
+  writes: readonly Write[],
+): Pick<FailedWrite, 'key' | 'encoding' | 'command' | 'members'> {
+  const [write] = writes;
+  if (write === undefined || writes.length > 1) return encodeKey(key);
+  const members = touchedMembers(write);
+  if (members === undefined) return { ...encodeKey(key), command: write.command };
+  const encoding = [key, ...members].every((part) => isUtf8(part)) ? 'utf8' : 'base64';
+  return {
+    key: key.toString(encoding),
+    encoding,
+    command: write.command,
+    members: members.map((member) => member.toString(encoding)),
+  };
+}
+
+/** Undefined: not known, or more than a record can hold; then the whole key is reconciled. */
+function touchedMembers(write: Write): Buffer[] | undefined {
+  const members = membersOf(write.command, write.args);
+  if (members === undefined || members.length > MAX_MEMBERS) return undefined;
+  const bytes = members.reduce((sum, member) => sum + member.length, 0);
+  return bytes > MAX_MEMBERS_BYTES / 2 ? undefined : members;
+}

@@ -1,0 +1,210 @@
+/**
+ * What the application writes to the source, and what came of it. Observed at `sendCommand`, the one place that every command
+ * of ioredis goes through: methods, `call`, pipelines, MULTI, scripts, auto-pipelining.
+ */
+import { type Command, type Redis, ReplyError } from 'ioredis';
+import type { RawReply } from './mirror-plan.js';
+import { type Argument, classify, runsScript, type Write } from './write.js';
+
+/** A write that the source has carried out. */
+export interface AcceptedWrite {
+  readonly write: Write;
+  readonly reply: RawReply;
+  /** ioredis sent it again after a lost connection, so the source may have carried it out twice. */
+  readonly resent: boolean;
+}
+
+/** What the source did; called in the order of its replies, before the application sees them. */
+export interface SourceListener {
+  /** Carried out, as one unit. */
+  accepted(unit: readonly AcceptedWrite[]): void;
+  /** Sent, but whether the source carried it out will never be known. */
+  unknown(writes: readonly Write[]): void;
+}
+
+export interface ObservedSource {
+  /** Stands in for the source client's own. */
+  sendCommand(command: Command, stream?: Stream): unknown;
+  /** Writes that the source has not answered yet. */
+  readonly unanswered: ReadonlySet<Write>;
+  /** Resolves when there are none. */
+  idle(): Promise<void>;
+  /** From now on writes are refused. */
+  close(): void;
+}
+
+type Stream = Parameters<Redis['sendCommand']>[1];
+
+/** MULTI up to EXEC, on the one connection of the client. */
+interface Transaction {
+  /** What the source has queued, in order; null stands for a command that is no write. */
+  readonly queued: (Write | null)[];
+  /** Set by a refused command: the transaction must not run without it. */
+  refusal?: Error;
+}
+
+export function observeSource(source: Redis, listener: SourceListener): ObservedSource {
+  const unanswered = new Set<Write>();
+  let whenIdle: (() => void)[] = [];
+  let transaction: Transaction | undefined;
+  let closed = false;
+
+  function settle(writes: readonly (Write | null)[]): void {
+    for (const write of writes) if (write) unanswered.delete(write);
+    if (unanswered.size > 0) return;
+    for (const resolve of whenIdle) resolve();
+    whenIdle = [];
+  }
+
+  function sendCommand(command: Command, stream?: Stream): unknown {
+    const name = command.name.toLowerCase();
+    if (name === 'multi') {
+      transaction = { queued: [] };
+    } else if (name === 'discard' || name === 'reset') {
+      transaction = undefined;
+    } else if (name === 'exec') {
+      if (transaction) observeExec(command, transaction);
+      transaction = undefined;
+    } else {
+      const found = command.isReadOnly ? OTHER : classify(command.name, command.args as Argument[]);
+      if (found.kind === 'refused') return refuse(command, stream, new Error(found.reason));
+      if (found.kind === 'write' && closed) return refuse(command, stream, new Error('the DualWriter is closed'));
+      if (found.kind === 'write') observeWrite(command, found.write, transaction);
+      else if (transaction) observeQueued(command, transaction);
+    }
+    return source.sendCommand(command, stream);
+  }
+
+  function observeWrite(command: Command, write: Write, open: Transaction | undefined): void {
+    unanswered.add(write);
+    observe(command, {
+      answered(reply, resent) {
+        if (open && isQueued(reply)) {
+          open.queued.push(write);
+          return;
+        }
+        settle([write]);
+        listener.accepted([{ write, reply, resent }]);
+      },
+      refused() {
+        settle([write]);
+        // A script that fails half-way has done its first half.
+        if (runsScript(write.command)) listener.unknown([write]);
+      },
+      lost() {
+        settle([write]);
+        listener.unknown([write]);
+      },
+      unsent: () => settle([write]),
+    });
+  }
+
+  /** A command that is no write: only its place in the transaction matters. */
+  function observeQueued(command: Command, open: Transaction): void {
+    observe(command, {
+      answered(reply) {
+        if (isQueued(reply)) open.queued.push(null);
+      },
+    });
+  }
+
+  function observeExec(command: Command, open: Transaction): void {
+    if (open.refusal) {
+      const message = `EXECABORT Transaction discarded: ${open.refusal.message}`;
+      standIn(command, 'discard', new Error(message, { cause: open.refusal }));
+    }
+    const end = () => settle(open.queued);
+    observe(command, {
+      answered(replies, resent) {
+        end();
+        // null: a watched key changed, nothing was carried out.
+        if (!Array.isArray(replies)) return;
+        const parts = open.queued.map((write, index) => ({ write, reply: replies[index] as RawReply, resent }));
+        const writes = parts.filter((part): part is AcceptedWrite => part.write !== null);
+        const failed = writes.filter(({ reply }) => reply instanceof Error);
+        const accepted = writes.filter(({ reply }) => !(reply instanceof Error));
+        if (accepted.length > 0) listener.accepted(accepted);
+        const halfDone = failed.map(({ write }) => write).filter(({ command }) => runsScript(command));
+        if (halfDone.length > 0) listener.unknown(halfDone);
+      },
+      refused: end,
+      lost() {
+        end();
+        listener.unknown(open.queued.filter((write) => write !== null));
+      },
+      unsent: end,
+    });
+  }
+
+  function refuse(command: Command, stream: Stream, error: Error): unknown {
+    if (transaction) transaction.refusal ??= error;
+    if (!isPipeline(stream)) {
+      command.reject(error);
+      return command.promise;
+    }
+    // A pipeline counts on every one of its commands being written and answered.
+    standIn(command, 'ping', error);
+    return source.sendCommand(command, stream);
+  }
+
+  return {
+    sendCommand,
+    unanswered,
+    idle: () => new Promise((resolve) => (unanswered.size === 0 ? resolve() : whenIdle.push(resolve))),
+    close() {
+      closed = true;
+    },
+  };
+}
+
+const OTHER = { kind: 'other' } as const;
+
+interface Observer {
+  answered(reply: RawReply, resent: boolean): void;
+  /** The source answered with an error. */
+  refused?(): void;
+  /** Written, but given up without an answer. An answer may still come. */
+  lost?(): void;
+  /** Given up before it was written. It may still be sent. */
+  unsent?(): void;
+}
+
+/** Follows one command. Its `resolve` and `reject` are called by the parser itself, so in the order of the replies. */
+function observe(command: Command, observer: Observer): void {
+  const { resolve, reject, toWritable } = command;
+  let timesWritten = 0;
+  let answered = false;
+  command.toWritable = (socket) => {
+    timesWritten += 1;
+    return toWritable.call(command, socket);
+  };
+  command.resolve = (reply) => {
+    answered = true;
+    resolve(reply);
+    observer.answered(reply, timesWritten > 1);
+  };
+  command.reject = (error) => {
+    reject(error);
+    // A reply that ioredis could not transform for the application is an answer nevertheless.
+    if (answered) return;
+    if (error instanceof ReplyError) observer.refused?.();
+    else if (timesWritten > 0) observer.lost?.();
+    else observer.unsent?.();
+  };
+}
+
+/** Sends something harmless in the command's place and fails the command with `error`. */
+function standIn(command: Command, name: string, error: Error): void {
+  command.name = name;
+  command.args = [];
+  command.resolve = () => command.reject(error);
+}
+
+function isQueued(reply: RawReply): boolean {
+  return Buffer.isBuffer(reply) && reply.equals(QUEUED);
+}
+const QUEUED = Buffer.from('QUEUED');
+
+function isPipeline(stream: Stream): boolean {
+  return stream !== undefined && 'isPipeline' in stream && stream.isPipeline;
+}

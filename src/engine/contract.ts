@@ -1,0 +1,40 @@
+/** What goes into the engine and what comes out. */
+import type { RedisPort } from '../redis/index.js';
+import type { DeleteGuard } from './delete-guard.js';
+import type { ReconcileError } from './errors.js';
+
+/** The two ends of a link. The source is the truth; only the target is ever written. */
+export interface LinkSides {
+  readonly source: RedisPort;
+  readonly target: RedisPort;
+}
+
+export interface ReconcileOptions {
+  /** A difference of expiry up to this many ms is none. */
+  readonly expiryToleranceMs: number;
+  readonly deleteGuard: DeleteGuard;
+  /** Ends the work before its next step; the promise then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+export interface KeyRequest {
+  readonly key: Buffer;
+  /** A person has confirmed that the key may be deleted: the guard is not asked. */
+  readonly allowDelete?: boolean;
+}
+
+export interface Repaired {
+  readonly outcome: 'repaired';
+  /** `restored`: the value (and expiry) was written; `expiry`: only the expiry was. */
+  readonly action: 'restored' | 'deleted' | 'expiry';
+  /** The type as TYPE says it: of what was written, or of what was deleted. */
+  readonly type: string;
+  /** Size of the value written, as dumped. 0 where none was. */
+  readonly bytes: number;
+}
+
+/** How it ended for one key. `equal`: nothing had to be written. */
+export type KeyResult =
+  | { readonly outcome: 'equal' }
+  | Repaired
+  | { readonly outcome: 'failed'; readonly error: ReconcileError };

@@ -1,0 +1,24 @@
+/** What is to be done about one key, from what both sides said. Pure. */
+import { type Change, type KeyState, NO_TYPE, type Reading } from '../redis/index.js';
+
+/** `equal`: nothing. Else the change that makes the target equal. */
+export type Decision = 'equal' | Change;
+
+/**
+ * @param target the key on the target, observed before `source` was read: so what is written is never older than what was
+ *   compared with
+ * @param expiryToleranceMs a difference of expiry up to this is none
+ */
+export function decide(target: KeyState, source: Reading, expiryToleranceMs: number): Decision {
+  if (source.type === NO_TYPE) return target.type === NO_TYPE ? 'equal' : { action: 'delete' };
+  const { dump, content, expiry } = source;
+  const expiryTolerated = sameExpiry(target.expiry, expiry, expiryToleranceMs);
+  // Different DUMPs prove nothing: the content digest goes along, and decides on the target in the moment of the write.
+  if (dump !== null) return { action: 'restore', dump, content, expiry, expiryTolerated };
+  return expiryTolerated ? 'equal' : { action: 'expiry', expiry };
+}
+
+/** @param toleranceMs for two points in time; to expire or not to expire is always a difference */
+export function sameExpiry(one: number, other: number, toleranceMs: number): boolean {
+  return one < 0 || other < 0 ? one === other : Math.abs(one - other) <= toleranceMs;
+}

@@ -1,0 +1,88 @@
+/** Whole keys, many at once: rounds until each is settled, in batches that one call can carry. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import pMap from 'p-map';
+import type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
+import { ReconcileError } from './errors.js';
+import { runRound } from './round.js';
+
+/** As many keys as a call of the port takes. */
+const BATCH_SIZE = 500;
+/** Two, so that one batch is under way on a server while the other is decoded here. */
+const CONCURRENT_BATCHES = 2;
+const MAXIMUM_ROUNDS = 5;
+const FIRST_WAIT_MS = 10;
+
+interface Pending {
+  readonly index: number;
+  readonly request: KeyRequest;
+  /** What an earlier round wrote, after which the key changed once more. */
+  readonly repaired: Repaired | null;
+}
+
+/**
+ * Makes keys on the target equal to the source. See `round.ts` for the protocol and why it is right.
+ * Idempotent: running it twice, late or concurrently with itself does no harm.
+ * @returns one result per request, in order. A key's failure is its result and never rejects
+ * @throws the signal's reason when it aborts; what was written until then is valid
+ */
+export async function reconcileKeys(
+  sides: LinkSides,
+  requests: readonly KeyRequest[],
+  options: ReconcileOptions,
+): Promise<KeyResult[]> {
+  const starts = Array.from({ length: Math.ceil(requests.length / BATCH_SIZE) }, (_, batch) => batch * BATCH_SIZE);
+  const results = await pMap(
+    starts,
+    (start) => reconcileBatch(sides, requests.slice(start, start + BATCH_SIZE), options),
+    { concurrency: CONCURRENT_BATCHES },
+  );
+  return results.flat();
+}
+
+async function reconcileBatch(
+  sides: LinkSides,
+  requests: readonly KeyRequest[],
+  options: ReconcileOptions,
+): Promise<KeyResult[]> {
+  const results = new Array<KeyResult>(requests.length);
+  let pending: Pending[] = requests.map((request, index) => ({ index, request, repaired: null }));
+  for (let round = 1; pending.length > 0; round++) {
+    options.signal?.throwIfAborted();
+    const outcomes = await runRound(
+      sides,
+      pending.map(({ request }) => request),
+      options,
+    );
+    const changed: Pending[] = [];
+    for (const [position, key] of pending.entries()) {
+      const outcome = outcomes[position]!;
+      if (outcome.outcome === 'again') changed.push({ ...key, repaired: outcome.repaired ?? key.repaired });
+      else results[key.index] = outcome.outcome === 'equal' && key.repaired !== null ? key.repaired : outcome;
+    }
+    if (round === MAXIMUM_ROUNDS) {
+      for (const { index } of changed) results[index] = { outcome: 'failed', error: contended(sides) };
+      break;
+    }
+    pending = changed;
+    if (pending.length > 0) await sleep(waitAfter(round), undefined, signalOption(options.signal));
+  }
+  return results;
+}
+
+/** 10, 20, 40, 80 ms, each shortened by up to a half so that two attempts at one key fall out of step. */
+function waitAfter(round: number): number {
+  return FIRST_WAIT_MS * 2 ** (round - 1) * (0.5 + Math.random() / 2);
+}
+
+function signalOption(signal: AbortSignal | undefined): { signal: AbortSignal } | undefined {
+  return signal && { signal };
+}
+
+function contended({ source, target }: LinkSides): ReconcileError {
+  return new ReconcileError(
+    'Contended',
+    'write',
+    `the key kept changing on ${target.place} or ${source.place} through ${MAXIMUM_ROUNDS} comparisons; ` +
+      'it is tried again later, and converges once it is written less often',
+  );
+}

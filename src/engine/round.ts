@@ -1,0 +1,179 @@
+/**
+ * One round of the protocol for many whole keys at once:
+ *
+ * 1. observe the target, 2. read the source, 3. repair, fenced by what was observed, 4. look at the source once more.
+ *
+ * Why 4: the fence compares values, and a value can come back. The target holds A; the source becomes B and is read; it
+ * becomes A again; both writes reach the target late, and before our repair: B, A. The target is as observed, so the repair
+ * passes and leaves B under a source of A, with no failed write to tell of it. Then the source is no longer what was read,
+ * and the key gets another round. If it is, all writes that came in between ended in that same value, on both sides.
+ */
+import type { Stage } from '../../workflows/messages.js';
+import {
+  type Change,
+  NO_TYPE,
+  type ObservedState,
+  type Reading,
+  RedisFailure,
+  type RepairOutcome,
+} from '../redis/index.js';
+import type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
+import { decide, sameExpiry } from './decide.js';
+import { refuseDeletes } from './delete-guard.js';
+import { reconcileError, type Side } from './errors.js';
+
+/** `again`: the key changed meanwhile. `repaired` says what this round wrote all the same. */
+export type RoundResult = KeyResult | { readonly outcome: 'again'; readonly repaired: Repaired | null };
+
+interface Observed {
+  readonly index: number;
+  readonly request: KeyRequest;
+  readonly observed: ObservedState;
+}
+
+interface Planned extends Observed {
+  readonly reading: Reading;
+  readonly change: Change;
+}
+
+interface Written extends Planned {
+  readonly repaired: Repaired;
+}
+
+/** Servers before Redis 7 say an absolute expiry only to within a tick or two. */
+const EXPIRY_SLACK_MS = 2;
+
+/** @returns one result per request, in order */
+export async function runRound(
+  sides: LinkSides,
+  requests: readonly KeyRequest[],
+  options: ReconcileOptions,
+): Promise<RoundResult[]> {
+  return new Round(sides, options, requests).run();
+}
+
+/** Each step settles the keys that need no further one and hands on the others. */
+class Round {
+  readonly #results: RoundResult[];
+
+  constructor(
+    private readonly sides: LinkSides,
+    private readonly options: ReconcileOptions,
+    private readonly requests: readonly KeyRequest[],
+  ) {
+    this.#results = new Array(requests.length);
+  }
+
+  async run(): Promise<RoundResult[]> {
+    let unread = await this.#observe();
+    while (unread.length > 0) {
+      this.options.signal?.throwIfAborted();
+      // The values read are held in memory until they are written: the port bounds them and defers the rest.
+      const { planned, deferred } = await this.#read(unread);
+      const permitted = await this.#guardDeletes(planned);
+      const written = await this.#repair(permitted);
+      await this.#confirm(written);
+      unread = deferred;
+    }
+    return this.#results;
+  }
+
+  async #observe(): Promise<Observed[]> {
+    const states = await this.sides.target.inspect(this.requests.map(({ key }) => key));
+    const all: Observed[] = [];
+    for (const [index, request] of this.requests.entries()) {
+      const observed = states[index]!;
+      if (observed instanceof RedisFailure) this.#fail(index, observed, 'target', 'read');
+      else all.push({ index, request, observed });
+    }
+    return all;
+  }
+
+  async #read(keys: readonly Observed[]): Promise<{ planned: Planned[]; deferred: Observed[] }> {
+    const readings = await this.sides.source.read(
+      keys.map(({ request, observed }) => ({ key: request.key, known: observed })),
+    );
+    const planned: Planned[] = [];
+    const deferred: Observed[] = [];
+    for (const [position, key] of keys.entries()) {
+      const reading = readings[position]!;
+      if (reading === 'deferred') {
+        deferred.push(key);
+      } else if (reading instanceof RedisFailure) {
+        this.#fail(key.index, reading, 'source', 'read');
+      } else {
+        const decision = decide(key.observed, reading, this.options.expiryToleranceMs);
+        if (decision === 'equal') this.#results[key.index] = { outcome: 'equal' };
+        else planned.push({ ...key, reading, change: decision });
+      }
+    }
+    return { planned, deferred };
+  }
+
+  async #guardDeletes(planned: Planned[]): Promise<Planned[]> {
+    const needsGuard = ({ change, request }: Planned) => change.action === 'delete' && request.allowDelete !== true;
+    if (!planned.some(needsGuard)) return planned;
+    const error = await refuseDeletes(this.sides, this.options.deleteGuard);
+    if (error === null) return planned;
+    for (const key of planned.filter(needsGuard)) this.#results[key.index] = { outcome: 'failed', error };
+    return planned.filter((key) => !needsGuard(key));
+  }
+
+  async #repair(planned: readonly Planned[]): Promise<Written[]> {
+    if (planned.length === 0) return [];
+    const outcomes = await this.sides.target.repair(
+      planned.map(({ request, observed, change }) => ({ key: request.key, observed, change })),
+    );
+    const written: Written[] = [];
+    for (const [position, key] of planned.entries()) {
+      const outcome = outcomes[position]!;
+      if (outcome instanceof RedisFailure) {
+        this.#fail(key.index, outcome, 'target', 'write');
+      } else if (outcome === 'changed') {
+        this.#results[key.index] = { outcome: 'again', repaired: null };
+      } else {
+        const repaired = describeWrite(key, outcome);
+        if (repaired === null) this.#results[key.index] = { outcome: 'equal' };
+        else written.push({ ...key, repaired });
+      }
+    }
+    return written;
+  }
+
+  async #confirm(written: readonly Written[]): Promise<void> {
+    if (written.length === 0) return;
+    const states = await this.sides.source.inspect(written.map(({ request }) => request.key));
+    for (const [position, { index, reading, repaired }] of written.entries()) {
+      const state = states[position]!;
+      if (state instanceof RedisFailure) {
+        this.#fail(index, state, 'source', 'verify');
+      } else {
+        const holds = state.digest === reading.digest && sameExpiry(state.expiry, reading.expiry, EXPIRY_SLACK_MS);
+        this.#results[index] = holds ? repaired : { outcome: 'again', repaired };
+      }
+    }
+  }
+
+  #fail(index: number, failure: RedisFailure, side: Side, stage: Stage): void {
+    const error = reconcileError(failure, side, stage, this.sides[side].place);
+    this.#results[index] = { outcome: 'failed', error };
+  }
+}
+
+/** @returns null when nothing was written */
+function describeWrite({ observed, reading }: Planned, outcome: Exclude<RepairOutcome, 'changed'>): Repaired | null {
+  switch (outcome) {
+    case 'equal':
+      return null;
+    case 'restored':
+      return { outcome: 'repaired', action: 'restored', type: reading.type, bytes: reading.dump!.length };
+    case 'deleted':
+      return { outcome: 'repaired', action: 'deleted', type: observed.type, bytes: 0 };
+    case 'expiry':
+      return { outcome: 'repaired', action: 'expiry', type: reading.type, bytes: 0 };
+    case 'expired':
+      // It expired on the way. Where there was nothing before, nothing has changed.
+      if (observed.type === NO_TYPE) return null;
+      return { outcome: 'repaired', action: 'deleted', type: observed.type, bytes: 0 };
+  }
+}

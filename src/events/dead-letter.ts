@@ -1,0 +1,157 @@
+/**
+ * The dead-letter record: what keymend could not finish, for a person or a redrive. It is the original record, byte for byte,
+ * with headers that say what happened.
+ */
+import type { IHeaders, Message } from 'kafkajs';
+import type { EscalateRequest, FailedWrite, RecordPosition, Stage } from '../../workflows/messages.js';
+import { encodeFailedWrite, keyBytes } from './failed-write.js';
+
+/** Every value that `dlq.reason` can have, with what it means. */
+export const DEAD_LETTER_REASONS = {
+  'invalid-json': 'The value is not JSON in UTF-8.',
+  'invalid-record': 'The value is JSON, but not a failed-write record.',
+  'unsupported-spec-version': 'The record has a newer format than this keymend. Upgrade the bridge, then redrive.',
+  'unknown-link': 'The link is not in keymend.yaml. Add it, restart, then redrive.',
+  'too-large': 'The record or its key is over the limits.',
+  'temporal-rejected': 'Temporal refuses this one key for good.',
+  'attempts-exhausted': 'The last attempt of the retry policy failed. The workflow is escalated and waits.',
+  'permanent-error': 'The repair failed in a way that trying again does not heal. The workflow is escalated and waits.',
+  'internal-error': 'keymend itself failed on this record. Please report it; redrive after an upgrade.',
+} as const;
+
+export type DeadLetterReason = keyof typeof DEAD_LETTER_REASONS;
+
+/** A record as an intake read it, with nothing decoded. */
+export interface IntakeRecord {
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  /** A header can occur more than once, and its value can be absent. */
+  readonly headers: Readonly<Record<string, HeaderValue | readonly HeaderValue[]>>;
+  readonly position: RecordPosition;
+}
+
+type HeaderValue = Buffer | string | null | undefined;
+
+/** What happened to the record. Texts are for people: no values of a user's data. */
+export interface Failure {
+  readonly reason: DeadLetterReason;
+  readonly stage: Stage | null;
+  readonly error: { readonly type: string; readonly code?: string | undefined; readonly message: string };
+  readonly attempts: number;
+  /** What the record says, as far as it could be read. */
+  readonly event?: FailedWrite | undefined;
+  readonly workflowId?: string | undefined;
+}
+
+/** Errors of a repair that the same attempt, made again, does not heal: a person has to change something first. */
+const PERMANENT = new Set(['Unsupported', 'NoPermission', 'SourceSuspicious']);
+/** Longer than any workflow ID. */
+const MAX_TEXT_LENGTH = 1024;
+/** What a redrive counts stays with the record; every other `dlq.*` header speaks of an earlier failure. */
+const KEPT = new Set(['dlq.redrive.count', 'dlq.redrive.last_at']);
+
+/** The dead-letter record of a record that did not become a signal. */
+export function deadLetterOf(record: IntakeRecord, failure: Failure): Message {
+  const { reason, stage, error, attempts, event, workflowId } = failure;
+  const { key, value, headers, position } = record;
+  // When the record does not say when its write failed, the time it was written to Kafka is the closest to it.
+  const failedAt = event?.failedAt ?? isoTime(position.timestamp);
+  return {
+    key,
+    value,
+    ...timestampOf(position),
+    headers: {
+      ...originalHeaders(headers),
+      ...dlqHeaders({
+        reason,
+        stage,
+        'original.topic': position.topic,
+        'original.partition': position.partition,
+        'original.offset': position.offset,
+        'original.timestamp': position.timestamp,
+        'error.type': error.type,
+        'error.code': error.code,
+        'error.message': error.message,
+        'failed.first_at': failedAt,
+        'failed.last_at': failedAt,
+        attempts,
+        'event.id': event?.id,
+        'workflow.id': workflowId,
+        link: event?.link,
+        command: event?.command,
+      }),
+    },
+  };
+}
+
+/** The dead-letter record of a key that a workflow gave up on for now. */
+export function escalationMessage(
+  { event, error, attempts, firstFailedAt, lastFailedAt }: EscalateRequest,
+  workflow: { readonly workflowId: string; readonly runId: string },
+): Message {
+  const { record, key, encoding = 'utf8' } = event;
+  return {
+    key: keyBytes({ key, encoding }),
+    value: encodeFailedWrite(event),
+    ...(record && timestampOf(record)),
+    headers: dlqHeaders({
+      reason: PERMANENT.has(error.type) ? 'permanent-error' : 'attempts-exhausted',
+      stage: error.stage,
+      'original.topic': record?.topic,
+      'original.partition': record?.partition,
+      'original.offset': record?.offset,
+      'original.timestamp': record?.timestamp,
+      'error.type': error.type,
+      'error.code': undefined,
+      'error.message': error.message,
+      'failed.first_at': firstFailedAt,
+      'failed.last_at': lastFailedAt,
+      attempts,
+      'event.id': event.id,
+      'workflow.id': workflow.workflowId,
+      'workflow.run_id': workflow.runId,
+      link: event.link,
+      command: event.command,
+    }),
+  };
+}
+
+interface DlqFields {
+  readonly reason: DeadLetterReason;
+  readonly [name: string]: string | number | null | undefined;
+}
+
+/** What is not known has no header. */
+function dlqHeaders(fields: DlqFields): IHeaders {
+  return Object.fromEntries(
+    Object.entries(fields)
+      .filter(([, value]) => value !== undefined && value !== null && value !== '')
+      .map(([name, value]) => [`dlq.${name}`, oneLine(String(value))]),
+  );
+}
+
+function originalHeaders(headers: IntakeRecord['headers']): IHeaders {
+  return Object.fromEntries(
+    Object.entries(headers)
+      .filter(([name]) => !name.startsWith('dlq.') || KEPT.has(name))
+      .map(([name, value]) => [name, Array.isArray(value) ? value.map(present) : present(value as HeaderValue)]),
+  );
+}
+
+/** kafkajs 2.2.4 can read a header without a value but fails on writing one; empty is the closest it can write. */
+function present(value: HeaderValue): Buffer | string {
+  return value ?? Buffer.alloc(0);
+}
+
+function timestampOf({ timestamp }: RecordPosition): { timestamp?: string } {
+  return Number(timestamp) >= 0 ? { timestamp } : {};
+}
+
+function isoTime(timestamp: string): string | undefined {
+  const time = new Date(Number(timestamp));
+  return Number(timestamp) >= 0 && !Number.isNaN(time.getTime()) ? time.toISOString() : undefined;
+}
+
+function oneLine(text: string): string {
+  return text.replace(/\s*[\r\n]+\s*/g, ' ').slice(0, MAX_TEXT_LENGTH);
+}

@@ -1,0 +1,124 @@
+/** One connection to one server, with the settings under which no command is ever sent later than it was asked for. */
+import { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { Redis } from 'ioredis';
+import { failureOf, RedisFailure } from './failure.js';
+
+export interface ConnectionOptions {
+  /** What to call this Redis in messages, for example `target of link east-to-west`. */
+  readonly name: string;
+  /** How long to wait for an answer, in ms. The connection is reset then. Default 5,000. */
+  readonly commandTimeoutMs?: number;
+}
+
+/** A command: its name, then its arguments. */
+export type Command = readonly [name: string, ...args: (Buffer | string)[]];
+
+const FIRST_BACKOFF_MS = 50;
+const LONGEST_BACKOFF_MS = 2_000;
+
+/**
+ * Connects with the first command and again when it is needed; after failed attempts not sooner than a growing delay, and
+ * commands in between fail at once. So there is no queue from which a write could be sent when nobody waits for it any more.
+ */
+export class Connection {
+  readonly place: string;
+  readonly commandTimeoutMs: number;
+  readonly #client: Redis;
+  #opening: Promise<void> | null = null;
+  #closed = false;
+  #failedAttempts = 0;
+  #notBefore = 0;
+  #lastError: unknown = null;
+
+  constructor(url: string, options: ConnectionOptions) {
+    this.commandTimeoutMs = options.commandTimeoutMs ?? 5_000;
+    this.#client = new Redis(url, {
+      lazyConnect: true,
+      protocol: 2,
+      commandTimeout: this.commandTimeoutMs,
+      connectTimeout: this.commandTimeoutMs,
+      connectionName: 'keymend',
+      disableClientInfo: true,
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      // Reconnecting is ours, see #ready.
+      retryStrategy: null,
+      // A server that is loading answers LOADING, which says more than a connection that never becomes ready.
+      enableReadyCheck: false,
+    });
+    this.#client.on('error', (error: unknown) => {
+      this.#lastError = error;
+    });
+    this.place = `${options.name} (${describeAddress(this.#client)})`;
+  }
+
+  /**
+   * Sends commands one behind the other without waiting in between. Never rejects.
+   * @returns their replies in order, bulk strings as `Buffer`
+   */
+  async send(commands: readonly Command[]): Promise<unknown[]> {
+    try {
+      await this.#ready();
+    } catch (error) {
+      const failure = failureOf(error);
+      return commands.map(() => failure);
+    }
+    const replies = await Promise.all(
+      commands.map(([name, ...args]) => this.#client.callBuffer(name, args).catch(failureOf)),
+    );
+    if (replies.some((reply) => reply instanceof RedisFailure && reply.code === 'TIMEOUT')) this.#reset();
+    return replies;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#client.disconnect();
+  }
+
+  async #ready(): Promise<void> {
+    if (this.#client.status === 'ready') return;
+    if (this.#closed) throw new RedisFailure('CONNECTION', 'it was closed here');
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = null;
+    });
+    await this.#opening;
+  }
+
+  async #open(): Promise<void> {
+    if (performance.now() < this.#notBefore) throw this.#lastError;
+    this.#lastError = null;
+    try {
+      await this.#client.connect();
+      // ioredis goes on after a refused SELECT, in database 0: the wrong keys.
+      if (this.#lastError !== null) throw this.#lastError;
+      this.#failedAttempts = 0;
+    } catch (error) {
+      // What connect() itself says is only "closed"; the reason came as an event.
+      this.#lastError ??= error;
+      this.#client.disconnect();
+      const backoff = Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#failedAttempts++);
+      this.#notBefore = performance.now() + backoff * (0.5 + Math.random() / 2);
+      throw this.#lastError;
+    }
+  }
+
+  /**
+   * Drops the connection with all that is still unsent or in flight, so that it does not reach the server later. RST instead of
+   * FIN where the socket can: the other end then need not read on to the end of what has arrived.
+   */
+  #reset(): void {
+    const { stream } = this.#client;
+    if (stream instanceof Socket && !(stream instanceof TLSSocket) && stream.remoteAddress !== undefined) {
+      stream.resetAndDestroy();
+    } else {
+      stream?.destroy();
+    }
+  }
+}
+
+function describeAddress({ options }: Redis): string {
+  const address = options.path ?? `${options.host}:${options.port}`;
+  return options.db ? `${address}, database ${options.db}` : address;
+}

@@ -1,0 +1,26 @@
+/** What a failure means and what to do about it, as the second half of a sentence that begins with the Redis' name. */
+import type { RedisFailure } from './failure.js';
+
+const EXPLANATIONS: Readonly<Record<string, string>> = {
+  READONLY: 'is a read-only replica; point the link at its master',
+  NOTMASTER: 'is a replica, not a master; point the link at its master',
+  OOM: 'is out of memory (maxmemory without eviction); give it more or free some',
+  LOADING: 'is still loading its data; wait until it has ended',
+  NOAUTH: 'wants a password; put it into the url of the link',
+  WRONGPASS: 'refuses the user or the password; correct them in the url of the link',
+  NOPERM: 'does not let this user run a command or touch a key; grant it in the ACL of that user',
+  MISCONF: 'refuses writes because its last save to disk failed; look at its disk and its log',
+  NOREPLICAS: 'refuses writes because too few of its replicas are connected; look at the replicas',
+  BUSY: 'is busy with a script; wait, or end that with SCRIPT KILL',
+  CLUSTERDOWN: 'belongs to a cluster that is down; look at CLUSTER INFO there',
+  MASTERDOWN: 'is a replica that has lost its master; point the link at the master',
+  TIMEOUT: 'did not answer in time; look at its load and at the network in between',
+};
+
+/** For example `is a read-only replica; point the link at its master`. One line, no user data. */
+export function explain(failure: RedisFailure): string {
+  if (failure.code === 'CONNECTION') {
+    return `cannot be reached: ${failure.message}; check that it runs and that the url of the link is right`;
+  }
+  return EXPLANATIONS[failure.code] ?? `answered: ${failure.message}`;
+}

@@ -1,0 +1,84 @@
+/** Errors of Redis and of its client, made safe: a code to decide by and a text without anything a user stored. */
+
+/** Codes of our own, beside those of Redis (`READONLY`, `OOM`, `ERR`, …). */
+export type OwnCode =
+  /** No answer in time. The connection was reset; whether the command was executed is unknown. */
+  | 'TIMEOUT'
+  /** No connection, or it broke before the answer. Whether a command that had been sent was executed is unknown. */
+  | 'CONNECTION'
+  /** Read at a server that is not a master. */
+  | 'NOTMASTER';
+
+export class RedisFailure extends Error {
+  override readonly name = 'RedisFailure';
+  /**
+   * @param code the first word of Redis' error, or an `OwnCode`
+   * @param message a text for a person, safe to log
+   */
+  constructor(
+    readonly code: string,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/**
+ * The failure that an error of ioredis stands for. The error itself is dropped, for it carries the command with its
+ * arguments; its stack is kept.
+ */
+export function failureOf(error: unknown): RedisFailure {
+  if (error instanceof RedisFailure) return error;
+  const failure = classify(error instanceof Error ? error : new Error(String(error)));
+  if (error instanceof Error && error.stack !== undefined) {
+    failure.stack = `${failure.name}: ${failure.message}\n${error.stack.split('\n').filter(isFrame).join('\n')}`;
+  }
+  return failure;
+}
+
+/** The failure that an error text of Redis stands for, as a reply or as caught inside a script. */
+export function failureOfReply(text: string): RedisFailure {
+  // Redis before 7 puts "@user_script: 12: -" in front of what a command said inside a script.
+  const plain = text.replace(/^@user_script:\s*\d+:\s*/, '').replace(/^-/, '');
+  const code = /^[A-Z]{2,}(?=\s|$)/.exec(plain)?.[0] ?? 'ERR';
+  return new RedisFailure(code, withoutData(plain));
+}
+
+/**
+ * A text of Redis without what it may quote: names and arguments of commands, keys. Redis quotes arguments only in quotes or
+ * after "beginning with".
+ */
+function withoutData(text: string): string {
+  return text
+    .replace(/,? with args beginning with.*$/s, '')
+    .replace(/(['"`]).*\1/gs, '…')
+    .replace(/\s+script: [0-9a-f]{40}.*$/s, '')
+    .replace(/[\x00-\x1f\x7f-\uffff]+/g, ' ')
+    .trim()
+    .slice(0, 160);
+}
+
+function classify(error: Error): RedisFailure {
+  if (error.message === 'Command timed out') return new RedisFailure('TIMEOUT', 'no answer in time');
+  if (error.name === 'ReplyError') return failureOfReply(error.message);
+  const { code } = error as NodeJS.ErrnoException;
+  return new RedisFailure('CONNECTION', typeof code === 'string' ? describeErrno(code) : 'the connection was closed');
+}
+
+function describeErrno(code: string): string {
+  const known: Record<string, string> = {
+    ECONNREFUSED: 'nothing listens there',
+    ENOTFOUND: 'the host name is not known',
+    EAI_AGAIN: 'the host name cannot be looked up now',
+    ETIMEDOUT: 'no answer to the attempt to connect',
+    ECONNRESET: 'the connection was reset',
+    EHOSTUNREACH: 'the host cannot be reached',
+    ENOENT: 'there is no such socket',
+  };
+  return known[code] === undefined ? code : `${known[code]} (${code})`;
+}
+
+function isFrame(line: string): boolean {
+  return /^\s+at /.test(line);
+}

@@ -1,0 +1,144 @@
+-- contentDigest(key, kind): a digest of what the key holds, the same on every server whatever the encoding, the order of
+-- unordered elements or the version; '' when the type is not one we know, and then only equal DUMPs prove equality.
+-- The expiry of the key is no part of it.
+--
+-- Everything of variable length is preceded by its length, so that no two contents read the same. Nothing is sorted by Lua's
+-- string comparison: it follows the server's locale, even for hex digits ('aa' sorts last in Danish).
+
+-- Writing a number is the costliest step of digesting small things: each length is written once per call.
+local lengthPrefix = setmetatable({}, {
+  __index = function(prefixes, length)
+    local prefix = length .. ':'
+    prefixes[length] = prefix
+    return prefix
+  end,
+})
+
+local function framed(bytes)
+  return lengthPrefix[#bytes] .. bytes
+end
+
+-- Combines SHA-1 digests without regard to their order: sorted by their first 52 bits as numbers. When two agree in
+-- these, the order may depend on the locale after all; the worst that can follow is one repair that was not needed.
+local function unordered(digests)
+  local heads, byHead = {}, {}
+  for i = 1, #digests do
+    local digest = digests[i]
+    local head = tonumber(string.sub(digest, 1, 13), 16)
+    local twin = byHead[head]
+    if not twin then
+      heads[#heads + 1] = head
+      byHead[head] = digest
+    else
+      byHead[head] = twin < digest and twin .. digest or digest .. twin
+    end
+  end
+  table.sort(heads)
+  for i = 1, #heads do heads[i] = byHead[heads[i]] end
+  return redis.sha1hex(table.concat(heads))
+end
+
+-- Replies that stand for a map arrive as {name, value, name, value, …}.
+local function named(flat)
+  local map = {}
+  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
+  return map
+end
+
+local FIELDS_PER_CALL = 1000
+local HAS_FIELD_EXPIRY = (redis.REDIS_VERSION_NUM or 0) >= 0x00070400 or (redis.VALKEY_VERSION_NUM or 0) >= 0x00090000
+
+-- {field = expiry in ms since the epoch} for the fields of a hash that have one. `flat` is the reply of HGETALL.
+local function fieldExpiries(key, flat)
+  local found = {}
+  if not HAS_FIELD_EXPIRY then return found end
+  for first = 1, #flat, 2 * FIELDS_PER_CALL do
+    local fields = {}
+    for i = first, math.min(#flat, first + 2 * FIELDS_PER_CALL - 1), 2 do fields[#fields + 1] = flat[i] end
+    local expiries = redis.call('HPEXPIRETIME', key, 'FIELDS', #fields, unpack(fields))
+    for i = 1, #fields do
+      if expiries[i] >= 0 then found[fields[i]] = expiries[i] end
+    end
+  end
+  return found
+end
+
+-- Versions write the same number differently (0.1 or 0.10000000000000001, -0 or 0).
+local function canonicalScore(text)
+  local score = tonumber(text)
+  if score == 0 then score = 0 end
+  return string.format('%.17g', score)
+end
+
+local digestOf = {}
+
+function digestOf.list(key)
+  local elements = redis.call('LRANGE', key, 0, -1)
+  for i = 1, #elements do elements[i] = framed(elements[i]) end
+  return redis.sha1hex(table.concat(elements))
+end
+
+function digestOf.set(key)
+  local digests = redis.call('SMEMBERS', key)
+  for i = 1, #digests do digests[i] = redis.sha1hex(digests[i]) end
+  return unordered(digests)
+end
+
+function digestOf.hash(key)
+  local flat = redis.call('HGETALL', key)
+  local expiries = fieldExpiries(key, flat)
+  local digests = {}
+  for i = 1, #flat, 2 do
+    local field = flat[i]
+    local expiry = expiries[field]
+    local element = lengthPrefix[#field] .. field .. flat[i + 1]
+    -- The other case begins with a digit.
+    if expiry then element = string.format('expires %.0f ', expiry) .. element end
+    digests[#digests + 1] = redis.sha1hex(element)
+  end
+  return unordered(digests)
+end
+
+-- A sorted set has one order on all servers: by score, then by the bytes of the member.
+function digestOf.zset(key)
+  local flat = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  for i = 1, #flat, 2 do
+    flat[i] = framed(flat[i])
+    flat[i + 1] = framed(canonicalScore(flat[i + 1]))
+  end
+  return redis.sha1hex(table.concat(flat))
+end
+
+-- Entries, consumer groups, consumers and what is pending; not the times at which something was seen or delivered.
+function digestOf.stream(key)
+  local stream = named(redis.call('XINFO', 'STREAM', key, 'FULL', 'COUNT', 0))
+  local parts = {}
+  local function add(text) parts[#parts + 1] = framed(tostring(text)) end
+  add(stream['last-generated-id'])
+  add(#stream.entries)
+  for _, entry in ipairs(stream.entries) do
+    add(entry[1])
+    add(#entry[2])
+    for _, text in ipairs(entry[2]) do add(text) end
+  end
+  add(#stream.groups)
+  for _, reply in ipairs(stream.groups) do
+    local group = named(reply)
+    add(group.name)
+    add(group['last-delivered-id'])
+    add(#group.pending)
+    for _, pending in ipairs(group.pending) do
+      add(pending[1]) -- entry
+      add(pending[2]) -- consumer
+      add(pending[4]) -- times delivered
+    end
+    add(#group.consumers)
+    for _, consumer in ipairs(group.consumers) do add(named(consumer).name) end
+  end
+  return redis.sha1hex(table.concat(parts))
+end
+
+local function contentDigest(key, kind)
+  local digest = digestOf[kind]
+  return digest and digest(key) or ''
+end

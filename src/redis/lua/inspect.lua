@@ -1,0 +1,9 @@
+-- What state is each key in? Reads only.
+-- Row in:  key
+-- Row out: {type, digest, expiry}: the SHA-1 (hex) of the key's DUMP and its absolute expiry; {'none', '', -2} without key.
+
+return eachRow(1, function(first)
+  local key = ARGV[first]
+  local digest, size, kind = fingerprint(key)
+  return { kind, digest, kind == 'none' and NO_KEY or expiryOf(key) }, size
+end)

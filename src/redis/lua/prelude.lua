@@ -1,0 +1,69 @@
+-- Stands in front of every other script of this folder.
+--
+-- How a script is called: EVALSHA sha 0 ROW ROW …, each row a fixed number of arguments, the key first. Keys travel as
+-- ARGV because one call serves many keys, which in a cluster lie in different slots of one node. For the same reason, and
+-- so that an out-of-memory target still takes deletes, the scripts carry no shebang (`#!lua` would refuse them as a whole).
+--
+-- What a script answers: {now, row, row, …}, `now` being this server's clock in ms. A row is what the script's header
+-- says, or {'error', text} when this one key failed; the others are not touched by that. There may be fewer rows than
+-- keys (see BYTE_LIMIT): the caller asks again for the rest.
+
+local NO_KEY = -2
+
+-- A script takes no further row after it has gone through this many bytes, so that one call neither blocks the server for
+-- long nor builds a huge reply. It always takes one.
+local BYTE_LIMIT = 4194304
+
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+-- Redis 7 knows absolute expiries. Earlier they are summed from two clock readings, which may differ by a tick.
+local HAS_PEXPIRETIME = redis.REDIS_VERSION_NUM ~= nil
+local EXPIRY_SLACK = HAS_PEXPIRETIME and 0 or 2
+
+-- ms since the epoch; -1 without expiry; -2 without key.
+local function expiryOf(key)
+  if HAS_PEXPIRETIME then return redis.call('PEXPIRETIME', key) end
+  local left = redis.call('PTTL', key)
+  if left < 0 then return left end
+  return now() + left
+end
+
+local function sameExpiry(one, other)
+  if one < 0 or other < 0 then return one == other end
+  return math.abs(one - other) <= EXPIRY_SLACK
+end
+
+-- The server's own name of the type, 'none' without key.
+local function typeOf(key)
+  return redis.call('TYPE', key).ok
+end
+
+-- digest, size in bytes, type of a key; '', 0, 'none' without key. Two equal digests prove equal content. A string's is that of
+-- its value, which two different ones prove different; any other type's is that of its DUMP, where they prove nothing.
+local function fingerprint(key)
+  local kind = typeOf(key)
+  if kind == 'none' then return '', 0, kind end
+  local bytes = redis.call(kind == 'string' and 'GET' or 'DUMP', key)
+  return redis.sha1hex(bytes), #bytes, kind
+end
+
+-- Calls handle(first) for each row, `first` being its place in ARGV. handle returns the row of the reply and the bytes it
+-- went through. An error inside is caught for its row alone.
+local function eachRow(width, handle)
+  local reply = { now() }
+  local bytes = 0
+  for first = 1, #ARGV, width do
+    if bytes >= BYTE_LIMIT then break end
+    local ok, row, size = pcall(handle, first)
+    if ok then
+      bytes = bytes + size
+    else
+      row = { 'error', type(row) == 'table' and row.err or tostring(row) }
+    end
+    reply[#reply + 1] = row
+  end
+  return reply
+end

@@ -1,0 +1,52 @@
+-- The only script that writes. Compare-and-set: a key is written only if it still is as it was compared.
+-- Row in:  key, digest, expiry  — the key as it was compared, in the words of inspect.lua
+--          deadline             — in ms of this server's clock; later than that, nobody waits for the answer any more
+--          action               — 'restore', 'delete', 'expiry'
+--          new expiry           — in ms since the epoch, -1 for none
+--          expiry tolerated     — '1' when the present expiry is close enough to the new one
+--          content, dump        — for 'restore': the content digest of the new value ('' if not to be compared), its DUMP
+-- Row out: {outcome}:
+--   'changed'   the key is not as it was compared, or the deadline has passed: nothing was done
+--   'equal'     the content is the new one already, only written differently; expiry close enough: nothing was done
+--   'restored', 'deleted', 'expiry'   done
+--   'expired'   the new expiry lies in the past, so the key is gone
+--
+-- Late or twice: a copy of this call that is executed after the deadline does nothing; one executed again before it finds
+-- the key changed by the first.
+
+local started = now()
+
+local function setExpiry(key, expiry)
+  if expiry == '-1' then
+    redis.call('PERSIST', key)
+  else
+    redis.call('PEXPIREAT', key, expiry)
+  end
+end
+
+-- Redis does not create, and at PEXPIREAT removes, a key whose expiry has passed: never resurrected.
+local function unlessExpired(key, expiry, outcome)
+  if expiry ~= '-1' and redis.call('EXISTS', key) == 0 then return 'expired' end
+  return outcome
+end
+
+return eachRow(9, function(first)
+  local key, action, newExpiry = ARGV[first], ARGV[first + 4], ARGV[first + 5]
+  local digest, size = fingerprint(key)
+  if digest ~= ARGV[first + 1] then return { 'changed' }, size end
+  if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
+  if started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
+  if action == 'delete' then
+    redis.call('UNLINK', key)
+    return { 'deleted' }, size
+  end
+  local content, dump = ARGV[first + 7], ARGV[first + 8]
+  size = size + #dump
+  if action == 'restore' and (content == '' or contentDigest(key, typeOf(key)) ~= content) then
+    redis.call('RESTORE', key, newExpiry == '-1' and '0' or newExpiry, dump, 'REPLACE', 'ABSTTL')
+    return { unlessExpired(key, newExpiry, 'restored') }, size
+  end
+  if ARGV[first + 6] == '1' then return { 'equal' }, size end
+  setExpiry(key, newExpiry)
+  return { unlessExpired(key, newExpiry, 'expiry') }, size
+end)

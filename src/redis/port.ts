@@ -1,0 +1,123 @@
+/**
+ * What the engine asks of a Redis, whatever its topology. Adapters: standalone (`standalone.ts`).
+ *
+ * Common to all methods that take keys:
+ * - They take up to 500 keys in one call and answer in their order, one answer per key.
+ * - They never reject. A key that failed has a `RedisFailure` as its answer, and only that key; when a call fails as a whole,
+ *   each of its keys has the same failure.
+ * - They never queue: without a usable connection they fail soon. Nothing is sent again after a lost connection.
+ */
+import type { RedisFailure } from './failure.js';
+
+/** `expiry` of a key that has none, and of a key that is not there: the words of PEXPIRETIME. */
+export const NO_EXPIRY = -1;
+export const NO_KEY = -2;
+
+/** `type` of a key that is not there: the word of TYPE. */
+export const NO_TYPE = 'none';
+
+/** A key at one moment, without its value. A key past its expiry is not there. */
+export interface KeyState {
+  /** As TYPE says it: `string`, `hash`, …, or `none`. */
+  readonly type: string;
+  /** SHA-1 of the key's DUMP, in hex. Two equal ones prove equal content; two different ones prove nothing. Empty without key. */
+  readonly digest: string;
+  /** ms since the epoch, `NO_EXPIRY` or `NO_KEY`. */
+  readonly expiry: number;
+}
+
+/** A state together with what is needed to bound for how long it may be acted upon. */
+export interface ObservedState extends KeyState {
+  /** The server's clock when it looked, in ms since the epoch. */
+  readonly serverTimeMs: number;
+  /** `performance.now()` here when the answer had arrived: at or after `serverTimeMs`. */
+  readonly receivedAtMs: number;
+}
+
+/** What `read` is told of the other side, so that an equal value need not travel. */
+export interface ReadRequest {
+  readonly key: Buffer;
+  readonly known: Pick<KeyState, 'type' | 'digest'>;
+}
+
+/** A key at one moment, with its value when that differs from the known one. */
+export interface Reading extends KeyState {
+  /** The key's DUMP; null when its digest is the known one, and without key. */
+  readonly dump: Buffer | null;
+  /**
+   * A digest of the content that does not depend on encoding, order or version. Only given where it can decide something:
+   * the types agree, the DUMPs differ, and the type is one that can be digested. Else null.
+   */
+  readonly content: string | null;
+}
+
+/** A write that applies only if the key still is as observed. */
+export interface Repair {
+  readonly key: Buffer;
+  readonly observed: ObservedState;
+  readonly change: Change;
+}
+
+export type Change =
+  | {
+      readonly action: 'restore';
+      readonly dump: Buffer;
+      /** As in `Reading`: if the key's content has this digest already, its value is left alone. */
+      readonly content: string | null;
+      readonly expiry: number;
+      /** The observed expiry is close enough to `expiry`: then equal content needs no write at all. */
+      readonly expiryTolerated: boolean;
+    }
+  | { readonly action: 'delete' }
+  | { readonly action: 'expiry'; readonly expiry: number };
+
+/**
+ * - `changed`: the key is no longer as observed, or the call came too late; nothing was done
+ * - `equal`: its content is the wanted one already, its expiry close enough; nothing was done
+ * - `restored`, `deleted`, `expiry`: done
+ * - `expired`: the wanted expiry has passed on this server, so the key is gone (not: set)
+ */
+export type RepairOutcome = 'changed' | 'equal' | 'restored' | 'deleted' | 'expiry' | 'expired';
+
+export interface Health {
+  readonly isMaster: boolean;
+  /** Keys of the selected database, on all masters together. Counts expired keys that are not yet evicted. */
+  readonly keys: number;
+}
+
+export interface RedisPort {
+  /** What to call this Redis in a message: its name and address, never a password. */
+  readonly place: string;
+
+  /** Reads the state of each key. Idempotent. */
+  inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]>;
+
+  /**
+   * Reads each key at its master; value and expiry belong to one moment. Idempotent.
+   * Keys that would make the answer too large are `deferred`: ask again for them. The first never is.
+   * A key read at a replica fails with the code `NOTMASTER`; the role is asked after the keys were read (see `health`).
+   */
+  read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]>;
+
+  /**
+   * Writes, each key fenced by its observed state. Executed twice, the second does nothing. Executed late, it does nothing:
+   * the server refuses it once the caller has stopped waiting. After a failure with the code `TIMEOUT` or `CONNECTION`
+   * it is unknown whether it was done; with any other code it was not.
+   */
+  repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]>;
+
+  /**
+   * Role and size. A server that is loading fails with the code `LOADING`.
+   * To trust an absence that was read, ask after that read: what made the keys vanish before it then shows.
+   */
+  health(): Promise<Health | RedisFailure>;
+
+  /**
+   * Connects and asks for a sign of life, for start-up.
+   * @throws RedisFailure whose message is one line: which Redis, what is wrong, what to do
+   */
+  check(): Promise<void>;
+
+  /** Closes the connections; what is still in flight fails. May be called twice. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,108 @@
+/** The port on one server: each method is one script, or one pair of commands. */
+import { type Command, Connection, type ConnectionOptions } from './connection.js';
+import { explain } from './explain.js';
+import { RedisFailure } from './failure.js';
+import type { Change, Health, ObservedState, Reading, ReadRequest, RedisPort, Repair, RepairOutcome } from './port.js';
+import { type Cells, type Row, type Script, scripts } from './script.js';
+import { isMaster, type RowAnswer, runScript } from './script-runner.js';
+
+export class StandaloneRedis implements RedisPort {
+  readonly #connection: Connection;
+
+  constructor(url: string, options: ConnectionOptions) {
+    this.#connection = new Connection(url, options);
+  }
+
+  get place(): string {
+    return this.#connection.place;
+  }
+
+  async inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
+    const answers = await this.#runToTheEnd(
+      scripts.inspect,
+      keys.map((key): Row => [key]),
+    );
+    return answers.map((answer) => (answer instanceof RedisFailure ? answer : observedState(answer)));
+  }
+
+  async read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {
+    const rows = requests.map(({ key, known }): Row => [key, known.digest, known.type]);
+    const answers = await runScript(this.#connection, scripts.read, rows, { atMaster: true });
+    return answers.map((answer) =>
+      answer === 'deferred' || answer instanceof RedisFailure ? answer : reading(answer.cells),
+    );
+  }
+
+  async repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]> {
+    const now = performance.now();
+    const rows = repairs.map(({ key, observed, change }): Row => {
+      // The server's clock is at least this far by now, so the deadline has passed there when we stop waiting here.
+      const serverNow = observed.serverTimeMs + (now - observed.receivedAtMs);
+      const deadline = Math.floor(serverNow + this.#connection.commandTimeoutMs);
+      return [key, observed.digest, `${observed.expiry}`, `${deadline}`, ...changeCells(change)];
+    });
+    const answers = await this.#runToTheEnd(scripts.repair, rows);
+    return answers.map((answer) =>
+      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as RepairOutcome),
+    );
+  }
+
+  async health(): Promise<Health | RedisFailure> {
+    const [role, keys] = await this.#send(['ROLE'], ['DBSIZE']);
+    if (role instanceof RedisFailure) return role;
+    if (keys instanceof RedisFailure) return keys;
+    return { isMaster: isMaster(role), keys: Number(keys) };
+  }
+
+  async check(): Promise<void> {
+    const [reply] = await this.#send(['PING']);
+    if (reply instanceof RedisFailure) {
+      throw new RedisFailure(reply.code, `${this.place} ${explain(reply)}`, { cause: reply });
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#connection.close();
+  }
+
+  #send(...commands: Command[]): Promise<unknown[]> {
+    return this.#connection.send(commands);
+  }
+
+  /** Calls a script as often as it takes until it has answered all rows. It answers at least one each time. */
+  async #runToTheEnd(script: Script, rows: readonly Row[]): Promise<(RowAnswer | RedisFailure)[]> {
+    const answers: (RowAnswer | RedisFailure)[] = [];
+    while (answers.length < rows.length) {
+      const more = await runScript(this.#connection, script, rows.slice(answers.length));
+      for (const answer of more) if (answer !== 'deferred') answers.push(answer);
+    }
+    return answers;
+  }
+}
+
+function observedState({ cells, serverTimeMs, receivedAtMs }: RowAnswer): ObservedState {
+  const [type, digest, expiry] = cells;
+  return { type: String(type), digest: String(digest), expiry: Number(expiry), serverTimeMs, receivedAtMs };
+}
+
+function reading(cells: Cells): Reading {
+  const [type, digest, expiry, content, dump] = cells;
+  return {
+    type: String(type),
+    digest: String(digest),
+    expiry: Number(expiry),
+    content: String(content) || null,
+    dump: (dump as Buffer).length > 0 ? (dump as Buffer) : null,
+  };
+}
+
+function changeCells(change: Change): (Buffer | string)[] {
+  switch (change.action) {
+    case 'restore':
+      return ['restore', `${change.expiry}`, change.expiryTolerated ? '1' : '0', change.content ?? '', change.dump];
+    case 'delete':
+      return ['delete', '', '0', '', ''];
+    case 'expiry':
+      return ['expiry', `${change.expiry}`, '0', '', ''];
+  }
+}

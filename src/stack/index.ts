@@ -1,0 +1,16 @@
+/** The local services for demo and tests: Temporal, Kafka and two Redis, real ones; and programs that only tests need. */
+export { provideChromium } from './chromium.js';
+export { StackError } from './errors.js';
+export { provideOldRedis } from './old-redis.js';
+export type { Report } from './progress.js';
+export type { Provision } from './provision.js';
+export type { ServiceName } from './service.js';
+export {
+  type ServiceStatus,
+  type StackInfo,
+  type StackOptions,
+  stackDown,
+  stackStatus,
+  stackUp,
+} from './stack.js';
+export { provideTimeSkippingServer } from './time-skipping-server.js';

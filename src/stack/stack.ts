@@ -1,0 +1,186 @@
+/** The local services as a whole: up, down, status. */
+import { existsSync, mkdirSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { writeConfigFile } from './config-file.js';
+import { type GivenAddresses, givenAddresses } from './environment.js';
+import { StackError } from './errors.js';
+import { awaitGiven, givenService } from './given.js';
+import { kafkaService } from './kafka.js';
+import { withLock } from './lock.js';
+import { HOST, type Ports } from './ports.js';
+import { processOf, terminate } from './process.js';
+import type { Report } from './progress.js';
+import type { Provision } from './provision.js';
+import { redisSourceService, redisTargetService } from './redis.js';
+import { type Prepare, portOf, type Service, type ServiceName } from './service.js';
+import { awaitRunning, folderOf, type PreferredPorts, STOP_GRACE_MS, type StartOptions, start } from './start.js';
+import { readState, writeState } from './state.js';
+import { temporalService } from './temporal.js';
+import { untilReady } from './wait.js';
+
+const SERVICES: readonly Service[] = [temporalService, kafkaService, redisSourceService, redisTargetService];
+
+const STATUS_ANSWERS_WITHIN_MS = 1_000;
+
+/** Where everything is. */
+export interface StackInfo {
+  readonly temporal: { readonly address: string; readonly ui: string };
+  readonly kafka: { readonly brokers: string[] };
+  /** URLs. */
+  readonly redis: { readonly source: string; readonly target: string };
+  /** Absolute path of a ready `keymend.yaml`. */
+  readonly config: string;
+}
+
+export interface StackOptions {
+  /** Where data, logs and state of the services are kept, for example `.keymend`. Created when missing. */
+  readonly directory: string;
+  readonly environment: NodeJS.ProcessEnv;
+  /** Takes progress for a person, line by line. */
+  readonly report: Report;
+  /** `usual` (default): 7233, 8233, 9092, 6379 and 6380, a free one where busy. `free`: always free ones. */
+  readonly preferredPorts?: PreferredPorts;
+}
+
+export interface ServiceStatus {
+  readonly service: ServiceName;
+  /** `external`: an address was given by the environment, and the stack has no hand in it. */
+  readonly state: 'running' | 'stopped' | 'external';
+  /** host:port, or a URL without its password. */
+  readonly address?: string;
+  readonly pid?: number;
+  /** Whether it answers now. */
+  readonly answers: boolean;
+}
+
+/**
+ * Sees to it that all services run and answer: leaves those that do, starts those that don't with the data they had. Can be
+ * killed and repeated at any moment; two at once take turns.
+ * @throws StackError
+ */
+export async function stackUp(options: StackOptions): Promise<StackInfo> {
+  const directory = resolve(options.directory);
+  const given = givenAddresses(options.environment);
+  makeDirectory(directory);
+  return locked(directory, options.report, async () => {
+    const ours = SERVICES.filter(({ name }) => givenService(given, name) === undefined);
+    await settleAll(SERVICES.flatMap(({ name }) => givenService(given, name) ?? []).map(awaitGiven));
+    let ports = readState(directory).ports;
+    const remember = (chosen: Ports) => {
+      ports = { ...ports, ...chosen };
+      writeState(directory, { ports });
+    };
+    // With the ports forgotten, a service can't be found again.
+    const lost = ours.filter((service) => service.ports.some((name) => ports[name] === undefined));
+    await settleAll(lost.map((service) => terminate(folderOf(directory, service), STOP_GRACE_MS)));
+    const running = ours.filter((service) => processOf(folderOf(directory, service)) !== undefined);
+    const stopped = ours.filter((service) => !running.includes(service));
+    const prepares = await provideAll(stopped, options);
+    const startOptions = (): StartOptions => ({
+      directory,
+      report: options.report,
+      preferredPorts: options.preferredPorts ?? 'usual',
+      ports,
+      remember,
+    });
+    await settleAll<unknown>([
+      ...running.map((service) => awaitRunning(service, startOptions())),
+      ...prepares.map(([service, prepare]) => start(service, prepare, startOptions())),
+    ]);
+    return infoOf(directory, given, ports);
+  });
+}
+
+/** Stops what {@link stackUp} started in this directory, and nothing else. The data stays. */
+export async function stackDown(
+  options: Pick<StackOptions, 'directory' | 'report'>,
+): Promise<{ readonly stopped: ServiceName[] }> {
+  const directory = resolve(options.directory);
+  if (!existsSync(directory)) return { stopped: [] };
+  return locked(directory, options.report, async () => {
+    const outcomes = await Promise.all(
+      SERVICES.map(async (service) => {
+        const outcome = await terminate(folderOf(directory, service), STOP_GRACE_MS);
+        if (outcome === 'was not running') return [];
+        options.report(`${service.title}: ${outcome === 'ended' ? 'stopped' : 'killed, it did not stop when asked'}`);
+        return [service.name];
+      }),
+    );
+    return { stopped: outcomes.flat() };
+  });
+}
+
+/** @returns every service, in a fixed order; changes nothing */
+export async function stackStatus(options: Pick<StackOptions, 'directory' | 'environment'>): Promise<ServiceStatus[]> {
+  const directory = resolve(options.directory);
+  const given = givenAddresses(options.environment);
+  const { ports } = readState(directory);
+  const answering = async (answers: () => Promise<void>) =>
+    (await untilReady(answers, STATUS_ANSWERS_WITHIN_MS)).kind === 'ready';
+  return Promise.all(
+    SERVICES.map(async (service): Promise<ServiceStatus> => {
+      const external = givenService(given, service.name);
+      if (external) {
+        const { address, answers } = external;
+        return { service: service.name, state: 'external', address, answers: await answering(answers) };
+      }
+      const found = processOf(folderOf(directory, service));
+      if (found === undefined) return { service: service.name, state: 'stopped', answers: false };
+      const address = `${HOST}:${portOf(ports, service.ports[0])}`;
+      const answers = await answering(() => service.answers(ports));
+      return { service: service.name, state: 'running', address, pid: found.pid, answers };
+    }),
+  );
+}
+
+/**
+ * Provides what the services need, all at once: the long way of one (a build) and of another (a fetch) use different things.
+ * The first that can't be had ends the others, so that nobody waits minutes to hear of it.
+ */
+async function provideAll(services: readonly Service[], options: StackOptions): Promise<[Service, Prepare][]> {
+  const aborter = new AbortController();
+  const provision: Provision = { environment: options.environment, report: options.report, signal: aborter.signal };
+  return settleAll(
+    services.map(async (service): Promise<[Service, Prepare]> => {
+      try {
+        return [service, await service.provide(provision)];
+      } catch (error) {
+        aborter.abort(error);
+        throw error;
+      }
+    }),
+  );
+}
+
+/** Like `Promise.all`, but rejects, with the first reason, only when nothing goes on behind the caller's back any more. */
+async function settleAll<T>(promises: readonly Promise<T>[]): Promise<Awaited<T>[]> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
+}
+
+function infoOf(directory: string, given: GivenAddresses, ports: Ports): StackInfo {
+  const at = (name: keyof Ports) => `${HOST}:${portOf(ports, name)}`;
+  const temporal = given.temporal ?? { address: at('temporal'), ui: `http://${at('temporalUi')}` };
+  const brokers = [...(given.kafka?.brokers ?? [at('kafka')])];
+  const source = given.redisSource ?? `redis://${at('redisSource')}`;
+  const target = given.redisTarget ?? `redis://${at('redisTarget')}`;
+  const config = writeConfigFile(directory, { temporal: temporal.address, brokers, source, target });
+  return { temporal, kafka: { brokers }, redis: { source, target }, config };
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new StackError(`${directory} can't be created (${code}); run from a folder you can write to`, {
+      cause: error,
+    });
+  }
+}
+
+function locked<T>(directory: string, report: Report, task: () => Promise<T>): Promise<T> {
+  const onWait = (pid: number) =>
+    report(`process ${pid} is starting or stopping the services of ${directory}, waiting`);
+  return withLock({ folder: directory, onWait }, task);
+}

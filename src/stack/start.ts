@@ -1,0 +1,94 @@
+/** Bringing one service up, or finding it up, in its folder of the data directory. */
+import { join } from 'node:path';
+import { StackError } from './errors.js';
+import { readIfPresent } from './files.js';
+import { freePort, isFree, type Ports, USUAL_PORTS } from './ports.js';
+import { launch, logOf, processOf, terminate } from './process.js';
+import type { Report } from './progress.js';
+import type { Prepare, Service } from './service.js';
+import { untilReady } from './wait.js';
+
+/** Kafka recovers its log and Redis loads its data before they answer. */
+const READY_WITHIN_MS = 60_000;
+/** A free port may be gone when the service takes it; then others are chosen. */
+const MAXIMUM_ATTEMPTS = 3;
+export const STOP_GRACE_MS = 15_000;
+
+export type PreferredPorts = 'usual' | 'free';
+
+export interface StartOptions {
+  readonly directory: string;
+  readonly report: Report;
+  readonly preferredPorts: PreferredPorts;
+  /** The ports it had before, as far as known. */
+  readonly ports: Ports;
+  /** Called before each start, so that the ports are known wherever this is killed. */
+  readonly remember: (ports: Ports) => void;
+}
+
+export function folderOf(directory: string, service: Service): string {
+  return join(directory, service.name);
+}
+
+/**
+ * Waits for a service that was started before.
+ * @throws StackError when it runs and does not answer
+ */
+export async function awaitRunning(service: Service, options: StartOptions): Promise<void> {
+  const readiness = await untilReady(() => service.answers(options.ports), READY_WITHIN_MS);
+  if (readiness.kind === 'ready') return;
+  const reason = readiness.kind === 'silent' ? readiness.reason : readiness.how;
+  throw new StackError(
+    `${service.title} runs but does not answer (${reason}); look into ${logOf(folderOf(options.directory, service))}, ` +
+      'or run `keymend stack down` and `keymend stack up`',
+  );
+}
+
+/**
+ * Starts a service that does not run and waits until it answers.
+ * @returns the ports it has now
+ * @throws StackError when it ends or stays silent, with the last line of its log
+ */
+export async function start(service: Service, prepare: Prepare, options: StartOptions): Promise<Ports> {
+  const folder = folderOf(options.directory, service);
+  let ports = options.ports;
+  for (let attempt = 1; ; attempt++) {
+    ports = await choosePorts(service, ports, options.preferredPorts);
+    options.remember(ports);
+    const program = await prepare(folder, ports);
+    const { ended } = await launch({ folder, ...program });
+    const readiness = await untilReady(() => service.answers(ports), READY_WITHIN_MS, ended);
+    if (readiness.kind === 'ready' && processOf(folder)) {
+      options.report(`${service.title}: up on port ${ports[service.ports[0]]}`);
+      return ports;
+    }
+    await terminate(folder, STOP_GRACE_MS);
+    const taken = await anyTaken(service, ports);
+    if (!taken || attempt === MAXIMUM_ATTEMPTS) {
+      const what = readiness.kind === 'silent' ? `does not answer (${readiness.reason})` : 'ended at once';
+      throw new StackError(`${service.title} ${what}: ${lastLine(logOf(folder))}; see ${logOf(folder)}`);
+    }
+    options.report(`${service.title}: its port was taken meanwhile, trying another`);
+  }
+}
+
+async function choosePorts(service: Service, known: Ports, preferred: PreferredPorts): Promise<Ports> {
+  const chosen: Ports = {};
+  for (const name of service.ports) {
+    const wanted = known[name] ?? (preferred === 'usual' ? USUAL_PORTS[name] : undefined);
+    chosen[name] = wanted !== undefined && (await isFree(wanted)) ? wanted : await freePort();
+  }
+  return chosen;
+}
+
+async function anyTaken(service: Service, ports: Ports): Promise<boolean> {
+  for (const name of service.ports) {
+    const port = ports[name];
+    if (port !== undefined && !(await isFree(port))) return true;
+  }
+  return false;
+}
+
+function lastLine(log: string): string {
+  return (readIfPresent(log) ?? '').trimEnd().split('\n').at(-1)?.trim() || 'it said nothing';
+}

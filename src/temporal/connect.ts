@@ -1,0 +1,102 @@
+/**
+ * Connections to Temporal. Where to connect comes from @temporalio/envconfig (TEMPORAL_* variables or a profile), and only
+ * where these are silent from `temporal:` in keymend.yaml.
+ */
+import { Client, Connection } from '@temporalio/client';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { NativeConnection, type NativeConnectionOptions } from '@temporalio/worker';
+import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
+import type { Config } from '../config.js';
+
+/** Temporal can't be used as configured. The message is one line: where, what is wrong, what to do. */
+export class TemporalError extends Error {
+  override readonly name = 'TemporalError';
+}
+
+export interface TemporalTarget {
+  readonly options: NativeConnectionOptions;
+  readonly address: string;
+  readonly namespace: string;
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+const KEYWORD = 2; // temporal.api.enums.v1.IndexedValueType
+
+/** Says where Temporal is, without connecting. @throws TemporalError when a profile or a file that it names is unusable */
+export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): TemporalTarget {
+  let loaded: ReturnType<typeof loadClientConnectConfig>;
+  try {
+    const defined = Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined);
+    loaded = loadClientConnectConfig({ overrideEnvVars: Object.fromEntries(defined) });
+  } catch (error) {
+    throw new TemporalError(`Temporal: the TEMPORAL_* variables or the profile are not usable: ${text(error)}`, {
+      cause: error,
+    });
+  }
+  const address = loaded.connectionOptions.address ?? config.temporal.address ?? '127.0.0.1:7233';
+  const namespace = loaded.namespace ?? config.temporal.namespace ?? 'default';
+  return { options: { ...loaded.connectionOptions, address }, address, namespace };
+}
+
+/** @throws TemporalError when it can't be reached or the namespace does not exist. The caller closes `client.connection`. */
+export async function connectClient(target: TemporalTarget): Promise<Client> {
+  let connection: Connection | undefined;
+  try {
+    connection = await Connection.connect({ ...target.options, connectTimeout: CONNECT_TIMEOUT_MS });
+    await connection.workflowService.describeNamespace({ namespace: target.namespace });
+    return new Client({ connection, namespace: target.namespace });
+  } catch (error) {
+    await connection?.close();
+    throw unusable(target, error);
+  }
+}
+
+/** @throws TemporalError. The caller closes it after the worker that uses it has ended. */
+export async function connectWorker(target: TemporalTarget): Promise<NativeConnection> {
+  try {
+    return await NativeConnection.connect(target.options);
+  } catch (error) {
+    throw unusable(target, error);
+  }
+}
+
+/**
+ * Makes sure that the search attributes exist, since without them no workflow could start. Registers what is missing, which a
+ * self-hosted server allows; elsewhere the error says what an administrator has to create. Running it twice is harmless.
+ * @throws TemporalError
+ */
+export async function ensureSearchAttributes(client: Client, namespace: string): Promise<void> {
+  const { operatorService } = client.connection as Connection;
+  const names = Object.values(SEARCH_ATTRIBUTES);
+  const missing = async () => {
+    const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
+    return names.filter((name) => customAttributes?.[name] === undefined);
+  };
+  try {
+    const absent = await missing();
+    if (absent.length === 0) return;
+    const searchAttributes = Object.fromEntries(absent.map((name) => [name, KEYWORD]));
+    await operatorService.addSearchAttributes({ namespace, searchAttributes });
+  } catch (error) {
+    // Two processes that start at once both try to register; whoever comes second finds them there.
+    if ((await missing().catch(() => names)).length === 0) return;
+    throw new TemporalError(
+      `Temporal namespace ${namespace}: the search attributes ${names.join(' and ')} (type Keyword) are missing and can't be ` +
+        `created from here (${text(error)}); create them with \`temporal operator search-attribute create\``,
+      { cause: error },
+    );
+  }
+}
+
+function unusable({ address, namespace }: TemporalTarget, error: unknown): TemporalError {
+  return new TemporalError(
+    `Temporal at ${address}, namespace ${namespace}: ${text(error)}; is it running, and is TEMPORAL_ADDRESS or temporal.address right?`,
+    { cause: error },
+  );
+}
+
+/** gRPC errors say most in `details`; messages of several lines are cut to the first. */
+function text(error: unknown): string {
+  const { details, message } = error as { details?: string; message?: string };
+  return (details || message || String(error)).split('\n')[0]!;
+}

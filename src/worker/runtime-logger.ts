@@ -1,0 +1,33 @@
+/** The logs of the Temporal SDK, written by our logger. */
+import type { LogLevel, LogMetadata, Logger as TemporalLogger } from '@temporalio/common';
+import type { Logger } from 'pino';
+
+const LEVELS: Record<LogLevel, 'trace' | 'debug' | 'info' | 'warn' | 'error'> = {
+  TRACE: 'trace',
+  DEBUG: 'debug',
+  INFO: 'info',
+  WARN: 'warn',
+  ERROR: 'error',
+};
+
+export function runtimeLogger(logger: Logger): TemporalLogger {
+  const log = (level: LogLevel, message: string, meta?: LogMetadata) => {
+    logger[LEVELS[level]](withoutStack(meta), message);
+  };
+  return {
+    log,
+    trace: (message, meta) => log('TRACE', message, meta),
+    // The SDK tells of every workflow and activity that starts or ends at this level; at our scale that is tracing.
+    debug: (message, meta) => log('TRACE', message, meta),
+    info: (message, meta) => log('INFO', message, meta),
+    warn: (message, meta) => log('WARN', message, meta),
+    error: (message, meta) => log('ERROR', message, meta),
+  };
+}
+
+/** A failed attempt is everyday news here: its type and line say all, its stack nothing. */
+function withoutStack(meta: LogMetadata = {}): LogMetadata {
+  const { error, taskToken: _taskToken, ...rest } = meta;
+  if (!(error instanceof Error)) return rest;
+  return { ...rest, error: { type: (error as { type?: string }).type ?? error.name, message: error.message } };
+}

@@ -1,0 +1,90 @@
+/** A Temporal worker that reconciles the keys of the configured links. */
+import { bundleWorkflowCode, DefaultLogger, type NativeConnection, Worker } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { create, type LinkRuntime } from '../../activities/index.js';
+import type { Config, LinkConfig } from '../config.js';
+import { escalationMessage } from '../events/dead-letter.js';
+import type { DeadLetters } from '../events/kafka.js';
+import { connectRedis, type RedisPort } from '../redis/index.js';
+import { WORKFLOWS_PATH } from './workflows-path.js';
+
+export interface WorkerOptions {
+  readonly config: Config;
+  readonly connection: NativeConnection;
+  readonly namespace: string;
+  readonly deadLetters: DeadLetters;
+  readonly logger: Logger;
+}
+
+export interface RunningWorker {
+  /** Resolves after `stop`; rejects when the worker fails for good. */
+  readonly finished: Promise<void>;
+  /** Takes no new work, lets running activities end within 10 s, then closes the Redis connections. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a worker.
+ * @throws Error with one line when no link can be used at all; a link that can't be used beside one that can is only logged,
+ *   because its repairs retry durably and the others must not wait for it
+ */
+export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
+  const { config, connection, namespace, deadLetters, logger } = options;
+  const links = new Map(config.links.map((link) => [link.name, connectLink(link)]));
+  const closeLinks = async () => {
+    await Promise.all([...links.values()].flatMap(({ sides }) => [sides.source.close(), sides.target.close()]));
+  };
+  try {
+    await checkLinks(links, logger);
+    const worker = await Worker.create({
+      connection,
+      namespace,
+      taskQueue: config.temporal.taskQueue,
+      // Bundled here, because the worker would log every module of it.
+      workflowBundle: await bundleWorkflowCode({ workflowsPath: WORKFLOWS_PATH, logger: new DefaultLogger('WARN') }),
+      activities: create({
+        links,
+        publishEscalation: (request, workflow) => deadLetters.publish(escalationMessage(request, workflow)),
+      }),
+      shutdownGraceTime: '10 seconds',
+    });
+    const finished = worker.run().finally(closeLinks);
+    finished.catch(() => {}); // Heard by whoever awaits `finished`; nobody may be awaiting yet.
+    return {
+      finished,
+      async stop() {
+        if (worker.getState() === 'RUNNING') worker.shutdown();
+        await finished;
+      },
+    };
+  } catch (error) {
+    await closeLinks();
+    throw error;
+  }
+}
+
+function connectLink(link: LinkConfig): LinkRuntime {
+  const connect = (side: 'source' | 'target'): RedisPort =>
+    connectRedis(link[side], { name: `${side} of link ${link.name}`, commandTimeoutMs: 5_000 });
+  return {
+    sides: { source: connect('source'), target: connect('target') },
+    options: {
+      expiryToleranceMs: link.expiryTolerance,
+      deleteGuard: link.deleteGuard,
+    },
+  };
+}
+
+async function checkLinks(links: ReadonlyMap<string, LinkRuntime>, logger: Logger): Promise<void> {
+  const problems = await Promise.all(
+    [...links.values()].map(({ sides }) =>
+      Promise.all([sides.source.check(), sides.target.check()]).then(
+        () => null,
+        (error: Error) => error,
+      ),
+    ),
+  );
+  const failed = problems.filter((problem) => problem !== null);
+  if (failed.length === links.size) throw failed[0]!;
+  for (const problem of failed) logger.error(problem.message);
+}

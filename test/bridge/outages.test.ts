@@ -1,0 +1,151 @@
+import { Client, type Connection } from '@temporalio/client';
+import { CompressionCodecs, CompressionTypes, Kafka, logLevel } from 'kafkajs';
+import { pino } from 'pino';
+import { ulid } from 'ulid';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { startBridge } from '../../src/bridge/bridge.js';
+import { freePort } from '../support/redis.js';
+import { stack } from '../support/services.js';
+import { bridgeBed, clientThroughProxy, failedWrite, type LogLine, until } from './bridge-bed.js';
+
+const KEYWORD = 2;
+const OVER = 'over';
+
+function texts(logs: readonly LogLine[], start: string): string[] {
+  return logs.map(({ msg }) => msg).filter((msg) => msg.startsWith(start));
+}
+
+describe('while Temporal is away', () => {
+  test('records wait in Kafka, poison does not, one line says so; afterwards nothing is lost', async () => {
+    const bed = await bridgeBed();
+    const { client, proxy } = await clientThroughProxy();
+    proxy.cut();
+    const ids = Array.from({ length: 200 }, (_, index) => `w${index}`);
+    await bed.produce(...ids.map((id) => ({ id, key: id })), { key: null, value: 'poison' });
+    const bridge = await bed.start({ client });
+    await until(() => expect(bed.warnings().join()).toContain('Temporal does not take signals'));
+    await until(async () => expect(await bed.deadLetterCount()).toBe(1));
+    expect(await bed.committed()).toEqual([0]);
+    expect(bridge.counters.signalled).toBe(0);
+
+    proxy.restore();
+    await bed.untilCommitted(201);
+    const seen = await Promise.all(ids.map((id) => bed.signalledIds(id)));
+    expect(seen.map((signals) => [...new Set(signals.flat())])).toEqual(ids.map((id) => [id]));
+    expect(bed.warnings().filter((line) => line.includes('Temporal'))).toHaveLength(1);
+    expect(texts(bed.logs, OVER)).toHaveLength(1);
+  });
+
+  test('a signal without an answer is given up and sent again', async () => {
+    const bed = await bridgeBed();
+    const { client, proxy } = await clientThroughProxy();
+    await bed.start({ client });
+    proxy.swallow();
+    await bed.produce({ id: 'w', key: 'k' });
+    await until(() => expect(bed.warnings().join()).toContain('DEADLINE_EXCEEDED'));
+    expect(await bed.committed()).toEqual([0]);
+    proxy.restore();
+    await bed.untilCommitted(1);
+    expect(new Set((await bed.signalledIds('k')).flat())).toEqual(new Set(['w']));
+  });
+
+  test('because its namespace does not exist, nothing is skipped and the line names the namespace', async () => {
+    const bed = await bridgeBed();
+    const { connection } = bed.client;
+    await bed.produce({ key: 'k' });
+    await bed.start({ client: new Client({ connection, namespace: 'nowhere' }).workflow });
+    await until(() => expect(bed.warnings()).toEqual([expect.stringContaining('namespace "nowhere" does not exist')]));
+    expect(await bed.committed()).toEqual([0]);
+    expect(await bed.deadLetterCount()).toBe(0);
+  });
+
+  test('because the search attribute is missing, nothing is skipped, the line says what to do, and then it goes on', async () => {
+    const bed = await bridgeBed();
+    const namespace = `bare-${ulid().toLowerCase()}`;
+    const connection = bed.client.connection as Connection;
+    await connection.workflowService.registerNamespace({
+      namespace,
+      workflowExecutionRetentionPeriod: { seconds: 86_400 },
+    });
+    await bed.produce({ key: 'k' });
+    const bridge = await bed.start({ client: new Client({ connection, namespace }).workflow });
+    await until(() =>
+      expect(bed.warnings().join()).toContain('search-attribute create --name KeymendLink --type Keyword'),
+    );
+    expect(await bed.committed()).toEqual([0]);
+    expect(await bed.deadLetterCount()).toBe(0);
+
+    await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: { KeymendLink: KEYWORD } });
+    await bed.untilCommitted(1);
+    expect(bridge.counters.signalled).toBe(1);
+  });
+});
+
+describe('the start', () => {
+  const logger = pino({ level: 'silent' });
+
+  test('fails with one line when no broker answers', async () => {
+    const bed = await bridgeBed();
+    const brokers = [`127.0.0.1:${await freePort()}`];
+    const config = { ...bed.config, kafka: { ...bed.config.kafka, brokers } };
+    await expect(startBridge({ config, client: bed.client.workflow, logger })).rejects.toThrow(
+      new RegExp(
+        `^Kafka does not answer at ${brokers[0]} \\(.*ECONNREFUSED.*\\); check that it runs and kafka.brokers.*$`,
+      ),
+    );
+  });
+
+  test('fails with one line that names the missing topic and how to create it', async () => {
+    const bed = await bridgeBed();
+    const config = { ...bed.config, kafka: { ...bed.config.kafka, topic: 'nobody.made.this' } };
+    await expect(startBridge({ config, client: bed.client.workflow, logger })).rejects.toThrow(
+      /^Kafka at \S+ has no topic nobody.made.this .*kafka-topics.sh --bootstrap-server \S+ --create --topic nobody.made.this$/,
+    );
+  });
+
+  test('fails with one line when the broker does not take the user', async () => {
+    const bed = await bridgeBed();
+    const sasl = { mechanism: 'plain' as const, username: 'someone', password: 'wrong' };
+    const config = { ...bed.config, kafka: { ...bed.config.kafka, sasl } };
+    const error = await startBridge({ config, client: bed.client.workflow, logger }).catch((reason: Error) => reason);
+    expect((error as Error).message).toMatch(
+      /^Kafka at \S+ refuses user "someone" \(.*\); check kafka.sasl in the configuration$/,
+    );
+  });
+});
+
+test('a consumer that can never go on ends the bridge with one line', async () => {
+  const bed = await bridgeBed();
+  const kafka = new Kafka({ brokers: stack().kafka.brokers, logLevel: logLevel.NOTHING });
+  const producer = kafka.producer();
+  await producer.connect();
+  onTestFinished(() => producer.disconnect());
+  const missingCodec = CompressionCodecs[CompressionTypes.Snappy];
+  CompressionCodecs[CompressionTypes.Snappy] = () => ({
+    compress: async ({ buffer }: { buffer: Buffer }) => snappyOf(buffer),
+    decompress: async () => Buffer.alloc(0),
+  });
+  try {
+    const messages = [{ key: 'k', value: JSON.stringify(failedWrite()) }];
+    await producer.send({ topic: bed.config.kafka.topic, compression: CompressionTypes.Snappy, messages });
+  } finally {
+    CompressionCodecs[CompressionTypes.Snappy] = missingCodec!;
+  }
+  const bridge = await bed.start();
+  await expect(bridge.finished).rejects.toThrow(
+    /^the Kafka consumer \S+ of \S+ at \S+ ended: .*Snappy.*let producers use gzip or none$/,
+  );
+  await bridge.stop();
+  expect(await bed.committed()).toEqual([0]);
+});
+
+/** Snappy's block format for a single literal: its length as a varint, a tag, the bytes. */
+function snappyOf(raw: Buffer): Buffer {
+  const length: number[] = [];
+  for (let rest = raw.length; ; rest >>>= 7) {
+    length.push(rest >= 0x80 ? (rest & 0x7f) | 0x80 : rest);
+    if (rest < 0x80) break;
+  }
+  const tag = Buffer.from([61 << 2, (raw.length - 1) & 0xff, (raw.length - 1) >>> 8]);
+  return Buffer.concat([Buffer.from(length), tag, raw]);
+}

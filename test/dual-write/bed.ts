@@ -1,0 +1,118 @@
+/** Source and target as real servers, the faulty link between, and a sink that remembers. */
+import { EventEmitter, once } from 'node:events';
+import { Redis } from 'ioredis';
+import { createDualWriter, type DualWriter, type DualWriterOptions } from '../../src/dual-write/dual-writer.js';
+import { mirrorOptions } from '../../src/dual-write/mirror.js';
+import type { RecordSink, RecordsLostError } from '../../src/dual-write/publisher.js';
+import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
+import type { FailedWrite } from '../../workflows/messages.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
+
+/** Takes records as a log would; `broken` makes it refuse them. */
+export class MemorySink extends EventEmitter implements RecordSink {
+  readonly records: FailedWrite[] = [];
+  readonly calls: number[] = [];
+  broken = false;
+
+  async publish(records: readonly FailedWrite[]): Promise<void> {
+    this.calls.push(records.length);
+    if (this.broken) throw new Error('the log is down');
+    this.records.push(...records);
+    this.emit('published');
+  }
+
+  /** Waits until at least `count` records are there. */
+  async have(count: number): Promise<FailedWrite[]> {
+    while (this.records.length < count) await once(this, 'published');
+    return this.records;
+  }
+}
+
+export interface Bed {
+  readonly source: RedisServer;
+  readonly target: RedisServer;
+  /** What the records of its writers say of link and application. */
+  readonly names: { readonly link: string; readonly origin: string };
+  /** Between the writer and the target. */
+  readonly link: FaultProxy;
+  readonly sink: MemorySink;
+  readonly lost: RecordsLostError[];
+  /** A writer, ready on both sides, gone after the test. */
+  writer(options?: WriterOptions): Promise<DualWriter>;
+  /** Empties both servers, heals the link, forgets records and writers. */
+  reset(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface WriterOptions {
+  readonly source?: {
+    port?: number;
+    keyPrefix?: string;
+    enableAutoPipelining?: boolean;
+    commandTimeout?: number;
+    maxRetriesPerRequest?: number;
+    retryStrategy?: () => number;
+  };
+  readonly timeoutMs?: number;
+  readonly records?: DualWriterOptions['records'];
+}
+
+/** @param targetArguments further arguments of the target's redis-server */
+export async function startBed(targetArguments: readonly string[] = []): Promise<Bed> {
+  const [source, target] = await Promise.all([startRedis(), startRedis(targetArguments)]);
+  const link = await startProxy({ target: { host: '127.0.0.1', port: target.port } });
+  const sink = new MemorySink();
+  const lost: RecordsLostError[] = [];
+  const clients: Redis[] = [];
+  const names = { link: 'east-to-west', origin: 'test' };
+
+  const disconnect = () => {
+    for (const client of clients.splice(0)) client.disconnect();
+  };
+  return {
+    source,
+    target,
+    names,
+    link,
+    sink,
+    lost,
+    async writer({ timeoutMs = 2000, records = sink, source: options = {} } = {}) {
+      const sourceClient = new Redis({ host: '127.0.0.1', port: source.port, protocol: 2, ...options });
+      const targetClient = new Redis(link.port, '127.0.0.1', {
+        ...mirrorOptions(timeoutMs),
+        retryStrategy: () => 20,
+      });
+      clients.push(sourceClient, targetClient);
+      sourceClient.on('error', () => {});
+      const writer = createDualWriter({
+        ...names,
+        source: sourceClient,
+        target: targetClient,
+        records,
+        onError: (error) => lost.push(error),
+      });
+      await Promise.all([once(sourceClient, 'ready'), once(targetClient, 'ready')]);
+      return writer;
+    },
+    async reset() {
+      disconnect();
+      link.restore();
+      sink.records.length = 0;
+      sink.calls.length = 0;
+      sink.broken = false;
+      lost.length = 0;
+      await target.client.replicaof('NO', 'ONE');
+      await Promise.all([source.client.flushall(), target.client.flushall()]);
+    },
+    async stop() {
+      disconnect();
+      await link.close();
+      await Promise.all([source.stop(), target.stop()]);
+    },
+  };
+}
+
+/** Waits until the target has answered everything that was written. */
+export async function mirrored(writer: DualWriter): Promise<void> {
+  while (writer.stats().inFlight > 0) await new Promise((resolve) => setImmediate(resolve));
+}

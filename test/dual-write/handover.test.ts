@@ -1,0 +1,118 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { RecordSink } from '../../src/dual-write/publisher.js';
+import { type Bed, mirrored, startBed } from './bed.js';
+
+let bed: Bed;
+beforeAll(async () => {
+  // Without HSET on the target its error reply quotes the arguments.
+  bed = await startBed(['--rename-command', 'HSET', '""']);
+});
+afterEach(() => bed.reset());
+afterAll(() => bed.stop());
+
+/** Neither takes nor refuses. */
+const stuckSink: RecordSink = { publish: () => new Promise(() => {}) };
+
+describe('records', () => {
+  it('that the sink does not take are given to the application, and counted', async () => {
+    const writer = await bed.writer();
+    await bed.target.client.replicaof('127.0.0.1', 1);
+    bed.sink.broken = true;
+    await writer.set('a', '1');
+    await mirrored(writer);
+    const report = await writer.close();
+    expect(report).toEqual({ notRecorded: [], unanswered: [] });
+    expect(bed.lost).toHaveLength(1);
+    expect(bed.lost[0]?.message).toMatch(/^1 failed writes were not recorded, [^\n]+: the log is down$/);
+    expect(bed.lost[0]?.records.map(({ key }) => key)).toEqual(['a']);
+    expect(writer.stats()).toMatchObject({ lost: 1, recorded: 0 });
+  });
+
+  it('go on being handed over after some were lost', async () => {
+    const writer = await bed.writer();
+    await bed.target.client.replicaof('127.0.0.1', 1);
+    bed.sink.broken = true;
+    await writer.set('a', '1');
+    while (bed.lost.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    bed.sink.broken = false;
+    await writer.set('b', '1');
+    expect((await bed.sink.have(1)).map(({ key }) => key)).toEqual(['b']);
+  });
+
+  it('hold no value, whatever the error says', async () => {
+    const marker = 'SECRET-MARKER';
+    const writer = await bed.writer();
+    await bed.target.client.set('wrong', marker);
+    await writer.hset('hash', { field: marker });
+    await writer.set('wrong', marker, 'EX', 100);
+    await writer.lpush('list', marker);
+    await bed.target.client.set('typed', 'x');
+    await writer.rpush('typed', marker);
+    await writer.eval('return redis.call("SET", KEYS[1], ARGV[1])', 1, 'script', marker);
+    await writer.eval('return redis.error_reply(ARGV[1])', 1, 'error', marker).catch(() => {});
+    await writer.multi().set('tx', marker).hset('tx2', 'f', marker).exec();
+    await bed.target.client.replicaof('127.0.0.1', 1);
+    await writer.zadd('z', 1, 'member');
+    await writer.getset('wrong', `${marker}2`);
+    const records = await bed.sink.have(8);
+    expect(records.map(({ error }) => error?.code)).toEqual(
+      expect.arrayContaining(['ERR', 'WRONGTYPE', 'NOT_MIRRORED', 'SOURCE_UNKNOWN', 'READONLY']),
+    );
+    expect(JSON.stringify(records)).not.toContain(marker);
+  });
+});
+
+describe('close', () => {
+  it('waits for what is in flight and leaves nothing', async () => {
+    const writer = await bed.writer();
+    bed.link.slow(100);
+    const written = [writer.set('a', '1'), writer.set('b', '2')];
+    const report = await writer.close();
+    expect(await Promise.all(written)).toEqual(['OK', 'OK']);
+    expect(report).toEqual({ notRecorded: [], unanswered: [] });
+    expect(await bed.target.client.mget('a', 'b')).toEqual(['1', '2']);
+    expect(writer.stats()).toMatchObject({ mirrored: 2, recorded: 0 });
+  });
+
+  it('refuses further writes, but not reads', async () => {
+    const writer = await bed.writer();
+    await writer.set('a', '1');
+    await writer.close();
+    await expect(writer.set('a', '2')).rejects.toThrow('the DualWriter is closed');
+    expect(await writer.get('a')).toBe('1');
+  });
+
+  it('records what the target does not answer in time', async () => {
+    const writer = await bed.writer({ timeoutMs: 60_000 });
+    bed.link.swallow();
+    await writer.set('a', '1');
+    const report = await writer.close({ timeoutMs: 2000 });
+    expect(report).toEqual({ notRecorded: [], unanswered: [] });
+    expect(bed.sink.records.map(({ key, outcome }) => [key, outcome])).toEqual([['a', 'unknown']]);
+    bed.link.release();
+    expect(await bed.target.client.exists('a')).toBe(0);
+  });
+
+  it('says which records the sink did not take in time', async () => {
+    const writer = await bed.writer({ records: stuckSink });
+    await bed.target.client.replicaof('127.0.0.1', 1);
+    await writer.set('a', '1');
+    await mirrored(writer);
+    await writer.set('b', '1');
+    const report = await writer.close({ timeoutMs: 300 });
+    expect(report.notRecorded.map(({ key }) => key)).toEqual(['a', 'b']);
+    expect(report.unanswered).toEqual([]);
+  });
+
+  it('says which writes the source did not answer in time, and records them', async () => {
+    const writer = await bed.writer();
+    bed.source.freeze();
+    const written = writer.set('a', '1');
+    const report = await writer.close({ timeoutMs: 300 });
+    bed.source.thaw();
+    expect(report.notRecorded).toEqual([]);
+    expect(report.unanswered.map(({ key, outcome }) => [key, outcome])).toEqual([['a', 'unknown']]);
+    expect(bed.sink.records).toEqual(report.unanswered);
+    expect(await written).toBe('OK');
+  });
+});

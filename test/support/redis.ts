@@ -1,0 +1,74 @@
+/** Real Redis servers for tests: one process each, on a free port, gone when the test is. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+
+export interface RedisServer {
+  readonly url: string;
+  readonly port: number;
+  /** A client for the test itself, apart from the code under test. */
+  readonly client: Redis;
+  /** Pauses the process (SIGSTOP), so that it neither answers nor closes connections; `thaw` lets it go on. */
+  freeze(): void;
+  thaw(): void;
+  stop(): Promise<void>;
+}
+
+export async function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+/**
+ * Starts a server without persistence and waits until it answers.
+ * @param extra further arguments of redis-server
+ * @param options `binary`: another redis-server; `port`: a given port (a restart of the same address)
+ */
+export async function startRedis(
+  extra: readonly string[] = [],
+  options: { binary?: string; port?: number } = {},
+): Promise<RedisServer> {
+  const port = options.port ?? (await freePort());
+  const directory = mkdtempSync(join(tmpdir(), 'keymend-redis-'));
+  const child: ChildProcess = spawn(
+    options.binary ?? 'redis-server',
+    ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory, ...extra],
+    { stdio: 'ignore' },
+  );
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  // A test run that dies must not leave servers behind.
+  const killOnExit = () => child.kill('SIGKILL');
+  process.once('exit', killOnExit);
+  const client = new Redis(port, '127.0.0.1', { protocol: 2, retryStrategy: () => 50, maxRetriesPerRequest: null });
+  client.on('error', () => {});
+  await Promise.race([
+    client.ping().catch((error: unknown) => {
+      if (!String(error).includes('NOAUTH')) throw error;
+    }),
+    exited.then(() => Promise.reject(new Error(`redis-server on port ${port} ended at once`))),
+  ]);
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    client,
+    freeze: () => child.kill('SIGSTOP'),
+    thaw: () => child.kill('SIGCONT'),
+    async stop() {
+      process.removeListener('exit', killOnExit);
+      client.disconnect();
+      child.kill('SIGCONT');
+      child.kill('SIGKILL');
+      await exited;
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}

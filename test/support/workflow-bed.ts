@@ -1,0 +1,173 @@
+/** Runs `reconcileKey` against scripted attempts, for what real Redis can't be made to do on cue. */
+import { randomUUID } from 'node:crypto';
+import { Context } from '@temporalio/activity';
+import type { Client, WorkflowHandle, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { WORKFLOWS_PATH } from '../../src/worker/workflows-path.js';
+import type {
+  EscalateRequest,
+  FailedWrite,
+  LinkPolicy,
+  ReconcileKeyInput,
+  ReconcileReply,
+  ReconcileRequest,
+} from '../../workflows/messages.js';
+import { failedWrites, type KeyStatus, SEARCH_ATTRIBUTES, type State, skip, status } from '../../workflows/messages.js';
+import type { reconcileKey } from '../../workflows/reconcile-key.js';
+
+export const POLICY: LinkPolicy = {
+  settleMs: 1_000,
+  verify: 'auto',
+  retry: { maximumAttempts: 8, initialIntervalMs: 500, backoffCoefficient: 2, maximumIntervalMs: 30_000 },
+  escalation: { retryEveryMs: 15 * 60_000 },
+};
+
+export type Attempt = 'equal' | 'repaired' | { readonly fail: string; readonly permanent?: boolean };
+
+/** A script of attempts. The last one is repeated for ever. */
+export class Script {
+  readonly requests: { request: ReconcileRequest; at: number; isLocal: boolean }[] = [];
+  readonly escalations: EscalateRequest[] = [];
+  attempts: Attempt[];
+  /** Runs inside each attempt, before it ends. */
+  during: (attempt: number) => Promise<void> | void = () => {};
+
+  constructor(
+    readonly env: TestWorkflowEnvironment,
+    ...attempts: Attempt[]
+  ) {
+    this.attempts = attempts;
+  }
+
+  /** The pauses between the beginnings of the attempts, in ms of the server's clock, rounded to 500. */
+  pauses(): number[] {
+    return this.requests.slice(1).map(({ at }, index) => Math.round((at - this.requests[index]!.at) / 500) * 500);
+  }
+
+  readonly activities = {
+    reconcile: async (request: ReconcileRequest): Promise<ReconcileReply> => {
+      const { attempt, isLocal } = Context.current().info;
+      const at = await this.env.currentTimeMs();
+      this.requests.push({ request, at, isLocal });
+      const planned = this.attempts.length > 1 ? this.attempts.shift()! : this.attempts[0]!;
+      await this.during(this.requests.length);
+      if (typeof planned === 'string') return { outcome: planned, summary: planned, attempt };
+      throw ApplicationFailure.create({
+        type: planned.fail,
+        message: `${planned.fail} as scripted`,
+        nonRetryable: planned.permanent ?? false,
+        details: [{ stage: 'write', attempt }],
+      });
+    },
+    escalate: async (request: EscalateRequest): Promise<void> => {
+      this.escalations.push(request);
+    },
+  };
+}
+
+/** A server whose clock runs on while a test waits, with the search attributes that the workflow writes. */
+export async function startTimeSkipping(executable: string): Promise<TestWorkflowEnvironment> {
+  Runtime.install({ logger: new DefaultLogger('ERROR') });
+  const env = await TestWorkflowEnvironment.createTimeSkipping({
+    server: { executable: { type: 'existing-path', path: executable } },
+  });
+  const KEYWORD = 2; // IndexedValueType
+  await env.connection.operatorService.addSearchAttributes({
+    namespace: 'default',
+    searchAttributes: Object.fromEntries(Object.values(SEARCH_ATTRIBUTES).map((name) => [name, KEYWORD])),
+  });
+  return env;
+}
+
+/** Lets the server's clock run until the workflow is in `state`. */
+export async function untilState(env: TestWorkflowEnvironment, handle: Handle, state: State): Promise<KeyStatus> {
+  for (;;) {
+    const current = await handle.query(status);
+    if (current.state === state) return current;
+    if (current.state === 'done') throw new Error(`the workflow ended without being ${state}`);
+    await env.sleep(100);
+  }
+}
+
+/** Ends a workflow in good order: a terminated one would leave the time-skipping server waiting for its activities. */
+export async function giveUp(handle: WorkflowHandle): Promise<void> {
+  await handle.signal(skip, { reason: 'the test is over' });
+  await handle.result();
+}
+
+let bundle: Promise<WorkflowBundle> | undefined;
+
+/** The workflow code, bundled once for a test file. */
+export function workflowBundle(): Promise<WorkflowBundle> {
+  bundle ??= bundleWorkflowCode({
+    workflowsPath: WORKFLOWS_PATH,
+    logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} },
+  });
+  return bundle;
+}
+
+export type Handle = WorkflowHandleWithFirstExecutionRunId<typeof reconcileKey>;
+
+/** A worker with scripted activities on its own task queue, for the time of `work`. */
+export async function withScript<T>(
+  script: Script,
+  work: (start: (options?: StartOptions) => Promise<Handle>, taskQueue: string) => Promise<T>,
+): Promise<T> {
+  const { env } = script;
+  const taskQueue = `script-${randomUUID()}`;
+  const worker = await Worker.create({
+    connection: env.nativeConnection,
+    taskQueue,
+    workflowBundle: await workflowBundle(),
+    activities: script.activities,
+  });
+  return worker.runUntil(() => work((options) => startKey(env.client, taskQueue, options), taskQueue));
+}
+
+export interface StartOptions {
+  readonly events?: readonly FailedWrite[];
+  readonly policy?: LinkPolicy;
+  readonly historyEventsPerRun?: number;
+}
+
+/** Starts the workflow as the bridge does: signalWithStart. */
+export async function startKey(client: Client, taskQueue: string, options: StartOptions = {}): Promise<Handle> {
+  const events = options.events ?? [failedWrite()];
+  const input: ReconcileKeyInput = {
+    link: 'east-to-west',
+    key: events[0]?.key ?? 'user:42',
+    encoding: 'utf8',
+    policy: options.policy ?? POLICY,
+    historyEventsPerRun: options.historyEventsPerRun,
+  };
+  return client.workflow.signalWithStart('reconcileKey', {
+    workflowId: `${input.key}-${randomUUID()}`,
+    taskQueue,
+    args: [input],
+    signal: failedWrites,
+    signalArgs: [[...events]],
+  }) as unknown as Promise<Handle>;
+}
+
+/** A failed write that needs neither settle nor verification, unless `changes` says otherwise. */
+export function failedWrite(changes: Partial<FailedWrite> = {}): FailedWrite {
+  return {
+    specVersion: 1,
+    id: randomUUID(),
+    link: 'east-to-west',
+    key: 'user:42',
+    encoding: 'utf8',
+    command: 'SET',
+    outcome: 'refused',
+    idempotent: true,
+    failedAt: '2026-11-20T23:00:00.000Z',
+    ...changes,
+  };
+}
+
+/** Resolves once `holds` does, looking again every few milliseconds; the test's own timeout bounds it. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20));
+}

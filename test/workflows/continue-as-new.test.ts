@@ -1,0 +1,71 @@
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import * as messages from '../../workflows/messages.js';
+import { stack } from '../support/services.js';
+import { failedWrite, giveUp, type Handle, POLICY, Script, until, withScript } from '../support/workflow-bed.js';
+
+let env: TestWorkflowEnvironment;
+beforeAll(async () => {
+  env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
+});
+afterAll(() => env?.teardown());
+
+/** The newest run, whichever that is. */
+function latest(handle: Handle) {
+  return env.client.workflow.getHandle(handle.workflowId);
+}
+
+describe('continue-as-new', () => {
+  it('loses no failed write while signals pour in', async () => {
+    const script = new Script(env, { fail: 'TargetUnavailable' });
+    const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1_000 } };
+    await withScript(script, async (start) => {
+      const handle = await start({ policy, historyEventsPerRun: 40 });
+      const first = await latest(handle).describe();
+      for (let i = 0; i < 300; i++) {
+        await handle.signal(messages.failedWrites, [failedWrite({ command: 'SADD', members: [`m${i}`] })]);
+      }
+      script.attempts = ['repaired'];
+      await handle.signal(messages.retry);
+      await latest(handle).result();
+      expect((await latest(handle).describe()).runId).not.toBe(first.runId);
+      const members = new Set(script.requests.flatMap(({ request }) => request.hint.members.utf8));
+      expect(members.size).toBe(300);
+    });
+  });
+
+  it('keeps a key escalated with its marker, attempts and ids, and publishes no second dead letter', async () => {
+    const script = new Script(env, { fail: 'NoPermission', permanent: true });
+    const event = failedWrite();
+    const policy = { ...POLICY, escalation: { retryEveryMs: 20 } };
+    await withScript(script, async (start) => {
+      const handle = await start({ events: [event], policy, historyEventsPerRun: 40 });
+      const first = await latest(handle).describe();
+      await until(async () => (await latest(handle).describe()).runId !== first.runId);
+      await until(async () => (await latest(handle).query(messages.status)).state === 'escalated');
+      const status = await latest(handle).query(messages.status);
+      expect(status).toMatchObject({ pending: 1, lastError: { type: 'NoPermission' } });
+      expect(status.attempts).toBeGreaterThan(2);
+      expect((await latest(handle).describe()).searchAttributes[messages.SEARCH_ATTRIBUTES.state]).toEqual([
+        'escalated',
+      ]);
+      await handle.signal(messages.failedWrites, [event]);
+      expect((await latest(handle).query(messages.status)).pending).toBe(1);
+      expect(script.escalations).toHaveLength(1);
+      await giveUp(latest(handle));
+    });
+  });
+
+  it('tells who waits on an update to ask again', async () => {
+    const script = new Script(env, { fail: 'TargetUnavailable' });
+    const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1_000 } };
+    await withScript(script, async (start) => {
+      const handle = await start({ policy, historyEventsPerRun: 60 });
+      await until(() => script.requests.length > 1);
+      const answer = handle.executeUpdate(messages.reconcileNow).catch((error: unknown) => error);
+      for (let i = 0; i < 60; i++) await handle.signal(messages.failedWrites, [failedWrite()]);
+      expect(await answer).toMatchObject({ cause: { type: 'ContinuedAsNew' } });
+      await giveUp(latest(handle));
+    });
+  });
+});

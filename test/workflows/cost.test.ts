@@ -1,0 +1,37 @@
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stack } from '../support/services.js';
+import { failedWrite, type Handle, Script, withScript } from '../support/workflow-bed.js';
+
+let env: TestWorkflowEnvironment;
+beforeAll(async () => {
+  env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
+});
+afterAll(() => env?.teardown());
+
+async function cost(handle: Handle): Promise<{ transitions: number; events: number }> {
+  await handle.result();
+  const { raw } = await handle.describe();
+  const info = raw.workflowExecutionInfo!;
+  return { transitions: Number(info.stateTransitionCount), events: Number(info.historyLength) };
+}
+
+describe('the cost of one key', () => {
+  it('that heals at once is at most 3 state transitions and 8 events, that of a workflow which does nothing', async () => {
+    const script = new Script(env, 'repaired');
+    await withScript(script, async (start) => {
+      const { transitions, events } = await cost(await start());
+      expect(transitions).toBeLessThanOrEqual(3);
+      expect(events).toBeLessThanOrEqual(8);
+    });
+  });
+
+  it('stays the same for a hundred failed writes that came together', async () => {
+    const script = new Script(env, 'repaired');
+    await withScript(script, async (start) => {
+      const one = await cost(await start());
+      const hundred = await cost(await start({ events: Array.from({ length: 100 }, () => failedWrite()) }));
+      expect(hundred).toEqual(one);
+    });
+  });
+});

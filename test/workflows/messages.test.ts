@@ -1,0 +1,205 @@
+import { WithStartWorkflowOperation, WorkflowUpdateFailedError } from '@temporalio/client';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { provideTimeSkippingServer } from '../../src/stack/index.js';
+import * as messages from '../../workflows/messages.js';
+import type { reconcileKey } from '../../workflows/reconcile-key.js';
+import { describeWith } from '../support/services.js';
+import {
+  failedWrite,
+  giveUp,
+  type Handle,
+  POLICY,
+  Script,
+  startTimeSkipping,
+  untilState,
+  withScript,
+} from '../support/workflow-bed.js';
+
+await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executable) => {
+  let env: TestWorkflowEnvironment;
+  beforeAll(async () => {
+    env = await startTimeSkipping(executable);
+  });
+  afterAll(() => env?.teardown());
+
+  const UNAVAILABLE = { fail: 'TargetUnavailable' } as const;
+  const PERMANENT = { fail: 'NoPermission', permanent: true } as const;
+
+  describe('failed writes of one key', () => {
+    it('cost one attempt, however many came together', async () => {
+      const script = new Script(env, 'repaired');
+      await withScript(script, async (start) => {
+        const events = Array.from({ length: 500 }, (_, i) => failedWrite({ command: 'SADD', members: [`m${i}`] }));
+        const handle = await start({ events });
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
+        expect(script.requests[0]?.request.hint.members.utf8).toHaveLength(500);
+      });
+    });
+
+    it('that were delivered twice are known by their id', async () => {
+      const script = new Script(env, UNAVAILABLE, 'repaired');
+      const event = failedWrite();
+      let handle: Handle;
+      script.during = async (attempt) => {
+        if (attempt === 2) await handle.signal(messages.failedWrites, [event, event]);
+      };
+      await withScript(script, async (start) => {
+        handle = await start({ events: [event, event] });
+        await handle.result();
+        expect(script.requests).toHaveLength(2);
+        expect((await handle.query(messages.status)).pending).toBe(0);
+      });
+    });
+
+    it('that come while an attempt is at work get an attempt of their own', async () => {
+      const script = new Script(env, 'repaired', 'equal');
+      let handle: Handle;
+      script.during = async (attempt) => {
+        if (attempt === 1) await handle.signal(messages.failedWrites, [failedWrite({ command: 'DEL' })]);
+      };
+      await withScript(script, async (start) => {
+        const started = start();
+        // The attempt must not begin before the test knows the handle.
+        const during = script.during;
+        script.during = async (attempt) => {
+          handle = await started;
+          await during(attempt);
+        };
+        await (await started).result();
+        // The server refused the completion, so the whole workflow task ran once more, now with both writes.
+        expect(script.requests[0]?.request.hint.otherCommands).toEqual(['SET']);
+        expect(script.requests.at(-1)?.request.hint.otherCommands).toContain('DEL');
+      });
+    });
+
+    it('that can not be read are taken as writes of the whole key instead of being dropped', async () => {
+      const script = new Script(env, 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [], policy: { ...POLICY, settleMs: 0, verify: 'never' } });
+        await handle.result();
+        const other = await start({
+          events: [null as never, { nonsense: true } as never],
+          policy: { ...POLICY, settleMs: 0, verify: 'never' },
+        });
+        await other.result();
+        expect(script.requests.at(-1)?.request.hint.whole).toBe(true);
+      });
+    });
+  });
+
+  describe('retry', () => {
+    it('ends the pause between two attempts', async () => {
+      const script = new Script(env, UNAVAILABLE, UNAVAILABLE, 'repaired');
+      const policy = {
+        ...POLICY,
+        retry: { ...POLICY.retry, initialIntervalMs: 3_600_000, maximumIntervalMs: 3_600_000 },
+      };
+      await withScript(script, async (start) => {
+        const handle = await start({ policy });
+        await untilState(env, handle, 'retrying');
+        while (script.requests.length < 2) await env.sleep(10);
+        await handle.signal(messages.retry);
+        await handle.result();
+        expect(script.requests).toHaveLength(3);
+        expect(script.pauses()[1]).toBeLessThan(60_000);
+      });
+    });
+
+    it('does no harm while nothing is wrong', async () => {
+      const script = new Script(env, 'repaired', 'equal');
+      await withScript(script, async (start) => {
+        const policy = { ...POLICY, settleMs: 60_000 };
+        const handle = await start({ policy, events: [failedWrite({ outcome: 'unknown', failedAt: await now() })] });
+        await untilState(env, handle, 'settling');
+        await handle.signal(messages.retry);
+        expect((await handle.result()).outcome).toBe('repaired');
+      });
+    });
+  });
+
+  describe('skip', () => {
+    it('ends a key that waits to settle', async () => {
+      const script = new Script(env, 'repaired');
+      await withScript(script, async (start) => {
+        const policy = { ...POLICY, settleMs: 3_600_000 };
+        const handle = await start({ policy, events: [failedWrite({ outcome: 'unknown', failedAt: await now() })] });
+        await untilState(env, handle, 'settling');
+        await handle.signal(messages.skip, { reason: 'test data' });
+        expect(await handle.result()).toEqual({ outcome: 'skipped', attempts: 0, skipReason: 'test data' });
+        expect(script.requests).toHaveLength(0);
+      });
+    });
+
+    it('ends a key that is being retried', async () => {
+      const script = new Script(env, UNAVAILABLE);
+      await withScript(script, async (start) => {
+        const handle = await start();
+        await untilState(env, handle, 'retrying');
+        await handle.signal(messages.skip, { reason: 'test data' });
+        expect((await handle.result()).outcome).toBe('skipped');
+      });
+    });
+
+    it('without a reason is accepted and says so', async () => {
+      const script = new Script(env, PERMANENT);
+      await withScript(script, async (start) => {
+        const handle = await start();
+        await handle.signal('skip');
+        expect((await handle.result()).skipReason).toBe('no reason given');
+      });
+    });
+  });
+
+  describe('reconcileNow', () => {
+    it('starts the workflow when there is none and answers with the outcome', async () => {
+      const script = new Script(env, 'repaired', 'equal');
+      await withScript(script, async (_start, taskQueue) => {
+        const operation = new WithStartWorkflowOperation<typeof reconcileKey>(messages.WORKFLOW_TYPE, {
+          workflowId: `now-${taskQueue}`,
+          taskQueue,
+          workflowIdConflictPolicy: 'USE_EXISTING',
+          args: [{ link: 'east-to-west', key: 'user:42', encoding: 'utf8', policy: { ...POLICY, verify: 'never' } }],
+        });
+        const answer = await env.client.workflow.executeUpdateWithStart(messages.reconcileNow, {
+          startWorkflowOperation: operation,
+        });
+        expect(answer).toEqual({ outcome: 'repaired', attempts: 1 });
+        await (await operation.workflowHandle()).result();
+        expect(script.requests).toHaveLength(1);
+      });
+    });
+
+    it('makes a retrying key try at once', async () => {
+      const script = new Script(env, UNAVAILABLE, UNAVAILABLE, 'repaired');
+      const policy = {
+        ...POLICY,
+        retry: { ...POLICY.retry, initialIntervalMs: 3_600_000, maximumIntervalMs: 3_600_000 },
+      };
+      await withScript(script, async (start) => {
+        const handle = await start({ policy });
+        while (script.requests.length < 2) await env.sleep(10);
+        expect((await handle.executeUpdate(messages.reconcileNow)).outcome).toBe('repaired');
+        await handle.result();
+      });
+    });
+
+    it('attempts an escalated key once and fails with the type of its error', async () => {
+      const script = new Script(env, PERMANENT);
+      await withScript(script, async (start) => {
+        const handle = await start();
+        await untilState(env, handle, 'escalated');
+        const failure = await handle.executeUpdate(messages.reconcileNow).catch((error: unknown) => error);
+        expect(failure).toBeInstanceOf(WorkflowUpdateFailedError);
+        expect((failure as WorkflowUpdateFailedError).cause).toMatchObject({ type: 'NoPermission' });
+        expect(script.requests).toHaveLength(2);
+        expect((await handle.query(messages.status)).state).toBe('escalated');
+        await giveUp(handle);
+      });
+    });
+  });
+
+  async function now(): Promise<string> {
+    return new Date(await env.currentTimeMs()).toISOString();
+  }
+});

@@ -1,0 +1,199 @@
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { provideTimeSkippingServer } from '../../src/stack/index.js';
+import * as messages from '../../workflows/messages.js';
+import { describeWith } from '../support/services.js';
+import {
+  failedWrite,
+  giveUp,
+  POLICY,
+  Script,
+  startTimeSkipping,
+  untilState,
+  withScript,
+} from '../support/workflow-bed.js';
+
+await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executable) => {
+  let env: TestWorkflowEnvironment;
+  beforeAll(async () => {
+    env = await startTimeSkipping(executable);
+  });
+  afterAll(() => env?.teardown());
+
+  const UNAVAILABLE = { fail: 'TargetUnavailable' } as const;
+
+  describe('a key that heals at once', () => {
+    it('is reconciled by one local attempt and completes', async () => {
+      const script = new Script(env, 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start();
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
+        expect(script.requests.map(({ isLocal }) => isLocal)).toEqual([true]);
+        expect(await handle.query(messages.status)).toMatchObject({
+          state: 'done',
+          lastOutcome: 'repaired',
+          pending: 0,
+        });
+      });
+    });
+
+    it('is reconciled as a whole when the workflow was started by hand with nothing but link and key', async () => {
+      const script = new Script(env, 'equal');
+      await withScript(script, async (_start, taskQueue) => {
+        const result = await env.client.workflow.execute(messages.WORKFLOW_TYPE, {
+          workflowId: `by-hand-${taskQueue}`,
+          taskQueue,
+          args: [{ link: 'east-to-west', key: 'user:42' }],
+        });
+        expect(result).toEqual({ outcome: 'equal', attempts: 1 });
+        expect(script.requests[0]?.request).toMatchObject({ key: 'user:42', encoding: 'utf8', hint: { whole: true } });
+      });
+    });
+  });
+
+  describe('a key whose target is away', () => {
+    it('is tried again durably with the pauses of the policy until it heals', async () => {
+      const script = new Script(env, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start();
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 4 });
+        expect(script.requests.map(({ isLocal }) => isLocal)).toEqual([true, false, false, false]);
+        expect(script.pauses().slice(1)).toEqual([500, 1000]);
+        expect(script.escalations).toEqual([]);
+      });
+    });
+
+    it('escalates after the last attempt with a dead letter that names the failed write and the cause', async () => {
+      const script = new Script(env, UNAVAILABLE);
+      const event = failedWrite({ command: 'SADD', members: ['a'] });
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [event] });
+        const status = await untilState(env, handle, 'escalated');
+        expect(status).toMatchObject({
+          attempts: 8,
+          pending: 1,
+          lastError: { type: 'TargetUnavailable', stage: 'write' },
+        });
+        expect(script.pauses().slice(1)).toEqual([500, 1000, 2000, 4000, 8000, 16_000]);
+        expect(script.escalations).toMatchObject([
+          {
+            event: { id: event.id, command: 'SADD', members: ['a'] },
+            attempts: 8,
+            error: { type: 'TargetUnavailable' },
+          },
+        ]);
+        const description = await handle.describe();
+        expect(description.searchAttributes[messages.SEARCH_ATTRIBUTES.state]).toEqual(['escalated']);
+        await giveUp(handle);
+      });
+    });
+
+    it('escalates after one attempt when the policy grants one', async () => {
+      const script = new Script(env, UNAVAILABLE);
+      const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1 } };
+      await withScript(script, async (start) => {
+        const handle = await start({ policy });
+        expect(await untilState(env, handle, 'escalated')).toMatchObject({ attempts: 1 });
+        await giveUp(handle);
+      });
+    });
+
+    it('escalates at once when trying again can not help', async () => {
+      const script = new Script(env, { fail: 'Unsupported', permanent: true });
+      await withScript(script, async (start) => {
+        const handle = await start();
+        expect(await untilState(env, handle, 'escalated')).toMatchObject({
+          attempts: 1,
+          lastError: { type: 'Unsupported' },
+        });
+        await giveUp(handle);
+      });
+    });
+  });
+
+  describe('an escalated key', () => {
+    const permanent = { fail: 'NoPermission', permanent: true } as const;
+
+    it('heals by the slow retry, tells nobody twice, and is no longer marked', async () => {
+      const script = new Script(env, permanent, permanent, 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start();
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 3 });
+        expect(script.pauses()).toEqual([900_000, 900_000]);
+        expect(script.escalations).toHaveLength(1);
+        const { searchAttributes } = await handle.describe();
+        expect(searchAttributes[messages.SEARCH_ATTRIBUTES.state] ?? []).not.toContain('escalated');
+      });
+    });
+
+    it('gets every attempt of the policy again by a retry signal', async () => {
+      const script = new Script(env, permanent, UNAVAILABLE, UNAVAILABLE, 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start();
+        await untilState(env, handle, 'escalated');
+        await handle.signal(messages.retry);
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 4 });
+        expect(Math.max(...script.pauses())).toBeLessThan(900_000);
+      });
+    });
+
+    it('escalates anew, with a second dead letter, when the retry fails as well', async () => {
+      const script = new Script(env, permanent);
+      await withScript(script, async (start) => {
+        const handle = await start();
+        await untilState(env, handle, 'escalated');
+        await handle.signal(messages.retry);
+        while (script.escalations.length < 2) await env.sleep(100);
+        expect((await untilState(env, handle, 'escalated')).attempts).toBe(2);
+        await giveUp(handle);
+      });
+    });
+
+    it('is given up on by a skip signal, and the reason stays in the result', async () => {
+      const script = new Script(env, permanent);
+      await withScript(script, async (start) => {
+        const handle = await start();
+        await untilState(env, handle, 'escalated');
+        await handle.signal(messages.skip, { reason: 'the tenant is gone' });
+        expect(await handle.result()).toEqual({ outcome: 'skipped', attempts: 1, skipReason: 'the tenant is gone' });
+        const { searchAttributes } = await handle.describe();
+        expect(searchAttributes[messages.SEARCH_ATTRIBUTES.state] ?? []).not.toContain('escalated');
+      });
+    });
+
+    it('is attempted once more when a new write fails, though not in a hot loop', async () => {
+      const script = new Script(env, permanent, permanent, permanent, 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start();
+        await untilState(env, handle, 'escalated');
+        await handle.signal(messages.failedWrites, [failedWrite()]);
+        while (script.requests.length < 2) await env.sleep(1000);
+        await handle.signal(messages.failedWrites, [failedWrite()]);
+        while (script.requests.length < 3) await env.sleep(1000);
+        await handle.signal(messages.failedWrites, [failedWrite()]);
+        expect((await handle.result()).outcome).toBe('repaired');
+        for (const pause of script.pauses()) {
+          expect(pause).toBeGreaterThanOrEqual(POLICY.retry.maximumIntervalMs);
+          expect(pause).toBeLessThan(60_000);
+        }
+        expect(script.escalations).toHaveLength(1);
+      });
+    });
+
+    it('publishes its dead letter as soon as Kafka is back, however long that takes', async () => {
+      const script = new Script(env, permanent);
+      let refusals = 12;
+      const publish = script.activities.escalate;
+      script.activities.escalate = async (request) => {
+        if (refusals-- > 0) throw new Error('Kafka is away');
+        await publish(request);
+      };
+      await withScript(script, async (start) => {
+        const handle = await start();
+        while (script.escalations.length === 0) await env.sleep('10 seconds');
+        expect(script.escalations[0]?.error.type).toBe('NoPermission');
+        await giveUp(handle);
+      });
+    });
+  });
+});

@@ -1,0 +1,118 @@
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { provideTimeSkippingServer } from '../../src/stack/index.js';
+import type * as messages from '../../workflows/messages.js';
+import { describeWith } from '../support/services.js';
+import {
+  failedWrite,
+  giveUp,
+  POLICY,
+  Script,
+  startTimeSkipping,
+  untilState,
+  withScript,
+} from '../support/workflow-bed.js';
+
+await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer, (executable) => {
+  let env: TestWorkflowEnvironment;
+  beforeAll(async () => {
+    env = await startTimeSkipping(executable);
+  });
+  afterAll(() => env?.teardown());
+
+  const POLICY_10S = { ...POLICY, settleMs: 10_000 };
+
+  async function failedNow(changes: Parameters<typeof failedWrite>[0]): Promise<messages.FailedWrite> {
+    return failedWrite({ failedAt: new Date(await env.currentTimeMs()).toISOString(), ...changes });
+  }
+
+  describe('settle', () => {
+    it.each([
+      { name: 'a write of unknown outcome', changes: { outcome: 'unknown' as const } },
+      { name: 'a command that is not idempotent', changes: { idempotent: false } },
+      { name: 'a record that says nothing about itself', changes: { outcome: undefined, command: undefined } },
+    ])('is waited for after $name', async ({ changes }) => {
+      const script = new Script(env, 'equal');
+      await withScript(script, async (start) => {
+        const event = await failedNow(changes);
+        await (await start({ events: [event], policy: POLICY_10S })).result();
+        expect(script.requests[0]!.at).toBeGreaterThanOrEqual(Date.parse(event.failedAt) + 10_000);
+      });
+    });
+
+    it('is not waited for after an idempotent command that was refused', async () => {
+      const script = new Script(env, 'equal');
+      await withScript(script, async (start) => {
+        const event = await failedNow({});
+        await (await start({ events: [event], policy: POLICY_10S })).result();
+        expect(script.requests[0]!.at).toBeLessThan(Date.parse(event.failedAt) + 10_000);
+      });
+    });
+
+    it('starts at the failure, so that what has passed already is not waited for again', async () => {
+      const script = new Script(env, 'equal');
+      await withScript(script, async (start) => {
+        const begun = await env.currentTimeMs();
+        const event = failedWrite({ outcome: 'unknown', failedAt: new Date(begun - 3_600_000).toISOString() });
+        await (await start({ events: [event], policy: POLICY_10S })).result();
+        expect(script.requests[0]!.at).toBeLessThan(begun + 10_000);
+      });
+    });
+
+    it('never lasts longer than configured, even when the clock of a producer runs ahead', async () => {
+      const script = new Script(env, 'equal');
+      await withScript(script, async (start) => {
+        const begun = await env.currentTimeMs();
+        const event = failedWrite({ outcome: 'unknown', failedAt: new Date(begun + 3_600_000).toISOString() });
+        await (await start({ events: [event], policy: POLICY_10S })).result();
+        expect(script.requests[0]!.at).toBeLessThan(begun + 60_000);
+      });
+    });
+  });
+
+  describe('a repair of a write whose outcome is unknown', () => {
+    it('is compared again after settle until both sides are equal', async () => {
+      const script = new Script(env, 'repaired', 'repaired', 'equal');
+      await withScript(script, async (start) => {
+        const event = await failedNow({ outcome: 'unknown' });
+        const result = await (await start({ events: [event], policy: POLICY_10S })).result();
+        expect(result).toEqual({ outcome: 'repaired', attempts: 3 });
+        expect(script.pauses()).toEqual([10_000, 10_000]);
+      });
+    });
+
+    it('says that it is verifying while it waits', async () => {
+      const script = new Script(env, 'repaired', 'equal');
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [await failedNow({ outcome: 'unknown' })], policy: POLICY_10S });
+        await untilState(env, handle, 'verifying');
+        await handle.result();
+      });
+    });
+
+    it('escalates as contended when it never holds', async () => {
+      const script = new Script(env, 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [await failedNow({ outcome: 'unknown' })] });
+        const status = await untilState(env, handle, 'escalated');
+        expect(status.lastError).toMatchObject({ type: 'Contended', stage: 'verify' });
+        await giveUp(handle);
+      });
+    });
+
+    it.each([
+      { verify: 'never' as const, outcome: 'unknown' as const, attempts: 1 },
+      { verify: 'always' as const, outcome: 'refused' as const, attempts: 2 },
+      { verify: 'auto' as const, outcome: 'refused' as const, attempts: 1 },
+    ])(
+      'follows the link: verify $verify and outcome $outcome make $attempts attempts',
+      async ({ verify, outcome, attempts }) => {
+        const script = new Script(env, 'repaired', 'equal');
+        await withScript(script, async (start) => {
+          const handle = await start({ events: [await failedNow({ outcome })], policy: { ...POLICY_10S, verify } });
+          expect(await handle.result()).toEqual({ outcome: 'repaired', attempts });
+        });
+      },
+    );
+  });
+});

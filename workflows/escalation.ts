@@ -1,0 +1,80 @@
+/** After the last attempt: a dead-letter record, a visible state, and waiting for a person, a write or the slow retry. */
+import { CancellationScope, condition, proxyActivities } from '@temporalio/workflow';
+import { type RoundEnd, reconcileRound } from './attempts.js';
+import type { Interruption, KeyRun } from './key-run.js';
+import type { Activities, LastError } from './messages.js';
+import { representative } from './pending.js';
+
+const { escalate } = proxyActivities<Pick<Activities, 'escalate'>>({
+  startToCloseTimeout: '1 minute',
+  // No last attempt: a key that was given up on must be heard of, however long Kafka is away.
+  retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '1 minute' },
+});
+
+/**
+ * Holds the key until it is equal, skipped or asked to be retried.
+ * @returns `interrupted` by `retry` (start again with every attempt of the policy), `skip` or `continueAsNew`; or the end of a
+ *   slow retry that succeeded. Never `failed`.
+ */
+export async function holdEscalated(run: KeyRun, error: LastError): Promise<RoundEnd> {
+  run.escalate(error);
+  run.answerFailure(error);
+  const publishing = new CancellationScope();
+  if (run.escalation === 'unpublished') publishing.run(() => publishDeadLetter(run, error)).catch(() => {});
+  try {
+    for (;;) {
+      const wake = await nextWake(run);
+      if (wake !== 'attempt') {
+        if (wake !== 'continueAsNew') run.leaveEscalated();
+        return { kind: 'interrupted', by: wake };
+      }
+      run.absorbPending();
+      // One attempt only, and the state stays `escalated`: neither alerts nor dead letters flap while the cause lasts.
+      const end = await reconcileRound(run, 1);
+      if (end.kind === 'finished') {
+        run.leaveEscalated();
+        return end;
+      }
+      if (end.kind === 'failed') {
+        run.escalate(end.error);
+        run.answerFailure(end.error);
+      }
+    }
+  } finally {
+    // A record that is not out yet speaks of a state that is over (or, at continue-as-new, the next run publishes it).
+    publishing.cancel();
+  }
+}
+
+async function publishDeadLetter(run: KeyRun, error: LastError): Promise<void> {
+  const { attempts, firstFailedAt, lastFailedAt, link, key, encoding } = run.status();
+  const now = new Date().toISOString();
+  await escalate({
+    // Nothing failed that we know of when the round was asked for by hand; the record then stands for the key itself.
+    event: representative(run.current()) ?? { specVersion: 1, id: `demand-${now}`, link, key, encoding, failedAt: now },
+    error,
+    attempts,
+    firstFailedAt: firstFailedAt ?? now,
+    lastFailedAt: lastFailedAt ?? now,
+  });
+  run.escalation = 'published';
+}
+
+async function nextWake(run: KeyRun): Promise<Interruption | 'attempt'> {
+  const { escalation, retry } = run.policy;
+  const since = Date.now();
+  run.enter('escalated', since + escalation.retryEveryMs);
+  await condition(() => asked(run) !== null || run.hasWork(), escalation.retryEveryMs);
+  if (asked(run) === null && run.hasWork()) {
+    // A key that is written all the time must not turn its escalation into a hot loop.
+    const rest = Math.min(retry.maximumIntervalMs, escalation.retryEveryMs) - (Date.now() - since);
+    if (rest > 0) await condition(() => asked(run) !== null, rest);
+  }
+  return asked(run) ?? 'attempt';
+}
+
+/** What can't wait. An update counts as an attempt, not as the wish to leave the escalation. */
+function asked(run: KeyRun): Interruption | 'attempt' | null {
+  const by = run.interruption();
+  return by === 'retry' && !run.retryWanted ? 'attempt' : by;
+}

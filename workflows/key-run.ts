@@ -1,0 +1,255 @@
+/**
+ * The state of one run of `reconcileKey` and what the messages do to it. Handlers only set state; the workflow's loop is the
+ * one place that acts on it, so no two pieces of code reconcile the same key at once.
+ */
+import { ApplicationFailure, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { describeStatus } from './details.js';
+import {
+  type CarriedState,
+  type FailedWrite,
+  type KeyStatus,
+  type LastError,
+  type LinkPolicy,
+  type Outcome,
+  type Pending,
+  type ReconcileKeyInput,
+  type ReconcileKeyResult,
+  type ReconcileRequest,
+  SEARCH_ATTRIBUTES,
+  type State,
+} from './messages.js';
+import { addFailedWrites, demand, isNothing, NOTHING_PENDING, putBack, takeRound } from './pending.js';
+
+/** The defaults of a link, for a workflow that was started by hand. */
+const DEFAULT_POLICY: LinkPolicy = {
+  settleMs: 1_000,
+  verify: 'auto',
+  retry: { maximumAttempts: 8, initialIntervalMs: 500, backoffCoefficient: 2, maximumIntervalMs: 30_000 },
+  escalation: { retryEveryMs: 15 * 60_000 },
+};
+const HISTORY_EVENTS_PER_RUN = 4_000;
+const STATE = { name: SEARCH_ATTRIBUTES.state, type: 'KEYWORD' } as const;
+
+/** What stops a wait or a durable attempt before its end. */
+export type Interruption = 'skip' | 'retry' | 'continueAsNew';
+type Answer = { readonly result: ReconcileKeyResult } | { readonly failure: LastError };
+
+export class KeyRun {
+  readonly policy: LinkPolicy;
+  escalation: CarriedState['escalation'];
+  lastError: LastError | null;
+  private pending: Pending;
+  /** What the round under way covers; null between rounds. */
+  private round: Pending | null = null;
+  private state: State = 'settling';
+  private attempts: number;
+  private lastOutcome: Outcome | null;
+  private nextRetry: number | null = null;
+  private retryAsked = false;
+  private skipAsked: string | null = null;
+  private skipReason: string | null = null;
+  // `reconcileNow`: each ask gets a ticket; an answer covers every ticket up to its own.
+  private lastTicket = 0;
+  private roundTicket = 0;
+  private answered: { readonly ticket: number; readonly answer: Answer } | null = null;
+
+  constructor(private readonly input: ReconcileKeyInput) {
+    const { carried } = input;
+    this.policy = input.policy ?? DEFAULT_POLICY;
+    this.pending = carried?.pending ?? NOTHING_PENDING;
+    this.escalation = carried?.escalation ?? 'none';
+    this.attempts = carried?.attempts ?? 0;
+    this.lastOutcome = carried?.lastOutcome ?? null;
+    this.lastError = carried?.lastError ?? null;
+  }
+
+  // What messages do.
+
+  add(events: FailedWrite[]): void {
+    this.pending = addFailedWrites(this.pending, events, this.policy, Date.now());
+  }
+
+  askRetry(): void {
+    this.retryAsked = true;
+  }
+
+  askSkip(reason: unknown): void {
+    this.skipAsked = typeof reason === 'string' && reason !== '' ? reason : 'no reason given';
+  }
+
+  /** Asks for a round over the whole key that starts after this call. Returns the ticket for `answerTo`. */
+  askRound(): number {
+    this.pending = demand(this.pending);
+    this.lastTicket += 1;
+    return this.lastTicket;
+  }
+
+  answerTo(ticket: number): Answer | null {
+    return this.answered !== null && this.answered.ticket >= ticket ? this.answered.answer : null;
+  }
+
+  status(): KeyStatus {
+    const all = this.round === null ? this.pending : putBack(this.round, this.pending);
+    return {
+      key: this.input.key,
+      encoding: this.input.encoding ?? 'utf8',
+      link: this.input.link,
+      state: this.state,
+      attempts: this.attempts,
+      pending: all.count,
+      firstFailedAt: isoTime(all.firstFailedAt),
+      lastFailedAt: isoTime(all.lastFailedAt),
+      lastOutcome: this.lastOutcome,
+      lastError: this.lastError,
+      nextRetry: isoTime(this.nextRetry),
+      skipReason: this.skipReason,
+    };
+  }
+
+  // What the loop asks.
+
+  hasWork(): boolean {
+    return !isNothing(this.pending);
+  }
+
+  get maximumAttempts(): number {
+    return this.policy.retry.maximumAttempts;
+  }
+
+  /** A `retry` was sent; unlike an update, it leaves the escalation behind. */
+  get retryWanted(): boolean {
+    return this.retryAsked;
+  }
+
+  interruption(): Interruption | null {
+    if (this.skipAsked !== null) return 'skip';
+    if (this.retryAsked || this.lastTicket > this.roundTicket) return 'retry';
+    return this.mustContinueAsNew() ? 'continueAsNew' : null;
+  }
+
+  mustContinueAsNew(): boolean {
+    const info = workflowInfo();
+    return (
+      info.continueAsNewSuggested || info.historyLength >= (this.input.historyEventsPerRun ?? HISTORY_EVENTS_PER_RUN)
+    );
+  }
+
+  /** The round under way, or an empty one. */
+  current(): Pending {
+    return this.round ?? NOTHING_PENDING;
+  }
+
+  request(): ReconcileRequest {
+    const { link, key, encoding } = this.input;
+    return { link, key, encoding: encoding ?? 'utf8', hint: this.current().hint };
+  }
+
+  // What the loop does.
+
+  beginRound(): void {
+    if (this.escalation === 'none' && this.lastOutcome !== null) {
+      this.attempts = 0;
+      this.lastError = null;
+    }
+    this.round = null;
+    this.absorbPending();
+  }
+
+  /** Lets the round under way cover what has arrived since it began, and forgets the wish to retry, which is now granted. */
+  absorbPending(): void {
+    const { round, rest } = takeRound(this.pending);
+    this.round = this.round === null ? round : putBack(this.round, round);
+    this.pending = rest;
+    this.roundTicket = this.lastTicket;
+    this.retryAsked = false;
+  }
+
+  enter(state: State, nextRetry: number | null = null): void {
+    // While escalated, an attempt of the slow retry does not change what people and alerts see.
+    this.state = this.escalation === 'none' || state === 'done' ? state : 'escalated';
+    this.nextRetry = nextRetry;
+    this.showDetails();
+  }
+
+  countAttempts(made: number, error: LastError | null): void {
+    this.attempts += made;
+    if (error !== null) this.lastError = error;
+    this.showDetails();
+  }
+
+  escalate(error: LastError): void {
+    this.lastError = error;
+    if (this.escalation === 'none') {
+      this.escalation = 'unpublished';
+      upsertSearchAttributes([{ key: STATE, value: 'escalated' }]);
+    }
+    this.enter('escalated');
+  }
+
+  leaveEscalated(): void {
+    if (this.escalation === 'none') return;
+    this.escalation = 'none';
+    upsertSearchAttributes([{ key: STATE, value: null }]);
+  }
+
+  finishRound(outcome: Outcome): void {
+    if (outcome === 'skipped') {
+      // A skip gives up on everything pending, not only on what the round under way covers.
+      this.absorbPending();
+      this.skipReason = this.skipAsked;
+      this.skipAsked = null;
+    }
+    this.round = null;
+    this.lastOutcome = outcome;
+    this.answer({ result: this.result() });
+    this.enter('done');
+  }
+
+  /** Tells everyone who waits on `reconcileNow` for the round under way that it failed. */
+  answerFailure(failure: LastError): void {
+    this.answer({ failure });
+  }
+
+  result(): ReconcileKeyResult {
+    const outcome = this.lastOutcome ?? 'equal';
+    return {
+      outcome,
+      attempts: this.attempts,
+      ...(outcome === 'skipped' ? { skipReason: this.skipReason ?? '' } : {}),
+    };
+  }
+
+  hasAsks(): boolean {
+    return this.lastTicket > (this.answered?.ticket ?? 0);
+  }
+
+  dismissAsks(): void {
+    this.roundTicket = this.lastTicket;
+    this.answerFailure({ type: 'ContinuedAsNew', message: 'the workflow continued as new; ask again', stage: null });
+  }
+
+  /** The input of the next run. */
+  carry(): ReconcileKeyInput {
+    const pending = this.round === null ? this.pending : putBack(this.round, this.pending);
+    const { escalation, attempts, lastOutcome, lastError } = this;
+    return { ...this.input, carried: { pending, escalation, attempts, lastOutcome, lastError } };
+  }
+
+  private answer(answer: Answer): void {
+    this.answered = { ticket: this.roundTicket, answer };
+  }
+
+  private showDetails(): void {
+    setCurrentDetails(describeStatus(this.status()));
+  }
+}
+
+/** Turns an answer into what the caller of `reconcileNow` gets. @throws ApplicationFailure of the type of the last error */
+export function unwrap(answer: Answer): ReconcileKeyResult {
+  if ('result' in answer) return answer.result;
+  throw ApplicationFailure.create({ message: answer.failure.message, type: answer.failure.type, nonRetryable: true });
+}
+
+function isoTime(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString();
+}

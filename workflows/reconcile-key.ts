@@ -1,0 +1,75 @@
+/**
+ * One durable workflow per key: the key is the workflow ID, so its repairs are serialised. Messages come first (`messages.ts`),
+ * then the state they change (`key-run.ts`, `pending.ts`), then one round (`attempts.ts`) and its failure (`escalation.ts`).
+ */
+import { allHandlersFinished, condition, continueAsNew, setHandler } from '@temporalio/workflow';
+import { reconcileRound } from './attempts.js';
+import { holdEscalated } from './escalation.js';
+import { KeyRun, unwrap } from './key-run.js';
+import * as messages from './messages.js';
+
+export async function reconcileKey(input: messages.ReconcileKeyInput): Promise<messages.ReconcileKeyResult> {
+  const run = new KeyRun(input);
+  listen(run);
+  // A run without any message (started by hand) is itself the wish to look at the key. Messages that came with the start are
+  // handled before the timer becomes an event.
+  if (!(await condition(() => run.hasWork(), 1))) run.askRound();
+  while (run.hasWork()) {
+    await bringToEnd(run);
+    // An update must be answered before its run closes. No await follows: a signal that comes later makes the server refuse
+    // the completion and hand the signal to a new workflow task.
+    await condition(() => run.hasWork() || allHandlersFinished());
+  }
+  return run.result();
+}
+
+/** Reconciles all that is pending until it is equal, repaired or skipped. */
+async function bringToEnd(run: KeyRun): Promise<void> {
+  let failure = run.escalation === 'none' ? null : run.lastError;
+  run.beginRound();
+  for (;;) {
+    if (run.mustContinueAsNew()) await carryOn(run);
+    const end = failure === null ? await reconcileRound(run, run.maximumAttempts) : await holdEscalated(run, failure);
+    failure = null;
+    if (end.kind === 'finished') return run.finishRound(end.outcome);
+    if (end.kind === 'failed') failure = end.error;
+    else if (end.by === 'skip') return run.finishRound('skipped');
+    else run.absorbPending();
+  }
+}
+
+/** Continues as new. Never returns. */
+async function carryOn(run: KeyRun): Promise<never> {
+  // An update can't outlive its run, so whoever waits is told to ask again.
+  while (!allHandlersFinished()) {
+    run.dismissAsks();
+    await condition(() => allHandlersFinished() || run.hasAsks());
+  }
+  // Taken after the last await: a signal handled until here is carried; a later one makes the server refuse this command.
+  return continueAsNew<typeof reconcileKey>(run.carry());
+}
+
+function listen(run: KeyRun): void {
+  setHandler(messages.failedWrites, (events) => run.add(events), {
+    description:
+      'Adds failed writes (an array of failed-write records) to what is pending. Records seen before are ignored.',
+  });
+  setHandler(messages.retry, () => run.askRetry(), {
+    description: 'Try again now, with every attempt of the link. Takes no input.',
+  });
+  setHandler(messages.skip, (request) => run.askSkip(request?.reason), {
+    description: 'Give up on what is pending. Input: {"reason": "why"}. The reason is kept in the result.',
+  });
+  setHandler(
+    messages.reconcileNow,
+    async () => {
+      const ticket = run.askRound();
+      await condition(() => run.answerTo(ticket) !== null);
+      return unwrap(run.answerTo(ticket)!);
+    },
+    { description: 'Reconcile the whole key now and answer with the outcome: equal, repaired or skipped.' },
+  );
+  setHandler(messages.status, () => run.status(), {
+    description: 'State, attempts, pending failed writes, last outcome, last error, next retry.',
+  });
+}
