@@ -44,6 +44,7 @@ export class KeyRun {
   private state: State = 'settling';
   private attempts: number;
   private lastOutcome: Outcome | null;
+  private repaired: boolean;
   private nextRetry: number | null = null;
   private retryAsked = false;
   private skipAsked: string | null = null;
@@ -60,6 +61,7 @@ export class KeyRun {
     this.escalation = carried?.escalation ?? 'none';
     this.attempts = carried?.attempts ?? 0;
     this.lastOutcome = carried?.lastOutcome ?? null;
+    this.repaired = carried?.repaired ?? false;
     this.lastError = carried?.lastError ?? null;
   }
 
@@ -147,10 +149,6 @@ export class KeyRun {
   // What the loop does.
 
   beginRound(): void {
-    if (this.escalation === 'none' && this.lastOutcome !== null) {
-      this.attempts = 0;
-      this.lastError = null;
-    }
     this.round = null;
     this.absorbPending();
   }
@@ -201,7 +199,8 @@ export class KeyRun {
     }
     this.round = null;
     this.lastOutcome = outcome;
-    this.answer({ result: this.result() });
+    this.repaired ||= outcome === 'repaired';
+    this.answer({ result: this.resultWith(outcome) });
     this.enter('done');
   }
 
@@ -210,13 +209,15 @@ export class KeyRun {
     this.answer({ failure });
   }
 
+  /** What the run as a whole came to: a later round that found nothing to do does not hide an earlier repair. */
   result(): ReconcileKeyResult {
-    const outcome = this.lastOutcome ?? 'equal';
-    return {
-      outcome,
-      attempts: this.attempts,
-      ...(outcome === 'skipped' ? { skipReason: this.skipReason ?? '' } : {}),
-    };
+    const last = this.lastOutcome ?? 'equal';
+    return this.resultWith(last === 'equal' && this.repaired ? 'repaired' : last);
+  }
+
+  private resultWith(outcome: Outcome): ReconcileKeyResult {
+    const skipped = outcome === 'skipped' ? { skipReason: this.skipReason ?? '' } : {};
+    return { outcome, attempts: this.attempts, ...skipped };
   }
 
   hasAsks(): boolean {
@@ -231,8 +232,8 @@ export class KeyRun {
   /** The input of the next run. */
   carry(): ReconcileKeyInput {
     const pending = this.round === null ? this.pending : putBack(this.round, this.pending);
-    const { escalation, attempts, lastOutcome, lastError } = this;
-    return { ...this.input, carried: { pending, escalation, attempts, lastOutcome, lastError } };
+    const { escalation, attempts, lastOutcome, repaired, lastError } = this;
+    return { ...this.input, carried: { pending, escalation, attempts, lastOutcome, repaired, lastError } };
   }
 
   private answer(answer: Answer): void {

@@ -124,7 +124,7 @@ export interface LastError {
 export interface KeyStatus extends EncodedKey {
   readonly link: string;
   readonly state: State;
-  /** Attempts since the key became pending that have ended, as far as the workflow knows; the one running is not counted. */
+  /** Attempts that have ended since the key became pending, as far as the workflow knows; those of a durable activity count when it ends. */
   readonly attempts: number;
   /** Failed writes that no reconcile has covered yet. */
   readonly pending: number;
@@ -192,6 +192,8 @@ export interface CarriedState {
   readonly escalation: 'none' | 'unpublished' | 'published';
   readonly attempts: number;
   readonly lastOutcome: Outcome | null;
+  /** A round of this key repaired it. */
+  readonly repaired: boolean;
   readonly lastError: LastError | null;
 }
 

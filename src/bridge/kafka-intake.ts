@@ -1,4 +1,5 @@
 /** Failed writes from a Kafka topic. kafkajs hands out batches; this keeps the membership alive and the offsets honest. */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Consumer, type EachBatchPayload, type Kafka, type KafkaMessage } from 'kafkajs';
 import type { Logger } from 'pino';
@@ -64,6 +65,8 @@ export async function startKafkaIntake({ kafka, config, handle, logger }: KafkaI
 
   async function eachBatch(payload: EachBatchPayload): Promise<void> {
     const controller = new AbortController();
+    // Each record of the batch may wait on it; Node warns past ten.
+    setMaxListeners(0, controller.signal);
     if (stopping) controller.abort();
     active.add(controller);
     try {
@@ -134,8 +137,9 @@ async function watch(
     // Rejects when aborted, which the next line sees.
     await sleep(WATCH_INTERVAL_MS, undefined, { signal: handled }).catch(() => {});
     if (handled.aborted) return null;
+    if (!isRunning() || isStale()) controller.abort();
     try {
-      if (!isRunning() || isStale()) break;
+      // Also after an abort: the work under way still ends, and what it gets accepted is to be committed.
       await heartbeat();
       await commitOffsetsIfNecessary();
     } catch (error) {
@@ -143,8 +147,6 @@ async function watch(
       return error;
     }
   }
-  controller.abort();
-  return null;
 }
 
 function toRecord(

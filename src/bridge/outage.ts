@@ -1,11 +1,12 @@
-/** One line when a service stops taking what it is given, one a minute while that lasts, and one when it is over. */
+/** A line when a service stops taking what it is given and one when it is over; at most one pair a minute if that flaps. */
 import type { Logger } from 'pino';
 
-const REPEAT_EVERY_MS = 60_000;
+const LINE_EVERY_MS = 60_000;
 
 export class Outage {
   private since: number | null = null;
-  private lastLine = 0;
+  private lastLine = Number.NEGATIVE_INFINITY;
+  private announced = false;
 
   /** @param what what does not work, for example `Temporal does not take signals` */
   constructor(
@@ -13,19 +14,22 @@ export class Outage {
     private readonly what: string,
   ) {}
 
+  /** @param reason one line, without a full stop */
   failed(reason: string): void {
     const now = Date.now();
-    if (this.since !== null && now - this.lastLine < REPEAT_EVERY_MS) return;
     this.since ??= now;
+    if (now - this.lastLine < LINE_EVERY_MS) return;
     this.lastLine = now;
+    this.announced = true;
+    const lasting = this.lasting(now);
     this.logger.warn(
-      `${this.what}${this.lasting(now)}: ${reason}. Nothing is lost: records stay where they are and are tried again.`,
+      `${this.what}${lasting}: ${reason}. No record is lost: all stay where they are and are tried again.`,
     );
   }
 
   worked(): void {
-    if (this.since === null) return;
-    this.logger.info(`over${this.lasting(Date.now())}: ${this.what}`);
+    if (this.announced) this.logger.info(`over${this.lasting(Date.now())}: ${this.what}`);
+    this.announced = false;
     this.since = null;
   }
 

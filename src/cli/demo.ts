@@ -1,6 +1,96 @@
 /** `keymend demo` */
+import { spawn } from 'node:child_process';
+import { openSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
+import { loadConfig } from '../config.js';
+import { type DemoResult, runDemo } from '../demo/demo.js';
+import { type StackInfo, stackDown, stackUp } from '../stack/index.js';
+import { connectClient, temporalTarget } from '../temporal/connect.js';
+import { globalOptions, print, VerbError } from './context.js';
+
+/** Apart from the stack of `keymend stack up`, whose data the demo must not touch. */
+const DIRECTORY = '.keymend/demo';
+const CLI = fileURLToPath(new URL('./main.js', import.meta.url));
 
 export function demoCommand(): Command {
-  return new Command('demo').description('soon');
+  return new Command('demo')
+    .description(
+      'Watch it work: real services, an application that dual-writes over a failing link, and a full comparison',
+    )
+    .option('--keep', 'leave the services, the bridge and a worker running to look around')
+    .action(async (options: { keep?: true }, command: Command) => {
+      const global = globalOptions(command);
+      const stack = await stackUp({ directory: DIRECTORY, environment: process.env, report });
+      const interrupted = () => void down().finally(() => process.exit(130));
+      process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
+      try {
+        const result = await demonstrate(stack);
+        const kept = options.keep ? keepRunning(stack) : undefined;
+        print(global, { ...result, ui: stack.temporal.ui, ...(kept ? { keptProcess: kept } : {}) }, () =>
+          describe(result, stack, kept),
+        );
+        if (!converged(result)) throw new VerbError('the two Redis did not converge');
+      } finally {
+        process.removeListener('SIGINT', interrupted).removeListener('SIGTERM', interrupted);
+        if (!options.keep) await down();
+      }
+    });
+}
+
+async function demonstrate(stack: StackInfo): Promise<DemoResult> {
+  const config = loadConfig(stack.config, process.env);
+  const client = await connectClient(temporalTarget(config, process.env));
+  try {
+    return await runDemo({ stack, directory: resolve(DIRECTORY), client, cli: CLI, report });
+  } finally {
+    await client.connection.close();
+  }
+}
+
+/** Bridge and worker, now on the healthy link and apart from this process. Returns the process ID. */
+function keepRunning(stack: StackInfo): number {
+  const log = openSync(join(DIRECTORY, 'start.log'), 'a');
+  const child = spawn(process.execPath, [CLI, 'start', '--config', stack.config], {
+    detached: true,
+    stdio: ['ignore', 'ignore', log],
+  });
+  child.unref();
+  return child.pid!;
+}
+
+function converged(result: DemoResult): boolean {
+  return result.divergedNow === 0 && result.escalated === 0 && result.lostRecords === 0 && result.divergedBefore > 0;
+}
+
+function describe(result: DemoResult, stack: StackInfo, kept: number | undefined): string {
+  const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+  const rows: [string, string | number][] = [
+    ['operations', `${result.operations}, of which ${result.failedWrites} failed on the target`],
+    ['keys compared', result.keysCompared],
+    ['diverged before', result.divergedBefore],
+    ['repaired', result.repaired],
+    ['diverged now', result.divergedNow],
+    ['escalated', result.escalated],
+    ['time to convergence', describeTimes(result, seconds)],
+    ['Web UI', `${stack.temporal.ui}${kept === undefined ? ' (stopped now; --keep leaves it running)' : ''}`],
+  ];
+  const lines = rows.map(([name, value]) => `${name.padEnd(20)} ${value}`);
+  if (kept !== undefined)
+    lines.push('', `To stop all of it: kill ${kept} && npx keymend stack down --directory ${DIRECTORY}`);
+  return lines.join('\n');
+}
+
+function describeTimes({ convergenceMs }: DemoResult, seconds: (ms: number) => string): string {
+  if (convergenceMs === null) return 'nothing had to be repaired';
+  return `p50 ${seconds(convergenceMs.p50)}, p99 ${seconds(convergenceMs.p99)} (after a key's last failed write, outage included)`;
+}
+
+async function down(): Promise<void> {
+  await stackDown({ directory: DIRECTORY, report });
+}
+
+function report(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`${line}\n`);
 }

@@ -29,6 +29,8 @@ export interface DualWriterStats {
   readonly mirrored: number;
   /** Records handed over to the sink. */
   readonly recorded: number;
+  /** Records that wait for the sink. */
+  readonly recording: number;
   /** Records that the sink failed to take; `onError` was told of each. */
   readonly lost: number;
   /** Writes and transactions that the target has not answered yet. */
@@ -136,6 +138,7 @@ export function createDualWriter(options: DualWriterOptions): DualWriter {
     stats: (): DualWriterStats => ({
       mirrored,
       recorded: publisher.published,
+      recording: publisher.pending.length,
       lost: publisher.lost,
       inFlight: inFlight.size,
     }),

@@ -65,6 +65,7 @@ export class Mirror {
   send(unit: readonly Replay[]): Promise<Failure | undefined> {
     const writes = unit.map(({ command, args }) => new MirrorCommand(command, [...args]));
     const commands = unit.length > 1 ? [new MirrorCommand('MULTI'), ...writes, new MirrorCommand('EXEC')] : writes;
+    this.#corkForThisTurn();
     // One synchronous stretch: nothing gets between the commands of a unit, and nothing overtakes.
     for (const command of commands) this.#target.sendCommand(command);
     return this.#outcome(unit, commands);
@@ -73,6 +74,14 @@ export class Mirror {
   /** Gives up what is in flight: its outcome becomes `unknown` at once. */
   reset(): void {
     if (this.#target.stream) resetSocket(this.#target.stream);
+  }
+
+  /** What one turn of the event loop sends goes out at its end, in one system call and after the callers went on. */
+  #corkForThisTurn(): void {
+    const { stream } = this.#target;
+    if (!stream || stream.writableCorked > 0) return;
+    stream.cork();
+    setImmediate(() => stream.uncork());
   }
 
   async #outcome(unit: readonly Replay[], commands: readonly MirrorCommand[]): Promise<Failure | undefined> {
@@ -141,7 +150,7 @@ const FIXED_TEXTS = new Set([
 function replyFailure(error: unknown): Failure {
   const text = (error as Error).message;
   const code = /^[A-Z]+\b/.exec(text)?.[0] ?? 'ERR';
-  const message = true ? text : `the target answered with the error ${code}`;
+  const message = FIXED_TEXTS.has(code) ? text : `the target answered with the error ${code}`;
   return { outcome: 'refused', error: { code, message } };
 }
 

@@ -2,12 +2,13 @@
 import { exists, hasFlag } from '@ioredis/commands';
 
 /**
- * Writes that leave the same state when they are executed twice, or land once more after a repair, whatever their arguments.
+ * Writes that leave the same state when they are executed twice, or land once more after a repair, whatever their
+ * arguments.
  *
- * Not in here, though it often would hold: relative expiries (EXPIRE, SETEX, GETEX, …: the second moves the expiry), ZADD (has
- * INCR), LTRIM and LREM (cut once more), what takes its value from another key that may itself have diverged (COPY, RENAME,
- * *STORE, BITOP, PFMERGE), XADD (new id), XCLAIM (counts deliveries), XGROUP ($ moves on). SET is in here although SET … EX
- * moves the expiry: by no more than the delay, and never the value.
+ * Not in here, though it often would hold: relative expiries (EXPIRE, SETEX, GETEX, …: the second moves the expiry),
+ * ZADD (has INCR), LTRIM and LREM (cut once more), what takes its value from another key that may itself have diverged
+ * (COPY, RENAME, *STORE, BITOP, PFMERGE), XADD (new id), XCLAIM (counts deliveries), XGROUP ($ moves on).
+ * SET is in here although SET … EX moves the expiry: by no more than the delay, and never the value.
  */
 const IDEMPOTENT: ReadonlySet<string> = new Set([
   // any type

@@ -5,8 +5,8 @@ import { type Change, type KeyState, NO_TYPE, type Reading } from '../redis/inde
 export type Decision = 'equal' | Change;
 
 /**
- * @param target the key on the target, observed before `source` was read: so what is written is never older than what was
- *   compared with
+ * @param target the key on the target, observed before `source` was read: so what is written is never older than what
+ *   was compared with
  * @param expiryToleranceMs a difference of expiry up to this is none
  */
 export function decide(target: KeyState, source: Reading, expiryToleranceMs: number): Decision {

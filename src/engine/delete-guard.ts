@@ -27,8 +27,8 @@ export async function refuseDeletes({ source, target }: LinkSides, guard: Delete
   return new ReconcileError(
     'SourceSuspicious',
     'compare',
-    `${source.place} has ${sourceHealth.keys} keys and ${target.place} ${targetHealth.keys}: the source may have lost its data, ` +
-      'so nothing was deleted; restore the source, or allow the delete of this key if it is meant',
+    `${source.place} has ${sourceHealth.keys} keys and ${target.place} ${targetHealth.keys}: the source may have ` +
+      'lost its data, so nothing was deleted; restore the source, or allow the delete of this key if it is meant',
   );
 }
 

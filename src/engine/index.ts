@@ -1,4 +1,7 @@
-/** The domain: compare a key on two sides of a link and repair the target. Knows Redis through a port, and nothing of Temporal or Kafka. */
+/**
+ * The domain: compare a key on the two sides of a link and repair the target.
+ * Knows Redis through a port, and nothing of Temporal or Kafka.
+ */
 export { isIdempotent, isWrite } from './commands.js';
 export type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 export type { DeleteGuard } from './delete-guard.js';

@@ -7,8 +7,8 @@ import { runRound } from './round.js';
 
 /** As many keys as a call of the port takes. */
 const BATCH_SIZE = 500;
-/** Two, so that one batch is under way on a server while the other is decoded here. */
-const CONCURRENT_BATCHES = 2;
+/** So that both servers have work while a batch is decoded here. Each holds up to about 4 MiB of values. */
+const CONCURRENT_BATCHES = 4;
 const MAXIMUM_ROUNDS = 5;
 const FIRST_WAIT_MS = 10;
 

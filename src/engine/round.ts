@@ -4,9 +4,10 @@
  * 1. observe the target, 2. read the source, 3. repair, fenced by what was observed, 4. look at the source once more.
  *
  * Why 4: the fence compares values, and a value can come back. The target holds A; the source becomes B and is read; it
- * becomes A again; both writes reach the target late, and before our repair: B, A. The target is as observed, so the repair
- * passes and leaves B under a source of A, with no failed write to tell of it. Then the source is no longer what was read,
- * and the key gets another round. If it is, all writes that came in between ended in that same value, on both sides.
+ * becomes A again; both writes reach the target late, and before our repair: B, A. The target is as observed, so the
+ * repair passes and leaves B under a source of A, with no failed write to tell of it. But then the source is no longer
+ * what was read, and the key gets another round. If it still is, all writes that came in between ended in that same
+ * value, on both sides.
  */
 import type { Stage } from '../../workflows/messages.js';
 import {

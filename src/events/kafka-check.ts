@@ -20,7 +20,7 @@ const HEADER_BYTES = 16 * 1024;
  * @throws KafkaSetupError
  */
 export async function checkKafka(config: KafkaConfig, logger: Logger): Promise<void> {
-  // Someone waits in front of a terminal, so fewer and faster retries than later on.
+  // Someone waits in front of a terminal.
   const admin = createKafka(config, logger, { retries: 3, initialRetryTime: 200 }).admin();
   try {
     await admin.connect();

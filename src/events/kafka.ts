@@ -12,15 +12,18 @@ import {
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
 
+/** kafkajs would pause for up to 30 s; a broker is usually back sooner. */
+const RETRY: RetryOptions = { retries: 5, initialRetryTime: 300, maxRetryTime: 3_000 };
+
 /** Nothing happens before a producer, consumer or admin of it connects. */
-export function createKafka({ brokers, ssl, sasl }: KafkaConfig, logger: Logger, retry?: RetryOptions): Kafka {
+export function createKafka({ brokers, ssl, sasl }: KafkaConfig, logger: Logger, retry = RETRY): Kafka {
   return new Kafka({
     clientId: 'keymend',
     brokers: [...brokers],
     ssl,
     connectionTimeout: 3_000,
     ...(sasl && { sasl: { ...sasl } as SASLOptions }),
-    ...(retry && { retry }),
+    retry,
     logLevel: logLevel.INFO,
     logCreator: () => logTo(logger),
   });

@@ -11,5 +11,5 @@ import { StandaloneRedis } from './standalone.js';
 export function connectRedis(endpoint: Endpoint, options: ConnectionOptions): RedisPort {
   if ('url' in endpoint) return new StandaloneRedis(endpoint.url, options);
   const topology = 'cluster' in endpoint ? 'cluster' : 'sentinel';
-  throw new Error(`${options.name}: { ${topology}: … } is not supported yet; give { url: redis://… } of one server`);
+  throw new Error(`${options.name}: { ${topology}: … } is not supported yet; give { url } of one server`);
 }

@@ -18,8 +18,9 @@ const FIRST_BACKOFF_MS = 50;
 const LONGEST_BACKOFF_MS = 2_000;
 
 /**
- * Connects with the first command and again when it is needed; after failed attempts not sooner than a growing delay, and
- * commands in between fail at once. So there is no queue from which a write could be sent when nobody waits for it any more.
+ * Connects with the first command and again when it is needed; after failed attempts not sooner than a growing delay,
+ * and commands in between fail at once. So there is no queue from which a write could be sent when nobody waits for it
+ * any more.
  */
 export class Connection {
   readonly place: string;
@@ -27,6 +28,8 @@ export class Connection {
   readonly #client: Redis;
   #opening: Promise<void> | null = null;
   #closed = false;
+  /** The handshake went well, and the connection has not been given up since. */
+  #usable = false;
   #failedAttempts = 0;
   #notBefore = 0;
   #lastError: unknown = null;
@@ -78,7 +81,7 @@ export class Connection {
   }
 
   async #ready(): Promise<void> {
-    if (this.#client.status === 'ready') return;
+    if (this.#usable && this.#client.status === 'ready') return;
     if (this.#closed) throw new RedisFailure('CONNECTION', 'it was closed here');
     this.#opening ??= this.#open().finally(() => {
       this.#opening = null;
@@ -89,11 +92,13 @@ export class Connection {
   async #open(): Promise<void> {
     if (performance.now() < this.#notBefore) throw this.#lastError;
     this.#lastError = null;
+    this.#usable = false;
     try {
       await this.#client.connect();
       // ioredis goes on after a refused SELECT, in database 0: the wrong keys.
       if (this.#lastError !== null) throw this.#lastError;
       this.#failedAttempts = 0;
+      this.#usable = true;
     } catch (error) {
       // What connect() itself says is only "closed"; the reason came as an event.
       this.#lastError ??= error;
@@ -105,8 +110,8 @@ export class Connection {
   }
 
   /**
-   * Drops the connection with all that is still unsent or in flight, so that it does not reach the server later. RST instead of
-   * FIN where the socket can: the other end then need not read on to the end of what has arrived.
+   * Drops the connection with all that is still unsent or in flight, so that it does not reach the server later. RST
+   * instead of FIN where the socket can: what is still on its way is then refused.
    */
   #reset(): void {
     const { stream } = this.#client;

@@ -41,20 +41,25 @@ export function failureOf(error: unknown): RedisFailure {
 export function failureOfReply(text: string): RedisFailure {
   // Redis before 7 puts "@user_script: 12: -" in front of what a command said inside a script.
   const plain = text.replace(/^@user_script:\s*\d+:\s*/, '').replace(/^-/, '');
-  const code = /^[A-Z]{2,}(?=\s|$)/.exec(plain)?.[0] ?? 'ERR';
-  return new RedisFailure(code, withoutData(plain));
+  return new RedisFailure(codeOf(plain), withoutData(plain));
+}
+
+function codeOf(text: string): string {
+  // Inside a script a missing permission has no code of its own.
+  if (text.includes("The user executing the script can't")) return 'NOPERM';
+  return /^[A-Z]{2,}(?=\s|$)/.exec(text)?.[0] ?? 'ERR';
 }
 
 /**
- * A text of Redis without what it may quote: names and arguments of commands, keys. Redis quotes arguments only in quotes or
- * after "beginning with".
+ * A text of Redis without what it may quote: names and arguments of commands, keys. It quotes them in quotes, or after
+ * "beginning with".
  */
 function withoutData(text: string): string {
   return text
-    .replace(/,? with args beginning with.*$/s, '')
-    .replace(/(['"`]).*\1/gs, '…')
-    .replace(/\s+script: [0-9a-f]{40}.*$/s, '')
     .replace(/[\x00-\x1f\x7f-\uffff]+/g, ' ')
+    .replace(/,? with args beginning with.*$/, '')
+    .replace(/(['"`]).*\1/g, '…')
+    .replace(/\s+script: [0-9a-f]{40}.*$/, '')
     .trim()
     .slice(0, 160);
 }

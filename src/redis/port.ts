@@ -3,8 +3,8 @@
  *
  * Common to all methods that take keys:
  * - They take up to 500 keys in one call and answer in their order, one answer per key.
- * - They never reject. A key that failed has a `RedisFailure` as its answer, and only that key; when a call fails as a whole,
- *   each of its keys has the same failure.
+ * - They never reject. A key that failed has a `RedisFailure` as its answer, and only that key; when a call fails as a
+ *   whole, each of its keys has the same failure.
  * - They never queue: without a usable connection they fail soon. Nothing is sent again after a lost connection.
  */
 import type { RedisFailure } from './failure.js';
@@ -20,7 +20,11 @@ export const NO_TYPE = 'none';
 export interface KeyState {
   /** As TYPE says it: `string`, `hash`, …, or `none`. */
   readonly type: string;
-  /** SHA-1 of the key's DUMP, in hex. Two equal ones prove equal content; two different ones prove nothing. Empty without key. */
+  /**
+   * What identifies type and content: made from a string's value, from any other type's DUMP. Empty without key.
+   * Two equal ones prove equality. Two different ones prove two strings different, and nothing of other types, whose
+   * DUMP depends on encoding, order and version.
+   */
   readonly digest: string;
   /** ms since the epoch, `NO_EXPIRY` or `NO_KEY`. */
   readonly expiry: number;
@@ -45,8 +49,8 @@ export interface Reading extends KeyState {
   /** The key's DUMP; null when its digest is the known one, and without key. */
   readonly dump: Buffer | null;
   /**
-   * A digest of the content that does not depend on encoding, order or version. Only given where it can decide something:
-   * the types agree, the DUMPs differ, and the type is one that can be digested. Else null.
+   * A digest of the content that does not depend on encoding, order or version. Only given where it can decide
+   * something: the types agree, the digests differ, and it is not a string or of an unknown type. Else null.
    */
   readonly content: string | null;
 }
@@ -100,9 +104,9 @@ export interface RedisPort {
   read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]>;
 
   /**
-   * Writes, each key fenced by its observed state. Executed twice, the second does nothing. Executed late, it does nothing:
-   * the server refuses it once the caller has stopped waiting. After a failure with the code `TIMEOUT` or `CONNECTION`
-   * it is unknown whether it was done; with any other code it was not.
+   * Writes, each key fenced by its observed state. Executed twice, the second does nothing. Executed late, it does
+   * nothing: the server refuses it once the caller has stopped waiting. After a failure with the code `TIMEOUT` or
+   * `CONNECTION` it is unknown whether it was done; with any other code it was not.
    */
   repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]>;
 

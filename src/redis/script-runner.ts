@@ -1,4 +1,4 @@
-/** How a script is run for many keys on one server. A topology of many servers is many of these behind one `RedisPort`. */
+/** How a script is run for many keys on one server. A topology of many servers runs one per server. */
 import type { Command, Connection } from './connection.js';
 import { failureOfReply, RedisFailure } from './failure.js';
 import type { Cells, Row, Script } from './script.js';
@@ -15,9 +15,10 @@ export interface RowAnswer {
 const ERROR = Buffer.from('error');
 
 /**
- * Runs a script once, by its SHA, and by its source where the server does not know it (nothing was executed then). Never rejects.
- * @param atMaster also asks for the role, after the script on the same connection: whoever became a replica before the script ran
- *   then says so; asked before, a server demoted in between would pass
+ * Runs a script once, by its SHA, and by its source where the server does not know it (nothing was executed then).
+ * Never rejects.
+ * @param atMaster also asks for the role, behind the script on the same connection: a server that was demoted before
+ *   the script ran then says so; asked ahead of it, one demoted in between would pass
  * @returns one answer per row, in order; `deferred` for rows that the script left for a further call
  */
 export async function runScript(

@@ -17,10 +17,13 @@ import { readIfPresent } from './files.js';
  * into the program that follows; `exec` keeps both pid and birth.
  */
 const RECORD_AND_BECOME = `record=$1; shift
-{ echo "$$"
-  if [ -r "/proc/$$/stat" ]; then cat /proc/sys/kernel/random/boot_id "/proc/$$/stat"
-  else LC_ALL=C TZ=UTC ps -o lstart= -p "$$"; fi
-} > "$record.new" && mv "$record.new" "$record" && read -r word && [ "$word" = go ] && exec "$@" < /dev/null`;
+(
+  PATH=$PATH:/usr/bin:/bin
+  { echo "$$"
+    if [ -r "/proc/$$/stat" ]; then cat /proc/sys/kernel/random/boot_id "/proc/$$/stat"
+    else LC_ALL=C TZ=UTC ps -o lstart= -p "$$"; fi
+  } > "$record.new" && mv "$record.new" "$record"
+) && read -r word && [ "$word" = go ] && exec "$@" < /dev/null`;
 
 /** A process that runs now. */
 export interface LiveProcess {
@@ -40,14 +43,11 @@ export function logOf(folder: string): string {
   return join(folder, 'output.log');
 }
 
-/** What the process that started a service sees of it, for as long as it lives itself. */
-export interface Launched {
-  /** Resolves with how the service ended, when it does. */
-  readonly ended: Promise<string>;
-}
-
-/** Starts a process of its own session, so that it goes on when this one ends or its terminal is closed. */
-export async function launch(options: Launch): Promise<Launched> {
+/**
+ * Starts a process of its own session, so that it goes on when this one ends or its terminal is closed. Resolves once it is
+ * recorded, or has ended already.
+ */
+export async function launch(options: Launch): Promise<void> {
   mkdirSync(options.folder, { recursive: true });
   const log = logOf(options.folder);
   if (readIfPresent(log)) renameSync(log, `${log}.1`);
@@ -59,19 +59,15 @@ export async function launch(options: Launch): Promise<Launched> {
       { cwd: options.folder, env: options.environment, detached: true, stdio: ['pipe', output, output] },
     );
     child.unref();
-    let end: string | undefined;
-    const ended = new Promise<string>((resolve) => {
-      child.once('error', (error) => resolve(error.message));
-      child.once('exit', (code, signal) => resolve(signal ? `ended by ${signal}` : `ended with exit code ${code}`));
-    });
-    void ended.then((how) => {
-      end = how;
-    });
-    // It may end before it reads; `ended` tells that.
-    child.stdin?.on('error', () => {});
-    while (end === undefined && processOf(options.folder)?.pid !== child.pid) await sleep(5);
+    let ended = false;
+    const end = () => {
+      ended = true;
+    };
+    child.once('error', end);
+    child.once('exit', end);
+    child.stdin?.on('error', () => {}); // It may end before it reads.
+    while (!ended && processOf(options.folder)?.pid !== child.pid) await sleep(5);
     child.stdin?.end('go\n');
-    return { ended };
   } finally {
     closeSync(output);
   }

@@ -73,9 +73,6 @@ export async function stackUp(options: StackOptions): Promise<StackInfo> {
     // With the ports forgotten, a service can't be found again.
     const lost = ours.filter((service) => service.ports.some((name) => ports[name] === undefined));
     await settleAll(lost.map((service) => terminate(folderOf(directory, service), STOP_GRACE_MS)));
-    const running = ours.filter((service) => processOf(folderOf(directory, service)) !== undefined);
-    const stopped = ours.filter((service) => !running.includes(service));
-    const prepares = await provideAll(stopped, options);
     const startOptions = (): StartOptions => ({
       directory,
       report: options.report,
@@ -83,10 +80,9 @@ export async function stackUp(options: StackOptions): Promise<StackInfo> {
       ports,
       remember,
     });
-    await settleAll<unknown>([
-      ...running.map((service) => awaitRunning(service, startOptions())),
-      ...prepares.map(([service, prepare]) => start(service, prepare, startOptions())),
-    ]);
+    const stopped = await settleAll(ours.map((service) => unlessUp(service, startOptions())));
+    const prepares = await provideAll(stopped.flat(), options);
+    await settleAll(prepares.map(([service, prepare]) => start(service, prepare, startOptions())));
     return infoOf(directory, given, ports);
   });
 }
@@ -131,6 +127,12 @@ export async function stackStatus(options: Pick<StackOptions, 'directory' | 'env
       return { service: service.name, state: 'running', address, pid: found.pid, answers };
     }),
   );
+}
+
+/** @returns the service if it is to be started: it does not run, or has just been killed and is not gone yet */
+async function unlessUp(service: Service, options: StartOptions): Promise<[] | [Service]> {
+  if (processOf(folderOf(options.directory, service)) === undefined) return [service];
+  return (await awaitRunning(service, options)) === 'ready' ? [] : [service];
 }
 
 /**

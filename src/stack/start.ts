@@ -31,15 +31,20 @@ export function folderOf(directory: string, service: Service): string {
 }
 
 /**
- * Waits for a service that was started before.
- * @throws StackError when it runs and does not answer
+ * Waits for a service whose process runs.
+ * @returns whether it answers, or has ended after all
+ * @throws StackError when it goes on running and does not answer
  */
-export async function awaitRunning(service: Service, options: StartOptions): Promise<void> {
-  const readiness = await untilReady(() => service.answers(options.ports), READY_WITHIN_MS);
-  if (readiness.kind === 'ready') return;
-  const reason = readiness.kind === 'silent' ? readiness.reason : readiness.how;
+export async function awaitRunning(service: Service, options: StartOptions): Promise<'ready' | 'ended'> {
+  const folder = folderOf(options.directory, service);
+  const readiness = await untilReady(
+    () => service.answers(options.ports),
+    READY_WITHIN_MS,
+    () => lives(folder),
+  );
+  if (readiness.kind !== 'silent') return readiness.kind;
   throw new StackError(
-    `${service.title} runs but does not answer (${reason}); look into ${logOf(folderOf(options.directory, service))}, ` +
+    `${service.title} runs but does not answer (${readiness.reason}); look into ${logOf(folder)}, ` +
       'or run `keymend stack down` and `keymend stack up`',
   );
 }
@@ -56,9 +61,13 @@ export async function start(service: Service, prepare: Prepare, options: StartOp
     ports = await choosePorts(service, ports, options.preferredPorts);
     options.remember(ports);
     const program = await prepare(folder, ports);
-    const { ended } = await launch({ folder, ...program });
-    const readiness = await untilReady(() => service.answers(ports), READY_WITHIN_MS, ended);
-    if (readiness.kind === 'ready' && processOf(folder)) {
+    await launch({ folder, ...program });
+    const readiness = await untilReady(
+      () => service.answers(ports),
+      READY_WITHIN_MS,
+      () => lives(folder),
+    );
+    if (readiness.kind === 'ready') {
       options.report(`${service.title}: up on port ${ports[service.ports[0]]}`);
       return ports;
     }
@@ -70,6 +79,10 @@ export async function start(service: Service, prepare: Prepare, options: StartOp
     }
     options.report(`${service.title}: its port was taken meanwhile, trying another`);
   }
+}
+
+function lives(folder: string): boolean {
+  return processOf(folder) !== undefined;
 }
 
 async function choosePorts(service: Service, known: Ports, preferred: PreferredPorts): Promise<Ports> {

@@ -20,7 +20,8 @@ export function runtimeLogger(logger: Logger): TemporalLogger {
     // The SDK tells of every workflow and activity that starts or ends at this level; at our scale that is tracing.
     debug: (message, meta) => log('TRACE', message, meta),
     info: (message, meta) => log('INFO', message, meta),
-    warn: (message, meta) => log('WARN', message, meta),
+    // One line for each failed attempt would be a flood in an outage; what fails for good is escalated, and seen there.
+    warn: (message, meta) => log(message === 'Activity failed' ? 'DEBUG' : 'WARN', message, meta),
     error: (message, meta) => log('ERROR', message, meta),
   };
 }

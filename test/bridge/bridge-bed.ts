@@ -18,8 +18,9 @@ export interface BedOptions {
   /** Of the link, as in keymend.yaml. */
   readonly settle?: string;
   readonly deadLetterTopic?: Partial<ITopicConfig>;
-  /** Other brokers than those of the stack. */
+  /** Other services than those of the stack. */
   readonly brokers?: readonly string[];
+  readonly temporal?: string;
 }
 
 export interface LogLine {
@@ -72,13 +73,17 @@ export async function bridgeBed(options: BedOptions = {}) {
   const kafka = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING });
   const admin = kafka.admin();
   const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
-  const connection = await Connection.connect({ address: stack().temporal.address });
+  const temporal = options.temporal ?? stack().temporal.address;
+  const connection = await Connection.connect({ address: temporal });
   const client = new TemporalClient({ connection });
   const bridges = new Set<Bridge>();
+  const closing: (() => Promise<void>)[] = [];
   const logs: LogLine[] = [];
 
   onTestFinished(async () => {
     await Promise.all([...bridges].map((bridge) => bridge.stop()));
+    // Only now: a client that is closed under a call of its own throws into the void.
+    for (const close of closing) await close();
     for await (const { workflowId } of client.workflow.list({ query: `TaskQueue = '${config.temporal.taskQueue}'` })) {
       await client.workflow
         .getHandle(workflowId)
@@ -118,6 +123,22 @@ export async function bridgeBed(options: BedOptions = {}) {
       // A test that does not look at it must not fail because of it.
       bridge.finished.catch(() => {});
       return bridge;
+    },
+
+    /** A client of its own to Temporal, through a network that can be broken. */
+    async clientThroughProxy(): Promise<{ client: WorkflowClient; proxy: FaultProxy }> {
+      const [host, port] = temporal.split(':') as [string, string];
+      const proxy = await startProxy({ target: { host, port: Number(port) } });
+      const away = await Connection.connect({
+        address: `127.0.0.1:${proxy.port}`,
+        // Without the retries of its own, so that each failure reaches the bridge.
+        interceptors: [],
+      });
+      closing.push(async () => {
+        await away.close();
+        await proxy.close();
+      });
+      return { client: new TemporalClient({ connection: away }).workflow, proxy };
     },
 
     /** Writes to partition 0 unless the message says otherwise. */
@@ -203,18 +224,6 @@ export function clientThat(
       return act(key, () => client.signalWithStart(type, options));
     }) as WorkflowClient['signalWithStart'],
   };
-}
-
-/** A client of its own to the Temporal of the stack, through a network that can be broken. Closed after the test. */
-export async function clientThroughProxy(): Promise<{ client: WorkflowClient; proxy: FaultProxy }> {
-  const [host, port] = stack().temporal.address.split(':') as [string, string];
-  const proxy = await startProxy({ target: { host, port: Number(port) } });
-  const connection = await Connection.connect({ address: `127.0.0.1:${proxy.port}` });
-  onTestFinished(async () => {
-    await connection.close();
-    await proxy.close();
-  });
-  return { client: new TemporalClient({ connection }).workflow, proxy };
 }
 
 /** Something that others wait for. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { bridgeBed, clientThat, clientThroughProxy, failedWrite, gate, until } from './bridge-bed.js';
+import { bridgeBed, clientThat, failedWrite, gate, until } from './bridge-bed.js';
 
-const IRRELEVANT = { taskQueue: 'none', signal: 'failedWrites' };
+const ANY = { taskQueue: 'none', signal: 'failedWrites' };
 
 test('a key whose signal hangs holds back the commit of what is behind it, but not the signals', async () => {
   const bed = await bridgeBed();
@@ -24,12 +24,12 @@ test('a key whose signal hangs holds back the commit of what is behind it, but n
 
 test('stopping in the middle of a batch commits what was accepted, and the next bridge takes the rest', async () => {
   const bed = await bridgeBed();
-  const { client: away, proxy } = await clientThroughProxy();
+  const { client: away, proxy } = await bed.clientThroughProxy();
   proxy.cut();
   await bed.produce({ id: 'a', key: 'first' }, { id: 'b', key: 'stuck' }, { id: 'c', key: 'third' });
   const bridge = await bed.start({
     client: clientThat(bed.client.workflow, (key, send) =>
-      key === 'stuck' ? away.signalWithStart('reconcileKey', { ...IRRELEVANT, workflowId: key }) : send(),
+      key === 'stuck' ? away.signalWithStart('reconcileKey', { ...ANY, workflowId: key }) : send(),
     ),
   });
   await until(async () => expect(await bed.signalledIds('third')).toEqual([['c']]));
@@ -72,7 +72,7 @@ test('an unexpected error of a handler neither stops the consumer nor loses or s
 
 test('a bridge that is in the middle of a batch gives partitions up to one that joins', async () => {
   const bed = await bridgeBed({ partitions: 4 });
-  const { client: away, proxy } = await clientThroughProxy();
+  const { client: away, proxy } = await bed.clientThroughProxy();
   proxy.cut();
   const keys = Array.from({ length: 40 }, (_, index) => `key:${index}`);
   for (const [index, key] of keys.entries()) {

@@ -1,7 +1,12 @@
 /** Source and target as real servers, the faulty link between, and a sink that remembers. */
 import { EventEmitter, once } from 'node:events';
 import { Redis } from 'ioredis';
-import { createDualWriter, type DualWriter, type DualWriterOptions } from '../../src/dual-write/dual-writer.js';
+import {
+  createDualWriter,
+  type DualWriter,
+  type DualWriterOptions,
+  type DualWriterStats,
+} from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/mirror.js';
 import type { RecordSink, RecordsLostError } from '../../src/dual-write/publisher.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
@@ -47,6 +52,7 @@ export interface Bed {
 export interface WriterOptions {
   readonly source?: {
     port?: number;
+    protocol?: 2 | 3;
     keyPrefix?: string;
     enableAutoPipelining?: boolean;
     commandTimeout?: number;
@@ -91,7 +97,7 @@ export async function startBed(targetArguments: readonly string[] = []): Promise
         records,
         onError: (error) => lost.push(error),
       });
-      await Promise.all([once(sourceClient, 'ready'), once(targetClient, 'ready')]);
+      await Promise.all([sourceClient, targetClient].map(ready));
       return writer;
     },
     async reset() {
@@ -112,7 +118,13 @@ export async function startBed(targetArguments: readonly string[] = []): Promise
   };
 }
 
-/** Waits until the target has answered everything that was written. */
-export async function mirrored(writer: DualWriter): Promise<void> {
-  while (writer.stats().inFlight > 0) await new Promise((resolve) => setImmediate(resolve));
+/** Not `once` of node:events, which gives up at the first error: a client goes on trying. */
+function ready(client: Redis): Promise<void> {
+  return new Promise((resolve) => client.once('ready', () => resolve()));
+}
+
+/** Waits until the target has answered everything that was written, and the sink has taken or refused what failed. */
+export async function settled(writer: DualWriter): Promise<void> {
+  const busy = ({ inFlight, recording }: DualWriterStats) => inFlight + recording > 0;
+  while (busy(writer.stats())) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { type Bed, mirrored, startBed } from './bed.js';
+import { type Bed, settled, startBed } from './bed.js';
 
 let bed: Bed;
 beforeAll(async () => {
@@ -26,7 +26,7 @@ async function reconnected(writer: DualWriter): Promise<void> {
   const before = writer.stats().mirrored;
   while (writer.stats().mirrored === before) {
     await writer.set('probe', '1');
-    await mirrored(writer);
+    await settled(writer);
   }
 }
 
@@ -60,7 +60,7 @@ describe('a write that the target does not get', () => {
     // The first write may still meet the connection that is just breaking.
     while (bed.sink.records.at(-1)?.error?.code !== 'NOT_CONNECTED') {
       await writer.set('k', 'v');
-      await mirrored(writer);
+      await settled(writer);
       await new Promise((resolve) => setImmediate(resolve));
     }
     expect(failure(bed.sink.records.at(-1)!)).toEqual(['k', 'refused', 'NOT_CONNECTED']);
@@ -97,7 +97,7 @@ describe('a write that the target does not get', () => {
     const writer = await bed.writer();
     await writer.mset('a', '1', 'b', '2');
     await writer.sadd('from', 'm');
-    await mirrored(writer);
+    await settled(writer);
     await makeReadOnly();
     await writer.mset('a', '3', 'b', '4', 'a', '5');
     await writer.rename('a', 'c');
@@ -158,7 +158,7 @@ describe('the caller', () => {
     for (let turn = 0; turn < 200; turn++) expect(await writer.incr('n')).toBe(turn + 1);
     expect(writer.stats()).toMatchObject({ inFlight: 200, mirrored: 0 });
     bed.link.release();
-    await mirrored(writer);
+    await settled(writer);
     expect(await bed.target.client.get('n')).toBe('200');
     expect(bed.sink.records).toEqual([]);
   });
@@ -171,7 +171,7 @@ describe('the caller', () => {
     for (let turn = 0; turn < 100; turn++) await writer.set('k', turn);
     // One by one, each would take the way there and back.
     expect(performance.now() - started).toBeLessThan((100 * 2 * slowMs) / 10);
-    await mirrored(writer);
+    await settled(writer);
     expect(await bed.target.client.get('k')).toBe('99');
   });
 });
@@ -198,6 +198,24 @@ describe('a write of which the source gave no clear answer', () => {
     }
   });
 
+  it('is recorded when the answer to EXEC was lost', async () => {
+    const sourceLink = await startProxy({ target: { host: '127.0.0.1', port: bed.source.port } });
+    try {
+      const writer = await bed.writer({ source: { port: sourceLink.port, maxRetriesPerRequest: 0 } });
+      await writer.multi({ pipeline: false });
+      await writer.set('a', '1');
+      await writer.get('a');
+      sourceLink.swallow();
+      const exec = writer.exec();
+      await new Promise((resolve) => setImmediate(resolve));
+      sourceLink.cut();
+      await expect(exec).rejects.toThrow();
+      expect((await bed.sink.have(1)).map(failure)).toEqual([['a', 'unknown', 'SOURCE_UNKNOWN']]);
+    } finally {
+      await sourceLink.close();
+    }
+  });
+
   it('is recorded instead of mirrored when ioredis sent it twice and twice is not the same as once', async () => {
     const sourceLink = await startProxy({ target: { host: '127.0.0.1', port: bed.source.port } });
     try {
@@ -208,7 +226,7 @@ describe('a write of which the source gave no clear answer', () => {
       sourceLink.cut();
       sourceLink.restore();
       expect(await Promise.all(written)).toEqual([1, 'OK']);
-      await mirrored(writer);
+      await settled(writer);
       const records = await bed.sink.have(1);
       expect(records.map(failure)).toEqual([['n', 'refused', 'NOT_MIRRORED']]);
       expect(await bed.target.client.get('k')).toBe('v');

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { RecordSink } from '../../src/dual-write/publisher.js';
-import { type Bed, mirrored, startBed } from './bed.js';
+import { type Bed, settled, startBed } from './bed.js';
 
 let bed: Bed;
 beforeAll(async () => {
@@ -19,7 +19,7 @@ describe('records', () => {
     await bed.target.client.replicaof('127.0.0.1', 1);
     bed.sink.broken = true;
     await writer.set('a', '1');
-    await mirrored(writer);
+    await settled(writer);
     const report = await writer.close();
     expect(report).toEqual({ notRecorded: [], unanswered: [] });
     expect(bed.lost).toHaveLength(1);
@@ -97,7 +97,7 @@ describe('close', () => {
     const writer = await bed.writer({ records: stuckSink });
     await bed.target.client.replicaof('127.0.0.1', 1);
     await writer.set('a', '1');
-    await mirrored(writer);
+    while (writer.stats().recording === 0) await new Promise((resolve) => setImmediate(resolve));
     await writer.set('b', '1');
     const report = await writer.close({ timeoutMs: 300 });
     expect(report.notRecorded.map(({ key }) => key)).toEqual(['a', 'b']);

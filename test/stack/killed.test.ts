@@ -14,6 +14,9 @@ const info = await stackUp({ directory: process.argv[2], environment: process.en
 console.log(JSON.stringify(info));
 `;
 
+/** Kafka alone may need twenty seconds where everything else runs at the same time. */
+const LOADED_MACHINE_MS = 180_000;
+
 /** The stack as a program of its own, so that it can be killed. */
 let program: string;
 
@@ -22,7 +25,9 @@ beforeAll(() => {
 });
 afterAll(() => stopAndRemove(dirname(program)));
 
-test('`up` killed at any moment leaves what the next one completes: every service once, and none after `down`', async () => {
+test('`up` killed at any moment leaves what the next one completes: every service once, and none after `down`', {
+  timeout: LOADED_MACHINE_MS,
+}, async () => {
   const directory = stackDirectory();
   const environment = startingAll();
   // From before anything is there, over the format of Kafka's storage and each start, to everything being up.
@@ -43,7 +48,7 @@ test('`up` killed at any moment leaves what the next one completes: every servic
   expect(processesIn(directory)).toEqual([]);
 });
 
-test('two processes that bring the stack up at once agree on it', async () => {
+test('two processes that bring the stack up at once agree on it', { timeout: LOADED_MACHINE_MS }, async () => {
   const directory = stackDirectory();
   const environment = startingAll();
   const up = async () => {

@@ -1,5 +1,5 @@
-import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { symlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { findOnPath } from '../../src/stack/command.js';
 import {
@@ -9,14 +9,7 @@ import {
   StackError,
   stackUp,
 } from '../../src/stack/index.js';
-import { provideKafka } from '../../src/stack/kafka-program.js';
-import { provideTemporal } from '../../src/stack/temporal.js';
-import { onlyStarting, processesIn, scratchFolder, silent, stackDirectory } from './scratch.js';
-
-/** A machine that has nothing: no programs, no package manager, no cache. */
-function bare(environment: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
-  return { ...environment, PATH: '', JAVA_HOME: '', XDG_CACHE_HOME: scratchFolder() };
-}
+import { bare, onlyStarting, processesIn, scratchFolder, silent, stackDirectory } from './scratch.js';
 
 describe('on a machine that has nothing, one line names both ways to get', () => {
   test.each([
@@ -61,34 +54,3 @@ test('a missing service starts none of the others', async () => {
   await expect(stackUp({ directory, environment, report: silent, preferredPorts: 'free' })).rejects.toThrow(/^Kafka/);
   expect(processesIn(directory)).toEqual([]);
 });
-
-describe('a program on the PATH', () => {
-  test('comes before any other', async () => {
-    const temporal = fakeProgram('temporal', 'echo "temporal version 1.6.0 (Server 1.30.0, UI 2.45.0)"');
-    const environment = { ...bare(), PATH: dirname(temporal) };
-    expect(await provideTemporal({ environment, report: silent })).toBe(temporal);
-  });
-
-  test('is passed over when it is too old', async () => {
-    const temporal = fakeProgram('temporal', 'echo "temporal version 0.10.0 (Server 1.20.0, UI 2.9.0)"');
-    const environment = { ...bare(), PATH: dirname(temporal) };
-    await expect(provideTemporal({ environment, report: silent })).rejects.toThrow(/its server is older than 1\.27/);
-  });
-
-  test('may be the scripts of a Kafka distribution', async () => {
-    const start = fakeProgram('kafka-server-start.sh', '');
-    const storage = join(dirname(start), 'kafka-storage.sh');
-    symlinkSync(start, storage);
-    const kafka = await provideKafka({ environment: { ...bare(), PATH: dirname(start) }, report: silent });
-    expect(kafka.server('server.properties', '384m')).toEqual({ program: start, arguments: ['server.properties'] });
-    expect(kafka.storageTool(['format'])).toEqual({ program: storage, arguments: ['format'] });
-  });
-});
-
-function fakeProgram(name: string, script: string): string {
-  const path = join(scratchFolder(), 'bin', name);
-  mkdirSync(dirname(path));
-  writeFileSync(path, `#!/bin/sh\n${script}\n`);
-  chmodSync(path, 0o755);
-  return path;
-}

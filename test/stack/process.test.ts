@@ -1,10 +1,21 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { birthOf, launch, logOf, processOf, terminate } from '../../src/stack/process.js';
+import { compileProgram } from './compiled.js';
 import { idleProcess, scratchFolder } from './scratch.js';
 
 const GRACE_MS = 10_000;
+
+/** Starts a service that leaves a mark when it runs. */
+const LAUNCH = `
+import { launch } from './src/stack/process.js';
+const { FOLDER } = process.env;
+const script = 'touch "$FOLDER/ran"';
+await launch({ folder: FOLDER + '/service', program: '/bin/sh', arguments: ['-c', script], environment: process.env });
+`;
 
 async function launchIn(folder: string, script: string) {
   onTestFinished(async () => {
@@ -35,17 +46,33 @@ describe('a launched process', () => {
     expect(processOf(folder)).toBeUndefined();
   });
 
-  test('tells how it ended', async () => {
-    const { ended } = await launchIn(scratchFolder(), 'exit 3');
-    expect(await ended).toBe('ended with exit code 3');
-  });
-
   test('leaves what it printed, and keeps what the one before printed', async () => {
     const folder = scratchFolder();
-    await (await launchIn(folder, 'echo first')).ended;
-    await (await launchIn(folder, 'echo second')).ended;
-    expect(read(logOf(folder))).toBe('second\n');
+    await launchIn(folder, 'echo first');
+    await expect.poll(() => read(logOf(folder))).toBe('first\n');
+    await launchIn(folder, 'echo second');
+    await expect.poll(() => read(logOf(folder))).toBe('second\n');
     expect(read(`${logOf(folder)}.1`)).toBe('first\n');
+  });
+
+  test('never runs when the one who starts it is killed before it is recorded', async () => {
+    const program = compileProgram(scratchFolder(), 'process.ts', LAUNCH);
+    const folder = scratchFolder();
+    const tools = scratchFolder();
+    // The record is written with `cat`; this one says that it was called, and waits.
+    const cat =
+      'echo "$0" > "$FOLDER/called"; while [ ! -e "$FOLDER/resume" ]; do sleep 0.02; done; exec /bin/cat "$@"';
+    writeFileSync(join(tools, 'cat'), `#!/bin/sh\n${cat}\n`, { mode: 0o755 });
+    const environment = { ...process.env, PATH: `${tools}:${process.env.PATH}`, FOLDER: folder };
+    const starter = spawn(process.execPath, [program], { env: environment, stdio: 'ignore' });
+    const exited = once(starter, 'exit');
+    await expect.poll(() => existsSync(join(folder, 'called'))).toBe(true);
+    starter.kill('SIGKILL');
+    await exited;
+    writeFileSync(join(folder, 'resume'), '');
+    await expect.poll(() => existsSync(join(folder, 'service', 'pid'))).toBe(true);
+    await expect.poll(() => processOf(join(folder, 'service'))).toBeUndefined();
+    expect(existsSync(join(folder, 'ran'))).toBe(false);
   });
 
   test('is not mistaken for a later process with the same pid, which is left alone', async () => {

@@ -54,6 +54,11 @@ export function startingAll(): NodeJS.ProcessEnv {
   return onlyStarting('temporal', 'kafka', 'redis-source', 'redis-target');
 }
 
+/** A machine that has nothing: no programs, no package manager, no cache. */
+export function bare(environment: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
+  return { ...environment, PATH: '', JAVA_HOME: '', XDG_CACHE_HOME: scratchFolder() };
+}
+
 /** The command lines of all processes that work in the directory or below. Linux tells; elsewhere none are found. */
 export function processesIn(directory: string): string[] {
   if (process.platform !== 'linux') return [];

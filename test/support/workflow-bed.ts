@@ -17,6 +17,9 @@ import type {
 import { failedWrites, type KeyStatus, SEARCH_ATTRIBUTES, type State, skip, status } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 
+// Before anything makes the process-wide runtime: attempts that fail on purpose are no news.
+Runtime.install({ logger: new DefaultLogger('ERROR') });
+
 export const POLICY: LinkPolicy = {
   settleMs: 1_000,
   verify: 'auto',
@@ -69,7 +72,6 @@ export class Script {
 
 /** A server whose clock runs on while a test waits, with the search attributes that the workflow writes. */
 export async function startTimeSkipping(executable: string): Promise<TestWorkflowEnvironment> {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
   const env = await TestWorkflowEnvironment.createTimeSkipping({
     server: { executable: { type: 'existing-path', path: executable } },
   });

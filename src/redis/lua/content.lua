@@ -1,9 +1,9 @@
--- contentDigest(key, kind): a digest of what the key holds, the same on every server whatever the encoding, the order of
--- unordered elements or the version; '' when the type is not one we know, and then only equal DUMPs prove equality.
--- The expiry of the key is no part of it.
+-- contentDigest(key, kind): a digest of what the key holds, the same on every server whatever the encoding, the order
+-- of unordered elements or the version. '' for types that need none (a string's fingerprint is one) or are not known:
+-- then the fingerprint alone decides. The expiry of the key is no part of it.
 --
--- Everything of variable length is preceded by its length, so that no two contents read the same. Nothing is sorted by Lua's
--- string comparison: it follows the server's locale, even for hex digits ('aa' sorts last in Danish).
+-- Everything of variable length is preceded by its length, so that no two contents read the same. Nothing is sorted by
+-- Lua's string comparison: it follows the server's locale, even for hex digits ('aa' sorts last in Danish).
 
 -- Writing a number is the costliest step of digesting small things: each length is written once per call.
 local lengthPrefix = setmetatable({}, {
@@ -46,7 +46,8 @@ local function named(flat)
 end
 
 local FIELDS_PER_CALL = 1000
-local HAS_FIELD_EXPIRY = (redis.REDIS_VERSION_NUM or 0) >= 0x00070400 or (redis.VALKEY_VERSION_NUM or 0) >= 0x00090000
+local HAS_FIELD_EXPIRY = (redis.REDIS_VERSION_NUM or 0) >= 0x00070400
+  or (redis.VALKEY_VERSION_NUM or 0) >= 0x00090000
 
 -- {field = expiry in ms since the epoch} for the fields of a hash that have one. `flat` is the reply of HGETALL.
 local function fieldExpiries(key, flat)

@@ -1,6 +1,6 @@
 -- What state is each key in? Reads only.
 -- Row in:  key
--- Row out: {type, digest, expiry}: the SHA-1 (hex) of the key's DUMP and its absolute expiry; {'none', '', -2} without key.
+-- Row out: {type, digest, expiry}: the key's fingerprint and absolute expiry; {'none', '', -2} without key.
 
 return eachRow(1, function(first)
   local key = ARGV[first]

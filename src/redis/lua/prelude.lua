@@ -1,8 +1,8 @@
 -- Stands in front of every other script of this folder.
 --
--- How a script is called: EVALSHA sha 0 ROW ROW …, each row a fixed number of arguments, the key first. Keys travel as
--- ARGV because one call serves many keys, which in a cluster lie in different slots of one node. For the same reason, and
--- so that an out-of-memory target still takes deletes, the scripts carry no shebang (`#!lua` would refuse them as a whole).
+-- How a script is called: EVALSHA sha 0 ROW ROW …, each row a fixed number of arguments, the key first. Keys travel
+-- as ARGV because one call serves many keys, which in a cluster lie in different slots of one node. No script carries a
+-- shebang (`#!lua`): an out-of-memory target would refuse it as a whole, deletes too, and Redis 6 does not know it.
 --
 -- What a script answers: {now, row, row, …}, `now` being this server's clock in ms. A row is what the script's header
 -- says, or {'error', text} when this one key failed; the others are not touched by that. There may be fewer rows than
@@ -10,8 +10,8 @@
 
 local NO_KEY = -2
 
--- A script takes no further row after it has gone through this many bytes, so that one call neither blocks the server for
--- long nor builds a huge reply. It always takes one.
+-- A script takes no further row after it has gone through this many bytes, so that one call neither blocks the server
+-- for long nor builds a huge reply. It always takes one.
 local BYTE_LIMIT = 4194304
 
 local function now()
@@ -41,17 +41,21 @@ local function typeOf(key)
   return redis.call('TYPE', key).ok
 end
 
--- digest, size in bytes, type of a key; '', 0, 'none' without key. Two equal digests prove equal content. A string's is that of
--- its value, which two different ones prove different; any other type's is that of its DUMP, where they prove nothing.
+-- Digest, size in bytes and type of a key; '', 0, 'none' without key. Equal digests prove equal type and content.
+-- A string's is made from its value; any other type's from its DUMP, and then different ones prove nothing.
 local function fingerprint(key)
   local kind = typeOf(key)
   if kind == 'none' then return '', 0, kind end
-  local bytes = redis.call(kind == 'string' and 'GET' or 'DUMP', key)
-  return redis.sha1hex(bytes), #bytes, kind
+  if kind == 'string' then
+    local value = redis.call('GET', key)
+    return 'value:' .. redis.sha1hex(value), #value, kind
+  end
+  local dump = redis.call('DUMP', key)
+  return 'dump:' .. redis.sha1hex(dump), #dump, kind
 end
 
--- Calls handle(first) for each row, `first` being its place in ARGV. handle returns the row of the reply and the bytes it
--- went through. An error inside is caught for its row alone.
+-- Calls handle(first) for each row, `first` being its place in ARGV. handle returns the row of the reply and the bytes
+-- it went through. An error inside is caught for its row alone.
 local function eachRow(width, handle)
   local reply = { now() }
   local bytes = 0

@@ -1,0 +1,42 @@
+/** What Temporal knows of the repairs of this run. */
+import type { Client } from '@temporalio/client';
+import pMap from 'p-map';
+import { type Outcome, type ReconcileKeyResult, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
+
+export interface Repairs {
+  readonly running: number;
+  readonly closed: number;
+  readonly escalated: number;
+}
+
+export interface ClosedRepair {
+  readonly workflowId: string;
+  readonly closedAt: number;
+  readonly outcome: Outcome;
+}
+
+const query = (since: Date, clause: string) =>
+  `WorkflowType = "${WORKFLOW_TYPE}" AND StartTime >= "${since.toISOString()}" AND ${clause}`;
+
+/** Counts the workflows that started at or after `since`. */
+export async function countRepairs(client: Client, since: Date): Promise<Repairs> {
+  const count = async (clause: string) => (await client.workflow.count(query(since, clause))).count;
+  const [running, closed, escalated] = await Promise.all([
+    count('ExecutionStatus = "Running"'),
+    count('ExecutionStatus != "Running"'),
+    count(`ExecutionStatus = "Running" AND ${SEARCH_ATTRIBUTES.state} = "escalated"`),
+  ]);
+  return { running, closed, escalated };
+}
+
+/** The repairs that have ended, with their outcomes. */
+export async function closedRepairs(client: Client, since: Date): Promise<ClosedRepair[]> {
+  return pMap(
+    client.workflow.list({ query: query(since, 'ExecutionStatus = "Completed"') }),
+    async ({ workflowId, runId, closeTime }) => {
+      const result = (await client.workflow.getHandle(workflowId, runId).result()) as ReconcileKeyResult;
+      return { workflowId, closedAt: closeTime!.getTime(), outcome: result.outcome };
+    },
+    { concurrency: 16 },
+  );
+}

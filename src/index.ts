@@ -1,0 +1,16 @@
+/** What an application imports. The messages of the workflow are under `keymend/messages`. */
+export {
+  type CloseReport,
+  createDualWriter,
+  type DualWriter,
+  type DualWriterOptions,
+  type DualWriterStats,
+} from './dual-write/dual-writer.js';
+export {
+  createKafkaRecordSink,
+  type KafkaRecordSink,
+  type KafkaRecordSinkOptions,
+} from './dual-write/kafka-record-sink.js';
+export { mirrorOptions } from './dual-write/mirror.js';
+export { type RecordSink, RecordsLostError } from './dual-write/publisher.js';
+export { decodeFailedWrite, encodeFailedWrite, encodeKey, keyBytes } from './events/failed-write.js';

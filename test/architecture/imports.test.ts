@@ -1,0 +1,91 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/** What each part of the house may import besides itself. Arrows point one way: a part that is not named may not be imported. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  workflows: [],
+  activities: ['workflows', 'src/engine', 'src/events'],
+  'src/config.ts': ['workflows'],
+  'src/redis': ['src/config.ts', 'workflows'],
+  'src/engine': ['src/redis', 'workflows'],
+  'src/events': ['src/config.ts', 'workflows'],
+  'src/temporal': ['src/config.ts', 'workflows'],
+  'src/bridge': ['src/events', 'src/engine', 'src/config.ts', 'workflows'],
+  'src/worker': ['activities', 'src/config.ts', 'src/engine', 'src/events', 'src/redis', 'workflows'],
+  'src/dual-write': ['src/engine', 'src/events', 'workflows'],
+  'src/stack': ['src/config.ts'],
+  'src/demo': ['src/dual-write', 'src/stack', 'workflows'],
+  'src/cli': [
+    'src/bridge',
+    'src/config.ts',
+    'src/demo',
+    'src/events',
+    'src/redis',
+    'src/stack',
+    'src/temporal',
+    'src/worker',
+    'workflows',
+  ],
+  'src/index.ts': ['src/dual-write', 'src/events', 'workflows'],
+};
+
+function filesUnder(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name));
+}
+
+function partOf(file: string): string {
+  const [top, second] = file.split('/');
+  return top === 'src' ? `src/${second}` : top!;
+}
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(ROOT, file), 'utf8');
+  return [...text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*'([^']+)'/g)].map(([, specifier]) => specifier!);
+}
+
+const FILES = [...filesUnder('src'), ...filesUnder('workflows'), ...filesUnder('activities')];
+
+describe('imports', () => {
+  it('point one way through the house', () => {
+    const wrong = FILES.flatMap((file) =>
+      importsOf(file)
+        .filter((specifier) => specifier.startsWith('.'))
+        .map((specifier) => relative(ROOT, resolve(ROOT, dirname(file), specifier)).replace(/\.js$/, '.ts'))
+        .filter((imported) => partOf(imported) !== partOf(file))
+        .filter((imported) => !MAY_IMPORT[partOf(file)]?.includes(partOf(imported)))
+        .map((imported) => `${file} imports ${imported}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('of workflows are the workflow SDK and their own files alone', () => {
+    const wrong = FILES.filter((file) => file.startsWith('workflows/')).flatMap((file) =>
+      importsOf(file).filter((specifier) => specifier !== '@temporalio/workflow' && !/^\.\/[^/]+$/.test(specifier)),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('keep Temporal and Kafka out of the engine and of its Redis', () => {
+    const wrong = FILES.filter((file) => /^src\/(engine|redis)\//.test(file)).flatMap((file) =>
+      importsOf(file).filter((specifier) => /temporalio|kafkajs/.test(specifier)),
+    );
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('the house', () => {
+  it('has no part for things without a name', () => {
+    expect(FILES.filter((file) => /\b(utils?|common|helpers?|misc)\b/.test(file))).toEqual([]);
+  });
+
+  it('reads the environment in one place for each purpose', () => {
+    const readers = FILES.filter((file) => /process\.env/.test(readFileSync(join(ROOT, file), 'utf8')));
+    expect(readers.filter((file) => !file.startsWith('src/cli/'))).toEqual([]);
+  });
+});

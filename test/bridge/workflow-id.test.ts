@@ -1,0 +1,55 @@
+import { createHash } from 'node:crypto';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { workflowIdFor } from '../../src/bridge/workflow-id.js';
+
+function hashed(key: Buffer): string {
+  return `sha256:${createHash('sha256').update(key).digest('hex')}`;
+}
+
+test('a key that a person can read is the ID', () => {
+  for (const key of ['user:42', 'grün', '日本語', '👩‍🚀', ' ', 'a b', 'sha256:abc', 'k'.repeat(900), 'é'.repeat(450)]) {
+    expect(workflowIdFor('', Buffer.from(key))).toBe(key);
+  }
+  expect(workflowIdFor('west/', Buffer.from('user:42'))).toBe('west/user:42');
+});
+
+test.each([
+  ['it is empty', Buffer.alloc(0)],
+  ['it is longer than 900 bytes', Buffer.from('k'.repeat(901))],
+  ['it is longer than 900 bytes, though not characters', Buffer.from('é'.repeat(451))],
+  ['it is not UTF-8', Buffer.from([0xc3, 0x28])],
+  ['it holds half a surrogate pair as bytes', Buffer.from([0xed, 0xa0, 0x80])],
+  ['it holds a control character', Buffer.from('a\u0000b')],
+  ['it holds a line break', Buffer.from('a\nb')],
+  ['it holds a C1 control character', Buffer.from('a\u0085b')],
+  ['it holds a line separator', Buffer.from('a\u2028b')],
+  ['it holds a paragraph separator', Buffer.from('a\u2029b')],
+  ['it looks like a digest', Buffer.from(hashed(Buffer.from('x')))],
+])('the ID is the digest of the raw key when %s', (_title, key) => {
+  expect(workflowIdFor('', key)).toBe(hashed(key));
+  expect(workflowIdFor('west/', key)).toBe(`west/${hashed(key)}`);
+});
+
+test('two keys never share an ID, and every ID is one that Temporal takes', () => {
+  const key = fc
+    .oneof(
+      fc.uint8Array({ maxLength: 1_000 }),
+      fc.string({ unit: 'binary', maxLength: 300 }).map((text) => Buffer.from(text)),
+      fc.uint8Array({ maxLength: 2 }).map((bytes) => Buffer.from(hashed(Buffer.from(bytes)))),
+      fc.uint8Array({ maxLength: 2 }),
+    )
+    .map((bytes) => Buffer.from(bytes));
+  fc.assert(
+    fc.property(key, key, fc.string({ maxLength: 64, unit: fc.constantFrom('a', '/', ':') }), (a, b, prefix) => {
+      const ids = [a, b].map((one) => workflowIdFor(prefix, one));
+      expect(ids[0] === ids[1]).toBe(a.equals(b));
+      for (const id of ids) {
+        expect(Buffer.byteLength(id)).toBeLessThanOrEqual(1_000);
+        expect(id).not.toBe('');
+        expect(id).not.toMatch(/[\p{Cc}\p{Cs}]/u);
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+});

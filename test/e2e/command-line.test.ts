@@ -1,0 +1,200 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createSandbox, type Finished, runKeymend, type Sandbox } from '../support/keymend.js';
+import { freePort, startRedis } from '../support/redis.js';
+import { until } from '../support/workflow-bed.js';
+
+let sandbox: Sandbox;
+beforeAll(async () => {
+  sandbox = await createSandbox();
+});
+afterAll(() => sandbox?.close());
+
+/** One line that says what and where, and no stack trace. */
+function expectOneLine({ code, stderr }: Finished, ...parts: (string | RegExp)[]): void {
+  const lines = stderr.split('\n').filter((line) => line !== '' && !line.startsWith('{'));
+  expect(lines).toHaveLength(1);
+  for (const part of parts) expect(lines[0]).toMatch(part);
+  expect(stderr).not.toMatch(/\n\s+at /);
+  expect(code).toBe(1);
+}
+
+async function deadPort(): Promise<number> {
+  return freePort();
+}
+
+describe.each(['worker', 'bridge', 'start'])('keymend %s refuses to start with one line', (verb) => {
+  it('when the configuration has an unknown key', async () => {
+    sandbox.configure({ link: { colour: 'red' } });
+    expectOneLine(await sandbox.keymend(verb), /keymend\.yaml/, /unknown key "links\[0\]\.colour"/);
+  });
+
+  it('when Temporal does not answer', async () => {
+    const path = sandbox.configure({});
+    const port = await deadPort();
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/address: .*/, `address: 127.0.0.1:${port}`));
+    expectOneLine(await sandbox.keymend(verb), `Temporal at 127.0.0.1:${port}`);
+  });
+
+  it('when Kafka does not answer', async () => {
+    const port = await deadPort();
+    sandbox.configure({ kafka: { brokers: [`127.0.0.1:${port}`] } });
+    expectOneLine(await sandbox.keymend(verb), 'Kafka', `127.0.0.1:${port}`);
+  });
+
+  it('when a topic is missing', async () => {
+    sandbox.configure({ kafka: { topic: 'no-such-topic' } });
+    expectOneLine(await sandbox.keymend(verb), 'no-such-topic');
+  });
+});
+
+describe('keymend worker refuses to start with one line', () => {
+  it('when no link can be reached', async () => {
+    const port = await deadPort();
+    sandbox.configure({ link: { target: { url: `redis://127.0.0.1:${port}` } } });
+    expectOneLine(await sandbox.keymend('worker'), 'target of link east-to-west', `127.0.0.1:${port}`);
+  });
+
+  it('when the password of a Redis is wrong, without showing it', async () => {
+    const guarded = await startRedis(['--requirepass', 'right']);
+    try {
+      sandbox.configure({ link: { source: { url: `redis://:hunter2@127.0.0.1:${guarded.port}` } } });
+      const finished = await sandbox.keymend('worker');
+      expectOneLine(finished, 'source of link east-to-west', /password|WRONGPASS|NOAUTH/);
+      expect(finished.stderr).not.toContain('hunter2');
+    } finally {
+      await guarded.stop();
+    }
+  });
+});
+
+describe('the configuration', () => {
+  it.each([
+    ['links: []', /links/],
+    ['kafka: {brokers: [nowhere]}\nlinks: [{name: a, source: {url: x}, target: {url: redis://a}}]', /host:port/],
+    ['kafka: [', /not valid YAML/],
+    ['kafka: {brokers: ["${NOT_SET}"]}', /NOT_SET is not set/],
+    [
+      'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: redis://b}, settle: soon}]',
+      /links\[0\]\.settle: is not a time/,
+    ],
+    [
+      'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: redis://b}}, {name: b, source: {url: redis://a}, target: {url: redis://c}}]',
+      /workflowIdPrefix/,
+    ],
+  ])('%j is refused with its place', async (text, message) => {
+    writeFileSync(sandbox.configure({}), text);
+    expectOneLine(await sandbox.keymend('config', 'check'), message);
+  });
+
+  it('that is missing is named, with the way to get one', async () => {
+    const finished = await runKeymend(['worker', '--config', '/nowhere/keymend.yaml']);
+    expectOneLine(finished, '/nowhere/keymend.yaml');
+  });
+
+  it('takes values from the environment and its path from KEYMEND_CONFIG', async () => {
+    const path = sandbox.configure({});
+    writeFileSync(path, readFileSync(path, 'utf8').replace(/groupId: .*/, 'groupId: ${GROUP}'));
+    const finished = await runKeymend(['config', 'check', '--output', 'json'], { KEYMEND_CONFIG: path, GROUP: 'g' });
+    expect(finished.code).toBe(0);
+    expect(JSON.parse(finished.stdout)).toMatchObject({ ok: true });
+  });
+
+  it('check says which service fails and passes the others', async () => {
+    const port = await deadPort();
+    sandbox.configure({ link: { target: { url: `redis://127.0.0.1:${port}` } } });
+    const finished = await sandbox.keymend('config', 'check', '--output', 'json');
+    expect(finished.code).toBe(1);
+    const { ok, checks } = JSON.parse(finished.stdout) as { ok: boolean; checks: { problem: string | null }[] };
+    expect(ok).toBe(false);
+    expect(checks.filter(({ problem }) => problem !== null)).toHaveLength(1);
+  });
+});
+
+describe('verbs about one key', () => {
+  const record = (key: string) => ({
+    key,
+    value: JSON.stringify({
+      specVersion: 1,
+      id: randomUUID(),
+      link: 'east-to-west',
+      key,
+      outcome: 'refused',
+      command: 'SET',
+      failedAt: new Date().toISOString(),
+    }),
+  });
+
+  async function json<T>(...args: string[]): Promise<T> {
+    const { stdout, stderr, code } = await sandbox.keymend(...args, '--output', 'json');
+    if (code !== 0) throw new Error(stderr);
+    return JSON.parse(stdout) as T;
+  }
+
+  it('show, retry and skip an escalated key, and reconcile one that nobody reported', async () => {
+    const { source, target, producer, topic } = sandbox;
+    sandbox.configure({ link: { retry: { maximumAttempts: 2, initialInterval: '10ms' } } });
+    const running = await sandbox.start('start');
+    await source.client.mset('a', '1', 'b', '2', 'c', '3');
+    await target.client.replicaof('127.0.0.1', String(await deadPort()));
+    await producer.send({ topic, messages: [record('a'), record('b')] });
+    await until(async () => (await json<object[]>('escalations')).length === 2);
+
+    const status = await json<Record<string, unknown>>('status', 'a');
+    expect(status).toMatchObject({
+      state: 'escalated',
+      attempts: 2,
+      pending: 1,
+      lastError: { type: 'TargetReadOnly' },
+    });
+    expect(Date.parse(status.nextRetry as string)).toBeGreaterThan(Date.now());
+    const failed = await sandbox.keymend('reconcile', 'a');
+    expectOneLine(failed, 'TargetReadOnly');
+
+    await json('skip', 'b', '--reason', 'not needed');
+    await until(async () => (await json<{ state: string }>('status', 'b')).state === 'done');
+    expect(await json('status', 'b')).toMatchObject({ lastOutcome: 'skipped', skipReason: 'not needed' });
+
+    await target.client.replicaof('NO', 'ONE');
+    await until(async () => (await json<object[]>('escalations')).length === 1);
+    expect(await json('retry', '--escalated')).toEqual({ retried: 1 });
+    await until(async () => (await target.client.get('a')) === '1');
+
+    expect(await json('reconcile', 'c')).toMatchObject({ outcome: 'repaired', key: 'c' });
+    expect(await json('reconcile', 'c')).toMatchObject({ outcome: 'equal' });
+    expect(await target.client.get('b')).toBeNull();
+    expect(await running.stop()).toBe(0);
+  });
+
+  it('say so when nothing is known of a key', async () => {
+    sandbox.configure({});
+    expectOneLine(await sandbox.keymend('status', 'never-seen'), 'never-seen', 'reconcile');
+  });
+
+  it('end with code 2 when they are used wrongly', async () => {
+    for (const args of [['status'], ['retry'], ['skip', 'a'], ['reconcile', 'a', '--link', 'none'], ['no-such-verb']]) {
+      expect((await sandbox.keymend(...args)).code, args.join(' ')).toBe(2);
+    }
+  });
+
+  it('all explain themselves with --help', async () => {
+    for (const verb of [
+      'demo',
+      'stack',
+      'bridge',
+      'worker',
+      'start',
+      'status',
+      'reconcile',
+      'retry',
+      'skip',
+      'escalations',
+      'config',
+    ]) {
+      const { code, stdout } = await runKeymend([verb, '--help']);
+      expect(code).toBe(0);
+      expect(stdout).toContain(`keymend ${verb}`);
+    }
+  });
+});

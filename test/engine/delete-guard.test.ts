@@ -1,0 +1,135 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { KeyResult, ReconcileError } from '../../src/engine/index.js';
+import { reconcileKeys } from '../../src/engine/index.js';
+import { freePort } from '../support/redis.js';
+import { DEFAULT_OPTIONS, intercept, once, reconcileOne, startLink, type TestLink } from './link.js';
+
+let link: TestLink;
+beforeAll(async () => {
+  link = await startLink();
+});
+afterAll(() => link?.stop());
+beforeEach(async () => {
+  await link.source.client.replicaof('NO', 'ONE');
+  await link.clear();
+});
+
+async function fill(side: 'source' | 'target', count: number): Promise<void> {
+  if (count === 0) return;
+  await link[side].client.mset(...Array.from({ length: count }, (_, index) => [`k${index}`, 'v']).flat());
+}
+
+function errorOf(result: KeyResult): ReconcileError {
+  if (result.outcome !== 'failed') throw new Error(`expected a failure, got ${result.outcome}`);
+  return result.error;
+}
+
+describe('with the default thresholds (half, ten keys)', () => {
+  test.each([
+    [0, 20, 'failed'],
+    [9, 20, 'failed'],
+    [10, 20, 'repaired'], // exactly half
+    [0, 10, 'failed'],
+    [0, 9, 'repaired'], // fewer than ten keys apart
+    [49, 100, 'failed'],
+    [50, 100, 'repaired'],
+    [100, 100, 'repaired'],
+  ])('a source of %i keys and a target of %i: the delete is %s', async (source, target, outcome) => {
+    await fill('source', source);
+    await fill('target', target - 1);
+    await link.target.client.set('gone', 'v');
+    const result = await link.reconcile('gone');
+    expect(result.outcome).toBe(outcome);
+    expect(await link.target.client.exists('gone')).toBe(outcome === 'failed' ? 1 : 0);
+  });
+});
+
+test('the thresholds are the caller’s', async () => {
+  await fill('source', 8);
+  await fill('target', 9);
+  const deleteGuard = { minimumRatio: 0.9, minimumGap: 1 };
+  expect(errorOf(await link.reconcile('k8', { deleteGuard })).type).toBe('SourceSuspicious');
+  expect(await link.reconcile('k8')).toMatchObject({ action: 'deleted' });
+});
+
+test('the refusal is one line that says what, where and what next, and is not retried by itself', async () => {
+  await fill('target', 20);
+  const error = errorOf(await link.reconcile('k1'));
+  expect(error).toMatchObject({ type: 'SourceSuspicious', stage: 'compare', retryable: false });
+  expect(error.message).toBe(
+    `source (127.0.0.1:${link.source.port}) has 0 keys and target (127.0.0.1:${link.target.port}) 20: the source may ` +
+      'have lost its data, so nothing was deleted; restore the source, or allow the delete of this key if it is meant',
+  );
+});
+
+test('a person can allow the delete of a key', async () => {
+  await fill('target', 20);
+  const results = await reconcileKeys(
+    link.sides,
+    [{ key: Buffer.from('k1'), allowDelete: true }, { key: Buffer.from('k2') }],
+    DEFAULT_OPTIONS,
+  );
+  expect(results.map(({ outcome }) => outcome)).toEqual(['repaired', 'failed']);
+  expect(await link.target.client.exists('k1', 'k2')).toBe(1);
+});
+
+test('a refused delete does not hold up the other keys of the batch', async () => {
+  await link.source.client.set('k1', 'new');
+  await fill('target', 30);
+  const results = await reconcileKeys(
+    link.sides,
+    ['k0', 'k1', 'k2'].map((key) => ({ key: Buffer.from(key) })),
+    DEFAULT_OPTIONS,
+  );
+  expect(results.map(({ outcome }) => outcome)).toEqual(['failed', 'repaired', 'failed']);
+  expect(await link.target.client.get('k1')).toBe('new');
+});
+
+test('a source that loses its data just before it is read is noticed', async () => {
+  await fill('source', 50);
+  await fill('target', 50);
+  const source = intercept(link.sides.source, { 'before read': once(() => link.source.client.flushall()) });
+  const error = errorOf(await reconcileOne({ source, target: link.sides.target }, 'k1'));
+  expect(error.type).toBe('SourceSuspicious');
+  expect(await link.target.client.dbsize()).toBe(50);
+});
+
+test('a source that was flushed never empties the target', async () => {
+  await fill('source', 300);
+  await fill('target', 300);
+  await link.source.client.flushall();
+  const keys = Array.from({ length: 300 }, (_, index) => ({ key: Buffer.from(`k${index}`) }));
+  const results = await reconcileKeys(link.sides, keys, DEFAULT_OPTIONS);
+  expect(results.every((result) => errorOf(result).type === 'SourceSuspicious')).toBe(true);
+  expect(await link.target.client.dbsize()).toBe(300);
+});
+
+describe('a source that is a replica', () => {
+  beforeEach(async () => {
+    await fill('source', 2);
+    await link.source.client.replicaof('127.0.0.1', `${await freePort()}`);
+  });
+
+  test.each([
+    ['for a key to restore', 'k1', false],
+    ['for a key to delete, allowed or not', 'other', true],
+  ])('is not believed %s', async (_name, key, allowDelete) => {
+    await link.target.client.set('other', 'v');
+    const error = errorOf(await link.reconcile(key, { allowDelete }));
+    expect(error).toMatchObject({ type: 'SourceSuspicious', stage: 'read', retryable: false });
+    expect(error.message).toContain('is a replica, not a master; point the link at its master');
+    expect(await link.target.client.keys('*')).toEqual(['other']);
+  });
+
+  test('is noticed also when it became one after the read and before the delete', async () => {
+    await link.source.client.replicaof('NO', 'ONE');
+    await link.target.client.set('other', 'v');
+    const port = await freePort();
+    const source = intercept(link.sides.source, {
+      'after read': once(() => link.source.client.replicaof('127.0.0.1', `${port}`)),
+    });
+    const error = errorOf(await reconcileOne({ source, target: link.sides.target }, 'other'));
+    expect(error.type).toBe('SourceSuspicious');
+    expect(await link.target.client.exists('other')).toBe(1);
+  });
+});

@@ -1,0 +1,106 @@
+/** A source and a target for tests of the engine: two real servers, ports on them, and hooks between the engine's steps. */
+
+import { type KeyRequest, type KeyResult, type ReconcileOptions, reconcileKeys } from '../../src/engine/index.js';
+import { connectRedis, type RedisPort } from '../../src/redis/index.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
+
+export const DEFAULT_OPTIONS: ReconcileOptions = {
+  expiryToleranceMs: 100,
+  deleteGuard: { minimumRatio: 0.5, minimumGap: 10 },
+};
+
+export interface TestLink {
+  readonly source: RedisServer;
+  readonly target: RedisServer;
+  readonly sides: { readonly source: RedisPort; readonly target: RedisPort };
+  /** Reconciles one key and answers with its result. */
+  reconcile(key: string | Buffer, options?: Partial<ReconcileOptions & Omit<KeyRequest, 'key'>>): Promise<KeyResult>;
+  /** Empties both sides. */
+  clear(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function startLink(sourceArgs: string[] = [], targetArgs: string[] = []): Promise<TestLink> {
+  const [source, target] = await Promise.all([startRedis(sourceArgs), startRedis(targetArgs)]);
+  const sides = {
+    source: connectRedis({ url: source.url }, { name: 'source' }),
+    target: connectRedis({ url: target.url }, { name: 'target' }),
+  };
+  return {
+    source,
+    target,
+    sides,
+    reconcile: (key, options) => reconcileOne(sides, key, options),
+    async clear() {
+      await Promise.all([source.client.flushall(), target.client.flushall()]);
+    },
+    async stop() {
+      await Promise.all([sides.source.close(), sides.target.close()]);
+      await Promise.all([source.stop(), target.stop()]);
+    },
+  };
+}
+
+export async function reconcileOne(
+  sides: TestLink['sides'],
+  key: string | Buffer,
+  { allowDelete, ...options }: Partial<ReconcileOptions & Omit<KeyRequest, 'key'>> = {},
+): Promise<KeyResult> {
+  const request: KeyRequest = { key: Buffer.from(key as Buffer), ...(allowDelete !== undefined && { allowDelete }) };
+  const [result] = await reconcileKeys(sides, [request], { ...DEFAULT_OPTIONS, ...options });
+  return result!;
+}
+
+type Step = 'inspect' | 'read' | 'repair' | 'health';
+/** Awaited; is told how often it was called before. */
+type Hook = (call: number) => unknown;
+
+/** The same port, with something happening before or after its steps. */
+export function intercept(
+  port: RedisPort,
+  hooks: { readonly [When in `before ${Step}` | `after ${Step}`]?: Hook },
+): RedisPort {
+  const calls = new Map<string, number>();
+  const run = async (when: `before ${Step}` | `after ${Step}`) => {
+    const call = calls.get(when) ?? 0;
+    calls.set(when, call + 1);
+    await hooks[when]?.(call);
+  };
+  const step =
+    <Argument, Result>(name: Step, method: (argument: Argument) => Promise<Result>) =>
+    async (argument: Argument): Promise<Result> => {
+      await run(`before ${name}`);
+      const result = await method(argument);
+      await run(`after ${name}`);
+      return result;
+    };
+  return {
+    place: port.place,
+    inspect: step('inspect', (keys) => port.inspect(keys as Buffer[])),
+    read: step('read', (requests) => port.read(requests as never)),
+    repair: step('repair', (repairs) => port.repair(repairs as never)),
+    health: step('health', () => port.health()) as RedisPort['health'],
+    check: () => port.check(),
+    close: () => port.close(),
+  };
+}
+
+/** Runs a hook at its first call only. */
+export function once(hook: () => unknown): Hook {
+  return (call) => (call === 0 ? hook() : undefined);
+}
+
+/** Counts what was written on a server since `resetWrites`, by command; scripts included. */
+export async function writesOn(server: RedisServer): Promise<Record<string, number>> {
+  const stats = await server.client.info('commandstats');
+  const counted = ['restore', 'unlink', 'del', 'pexpireat', 'persist'];
+  return Object.fromEntries(
+    [...stats.matchAll(/cmdstat_(\w+):calls=(\d+)/g)]
+      .filter(([, command]) => counted.includes(command!))
+      .map(([, command, calls]) => [command!, Number(calls)]),
+  );
+}
+
+export async function resetWrites(server: RedisServer): Promise<void> {
+  await server.client.config('RESETSTAT');
+}

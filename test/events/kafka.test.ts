@@ -1,0 +1,110 @@
+import { type Admin, Kafka, type KafkaMessage, logLevel } from 'kafkajs';
+import { pino } from 'pino';
+import { ulid } from 'ulid';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { parseConfig } from '../../src/config.js';
+import { connectDeadLetters, createKafka, DeadLetterRefused, type DeadLetters } from '../../src/events/kafka.js';
+import { checkKafka } from '../../src/events/kafka-check.js';
+import { stack } from '../support/services.js';
+
+const lines: { level: number; msg: string }[] = [];
+const logger = pino({ level: 'debug' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+const topic = `dead-letters-${ulid().toLowerCase()}`;
+let admin: Admin;
+let deadLetters: DeadLetters;
+
+function configFor(topics: { topic: string; deadLetterTopic: string }) {
+  const { brokers } = stack().kafka;
+  const link = { name: 'l', source: { url: 'redis://a' }, target: { url: 'redis://b' } };
+  return parseConfig(JSON.stringify({ kafka: { brokers, ...topics }, links: [link] }), 'the test', {}).kafka;
+}
+
+beforeAll(async () => {
+  admin = new Kafka({ brokers: stack().kafka.brokers, logLevel: logLevel.NOTHING }).admin();
+  await admin.connect();
+  await admin.createTopics({ topics: [{ topic, configEntries: [{ name: 'max.message.bytes', value: '10000' }] }] });
+  await vi.waitFor(() => admin.fetchTopicMetadata({ topics: [topic] }));
+  deadLetters = await connectDeadLetters(createKafka(configFor({ topic, deadLetterTopic: topic }), logger), topic);
+});
+
+afterAll(async () => {
+  await deadLetters?.close();
+  await admin.deleteTopics({ topics: [topic] });
+  await admin.disconnect();
+});
+
+async function lastMessage(): Promise<KafkaMessage> {
+  const consumer = new Kafka({ brokers: stack().kafka.brokers, logLevel: logLevel.NOTHING }).consumer({
+    groupId: ulid(),
+  });
+  const [partition] = await admin.fetchTopicOffsets(topic);
+  await consumer.connect();
+  await consumer.subscribe({ topics: [topic], fromBeginning: true });
+  try {
+    return await new Promise<KafkaMessage>((resolve, reject) => {
+      consumer
+        .run({
+          eachMessage: async ({ message }) => {
+            if (Number(message.offset) === Number(partition!.high) - 1) resolve(message);
+          },
+        })
+        .catch(reject);
+    });
+  } finally {
+    await consumer.disconnect();
+  }
+}
+
+test('a dead letter is published as it is', async () => {
+  const key = Buffer.from([0, 255]);
+  await deadLetters.publish({ key, value: null, headers: { a: 'b' }, timestamp: '1700000000000' });
+  expect(await lastMessage()).toMatchObject({
+    key,
+    value: null,
+    timestamp: '1700000000000',
+    headers: { a: Buffer.from('b') },
+  });
+});
+
+test('one that is too large for the topic is compressed', async () => {
+  const value = Buffer.alloc(100_000, 'x');
+  await deadLetters.publish({ value });
+  expect((await lastMessage()).value!.equals(value)).toBe(true);
+});
+
+test('one that is too large even so is an error that says how to make room', async () => {
+  const value = Buffer.from(Array.from({ length: 30_000 }, () => Math.floor(Math.random() * 256)));
+  const error: Error = await deadLetters.publish({ value }).catch((reason) => reason);
+  expect(error).toBeInstanceOf(DeadLetterRefused);
+  expect(error.message).toMatch(
+    new RegExp(`^the topic ${topic} refuses a record of 30000 bytes .*max.message.bytes=95536$`),
+  );
+});
+
+test('one with a time that the topic does not take is published with the present time', async () => {
+  const future = `${Date.now() + 86_400_000}`;
+  await deadLetters.publish({ value: 'from the future', timestamp: future });
+  const message = await lastMessage();
+  expect(String(message.value)).toBe('from the future');
+  expect(Number(message.timestamp)).toBeLessThan(Number(future));
+});
+
+test('the check at start warns when the dead-letter topic takes less than the topic', async () => {
+  lines.length = 0;
+  await checkKafka(configFor({ topic, deadLetterTopic: topic }), logger);
+  const warnings = lines.filter(({ level }) => level >= 40).map(({ msg }) => msg);
+  expect(warnings).toEqual([expect.stringMatching(/set its max.message.bytes to 26384 or more$/)]);
+});
+
+test('the check at start names every missing topic in one line', async () => {
+  const config = configFor({ topic: 'nobody.made.this', deadLetterTopic: 'nobody.made.this.dlq' });
+  const error: Error = await checkKafka(config, logger).then(
+    () => expect.unreachable(),
+    (reason) => reason,
+  );
+  expect(error.message).toMatch(/^Kafka at \S+ has no topic nobody.made.this and nobody.made.this.dlq .*create it/);
+  expect(error.message).toContain('--create --topic nobody.made.this.dlq --config retention.ms=-1');
+  expect(error.message).not.toContain('\n');
+  // Looking for a topic must not create it where brokers would.
+  expect(await admin.listTopics()).not.toContain('nobody.made.this');
+});

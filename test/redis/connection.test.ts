@@ -1,0 +1,221 @@
+import { connect, createServer, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { connectRedis, type ObservedState, RedisFailure, type RedisPort } from '../../src/redis/index.js';
+import { freePort, type RedisServer, startRedis } from '../support/redis.js';
+
+const KEY = Buffer.from('k');
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function server(args: string[] = [], port?: number): Promise<RedisServer> {
+  const started = await startRedis(args, port === undefined ? {} : { port });
+  cleanups.push(() => started.stop());
+  return started;
+}
+
+function portTo(url: string, commandTimeoutMs = 5_000): RedisPort {
+  const port = connectRedis({ url }, { name: 'target of link a-to-b', commandTimeoutMs });
+  cleanups.push(() => port.close());
+  return port;
+}
+
+async function observe(port: RedisPort): Promise<ObservedState> {
+  const [state] = await port.inspect([KEY]);
+  if (state === undefined || state instanceof RedisFailure) throw state;
+  return state;
+}
+
+describe('check', () => {
+  test('answers nothing when the server is there', async () => {
+    const { url } = await server();
+    await expect(portTo(url).check()).resolves.toBeUndefined();
+  });
+
+  test('says in one line that nothing listens there', async () => {
+    const port = await freePort();
+    await expect(portTo(`redis://127.0.0.1:${port}`).check()).rejects.toThrow(
+      `target of link a-to-b (127.0.0.1:${port}) cannot be reached: nothing listens there (ECONNREFUSED); ` +
+        'check that it runs and that the url of the link is right',
+    );
+  });
+
+  test('says in one line that the host is not known', async () => {
+    await expect(portTo('redis://no-such-host.invalid').check()).rejects.toThrow(
+      /^target of link a-to-b \(no-such-host\.invalid:6379\) cannot be reached: the host name .*; check/,
+    );
+  });
+
+  test.each([
+    ['no password', '', 'wants a password; put it into the url of the link'],
+    ['a wrong password', ':wrong-secret@', 'refuses the user or the password; correct them in the url of the link'],
+    ['a wrong user', 'nobody:wrong-secret@', 'refuses the user or the password; correct them in the url of the link'],
+  ])('%s: says so without repeating it', async (_name, credentials, text) => {
+    const { port } = await server(['--requirepass', 'right-secret']);
+    const checked = portTo(`redis://${credentials}127.0.0.1:${port}`).check();
+    await expect(checked).rejects.toThrow(`target of link a-to-b (127.0.0.1:${port}) ${text}`);
+    const error = await checked.catch((caught: Error) => caught);
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('secret');
+  });
+
+  test('the right password is accepted', async () => {
+    const { port } = await server(['--requirepass', 'right']);
+    await expect(portTo(`redis://:right@127.0.0.1:${port}`).check()).resolves.toBeUndefined();
+  });
+
+  test('a database that the server does not have is refused, not replaced by another', async () => {
+    const { url, client } = await server(['--databases', '2']);
+    await client.set('k', 'v');
+    const port = portTo(`${url}/5`);
+    await expect(port.check()).rejects.toThrow(/, database 5\) answered: ERR DB index is out of range/);
+    expect(await port.inspect([KEY])).toMatchObject([{ code: 'ERR' }]);
+  });
+
+  test('a topology that is not supported yet is one clear line', () => {
+    expect(() => connectRedis({ cluster: ['redis://127.0.0.1'] }, { name: 'target of link a-to-b' })).toThrow(
+      'target of link a-to-b: { cluster: … } is not supported yet; give { url } of one server',
+    );
+  });
+});
+
+test('the database of the url is the one that is used', async () => {
+  const { url, client } = await server();
+  await client.select(3);
+  await client.set('k', 'v');
+  expect(await observe(portTo(`${url}/3`))).toMatchObject({ type: 'string' });
+  expect(await observe(portTo(url))).toMatchObject({ type: 'none', digest: '', expiry: -2 });
+});
+
+test('a Unix socket serves as well', async () => {
+  const { client } = await server(['--unixsocket', 'keymend.sock']);
+  const [, directory] = (await client.config('GET', 'dir')) as string[];
+  await expect(portTo(`unix://${directory}/keymend.sock`).check()).resolves.toBeUndefined();
+});
+
+describe('a lost connection', () => {
+  test('is made anew by a later call', async () => {
+    const { url, client } = await server();
+    const port = portTo(url);
+    await port.check();
+    await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    await vi.waitFor(() => port.check());
+  });
+
+  test('fails calls soon while the server is away, and works again when it is back', async () => {
+    const first = await server();
+    const port = portTo(first.url);
+    await port.check();
+    await first.stop();
+    const failures = await Promise.all(Array.from({ length: 10 }, () => port.inspect([KEY])));
+    expect(failures.flat().map((failure) => (failure as RedisFailure).code)).toEqual(Array(10).fill('CONNECTION'));
+    await server([], first.port);
+    await vi.waitFor(async () => expect(await observe(port)).toMatchObject({ type: 'none' }));
+  });
+
+  test('causes no stray error event or unhandled rejection', async () => {
+    const strays: unknown[] = [];
+    const collect = (error: unknown) => strays.push(error);
+    process.on('unhandledRejection', collect);
+    process.on('uncaughtException', collect);
+    try {
+      const first = await server();
+      const port = portTo(first.url);
+      await port.check();
+      const inFlight = port.inspect([KEY]);
+      await first.stop();
+      await inFlight;
+      await port.inspect([KEY]);
+      await port.close();
+      await sleep(10);
+      expect(strays).toEqual([]);
+    } finally {
+      process.off('unhandledRejection', collect);
+      process.off('uncaughtException', collect);
+    }
+  });
+
+  test('closed by us: calls fail, closing again is fine', async () => {
+    const { url } = await server();
+    const port = portTo(url);
+    await port.check();
+    await port.close();
+    await port.close();
+    expect(await port.inspect([KEY])).toMatchObject([{ code: 'CONNECTION' }]);
+  });
+});
+
+describe('a command without an answer in time', () => {
+  test('fails with TIMEOUT, and the next one goes over a new connection', async () => {
+    const frozen = await server();
+    const port = portTo(frozen.url, 200);
+    await port.check();
+    const before = await clientIds(frozen);
+    frozen.freeze();
+    expect(await port.inspect([KEY])).toMatchObject([{ code: 'TIMEOUT' }]);
+    frozen.thaw();
+    await vi.waitFor(() => port.check());
+    expect((await clientIds(frozen)).filter((id) => before.includes(id))).toEqual([]);
+  });
+
+  test('is not executed when its bytes reach the server later than the caller waited', async () => {
+    const slow = await server();
+    const relay = await startRelay(slow.port);
+    const port = portTo(`redis://127.0.0.1:${relay.port}`, 200);
+    const observed = await observe(port);
+    await slow.client.set('new', 'v');
+    const dump = await slow.client.dumpBuffer('new');
+
+    const change = { action: 'restore', dump: dump!, content: null, expiry: -1, expiryTolerated: true } as const;
+    // Once in time, so that the server knows the script.
+    expect(await port.repair([{ key: Buffer.from('other'), observed, change }])).toEqual(['restored']);
+
+    relay.hold();
+    const outcomes = await port.repair([{ key: KEY, observed, change }]);
+    expect(outcomes).toMatchObject([{ code: 'TIMEOUT' }]);
+    // Past the deadline by the server's own clock; what was sent arrives now, although its sender has gone.
+    await sleep(10);
+    const evals = async () => /cmdstat_eval(sha)?:calls=\d+/g.exec(await slow.client.info('commandstats'));
+    const calls = await evals();
+    relay.deliver();
+    await vi.waitFor(async () => expect(await evals()).not.toEqual(calls));
+    expect(await slow.client.exists('k')).toBe(0);
+  });
+
+  async function clientIds({ client }: RedisServer): Promise<string[]> {
+    const clients = (await client.call('CLIENT', 'LIST')) as string;
+    return [...clients.matchAll(/^id=(\d+).* name=keymend /gm)].map(([, id]) => id!);
+  }
+});
+
+/** Passes bytes on; when told to hold, keeps those for the server until `deliver`, even if the client has long reset. */
+async function startRelay(serverPort: number): Promise<{ port: number; hold(): void; deliver(): void }> {
+  let holding = false;
+  const held: (() => void)[] = [];
+  const sockets: Socket[] = [];
+  const relay = createServer((client) => {
+    const upstream = connect(serverPort, '127.0.0.1');
+    sockets.push(client, upstream);
+    for (const socket of [client, upstream]) socket.on('error', () => {});
+    client.on('data', (bytes) => {
+      if (holding) held.push(() => upstream.write(bytes));
+      else upstream.write(bytes);
+    });
+    upstream.on('data', (bytes) => client.write(bytes));
+  });
+  await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
+  cleanups.push(() => {
+    for (const socket of sockets) socket.destroy();
+    relay.close();
+  });
+  return {
+    port: (relay.address() as { port: number }).port,
+    hold: () => {
+      holding = true;
+    },
+    deliver: () => {
+      for (const send of held.splice(0)) send();
+    },
+  };
+}

@@ -1,0 +1,134 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { loadConfig } from '../../src/config.js';
+import { givenAddresses } from '../../src/stack/environment.js';
+
+const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
+
+const text = z.string().min(1);
+const duration = z.string().regex(/^\d+s$/);
+const word = z.union([text, z.literal('')]);
+
+/** The part of the Compose Specification that the file uses; strict, so that a misspelt key is found. */
+const composeService = z.strictObject({
+  image: z.string().regex(/^[a-z0-9/-]+(:[\w.-]+)?$/),
+  build: z.literal('.').optional(),
+  init: z.boolean().optional(),
+  entrypoint: z.array(text).optional(),
+  command: z.array(word).optional(),
+  working_dir: z.string().startsWith('/').optional(),
+  environment: z.record(z.string().regex(/^[A-Z_]+$/), z.union([z.string(), z.number()])).optional(),
+  ports: z.array(z.string().regex(/^127\.0\.0\.1:\d+:\d+$/, 'must be open to this machine only')).optional(),
+  volumes: z.array(z.string().regex(/^[\w./-]+:\/[\w./-]+(:ro)?$/)).optional(),
+  healthcheck: z
+    .strictObject({
+      test: z.array(text).refine(([kind]) => kind === 'CMD' || kind === 'CMD-SHELL'),
+      interval: duration,
+      timeout: duration,
+      retries: z.number().int().positive(),
+      start_period: duration.optional(),
+    })
+    .optional(),
+  depends_on: z
+    .record(text, z.strictObject({ condition: z.enum(['service_healthy', 'service_completed_successfully']) }))
+    .optional(),
+  restart: z.string().regex(/^(unless-stopped|on-failure:\d+)$/),
+});
+
+const composeFile = z.strictObject({
+  name: text,
+  services: z.record(text, composeService),
+  volumes: z.record(text, z.null()),
+});
+
+function readCompose(): z.output<typeof composeFile> {
+  const file = parse(readFileSync(join(REPOSITORY, 'docker-compose.yml'), 'utf8'), { merge: true }) as object;
+  return composeFile.parse(Object.fromEntries(Object.entries(file).filter(([key]) => !key.startsWith('x-'))));
+}
+
+describe('docker-compose.yml', () => {
+  const { services, volumes } = readCompose();
+  const onceOnly = Object.entries(services).filter(([, { restart }]) => restart.startsWith('on-failure'));
+
+  test('has Temporal with PostgreSQL and Web UI, Kafka, two Redis, bridge and worker', () => {
+    expect(Object.keys(services)).toEqual(
+      expect.arrayContaining(['postgres', 'temporal', 'temporal-ui', 'kafka', 'redis-source', 'redis-target']),
+    );
+    expect(services.bridge?.command).toEqual(['bridge']);
+    expect(services.worker?.command).toEqual(['worker']);
+  });
+
+  test('pins every image that it does not build', () => {
+    for (const { image, build } of Object.values(services)) {
+      if (!build) expect(image).toMatch(/:\w*\d+\.?\d*/);
+      expect(image).not.toContain('latest');
+    }
+  });
+
+  test('checks the health of every service, but for those that run to their end', () => {
+    const unchecked = Object.keys(services).filter((name) => services[name]?.healthcheck === undefined);
+    expect(unchecked.sort()).toEqual(onceOnly.map(([name]) => name).sort());
+  });
+
+  test('waits for what can be waited for: health of what goes on, the end of what ends', () => {
+    const ending = new Set(onceOnly.map(([name]) => name));
+    for (const { depends_on } of Object.values(services)) {
+      for (const [name, { condition }] of Object.entries(depends_on ?? {})) {
+        expect(services).toHaveProperty([name]);
+        expect(condition).toBe(ending.has(name) ? 'service_completed_successfully' : 'service_healthy');
+      }
+    }
+  });
+
+  test('keeps the data of every store in a named volume', () => {
+    const mounted = Object.values(services).flatMap((service) => service.volumes ?? []);
+    const named = mounted.map((volume) => volume.split(':')[0] ?? '').filter((source) => !source.startsWith('./'));
+    expect(named.sort()).toEqual(Object.keys(volumes).sort());
+    for (const name of ['redis-source', 'redis-target']) {
+      expect(services[name]?.command?.join(' ')).toContain('--appendonly yes');
+    }
+  });
+
+  test('gives bridge and worker a configuration that the product accepts, of services that are there', () => {
+    const config = loadConfig(join(REPOSITORY, 'docker', 'keymend.yaml'), {});
+    const { temporal, kafka, redisSource, redisTarget } = givenAddresses(
+      services['services-setup']?.environment as NodeJS.ProcessEnv,
+    );
+    expect(config.temporal.address).toBe(temporal?.address);
+    expect(config.kafka.brokers).toEqual(kafka?.brokers);
+    expect(services.kafka?.environment?.KAFKA_ADVERTISED_LISTENERS).toContain(`//${config.kafka.brokers[0]}`);
+    expect(config.links.map(({ source, target }) => [source, target])).toEqual([
+      [{ url: redisSource }, { url: redisTarget }],
+    ]);
+    for (const name of ['bridge', 'worker']) {
+      const [mount] = services[name]?.volumes ?? [];
+      expect(mount).toBe(`./docker/keymend.yaml:${services[name]?.environment?.KEYMEND_CONFIG}:ro`);
+    }
+  });
+});
+
+describe('Dockerfile', () => {
+  const dockerfile = readFileSync(join(REPOSITORY, 'Dockerfile'), 'utf8');
+
+  test('is built in stages on Debian, and runs as nobody special', () => {
+    const bases = [...dockerfile.matchAll(/^FROM (\S+)/gm)].map(([, image]) => image);
+    expect(bases).toHaveLength(2);
+    for (const base of bases) expect(base).toMatch(/^node:\d+-bookworm-slim$/);
+    expect(dockerfile.lastIndexOf('\nUSER node\n')).toBeGreaterThan(dockerfile.lastIndexOf('\nRUN '));
+  });
+
+  test('gets all that it copies past .dockerignore', () => {
+    const ignore = readFileSync(join(REPOSITORY, '.dockerignore'), 'utf8');
+    const admitted = [...ignore.matchAll(/^!(\S+)$/gm)].map(([, path = '']) => path);
+    expect(admitted.filter((path) => !existsSync(join(REPOSITORY, path)))).toEqual([]);
+    const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap(([, paths = '']) =>
+      paths.split(' '),
+    );
+    expect(copied.filter((path) => path !== '.' && !admitted.includes(path))).toEqual([]);
+    expect(admitted).toEqual(expect.arrayContaining(['src', 'workflows', 'activities', 'tsconfig.build.json']));
+  });
+});
