@@ -226,12 +226,13 @@ export function clientThat(
   };
 }
 
-/** Something that others wait for. */
+/** Something that others wait for, at the latest until the test is over. */
 export function gate() {
   let open = () => {};
   const opened = new Promise<void>((resolve) => {
     open = resolve;
   });
+  onTestFinished(() => open());
   return { open: () => open(), opened };
 }
 

@@ -85,6 +85,9 @@ test('a bridge that is in the middle of a batch gives partitions up to one that 
   const second = await bed.start();
   await until(async () => expect((await bed.committed()).toSorted()).toEqual([0, 0, 10, 10]));
   expect(first.counters.signalled).toBe(0);
+  // Neither was expelled: the first one took part although it was busy.
+  const joins = bed.logs.map(({ msg }) => /^reads (\d) partitions/.exec(msg)?.[1]).filter(Boolean);
+  expect(joins).toEqual(['4', '2', '2']);
   expect(second.counters.signalled).toBeGreaterThanOrEqual(20);
 
   await first.stop();
