@@ -45,7 +45,11 @@ export function create({ links, publishEscalation }: ActivityDependencies): Acti
       }
       const stopHeartbeats = isLocal ? () => {} : heartbeat();
       try {
-        const [result] = await reconcileKeys(link.sides, [{ key: keyBytes(request) }], link.options);
+        const [result] = await reconcileKeys(
+          link.sides,
+          [{ key: keyBytes(request), allowDelete: request.allowDelete }],
+          link.options,
+        );
         return reply(result!, attempt);
       } finally {
         stopHeartbeats();

@@ -15,6 +15,7 @@ import {
   type ReconcileKeyInput,
   type ReconcileKeyResult,
   type ReconcileRequest,
+  type RetryRequest,
   SEARCH_ATTRIBUTES,
   type State,
 } from './messages.js';
@@ -47,6 +48,7 @@ export class KeyRun {
   private repaired: boolean;
   private nextRetry: number | null = null;
   private retryAsked = false;
+  private allowDelete: boolean;
   private skipAsked: string | null = null;
   private skipReason: string | null = null;
   // `reconcileNow`: each ask gets a ticket; an answer covers every ticket up to its own.
@@ -60,6 +62,7 @@ export class KeyRun {
     this.pending = carried?.pending ?? NOTHING_PENDING;
     this.escalation = carried?.escalation ?? 'none';
     this.attempts = carried?.attempts ?? 0;
+    this.allowDelete = carried?.allowDelete ?? false;
     this.lastOutcome = carried?.lastOutcome ?? null;
     this.repaired = carried?.repaired ?? false;
     this.lastError = carried?.lastError ?? null;
@@ -71,7 +74,8 @@ export class KeyRun {
     this.pending = addFailedWrites(this.pending, events, this.policy, Date.now());
   }
 
-  askRetry(): void {
+  askRetry(request: unknown): void {
+    this.vouch(request);
     this.retryAsked = true;
   }
 
@@ -80,7 +84,8 @@ export class KeyRun {
   }
 
   /** Asks for a round over the whole key that starts after this call. Returns the ticket for `answerTo`. */
-  askRound(): number {
+  askRound(request?: unknown): number {
+    this.vouch(request);
     this.pending = demand(this.pending);
     this.lastTicket += 1;
     return this.lastTicket;
@@ -143,7 +148,7 @@ export class KeyRun {
 
   request(): ReconcileRequest {
     const { link, key, encoding } = this.input;
-    return { link, key, encoding: encoding ?? 'utf8', hint: this.current().hint };
+    return { link, key, encoding: encoding ?? 'utf8', hint: this.current().hint, allowDelete: this.allowDelete };
   }
 
   // What the loop does.
@@ -198,6 +203,7 @@ export class KeyRun {
       this.skipAsked = null;
     }
     this.round = null;
+    this.allowDelete = false;
     this.lastOutcome = outcome;
     this.repaired ||= outcome === 'repaired';
     this.answer({ result: this.resultWith(outcome) });
@@ -232,8 +238,12 @@ export class KeyRun {
   /** The input of the next run. */
   carry(): ReconcileKeyInput {
     const pending = this.round === null ? this.pending : putBack(this.round, this.pending);
-    const { escalation, attempts, lastOutcome, repaired, lastError } = this;
-    return { ...this.input, carried: { pending, escalation, attempts, lastOutcome, repaired, lastError } };
+    const { escalation, attempts, allowDelete, lastOutcome, repaired, lastError } = this;
+    return { ...this.input, carried: { pending, escalation, attempts, allowDelete, lastOutcome, repaired, lastError } };
+  }
+
+  private vouch(request: unknown): void {
+    if ((request as RetryRequest | null | undefined)?.allowDelete === true) this.allowDelete = true;
   }
 
   private answer(answer: Answer): void {

@@ -137,21 +137,28 @@ export interface KeyStatus extends EncodedKey {
   readonly skipReason: string | null;
 }
 
+/** `retry` and `reconcileNow`: what a person vouches for. */
+export interface RetryRequest {
+  /** The key may be deleted on the target although the source looks suspicious. Holds until the key is equal. */
+  readonly allowDelete?: boolean | undefined;
+}
+
 /** `skip`: why a person or a program gives up on what is pending. */
 export interface SkipRequest {
   readonly reason: string;
 }
 
 export const failedWrites = defineSignal<[FailedWrite[]]>('failedWrites');
-export const retry = defineSignal('retry');
+export const retry = defineSignal<[RetryRequest?]>('retry');
 export const skip = defineSignal<[SkipRequest]>('skip');
-export const reconcileNow = defineUpdate<ReconcileKeyResult>('reconcileNow');
+export const reconcileNow = defineUpdate<ReconcileKeyResult, [RetryRequest]>('reconcileNow');
 export const status = defineQuery<KeyStatus>('status');
 
 /** What one attempt is asked to do. */
 export interface ReconcileRequest extends EncodedKey {
   readonly link: string;
   readonly hint: ScopeHint;
+  readonly allowDelete: boolean;
 }
 
 /** What one attempt found or did. Failures are activity errors whose type is an `ErrorType`. */
@@ -192,6 +199,7 @@ export interface CarriedState {
   readonly escalation: 'none' | 'unpublished' | 'published';
   readonly attempts: number;
   readonly lastOutcome: Outcome | null;
+  readonly allowDelete: boolean;
   /** A round of this key repaired it. */
   readonly repaired: boolean;
   readonly lastError: LastError | null;

@@ -54,16 +54,17 @@ function listen(run: KeyRun): void {
     description:
       'Adds failed writes (an array of failed-write records) to what is pending. Records seen before are ignored.',
   });
-  setHandler(messages.retry, () => run.askRetry(), {
-    description: 'Try again now, with every attempt of the link. Takes no input.',
+  setHandler(messages.retry, (request) => run.askRetry(request), {
+    description:
+      'Try again now, with every attempt of the link. No input, or {"allowDelete": true} to vouch for a delete that the guard refused.',
   });
   setHandler(messages.skip, (request) => run.askSkip(request?.reason), {
     description: 'Give up on what is pending. Input: {"reason": "why"}. The reason is kept in the result.',
   });
   setHandler(
     messages.reconcileNow,
-    async () => {
-      const ticket = run.askRound();
+    async (request) => {
+      const ticket = run.askRound(request);
       await condition(() => run.answerTo(ticket) !== null);
       return unwrap(run.answerTo(ticket)!);
     },

@@ -7,7 +7,13 @@ import {
 } from '@temporalio/client';
 import { ApplicationFailure, defineSearchAttributeKey } from '@temporalio/common';
 import { Command } from 'commander';
-import { type ReconcileKeyResult, reconcileNow, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
+import {
+  type ReconcileKeyResult,
+  type RetryRequest,
+  reconcileNow,
+  SEARCH_ATTRIBUTES,
+  WORKFLOW_TYPE,
+} from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import { type Config, linkPolicy } from '../config.js';
 import { globalOptions, print, VerbError, withClient } from './context.js';
@@ -21,11 +27,12 @@ export function reconcileCommand(): Command {
   return withKeyOptions(new Command('reconcile'))
     .description('Make the target equal to the source for one key now, and say what was found: equal or repaired')
     .argument('<key>', 'the Redis key')
-    .action(async (text: string, options: KeyOptions, command: Command) => {
+    .option('--allow-delete', 'vouch for a delete that the delete guard refused')
+    .action(async (text: string, options: KeyOptions & RetryRequest, command: Command) => {
       const global = globalOptions(command);
       await withClient(global, async (client, config) => {
         const key = keyWorkflow(config, text, options);
-        const result = await reconcile(client, config, key);
+        const result = await reconcile(client, config, key, { allowDelete: options.allowDelete });
         const answer = { ...key.key, link: key.link.name, ...result };
         print(
           global,
@@ -36,10 +43,15 @@ export function reconcileCommand(): Command {
     });
 }
 
-async function reconcile(client: Client, config: Config, key: KeyWorkflow): Promise<ReconcileKeyResult> {
+async function reconcile(
+  client: Client,
+  config: Config,
+  key: KeyWorkflow,
+  request: RetryRequest,
+): Promise<ReconcileKeyResult> {
   for (;;) {
     try {
-      return await client.withDeadline(Date.now() + PATIENCE_MS, () => updateWithStart(client, config, key));
+      return await client.withDeadline(Date.now() + PATIENCE_MS, () => updateWithStart(client, config, key, request));
     } catch (error) {
       if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {
         // The run that was asked has made room for a new one; that one is asked instead.
@@ -54,7 +66,12 @@ async function reconcile(client: Client, config: Config, key: KeyWorkflow): Prom
   }
 }
 
-function updateWithStart(client: Client, config: Config, { link, key, workflowId }: KeyWorkflow) {
+function updateWithStart(
+  client: Client,
+  config: Config,
+  { link, key, workflowId }: KeyWorkflow,
+  request: RetryRequest,
+) {
   const startWorkflowOperation = new WithStartWorkflowOperation<typeof reconcileKey>(WORKFLOW_TYPE, {
     workflowId,
     taskQueue: config.temporal.taskQueue,
@@ -62,5 +79,5 @@ function updateWithStart(client: Client, config: Config, { link, key, workflowId
     args: [{ link: link.name, ...key, policy: linkPolicy(link) }],
     typedSearchAttributes: [{ key: LINK, value: link.name }],
   });
-  return client.workflow.executeUpdateWithStart(reconcileNow, { startWorkflowOperation });
+  return client.workflow.executeUpdateWithStart(reconcileNow, { args: [request], startWorkflowOperation });
 }

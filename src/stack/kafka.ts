@@ -25,8 +25,16 @@ const HEAP = '384m';
  */
 const TOPICS = [
   { topic: 'keymend.failed-writes', numPartitions: 6 },
-  { topic: 'keymend.failed-writes.dlq', numPartitions: 1 },
-] as const;
+  {
+    topic: 'keymend.failed-writes.dlq',
+    numPartitions: 1,
+    configEntries: [
+      // Dead letters wait for a person, and the largest record must fit with its headers.
+      { name: 'retention.ms', value: '-1' },
+      { name: 'max.message.bytes', value: '2097152' },
+    ],
+  },
+];
 
 export const kafkaService: Service = {
   name: 'kafka',

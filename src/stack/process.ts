@@ -117,7 +117,7 @@ export function birthOf(pid: number): string | undefined {
   try {
     const printed = execFileSync('ps', ['-o', 'stat=,lstart=', '-p', `${pid}`], {
       encoding: 'utf8',
-      env: { ...process.env, LC_ALL: 'C', TZ: 'UTC' },
+      env: { PATH: '/bin:/usr/bin', LC_ALL: 'C', TZ: 'UTC' },
       stdio: ['ignore', 'pipe', 'ignore'],
     });
     const [state = '', ...start] = printed.trim().split(/\s+/);

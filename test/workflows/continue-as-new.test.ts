@@ -62,7 +62,7 @@ describe('continue-as-new', () => {
     await withScript(script, async (start) => {
       const handle = await start({ policy, historyEventsPerRun: 60 });
       await until(() => script.requests.length > 1);
-      const answer = handle.executeUpdate(messages.reconcileNow).catch((error: unknown) => error);
+      const answer = handle.executeUpdate(messages.reconcileNow, { args: [{}] }).catch((error: unknown) => error);
       for (let i = 0; i < 60; i++) await handle.signal(messages.failedWrites, [failedWrite()]);
       expect(await answer).toMatchObject({ cause: { type: 'ContinuedAsNew' } });
       await giveUp(latest(handle));

@@ -89,6 +89,23 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
   });
 
   describe('retry', () => {
+    it('with allowDelete vouches for the delete until the key is equal, and no longer', async () => {
+      const script = new Script(env, { fail: 'SourceSuspicious', permanent: true }, UNAVAILABLE, 'repaired', 'equal');
+      let handle: Handle;
+      script.during = async (attempt) => {
+        if (attempt === 3) await handle.signal(messages.failedWrites, [failedWrite({ command: 'DEL' })]);
+      };
+      await withScript(script, async (start) => {
+        handle = await start();
+        await untilState(env, handle, 'escalated');
+        await handle.signal(messages.retry, { allowDelete: true });
+        await handle.result();
+        const vouched = script.requests.map(({ request }) => request.allowDelete);
+        expect(vouched.slice(0, 3)).toEqual([false, true, true]);
+        expect(vouched.at(-1)).toBe(false);
+      });
+    });
+
     it('ends the pause between two attempts', async () => {
       const script = new Script(env, UNAVAILABLE, UNAVAILABLE, 'repaired');
       const policy = {
@@ -162,6 +179,7 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
           args: [{ link: 'east-to-west', key: 'user:42', encoding: 'utf8', policy: { ...POLICY, verify: 'never' } }],
         });
         const answer = await env.client.workflow.executeUpdateWithStart(messages.reconcileNow, {
+          args: [{}],
           startWorkflowOperation: operation,
         });
         expect(answer).toEqual({ outcome: 'repaired', attempts: 1 });
@@ -179,7 +197,7 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
       await withScript(script, async (start) => {
         const handle = await start({ policy });
         while (script.requests.length < 2) await env.sleep(10);
-        expect((await handle.executeUpdate(messages.reconcileNow)).outcome).toBe('repaired');
+        expect((await handle.executeUpdate(messages.reconcileNow, { args: [{}] })).outcome).toBe('repaired');
         await handle.result();
       });
     });
@@ -189,7 +207,9 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
       await withScript(script, async (start) => {
         const handle = await start();
         await untilState(env, handle, 'escalated');
-        const failure = await handle.executeUpdate(messages.reconcileNow).catch((error: unknown) => error);
+        const failure = await handle
+          .executeUpdate(messages.reconcileNow, { args: [{}] })
+          .catch((error: unknown) => error);
         expect(failure).toBeInstanceOf(WorkflowUpdateFailedError);
         expect((failure as WorkflowUpdateFailedError).cause).toMatchObject({ type: 'NoPermission' });
         expect(script.requests).toHaveLength(2);

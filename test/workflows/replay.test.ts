@@ -67,8 +67,8 @@ const SCENARIOS: Record<string, Scenario> = {
     attempts: [PERMANENT, PERMANENT, 'equal'],
     during: async (handle) => {
       await escalated(handle);
-      await handle.executeUpdate(messages.reconcileNow).catch(() => {});
-      await handle.executeUpdate(messages.reconcileNow);
+      await handle.executeUpdate(messages.reconcileNow, { args: [{}] }).catch(() => {});
+      await handle.executeUpdate(messages.reconcileNow, { args: [{}] });
     },
   },
   'continues-as-new': {
