@@ -2,7 +2,7 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { KeyResult, LinkSides, ReconcileOptions } from '../src/engine/index.js';
-import { reconcileKeys } from '../src/engine/index.js';
+import { reconcileKeys, scopeOf } from '../src/engine/index.js';
 import { keyBytes } from '../src/events/failed-write.js';
 import type {
   Activities,
@@ -47,7 +47,7 @@ export function create({ links, publishEscalation }: ActivityDependencies): Acti
       try {
         const [result] = await reconcileKeys(
           link.sides,
-          [{ key: keyBytes(request), allowDelete: request.allowDelete }],
+          [{ key: keyBytes(request), scope: scopeOf(request.hint), allowDelete: request.allowDelete }],
           link.options,
         );
         return reply(result!, attempt);

@@ -36,7 +36,6 @@ const FETCH_WAIT_MS = 500;
 
 /** Joins the consumer group and starts to hand out batches. */
 export async function startKafkaIntake({ kafka, config, handle, logger }: KafkaIntakeOptions): Promise<Intake> {
-  const active = new Set<AbortController>();
   const outage = new Outage(logger, 'the Kafka consumer does not get on');
   let stopping = false;
   let end: { resolve: () => void; reject: (error: Error) => void };
@@ -63,52 +62,40 @@ export async function startKafkaIntake({ kafka, config, handle, logger }: KafkaI
     else if (!stopping) end.reject(new IntakeEnded(describeCrash(config, error), { cause: error }));
   });
 
-  async function eachBatch(payload: EachBatchPayload): Promise<void> {
-    const controller = new AbortController();
-    // Each record of the batch may wait on it; Node warns past ten.
-    setMaxListeners(0, controller.signal);
-    if (stopping) controller.abort();
-    active.add(controller);
-    try {
-      await handleBatch(payload, handle, controller, logger);
-    } finally {
-      active.delete(controller);
-    }
-  }
-
   await consumer.connect();
   await consumer.subscribe({ topics: [config.topic], fromBeginning: true });
-  await consumer.run({ eachBatch, eachBatchAutoResolve: false, autoCommitInterval: COMMIT_INTERVAL_MS });
+  await consumer.run({
+    eachBatch: (payload) => handleBatch(payload, handle, logger),
+    eachBatchAutoResolve: false,
+    autoCommitInterval: COMMIT_INTERVAL_MS,
+  });
 
   return {
     finished,
     async stop() {
       stopping = true;
-      for (const controller of active) controller.abort();
       await leave(consumer, logger);
       end.resolve();
     },
   };
 }
 
-async function handleBatch(
-  payload: EachBatchPayload,
-  handle: BatchHandler,
-  controller: AbortController,
-  logger: Logger,
-): Promise<void> {
+async function handleBatch(payload: EachBatchPayload, handle: BatchHandler, logger: Logger): Promise<void> {
   const { batch, resolveOffset, heartbeat } = payload;
   // Batches fetched before a rebalance are still handed out after it; this tells.
   await heartbeat();
   const records = batch.messages.map((message) => toRecord(batch.topic, batch.partition, message));
   const indexOf = new Map(records.map((record, index) => [record, index]));
   const prefix = new AcceptedPrefix(records.length);
+  const unwanted = new AbortController();
+  // Each record of the batch may wait on it; Node warns past ten.
+  setMaxListeners(0, unwanted.signal);
   const handled = new AbortController();
-  const watching = watch(payload, controller, handled.signal);
+  const watching = watch(payload, unwanted, handled.signal);
   try {
     await handle({
       records,
-      signal: controller.signal,
+      signal: unwanted.signal,
       accepted(record) {
         const last = prefix.accept(indexOf.get(record)!);
         if (last !== null) resolveOffset(records[last]!.position.offset);
@@ -119,32 +106,27 @@ async function handleBatch(
   } finally {
     handled.abort();
   }
-  const membershipError = await watching;
-  // kafkajs must see the very error to know whether to join again.
-  if (membershipError !== null) throw membershipError;
+  await watching;
 }
 
-/**
- * Keeps the member alive and commits what is accepted until the batch is handled; aborts the work when it is not wanted.
- * @returns what ended the membership, or null
- */
+/** Keeps the member alive and commits what is accepted until the batch is handled; aborts the work when it is not wanted. */
 async function watch(
   { heartbeat, commitOffsetsIfNecessary, isRunning, isStale }: EachBatchPayload,
-  controller: AbortController,
+  unwanted: AbortController,
   handled: AbortSignal,
-): Promise<unknown> {
+): Promise<void> {
   for (;;) {
     // Rejects when aborted, which the next line sees.
     await sleep(WATCH_INTERVAL_MS, undefined, { signal: handled }).catch(() => {});
-    if (handled.aborted) return null;
-    if (!isRunning() || isStale()) controller.abort();
+    if (handled.aborted) return;
+    if (!isRunning() || isStale()) unwanted.abort();
     try {
       // Also after an abort: the work under way still ends, and what it gets accepted is to be committed.
       await heartbeat();
       await commitOffsetsIfNecessary();
-    } catch (error) {
-      controller.abort();
-      return error;
+    } catch {
+      // Most often a rebalance. kafkajs meets the same error in the heartbeat of its own after the batch, and acts on it.
+      return unwanted.abort();
     }
   }
 }

@@ -2,8 +2,8 @@
 import { isUtf8 } from 'node:buffer';
 import { ulid } from 'ulid';
 import type { FailedWrite } from '../../workflows/messages.js';
+import { membersOf } from '../engine/commands.js';
 import { encodeKey, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../events/failed-write.js';
-import { membersOf } from './members.js';
 import type { Failure } from './mirror.js';
 import type { Write } from './write.js';
 

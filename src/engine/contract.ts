@@ -2,6 +2,7 @@
 import type { RedisPort } from '../redis/index.js';
 import type { DeleteGuard } from './delete-guard.js';
 import type { ReconcileError } from './errors.js';
+import type { Scope } from './scope.js';
 
 /** The two ends of a link. The source is the truth; only the target is ever written. */
 export interface LinkSides {
@@ -19,17 +20,19 @@ export interface ReconcileOptions {
 
 export interface KeyRequest {
   readonly key: Buffer;
+  /** The part to look at. Default: the whole key. Widened to it where the part alone can't make the key equal. */
+  readonly scope?: Scope;
   /** A person has confirmed that the key may be deleted: the guard is not asked. */
   readonly allowDelete?: boolean;
 }
 
 export interface Repaired {
   readonly outcome: 'repaired';
-  /** `restored`: the value (and expiry) was written; `expiry`: only the expiry was. */
-  readonly action: 'restored' | 'deleted' | 'expiry';
+  /** `restored`: the value (and expiry) was written; `members`: some members were; `expiry`: only the expiry was. */
+  readonly action: 'restored' | 'deleted' | 'members' | 'expiry';
   /** The type as TYPE says it: of what was written, or of what was deleted. */
   readonly type: string;
-  /** Size of the value written, as dumped. 0 where none was. */
+  /** Size of what was written, without keys and names: of a whole value as dumped. 0 where none was. */
   readonly bytes: number;
 }
 

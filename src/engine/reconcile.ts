@@ -1,9 +1,11 @@
-/** Whole keys, many at once: rounds until each is settled, in batches that one call can carry. */
+/** Many keys at once: rounds until each is settled, in batches that one call can carry. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pMap from 'p-map';
 import type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 import { ReconcileError } from './errors.js';
-import { runRound } from './round.js';
+import { runMembersRound } from './members.js';
+import { type RoundResult, runRound } from './round.js';
+import { WHOLE } from './scope.js';
 
 /** As many keys as a call of the port takes. */
 const BATCH_SIZE = 500;
@@ -48,7 +50,7 @@ async function reconcileBatch(
   let pending: Pending[] = requests.map((request, index) => ({ index, request, repaired: null }));
   for (let round = 1; pending.length > 0; round++) {
     options.signal?.throwIfAborted();
-    const outcomes = await runRound(
+    const outcomes = await roundOfAnyScope(
       sides,
       pending.map(({ request }) => request),
       options,
@@ -66,6 +68,31 @@ async function reconcileBatch(
     pending = changed;
     if (pending.length > 0) await sleep(waitAfter(round), undefined, signalOption(options.signal));
   }
+  return results;
+}
+
+/** The requests by scope, each kind in calls of its own; those whose part tells too little are looked at as a whole at once. */
+async function roundOfAnyScope(
+  sides: LinkSides,
+  requests: readonly KeyRequest[],
+  options: ReconcileOptions,
+): Promise<RoundResult[]> {
+  const results = new Array<RoundResult>(requests.length);
+  const whole: number[] = [];
+  const parts: { index: number; key: Buffer; members: readonly Buffer[] }[] = [];
+  for (const [index, { key, scope = WHOLE }] of requests.entries()) {
+    if (scope.kind === 'whole') whole.push(index);
+    else parts.push({ index, key, members: scope.members });
+  }
+  const ofParts = parts.length === 0 ? [] : await runMembersRound(sides, parts, options);
+  for (const [position, { index }] of parts.entries()) {
+    const result = ofParts[position]!;
+    if (result.outcome === 'whole') whole.push(index);
+    else results[index] = result;
+  }
+  const wholeRequests = whole.map((index) => requests[index]!);
+  const ofWhole = whole.length === 0 ? [] : await runRound(sides, wholeRequests, options);
+  for (const [position, index] of whole.entries()) results[index] = ofWhole[position]!;
   return results;
 }
 

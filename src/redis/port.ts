@@ -55,6 +55,42 @@ export interface Reading extends KeyState {
   readonly content: string | null;
 }
 
+/** Some members of a key (fields of a hash, members of a set or sorted set); with none, only its type and expiry. */
+export interface MembersRequest {
+  readonly key: Buffer;
+  readonly members: readonly Buffer[];
+}
+
+/** Members at one moment, without their values. Times as in `ObservedState`. */
+export interface MembersState {
+  /** As TYPE says it, or a word of our own where single members can't be repaired alone. */
+  readonly type: string;
+  readonly expiry: number;
+  /** By member: a digest of its value or score, '' when it is not there. */
+  readonly digests: readonly string[];
+  readonly serverTimeMs: number;
+  readonly receivedAtMs: number;
+}
+
+/** Members at one moment. */
+export interface MembersReading {
+  readonly type: string;
+  readonly expiry: number;
+  /** By member: `+` and its value or score (nothing for a set); empty when it is not there. */
+  readonly cells: readonly Buffer[];
+}
+
+/** A write of members that applies only if they, the type and the expiry still are as observed. */
+export interface MembersRepair extends MembersRequest {
+  readonly observed: MembersState;
+  readonly cells: readonly Buffer[];
+  /** null: the present one stays. */
+  readonly expiry: number | null;
+}
+
+/** `changed`: nothing was done. `gone`: done, and with its last member the key went. */
+export type MembersOutcome = 'changed' | 'repaired' | 'gone';
+
 /** A write that applies only if the key still is as observed. */
 export interface Repair {
   readonly key: Buffer;
@@ -109,6 +145,15 @@ export interface RedisPort {
    * `CONNECTION` it is unknown whether it was done; with any other code it was not.
    */
   repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]>;
+
+  /** `inspect` for some members of each key. */
+  inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]>;
+
+  /** `read` for some members of each key, and like it at the master alone. */
+  readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | RedisFailure)[]>;
+
+  /** `repair` for some members of each key, fenced by them, the type and the expiry. */
+  repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]>;
 
   /**
    * Role and size. A server that is loading fails with the code `LOADING`.

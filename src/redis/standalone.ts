@@ -2,7 +2,21 @@
 import { type Command, Connection, type ConnectionOptions } from './connection.js';
 import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
-import type { Change, Health, ObservedState, Reading, ReadRequest, RedisPort, Repair, RepairOutcome } from './port.js';
+import type {
+  Change,
+  Health,
+  MembersOutcome,
+  MembersReading,
+  MembersRepair,
+  MembersRequest,
+  MembersState,
+  ObservedState,
+  Reading,
+  ReadRequest,
+  RedisPort,
+  Repair,
+  RepairOutcome,
+} from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
 import { isMaster, type RowAnswer, runScript } from './script-runner.js';
 
@@ -34,16 +48,51 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]> {
-    const now = performance.now();
-    const rows = repairs.map(({ key, observed, change }): Row => {
-      // The server's clock is at least this far by now, so the deadline has passed there when we stop waiting here.
-      const serverNow = observed.serverTimeMs + (now - observed.receivedAtMs);
-      const deadline = Math.floor(serverNow + this.#connection.commandTimeoutMs);
-      return [key, observed.digest, `${observed.expiry}`, `${deadline}`, ...changeCells(change)];
-    });
+    const rows = repairs.map(
+      ({ key, observed, change }): Row => [
+        key,
+        observed.digest,
+        `${observed.expiry}`,
+        this.#deadline(observed),
+        ...changeCells(change),
+      ],
+    );
     const answers = await this.#runToTheEnd(scripts.repair, rows);
     return answers.map((answer) =>
       answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as RepairOutcome),
+    );
+  }
+
+  async inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]> {
+    const answers = await this.#runToTheEnd(scripts.inspectMembers, requests.map(membersRow));
+    return answers.map((answer) => (answer instanceof RedisFailure ? answer : membersState(answer)));
+  }
+
+  async readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | RedisFailure)[]> {
+    const answers = await this.#runToTheEnd(scripts.readMembers, requests.map(membersRow), { atMaster: true });
+    return answers.map((answer) => {
+      if (answer instanceof RedisFailure) return answer;
+      const [type, expiry, ...cells] = answer.cells;
+      return { type: String(type), expiry: Number(expiry), cells: cells as Buffer[] };
+    });
+  }
+
+  async repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]> {
+    const rows = repairs.map(
+      ({ key, members, observed, cells, expiry }): Row => [
+        key,
+        observed.type,
+        `${observed.expiry}`,
+        this.#deadline(observed),
+        expiry === null ? '' : `${expiry}`,
+        packed(members),
+        packed(observed.digests.map((digest) => Buffer.from(digest))),
+        packed(cells),
+      ],
+    );
+    const answers = await this.#runToTheEnd(scripts.repairMembers, rows);
+    return answers.map((answer) =>
+      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as MembersOutcome),
     );
   }
 
@@ -65,19 +114,43 @@ export class StandaloneRedis implements RedisPort {
     this.#connection.close();
   }
 
+  /** In ms of the server's clock. That is at least so far by now, so the deadline has passed there when we stop waiting here. */
+  #deadline({ serverTimeMs, receivedAtMs }: Pick<ObservedState, 'serverTimeMs' | 'receivedAtMs'>): string {
+    const serverNow = serverTimeMs + (performance.now() - receivedAtMs);
+    return `${Math.floor(serverNow + this.#connection.commandTimeoutMs)}`;
+  }
+
   #send(...commands: Command[]): Promise<unknown[]> {
     return this.#connection.send(commands);
   }
 
   /** Calls a script as often as it takes until it has answered all rows. It answers at least one each time. */
-  async #runToTheEnd(script: Script, rows: readonly Row[]): Promise<(RowAnswer | RedisFailure)[]> {
+  async #runToTheEnd(
+    script: Script,
+    rows: readonly Row[],
+    options: { atMaster?: boolean } = {},
+  ): Promise<(RowAnswer | RedisFailure)[]> {
     const answers: (RowAnswer | RedisFailure)[] = [];
     while (answers.length < rows.length) {
-      const more = await runScript(this.#connection, script, rows.slice(answers.length));
+      const more = await runScript(this.#connection, script, rows.slice(answers.length), options);
       for (const answer of more) if (answer !== 'deferred') answers.push(answer);
     }
     return answers;
   }
+}
+
+function membersRow({ key, members }: MembersRequest): Row {
+  return [key, packed(members)];
+}
+
+/** As `unpackList` of lua/members.lua reads it. */
+function packed(list: readonly Buffer[]): Buffer {
+  return Buffer.concat(list.flatMap((item) => [Buffer.from(`${item.length}:`), item]));
+}
+
+function membersState({ cells, serverTimeMs, receivedAtMs }: RowAnswer): MembersState {
+  const [type, expiry, ...digests] = cells;
+  return { type: String(type), expiry: Number(expiry), digests: digests.map(String), serverTimeMs, receivedAtMs };
 }
 
 function observedState({ cells, serverTimeMs, receivedAtMs }: RowAnswer): ObservedState {

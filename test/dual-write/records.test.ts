@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { membersOf } from '../../src/dual-write/members.js';
 import { toRecords } from '../../src/dual-write/records.js';
 import { classify, type Write } from '../../src/dual-write/write.js';
+import { membersOf } from '../../src/engine/commands.js';
 import { decodeFailedWrite, encodeFailedWrite } from '../../src/events/failed-write.js';
 
 function write(command: string, ...args: (string | Buffer)[]): Write {

@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createSandbox, type Finished, runKeymend, type Sandbox } from '../support/keymend.js';
+import { createSandbox, type Finished, recordOf, runKeymend, type Sandbox } from '../support/keymend.js';
 import { freePort, startRedis } from '../support/redis.js';
 import { until } from '../support/workflow-bed.js';
 
@@ -113,19 +112,6 @@ describe('the configuration', () => {
 });
 
 describe('verbs about one key', () => {
-  const record = (key: string) => ({
-    key,
-    value: JSON.stringify({
-      specVersion: 1,
-      id: randomUUID(),
-      link: 'east-to-west',
-      key,
-      outcome: 'refused',
-      command: 'SET',
-      failedAt: new Date().toISOString(),
-    }),
-  });
-
   async function json<T>(...args: string[]): Promise<T> {
     const { stdout, stderr, code } = await sandbox.keymend(...args, '--output', 'json');
     if (code !== 0) throw new Error(stderr);
@@ -138,7 +124,7 @@ describe('verbs about one key', () => {
     const running = await sandbox.start('start');
     await source.client.mset('a', '1', 'b', '2', 'c', '3');
     await target.client.replicaof('127.0.0.1', String(await deadPort()));
-    await producer.send({ topic, messages: [record('a'), record('b')] });
+    await producer.send({ topic, messages: [recordOf('a'), recordOf('b')] });
     await until(async () => (await json<object[]>('escalations')).length === 2);
 
     const status = await json<Record<string, unknown>>('status', 'a');

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { compareRedis } from '../../src/demo/compare.js';
-import { createSandbox, type Sandbox } from '../support/keymend.js';
+import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
 import { until } from '../support/workflow-bed.js';
 
 let sandbox: Sandbox;
@@ -9,21 +9,6 @@ beforeEach(async () => {
   sandbox = await createSandbox();
 });
 afterEach(() => sandbox?.close());
-
-/** A record as any program may write it, made by hand from the documented format and not by our code. */
-function record(key: string, more: object = {}) {
-  const value = {
-    specVersion: 1,
-    id: randomUUID(),
-    link: 'east-to-west',
-    key,
-    outcome: 'refused',
-    command: 'SET',
-    failedAt: new Date().toISOString(),
-    ...more,
-  };
-  return { key, value: JSON.stringify(value) };
-}
 
 async function differences(): Promise<number> {
   return (await compareRedis(sandbox.source.client, sandbox.target.client)).differences.length;
@@ -58,8 +43,8 @@ describe('failed writes on Kafka', () => {
 
     await sandbox.start('start');
     const messages = keys.flatMap((key) => {
-      const one = record(key);
-      return [one, record(key), one];
+      const one = recordOf(key);
+      return [one, recordOf(key), one];
     });
     messages.sort(() => Math.random() - 0.5);
     for (let i = 0; i < messages.length; i += 1_000) {
@@ -81,7 +66,7 @@ describe('failed writes on Kafka', () => {
     await sandbox.start('bridge');
     const first = await sandbox.start('worker');
     target.freeze();
-    await producer.send({ topic, messages: [record('user:42')] });
+    await producer.send({ topic, messages: [recordOf('user:42')] });
     const handle = sandbox.client.workflow.getHandle(`${sandbox.prefix}user:42`);
     // The attempt hangs on the frozen target once the workflow task has started.
     await until(async () => {
@@ -131,11 +116,11 @@ describe('failed writes on Kafka', () => {
     // The second key can't be written on the target, so that its failure shows wherever failures show.
     sandbox.configure({ link: { retry: { maximumAttempts: 2, initialInterval: '10ms' } } });
     const running = await sandbox.start('start', '--log-level', 'trace');
-    await producer.send({ topic, messages: [record('user:1')] });
+    await producer.send({ topic, messages: [recordOf('user:1')] });
     await sandbox.client.workflow.getHandle(`${sandbox.prefix}user:1`);
     await until(async () => (await target.client.get('user:1')) === secret);
     await target.client.replicaof('127.0.0.1', String(source.port));
-    await producer.send({ topic, messages: [record('user:2')] });
+    await producer.send({ topic, messages: [recordOf('user:2')] });
     const handle = sandbox.client.workflow.getHandle(`${sandbox.prefix}user:2`);
     await until(async () => {
       const found = await handle.describe().catch(() => undefined);

@@ -1,8 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import { type Browser, chromium, type Locator, type Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { provideChromium } from '../../src/stack/index.js';
-import { createSandbox, type Sandbox } from '../support/keymend.js';
+import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
 import { describeWith, stack } from '../support/services.js';
 import { until } from '../support/workflow-bed.js';
 
@@ -38,14 +37,7 @@ await describeWith('the Temporal Web UI', provideChromium, (executablePath) => {
   beforeEach(async () => {
     await sandbox.target.client.replicaof('127.0.0.1', '1');
     await sandbox.source.client.set(KEY, 'new');
-    const value = JSON.stringify({
-      specVersion: 1,
-      id: randomUUID(),
-      link: 'east-to-west',
-      key: KEY,
-      failedAt: new Date().toISOString(),
-    });
-    await sandbox.producer.send({ topic: sandbox.topic, messages: [{ key: KEY, value }] });
+    await sandbox.producer.send({ topic: sandbox.topic, messages: [recordOf(KEY)] });
     await until(async () => (await state()) === 'escalated');
   });
 

@@ -44,9 +44,13 @@ export async function startLink(sourceArgs: string[] = [], targetArgs: string[] 
 export async function reconcileOne(
   sides: TestLink['sides'],
   key: string | Buffer,
-  { allowDelete, ...options }: Partial<ReconcileOptions & Omit<KeyRequest, 'key'>> = {},
+  { allowDelete, scope, ...options }: Partial<ReconcileOptions & Omit<KeyRequest, 'key'>> = {},
 ): Promise<KeyResult> {
-  const request: KeyRequest = { key: Buffer.from(key as Buffer), ...(allowDelete !== undefined && { allowDelete }) };
+  const request: KeyRequest = {
+    key: Buffer.from(key as Buffer),
+    ...(allowDelete !== undefined && { allowDelete }),
+    ...(scope && { scope }),
+  };
   const [result] = await reconcileKeys(sides, [request], { ...DEFAULT_OPTIONS, ...options });
   return result!;
 }
@@ -79,6 +83,9 @@ export function intercept(
     inspect: step('inspect', (keys) => port.inspect(keys as Buffer[])),
     read: step('read', (requests) => port.read(requests as never)),
     repair: step('repair', (repairs) => port.repair(repairs as never)),
+    inspectMembers: step('inspect', (requests) => port.inspectMembers(requests as never)),
+    readMembers: step('read', (requests) => port.readMembers(requests as never)),
+    repairMembers: step('repair', (repairs) => port.repairMembers(repairs as never)),
     health: step('health', () => port.health()) as RedisPort['health'],
     check: () => port.check(),
     close: () => port.close(),

@@ -48,6 +48,24 @@ export interface Sandbox {
   close(): Promise<void>;
 }
 
+/**
+ * A record as any program may write it: made by hand from the documented format, not by our code. By default of a write that
+ * was refused and may be sent twice, so that nothing has to be waited for.
+ */
+export function recordOf(key: string, more: object = {}): { key: string; value: string } {
+  const value = {
+    specVersion: 1,
+    id: randomUUID(),
+    link: 'east-to-west',
+    key,
+    outcome: 'refused',
+    command: 'SET',
+    failedAt: new Date().toISOString(),
+    ...more,
+  };
+  return { key, value: JSON.stringify(value) };
+}
+
 export async function createSandbox(): Promise<Sandbox> {
   const name = randomUUID().slice(0, 8);
   const { temporal, kafka: kafkaInfo } = stack();

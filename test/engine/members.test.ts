@@ -1,0 +1,189 @@
+/** Reconciling named members alone: right like the whole key, and at the cost of the members. */
+import * as fc from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { compareRedis } from '../support/compare.js';
+import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink } from './link.js';
+
+let link: TestLink;
+beforeAll(async () => {
+  link = await startLink([], ['--set-max-intset-entries', '0', '--hash-max-listpack-entries', '0']);
+});
+afterAll(() => link?.stop());
+beforeEach(() => link.clear());
+
+const members = (...names: (string | Buffer)[]) => ({
+  scope: { kind: 'members' as const, members: names.map((name) => Buffer.from(name as Buffer)) },
+});
+const EXPIRY = members();
+
+async function onBoth(command: string, ...args: (string | Buffer | number)[]): Promise<void> {
+  await link.source.client.call(command, ...args);
+  await link.target.client.call(command, ...args);
+}
+
+async function differences(): Promise<number> {
+  return (await compareRedis(link.source.client, link.target.client)).length;
+}
+
+describe('members', () => {
+  test.each([
+    ['a field that is missing', 'HSET', ['k', 'a', '1'], ['HSET', 'k', 'b', '2'], null, 'b'],
+    ['a field with another value', 'HSET', ['k', 'a', '1'], ['HSET', 'k', 'a', 'new'], ['HSET', 'k', 'a', 'old'], 'a'],
+    ['a field that is too much', 'HSET', ['k', 'a', '1'], null, ['HSET', 'k', 'b', '2'], 'b'],
+    ['a field with an empty value', 'HSET', ['k', 'a', '1'], ['HSET', 'k', 'b', ''], null, 'b'],
+    ['a member that is missing', 'SADD', ['k', 'a'], ['SADD', 'k', 'b'], null, 'b'],
+    ['a member that is too much', 'SADD', ['k', 'a'], null, ['SADD', 'k', 'b'], 'b'],
+    ['a score', 'ZADD', ['k', '1', 'a'], ['ZADD', 'k', '0.1', 'b'], ['ZADD', 'k', '7', 'b'], 'b'],
+    ['an infinite score', 'ZADD', ['k', '1', 'a'], ['ZADD', 'k', '-inf', 'b'], ['ZADD', 'k', '7', 'b'], 'b'],
+    ['a scored member that is too much', 'ZADD', ['k', '1', 'a'], null, ['ZADD', 'k', '7', 'b'], 'b'],
+  ] as const)('%s is repaired', async (_name, create, args, onSource, onTarget, member) => {
+    await onBoth(create, ...args);
+    if (onSource) await link.source.client.call(...(onSource as unknown as [string, ...string[]]));
+    if (onTarget) await link.target.client.call(...(onTarget as unknown as [string, ...string[]]));
+    expect(await link.reconcile('k', members(member))).toMatchObject({ outcome: 'repaired', action: 'members' });
+    expect(await differences()).toBe(0);
+    expect(await link.reconcile('k', members(member))).toEqual({ outcome: 'equal' });
+  });
+
+  test('with any bytes are repaired byte for byte', async () => {
+    const field = Buffer.from([0, 0xff, 58, 10]);
+    await onBoth('HSET', 'k', 'a', '1');
+    await link.source.client.hset('k', field, Buffer.from([0x80, 0, 0xff]));
+    await link.reconcile('k', members(field));
+    expect(await differences()).toBe(0);
+  });
+
+  test('that are not named stay as they are', async () => {
+    await onBoth('HSET', 'k', 'a', '1');
+    await link.source.client.hset('k', 'b', 'source', 'c', 'source');
+    await link.target.client.hset('k', 'c', 'target');
+    await link.reconcile('k', members('b'));
+    expect(await link.target.client.hgetall('k')).toEqual({ a: '1', b: 'source', c: 'target' });
+  });
+
+  test('of a key that one side lacks, or has with another type, lead to the whole key', async () => {
+    await link.source.client.sadd('missing', 'a', 'b', 'c');
+    await link.source.client.sadd('other', 'a');
+    await link.target.client.set('other', 'x');
+    await onBoth('SADD', 'emptied', 'a', 'b');
+    await link.source.client.del('emptied');
+    await onBoth('SET', 'text', 'x');
+    await link.source.client.set('text', 'y');
+    for (const key of ['missing', 'other', 'emptied', 'text']) await link.reconcile(key, members('a'));
+    expect(await differences()).toBe(0);
+  });
+
+  test('whose removal empties the target bring the whole key', async () => {
+    await link.source.client.sadd('k', 'other');
+    await link.target.client.sadd('k', 'a');
+    await link.reconcile('k', members('a'));
+    expect(await differences()).toBe(0);
+  });
+
+  test('that replace the last one keep the expiry', async () => {
+    await link.source.client.sadd('k', 'b');
+    await link.target.client.sadd('k', 'a');
+    await onBoth('PEXPIREAT', 'k', Date.now() + 3_600_000);
+    await link.reconcile('k', members('a', 'b'));
+    expect(await differences()).toBe(0);
+  });
+
+  test('take a different expiry of the key along', async () => {
+    await onBoth('SADD', 'k', 'a');
+    await link.source.client.expire('k', 3600);
+    expect(await link.reconcile('k', members('a'))).toMatchObject({ outcome: 'repaired' });
+    expect(await differences()).toBe(0);
+  });
+
+  test('of a million cost what those of ten cost', async () => {
+    for (const server of [link.source, link.target]) {
+      await server.client.eval("for i=1,1000000 do redis.call('SADD', KEYS[1], i) end", 1, 'k');
+    }
+    await link.source.client.sadd('k', 'new');
+    const before = await bytesSent();
+    await link.reconcile('k', members('new'));
+    expect((await bytesSent()) - before).toBeLessThan(10_000);
+    expect(await link.target.client.sismember('k', 'new')).toBe(1);
+  });
+});
+
+async function bytesSent(): Promise<number> {
+  const infos = await Promise.all([link.source, link.target].map(({ client }) => client.info('stats')));
+  return infos.reduce((sum, info) => sum + Number(/total_net_output_bytes:(\d+)/.exec(info)![1]), 0);
+}
+
+describe('expiry alone', () => {
+  test('is repaired without a look at the value', async () => {
+    await onBoth('SET', 'k', 'v');
+    await link.source.client.expire('k', 3600);
+    expect(await link.reconcile('k', EXPIRY)).toEqual({
+      outcome: 'repaired',
+      action: 'expiry',
+      type: 'string',
+      bytes: 0,
+    });
+    expect(await differences()).toBe(0);
+  });
+
+  test('is removed where the source has none', async () => {
+    await onBoth('SET', 'k', 'v');
+    await link.target.client.expire('k', 3600);
+    await link.reconcile('k', EXPIRY);
+    expect(await differences()).toBe(0);
+  });
+
+  test('that has passed on the source removes the key', async () => {
+    await onBoth('SET', 'k', 'v');
+    await link.source.client.pexpireat('k', 1);
+    await link.reconcile('k', EXPIRY);
+    expect(await differences()).toBe(0);
+  });
+});
+
+describe('a live write of a member is never undone', () => {
+  test.each(['after inspect', 'before repair'] as const)('%s', async (moment) => {
+    await onBoth('HSET', 'k', 'a', '1');
+    await link.source.client.hset('k', 'a', 'new');
+    const target = intercept(link.sides.target, { [moment]: once(() => onBoth('HSET', 'k', 'a', 'newest')) });
+    await resetWrites(link.target);
+    await reconcileOne({ ...link.sides, target }, 'k', members('a'));
+    expect(await link.target.client.hget('k', 'a')).toBe('newest');
+  });
+
+  test('when the value of the comparison comes back before the repair', async () => {
+    await onBoth('HSET', 'k', 'a', 'A');
+    await link.source.client.hset('k', 'a', 'B');
+    const late = async () => {
+      await link.source.client.hset('k', 'a', 'A');
+    };
+    const target = intercept(link.sides.target, { 'before repair': once(late) });
+    await reconcileOne({ ...link.sides, target }, 'k', members('a'));
+    expect(await link.target.client.hget('k', 'a')).toBe('A');
+  });
+});
+
+test('members of any kind, damaged at random, end equal', async () => {
+  const name = fc.constantFrom('a', 'b', 'c', 'd');
+  const kind = fc.constantFrom('hash', 'set', 'zset');
+  const content = fc.dictionary(name, fc.integer({ min: 0, max: 3 }), { minKeys: 1, noNullPrototype: true });
+  await fc.assert(
+    fc.asyncProperty(kind, content, content, async (type, ofSource, ofTarget) => {
+      await link.clear();
+      for (const [side, values] of [
+        [link.source, ofSource],
+        [link.target, ofTarget],
+      ] as const) {
+        for (const [member, value] of Object.entries(values)) {
+          if (type === 'hash') await side.client.hset('k', member, value);
+          if (type === 'set') await side.client.sadd('k', member);
+          if (type === 'zset') await side.client.zadd('k', value, member);
+        }
+      }
+      const touched = new Set([...Object.keys(ofSource), ...Object.keys(ofTarget)]);
+      const result = await link.reconcile('k', members(...touched));
+      expect(result.outcome).not.toBe('failed');
+      expect(await differences()).toBe(0);
+    }),
+    { numRuns: 60 },
+  );
+});

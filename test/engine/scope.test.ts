@@ -1,0 +1,46 @@
+import { describe, expect, test } from 'vitest';
+import { membersOf, scopeOf, touches } from '../../src/engine/index.js';
+
+const hint = { whole: false, memberCommands: [], otherCommands: [], members: { utf8: [], base64: [] } };
+
+describe('the scope of failed writes', () => {
+  test('is the members when every command named its members', () => {
+    const scope = scopeOf({ ...hint, memberCommands: ['SADD', 'SREM'], members: { utf8: ['a'], base64: ['/w=='] } });
+    expect(scope).toEqual({ kind: 'members', members: [Buffer.from('a'), Buffer.from([0xff])] });
+  });
+
+  test('is the expiry alone for the EXPIRE family, and goes along with members', () => {
+    expect(scopeOf({ ...hint, otherCommands: ['EXPIRE', 'PERSIST'] })).toEqual({ kind: 'members', members: [] });
+    const both = { ...hint, memberCommands: ['HSET'], otherCommands: ['EXPIRE'], members: { utf8: ['f'], base64: [] } };
+    expect(scopeOf(both)).toEqual({ kind: 'members', members: [Buffer.from('f')] });
+  });
+
+  test.each([
+    ['nothing is known', { ...hint, whole: true }],
+    ['one command touches the whole key', { ...hint, otherCommands: ['EXPIRE', 'SET'] }],
+    ['a command of members did not name them', { ...hint, memberCommands: ['SADD'], otherCommands: ['SADD'] }],
+    ['members are named for a command that chooses its own', { ...hint, memberCommands: ['SPOP'] }],
+    ['a command is unknown', { ...hint, otherCommands: ['FROBNICATE'] }],
+  ])('is the whole key when %s', (_name, given) => {
+    expect(scopeOf(given)).toEqual({ kind: 'whole' });
+  });
+});
+
+describe('a command', () => {
+  test.each([
+    ['HSET', ['k', 'f', 'v', 'g', 'w'], ['f', 'g']],
+    ['ZADD', ['k', 'NX', 'CH', '1', 'a', '2', 'b'], ['a', 'b']],
+    ['GEOADD', ['k', '13.3', '38.1', 'Palermo'], ['Palermo']],
+    ['HINCRBY', ['k', 'f', '1'], ['f']],
+    ['ZINCRBY', ['k', '1', 'm'], ['m']],
+    ['smove', ['k', 'l', 'm'], ['m']],
+  ])('%s names its members', (command, args, members) => {
+    expect(membersOf(command, args)).toEqual(members.map((member) => Buffer.from(member)));
+    expect(touches(command)).toBe('members');
+  });
+
+  test.each(['SPOP', 'LPUSH', 'DEL', 'ZPOPMIN', 'HEXPIRE', 'unheard-of'])('%s touches the whole key', (command) => {
+    expect(touches(command)).toBe('whole');
+    expect(membersOf(command, ['k', 'a'])).toBeUndefined();
+  });
+});
