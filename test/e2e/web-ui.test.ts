@@ -80,7 +80,7 @@ await describeWith('the Temporal Web UI', provideChromium, (executablePath) => {
         const texts = page.frames().map((frame) =>
           frame
             .locator('body')
-            .innerText({ timeout: 1_000 })
+            .textContent({ timeout: 1_000 })
             .catch(() => ''),
         );
         return (await Promise.all(texts)).join('\n');

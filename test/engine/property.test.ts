@@ -144,6 +144,6 @@ test('after any history of writes, losses and damage, reconciling every key make
       expect(again.filter(({ outcome }) => outcome !== 'equal')).toEqual([]);
       expect(await writesOn(link.target)).toEqual({});
     }),
-    { numRuns: 250 },
+    { numRuns: 500 },
   );
 });
