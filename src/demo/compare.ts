@@ -1,164 +1,186 @@
 /**
- * Compares two Redis completely, by plain commands of each type: every key of both sides, values, scores, order, expiry,
- * consumer groups. It shares nothing with the engine, so that a fault there can't hide here.
+ * Compares two Redis completely, by plain reads and in JavaScript: no script, no DUMP, nothing shared with the engine it is
+ * meant to judge. For servers at rest; a difference is looked at twice before it counts, so that a key that expires in
+ * between is none.
  */
-import { randomUUID } from 'node:crypto';
-import { type Redis, ReplyError } from 'ioredis';
+import type { Redis } from 'ioredis';
 
 export interface Difference {
   readonly key: Buffer;
-  /** What differs, without any value. */
+  /** What differs, without a value: for example `missing on b`, `expiry`, `type: hash and string`. */
   readonly what: string;
 }
 
-export interface Comparison {
-  /** Keys on either side. */
-  readonly keys: number;
-  readonly differences: readonly Difference[];
-}
-
-/** What one side has under a key, as text that is equal when the content is. */
-interface Content {
-  readonly type: string;
-  readonly value: string;
-  /** ms since the epoch, -1: none. */
-  readonly expiresAt: number;
+export interface CompareOptions {
+  /** A difference of expiry up to this many ms is none. Default 100. */
+  readonly expiryToleranceMs?: number;
 }
 
 const BATCH = 500;
 
-/** @param toleranceMs how far two expiries may be apart */
-export async function compareRedis(source: Redis, target: Redis, toleranceMs = 100): Promise<Comparison> {
+export interface Comparison {
+  /** Keys on either side. */
+  readonly keys: number;
+  /** Every key that is not the same on both sides. */
+  readonly differences: readonly Difference[];
+}
+
+export async function compareDatabases(a: Redis, b: Redis, options: CompareOptions = {}): Promise<Comparison> {
   const keys = new Map<string, Buffer>();
-  for (const side of [source, target]) {
-    for await (const batch of side.scanBufferStream({ count: 1000 })) {
-      for (const key of batch as Buffer[]) keys.set(key.toString('latin1'), key);
+  for (const side of [a, b]) {
+    for await (const batch of side.scanBufferStream({ count: 1000 }) as AsyncIterable<Buffer[]>) {
+      for (const key of batch) keys.set(key.toString('latin1'), key);
     }
   }
-  const all = [...keys.values()];
+  const suspects = await compareKeys(a, b, [...keys.values()], options);
+  const differences = await compareKeys(
+    a,
+    b,
+    suspects.map(({ key }) => key),
+    options,
+  );
+  return { keys: keys.size, differences };
+}
+
+async function compareKeys(a: Redis, b: Redis, keys: Buffer[], options: CompareOptions): Promise<Difference[]> {
   const differences: Difference[] = [];
-  for (let i = 0; i < all.length; i += BATCH) {
-    const batch = all.slice(i, i + BATCH);
-    const [there, here] = await Promise.all([read(source, batch), read(target, batch)]);
+  for (let start = 0; start < keys.length; start += BATCH) {
+    const batch = keys.slice(start, start + BATCH);
+    const [left, right] = await Promise.all([read(a, batch), read(b, batch)]);
     batch.forEach((key, index) => {
-      const what = differ(there[index]!, here[index]!, toleranceMs);
+      const what = difference(left[index]!, right[index]!, options.expiryToleranceMs ?? 100);
       if (what !== null) differences.push({ key, what });
     });
   }
-  return { keys: all.length, differences };
+  return differences;
 }
 
-function differ(source: Content, target: Content, toleranceMs: number): string | null {
-  if (source.type !== target.type) return `type: ${source.type} on the source, ${target.type} on the target`;
-  if (source.value !== target.value) return `content of the ${source.type}`;
-  const one = Math.min(source.expiresAt, target.expiresAt) === -1;
-  if (source.expiresAt === target.expiresAt) return null;
-  if (one || Math.abs(source.expiresAt - target.expiresAt) > toleranceMs) return 'expiry';
-  return null;
+interface Key {
+  readonly type: string;
+  /** ms since the epoch, or null. */
+  readonly expiry: number | null;
+  /** The content in one canonical order, as JSON of latin1 strings. */
+  readonly content: string;
 }
 
-async function read(side: Redis, keys: readonly Buffer[]): Promise<Content[]> {
-  const types = await pipelined(
-    side,
-    keys.map((key) => ['TYPE', key]),
-  );
-  const expiries = await pipelined(
-    side,
-    keys.map((key) => ['PEXPIRETIME', key]),
-  );
-  const values = await pipelined(
-    side,
-    keys.map((key, i) => readCommand(String(types[i]), key)),
-  );
-  return Promise.all(
-    keys.map(async (key, i) => {
-      const type = String(types[i]);
-      // A stream's read is one of its parts; the groups come in calls of their own.
-      const value = type === 'stream' ? [values[i], await groups(side, key)] : values[i];
-      return { type, value: canonical(type, value), expiresAt: Number(expiries[i]) };
-    }),
-  );
-}
-
-function readCommand(type: string, key: Buffer): (string | Buffer)[] {
-  switch (type) {
-    case 'string':
-      return ['GET', key];
-    case 'list':
-      return ['LRANGE', key, '0', '-1'];
-    case 'set':
-      return ['SMEMBERS', key];
-    case 'hash':
-      return ['HGETALL', key];
-    case 'zset':
-      return ['ZRANGE', key, '0', '-1', 'WITHSCORES'];
-    case 'stream':
-      return ['XRANGE', key, '-', '+'];
-    default:
-      return ['EXISTS', key];
+function difference(a: Key, b: Key, toleranceMs: number): string | null {
+  if (a.type !== b.type) {
+    if (a.type === 'none') return 'missing on a';
+    if (b.type === 'none') return 'missing on b';
+    return `type: ${a.type} and ${b.type}`;
   }
+  if (a.content !== b.content) return `content of ${a.type}`;
+  if ((a.expiry === null) !== (b.expiry === null)) return 'expiry';
+  return Math.abs((a.expiry ?? 0) - (b.expiry ?? 0)) > toleranceMs ? 'expiry' : null;
 }
 
-async function groups(side: Redis, key: Buffer): Promise<unknown> {
-  const found = (await side.callBuffer('XINFO', 'GROUPS', key).catch(changing)) as unknown as Buffer[][] | string;
-  if (typeof found === 'string') return found;
-  return Promise.all(
-    found.map(async (fields) => {
-      const field = (name: string) => fields[fields.findIndex((item) => String(item) === name) + 1]!;
-      const pending = (await side.callBuffer(
-        'XPENDING',
-        key,
-        field('name'),
-        '-',
-        '+',
-        '1000000',
-      )) as unknown as unknown[][];
-      // Without the idle time, which differs by nature.
-      return [
-        field('name'),
-        field('last-delivered-id'),
-        pending.map(([id, consumer, , count]) => [id, consumer, count]),
-      ];
-    }),
+async function read(redis: Redis, keys: Buffer[]): Promise<Key[]> {
+  const headers = await run(
+    redis,
+    keys.flatMap((key) => [['TYPE', key], ['TIME'], ['PTTL', key]]),
   );
+  const types = keys.map((_, index) => String(headers[3 * index]));
+  const contents = await Promise.all(contentsByType(redis, keys, types));
+  return keys.map((_, index) => {
+    const [seconds, micros] = headers[3 * index + 1] as Buffer[];
+    const left = Number(headers[3 * index + 2]);
+    const now = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+    const content = contents[index]!;
+    // It expired between the two reads: gone, as it will be on the second look.
+    const type = content === null ? 'none' : types[index]!;
+    return { type, expiry: left < 0 || content === null ? null : now + left, content: content ?? '' };
+  });
 }
 
-async function pipelined(side: Redis, commands: (string | Buffer)[][]): Promise<unknown[]> {
-  const pipeline = side.pipeline();
-  for (const [name, ...args] of commands) pipeline.callBuffer(String(name), ...args);
-  const replies = (await pipeline.exec())!;
-  return replies.map(([error, reply]) => (error ? changing(error) : reply));
+const READ: Readonly<Record<string, (key: Buffer) => (string | Buffer)[]>> = {
+  string: (key) => ['GET', key],
+  list: (key) => ['LRANGE', key, '0', '-1'],
+  set: (key) => ['SMEMBERS', key],
+  hash: (key) => ['HGETALL', key],
+  zset: (key) => ['ZRANGE', key, '0', '-1', 'WITHSCORES'],
+  stream: (key) => ['XRANGE', key, '-', '+'],
+};
+
+/** One promise per key; all plain reads of a batch still leave in one pipeline, the streams' groups in a second one. */
+function contentsByType(redis: Redis, keys: Buffer[], types: string[]): Promise<string | null>[] {
+  const present = keys.flatMap((_, index) => (types[index] === 'none' ? [] : [index]));
+  const commands = present.map((index) => {
+    const read = READ[types[index]!];
+    if (read === undefined) throw new Error(`the comparison does not know the type ${types[index]}`);
+    return read(keys[index]!);
+  });
+  const replies = run(redis, commands);
+  const position = new Map(present.map((index, at) => [index, at]));
+  return keys.map(async (key, index) => {
+    const at = position.get(index);
+    if (at === undefined) return null;
+    const reply = (await replies)[at];
+    if (reply === null || (Array.isArray(reply) && reply.length === 0 && types[index] !== 'stream')) return null;
+    if (types[index] === 'stream') return canonical([text(reply), await streamDetails(redis, key)]);
+    return canonical(ordered(types[index]!, text(reply)));
+  });
 }
 
-/** A key that changed its type or went away while it was read is equal to nothing. Any other error is an error. */
-function changing(error: unknown): string {
-  const { message } = error as Error;
-  if (!(error instanceof ReplyError) || !/^WRONGTYPE|^NOGROUP|no such key/.test(message)) throw error;
-  return `changing ${randomUUID()}`;
+/** Last id, groups, consumers by name, and what is pending with the number of deliveries. */
+async function streamDetails(redis: Redis, key: Buffer): Promise<unknown> {
+  const [info, groups] = await run(redis, [
+    ['XINFO', 'STREAM', key],
+    ['XINFO', 'GROUPS', key],
+  ]);
+  const details = (groups as unknown[][]).map(async (reply) => {
+    const group = mapOf(reply);
+    const name = group.get('name') as Buffer;
+    const [pending, consumers] = await run(redis, [
+      ['XPENDING', key, name, '-', '+', '1000000'],
+      ['XINFO', 'CONSUMERS', key, name],
+    ]);
+    return {
+      name: text(name),
+      last: text(group.get('last-delivered-id')),
+      pending: (pending as unknown[][]).map(([id, consumer, , deliveries]) => [text(id), text(consumer), deliveries]),
+      consumers: (consumers as unknown[][]).map((consumer) => text(mapOf(consumer).get('name'))).sort(),
+    };
+  });
+  return { last: text(mapOf(info as unknown[]).get('last-generated-id')), groups: await Promise.all(details) };
 }
 
-/** Sets and hashes have no order of their own. Scores are compared as numbers, because servers print them differently. */
-function canonical(type: string, value: unknown): string {
-  if (typeof value === 'string') return value;
-  if (type === 'set') return text((value as Buffer[]).map(text).sort());
-  if (type === 'hash')
-    return text(
-      pairs(value as Buffer[])
-        .map(text)
-        .sort(),
-    );
-  if (type === 'zset') return text(pairs(value as Buffer[]).map(([member, score]) => [member, String(Number(score))]));
-  return text(value);
+function ordered(type: string, reply: unknown): unknown {
+  const items = reply as string[];
+  if (type === 'set') return [...items].sort();
+  if (type === 'hash') return pairs(items).sort(([one], [other]) => (one! < other! ? -1 : 1));
+  if (type === 'zset') return pairs(items).map(([member, score]) => [member, String(Number(numeric(score!)))]);
+  return items;
 }
 
-function pairs(flat: readonly Buffer[]): [Buffer, Buffer][] {
-  return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i]!, flat[2 * i + 1]!]);
+function numeric(score: string): string {
+  return score.replace(/inf$/, 'Infinity');
 }
 
-function text(value: unknown): string {
-  return JSON.stringify(value, (_key, item) => {
-    // JSON.stringify has called toJSON of a Buffer before it comes here.
-    if (item?.type === 'Buffer' && Array.isArray(item.data)) return Buffer.from(item.data).toString('latin1');
-    return item;
+function pairs(items: string[]): string[][] {
+  return Array.from({ length: items.length / 2 }, (_, index) => [items[2 * index]!, items[2 * index + 1]!]);
+}
+
+function mapOf(flat: unknown[]): Map<string, unknown> {
+  return new Map(Array.from({ length: flat.length / 2 }, (_, index) => [String(flat[2 * index]), flat[2 * index + 1]]));
+}
+
+/** Buffers as latin1, one character per byte: lossless and comparable. */
+function text(reply: unknown): unknown {
+  if (Array.isArray(reply)) return reply.map(text);
+  return Buffer.isBuffer(reply) ? reply.toString('latin1') : reply;
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value);
+}
+
+/** Runs commands in one pipeline; replies as buffers, an error of any rejects. */
+async function run(redis: Redis, commands: (string | Buffer)[][]): Promise<unknown[]> {
+  const pipeline = redis.pipeline();
+  for (const [name, ...args] of commands) pipeline.callBuffer(name as string, args);
+  const replies = (await pipeline.exec()) ?? [];
+  return replies.map(([error, reply]) => {
+    if (error) throw error;
+    return reply;
   });
 }

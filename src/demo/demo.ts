@@ -17,7 +17,7 @@ import type { RecordSink } from '../dual-write/publisher.js';
 import type { StackInfo } from '../stack/index.js';
 import { type FaultProxy, startProxy } from '../stack/proxy.js';
 import { KEY_PREFIX, writeOnce } from './application.js';
-import { compareRedis } from './compare.js';
+import { compareDatabases } from './compare.js';
 import { showProgress } from './progress.js';
 import { closedRepairs, countRepairs, type Repairs } from './repairs.js';
 
@@ -71,11 +71,11 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     keymend = await startKeymend(options, `redis://127.0.0.1:${link.port}`);
     const since = new Date();
     const written = await writeWhileLinkFails(options, source, link);
-    const before = await compareRedis(source, target);
+    const before = await compareDatabases(source, target);
     report(`${before.differences.length} of ${before.keys} keys differ; the link is back`);
     link.restore();
     const repairs = await untilConverged(options.client, since, before.differences.length);
-    const after = await compareRedis(source, target);
+    const after = await compareDatabases(source, target);
     const closed = await closedRepairs(options.client, since);
     return {
       operations: written.operations,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { compareRedis } from '../../src/demo/compare.js';
+import { compareRedis } from '../support/compare.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
 import { until } from '../support/workflow-bed.js';
 
@@ -11,7 +11,7 @@ beforeEach(async () => {
 afterEach(() => sandbox?.close());
 
 async function differences(): Promise<number> {
-  return (await compareRedis(sandbox.source.client, sandbox.target.client)).differences.length;
+  return (await compareRedis(sandbox.source.client, sandbox.target.client)).length;
 }
 
 async function workflows(state: string): Promise<number> {
@@ -50,7 +50,8 @@ describe('failed writes on Kafka', () => {
     for (let i = 0; i < messages.length; i += 1_000) {
       await producer.send({ topic, messages: messages.slice(i, i + 1_000) });
     }
-    await until(async () => (await differences()) === 0 && (await workflows('Running')) === 0);
+    await until(async () => (await workflows('Completed')) >= keys.length && (await workflows('Running')) === 0);
+    expect(await differences()).toBe(0);
 
     const seen = new Set<string>();
     for await (const { workflowId } of sandbox.client.workflow.list({ query: `TaskQueue = "${await taskQueue()}"` })) {
