@@ -48,7 +48,7 @@ export function create({ links, publishEscalation }: ActivityDependencies): Acti
         const [result] = await reconcileKeys(
           link.sides,
           [{ key: keyBytes(request), scope: scopeOf(request.hint), allowDelete: request.allowDelete }],
-          link.options,
+          { ...link.options, signal: Context.current().cancellationSignal },
         );
         return reply(result!, attempt);
       } finally {

@@ -16,13 +16,19 @@ export class ConfigError extends Error {
 
 /** A time such as `500ms`, `1s`, `15m`, or a plain number of milliseconds. Parsed to milliseconds. */
 const duration = z.union([z.number(), z.string()]).transform((value, context) => {
-  const parsed = typeof value === 'number' ? value : ms(value.trim() as StringValue);
+  const text = typeof value === 'string' ? value.trim() : value;
+  // ms throws at an empty text and at one of more than 100 characters.
+  const parsed =
+    typeof text === 'number' ? text : text === '' || text.length > 100 ? Number.NaN : ms(text as StringValue);
   if (parsed === undefined || !Number.isFinite(parsed) || parsed < 0) {
     context.addIssue({ code: 'custom', message: `is not a time; write for example 500ms, 1s or 15m` });
     return z.NEVER;
   }
   return Math.round(parsed);
 });
+
+/** A pause: one of 0 would be a hot loop. */
+const pause = (leastMs: number) => duration.refine((value) => value >= leastMs, `must be at least ${ms(leastMs)}`);
 
 const url = z.string().regex(/^rediss?:\/\/|^unix:\/\//, 'must start with redis:// or rediss://');
 
@@ -50,12 +56,12 @@ const link = z.strictObject({
   retry: z
     .strictObject({
       maximumAttempts: z.number().int().min(1).max(1000).default(8),
-      initialInterval: duration.default(500),
+      initialInterval: pause(1).default(500),
       backoffCoefficient: z.number().min(1).max(100).default(2),
-      maximumInterval: duration.default(30_000),
+      maximumInterval: pause(1).default(30_000),
     })
     .prefault({}),
-  escalation: z.strictObject({ retryEvery: duration.default(15 * 60_000) }).prefault({}),
+  escalation: z.strictObject({ retryEvery: pause(1_000).default(15 * 60_000) }).prefault({}),
   /** A difference of expiry up to this many ms is no difference. */
   expiryTolerance: duration.default(100),
   /**
@@ -97,26 +103,18 @@ const schema = z
     links: z.array(link).min(1),
   })
   .superRefine((config, context) => {
-    const names = new Set<string>();
-    const prefixes = new Map<string, string>();
-    config.links.forEach((candidate, index) => {
-      if (names.has(candidate.name)) {
-        context.addIssue({
-          code: 'custom',
-          path: ['links', index, 'name'],
-          message: `"${candidate.name}" is used twice`,
-        });
+    config.links.forEach(({ name, source, target, workflowIdPrefix }, index) => {
+      const issue = (field: string, message: string) =>
+        context.addIssue({ code: 'custom', path: ['links', index, field], message });
+      if (JSON.stringify(source) === JSON.stringify(target)) issue('target', 'is the same Redis as the source');
+      for (const earlier of config.links.slice(0, index)) {
+        if (earlier.name === name) issue('name', `"${name}" is used twice`);
+        const [one, other] = [earlier.workflowIdPrefix, workflowIdPrefix];
+        if (one.startsWith(other) || other.startsWith(one)) {
+          const message = `does not tell "${name}" from "${earlier.name}": keys of both could share a workflow; `;
+          issue('workflowIdPrefix', `${message}give each link one that is not the beginning of another`);
+        }
       }
-      names.add(candidate.name);
-      const other = prefixes.get(candidate.workflowIdPrefix);
-      if (other !== undefined) {
-        context.addIssue({
-          code: 'custom',
-          path: ['links', index, 'workflowIdPrefix'],
-          message: `links "${other}" and "${candidate.name}" share it, so equal keys would share a workflow; give each link its own`,
-        });
-      }
-      prefixes.set(candidate.workflowIdPrefix, candidate.name);
     });
   });
 

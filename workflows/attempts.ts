@@ -4,15 +4,26 @@ import {
   ApplicationFailure,
   CancellationScope,
   condition,
+  isCancellation,
   proxyActivities,
   proxyLocalActivities,
   TimeoutFailure,
 } from '@temporalio/workflow';
 import type { Interruption, KeyRun } from './key-run.js';
-import type { Activities, AttemptErrorDetail, LastError, ReconcileReply, ReconcileRequest, State } from './messages.js';
+import type {
+  Activities,
+  AttemptErrorDetail,
+  LastError,
+  LinkPolicy,
+  ReconcileReply,
+  ReconcileRequest,
+  Stage,
+  State,
+} from './messages.js';
 
 /** How often a repair is looked at again before the key counts as contended. */
 const VERIFY_ROUNDS = 5;
+const CANCELLED = 'Cancelled';
 
 export type RoundEnd =
   | { readonly kind: 'finished'; readonly outcome: 'equal' | 'repaired' }
@@ -36,48 +47,81 @@ const local = proxyLocalActivities<Pick<Activities, 'reconcile'>>({
  */
 export async function reconcileRound(run: KeyRun, maximumAttempts: number): Promise<RoundEnd> {
   let outcome: 'equal' | 'repaired' = 'equal';
-  const settled = await wait(run, 'settling', run.current().settledAt - Date.now());
-  if (settled !== null) return { kind: 'interrupted', by: settled };
-  for (let round = 0; round <= VERIFY_ROUNDS; round++) {
-    const end = await attempt(run, round === 0 ? 'reconciling' : 'verifying', maximumAttempts);
+  let repairs = 0;
+  let state: State = 'reconciling';
+  let stopped = await wait(run, 'settling', run.current().settledAt - Date.now());
+  while (stopped === null) {
+    const begunAt = Date.now();
+    const end = await attempt(run, state, maximumAttempts);
     if (end.kind !== 'replied') return end;
-    if (end.reply.outcome === 'equal') return { kind: 'finished', outcome };
-    outcome = 'repaired';
-    // Read here and not before: a write that came in during the attempt may have asked for it.
-    if (!run.current().verify) return { kind: 'finished', outcome };
-    const verified = await wait(run, 'verifying', run.policy.settleMs);
-    if (verified !== null) return { kind: 'interrupted', by: verified };
+    if (end.reply.outcome === 'repaired') {
+      outcome = 'repaired';
+      repairs += 1;
+    }
+    if (isVerified(run, end.reply, begunAt)) return { kind: 'finished', outcome };
+    if (run.hasNewWork() && run.interruption() !== 'skip') {
+      // It was written again, so that it differed is no sign of a repair that does not hold.
+      run.absorbPending();
+      repairs = 0;
+    } else if (repairs > VERIFY_ROUNDS) {
+      return { kind: 'failed', error: contended() };
+    }
+    state = 'verifying';
+    stopped = await wait(run, state, Math.max(run.policy.settleMs, run.current().settledAt - Date.now()));
   }
+  return { kind: 'interrupted', by: stopped };
+}
+
+/** Whether a comparison found nothing to do, long enough after the last write of ours that may have met one in flight. */
+function isVerified(run: KeyRun, reply: ReconcileReply, begunAt: number): boolean {
+  if (!run.current().verify || run.unverifiedSince === null) return true;
+  return reply.outcome === 'equal' && begunAt - run.unverifiedSince >= run.policy.settleMs;
+}
+
+function contended(): LastError {
   const message = `still different after ${VERIFY_ROUNDS} repairs: something keeps writing it on one side only`;
-  return { kind: 'failed', error: { type: 'Contended', message, stage: 'verify' } };
+  return { type: 'Contended', message, stage: 'verify' };
 }
 
 /** Waits, unless there is nothing to wait for. A `retry` does not end it: comparing earlier would mean nothing. */
 async function wait(run: KeyRun, state: State, ms: number): Promise<Interruption | null> {
-  if (ms <= 0) return null;
-  run.enter(state);
   const stops = () => {
     const by = run.interruption();
     return by === 'retry' ? null : by;
   };
-  await condition(() => stops() !== null, ms);
+  if (ms > 0 && stops() === null) {
+    run.enter(state);
+    await condition(() => stops() !== null, ms);
+  }
   return stops();
 }
 
 async function attempt(run: KeyRun, state: State, maximumAttempts: number): Promise<AttemptEnd> {
   run.enter(state);
+  const resumed = run.triesBegunAt !== null;
+  run.triesBegunAt ??= Date.now();
   const first = await ending(local.reconcile(run.request()));
   count(run, first);
-  if (first.kind !== 'failed' || first.permanent || maximumAttempts <= 1) return first;
+  if (first.kind !== 'failed' || first.permanent) return first;
+  // A run that goes on for another one does not get the whole policy again: a key that is written all the time would never escalate.
+  const left = resumed ? attemptsLeft(run.policy.retry, Date.now() - run.triesBegunAt) : maximumAttempts;
+  if (Math.min(left, maximumAttempts) <= 1) return first;
   run.enter('retrying');
-  for (;;) {
-    run.absorbPending();
-    const end = await durableAttempts(run, maximumAttempts - 1);
-    count(run, end);
-    // "Try again now" can't reach into the server's back-off, so the activity is cancelled and scheduled afresh. The old
-    // attempt may still be at work: its writes are fenced, so two of them do no harm.
-    if (end.kind !== 'interrupted' || end.by !== 'retry') return end;
+  const end = await durableAttempts(run, Math.min(left, maximumAttempts) - 1);
+  count(run, end);
+  return end;
+}
+
+/** How many attempts of the policy are still to come so long after the first one, that one included. */
+export function attemptsLeft(retry: LinkPolicy['retry'], elapsedMs: number): number {
+  let left = retry.maximumAttempts;
+  let pause = retry.initialIntervalMs;
+  for (let due = pause; due <= elapsedMs && left > 1; due += pause) {
+    left -= 1;
+    pause = Math.min(pause * retry.backoffCoefficient, retry.maximumIntervalMs);
+    if (pause <= 0) break;
   }
+  return left;
 }
 
 async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<AttemptEnd> {
@@ -95,23 +139,29 @@ async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<At
   return interruptible(run, (request) => durable.reconcile(request));
 }
 
+/**
+ * "Try again now" can't reach into the server's back-off, so the activity is cancelled and later scheduled afresh. The old attempt
+ * may still be at work: its writes are fenced, so two of them do no harm.
+ */
 async function interruptible(
   run: KeyRun,
   work: (request: ReconcileRequest) => Promise<ReconcileReply>,
 ): Promise<AttemptEnd> {
   const scope = new CancellationScope();
-  let end: AttemptEnd | null = null;
-  void scope
-    .run(() => ending(work(run.request())))
-    .then((ended) => {
-      end = ended;
-    });
-  await condition(() => end !== null || run.interruption() !== null);
-  // The end wins over an interruption of the same moment: what was done is done.
+  let ended = false;
+  const end = scope.run(() => ending(work(run.request())));
+  void end.then(() => {
+    ended = true;
+  });
+  await condition(() => ended || run.interruption() !== null);
   const by = run.interruption();
-  if (end !== null || by === null) return end as unknown as AttemptEnd;
-  scope.cancel();
-  return { kind: 'interrupted', by };
+  if (!ended && by !== null) {
+    scope.cancel();
+    // The end of an attempt that arrives together with the interruption wins: what was done is done.
+    const last = await end;
+    return last.kind === 'failed' && last.error.type === CANCELLED ? { kind: 'interrupted', by } : last;
+  }
+  return end;
 }
 
 async function ending(reply: Promise<ReconcileReply>): Promise<AttemptEnd> {
@@ -129,15 +179,32 @@ function failedAttempt(failure: unknown): AttemptEnd {
     const error = { type: cause.type ?? 'Error', message: cause.message, stage: detail?.stage ?? null };
     return { kind: 'failed', error, attempts: detail?.attempt ?? 1, permanent: cause.nonRetryable === true };
   }
-  const type = cause instanceof TimeoutFailure ? 'Timeout' : cause instanceof Error ? cause.name : 'Error';
-  const message =
-    cause instanceof TimeoutFailure
-      ? 'the attempt did not end in time: its worker died or a Redis hangs'
-      : String(cause);
+  if (isCancellation(failure)) return cancelled();
+  const timedOut = cause instanceof TimeoutFailure;
+  const type = timedOut ? 'TargetUnavailable' : cause instanceof Error ? cause.name : 'Error';
+  const message = timedOut ? 'the attempt did not end in time: its worker died, or a Redis hangs' : String(cause);
   return { kind: 'failed', error: { type, message, stage: null }, attempts: 1, permanent: false };
 }
 
+function cancelled(): AttemptEnd {
+  const error: LastError = { type: CANCELLED, message: 'cancelled', stage: null };
+  return { kind: 'failed', error, attempts: 0, permanent: false };
+}
+
+/** Stages at which nothing has been written yet. */
+const BEFORE_WRITING: readonly (Stage | null)[] = ['read', 'compare'];
+
 function count(run: KeyRun, end: AttemptEnd): void {
-  if (end.kind === 'replied') run.countAttempts(end.reply.attempt, null);
-  if (end.kind === 'failed') run.countAttempts(end.attempts, end.error);
+  if (end.kind === 'interrupted') {
+    // Whatever it was doing: nobody knows.
+    run.unverifiedSince = Date.now();
+  } else if (end.kind === 'replied') {
+    run.countAttempts(end.reply.attempt, null);
+    run.triesBegunAt = null;
+    // An earlier attempt of the activity may have written although it failed.
+    if (end.reply.outcome === 'repaired' || end.reply.attempt > 1) run.unverifiedSince = Date.now();
+  } else {
+    run.countAttempts(end.attempts, end.error);
+    if (end.attempts > 1 || !BEFORE_WRITING.includes(end.error.stage)) run.unverifiedSince = Date.now();
+  }
 }

@@ -10,7 +10,7 @@ const NEXT_STEP: Record<ErrorType, string> = {
   TargetLoading: 'The target is loading its data set. Wait until it is done.',
   SourceUnavailable: 'Check that the source Redis is up and reachable from the workers.',
   SourceSuspicious:
-    'The source looks emptied, demoted or restarted, so nothing was deleted on the target. Check the source before you retry.',
+    'The source looks emptied, demoted or restarted, so nothing was deleted on the target. Check the source; if the delete is meant, `keymend reconcile KEY --allow-delete` or the signal `retry` with {"allowDelete": true}.',
   NoPermission:
     'The Redis user of this link lacks a right or its password is wrong. Correct it and restart the workers.',
   Contended: 'The key changes faster than it can be compared. Pause its writers for a moment, then retry.',

@@ -17,13 +17,17 @@ const { escalate } = proxyActivities<Pick<Activities, 'escalate'>>({
  *   slow retry that succeeded. Never `failed`.
  */
 export async function holdEscalated(run: KeyRun, error: LastError): Promise<RoundEnd> {
+  const isNew = run.escalation === 'none';
   run.escalate(error);
-  run.answerFailure(error);
+  if (isNew) run.answerFailure(error);
+  // Whoever asked while an escalated key continued as new has not been answered by any attempt yet.
+  let attemptNow = !isNew && run.hasAsks();
   const publishing = new CancellationScope();
   if (run.escalation === 'unpublished') publishing.run(() => publishDeadLetter(run, error)).catch(() => {});
   try {
     for (;;) {
-      const wake = await nextWake(run);
+      const wake = attemptNow ? 'attempt' : await nextWake(run);
+      attemptNow = false;
       if (wake !== 'attempt') {
         if (wake !== 'continueAsNew') run.leaveEscalated();
         return { kind: 'interrupted', by: wake };
@@ -64,8 +68,8 @@ async function nextWake(run: KeyRun): Promise<Interruption | 'attempt'> {
   const { escalation, retry } = run.policy;
   const since = Date.now();
   run.enter('escalated', since + escalation.retryEveryMs);
-  await condition(() => asked(run) !== null || run.hasWork(), escalation.retryEveryMs);
-  if (asked(run) === null && run.hasWork()) {
+  await condition(() => asked(run) !== null || run.hasNewWork(), escalation.retryEveryMs);
+  if (asked(run) === null && run.hasNewWork()) {
     // A key that is written all the time must not turn its escalation into a hot loop.
     const rest = Math.min(retry.maximumIntervalMs, escalation.retryEveryMs) - (Date.now() - since);
     if (rest > 0) await condition(() => asked(run) !== null, rest);

@@ -49,6 +49,8 @@ export class KeyRun {
   private nextRetry: number | null = null;
   private retryAsked = false;
   private allowDelete: boolean;
+  triesBegunAt: number | null;
+  unverifiedSince: number | null;
   private skipAsked: string | null = null;
   private skipReason: string | null = null;
   // `reconcileNow`: each ask gets a ticket; an answer covers every ticket up to its own.
@@ -63,6 +65,8 @@ export class KeyRun {
     this.escalation = carried?.escalation ?? 'none';
     this.attempts = carried?.attempts ?? 0;
     this.allowDelete = carried?.allowDelete ?? false;
+    this.triesBegunAt = carried?.triesBegunAt ?? null;
+    this.unverifiedSince = carried?.unverifiedSince ?? null;
     this.lastOutcome = carried?.lastOutcome ?? null;
     this.repaired = carried?.repaired ?? false;
     this.lastError = carried?.lastError ?? null;
@@ -77,10 +81,14 @@ export class KeyRun {
   askRetry(request: unknown): void {
     this.vouch(request);
     this.retryAsked = true;
+    // A person grants every attempt of the policy anew.
+    this.triesBegunAt = null;
   }
 
+  /** Gives up on what is pending now; what fails after this is not meant, and gets a round of its own. */
   askSkip(reason: unknown): void {
     this.skipAsked = typeof reason === 'string' && reason !== '' ? reason : 'no reason given';
+    this.absorbPending();
   }
 
   /** Asks for a round over the whole key that starts after this call. Returns the ticket for `answerTo`. */
@@ -116,6 +124,11 @@ export class KeyRun {
   // What the loop asks.
 
   hasWork(): boolean {
+    return this.round !== null || this.hasNewWork();
+  }
+
+  /** Something has come in that the round under way does not cover. */
+  hasNewWork(): boolean {
     return !isNothing(this.pending);
   }
 
@@ -154,8 +167,8 @@ export class KeyRun {
   // What the loop does.
 
   beginRound(): void {
-    this.round = null;
-    this.absorbPending();
+    // A skip has already taken what it is to give up on; what came after that waits for the next round.
+    if (this.round === null) this.absorbPending();
   }
 
   /** Lets the round under way cover what has arrived since it began, and forgets the wish to retry, which is now granted. */
@@ -197,13 +210,14 @@ export class KeyRun {
 
   finishRound(outcome: Outcome): void {
     if (outcome === 'skipped') {
-      // A skip gives up on everything pending, not only on what the round under way covers.
-      this.absorbPending();
       this.skipReason = this.skipAsked;
-      this.skipAsked = null;
     }
+    // What is done is done: a skip that came too late for it has nothing left to give up on.
+    this.skipAsked = null;
     this.round = null;
     this.allowDelete = false;
+    this.triesBegunAt = null;
+    this.unverifiedSince = null;
     this.lastOutcome = outcome;
     this.repaired ||= outcome === 'repaired';
     this.answer({ result: this.resultWith(outcome) });
@@ -238,8 +252,20 @@ export class KeyRun {
   /** The input of the next run. */
   carry(): ReconcileKeyInput {
     const pending = this.round === null ? this.pending : putBack(this.round, this.pending);
-    const { escalation, attempts, allowDelete, lastOutcome, repaired, lastError } = this;
-    return { ...this.input, carried: { pending, escalation, attempts, allowDelete, lastOutcome, repaired, lastError } };
+    const { escalation, attempts, allowDelete, triesBegunAt, unverifiedSince } = this;
+    const { lastOutcome, repaired, lastError } = this;
+    const carried: CarriedState = {
+      pending,
+      escalation,
+      attempts,
+      allowDelete,
+      triesBegunAt,
+      unverifiedSince,
+      lastOutcome,
+      repaired,
+      lastError,
+    };
+    return { ...this.input, carried };
   }
 
   private vouch(request: unknown): void {

@@ -200,6 +200,10 @@ export interface CarriedState {
   readonly attempts: number;
   readonly lastOutcome: Outcome | null;
   readonly allowDelete: boolean;
+  /** When the attempts of the round under way began, in ms since the epoch; null: none was made. */
+  readonly triesBegunAt: number | null;
+  /** Since when the target may have been written without having been compared again, in ms since the epoch. */
+  readonly unverifiedSince: number | null;
   /** A round of this key repaired it. */
   readonly repaired: boolean;
   readonly lastError: LastError | null;

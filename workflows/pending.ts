@@ -8,6 +8,8 @@ import type { FailedWrite, LinkPolicy, Pending, ScopeHint } from './messages.js'
 const SEEN_LIMIT = 1_000;
 /** Past this many members looking at the whole key is cheaper. */
 export const MEMBERS_LIMIT = 1_000;
+/** The same in characters: what is pending travels in payloads, which Temporal bounds. */
+const MEMBERS_TEXT_LIMIT = 64 * 1024;
 const NOWHERE: ScopeHint = { whole: false, memberCommands: [], otherCommands: [], members: { utf8: [], base64: [] } };
 const WHOLE: ScopeHint = { ...NOWHERE, whole: true };
 
@@ -92,7 +94,8 @@ function addOne(pending: Pending, event: unknown, policy: LinkPolicy, now: numbe
     seen: id === null ? pending.seen : [...pending.seen, id].slice(-SEEN_LIMIT),
     count: pending.count + 1,
     hint: mergeHints(pending.hint, hintOf(write)),
-    newest: id === null ? pending.newest : (write as FailedWrite),
+    // Only a write that says what its key is can stand for the others in a dead letter.
+    newest: typeof write.key === 'string' && !Number.isNaN(parsed) ? (write as FailedWrite) : pending.newest,
     firstFailedAt: least(pending.firstFailedAt, failedAt),
     lastFailedAt: most(pending.lastFailedAt, failedAt),
     settledAt: inFlight ? Math.max(pending.settledAt, failedAt + policy.settleMs) : pending.settledAt,
@@ -114,7 +117,9 @@ function hintOf({ command, members, encoding }: Partial<FailedWrite>): ScopeHint
 function mergeHints(a: ScopeHint, b: ScopeHint): ScopeHint {
   if (a.whole || b.whole) return WHOLE;
   const members = { utf8: union(a.members.utf8, b.members.utf8), base64: union(a.members.base64, b.members.base64) };
-  if (members.utf8.length + members.base64.length > MEMBERS_LIMIT) return WHOLE;
+  const all = [...members.utf8, ...members.base64];
+  if (all.length > MEMBERS_LIMIT) return WHOLE;
+  if (all.reduce((sum, member) => sum + member.length, 0) > MEMBERS_TEXT_LIMIT) return WHOLE;
   return {
     whole: false,
     memberCommands: union(a.memberCommands, b.memberCommands),

@@ -28,7 +28,11 @@ async function bringToEnd(run: KeyRun): Promise<void> {
   let failure = run.escalation === 'none' ? null : run.lastError;
   run.beginRound();
   for (;;) {
-    if (run.mustContinueAsNew()) await carryOn(run);
+    if (run.mustContinueAsNew()) {
+      // A failure is carried as the escalation that it leads to.
+      if (failure !== null) run.escalate(failure);
+      await carryOn(run);
+    }
     const end = failure === null ? await reconcileRound(run, run.maximumAttempts) : await holdEscalated(run, failure);
     failure = null;
     if (end.kind === 'finished') return run.finishRound(end.outcome);

@@ -73,7 +73,7 @@ function readRecord(record: IntakeRecord, links: Links): Readable | Undeliverabl
     const { event, key } = decoded;
     const link = links.get(event.link);
     if (link === undefined) {
-      const message = `link "${event.link}" is not in the configuration of this bridge; add it, restart, then redrive`;
+      const message = `link ${JSON.stringify(event.link)} is not in the configuration of this bridge; add it, restart, then redrive`;
       return undeliverable('unknown-link', 'UnknownLink', message, event);
     }
     const idempotent = event.command === undefined ? undefined : isIdempotent(event.command);

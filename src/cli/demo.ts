@@ -4,11 +4,10 @@ import { openSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { loadConfig } from '../config.js';
-import { type DemoResult, runDemo } from '../demo/demo.js';
+import { type DemoResult, environmentFor, runDemo } from '../demo/demo.js';
 import { type StackInfo, stackDown, stackUp } from '../stack/index.js';
-import { connectClient, temporalTarget } from '../temporal/connect.js';
-import { globalOptions, print, VerbError } from './context.js';
+import { connectClient } from '../temporal/connect.js';
+import { EXIT, globalOptions, print, VerbError } from './context.js';
 
 /** Apart from the stack of `keymend stack up`, whose data the demo must not touch. */
 const DIRECTORY = '.keymend/demo';
@@ -22,28 +21,38 @@ export function demoCommand(): Command {
     .option('--keep', 'leave the services, the bridge and a worker running to look around')
     .action(async (options: { keep?: true }, command: Command) => {
       const global = globalOptions(command);
-      const stack = await stackUp({ directory: DIRECTORY, environment: process.env, report });
-      const interrupted = () => void down().finally(() => process.exit(130));
-      process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
+      const abort = new AbortController();
+      const interrupted = () => abort.abort(new VerbError('interrupted; everything is stopped', 130));
+      process.on('SIGINT', interrupted).on('SIGTERM', interrupted);
+      let kept: number | undefined;
       try {
-        const result = await demonstrate(stack);
-        const kept = options.keep ? keepRunning(stack) : undefined;
+        const stack = await stackUp({ directory: DIRECTORY, environment: process.env, report });
+        const result = await demonstrate(stack, abort.signal);
+        if (options.keep) kept = keepRunning(stack);
         print(global, { ...result, ui: stack.temporal.ui, ...(kept ? { keptProcess: kept } : {}) }, () =>
           describe(result, stack, kept),
         );
-        if (!converged(result)) throw new VerbError('the two Redis did not converge');
+        if (result.divergedNow > 0) throw new VerbError('the two Redis did not converge', EXIT.divergence);
+        if (!hasConverged(result)) throw new VerbError('not every failed write was repaired');
       } finally {
-        process.removeListener('SIGINT', interrupted).removeListener('SIGTERM', interrupted);
-        if (!options.keep) await down();
+        if (kept === undefined) await down();
+        process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
       }
     });
 }
 
-async function demonstrate(stack: StackInfo): Promise<DemoResult> {
-  const config = loadConfig(stack.config, process.env);
-  const client = await connectClient(temporalTarget(config, process.env));
+async function demonstrate(stack: StackInfo, signal: AbortSignal): Promise<DemoResult> {
+  const directory = resolve(DIRECTORY);
+  const { address } = stack.temporal;
+  // Not from the environment: a profile for production must not lead the demo there.
+  const client = await connectClient({ options: { address }, address, namespace: 'default' });
   try {
-    return await runDemo({ stack, directory: resolve(DIRECTORY), client, cli: CLI, report });
+    signal.throwIfAborted();
+    return await runDemo({ stack, directory, client, signal, cli: CLI, report });
+  } catch (error) {
+    // An aborted pause rejects with an error of its own, whose cause is the reason.
+    signal.throwIfAborted();
+    throw error;
   } finally {
     await client.connection.close();
   }
@@ -55,12 +64,13 @@ function keepRunning(stack: StackInfo): number {
   const child = spawn(process.execPath, [CLI, 'start', '--config', stack.config], {
     detached: true,
     stdio: ['ignore', 'ignore', log],
+    env: environmentFor(stack, resolve(DIRECTORY)),
   });
   child.unref();
   return child.pid!;
 }
 
-function converged(result: DemoResult): boolean {
+function hasConverged(result: DemoResult): boolean {
   return result.divergedNow === 0 && result.escalated === 0 && result.lostRecords === 0 && result.divergedBefore > 0;
 }
 
@@ -70,7 +80,7 @@ function describe(result: DemoResult, stack: StackInfo, kept: number | undefined
     ['operations', `${result.operations}, of which ${result.failedWrites} failed on the target`],
     ['keys compared', result.keysCompared],
     ['diverged before', result.divergedBefore],
-    ['repaired', result.repaired],
+    ['repaired', `${result.repaired} keys, some of them before the last outage`],
     ['diverged now', result.divergedNow],
     ['escalated', result.escalated],
     ['time to convergence', describeTimes(result, seconds)],
@@ -78,7 +88,11 @@ function describe(result: DemoResult, stack: StackInfo, kept: number | undefined
   ];
   const lines = rows.map(([name, value]) => `${name.padEnd(20)} ${value}`);
   if (kept !== undefined)
-    lines.push('', `To stop all of it: kill ${kept} && npx keymend stack down --directory ${DIRECTORY}`);
+    lines.push(
+      '',
+      `To look around: export KEYMEND_CONFIG=${DIRECTORY}/keymend.yaml`,
+      `To stop all of it: kill ${kept} && npx keymend stack down --directory ${DIRECTORY}`,
+    );
   return lines.join('\n');
 }
 

@@ -20,6 +20,7 @@ import { globalOptions, print, VerbError, withClient } from './context.js';
 import { type KeyOptions, type KeyWorkflow, keyWorkflow, withKeyOptions } from './key-workflow.js';
 
 const LINK = defineSearchAttributeKey(SEARCH_ATTRIBUTES.link, 'KEYWORD');
+const ACCEPTANCE_MS = 15_000;
 /** The retries of a link may take minutes; a person can also interrupt and look at `status`. */
 const PATIENCE_MS = 10 * 60_000;
 
@@ -50,8 +51,15 @@ async function reconcile(
   request: RetryRequest,
 ): Promise<ReconcileKeyResult> {
   for (;;) {
+    // Two steps, because they fail for different reasons: without a worker nobody accepts the update.
+    const update = await client
+      .withDeadline(Date.now() + ACCEPTANCE_MS, () => startUpdate(client, config, key, request))
+      .catch((error: unknown) => {
+        if (!(error instanceof WorkflowUpdateRPCTimeoutOrCancelledError)) throw error;
+        throw new VerbError(`nobody accepts the update of workflow ${key.workflowId}; is a worker running?`);
+      });
     try {
-      return await client.withDeadline(Date.now() + PATIENCE_MS, () => updateWithStart(client, config, key, request));
+      return await client.withDeadline(Date.now() + PATIENCE_MS, () => update.result());
     } catch (error) {
       if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {
         // The run that was asked has made room for a new one; that one is asked instead.
@@ -59,19 +67,14 @@ async function reconcile(
         throw new VerbError(`${error.cause.type}: ${error.cause.message}; see \`keymend status\` for what comes next`);
       }
       if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
-        throw new VerbError(`no answer for workflow ${key.workflowId}; is a worker running?`);
+        throw new VerbError(`workflow ${key.workflowId} is still at it; see \`keymend status\` for how far it is`);
       }
       throw error;
     }
   }
 }
 
-function updateWithStart(
-  client: Client,
-  config: Config,
-  { link, key, workflowId }: KeyWorkflow,
-  request: RetryRequest,
-) {
+function startUpdate(client: Client, config: Config, { link, key, workflowId }: KeyWorkflow, request: RetryRequest) {
   const startWorkflowOperation = new WithStartWorkflowOperation<typeof reconcileKey>(WORKFLOW_TYPE, {
     workflowId,
     taskQueue: config.temporal.taskQueue,
@@ -79,5 +82,9 @@ function updateWithStart(
     args: [{ link: link.name, ...key, policy: linkPolicy(link) }],
     typedSearchAttributes: [{ key: LINK, value: link.name }],
   });
-  return client.workflow.executeUpdateWithStart(reconcileNow, { args: [request], startWorkflowOperation });
+  return client.workflow.startUpdateWithStart(reconcileNow, {
+    args: [request],
+    waitForStage: 'ACCEPTED',
+    startWorkflowOperation,
+  });
 }

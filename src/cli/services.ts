@@ -1,5 +1,5 @@
 /** The long-running parts as the verbs `bridge`, `worker` and `start` run them. */
-import { Runtime } from '@temporalio/worker';
+import { makeTelemetryFilterString, Runtime } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { startBridge } from '../bridge/bridge.js';
 import type { Config } from '../config.js';
@@ -31,7 +31,7 @@ export async function bridgeService({ config, temporal, logger }: ServiceOptions
       { topic: config.kafka.topic, groupId: config.kafka.groupId, temporal: temporal.address },
       'bridge is ready',
     );
-    return { name: 'bridge', finished: bridge.finished.finally(() => client.connection.close()), stop: bridge.stop };
+    return asService('bridge', bridge, () => client.connection.close());
   } catch (error) {
     await client.connection.close();
     throw error;
@@ -39,9 +39,26 @@ export async function bridgeService({ config, temporal, logger }: ServiceOptions
 }
 
 /** Installs the process-wide Temporal runtime, so only one call for each process. */
-export async function workerService({ config, temporal, logger }: ServiceOptions): Promise<Service> {
-  // The signals are ours: the worker stops together with whatever else the process runs.
-  Runtime.install({ logger: runtimeLogger(logger), shutdownSignals: [] });
+export async function workerService(options: ServiceOptions): Promise<Service> {
+  Runtime.install({
+    logger: runtimeLogger(options.logger),
+    // The signals are ours: the worker stops together with whatever else the process runs.
+    shutdownSignals: [],
+    // Else the core of the SDK writes its own lines to stdout.
+    telemetryOptions: { logging: { filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }), forward: {} } },
+  });
+  // A runtime that was installed keeps the process alive until it is shut down.
+  const shutDown = () => Runtime.instance().shutdown();
+  try {
+    const service = await connectedWorker(options);
+    return asService('worker', service, shutDown);
+  } catch (error) {
+    await shutDown();
+    throw error;
+  }
+}
+
+async function connectedWorker({ config, temporal, logger }: ServiceOptions): Promise<Service> {
   const client = await connectClient(temporal);
   await ensureSearchAttributes(client, temporal.namespace).finally(() => client.connection.close());
   await checkKafka(config.kafka, logger);
@@ -55,12 +72,21 @@ export async function workerService({ config, temporal, logger }: ServiceOptions
   try {
     const worker = await startWorker({ config, connection, namespace: temporal.namespace, deadLetters, logger });
     logger.info({ taskQueue: config.temporal.taskQueue, temporal: temporal.address }, 'worker is ready');
-    return { name: 'worker', finished: worker.finished.finally(close), stop: worker.stop };
+    return asService('worker', worker, close);
   } catch (error) {
     await close();
     throw error;
   }
 }
+
+function asService(name: string, running: Pick<Service, 'finished' | 'stop'>, close: () => Promise<void>): Service {
+  const finished = running.finished.finally(close);
+  finished.catch(() => {}); // Heard by `runServices`, which listens only once every service has started.
+  return { name, finished, stop: () => running.stop() };
+}
+
+/** Below the 30 s after which Kubernetes kills; a service that hangs on a service of its own must not cost that. */
+const STOP_TIMEOUT_MS = 25_000;
 
 /**
  * Starts services in order and runs them until SIGINT or SIGTERM; then stops all.
@@ -81,10 +107,13 @@ export async function runServices(
     );
     const signal = await Promise.race([stopped, ...ended]);
     options.logger.info({ signal }, 'stopping');
-    for (const promise of ended) promise.catch(() => {}); // From here on an end is what we asked for.
   } finally {
-    await Promise.all(
-      services.map((service) => service.stop().catch((error: Error) => options.logger.warn(error.message))),
-    );
+    const overdue = setTimeout(() => {
+      options.logger.error('not stopped in time; what was under way is taken up by whoever starts next');
+      process.exit(1);
+    }, STOP_TIMEOUT_MS);
+    const warn = (error: Error) => options.logger.warn(error.message);
+    await Promise.all(services.map((service) => service.stop().catch(warn)));
+    clearTimeout(overdue);
   }
 }

@@ -8,7 +8,7 @@ export function skipCommand(): Command {
   return withKeyOptions(new Command('skip'))
     .description('Give up on what is pending for a key; the reason is kept in the result of its workflow')
     .argument('<key>', 'the Redis key')
-    .requiredOption('-r, --reason <text>', 'why, for whoever asks later')
+    .option('-r, --reason <text>', 'why, for whoever asks later', 'no reason given')
     .action(async (text: string, options: KeyOptions & { reason: string }, command: Command) => {
       const global = globalOptions(command);
       await withClient(global, async (client, config) => {

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { Redis } from 'ioredis';
 import { parse as parseYaml, stringify as stringifyYaml } from 'yaml';
-import type { FailedWrite } from '../../workflows/messages.js';
+import { type FailedWrite, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { createDualWriter } from '../dual-write/dual-writer.js';
 import { createKafkaRecordSink } from '../dual-write/kafka-record-sink.js';
 import { mirrorOptions } from '../dual-write/mirror.js';
@@ -17,7 +17,7 @@ import type { RecordSink } from '../dual-write/publisher.js';
 import type { StackInfo } from '../stack/index.js';
 import { type FaultProxy, startProxy } from '../stack/proxy.js';
 import { KEY_PREFIX, writeOnce } from './application.js';
-import { compareDatabases } from './compare.js';
+import { type Comparison, compareDatabases } from './compare.js';
 import { showProgress } from './progress.js';
 import { closedRepairs, countRepairs, type Repairs } from './repairs.js';
 
@@ -26,6 +26,8 @@ export interface DemoOptions {
   /** Where configuration and log of the demo go. */
   readonly directory: string;
   readonly client: Client;
+  /** Aborting it ends the demo early; it then rejects with the signal's reason. */
+  readonly signal: AbortSignal;
   /** The script that runs `keymend`, for the process with bridge and worker. */
   readonly cli: string;
   readonly report: (line: string) => void;
@@ -57,6 +59,7 @@ const PHASES = [
 ] as const;
 const PAUSE_BETWEEN_WRITES_MS = 2;
 const CONVERGENCE_TIMEOUT_MS = 5 * 60_000;
+const START_TIMEOUT_MS = 60_000;
 
 /** Runs the demo on an empty stack. Leaves nothing running of its own and no proxy, whatever happens. */
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
@@ -67,6 +70,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const link = await startProxy({ target: { host: targetUrl.hostname, port: Number(targetUrl.port || 6379) } });
   let keymend: ChildProcess | undefined;
   try {
+    await endRepairs(options.client);
     await makeRoom(source, target);
     keymend = await startKeymend(options, `redis://127.0.0.1:${link.port}`);
     const since = new Date();
@@ -74,8 +78,8 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     const before = await compareDatabases(source, target);
     report(`${before.differences.length} of ${before.keys} keys differ; the link is back`);
     link.restore();
-    const repairs = await untilConverged(options.client, since, before.differences.length);
-    const after = await compareDatabases(source, target);
+    const compare = () => compareDatabases(source, target);
+    const { repairs, after } = await untilConverged(options, since, compare);
     const closed = await closedRepairs(options.client, since);
     return {
       operations: written.operations,
@@ -116,20 +120,51 @@ async function makeRoom(...sides: Redis[]): Promise<void> {
   }
 }
 
+/** Repairs of an earlier run that was broken off would go on with the keys of this one. */
+async function endRepairs(client: Client): Promise<void> {
+  const query = `WorkflowType = "${WORKFLOW_TYPE}" AND ExecutionStatus = "Running" AND WorkflowId STARTS_WITH "${KEY_PREFIX}"`;
+  for await (const { workflowId } of client.workflow.list({ query })) {
+    await client.workflow.getHandle(workflowId).terminate('a new demo begins');
+  }
+}
+
 /** Bridge and worker in a process of their own, which reach the target through the failing link as the application does. */
-async function startKeymend({ stack, directory, cli }: DemoOptions, target: string): Promise<ChildProcess> {
+async function startKeymend({ stack, directory, cli, signal }: DemoOptions, target: string): Promise<ChildProcess> {
   const config = parseYaml(readFileSync(stack.config, 'utf8'));
   config.links[0].target = { url: target };
   const path = join(directory, 'demo.yaml');
   writeFileSync(path, stringifyYaml(config));
   const logPath = join(directory, 'demo.log');
   const log = openSync(logPath, 'w');
-  const child = spawn(process.execPath, [cli, 'start', '--config', path], { stdio: ['ignore', 'ignore', log] });
-  while (!readFileSync(logPath, 'utf8').includes('bridge is ready')) {
-    if (child.exitCode !== null) throw new Error(`keymend did not start: ${readFileSync(logPath, 'utf8').trim()}`);
-    await sleep(100);
+  const child = spawn(process.execPath, [cli, 'start', '--config', path], {
+    stdio: ['ignore', 'ignore', log],
+    env: environmentFor(stack, directory),
+  });
+  try {
+    const deadline = Date.now() + START_TIMEOUT_MS;
+    while (!readFileSync(logPath, 'utf8').includes('bridge is ready')) {
+      const ended = child.exitCode !== null || child.signalCode !== null;
+      if (ended || Date.now() > deadline)
+        throw new Error(`keymend did not start: ${readFileSync(logPath, 'utf8').trim()}`);
+      await sleep(100, undefined, { signal });
+    }
+    return child;
+  } catch (error) {
+    await stop(child);
+    throw error;
   }
-  return child;
+}
+
+/** The environment for a process on the demo's stack: no address or profile of Temporal that a person has set up reaches it. */
+export function environmentFor(stack: StackInfo, directory: string): NodeJS.ProcessEnv {
+  const emptyProfile = join(directory, 'temporal.toml');
+  writeFileSync(emptyProfile, '[profile.default]\n');
+  return {
+    PATH: '/usr/local/bin:/usr/bin:/bin',
+    TEMPORAL_ADDRESS: stack.temporal.address,
+    TEMPORAL_NAMESPACE: 'default',
+    TEMPORAL_CONFIG_FILE: emptyProfile,
+  };
 }
 
 async function stop(child: ChildProcess): Promise<void> {
@@ -149,7 +184,11 @@ interface Written {
   lastFailedAt: Map<string, number>;
 }
 
-async function writeWhileLinkFails({ stack, report }: DemoOptions, source: Redis, link: FaultProxy): Promise<Written> {
+async function writeWhileLinkFails(
+  { stack, report, signal }: DemoOptions,
+  source: Redis,
+  link: FaultProxy,
+): Promise<Written> {
   const written: Written = { operations: 0, failedWrites: 0, lost: 0, lastFailedAt: new Map() };
   const kafka = createKafkaRecordSink({ kafka: { brokers: stack.kafka.brokers }, topic: 'keymend.failed-writes' });
   const records: RecordSink = {
@@ -185,7 +224,7 @@ async function writeWhileLinkFails({ stack, report }: DemoOptions, source: Redis
       for (let i = 0; i < operations; i++) {
         await writeOnce(redis, KEYS_PER_TYPE, Math.random);
         written.operations += 1;
-        await sleep(PAUSE_BETWEEN_WRITES_MS);
+        await sleep(PAUSE_BETWEEN_WRITES_MS, undefined, { signal });
       }
     }
     const { notRecorded } = await redis.close();
@@ -199,24 +238,29 @@ async function writeWhileLinkFails({ stack, report }: DemoOptions, source: Redis
   return written;
 }
 
-/** Waits until every repair has ended or is escalated. @throws Error when that takes too long */
-async function untilConverged(client: Client, since: Date, diverged: number): Promise<Repairs> {
+/**
+ * Waits until both Redis are equal and no repair is under way; a key that is escalated, and whatever still differs after five minutes,
+ * is left to the result.
+ */
+async function untilConverged(
+  { client, signal }: DemoOptions,
+  since: Date,
+  compare: () => Promise<Comparison>,
+): Promise<{ repairs: Repairs; after: Comparison }> {
   const deadline = Date.now() + CONVERGENCE_TIMEOUT_MS;
   let repairs: Repairs = { running: 0, closed: 0, escalated: 0 };
   const line = showProgress(
     () => `repairing  ${repairs.closed} done, ${repairs.running} under way, ${repairs.escalated} escalated`,
   );
   try {
-    // Visibility lags behind, and the bridge behind Kafka; so it must hold twice with a pause between.
-    for (let quiet = 0; quiet < 3; ) {
-      await sleep(500);
+    for (;;) {
+      await sleep(500, undefined, { signal });
       repairs = await countRepairs(client, since);
-      const settled =
-        repairs.running === repairs.escalated && repairs.closed + repairs.escalated >= Math.min(diverged, 1);
-      quiet = settled ? quiet + 1 : 0;
-      if (Date.now() > deadline) throw new Error(`${repairs.running} repairs are still under way after 5 minutes`);
+      if (repairs.running > repairs.escalated && Date.now() < deadline) continue;
+      // What Temporal lists lags behind, and the bridge behind Kafka: only the comparison knows.
+      const after = await compare();
+      if (after.differences.length === 0 || repairs.escalated > 0 || Date.now() > deadline) return { repairs, after };
     }
-    return repairs;
   } finally {
     line.stop();
   }

@@ -44,12 +44,14 @@ const TYPES: Readonly<Record<string, Readonly<Record<Side, ErrorType>>>> = {
   NOPERM: { source: 'NoPermission', target: 'NoPermission' },
 };
 
+const UNREADABLE_PAYLOAD = /bad data format|DUMP payload version/i;
+
 /** Texts behind the code ERR that no later attempt can change. */
 const UNSUPPORTED: readonly { readonly text: RegExp; readonly explanation: string }[] = [
   {
-    text: /bad data format|DUMP payload version/i,
+    text: UNREADABLE_PAYLOAD,
     explanation:
-      'cannot read the value as the other side dumped it: its version is older or it lacks a module; ' +
+      'cannot read the value as the other side dumped it: it lacks the module or the version for this type, and commands cannot build it; ' +
       'upgrade it, or copy this key by hand',
   },
   {
@@ -57,6 +59,11 @@ const UNSUPPORTED: readonly { readonly text: RegExp; readonly explanation: strin
     explanation: 'lacks a command that is needed to reconcile (DUMP, RESTORE, …); enable it there',
   },
 ];
+
+/** Whether a target can't read a value as the source dumped it: then it may still be built by commands. */
+export function refusesPayload(failure: RedisFailure): boolean {
+  return failure.code === 'ERR' && UNREADABLE_PAYLOAD.test(failure.message);
+}
 
 /**
  * What a failure of one side means.

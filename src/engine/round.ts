@@ -21,7 +21,7 @@ import {
 import type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 import { decide, sameExpiry } from './decide.js';
 import { refuseDeletes } from './delete-guard.js';
-import { reconcileError, type Side } from './errors.js';
+import { reconcileError, refusesPayload, type Side } from './errors.js';
 
 /** `again`: the key changed meanwhile. `repaired` says what this round wrote all the same. */
 export type RoundResult = KeyResult | { readonly outcome: 'again'; readonly repaired: Repaired | null };
@@ -72,7 +72,8 @@ class Round {
       // The values read are held in memory until they are written: the port bounds them and defers the rest.
       const { planned, deferred } = await this.#read(unread);
       const permitted = await this.#guardDeletes(planned);
-      const written = await this.#repair(permitted);
+      const { written, refused } = await this.#repair(permitted);
+      written.push(...(await this.#rebuild(refused)));
       await this.#confirm(written);
       unread = deferred;
     }
@@ -120,19 +121,65 @@ class Round {
     return planned.filter((key) => !needsGuard(key));
   }
 
-  async #repair(planned: readonly Planned[]): Promise<Written[]> {
-    if (planned.length === 0) return [];
+  async #repair(planned: readonly Planned[]): Promise<{ written: Written[]; refused: Planned[] }> {
+    if (planned.length === 0) return { written: [], refused: [] };
     const outcomes = await this.sides.target.repair(
       planned.map(({ request, observed, change }) => ({ key: request.key, observed, change })),
     );
     const written: Written[] = [];
+    const refused: Planned[] = [];
     for (const [position, key] of planned.entries()) {
       const outcome = outcomes[position]!;
-      if (outcome instanceof RedisFailure) {
+      if (outcome instanceof RedisFailure && refusesPayload(outcome)) {
+        refused.push(key);
+      } else if (outcome instanceof RedisFailure) {
         this.#fail(key.index, outcome, 'target', 'write');
       } else if (outcome === 'changed') {
         this.#results[key.index] = { outcome: 'again', repaired: null };
       } else {
+        const repaired = describeWrite(key, outcome);
+        if (repaired === null) this.#results[key.index] = { outcome: 'equal' };
+        else written.push({ ...key, repaired });
+      }
+    }
+    return { written, refused };
+  }
+
+  /**
+   * Once more by commands what the target could not read as dumped, because its version is older. The source is read anew, still
+   * after the target was observed; the fence is the same.
+   */
+  async #rebuild(refused: readonly Planned[]): Promise<Written[]> {
+    if (refused.length === 0) return [];
+    const readings = await this.sides.source.readRecipes(refused.map(({ request }) => request.key));
+    const buildable: (Planned & { recipe: Buffer })[] = [];
+    for (const [position, key] of refused.entries()) {
+      const reading = readings[position]!;
+      if (reading instanceof RedisFailure) {
+        this.#fail(key.index, reading, 'source', 'read');
+      } else if (reading.type === NO_TYPE) {
+        this.#results[key.index] = { outcome: 'again', repaired: null };
+      } else if (reading.recipe === null) {
+        this.#fail(key.index, new RedisFailure('ERR', 'Bad data format'), 'target', 'write');
+      } else {
+        const { recipe, ...state } = reading;
+        buildable.push({ ...key, reading: { ...state, dump: recipe, content: null }, recipe });
+      }
+    }
+    const outcomes = await this.sides.target.rebuild(
+      buildable.map(({ request, observed, recipe, reading }) => ({
+        key: request.key,
+        observed,
+        recipe,
+        expiry: reading.expiry,
+      })),
+    );
+    const written: Written[] = [];
+    for (const [position, key] of buildable.entries()) {
+      const outcome = outcomes[position]!;
+      if (outcome instanceof RedisFailure) this.#fail(key.index, outcome, 'target', 'write');
+      else if (outcome === 'changed') this.#results[key.index] = { outcome: 'again', repaired: null };
+      else {
         const repaired = describeWrite(key, outcome);
         if (repaired === null) this.#results[key.index] = { outcome: 'equal' };
         else written.push({ ...key, repaired });

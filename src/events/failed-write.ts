@@ -18,6 +18,8 @@ export const MAX_KEY_BYTES = 64 * 1024;
 export const MAX_MEMBERS = 1_000;
 export const MAX_MEMBERS_BYTES = 64 * 1024;
 const MAX_ID_LENGTH = 256;
+/** As in keymend.yaml. */
+const MAX_LINK_LENGTH = 64;
 const MAX_ERROR_MESSAGE_LENGTH = 512;
 const MAX_LABEL_LENGTH = 256;
 
@@ -27,11 +29,16 @@ const schema = z
   .object({
     specVersion: z.literal(1).describe('Version of this record format.'),
     id: z.string().min(1).max(MAX_ID_LENGTH).describe('Unique per failed operation, for example a ULID.'),
-    link: z.string().min(1).describe('Name of the link in keymend.yaml.'),
+    link: z.string().min(1).max(MAX_LINK_LENGTH).describe('Name of the link in keymend.yaml.'),
     key: z.string().describe(`The Redis key, at most ${MAX_KEY_BYTES} bytes. The record key is the same, raw.`),
     encoding: z.enum(['utf8', 'base64']).optional().describe(ENCODING),
     command: z.string().optional().describe('The Redis command, upper case. Absent: the whole key is reconciled.'),
-    members: z.array(z.string()).optional().describe('Fields or members that the command touched. Never values.'),
+    members: z
+      .array(z.string())
+      .optional()
+      .describe(
+        'Fields or members that the command touched, at most 1,000 (more: the whole key is reconciled). Never values.',
+      ),
     outcome: z
       .enum(['refused', 'unknown'])
       .optional()

@@ -55,6 +55,20 @@ export interface Reading extends KeyState {
   readonly content: string | null;
 }
 
+/** How a key is built anew by commands, read at one moment. */
+export interface RecipeReading extends KeyState {
+  /** For `rebuild` alone. null: commands can't build this type. */
+  readonly recipe: Buffer | null;
+}
+
+/** A write by commands, where the target can't read the source's DUMP; it applies only if the key still is as observed. */
+export interface Rebuild {
+  readonly key: Buffer;
+  readonly observed: ObservedState;
+  readonly recipe: Buffer;
+  readonly expiry: number;
+}
+
 /** Some members of a key (fields of a hash, members of a set or sorted set); with none, only its type and expiry. */
 export interface MembersRequest {
   readonly key: Buffer;
@@ -145,6 +159,14 @@ export interface RedisPort {
    * `CONNECTION` it is unknown whether it was done; with any other code it was not.
    */
   repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]>;
+
+  /** `read` in a form that any version and type of server understands; larger and slower. */
+  readRecipes(keys: readonly Buffer[]): Promise<(RecipeReading | RedisFailure)[]>;
+
+  /** `repair` from a recipe. */
+  rebuild(
+    rebuilds: readonly Rebuild[],
+  ): Promise<(Extract<RepairOutcome, 'changed' | 'restored' | 'expired'> | RedisFailure)[]>;
 
   /** `inspect` for some members of each key. */
   inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]>;

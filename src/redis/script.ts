@@ -14,13 +14,14 @@ export type Row = readonly [key: Buffer, ...rest: (Buffer | string)[]];
 export type Cells = readonly (Buffer | number)[];
 
 export const scripts = {
-  lease: load('lease'),
   inspect: load('inspect'),
   read: load('content', 'read'),
   repair: load('content', 'repair'),
-  inspectMembers: load('members', 'inspect-members'),
-  readMembers: load('members', 'read-members'),
-  repairMembers: load('members', 'repair-members'),
+  readRecipe: load('content', 'recipe', 'read-recipe'),
+  rebuild: load('lists', 'rebuild'),
+  inspectMembers: load('lists', 'members', 'inspect-members'),
+  readMembers: load('lists', 'members', 'read-members'),
+  repairMembers: load('lists', 'members', 'repair-members'),
 } as const;
 
 function load(...names: string[]): Script {

@@ -13,6 +13,8 @@ import type {
   ObservedState,
   Reading,
   ReadRequest,
+  Rebuild,
+  RecipeReading,
   RedisPort,
   Repair,
   RepairOutcome,
@@ -60,6 +62,34 @@ export class StandaloneRedis implements RedisPort {
     const answers = await this.#runToTheEnd(scripts.repair, rows);
     return answers.map((answer) =>
       answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as RepairOutcome),
+    );
+  }
+
+  async readRecipes(keys: readonly Buffer[]): Promise<(RecipeReading | RedisFailure)[]> {
+    const rows = keys.map((key): Row => [key]);
+    const answers = await this.#runToTheEnd(scripts.readRecipe, rows, { atMaster: true });
+    return answers.map((answer) => {
+      if (answer instanceof RedisFailure) return answer;
+      const [type, digest, expiry, recipe] = answer.cells;
+      const known = (recipe as Buffer).length > 0 ? (recipe as Buffer) : null;
+      return { type: String(type), digest: String(digest), expiry: Number(expiry), recipe: known };
+    });
+  }
+
+  async rebuild(rebuilds: readonly Rebuild[]): ReturnType<RedisPort['rebuild']> {
+    const rows = rebuilds.map(
+      ({ key, observed, recipe, expiry }): Row => [
+        key,
+        observed.digest,
+        `${observed.expiry}`,
+        this.#deadline(observed),
+        `${expiry}`,
+        recipe,
+      ],
+    );
+    const answers = await this.#runToTheEnd(scripts.rebuild, rows);
+    return answers.map((answer) =>
+      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as 'changed' | 'restored' | 'expired'),
     );
   }
 

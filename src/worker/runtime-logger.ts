@@ -1,5 +1,5 @@
 /** The logs of the Temporal SDK, written by our logger. */
-import type { LogLevel, LogMetadata, Logger as TemporalLogger } from '@temporalio/common';
+import { ApplicationFailure, type LogLevel, type LogMetadata, type Logger as TemporalLogger } from '@temporalio/common';
 import type { Logger } from 'pino';
 
 const LEVELS: Record<LogLevel, 'trace' | 'debug' | 'info' | 'warn' | 'error'> = {
@@ -21,9 +21,15 @@ export function runtimeLogger(logger: Logger): TemporalLogger {
     debug: (message, meta) => log('TRACE', message, meta),
     info: (message, meta) => log('INFO', message, meta),
     // One line for each failed attempt would be a flood in an outage; what fails for good is escalated, and seen there.
-    warn: (message, meta) => log(message === 'Activity failed' ? 'DEBUG' : 'WARN', message, meta),
+    warn: (message, meta) => log(isFailedAttempt(message, meta) ? 'DEBUG' : 'WARN', message, meta),
     error: (message, meta) => log('ERROR', message, meta),
   };
+}
+
+/** An attempt that failed in one of the known ways; anything else, and a dead letter that can't be published, is news. */
+function isFailedAttempt(message: string, meta: LogMetadata = {}): boolean {
+  const { activityType, error } = meta as { activityType?: string; error?: unknown };
+  return message === 'Activity failed' && activityType === 'reconcile' && error instanceof ApplicationFailure;
 }
 
 /** A failed attempt is everyday news here: its type and line say all, its stack nothing. */

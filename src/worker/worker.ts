@@ -2,6 +2,7 @@
 import { bundleWorkflowCode, DefaultLogger, type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { create, type LinkRuntime } from '../../activities/index.js';
+import { nextStep } from '../../workflows/details.js';
 import type { Config, LinkConfig } from '../config.js';
 import { escalationMessage } from '../events/dead-letter.js';
 import type { DeadLetters } from '../events/kafka.js';
@@ -44,7 +45,15 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       workflowBundle: await bundleWorkflowCode({ workflowsPath: WORKFLOWS_PATH, logger: new DefaultLogger('WARN') }),
       activities: create({
         links,
-        publishEscalation: (request, workflow) => deadLetters.publish(escalationMessage(request, workflow)),
+        publishEscalation: async (request, workflow) => {
+          const { event, error, attempts } = request;
+          const { key, encoding = 'utf8', link } = event;
+          logger.warn(
+            { key, encoding, link, type: error.type, attempts, workflowId: workflow.workflowId },
+            `escalated: ${error.message}. ${nextStep(error.type)}`,
+          );
+          await deadLetters.publish(escalationMessage(request, workflow));
+        },
       }),
       shutdownGraceTime: '10 seconds',
     });
@@ -63,9 +72,12 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   }
 }
 
+/** Well below the 5 s of a first attempt, so that a Redis which hangs is named as such. */
+const COMMAND_TIMEOUT_MS = 2_000;
+
 function connectLink(link: LinkConfig): LinkRuntime {
   const connect = (side: 'source' | 'target'): RedisPort =>
-    connectRedis(link[side], { name: `${side} of link ${link.name}`, commandTimeoutMs: 5_000 });
+    connectRedis(link[side], { name: `${side} of link ${link.name}`, commandTimeoutMs: COMMAND_TIMEOUT_MS });
   return {
     sides: { source: connect('source'), target: connect('target') },
     options: {

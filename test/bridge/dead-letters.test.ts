@@ -211,13 +211,10 @@ test('when the dead-letter topic refuses the record, it is held back until the t
 
 test('a bug that a record provokes in the decoder costs that record alone', async () => {
   const bed = await bridgeBed();
-  const decode = vi.mocked(failedWrites.decodeFailedWrite);
-  const original =
-    decode.getMockImplementation() ??
-    (await vi.importActual<typeof failedWrites>('../../src/events/failed-write.js')).decodeFailedWrite;
-  decode.mockImplementation((value) => {
+  const actual = await vi.importActual<typeof failedWrites>('../../src/events/failed-write.js');
+  vi.mocked(failedWrites.decodeFailedWrite).mockImplementation((value) => {
     if (value?.includes('provoke')) throw new TypeError("Cannot read properties of undefined (reading 'x')");
-    return original(value);
+    return actual.decodeFailedWrite(value);
   });
   await bed.produce({ id: 'before', key: 'k' }, { id: 'provoke', key: 'k' }, { id: 'after', key: 'k' });
   await bed.start();

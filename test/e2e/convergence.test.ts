@@ -118,7 +118,6 @@ describe('failed writes on Kafka', () => {
     sandbox.configure({ link: { retry: { maximumAttempts: 2, initialInterval: '10ms' } } });
     const running = await sandbox.start('start', '--log-level', 'trace');
     await producer.send({ topic, messages: [recordOf('user:1')] });
-    await sandbox.client.workflow.getHandle(`${sandbox.prefix}user:1`);
     await until(async () => (await target.client.get('user:1')) === secret);
     await target.client.replicaof('127.0.0.1', String(source.port));
     await producer.send({ topic, messages: [recordOf('user:2')] });
@@ -130,14 +129,19 @@ describe('failed writes on Kafka', () => {
     const histories = await Promise.all(
       ['user:1', 'user:2'].map((key) => sandbox.client.workflow.getHandle(sandbox.prefix + key).fetchHistory()),
     );
-    for (const history of histories) {
-      expect(Buffer.from(JSON.stringify(history)).includes(secret)).toBe(false);
-      expect(JSON.stringify(history)).not.toContain(Buffer.from(secret).toString('base64').slice(2, -4));
-    }
+    for (const history of histories) expect(bytesIn(history)).not.toContain(secret);
     expect(running.log()).not.toContain(secret);
     expect(await deadLetters()).not.toContain(secret);
   });
 });
+
+/** Every payload and text of a history, payloads as the bytes they carry. */
+function bytesIn(value: unknown): string {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('latin1');
+  if (typeof value === 'string') return value;
+  if (typeof value !== 'object' || value === null) return '';
+  return Object.values(value).map(bytesIn).join(' ');
+}
 
 /** All that the dead-letter topic holds, once it holds something. */
 async function deadLetters(): Promise<string> {

@@ -83,6 +83,8 @@ export function intercept(
     inspect: step('inspect', (keys) => port.inspect(keys as Buffer[])),
     read: step('read', (requests) => port.read(requests as never)),
     repair: step('repair', (repairs) => port.repair(repairs as never)),
+    readRecipes: step('read', (keys) => port.readRecipes(keys as never)),
+    rebuild: step('repair', (rebuilds) => port.rebuild(rebuilds as never)),
     inspectMembers: step('inspect', (requests) => port.inspectMembers(requests as never)),
     readMembers: step('read', (requests) => port.readMembers(requests as never)),
     repairMembers: step('repair', (repairs) => port.repairMembers(repairs as never)),

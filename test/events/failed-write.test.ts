@@ -37,6 +37,7 @@ function problemOf(result: DecodedRecord): string {
 describe('a failed-write record', () => {
   test('needs only specVersion, id, link, key and failedAt', () => {
     expect(decode(MINIMAL)).toEqual({ ok: true, event: MINIMAL, key: Buffer.from('user:42') });
+    expect(problemOf(decode({ ...MINIMAL, link: 'l'.repeat(65) }))).toMatch(/^invalid-record: link: /);
     for (const name of Object.keys(MINIMAL)) {
       expect(problemOf(decode({ ...MINIMAL, [name]: undefined }))).toMatch(new RegExp(`^invalid-record: ${name}: `));
     }

@@ -13,6 +13,12 @@ import { stack } from './services.js';
 
 const CLI = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
 
+/** Nothing that a developer has set up for Temporal or keymend reaches the tests. */
+const ENVIRONMENT = {
+  PATH: process.env.PATH,
+  TEMPORAL_CONFIG_FILE: fileURLToPath(new URL('./empty-profile.toml', import.meta.url)),
+};
+
 export interface Finished {
   readonly code: number;
   readonly stdout: string;
@@ -137,7 +143,7 @@ export function runKeymend(args: readonly string[], environment: NodeJS.ProcessE
     execFile(
       process.execPath,
       [CLI, ...args],
-      { env: { PATH: process.env.PATH, HOME: process.env.HOME, ...environment }, timeout: 60_000 },
+      { env: { ...ENVIRONMENT, ...environment }, timeout: 60_000 },
       (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
     );
   });
@@ -145,7 +151,7 @@ export function runKeymend(args: readonly string[], environment: NodeJS.ProcessE
 
 function spawnKeymend(args: readonly string[]): Running {
   const child = spawn(process.execPath, [CLI, ...args], {
-    env: { PATH: process.env.PATH, HOME: process.env.HOME },
+    env: ENVIRONMENT,
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let log = '';

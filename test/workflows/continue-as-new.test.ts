@@ -56,6 +56,19 @@ describe('continue-as-new', () => {
     });
   });
 
+  it('does not grant a key that is written all the time the whole policy again and again', async () => {
+    const script = new Script(env, { fail: 'TargetUnavailable' });
+    const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 4 } };
+    await withScript(script, async (start) => {
+      const handle = await start({ policy, historyEventsPerRun: 40 });
+      await until(async () => {
+        await handle.signal(messages.failedWrites, [failedWrite()]);
+        return script.escalations.length > 0;
+      });
+      await giveUp(latest(handle));
+    });
+  });
+
   it('tells who waits on an update to ask again', async () => {
     const script = new Script(env, { fail: 'TargetUnavailable' });
     const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1_000 } };

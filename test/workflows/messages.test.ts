@@ -158,6 +158,26 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
       });
     });
 
+    it('does not touch what fails after it', async () => {
+      const script = new Script(env, PERMANENT);
+      await withScript(script, async (start, taskQueue) => {
+        const handle = await start();
+        await untilState(env, handle, 'escalated');
+        script.attempts = ['repaired'];
+        await handle.signal(messages.skip, { reason: 'the old one' });
+        // As the bridge does it: a new workflow, should the old one have ended by now.
+        const later = await env.client.workflow.signalWithStart(messages.WORKFLOW_TYPE, {
+          workflowId: handle.workflowId,
+          taskQueue,
+          args: [{ link: 'east-to-west', key: 'user:42', policy: POLICY }],
+          signal: messages.failedWrites,
+          signalArgs: [[failedWrite({ command: 'DEL' })]],
+        });
+        await later.result();
+        expect(script.requests.at(-1)?.request.hint.otherCommands).toEqual(['DEL']);
+      });
+    });
+
     it('without a reason is accepted and says so', async () => {
       const script = new Script(env, PERMANENT);
       await withScript(script, async (start) => {

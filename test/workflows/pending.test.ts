@@ -71,6 +71,18 @@ describe('pending failed writes', () => {
     expect(add(NOTHING_PENDING, ...many.slice(1)).hint.whole).toBe(false);
   });
 
+  it('become the whole key when the names of their members are long, because payloads are bounded', () => {
+    const long = (id: string) => member(id, id.repeat(40_000));
+    expect(add(NOTHING_PENDING, long('1')).hint.whole).toBe(false);
+    expect(add(NOTHING_PENDING, long('1'), long('2')).hint.whole).toBe(true);
+  });
+
+  it('that do not say what their key is do not stand for the others', () => {
+    const pending = addFailedWrites(add(NOTHING_PENDING, write('1')), [{ id: 'by-hand' }], POLICY, NOW);
+    expect(pending.count).toBe(2);
+    expect(representative(pending)).toMatchObject({ id: '1', key: 'k' });
+  });
+
   it('wait for settle from the newest failure, and only those that may be in flight', () => {
     const refused = { outcome: 'refused', idempotent: true } as const;
     expect(add(NOTHING_PENDING, write('1', refused)).settledAt).toBe(0);

@@ -1,7 +1,7 @@
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { provideTimeSkippingServer } from '../../src/stack/index.js';
-import type * as messages from '../../workflows/messages.js';
+import * as messages from '../../workflows/messages.js';
 import { describeWith } from '../support/services.js';
 import {
   failedWrite,
@@ -87,6 +87,31 @@ await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer,
         const handle = await start({ events: [await failedNow({ outcome: 'unknown' })], policy: POLICY_10S });
         await untilState(env, handle, 'verifying');
         await handle.result();
+      });
+    });
+
+    it('is compared again when only the answer of the repair was lost', async () => {
+      const lost = { fail: 'TargetUnavailable' } as const;
+      const script = new Script(env, lost, 'equal', 'equal');
+      await withScript(script, async (start) => {
+        const event = await failedNow({ outcome: 'unknown' });
+        const result = await (await start({ events: [event], policy: POLICY_10S })).result();
+        expect(result).toEqual({ outcome: 'equal', attempts: 3 });
+        expect(script.pauses()[1]).toBeGreaterThanOrEqual(10_000);
+      });
+    });
+
+    it('is no sign of contention when further writes failed meanwhile', async () => {
+      const script = new Script(env, 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [await failedNow({ outcome: 'unknown' })], policy: POLICY_10S });
+        script.during = async (attempt) => {
+          if (attempt < 12) await handle.signal(messages.failedWrites, [await failedNow({ outcome: 'unknown' })]);
+          if (attempt === 12) script.attempts = ['equal'];
+        };
+        expect((await handle.result()).outcome).toBe('repaired');
+        expect(script.requests.length).toBeGreaterThan(12);
+        expect(script.escalations).toEqual([]);
       });
     });
 

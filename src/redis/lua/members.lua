@@ -1,17 +1,5 @@
 -- What single members of a hash, set or sorted set are like, without a look at the others.
 
--- Members travel as one argument, each preceded by its length: '1:a3:xyz'.
-local function unpackList(packed)
-  local list, at = {}, 1
-  while at <= #packed do
-    local colon = string.find(packed, ':', at, true)
-    local length = tonumber(string.sub(packed, at, colon - 1))
-    list[#list + 1] = string.sub(packed, colon + 1, colon + length)
-    at = colon + length + 1
-  end
-  return list
-end
-
 -- The type of a key, apart for a hash in which one of the members has an expiry of its own: that is not looked at here.
 local FIELDS_EXPIRE = (redis.REDIS_VERSION_NUM or 0) >= 0x00070400 or (redis.VALKEY_VERSION_NUM or 0) >= 0x00090000
 

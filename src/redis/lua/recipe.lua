@@ -1,0 +1,79 @@
+-- recipeOf(key, kind): the commands that build the key anew, for a server that can't read this one's DUMP; nil for a type that
+-- commands can't build. One packed list of packed commands, without the key: {'RPUSH', 'a', 'b'}, {'XGROUP CREATE', 'g', '0-0'}.
+-- Not kept, as nothing compares them either: when a pending entry of a stream was delivered and a consumer seen.
+
+local ARGUMENTS_PER_COMMAND = 1000
+
+local function packList(list)
+  local parts = {}
+  for i = 1, #list do
+    local item = tostring(list[i])
+    parts[i] = #item .. ':' .. item
+  end
+  return table.concat(parts)
+end
+
+-- One command, or several where it has too many arguments. They stay together in groups of `width`.
+local function inParts(recipe, name, arguments, width)
+  local step = ARGUMENTS_PER_COMMAND - ARGUMENTS_PER_COMMAND % width
+  for first = 1, #arguments, step do
+    local command = { name }
+    for i = first, math.min(first + step - 1, #arguments) do command[#command + 1] = arguments[i] end
+    recipe[#recipe + 1] = command
+  end
+end
+
+local function withScoresFirst(flat)
+  local turned = {}
+  for i = 1, #flat, 2 do turned[i], turned[i + 1] = flat[i + 1], flat[i] end
+  return turned
+end
+
+local function addGroup(recipe, group)
+  recipe[#recipe + 1] = { 'XGROUP CREATE', group.name, group['last-delivered-id'] }
+  for _, consumer in ipairs(group.consumers) do
+    recipe[#recipe + 1] = { 'XGROUP CREATECONSUMER', group.name, named(consumer).name }
+  end
+  for _, entry in ipairs(group.pending) do
+    local id, consumer, deliveredAt, count = unpack(entry)
+    recipe[#recipe + 1] =
+      { 'XCLAIM', group.name, consumer, 0, id, 'TIME', deliveredAt, 'RETRYCOUNT', count, 'FORCE', 'JUSTID' }
+  end
+end
+
+local function addStream(recipe, key)
+  local stream = named(redis.call('XINFO', 'STREAM', key, 'FULL', 'COUNT', 0))
+  -- A stream may be empty, and then only a group brings it into being.
+  recipe[#recipe + 1] = { 'XGROUP CREATE', 'keymend', '0', 'MKSTREAM' }
+  recipe[#recipe + 1] = { 'XGROUP DESTROY', 'keymend' }
+  for _, entry in ipairs(stream.entries) do
+    local command = { 'XADD', entry[1] }
+    for _, part in ipairs(entry[2]) do command[#command + 1] = part end
+    recipe[#recipe + 1] = command
+  end
+  recipe[#recipe + 1] = { 'XSETID', stream['last-generated-id'] }
+  for _, group in ipairs(stream.groups) do addGroup(recipe, named(group)) end
+end
+
+local function recipeOf(key, kind)
+  local recipe = {}
+  if kind == 'string' then
+    recipe[1] = { 'SET', redis.call('GET', key) }
+  elseif kind == 'list' then
+    inParts(recipe, 'RPUSH', redis.call('LRANGE', key, 0, -1), 1)
+  elseif kind == 'set' then
+    inParts(recipe, 'SADD', redis.call('SMEMBERS', key), 1)
+  elseif kind == 'hash' then
+    local flat = redis.call('HGETALL', key)
+    if next(fieldExpiries(key, flat)) then return nil end
+    inParts(recipe, 'HSET', flat, 2)
+  elseif kind == 'zset' then
+    inParts(recipe, 'ZADD', withScoresFirst(redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')), 2)
+  elseif kind == 'stream' then
+    addStream(recipe, key)
+  else
+    return nil
+  end
+  for i = 1, #recipe do recipe[i] = packList(recipe[i]) end
+  return packList(recipe)
+end
