@@ -1,15 +1,12 @@
 /** What Temporal is told about one key: the signal, and the start in case no workflow of the key runs. */
 import type { WorkflowSignalWithStartOptions } from '@temporalio/client';
-import { defineSearchAttributeKey } from '@temporalio/common';
-import { type FailedWrite, failedWrites, type ReconcileKeyInput, SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
-import { type LinkConfig, linkPolicy } from '../config.js';
-import { encodeKey } from '../events/failed-write.js';
+import { type FailedWrite, failedWrites, type ReconcileKeyInput } from '../../workflows/messages.js';
+import type { LinkConfig } from '../config.js';
 import type { KeyGroup, Write } from './group.js';
-import { workflowIdFor } from './workflow-id.js';
+import { startOptions } from './start-options.js';
 
 /** Temporal warns from 512 KiB and refuses from 2 MiB per payload. */
 const MAX_SIGNAL_BYTES = 256 * 1024;
-const LINK = defineSearchAttributeKey(SEARCH_ATTRIBUTES.link, 'KEYWORD');
 
 /** Splits a group into as few signals as its bytes allow, nearly always one. A single large write has a signal of its own. */
 export function splitBySize({ writes }: KeyGroup): Write[][] {
@@ -38,13 +35,10 @@ export function signalWithStartOptions(
 ): WorkflowSignalWithStartOptions<[FailedWrite[]]> & { args: [ReconcileKeyInput] } {
   const startDelay = settleLeft(events, link, now);
   return {
-    workflowId: workflowIdFor(link.workflowIdPrefix, key),
-    taskQueue,
+    ...startOptions(link, key, taskQueue),
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-    args: [{ link: link.name, ...encodeKey(key), policy: linkPolicy(link) }],
     signal: failedWrites,
     signalArgs: [[...events]],
-    typedSearchAttributes: [{ key: LINK, value: link.name }],
     staticSummary: `${events[0]?.command ?? 'a write'} failed on ${link.name}`,
     // Heeded only by a start. A further signal ends the delay; the workflow then sleeps for what is missing.
     ...(startDelay > 0 && { startDelay }),

@@ -5,21 +5,16 @@ import {
   WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
-import { ApplicationFailure, defineSearchAttributeKey } from '@temporalio/common';
+import { ApplicationFailure } from '@temporalio/common';
 import { Command } from 'commander';
-import {
-  type ReconcileKeyResult,
-  type RetryRequest,
-  reconcileNow,
-  SEARCH_ATTRIBUTES,
-  WORKFLOW_TYPE,
-} from '../../workflows/messages.js';
+import { type ReconcileKeyResult, type RetryRequest, reconcileNow, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
-import { type Config, linkPolicy } from '../config.js';
+import { startOptions } from '../bridge/start-options.js';
+import type { Config } from '../config.js';
+import { keyBytes } from '../events/failed-write.js';
 import { globalOptions, print, VerbError, withClient } from './context.js';
 import { type KeyOptions, type KeyWorkflow, keyWorkflow, withKeyOptions } from './key-workflow.js';
 
-const LINK = defineSearchAttributeKey(SEARCH_ATTRIBUTES.link, 'KEYWORD');
 const ACCEPTANCE_MS = 15_000;
 /** The retries of a link may take minutes; a person can also interrupt and look at `status`. */
 const PATIENCE_MS = 10 * 60_000;
@@ -74,13 +69,10 @@ async function reconcile(
   }
 }
 
-function startUpdate(client: Client, config: Config, { link, key, workflowId }: KeyWorkflow, request: RetryRequest) {
+function startUpdate(client: Client, config: Config, { link, key }: KeyWorkflow, request: RetryRequest) {
   const startWorkflowOperation = new WithStartWorkflowOperation<typeof reconcileKey>(WORKFLOW_TYPE, {
-    workflowId,
-    taskQueue: config.temporal.taskQueue,
+    ...startOptions(link, keyBytes(key), config.temporal.taskQueue),
     workflowIdConflictPolicy: 'USE_EXISTING',
-    args: [{ link: link.name, ...key, policy: linkPolicy(link) }],
-    typedSearchAttributes: [{ key: LINK, value: link.name }],
   });
   return client.workflow.startUpdateWithStart(reconcileNow, {
     args: [request],

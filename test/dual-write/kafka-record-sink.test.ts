@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { type Admin, Kafka, logLevel, type Message } from 'kafkajs';
 import { ulid } from 'ulid';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createKafkaRecordSink, type KafkaRecordSink } from '../../src/dual-write/kafka-record-sink.js';
 import { decodeFailedWrite } from '../../src/events/failed-write.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
@@ -28,7 +28,9 @@ function newTopicName(): string {
 }
 
 async function createTopic(topic: string, numPartitions: number): Promise<string> {
-  await admin.createTopics({ topics: [{ topic, numPartitions }], waitForLeaders: true });
+  await admin.createTopics({ topics: [{ topic, numPartitions }], waitForLeaders: false });
+  // kafkajs' own waiting gives up at once when a broker has not heard of the topic yet.
+  await vi.waitFor(() => admin.fetchTopicMetadata({ topics: [topic] }), 10_000);
   topics.push(topic);
   return topic;
 }

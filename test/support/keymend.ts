@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs';
+import { vi } from 'vitest';
 import { stringify } from 'yaml';
 import { type RedisServer, startRedis } from './redis.js';
 import { stack } from './services.js';
@@ -82,7 +83,12 @@ export async function createSandbox(): Promise<Sandbox> {
   const deadLetterTopic = `${topic}.dlq`;
   const admin = kafka.admin();
   await admin.connect();
-  await admin.createTopics({ topics: [{ topic, numPartitions: 4 }, { topic: deadLetterTopic }], waitForLeaders: true });
+  await admin.createTopics({
+    topics: [{ topic, numPartitions: 4 }, { topic: deadLetterTopic }],
+    waitForLeaders: false,
+  });
+  // kafkajs' own waiting gives up at once when a broker has not heard of the topic yet.
+  await vi.waitFor(() => admin.fetchTopicMetadata({ topics: [topic, deadLetterTopic] }), 10_000);
   await admin.disconnect();
   const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
   await producer.connect();
