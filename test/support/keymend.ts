@@ -149,7 +149,7 @@ export function runKeymend(args: readonly string[], environment: NodeJS.ProcessE
     execFile(
       process.execPath,
       [CLI, ...args],
-      { env: { ...ENVIRONMENT, ...environment }, timeout: 60_000 },
+      { env: { ...ENVIRONMENT, ...environment }, timeout: 60_000, killSignal: 'SIGKILL' },
       (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
     );
   });
