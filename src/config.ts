@@ -62,6 +62,18 @@ const link = z.strictObject({
     })
     .prefault({}),
   escalation: z.strictObject({ retryEvery: pause(1_000).default(15 * 60_000) }).prefault({}),
+  /** A value with more elements or bytes is compared and repaired in chunks, so that it never holds a Redis for long. */
+  largeValues: z
+    .strictObject({
+      elements: z.number().int().min(1).max(100_000).default(5_000),
+      bytes: z
+        .number()
+        .int()
+        .min(1024)
+        .max(64 * 1024 * 1024)
+        .default(1024 * 1024),
+    })
+    .prefault({}),
   /** A difference of expiry up to this many ms is no difference. */
   expiryTolerance: duration.default(100),
   /**

@@ -163,7 +163,8 @@ export interface ReconcileRequest extends EncodedKey {
 
 /** What one attempt found or did. Failures are activity errors whose type is an `ErrorType`. */
 export interface ReconcileReply {
-  readonly outcome: 'equal' | 'repaired';
+  /** `large`: nothing was done yet. Only a local attempt says so; a durable one goes through the value in chunks. */
+  readonly outcome: 'equal' | 'repaired' | 'large';
   /** What was done, for a person: for example `restored hash, 120 bytes`. Never a value. */
   readonly summary: string;
   /** Which attempt of this activity answered, from 1. */

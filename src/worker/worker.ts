@@ -77,7 +77,11 @@ const COMMAND_TIMEOUT_MS = 2_000;
 
 function connectLink(link: LinkConfig): LinkRuntime {
   const connect = (side: 'source' | 'target'): RedisPort =>
-    connectRedis(link[side], { name: `${side} of link ${link.name}`, commandTimeoutMs: COMMAND_TIMEOUT_MS });
+    connectRedis(link[side], {
+      name: `${side} of link ${link.name}`,
+      commandTimeoutMs: COMMAND_TIMEOUT_MS,
+      largeValues: link.largeValues,
+    });
   return {
     sides: { source: connect('source'), target: connect('target') },
     options: {
