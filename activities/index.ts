@@ -75,6 +75,8 @@ function startPulse<Progress>() {
   // With what was reported last, also when there is nothing new: the server keeps only the last details.
   const beat = () => context.heartbeat(progress);
   const timer = setInterval(beat, HEARTBEAT_INTERVAL_MS);
+  // An attempt that fails before its first heartbeat must not lose what an earlier one had reached.
+  beat();
   return {
     resume,
     report(reached: Progress | undefined) {

@@ -56,6 +56,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         },
       }),
       shutdownGraceTime: '10 seconds',
+      // What a large key's attempt has reached is known to the server this soon, whatever the heartbeat timeout allows.
+      maxHeartbeatThrottleInterval: '2 seconds',
     });
     const finished = worker.run().finally(closeLinks);
     finished.catch(() => {}); // Heard by whoever awaits `finished`; nobody may be awaiting yet.
