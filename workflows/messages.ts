@@ -63,6 +63,14 @@ export interface LinkPolicy {
   readonly escalation: { readonly retryEveryMs: number };
 }
 
+/** What a link asks when its configuration says nothing, and for a workflow that was started by hand. */
+export const DEFAULT_POLICY: LinkPolicy = {
+  settleMs: 1_000,
+  verify: 'auto',
+  retry: { maximumAttempts: 8, initialIntervalMs: 500, backoffCoefficient: 2, maximumIntervalMs: 30_000 },
+  escalation: { retryEveryMs: 15 * 60_000 },
+};
+
 export type State = 'settling' | 'reconciling' | 'verifying' | 'done' | 'retrying' | 'escalated';
 export type Outcome = 'equal' | 'repaired' | 'skipped';
 /** The part of the way at which something failed; the same words as in `dlq.stage`. */
