@@ -1,13 +1,13 @@
 /** A source that is newer than its target: the target can't read what the source dumps, so the key is built by commands. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { connectRedis } from '../../src/redis/index.js';
-import { provideOldRedis } from '../../src/stack/index.js';
+import { provideRedis62 } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { intercept, once, reconcileOne, type TestLink } from './link.js';
 
-await describeWith('a source of Redis 7 and a target of Redis 6.2', provideOldRedis, (binary) => {
+await describeWith('a source of Redis 7 and a target of Redis 6.2', provideRedis62, (binary) => {
   let source: RedisServer;
   let target: RedisServer;
   let sides: TestLink['sides'];
