@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { create, type LinkRuntime } from '../../activities/index.js';
 import { nextStep } from '../../workflows/details.js';
 import type { Config, LinkConfig } from '../config.js';
+import { LinkMemory } from '../engine/index.js';
 import { escalationMessage } from '../events/dead-letter.js';
 import type { DeadLetters } from '../events/kafka.js';
 import { connectRedis, type RedisPort } from '../redis/index.js';
@@ -78,8 +79,9 @@ const COMMAND_TIMEOUT_MS = 2_000;
 function connectLink(link: LinkConfig): LinkRuntime {
   const connect = (side: 'source' | 'target'): RedisPort =>
     connectRedis(link[side], { name: `${side} of link ${link.name}`, commandTimeoutMs: COMMAND_TIMEOUT_MS });
+  const sides = { source: connect('source'), target: connect('target') };
   return {
-    sides: { source: connect('source'), target: connect('target') },
+    sides: { ...sides, memory: new LinkMemory(sides) },
     options: {
       expiryToleranceMs: link.expiryTolerance,
       deleteGuard: link.deleteGuard,

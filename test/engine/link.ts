@@ -80,6 +80,10 @@ export function intercept(
     };
   return {
     place: port.place,
+    get connections() {
+      return port.connections;
+    },
+    clock: () => port.clock(),
     inspect: step('inspect', (keys) => port.inspect(keys as Buffer[])),
     read: step('read', (requests) => port.read(requests as never)),
     repair: step('repair', (repairs) => port.repair(repairs as never)),

@@ -1,23 +1,19 @@
 -- What single members of a hash, set or sorted set are like, without a look at the others.
 
--- The type of a key, apart for a hash in which one of the members has an expiry of its own: that is not looked at here.
-local FIELDS_EXPIRE = (redis.REDIS_VERSION_NUM or 0) >= 0x00070400 or (redis.VALKEY_VERSION_NUM or 0) >= 0x00090000
-
-local function typeWith(key, members)
-  local kind = typeOf(key)
-  if kind ~= 'hash' or not FIELDS_EXPIRE then return kind end
-  for i = 1, #members do
-    if redis.call('HPEXPIRETIME', key, 'FIELDS', 1, members[i])[1] > 0 then return 'hash of expiring fields' end
-  end
-  return kind
+-- When a field expires: digits, ms since the epoch; '' for one that does not.
+local function fieldExpiry(key, field)
+  if not HAS_FIELD_EXPIRY then return '' end
+  local expiry = redis.call('HPEXPIRETIME', key, 'FIELDS', 1, field)[1]
+  return expiry >= 0 and string.format('%.0f', expiry) or ''
 end
 
 -- A member's part of the value with '+' in front, '' when it is not there: a field's value, a score as every version
--- writes it, nothing for a member of a set. Types without members have none.
+-- writes it, nothing for a member of a set. Types without members have none. In front of the '+' of a field that expires: when.
 local function cellOf(kind, key, member)
   local value = false
   if kind == 'hash' then
     value = redis.call('HGET', key, member)
+    if value then return fieldExpiry(key, member) .. '+' .. value end
   elseif kind == 'zset' then
     value = redis.call('ZSCORE', key, member)
     if value then value = string.format('%.17g', tonumber(value)) end
@@ -36,6 +32,15 @@ local function cellsOf(kind, key, members)
   return cells, size
 end
 
+-- The parts of a cell that is not empty: digits or '', and the value.
+local function partsOf(cell)
+  local plus = string.find(cell, '+', 1, true)
+  return string.sub(cell, 1, plus - 1), string.sub(cell, plus + 1)
+end
+
+-- The expiry stays readable, because a little difference of it may be tolerated.
 local function cellDigest(cell)
-  return cell == '' and '' or redis.sha1hex(cell)
+  if cell == '' then return '' end
+  local expiry, value = partsOf(cell)
+  return expiry .. '+' .. redis.sha1hex(value)
 end

@@ -3,23 +3,35 @@
 --          deadline           — in ms of this server's clock; after it nobody waits for the answer any more
 --          new expiry         — in ms since the epoch, -1 for none; '' to leave it as it is
 --          members (packed), their digests as compared (packed), their new cells (packed, as in read-members.lua)
--- Row out: {outcome}: 'changed' (nothing was done), 'repaired', or 'gone': done, and with the last member the key went
+-- Row out: {outcome}: 'changed' (nothing was done), 'repaired', or 'gone': done, and with the last member the key went;
+--          or the error NOFIELDEXPIRY, with nothing done
 --
 -- Late or twice: as in repair.lua.
 
 local started = now()
 
-local function setMember(kind, key, member, cell)
-  local value = string.sub(cell, 2)
+-- A field loses its expiry with HSET; what it is to have comes behind, see `takeAway`.
+local function put(kind, key, member, cell)
+  local _, value = partsOf(cell)
   if kind == 'hash' then
-    if cell == '' then redis.call('HDEL', key, member) else redis.call('HSET', key, member, value) end
+    redis.call('HSET', key, member, value)
   elseif kind == 'set' then
-    redis.call(cell == '' and 'SREM' or 'SADD', key, member)
-  elseif cell == '' then
-    redis.call('ZREM', key, member)
+    redis.call('SADD', key, member)
   else
     redis.call('ZADD', key, value, member)
   end
+end
+
+local REMOVAL = { hash = 'HDEL', set = 'SREM', zset = 'ZREM' }
+
+-- Takes a member away at once, or later by its expiry. One that has passed removes the field: never resurrected.
+local function takeAway(kind, key, member, cell)
+  if cell == '' then
+    redis.call(REMOVAL[kind], key, member)
+    return
+  end
+  local expiry = partsOf(cell)
+  if expiry ~= '' then redis.call('HPEXPIREAT', key, expiry, 'FIELDS', 1, member) end
 end
 
 return eachRow(8, function(first)
@@ -27,17 +39,21 @@ return eachRow(8, function(first)
   if started > tonumber(ARGV[first + 3]) then return { 'changed' }, 0 end
   local members, digests = unpackList(ARGV[first + 5]), unpackList(ARGV[first + 6])
   local wanted = unpackList(ARGV[first + 7])
-  if typeWith(key, members) ~= kind then return { 'changed' }, 0 end
+  if typeOf(key) ~= kind then return { 'changed' }, 0 end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, 0 end
   local cells, size = cellsOf(kind, key, members)
   for i = 1, #members do
     if cellDigest(cells[i]) ~= digests[i] then return { 'changed' }, size end
   end
-  -- Removals last: with its last member a key would go, and its expiry with it.
-  for _, removal in ipairs({ false, true }) do
-    for i = 1, #members do
-      if cells[i] ~= wanted[i] and (wanted[i] == '') == removal then setMember(kind, key, members[i], wanted[i]) end
-    end
+  for i = 1, #members do
+    if string.find(wanted[i], '^%d') then requireFieldExpiry() end
+  end
+  for i = 1, #members do
+    if cells[i] ~= wanted[i] and wanted[i] ~= '' then put(kind, key, members[i], wanted[i]) end
+  end
+  -- Afterwards: with its last member a key would go, and its expiry with it.
+  for i = 1, #members do
+    if cells[i] ~= wanted[i] then takeAway(kind, key, members[i], wanted[i]) end
   end
   if redis.call('EXISTS', key) == 0 then return { 'gone' }, size end
   if newExpiry == '-1' then
