@@ -1,6 +1,12 @@
 /** A source and a target for tests of the engine: two real servers, ports on them, and hooks between the engine's steps. */
 
-import { type KeyRequest, type KeyResult, type ReconcileOptions, reconcileKeys } from '../../src/engine/index.js';
+import {
+  type KeyRequest,
+  type KeyResult,
+  type LinkSides,
+  type ReconcileOptions,
+  reconcileKeys,
+} from '../../src/engine/index.js';
 import { connectRedis, type RedisPort } from '../../src/redis/index.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 
@@ -12,7 +18,7 @@ export const DEFAULT_OPTIONS: ReconcileOptions = {
 export interface TestLink {
   readonly source: RedisServer;
   readonly target: RedisServer;
-  readonly sides: { readonly source: RedisPort; readonly target: RedisPort };
+  readonly sides: LinkSides;
   /** Reconciles one key and answers with its result. */
   reconcile(key: string | Buffer, options?: Partial<ReconcileOptions & Omit<KeyRequest, 'key'>>): Promise<KeyResult>;
   /** Empties both sides. */
@@ -106,7 +112,7 @@ export function once(hook: () => unknown): Hook {
 /** Counts what was written on a server since `resetWrites`, by command; scripts included. */
 export async function writesOn(server: RedisServer): Promise<Record<string, number>> {
   const stats = await server.client.info('commandstats');
-  const counted = ['restore', 'unlink', 'del', 'pexpireat', 'persist'];
+  const counted = ['restore', 'unlink', 'del', 'pexpireat', 'persist', 'rename', 'hset', 'hpexpireat'];
   return Object.fromEntries(
     [...stats.matchAll(/cmdstat_(\w+):calls=(\d+)/g)]
       .filter(([, command]) => counted.includes(command!))
