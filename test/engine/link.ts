@@ -8,7 +8,7 @@ import {
   reconcileKeys,
 } from '../../src/engine/index.js';
 import { connectRedis, type RedisPort } from '../../src/redis/index.js';
-import { type RedisServer, startRedis } from '../support/redis.js';
+import { type RedisOptions, type RedisServer, startRedis } from '../support/redis.js';
 
 export const DEFAULT_OPTIONS: ReconcileOptions = {
   expiryToleranceMs: 100,
@@ -26,8 +26,16 @@ export interface TestLink {
   stop(): Promise<void>;
 }
 
-export async function startLink(sourceArgs: string[] = [], targetArgs: string[] = []): Promise<TestLink> {
-  const [source, target] = await Promise.all([startRedis(sourceArgs), startRedis(targetArgs)]);
+/** @param options for each side, as those of `startRedis` */
+export async function startLink(
+  sourceArgs: string[] = [],
+  targetArgs: string[] = [],
+  options: { source?: RedisOptions; target?: RedisOptions } = {},
+): Promise<TestLink> {
+  const [source, target] = await Promise.all([
+    startRedis(sourceArgs, options.source),
+    startRedis(targetArgs, options.target),
+  ]);
   const sides = {
     source: connectRedis({ url: source.url }, { name: 'source' }),
     target: connectRedis({ url: target.url }, { name: 'target' }),

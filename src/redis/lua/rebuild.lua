@@ -28,7 +28,7 @@ local function replace(key, recipe, expiry)
   local ok, failure = pcall(build, beside, recipe, expiry)
   if not ok then
     redis.call('UNLINK', beside)
-    error(failure)
+    error(failure, 0)
   end
   -- Its expiry, or that of each of its fields, has passed.
   if redis.call('EXISTS', beside) == 0 then
