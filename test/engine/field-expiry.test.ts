@@ -1,6 +1,6 @@
 /** Hashes in which single fields expire: as whole keys, by commands, and field by field. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type KeyResult, LinkMemory } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { provideRedis62, provideValkey9 } from '../../src/stack/index.js';
@@ -31,7 +31,10 @@ const named = (...names: string[]) => ({
 await describeWith('fields that expire by themselves, between two Valkey 9', provideValkey9, (binary) => {
   let link: TestLink;
   beforeAll(async () => {
-    link = await startLink([], ['--hash-max-listpack-entries', '0'], { source: { binary }, target: { binary } });
+    link = await startLink(['--enable-debug-command', 'local'], ['--hash-max-listpack-entries', '0'], {
+      source: { binary },
+      target: { binary },
+    });
   });
   afterAll(() => link?.stop());
   beforeEach(() => link.clear());
@@ -103,6 +106,20 @@ await describeWith('fields that expire by themselves, between two Valkey 9', pro
       const target = intercept(link.sides.target, { 'before repair': once(() => sleep(60)) });
       await reconcile({ ...link.sides, target });
       expect(await link.target.client.hgetall('k')).toEqual({});
+    });
+
+    test('is empty on the target, too, where the source has not yet swept its expired fields', async () => {
+      await link.source.client.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0');
+      try {
+        await link.source.client.hset('k', 'a', '1');
+        await expireField(link.source, 'a', Date.now() + 5);
+        await link.target.client.hset('k', 'a', 'old');
+        await vi.waitFor(async () => expect(await link.source.client.hget('k', 'a')).toBeNull());
+        await reconcile();
+        expect(await link.target.client.hgetall('k')).toEqual({});
+      } finally {
+        await link.source.client.call('DEBUG', 'SET-ACTIVE-EXPIRE', '1');
+      }
     });
 
     test('that only waits for an expiry is equal each time, with nothing written', async () => {

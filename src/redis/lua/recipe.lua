@@ -64,7 +64,8 @@ local function addStream(recipe, key)
 end
 
 local function recipeOf(key, kind)
-  local recipe = {}
+  -- It begins with what does nothing, for a hash may be there although each of its fields has expired: then it is all of it.
+  local recipe = { { 'PERSIST' } }
   if kind == 'string' then
     recipe[1] = { 'SET', redis.call('GET', key) }
   elseif kind == 'list' then
