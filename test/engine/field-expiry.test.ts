@@ -35,6 +35,8 @@ await describeWith('fields that expire by themselves, between two Valkey 9', pro
       source: { binary },
       target: { binary },
     });
+    // What is learnt holds for a connection.
+    await Promise.all([link.sides.source.check(), link.sides.target.check()]);
   });
   afterAll(() => link?.stop());
   beforeEach(() => link.clear());

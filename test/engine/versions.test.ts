@@ -93,6 +93,8 @@ for (const [title, pair] of Object.entries(PAIRS)) {
         startRedis(OTHER_ENCODINGS, { binary: binaries.target }),
       ]);
       sides = connectSides(source, target);
+      // What is learnt holds for a connection.
+      await Promise.all([sides.source.check(), sides.target.check()]);
     });
     afterAll(async () => {
       await Promise.all([sides?.source.close(), sides?.target.close()]);
@@ -137,15 +139,26 @@ for (const [title, pair] of Object.entries(PAIRS)) {
       expect(await compareRedis(source.client, target.client)).toEqual([]);
     });
 
-    test('never puts an older value over a live write', async () => {
+    test.each([
+      ['with nothing learnt yet', false],
+      ['by recipe', true],
+    ])('never puts an older value over a live write, not even for a moment: %s', async (_form, byRecipe) => {
       await source.client.rpush('k', 'new');
+      await target.client.rpush('k', 'old');
       const write = async () => {
         await source.client.rpush('k', 'newest');
-        await target.client.rpush('k', 'new', 'newest');
+        await target.client.multi().del('k').rpush('k', 'new', 'newest').exec();
       };
-      const intercepted = intercept(sides.target, { 'before repair': once(write) });
-      await reconcileOne({ ...sides, target: intercepted }, 'k');
-      expect(await target.client.lrange('k', 0, -1)).toEqual(['new', 'newest']);
+      const seen: string[][] = [];
+      const memory = new LinkMemory(sides);
+      if (byRecipe) memory.payloadVersionRefused();
+      const intercepted = intercept(sides.target, {
+        'before repair': once(write),
+        'after repair': async () => seen.push(await target.client.lrange('k', 0, -1)),
+      });
+      await reconcileOne({ ...sides, target: intercepted, memory }, 'k');
+      expect(seen.length).toBeGreaterThan(0);
+      for (const value of seen) expect(value).toEqual(['new', 'newest']);
     });
 
     test(`is asked to RESTORE ${pair.refused ? 'once, and then learns' : 'every value'}`, async () => {
