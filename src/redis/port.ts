@@ -8,6 +8,7 @@
  * - They never queue: without a usable connection they fail soon. Nothing is sent again after a lost connection.
  */
 import type { RedisFailure } from './failure.js';
+import type { KeyWatch } from './key-watch.js';
 
 /** `expiry` of a key that has none, and of a key that is not there: the words of PEXPIRETIME. */
 export const NO_EXPIRY = -1;
@@ -176,6 +177,11 @@ export interface RedisPort {
 
   /** `repair` for some members of each key, fenced by them, the type and the expiry. */
   repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]>;
+
+  /**
+   * Begins to watch a key on a connection of its own, for what is too large for one call. To be closed by the caller.
+   */
+  watch(key: Buffer): Promise<KeyWatch | RedisFailure>;
 
   /**
    * Role and size. A server that is loading fails with the code `LOADING`.

@@ -44,10 +44,21 @@ export async function runScript(
   return rows.map((_, index) => {
     const cells = answers[index];
     if (cells === undefined) return 'deferred';
-    const [head, text] = cells;
-    if (head instanceof Buffer && head.equals(ERROR)) return failureOfReply(String(text));
-    return { cells, serverTimeMs, receivedAtMs };
+    const failure = failureIn(cells);
+    return failure ?? { cells, serverTimeMs, receivedAtMs };
   });
+}
+
+/** `runScript` for one row. */
+export async function runForKey(connection: Connection, script: Script, row: Row): Promise<RowAnswer | RedisFailure> {
+  const [answer] = await runScript(connection, script, [row]);
+  // A script always takes the first row.
+  return answer as RowAnswer | RedisFailure;
+}
+
+/** Why the script could not do one row, if so. */
+export function failureIn([head, text]: Cells): RedisFailure | null {
+  return head instanceof Buffer && head.equals(ERROR) ? failureOfReply(String(text)) : null;
 }
 
 /** @param role the reply of ROLE */

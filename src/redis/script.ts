@@ -22,6 +22,15 @@ export const scripts = {
   inspectMembers: load('lists', 'members', 'inspect-members'),
   readMembers: load('lists', 'members', 'read-members'),
   repairMembers: load('lists', 'members', 'repair-members'),
+  watched: load('groups', 'watched'),
+  digestString: load('digest-string'),
+  digestList: load('ranges', 'digest-list'),
+  digestStream: load('ranges', 'digest-stream'),
+  digestPending: load('ranges', 'pending', 'digest-pending'),
+  readPending: load('ranges', 'pending', 'read-pending'),
+  grow: load('lists', 'temporary', 'grow'),
+  growByCopy: load('temporary', 'grow-by-copy'),
+  swap: load('groups', 'swap'),
 } as const;
 
 function load(...names: string[]): Script {

@@ -2,6 +2,8 @@
 import { type Command, Connection, type ConnectionOptions } from './connection.js';
 import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
+import type { KeyWatch } from './key-watch.js';
+import { packed } from './packed.js';
 import type {
   Change,
   Health,
@@ -21,11 +23,15 @@ import type {
 } from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
 import { isMaster, type RowAnswer, runScript } from './script-runner.js';
+import { watchKey } from './watch.js';
 
 export class StandaloneRedis implements RedisPort {
   readonly #connection: Connection;
 
-  constructor(url: string, options: ConnectionOptions) {
+  constructor(
+    private readonly url: string,
+    private readonly options: ConnectionOptions,
+  ) {
     this.#connection = new Connection(url, options);
   }
 
@@ -126,6 +132,10 @@ export class StandaloneRedis implements RedisPort {
     );
   }
 
+  watch(key: Buffer): Promise<KeyWatch | RedisFailure> {
+    return watchKey(() => new Connection(this.url, this.options, 'single'), key);
+  }
+
   async health(): Promise<Health | RedisFailure> {
     const [role, keys] = await this.#send(['ROLE'], ['DBSIZE']);
     if (role instanceof RedisFailure) return role;
@@ -171,11 +181,6 @@ export class StandaloneRedis implements RedisPort {
 
 function membersRow({ key, members }: MembersRequest): Row {
   return [key, packed(members)];
-}
-
-/** As `unpackList` of lua/members.lua reads it. */
-function packed(list: readonly Buffer[]): Buffer {
-  return Buffer.concat(list.flatMap((item) => [Buffer.from(`${item.length}:`), item]));
 }
 
 function membersState({ cells, serverTimeMs, receivedAtMs }: RowAnswer): MembersState {

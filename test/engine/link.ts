@@ -88,6 +88,7 @@ export function intercept(
     inspectMembers: step('inspect', (requests) => port.inspectMembers(requests as never)),
     readMembers: step('read', (requests) => port.readMembers(requests as never)),
     repairMembers: step('repair', (repairs) => port.repairMembers(repairs as never)),
+    watch: (key) => port.watch(key),
     health: step('health', () => port.health()) as RedisPort['health'],
     check: () => port.check(),
     close: () => port.close(),
