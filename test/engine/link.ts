@@ -20,8 +20,16 @@ export interface TestLink {
   stop(): Promise<void>;
 }
 
-export async function startLink(sourceArgs: string[] = [], targetArgs: string[] = []): Promise<TestLink> {
-  const [source, target] = await Promise.all([startRedis(sourceArgs), startRedis(targetArgs)]);
+/** @param binaries redis-servers other than the usual one */
+export async function startLink(
+  sourceArgs: string[] = [],
+  targetArgs: string[] = [],
+  binaries: { readonly source?: string; readonly target?: string } = {},
+): Promise<TestLink> {
+  const [source, target] = await Promise.all([
+    startRedis(sourceArgs, binaries.source === undefined ? {} : { binary: binaries.source }),
+    startRedis(targetArgs, binaries.target === undefined ? {} : { binary: binaries.target }),
+  ]);
   const sides = {
     source: connectRedis({ url: source.url }, { name: 'source' }),
     target: connectRedis({ url: target.url }, { name: 'target' }),
