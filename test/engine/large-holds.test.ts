@@ -79,13 +79,13 @@ const CASES: [string, fill: (client: RedisServer['client']) => Promise<unknown>,
     () => link.source.client.lpush('k', '?'),
   ],
   [
-    'a stream of 30,000 entries with pending ones',
+    'a stream of 12,000 entries with pending ones',
     async (client) => {
-      await fillStream(client, 30_000);
+      await fillStream(client, 12_000);
       await client.xgroup('CREATE', 'k', 'g', '0');
-      await client.xreadgroup('GROUP', 'g', 'ann', 'COUNT', 5_000, 'STREAMS', 'k', '>');
+      await client.xreadgroup('GROUP', 'g', 'ann', 'COUNT', 3_000, 'STREAMS', 'k', '>');
     },
-    () => link.target.client.xdel('k', '20000-1'),
+    () => link.target.client.xdel('k', '8000-1'),
   ],
 ];
 
@@ -96,10 +96,7 @@ test.each(CASES)('no command holds a server for more than 10 ms on %s', async (_
 });
 
 test('no command holds a server for more than 10 ms when a large key is deleted', async () => {
-  const fill = async () => {
-    await fillList(link.target.client, 200_000);
-  };
-  expect(await alwaysLong(fill)).toEqual([]);
+  expect(await alwaysLong(() => fillList(link.target.client, 200_000))).toEqual([]);
 });
 
 test.each([

@@ -4,7 +4,17 @@ import { replaceLargeKey } from '../../src/engine/large/replacement.js';
 import { provideOldRedis } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
 import { describeWith } from '../support/services.js';
-import { type Divergence, ELEMENTS, fillList, fillStream, LISTS, STREAMS, STRINGS, stringOf } from './large-values.js';
+import {
+  type Divergence,
+  ELEMENTS,
+  fillList,
+  fillStream,
+  LISTS,
+  OF_ANY_TYPE,
+  STREAMS,
+  STRINGS,
+  stringOf,
+} from './large-values.js';
 import { DEFAULT_OPTIONS, startLink, type TestLink } from './link.js';
 import { hookWatches } from './watched.js';
 
@@ -42,7 +52,7 @@ function repairsAll(divergences: readonly Divergence[], start: () => Promise<Tes
 }
 
 describe('between two servers alike', () => {
-  repairsAll([...STRINGS, ...LISTS, ...STREAMS], () => startLink());
+  repairsAll([...OF_ANY_TYPE, ...STRINGS, ...LISTS, ...STREAMS], () => startLink());
 });
 
 describe('between servers that encode differently', () => {
@@ -52,7 +62,7 @@ describe('between servers that encode differently', () => {
 });
 
 await describeWith('a source of Redis 7 and a target of Redis 6.2', provideOldRedis, (binary) => {
-  repairsAll([...STRINGS.slice(0, 3), ...LISTS, ...STREAMS], () => startLink([], [], { target: binary }));
+  repairsAll([...OF_ANY_TYPE, ...LISTS, ...STREAMS], () => startLink([], [], { target: binary }));
 });
 
 await describeWith('a source of Redis 6.2 and a target of Redis 7', provideOldRedis, (binary) => {

@@ -52,29 +52,8 @@ function read(redis: Redis, consumer: string, count: number): Promise<unknown> {
 const fillString = (redis: Redis) => redis.set('k', stringOf(STRING_BYTES));
 const EXPIRY = Date.now() + 3_600_000;
 
-/** For any type: all else is equal. */
-function inGeneral(type: string, fill: (redis: Redis) => Promise<unknown>): Divergence[] {
-  return [
-    { name: `${type}: absent on the target`, fill, target: (redis) => redis.del('k') },
-    {
-      name: `${type}: another type on the target`,
-      fill,
-      target: (redis) => redis.multi().del('k').hset('k', 'f', 'v').exec(),
-    },
-    { name: `${type}: an expiry that the target lacks`, fill, source: (redis) => redis.pexpireat('k', EXPIRY) },
-    { name: `${type}: an expiry on the target alone`, fill, target: (redis) => redis.pexpireat('k', EXPIRY) },
-    {
-      name: `${type}: absent on the target, with an expiry`,
-      fill,
-      source: (redis) => redis.pexpireat('k', EXPIRY),
-      target: (redis) => redis.del('k'),
-    },
-    { name: `${type}: absent on the source`, fill, source: (redis) => redis.del('k') },
-  ];
-}
-
+/** Where the values differ. */
 export const STRINGS: readonly Divergence[] = [
-  ...inGeneral('string', fillString),
   { name: 'string: one byte', fill: fillString, target: (redis) => redis.setrange('k', 600_000, 'x') },
   { name: 'string: the last byte', fill: fillString, target: (redis) => redis.setrange('k', STRING_BYTES - 1, 'x') },
   { name: 'string: shorter', fill: fillString, target: (redis) => redis.set('k', stringOf(700_001)) },
@@ -85,7 +64,6 @@ export const STRINGS: readonly Divergence[] = [
 ];
 
 export const LISTS: readonly Divergence[] = [
-  ...inGeneral('list', fillList),
   { name: 'list: one element', fill: fillList, target: (redis) => redis.lset('k', 2_345, 'other') },
   { name: 'list: the last element', fill: fillList, target: (redis) => redis.lset('k', -1, 'other') },
   { name: 'list: two elements swapped', fill: fillList, target: swapElements },
@@ -128,7 +106,6 @@ async function swapElements(redis: Redis): Promise<void> {
 }
 
 export const STREAMS: readonly Divergence[] = [
-  ...inGeneral('stream', fillWithGroups),
   { name: 'stream: a lost XADD', fill: fillWithGroups, source: (redis) => redis.xadd('k', '9999-0', 'f', 'v') },
   { name: 'stream: a lost XDEL', fill: fillWithGroups, source: (redis) => redis.xdel('k', '700-1') },
   { name: 'stream: an entry that the target lacks', fill: fillWithGroups, target: (redis) => redis.xdel('k', '700-1') },
@@ -203,3 +180,30 @@ async function otherEntry(redis: Redis): Promise<void> {
   for (const id of rest)
     await redis.xadd('k', id, 'n', id === '700-1' ? 'other' : `${Number.parseInt(id, 10) - 10}`, 'f', '');
 }
+
+/** For any type: all else is equal. */
+function inGeneral(type: string, fill: (redis: Redis) => Promise<unknown>): Divergence[] {
+  return [
+    { name: `${type}: absent on the target`, fill, target: (redis) => redis.del('k') },
+    {
+      name: `${type}: another type on the target`,
+      fill,
+      target: (redis) => redis.multi().del('k').hset('k', 'f', 'v').exec(),
+    },
+    { name: `${type}: an expiry that the target lacks`, fill, source: (redis) => redis.pexpireat('k', EXPIRY) },
+    { name: `${type}: an expiry on the target alone`, fill, target: (redis) => redis.pexpireat('k', EXPIRY) },
+    {
+      name: `${type}: absent on the target, with an expiry`,
+      fill,
+      source: (redis) => redis.pexpireat('k', EXPIRY),
+      target: (redis) => redis.del('k'),
+    },
+    { name: `${type}: absent on the source`, fill, source: (redis) => redis.del('k') },
+  ];
+}
+
+export const OF_ANY_TYPE: readonly Divergence[] = [
+  ...inGeneral('string', fillString),
+  ...inGeneral('list', fillList),
+  ...inGeneral('stream', fillWithGroups),
+];
