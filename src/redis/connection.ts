@@ -2,6 +2,7 @@
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { Redis } from 'ioredis';
+import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { failureOf, RedisFailure } from './failure.js';
 
 /** A value with more elements or bytes than these is large: no single command goes through it as a whole. */
@@ -46,7 +47,14 @@ export class Connection {
   #notBefore = 0;
   #lastError: unknown = null;
 
-  constructor(url: string, options: ConnectionOptions) {
+  /**
+   * @param lifetime `single`: never connects a second time, for what a server keeps by connection (WATCH) and forgets with it
+   */
+  constructor(
+    url: string,
+    options: ConnectionOptions,
+    private readonly lifetime: 'renewed' | 'single' = 'renewed',
+  ) {
     this.commandTimeoutMs = options.commandTimeoutMs ?? 5_000;
     this.largeValues = options.largeValues ?? LARGE_VALUES;
     this.#client = new Redis(url, {
@@ -93,6 +101,29 @@ export class Connection {
     return replies;
   }
 
+  /**
+   * Sends one command with an argument that is never in memory as a whole; see `sendInPieces`. Nothing else may be sent on this
+   * connection meanwhile.
+   * @returns its reply
+   * @throws what `pieces` threw; the server then never gets the whole command
+   */
+  async sendInPieces(command: CommandInPieces): Promise<unknown> {
+    try {
+      await this.#ready();
+    } catch (error) {
+      return failureOf(error);
+    }
+    let reply: unknown;
+    try {
+      reply = await sendInPieces(this.#client, command, this.commandTimeoutMs);
+    } catch (error) {
+      this.#reset();
+      throw error;
+    }
+    if (reply instanceof RedisFailure && reply.code === 'TIMEOUT') this.#reset();
+    return reply;
+  }
+
   close(): void {
     this.#closed = true;
     this.#client.disconnect();
@@ -101,6 +132,7 @@ export class Connection {
   async #ready(): Promise<void> {
     if (this.#usable && this.#client.status === 'ready') return;
     if (this.#closed) throw new RedisFailure('CONNECTION', 'it was closed here');
+    if (this.#usable && this.lifetime === 'single') throw new RedisFailure('CONNECTION', 'the connection was closed');
     this.#opening ??= this.#open().finally(() => {
       this.#opening = null;
     });

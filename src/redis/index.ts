@@ -3,4 +3,5 @@ export { connectRedis } from './connect.js';
 export type { ConnectionOptions, LargeValues } from './connection.js';
 export { explain } from './explain.js';
 export { RedisFailure } from './failure.js';
+export * from './key-watch.js';
 export * from './port.js';

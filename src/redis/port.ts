@@ -8,6 +8,7 @@
  * - They never queue: without a usable connection they fail soon. Nothing is sent again after a lost connection.
  */
 import type { RedisFailure } from './failure.js';
+import type { KeyWatch } from './key-watch.js';
 
 /** `expiry` of a key that has none, and of a key that is not there: the words of PEXPIRETIME. */
 export const NO_EXPIRY = -1;
@@ -235,6 +236,7 @@ export interface RedisPort {
   repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]>;
 
   /**
+  /**
    * One page of a large value, by SCAN's rules: whoever goes on until the cursor is `0` has met every member that was there all the
    * time; some may come twice. Idempotent.
    * @returns null when the key is not of that type any more
@@ -243,6 +245,11 @@ export interface RedisPort {
 
   /** Which members of a page from the other side differ here or are not here. Idempotent. */
   differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure>;
+
+  /**
+   * Begins to watch a key on a connection of its own, for what is too large for one call. To be closed by the caller.
+   */
+  watch(key: Buffer): Promise<KeyWatch | RedisFailure>;
 
   /**
    * Role and size. A server that is loading fails with the code `LOADING`.

@@ -27,8 +27,7 @@ export async function runScript(
   rows: readonly Row[],
   { atMaster = false } = {},
 ): Promise<(RowAnswer | 'deferred' | RedisFailure)[]> {
-  const { elements, bytes } = connection.largeValues;
-  const args = [`${elements}`, `${bytes}`, ...rows.flat()];
+  const args = scriptArguments(connection, rows);
   const run = (command: string, body: string) =>
     connection.send([[command, body, '0', ...args], ...(atMaster ? [['ROLE'] as Command] : [])]);
   let [reply, role] = await run('EVALSHA', script.sha);
@@ -45,10 +44,26 @@ export async function runScript(
   return rows.map((_, index) => {
     const cells = answers[index];
     if (cells === undefined) return 'deferred';
-    const [head, text] = cells;
-    if (head instanceof Buffer && head.equals(ERROR)) return failureOfReply(String(text));
-    return { cells, serverTimeMs, receivedAtMs };
+    const failure = failureIn(cells);
+    return failure ?? { cells, serverTimeMs, receivedAtMs };
   });
+}
+
+/** What stands behind the number of keys when a script is called. */
+export function scriptArguments({ largeValues }: Connection, rows: readonly Row[]): (Buffer | string)[] {
+  return [`${largeValues.elements}`, `${largeValues.bytes}`, ...rows.flat()];
+}
+
+/** `runScript` for one row. */
+export async function runForKey(connection: Connection, script: Script, row: Row): Promise<RowAnswer | RedisFailure> {
+  const [answer] = await runScript(connection, script, [row]);
+  // A script always takes the first row.
+  return answer as RowAnswer | RedisFailure;
+}
+
+/** Why the script could not do one row, if so. */
+export function failureIn([head, text]: Cells): RedisFailure | null {
+  return head instanceof Buffer && head.equals(ERROR) ? failureOfReply(String(text)) : null;
 }
 
 /** @param role the reply of ROLE */

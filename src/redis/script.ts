@@ -24,6 +24,15 @@ export const scripts = {
   repairMembers: load('fields', 'lists', 'members', 'repair-members'),
   scanMembers: load('fields', 'lists', 'members', 'scan-members'),
   differingMembers: load('fields', 'lists', 'members', 'differing-members'),
+  watched: load('groups', 'watched'),
+  digestString: load('digest-string'),
+  digestList: load('ranges', 'digest-list'),
+  digestStream: load('ranges', 'digest-stream'),
+  digestPending: load('ranges', 'pending', 'digest-pending'),
+  readPending: load('ranges', 'pending', 'read-pending'),
+  grow: load('lists', 'temporary', 'grow'),
+  growByCopy: load('temporary', 'grow-by-copy'),
+  swap: load('groups', 'swap'),
 } as const;
 
 function load(...names: string[]): Script {

@@ -2,6 +2,8 @@
 import { type Command, Connection, type ConnectionOptions } from './connection.js';
 import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
+import type { KeyWatch } from './key-watch.js';
+import { packed, unpacked } from './packed.js';
 import type {
   Change,
   ClockReading,
@@ -23,12 +25,16 @@ import type {
   RepairOutcome,
 } from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
-import { isMaster, type RowAnswer, runScript } from './script-runner.js';
+import { isMaster, type RowAnswer, runForKey, runScript } from './script-runner.js';
+import { watchKey } from './watch.js';
 
 export class StandaloneRedis implements RedisPort {
   readonly #connection: Connection;
 
-  constructor(url: string, options: ConnectionOptions) {
+  constructor(
+    private readonly url: string,
+    private readonly options: ConnectionOptions,
+  ) {
     this.#connection = new Connection(url, options);
   }
 
@@ -136,7 +142,7 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async scanMembers({ key, type, cursor, count }: MembersScan): Promise<MembersPage | null | RedisFailure> {
-    const answer = await this.#runForOne(scripts.scanMembers, [key, type, cursor, `${count}`]);
+    const answer = await runForKey(this.#connection, scripts.scanMembers, [key, type, cursor, `${count}`]);
     if (answer instanceof RedisFailure) return answer;
     const [server, next, members, digests, bytes] = answer.cells as readonly Buffer[];
     if (server!.length === 0) return null;
@@ -144,8 +150,12 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure> {
-    const answer = await this.#runForOne(scripts.differingMembers, [key, type, page.members, page.digests]);
+    const answer = await runForKey(this.#connection, scripts.differingMembers, [key, type, page.members, page.digests]);
     return answer instanceof RedisFailure ? answer : unpacked(answer.cells[0] as Buffer);
+  }
+
+  watch(key: Buffer): Promise<KeyWatch | RedisFailure> {
+    return watchKey(() => new Connection(this.url, this.options, 'single'), key);
   }
 
   async health(): Promise<Health | RedisFailure> {
@@ -189,12 +199,6 @@ export class StandaloneRedis implements RedisPort {
     return this.#connection.send(commands);
   }
 
-  /** A script answers at least one row. */
-  async #runForOne(script: Script, row: Row): Promise<RowAnswer | RedisFailure> {
-    const [answer] = await runScript(this.#connection, script, [row]);
-    return answer as RowAnswer | RedisFailure;
-  }
-
   /** Calls a script as often as it takes until it has answered all rows. It answers at least one each time. */
   async #runToTheEnd(
     script: Script,
@@ -213,25 +217,6 @@ export class StandaloneRedis implements RedisPort {
 function membersRow({ key, members }: MembersRequest): Row {
   return [key, packed(members)];
 }
-
-/** As `unpackList` of lua/lists.lua reads it. */
-function packed(list: readonly Buffer[]): Buffer {
-  return Buffer.concat(list.flatMap((item) => [Buffer.from(`${item.length}:`), item]));
-}
-
-/** As `packList` of lua/lists.lua writes it. */
-function unpacked(list: Buffer): Buffer[] {
-  const items: Buffer[] = [];
-  for (let at = 0; at < list.length; ) {
-    const start = list.indexOf(COLON, at) + 1;
-    const end = start + Number(list.toString('latin1', at, start - 1));
-    items.push(list.subarray(start, end));
-    at = end;
-  }
-  return items;
-}
-
-const COLON = ':'.charCodeAt(0);
 
 function membersState({ cells, serverTimeMs, receivedAtMs }: RowAnswer): MembersState {
   const [type, expiry, ...digests] = cells;

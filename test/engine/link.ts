@@ -109,6 +109,7 @@ export function intercept(
     repairMembers: step('repair', (repairs) => port.repairMembers(repairs as never)),
     scanMembers: step('inspect', (scan) => port.scanMembers(scan as never)),
     differingMembers: (key, type, page) => port.differingMembers(key, type, page),
+    watch: (key) => port.watch(key),
     health: step('health', () => port.health()) as RedisPort['health'],
     check: () => port.check(),
     close: () => port.close(),

@@ -1,11 +1,13 @@
 /** One key whose value is too large for one call, on either side. */
+import type { Stage } from '../../../workflows/messages.js';
 import { LARGE, NO_TYPE, RedisFailure } from '../../redis/index.js';
 import type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
-import { ReconcileError, reconcileError } from '../errors.js';
+import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { LinkMemory } from '../link-memory.js';
 import { reconcileKeys } from '../reconcile.js';
 import type { RoundResult } from '../round.js';
 import { type MembersProgress, reconcileAllMembers } from './all-members.js';
+import { replaceLargeKey } from './replacement.js';
 
 /** How far a large key has been compared. Plain data. */
 export type LargeKeyProgress = MembersProgress;
@@ -56,17 +58,45 @@ async function runLargeRound(
   if (source instanceof RedisFailure) return failed(sides, 'source', source);
   if (target!.digest !== LARGE && source!.digest !== LARGE) {
     const [result] = await reconcileKeys(sides, [request], options);
-    return result!.outcome === 'large' ? { outcome: 'again', repaired: null } : result!;
+    return result!.outcome === 'large' ? AGAIN : result!;
   }
-  if (!WITH_MEMBERS.has(source!.type) || ![NO_TYPE, source!.type].includes(target!.type)) {
-    const message = 'only hashes, sets and sorted sets of this size can be reconciled yet; copy the key by hand';
-    return { outcome: 'failed', error: new ReconcileError('Unsupported', 'read', message) };
+  if (!WITH_MEMBERS.has(source!.type)) {
+    return replaceLargeKey(sides, key, { ...options, allowDelete: request.allowDelete ?? false }, () => {
+      // It has to be read at one moment, so a later attempt begins anew.
+      options.onProgress(undefined);
+    });
+  }
+  if (target!.type !== NO_TYPE && target!.type !== source!.type) {
+    const stopped = await makeWay(sides, key, source!.type);
+    if (stopped !== null) return stopped;
   }
   return reconcileAllMembers(sides, key, source!.type, options);
 }
 
-function failed(sides: LinkSides, side: 'source' | 'target', failure: RedisFailure): RoundResult {
-  return { outcome: 'failed', error: reconcileError(failure, side, 'read', sides[side].place) };
+/**
+ * Removes a target of another type than the source's, for members can't be put into it one by one.
+ * @returns null when it is gone, else how the round ends
+ */
+async function makeWay(sides: LinkSides, key: Buffer, type: string): Promise<RoundResult | null> {
+  const watch = await sides.target.watch(key);
+  if (watch instanceof RedisFailure) return failed(sides, 'target', watch);
+  try {
+    // Read after the watch began: a live write of both sides that comes later breaks it.
+    const [source] = await sides.source.inspect([key]);
+    if (source instanceof RedisFailure) return failed(sides, 'source', source);
+    if (source!.type !== type || watch.state.type === type) return AGAIN;
+    const outcome = await watch.write({ action: 'delete' });
+    if (outcome instanceof RedisFailure) return failed(sides, 'target', outcome, 'write');
+    return outcome === 'changed' ? AGAIN : null;
+  } finally {
+    watch.close();
+  }
+}
+
+const AGAIN: RoundResult = { outcome: 'again', repaired: null };
+
+function failed(sides: LinkSides, side: Side, failure: RedisFailure, stage: Stage = 'read'): RoundResult {
+  return { outcome: 'failed', error: reconcileError(failure, side, stage, sides[side].place) };
 }
 
 function contended({ source, target }: LinkSides): ReconcileError {

@@ -1,0 +1,21 @@
+/** Work on a sequence, several items at once and in order. */
+
+/**
+ * Begins with up to `depth` items before the first has ended, always in their order, and answers in their order.
+ * @throws what `work` or `items` threw, at its place in the order
+ */
+export async function* ahead<Item, Result>(
+  items: Iterable<Item> | AsyncIterable<Item>,
+  depth: number,
+  work: (item: Item) => Promise<Result>,
+): AsyncGenerator<Result> {
+  const begun: Promise<Result>[] = [];
+  for await (const item of items) {
+    const result = work(item);
+    // It is thrown where its turn comes; until then it must not count as unhandled.
+    result.catch(() => {});
+    begun.push(result);
+    if (begun.length === depth) yield (await begun.shift())!;
+  }
+  for (const result of begun) yield await result;
+}

@@ -1,0 +1,63 @@
+/** What the comparisons of strings, lists and streams have in common. */
+import type { Stage } from '../../../workflows/messages.js';
+import { type GrowthOutcome, type KeyWatch, RedisFailure, type TemporaryKey } from '../../redis/index.js';
+import type { LinkSides } from '../contract.js';
+import { reconcileError, type Side } from '../errors.js';
+
+/** How many ranges are under way at once, so that neither server waits for the network. */
+export const RANGES_IN_FLIGHT = 4;
+
+/** The key is no longer what it was when its watch began: all that was read is void. */
+export class ChangedMeanwhile extends Error {
+  override readonly name = 'ChangedMeanwhile';
+}
+
+export interface Comparison {
+  /** Bytes of the value on the source. */
+  readonly bytes: number;
+  readonly equal: boolean;
+  /**
+   * Builds the source's value under a temporary key of the target.
+   * @throws ReconcileError, ChangedMeanwhile, or the reason of an aborted signal
+   */
+  build(temporary: TemporaryKey): Promise<void>;
+}
+
+/** A key that is compared: both sides watched, the target first. */
+export class WatchedPair {
+  #done = 0;
+
+  constructor(
+    private readonly sides: LinkSides,
+    readonly target: KeyWatch,
+    readonly source: KeyWatch,
+    private readonly progress: (done: number, total: number) => void,
+    private readonly signal: AbortSignal | undefined,
+  ) {}
+
+  /**
+   * What a side answered.
+   * @throws ReconcileError for a failure
+   */
+  settled<Answer>(answer: Answer | RedisFailure, side: Side, stage: Stage): Answer {
+    if (answer instanceof RedisFailure) throw reconcileError(answer, side, stage, this.sides[side].place);
+    return answer;
+  }
+
+  /** @throws ReconcileError, ChangedMeanwhile */
+  grown(outcome: GrowthOutcome | RedisFailure): void {
+    if (this.settled(outcome, 'target', 'write') === 'lost') throw new ChangedMeanwhile();
+  }
+
+  /**
+   * One more step has ended.
+   * @param size bytes, elements or entries of the source's value that it was about; each is compared once and built once
+   * @throws the reason of an aborted signal
+   */
+  advance(size: number): void {
+    this.#done += size;
+    const total = 2 * this.source.state.size;
+    this.progress(Math.min(this.#done, total), total);
+    this.signal?.throwIfAborted();
+  }
+}

@@ -1,0 +1,10 @@
+-- A digest of some elements of a list, in their order. Reads only.
+-- Row in:  key, index of the first, how many at most
+-- Row out: {elements, bytes, digest}: fewer than asked for where the list ends before, or the range gets large (see ranges.lua)
+
+return eachRow(3, function(first)
+  local elements, bytes = listRange(ARGV[first], tonumber(ARGV[first + 1]), tonumber(ARGV[first + 2]))
+  local count = #elements
+  for i = 1, count do elements[i] = framed(elements[i]) end
+  return { count, bytes, redis.sha1hex(table.concat(elements)) }, bytes
+end)

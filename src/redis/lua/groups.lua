@@ -1,0 +1,42 @@
+-- groupsFence(key): a digest of what WATCH does not see of a stream, '' for other types. WATCH notices every change of a value and
+-- of its expiry but for these: XSETID and all that consumer groups do (XREADGROUP, XACK, XCLAIM, XGROUP …).
+
+-- Beyond this many pending entries only their number by consumer counts: one call must not be long.
+local PENDING_LIMIT = 2000
+
+local function named(flat)
+  local map = {}
+  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
+  return map
+end
+
+local function groupsFence(key)
+  if typeOf(key) ~= 'stream' then return '' end
+  local parts = {}
+  local function add(value)
+    local text = tostring(value)
+    parts[#parts + 1] = #text .. ':' .. text
+  end
+  add(named(redis.call('XINFO', 'STREAM', key))['last-generated-id'])
+  local left = PENDING_LIMIT
+  for _, reply in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+    local group = named(reply)
+    add(group.name)
+    add(group['last-delivered-id'])
+    for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', key, group.name)) do
+      local known = named(consumer)
+      add(known.name)
+      add(known.pending)
+    end
+    add(group.pending)
+    if group.pending > 0 and group.pending <= left then
+      left = left - group.pending
+      for _, pending in ipairs(redis.call('XPENDING', key, group.name, '-', '+', group.pending)) do
+        add(pending[1])
+        add(pending[2])
+        add(pending[4])
+      end
+    end
+  end
+  return redis.sha1hex(table.concat(parts))
+end

@@ -1,0 +1,46 @@
+-- A range of a list or stream, read in steps so that neither many elements nor large ones make it long.
+
+-- No further step once a range has this many bytes. A single element may be larger, and then is a range of its own.
+local RANGE_BYTES = 262144
+local LONGEST_STEP = 256
+
+-- Calls more(read, step) for the next `step` items until `count` are there, the range is large enough, or none is left. `more`
+-- answers with items and bytes. The steps grow, but never beyond what the average so far lets expect to fit.
+local function readRange(count, more)
+  local items, bytes, step = {}, 0, 1
+  while #items < count and bytes < RANGE_BYTES do
+    local found, size = more(items, math.min(step, count - #items))
+    if #found == 0 then break end
+    for i = 1, #found do items[#items + 1] = found[i] end
+    bytes = bytes + size
+    local fitting = math.floor((RANGE_BYTES - bytes) * #items / math.max(bytes, 1))
+    step = math.max(1, math.min(4 * step, LONGEST_STEP, fitting))
+  end
+  return items, bytes
+end
+
+local function listRange(key, start, count)
+  return readRange(count, function(read, step)
+    local elements = redis.call('LRANGE', key, start + #read, start + #read + step - 1)
+    local size = 0
+    for i = 1, #elements do size = size + #elements[i] end
+    return elements, size
+  end)
+end
+
+-- Entries behind the ID `after` up to `through`: {id, {field, value, …}} each.
+local function streamRange(key, after, through, count)
+  return readRange(count, function(read, step)
+    local last = #read > 0 and read[#read][1] or after
+    local entries = redis.call('XRANGE', key, '(' .. last, through, 'COUNT', step)
+    local size = 0
+    for i = 1, #entries do
+      for _, text in ipairs(entries[i][2]) do size = size + #text end
+    end
+    return entries, size
+  end)
+end
+
+local function framed(bytes)
+  return #bytes .. ':' .. bytes
+end

@@ -1,0 +1,39 @@
+-- Writes a watched key. Runs in the EXEC that the watch fences, so value and expiry are as compared; a stream's groups, which WATCH
+-- does not see, are compared here.
+-- Row in:  key, groups  — as compared, in the words of watched.lua
+--          deadline     — in ms of this server's clock; after it nobody waits for the answer any more
+--          action       — 'replace' by the temporary key, 'delete', 'expiry'
+--          new expiry   — in ms since the epoch, -1 for none
+--          temporary key
+-- Row out: {outcome}:
+--   'changed'   not as compared, too late, or the temporary key has gone: nothing was done
+--   'replaced', 'deleted', 'expiry'   done
+--   'expired'   the new expiry lies in the past, so the key is gone
+
+local started = now()
+
+local function setExpiry(key, expiry)
+  if expiry == '-1' then
+    redis.call('PERSIST', key)
+  else
+    redis.call('PEXPIREAT', key, expiry)
+  end
+end
+
+return eachRow(6, function(first)
+  local key, action, expiry, temporary = ARGV[first], ARGV[first + 3], ARGV[first + 4], ARGV[first + 5]
+  if started > tonumber(ARGV[first + 2]) or groupsFence(key) ~= ARGV[first + 1] then return { 'changed' }, 0 end
+  if action == 'replace' and redis.call('EXISTS', temporary) == 0 then return { 'changed' }, 0 end
+  -- Large keys are always unlinked, never overwritten or expired in place: their memory is then freed beside the commands.
+  if action == 'delete' or expiry ~= '-1' and tonumber(expiry) <= started then
+    redis.call('UNLINK', key)
+    return { action == 'delete' and 'deleted' or 'expired' }, 0
+  end
+  if action == 'replace' then
+    redis.call('UNLINK', key)
+    redis.call('RENAME', temporary, key)
+  end
+  setExpiry(key, expiry)
+  if redis.call('EXISTS', key) == 0 then return { 'expired' }, 0 end
+  return { action == 'replace' and 'replaced' or 'expiry' }, 0
+end)

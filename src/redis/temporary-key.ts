@@ -1,0 +1,141 @@
+/** `TemporaryKey` on one server. */
+import { randomUUID } from 'node:crypto';
+import type { Connection } from './connection.js';
+import { RedisFailure } from './failure.js';
+import type {
+  EntryRange,
+  GrowthOutcome,
+  PendingEntry,
+  Range,
+  StreamEntry,
+  StreamGroup,
+  StreamState,
+  TemporaryKey,
+} from './key-watch.js';
+import { packed } from './packed.js';
+import { type Script, scripts } from './script.js';
+import { runForKey } from './script-runner.js';
+
+/** Longer than any wait between two steps. */
+const LIFETIME_MS = '60000';
+
+const STEPS = [scripts.grow, scripts.growByCopy];
+
+type Word = Buffer | string;
+
+export class BuiltKey implements TemporaryKey {
+  readonly name: Buffer;
+  #loaded: Promise<unknown> | null = null;
+
+  /**
+   * @param open makes the connection for a large string
+   * @param connection that of the watch
+   * @param key the watched one
+   */
+  constructor(
+    private readonly open: () => Connection,
+    private readonly connection: Connection,
+    private readonly key: Buffer,
+  ) {
+    this.name = besideInSlot(key);
+  }
+
+  async writeString(bytes: number, pieces: AsyncIterable<Buffer>): Promise<GrowthOutcome | RedisFailure> {
+    const connection = this.open();
+    try {
+      const head = ['SET', this.name];
+      const reply = await connection.sendInPieces({ head, bytes, pieces, tail: ['PX', LIFETIME_MS] });
+      return reply instanceof RedisFailure ? reply : 'grown';
+    } finally {
+      connection.close();
+    }
+  }
+
+  appendElements(size: number, elements: readonly Buffer[]): Promise<GrowthOutcome | RedisFailure> {
+    return this.#grow(size, [['RPUSH', ...elements]]);
+  }
+
+  copyElements(size: number, { start, count }: Range): Promise<GrowthOutcome | RedisFailure> {
+    return this.#copy(size, `${start}`, `${start + count - 1}`);
+  }
+
+  createStream(): Promise<GrowthOutcome | RedisFailure> {
+    // A stream may be empty, and then only a group brings it into being.
+    return this.#grow(0, [
+      ['XGROUP CREATE', 'keymend', '0', 'MKSTREAM'],
+      ['XGROUP DESTROY', 'keymend'],
+    ]);
+  }
+
+  appendEntries(size: number, entries: readonly StreamEntry[]): Promise<GrowthOutcome | RedisFailure> {
+    return this.#grow(
+      size,
+      entries.map(({ id, fields }) => ['XADD', id, ...fields]),
+    );
+  }
+
+  copyEntries(size: number, { after, through }: EntryRange): Promise<GrowthOutcome | RedisFailure> {
+    return this.#copy(size, after, through);
+  }
+
+  deleteEntries(size: number, ids: readonly string[]): Promise<GrowthOutcome | RedisFailure> {
+    return this.#grow(size, [['XDEL', ...ids]]);
+  }
+
+  addGroup(
+    size: number,
+    { name, lastDeliveredId, entriesRead, consumers }: StreamGroup,
+  ): Promise<GrowthOutcome | RedisFailure> {
+    const read = entriesRead === null ? [] : ['ENTRIESREAD', entriesRead];
+    return this.#grow(size, [
+      ['XGROUP CREATE', name, lastDeliveredId, ...read],
+      ...consumers.map((consumer) => ['XGROUP CREATECONSUMER', name, consumer]),
+    ]);
+  }
+
+  addPending(size: number, group: Buffer, entries: readonly PendingEntry[]): Promise<GrowthOutcome | RedisFailure> {
+    return this.#grow(
+      size,
+      entries.map(({ id, consumer, deliveredAt, timesDelivered }) => {
+        const delivery = ['TIME', `${deliveredAt}`, 'RETRYCOUNT', `${timesDelivered}`];
+        return ['XCLAIM', group, consumer, '0', id, ...delivery, 'FORCE', 'JUSTID'];
+      }),
+    );
+  }
+
+  setStreamState(size: number, { lastGeneratedId, history }: StreamState): Promise<GrowthOutcome | RedisFailure> {
+    const known = history === null ? [] : ['ENTRIESADDED', history.entriesAdded, 'MAXDELETEDID', history.maxDeletedId];
+    return this.#grow(size, [['XSETID', lastGeneratedId, ...known]]);
+  }
+
+  async discard(): Promise<void> {
+    await this.connection.send([['UNLINK', this.name]]);
+  }
+
+  #grow(size: number, commands: readonly (readonly Word[])[]): Promise<GrowthOutcome | RedisFailure> {
+    return this.#step(scripts.grow, size, packed(commands.map(packed)));
+  }
+
+  #copy(size: number, from: string, to: string): Promise<GrowthOutcome | RedisFailure> {
+    return this.#step(scripts.growByCopy, size, this.key, from, to);
+  }
+
+  async #step(script: Script, size: number, ...args: Word[]): Promise<GrowthOutcome | RedisFailure> {
+    // A script that the server does not know yet would be sent a second time, behind steps that must come after it.
+    this.#loaded ??= this.connection.send(STEPS.map(({ source }) => ['SCRIPT', 'LOAD', source]));
+    await this.#loaded;
+    const answer = await runForKey(this.connection, script, [this.name, `${size}`, LIFETIME_MS, ...args]);
+    return answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as GrowthOutcome);
+  }
+}
+
+/**
+ * A name that nobody else has, with what a cluster hashes of the key as its hash tag. A key with a closing brace but without a tag
+ * can't be one: there the slot is another, and a cluster refuses the swap.
+ */
+function besideInSlot(key: Buffer): Buffer {
+  const open = key.indexOf('{');
+  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
+  const tag = close > open + 1 ? key.subarray(open + 1, close) : key;
+  return Buffer.concat([Buffer.from(`keymend:replacement:${randomUUID()}:{`), tag, Buffer.from('}')]);
+}

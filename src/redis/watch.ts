@@ -1,0 +1,224 @@
+/** `KeyWatch` on one server: WATCH, reads of ranges, and one EXEC at the end. */
+import type { Command, Connection } from './connection.js';
+import { failureOf, RedisFailure } from './failure.js';
+import type {
+  EntryRange,
+  KeyWatch,
+  PendingDigest,
+  PendingEntry,
+  Range,
+  RangeDigest,
+  StreamEntry,
+  StreamGroup,
+  StreamState,
+  TemporaryKey,
+  WatchedChange,
+  WatchedOutcome,
+  WatchedState,
+} from './key-watch.js';
+import { NO_EXPIRY } from './port.js';
+import { type Cells, type Row, type Script, scripts } from './script.js';
+import { failureIn, isMaster, type RowAnswer, runForKey, scriptArguments } from './script-runner.js';
+import { BuiltKey } from './temporary-key.js';
+
+/** A connection that is never made anew. */
+export type OpenConnection = () => Connection;
+
+/** @param open makes the connection of the watch, and those for writing large strings beside it */
+export async function watchKey(open: OpenConnection, key: Buffer): Promise<KeyWatch | RedisFailure> {
+  const connection = open();
+  const [watching] = await connection.send([['WATCH', key]]);
+  const state = watching instanceof RedisFailure ? watching : await runForKey(connection, scripts.watched, [key]);
+  if (state instanceof RedisFailure) {
+    connection.close();
+    return state;
+  }
+  const [type, expiry, size, groups] = state.cells;
+  return new ServerKeyWatch(open, connection, key, String(groups), {
+    type: String(type),
+    expiry: Number(expiry),
+    size: Number(size),
+  });
+}
+
+class ServerKeyWatch implements KeyWatch {
+  constructor(
+    private readonly open: OpenConnection,
+    private readonly connection: Connection,
+    private readonly key: Buffer,
+    /** What WATCH does not see, see lua/groups.lua. */
+    private readonly groups: string,
+    readonly state: WatchedState,
+  ) {}
+
+  async digestString({ start, count }: Range): Promise<RangeDigest | RedisFailure> {
+    const answer = await this.#run(scripts.digestString, `${start}`, `${start + count - 1}`);
+    if (answer instanceof RedisFailure) return answer;
+    const [bytes, digest] = answer.cells;
+    return { count: Number(bytes), bytes: Number(bytes), digest: String(digest) };
+  }
+
+  async readString({ start, count }: Range): Promise<Buffer | RedisFailure> {
+    return (await this.#send('GETRANGE', this.key, `${start}`, `${start + count - 1}`)) as Buffer | RedisFailure;
+  }
+
+  async digestList({ start, count }: Range): Promise<RangeDigest | RedisFailure> {
+    const answer = await this.#run(scripts.digestList, `${start}`, `${count}`);
+    return answer instanceof RedisFailure ? answer : rangeDigest(answer.cells);
+  }
+
+  async readList({ start, count }: Range): Promise<Buffer[] | RedisFailure> {
+    return (await this.#send('LRANGE', this.key, `${start}`, `${start + count - 1}`)) as Buffer[] | RedisFailure;
+  }
+
+  async digestStream({
+    after,
+    through,
+    count,
+  }: EntryRange & { count: number }): Promise<(RangeDigest & { last: string }) | RedisFailure> {
+    const answer = await this.#run(scripts.digestStream, after, through, `${count}`);
+    return answer instanceof RedisFailure ? answer : { ...rangeDigest(answer.cells), last: String(answer.cells[3]) };
+  }
+
+  async readStream({ after, through }: EntryRange): Promise<StreamEntry[] | RedisFailure> {
+    const reply = await this.#send('XRANGE', this.key, `(${after}`, through);
+    if (reply instanceof RedisFailure) return reply;
+    return (reply as [Buffer, Buffer[]][]).map(([id, fields]) => ({ id: String(id), fields }));
+  }
+
+  async readStreamState(): Promise<StreamState | RedisFailure> {
+    const [stream, groups] = await this.connection.send([
+      ['XINFO', 'STREAM', this.key],
+      ['XINFO', 'GROUPS', this.key],
+    ]);
+    if (stream instanceof RedisFailure) return stream;
+    if (groups instanceof RedisFailure) return groups;
+    const found = (groups as unknown[][]).map(named);
+    const consumers = await this.connection.send(
+      found.map((group) => ['XINFO', 'CONSUMERS', this.key, group.get('name') as Buffer]),
+    );
+    const failed = consumers.find((reply) => reply instanceof RedisFailure);
+    if (failed !== undefined) return failed as RedisFailure;
+    const fields = named(stream as unknown[]);
+    const entriesAdded = fields.get('entries-added');
+    return {
+      lastGeneratedId: String(fields.get('last-generated-id')),
+      history:
+        entriesAdded === undefined
+          ? null
+          : { entriesAdded: String(entriesAdded), maxDeletedId: String(fields.get('max-deleted-entry-id')) },
+      groups: found.map((group, index) => streamGroup(group, consumers[index] as unknown[][])),
+    };
+  }
+
+  async digestPending(group: Buffer, after: string): Promise<PendingDigest | RedisFailure> {
+    const answer = await this.#run(scripts.digestPending, group, after);
+    if (answer instanceof RedisFailure) return answer;
+    const [count, digest, last] = answer.cells;
+    return { count: Number(count), digest: String(digest), last: String(last) };
+  }
+
+  async readPending(group: Buffer, after: string): Promise<PendingEntry[] | RedisFailure> {
+    const answer = await this.#run(scripts.readPending, group, after);
+    if (answer instanceof RedisFailure) return answer;
+    const { cells, serverTimeMs } = answer;
+    return Array.from({ length: cells.length / 5 }, (_, index) => {
+      const [id, consumer, idleMs, timesDelivered, exists] = cells.slice(5 * index);
+      return {
+        id: String(id),
+        consumer: consumer as Buffer,
+        deliveredAt: serverTimeMs - Number(idleMs),
+        timesDelivered: Number(timesDelivered),
+        exists: exists === 1,
+      };
+    });
+  }
+
+  async unchanged({ atMaster = false } = {}): Promise<boolean | RedisFailure> {
+    const replies = await this.#transact(['ROLE'], this.#evaluate(scripts.watched, [this.key]));
+    if (replies === null || replies instanceof RedisFailure) return replies ?? false;
+    const [role, answer] = replies;
+    if (atMaster && !isMaster(role)) return new RedisFailure('NOTMASTER', 'not a master');
+    const cells = firstRow(answer);
+    return cells instanceof RedisFailure ? cells : String(cells[3]) === this.groups;
+  }
+
+  temporaryKey(): TemporaryKey {
+    return new BuiltKey(this.open, this.connection, this.key);
+  }
+
+  async write(change: WatchedChange): Promise<WatchedOutcome | RedisFailure> {
+    const time = await this.#send('TIME');
+    if (time instanceof RedisFailure) return time;
+    const [seconds, micros] = time as [Buffer, Buffer];
+    // The server's clock is at least so far by now, so the deadline has passed there when we stop waiting here.
+    const deadline = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) + this.connection.commandTimeoutMs;
+    const replies = await this.#transact(
+      this.#evaluate(scripts.swap, [
+        this.key,
+        this.groups,
+        `${deadline}`,
+        change.action,
+        `${change.action === 'delete' ? NO_EXPIRY : change.expiry}`,
+        change.action === 'replace' ? change.temporary.name : '',
+      ]),
+    );
+    if (replies === null || replies instanceof RedisFailure) return replies ?? 'changed';
+    const cells = firstRow(replies[0]);
+    return cells instanceof RedisFailure ? cells : (String(cells[0]) as WatchedOutcome);
+  }
+
+  close(): void {
+    this.connection.close();
+  }
+
+  async #send(...command: Command): Promise<unknown> {
+    const [reply] = await this.connection.send([command]);
+    return reply;
+  }
+
+  #run(script: Script, ...args: (Buffer | string)[]): Promise<RowAnswer | RedisFailure> {
+    return runForKey(this.connection, script, [this.key, ...args]);
+  }
+
+  /** By its source: a NOSCRIPT inside a transaction would come too late to go on. */
+  #evaluate(script: Script, row: Row): Command {
+    return ['EVAL', script.source, '0', ...scriptArguments(this.connection, [row])];
+  }
+
+  /** @returns the replies; null when the key was written since the watch began, and nothing was executed */
+  async #transact(...commands: Command[]): Promise<unknown[] | null | RedisFailure> {
+    const replies = await this.connection.send([['MULTI'], ...commands, ['EXEC']]);
+    // Why EXEC discards a transaction is what the command said that was refused.
+    const failure = replies.find((reply) => reply instanceof RedisFailure);
+    if (failure !== undefined) return failure as RedisFailure;
+    const executed = replies.at(-1) as unknown[] | null;
+    const failed = executed?.find((reply) => reply instanceof Error);
+    return failed === undefined ? executed : failureOf(failed);
+  }
+}
+
+/** Of what a script answered inside a transaction. */
+function firstRow(answer: unknown): Cells | RedisFailure {
+  const [, cells] = answer as [number, Cells];
+  return failureIn(cells) ?? cells;
+}
+
+function rangeDigest([count, bytes, digest]: Cells): RangeDigest {
+  return { count: Number(count), bytes: Number(bytes), digest: String(digest) };
+}
+
+function streamGroup(group: Map<string, unknown>, consumers: unknown[][]): StreamGroup {
+  const entriesRead = group.get('entries-read') ?? null;
+  return {
+    name: group.get('name') as Buffer,
+    lastDeliveredId: String(group.get('last-delivered-id')),
+    entriesRead: entriesRead === null ? null : String(entriesRead),
+    consumers: consumers.map((consumer) => named(consumer).get('name') as Buffer),
+  };
+}
+
+/** A map as RESP 2 has it: names and values in turn. */
+function named(flat: unknown[]): Map<string, unknown> {
+  return new Map(Array.from({ length: flat.length / 2 }, (_, index) => [String(flat[2 * index]), flat[2 * index + 1]]));
+}

@@ -1,0 +1,65 @@
+/** A key that is large on either side, whatever its types. The limits are set low, so that small values count as large. */
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type KeyRequest, reconcileLargeKey } from '../../src/engine/index.js';
+import { compareRedis } from '../support/compare.js';
+import type { RedisServer } from '../support/redis.js';
+import { DEFAULT_OPTIONS, startLink, type TestLink } from './link.js';
+
+let link: TestLink;
+beforeAll(async () => {
+  link = await startLink([], [], { largeValues: { elements: 100, bytes: 20_000 } });
+});
+afterAll(() => link?.stop());
+beforeEach(() => link.clear());
+
+const reconcileLarge = (request: Partial<KeyRequest> = {}) =>
+  reconcileLargeKey(link.sides, { key: Buffer.from('k'), ...request }, { ...DEFAULT_OPTIONS, onProgress: () => {} });
+
+const numbers = Array.from({ length: 500 }, (_, index) => `${index}`);
+
+const LARGE: Record<string, (server: RedisServer) => Promise<unknown>> = {
+  string: ({ client }) => client.set('k', 'x'.repeat(50_000)),
+  list: ({ client }) => client.rpush('k', ...numbers),
+  hash: ({ client }) => client.hset('k', ...numbers.flatMap((number) => [`f${number}`, number])),
+  set: ({ client }) => client.sadd('k', ...numbers),
+  zset: ({ client }) => client.zadd('k', ...numbers.flatMap((number) => [number, `m${number}`])),
+  async stream({ client }) {
+    for (const number of numbers) await client.xadd('k', `${Number(number) + 1}-1`, 'f', number);
+  },
+};
+const SMALL: Record<string, (server: RedisServer) => Promise<unknown>> = {
+  'a small string': ({ client }) => client.set('k', 'small'),
+  'a small hash': ({ client }) => client.hset('k', 'f', 'small'),
+  nothing: async () => {},
+};
+
+const everyPair = Object.keys(LARGE).flatMap((source) =>
+  [...Object.keys(LARGE), ...Object.keys(SMALL)].map((target) => [source, target] as const),
+);
+
+test.each(everyPair)('a large %s takes the place of %s', async (source, target) => {
+  await LARGE[source]!(link.source);
+  await link.source.client.pexpire('k', 3_600_000);
+  await (LARGE[target] ?? SMALL[target])!(link.target);
+  expect(await reconcileLarge()).toMatchObject({ outcome: 'repaired' });
+  expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+  expect(await reconcileLarge()).toEqual({ outcome: 'equal' });
+});
+
+test.each(Object.keys(SMALL).flatMap((source) => Object.keys(LARGE).map((target) => [source, target] as const)))(
+  '%s takes the place of a large %s',
+  async (source, target) => {
+    await SMALL[source]!(link.source);
+    await LARGE[target]!(link.target);
+    expect(await reconcileLarge()).toMatchObject({ outcome: 'repaired' });
+    expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+  },
+);
+
+test('a large key is not deleted for a source that has lost its data, unless a person vouches for it', async () => {
+  await link.target.client.eval("for i=1,50 do redis.call('SET','other:'..i,i) end", 0);
+  await LARGE.hash!(link.target);
+  expect(await reconcileLarge()).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' } });
+  expect(await link.target.client.hlen('k')).toBe(500);
+  expect(await reconcileLarge({ allowDelete: true })).toMatchObject({ outcome: 'repaired', action: 'deleted' });
+});
