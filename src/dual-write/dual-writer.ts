@@ -1,12 +1,11 @@
 /** The client SDK: writes go to the source, and whatever the target did not get becomes a failed-write record. */
 import type { Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { isIdempotent } from '../engine/commands.js';
 import { type Failure, Mirror } from './mirror.js';
 import { planMirror, type Replay } from './mirror-plan.js';
 import { Publisher, type RecordSink, type RecordsLostError } from './publisher.js';
 import { toRecords } from './records.js';
-import { type AcceptedWrite, observeSource } from './source.js';
+import { observeSource } from './source.js';
 import type { Write } from './write.js';
 
 export interface DualWriterOptions {
@@ -99,7 +98,7 @@ export function createDualWriter(options: DualWriterOptions): DualWriter {
       const replays: Replay[] = [];
       const writes: Write[] = [];
       for (const accepted of unit) {
-        const plan = planAccepted(accepted);
+        const plan = planMirror(accepted.write, accepted.reply, Date.now(), accepted.resent);
         if (plan.kind === 'record') recordFailure([accepted.write], notMirrored(plan.reason));
         if (plan.kind !== 'replay') continue;
         replays.push(plan.replay);
@@ -148,13 +147,6 @@ export function createDualWriter(options: DualWriterOptions): DualWriter {
     get: (target, property) =>
       Object.hasOwn(overrides, property) ? overrides[property] : Reflect.get(target, property),
   }) as unknown as DualWriter;
-}
-
-function planAccepted({ write, reply, resent }: AcceptedWrite) {
-  if (resent && !isIdempotent(write.command)) {
-    return { kind: 'record', reason: 'ioredis sent the write to the source twice' } as const;
-  }
-  return planMirror(write, reply, Date.now());
 }
 
 function notMirrored(reason: string): Failure {

@@ -1,7 +1,7 @@
 /** The connection to the target: sends each write once, in order, and says for certain what became of it. */
 import type { Socket } from 'node:net';
 import { Command, type Redis, type RedisOptions, ReplyError } from 'ioredis';
-import { isIdle, type Replay } from './mirror-plan.js';
+import { agrees, type Replay } from './mirror-plan.js';
 
 /** Why the target does not have a write. `message` holds nothing of the application's data. */
 export interface Failure {
@@ -158,7 +158,7 @@ function replyFailure(error: unknown): Failure {
 function compareReplies(unit: readonly Replay[], replies: readonly unknown[]): Failure | undefined {
   const error = replies.find((reply) => reply instanceof Error);
   if (error !== undefined) return replyFailure(error);
-  if (unit.every(({ idle }, index) => idle === isIdle(replies[index]))) return undefined;
+  if (unit.every((replay, index) => agrees(replay, replies[index]))) return undefined;
   const message = 'the write had an effect on one side only: source and target already differed';
   return { outcome: 'refused', error: { code: 'REPLY_DIFFERS', message } };
 }

@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import { ulid } from 'ulid';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { membersOf } from '../engine/commands.js';
+import { membersOf, touches } from '../engine/commands.js';
 import { encodeKey, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../events/failed-write.js';
 import type { Failure } from './mirror.js';
 import type { Write } from './write.js';
@@ -45,7 +45,7 @@ function describeKey(
   writes: readonly Write[],
 ): Pick<FailedWrite, 'key' | 'encoding' | 'command' | 'members'> {
   const [write] = writes;
-  if (write === undefined || writes.length > 1) return encodeKey(key);
+  if (write === undefined || writes.length > 1 || removesByExpiry(write)) return encodeKey(key);
   const members = touchedMembers(write);
   if (members === undefined) return { ...encodeKey(key), command: write.command };
   const encoding = [key, ...members].every((part) => isUtf8(part)) ? 'utf8' : 'base64';
@@ -55,6 +55,17 @@ function describeKey(
     command: write.command,
     members: members.map((member) => member.toString(encoding)),
   };
+}
+
+/** An expiry in the past removes the key, and what is there once it is made anew has no more in common with it than the name. */
+function removesByExpiry({ command, args }: Write): boolean {
+  if (touches(command) !== 'expiry') return false;
+  const isGetEx = command === 'GETEX';
+  const form = isGetEx ? String(args[1]).toUpperCase() : command;
+  const time = Number(args[isGetEx ? 2 : 1]);
+  if (form === 'EXPIRE' || form === 'PEXPIRE') return time <= 0;
+  if (form === 'EXPIREAT' || form === 'EXAT') return time * 1000 <= Date.now();
+  return (form === 'PEXPIREAT' || form === 'PXAT') && time <= Date.now();
 }
 
 /** Undefined: not known, or more than a record can hold; then the whole key is reconciled. */

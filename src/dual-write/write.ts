@@ -1,6 +1,6 @@
 /** What a command is to the dual write: a write that names its keys, nothing the target need hear of, or refused. */
-import { exists, getKeyIndexes, hasFlag } from '@ioredis/commands';
-import { isWrite } from '../engine/commands.js';
+import { exists, hasFlag } from '@ioredis/commands';
+import { isToken, isWrite, writtenKeys } from '../engine/commands.js';
 
 /** An argument of a Redis command as ioredis sends it. */
 export type Argument = string | Buffer;
@@ -11,7 +11,7 @@ export interface Write {
   readonly command: string;
   /** All after the command's name. A `keyPrefix` of the source client already stands in front of the keys. */
   readonly args: readonly Argument[];
-  /** Raw bytes of every key that the command names, each once, at least one. */
+  /** Raw bytes of every key that the command may write (not of those it only reads), each once, at least one. */
   readonly keys: readonly Buffer[];
 }
 
@@ -30,7 +30,6 @@ const REFUSED: Readonly<Record<string, string>> = {
   FLUSHALL: `it touches keys that it does not name; ${ON_BOTH_SIDES}`,
   FLUSHDB: `it touches keys that it does not name; ${ON_BOTH_SIDES}`,
   SWAPDB: `it touches keys that it does not name; ${ON_BOTH_SIDES}`,
-  HIMPORT: `keymend does not know what it writes yet; ${ON_SOURCE}`,
   MOVE: `it writes into another database, which the link does not cover; ${ON_SOURCE}`,
 };
 
@@ -46,7 +45,7 @@ export function classify(name: string, args: readonly Argument[]): Classificatio
   if (!exists(command, { caseInsensitive: true })) {
     return refused(command, `keymend does not know the command, so neither its keys; ${ON_SOURCE}`);
   }
-  if (!isWrite(command) || storesNothing(command, args)) return { kind: 'other' };
+  if (!isWrite(command, args)) return { kind: 'other' };
   if (command === 'COPY' && args.some((argument, index) => index > 1 && isToken(argument, 'DB'))) {
     return refused(command, `with DB it writes into another database, which the link does not cover; ${ON_SOURCE}`);
   }
@@ -62,32 +61,8 @@ export function runsScript(command: string): boolean {
   return hasFlag(command, 'script_runner', { nameCaseInsensitive: true });
 }
 
-/** Whether an argument is the given option word, which Redis takes in any case. */
-export function isToken(argument: Argument, token: string): boolean {
-  return argument.length === token.length && argument.toString().toUpperCase() === token;
-}
-
-/** A copy of the argument's bytes. */
-export function toBytes(argument: Argument): Buffer {
-  return typeof argument === 'string' ? Buffer.from(argument) : Buffer.from(argument);
-}
-
 function refused(command: string, why: string): Classification {
   return { kind: 'refused', reason: `${command} is refused on a DualWriter: ${why}` };
-}
-
-/** SORT and GEORADIUS are flagged as writes for the sake of one option. */
-function storesNothing(command: string, args: readonly Argument[]): boolean {
-  if (!['SORT', 'GEORADIUS', 'GEORADIUSBYMEMBER'].includes(command)) return false;
-  return !args.some((argument) => isToken(argument, 'STORE') || isToken(argument, 'STOREDIST'));
-}
-
-function writtenKeys(command: string, args: readonly Argument[]): Buffer[] {
-  const keys = getKeyIndexes(command, [...args], { nameCaseInsensitive: true })
-    .map((index) => args[index])
-    .filter((key) => key !== undefined)
-    .map(toBytes);
-  return keys.filter((key, index) => keys.findIndex((other) => other.equals(key)) === index);
 }
 
 /** An application may reuse a buffer once its command is sent, but the mirror sends it only after the source replied. */

@@ -2,7 +2,7 @@
  * The domain: compare a key on the two sides of a link and repair the target.
  * Knows Redis through a port, and nothing of Temporal or Kafka.
  */
-export { isIdempotent, isWrite, membersOf, touches } from './commands.js';
+export { isIdempotent, isWrite, membersOf, touches, writtenKeys } from './commands.js';
 export type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 export { type DeleteGuard, judgeDeletes } from './delete-guard.js';
 export { ReconcileError } from './errors.js';

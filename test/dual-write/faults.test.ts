@@ -100,6 +100,7 @@ describe('a write that the target does not get', () => {
     await settled(writer);
     await makeReadOnly();
     await writer.mset('a', '3', 'b', '4', 'a', '5');
+    await settled(writer);
     await writer.rename('a', 'c');
     await writer.smove('from', 'to', 'm');
     const records = await bed.sink.have(6);

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { type MirrorPlan, planMirror } from '../../src/dual-write/mirror-plan.js';
-import { classify } from '../../src/dual-write/write.js';
+import { agrees, type MirrorPlan, planMirror, type Replay } from '../../src/dual-write/mirror-plan.js';
+import { classify, type Write } from '../../src/dual-write/write.js';
 
 const NOW = 1_000_000;
 const OK = Buffer.from('OK');
+const m = (text: string) => Buffer.from(text);
 
 function plan(line: string, reply: unknown = OK): MirrorPlan {
   const [command = '', ...args] = line.split(' ');
@@ -26,20 +27,22 @@ describe('the command that the target is sent', () => {
     ['INCRBY k 5', 'INCRBY k 5'],
     ['SETEX k 10 v', 'SET k v PXAT 1010000'],
     ['PSETEX k 10 v', 'SET k v PXAT 1000010'],
-    ['SET k v ex 10 NX', 'SET k v PXAT 1010000 NX'],
-    ['SET k v NX PX 10', 'SET k v NX PXAT 1000010'],
+    ['SET k v ex 10', 'SET k v PXAT 1010000'],
+    ['SET k v KEEPTTL', 'SET k v KEEPTTL'],
     ['SET k v EXAT 5', 'SET k v EXAT 5'],
-    ['GETEX k EX 1', 'GETEX k PXAT 1001000'],
-    ['EXPIRE k 10 NX', 'PEXPIREAT k 1010000 NX'],
+    ['GETSET k v', 'SET k v'],
+    ['GETEX k EX 1', 'PEXPIREAT k 1001000'],
+    ['GETEX k PX 1', 'PEXPIREAT k 1000001'],
+    ['GETEX k EXAT 5', 'EXPIREAT k 5'],
+    ['GETEX k PXAT 5', 'PEXPIREAT k 5'],
+    ['GETEX k persist', 'PERSIST k'],
     ['PEXPIRE k 10', 'PEXPIREAT k 1000010'],
-    ['HEXPIRE k 10 FIELDS 1 f', 'HPEXPIREAT k 1010000 FIELDS 1 f'],
-    ['HPEXPIRE k 10 FIELDS 1 f', 'HPEXPIREAT k 1000010 FIELDS 1 f'],
+    ['EXPIREAT k 10', 'EXPIREAT k 10'],
     ['HSETEX k EX 1 FIELDS 1 EX PX', 'HSETEX k PXAT 1001000 FIELDS 1 EX PX'],
     ['HGETEX k PX 1 FIELDS 1 EX', 'HGETEX k PXAT 1000001 FIELDS 1 EX'],
-    ['MSETEX 1 EX EX NX EX 1', 'MSETEX 1 EX EX NX PXAT 1001000'],
     ['RESTORE k 5 payload REPLACE', 'RESTORE k 1000005 payload REPLACE ABSTTL'],
-    ['RESTORE k 0 payload', 'RESTORE k 0 payload'],
-    ['RESTORE k 5 payload ABSTTL', 'RESTORE k 5 payload ABSTTL'],
+    ['RESTORE k 0 payload', 'RESTORE k 0 payload REPLACE'],
+    ['RESTORE k 5 payload ABSTTL', 'RESTORE k 5 payload ABSTTL REPLACE'],
   ])('for %s is %s', (line, expected) => {
     expect(sent(line)).toBe(expected);
   });
@@ -54,9 +57,101 @@ describe('the command that the target is sent', () => {
     expect(sent(line, Buffer.from('7-1'))).toBe(expected);
   });
 
-  it('removes the members that SPOP took', () => {
-    expect(sent('SPOP k', Buffer.from('m'))).toBe('SREM k m');
-    expect(sent('SPOP k 2', [Buffer.from('m'), Buffer.from('n')])).toBe('SREM k m n');
+  it.each([
+    ['SPOP k', m('m'), 'SREM k m', 1],
+    ['SPOP k 2', [m('m'), m('n')], 'SREM k m n', 2],
+    ['ZPOPMIN k', [m('m'), m('1')], 'ZREM k m', 1],
+    [
+      'ZPOPMAX k 2',
+      [
+        [m('m'), 1],
+        [m('n'), 2],
+      ],
+      'ZREM k m n',
+      2,
+    ],
+    ['BZPOPMIN k l 0', [m('l'), m('m'), m('1')], 'ZREM l m', 1],
+    [
+      'ZMPOP 2 k l MIN COUNT 5',
+      [
+        m('l'),
+        [
+          [m('m'), m('1')],
+          [m('n'), m('2')],
+        ],
+      ],
+      'ZREM l m n',
+      2,
+    ],
+    ['BZMPOP 0 2 k l MAX', [m('k'), [[m('m'), m('1')]]], 'ZREM k m', 1],
+    ['BLPOP k l 0', [m('l'), m('e')], 'LPOP l', m('e')],
+    ['BRPOP k 0', [m('k'), m('e')], 'RPOP k', m('e')],
+    ['LMPOP 2 k l RIGHT COUNT 5', [m('l'), [m('e'), m('d')]], 'RPOP l 2', [m('e'), m('d')]],
+    ['BLMPOP 0 1 k left', [m('k'), [m('e')]], 'LPOP k 1', [m('e')]],
+    ['LPOP k', m('e'), 'LPOP k', m('e')],
+    ['LMOVE k l LEFT RIGHT', m('e'), 'LMOVE k l LEFT RIGHT', m('e')],
+    ['BLMOVE k l LEFT RIGHT 0', m('e'), 'LMOVE k l LEFT RIGHT', m('e')],
+    ['BRPOPLPUSH k l 0', m('e'), 'RPOPLPUSH k l', m('e')],
+    ['HGETDEL k FIELDS 3 f g h', [m('0'), null, m('v')], 'HDEL k f h', 2],
+    ['HINCRBYFLOAT k f 0.1', m('0.1'), 'HINCRBYFLOAT k f 0.1', m('0.1')],
+    ['XTRIM s MAXLEN ~ 5', 3, 'XTRIM s MAXLEN ~ 5', 3],
+  ])('for what %s took is proved by its answer', (line, reply, expected, answer) => {
+    expect(sent(line, reply)).toBe(expected);
+    const found = plan(line, reply);
+    expect(found).toMatchObject({ replay: { reply: answer } });
+    const { replay } = found as Extract<MirrorPlan, { kind: 'replay' }>;
+    expect(agrees(replay, answer)).toBe(true);
+    for (const other of [null, 0, [], m('other'), [m('other')]]) expect(agrees(replay, other)).toBe(false);
+  });
+
+  it.each([
+    ['SETNX k v', 1, 'SET k v'],
+    ['SET k v NX', OK, 'SET k v'],
+    ['SET k v XX PX 10', OK, 'SET k v PXAT 1000010'],
+    ['SET k v NX GET', null, 'SET k v'],
+    ['SET k v XX GET', m('old'), 'SET k v'],
+    ['SET k v GET KEEPTTL', null, 'SET k v KEEPTTL'],
+    ['SET k v IFEQ NX EX 1', OK, 'SET k v PXAT 1001000'],
+    ['MSETNX k v l w', 1, 'MSET k v l w'],
+    ['MSETEX 1 EX EX NX EX 1', 1, 'MSETEX 1 EX EX PXAT 1001000'],
+    ['DELEX k IFEQ v', 1, 'DEL k'],
+    ['HSETNX k f v', 1, 'HSET k f v'],
+    ['HSETEX k FNX EX 1 FIELDS 1 f v', 1, 'HSETEX k PXAT 1001000 FIELDS 1 f v'],
+    ['EXPIRE k 10 NX', 1, 'PEXPIREAT k 1010000'],
+    ['PEXPIREAT k 10 GT', 1, 'PEXPIREAT k 10'],
+    ['HEXPIRE k 10 GT FIELDS 3 f g h', [1, 0, 2], 'HPEXPIREAT k 1010000 FIELDS 2 f h'],
+    ['HPEXPIRE k 10 FIELDS 2 f g', [-2, 1], 'HPEXPIREAT k 1000010 FIELDS 1 g'],
+    ['HPEXPIREAT k 10 NX FIELDS 1 f', [1], 'HPEXPIREAT k 10 FIELDS 1 f'],
+    ['HPERSIST k FIELDS 2 f g', [1, -1], 'HPERSIST k FIELDS 1 f'],
+    ['ZADD k NX 1 a', 1, 'ZADD k 1 a'],
+    ['ZADD k NX 1 a 2 b', 2, 'ZADD k 1 a 2 b'],
+    ['ZADD k gt ch 1 a', 1, 'ZADD k 1 a'],
+    ['ZADD k GT 1 a', 1, 'ZADD k 1 a'],
+    ['ZADD k XX CH 1 a 2 b', 2, 'ZADD k 1 a 2 b'],
+    ['ZADD k INCR 1 a', m('3.5'), 'ZADD k 3.5 a'],
+    ['ZADD k GT INCR 1 a', 3.5, 'ZADD k 3.5 a'],
+    ['GEOADD k NX 1 2 a', 1, 'GEOADD k 1 2 a'],
+  ])('for %s, which did it, has no condition', (line, reply, expected) => {
+    expect(sent(line, reply)).toBe(expected);
+  });
+
+  it.each([
+    ['INCRBYFLOAT k 0.1', m('0.1'), 'SET k 0.1 KEEPTTL'],
+    ['ZINCRBY k 0.1 a', m('0.30000000000000004'), 'ZADD k 0.30000000000000004 a'],
+    ['GETDEL k', m('v'), 'DEL k'],
+    ['SINTERSTORE k a b', 0, 'DEL k'],
+    ['SORT l STORE k', 0, 'DEL k'],
+    ['BITOP AND k a b', 0, 'DEL k'],
+  ])('for %s is its effect', (line, reply, expected) => {
+    expect(sent(line, reply)).toBe(expected);
+  });
+
+  it('must be answered as the source answered only where that tells something', () => {
+    const idle = (line: string, reply: unknown) => (plan(line, reply) as { replay: Replay }).replay.idle;
+    expect(idle('SADD k a', 0)).toBe(true);
+    expect(idle('SADD k a', 1)).toBe(false);
+    expect(idle('GETDEL k', null)).toBe(true);
+    expect(idle('HSETNX k f v', 1)).toBeUndefined();
   });
 });
 
@@ -65,19 +160,95 @@ describe('a write is recorded instead of sent', () => {
     'EVAL script 1 k',
     'EVALSHA sha 2 k l',
     'FCALL f 1 k',
-    'BLPOP k 0',
-    'BLMOVE a b LEFT LEFT 0',
     'XREADGROUP GROUP g c STREAMS s >',
     'XAUTOCLAIM s g c 0 0',
+    'XGROUP CREATE s g $',
+    'XGROUP SETID s g $',
     'MIGRATE host 6379 k 0 100',
+    'SORT l STORE k',
+    'GEORADIUS g 1 1 5 km STORE k',
+    'SUNIONSTORE k a b',
+    'ZRANGESTORE k a 0 1',
+    'BITOP NOT k a',
+    'PFMERGE k a b',
+    'COPY a b',
+    'RENAME a b',
+    'RENAMENX a b',
+    'ZREMRANGEBYRANK k 0 -100',
+    'ZREMRANGEBYLEX k [a [b',
+    'ZADD k XX 1 a',
+    'ZADD k NX 1 a 2 b',
+    'ZADD k NX 1 a 2 a 3 b 4 b',
+    'ZADD k GT CH 1 a 2 b 3 c',
+    'SET k v IFEQ old GET',
+    'SET k v OPTION',
+    'VADD k VALUES 1 1 e',
+    'ARSET k 0 v',
+    'XNACK s g c FAIL IDS 1 1-1',
+    'HIMPORT SET k fieldset v',
   ])('%s', (line) => {
-    expect(plan(line, [OK]).kind).toBe('record');
+    expect(plan(line, line.startsWith('ZADD k NX 1 a 2 a') ? 2 : line.includes(' NX 1 a 2 b') ? 1 : 5).kind).toBe(
+      'record',
+    );
+  });
+
+  it('when it was sent to the source twice, unless twice is the same as once and was done', () => {
+    const resent = (line: string, reply: unknown) => {
+      const [command = '', ...args] = line.split(' ');
+      return planMirror((classify(command, args) as { write: Write }).write, reply, NOW, true).kind;
+    };
+    expect(resent('SET k v', OK)).toBe('replay');
+    expect(resent('SADD k a', 0)).toBe('replay');
+    expect(resent('INCR k', 2)).toBe('record');
+    expect(resent('SETNX k v', 0)).toBe('record');
+    expect(resent('SET k v NX', null)).toBe('record');
+    expect(resent('LPOP k', m('e'))).toBe('record');
+    expect(resent('SMOVE a b m', 0)).toBe('record');
   });
 });
 
 describe('nothing is sent for what changed nothing', () => {
-  it.each(['SPOP k', 'BLPOP k 0', 'XADD s NOMKSTREAM * f v', 'XREADGROUP GROUP g c STREAMS s >'])('%s', (line) => {
+  it.each([
+    ...['SPOP k', 'BLPOP k 0', 'XADD s NOMKSTREAM * f v', 'XREADGROUP GROUP g c STREAMS s >', 'GETEX k EX 1'],
+    ...[
+      'SET k v NX',
+      'SET k v XX GET',
+      'ZADD k NX INCR 1 a',
+      'LPOP k',
+      'LMOVE a b LEFT LEFT',
+      'BLMOVE a b LEFT LEFT 0',
+    ],
+  ])('%s, answered by nil', (line) => {
     expect(plan(line, null)).toEqual({ kind: 'nothing' });
+  });
+
+  it.each([
+    ...[
+      'SETNX k v',
+      'MSETNX k v',
+      'HSETNX k f v',
+      'EXPIRE k 1 NX',
+      'RENAMENX a b',
+      'COPY a b',
+      'LPUSHX k v',
+      'SMOVE a b m',
+    ],
+    ...['ZADD k NX 1 a', 'ZADD k GT CH 1 a', 'ZREMRANGEBYRANK k 0 0', 'HSETEX k FNX FIELDS 1 f v', 'DELEX k IFEQ v'],
+  ])('%s, answered by 0', (line) => {
+    expect(plan(line, 0)).toEqual({ kind: 'nothing' });
+  });
+
+  it.each([
+    ['SET k v NX GET', m('old')],
+    ['LINSERT k BEFORE a b', -1],
+    ['HEXPIRE k 1 NX FIELDS 2 f g', [0, -2]],
+    ['HPERSIST k FIELDS 1 f', [-1]],
+    ['HGETDEL k FIELDS 1 f', [null]],
+    ['HGETEX k EX 1 FIELDS 1 f', [null]],
+    ['ZPOPMIN k', []],
+    ['MIGRATE host 6379 k 0 100', m('NOKEY')],
+  ])('%s', (line, reply) => {
+    expect(plan(line, reply)).toEqual({ kind: 'nothing' });
   });
 });
 
@@ -86,6 +257,9 @@ describe('commands that write nothing', () => {
     ['GET', ['k']],
     ['SORT', ['k', 'BY', 'w_*']],
     ['GEORADIUS', ['k', '1', '1', '5', 'km']],
+    ['BITFIELD', ['k', 'GET', 'u8', '0']],
+    ['GETEX', ['k']],
+    ['XGROUP', ['HELP']],
     ['EVAL_RO', ['return 1', '0']],
     ['PUBLISH', ['channel', 'message']],
     ['SUBSCRIBE', ['channel']],
@@ -104,13 +278,15 @@ describe('the keys of a write', () => {
 
   it.each([
     ['MSET a 1 b 2 a 3', ['a', 'b']],
-    ['BITOP AND dest x y', ['dest', 'x', 'y']],
-    ['ZUNIONSTORE dest 2 x y WEIGHTS 1 2', ['dest', 'x', 'y']],
+    ['BITOP AND dest x y', ['dest']],
+    ['ZUNIONSTORE dest 2 x y WEIGHTS 1 2', ['dest']],
+    ['SORT l STORE dest', ['dest']],
     ['XGROUP CREATE s g $ MKSTREAM', ['s']],
     ['EVAL script 2 a b c', ['a', 'b']],
     ['LMPOP 2 a b LEFT', ['a', 'b']],
-    ['COPY a b REPLACE', ['a', 'b']],
-  ])('%s are all that it names, each once', (line, keys) => {
+    ['COPY a b REPLACE', ['b']],
+    ['RENAME a b', ['a', 'b']],
+  ])('%s are all that it may write, each once', (line, keys) => {
     expect(keysOf(line)).toEqual(keys);
   });
 });

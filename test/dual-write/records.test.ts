@@ -58,6 +58,18 @@ describe('a record', () => {
     }
   });
 
+  it('speaks of the expiry, or of the whole key when the expiry removed it', () => {
+    const commandOf = (command: string, ...args: string[]) => recordsOf(write(command, ...args))[0]?.command;
+    expect(commandOf('EXPIRE', 'k', '10')).toBe('EXPIRE');
+    expect(commandOf('PEXPIREAT', 'k', '4000000000000')).toBe('PEXPIREAT');
+    expect(commandOf('GETEX', 'k', 'EXAT', '4000000000')).toBe('GETEX');
+    expect(commandOf('PERSIST', 'k')).toBe('PERSIST');
+    expect(commandOf('EXPIRE', 'k', '-1')).toBeUndefined();
+    expect(commandOf('EXPIREAT', 'k', '1000000000')).toBeUndefined();
+    expect(commandOf('PEXPIREAT', 'k', '4000000000')).toBeUndefined();
+    expect(commandOf('GETEX', 'k', 'exat', '1')).toBeUndefined();
+  });
+
   it('speaks of the whole key when several writes of one transaction touched it', () => {
     const records = recordsOf(write('SADD', 'k', 'a'), write('SADD', 'k', 'b'), write('DEL', 'other'));
     expect(records.map(({ key, command, members }) => [key, command, members])).toEqual([

@@ -39,8 +39,11 @@ describe('a command', () => {
     expect(touches(command)).toBe('members');
   });
 
-  test.each(['SPOP', 'LPUSH', 'DEL', 'ZPOPMIN', 'HEXPIRE', 'unheard-of'])('%s touches the whole key', (command) => {
-    expect(touches(command)).toBe('whole');
-    expect(membersOf(command, ['k', 'a'])).toBeUndefined();
-  });
+  test.each(['SPOP', 'LPUSH', 'DEL', 'ZPOPMIN', 'HEXPIRE', 'unheard-of', 'constructor'])(
+    '%s touches the whole key',
+    (command) => {
+      expect(touches(command)).toBe('whole');
+      expect(membersOf(command, ['k', 'a'])).toBeUndefined();
+    },
+  );
 });
