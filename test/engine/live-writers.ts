@@ -32,6 +32,16 @@ export class LiveWriters {
     return this.#turn;
   }
 
+  /** Runs work that no tick interrupts. */
+  undisturbed<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.then(
+      () => {},
+      () => {},
+    );
+    return result;
+  }
+
   /** Lets all that is left happen. */
   async finish(): Promise<void> {
     while (this.#planned.length + this.#underWay.length > 0) await this.tick();

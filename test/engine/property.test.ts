@@ -12,10 +12,11 @@ import { type KeyRequest, type KeyResult, reconcileKeys, type Scope } from '../.
 import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
 import { differingPart } from './differing-part.js';
+import { watchFence } from './fence-watch.js';
 import { DEFAULT_OPTIONS, intercept, resetWrites, startLink, type TestLink, writesOn } from './link.js';
 import { LiveWriters, type PlannedWrite } from './live-writers.js';
 import { type Accepted, MirrorModel } from './mirror-model.js';
-import { anyWrite, COMMANDS, type Command, KEYS, writesOfOneType } from './random-writes.js';
+import { anyWrite, COMMANDS, type Command, KEYS, toAndFro, writesOfOneType } from './random-writes.js';
 
 /** How the target gets a write: in its place, never, a second time later, or only later. */
 type Fate = { readonly kind: 'mirrored' | 'lost' } | { readonly kind: 'twice' | 'late'; readonly by: number };
@@ -28,6 +29,7 @@ const fate: fc.Arbitrary<Fate> = fc.oneof(
 const anyCommands = (maxLength: number) =>
   fc.oneof(
     fc.array(anyWrite, { maxLength }),
+    fc.array(toAndFro, { maxLength }),
     writesOfOneType.chain((write) => fc.array(write, { maxLength })),
   );
 const liveWrite = (command: fc.Arbitrary<Command>) =>
@@ -38,6 +40,7 @@ const scenario = fc.record({
   damage: fc.array(anyWrite, { maxLength: 4 }),
   live: fc.oneof(
     fc.array(liveWrite(anyWrite), { maxLength: 12 }),
+    fc.array(liveWrite(toAndFro), { minLength: 6, maxLength: 24 }),
     writesOfOneType.chain((write) => fc.array(liveWrite(write), { maxLength: 12 })),
   ),
   order: fc.shuffledSubarray([...KEYS], { minLength: KEYS.length }),
@@ -125,15 +128,21 @@ async function run({ history, damage, live: planned, order, alsoBy, oneByOne }: 
     ...{ 'before inspect': tick, 'after inspect': tick, 'before read': tick, 'after read': tick },
     ...{ 'before repair': tick, 'after repair': tick },
   };
-  const sides = {
-    source: intercept(link.sides.source, everywhere),
-    target: intercept(link.sides.target, everywhere),
+  const call = () => {
+    const watch = watchFence(link.sides, link.target.client, (work) => writers.undisturbed(work));
+    const { source, target } = watch.sides;
+    return { watch, sides: { source: intercept(source, everywhere), target: intercept(target, everywhere) } };
   };
   const again = requests.filter(({ key }) => alsoBy.includes(key));
-  const results = await Promise.all([reconcile(requests, oneByOne, sides), reconcile(again, false, sides)]);
+  const [first, second] = [call(), call()];
+  const results = await Promise.all([
+    reconcile(requests, oneByOne, first.sides),
+    reconcile(again, false, second.sides),
+  ]);
   await writers.finish();
   live += writers.written;
   expect(failures(results.flat())).toEqual([]);
+  expect([...first.watch.violations, ...second.watch.violations]).toEqual([]);
 
   // As in production: what failed meanwhile is reconciled once more, and so is a key that was Contended.
   const contended = [...results[0].entries()].filter(([, { outcome }]) => outcome === 'failed').map(([index]) => index);

@@ -201,3 +201,14 @@ export const writesOfOneType: fc.Arbitrary<fc.Arbitrary<Command>> = fc
     /^[LR]/,
   )
   .map((names) => fc.oneof(...SHAPES.filter((shape) => names.test(shape)).map(commandOf)));
+
+/** Writes that go to and fro between few states, so that a key often is again what it was. */
+export const toAndFro: fc.Arbitrary<Command> = fc.constantFrom<Command>(
+  ['SET', 'a', 'x'],
+  ['SET', 'a', 'y'],
+  ['SET', 'b', 'x'],
+  ['DEL', 'b'],
+  ['HSET', 'c', 'f', '1'],
+  ['HSET', 'c', 'f', '2'],
+  ['HSET', 'c', 'g', '1'],
+);
