@@ -58,6 +58,8 @@ test('a worker that is told to stop ends the attempt under way first', async () 
     return events.some(({ workflowTaskStartedEventAttributes: started }) => started);
   });
   const stopped = worker.stop('SIGTERM');
+  // So that the attempt is still under way when the worker takes its leave.
+  await worker.logged('DRAINING');
   target.thaw();
   expect(await stopped).toBe(0);
   expect(await target.client.get('k')).toBe('new');
