@@ -26,28 +26,38 @@ const fate: fc.Arbitrary<Fate> = fc.oneof(
   { weight: 2, arbitrary: fc.constant<Fate>({ kind: 'lost' }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('twice' as const, 'late' as const), by: fc.nat(8) }) },
 );
-const anyCommands = (maxLength: number) =>
-  fc.oneof(
-    fc.array(anyWrite, { maxLength }),
-    fc.array(toAndFro, { maxLength }),
-    writesOfOneType.chain((write) => fc.array(write, { maxLength })),
+const commands = (write: fc.Arbitrary<Command>, maxLength: number) =>
+  fc.array(fc.tuple(write, fate), { maxLength, minLength: 1 });
+const liveWrites = (write: fc.Arbitrary<Command>, maxLength: number, latest: number) =>
+  fc.array(
+    fc.record<PlannedWrite>({
+      command: write,
+      at: fc.nat(latest),
+      lag: fc.nat(latest / 2),
+      lost: fc.nat(4).map((dice) => dice === 0),
+    }),
+    { maxLength },
   );
-const liveWrite = (command: fc.Arbitrary<Command>) =>
-  fc.record<PlannedWrite>({ command, at: fc.nat(12), lag: fc.nat(6), lost: fc.nat(4).map((dice) => dice === 0) });
-
-const scenario = fc.record({
-  history: anyCommands(40).chain((commands) => fc.tuple(...commands.map((each) => fc.tuple(fc.constant(each), fate)))),
+const around = {
   damage: fc.array(anyWrite, { maxLength: 4 }),
-  live: fc.oneof(
-    fc.array(liveWrite(anyWrite), { maxLength: 12 }),
-    fc.array(liveWrite(toAndFro), { minLength: 6, maxLength: 24 }),
-    writesOfOneType.chain((write) => fc.array(liveWrite(write), { maxLength: 12 })),
-  ),
   order: fc.shuffledSubarray([...KEYS], { minLength: KEYS.length }),
   /** Keys that a second call takes as well, at the same time. */
   alsoBy: fc.subarray([...KEYS]),
   oneByOne: fc.boolean(),
-});
+};
+
+const scenario = fc.oneof(
+  fc.record({ history: commands(anyWrite, 40), live: liveWrites(anyWrite, 12, 12), ...around }),
+  writesOfOneType.chain((write) =>
+    fc.record({ history: commands(write, 40), live: liveWrites(write, 12, 12), ...around }),
+  ),
+  toAndFro.chain((write) =>
+    fc.record({
+      ...{ history: commands(write, 4), live: liveWrites(write, 8, 6), ...around },
+      ...{ damage: fc.constant<Command[]>([]), alsoBy: fc.constant<Buffer[]>([]) },
+    }),
+  ),
+);
 type Scenario = typeof scenario extends fc.Arbitrary<infer Value> ? Value : never;
 
 let link: TestLink;
