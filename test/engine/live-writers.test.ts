@@ -20,7 +20,7 @@ import { DEFAULT_OPTIONS, intercept, startLink, type TestLink } from './link.js'
 import { monitorRegisters, tombstone, valueAt } from './register-monitor.js';
 
 const WRITERS = 4;
-const WRITES_EACH = 2_500;
+const WRITES_EACH = 1_500;
 /** Each writer has its own strings, and its own field in each hash. */
 const STRINGS_EACH = 3;
 const HASHES = ['hash-0', 'hash-1', 'hash-2'];
@@ -92,6 +92,8 @@ async function dualWriter(pendings: Pendings): Promise<DualWriter> {
   const source = new Redis(link.source.port, '127.0.0.1', { protocol: 2 });
   const target = new Redis(proxy.port, '127.0.0.1', { ...mirrorOptions(40), retryStrategy: () => 2 });
   clients.push(source, target);
+  // A connection that the proxy breaks before the writer listens.
+  target.on('error', () => {});
   await new Promise((resolve) => target.once('ready', resolve));
   return createDualWriter({
     ...{ link: 'test', origin: 'test', records: pendings.sink, source, target },

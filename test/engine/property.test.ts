@@ -28,12 +28,12 @@ const fate: fc.Arbitrary<Fate> = fc.oneof(
 );
 const commands = (write: fc.Arbitrary<Command>, maxLength: number) =>
   fc.array(fc.tuple(write, fate), { maxLength, minLength: 1 });
-const liveWrites = (write: fc.Arbitrary<Command>, maxLength: number, latest: number) =>
+const liveWrites = (write: fc.Arbitrary<Command>, maxLength: number, latest: number, longest: number) =>
   fc.array(
     fc.record<PlannedWrite>({
       command: write,
       at: fc.nat(latest),
-      lag: fc.nat(latest / 2),
+      lag: fc.nat(longest),
       lost: fc.nat(4).map((dice) => dice === 0),
     }),
     { maxLength },
@@ -47,14 +47,15 @@ const around = {
 };
 
 const scenario = fc.oneof(
-  fc.record({ history: commands(anyWrite, 40), live: liveWrites(anyWrite, 12, 12), ...around }),
+  fc.record({ history: commands(anyWrite, 40), live: liveWrites(anyWrite, 12, 12, 6), ...around }),
   writesOfOneType.chain((write) =>
-    fc.record({ history: commands(write, 40), live: liveWrites(write, 12, 12), ...around }),
+    fc.record({ history: commands(write, 40), live: liveWrites(write, 12, 12, 6), ...around }),
   ),
   toAndFro.chain((write) =>
     fc.record({
-      ...{ history: commands(write, 4), live: liveWrites(write, 8, 6), ...around },
-      ...{ damage: fc.constant<Command[]>([]), alsoBy: fc.constant<Buffer[]>([]) },
+      ...{ history: commands(write, 3), live: liveWrites(write, 4, 6, 1), ...around },
+      // All at once, so that the moments between the steps are those of this key.
+      ...{ damage: fc.constant<Command[]>([]), alsoBy: fc.constant<Buffer[]>([]), oneByOne: fc.constant(false) },
     }),
   ),
 );
