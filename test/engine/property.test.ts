@@ -51,9 +51,14 @@ const scenario = fc.oneof(
   writesOfOneType.chain((write) =>
     fc.record({ history: commands(write, 40), live: liveWrites(write, 12, 12, 6), ...around }),
   ),
-  toAndFro.chain((write) =>
+  // The target missed the way there, and writers go on going to and fro: what was compared can come back before the repair.
+  toAndFro.chain(([home, away]) =>
     fc.record({
-      ...{ history: commands(write, 3), live: liveWrites(write, 4, 6, 1), ...around },
+      ...{ live: liveWrites(fc.constantFrom(home, away), 4, 6, 1), ...around },
+      history: fc.constant<[Command, Fate][]>([
+        [home, { kind: 'mirrored' }],
+        [away, { kind: 'lost' }],
+      ]),
       // All at once, so that the moments between the steps are those of this key.
       ...{ damage: fc.constant<Command[]>([]), alsoBy: fc.constant<Buffer[]>([]), oneByOne: fc.constant(false) },
     }),
