@@ -14,8 +14,8 @@ import { compareRedis } from '../support/compare.js';
 import { differingPart } from './differing-part.js';
 import { watchFence } from './fence-watch.js';
 import { DEFAULT_OPTIONS, intercept, resetWrites, startLink, type TestLink, writesOn } from './link.js';
-import { LiveWriters, type PlannedWrite } from './live-writers.js';
 import { type Accepted, MirrorModel } from './mirror-model.js';
+import { type PlannedWrite, PlannedWriters } from './planned-writers.js';
 import { anyWrite, COMMANDS, type Command, KEYS, toAndFro, writesOfOneType } from './random-writes.js';
 
 /** How the target gets a write: in its place, never, a second time later, or only later. */
@@ -145,7 +145,7 @@ async function run({ history, damage, live: planned, order, alsoBy, oneByOne }: 
   const requests = await Promise.all(order.map((key) => requestFor(model, key, planned.length === 0)));
   narrow += requests.filter(({ scope }) => scope !== undefined).length;
   for (const key of KEYS) model.take(key);
-  const writers = new LiveWriters(model, planned);
+  const writers = new PlannedWriters(model, planned);
   const tick = () => writers.tick();
   const everywhere = {
     ...{ 'before inspect': tick, 'after inspect': tick, 'before read': tick, 'after read': tick },

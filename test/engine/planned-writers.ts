@@ -11,7 +11,7 @@ export interface PlannedWrite {
   readonly lost: boolean;
 }
 
-export class LiveWriters {
+export class PlannedWriters {
   readonly #planned: PlannedWrite[];
   readonly #underWay: { due: number; accepted: Accepted }[] = [];
   #now = 0;
