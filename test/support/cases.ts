@@ -1,0 +1,9 @@
+/** How many generated cases a property test runs: few in every run, many in a full one (`npm run test:full`). */
+
+/**
+ * @param everyRun how many are enough for every run of the tests
+ * @returns that, or as many as `KEYMEND_TEST_CASES` asks for, if that is more
+ */
+export function generatedCases(everyRun: number): number {
+  return Math.max(everyRun, Number(process.env.KEYMEND_TEST_CASES ?? 0));
+}
