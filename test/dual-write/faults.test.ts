@@ -51,6 +51,7 @@ describe('a write that the target does not get', () => {
       origin: 'test',
     });
     expect(Date.parse(record!.failedAt)).toBeGreaterThanOrEqual(before);
+    await settled(writer);
     expect(writer.stats()).toMatchObject({ mirrored: 0, recorded: 1, lost: 0, inFlight: 0 });
   });
 
@@ -100,7 +101,9 @@ describe('a write that the target does not get', () => {
     await settled(writer);
     await makeReadOnly();
     await writer.mset('a', '3', 'b', '4', 'a', '5');
+    await settled(writer);
     await writer.rename('a', 'c');
+    await settled(writer);
     await writer.smove('from', 'to', 'm');
     const records = await bed.sink.have(6);
     expect(records.map(({ command, key, members }) => [command, key, members])).toEqual([
