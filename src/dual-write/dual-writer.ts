@@ -58,7 +58,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     onError: options.onError,
   });
   const recentFailures = new RecentFailures();
-  const inFlight = new Set<Promise<unknown>>();
+  const inFlight = new Set<Promise<Delivery>>();
   let mirrored = 0;
 
   function recordsOf(writes: readonly Write[], failure: Failure): FailedWrite[] {
@@ -92,9 +92,13 @@ export function createDualWriter<Source extends Redis | Cluster>(
     }
     if (toMirror.length === 0) return followed;
     for (const delivery of target.send(toMirror)) {
-      const sent = delivery.finally(() => inFlight.delete(sent));
-      inFlight.add(sent);
-      followed.push(sent.then(conclude));
+      inFlight.add(delivery);
+      const concluded = delivery.then((delivered) => {
+        // In one stretch with the handing over of its records: nobody must see it neither here nor there.
+        inFlight.delete(delivery);
+        return conclude(delivered);
+      });
+      followed.push(concluded);
     }
     return followed;
   }

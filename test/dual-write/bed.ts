@@ -124,7 +124,7 @@ function ready(client: Redis): Promise<void> {
 }
 
 /** Waits until the target has answered everything that was written, and the sink has taken or refused what failed. */
-export async function settled(writer: DualWriter): Promise<void> {
+export async function settled(writer: Pick<DualWriter, 'stats'>): Promise<void> {
   const busy = ({ inFlight, recording }: DualWriterStats) => inFlight + recording > 0;
   while (busy(writer.stats())) await new Promise((resolve) => setImmediate(resolve));
 }
