@@ -61,6 +61,8 @@ export interface WriterOptions {
   };
   readonly timeoutMs?: number;
   readonly records?: DualWriterOptions['records'];
+  /** Whatever else shall differ from the defaults. */
+  readonly more?: Pick<DualWriterOptions, 'bounds' | 'breaker' | 'onUnrecorded' | 'failoverAfterMs'>;
 }
 
 /** @param targetArguments further arguments of the target's redis-server */
@@ -82,7 +84,7 @@ export async function startBed(targetArguments: readonly string[] = []): Promise
     link,
     sink,
     lost,
-    async writer({ timeoutMs = 2000, records = sink, source: options = {} } = {}) {
+    async writer({ timeoutMs = 2000, records = sink, source: options = {}, more = {} } = {}) {
       const sourceClient = new Redis({ host: '127.0.0.1', port: source.port, protocol: 2, ...options });
       const targetClient = new Redis(link.port, '127.0.0.1', {
         ...mirrorOptions(timeoutMs),
@@ -96,6 +98,7 @@ export async function startBed(targetArguments: readonly string[] = []): Promise
         target: targetClient,
         records,
         onError: (error) => lost.push(error),
+        ...more,
       });
       await Promise.all([sourceClient, targetClient].map(ready));
       return writer;
