@@ -1,9 +1,9 @@
 /** Failed-write records that wait for a sink: one for each key, however many writes of it fail, and boundedly many. */
 import { isUtf8 } from 'node:buffer';
-import { ulid } from 'ulid';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { isIdempotent, touches } from '../engine/commands.js';
 import { encodeKey, keyBytes, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../events/failed-write.js';
+import { newRecordId } from './record-id.js';
 
 /** Told once whether the record was taken, or why not. */
 export type Waiter = (lost: Error | undefined) => void;
@@ -83,7 +83,7 @@ export class PendingRecords {
     entry.record = {
       ...added,
       // It speaks of several operations, so it has none of their ids.
-      id: ulid(),
+      id: newRecordId(),
       command,
       outcome: unknown ? 'unknown' : 'refused',
       error: (unknown ?? added).error,

@@ -40,7 +40,7 @@ const MAX_BATCH = 1000;
 export class Publisher {
   readonly #chain: SinkChain;
   readonly #onError: (error: RecordsLostError) => void;
-  readonly #maxPending: number;
+  readonly #noRoom: string;
   readonly #waiting: PendingRecords;
   #publishing: readonly TakenRecord[] = [];
   #refused: FailedWrite[] = [];
@@ -51,7 +51,7 @@ export class Publisher {
   constructor({ sinks, onError, maxPending, failoverAfterMs }: PublisherOptions) {
     this.#chain = new SinkChain(sinks, failoverAfterMs);
     this.#onError = onError;
-    this.#maxPending = maxPending;
+    this.#noRoom = `${maxPending} keys already wait for a sink`;
     this.#waiting = new PendingRecords(maxPending);
   }
 
@@ -90,7 +90,9 @@ export class Publisher {
     const outcomes = records.map(
       (record) =>
         new Promise<Error | undefined>((resolve) => {
-          if (!this.#waiting.add(record, resolve)) resolve(this.#refuse(record));
+          if (this.#waiting.add(record, resolve)) return;
+          this.#refuse(record);
+          resolve(new RecordsLostError([record], this.#noRoom));
         }),
     );
     this.#start();
@@ -146,16 +148,14 @@ export class Publisher {
   }
 
   /** Without room for it. Those of one turn of the event loop are told as one. */
-  #refuse(record: FailedWrite): RecordsLostError {
-    const cause = `${this.#maxPending} keys already wait for a sink`;
+  #refuse(record: FailedWrite): void {
     if (this.#refused.length === 0) {
       setImmediate(() => {
-        this.#lose(this.#refused, cause);
+        this.#lose(this.#refused, this.#noRoom);
         this.#refused = [];
       });
     }
     this.#refused.push(record);
-    return new RecordsLostError([record], cause);
   }
 
   #lose(records: readonly FailedWrite[], cause: unknown): RecordsLostError {

@@ -65,9 +65,12 @@ export interface WriterOptions {
   readonly more?: Pick<DualWriterOptions, 'bounds' | 'breaker' | 'onUnrecorded' | 'failoverAfterMs'>;
 }
 
-/** @param targetArguments further arguments of the target's redis-server */
-export async function startBed(targetArguments: readonly string[] = []): Promise<Bed> {
-  const [source, target] = await Promise.all([startRedis(), startRedis(targetArguments)]);
+/** @param targetArguments, sourceArguments further arguments of the redis-server */
+export async function startBed(
+  targetArguments: readonly string[] = [],
+  sourceArguments: readonly string[] = [],
+): Promise<Bed> {
+  const [source, target] = await Promise.all([startRedis(sourceArguments), startRedis(targetArguments)]);
   const link = await startProxy({ target: { host: '127.0.0.1', port: target.port } });
   const sink = new MemorySink();
   const lost: RecordsLostError[] = [];
