@@ -32,8 +32,14 @@ export class MirrorConnection {
     const writes = unit.map(({ replay: { command, args } }) => new MirrorCommand(command, [...args]));
     const commands = unit.length > 1 ? [new MirrorCommand('MULTI'), ...writes, new MirrorCommand('EXEC')] : writes;
     this.#corkForThisTurn();
-    // One synchronous stretch: nothing gets between the commands of a unit, and nothing overtakes.
-    for (const command of commands) this.#client.sendCommand(command);
+    try {
+      // One synchronous stretch: nothing gets between the commands of a unit, and nothing overtakes.
+      for (const command of commands) this.#client.sendCommand(command);
+    } catch {
+      // Too large for a string, for example. Half of a transaction may be written: the connection must not go on with it.
+      this.reset();
+      return NOT_WRITABLE;
+    }
     const answers = await Promise.all(commands.map((command) => this.#answer(command)));
     const failures = answers.flatMap(({ failure }) => failure ?? []);
     if (failures.length > 0) return failures.find(({ outcome }) => outcome === 'unknown') ?? failures[0];
@@ -90,6 +96,11 @@ class MirrorCommand extends Command {
 export const NOT_SENT: Failure = {
   outcome: 'refused',
   error: { code: 'NOT_CONNECTED', message: 'there was no connection to the target; nothing was sent' },
+};
+
+const NOT_WRITABLE: Failure = {
+  outcome: 'unknown',
+  error: { code: 'NOT_WRITABLE', message: 'the write could not be written to the target; the connection was reset' },
 };
 
 const CONNECTION_LOST: Failure = {

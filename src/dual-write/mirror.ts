@@ -12,6 +12,9 @@ export interface Failure {
 /**
  * The options that a target client needs, so that a write is sent at most once and never after it was given up:
  * `new Redis(url, mirrorOptions(500))`.
+ *
+ * On TLS and Unix sockets Node can't reset a connection, only destroy it: there, a write that was given up after a timeout may
+ * still land if its bytes were with the kernel already. Its record says `unknown`, so keymend waits and compares again.
  * @param timeoutMs how long the target may take to answer, for a write and for each step of connecting
  */
 export function mirrorOptions(timeoutMs = 1000) {

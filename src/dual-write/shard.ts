@@ -18,7 +18,7 @@ export const DEFAULT_BOUNDS: ShardBounds = { inFlight: 5_000, queued: 20_000, by
 
 /** What one shard is doing. */
 export interface ShardStats {
-  /** The address of the master: `host:port`, or the path of its socket. */
+  /** The master: `host:port`, the path of its socket, or its name among Sentinels. */
   readonly shard: string;
   readonly connected: boolean;
   readonly breaker: BreakerState;

@@ -39,8 +39,8 @@ export function createTarget(client: Redis | Cluster, options: TargetOptions): T
 }
 
 function standaloneTarget(client: Redis, options: TargetOptions): Target {
-  const { host, port, path } = client.options;
-  const shard = new Shard({ name: path ?? `${host}:${port}`, client, ...options });
+  const { sentinels, name: group, path } = client.options;
+  const shard = new Shard({ name: (sentinels ? group : path) ?? nameOf(client), client, ...options });
   return {
     send: (writes) => [deliver(shard, writes)],
     stats: () => [shard.stats],
