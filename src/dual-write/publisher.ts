@@ -113,6 +113,7 @@ export class Publisher {
     await Promise.race([this.#idle(), timeout]);
     clearTimeout(timer);
     const left = [...this.#publishing, ...this.#waiting.take(Number.POSITIVE_INFINITY)];
+    this.#publishing = [];
     const records = left.map(({ record }) => record);
     const error = new RecordsLostError(records, 'the application closed before a sink took them');
     for (const { waiters } of left) tell(waiters, error);
@@ -139,7 +140,8 @@ export class Publisher {
         await this.#chain.publish(records);
         this.#published += records.length;
       } catch (error) {
-        lost = this.#lose(records, error);
+        // Given up by `close`: its report has said so already.
+        if (this.#publishing === batch) lost = this.#lose(records, error);
       }
       this.#publishing = [];
       for (const { waiters } of batch) tell(waiters, lost);

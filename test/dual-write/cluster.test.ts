@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorClusterOptions, mirrorOptions } from '../../src/dual-write/mirror.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
-import { type RedisServer, startRedis } from '../support/redis.js';
+import { freePort, type RedisServer, startRedis } from '../support/redis.js';
 import { MemorySink, settled } from './bed.js';
 
 const NAMES = { link: 'east-to-west', origin: 'test' };
@@ -173,6 +173,33 @@ describe('a Cluster as the target', () => {
     expect(await dead.client.get('k')).toBe('again');
   });
 
+  it('that can not be found yet costs a record for each write, and nothing else', async () => {
+    const nowhere = ready(new Cluster([{ host: '127.0.0.1', port: await freePort() }], mirrorClusterOptions(200)));
+    const writer = createDualWriter({
+      ...NAMES,
+      source: singleClient(),
+      target: nowhere,
+      records: sink,
+      onError: () => {},
+    });
+    expect(await writer.set('k', 'v')).toBe('OK');
+    const records = await sink.have(1);
+    expect(records.map(({ key, outcome, error }) => [key, outcome, error?.code])).toEqual([
+      ['k', 'refused', 'NOT_CONNECTED'],
+    ]);
+    expect(await writer.close({ timeoutMs: 500 })).toEqual({ notRecorded: [], unanswered: [] });
+  });
+
+  it('is left alone by close, but for the connections that the writer opened', async () => {
+    const writer = await intoWest(singleClient());
+    await writer.set('k', 'v');
+    await writer.close();
+    expect(writer.stats().shards).toEqual([]);
+    expect(await content(west.nodes)).toEqual({ k: 'v' });
+    const target = clients.at(-1) as Cluster;
+    expect(target.status).toBe('ready');
+  });
+
   it('must have safe options for the connections to its masters', () => {
     const create = (target: Cluster) =>
       createDualWriter({ ...NAMES, source: singleClient(), target: ready(target), records: sink, onError: () => {} });
@@ -193,6 +220,23 @@ describe('a Cluster as the source', () => {
     const target = await content(west.nodes);
     expect(Object.keys(target).length).toBeGreaterThan(100);
     expect(target).toEqual(await content(east.nodes));
+  });
+
+  it('works with scripts, auto-pipelining and a key prefix', async () => {
+    const options = { keyPrefix: 'app:', enableAutoPipelining: true, redisOptions: { protocol: 2 as const } };
+    const writer = await intoWest(ready(new Cluster([...east.seeds], options)));
+    writer.defineCommand('put', { numberOfKeys: 1, lua: "return redis.call('SET', KEYS[1], ARGV[1])" });
+    const put = (writer as unknown as { put(key: string, value: string): Promise<string> }).put.bind(writer);
+    const replies = await Promise.all([
+      ...Array.from({ length: 30 }, (_, index) => writer.incr(`n${index % 10}`)),
+      put('script', 'v'),
+    ]);
+    expect(replies.slice(20)).toEqual([...Array.from({ length: 10 }, () => 3), 'OK']);
+    await settled(writer);
+    expect(sink.records.map(({ key, error }) => [key, error?.code])).toEqual([['app:script', 'NOT_MIRRORED']]);
+    const { 'app:script': _, ...mirrored } = await content(east.nodes);
+    expect(Object.keys(mirrored)).toHaveLength(10);
+    expect(await content(west.nodes)).toEqual(mirrored);
   });
 
   it('mirrors into a single Redis as well', async () => {

@@ -1,5 +1,7 @@
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
+import { createKafkaRecordSink } from '../../src/dual-write/kafka-record-sink.js';
 import { UnrecordedWriteError } from '../../src/dual-write/options.js';
 import type { RecordSink } from '../../src/dual-write/publisher.js';
 import type { FailedWrite } from '../../workflows/messages.js';
@@ -138,6 +140,42 @@ describe('several sinks', () => {
     const report = await writer.close({ timeoutMs: 1000 });
     expect(report).toEqual({ notRecorded: [], unanswered: [] });
     expect(keysOf(second.records)).toEqual(['a', 'b']);
+  });
+});
+
+describe('a Kafka that takes connections but does not answer', () => {
+  let blackHole: Server;
+  const sockets: Socket[] = [];
+  beforeAll(async () => {
+    blackHole = createServer((socket) => sockets.push(socket.on('error', () => {})));
+    await new Promise<void>((resolve) => blackHole.listen(0, '127.0.0.1', resolve));
+  });
+  afterAll(() => {
+    for (const socket of sockets) socket.destroy();
+    blackHole.close();
+  });
+
+  const deadKafka = () => {
+    const { port } = blackHole.address() as AddressInfo;
+    return createKafkaRecordSink({ kafka: { brokers: [`127.0.0.1:${port}`] }, topic: 'keymend.failed-writes' });
+  };
+
+  it('is passed over for the next sink, and its own patience does not hold up close', async () => {
+    const [kafka, outbox] = [deadKafka(), new MemorySink()];
+    const writer = await bed.writer({ records: [kafka, outbox], more: { failoverAfterMs: 100 } });
+    await fail(writer, 'a', 'b');
+    await outbox.have(2);
+    await fail(writer, 'c');
+    expect(await writer.close({ timeoutMs: 2000 })).toEqual({ notRecorded: [], unanswered: [] });
+    expect(keysOf(outbox.records)).toEqual(['a', 'b', 'c']);
+    expect(bed.lost).toEqual([]);
+  });
+
+  it('as the only sink leaves its records to the report of close', async () => {
+    const writer = await bed.writer({ records: deadKafka() });
+    await fail(writer, 'a');
+    const report = await writer.close({ timeoutMs: 500 });
+    expect(keysOf(report.notRecorded)).toEqual(['a']);
   });
 });
 
