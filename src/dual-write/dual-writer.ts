@@ -66,11 +66,11 @@ export function createDualWriter<Source extends Redis | Cluster>(
     return toRecords(writes, failure, { link, origin });
   }
 
-  /** Resolves at once, or if the application chose so when the records are safe. */
   async function record(writes: readonly Write[], failure: Failure): Promise<void> {
     await handOver(recordsOf(writes, failure));
   }
 
+  /** Resolves at once, or if the application chose so when the records are safe. */
   async function handOver(records: readonly FailedWrite[]): Promise<void> {
     if (onUnrecorded === 'report') return publisher.add(records);
     try {

@@ -105,6 +105,9 @@ export function readOptions({ source, target, ...options }: DualWriterOptions<Re
   if (sinks.length === 0) throw new Error('records of the DualWriter is empty: failed writes need at least one sink');
   const bounds: Bounds = { ...DEFAULT_BOUNDS, records: 100_000, ...options.bounds };
   const numbers = { ...bounds, ...breaker, failoverAfterMs };
+  if (onUnrecorded !== 'report' && onUnrecorded !== 'reject') {
+    throw new Error(`onUnrecorded of the DualWriter is ${String(onUnrecorded)}: it must be 'report' or 'reject'`);
+  }
   for (const [name, value] of Object.entries(numbers)) {
     if (!(value >= 1)) throw new Error(`${name} of the DualWriter is ${value}: it must be a number of at least 1`);
   }

@@ -134,6 +134,7 @@ describe('a write that the target does not get', () => {
     const binary = Buffer.from([0xff, 0x00, 0x80]);
     await writer.set(binary, 'v');
     await writer.srem('plain', 'x');
+    await settled(writer);
     await writer.sadd('plain', binary, 'text');
     const records = await bed.sink.have(3);
     expect(records.map(({ key, encoding, members }) => [key, encoding, members])).toEqual([
