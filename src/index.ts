@@ -11,6 +11,7 @@ export {
   type KafkaRecordSink,
   type KafkaRecordSinkOptions,
 } from './dual-write/kafka-record-sink.js';
-export { mirrorOptions } from './dual-write/mirror.js';
+export { mirrorClusterOptions, mirrorOptions } from './dual-write/mirror.js';
+export { type Bounds, UnrecordedWriteError } from './dual-write/options.js';
 export { type RecordSink, RecordsLostError } from './dual-write/publisher.js';
 export { decodeFailedWrite, encodeFailedWrite, encodeKey, keyBytes } from './events/failed-write.js';

@@ -1,58 +1,26 @@
 /** The client SDK: writes go to the source, and whatever the target did not get becomes a failed-write record. */
-import type { Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { type Failure, Mirror } from './mirror.js';
-import { planMirror, type Replay } from './mirror-plan.js';
-import { Publisher, type RecordSink, type RecordsLostError } from './publisher.js';
+import { isIdempotent } from '../engine/commands.js';
+import type { Failure } from './mirror.js';
+import type { MirroredWrite } from './mirror-connection.js';
+import { planMirror } from './mirror-plan.js';
+import {
+  type CloseReport,
+  type DualWriter,
+  type DualWriterOptions,
+  type DualWriterStats,
+  readOptions,
+  UnrecordedWriteError,
+} from './options.js';
+import { Publisher, RecordsLostError } from './publisher.js';
+import { RecentFailures } from './recent-failures.js';
 import { toRecords } from './records.js';
-import { observeSource } from './source.js';
+import { type AcceptedWrite, observeSource } from './source.js';
+import { createTarget, type Delivery } from './target.js';
 import type { Write } from './write.js';
 
-export interface DualWriterOptions {
-  /** The name of the link in `keymend.yaml`. */
-  readonly link: string;
-  /** Where the truth is. May have any options, a `keyPrefix` too. */
-  readonly source: Redis;
-  /** A client of the writer's own, made with `mirrorOptions`. */
-  readonly target: Redis;
-  readonly records: RecordSink;
-  /** The name of the application, as it shall stand in the records. */
-  readonly origin: string;
-  /** Failed writes that could not be recorded: keep `error.records`, or at least tell someone. */
-  readonly onError: (error: RecordsLostError) => void;
-}
-
-/** Counted since the writer was created. */
-export interface DualWriterStats {
-  /** Writes and transactions that the target has carried out as the source did. */
-  readonly mirrored: number;
-  /** Records handed over to the sink. */
-  readonly recorded: number;
-  /** Records that wait for the sink. */
-  readonly recording: number;
-  /** Records that the sink failed to take; `onError` was told of each. */
-  readonly lost: number;
-  /** Writes and transactions that the target has not answered yet. */
-  readonly inFlight: number;
-}
-
-/** What is left at the end. Nothing was left undone when both are empty. */
-export interface CloseReport {
-  /** Records that the sink had not taken in time. */
-  readonly notRecorded: readonly FailedWrite[];
-  /** Writes that the source had not answered in time, as records that were handed over; it may still carry them out. */
-  readonly unanswered: readonly FailedWrite[];
-}
-
-/** The source client, but with it every write goes to the target as well. `duplicate()` throws: the copy would not mirror. */
-export type DualWriter = Redis & {
-  stats(): DualWriterStats;
-  /**
-   * Refuses further writes and waits until all that went before is mirrored or recorded. For half of the time the target may
-   * still answer; then what is in flight is given up and recorded. Closes neither client and not the sink.
-   */
-  close(options?: { timeoutMs?: number }): Promise<CloseReport>;
-};
+export type { CloseReport, DualWriter, DualWriterOptions, DualWriterStats } from './options.js';
 
 /**
  * Wraps the source client: replies and errors are those of the source alone, as soon as it gives them. Then the write is
@@ -71,87 +39,147 @@ export type DualWriter = Redis & {
  * });
  * await redis.hset('user:42', { name: 'Ada' });
  *
- * @throws Error when the target client has options that could make a late or double write
+ * @throws Error when the target client has options that could make a late or double write, or the source can't be written
  */
-export function createDualWriter(options: DualWriterOptions): DualWriter {
-  const { source, link, origin } = options;
-  if (source.isCluster) throw new Error('a DualWriter does not support a Cluster as its source yet');
-  const mirror = new Mirror(options.target);
-  const publisher = new Publisher(options.records, options.onError);
-  const inFlight = new Set<Promise<void>>();
+export function createDualWriter<Source extends Redis | Cluster>(
+  options: DualWriterOptions<Source>,
+): DualWriter<Source> {
+  const { link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs } = readOptions(options);
+  const source: Redis | Cluster = options.source;
+  const target = createTarget(options.target, {
+    bounds,
+    breaker,
+    onBreaker: (shard, state) => source.emit('breaker', { shard, state }),
+  });
+  const publisher = new Publisher({
+    sinks,
+    failoverAfterMs,
+    maxPending: bounds.records,
+    onError: options.onError,
+  });
+  const recentFailures = new RecentFailures();
+  const inFlight = new Set<Promise<Delivery>>();
   let mirrored = 0;
 
-  function recordFailure(writes: readonly Write[], failure: Failure): FailedWrite[] {
-    const records = toRecords(writes, failure, { link, origin });
-    publisher.add(records);
-    return records;
+  function recordsOf(writes: readonly Write[], failure: Failure): FailedWrite[] {
+    for (const { keys } of writes) recentFailures.add(keys);
+    return toRecords(writes, failure, { link, origin });
   }
 
-  async function send(unit: readonly Replay[], writes: readonly Write[]): Promise<void> {
-    const failure = await mirror.send(unit);
-    if (failure) recordFailure(writes, failure);
-    else mirrored += 1;
+  async function record(writes: readonly Write[], failure: Failure): Promise<void> {
+    await handOver(recordsOf(writes, failure));
+  }
+
+  /** Resolves at once, or if the application chose so when the records are safe. */
+  async function handOver(records: readonly FailedWrite[]): Promise<void> {
+    if (onUnrecorded === 'report') return publisher.add(records);
+    try {
+      await publisher.addAndWait(records);
+    } catch (error) {
+      throw error instanceof RecordsLostError ? new UnrecordedWriteError(error) : error;
+    }
+  }
+
+  /** Mirrors or records what the source did as one unit. Rejects when it can do neither, if the application chose so. */
+  function follow(unit: readonly AcceptedWrite[]): Promise<void>[] {
+    const toMirror: MirroredWrite[] = [];
+    const followed: Promise<void>[] = [];
+    for (const accepted of unit) {
+      const { write, reply, resent } = accepted;
+      const plan = planMirror(write, reply, Date.now(), resent);
+      if (plan.kind === 'record') followed.push(record([write], notMirrored(plan.reason)));
+      if (plan.kind === 'replay') toMirror.push({ write, reply, replay: plan.replay });
+    }
+    if (toMirror.length === 0) return followed;
+    for (const delivery of target.send(toMirror)) {
+      inFlight.add(delivery);
+      const concluded = delivery.then((delivered) => {
+        // In one stretch with the handing over of its records: nobody must see it neither here nor there.
+        inFlight.delete(delivery);
+        return conclude(delivered);
+      });
+      followed.push(concluded);
+    }
+    return followed;
+  }
+
+  async function conclude({ writes, failure }: Delivery): Promise<void> {
+    const ofApplication = writes.map(({ write }) => write);
+    if (failure) return record(ofApplication, failure);
+    mirrored += 1;
+    // Further writes of a key that misses one are mirrored nevertheless: the repair copies the source's state, whatever
+    // landed meanwhile. Only what is not idempotent could land on top of a repair that brought it already: it gets a record
+    // of its own, which makes keymend compare again later. Those records are not remembered as failures, or they would have
+    // no end.
+    const doubtful = ofApplication.filter(
+      ({ command, keys }) =>
+        !isIdempotent(command) && (recentFailures.hasAny(keys) || keys.some((key) => publisher.awaits(key))),
+    );
+    if (doubtful.length > 0) await handOver(toRecords(doubtful, AFTER_FAILURE, { link, origin }));
   }
 
   const observed = observeSource(source, {
     accepted(unit) {
-      const replays: Replay[] = [];
-      const writes: Write[] = [];
-      for (const accepted of unit) {
-        const plan = planMirror(accepted.write, accepted.reply, Date.now(), accepted.resent);
-        if (plan.kind === 'record') recordFailure([accepted.write], notMirrored(plan.reason));
-        if (plan.kind !== 'replay') continue;
-        replays.push(plan.replay);
-        writes.push(accepted.write);
-      }
-      if (replays.length === 0) return;
-      const sent = send(replays, writes).finally(() => inFlight.delete(sent));
-      inFlight.add(sent);
+      const followed = follow(unit);
+      return onUnrecorded === 'reject' ? Promise.all(followed).then(() => {}) : undefined;
     },
-    unknown: (writes) => recordFailure(writes, SOURCE_UNKNOWN),
+    // The application gets the source's error in any case.
+    unknown: (writes) => publisher.add(recordsOf(writes, SOURCE_UNKNOWN)),
   });
 
   async function close({ timeoutMs = 10_000 } = {}): Promise<CloseReport> {
     observed.close();
-    const deadline = Date.now() + timeoutMs;
+    const deadline = performance.now() + timeoutMs;
     const answered = async () => {
       await observed.idle();
       while (inFlight.size > 0) await Promise.all(inFlight);
     };
     await within(timeoutMs / 2, answered());
-    if (inFlight.size > 0) mirror.reset();
-    await within(deadline - Date.now(), Promise.all(inFlight));
-    const unanswered = recordFailure([...observed.unanswered], CLOSED);
-    await within(deadline - Date.now(), publisher.idle());
-    return { notRecorded: publisher.pending, unanswered };
+    if (inFlight.size > 0) target.abandon();
+    await within(deadline - performance.now(), Promise.all(inFlight));
+    target.close();
+    const unanswered = recordsOf([...observed.unanswered], CLOSED);
+    publisher.add(unanswered);
+    const notRecorded = await publisher.close(deadline - performance.now());
+    return { notRecorded, unanswered };
   }
 
   const overrides: Record<PropertyKey, unknown> = {
     sendCommand: observed.sendCommand,
     // What ioredis does by itself once connected (resend, select, …) must not be observed a second time.
     connect: source.connect.bind(source),
-    monitor: source.monitor.bind(source),
+    monitor: 'monitor' in source ? source.monitor.bind(source) : undefined,
     duplicate() {
       throw new Error('duplicate() is refused on a DualWriter: the copy would not mirror; duplicate the source client');
     },
-    stats: (): DualWriterStats => ({
-      mirrored,
-      recorded: publisher.published,
-      recording: publisher.pending.length,
-      lost: publisher.lost,
-      inFlight: inFlight.size,
-    }),
+    stats(): DualWriterStats {
+      const shards = target.stats();
+      return {
+        mirrored,
+        recorded: publisher.published,
+        recording: publisher.size,
+        lost: publisher.lost,
+        inFlight: inFlight.size,
+        shards,
+      };
+    },
     close,
   };
   return new Proxy(source, {
-    get: (target, property) =>
-      Object.hasOwn(overrides, property) ? overrides[property] : Reflect.get(target, property),
-  }) as unknown as DualWriter;
+    get: (client, property) =>
+      Object.hasOwn(overrides, property) ? overrides[property] : Reflect.get(client, property),
+  }) as unknown as DualWriter<Source>;
 }
 
 function notMirrored(reason: string): Failure {
-  return { outcome: 'refused', error: { code: 'NOT_MIRRORED', message: reason } };
+  // Earlier writes of the key may still be on their way to the target: hence `unknown`, which is settled and verified.
+  return { outcome: 'unknown', error: { code: 'NOT_MIRRORED', message: reason } };
 }
+
+const AFTER_FAILURE: Failure = {
+  outcome: 'unknown',
+  error: { code: 'AFTER_FAILURE', message: 'the target has it, but lately missed another write of the key' },
+};
 
 const SOURCE_UNKNOWN: Failure = {
   outcome: 'unknown',

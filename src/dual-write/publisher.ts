@@ -1,5 +1,7 @@
 /** Hands failed-write records over, many at once and in their order, and never loses one without saying so. */
 import type { FailedWrite } from '../../workflows/messages.js';
+import { PendingRecords, type TakenRecord, type Waiter } from './pending-records.js';
+import { SinkChain } from './sink-chain.js';
 
 /** Where failed-write records go. */
 export interface RecordSink {
@@ -22,18 +24,35 @@ export class RecordsLostError extends Error {
   }
 }
 
+export interface PublisherOptions {
+  /** In the order of preference. */
+  readonly sinks: readonly RecordSink[];
+  readonly onError: (error: RecordsLostError) => void;
+  /** So many records may wait; more are lost, and `onError` told. */
+  readonly maxPending: number;
+  /** How long a sink may take before the next one is asked. */
+  readonly failoverAfterMs: number;
+}
+
+/** So many records go to a sink in one call. */
+const MAX_BATCH = 1000;
+
 export class Publisher {
-  readonly #sink: RecordSink;
+  readonly #chain: SinkChain;
   readonly #onError: (error: RecordsLostError) => void;
-  #waiting: FailedWrite[] = [];
-  #publishing: readonly FailedWrite[] = [];
+  readonly #noRoom: string;
+  readonly #waiting: PendingRecords;
+  #publishing: readonly TakenRecord[] = [];
+  #refused: FailedWrite[] = [];
   #run: Promise<void> | undefined;
   #published = 0;
   #lost = 0;
 
-  constructor(sink: RecordSink, onError: (error: RecordsLostError) => void) {
-    this.#sink = sink;
+  constructor({ sinks, onError, maxPending, failoverAfterMs }: PublisherOptions) {
+    this.#chain = new SinkChain(sinks, failoverAfterMs);
     this.#onError = onError;
+    this.#noRoom = `${maxPending} keys already wait for a sink`;
+    this.#waiting = new PendingRecords(maxPending);
   }
 
   /** Records handed over so far. */
@@ -41,44 +60,115 @@ export class Publisher {
     return this.#published;
   }
 
-  /** Records that the sink failed to take. */
+  /** Records that no sink took. */
   get lost(): number {
     return this.#lost;
   }
 
+  /** How many records are not handed over yet. */
+  get size(): number {
+    return this.#publishing.length + this.#waiting.size;
+  }
+
   /** Records not handed over yet. */
   get pending(): readonly FailedWrite[] {
-    return [...this.#publishing, ...this.#waiting];
+    return [...this.#publishing.map(({ record }) => record), ...this.#waiting.list()];
+  }
+
+  /** Whether a record of the key waits, which a further failed write would only widen. */
+  awaits(key: Buffer): boolean {
+    return this.#waiting.has(key);
   }
 
   add(records: readonly FailedWrite[]): void {
-    if (records.length === 0) return;
-    this.#waiting.push(...records);
-    this.#run ??= this.#publishAll();
+    for (const record of records) if (!this.#waiting.add(record)) this.#refuse(record);
+    this.#start();
   }
 
-  /** Resolves when nothing is pending. */
-  async idle(): Promise<void> {
+  /** @throws RecordsLostError when no sink takes one of the records */
+  async addAndWait(records: readonly FailedWrite[]): Promise<void> {
+    const outcomes = records.map(
+      (record) =>
+        new Promise<Error | undefined>((resolve) => {
+          if (this.#waiting.add(record, resolve)) return;
+          this.#refuse(record);
+          resolve(new RecordsLostError([record], this.#noRoom));
+        }),
+    );
+    this.#start();
+    const lost = (await Promise.all(outcomes)).find((outcome) => outcome !== undefined);
+    if (lost) throw lost;
+  }
+
+  /**
+   * Waits until nothing is pending, but not longer than `timeoutMs`. Whoever waits for a record that is pending even then
+   * gets an error; the sink may still take it.
+   */
+  async close(timeoutMs: number): Promise<readonly FailedWrite[]> {
+    this.#chain.closeWithin(timeoutMs);
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, Math.max(0, timeoutMs));
+    });
+    await Promise.race([this.#idle(), timeout]);
+    clearTimeout(timer);
+    const left = [...this.#publishing, ...this.#waiting.take(Number.POSITIVE_INFINITY)];
+    this.#publishing = [];
+    const records = left.map(({ record }) => record);
+    const error = new RecordsLostError(records, 'the application closed before a sink took them');
+    for (const { waiters } of left) tell(waiters, error);
+    return records;
+  }
+
+  #start(): void {
+    if (this.#waiting.size > 0) this.#run ??= this.#publishAll();
+  }
+
+  async #idle(): Promise<void> {
     while (this.#run !== undefined) await this.#run;
   }
 
   async #publishAll(): Promise<void> {
     // A broken connection fails many writes in the same turn of the event loop: they go as one.
     await new Promise((resolve) => setImmediate(resolve));
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting;
+    while (this.#waiting.size > 0) {
+      const batch = this.#waiting.take(MAX_BATCH);
       this.#publishing = batch;
-      this.#waiting = [];
+      const records = batch.map(({ record }) => record);
+      let lost: RecordsLostError | undefined;
       try {
-        await this.#sink.publish(batch);
-        this.#published += batch.length;
+        await this.#chain.publish(records);
+        this.#published += records.length;
       } catch (error) {
-        this.#lost += batch.length;
-        // Outside of this loop: a handler that throws must end in the open, not stop the records behind.
-        queueMicrotask(() => this.#onError(new RecordsLostError(batch, error)));
+        // Given up by `close`: its report has said so already.
+        if (this.#publishing === batch) lost = this.#lose(records, error);
       }
       this.#publishing = [];
+      for (const { waiters } of batch) tell(waiters, lost);
     }
     this.#run = undefined;
   }
+
+  /** Without room for it. Those of one turn of the event loop are told as one. */
+  #refuse(record: FailedWrite): void {
+    if (this.#refused.length === 0) {
+      setImmediate(() => {
+        this.#lose(this.#refused, this.#noRoom);
+        this.#refused = [];
+      });
+    }
+    this.#refused.push(record);
+  }
+
+  #lose(records: readonly FailedWrite[], cause: unknown): RecordsLostError {
+    this.#lost += records.length;
+    const error = new RecordsLostError(records, cause);
+    // Outside of what runs here: a handler that throws must end in the open, not stop the records behind.
+    queueMicrotask(() => this.#onError(error));
+    return error;
+  }
+}
+
+function tell(waiters: readonly Waiter[], lost: Error | undefined): void {
+  for (const waiter of waiters) waiter(lost);
 }

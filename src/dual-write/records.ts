@@ -1,10 +1,10 @@
 /** Failed-write records: one for each key that a failed write names. Never a value. */
 import { isUtf8 } from 'node:buffer';
-import { ulid } from 'ulid';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { membersOf, touches } from '../engine/commands.js';
 import { encodeKey, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../events/failed-write.js';
 import type { Failure } from './mirror.js';
+import { newRecordId } from './record-id.js';
 import type { Write } from './write.js';
 
 /** Which link and which application the records speak of. */
@@ -29,9 +29,9 @@ export function toRecords(writes: readonly Write[], failure: Failure, context: R
   const failedAt = new Date().toISOString();
   return [...byKey.values()].map(({ key, writes: ofKey }) => ({
     specVersion: 1,
-    id: ulid(),
+    id: newRecordId(),
     link: context.link,
-    ...describeKey(key, ofKey),
+    ...(failure.scope === 'whole' ? encodeKey(key) : describeKey(key, ofKey)),
     outcome: failure.outcome,
     failedAt,
     error: failure.error,

@@ -2,7 +2,7 @@
  * What the application writes to the source, and what came of it. Observed at `sendCommand`, the one place that every command
  * of ioredis goes through: methods, `call`, pipelines, MULTI, scripts, auto-pipelining.
  */
-import { type Command, type Redis, ReplyError } from 'ioredis';
+import { type Cluster, type Command, type Redis, ReplyError } from 'ioredis';
 import type { RawReply } from './mirror-plan.js';
 import { type Argument, classify, runsScript, type Write } from './write.js';
 
@@ -14,17 +14,17 @@ export interface AcceptedWrite {
   readonly resent: boolean;
 }
 
-/** What the source did; called in the order of its replies, before the application sees them. */
+/** What the source did; called in the order of its replies (in a Cluster: of each node's), before the application sees them. */
 export interface SourceListener {
-  /** Carried out, as one unit. */
-  accepted(unit: readonly AcceptedWrite[]): void;
+  /** Carried out, as one unit. The application gets the reply when the promise resolves, or the error it rejects with. */
+  accepted(unit: readonly AcceptedWrite[]): Promise<void> | undefined;
   /** Sent, but whether the source carried it out will never be known. */
   unknown(writes: readonly Write[]): void;
 }
 
 export interface ObservedSource {
   /** Stands in for the source client's own. */
-  sendCommand(command: Command, stream?: Stream): unknown;
+  sendCommand: SendCommand;
   /** Writes that the source has not answered yet. */
   readonly unanswered: ReadonlySet<Write>;
   /** Resolves when there are none. */
@@ -33,7 +33,9 @@ export interface ObservedSource {
   close(): void;
 }
 
-type Stream = Parameters<Redis['sendCommand']>[1];
+type Stream = Parameters<Cluster['sendCommand']>[1];
+/** The node is a Cluster's: all of a pipeline goes to one. */
+type SendCommand = (command: Command, stream?: Stream, node?: Parameters<Cluster['sendCommand']>[2]) => unknown;
 
 /** MULTI up to EXEC, on the one connection of the client. */
 interface Transaction {
@@ -43,7 +45,8 @@ interface Transaction {
   refusal?: Error;
 }
 
-export function observeSource(source: Redis, listener: SourceListener): ObservedSource {
+export function observeSource(source: Redis | Cluster, listener: SourceListener): ObservedSource {
+  const send: SendCommand = source.sendCommand.bind(source);
   const unanswered = new Set<Write>();
   let whenIdle: (() => void)[] = [];
   let transaction: Transaction | undefined;
@@ -56,7 +59,7 @@ export function observeSource(source: Redis, listener: SourceListener): Observed
     whenIdle = [];
   }
 
-  function sendCommand(command: Command, stream?: Stream): unknown {
+  const sendCommand: SendCommand = (command, stream, node) => {
     const name = command.name.toLowerCase();
     if (name === 'multi') {
       transaction = { queued: [] };
@@ -67,13 +70,13 @@ export function observeSource(source: Redis, listener: SourceListener): Observed
       transaction = undefined;
     } else {
       const found = command.isReadOnly ? OTHER : classify(command.name, command.args as Argument[]);
-      if (found.kind === 'refused') return refuse(command, stream, new Error(found.reason));
-      if (found.kind === 'write' && closed) return refuse(command, stream, new Error('the DualWriter is closed'));
+      if (found.kind === 'refused') return refuse(new Error(found.reason), command, stream, node);
+      if (found.kind === 'write' && closed) return refuse(new Error('the DualWriter is closed'), command, stream, node);
       if (found.kind === 'write') observeWrite(command, found.write, transaction);
       else if (transaction) observeQueued(command, transaction);
     }
-    return source.sendCommand(command, stream);
-  }
+    return send(command, stream, node);
+  };
 
   function observeWrite(command: Command, write: Write, open: Transaction | undefined): void {
     unanswered.add(write);
@@ -81,15 +84,16 @@ export function observeSource(source: Redis, listener: SourceListener): Observed
       answered(reply, resent) {
         if (open && isQueued(reply)) {
           open.queued.push(write);
-          return;
+          return undefined;
         }
         settle([write]);
-        listener.accepted([{ write, reply, resent }]);
+        return listener.accepted([{ write, reply, resent }]);
       },
-      refused() {
+      refused(error) {
         settle([write]);
+        explainReadOnly(error);
         // A script that fails half-way has done its first half.
-        if (runsScript(write.command)) listener.unknown([write]);
+        if (runsScript(write.command) && !error.message.startsWith('NOSCRIPT')) listener.unknown([write]);
       },
       lost() {
         settle([write]);
@@ -104,6 +108,7 @@ export function observeSource(source: Redis, listener: SourceListener): Observed
     observe(command, {
       answered(reply) {
         if (isQueued(reply)) open.queued.push(null);
+        return undefined;
       },
     });
   }
@@ -118,14 +123,14 @@ export function observeSource(source: Redis, listener: SourceListener): Observed
       answered(replies, resent) {
         end();
         // null: a watched key changed, nothing was carried out.
-        if (!Array.isArray(replies)) return;
+        if (!Array.isArray(replies)) return undefined;
         const parts = open.queued.map((write, index) => ({ write, reply: replies[index] as RawReply, resent }));
         const writes = parts.filter((part): part is AcceptedWrite => part.write !== null);
         const failed = writes.filter(({ reply }) => reply instanceof Error);
         const accepted = writes.filter(({ reply }) => !(reply instanceof Error));
-        if (accepted.length > 0) listener.accepted(accepted);
         const halfDone = failed.map(({ write }) => write).filter(({ command }) => runsScript(command));
         if (halfDone.length > 0) listener.unknown(halfDone);
+        return accepted.length > 0 ? listener.accepted(accepted) : undefined;
       },
       refused: end,
       lost() {
@@ -136,7 +141,7 @@ export function observeSource(source: Redis, listener: SourceListener): Observed
     });
   }
 
-  function refuse(command: Command, stream: Stream, error: Error): unknown {
+  function refuse(error: Error, ...[command, stream, node]: Parameters<SendCommand>): unknown {
     if (transaction) transaction.refusal ??= error;
     if (!isPipeline(stream)) {
       command.reject(error);
@@ -144,7 +149,7 @@ export function observeSource(source: Redis, listener: SourceListener): Observed
     }
     // A pipeline counts on every one of its commands being written and answered.
     standIn(command, 'ping', error);
-    return source.sendCommand(command, stream);
+    return send(command, stream, node);
   }
 
   return {
@@ -160,9 +165,10 @@ export function observeSource(source: Redis, listener: SourceListener): Observed
 const OTHER = { kind: 'other' } as const;
 
 interface Observer {
-  answered(reply: RawReply, resent: boolean): void;
+  /** The application gets the reply when the promise resolves, or the error it rejects with; without a promise at once. */
+  answered(reply: RawReply, resent: boolean): Promise<void> | undefined;
   /** The source answered with an error. */
-  refused?(): void;
+  refused?(error: Error): void;
   /** Written, but given up without an answer. An answer may still come. */
   lost?(): void;
   /** Given up before it was written. It may still be sent. */
@@ -174,23 +180,37 @@ function observe(command: Command, observer: Observer): void {
   const { resolve, reject, toWritable } = command;
   let timesWritten = 0;
   let answered = false;
+  let held = false;
   command.toWritable = (socket) => {
     timesWritten += 1;
     return toWritable.call(command, socket);
   };
   command.resolve = (reply) => {
     answered = true;
-    resolve(reply);
-    observer.answered(reply, timesWritten > 1);
+    const settled = observer.answered(reply, timesWritten > 1);
+    if (!settled) return resolve(reply);
+    held = true;
+    const release = () => {
+      held = false;
+    };
+    settled.finally(release).then(() => resolve(reply), reject);
   };
   command.reject = (error) => {
+    // The client's `commandTimeout` is for the source, which has answered.
+    if (held) return;
     reject(error);
     // A reply that ioredis could not transform for the application is an answer nevertheless.
     if (answered) return;
-    if (error instanceof ReplyError) observer.refused?.();
+    if (error instanceof ReplyError) observer.refused?.(error);
     else if (timesWritten > 0) observer.lost?.();
     else observer.unsent?.();
   };
+}
+
+/** The server says only that it is a replica; that it is the writer's source is what the application can mend. */
+function explainReadOnly(error: Error): void {
+  if (!error.message.startsWith('READONLY')) return;
+  error.message += ' (it is the source of a DualWriter: give that a client of the master)';
 }
 
 /** Sends something harmless in the command's place and fails the command with `error`. */

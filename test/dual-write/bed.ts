@@ -61,11 +61,16 @@ export interface WriterOptions {
   };
   readonly timeoutMs?: number;
   readonly records?: DualWriterOptions['records'];
+  /** Whatever else shall differ from the defaults. */
+  readonly more?: Pick<DualWriterOptions, 'bounds' | 'breaker' | 'onUnrecorded' | 'failoverAfterMs'>;
 }
 
-/** @param targetArguments further arguments of the target's redis-server */
-export async function startBed(targetArguments: readonly string[] = []): Promise<Bed> {
-  const [source, target] = await Promise.all([startRedis(), startRedis(targetArguments)]);
+/** @param targetArguments, sourceArguments further arguments of the redis-server */
+export async function startBed(
+  targetArguments: readonly string[] = [],
+  sourceArguments: readonly string[] = [],
+): Promise<Bed> {
+  const [source, target] = await Promise.all([startRedis(sourceArguments), startRedis(targetArguments)]);
   const link = await startProxy({ target: { host: '127.0.0.1', port: target.port } });
   const sink = new MemorySink();
   const lost: RecordsLostError[] = [];
@@ -82,7 +87,7 @@ export async function startBed(targetArguments: readonly string[] = []): Promise
     link,
     sink,
     lost,
-    async writer({ timeoutMs = 2000, records = sink, source: options = {} } = {}) {
+    async writer({ timeoutMs = 2000, records = sink, source: options = {}, more = {} } = {}) {
       const sourceClient = new Redis({ host: '127.0.0.1', port: source.port, protocol: 2, ...options });
       const targetClient = new Redis(link.port, '127.0.0.1', {
         ...mirrorOptions(timeoutMs),
@@ -96,6 +101,7 @@ export async function startBed(targetArguments: readonly string[] = []): Promise
         target: targetClient,
         records,
         onError: (error) => lost.push(error),
+        ...more,
       });
       await Promise.all([sourceClient, targetClient].map(ready));
       return writer;
@@ -124,7 +130,7 @@ function ready(client: Redis): Promise<void> {
 }
 
 /** Waits until the target has answered everything that was written, and the sink has taken or refused what failed. */
-export async function settled(writer: DualWriter): Promise<void> {
+export async function settled(writer: Pick<DualWriter, 'stats'>): Promise<void> {
   const busy = ({ inFlight, recording }: DualWriterStats) => inFlight + recording > 0;
   while (busy(writer.stats())) await new Promise((resolve) => setImmediate(resolve));
 }

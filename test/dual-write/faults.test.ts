@@ -51,6 +51,7 @@ describe('a write that the target does not get', () => {
       origin: 'test',
     });
     expect(Date.parse(record!.failedAt)).toBeGreaterThanOrEqual(before);
+    await settled(writer);
     expect(writer.stats()).toMatchObject({ mirrored: 0, recorded: 1, lost: 0, inFlight: 0 });
   });
 
@@ -102,6 +103,7 @@ describe('a write that the target does not get', () => {
     await writer.mset('a', '3', 'b', '4', 'a', '5');
     await settled(writer);
     await writer.rename('a', 'c');
+    await settled(writer);
     await writer.smove('from', 'to', 'm');
     const records = await bed.sink.have(6);
     expect(records.map(({ command, key, members }) => [command, key, members])).toEqual([
@@ -132,6 +134,7 @@ describe('a write that the target does not get', () => {
     const binary = Buffer.from([0xff, 0x00, 0x80]);
     await writer.set(binary, 'v');
     await writer.srem('plain', 'x');
+    await settled(writer);
     await writer.sadd('plain', binary, 'text');
     const records = await bed.sink.have(3);
     expect(records.map(({ key, encoding, members }) => [key, encoding, members])).toEqual([

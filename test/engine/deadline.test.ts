@@ -25,13 +25,16 @@ const WAYS: Record<string, (sides: TestLink['sides'], late: number) => Promise<u
   },
   rebuild: async ({ source, target }, late) => {
     const observed = await first(target.inspect([KEY]));
-    const { recipe, expiry } = await first(source.readRecipes([KEY]));
-    return target.rebuild([{ key: KEY, observed: seenEarlier(observed, late), recipe: recipe!, expiry }]);
+    const reading = await first(source.readRecipes([{ key: KEY, known: observed }]));
+    if (reading === 'deferred') throw new Error('one key is never deferred');
+    const { recipe, content, expiry } = reading;
+    const change = { action: 'rebuild', recipe: recipe!, content, expiry, expiryTolerated: true } as const;
+    return target.rebuild([{ key: KEY, observed: seenEarlier(observed, late), change }]);
   },
   repairMembers: async ({ source, target }, late) => {
     const observed = await first(target.inspectMembers([MEMBERS]));
-    const { cells } = await first(source.readMembers([MEMBERS]));
-    return target.repairMembers([{ ...MEMBERS, observed: seenEarlier(observed, late), cells, expiry: null }]);
+    const { type, cells } = await first(source.readMembers([MEMBERS]));
+    return target.repairMembers([{ ...MEMBERS, observed: seenEarlier(observed, late), type, cells, expiry: null }]);
   },
 };
 

@@ -109,6 +109,13 @@ function passing(port: RedisPort): RedisPort {
     inspectMembers: (requests) => port.inspectMembers(requests),
     readMembers: (requests) => port.readMembers(requests),
     repairMembers: (repairs) => port.repairMembers(repairs),
+    scanMembers: (scan) => port.scanMembers(scan),
+    differingMembers: (key, type, page) => port.differingMembers(key, type, page),
+    watch: (key) => port.watch(key),
+    get connections() {
+      return port.connections;
+    },
+    clock: () => port.clock(),
     health: () => port.health(),
     check: () => port.check(),
     close: () => port.close(),

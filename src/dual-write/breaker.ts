@@ -1,0 +1,80 @@
+/** Stops sending to a target that does not answer, and finds out when it answers again. */
+
+export type BreakerState = 'closed' | 'open';
+
+export interface BreakerOptions {
+  /** So many writes in a row without an answer open it. Default 5. */
+  readonly failures?: number;
+  /** The first probe comes so long after it opened, in ms; each further one takes twice as long. Default 100. */
+  readonly minProbeMs?: number;
+  /** The longest time between two probes, in ms. Default 5,000. */
+  readonly maxProbeMs?: number;
+}
+
+export class Breaker {
+  readonly #failures: number;
+  readonly #minProbeMs: number;
+  readonly #maxProbeMs: number;
+  readonly #probe: () => Promise<boolean>;
+  readonly #onChange: (state: BreakerState) => void;
+  #state: BreakerState = 'closed';
+  #failedInARow = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  /**
+   * @param probe asks the target for any answer
+   * @param onChange is told each change
+   */
+  constructor(options: BreakerOptions, probe: () => Promise<boolean>, onChange: (state: BreakerState) => void) {
+    this.#failures = options.failures ?? 5;
+    this.#minProbeMs = options.minProbeMs ?? 100;
+    this.#maxProbeMs = options.maxProbeMs ?? 5000;
+    this.#probe = probe;
+    this.#onChange = onChange;
+  }
+
+  /** Open: nothing but probes shall be sent. */
+  get state(): BreakerState {
+    return this.#state;
+  }
+
+  /** A write was answered. */
+  succeeded(): void {
+    this.#failedInARow = 0;
+  }
+
+  /** A write was not answered. */
+  failed(): void {
+    this.#failedInARow += 1;
+    if (this.#state === 'open' || this.#failedInARow < this.#failures) return;
+    this.#change('open');
+    this.#probeAfter(this.#minProbeMs);
+  }
+
+  /** Ends the probing. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #change(state: BreakerState): void {
+    this.#state = state;
+    this.#failedInARow = 0;
+    this.#onChange(state);
+  }
+
+  #probeAfter(intervalMs: number): void {
+    // Jitter: not all writers of a fleet at once, when the target that they all lost comes back.
+    const delayMs = intervalMs * (0.75 + Math.random() / 2);
+    const timer = setTimeout(async () => {
+      const answered = await this.#probe();
+      // Stopped meanwhile.
+      if (this.#timer !== timer) return;
+      if (answered) this.#change('closed');
+      else this.#probeAfter(Math.min(intervalMs * 2, this.#maxProbeMs));
+    }, delayMs);
+    this.#timer = timer;
+    // Probing alone is no reason for a process to live on.
+    timer.unref();
+  }
+}

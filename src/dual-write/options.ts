@@ -1,0 +1,123 @@
+/** What an application gives to and gets from a DualWriter. */
+import type { Cluster, Redis } from 'ioredis';
+import type { FailedWrite } from '../../workflows/messages.js';
+import type { BreakerOptions, BreakerState } from './breaker.js';
+import { isCluster } from './client.js';
+import { assertMirrorOptions } from './mirror.js';
+import type { RecordSink, RecordsLostError } from './publisher.js';
+import { DEFAULT_BOUNDS, type ShardBounds, type ShardStats } from './shard.js';
+
+/** How much may wait. Beyond a shard's bounds, writes become failed-write records at once. */
+export interface Bounds extends ShardBounds {
+  /** Keys of which a record waits for a sink; beyond it failed writes of further keys are lost. Default 100,000. */
+  readonly records: number;
+}
+
+export interface DualWriterOptions<Source extends Redis | Cluster = Redis> {
+  /** The name of the link in `keymend.yaml`. */
+  readonly link: string;
+  /** Where the truth is. May have any options, a `keyPrefix` too. */
+  readonly source: Source;
+  /** A client of the writer's own, made with `mirrorOptions` or `mirrorClusterOptions`. */
+  readonly target: Redis | Cluster;
+  /** Where failed writes are recorded. Several: each takes what those before it did not take. */
+  readonly records: RecordSink | readonly RecordSink[];
+  /** The name of the application, as it shall stand in the records. */
+  readonly origin: string;
+  /** Failed writes that could not be recorded: keep `error.records`, or at least tell someone. */
+  readonly onError: (error: RecordsLostError) => void;
+  /**
+   * What becomes of a write that the target did not get and no sink took: `report` (default) tells `onError` alone. With
+   * `reject` the write's promise rejects too, with an `UnrecordedWriteError`. For that every write waits until the target has
+   * it or its record is safe, so the application feels the target's latency.
+   */
+  readonly onUnrecorded?: 'report' | 'reject';
+  /** How much may wait: see there for the defaults. Of a Cluster, each master has `inFlight`, `queued` and `bytes` of its own. */
+  readonly bounds?: Partial<Bounds>;
+  /** When to stop sending to a target that does not answer, and how often to ask whether it does again. */
+  readonly breaker?: BreakerOptions;
+  /** How long a sink may take before the next one gets the records too, in ms. Default 5,000. */
+  readonly failoverAfterMs?: number;
+}
+
+/** Counted since the writer was created. */
+export interface DualWriterStats {
+  /** Writes and transactions that the target has carried out as the source did. */
+  readonly mirrored: number;
+  /** Records handed over to a sink. One can stand for many failed writes of its key. */
+  readonly recorded: number;
+  /** Records that wait for a sink. */
+  readonly recording: number;
+  /** Records that no sink took; `onError` was told of each. */
+  readonly lost: number;
+  /** Writes and transactions that the target has not answered yet. */
+  readonly inFlight: number;
+  /** Each master of the target. */
+  readonly shards: readonly ShardStats[];
+}
+
+/** What is left at the end. Nothing was left undone when both are empty. */
+export interface CloseReport {
+  /** Records that no sink had taken in time. */
+  readonly notRecorded: readonly FailedWrite[];
+  /** Writes that the source had not answered in time, as records that were handed over; it may still carry them out. */
+  readonly unanswered: readonly FailedWrite[];
+}
+
+/** The source client, but with it every write goes to the target as well. `duplicate()` throws: the copy would not mirror. */
+export type DualWriter<Source extends Redis | Cluster = Redis> = Source & {
+  stats(): DualWriterStats;
+  /**
+   * Refuses further writes and waits until all that went before is mirrored or recorded, `timeoutMs` at most (default 10,000).
+   * For half of that time the target may still answer; then what is in flight is given up and recorded. A sink that does not
+   * take the records gets half of the time that is left, then the next one is asked. Closes neither client and no sink.
+   */
+  close(options?: { timeoutMs?: number }): Promise<CloseReport>;
+  /** A shard of the target stopped answering (`open`), or answers again. */
+  on(event: 'breaker', listener: (change: { shard: string; state: BreakerState }) => void): unknown;
+};
+
+/**
+ * The source has carried out the write. The target has not, and the failed write could not be recorded, so nothing will
+ * repair its keys, unless the receiver does: `records` is the last chance. Writing again is right only for what is idempotent.
+ */
+export class UnrecordedWriteError extends Error {
+  override readonly name = 'UnrecordedWriteError';
+  readonly records: readonly FailedWrite[];
+
+  constructor(lost: RecordsLostError) {
+    super(`the source has carried out the write, but the target may lack it: ${lost.message}`, { cause: lost });
+    this.records = lost.records;
+  }
+}
+
+/** The options with their defaults. @throws Error in one line for what can't work */
+export function readOptions({ source, target, ...options }: DualWriterOptions<Redis | Cluster>) {
+  assertMirrorOptions(target);
+  const { link, origin, records, onUnrecorded = 'report', breaker = {}, failoverAfterMs = 5000 } = options;
+  if (isSameServer(source, target)) {
+    throw new Error('source and target of the DualWriter are the same Redis: every write would be done twice');
+  }
+  if (!isCluster(source) && source.options.readOnly) {
+    throw new Error('the source client of the DualWriter has readOnly set: give it a client that writes to the master');
+  }
+  const sinks = 'publish' in records ? [records] : records;
+  if (sinks.length === 0) throw new Error('records of the DualWriter is empty: failed writes need at least one sink');
+  const bounds: Bounds = { ...DEFAULT_BOUNDS, records: 100_000, ...options.bounds };
+  const numbers = { ...bounds, ...breaker, failoverAfterMs };
+  if (onUnrecorded !== 'report' && onUnrecorded !== 'reject') {
+    throw new Error(`onUnrecorded of the DualWriter is ${String(onUnrecorded)}: it must be 'report' or 'reject'`);
+  }
+  for (const [name, value] of Object.entries(numbers)) {
+    if (!(value >= 1)) throw new Error(`${name} of the DualWriter is ${value}: it must be a number of at least 1`);
+  }
+  return { link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs };
+}
+
+/** As far as the clients' options tell. */
+function isSameServer(source: Redis | Cluster, target: Redis | Cluster): boolean {
+  if ((source as unknown) === target) return true;
+  if (isCluster(source) || isCluster(target) || source.options.sentinels || target.options.sentinels) return false;
+  const place = ({ options: { host, port, path, db } }: Redis) => JSON.stringify([path ?? [host, port], db]);
+  return place(source) === place(target);
+}

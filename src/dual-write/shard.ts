@@ -1,0 +1,164 @@
+/** One master of the target: what may be on its way there is bounded, and nothing is sent while it does not answer. */
+import type { Redis } from 'ioredis';
+import { Breaker, type BreakerOptions, type BreakerState } from './breaker.js';
+import type { Failure } from './mirror.js';
+import { isUnreachable, MirrorConnection, type MirroredWrite } from './mirror-connection.js';
+
+/** How much may wait for one shard; beyond it writes become failed-write records at once. */
+export interface ShardBounds {
+  /** Writes sent and not answered yet. Default 5,000. */
+  readonly inFlight: number;
+  /** Writes that wait to be sent. Default 20,000. */
+  readonly queued: number;
+  /** Bytes of the arguments of both. Default 64 MiB. */
+  readonly bytes: number;
+}
+
+export const DEFAULT_BOUNDS: ShardBounds = { inFlight: 5_000, queued: 20_000, bytes: 64 * 1024 * 1024 };
+
+/** What one shard is doing. */
+export interface ShardStats {
+  /** The master: `host:port`, the path of its socket, or its name among Sentinels. */
+  readonly shard: string;
+  readonly connected: boolean;
+  readonly breaker: BreakerState;
+  readonly inFlight: number;
+  readonly queued: number;
+}
+
+export interface ShardOptions {
+  readonly name: string;
+  readonly client: Redis;
+  readonly bounds: ShardBounds;
+  readonly breaker: BreakerOptions;
+  readonly onBreaker: (shard: string, state: BreakerState) => void;
+  /** Called before each probe of a target that does not answer. */
+  readonly onProbe?: () => void;
+}
+
+interface Unit {
+  readonly writes: readonly MirroredWrite[];
+  readonly bytes: number;
+  readonly settle: (failure: Failure | undefined) => void;
+}
+
+export class Shard {
+  readonly name: string;
+  readonly #client: Redis;
+  readonly #connection: MirrorConnection;
+  readonly #bounds: ShardBounds;
+  readonly #breaker: Breaker;
+  readonly #queue: Unit[] = [];
+  #queued = 0;
+  #inFlight = 0;
+  #bytes = 0;
+
+  constructor({ name, client, bounds, breaker, onBreaker, onProbe }: ShardOptions) {
+    this.name = name;
+    this.#client = client;
+    this.#bounds = bounds;
+    this.#connection = new MirrorConnection(client);
+    const probe = () => {
+      onProbe?.();
+      return this.#connection.ping();
+    };
+    this.#breaker = new Breaker(breaker, probe, (state) => {
+      if (state === 'open') this.#failQueue(BREAKER_OPEN);
+      onBreaker(name, state);
+    });
+  }
+
+  get stats(): ShardStats {
+    return {
+      shard: this.name,
+      connected: this.#client.status === 'ready',
+      breaker: this.#breaker.state,
+      inFlight: this.#inFlight,
+      queued: this.#queued,
+    };
+  }
+
+  /**
+   * Sends writes as one unit behind all units before, or refuses them at once. Never rejects.
+   * @returns undefined when the target did what the source did
+   */
+  send(writes: readonly MirroredWrite[]): Promise<Failure | undefined> {
+    if (this.#breaker.state === 'open') return Promise.resolve(BREAKER_OPEN);
+    const bytes = writes.reduce((sum, { replay }) => sum + bytesOf(replay.args), 0);
+    return new Promise((settle) => {
+      const unit = { writes, bytes, settle };
+      if (this.#bytes > 0 && this.#bytes + bytes > this.#bounds.bytes) return settle(OVERLOADED);
+      if (this.#queue.length === 0 && this.#hasRoomFor(unit)) {
+        this.#bytes += bytes;
+        return this.#transmit(unit);
+      }
+      if (this.#queued + writes.length > this.#bounds.queued) return settle(OVERLOADED);
+      this.#bytes += bytes;
+      this.#queued += writes.length;
+      this.#queue.push(unit);
+    });
+  }
+
+  /** Gives up what waits and what is in flight. */
+  abandon(): void {
+    this.#failQueue(ABANDONED);
+    this.#connection.reset();
+  }
+
+  /** Ends the probing. */
+  stop(): void {
+    this.#breaker.stop();
+  }
+
+  /** A transaction larger than the bound goes alone. */
+  #hasRoomFor({ writes }: Unit): boolean {
+    return this.#inFlight === 0 || this.#inFlight + writes.length <= this.#bounds.inFlight;
+  }
+
+  #transmit(unit: Unit): void {
+    this.#inFlight += unit.writes.length;
+    this.#connection.send(unit.writes).then((failure) => {
+      this.#inFlight -= unit.writes.length;
+      this.#bytes -= unit.bytes;
+      if (failure !== undefined && isUnreachable(failure)) this.#breaker.failed();
+      else this.#breaker.succeeded();
+      unit.settle(failure);
+      this.#sendQueue();
+    });
+  }
+
+  #sendQueue(): void {
+    while (this.#queue[0] !== undefined && this.#hasRoomFor(this.#queue[0])) {
+      const unit = this.#queue.shift()!;
+      this.#queued -= unit.writes.length;
+      this.#transmit(unit);
+    }
+  }
+
+  #failQueue(failure: Failure): void {
+    for (const { bytes, settle } of this.#queue.splice(0)) {
+      this.#bytes -= bytes;
+      settle(failure);
+    }
+    this.#queued = 0;
+  }
+}
+
+const BREAKER_OPEN: Failure = {
+  outcome: 'refused',
+  error: { code: 'BREAKER_OPEN', message: 'the target did not answer several times in a row; nothing was sent' },
+};
+
+const OVERLOADED: Failure = {
+  outcome: 'refused',
+  error: { code: 'OVERLOADED', message: 'the target is too slow: too much already waits for it; nothing was sent' },
+};
+
+const ABANDONED: Failure = {
+  outcome: 'refused',
+  error: { code: 'CLOSED', message: 'the application closed before it was sent to the target' },
+};
+
+function bytesOf(args: readonly (string | Buffer)[]): number {
+  return args.reduce((sum, argument) => sum + argument.length, 0);
+}

@@ -1,0 +1,156 @@
+/** Which connection a mirrored write takes: the one to the target, or in a Cluster the one to the master of its slot. */
+import { type Cluster, Command, type Redis } from 'ioredis';
+import type { BreakerOptions, BreakerState } from './breaker.js';
+import { isCluster } from './client.js';
+import type { Failure } from './mirror.js';
+import { type MirroredWrite, NOT_SENT } from './mirror-connection.js';
+import { Shard, type ShardBounds, type ShardStats } from './shard.js';
+
+/** What became of writes that went as one unit. */
+export interface Delivery {
+  readonly writes: readonly MirroredWrite[];
+  /** Absent: the target did what the source did. */
+  readonly failure?: Failure | undefined;
+}
+
+export interface TargetOptions {
+  readonly bounds: ShardBounds;
+  readonly breaker: BreakerOptions;
+  readonly onBreaker: (shard: string, state: BreakerState) => void;
+}
+
+export interface Target {
+  /**
+   * Sends what the source did as one unit. One delivery for each part that could stay one: in a Cluster one for each slot.
+   * None rejects.
+   */
+  send(unit: readonly MirroredWrite[]): Promise<Delivery>[];
+  /** In a stable order. */
+  stats(): ShardStats[];
+  /** Gives up everything that is on its way. */
+  abandon(): void;
+  /** Ends what the target does by itself. Closes connections that it opened, but not the client that it was given. */
+  close(): void;
+}
+
+/** @param client one with `mirrorOptions` or `mirrorClusterOptions`, that nobody else uses */
+export function createTarget(client: Redis | Cluster, options: TargetOptions): Target {
+  return isCluster(client) ? clusterTarget(client, options) : standaloneTarget(client, options);
+}
+
+function standaloneTarget(client: Redis, options: TargetOptions): Target {
+  const { sentinels, name: group, path } = client.options;
+  const shard = new Shard({ name: (sentinels ? group : path) ?? nameOf(client), client, ...options });
+  return {
+    send: (writes) => [deliver(shard, writes)],
+    stats: () => [shard.stats],
+    abandon: () => shard.abandon(),
+    close: () => shard.stop(),
+  };
+}
+
+/**
+ * Redirects are not followed: a write that meets a moved slot is recorded, and the topology read anew. Followed, it could
+ * be overtaken on its way by a later write of the same key.
+ */
+function clusterTarget(cluster: Cluster, options: TargetOptions): Target {
+  const masters = new Map<string, { shard: Shard; client: Redis }>();
+  let lastRefresh = Number.NEGATIVE_INFINITY;
+
+  // ioredis asks one node after the other and opens a connection for each: not for each of a thousand failures.
+  function refresh(): void {
+    if (performance.now() - lastRefresh < MIN_REFRESH_MS) return;
+    lastRefresh = performance.now();
+    cluster.refreshSlotsCache();
+  }
+
+  /** Connections to all present masters, before the first write needs them. */
+  function adoptTopology(): void {
+    const present = new Set(cluster.slots.map((nodes) => nodes?.[0]).filter((name) => name !== undefined));
+    for (const [name, { shard, client }] of masters) if (!present.has(name)) retire(name, shard, client);
+    for (const name of present) {
+      const node = masters.has(name) ? undefined : cluster.nodes('master').find((found) => nameOf(found) === name);
+      if (!node) continue;
+      const client = node.duplicate(OWN_CONNECTION);
+      masters.set(name, { client, shard: new Shard({ name, client, onProbe: refresh, ...options }) });
+    }
+  }
+
+  function retire(name: string, shard: Shard, client: Redis): void {
+    masters.delete(name);
+    shard.stop();
+    // What it has not answered may be lost with it.
+    shard.abandon();
+    client.disconnect();
+  }
+
+  async function sendPart(slot: number, writes: readonly MirroredWrite[]): Promise<Delivery> {
+    if (slot === CROSS_SLOT) return { writes, failure: KEYS_APART };
+    const master = masters.get(cluster.slots[slot]?.[0] ?? '');
+    if (!master) {
+      refresh();
+      return { writes, failure: NOT_SENT };
+    }
+    const delivery = await deliver(master.shard, writes);
+    if (delivery.failure && SHOWS_OLD_TOPOLOGY.has(delivery.failure.error.code)) refresh();
+    return delivery;
+  }
+
+  cluster.on('error', () => {});
+  cluster.on('refresh', adoptTopology);
+  if (cluster.status === 'wait') cluster.connect().catch(() => {});
+  adoptTopology();
+  return {
+    send: (unit) => [...bySlot(unit)].map(([slot, writes]) => sendPart(slot, writes)),
+    stats: () => [...masters.values()].map(({ shard }) => shard.stats).sort((a, b) => (a.shard < b.shard ? -1 : 1)),
+    abandon() {
+      for (const { shard } of masters.values()) shard.abandon();
+    },
+    close() {
+      cluster.off('refresh', adoptTopology);
+      for (const [name, { shard, client }] of masters) retire(name, shard, client);
+    },
+  };
+}
+
+const MIN_REFRESH_MS = 250;
+const SHOWS_OLD_TOPOLOGY = new Set(['MOVED', 'CLUSTERDOWN', 'READONLY', 'NOT_CONNECTED', 'CONNECTION_LOST', 'TIMEOUT']);
+
+/** What a Cluster sets otherwise for its nodes. */
+const OWN_CONNECTION = {
+  enableOfflineQueue: false,
+  lazyConnect: false,
+  readOnly: false,
+  retryStrategy: (times: number) => Math.min(times * 50, 2000),
+};
+
+const CROSS_SLOT = -1;
+const KEYS_APART: Failure = {
+  outcome: 'refused',
+  error: { code: 'CROSSSLOT', message: 'its keys lie in different slots of the target' },
+};
+
+async function deliver(shard: Shard, writes: readonly MirroredWrite[]): Promise<Delivery> {
+  return { writes, failure: await shard.send(writes) };
+}
+
+function nameOf({ options: { host, port } }: Redis): string {
+  return `${host}:${port}`;
+}
+
+/** A transaction of the source can reach over slots if that is no Cluster; in the target each slot's part stays one. */
+function bySlot(unit: readonly MirroredWrite[]): Map<number, MirroredWrite[]> {
+  const parts = new Map<number, MirroredWrite[]>();
+  for (const mirrored of unit) {
+    const slot = slotOf(mirrored);
+    const part = parts.get(slot);
+    if (part) part.push(mirrored);
+    else parts.set(slot, [mirrored]);
+  }
+  return parts;
+}
+
+function slotOf({ write }: MirroredWrite): number {
+  const [first, ...others] = write.keys.map((key) => new Command('DEL', [key]).getSlot());
+  return others.every((slot) => slot === first) ? first! : CROSS_SLOT;
+}

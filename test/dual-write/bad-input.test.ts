@@ -1,0 +1,92 @@
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { createDualWriter, type DualWriterOptions } from '../../src/dual-write/dual-writer.js';
+import { mirrorOptions } from '../../src/dual-write/mirror.js';
+import { type Bed, settled, startBed } from './bed.js';
+
+let bed: Bed;
+beforeAll(async () => {
+  bed = await startBed([], ['--proto-max-bulk-len', '1mb']);
+});
+afterEach(() => bed.reset());
+afterAll(() => bed.stop());
+
+/** Not connected: what is refused is refused before that. */
+function client(port: number, options = {}): Redis {
+  return new Redis(port, '127.0.0.1', { lazyConnect: true, ...options });
+}
+
+function create(over: Partial<DualWriterOptions> = {}) {
+  const source = client(1);
+  const target = client(2, mirrorOptions());
+  return createDualWriter({ ...bed.names, source, target, records: bed.sink, onError: () => {}, ...over });
+}
+
+const oneLine = (text: RegExp) => new RegExp(`^[^\\n]*${text.source}[^\\n]*$`);
+
+describe('a DualWriter is not created', () => {
+  it('with the source as its own target', () => {
+    const both = client(1, mirrorOptions());
+    const same = /source and target of the DualWriter are the same Redis: every write would be done twice/;
+    expect(() => create({ source: both, target: both })).toThrow(oneLine(same));
+    expect(() => create({ target: client(1, mirrorOptions()) })).toThrow(oneLine(same));
+    expect(() => create({ target: client(1, { ...mirrorOptions(), db: 1 }) })).not.toThrow();
+  });
+
+  it('with a source client for reading', () => {
+    expect(() => create({ source: client(1, { readOnly: true }) })).toThrow(oneLine(/readOnly set: give it a client/));
+  });
+
+  it('with a target client that adds a prefix or is made for something else', () => {
+    const unsafe = (options: object) => () => create({ target: client(2, { ...mirrorOptions(), ...options }) });
+    expect(unsafe({ keyPrefix: 'p:' })).toThrow(oneLine(/keyPrefix \(set it on the source alone\); use new Redis/));
+    expect(unsafe({ readOnly: true })).toThrow(oneLine(/readOnly/));
+    expect(unsafe({ monitor: true })).toThrow(oneLine(/monitor/));
+    expect(unsafe({ retryStrategy: null })).toThrow(oneLine(/retryStrategy/));
+  });
+
+  it('with a target client that is connected already, when its options are unsafe', async () => {
+    const target = new Redis(bed.target.port, '127.0.0.1');
+    try {
+      await target.ping();
+      expect(() => create({ target })).toThrow(oneLine(/enableOfflineQueue.*commandTimeout/));
+    } finally {
+      target.disconnect();
+    }
+  });
+
+  it('without a sink, or with a bound that bounds nothing', () => {
+    expect(() => create({ records: [] })).toThrow(oneLine(/records of the DualWriter is empty.*at least one sink/));
+    expect(() => create({ bounds: { inFlight: 0 } })).toThrow(oneLine(/inFlight of the DualWriter is 0: it must be/));
+    expect(() => create({ failoverAfterMs: Number.NaN })).toThrow(oneLine(/failoverAfterMs of the DualWriter is NaN/));
+    expect(() => create({ breaker: { failures: -1 } })).toThrow(oneLine(/failures of the DualWriter is -1/));
+  });
+});
+
+describe('a write that the source does not carry out', () => {
+  it('because it is a replica says so, and is neither mirrored nor recorded', async () => {
+    const writer = await bed.writer();
+    await bed.source.client.replicaof('127.0.0.1', 1);
+    try {
+      await expect(writer.set('k', 'v')).rejects.toThrow(
+        oneLine(/^READONLY .*source of a DualWriter: give that a client of the master/),
+      );
+      await expect(writer.multi().set('k', 'v').exec()).rejects.toThrow(/EXECABORT|READONLY/);
+    } finally {
+      await bed.source.client.replicaof('NO', 'ONE');
+    }
+    await settled(writer);
+    expect(writer.stats()).toMatchObject({ mirrored: 0, recorded: 0 });
+    expect(await bed.target.client.dbsize()).toBe(0);
+  });
+
+  it('because the value is over its limits is not mirrored', async () => {
+    const writer = await bed.writer({ source: { maxRetriesPerRequest: 0 } });
+    await writer.set('k', 'v');
+    await expect(writer.append('k', 'x'.repeat(2 * 1024 * 1024))).rejects.toThrow();
+    await settled(writer);
+    expect(await bed.source.client.get('k')).toBe('v');
+    expect(await bed.target.client.get('k')).toBe('v');
+    expect(writer.stats().mirrored).toBe(1);
+  });
+});

@@ -1,0 +1,145 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { DualWriter } from '../../src/dual-write/dual-writer.js';
+import { type Bed, settled, startBed } from './bed.js';
+
+let bed: Bed;
+beforeAll(async () => {
+  bed = await startBed();
+});
+afterEach(() => bed.reset());
+afterAll(() => bed.stop());
+
+/** One write that the target misses; afterwards it takes writes again. */
+async function miss(writer: DualWriter, write: () => Promise<unknown>): Promise<void> {
+  await bed.target.client.replicaof('127.0.0.1', 1);
+  await write();
+  await settled(writer);
+  await bed.target.client.replicaof('NO', 'ONE');
+  bed.sink.records.length = 0;
+}
+
+function failures(): unknown[] {
+  return bed.sink.records.map(({ key, command, outcome, error }) => [key, command, outcome, error?.code]);
+}
+
+describe('a write of a key that lately missed one', () => {
+  it('is mirrored nevertheless; what is idempotent needs no further record', async () => {
+    const writer = await bed.writer();
+    await miss(writer, () => writer.sadd('s', 'a'));
+    await writer.sadd('s', 'b');
+    await settled(writer);
+    expect(await bed.target.client.smembers('s')).toEqual(['b']);
+    expect(failures()).toEqual([]);
+  });
+
+  it('is recorded when the target’s reply shows that it lacks something', async () => {
+    const writer = await bed.writer();
+    await miss(writer, () => writer.incr('n'));
+    expect(await writer.incr('n')).toBe(2);
+    await settled(writer);
+    expect(failures()).toEqual([['n', 'INCR', 'refused', 'REPLY_DIFFERS']]);
+    // A repair between the source's reply and the target's is the same: the write landed on top of its own effect.
+    await bed.target.client.set('n', 3);
+    await writer.incr('n');
+    await settled(writer);
+    expect(await bed.target.client.get('n')).toBe('4');
+    expect(failures().at(-1)).toEqual(['n', 'INCR', 'refused', 'REPLY_DIFFERS']);
+  });
+
+  it('is recorded when it could land on top of a repair that brought it already, without a sign of that', async () => {
+    const writer = await bed.writer();
+    await writer.rpush('l', 'a', 'b', 'c', 'd');
+    await miss(writer, () => writer.lset('l', 0, 'A'));
+    await writer.ltrim('l', 1, -1);
+    await settled(writer);
+    expect(failures()).toEqual([['l', 'LTRIM', 'unknown', 'AFTER_FAILURE']]);
+    await writer.ltrim('elsewhere', 1, -1);
+    await settled(writer);
+    expect(failures()).toHaveLength(1);
+  });
+});
+
+describe('a late write', () => {
+  it('that was given up after a timeout does not land on a repaired key when the network lets go of it', async () => {
+    const writer = await bed.writer({ timeoutMs: 100 });
+    await writer.set('k', 'old');
+    await settled(writer);
+    bed.link.swallow();
+    await writer.set('k', 'late');
+    await bed.sink.have(1);
+    expect(bed.sink.records[0]).toMatchObject({ key: 'k', outcome: 'unknown', error: { code: 'TIMEOUT' } });
+    await bed.target.client.set('k', 'repaired');
+    bed.link.release();
+    while (writer.stats().mirrored < 2) {
+      await writer.set('probe', '1');
+      await settled(writer);
+    }
+    expect(await bed.target.client.get('k')).toBe('repaired');
+  });
+});
+
+describe('under load, while the link is cut, swallows, is slow and heals again and again', () => {
+  it('every key that differs has a record', async () => {
+    const writer = await bed.writer({
+      timeoutMs: 200,
+      more: { breaker: { failures: 3, minProbeMs: 10, maxProbeMs: 50 }, bounds: { inFlight: 200, queued: 200 } },
+    });
+    const faults = [bed.link.cut, bed.link.swallow, () => bed.link.slow(30)];
+    let running = true;
+    const writing = Array.from({ length: 8 }, async (_, client) => {
+      for (let turn = 0; running; turn++) {
+        const key = `${client}:${turn % 25}`;
+        await Promise.all([
+          writer.append(`log:${key}`, `${turn},`),
+          writer.pipeline().incr(`n:${key}`).rpush(`l:${key}`, turn).ltrim(`l:${key}`, -5, -1).exec(),
+          writer
+            .multi()
+            .hset(`h:${key}`, `f${turn % 7}`, turn)
+            .sadd(`s:${key}`, turn)
+            .exec(),
+        ]);
+        // Busy without a break, the process could not even connect in time.
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      }
+    });
+    for (let round = 0; round < 9; round++) {
+      faults[round % faults.length]!();
+      await grown(() => bed.sink.records.length + writer.stats().mirrored, 50);
+      bed.link.restore();
+      await grown(() => writer.stats().mirrored, 50);
+    }
+    running = false;
+    await Promise.all(writing);
+    await settled(writer);
+    expect(bed.lost).toEqual([]);
+    const recorded = new Set(bed.sink.records.map(({ key }) => key));
+    expect(recorded.size).toBeGreaterThan(10);
+    const keys = await bed.source.client.keys('*');
+    const digest = (side: 'source' | 'target', key: string) => bed[side].client.dump(key).then((dump) => dump?.length);
+    for (const key of keys) {
+      if (recorded.has(key)) continue;
+      expect([key, await read('target', key)]).toEqual([key, await read('source', key)]);
+      expect(await digest('target', key)).toBe(await digest('source', key));
+    }
+    expect((await bed.target.client.keys('*')).filter((key) => !keys.includes(key) && !recorded.has(key))).toEqual([]);
+  });
+});
+
+async function grown(count: () => number, by: number): Promise<void> {
+  const before = count();
+  while (count() < before + by) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+async function read(side: 'source' | 'target', key: string): Promise<unknown> {
+  const { client } = bed[side];
+  switch (key.slice(0, key.indexOf(':'))) {
+    case 'h':
+      return client.hgetall(key);
+    case 'l':
+      return client.lrange(key, 0, -1);
+    case 's':
+      return (await client.smembers(key)).sort();
+    default:
+      return client.get(key);
+  }
+}
