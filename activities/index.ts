@@ -76,6 +76,13 @@ function reply(result: KeyResult, attempt: number): ReconcileReply {
       return { outcome: 'equal', summary: 'equal', attempt };
     case 'repaired':
       return { outcome: 'repaired', summary: `${result.action} ${result.type}, ${result.bytes} bytes`, attempt };
+    case 'deferred':
+      return {
+        outcome: 'deferred',
+        retryAfterMs: result.retryAfterMs,
+        wrote: result.repaired !== null,
+        attempt,
+      };
     case 'failed': {
       const { type, message, stage, retryable } = result.error;
       const detail: AttemptErrorDetail = { stage, attempt };

@@ -162,11 +162,23 @@ export interface ReconcileRequest extends EncodedKey {
 }
 
 /** What one attempt found or did. Failures are activity errors whose type is an `ErrorType`. */
-export interface ReconcileReply {
+export type ReconcileReply = ReconciledReply | DeferredReply;
+
+export interface ReconciledReply {
   readonly outcome: 'equal' | 'repaired';
   /** What was done, for a person: for example `restored hash, 120 bytes`. Never a value. */
   readonly summary: string;
   /** Which attempt of this activity answered, from 1. */
+  readonly attempt: number;
+}
+
+/** The budget of the link is spoken for: the attempt has given its slot back, and is to be made again. Not a failure. */
+export interface DeferredReply {
+  readonly outcome: 'deferred';
+  readonly retryAfterMs: number;
+  /** It wrote before the key changed once more. */
+  readonly wrote: boolean;
+  /** As in `ReconciledReply`. */
   readonly attempt: number;
 }
 

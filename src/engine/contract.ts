@@ -36,8 +36,17 @@ export interface Repaired {
   readonly bytes: number;
 }
 
+/** The target's budget is spoken for; trying again makes sense in `retryAfterMs`. Not a failure. */
+export interface KeyDeferred {
+  readonly outcome: 'deferred';
+  readonly retryAfterMs: number;
+  /** What was written before the key changed once more; null: nothing was. */
+  readonly repaired: Repaired | null;
+}
+
 /** How it ended for one key. `equal`: nothing had to be written. */
 export type KeyResult =
   | { readonly outcome: 'equal' }
   | Repaired
+  | KeyDeferred
   | { readonly outcome: 'failed'; readonly error: ReconcileError };

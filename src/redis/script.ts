@@ -22,6 +22,7 @@ export const scripts = {
   inspectMembers: load('lists', 'members', 'inspect-members'),
   readMembers: load('lists', 'members', 'read-members'),
   repairMembers: load('lists', 'members', 'repair-members'),
+  lease: load('lease'),
 } as const;
 
 function load(...names: string[]): Script {

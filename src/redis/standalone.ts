@@ -1,9 +1,13 @@
 /** The port on one server: each method is one script, or one pair of commands. */
-import { type Command, Connection, type ConnectionOptions } from './connection.js';
+import { admit } from './admission.js';
+import type { Budget } from './budget.js';
+import type { Command, Connection } from './connection.js';
 import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
 import type {
+  Admission,
   Change,
+  Deferred,
   Health,
   MembersOutcome,
   MembersReading,
@@ -20,17 +24,28 @@ import type {
   RepairOutcome,
 } from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
-import { isMaster, type RowAnswer, runScript } from './script-runner.js';
+import { type CountOperations, isMaster, operationsOf, type RowAnswer, runScript } from './script-runner.js';
 
 export class StandaloneRedis implements RedisPort {
   readonly #connection: Connection;
+  readonly #budget: Budget | undefined;
+  readonly #count: CountOperations;
 
-  constructor(url: string, options: ConnectionOptions) {
-    this.#connection = new Connection(url, options);
+  /** @param options `count` is told of all that goes through this port, except for what asking the budget costs */
+  constructor(connection: Connection, options: { readonly budget?: Budget; readonly count?: CountOperations } = {}) {
+    this.#connection = connection;
+    this.#budget = options.budget;
+    this.#count = options.count ?? (() => {});
   }
 
   get place(): string {
     return this.#connection.place;
+  }
+
+  async admit(members: readonly number[]): Promise<Admission | Deferred | RedisFailure> {
+    const budget = this.#budget;
+    if (budget === undefined) return { kind: 'admitted', keys: members.length, port: this, done() {} };
+    return admit(budget, members, (count) => new StandaloneRedis(this.#connection, { budget, count }));
   }
 
   async inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
@@ -43,7 +58,7 @@ export class StandaloneRedis implements RedisPort {
 
   async read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {
     const rows = requests.map(({ key, known }): Row => [key, known.digest, known.type]);
-    const answers = await runScript(this.#connection, scripts.read, rows, { atMaster: true });
+    const answers = await runScript(this.#connection, scripts.read, rows, { atMaster: true, count: this.#count });
     return answers.map((answer) =>
       answer === 'deferred' || answer instanceof RedisFailure ? answer : reading(answer.cells),
     );
@@ -150,8 +165,10 @@ export class StandaloneRedis implements RedisPort {
     return `${Math.floor(serverNow + this.#connection.commandTimeoutMs)}`;
   }
 
-  #send(...commands: Command[]): Promise<unknown[]> {
-    return this.#connection.send(commands);
+  async #send(...commands: Command[]): Promise<unknown[]> {
+    const replies = await this.#connection.send(commands);
+    for (const reply of replies) this.#count(operationsOf(reply));
+    return replies;
   }
 
   /** Calls a script as often as it takes until it has answered all rows. It answers at least one each time. */
@@ -162,7 +179,8 @@ export class StandaloneRedis implements RedisPort {
   ): Promise<(RowAnswer | RedisFailure)[]> {
     const answers: (RowAnswer | RedisFailure)[] = [];
     while (answers.length < rows.length) {
-      const more = await runScript(this.#connection, script, rows.slice(answers.length), options);
+      const rest = rows.slice(answers.length);
+      const more = await runScript(this.#connection, script, rest, { ...options, count: this.#count });
       for (const answer of more) if (answer !== 'deferred') answers.push(answer);
     }
     return answers;

@@ -6,7 +6,7 @@ import { nextStep } from '../../workflows/details.js';
 import type { Config, LinkConfig } from '../config.js';
 import { escalationMessage } from '../events/dead-letter.js';
 import type { DeadLetters } from '../events/kafka.js';
-import { connectRedis, type RedisPort } from '../redis/index.js';
+import { connectRedis, type RedisOptions, type RedisPort } from '../redis/index.js';
 import { WORKFLOWS_PATH } from './workflows-path.js';
 
 export interface WorkerOptions {
@@ -76,10 +76,15 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 const COMMAND_TIMEOUT_MS = 2_000;
 
 function connectLink(link: LinkConfig): LinkRuntime {
-  const connect = (side: 'source' | 'target'): RedisPort =>
-    connectRedis(link[side], { name: `${side} of link ${link.name}`, commandTimeoutMs: COMMAND_TIMEOUT_MS });
+  const connect = (side: 'source' | 'target', options: Pick<RedisOptions, 'budget'> = {}): RedisPort =>
+    connectRedis(link[side], {
+      name: `${side} of link ${link.name}`,
+      commandTimeoutMs: COMMAND_TIMEOUT_MS,
+      ...options,
+    });
+  const budget = { link: link.name, opsPerSecond: link.budget.opsPerSecond };
   return {
-    sides: { source: connect('source'), target: connect('target') },
+    sides: { source: connect('source'), target: connect('target', { budget }) },
     options: {
       expiryToleranceMs: link.expiryTolerance,
       deleteGuard: link.deleteGuard,
