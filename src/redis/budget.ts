@@ -47,7 +47,7 @@ export interface BudgetOptions {
 }
 
 /** What is below 1.05 is for the time between grant and execution: a slice, `FRESH_MS`, and how long operations travel. */
-const PACE_RATIO = 0.97;
+const PACE_RATIO = 0.98;
 const SLICE_MS = 20;
 const FRESH_MS = 30;
 /** At most this part of a slice is paid with what was left over before. */
@@ -141,12 +141,12 @@ class LeasedBudget implements Budget {
       settle: (used) => {
         const unusedMs = ms - used / this.#perMs;
         if (unusedMs < 0) this.#debtMs -= unusedMs;
-        else this.#keepLeftOver({ ms: unusedMs, freshUntil });
+        else this.#keep({ ms: unusedMs, freshUntil });
       },
     };
   }
 
-  #keepLeftOver(leftOver: LeftOver): void {
+  #keep(leftOver: LeftOver): void {
     this.#leftOver.push(leftOver);
     this.#serveFromLeftOver();
   }
@@ -156,9 +156,8 @@ class LeasedBudget implements Budget {
     if (this.#isLeasing) return;
     this.#isLeasing = true;
     while (this.#waiting.length > 0) {
-      const pause = this.#leasedUntil - AHEAD_MS - this.#usualJourneyMs() - performance.now();
-      if (pause > 0) await sleep(pause);
-      else await this.#lease();
+      await until(this.#leasedUntil - AHEAD_MS - this.#usualJourneyMs());
+      if (this.#waiting.length > 0) await this.#lease();
     }
     this.#isLeasing = false;
   }
@@ -167,11 +166,11 @@ class LeasedBudget implements Budget {
     const slice = SLICE_MS + this.#usualJourneyMs();
     const pieces = this.#takeWaiting(slice);
     const ms = Math.max(slice, sum(pieces));
-    const debtMs = this.#debtMs;
-    this.#debtMs = 0;
     const paidMs = Math.min(this.#leftOverMs(), ms * LEFT_OVER_RATIO);
     this.#takeLeftOver(paidMs);
-    const numbers = [Math.ceil((ms + debtMs - paidMs) * this.#perMs), this.#perMs, LONGEST_QUEUE_MS].map(String);
+    const debtMs = this.#debtMs;
+    const leasedMs = debtMs + ms - paidMs;
+    const numbers = [Math.ceil(leasedMs * this.#perMs), this.#perMs, LONGEST_QUEUE_MS].map(String);
     const sentAt = performance.now();
     const [answer] = await runScript(this.connection, scripts.lease, [[this.#key, ...numbers]]);
     if (answer instanceof RedisFailure) {
@@ -179,16 +178,13 @@ class LeasedBudget implements Budget {
       return;
     }
     const { cells, receivedAtMs } = answer as RowAnswer;
-    const [outcome, wait] = [String(cells[0]), Number(cells[1])];
-    const answeredAt = this.#observeJourney(sentAt, receivedAtMs);
-    if (outcome === 'refused') {
-      this.#debtMs += debtMs;
-      this.#refusedUntil = receivedAtMs + wait;
-      for (const each of [...pieces, ...this.#waiting.splice(0)])
-        each.resolve(this.#refuse(each.ms, this.#refusedUntil));
-      return;
-    }
-    this.#grant(pieces, ms, answeredAt + wait + debtMs - paidMs);
+    const begin = this.#usualArrival(sentAt, receivedAtMs) + Number(cells[1]);
+    if (String(cells[0]) === 'refused') return this.#refuseAll(pieces, begin);
+    this.#debtMs -= debtMs;
+    this.#observeShare(leasedMs / (begin + leasedMs - Math.max(this.#leasedUntil, receivedAtMs)));
+    this.#leasedUntil = begin + leasedMs;
+    if (debtMs > LONGEST_QUEUE_MS) this.#refuseAll(pieces, begin + debtMs);
+    else this.#grant(pieces, ms, begin + debtMs);
   }
 
   /** Those whose pieces begin within a slice. */
@@ -203,27 +199,32 @@ class LeasedBudget implements Budget {
   }
 
   #grant(pieces: readonly Waiting[], ms: number, begin: number): void {
-    this.#observeShare(ms / (begin + ms - Math.max(this.#leasedUntil, performance.now())));
-    this.#leasedUntil = begin + ms;
     let at = begin;
     for (const piece of pieces) {
       void this.#grantAt(at, piece);
       at += piece.ms;
     }
-    if (at < begin + ms)
-      void sleep(begin - performance.now()).then(() =>
-        this.#keepLeftOver({ ms: begin + ms - at, freshUntil: begin + FRESH_MS }),
-      );
+    if (at < begin + ms) void this.#keepFrom(at, begin + ms - at);
   }
 
   async #grantAt(at: number, piece: Waiting): Promise<void> {
-    const pause = at - performance.now();
-    if (pause > 0) await sleep(pause);
+    await until(at);
     const freshUntil = at + FRESH_MS;
     if (performance.now() <= freshUntil) return piece.resolve(this.#reservation(piece.ms, freshUntil));
     // This process stood still: the piece is lost.
     this.#waiting.unshift(piece);
     void this.#leaseWhileNeeded();
+  }
+
+  /** What of a slice nobody has asked for. */
+  async #keepFrom(at: number, ms: number): Promise<void> {
+    await until(at);
+    this.#keep({ ms, freshUntil: at + FRESH_MS });
+  }
+
+  #refuseAll(pieces: readonly Waiting[], until: number): void {
+    this.#refusedUntil = until;
+    for (const { ms, resolve } of [...pieces, ...this.#waiting.splice(0)]) resolve(this.#refuse(ms, until));
   }
 
   /** Each is told a time of its own, in the order of asking and as far apart as this process can serve them. */
@@ -235,11 +236,8 @@ class LeasedBudget implements Budget {
     return { granted: false, retryAfterMs: jittered(turn - now) };
   }
 
-  /**
-   * @returns when an answer usually would have arrived: one that was held up on its way, or lay here unread, is of a slice that
-   *   began then
-   */
-  #observeJourney(sentAt: number, receivedAt: number): number {
+  /** When an answer usually would have arrived: one that was held up, or lay here unread, is of a slice that began then. */
+  #usualArrival(sentAt: number, receivedAt: number): number {
     const took = receivedAt - sentAt;
     const usual = this.#journeyMs ?? took;
     this.#journeyMs = took < usual ? took : usual + (took - usual) / 8;
@@ -262,6 +260,11 @@ class LeasedBudget implements Budget {
 
 function sum(pieces: readonly { readonly ms: number }[]): number {
   return pieces.reduce((total, { ms }) => total + ms, 0);
+}
+
+async function until(at: number): Promise<void> {
+  const pause = at - performance.now();
+  if (pause > 0) await sleep(pause);
 }
 
 /** A little later than asked for, so that several processes do not come at the same moment. */

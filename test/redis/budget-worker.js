@@ -22,11 +22,21 @@ async function work(attempt) {
   for (;;) {
     const operations = 1 + Math.floor(Math.random() * largest);
     const reservation = await reserveAsTold(operations + (attempt % 2) * SPARE);
-    const grantedAt = Date.now();
     await connection.send(Array.from({ length: operations }, (_, index) => ['SET', `key:${attempt}:${index}`, 'v']));
     reservation.settle(operations);
-    process.send({ grantedAt, executedBy: Date.now() });
   }
 }
+
+await budget.reserve(1);
+process.send('ready');
+
+const TICK_MS = 5;
+const STANDSTILL_MS = 25;
+let last = Date.now();
+setInterval(() => {
+  const now = Date.now();
+  if (now - last > STANDSTILL_MS) process.send({ from: last, to: now });
+  last = now;
+}, TICK_MS);
 
 await Promise.all(Array.from({ length: attempts }, (_, attempt) => work(attempt)));
