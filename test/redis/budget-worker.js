@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createBudget } from '../../dist/src/redis/budget.js';
 import { Connection } from '../../dist/src/redis/connection.js';
+import { reportStandstills } from '../support/standstills.js';
 
 const { url, link, opsPerSecond, attempts, largest } = JSON.parse(process.argv[2]);
 const connection = new Connection(url, { name: 'target' });
@@ -29,14 +30,5 @@ async function work(attempt) {
 
 await budget.reserve(1);
 process.send('ready');
-
-const TICK_MS = 5;
-const STANDSTILL_MS = 25;
-let last = Date.now();
-setInterval(() => {
-  const now = Date.now();
-  if (now - last > STANDSTILL_MS) process.send({ from: last, to: now });
-  last = now;
-}, TICK_MS);
-
+reportStandstills();
 await Promise.all(Array.from({ length: attempts }, (_, attempt) => work(attempt)));
