@@ -57,6 +57,8 @@ const AHEAD_MS = 10;
 const LONGEST_JOURNEY_MS = 250;
 /** How long others may be ahead, here or at the server. */
 const LONGEST_QUEUE_MS = 250;
+/** What is leased at once for a debt, or for one who asks for much: meanwhile others are sent away. */
+const LONG_SLICE_MS = 500;
 const LONGEST_RETRY_MS = 30_000;
 
 interface Waiting {
@@ -183,8 +185,9 @@ class LeasedBudget implements Budget {
     this.#debtMs -= debtMs;
     this.#observeShare(leasedMs / (begin + leasedMs - Math.max(this.#leasedUntil, receivedAtMs)));
     this.#leasedUntil = begin + leasedMs;
-    if (debtMs > LONGEST_QUEUE_MS) this.#refuseAll(pieces, begin + debtMs);
-    else this.#grant(pieces, ms, begin + debtMs);
+    const mustWait = debtMs > LONG_SLICE_MS;
+    if (leasedMs > LONG_SLICE_MS) this.#refuseAll(mustWait ? pieces : [], this.#leasedUntil - LONGEST_QUEUE_MS);
+    if (!mustWait) this.#grant(pieces, ms, begin + debtMs);
   }
 
   /** Those whose pieces begin within a slice. */

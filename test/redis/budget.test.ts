@@ -231,6 +231,14 @@ describe('a reservation', () => {
     expect((await leasesAsked(target)) - before).toBe(1);
   });
 
+  test('for much sends the next ones away, in the same worker too', async () => {
+    const budget = budgetAt(await server(), 1_000);
+    const [much, waiting] = await Promise.all([budget.reserve(2_000), budget.reserve(10)]);
+    expect(much.granted).toBe(true);
+    expect(waiting.granted).toBe(false);
+    expect((await refused(budget, 10)).retryAfterMs).toBeGreaterThan(500);
+  });
+
   test('that used more is a debt, which the next lease pays before anybody else gets one', async () => {
     const target = await server();
     const budget = budgetAt(target, 1_000);
