@@ -84,7 +84,7 @@ describe('with a budget', () => {
     } finally {
       for (const { process } of workers) process.kill('SIGKILL');
     }
-  });
+  }, 120_000);
 
   it('keys that it has no room for are deferred, untouched, and say until when', async () => {
     const requests = await diverge(10);

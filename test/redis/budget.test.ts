@@ -93,7 +93,7 @@ describe('under backlog the target sees', () => {
     const all = [...standstills, ...gaps(samples)];
     expect(tooBusy(samples, all, OPS_PER_SECOND)).toEqual([]);
     expect(calmRate(samples, all) / OPS_PER_SECOND).toBeGreaterThanOrEqual(0.9);
-  });
+  }, 120_000);
 });
 
 describe('a lease', () => {
