@@ -92,9 +92,16 @@ function reply(result: KeyResult, attempt: number): ReconcileReply {
     case 'equal':
       return { outcome: 'equal', summary: 'equal', attempt };
     case 'large':
-      return { outcome: 'large', summary: 'too large for one call', attempt };
+      return { outcome: 'large' };
     case 'repaired':
       return { outcome: 'repaired', summary: `${result.action} ${result.type}, ${result.bytes} bytes`, attempt };
+    case 'deferred':
+      return {
+        outcome: 'deferred',
+        retryAfterMs: result.retryAfterMs,
+        wrote: result.repaired !== null,
+        attempt,
+      };
     case 'failed': {
       const { type, message, stage, retryable } = result.error;
       const detail: AttemptErrorDetail = { stage, attempt };

@@ -13,8 +13,10 @@ import type { Interruption, KeyRun } from './key-run.js';
 import type {
   Activities,
   AttemptErrorDetail,
+  DeferredReply,
   LastError,
   LinkPolicy,
+  ReconciledReply,
   ReconcileReply,
   ReconcileRequest,
   Stage,
@@ -31,9 +33,13 @@ export type RoundEnd =
   | { readonly kind: 'interrupted'; readonly by: Interruption };
 
 type AttemptEnd =
-  | { readonly kind: 'replied'; readonly reply: ReconcileReply }
+  | { readonly kind: 'replied'; readonly reply: ReconciledReply }
+  | { readonly kind: 'deferred'; readonly reply: DeferredReply }
   | { readonly kind: 'failed'; readonly error: LastError; readonly attempts: number; readonly permanent: boolean }
   | { readonly kind: 'interrupted'; readonly by: Interruption };
+
+/** `large`: the value takes longer than a workflow task may. */
+type LocalEnd = AttemptEnd | { readonly kind: 'large' };
 
 const local = proxyLocalActivities<Pick<Activities, 'reconcile'>>({
   // Well below the workflow task timeout of 10 s, so that a hanging Redis does not hold the workflow task.
@@ -53,6 +59,11 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
   while (stopped === null) {
     const begunAt = Date.now();
     const end = await attempt(run, state, maximumAttempts);
+    if (end.kind === 'deferred') {
+      if (end.reply.wrote) outcome = 'repaired';
+      stopped = await awaitBudget(run, end.reply.retryAfterMs);
+      continue;
+    }
     if (end.kind !== 'replied') return end;
     if (end.reply.outcome === 'repaired') {
       outcome = 'repaired';
@@ -73,7 +84,7 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
 }
 
 /** Whether a comparison found nothing to do, long enough after the last write of ours that may have met one in flight. */
-function isVerified(run: KeyRun, reply: ReconcileReply, begunAt: number): boolean {
+function isVerified(run: KeyRun, reply: ReconciledReply, begunAt: number): boolean {
   if (!run.current().verify || run.unverifiedSince === null) return true;
   return reply.outcome === 'equal' && begunAt - run.unverifiedSince >= run.policy.settleMs;
 }
@@ -96,18 +107,28 @@ async function wait(run: KeyRun, state: State, ms: number): Promise<Interruption
   return stops();
 }
 
+/** Waits durably until the budget is likely to have room. That uses up nothing of the retry policy. */
+async function awaitBudget(run: KeyRun, ms: number): Promise<Interruption | null> {
+  const since = Date.now();
+  run.enter('retrying', since + ms);
+  await condition(() => run.interruption() !== null, ms);
+  if (run.triesBegunAt !== null) run.triesBegunAt += Date.now() - since;
+  return run.interruption();
+}
+
 async function attempt(run: KeyRun, state: State, maximumAttempts: number): Promise<AttemptEnd> {
   run.enter(state);
   const resumed = run.triesBegunAt !== null;
   run.triesBegunAt ??= Date.now();
-  // A run that goes on for another one does not get the whole policy again: a key that is written all the time would never escalate.
-  const left = resumed ? attemptsLeft(run.policy.retry, Date.now() - run.triesBegunAt) : maximumAttempts;
   const first = await ending(local.reconcile(run.request()));
-  if (first.kind === 'replied' && first.reply.outcome === 'large') {
-    // Nothing was tried yet.
-    return durableAttempts(run, Math.min(left, maximumAttempts));
-  }
+  // A run that goes on for another one does not get the whole policy again: a key that is written all the time would never escalate.
+  const left = resumed
+    ? attemptsLeft(run.policy.retry, Date.now() - (run.triesBegunAt ?? Date.now()))
+    : maximumAttempts;
+  // Nothing was tried yet.
+  if (first.kind === 'large') return durableAttempts(run, Math.min(left, maximumAttempts));
   count(run, first);
+  if (first.kind === 'deferred' && !resumed) run.triesBegunAt = null;
   if (first.kind !== 'failed' || first.permanent) return first;
   if (Math.min(left, maximumAttempts) <= 1) return first;
   run.enter('retrying');
@@ -154,7 +175,8 @@ async function interruptible(
 ): Promise<AttemptEnd> {
   const scope = new CancellationScope();
   let ended = false;
-  const end = scope.run(() => ending(work(run.request())));
+  // A durable attempt goes through a large value itself.
+  const end = scope.run(() => ending(work(run.request()))) as Promise<AttemptEnd>;
   void end.then(() => {
     ended = true;
   });
@@ -169,9 +191,11 @@ async function interruptible(
   return end;
 }
 
-async function ending(reply: Promise<ReconcileReply>): Promise<AttemptEnd> {
+async function ending(reply: Promise<ReconcileReply>): Promise<LocalEnd> {
   try {
-    return { kind: 'replied', reply: await reply };
+    const replied = await reply;
+    if (replied.outcome === 'large') return { kind: 'large' };
+    return replied.outcome === 'deferred' ? { kind: 'deferred', reply: replied } : { kind: 'replied', reply: replied };
   } catch (failure) {
     return failedAttempt(failure);
   }
@@ -203,6 +227,10 @@ function count(run: KeyRun, end: AttemptEnd): void {
   if (end.kind === 'interrupted') {
     // Whatever it was doing: nobody knows.
     run.unverifiedSince = Date.now();
+  } else if (end.kind === 'deferred') {
+    // Itself it was none; those of the same activity before it were.
+    run.countAttempts(end.reply.attempt - 1, null);
+    if (end.reply.wrote || end.reply.attempt > 1) run.unverifiedSince = Date.now();
   } else if (end.kind === 'replied') {
     run.countAttempts(end.reply.attempt, null);
     run.triesBegunAt = null;

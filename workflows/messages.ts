@@ -170,13 +170,32 @@ export interface ReconcileRequest extends EncodedKey {
 }
 
 /** What one attempt found or did. Failures are activity errors whose type is an `ErrorType`. */
-export interface ReconcileReply {
-  /** `large`: nothing was done yet. Only a local attempt says so; a durable one goes through the value in chunks. */
-  readonly outcome: 'equal' | 'repaired' | 'large';
+export type ReconcileReply = ReconciledReply | DeferredReply | LargeReply;
+
+export interface ReconciledReply {
+  readonly outcome: 'equal' | 'repaired';
   /** What was done, for a person: for example `restored hash, 120 bytes`. Never a value. */
   readonly summary: string;
   /** Which attempt of this activity answered, from 1. */
   readonly attempt: number;
+}
+
+/** The budget of the link is spoken for: the attempt has given its slot back, and is to be made again. Not a failure. */
+export interface DeferredReply {
+  readonly outcome: 'deferred';
+  readonly retryAfterMs: number;
+  /** It wrote before the key changed once more. */
+  readonly wrote: boolean;
+  /** As in `ReconciledReply`. */
+  readonly attempt: number;
+}
+
+/**
+ * The value is too large for one call, and nothing was done yet. Only a local attempt says so; a durable one goes through the value
+ * in chunks.
+ */
+export interface LargeReply {
+  readonly outcome: 'large';
 }
 
 /** The one detail that an activity error carries. */

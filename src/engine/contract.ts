@@ -39,6 +39,14 @@ export interface Repaired {
   readonly bytes: number;
 }
 
+/** The target's budget is spoken for; trying again makes sense in `retryAfterMs`. Not a failure. */
+export interface KeyDeferred {
+  readonly outcome: 'deferred';
+  readonly retryAfterMs: number;
+  /** What was written before the key changed once more; null: nothing was. */
+  readonly repaired: Repaired | null;
+}
+
 /**
  * How it ended for one key. `equal`: nothing had to be written. `large`: nothing was done, because a value is too large for one
  * call; `reconcileLargeKey` is for it.
@@ -47,4 +55,5 @@ export type KeyResult =
   | { readonly outcome: 'equal' }
   | Repaired
   | { readonly outcome: 'large' }
+  | KeyDeferred
   | { readonly outcome: 'failed'; readonly error: ReconcileError };

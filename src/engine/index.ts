@@ -3,7 +3,7 @@
  * Knows Redis through a port, and nothing of Temporal or Kafka.
  */
 export { isIdempotent, isWrite, membersOf, touches, writtenKeys } from './commands.js';
-export type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
+export type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 export { type DeleteGuard, judgeDeletes } from './delete-guard.js';
 export { ReconcileError } from './errors.js';
 export { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from './large/large-key.js';

@@ -1,8 +1,9 @@
 /** Many keys at once: rounds until each is settled, in batches that one call can carry. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pMap from 'p-map';
-import type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
-import { ReconcileError } from './errors.js';
+import { RedisFailure } from '../redis/index.js';
+import type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
+import { ReconcileError, reconcileError } from './errors.js';
 import { LinkMemory } from './link-memory.js';
 import { runMembersRound } from './members.js';
 import { type RoundResult, runRound } from './round.js';
@@ -52,7 +53,7 @@ async function reconcileBatch(
   let pending: Pending[] = requests.map((request, index) => ({ index, request, repaired: null }));
   for (let round = 1; pending.length > 0; round++) {
     options.signal?.throwIfAborted();
-    const outcomes = await roundOfAnyScope(
+    const outcomes = await admittedRound(
       sides,
       pending.map(({ request }) => request),
       options,
@@ -60,7 +61,8 @@ async function reconcileBatch(
     const changed: Pending[] = [];
     for (const [position, key] of pending.entries()) {
       const outcome = outcomes[position]!;
-      if (outcome.outcome === 'again') changed.push({ ...key, repaired: outcome.repaired ?? key.repaired });
+      if (outcome.outcome === 'deferred') results[key.index] = { ...outcome, repaired: key.repaired };
+      else if (outcome.outcome === 'again') changed.push({ ...key, repaired: outcome.repaired ?? key.repaired });
       else results[key.index] = outcome.outcome === 'equal' && key.repaired !== null ? key.repaired : outcome;
     }
     if (round === MAXIMUM_ROUNDS) {
@@ -71,6 +73,39 @@ async function reconcileBatch(
     if (pending.length > 0) await sleep(waitAfter(round), undefined, signalOption(options.signal));
   }
   return results;
+}
+
+/** One round in as many parts as the target admits; those that it does not admit now are deferred together. */
+async function admittedRound(
+  sides: Required<LinkSides>,
+  requests: readonly KeyRequest[],
+  options: ReconcileOptions,
+): Promise<(RoundResult | KeyDeferred)[]> {
+  const results: (RoundResult | KeyDeferred)[] = [];
+  while (results.length < requests.length) {
+    options.signal?.throwIfAborted();
+    const rest = requests.slice(results.length);
+    const admission = await sides.target.admit(rest.map(membersNamed));
+    if (admission instanceof RedisFailure) {
+      const error = reconcileError(admission, 'target', 'read', sides.target.place);
+      return [...results, ...rest.map(() => ({ outcome: 'failed', error }) as const)];
+    }
+    if (admission.kind === 'deferred') {
+      const { retryAfterMs } = admission;
+      return [...results, ...rest.map(() => ({ outcome: 'deferred', retryAfterMs, repaired: null }) as const)];
+    }
+    try {
+      const admitted = { ...sides, target: admission.port };
+      results.push(...(await roundOfAnyScope(admitted, rest.slice(0, admission.keys), options)));
+    } finally {
+      admission.done();
+    }
+  }
+  return results;
+}
+
+function membersNamed({ scope = WHOLE }: KeyRequest): number {
+  return scope.kind === 'whole' ? 0 : scope.members.length;
 }
 
 /** The requests by scope, each kind in calls of its own; those whose part tells too little are looked at as a whole at once. */

@@ -23,14 +23,16 @@ import {
   type Repair,
   type RepairOutcome,
 } from '../redis/index.js';
-import type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
+import type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 import { decide, sameExpiry } from './decide.js';
 import { refuseDeletes } from './delete-guard.js';
 import { reconcileError, refusesPayload, refusesVersion, type Side } from './errors.js';
 import { toleranceFor } from './expiry-tolerance.js';
 
 /** `again`: the key changed meanwhile. `repaired` says what this round wrote all the same. */
-export type RoundResult = KeyResult | { readonly outcome: 'again'; readonly repaired: Repaired | null };
+export type RoundResult =
+  | Exclude<KeyResult, KeyDeferred>
+  | { readonly outcome: 'again'; readonly repaired: Repaired | null };
 
 interface Observed {
   readonly index: number;

@@ -51,8 +51,8 @@ export class Connection {
    * @param lifetime `single`: never connects a second time, for what a server keeps by connection (WATCH) and forgets with it
    */
   constructor(
-    url: string,
-    options: ConnectionOptions,
+    private readonly url: string,
+    private readonly options: ConnectionOptions,
     private readonly lifetime: 'renewed' | 'single' = 'renewed',
   ) {
     this.commandTimeoutMs = options.commandTimeoutMs ?? 5_000;
@@ -122,6 +122,11 @@ export class Connection {
     }
     if (reply instanceof RedisFailure && reply.code === 'TIMEOUT') this.#reset();
     return reply;
+  }
+
+  /** A further connection to the same server, of lifetime `single`. */
+  another(): Connection {
+    return new Connection(this.url, this.options, 'single');
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 /** Redis behind one port: what the engine needs, whatever the topology. */
-export { connectRedis } from './connect.js';
-export type { ConnectionOptions, LargeValues } from './connection.js';
+export { connectRedis, type RedisOptions } from './connect.js';
+export type { LargeValues } from './connection.js';
 export { explain } from './explain.js';
 export { RedisFailure } from './failure.js';
 export * from './key-watch.js';

@@ -193,12 +193,39 @@ export interface ClockReading {
   readonly uncertaintyMs: number;
 }
 
+/** Leave to work on some keys now. */
+export interface Admission {
+  readonly kind: 'admitted';
+  /** On how many of them, the first ones; at least 1. Ask again for the others when these are done. */
+  readonly keys: number;
+  /** The same Redis; what goes through this port is counted for this admission. */
+  readonly port: RedisPort;
+  /**
+   * The work has ended, well or not. Call it exactly once.
+   * @param besides operations that went past `port`, on a connection of their own
+   */
+  done(besides?: number): void;
+}
+
+/** The budget is spoken for; asking again makes sense in so many ms. */
+export interface Deferred {
+  readonly kind: 'deferred';
+  readonly retryAfterMs: number;
+}
+
 export interface RedisPort {
   /** What to call this Redis in a message: its name and address, never a password. */
   readonly place: string;
 
   /** How often it has connected. Behind a new connection there may be another server, or another version of it. */
   readonly connections: number;
+
+  /**
+   * Asks the budget for one round (inspect, repair) over some keys, and waits for it if it is near. Without a budget all are
+   * admitted at once.
+   * @param members for each key, in order, how many members of it the round names; 0 for a whole key. At least one key
+   */
+  admit(members: readonly number[]): Promise<Admission | Deferred | RedisFailure>;
 
   /** Reads the state of each key. Idempotent. */
   inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]>;

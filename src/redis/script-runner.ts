@@ -12,24 +12,40 @@ export interface RowAnswer {
   readonly receivedAtMs: number;
 }
 
+/**
+ * Is told how many operations were executed at the server, in the unit of INFO commandstats; `null` when nobody knows, because
+ * the answer was lost.
+ */
+export type CountOperations = (operations: number | null) => void;
+
+export interface RunOptions {
+  /**
+   * Also asks for the role, behind the script on the same connection: a server that was demoted before the script ran then
+   * says so; asked ahead of it, one demoted in between would pass.
+   */
+  readonly atMaster?: boolean;
+  readonly count?: CountOperations;
+}
+
 const ERROR = Buffer.from('error');
 
 /**
  * Runs a script once, by its SHA, and by its source where the server does not know it (nothing was executed then).
  * Never rejects.
- * @param atMaster also asks for the role, behind the script on the same connection: a server that was demoted before
- *   the script ran then says so; asked ahead of it, one demoted in between would pass
  * @returns one answer per row, in order; `deferred` for rows that the script left for a further call
  */
 export async function runScript(
   connection: Connection,
   script: Script,
   rows: readonly Row[],
-  { atMaster = false } = {},
+  { atMaster = false, count = () => {} }: RunOptions = {},
 ): Promise<(RowAnswer | 'deferred' | RedisFailure)[]> {
   const args = scriptArguments(connection, rows);
-  const run = (command: string, body: string) =>
-    connection.send([[command, body, '0', ...args], ...(atMaster ? [['ROLE'] as Command] : [])]);
+  const run = async (command: string, body: string) => {
+    const replies = await connection.send([[command, body, '0', ...args], ...(atMaster ? [['ROLE'] as Command] : [])]);
+    for (const each of replies) count(operationsOf(each));
+    return replies;
+  };
   let [reply, role] = await run('EVALSHA', script.sha);
   if (reply instanceof RedisFailure && reply.code === 'NOSCRIPT') [reply, role] = await run('EVAL', script.source);
   const receivedAtMs = performance.now();
@@ -40,7 +56,7 @@ export async function runScript(
     const failure = new RedisFailure('NOTMASTER', 'not a master');
     return rows.map(() => failure);
   }
-  const [serverTimeMs, ...answers] = reply as [number, ...Cells[]];
+  const [serverTimeMs, , ...answers] = reply as ScriptReply;
   return rows.map((_, index) => {
     const cells = answers[index];
     if (cells === undefined) return 'deferred';
@@ -55,8 +71,13 @@ export function scriptArguments({ largeValues }: Connection, rows: readonly Row[
 }
 
 /** `runScript` for one row. */
-export async function runForKey(connection: Connection, script: Script, row: Row): Promise<RowAnswer | RedisFailure> {
-  const [answer] = await runScript(connection, script, [row]);
+export async function runForKey(
+  connection: Connection,
+  script: Script,
+  row: Row,
+  options: RunOptions = {},
+): Promise<RowAnswer | RedisFailure> {
+  const [answer] = await runScript(connection, script, [row], options);
   // A script always takes the first row.
   return answer as RowAnswer | RedisFailure;
 }
@@ -64,6 +85,16 @@ export async function runForKey(connection: Connection, script: Script, row: Row
 /** Why the script could not do one row, if so. */
 export function failureIn([head, text]: Cells): RedisFailure | null {
   return head instanceof Buffer && head.equals(ERROR) ? failureOfReply(String(text)) : null;
+}
+
+/** What a script answers. */
+export type ScriptReply = [serverTimeMs: number, operations: number, ...answers: Cells[]];
+
+/** @param reply of a script, or of a plain command, which is one operation; as is one that was refused */
+export function operationsOf(reply: unknown): number | null {
+  if (reply instanceof RedisFailure) return reply.code === 'TIMEOUT' || reply.code === 'CONNECTION' ? null : 1;
+  const [serverTimeMs, operations] = Array.isArray(reply) ? (reply as ScriptReply) : [];
+  return typeof serverTimeMs === 'number' ? Number(operations) : 1;
 }
 
 /** @param role the reply of ROLE */

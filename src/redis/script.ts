@@ -33,6 +33,7 @@ export const scripts = {
   grow: load('lists', 'temporary', 'grow'),
   growByCopy: load('temporary', 'grow-by-copy'),
   swap: load('groups', 'swap'),
+  lease: load('lease'),
 } as const;
 
 function load(...names: string[]): Script {

@@ -1,12 +1,16 @@
 /** The port on one server: each method is one script, or one pair of commands. */
-import { type Command, Connection, type ConnectionOptions } from './connection.js';
+import { admit } from './admission.js';
+import type { Budget } from './budget.js';
+import type { Command, Connection } from './connection.js';
 import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
 import type { KeyWatch } from './key-watch.js';
 import { packed, unpacked } from './packed.js';
 import type {
+  Admission,
   Change,
   ClockReading,
+  Deferred,
   Health,
   MembersOutcome,
   MembersPage,
@@ -25,17 +29,19 @@ import type {
   RepairOutcome,
 } from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
-import { isMaster, type RowAnswer, runForKey, runScript } from './script-runner.js';
+import { type CountOperations, isMaster, operationsOf, type RowAnswer, runForKey, runScript } from './script-runner.js';
 import { watchKey } from './watch.js';
 
 export class StandaloneRedis implements RedisPort {
   readonly #connection: Connection;
+  readonly #budget: Budget | undefined;
+  readonly #count: CountOperations;
 
-  constructor(
-    private readonly url: string,
-    private readonly options: ConnectionOptions,
-  ) {
-    this.#connection = new Connection(url, options);
+  /** @param options `count` is told of all that goes through this port, except for what asking the budget costs */
+  constructor(connection: Connection, options: { readonly budget?: Budget; readonly count?: CountOperations } = {}) {
+    this.#connection = connection;
+    this.#budget = options.budget;
+    this.#count = options.count ?? (() => {});
   }
 
   get place(): string {
@@ -44,6 +50,12 @@ export class StandaloneRedis implements RedisPort {
 
   get connections(): number {
     return this.#connection.connections;
+  }
+
+  async admit(members: readonly number[]): Promise<Admission | Deferred | RedisFailure> {
+    const budget = this.#budget;
+    if (budget === undefined) return { kind: 'admitted', keys: members.length, port: this, done() {} };
+    return admit(budget, members, (count) => new StandaloneRedis(this.#connection, { budget, count }));
   }
 
   async inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
@@ -56,7 +68,7 @@ export class StandaloneRedis implements RedisPort {
 
   async read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {
     const rows = requests.map(({ key, known }): Row => [key, known.digest, known.type]);
-    const answers = await runScript(this.#connection, scripts.read, rows, { atMaster: true });
+    const answers = await runScript(this.#connection, scripts.read, rows, { atMaster: true, count: this.#count });
     return answers.map((answer) =>
       answer === 'deferred' || answer instanceof RedisFailure ? answer : reading(answer.cells),
     );
@@ -142,7 +154,7 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async scanMembers({ key, type, cursor, count }: MembersScan): Promise<MembersPage | null | RedisFailure> {
-    const answer = await runForKey(this.#connection, scripts.scanMembers, [key, type, cursor, `${count}`]);
+    const answer = await this.#runForKey(scripts.scanMembers, [key, type, cursor, `${count}`]);
     if (answer instanceof RedisFailure) return answer;
     const [server, next, members, digests, bytes] = answer.cells as readonly Buffer[];
     if (server!.length === 0) return null;
@@ -150,12 +162,12 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure> {
-    const answer = await runForKey(this.#connection, scripts.differingMembers, [key, type, page.members, page.digests]);
+    const answer = await this.#runForKey(scripts.differingMembers, [key, type, page.members, page.digests]);
     return answer instanceof RedisFailure ? answer : unpacked(answer.cells[0] as Buffer);
   }
 
   watch(key: Buffer): Promise<KeyWatch | RedisFailure> {
-    return watchKey(() => new Connection(this.url, this.options, 'single'), key);
+    return watchKey(() => this.#connection.another(), key);
   }
 
   async health(): Promise<Health | RedisFailure> {
@@ -195,8 +207,14 @@ export class StandaloneRedis implements RedisPort {
     return `${Math.floor(serverNow + this.#connection.commandTimeoutMs)}`;
   }
 
-  #send(...commands: Command[]): Promise<unknown[]> {
-    return this.#connection.send(commands);
+  async #send(...commands: Command[]): Promise<unknown[]> {
+    const replies = await this.#connection.send(commands);
+    for (const reply of replies) this.#count(operationsOf(reply));
+    return replies;
+  }
+
+  #runForKey(script: Script, row: Row): Promise<RowAnswer | RedisFailure> {
+    return runForKey(this.#connection, script, row, { count: this.#count });
   }
 
   /** Calls a script as often as it takes until it has answered all rows. It answers at least one each time. */
@@ -207,7 +225,8 @@ export class StandaloneRedis implements RedisPort {
   ): Promise<(RowAnswer | RedisFailure)[]> {
     const answers: (RowAnswer | RedisFailure)[] = [];
     while (answers.length < rows.length) {
-      const more = await runScript(this.#connection, script, rows.slice(answers.length), options);
+      const rest = rows.slice(answers.length);
+      const more = await runScript(this.#connection, script, rest, { ...options, count: this.#count });
       for (const answer of more) if (answer !== 'deferred') answers.push(answer);
     }
     return answers;

@@ -18,7 +18,7 @@ import type {
 } from './key-watch.js';
 import { NO_EXPIRY } from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
-import { failureIn, isMaster, type RowAnswer, runForKey, scriptArguments } from './script-runner.js';
+import { failureIn, isMaster, type RowAnswer, runForKey, type ScriptReply, scriptArguments } from './script-runner.js';
 import { BuiltKey } from './temporary-key.js';
 
 /** A connection that is never made anew. */
@@ -200,8 +200,8 @@ class ServerKeyWatch implements KeyWatch {
 
 /** Of what a script answered inside a transaction. */
 function firstRow(answer: unknown): Cells | RedisFailure {
-  const [, cells] = answer as [number, Cells];
-  return failureIn(cells) ?? cells;
+  const [, , cells] = answer as ScriptReply;
+  return failureIn(cells!) ?? cells!;
 }
 
 function rangeDigest([count, bytes, digest]: Cells): RangeDigest {

@@ -7,7 +7,7 @@ import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
 import { escalationMessage } from '../events/dead-letter.js';
 import type { DeadLetters } from '../events/kafka.js';
-import { connectRedis, type RedisPort } from '../redis/index.js';
+import { connectRedis, type RedisOptions, type RedisPort } from '../redis/index.js';
 import { WORKFLOWS_PATH } from './workflows-path.js';
 
 export interface WorkerOptions {
@@ -79,13 +79,15 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 const COMMAND_TIMEOUT_MS = 2_000;
 
 function connectLink(link: LinkConfig): LinkRuntime {
-  const connect = (side: 'source' | 'target'): RedisPort =>
+  const connect = (side: 'source' | 'target', options: Pick<RedisOptions, 'budget'> = {}): RedisPort =>
     connectRedis(link[side], {
       name: `${side} of link ${link.name}`,
       commandTimeoutMs: COMMAND_TIMEOUT_MS,
       largeValues: link.largeValues,
+      ...options,
     });
-  const sides = { source: connect('source'), target: connect('target') };
+  const budget = { link: link.name, opsPerSecond: link.budget.opsPerSecond };
+  const sides = { source: connect('source'), target: connect('target', { budget }) };
   return {
     sides: { ...sides, memory: new LinkMemory(sides) },
     options: {

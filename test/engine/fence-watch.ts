@@ -101,6 +101,10 @@ export function watchFence(
 function passing(port: RedisPort): RedisPort {
   return {
     place: port.place,
+    async admit(members) {
+      // Without a budget all are admitted; the admitted port must be watched as well.
+      return { kind: 'admitted', keys: members.length, port: this, done() {} };
+    },
     inspect: (keys) => port.inspect(keys),
     read: (requests) => port.read(requests),
     repair: (repairs) => port.repair(repairs),

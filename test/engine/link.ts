@@ -93,12 +93,16 @@ export function intercept(
       await run(`after ${name}`);
       return result;
     };
-  return {
+  const hooked = (port: RedisPort): RedisPort => ({
     place: port.place,
     get connections() {
       return port.connections;
     },
     clock: () => port.clock(),
+    admit: async (members) => {
+      const admission = await port.admit(members);
+      return 'port' in admission ? { ...admission, port: hooked(admission.port) } : admission;
+    },
     inspect: step('inspect', (keys) => port.inspect(keys as Buffer[])),
     read: step('read', (requests) => port.read(requests as never)),
     repair: step('repair', (repairs) => port.repair(repairs as never)),
@@ -113,7 +117,8 @@ export function intercept(
     health: step('health', () => port.health()) as RedisPort['health'],
     check: () => port.check(),
     close: () => port.close(),
-  };
+  });
+  return hooked(port);
 }
 
 /** Runs a hook at its first call only. */

@@ -27,7 +27,12 @@ export const POLICY: LinkPolicy = {
   escalation: { retryEveryMs: 15 * 60_000 },
 };
 
-export type Attempt = 'equal' | 'repaired' | 'large' | { readonly fail: string; readonly permanent?: boolean };
+export type Attempt =
+  | 'equal'
+  | 'repaired'
+  | 'large'
+  | { readonly fail: string; readonly permanent?: boolean }
+  | { readonly defer: number; readonly wrote?: boolean };
 
 /** A script of attempts. The last one is repeated for ever. */
 export class Script {
@@ -56,7 +61,11 @@ export class Script {
       this.requests.push({ request, at, isLocal });
       const planned = this.attempts.length > 1 ? this.attempts.shift()! : this.attempts[0]!;
       await this.during(this.requests.length);
+      if (planned === 'large') return { outcome: planned };
       if (typeof planned === 'string') return { outcome: planned, summary: planned, attempt };
+      if ('defer' in planned) {
+        return { outcome: 'deferred', retryAfterMs: planned.defer, wrote: planned.wrote ?? false, attempt };
+      }
       throw ApplicationFailure.create({
         type: planned.fail,
         message: `${planned.fail} as scripted`,

@@ -71,6 +71,9 @@ const SCENARIOS: Record<string, Scenario> = {
       await handle.executeUpdate(messages.reconcileNow, { args: [{}] });
     },
   },
+  'is-deferred-by-the-budget': {
+    attempts: [{ defer: 50 }, AWAY, { defer: 50, wrote: true }, 'equal'],
+  },
   'continues-as-new': {
     attempts: [AWAY],
     start: () => ({ policy: { ...FAST, retry: { ...FAST.retry, maximumAttempts: 1_000 } }, historyEventsPerRun: 30 }),

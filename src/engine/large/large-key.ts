@@ -1,7 +1,7 @@
 /** One key whose value is too large for one call, on either side. */
 import type { Stage } from '../../../workflows/messages.js';
 import { LARGE, NO_TYPE, RedisFailure } from '../../redis/index.js';
-import type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
+import type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { LinkMemory } from '../link-memory.js';
 import { reconcileKeys } from '../reconcile.js';
@@ -50,7 +50,7 @@ async function runLargeRound(
   sides: Required<LinkSides>,
   request: KeyRequest,
   options: LargeKeyOptions,
-): Promise<RoundResult> {
+): Promise<RoundResult | KeyDeferred> {
   const { key } = request;
   const [target] = await sides.target.inspect([key]);
   if (target instanceof RedisFailure) return failed(sides, 'target', target);

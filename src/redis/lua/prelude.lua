@@ -4,9 +4,25 @@
 -- as ARGV because one call serves many keys, which in a cluster lie in different slots of one node. No script carries a
 -- shebang (`#!lua`): an out-of-memory target would refuse it as a whole, deletes too, and Redis 6 does not know it.
 --
--- What a script answers: {now, row, row, …}, `now` being this server's clock in ms. A row is what the script's header
--- says, or {'error', text} when this one key failed; the others are not touched by that. There may be fewer rows than
--- keys (see BYTE_LIMIT): the caller asks again for the rest.
+-- What a script answers: {now, operations, row, row, …}, `now` being this server's clock in ms and `operations` how many
+-- commands INFO commandstats counts for this call. A row is what the script's header says, or {'error', text} when this
+-- one key failed; the others are not touched by that. There may be fewer rows than keys (see BYTE_LIMIT): the caller asks
+-- again for the rest.
+
+-- The call of the script itself is one, each command it calls another.
+local operations = 1
+local server = redis
+local redis = setmetatable({
+  sha1hex = server.sha1hex,
+  call = function(...)
+    operations = operations + 1
+    return server.call(...)
+  end,
+  pcall = function(...)
+    operations = operations + 1
+    return server.pcall(...)
+  end,
+}, { __index = server })
 
 local NO_KEY = -2
 
@@ -80,7 +96,7 @@ end
 -- Calls handle(first) for each row, `first` being its place in ARGV. handle returns the row of the reply and the bytes
 -- it went through. An error inside is caught for its row alone.
 local function eachRow(width, handle)
-  local reply = { now() }
+  local reply = { now(), 0 }
   local bytes = 0
   for first = FIRST_ROW, #ARGV, width do
     if bytes >= BYTE_LIMIT then break end
@@ -92,5 +108,6 @@ local function eachRow(width, handle)
     end
     reply[#reply + 1] = row
   end
+  reply[2] = operations
   return reply
 end

@@ -1,0 +1,45 @@
+/** How a round over some keys is paid from a budget: an estimate is reserved first and settled with what was counted. */
+import type { Budget } from './budget.js';
+import { RedisFailure } from './failure.js';
+import type { Admission, Deferred, RedisPort } from './port.js';
+import type { CountOperations } from './script-runner.js';
+
+/** What a round costs besides its keys: two scripts with their look at the clock, the delete guard's look at role and size. */
+const ROUND_OPERATIONS = 7;
+/** What a small key costs at most when it is inspected and repaired: TYPE, DUMP, PEXPIRETIME, RESTORE, … */
+const KEY_OPERATIONS = 10;
+/** A member is looked up twice, its expiry too where fields have one, and written. */
+const MEMBER_OPERATIONS = 3;
+
+/**
+ * Reserves for as many of the keys, the first ones, as fit into a slice of the budget; for one at least.
+ * @param members as in `RedisPort.admit`
+ * @param counted makes the port through which the round goes
+ */
+export async function admit(
+  budget: Budget,
+  members: readonly number[],
+  counted: (count: CountOperations) => RedisPort,
+): Promise<Admission | Deferred | RedisFailure> {
+  let reserved = ROUND_OPERATIONS;
+  let keys = 0;
+  for (const number of members) {
+    const needed = KEY_OPERATIONS + MEMBER_OPERATIONS * number;
+    if (keys > 0 && reserved + needed > budget.slice) break;
+    reserved += needed;
+    keys += 1;
+  }
+  try {
+    const answer = await budget.reserve(reserved);
+    if (!answer.granted) return { kind: 'deferred', retryAfterMs: answer.retryAfterMs };
+    let used = 0;
+    const port = counted((operations) => {
+      // Nobody knows what a lost call did: it counts as all that was reserved.
+      used += operations ?? reserved;
+    });
+    return { kind: 'admitted', keys, port, done: (besides = 0) => answer.settle(used + besides) };
+  } catch (failure) {
+    if (failure instanceof RedisFailure) return failure;
+    throw failure;
+  }
+}

@@ -1,0 +1,126 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type KeyRequest, type KeyResult, type LinkSides, reconcileKeys } from '../../src/engine/index.js';
+import { connectRedis } from '../../src/redis/index.js';
+import { calmRate, gaps, type Standstill, seconds, watch } from '../redis/commandstats.js';
+import { DEFAULT_OPTIONS, intercept, once as onlyOnce, startLink, type TestLink } from './link.js';
+
+const WORKER = fileURLToPath(new URL('budget-worker.js', import.meta.url));
+
+let link: TestLink;
+beforeAll(async () => {
+  link = await startLink();
+});
+afterAll(() => link?.stop());
+beforeEach(() => link.clear());
+
+/** The link's sides as another worker with a budget has them. */
+async function withBudget<T>(opsPerSecond: number, work: (sides: LinkSides) => Promise<T>): Promise<T> {
+  const budget = { link: 'east-to-west', opsPerSecond };
+  const target = connectRedis({ url: link.target.url }, { name: 'target', budget });
+  try {
+    return await work({ source: link.sides.source, target });
+  } finally {
+    await target.close();
+  }
+}
+
+/** Small keys of all types, each other than on the target. */
+async function diverge(count: number): Promise<KeyRequest[]> {
+  const pipelines = [link.source.client.pipeline(), link.target.client.pipeline()];
+  const keys = Array.from({ length: count }, (_, index) => `key:${index}`);
+  for (const [index, key] of keys.entries()) {
+    for (const [side, pipeline] of pipelines.entries()) {
+      if (index % 4 === 0) pipeline.set(key, `value ${side}`);
+      else if (index % 4 === 1) pipeline.hset(key, { a: '1', b: `${side}` });
+      else if (index % 4 === 2) pipeline.zadd(key, side, 'member');
+      else pipeline.rpush(key, 'a', `${side}`);
+    }
+  }
+  await Promise.all(pipelines.map((pipeline) => pipeline.exec()));
+  return keys.map((key) => ({ key: Buffer.from(key) }));
+}
+
+function outcomes(results: readonly KeyResult[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { outcome } of results) counts[outcome] = (counts[outcome] ?? 0) + 1;
+  return counts;
+}
+
+describe('with a budget', () => {
+  it('a backlog is repaired by two workers within it, and uses nearly all of it', async () => {
+    const opsPerSecond = 2_500;
+    const requests = await diverge(2_000);
+    const workers = [0, 1].map((part) => ({
+      process: fork(WORKER, [JSON.stringify({ source: link.source.url, target: link.target.url, opsPerSecond })]),
+      keys: requests.filter((_, index) => index % 2 === part).map(({ key }) => key.toString()),
+    }));
+    const standstills: Standstill[] = [];
+    try {
+      await Promise.all(workers.map(({ process }) => once(process, 'message')));
+      const samples = await watch(link.target, async () => {
+        await Promise.all(
+          workers.map(({ process, keys }) => {
+            const ended = new Promise<void>((resolve) => {
+              process.on('message', (message) => {
+                if (message === 'done') resolve();
+                else standstills.push(message as Standstill);
+              });
+            });
+            process.send(keys);
+            return ended;
+          }),
+        );
+      });
+      const all = [...standstills, ...gaps(samples)];
+      const tooBusy = seconds(samples, all).filter(
+        ({ operations, heldUpMs }) => operations > opsPerSecond * (1.05 + heldUpMs / 1_000),
+      );
+      expect(tooBusy).toEqual([]);
+      expect(calmRate(samples, all) / opsPerSecond).toBeGreaterThanOrEqual(0.9);
+      expect(outcomes(await reconcileKeys(link.sides, requests, DEFAULT_OPTIONS))).toEqual({ equal: 2_000 });
+    } finally {
+      for (const { process } of workers) process.kill('SIGKILL');
+    }
+  }, 120_000);
+
+  it('keys that it has no room for are deferred, untouched, and say until when', async () => {
+    const requests = await diverge(10);
+    await withBudget(500, async (sides) => {
+      const spent = await sides.target.admit([1_000]);
+      expect(spent).toMatchObject({ kind: 'admitted', keys: 1 });
+      const others = await withBudget(500, (other) => reconcileKeys(other, requests, DEFAULT_OPTIONS));
+      expect(outcomes(others)).toEqual({ deferred: 10 });
+      expect(others[0]).toMatchObject({ retryAfterMs: expect.any(Number), repaired: null });
+      expect(outcomes(await reconcileKeys(link.sides, requests, DEFAULT_OPTIONS))).toEqual({ repaired: 10 });
+    });
+  });
+
+  it('one key that it has no room for once more, because it changed, says what was written', async () => {
+    const [request] = await diverge(1);
+    await withBudget(500, async ({ source, target }) => {
+      const changing = intercept(target, {
+        'after repair': onlyOnce(async () => {
+          await link.source.client.set('key:0', 'changed once more');
+          await target.admit([1_000]);
+        }),
+      });
+      const [result] = await reconcileKeys({ source, target: changing }, [request!], DEFAULT_OPTIONS);
+      expect(result).toMatchObject({ outcome: 'deferred', repaired: { action: 'restored' } });
+    });
+  });
+
+  it('the error of a target that can’t be asked is each key’s own', async () => {
+    const requests = await diverge(3);
+    await withBudget(500, async (sides) => {
+      await link.target.client.replicaof('127.0.0.1', 1);
+      const results = await reconcileKeys(sides, requests, DEFAULT_OPTIONS);
+      await link.target.client.replicaof('NO', 'ONE');
+      expect(results).toMatchObject(
+        Array(3).fill({ outcome: 'failed', error: { type: 'TargetReadOnly', stage: 'read' } }),
+      );
+    });
+  });
+});

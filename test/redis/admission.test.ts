@@ -1,0 +1,110 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { admit } from '../../src/redis/admission.js';
+import type { Budget } from '../../src/redis/budget.js';
+import { Connection } from '../../src/redis/connection.js';
+import { type Admission, connectRedis, type RedisPort } from '../../src/redis/index.js';
+import type { CountOperations } from '../../src/redis/script-runner.js';
+import { StandaloneRedis } from '../../src/redis/standalone.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
+import { sample } from './commandstats.js';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function server(): Promise<RedisServer> {
+  const started = await startRedis();
+  cleanups.push(() => started.stop());
+  return started;
+}
+
+function portTo({ url }: RedisServer, opsPerSecond?: number): RedisPort {
+  const budget = opsPerSecond === undefined ? {} : { budget: { link: 'east-to-west', opsPerSecond } };
+  const port = connectRedis({ url }, { name: 'target', commandTimeoutMs: 300, ...budget });
+  cleanups.push(() => port.close());
+  return port;
+}
+
+async function admitted(port: RedisPort, members: readonly number[]): Promise<Admission> {
+  const admission = await port.admit(members);
+  if (!('done' in admission)) throw new Error('not admitted');
+  return admission;
+}
+
+function counting({ url }: RedisServer, count: CountOperations): RedisPort {
+  const connection = new Connection(url, { name: 'target', commandTimeoutMs: 300 });
+  cleanups.push(() => connection.close());
+  return new StandaloneRedis(connection, { count });
+}
+
+/** Grants everything and remembers what was asked for and settled. */
+function openBudget(slice: number): Budget & { reserved: number[]; settled: number[] } {
+  const [reserved, settled]: [number[], number[]] = [[], []];
+  return {
+    slice,
+    reserved,
+    settled,
+    async reserve(operations) {
+      reserved.push(operations);
+      return { granted: true, settle: (used) => settled.push(used) };
+    },
+  };
+}
+
+const KEYS = Array.from({ length: 10 }, (_, index) => Buffer.from(`key:${index}`));
+
+describe('a round over many keys', () => {
+  test('is admitted at once, through the same port, without a budget', async () => {
+    const port = portTo(await server());
+    expect(await port.admit(KEYS.map(() => 0))).toMatchObject({ kind: 'admitted', keys: 10, port });
+  });
+
+  test('is admitted in parts of a slice, and one key always', async () => {
+    const port = portTo(await server(), 5_000);
+    const admission = await admitted(port, Array(500).fill(0));
+    expect(admission.keys).toBeGreaterThan(5);
+    expect(admission.keys).toBeLessThan(12);
+    expect((await admitted(port, [1_000, 1_000])).keys).toBe(1);
+  });
+
+  test('reserves more for keys of which many members are named', async () => {
+    const budget = openBudget(1_000);
+    await admit(budget, [0], () => ({}) as RedisPort);
+    await admit(budget, [100], () => ({}) as RedisPort);
+    expect(budget.reserved[1]! - budget.reserved[0]!).toBe(300);
+  });
+});
+
+describe('what goes through an admitted port', () => {
+  test('is settled with just what the server counts', async () => {
+    const target = await server();
+    const port = portTo(target, 100_000);
+    await target.client.mset(Object.fromEntries(KEYS.map((key) => [key.toString(), 'v'])));
+    // The server knows the script from now on.
+    await port.inspect(KEYS);
+    const budget = openBudget(1_000);
+    const admission = (await admit(budget, [0], (count) => counting(target, count))) as Admission;
+    await admission.port.check();
+    const before = await sample(target);
+    await admission.port.inspect(KEYS);
+    await admission.port.health();
+    await admission.port.readMembers(KEYS.map((key) => ({ key, members: [] })));
+    const after = await sample(target);
+    admission.done();
+    // And the PING of `check`.
+    expect(budget.settled).toEqual([after.operations - before.operations + 1]);
+  });
+
+  test('counts as all that was reserved when its answer was lost', async () => {
+    const target = await server();
+    const budget = openBudget(1_000);
+    const admission = (await admit(budget, [0], (count) => counting(target, count))) as Admission;
+    await admission.port.check();
+    target.freeze();
+    await admission.port.inspect(KEYS);
+    target.thaw();
+    admission.done();
+    expect(budget.settled[0]).toBeGreaterThanOrEqual(budget.reserved[0]!);
+  });
+});
