@@ -12,5 +12,12 @@ export {
   type KafkaRecordSinkOptions,
 } from './dual-write/kafka-record-sink.js';
 export { mirrorOptions } from './dual-write/mirror.js';
+export {
+  createOutbox,
+  type Outbox,
+  OutboxFullError,
+  type OutboxOptions,
+  OutboxUnavailableError,
+} from './dual-write/outbox.js';
 export { type RecordSink, RecordsLostError } from './dual-write/publisher.js';
 export { decodeFailedWrite, encodeFailedWrite, encodeKey, keyBytes } from './events/failed-write.js';
