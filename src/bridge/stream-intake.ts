@@ -41,7 +41,7 @@ const CLAIM_IDLE_MS = 10_000;
 const KEEP_INTERVAL_MS = 3_000;
 /** How often to look for what dead consumers left, and for consumers that are gone. */
 const CLAIM_INTERVAL_MS = 2_000;
-const REMOVE_IDLE_MS = 30_000;
+const REMOVE_IDLE_MS = 15_000;
 /** How often a long batch forgets what is accepted. */
 const FINISH_INTERVAL_MS = 250;
 
