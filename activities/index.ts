@@ -2,7 +2,7 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { KeyResult, LinkSides, ReconcileOptions } from '../src/engine/index.js';
-import { reconcileKeys, scopeOf } from '../src/engine/index.js';
+import { type LargeKeyProgress, reconcileKeys, reconcileLargeKey, scopeOf } from '../src/engine/index.js';
 import { keyBytes } from '../src/events/failed-write.js';
 import type {
   Activities,
@@ -43,16 +43,17 @@ export function create({ links, publishEscalation }: ActivityDependencies): Acti
           'UnknownLink',
         );
       }
-      const stopHeartbeats = isLocal ? () => {} : heartbeat();
+      const keyRequest = { key: keyBytes(request), scope: scopeOf(request.hint), allowDelete: request.allowDelete };
+      const options = { ...link.options, signal: Context.current().cancellationSignal };
+      const pulse = isLocal ? null : startPulse<LargeKeyProgress>();
       try {
-        const [result] = await reconcileKeys(
-          link.sides,
-          [{ key: keyBytes(request), scope: scopeOf(request.hint), allowDelete: request.allowDelete }],
-          { ...link.options, signal: Context.current().cancellationSignal },
-        );
-        return reply(result!, attempt);
+        const [result] = await reconcileKeys(link.sides, [keyRequest], options);
+        // It takes longer than a workflow task may: the workflow asks again, durably.
+        if (result!.outcome !== 'large' || pulse === null) return reply(result!, attempt);
+        const large = { ...options, resume: pulse.resume, onProgress: pulse.report };
+        return reply(await reconcileLargeKey(link.sides, keyRequest, large), attempt);
       } finally {
-        stopHeartbeats();
+        pulse?.stop();
       }
     },
 
@@ -63,17 +64,35 @@ export function create({ links, publishEscalation }: ActivityDependencies): Acti
   };
 }
 
-/** Says that this process lives, so that another worker takes over soon after it does not. */
-function heartbeat(): () => void {
+/**
+ * Says that this process lives, so that another worker takes over soon after it does not, and how far it has come, so that the
+ * other can go on from there.
+ */
+function startPulse<Progress>() {
   const context = Context.current();
-  const timer = setInterval(() => context.heartbeat(), HEARTBEAT_INTERVAL_MS);
-  return () => clearInterval(timer);
+  const resume = context.info.heartbeatDetails as Progress | undefined;
+  let progress = resume;
+  // With what was reported last, also when there is nothing new: the server keeps only the last details.
+  const beat = () => context.heartbeat(progress);
+  const timer = setInterval(beat, HEARTBEAT_INTERVAL_MS);
+  // An attempt that fails before its first heartbeat must not lose what an earlier one had reached.
+  beat();
+  return {
+    resume,
+    report(reached: Progress | undefined) {
+      progress = reached;
+      beat();
+    },
+    stop: () => clearInterval(timer),
+  };
 }
 
 function reply(result: KeyResult, attempt: number): ReconcileReply {
   switch (result.outcome) {
     case 'equal':
       return { outcome: 'equal', summary: 'equal', attempt };
+    case 'large':
+      return { outcome: 'large', summary: 'too large for one call', attempt };
     case 'repaired':
       return { outcome: 'repaired', summary: `${result.action} ${result.type}, ${result.bytes} bytes`, attempt };
     case 'failed': {

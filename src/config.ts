@@ -7,7 +7,7 @@ import { resolve } from 'node:path';
 import ms, { type StringValue } from 'ms';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
-import type { LinkPolicy } from '../workflows/messages.js';
+import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/messages.js';
 
 /** The configuration can't be used. The message is one line: the file, the place in it, what is wrong. */
 export class ConfigError extends Error {
@@ -51,17 +51,29 @@ const link = z.strictObject({
     .regex(/^[\x21-\x7e]{0,64}$/, 'must be at most 64 printable ASCII characters without spaces')
     .default(''),
   budget: z.strictObject({ opsPerSecond: z.number().int().positive() }).default({ opsPerSecond: 5000 }),
-  settle: duration.default(1000),
-  verify: z.enum(['auto', 'always', 'never']).default('auto'),
+  settle: duration.default(DEFAULT_POLICY.settleMs),
+  verify: z.enum(['auto', 'always', 'never']).default(DEFAULT_POLICY.verify),
   retry: z
     .strictObject({
-      maximumAttempts: z.number().int().min(1).max(1000).default(8),
-      initialInterval: pause(1).default(500),
-      backoffCoefficient: z.number().min(1).max(100).default(2),
-      maximumInterval: pause(1).default(30_000),
+      maximumAttempts: z.number().int().min(1).max(1000).default(DEFAULT_POLICY.retry.maximumAttempts),
+      initialInterval: pause(1).default(DEFAULT_POLICY.retry.initialIntervalMs),
+      backoffCoefficient: z.number().min(1).max(100).default(DEFAULT_POLICY.retry.backoffCoefficient),
+      maximumInterval: pause(1).default(DEFAULT_POLICY.retry.maximumIntervalMs),
     })
     .prefault({}),
-  escalation: z.strictObject({ retryEvery: pause(1_000).default(15 * 60_000) }).prefault({}),
+  escalation: z.strictObject({ retryEvery: pause(1_000).default(DEFAULT_POLICY.escalation.retryEveryMs) }).prefault({}),
+  /** A value with more elements or bytes is compared and repaired in chunks, so that it never holds a Redis for long. */
+  largeValues: z
+    .strictObject({
+      elements: z.number().int().min(1).max(100_000).default(5_000),
+      bytes: z
+        .number()
+        .int()
+        .min(1024)
+        .max(64 * 1024 * 1024)
+        .default(1024 * 1024),
+    })
+    .prefault({}),
   /** A difference of expiry up to this many ms is no difference. */
   expiryTolerance: duration.default(100),
   /**

@@ -100,16 +100,18 @@ async function attempt(run: KeyRun, state: State, maximumAttempts: number): Prom
   run.enter(state);
   const resumed = run.triesBegunAt !== null;
   run.triesBegunAt ??= Date.now();
-  const first = await ending(local.reconcile(run.request()));
-  count(run, first);
-  if (first.kind !== 'failed' || first.permanent) return first;
   // A run that goes on for another one does not get the whole policy again: a key that is written all the time would never escalate.
   const left = resumed ? attemptsLeft(run.policy.retry, Date.now() - run.triesBegunAt) : maximumAttempts;
+  const first = await ending(local.reconcile(run.request()));
+  if (first.kind === 'replied' && first.reply.outcome === 'large') {
+    // Nothing was tried yet.
+    return durableAttempts(run, Math.min(left, maximumAttempts));
+  }
+  count(run, first);
+  if (first.kind !== 'failed' || first.permanent) return first;
   if (Math.min(left, maximumAttempts) <= 1) return first;
   run.enter('retrying');
-  const end = await durableAttempts(run, Math.min(left, maximumAttempts) - 1);
-  count(run, end);
-  return end;
+  return durableAttempts(run, Math.min(left, maximumAttempts) - 1);
 }
 
 /** How many attempts of the policy are still to come so long after the first one, that one included. */
@@ -127,7 +129,8 @@ export function attemptsLeft(retry: LinkPolicy['retry'], elapsedMs: number): num
 async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<AttemptEnd> {
   const { retry } = run.policy;
   const durable = proxyActivities<Pick<Activities, 'reconcile'>>({
-    startToCloseTimeout: '1 minute',
+    // A large value takes its time. What hangs or has died shows by its heartbeats.
+    startToCloseTimeout: '1 hour',
     heartbeatTimeout: '10 seconds',
     retry: {
       maximumAttempts,
@@ -136,7 +139,9 @@ async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<At
       maximumInterval: Math.max(retry.maximumIntervalMs, retry.initialIntervalMs),
     },
   });
-  return interruptible(run, (request) => durable.reconcile(request));
+  const end = await interruptible(run, (request) => durable.reconcile(request));
+  count(run, end);
+  return end;
 }
 
 /**

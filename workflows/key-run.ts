@@ -6,6 +6,7 @@ import { ApplicationFailure, setCurrentDetails, upsertSearchAttributes, workflow
 import { describeStatus } from './details.js';
 import {
   type CarriedState,
+  DEFAULT_POLICY,
   type FailedWrite,
   type KeyStatus,
   type LastError,
@@ -21,13 +22,6 @@ import {
 } from './messages.js';
 import { addFailedWrites, demand, isNothing, NOTHING_PENDING, putBack, takeRound } from './pending.js';
 
-/** The defaults of a link, for a workflow that was started by hand. */
-const DEFAULT_POLICY: LinkPolicy = {
-  settleMs: 1_000,
-  verify: 'auto',
-  retry: { maximumAttempts: 8, initialIntervalMs: 500, backoffCoefficient: 2, maximumIntervalMs: 30_000 },
-  escalation: { retryEveryMs: 15 * 60_000 },
-};
 const HISTORY_EVENTS_PER_RUN = 4_000;
 const STATE = { name: SEARCH_ATTRIBUTES.state, type: 'KEYWORD' } as const;
 

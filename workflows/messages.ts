@@ -66,6 +66,14 @@ export interface LinkPolicy {
   readonly escalation: { readonly retryEveryMs: number };
 }
 
+/** What a link asks when its configuration says nothing, and for a workflow that was started by hand. */
+export const DEFAULT_POLICY: LinkPolicy = {
+  settleMs: 1_000,
+  verify: 'auto',
+  retry: { maximumAttempts: 8, initialIntervalMs: 500, backoffCoefficient: 2, maximumIntervalMs: 30_000 },
+  escalation: { retryEveryMs: 15 * 60_000 },
+};
+
 export type State = 'settling' | 'reconciling' | 'verifying' | 'done' | 'retrying' | 'escalated';
 export type Outcome = 'equal' | 'repaired' | 'skipped';
 /** The part of the way at which something failed; the same words as in `dlq.stage`. */
@@ -166,7 +174,8 @@ export interface ReconcileRequest extends EncodedKey {
 
 /** What one attempt found or did. Failures are activity errors whose type is an `ErrorType`. */
 export interface ReconcileReply {
-  readonly outcome: 'equal' | 'repaired';
+  /** `large`: nothing was done yet. Only a local attempt says so; a durable one goes through the value in chunks. */
+  readonly outcome: 'equal' | 'repaired' | 'large';
   /** What was done, for a person: for example `restored hash, 120 bytes`. Never a value. */
   readonly summary: string;
   /** Which attempt of this activity answered, from 1. */

@@ -55,7 +55,7 @@ function describe(escalation: Escalation): string {
   const { key, link, firstFailedAt, attempts, lastError } = escalation;
   const since = firstFailedAt === null ? '' : `, failing since ${firstFailedAt}`;
   return [
-    `${key}  (link ${link}${since}, ${attempts} attempts)`,
+    `${key}  (link ${link}${since}, attempts: ${attempts})`,
     `    ${lastError?.type}: ${lastError?.message}`,
     `    ${escalation.nextStep}`,
   ].join('\n');

@@ -36,8 +36,12 @@ export interface Repaired {
   readonly bytes: number;
 }
 
-/** How it ended for one key. `equal`: nothing had to be written. */
+/**
+ * How it ended for one key. `equal`: nothing had to be written. `large`: nothing was done, because a value is too large for one
+ * call; `reconcileLargeKey` is for it.
+ */
 export type KeyResult =
   | { readonly outcome: 'equal' }
   | Repaired
+  | { readonly outcome: 'large' }
   | { readonly outcome: 'failed'; readonly error: ReconcileError };

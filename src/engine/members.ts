@@ -16,6 +16,8 @@ import type { RoundResult } from './round.js';
 export interface MembersOf {
   readonly key: Buffer;
   readonly members: readonly Buffer[];
+  /** All members of the key are gone through, call by call: a key that the target lacks is made of them. */
+  readonly creates?: boolean;
 }
 
 /** `whole`: members alone can't tell; look at the whole key. */
@@ -100,12 +102,13 @@ function plan(
   source: MembersReading,
   toleranceMs: number,
 ): MembersRepair | 'equal' | 'whole' {
-  if (source.type !== observed.type || source.type === NO_TYPE) return 'whole';
+  if (source.type === NO_TYPE) return 'whole';
+  if (source.type !== observed.type && !(request.creates && observed.type === NO_TYPE)) return 'whole';
   if (request.members.length > 0 && !WITH_MEMBERS.has(source.type)) return 'whole';
   const sameMembers = source.cells.every((cell, index) => digestOf(cell) === observed.digests[index]);
   const tolerated = sameExpiry(observed.expiry, source.expiry, toleranceMs);
   if (sameMembers && tolerated) return 'equal';
-  return { ...request, observed, cells: source.cells, expiry: tolerated ? null : source.expiry };
+  return { ...request, observed, type: source.type, cells: source.cells, expiry: tolerated ? null : source.expiry };
 }
 
 /** The same as `cellDigest` of lua/members.lua. */

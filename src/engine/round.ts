@@ -12,6 +12,7 @@
 import type { Stage } from '../../workflows/messages.js';
 import {
   type Change,
+  LARGE,
   NO_TYPE,
   type ObservedState,
   type Reading,
@@ -86,6 +87,7 @@ class Round {
     for (const [index, request] of this.requests.entries()) {
       const observed = states[index]!;
       if (observed instanceof RedisFailure) this.#fail(index, observed, 'target', 'read');
+      else if (observed.digest === LARGE) this.#results[index] = { outcome: 'large' };
       else all.push({ index, request, observed });
     }
     return all;
@@ -103,6 +105,8 @@ class Round {
         deferred.push(key);
       } else if (reading instanceof RedisFailure) {
         this.#fail(key.index, reading, 'source', 'read');
+      } else if (reading.digest === LARGE) {
+        this.#results[key.index] = { outcome: 'large' };
       } else {
         const decision = decide(key.observed, reading, this.options.expiryToleranceMs);
         if (decision === 'equal') this.#results[key.index] = { outcome: 'equal' };
@@ -157,7 +161,7 @@ class Round {
       const reading = readings[position]!;
       if (reading instanceof RedisFailure) {
         this.#fail(key.index, reading, 'source', 'read');
-      } else if (reading.type === NO_TYPE) {
+      } else if (reading.type === NO_TYPE || reading.digest === LARGE) {
         this.#results[key.index] = { outcome: 'again', repaired: null };
       } else if (reading.recipe === null) {
         this.#fail(key.index, new RedisFailure('ERR', 'Bad data format'), 'target', 'write');

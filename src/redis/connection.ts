@@ -4,11 +4,21 @@ import { TLSSocket } from 'node:tls';
 import { Redis } from 'ioredis';
 import { failureOf, RedisFailure } from './failure.js';
 
+/** A value with more elements or bytes than these is large: no single command goes through it as a whole. */
+export interface LargeValues {
+  readonly elements: number;
+  readonly bytes: number;
+}
+
+const LARGE_VALUES: LargeValues = { elements: 5_000, bytes: 1024 * 1024 };
+
 export interface ConnectionOptions {
   /** What to call this Redis in messages, for example `target of link east-to-west`. */
   readonly name: string;
   /** How long to wait for an answer, in ms. The connection is reset then. Default 5,000. */
   readonly commandTimeoutMs?: number;
+  /** Default 5,000 elements or 1 MiB. */
+  readonly largeValues?: LargeValues;
 }
 
 /** A command: its name, then its arguments. */
@@ -25,6 +35,7 @@ const LONGEST_BACKOFF_MS = 2_000;
 export class Connection {
   readonly place: string;
   readonly commandTimeoutMs: number;
+  readonly largeValues: LargeValues;
   readonly #client: Redis;
   #opening: Promise<void> | null = null;
   #closed = false;
@@ -36,6 +47,7 @@ export class Connection {
 
   constructor(url: string, options: ConnectionOptions) {
     this.commandTimeoutMs = options.commandTimeoutMs ?? 5_000;
+    this.largeValues = options.largeValues ?? LARGE_VALUES;
     this.#client = new Redis(url, {
       lazyConnect: true,
       protocol: 2,

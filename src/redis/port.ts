@@ -16,6 +16,9 @@ export const NO_KEY = -2;
 /** `type` of a key that is not there: the word of TYPE. */
 export const NO_TYPE = 'none';
 
+/** `digest` of a value that is too large to be gone through in one call. It proves nothing; see `scanMembers`. */
+export const LARGE = 'large';
+
 /** A key at one moment, without its value. A key past its expiry is not there. */
 export interface KeyState {
   /** As TYPE says it: `string`, `hash`, …, or `none`. */
@@ -23,7 +26,7 @@ export interface KeyState {
   /**
    * What identifies type and content: made from a string's value, from any other type's DUMP. Empty without key.
    * Two equal ones prove equality. Two different ones prove two strings different, and nothing of other types, whose
-   * DUMP depends on encoding, order and version.
+   * DUMP depends on encoding, order and version. `LARGE` for large values.
    */
   readonly digest: string;
   /** ms since the epoch, `NO_EXPIRY` or `NO_KEY`. */
@@ -97,6 +100,8 @@ export interface MembersReading {
 /** A write of members that applies only if they, the type and the expiry still are as observed. */
 export interface MembersRepair extends MembersRequest {
   readonly observed: MembersState;
+  /** The observed one, or what the members make of a key that was not there. */
+  readonly type: string;
   readonly cells: readonly Buffer[];
   /** null: the present one stays. */
   readonly expiry: number | null;
@@ -104,6 +109,30 @@ export interface MembersRepair extends MembersRequest {
 
 /** `changed`: nothing was done. `gone`: done, and with its last member the key went. */
 export type MembersOutcome = 'changed' | 'repaired' | 'gone';
+
+/** From where a large hash, set or sorted set is gone through. */
+export interface MembersScan {
+  readonly key: Buffer;
+  /** As TYPE says it. */
+  readonly type: string;
+  /** `0` at the beginning. */
+  readonly cursor: string;
+  /** About how many members; a small value may come as a whole. */
+  readonly count: number;
+}
+
+/** Some members of a key, with digests of their values. */
+export interface MembersPage {
+  /** Who answered: a cursor means nothing to any other server. */
+  readonly server: string;
+  /** Where the next page begins; `0`: this was the last. */
+  readonly cursor: string;
+  /** For `differingMembers` of the other side. */
+  readonly members: Buffer;
+  readonly digests: Buffer;
+  /** What the server went through for it. */
+  readonly bytes: number;
+}
 
 /** A write that applies only if the key still is as observed. */
 export interface Repair {
@@ -176,6 +205,16 @@ export interface RedisPort {
 
   /** `repair` for some members of each key, fenced by them, the type and the expiry. */
   repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]>;
+
+  /**
+   * One page of a large value, by SCAN's rules: whoever goes on until the cursor is `0` has met every member that was there all the
+   * time; some may come twice. Idempotent.
+   * @returns null when the key is not of that type any more
+   */
+  scanMembers(scan: MembersScan): Promise<MembersPage | null | RedisFailure>;
+
+  /** Which members of a page from the other side differ here or are not here. Idempotent. */
+  differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure>;
 
   /**
    * Role and size. A server that is loading fails with the code `LOADING`.

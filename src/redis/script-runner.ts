@@ -27,7 +27,8 @@ export async function runScript(
   rows: readonly Row[],
   { atMaster = false } = {},
 ): Promise<(RowAnswer | 'deferred' | RedisFailure)[]> {
-  const args = rows.flat();
+  const { elements, bytes } = connection.largeValues;
+  const args = [`${elements}`, `${bytes}`, ...rows.flat()];
   const run = (command: string, body: string) =>
     connection.send([[command, body, '0', ...args], ...(atMaster ? [['ROLE'] as Command] : [])]);
   let [reply, role] = await run('EVALSHA', script.sha);

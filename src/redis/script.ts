@@ -17,11 +17,13 @@ export const scripts = {
   inspect: load('inspect'),
   read: load('content', 'read'),
   repair: load('content', 'repair'),
-  readRecipe: load('content', 'recipe', 'read-recipe'),
+  readRecipe: load('lists', 'content', 'recipe', 'read-recipe'),
   rebuild: load('lists', 'rebuild'),
   inspectMembers: load('lists', 'members', 'inspect-members'),
   readMembers: load('lists', 'members', 'read-members'),
   repairMembers: load('lists', 'members', 'repair-members'),
+  scanMembers: load('lists', 'members', 'scan-members'),
+  differingMembers: load('lists', 'members', 'differing-members'),
 } as const;
 
 function load(...names: string[]): Script {

@@ -6,9 +6,11 @@ import type {
   Change,
   Health,
   MembersOutcome,
+  MembersPage,
   MembersReading,
   MembersRepair,
   MembersRequest,
+  MembersScan,
   MembersState,
   ObservedState,
   Reading,
@@ -109,12 +111,13 @@ export class StandaloneRedis implements RedisPort {
 
   async repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]> {
     const rows = repairs.map(
-      ({ key, members, observed, cells, expiry }): Row => [
+      ({ key, members, observed, type, cells, expiry }): Row => [
         key,
         observed.type,
         `${observed.expiry}`,
         this.#deadline(observed),
         expiry === null ? '' : `${expiry}`,
+        type,
         packed(members),
         packed(observed.digests.map((digest) => Buffer.from(digest))),
         packed(cells),
@@ -124,6 +127,19 @@ export class StandaloneRedis implements RedisPort {
     return answers.map((answer) =>
       answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as MembersOutcome),
     );
+  }
+
+  async scanMembers({ key, type, cursor, count }: MembersScan): Promise<MembersPage | null | RedisFailure> {
+    const answer = await this.#runForOne(scripts.scanMembers, [key, type, cursor, `${count}`]);
+    if (answer instanceof RedisFailure) return answer;
+    const [server, next, members, digests, bytes] = answer.cells as readonly Buffer[];
+    if (server!.length === 0) return null;
+    return { server: `${server}`, cursor: `${next}`, members: members!, digests: digests!, bytes: Number(bytes) };
+  }
+
+  async differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure> {
+    const answer = await this.#runForOne(scripts.differingMembers, [key, type, page.members, page.digests]);
+    return answer instanceof RedisFailure ? answer : unpacked(answer.cells[0] as Buffer);
   }
 
   async health(): Promise<Health | RedisFailure> {
@@ -154,6 +170,12 @@ export class StandaloneRedis implements RedisPort {
     return this.#connection.send(commands);
   }
 
+  /** A script answers at least one row. */
+  async #runForOne(script: Script, row: Row): Promise<RowAnswer | RedisFailure> {
+    const [answer] = await runScript(this.#connection, script, [row]);
+    return answer as RowAnswer | RedisFailure;
+  }
+
   /** Calls a script as often as it takes until it has answered all rows. It answers at least one each time. */
   async #runToTheEnd(
     script: Script,
@@ -173,10 +195,24 @@ function membersRow({ key, members }: MembersRequest): Row {
   return [key, packed(members)];
 }
 
-/** As `unpackList` of lua/members.lua reads it. */
+/** As `unpackList` of lua/lists.lua reads it. */
 function packed(list: readonly Buffer[]): Buffer {
   return Buffer.concat(list.flatMap((item) => [Buffer.from(`${item.length}:`), item]));
 }
+
+/** As `packList` of lua/lists.lua writes it. */
+function unpacked(list: Buffer): Buffer[] {
+  const items: Buffer[] = [];
+  for (let at = 0; at < list.length; ) {
+    const start = list.indexOf(COLON, at) + 1;
+    const end = start + Number(list.toString('latin1', at, start - 1));
+    items.push(list.subarray(start, end));
+    at = end;
+  }
+  return items;
+}
+
+const COLON = ':'.charCodeAt(0);
 
 function membersState({ cells, serverTimeMs, receivedAtMs }: RowAnswer): MembersState {
   const [type, expiry, ...digests] = cells;

@@ -56,6 +56,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         },
       }),
       shutdownGraceTime: '10 seconds',
+      // What a large key's attempt has reached is known to the server this soon, whatever the heartbeat timeout allows.
+      maxHeartbeatThrottleInterval: '2 seconds',
     });
     const finished = worker.run().finally(closeLinks);
     finished.catch(() => {}); // Heard by whoever awaits `finished`; nobody may be awaiting yet.
@@ -77,7 +79,11 @@ const COMMAND_TIMEOUT_MS = 2_000;
 
 function connectLink(link: LinkConfig): LinkRuntime {
   const connect = (side: 'source' | 'target'): RedisPort =>
-    connectRedis(link[side], { name: `${side} of link ${link.name}`, commandTimeoutMs: COMMAND_TIMEOUT_MS });
+    connectRedis(link[side], {
+      name: `${side} of link ${link.name}`,
+      commandTimeoutMs: COMMAND_TIMEOUT_MS,
+      largeValues: link.largeValues,
+    });
   return {
     sides: { source: connect('source'), target: connect('target') },
     options: {

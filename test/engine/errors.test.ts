@@ -189,7 +189,18 @@ describe.each(['source', 'target'] as const)('permissions on the %s: NoPermissio
   async function secured(url: (server: RedisServer) => string): Promise<ReconcileError> {
     const locked = await server();
     await locked.client.set('k', 'secret value of a user');
-    await locked.client.call('ACL', 'SETUSER', 'reader', 'on', '>right', '~*', '+@all', '-restore', '-dump', '-get');
+    await locked.client.call(
+      'ACL',
+      'SETUSER',
+      'reader',
+      'on',
+      '>right',
+      '~*',
+      '+@all',
+      '-restore',
+      '-dump',
+      '-getrange',
+    );
     await locked.client.config('SET', 'requirepass', 'secret-password');
     const open = await server();
     await open.client.set('k', 'other');

@@ -1,7 +1,7 @@
 /** A source and a target for tests of the engine: two real servers, ports on them, and hooks between the engine's steps. */
 
 import { type KeyRequest, type KeyResult, type ReconcileOptions, reconcileKeys } from '../../src/engine/index.js';
-import { connectRedis, type RedisPort } from '../../src/redis/index.js';
+import { type ConnectionOptions, connectRedis, type RedisPort } from '../../src/redis/index.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 
 export const DEFAULT_OPTIONS: ReconcileOptions = {
@@ -20,11 +20,15 @@ export interface TestLink {
   stop(): Promise<void>;
 }
 
-export async function startLink(sourceArgs: string[] = [], targetArgs: string[] = []): Promise<TestLink> {
+export async function startLink(
+  sourceArgs: string[] = [],
+  targetArgs: string[] = [],
+  options: Omit<ConnectionOptions, 'name'> = {},
+): Promise<TestLink> {
   const [source, target] = await Promise.all([startRedis(sourceArgs), startRedis(targetArgs)]);
   const sides = {
-    source: connectRedis({ url: source.url }, { name: 'source' }),
-    target: connectRedis({ url: target.url }, { name: 'target' }),
+    source: connectRedis({ url: source.url }, { ...options, name: 'source' }),
+    target: connectRedis({ url: target.url }, { ...options, name: 'target' }),
   };
   return {
     source,
@@ -88,6 +92,8 @@ export function intercept(
     inspectMembers: step('inspect', (requests) => port.inspectMembers(requests as never)),
     readMembers: step('read', (requests) => port.readMembers(requests as never)),
     repairMembers: step('repair', (repairs) => port.repairMembers(repairs as never)),
+    scanMembers: step('inspect', (scan) => port.scanMembers(scan as never)),
+    differingMembers: (key, type, page) => port.differingMembers(key, type, page),
     health: step('health', () => port.health()) as RedisPort['health'],
     check: () => port.check(),
     close: () => port.close(),

@@ -27,7 +27,7 @@ export const POLICY: LinkPolicy = {
   escalation: { retryEveryMs: 15 * 60_000 },
 };
 
-export type Attempt = 'equal' | 'repaired' | { readonly fail: string; readonly permanent?: boolean };
+export type Attempt = 'equal' | 'repaired' | 'large' | { readonly fail: string; readonly permanent?: boolean };
 
 /** A script of attempts. The last one is repeated for ever. */
 export class Script {

@@ -51,6 +51,26 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
     });
   });
 
+  describe('a large key', () => {
+    it('is found to be one by the local attempt and reconciled by a durable one, which is the first that counts', async () => {
+      const script = new Script(env, 'large', 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start();
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
+        expect(script.requests.map(({ isLocal }) => isLocal)).toEqual([true, false]);
+      });
+    });
+
+    it('has all attempts of the policy', async () => {
+      const script = new Script(env, 'large', ...Array(7).fill(UNAVAILABLE), 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start();
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 8 });
+        expect(script.escalations).toEqual([]);
+      });
+    });
+  });
+
   describe('a key whose target is away', () => {
     it('is tried again durably with the pauses of the policy until it heals', async () => {
       const script = new Script(env, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, 'repaired');

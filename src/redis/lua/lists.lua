@@ -10,3 +10,12 @@ local function unpackList(packed)
   end
   return list
 end
+
+local function packList(list)
+  local parts = {}
+  for i = 1, #list do
+    local item = tostring(list[i])
+    parts[i] = #item .. ':' .. item
+  end
+  return table.concat(parts)
+end

@@ -1,6 +1,6 @@
 -- Stands in front of every other script of this folder.
 --
--- How a script is called: EVALSHA sha 0 ROW ROW …, each row a fixed number of arguments, the key first. Keys travel
+-- How a script is called: EVALSHA sha 0 LIMITS ROW ROW …, each row a fixed number of arguments, the key first. Keys travel
 -- as ARGV because one call serves many keys, which in a cluster lie in different slots of one node. No script carries a
 -- shebang (`#!lua`): an out-of-memory target would refuse it as a whole, deletes too, and Redis 6 does not know it.
 --
@@ -9,6 +9,10 @@
 -- keys (see BYTE_LIMIT): the caller asks again for the rest.
 
 local NO_KEY = -2
+
+-- LIMITS: a value with more elements or bytes than these two is large. No script goes through one as a whole.
+local LARGE_ELEMENTS, LARGE_BYTES = tonumber(ARGV[1]), tonumber(ARGV[2])
+local FIRST_ROW = 3
 
 -- A script takes no further row after it has gone through this many bytes, so that one call neither blocks the server
 -- for long nor builds a huge reply. It always takes one.
@@ -41,15 +45,34 @@ local function typeOf(key)
   return redis.call('TYPE', key).ok
 end
 
--- Digest, size in bytes and type of a key; '', 0, 'none' without key. Equal digests prove equal type and content.
--- A string's is made from its value; any other type's from its DUMP, and then different ones prove nothing.
+local CARDINALITY = { list = 'LLEN', set = 'SCARD', hash = 'HLEN', zset = 'ZCARD', stream = 'XLEN' }
+
+-- Not for strings. A type that is not known can only be dumped, whatever its size.
+local function isLarge(key, kind)
+  if not CARDINALITY[kind] then return false end
+  -- Exact up to the limit of elements: a single huge one counts.
+  local bytes = redis.call('MEMORY', 'USAGE', key, 'SAMPLES', LARGE_ELEMENTS)
+  if bytes > LARGE_BYTES then return true end
+  -- The shortest element takes two bytes, so most keys are spared this question.
+  return bytes > 2 * LARGE_ELEMENTS and redis.call(CARDINALITY[kind], key) > LARGE_ELEMENTS
+end
+
+-- The digest of every large value. It proves nothing.
+local LARGE = 'large'
+
+-- Digest, size in bytes and type of a key; '', 0, 'none' without key; LARGE, 0 and the type of a large one. Other equal
+-- digests prove equal type and content. A string's is made from its value; any other type's from its DUMP, and then different
+-- ones prove nothing.
 local function fingerprint(key)
   local kind = typeOf(key)
   if kind == 'none' then return '', 0, kind end
   if kind == 'string' then
-    local value = redis.call('GET', key)
+    -- The end is included, so a large one shows by one byte more.
+    local value = redis.call('GETRANGE', key, 0, LARGE_BYTES)
+    if #value > LARGE_BYTES then return LARGE, 0, kind end
     return 'value:' .. redis.sha1hex(value), #value, kind
   end
+  if isLarge(key, kind) then return LARGE, 0, kind end
   local dump = redis.call('DUMP', key)
   return 'dump:' .. redis.sha1hex(dump), #dump, kind
 end
@@ -59,7 +82,7 @@ end
 local function eachRow(width, handle)
   local reply = { now() }
   local bytes = 0
-  for first = 1, #ARGV, width do
+  for first = FIRST_ROW, #ARGV, width do
     if bytes >= BYTE_LIMIT then break end
     local ok, row, size = pcall(handle, first)
     if ok then

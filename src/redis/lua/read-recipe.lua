@@ -6,6 +6,7 @@ return eachRow(1, function(first)
   local key = ARGV[first]
   local digest, size, kind = fingerprint(key)
   if kind == 'none' then return { 'none', '', NO_KEY, '' }, 0 end
+  if digest == LARGE then return { kind, digest, expiryOf(key), '' }, 0 end
   local recipe = recipeOf(key, kind) or ''
   return { kind, digest, expiryOf(key), recipe }, size + #recipe
 end)

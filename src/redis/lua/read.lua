@@ -1,6 +1,7 @@
 -- What does each key hold, unless the other side is known to hold the same? Reads only; value and expiry at one moment.
 -- Row in:  key, its digest on the other side ('' without key), its type there
--- Row out: {type, digest, expiry, content, dump}; {'none', '', -2, '', ''} without key.
+-- Row out: {type, digest, expiry, content, dump}; {'none', '', -2, '', ''} without key; {type, 'large', expiry, '', ''} of a
+--          large value.
 --          `dump` is '' when the digest is the known one: equal, so the value need not travel.
 --          `content` is the content digest when the types agree and the digests do not, else '': only then can it help.
 
@@ -9,7 +10,7 @@ return eachRow(3, function(first)
   local digest, size, kind = fingerprint(key)
   if kind == 'none' then return { 'none', '', NO_KEY, '', '' }, 0 end
   local expiry = expiryOf(key)
-  if digest == knownDigest then return { kind, digest, expiry, '', '' }, size end
+  if digest == knownDigest or digest == LARGE then return { kind, digest, expiry, '', '' }, size end
   local content = kind == knownType and contentDigest(key, kind) or ''
   return { kind, digest, expiry, content, redis.call('DUMP', key) }, size
 end)

@@ -23,7 +23,7 @@ return eachRow(6, function(first)
   local key, newExpiry, recipe = ARGV[first], ARGV[first + 4], ARGV[first + 5]
   local digest, size = fingerprint(key)
   size = size + #recipe
-  if digest ~= ARGV[first + 1] or started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
+  if digest == LARGE or digest ~= ARGV[first + 1] or started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
   -- Nobody sees this name, because nothing else runs before the script has ended.
   local beside = 'keymend:rebuild:' .. key

@@ -4,15 +4,6 @@
 
 local ARGUMENTS_PER_COMMAND = 1000
 
-local function packList(list)
-  local parts = {}
-  for i = 1, #list do
-    local item = tostring(list[i])
-    parts[i] = #item .. ':' .. item
-  end
-  return table.concat(parts)
-end
-
 -- One command, or several where it has too many arguments. They stay together in groups of `width`.
 local function inParts(recipe, name, arguments, width)
   local step = ARGUMENTS_PER_COMMAND - ARGUMENTS_PER_COMMAND % width

@@ -2,6 +2,7 @@
 -- Row in:  key, type, expiry  — as compared, in the words of inspect-members.lua
 --          deadline           — in ms of this server's clock; after it nobody waits for the answer any more
 --          new expiry         — in ms since the epoch, -1 for none; '' to leave it as it is
+--          new type           — as compared, or what the members make of a key that was not there
 --          members (packed), their digests as compared (packed), their new cells (packed, as in read-members.lua)
 -- Row out: {outcome}: 'changed' (nothing was done), 'repaired', or 'gone': done, and with the last member the key went
 --
@@ -22,11 +23,11 @@ local function setMember(kind, key, member, cell)
   end
 end
 
-return eachRow(8, function(first)
-  local key, kind, newExpiry = ARGV[first], ARGV[first + 1], ARGV[first + 4]
+return eachRow(9, function(first)
+  local key, kind, newExpiry, newKind = ARGV[first], ARGV[first + 1], ARGV[first + 4], ARGV[first + 5]
   if started > tonumber(ARGV[first + 3]) then return { 'changed' }, 0 end
-  local members, digests = unpackList(ARGV[first + 5]), unpackList(ARGV[first + 6])
-  local wanted = unpackList(ARGV[first + 7])
+  local members, digests = unpackList(ARGV[first + 6]), unpackList(ARGV[first + 7])
+  local wanted = unpackList(ARGV[first + 8])
   if typeWith(key, members) ~= kind then return { 'changed' }, 0 end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, 0 end
   local cells, size = cellsOf(kind, key, members)
@@ -36,7 +37,7 @@ return eachRow(8, function(first)
   -- Removals last: with its last member a key would go, and its expiry with it.
   for _, removal in ipairs({ false, true }) do
     for i = 1, #members do
-      if cells[i] ~= wanted[i] and (wanted[i] == '') == removal then setMember(kind, key, members[i], wanted[i]) end
+      if cells[i] ~= wanted[i] and (wanted[i] == '') == removal then setMember(newKind, key, members[i], wanted[i]) end
     end
   end
   if redis.call('EXISTS', key) == 0 then return { 'gone' }, size end

@@ -33,7 +33,7 @@ end
 return eachRow(9, function(first)
   local key, action, newExpiry = ARGV[first], ARGV[first + 4], ARGV[first + 5]
   local digest, size = fingerprint(key)
-  if digest ~= ARGV[first + 1] then return { 'changed' }, size end
+  if digest == LARGE or digest ~= ARGV[first + 1] then return { 'changed' }, size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
   if started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
   if action == 'delete' then

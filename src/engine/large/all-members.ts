@@ -1,0 +1,150 @@
+/**
+ * A hash, set or sorted set that is too large for one call: both sides are gone through page by page, and only the members that
+ * differ are looked at by the protocol of `members.ts`. First the source's pages find what the target lacks or has otherwise,
+ * then the target's find what the source does not have.
+ *
+ * A page says only where to look: nothing is written by what it said. A member that changes behind a page's back has a failed
+ * write of its own, if the change was lost.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pMapIterable } from 'p-map';
+import { type MembersPage, RedisFailure } from '../../redis/index.js';
+import type { LinkSides, ReconcileOptions } from '../contract.js';
+import { ReconcileError, reconcileError, type Side } from '../errors.js';
+import { runMembersRound } from '../members.js';
+import type { RoundResult } from '../round.js';
+
+/** Up to where the members have been compared and repaired. Plain data. */
+export interface MembersProgress {
+  /** Whose pages are gone through. */
+  readonly pass: Side;
+  /** The server that gave the cursor. */
+  readonly server: string;
+  readonly cursor: string;
+  /** Bytes written so far; null: no difference was met. */
+  readonly repairedBytes: number | null;
+}
+
+export interface AllMembersOptions extends ReconcileOptions {
+  readonly resume?: MembersProgress | undefined;
+  readonly onProgress: (progress: MembersProgress) => void;
+}
+
+/** So that no page holds a server for long. */
+const MAXIMUM_COUNT = 500;
+const PAGE_BYTES = 256 * 1024;
+const FIRST_COUNT = 20;
+/** While one page is compared, the next are on their way. */
+const CONCURRENT_PAGES = 4;
+const MAXIMUM_ROUNDS = 5;
+const FIRST_WAIT_MS = 10;
+
+/** @param type the source's, and the target's where it has the key */
+export async function reconcileAllMembers(
+  sides: LinkSides,
+  key: Buffer,
+  type: string,
+  options: AllMembersOptions,
+): Promise<RoundResult> {
+  try {
+    return await new AllMembers(sides, key, type, options).run();
+  } catch (error) {
+    if (error === AGAIN) return { outcome: 'again', repaired: null };
+    if (error instanceof ReconcileError) return { outcome: 'failed', error };
+    throw error;
+  }
+}
+
+/** Thrown when the key is no longer what it was at the beginning. */
+const AGAIN = new Error('the key has become another');
+
+class AllMembers {
+  #repairedBytes: number | null;
+
+  constructor(
+    private readonly sides: LinkSides,
+    private readonly key: Buffer,
+    private readonly type: string,
+    private readonly options: AllMembersOptions,
+  ) {
+    this.#repairedBytes = options.resume?.repairedBytes ?? null;
+  }
+
+  async run(): Promise<RoundResult> {
+    const { resume } = this.options;
+    if (resume?.pass !== 'target') await this.#pass('source', resume);
+    await this.#pass('target', resume?.pass === 'target' ? resume : undefined);
+    // The expiry, which no page may have touched; and whether the source, whose pages anyone could have given, is a master.
+    await this.#reconcile([]);
+    if (this.#repairedBytes === null) return { outcome: 'equal' };
+    return { outcome: 'repaired', action: 'members', type: this.type, bytes: this.#repairedBytes };
+  }
+
+  async #pass(pass: Side, resume: MembersProgress | undefined): Promise<void> {
+    const other = this.sides[pass === 'source' ? 'target' : 'source'];
+    const compared = pMapIterable(
+      this.#pages(pass, resume),
+      async (page) => {
+        const differing = await other.differingMembers(this.key, this.type, page);
+        if (differing instanceof RedisFailure) throw this.#failure(differing, pass === 'source' ? 'target' : 'source');
+        if (differing.length > 0) await this.#reconcile(differing);
+        return page;
+      },
+      { concurrency: CONCURRENT_PAGES },
+    );
+    // In the order of the cursors: what is reported as done has nothing undone before it.
+    for await (const { server, cursor } of compared) {
+      this.options.onProgress({ pass, server, cursor, repairedBytes: this.#repairedBytes });
+    }
+  }
+
+  async *#pages(pass: Side, resume: MembersProgress | undefined): AsyncGenerator<MembersPage> {
+    let [server, cursor] = [resume?.server ?? null, resume?.cursor ?? '0'];
+    if (resume?.cursor === '0') return;
+    let count = FIRST_COUNT;
+    for (;;) {
+      this.options.signal?.throwIfAborted();
+      const page = await this.sides[pass].scanMembers({ key: this.key, type: this.type, cursor, count });
+      if (page instanceof RedisFailure) throw this.#failure(page, pass);
+      if (page === null) {
+        // Its last member may have gone by our own hand; what the source has is decided by the members themselves.
+        if (pass === 'target') return;
+        throw AGAIN;
+      }
+      if (server !== null && server !== page.server && cursor !== '0') {
+        // A failover, or a restart: the new server orders its members in another way.
+        cursor = '0';
+      } else {
+        yield page;
+        cursor = page.cursor;
+        if (cursor === '0') return;
+      }
+      server = page.server;
+      count = Math.max(1, Math.min(MAXIMUM_COUNT, Math.floor((count * PAGE_BYTES) / Math.max(1, page.bytes))));
+    }
+  }
+
+  async #reconcile(members: readonly Buffer[]): Promise<void> {
+    for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
+      this.options.signal?.throwIfAborted();
+      const request = { key: this.key, members, creates: true };
+      const [result] = await runMembersRound(this.sides, [request], this.options);
+      const { outcome } = result!;
+      if (outcome === 'whole' || outcome === 'large') throw AGAIN;
+      if (result!.outcome === 'failed') throw result!.error;
+      if (result!.outcome === 'repaired') this.#count(result!.bytes);
+      if (result!.outcome !== 'again') return;
+      if (result!.repaired !== null) this.#count(result!.repaired.bytes);
+      await sleep(FIRST_WAIT_MS * 2 ** round * (0.5 + Math.random() / 2));
+    }
+    throw AGAIN;
+  }
+
+  #count(bytes: number): void {
+    this.#repairedBytes = (this.#repairedBytes ?? 0) + bytes;
+  }
+
+  #failure(failure: RedisFailure, side: Side): ReconcileError {
+    return reconcileError(failure, side, 'read', this.sides[side].place);
+  }
+}

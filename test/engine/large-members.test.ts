@@ -1,0 +1,217 @@
+/** Hashes, sets and sorted sets that are too large for one call. The limits are set low, so that small values count as large. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from '../../src/engine/index.js';
+import { connectRedis } from '../../src/redis/index.js';
+import { compareRedis } from '../support/compare.js';
+import type { RedisServer } from '../support/redis.js';
+import { DEFAULT_OPTIONS, intercept, once, startLink, type TestLink } from './link.js';
+
+let link: TestLink;
+beforeAll(async () => {
+  link = await startLink([], [], { largeValues: { elements: 100, bytes: 20_000 } });
+});
+afterAll(() => link?.stop());
+beforeEach(() => link.clear());
+
+const KEY = Buffer.from('k');
+
+async function reconcileLarge(options: Partial<LargeKeyOptions> = {}, sides = link.sides) {
+  return reconcileLargeKey(sides, { key: KEY }, { ...DEFAULT_OPTIONS, onProgress: () => {}, ...options });
+}
+
+const TYPES = ['hash', 'set', 'zset'] as const;
+type Type = (typeof TYPES)[number];
+
+/** Adds members `from` up to `to`, each with a value of its own. */
+async function add({ client }: RedisServer, type: Type, from: number, to: number, value = 'v'): Promise<void> {
+  for (let first = from; first < to; first += 1_000) {
+    const numbers = Array.from({ length: Math.min(1_000, to - first) }, (_, i) => first + i);
+    if (type === 'hash') await client.hset('k', ...numbers.flatMap((n) => [`m${n}`, `${value}${n}`]));
+    if (type === 'set') await client.sadd('k', ...numbers.map((n) => `m${n}`));
+    if (type === 'zset') await client.zadd('k', ...numbers.flatMap((n) => [value === 'v' ? n : -n, `m${n}`]));
+  }
+}
+
+async function remove({ client }: RedisServer, type: Type, ...members: string[]): Promise<void> {
+  await client.call({ hash: 'HDEL', set: 'SREM', zset: 'ZREM' }[type], 'k', ...members);
+}
+
+async function expectEqual(): Promise<void> {
+  expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+}
+
+test.each(TYPES)('one call answers that a %s with too many elements is large, and does nothing', async (type) => {
+  await add(link.source, type, 0, 101);
+  expect(await link.reconcile('k')).toEqual({ outcome: 'large' });
+  expect(await link.target.client.exists('k')).toBe(0);
+  await remove(link.source, type, 'm0');
+  expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired' });
+});
+
+test('so does one with a single huge element among few, and a long string', async () => {
+  await link.source.client.hset('k', 'a', '1', 'b', 'x'.repeat(20_001), 'c', '3');
+  expect(await link.reconcile('k')).toEqual({ outcome: 'large' });
+  await link.source.client.set('k', 'x'.repeat(20_001));
+  expect(await link.reconcile('k')).toEqual({ outcome: 'large' });
+  await link.source.client.set('k', 'x'.repeat(20_000));
+  expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired' });
+});
+
+test.each(TYPES)('so does one where only the target’s %s is large', async (type) => {
+  await add(link.source, type, 0, 10);
+  await add(link.target, type, 0, 200);
+  expect(await link.reconcile('k')).toEqual({ outcome: 'large' });
+});
+
+describe.each(TYPES)('a large %s', (type) => {
+  test('that is equal is left alone', async () => {
+    await add(link.source, type, 0, 1_000);
+    await add(link.target, type, 0, 1_000);
+    await link.target.client.config('RESETSTAT');
+    expect(await reconcileLarge()).toEqual({ outcome: 'equal' });
+    expect(await link.target.client.info('commandstats')).not.toMatch(/cmdstat_(h|z)set|cmdstat_sadd|cmdstat_zadd/);
+  });
+
+  test('gets what it lacks, loses what it should not have and has the right values, and nothing else is written', async () => {
+    await add(link.source, type, 0, 2_000);
+    await add(link.target, type, 0, 2_000);
+    await add(link.target, type, 500, 503, 'other');
+    await add(link.target, type, 3_000, 3_002);
+    await remove(link.target, type, 'm7', 'm1999');
+    await link.target.client.config('RESETSTAT');
+    expect(await reconcileLarge()).toMatchObject({ outcome: 'repaired', action: 'members', type });
+    const writes = [
+      ...(await link.target.client.info('commandstats')).matchAll(/cmdstat_(hset|sadd|zadd):calls=(\d+)/g),
+    ];
+    expect(writes.reduce((sum, [, , calls]) => sum + Number(calls), 0)).toBeLessThanOrEqual(5);
+    await expectEqual();
+  });
+
+  test('that the target lacks is made, expiry included', async () => {
+    await add(link.source, type, 0, 1_500);
+    await link.source.client.pexpire('k', 3_600_000);
+    expect(await reconcileLarge()).toMatchObject({ outcome: 'repaired' });
+    await expectEqual();
+  });
+
+  test('whose expiry alone differs gets it', async () => {
+    await add(link.source, type, 0, 300);
+    await add(link.target, type, 0, 300);
+    await link.target.client.pexpire('k', 3_600_000);
+    expect(await reconcileLarge()).toMatchObject({ outcome: 'repaired' });
+    await expectEqual();
+  });
+
+  test('that has become small on the source is cut down', async () => {
+    await add(link.source, type, 5, 8);
+    await add(link.target, type, 0, 2_000);
+    expect(await reconcileLarge()).toMatchObject({ outcome: 'repaired' });
+    await expectEqual();
+  });
+
+  test('is not overwritten where a live write lands between comparison and repair', async () => {
+    await add(link.source, type, 0, 1_000);
+    await add(link.target, type, 0, 1_000);
+    await add(link.target, type, 400, 401, 'stale');
+    const live = async () => {
+      for (const side of [link.source, link.target]) await add(side, type, 400, 401, 'live');
+    };
+    // The first `repair` is that of the one differing member.
+    const target = intercept(link.sides.target, { 'before repair': once(live) });
+    if (type === 'set') return; // A member of a set has no value that could differ.
+    expect(await reconcileLarge({}, { source: link.sides.source, target })).not.toMatchObject({ outcome: 'failed' });
+    await expectEqual();
+    expect(await link.source.client.call(type === 'hash' ? 'HGET' : 'ZSCORE', 'k', 'm400')).toBe(
+      type === 'hash' ? 'live400' : '-400',
+    );
+  });
+
+  test('is gone on with where an attempt stopped', async () => {
+    await add(link.source, type, 0, 5_000);
+    await add(link.target, type, 0, 4_900);
+    const reached: LargeKeyProgress[] = [];
+    const abort = new AbortController();
+    const onProgress = (progress: LargeKeyProgress | undefined) => {
+      reached.push(progress!);
+      if (reached.length === 5) abort.abort();
+    };
+    await expect(reconcileLarge({ signal: abort.signal, onProgress })).rejects.toThrow();
+    const cursors: string[] = [];
+    const source = watchScans(cursors);
+    const resume = reached.at(-1)!;
+    await reconcileLarge({ resume }, { source, target: link.sides.target });
+    expect(cursors[0]).toBe(resume.cursor);
+    expect(cursors).not.toContain('0');
+    await expectEqual();
+  });
+
+  test('is gone through from the beginning when another server answers for the cursor', async () => {
+    await add(link.source, type, 0, 1_000);
+    await add(link.target, type, 0, 900);
+    const cursors: string[] = [];
+    const resume: LargeKeyProgress = { pass: 'source', server: 'f'.repeat(40), cursor: '64', repairedBytes: null };
+    await reconcileLarge({ resume }, { source: watchScans(cursors), target: link.sides.target });
+    expect(cursors.slice(0, 2)).toEqual(['64', '0']);
+    await expectEqual();
+  });
+});
+
+function watchScans(cursors: string[]) {
+  return new Proxy(link.sides.source, {
+    get(port, name) {
+      if (name === 'scanMembers') {
+        return (scan: Parameters<typeof port.scanMembers>[0]) => {
+          cursors.push(scan.cursor);
+          return port.scanMembers(scan);
+        };
+      }
+      const value = Reflect.get(port, name, port);
+      return typeof value === 'function' ? value.bind(port) : value;
+    },
+  });
+}
+
+test('a source that has become a replica is not believed, although its pages are', async () => {
+  await add(link.source, 'hash', 0, 500);
+  await add(link.target, 'hash', 0, 500);
+  await link.source.client.config('SET', 'replica-serve-stale-data', 'yes');
+  await link.source.client.replicaof('127.0.0.1', 1);
+  try {
+    const result = await reconcileLarge();
+    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' } });
+  } finally {
+    await link.source.client.replicaof('NO', 'ONE');
+  }
+});
+
+/** A busy machine may stall any command now and then, but not one in a hundred. */
+test('no command is made to hold a server longer than 10 ms on a hash of 300,000 fields', async () => {
+  const big = await startLink();
+  try {
+    const servers = [big.source, big.target];
+    for (const server of servers) await add(server, 'hash', 0, 300_000);
+    await add(big.target, 'hash', 100, 110, 'other');
+    for (const { client } of servers) {
+      await client.config('SET', 'slowlog-log-slower-than', '10000');
+      await client.call('SLOWLOG', 'RESET');
+      await client.config('RESETSTAT');
+    }
+    await reconcileLargeKey(big.sides, { key: KEY }, { ...DEFAULT_OPTIONS, onProgress: () => {} });
+    for (const { client } of servers) {
+      const calls = Number(/cmdstat_evalsha:calls=(\d+)/.exec(await client.info('commandstats'))![1]);
+      expect(calls).toBeGreaterThan(500);
+      expect(Number(await client.call('SLOWLOG', 'LEN'))).toBeLessThan(calls / 100);
+    }
+    expect(await compareRedis(big.source.client, big.target.client)).toEqual([]);
+  } finally {
+    await big.stop();
+  }
+});
+
+test('connections with other limits tell a large value by their own', async () => {
+  const roomy = connectRedis({ url: link.source.url }, { name: 'roomy' });
+  await add(link.source, 'hash', 0, 200);
+  expect(await roomy.inspect([KEY])).toMatchObject([{ type: 'hash', digest: expect.stringMatching(/^dump:/) }]);
+  expect(await link.sides.source.inspect([KEY])).toMatchObject([{ type: 'hash', digest: 'large' }]);
+  await roomy.close();
+});
