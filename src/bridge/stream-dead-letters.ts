@@ -14,8 +14,8 @@ export function createStreamDeadLetters(
   return {
     kind: 'stream',
     async publish(message) {
-      const script = ['EVAL', APPEND, '1', deadLetterKey, ...appendArguments([deadLetterFields(message)], maxEntries)];
-      const [reply] = await connection.send([script as ['EVAL', ...string[]]]);
+      const args = appendArguments([deadLetterFields(message)], maxEntries);
+      const [reply] = await connection.send([['EVAL', APPEND, '1', deadLetterKey, ...args]]);
       if (reply instanceof RedisFailure) {
         throw new RedisFailure(reply.code, `${connection.place} ${explain(reply)}`, { cause: reply });
       }
@@ -38,7 +38,10 @@ export function createLinkDeadLetters({ links, stream }: Config): DeadLetters {
     async publish(message) {
       const link = String(message.headers?.['dlq.link']);
       const found = streams.find(({ source }) => source.links.includes(link));
-      if (found === undefined) throw new DeadLetterRefused(`no link ${JSON.stringify(link)} in the configuration`);
+      if (found === undefined) {
+        const message = `link ${JSON.stringify(link)} is not in the configuration, so its dead letters have no stream; add it`;
+        throw new DeadLetterRefused(message);
+      }
       await found.letters.publish(message);
     },
     async close() {

@@ -37,7 +37,11 @@ export async function bridgeService({ config, temporal, logger }: ServiceOptions
     const relay = startRelay(config, logger);
     const { topic, groupId } = config.kafka;
     logger.info({ topic, groupId, temporal: temporal.address }, 'bridge is ready');
-    return asService('bridge', bridge, async () => {
+    const stop = async () => {
+      await Promise.all([bridge.stop(), relay.stop()]);
+    };
+    // A bridge that ended by itself takes the relay with it.
+    return asService('bridge', { finished: bridge.finished, stop }, async () => {
       await Promise.all([relay.stop(), client.connection.close()]);
     });
   } catch (error) {

@@ -71,11 +71,9 @@ export class StreamGroup {
    * @returns at least one entry, none after `blockMs`, or `gone` when there is no such group (any more)
    */
   async read(count: number, blockMs: number): Promise<StreamEntry[] | 'gone'> {
-    const [reply] = await this.#reader.send([
-      ['XREADGROUP', 'GROUP', this.#group, this.#consumer]
-        .concat(['COUNT', `${count}`, 'BLOCK', `${blockMs}`])
-        .concat(['STREAMS', this.#stream, '>']) as unknown as Command,
-    ]);
+    const consumer = ['GROUP', this.#group, this.#consumer] as const;
+    const limits = ['COUNT', `${count}`, 'BLOCK', `${blockMs}`] as const;
+    const [reply] = await this.#reader.send([['XREADGROUP', ...consumer, ...limits, 'STREAMS', this.#stream, '>']]);
     // UNBLOCKED: the stream was deleted while this waited.
     if (reply instanceof RedisFailure && ['NOGROUP', 'UNBLOCKED'].includes(reply.code)) return 'gone';
     if (reply instanceof RedisFailure) throw this.#explained(reply);

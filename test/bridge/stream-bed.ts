@@ -49,10 +49,11 @@ export async function streamBed() {
       return ids;
     },
 
-    /** Entries in the stream, and those assigned to somebody. */
+    /** Entries in the stream, and those assigned to somebody, at one moment. */
     async left(): Promise<{ entries: number; pending: number }> {
-      const [pending] = (await server.client.xpending(STREAM, GROUP)) as [number];
-      return { entries: await server.client.xlen(STREAM), pending };
+      const replies = await server.client.multi().xlen(STREAM).xpending(STREAM, GROUP).exec();
+      const [entries, [pending]] = replies!.map(([, reply]) => reply) as [number, [number]];
+      return { entries, pending };
     },
 
     /** Reads as a consumer that then is never heard of again. */
