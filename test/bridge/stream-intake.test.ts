@@ -96,7 +96,8 @@ describe('the outbox as an intake', () => {
 
   test('says when the server may throw the outbox away', async () => {
     const bed = await streamBed();
-    await bed.redis().config('SET', 'maxmemory', '100mb', 'maxmemory-policy', 'allkeys-lru');
+    await bed.redis().config('SET', 'maxmemory', '100mb');
+    await bed.redis().config('SET', 'maxmemory-policy', 'allkeys-lru');
     await bed.add('a');
     bed.start(accepting([]));
     await until(() => expect(bed.warnings()).toEqual([expect.stringContaining('may be evicted')]));
