@@ -1,8 +1,8 @@
-/** `keymend status KEY` */
+/** `keymend status KEY` about a key; `keymend status` about the links. */
 import type { Client } from '@temporalio/client';
 import { Command } from 'commander';
 import { type KeyStatus, status as statusQuery } from '../../workflows/messages.js';
-import { globalOptions, print, VerbError, withClient } from './context.js';
+import { globalOptions, print, readConfig, VerbError, withClient } from './context.js';
 import {
   explainMissing,
   handleOf,
@@ -11,6 +11,7 @@ import {
   keyWorkflow,
   withKeyOptions,
 } from './key-workflow.js';
+import { describeLinks, linkReports } from './link-status.js';
 
 /** The answer of the workflow, completed by what the server knows of the attempts under way. */
 export interface KeyReport extends KeyStatus {
@@ -24,10 +25,18 @@ const QUERY_TIMEOUT_MS = 10_000;
 
 export function statusCommand(): Command {
   return withKeyOptions(new Command('status'))
-    .description('Show what is known of a key: state, attempts, pending failed writes, last error, next retry')
-    .argument('<key>', 'the Redis key')
-    .action(async (text: string, options: KeyOptions, command: Command) => {
+    .description(
+      'Show what is known of a key: state, attempts, pending failed writes, last error, next retry. Without a key: of each link, ' +
+        'whether both sides answer, how many keys they have, and whether the delete guard lets deletes pass now',
+    )
+    .argument('[key]', 'the Redis key')
+    .action(async (text: string | undefined, options: KeyOptions, command: Command) => {
       const global = globalOptions(command);
+      if (text === undefined) {
+        const reports = await linkReports(readConfig(global).config, options.link);
+        print(global, reports, () => describeLinks(reports));
+        return;
+      }
       await withClient(global, async (client, config) => {
         const report = await keyReport(client, keyWorkflow(config, text, options));
         print(global, report, () => describe(report));

@@ -2,16 +2,19 @@
 import type { RedisPort } from '../redis/index.js';
 import type { DeleteGuard } from './delete-guard.js';
 import type { ReconcileError } from './errors.js';
+import type { LinkMemory } from './link-memory.js';
 import type { Scope } from './scope.js';
 
 /** The two ends of a link. The source is the truth; only the target is ever written. */
 export interface LinkSides {
   readonly source: RedisPort;
   readonly target: RedisPort;
+  /** To keep with the ports, so that what one call learns of the servers serves the next. Without it each call begins anew. */
+  readonly memory?: LinkMemory;
 }
 
 export interface ReconcileOptions {
-  /** A difference of expiry up to this many ms is none. */
+  /** A difference of expiry up to this many ms is none, between servers of one clock; see `expiry-tolerance.ts`. */
   readonly expiryToleranceMs: number;
   readonly deleteGuard: DeleteGuard;
   /** Ends the work before its next step; the promise then rejects with the signal's reason. */
@@ -32,7 +35,7 @@ export interface Repaired {
   readonly action: 'restored' | 'deleted' | 'members' | 'expiry';
   /** The type as TYPE says it: of what was written, or of what was deleted. */
   readonly type: string;
-  /** Size of what was written, without keys and names: of a whole value as dumped. 0 where none was. */
+  /** Size of what was written, without keys and names: of a whole value as dumped, or as commands. 0 where none was. */
   readonly bytes: number;
 }
 

@@ -1,20 +1,33 @@
 /** What is to be done about one key, from what both sides said. Pure. */
-import { type Change, type KeyState, NO_TYPE, type Reading } from '../redis/index.js';
+import {
+  type Change,
+  type KeyState,
+  NO_TYPE,
+  type Reading,
+  type RebuildChange,
+  type RecipeReading,
+} from '../redis/index.js';
+import { type ExpiryTolerance, tolerates } from './expiry-tolerance.js';
 
 /** `equal`: nothing. Else the change that makes the target equal. */
-export type Decision = 'equal' | Change;
+export type Decision = 'equal' | Change | RebuildChange;
 
 /**
  * @param target the key on the target, observed before `source` was read: so what is written is never older than what
  *   was compared with
- * @param expiryToleranceMs a difference of expiry up to this is none
+ * @param tolerance which difference of expiry is none
  */
-export function decide(target: KeyState, source: Reading, expiryToleranceMs: number): Decision {
+export function decide(target: KeyState, source: Reading | RecipeReading, tolerance: ExpiryTolerance): Decision {
   if (source.type === NO_TYPE) return target.type === NO_TYPE ? 'equal' : { action: 'delete' };
-  const { dump, content, expiry } = source;
-  const expiryTolerated = sameExpiry(target.expiry, expiry, expiryToleranceMs);
+  const { content, expiry } = source;
+  const expiryTolerated = tolerates(tolerance, target.expiry, expiry);
   // Different DUMPs prove nothing: the content digest goes along, and decides on the target in the moment of the write.
-  if (dump !== null) return { action: 'restore', dump, content, expiry, expiryTolerated };
+  if ('recipe' in source && source.recipe !== null) {
+    return { action: 'rebuild', recipe: source.recipe, content, expiry, expiryTolerated };
+  }
+  if ('dump' in source && source.dump !== null) {
+    return { action: 'restore', dump: source.dump, content, expiry, expiryTolerated };
+  }
   return expiryTolerated ? 'equal' : { action: 'expiry', expiry };
 }
 

@@ -18,6 +18,21 @@ export interface DeleteGuard {
  */
 export async function refuseDeletes({ source, target }: LinkSides, guard: DeleteGuard): Promise<ReconcileError | null> {
   const [sourceHealth, targetHealth] = await Promise.all([source.health(), target.health()]);
+  return judgeDeletes({ source, target }, { source: sourceHealth, target: targetHealth }, guard);
+}
+
+/** What each side answered about itself. */
+export interface LinkHealth {
+  readonly source: Health | RedisFailure;
+  readonly target: Health | RedisFailure;
+}
+
+/** The judgement of `refuseDeletes` on what both sides answered. Pure. */
+export function judgeDeletes(
+  { source, target }: LinkSides,
+  { source: sourceHealth, target: targetHealth }: LinkHealth,
+  guard: DeleteGuard,
+): ReconcileError | null {
   if (sourceHealth instanceof RedisFailure) return reconcileError(sourceHealth, 'source', 'compare', source.place);
   if (targetHealth instanceof RedisFailure) return reconcileError(targetHealth, 'target', 'compare', target.place);
   if (!sourceHealth.isMaster) {

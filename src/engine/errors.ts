@@ -44,18 +44,25 @@ const TYPES: Readonly<Record<string, Readonly<Record<Side, ErrorType>>>> = {
   NOPERM: { source: 'NoPermission', target: 'NoPermission' },
 };
 
+const REFUSED_VERSION = /DUMP payload version/i;
 const UNREADABLE_PAYLOAD = /bad data format|DUMP payload version/i;
 
-/** Texts behind the code ERR that no later attempt can change. */
-const UNSUPPORTED: readonly { readonly text: RegExp; readonly explanation: string }[] = [
+/** What no later attempt can change. */
+const UNSUPPORTED: readonly { readonly when: (failure: RedisFailure) => boolean; readonly explanation: string }[] = [
   {
-    text: UNREADABLE_PAYLOAD,
+    when: (failure) => failure.code === 'NORECIPE' || refusesPayload(failure),
     explanation:
       'cannot read the value as the other side dumped it: it lacks the module or the version for this type, and commands cannot build it; ' +
       'upgrade it, or copy this key by hand',
   },
   {
-    text: /unknown (redis )?command/i,
+    when: ({ code }) => code === 'NOFIELDEXPIRY',
+    explanation:
+      'is too old for a hash in which single fields expire; upgrade it (Redis 7.4, Valkey 9), or take the expiry from these fields ' +
+      'on the source (HPERSIST)',
+  },
+  {
+    when: ({ code, message }) => code === 'ERR' && /unknown (redis )?command/i.test(message),
     explanation: 'lacks a command that is needed to reconcile (DUMP, RESTORE, …); enable it there',
   },
 ];
@@ -65,12 +72,17 @@ export function refusesPayload(failure: RedisFailure): boolean {
   return failure.code === 'ERR' && UNREADABLE_PAYLOAD.test(failure.message);
 }
 
+/** Whether it would refuse every other value of that source too: it is the version that it can't read, and not this one value. */
+export function refusesVersion(failure: RedisFailure): boolean {
+  return failure.code === 'ERR' && REFUSED_VERSION.test(failure.message);
+}
+
 /**
  * What a failure of one side means.
  * @param place how the message calls that Redis
  */
 export function reconcileError(failure: RedisFailure, side: Side, stage: Stage, place: string): ReconcileError {
-  const unsupported = UNSUPPORTED.find(({ text }) => failure.code === 'ERR' && text.test(failure.message));
+  const unsupported = UNSUPPORTED.find(({ when }) => when(failure));
   if (unsupported !== undefined) {
     return new ReconcileError('Unsupported', stage, `${place} ${unsupported.explanation}`, { cause: failure });
   }

@@ -4,8 +4,9 @@
  */
 export { isIdempotent, isWrite, membersOf, touches } from './commands.js';
 export type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
-export type { DeleteGuard } from './delete-guard.js';
+export { type DeleteGuard, judgeDeletes } from './delete-guard.js';
 export { ReconcileError } from './errors.js';
 export { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from './large/large-key.js';
+export { LinkMemory } from './link-memory.js';
 export { reconcileKeys } from './reconcile.js';
 export { type Scope, scopeOf } from './scope.js';

@@ -6,10 +6,18 @@
  */
 import { createHash } from 'node:crypto';
 import type { Stage } from '../../workflows/messages.js';
-import { type MembersReading, type MembersRepair, type MembersState, NO_TYPE, RedisFailure } from '../redis/index.js';
+import {
+  type MembersReading,
+  type MembersRepair,
+  type MembersState,
+  NO_EXPIRY,
+  NO_TYPE,
+  RedisFailure,
+} from '../redis/index.js';
 import type { LinkSides, ReconcileOptions, Repaired } from './contract.js';
 import { sameExpiry } from './decide.js';
 import { reconcileError, type Side } from './errors.js';
+import { type ExpiryTolerance, toleranceFor, tolerates } from './expiry-tolerance.js';
 import type { RoundResult } from './round.js';
 
 /** Which part of a key to look at. No members: only its expiry. */
@@ -34,12 +42,14 @@ interface Planned extends Observed {
   readonly repair: MembersRepair;
 }
 
+const PLUS = 0x2b;
+
 /** The types whose members have names. */
 const WITH_MEMBERS: ReadonlySet<string> = new Set(['hash', 'set', 'zset']);
 
 /** @returns one result per request, in order */
 export async function runMembersRound(
-  sides: LinkSides,
+  sides: Required<LinkSides>,
   requests: readonly MembersOf[],
   options: ReconcileOptions,
 ): Promise<MembersResult[]> {
@@ -57,6 +67,8 @@ export async function runMembersRound(
   }
 
   const readings = await read(sides, observed);
+  const pairs = observed.flatMap(({ observed }, position) => expiryPairs(observed, readings[position]!));
+  const tolerance = await toleranceFor(sides.memory, options.expiryToleranceMs, pairs);
   const planned: Planned[] = [];
   for (const [position, key] of observed.entries()) {
     const reading = readings[position]!;
@@ -64,7 +76,7 @@ export async function runMembersRound(
       fail(key.index, reading, 'source', 'read');
       continue;
     }
-    const repair = plan(key, reading, options.expiryToleranceMs);
+    const repair = plan(key, reading, tolerance);
     if (repair === 'equal' || repair === 'whole') results[key.index] = { outcome: repair };
     else planned.push({ ...key, reading, repair });
   }
@@ -100,20 +112,59 @@ async function read({ source }: LinkSides, keys: readonly Observed[]): Promise<(
 function plan(
   { request, observed }: Observed,
   source: MembersReading,
-  toleranceMs: number,
+  tolerance: ExpiryTolerance,
 ): MembersRepair | 'equal' | 'whole' {
   if (source.type === NO_TYPE) return 'whole';
   if (source.type !== observed.type && !(request.creates && observed.type === NO_TYPE)) return 'whole';
   if (request.members.length > 0 && !WITH_MEMBERS.has(source.type)) return 'whole';
-  const sameMembers = source.cells.every((cell, index) => digestOf(cell) === observed.digests[index]);
-  const tolerated = sameExpiry(observed.expiry, source.expiry, toleranceMs);
+  const sameMembers = source.cells.every((cell, index) => sameMember(observed.digests[index]!, cell, tolerance));
+  const tolerated = tolerates(tolerance, observed.expiry, source.expiry);
   if (sameMembers && tolerated) return 'equal';
   return { ...request, observed, type: source.type, cells: source.cells, expiry: tolerated ? null : source.expiry };
 }
 
-/** The same as `cellDigest` of lua/members.lua. */
-function digestOf(cell: Buffer): string {
-  return cell.length === 0 ? '' : createHash('sha1').update(cell).digest('hex');
+/** A member's own expiry, `NO_EXPIRY` for one that has none, and the digest of its value; of a cell or a digest of the port. */
+interface Member {
+  readonly expiry: number;
+  readonly digest: string;
+}
+
+function sameMember(digest: string, cell: Buffer, tolerance: ExpiryTolerance): boolean {
+  if (digest === '' || cell.length === 0) return digest === '' && cell.length === 0;
+  const [target, source] = [memberOfDigest(digest), memberOfCell(cell)];
+  return target.digest === source.digest && tolerates(tolerance, target.expiry, source.expiry);
+}
+
+function memberOfDigest(digest: string): Member {
+  const [expiry, value] = digest.split('+') as [string, string];
+  return { expiry: expiryOf(expiry), digest: value };
+}
+
+function memberOfCell(cell: Buffer): Member {
+  const plus = cell.indexOf('+');
+  const digest = createHash('sha1')
+    .update(cell.subarray(plus + 1))
+    .digest('hex');
+  return { expiry: expiryOf(cell.toString('latin1', 0, plus)), digest };
+}
+
+function expiryOf(digits: string): number {
+  return digits === '' ? NO_EXPIRY : Number(digits);
+}
+
+/** The expiries to compare: of the key, and of the fields that have one. */
+function expiryPairs(
+  target: MembersState,
+  source: MembersReading | RedisFailure,
+): { target: number; source: number }[] {
+  if (source instanceof RedisFailure) return [];
+  const fields = source.cells.flatMap((cell, index) => {
+    const digest = target.digests[index]!;
+    // Most cells begin with the `+` at once.
+    if (cell.length === 0 || digest === '' || cell[0] === PLUS || digest.startsWith('+')) return [];
+    return [{ target: memberOfDigest(digest).expiry, source: expiryOf(cell.toString('latin1', 0, cell.indexOf('+'))) }];
+  });
+  return [{ target: target.expiry, source: source.expiry }, ...fields];
 }
 
 function unchanged(one: MembersReading, other: MembersReading): boolean {
@@ -126,7 +177,7 @@ function unchanged(one: MembersReading, other: MembersReading): boolean {
 }
 
 function repaired({ request, reading, repair }: Planned): Repaired {
-  const bytes = repair.cells.reduce((sum, cell) => sum + Math.max(0, cell.length - 1), 0);
+  const bytes = repair.cells.reduce((sum, cell) => sum + cell.length - 1 - cell.indexOf('+'), 0);
   const action = request.members.length === 0 ? 'expiry' : 'members';
   return { outcome: 'repaired', action, type: reading.type, bytes };
 }

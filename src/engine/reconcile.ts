@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pMap from 'p-map';
 import type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 import { ReconcileError } from './errors.js';
+import { LinkMemory } from './link-memory.js';
 import { runMembersRound } from './members.js';
 import { type RoundResult, runRound } from './round.js';
 import { WHOLE } from './scope.js';
@@ -33,16 +34,17 @@ export async function reconcileKeys(
   options: ReconcileOptions,
 ): Promise<KeyResult[]> {
   const starts = Array.from({ length: Math.ceil(requests.length / BATCH_SIZE) }, (_, batch) => batch * BATCH_SIZE);
+  const link = { memory: new LinkMemory(sides), ...sides };
   const results = await pMap(
     starts,
-    (start) => reconcileBatch(sides, requests.slice(start, start + BATCH_SIZE), options),
+    (start) => reconcileBatch(link, requests.slice(start, start + BATCH_SIZE), options),
     { concurrency: CONCURRENT_BATCHES },
   );
   return results.flat();
 }
 
 async function reconcileBatch(
-  sides: LinkSides,
+  sides: Required<LinkSides>,
   requests: readonly KeyRequest[],
   options: ReconcileOptions,
 ): Promise<KeyResult[]> {
@@ -73,7 +75,7 @@ async function reconcileBatch(
 
 /** The requests by scope, each kind in calls of its own; those whose part tells too little are looked at as a whole at once. */
 async function roundOfAnyScope(
-  sides: LinkSides,
+  sides: Required<LinkSides>,
   requests: readonly KeyRequest[],
   options: ReconcileOptions,
 ): Promise<RoundResult[]> {

@@ -16,13 +16,18 @@ import {
   NO_TYPE,
   type ObservedState,
   type Reading,
+  type Rebuild,
+  type RebuildChange,
+  type RecipeReading,
   RedisFailure,
+  type Repair,
   type RepairOutcome,
 } from '../redis/index.js';
 import type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 import { decide, sameExpiry } from './decide.js';
 import { refuseDeletes } from './delete-guard.js';
-import { reconcileError, refusesPayload, type Side } from './errors.js';
+import { reconcileError, refusesPayload, refusesVersion, type Side } from './errors.js';
+import { toleranceFor } from './expiry-tolerance.js';
 
 /** `again`: the key changed meanwhile. `repaired` says what this round wrote all the same. */
 export type RoundResult = KeyResult | { readonly outcome: 'again'; readonly repaired: Repaired | null };
@@ -33,9 +38,14 @@ interface Observed {
   readonly observed: ObservedState;
 }
 
+/** How the source is asked for values: as its DUMP, or as commands for a target that can't read that. */
+type Form = 'dump' | 'recipe';
+
+type AnyReading = Reading | RecipeReading;
+
 interface Planned extends Observed {
-  readonly reading: Reading;
-  readonly change: Change;
+  readonly reading: AnyReading;
+  readonly change: Change | RebuildChange;
 }
 
 interface Written extends Planned {
@@ -47,7 +57,7 @@ const EXPIRY_SLACK_MS = 2;
 
 /** @returns one result per request, in order */
 export async function runRound(
-  sides: LinkSides,
+  sides: Required<LinkSides>,
   requests: readonly KeyRequest[],
   options: ReconcileOptions,
 ): Promise<RoundResult[]> {
@@ -59,7 +69,7 @@ class Round {
   readonly #results: RoundResult[];
 
   constructor(
-    private readonly sides: LinkSides,
+    private readonly sides: Required<LinkSides>,
     private readonly options: ReconcileOptions,
     private readonly requests: readonly KeyRequest[],
   ) {
@@ -67,18 +77,30 @@ class Round {
   }
 
   async run(): Promise<RoundResult[]> {
-    let unread = await this.#observe();
+    const observed = await this.#observe();
+    const { memory } = this.sides;
+    const refused = memory.needsRecipes ? observed : await this.#reconcile(observed, 'dump');
+    // The source is read anew, still after the target was observed; the fence is the same.
+    await this.#reconcile(refused, 'recipe');
+    return this.#results;
+  }
+
+  /** @returns the keys whose dumps the target can't read */
+  async #reconcile(keys: readonly Observed[], form: Form): Promise<Observed[]> {
+    const allRefused: Observed[] = [];
+    let unread = keys;
     while (unread.length > 0) {
       this.options.signal?.throwIfAborted();
       // The values read are held in memory until they are written: the port bounds them and defers the rest.
-      const { planned, deferred } = await this.#read(unread);
+      const { planned, deferred } = await this.#read(unread, form);
       const permitted = await this.#guardDeletes(planned);
       const { written, refused } = await this.#repair(permitted);
-      written.push(...(await this.#rebuild(refused)));
       await this.#confirm(written);
+      allRefused.push(...refused);
       unread = deferred;
+      if (form === 'dump' && this.sides.memory.needsRecipes) return [...allRefused, ...unread];
     }
-    return this.#results;
+    return allRefused;
   }
 
   async #observe(): Promise<Observed[]> {
@@ -93,25 +115,29 @@ class Round {
     return all;
   }
 
-  async #read(keys: readonly Observed[]): Promise<{ planned: Planned[]; deferred: Observed[] }> {
-    const readings = await this.sides.source.read(
-      keys.map(({ request, observed }) => ({ key: request.key, known: observed })),
-    );
-    const planned: Planned[] = [];
+  async #read(keys: readonly Observed[], form: Form): Promise<{ planned: Planned[]; deferred: Observed[] }> {
+    const requests = keys.map(({ request, observed }) => ({ key: request.key, known: observed }));
+    const { source } = this.sides;
+    const readings = await (form === 'dump' ? source.read(requests) : source.readRecipes(requests));
+    const read: (Observed & { reading: AnyReading })[] = [];
     const deferred: Observed[] = [];
     for (const [position, key] of keys.entries()) {
       const reading = readings[position]!;
-      if (reading === 'deferred') {
-        deferred.push(key);
-      } else if (reading instanceof RedisFailure) {
-        this.#fail(key.index, reading, 'source', 'read');
-      } else if (reading.digest === LARGE) {
-        this.#results[key.index] = { outcome: 'large' };
-      } else {
-        const decision = decide(key.observed, reading, this.options.expiryToleranceMs);
-        if (decision === 'equal') this.#results[key.index] = { outcome: 'equal' };
-        else planned.push({ ...key, reading, change: decision });
-      }
+      if (reading === 'deferred') deferred.push(key);
+      // What neither the target can read nor commands build: the target's version or modules are what is to be mended.
+      else if (reading instanceof RedisFailure && reading.code === 'NORECIPE')
+        this.#fail(key.index, reading, 'target', 'write');
+      else if (reading instanceof RedisFailure) this.#fail(key.index, reading, 'source', 'read');
+      else if (reading.digest === LARGE) this.#results[key.index] = { outcome: 'large' };
+      else read.push({ ...key, reading });
+    }
+    const pairs = read.map(({ observed, reading }) => ({ target: observed.expiry, source: reading.expiry }));
+    const tolerance = await toleranceFor(this.sides.memory, this.options.expiryToleranceMs, pairs);
+    const planned: Planned[] = [];
+    for (const key of read) {
+      const decision = decide(key.observed, key.reading, tolerance);
+      if (decision === 'equal') this.#results[key.index] = { outcome: 'equal' };
+      else planned.push({ ...key, change: decision });
     }
     return { planned, deferred };
   }
@@ -125,16 +151,14 @@ class Round {
     return planned.filter((key) => !needsGuard(key));
   }
 
-  async #repair(planned: readonly Planned[]): Promise<{ written: Written[]; refused: Planned[] }> {
-    if (planned.length === 0) return { written: [], refused: [] };
-    const outcomes = await this.sides.target.repair(
-      planned.map(({ request, observed, change }) => ({ key: request.key, observed, change })),
-    );
+  async #repair(planned: readonly Planned[]): Promise<{ written: Written[]; refused: Observed[] }> {
+    const outcomes = await this.#write(planned);
     const written: Written[] = [];
-    const refused: Planned[] = [];
+    const refused: Observed[] = [];
     for (const [position, key] of planned.entries()) {
       const outcome = outcomes[position]!;
       if (outcome instanceof RedisFailure && refusesPayload(outcome)) {
+        if (refusesVersion(outcome)) this.sides.memory.payloadVersionRefused();
         refused.push(key);
       } else if (outcome instanceof RedisFailure) {
         this.#fail(key.index, outcome, 'target', 'write');
@@ -149,47 +173,18 @@ class Round {
     return { written, refused };
   }
 
-  /**
-   * Once more by commands what the target could not read as dumped, because its version is older. The source is read anew, still
-   * after the target was observed; the fence is the same.
-   */
-  async #rebuild(refused: readonly Planned[]): Promise<Written[]> {
-    if (refused.length === 0) return [];
-    const readings = await this.sides.source.readRecipes(refused.map(({ request }) => request.key));
-    const buildable: (Planned & { recipe: Buffer })[] = [];
-    for (const [position, key] of refused.entries()) {
-      const reading = readings[position]!;
-      if (reading instanceof RedisFailure) {
-        this.#fail(key.index, reading, 'source', 'read');
-      } else if (reading.type === NO_TYPE || reading.digest === LARGE) {
-        this.#results[key.index] = { outcome: 'again', repaired: null };
-      } else if (reading.recipe === null) {
-        this.#fail(key.index, new RedisFailure('ERR', 'Bad data format'), 'target', 'write');
-      } else {
-        const { recipe, ...state } = reading;
-        buildable.push({ ...key, reading: { ...state, dump: recipe, content: null }, recipe });
-      }
+  /** @returns one outcome for each, in order */
+  async #write(planned: readonly Planned[]): Promise<(RepairOutcome | RedisFailure)[]> {
+    const repairs: Repair[] = [];
+    const rebuilds: Rebuild[] = [];
+    for (const { request, observed, change } of planned) {
+      if (change.action === 'rebuild') rebuilds.push({ key: request.key, observed, change });
+      else repairs.push({ key: request.key, observed, change });
     }
-    const outcomes = await this.sides.target.rebuild(
-      buildable.map(({ request, observed, recipe, reading }) => ({
-        key: request.key,
-        observed,
-        recipe,
-        expiry: reading.expiry,
-      })),
-    );
-    const written: Written[] = [];
-    for (const [position, key] of buildable.entries()) {
-      const outcome = outcomes[position]!;
-      if (outcome instanceof RedisFailure) this.#fail(key.index, outcome, 'target', 'write');
-      else if (outcome === 'changed') this.#results[key.index] = { outcome: 'again', repaired: null };
-      else {
-        const repaired = describeWrite(key, outcome);
-        if (repaired === null) this.#results[key.index] = { outcome: 'equal' };
-        else written.push({ ...key, repaired });
-      }
-    }
-    return written;
+    const { target } = this.sides;
+    const repaired = repairs.length === 0 ? [] : await target.repair(repairs);
+    const rebuilt = rebuilds.length === 0 ? [] : await target.rebuild(rebuilds);
+    return planned.map(({ change }) => (change.action === 'rebuild' ? rebuilt : repaired).shift()!);
   }
 
   async #confirm(written: readonly Written[]): Promise<void> {
@@ -213,12 +208,15 @@ class Round {
 }
 
 /** @returns null when nothing was written */
-function describeWrite({ observed, reading }: Planned, outcome: Exclude<RepairOutcome, 'changed'>): Repaired | null {
+function describeWrite(
+  { observed, reading, change }: Planned,
+  outcome: Exclude<RepairOutcome, 'changed'>,
+): Repaired | null {
   switch (outcome) {
     case 'equal':
       return null;
     case 'restored':
-      return { outcome: 'repaired', action: 'restored', type: reading.type, bytes: reading.dump!.length };
+      return { outcome: 'repaired', action: 'restored', type: reading.type, bytes: sizeOf(change) };
     case 'deleted':
       return { outcome: 'repaired', action: 'deleted', type: observed.type, bytes: 0 };
     case 'expiry':
@@ -228,4 +226,10 @@ function describeWrite({ observed, reading }: Planned, outcome: Exclude<RepairOu
       if (observed.type === NO_TYPE) return null;
       return { outcome: 'repaired', action: 'deleted', type: observed.type, bytes: 0 };
   }
+}
+
+/** Of the value that a change carries, in bytes. */
+function sizeOf(change: Change | RebuildChange): number {
+  if (change.action === 'rebuild') return change.recipe.length;
+  return change.action === 'restore' ? change.dump.length : 0;
 }

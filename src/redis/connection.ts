@@ -41,6 +41,7 @@ export class Connection {
   #closed = false;
   /** The handshake went well, and the connection has not been given up since. */
   #usable = false;
+  #connections = 0;
   #failedAttempts = 0;
   #notBefore = 0;
   #lastError: unknown = null;
@@ -67,6 +68,11 @@ export class Connection {
       this.#lastError = error;
     });
     this.place = `${options.name} (${describeAddress(this.#client)})`;
+  }
+
+  /** How often it was established. */
+  get connections(): number {
+    return this.#connections;
   }
 
   /**
@@ -110,6 +116,7 @@ export class Connection {
       // ioredis goes on after a refused SELECT, in database 0: the wrong keys.
       if (this.#lastError !== null) throw this.#lastError;
       this.#failedAttempts = 0;
+      this.#connections += 1;
       this.#usable = true;
     } catch (error) {
       // What connect() itself says is only "closed"; the reason came as an event.

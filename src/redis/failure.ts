@@ -7,7 +7,11 @@ export type OwnCode =
   /** No connection, or it broke before the answer. Whether a command that had been sent was executed is unknown. */
   | 'CONNECTION'
   /** Read at a server that is not a master. */
-  | 'NOTMASTER';
+  | 'NOTMASTER'
+  /** No commands build a value of this type. */
+  | 'NORECIPE'
+  /** A field is to expire on a server that can't let single fields expire. */
+  | 'NOFIELDEXPIRY';
 
 export class RedisFailure extends Error {
   override readonly name = 'RedisFailure';

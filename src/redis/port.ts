@@ -58,18 +58,11 @@ export interface Reading extends KeyState {
   readonly content: string | null;
 }
 
-/** How a key is built anew by commands, read at one moment. */
+/** A `Reading` whose value is told as the commands that build it, for `rebuild` alone; null where `dump` would be. */
 export interface RecipeReading extends KeyState {
-  /** For `rebuild` alone. null: commands can't build this type. */
   readonly recipe: Buffer | null;
-}
-
-/** A write by commands, where the target can't read the source's DUMP; it applies only if the key still is as observed. */
-export interface Rebuild {
-  readonly key: Buffer;
-  readonly observed: ObservedState;
-  readonly recipe: Buffer;
-  readonly expiry: number;
+  /** As in `Reading`. */
+  readonly content: string | null;
 }
 
 /** Some members of a key (fields of a hash, members of a set or sorted set); with none, only its type and expiry. */
@@ -83,7 +76,10 @@ export interface MembersState {
   /** As TYPE says it, or a word of our own where single members can't be repaired alone. */
   readonly type: string;
   readonly expiry: number;
-  /** By member: a digest of its value or score, '' when it is not there. */
+  /**
+   * By member: `+` and a digest of its value or score, '' when it is not there. In front of the `+` of a field that expires: when,
+   * in ms since the epoch.
+   */
   readonly digests: readonly string[];
   readonly serverTimeMs: number;
   readonly receivedAtMs: number;
@@ -93,7 +89,10 @@ export interface MembersState {
 export interface MembersReading {
   readonly type: string;
   readonly expiry: number;
-  /** By member: `+` and its value or score (nothing for a set); empty when it is not there. */
+  /**
+   * By member: `+` and its value or score (nothing for a set); empty when it is not there. In front of the `+` of a field that
+   * expires: when, in ms since the epoch.
+   */
   readonly cells: readonly Buffer[];
 }
 
@@ -141,6 +140,13 @@ export interface Repair {
   readonly change: Change;
 }
 
+/** The same by commands, where the target can't read the source's DUMP. */
+export interface Rebuild {
+  readonly key: Buffer;
+  readonly observed: ObservedState;
+  readonly change: RebuildChange;
+}
+
 export type Change =
   | {
       readonly action: 'restore';
@@ -153,6 +159,15 @@ export type Change =
     }
   | { readonly action: 'delete' }
   | { readonly action: 'expiry'; readonly expiry: number };
+
+/** As the change 'restore', with a recipe in the place of a DUMP. */
+export interface RebuildChange {
+  readonly action: 'rebuild';
+  readonly recipe: Buffer;
+  readonly content: string | null;
+  readonly expiry: number;
+  readonly expiryTolerated: boolean;
+}
 
 /**
  * - `changed`: the key is no longer as observed, or the call came too late; nothing was done
@@ -168,9 +183,21 @@ export interface Health {
   readonly keys: number;
 }
 
+/** What a server's clock showed at one moment here. */
+export interface ClockReading {
+  /** ms since the epoch, with a fraction. */
+  readonly serverTimeMs: number;
+  /** `performance.now()` in the middle of asking: at most `uncertaintyMs`, half the round trip, from that moment. */
+  readonly atMs: number;
+  readonly uncertaintyMs: number;
+}
+
 export interface RedisPort {
   /** What to call this Redis in a message: its name and address, never a password. */
   readonly place: string;
+
+  /** How often it has connected. Behind a new connection there may be another server, or another version of it. */
+  readonly connections: number;
 
   /** Reads the state of each key. Idempotent. */
   inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]>;
@@ -189,13 +216,14 @@ export interface RedisPort {
    */
   repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]>;
 
-  /** `read` in a form that any version and type of server understands; larger and slower. */
-  readRecipes(keys: readonly Buffer[]): Promise<(RecipeReading | RedisFailure)[]>;
+  /**
+   * `read` in a form that servers of any version understand; larger and slower. A type that commands can't build (a module's)
+   * fails with the code `NORECIPE`.
+   */
+  readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]>;
 
-  /** `repair` from a recipe. */
-  rebuild(
-    rebuilds: readonly Rebuild[],
-  ): Promise<(Extract<RepairOutcome, 'changed' | 'restored' | 'expired'> | RedisFailure)[]>;
+  /** `repair` from a recipe. A server that knows no expiry of single fields fails for those with the code `NOFIELDEXPIRY`. */
+  rebuild(rebuilds: readonly Rebuild[]): Promise<(RepairOutcome | RedisFailure)[]>;
 
   /** `inspect` for some members of each key. */
   inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]>;
@@ -203,7 +231,7 @@ export interface RedisPort {
   /** `read` for some members of each key, and like it at the master alone. */
   readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | RedisFailure)[]>;
 
-  /** `repair` for some members of each key, fenced by them, the type and the expiry. */
+  /** `repair` for some members of each key, fenced by them, the type and the expiry. Field expiries: see `rebuild`. */
   repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]>;
 
   /**
@@ -221,6 +249,8 @@ export interface RedisPort {
    * To trust an absence that was read, ask after that read: what made the keys vanish before it then shows.
    */
   health(): Promise<Health | RedisFailure>;
+
+  clock(): Promise<ClockReading | RedisFailure>;
 
   /**
    * Connects and asks for a sign of life, for start-up.

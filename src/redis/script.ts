@@ -15,15 +15,15 @@ export type Cells = readonly (Buffer | number)[];
 
 export const scripts = {
   inspect: load('inspect'),
-  read: load('content', 'read'),
-  repair: load('content', 'repair'),
-  readRecipe: load('lists', 'content', 'recipe', 'read-recipe'),
-  rebuild: load('lists', 'rebuild'),
-  inspectMembers: load('lists', 'members', 'inspect-members'),
-  readMembers: load('lists', 'members', 'read-members'),
-  repairMembers: load('lists', 'members', 'repair-members'),
-  scanMembers: load('lists', 'members', 'scan-members'),
-  differingMembers: load('lists', 'members', 'differing-members'),
+  read: load('fields', 'content', 'read'),
+  repair: load('fields', 'content', 'repair'),
+  readRecipe: load('fields', 'content', 'lists', 'recipe', 'read-recipe'),
+  rebuild: load('fields', 'content', 'lists', 'rebuild'),
+  inspectMembers: load('fields', 'lists', 'members', 'inspect-members'),
+  readMembers: load('fields', 'lists', 'members', 'read-members'),
+  repairMembers: load('fields', 'lists', 'members', 'repair-members'),
+  scanMembers: load('fields', 'lists', 'members', 'scan-members'),
+  differingMembers: load('fields', 'lists', 'members', 'differing-members'),
 } as const;
 
 function load(...names: string[]): Script {

@@ -4,6 +4,7 @@ import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
 import type {
   Change,
+  ClockReading,
   Health,
   MembersOutcome,
   MembersPage,
@@ -33,6 +34,10 @@ export class StandaloneRedis implements RedisPort {
 
   get place(): string {
     return this.#connection.place;
+  }
+
+  get connections(): number {
+    return this.#connection.connections;
   }
 
   async inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
@@ -67,31 +72,32 @@ export class StandaloneRedis implements RedisPort {
     );
   }
 
-  async readRecipes(keys: readonly Buffer[]): Promise<(RecipeReading | RedisFailure)[]> {
-    const rows = keys.map((key): Row => [key]);
-    const answers = await this.#runToTheEnd(scripts.readRecipe, rows, { atMaster: true });
+  async readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]> {
+    const rows = requests.map(({ key, known }): Row => [key, known.digest, known.type]);
+    const answers = await runScript(this.#connection, scripts.readRecipe, rows, { atMaster: true });
     return answers.map((answer) => {
-      if (answer instanceof RedisFailure) return answer;
-      const [type, digest, expiry, recipe] = answer.cells;
-      const known = (recipe as Buffer).length > 0 ? (recipe as Buffer) : null;
-      return { type: String(type), digest: String(digest), expiry: Number(expiry), recipe: known };
+      if (answer === 'deferred' || answer instanceof RedisFailure) return answer;
+      const { dump: recipe, ...state } = reading(answer.cells);
+      return { ...state, recipe };
     });
   }
 
-  async rebuild(rebuilds: readonly Rebuild[]): ReturnType<RedisPort['rebuild']> {
+  async rebuild(rebuilds: readonly Rebuild[]): Promise<(RepairOutcome | RedisFailure)[]> {
     const rows = rebuilds.map(
-      ({ key, observed, recipe, expiry }): Row => [
+      ({ key, observed, change }): Row => [
         key,
         observed.digest,
         `${observed.expiry}`,
         this.#deadline(observed),
-        `${expiry}`,
-        recipe,
+        `${change.expiry}`,
+        change.expiryTolerated ? '1' : '0',
+        change.content ?? '',
+        change.recipe,
       ],
     );
     const answers = await this.#runToTheEnd(scripts.rebuild, rows);
     return answers.map((answer) =>
-      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as 'changed' | 'restored' | 'expired'),
+      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as RepairOutcome),
     );
   }
 
@@ -147,6 +153,19 @@ export class StandaloneRedis implements RedisPort {
     if (role instanceof RedisFailure) return role;
     if (keys instanceof RedisFailure) return keys;
     return { isMaster: isMaster(role), keys: Number(keys) };
+  }
+
+  async clock(): Promise<ClockReading | RedisFailure> {
+    const askedAtMs = performance.now();
+    const [time] = await this.#send(['TIME']);
+    const answeredAtMs = performance.now();
+    if (time instanceof RedisFailure) return time;
+    const [seconds, microseconds] = (time as Buffer[]).map(Number) as [number, number];
+    return {
+      serverTimeMs: seconds * 1000 + microseconds / 1000,
+      atMs: (askedAtMs + answeredAtMs) / 2,
+      uncertaintyMs: (answeredAtMs - askedAtMs) / 2,
+    };
   }
 
   async check(): Promise<void> {

@@ -1,9 +1,10 @@
 /** The local services for demo and tests: Temporal, Kafka and two Redis, real ones; and programs that only tests need. */
 export { provideChromium } from './chromium.js';
 export { StackError } from './errors.js';
-export { provideOldRedis } from './old-redis.js';
+export { provideFaketime } from './faketime.js';
 export type { Report } from './progress.js';
 export type { Provision } from './provision.js';
+export { provideRedis62, provideValkey9 } from './redis-lines.js';
 export type { ServiceName } from './service.js';
 export {
   type ServiceStatus,

@@ -5,7 +5,7 @@ import { withLock } from './lock.js';
 import { withProgress } from './progress.js';
 import { cachePath, noWay, type Provision } from './provision.js';
 
-export type PackageName = 'redis' | 'chromium';
+export type PackageName = 'redis' | 'chromium' | 'faketime';
 
 interface PackageManager {
   readonly program: string;
@@ -19,10 +19,12 @@ interface PackageManager {
   readonly asUser?: true;
 }
 
+const NAMES = { redis: 'redis', chromium: 'chromium', faketime: 'libfaketime' } as const;
+
 const MANAGERS: readonly PackageManager[] = [
   {
     program: 'apt-get',
-    packages: { redis: 'redis-server', chromium: 'chromium' },
+    packages: { redis: 'redis-server', chromium: 'chromium', faketime: 'faketime' },
     install: ['install', '-y', '-q', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=300'],
     refresh: ['update', '-q', '-o', 'DPkg::Lock::Timeout=300'],
     afterwards: {
@@ -32,9 +34,9 @@ const MANAGERS: readonly PackageManager[] = [
       ],
     },
   },
-  { program: 'dnf', packages: { redis: 'redis', chromium: 'chromium' }, install: ['install', '-y', '-q'] },
-  { program: 'apk', packages: { redis: 'redis', chromium: 'chromium' }, install: ['add', '--no-cache'] },
-  { program: 'brew', packages: { redis: 'redis', chromium: 'chromium' }, install: ['install', '-q'], asUser: true },
+  { program: 'dnf', packages: NAMES, install: ['install', '-y', '-q'] },
+  { program: 'apk', packages: NAMES, install: ['add', '--no-cache'] },
+  { program: 'brew', packages: NAMES, install: ['install', '-q'], asUser: true },
 ];
 
 const INSTALL_WITHIN_MS = 10 * 60_000;

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { create, type LinkRuntime } from '../../activities/index.js';
 import { nextStep } from '../../workflows/details.js';
 import type { Config, LinkConfig } from '../config.js';
+import { LinkMemory } from '../engine/index.js';
 import { escalationMessage } from '../events/dead-letter.js';
 import type { DeadLetters } from '../events/kafka.js';
 import { connectRedis, type RedisPort } from '../redis/index.js';
@@ -84,8 +85,9 @@ function connectLink(link: LinkConfig): LinkRuntime {
       commandTimeoutMs: COMMAND_TIMEOUT_MS,
       largeValues: link.largeValues,
     });
+  const sides = { source: connect('source'), target: connect('target') };
   return {
-    sides: { source: connect('source'), target: connect('target') },
+    sides: { ...sides, memory: new LinkMemory(sides) },
     options: {
       expiryToleranceMs: link.expiryTolerance,
       deleteGuard: link.deleteGuard,

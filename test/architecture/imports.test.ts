@@ -23,6 +23,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/bridge',
     'src/config.ts',
     'src/demo',
+    'src/engine',
     'src/events',
     'src/redis',
     'src/stack',

@@ -159,7 +159,13 @@ describe('verbs about one key', () => {
   });
 
   it('end with code 2 when they are used wrongly', async () => {
-    for (const args of [['status'], ['retry'], ['skip'], ['reconcile', 'a', '--link', 'none'], ['no-such-verb']]) {
+    for (const args of [
+      ['status', '--link', 'none'],
+      ['retry'],
+      ['skip'],
+      ['reconcile', 'a', '--link', 'none'],
+      ['no-such-verb'],
+    ]) {
       expect((await sandbox.keymend(...args)).code, args.join(' ')).toBe(2);
     }
   });

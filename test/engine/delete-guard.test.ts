@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { KeyResult, ReconcileError } from '../../src/engine/index.js';
 import { reconcileKeys } from '../../src/engine/index.js';
-import { freePort } from '../support/redis.js';
+import { connectRedis, type RedisPort } from '../../src/redis/index.js';
+import { freePort, type RedisServer, startRedis } from '../support/redis.js';
 import { DEFAULT_OPTIONS, intercept, once, reconcileOne, startLink, type TestLink } from './link.js';
 
 let link: TestLink;
@@ -102,6 +103,66 @@ test('a source that was flushed never empties the target', async () => {
   const results = await reconcileKeys(link.sides, keys, DEFAULT_OPTIONS);
   expect(results.every((result) => errorOf(result).type === 'SourceSuspicious')).toBe(true);
   expect(await link.target.client.dbsize()).toBe(300);
+});
+
+test('a source that restarted empty never empties the target', async () => {
+  const source = await startRedis();
+  const sides = { ...link.sides, source: connectRedis({ url: source.url }, { name: 'source' }) };
+  await fill('target', 300);
+  await source.client.mset(Array.from({ length: 300 }, (_, index) => [`k${index}`, 'v']).flat());
+  expect(await reconcileOne(sides, 'k0')).toEqual({ outcome: 'equal' });
+  await source.stop();
+  const restarted = await startRedis([], { port: source.port });
+  try {
+    const keys = Array.from({ length: 300 }, (_, index) => ({ key: Buffer.from(`k${index}`) }));
+    // The connection that was lost may fail a call; the one after it must not delete either.
+    for (let call = 0; call < 2; call++) {
+      const results = await reconcileKeys(sides, keys, DEFAULT_OPTIONS);
+      expect(new Set(results.map(({ outcome }) => outcome))).toEqual(new Set(['failed']));
+    }
+    expect(errorOf(await reconcileOne(sides, 'k0')).type).toBe('SourceSuspicious');
+    expect(await link.target.client.dbsize()).toBe(300);
+  } finally {
+    await sides.source.close();
+    await restarted.stop();
+  }
+});
+
+describe('a source that loads a large RDB', () => {
+  let source: RedisServer;
+  let port: RedisPort;
+  beforeEach(async () => {
+    source = await startRedis(['--enable-debug-command', 'yes', '--enable-protected-configs', 'yes']);
+    port = connectRedis({ url: source.url }, { name: 'source' });
+    await source.client.call('DEBUG', 'POPULATE', '20000');
+    await fill('target', 2);
+    return async () => {
+      await port.close();
+      await source.stop();
+    };
+  });
+
+  /** It answers LOADING for longer than the test takes. */
+  async function load(): Promise<void> {
+    await source.client.config('SET', 'key-load-delay', '1000');
+    await source.client.config('SET', 'loading-process-events-interval-bytes', '1024');
+    source.client.call('DEBUG', 'RELOAD').catch(() => {});
+    await expect.poll(() => port.health()).toMatchObject({ code: 'LOADING' });
+  }
+
+  test('is not believed, and tried again later', async () => {
+    await load();
+    const error = errorOf(await reconcileOne({ ...link.sides, source: port }, 'k1'));
+    expect(error).toMatchObject({ type: 'SourceUnavailable', retryable: true });
+    expect(await link.target.client.dbsize()).toBe(2);
+  });
+
+  test('is noticed also when it began after the read and before the delete', async () => {
+    const source = intercept(port, { 'after read': once(load) });
+    const error = errorOf(await reconcileOne({ ...link.sides, source }, 'k1'));
+    expect(error).toMatchObject({ type: 'SourceUnavailable', stage: 'compare' });
+    expect(await link.target.client.dbsize()).toBe(2);
+  });
 });
 
 describe('a source that is a replica', () => {

@@ -61,6 +61,24 @@ test.each([
   }
 });
 
+test('a relative expiry does not drift: what was repaired once is equal each time after', async () => {
+  await link.source.client.set('k', 'v', 'EX', 3600);
+  expect(await link.reconcile('k', { expiryToleranceMs: 0 })).toMatchObject({ action: 'restored' });
+  await resetWrites(link.target);
+  for (let times = 0; times < 3; times++) {
+    await sleep(5);
+    expect(await link.reconcile('k', { expiryToleranceMs: 0 })).toEqual({ outcome: 'equal' });
+  }
+  expect(await writesOn(link.target)).toEqual({});
+});
+
+test('a relative expiry that both sides executed, one after the other, is equal', async () => {
+  for (const { client } of [link.source, link.target]) await client.set('k', 'v', 'EX', 3600);
+  await resetWrites(link.target);
+  expect(await link.reconcile('k')).toEqual({ outcome: 'equal' });
+  expect(await writesOn(link.target)).toEqual({});
+});
+
 test('a source key past its expiry is absent, although it is still in memory', async () => {
   await link.source.client.set('k', 'v', 'PX', 1);
   await link.target.client.set('k', 'v');

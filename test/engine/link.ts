@@ -1,8 +1,14 @@
 /** A source and a target for tests of the engine: two real servers, ports on them, and hooks between the engine's steps. */
 
-import { type KeyRequest, type KeyResult, type ReconcileOptions, reconcileKeys } from '../../src/engine/index.js';
-import { type ConnectionOptions, connectRedis, type RedisPort } from '../../src/redis/index.js';
-import { type RedisServer, startRedis } from '../support/redis.js';
+import {
+  type KeyRequest,
+  type KeyResult,
+  type LinkSides,
+  type ReconcileOptions,
+  reconcileKeys,
+} from '../../src/engine/index.js';
+import { connectRedis, type LargeValues, type RedisPort } from '../../src/redis/index.js';
+import { type RedisOptions, type RedisServer, startRedis } from '../support/redis.js';
 
 export const DEFAULT_OPTIONS: ReconcileOptions = {
   expiryToleranceMs: 100,
@@ -12,7 +18,7 @@ export const DEFAULT_OPTIONS: ReconcileOptions = {
 export interface TestLink {
   readonly source: RedisServer;
   readonly target: RedisServer;
-  readonly sides: { readonly source: RedisPort; readonly target: RedisPort };
+  readonly sides: LinkSides;
   /** Reconciles one key and answers with its result. */
   reconcile(key: string | Buffer, options?: Partial<ReconcileOptions & Omit<KeyRequest, 'key'>>): Promise<KeyResult>;
   /** Empties both sides. */
@@ -20,15 +26,20 @@ export interface TestLink {
   stop(): Promise<void>;
 }
 
+/** @param options for each side, as those of `startRedis`, and for the connections of the engine */
 export async function startLink(
   sourceArgs: string[] = [],
   targetArgs: string[] = [],
-  options: Omit<ConnectionOptions, 'name'> = {},
+  options: { source?: RedisOptions; target?: RedisOptions; largeValues?: LargeValues } = {},
 ): Promise<TestLink> {
-  const [source, target] = await Promise.all([startRedis(sourceArgs), startRedis(targetArgs)]);
+  const [source, target] = await Promise.all([
+    startRedis(sourceArgs, options.source),
+    startRedis(targetArgs, options.target),
+  ]);
+  const limits = options.largeValues === undefined ? {} : { largeValues: options.largeValues };
   const sides = {
-    source: connectRedis({ url: source.url }, { ...options, name: 'source' }),
-    target: connectRedis({ url: target.url }, { ...options, name: 'target' }),
+    source: connectRedis({ url: source.url }, { ...limits, name: 'source' }),
+    target: connectRedis({ url: target.url }, { ...limits, name: 'target' }),
   };
   return {
     source,
@@ -84,6 +95,10 @@ export function intercept(
     };
   return {
     place: port.place,
+    get connections() {
+      return port.connections;
+    },
+    clock: () => port.clock(),
     inspect: step('inspect', (keys) => port.inspect(keys as Buffer[])),
     read: step('read', (requests) => port.read(requests as never)),
     repair: step('repair', (repairs) => port.repair(repairs as never)),
@@ -108,7 +123,7 @@ export function once(hook: () => unknown): Hook {
 /** Counts what was written on a server since `resetWrites`, by command; scripts included. */
 export async function writesOn(server: RedisServer): Promise<Record<string, number>> {
   const stats = await server.client.info('commandstats');
-  const counted = ['restore', 'unlink', 'del', 'pexpireat', 'persist'];
+  const counted = ['restore', 'unlink', 'del', 'pexpireat', 'persist', 'rename', 'hset', 'hpexpireat'];
   return Object.fromEntries(
     [...stats.matchAll(/cmdstat_(\w+):calls=(\d+)/g)]
       .filter(([, command]) => counted.includes(command!))

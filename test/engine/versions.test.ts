@@ -1,76 +1,291 @@
-/** A source that is newer than its target: the target can't read what the source dumps, so the key is built by commands. */
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { connectRedis } from '../../src/redis/index.js';
-import { provideOldRedis } from '../../src/stack/index.js';
+/** Servers of different lines: what is equal is left alone, and what the target can't read as dumped is built by commands. */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { LinkMemory } from '../../src/engine/index.js';
+import { connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
+import { type Provision, provideRedis62, provideValkey9 } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
-import { intercept, once, reconcileOne, type TestLink } from './link.js';
+import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink, writesOn } from './link.js';
 
-await describeWith('a source of Redis 7 and a target of Redis 6.2', provideOldRedis, (binary) => {
+/** The stack's own server, 7.0 or what the machine has. */
+const provideRedis = async (_provision: Provision) => 'redis-server';
+
+interface Pair {
+  readonly source: (provision: Provision) => Promise<string>;
+  readonly target: (provision: Provision) => Promise<string>;
+  /** The target can't read what the source dumps. */
+  readonly refused: boolean;
+}
+
+const PAIRS: Readonly<Record<string, Pair>> = {
+  'a source of Redis 7 and a target of Redis 6.2': { source: provideRedis, target: provideRedis62, refused: true },
+  'a source of Redis 6.2 and a target of Redis 7': { source: provideRedis62, target: provideRedis, refused: false },
+  'a source of Valkey 9 and a target of Redis 7': { source: provideValkey9, target: provideRedis, refused: true },
+  'a source of Redis 7 and a target of Valkey 9': { source: provideRedis, target: provideValkey9, refused: false },
+  'a source of Valkey 9 and a target of Redis 6.2': { source: provideValkey9, target: provideRedis62, refused: true },
+};
+
+/** So that values of the same content have another encoding here; by names that all versions know. */
+const OTHER_ENCODINGS = ['hash', 'zset']
+  .flatMap((type) => [`--${type}-max-ziplist-entries`, '0'])
+  .concat('--set-max-intset-entries', '0', '--list-max-ziplist-size', '1');
+
+const STREAM = [
+  ['XADD', 'k', '1-1', 'f', 'v', 'g', ''],
+  ['XADD', 'k', '2-1', 'f', 'v'],
+  ['XADD', 'k', '3-1', 'f', 'v'],
+  ['XGROUP', 'CREATE', 'k', 'g', '0'],
+  ['XGROUP', 'CREATECONSUMER', 'k', 'g', 'idle'],
+  ['XREADGROUP', 'GROUP', 'g', 'ann', 'COUNT', '2', 'STREAMS', 'k', '>'],
+  ['XDEL', 'k', '3-1'],
+];
+const EXPIRY = Date.now() + 3_600_000;
+const many = (count: number) => Array.from({ length: count }, (_, i) => `${i}`);
+
+const VALUES: [string, (string | Buffer)[][]][] = [
+  ['string', [['SET', 'k', Buffer.from([0, 255, 128])]]],
+  ['empty string', [['SET', 'k', '']]],
+  ['big string', [['SET', 'k', Buffer.alloc(500_000, 'ab')]]],
+  ['HyperLogLog', [['PFADD', 'k', ...many(1_000)]]],
+  ['list', [['RPUSH', 'k', 'b', 'a', '', 'b', ...many(2_500)]]],
+  ['list of big elements', [['RPUSH', 'k', Buffer.alloc(20_000, 'x'), 'small', Buffer.alloc(20_000, 'y')]]],
+  ['set', [['SADD', 'k', 'a', '', ...many(2_500)]]],
+  ['set of integers', [['SADD', 'k', ...many(100)]]],
+  ['hash', [['HSET', 'k', 'f', 'v', '', '', ...many(3_002)]]],
+  ['zset', [['ZADD', 'k', '0.1', 'a', '-inf', 'b', '1e300', 'c', '0', '', '-0', 'd']]],
+  ['big zset', [['ZADD', 'k', ...many(3_000)]]],
+  ['stream', STREAM],
+  ['long stream', many(300).map((i) => ['XADD', 'k', `${Number(i) + 1}-0`, 'field', i])],
+  ['empty stream', [['XGROUP', 'CREATE', 'k', 'g', '$', 'MKSTREAM']]],
+  [
+    'key with an expiry',
+    [
+      ['SET', 'k', 'v'],
+      ['PEXPIREAT', 'k', `${EXPIRY}`],
+    ],
+  ],
+];
+
+async function build({ client }: RedisServer, commands: (string | Buffer)[][]): Promise<void> {
+  for (const [command, ...args] of commands) await client.call(command as string, ...args);
+}
+
+function connectSides(source: RedisServer, target: RedisServer): TestLink['sides'] {
+  return {
+    source: connectRedis({ url: source.url }, { name: 'source' }),
+    target: connectRedis({ url: target.url }, { name: 'target' }),
+  };
+}
+
+for (const [title, pair] of Object.entries(PAIRS)) {
+  const provide = async (provision: Provision) => ({
+    source: await pair.source(provision),
+    target: await pair.target(provision),
+  });
+  await describeWith(title, provide, (binaries) => {
+    let source: RedisServer;
+    let target: RedisServer;
+    let sides: TestLink['sides'];
+    beforeAll(async () => {
+      [source, target] = await Promise.all([
+        startRedis([], { binary: binaries.source }),
+        startRedis(OTHER_ENCODINGS, { binary: binaries.target }),
+      ]);
+      sides = connectSides(source, target);
+      // What is learnt holds for a connection.
+      await Promise.all([sides.source.check(), sides.target.check()]);
+    });
+    afterAll(async () => {
+      await Promise.all([sides?.source.close(), sides?.target.close()]);
+      await Promise.all([source?.stop(), target?.stop()]);
+    });
+    beforeEach(() => Promise.all([source.client.flushall(), target.client.flushall()]));
+
+    test.each(VALUES)('repairs a %s, in place of whatever was there', async (_name, commands) => {
+      await build(source, commands);
+      for (const damage of [[], ['SET', 'k', 'old'], ['RPUSH', 'k', 'old'], ['HSET', 'k', 'f', 'old']]) {
+        await target.client.del('k');
+        if (damage.length > 0) await target.client.call(damage[0]!, ...damage.slice(1));
+        expect(await reconcileOne(sides, 'k')).toMatchObject({ outcome: 'repaired', action: 'restored' });
+        expect(await compareRedis(source.client, target.client)).toEqual([]);
+        expect(await reconcileOne(sides, 'k')).toEqual({ outcome: 'equal' });
+      }
+      expect(await target.client.dbsize()).toBe(1);
+    });
+
+    test.each(VALUES)('writes nothing to a %s that is equal, whatever its encoding', async (_name, commands) => {
+      await build(source, commands);
+      await build(target, commands);
+      const memory = new LinkMemory(sides);
+      await resetWrites(target);
+      for (let times = 0; times < 2; times++) {
+        expect(await reconcileOne({ ...sides, memory }, 'k')).toEqual({ outcome: 'equal' });
+        // The second time by recipe, where the target had no reason to refuse anything yet.
+        memory.payloadVersionRefused();
+      }
+      expect(await writesOn(target)).toEqual({});
+    });
+
+    test('repairs an expiry alone', async () => {
+      for (const { client } of [source, target]) await client.rpush('k', 'a', 'b');
+      await source.client.pexpireat('k', EXPIRY);
+      const memory = new LinkMemory(sides);
+      if (pair.refused) memory.payloadVersionRefused();
+      await reconcileOne({ ...sides, memory }, 'k');
+      expect(await compareRedis(source.client, target.client, { expiryToleranceMs: 2 })).toEqual([]);
+      await source.client.persist('k');
+      await reconcileOne({ ...sides, memory }, 'k');
+      expect(await compareRedis(source.client, target.client)).toEqual([]);
+    });
+
+    test.each([
+      ['with nothing learnt yet', false],
+      ['by recipe', true],
+    ])('never puts an older value over a live write, not even for a moment: %s', async (_form, byRecipe) => {
+      await source.client.rpush('k', 'new');
+      await target.client.rpush('k', 'old');
+      const write = async () => {
+        await source.client.rpush('k', 'newest');
+        await target.client.multi().del('k').rpush('k', 'new', 'newest').exec();
+      };
+      const seen: string[][] = [];
+      const memory = new LinkMemory(sides);
+      if (byRecipe) memory.payloadVersionRefused();
+      const intercepted = intercept(sides.target, {
+        'before repair': once(write),
+        'after repair': async () => seen.push(await target.client.lrange('k', 0, -1)),
+      });
+      await reconcileOne({ ...sides, target: intercepted, memory }, 'k');
+      expect(seen.length).toBeGreaterThan(0);
+      for (const value of seen) expect(value).toEqual(['new', 'newest']);
+    });
+
+    test(`is asked to RESTORE ${pair.refused ? 'once, and then learns' : 'every value'}`, async () => {
+      await source.client.rpush('first', 'a');
+      await source.client.rpush('second', 'a');
+      const memory = new LinkMemory(sides);
+      await resetWrites(target);
+      await reconcileOne({ ...sides, memory }, 'first');
+      expect(await writesOn(target)).toMatchObject({ restore: 1 });
+      await reconcileOne({ ...sides, memory }, 'second');
+      expect(await writesOn(target)).toMatchObject({ restore: pair.refused ? 1 : 2 });
+      expect(await compareRedis(source.client, target.client)).toEqual([]);
+    });
+  });
+}
+
+/** The same port, with a note of every call. */
+function noting(port: RedisPort, side: string, notes: string[]): RedisPort {
+  return new Proxy(port, {
+    get(_target, name: keyof RedisPort) {
+      const value = port[name];
+      if (typeof value !== 'function') return value;
+      return (...args: never[]) => {
+        notes.push(`${side}.${name}`);
+        return (value as (...args: never[]) => unknown).apply(port, args);
+      };
+    },
+  });
+}
+
+await describeWith('what a pair of versions has taught', provideRedis62, (binary) => {
   let source: RedisServer;
   let target: RedisServer;
   let sides: TestLink['sides'];
-  beforeAll(async () => {
+  let memory: LinkMemory;
+  const notes: string[] = [];
+  beforeEach(async () => {
     [source, target] = await Promise.all([startRedis(), startRedis([], { binary })]);
-    sides = {
-      source: connectRedis({ url: source.url }, { name: 'source' }),
-      target: connectRedis({ url: target.url }, { name: 'target' }),
+    const ports = connectSides(source, target);
+    sides = { source: noting(ports.source, 'source', notes), target: noting(ports.target, 'target', notes) };
+    memory = new LinkMemory(sides);
+    return async () => {
+      await Promise.all([ports.source.close(), ports.target.close()]);
+      await Promise.all([source.stop(), target.stop()]);
     };
   });
-  afterAll(async () => {
-    await Promise.all([sides?.source.close(), sides?.target.close()]);
-    await Promise.all([source?.stop(), target?.stop()]);
-  });
-  beforeEach(() => Promise.all([source.client.flushall(), target.client.flushall()]));
 
-  const STREAM = [
-    ['XADD', 'k', '1-1', 'f', 'v', 'g', ''],
-    ['XADD', 'k', '2-1', 'f', 'v'],
-    ['XADD', 'k', '3-1', 'f', 'v'],
-    ['XGROUP', 'CREATE', 'k', 'g', '0'],
-    ['XGROUP', 'CREATECONSUMER', 'k', 'g', 'idle'],
-    ['XREADGROUP', 'GROUP', 'g', 'ann', 'COUNT', '2', 'STREAMS', 'k', '>'],
-    ['XDEL', 'k', '3-1'],
-  ];
-  const many = (count: number) => Array.from({ length: count }, (_, i) => `${i}`);
+  /** @returns the calls that it took */
+  async function calls(key: string): Promise<string[]> {
+    notes.length = 0;
+    expect(await reconcileOne({ ...sides, memory }, key)).toMatchObject({ outcome: 'repaired' });
+    return [...notes];
+  }
 
-  test.each<[string, (string | Buffer)[][]]>([
-    ['string', [['SET', 'k', Buffer.from([0, 255, 128])]]],
-    ['empty string', [['SET', 'k', '']]],
-    ['list', [['RPUSH', 'k', 'b', 'a', '', 'b', ...many(2_500)]]],
-    ['set', [['SADD', 'k', 'a', '', ...many(2_500)]]],
-    ['hash', [['HSET', 'k', 'f', 'v', '', '', ...many(3_002)]]],
-    ['zset', [['ZADD', 'k', '0.1', 'a', '-inf', 'b', '1e300', 'c', '0', '']]],
-    ['stream', STREAM],
-    ['empty stream', [['XGROUP', 'CREATE', 'k', 'g', '$', 'MKSTREAM']]],
-    [
-      'key with an expiry',
-      [
-        ['SET', 'k', 'v'],
-        ['PEXPIREAT', 'k', `${Date.now() + 3_600_000}`],
-      ],
-    ],
-  ])('repairs a %s, in place of whatever was there', async (_name, commands) => {
-    for (const [command, ...args] of commands) await source.client.call(command as string, ...args);
-    for (const damage of [[], ['SET', 'k', 'old'], ['RPUSH', 'k', 'old']]) {
-      await target.client.del('k');
-      if (damage.length > 0) await target.client.call(damage[0]!, ...damage.slice(1));
-      expect(await reconcileOne(sides, 'k')).toMatchObject({ outcome: 'repaired', action: 'restored' });
-      expect(await compareRedis(source.client, target.client)).toEqual([]);
-      expect(await reconcileOne(sides, 'k')).toEqual({ outcome: 'equal' });
-    }
-    expect(await target.client.dbsize()).toBe(1);
+  const AS_DUMPED = ['target.inspect', 'source.read', 'target.repair', 'source.inspect'];
+  const LEARNING = [...AS_DUMPED.slice(0, 3), 'source.readRecipes', 'target.rebuild', 'source.inspect'];
+  const LEARNT = ['target.inspect', 'source.readRecipes', 'target.rebuild', 'source.inspect'];
+
+  test('costs the first key two more calls, and the later ones none', async () => {
+    for (const key of ['a', 'b', 'c']) await source.client.sadd(key, 'member');
+    expect(await calls('a')).toEqual(LEARNING);
+    expect(await calls('b')).toEqual(LEARNT);
+    expect(await calls('c')).toEqual(LEARNT);
   });
 
-  test('never puts an older value over a live write', async () => {
-    await source.client.rpush('k', 'new');
-    const write = async () => {
-      await source.client.rpush('k', 'newest');
-      await target.client.rpush('k', 'new', 'newest');
-    };
-    const intercepted = intercept(sides.target, { 'before repair': once(write) });
-    await reconcileOne({ ...sides, target: intercepted }, 'k');
-    expect(await target.client.lrange('k', 0, -1)).toEqual(['new', 'newest']);
+  test('is forgotten with the connection: a target that was upgraded gets values as dumped', async () => {
+    for (const key of ['a', 'b', 'c']) await source.client.sadd(key, 'member');
+    expect(await calls('a')).toEqual(LEARNING);
+    const { port } = target;
+    await target.stop();
+    target = await startRedis([], { port });
+    expect(await calls('b')).toEqual(AS_DUMPED);
+    expect(await calls('c')).toEqual(AS_DUMPED);
+  });
+});
+
+describe('one value that the target can’t read', () => {
+  let link: TestLink;
+  beforeAll(async () => {
+    link = await startLink();
+  });
+  afterAll(() => link?.stop());
+  beforeEach(() => link.clear());
+
+  /** As where the target lacks the module of a type: no module is needed to see what follows. */
+  function refusing(port: RedisPort): RedisPort {
+    return new Proxy(port, {
+      get(_target, name: keyof RedisPort) {
+        const value = port[name];
+        if (name === 'repair') {
+          const answer: RedisPort['repair'] = async (all) => all.map(() => new RedisFailure('ERR', 'Bad data format'));
+          return answer;
+        }
+        return typeof value === 'function' ? (value as () => unknown).bind(port) : value;
+      },
+    });
+  }
+
+  test('is built by commands, and teaches nothing of the others', async () => {
+    await link.source.client.rpush('k', 'a');
+    const memory = new LinkMemory(link.sides);
+    const sides = { ...link.sides, target: refusing(link.sides.target), memory };
+    expect(await reconcileOne(sides, 'k')).toMatchObject({ outcome: 'repaired', action: 'restored' });
+    expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+    expect(memory.needsRecipes).toBe(false);
+  });
+
+  test('and that commands can’t build is Unsupported, with what to do', async () => {
+    await link.source.client.rpush('k', 'a');
+    const source = new Proxy(link.sides.source, {
+      get(port, name: keyof RedisPort) {
+        const value = port[name];
+        if (name === 'readRecipes') {
+          const answer: RedisPort['readRecipes'] = async (all) => all.map(() => new RedisFailure('NORECIPE', 'none'));
+          return answer;
+        }
+        return typeof value === 'function' ? (value as () => unknown).bind(port) : value;
+      },
+    });
+    const result = await reconcileOne({ source, target: refusing(link.sides.target) }, 'k');
+    expect(result).toMatchObject({
+      outcome: 'failed',
+      error: { type: 'Unsupported', stage: 'write', retryable: false },
+    });
+    expect(result.outcome === 'failed' && result.error.message).toBe(
+      `target (127.0.0.1:${link.target.port}) cannot read the value as the other side dumped it: it lacks the module or the ` +
+        'version for this type, and commands cannot build it; upgrade it, or copy this key by hand',
+    );
   });
 });

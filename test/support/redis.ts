@@ -28,21 +28,26 @@ export async function freePort(): Promise<number> {
   });
 }
 
+export interface RedisOptions {
+  /** Another redis-server. */
+  readonly binary?: string;
+  /** A given port: a restart of the same address. */
+  readonly port?: number;
+  /** Added to the environment of the process. */
+  readonly environment?: NodeJS.ProcessEnv;
+}
+
 /**
  * Starts a server without persistence and waits until it answers.
  * @param extra further arguments of redis-server
- * @param options `binary`: another redis-server; `port`: a given port (a restart of the same address)
  */
-export async function startRedis(
-  extra: readonly string[] = [],
-  options: { binary?: string; port?: number } = {},
-): Promise<RedisServer> {
+export async function startRedis(extra: readonly string[] = [], options: RedisOptions = {}): Promise<RedisServer> {
   const port = options.port ?? (await freePort());
   const directory = mkdtempSync(join(tmpdir(), 'keymend-redis-'));
   const child: ChildProcess = spawn(
     options.binary ?? 'redis-server',
     ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory, ...extra],
-    { stdio: 'ignore' },
+    { stdio: 'ignore', env: { ...process.env, ...options.environment } },
   );
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   // A test run that dies must not leave servers behind.

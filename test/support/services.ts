@@ -9,21 +9,21 @@ export function stack(): StackInfo {
 }
 
 /**
- * A suite that needs a program which can't be had everywhere. Without it, the suite is skipped and its name says why; in CI
+ * A suite that needs a program (or several) which can't be had everywhere. Without it, the suite is skipped and its name says why; in CI
  * nothing may be skipped, so there it fails.
  * @example await describeWith('retry schedule', provideTimeSkippingServer, (executable) => { test('…', …) });
  */
-export async function describeWith(
+export async function describeWith<T = string>(
   title: string,
-  provide: (provision: Provision) => Promise<string>,
-  suite: (program: string) => void,
+  provide: (provision: Provision) => Promise<T>,
+  suite: (provided: T) => void,
 ): Promise<void> {
   const report = (line: string) => process.stderr.write(`[${title}] ${line}\n`);
   try {
-    const program = await provide({ environment: process.env, report });
-    describe(title, () => suite(program));
+    const provided = await provide({ environment: process.env, report });
+    describe(title, () => suite(provided));
   } catch (error) {
     if (!(error instanceof StackError) || process.env.CI) throw error;
-    describe.skip(`${title} (skipped: ${error.message})`, () => suite(''));
+    describe.skip(`${title} (skipped: ${error.message})`, () => suite('' as T));
   }
 }

@@ -41,7 +41,7 @@ const FIRST_WAIT_MS = 10;
 
 /** @param type the source's, and the target's where it has the key */
 export async function reconcileAllMembers(
-  sides: LinkSides,
+  sides: Required<LinkSides>,
   key: Buffer,
   type: string,
   options: AllMembersOptions,
@@ -62,7 +62,7 @@ class AllMembers {
   #repairedBytes: number | null;
 
   constructor(
-    private readonly sides: LinkSides,
+    private readonly sides: Required<LinkSides>,
     private readonly key: Buffer,
     private readonly type: string,
     private readonly options: AllMembersOptions,

@@ -2,6 +2,7 @@
 import { LARGE, NO_TYPE, RedisFailure } from '../../redis/index.js';
 import type { KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
 import { ReconcileError, reconcileError } from '../errors.js';
+import { LinkMemory } from '../link-memory.js';
 import { reconcileKeys } from '../reconcile.js';
 import type { RoundResult } from '../round.js';
 import { type MembersProgress, reconcileAllMembers } from './all-members.js';
@@ -29,11 +30,12 @@ export async function reconcileLargeKey(
   request: KeyRequest,
   options: LargeKeyOptions,
 ): Promise<KeyResult> {
+  const link = { memory: new LinkMemory(sides), ...sides };
   let repaired: Repaired | null = null;
   let { resume } = options;
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
     options.signal?.throwIfAborted();
-    const result = await runLargeRound(sides, request, { ...options, resume });
+    const result = await runLargeRound(link, request, { ...options, resume });
     if (result.outcome === 'equal' && repaired !== null) return repaired;
     if (result.outcome !== 'again') return result;
     repaired = result.repaired ?? repaired;
@@ -42,7 +44,11 @@ export async function reconcileLargeKey(
   return { outcome: 'failed', error: contended(sides) };
 }
 
-async function runLargeRound(sides: LinkSides, request: KeyRequest, options: LargeKeyOptions): Promise<RoundResult> {
+async function runLargeRound(
+  sides: Required<LinkSides>,
+  request: KeyRequest,
+  options: LargeKeyOptions,
+): Promise<RoundResult> {
   const { key } = request;
   const [target] = await sides.target.inspect([key]);
   if (target instanceof RedisFailure) return failed(sides, 'target', target);

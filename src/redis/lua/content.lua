@@ -45,11 +45,8 @@ local function named(flat)
   return map
 end
 
-local FIELDS_PER_CALL = 1000
-local HAS_FIELD_EXPIRY = (redis.REDIS_VERSION_NUM or 0) >= 0x00070400
-  or (redis.VALKEY_VERSION_NUM or 0) >= 0x00090000
-
--- {field = expiry in ms since the epoch} for the fields of a hash that have one. `flat` is the reply of HGETALL.
+-- {field = expiry in ms since the epoch} for the fields of a hash that have one. `flat` is the reply of HGETALL. An expiry is
+-- compared to the millisecond: no digest can tolerate a little.
 local function fieldExpiries(key, flat)
   local found = {}
   if not HAS_FIELD_EXPIRY then return found end

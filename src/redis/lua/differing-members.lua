@@ -8,7 +8,7 @@ return eachRow(4, function(first)
   local cells, size = cellsOf(typeOf(key) == kind and kind or 'none', key, members)
   local differing = {}
   for i = 1, #members do
-    if cellDigest(cells[i]) ~= string.sub(digests, 40 * i - 39, 40 * i) then differing[#differing + 1] = members[i] end
+    if redis.sha1hex(cells[i]) ~= string.sub(digests, 40 * i - 39, 40 * i) then differing[#differing + 1] = members[i] end
   end
   return { packList(differing) }, size
 end)

@@ -6,7 +6,7 @@
 return eachRow(2, function(first)
   local key = ARGV[first]
   local members = unpackList(ARGV[first + 1])
-  local kind = typeWith(key, members)
+  local kind = typeOf(key)
   local cells, size = cellsOf(kind, key, members)
   local row = { kind, kind == 'none' and NO_KEY or expiryOf(key) }
   for i = 1, #cells do row[i + 2] = cellDigest(cells[i]) end

@@ -1,41 +1,51 @@
 -- What single members of a hash, set or sorted set are like, without a look at the others.
 
--- The type of a key, apart for a hash in which one of the members has an expiry of its own: that is not looked at here.
-local FIELDS_EXPIRE = (redis.REDIS_VERSION_NUM or 0) >= 0x00070400 or (redis.VALKEY_VERSION_NUM or 0) >= 0x00090000
+-- So many arguments fit into one command: Lua's stack is bounded.
+local ARGUMENTS_PER_COMMAND = 1000
 
-local function typeWith(key, members)
-  local kind = typeOf(key)
-  if kind ~= 'hash' or not FIELDS_EXPIRE then return kind end
-  for i = 1, #members do
-    if redis.call('HPEXPIRETIME', key, 'FIELDS', 1, members[i])[1] > 0 then return 'hash of expiring fields' end
-  end
-  return kind
-end
+local ASK = { hash = 'HMGET', set = 'SMISMEMBER', zset = 'ZMSCORE' }
 
 -- A member's part of the value with '+' in front, '' when it is not there: a field's value, a score as every version
 -- writes it, nothing for a member of a set. Types without members have none.
-local function cellOf(kind, key, member)
-  local value = false
-  if kind == 'hash' then
-    value = redis.call('HGET', key, member)
-  elseif kind == 'zset' then
-    value = redis.call('ZSCORE', key, member)
-    if value then value = string.format('%.17g', tonumber(value)) end
-  elseif kind == 'set' then
-    value = redis.call('SISMEMBER', key, member) == 1 and ''
-  end
-  return value and '+' .. value or ''
+local function cellFrom(kind, answer)
+  if not answer or answer == 0 then return '' end
+  if kind == 'set' then return '+' end
+  return '+' .. (kind == 'zset' and string.format('%.17g', tonumber(answer)) or answer)
 end
 
+-- In front of the '+' of a field that expires: when, digits, ms since the epoch.
+local function addFieldExpiries(key, members, cells, first, last)
+  local expiries = redis.call('HPEXPIRETIME', key, 'FIELDS', last - first + 1, unpack(members, first, last))
+  for i = first, last do
+    local expiry = expiries[i - first + 1]
+    if expiry >= 0 then cells[i] = string.format('%.0f', expiry) .. cells[i] end
+  end
+end
+
+-- The cells of members, and the bytes gone through.
 local function cellsOf(kind, key, members)
   local cells, size = {}, 0
-  for i = 1, #members do
-    cells[i] = cellOf(kind, key, members[i])
-    size = size + #members[i] + #cells[i]
+  for first = 1, #members, ARGUMENTS_PER_COMMAND do
+    local last = math.min(first + ARGUMENTS_PER_COMMAND - 1, #members)
+    local answers = ASK[kind] and redis.call(ASK[kind], key, unpack(members, first, last)) or {}
+    for i = first, last do
+      cells[i] = cellFrom(kind, answers[i - first + 1])
+      size = size + #members[i] + #cells[i]
+    end
+    if kind == 'hash' and HAS_FIELD_EXPIRY then addFieldExpiries(key, members, cells, first, last) end
   end
   return cells, size
 end
 
+-- The parts of a cell that is not empty: digits or '', and the value.
+local function partsOf(cell)
+  local plus = string.find(cell, '+', 1, true)
+  return string.sub(cell, 1, plus - 1), string.sub(cell, plus + 1)
+end
+
+-- The expiry stays readable, because a little difference of it may be tolerated.
 local function cellDigest(cell)
-  return cell == '' and '' or redis.sha1hex(cell)
+  if cell == '' then return '' end
+  local expiry, value = partsOf(cell)
+  return expiry .. '+' .. redis.sha1hex(value)
 end

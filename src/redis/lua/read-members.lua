@@ -1,11 +1,11 @@
 -- What do some members of each key hold? Reads only; all of one key at one moment.
 -- Row in:  key, members (packed)
--- Row out: {type, expiry, cell, cell, …}: '' for a member that is not there, else '+' and its value or score
+-- Row out: {type, expiry, cell, cell, …}, cells as in members.lua: '' for a member that is not there, else '+' and its value
 
 return eachRow(2, function(first)
   local key = ARGV[first]
   local members = unpackList(ARGV[first + 1])
-  local kind = typeWith(key, members)
+  local kind = typeOf(key)
   local row, size = { kind, kind == 'none' and NO_KEY or expiryOf(key) }, 0
   local cells, bytes = cellsOf(kind, key, members)
   for i = 1, #cells do row[i + 2] = cells[i] end

@@ -3,13 +3,16 @@
 -- Row in:  key, digest, expiry — as compared, in the words of inspect.lua
 --          deadline            — in ms of this server's clock; after it nobody waits for the answer any more
 --          new expiry          — in ms since the epoch, -1 for none
+--          expiry tolerated    — '1' when the present expiry is close enough to the new one
+--          content             — content digest of the new value ('' if none is to be compared)
 --          recipe              — as in recipe.lua
--- Row out: {outcome}: 'changed' (nothing was done), 'restored', or 'expired': the new expiry lies in the past, so the key is gone
+-- Row out: {outcome}: as repair.lua says for 'restore'; or the error NOFIELDEXPIRY, with nothing done
 
 local started = now()
 
 local function call(key, command)
   local name, part = string.match(command[1], '^(%S+) ?(%S*)$')
+  if name == 'HPEXPIREAT' then requireFieldExpiry() end
   if part == '' then return redis.call(name, key, unpack(command, 2)) end
   return redis.call(name, part, key, unpack(command, 2))
 end
@@ -19,23 +22,41 @@ local function build(key, recipe, expiry)
   if expiry ~= '-1' then redis.call('PEXPIREAT', key, expiry) end
 end
 
-return eachRow(6, function(first)
-  local key, newExpiry, recipe = ARGV[first], ARGV[first + 4], ARGV[first + 5]
+-- Nobody sees the name beside, because nothing else runs before the script has ended.
+local function replace(key, recipe, expiry)
+  local beside = 'keymend:rebuild:' .. key
+  local ok, failure = pcall(build, beside, recipe, expiry)
+  if not ok then
+    redis.call('UNLINK', beside)
+    error(failure, 0)
+  end
+  -- Its expiry, or that of each of its fields, has passed.
+  if redis.call('EXISTS', beside) == 0 then
+    redis.call('UNLINK', key)
+    return 'expired'
+  end
+  redis.call('RENAME', beside, key)
+  return 'restored'
+end
+
+local function setExpiry(key, expiry)
+  if expiry == '-1' then
+    redis.call('PERSIST', key)
+    return 'expiry'
+  end
+  redis.call('PEXPIREAT', key, expiry)
+  return redis.call('EXISTS', key) == 1 and 'expiry' or 'expired'
+end
+
+return eachRow(8, function(first)
+  local key, newExpiry, content, recipe = ARGV[first], ARGV[first + 4], ARGV[first + 6], ARGV[first + 7]
   local digest, size = fingerprint(key)
   size = size + #recipe
   if digest == LARGE or digest ~= ARGV[first + 1] or started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
-  -- Nobody sees this name, because nothing else runs before the script has ended.
-  local beside = 'keymend:rebuild:' .. key
-  local ok, failure = pcall(build, beside, recipe, newExpiry)
-  if not ok then
-    redis.call('UNLINK', beside)
-    error(failure)
+  if content == '' or contentDigest(key, typeOf(key)) ~= content then
+    return { replace(key, recipe, newExpiry) }, size
   end
-  if redis.call('EXISTS', beside) == 0 then
-    redis.call('UNLINK', key)
-    return { 'expired' }, size
-  end
-  redis.call('RENAME', beside, key)
-  return { 'restored' }, size
+  if ARGV[first + 5] == '1' then return { 'equal' }, size end
+  return { setExpiry(key, newExpiry) }, size
 end)

@@ -20,6 +20,23 @@ local function withScoresFirst(flat)
   return turned
 end
 
+local function addHash(recipe, key)
+  local flat = redis.call('HGETALL', key)
+  inParts(recipe, 'HSET', flat, 2)
+  local byExpiry = {}
+  for field, expiry in pairs(fieldExpiries(key, flat)) do
+    local at = string.format('%.0f', expiry)
+    byExpiry[at] = byExpiry[at] or {}
+    table.insert(byExpiry[at], field)
+  end
+  for at, fields in pairs(byExpiry) do
+    for first = 1, #fields, FIELDS_PER_CALL do
+      local last = math.min(first + FIELDS_PER_CALL - 1, #fields)
+      recipe[#recipe + 1] = { 'HPEXPIREAT', at, 'FIELDS', last - first + 1, unpack(fields, first, last) }
+    end
+  end
+end
+
 local function addGroup(recipe, group)
   recipe[#recipe + 1] = { 'XGROUP CREATE', group.name, group['last-delivered-id'] }
   for _, consumer in ipairs(group.consumers) do
@@ -47,7 +64,8 @@ local function addStream(recipe, key)
 end
 
 local function recipeOf(key, kind)
-  local recipe = {}
+  -- It begins with what does nothing, for a hash may be there although each of its fields has expired: then it is all of it.
+  local recipe = { { 'PERSIST' } }
   if kind == 'string' then
     recipe[1] = { 'SET', redis.call('GET', key) }
   elseif kind == 'list' then
@@ -55,9 +73,7 @@ local function recipeOf(key, kind)
   elseif kind == 'set' then
     inParts(recipe, 'SADD', redis.call('SMEMBERS', key), 1)
   elseif kind == 'hash' then
-    local flat = redis.call('HGETALL', key)
-    if next(fieldExpiries(key, flat)) then return nil end
-    inParts(recipe, 'HSET', flat, 2)
+    addHash(recipe, key)
   elseif kind == 'zset' then
     inParts(recipe, 'ZADD', withScoresFirst(redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')), 2)
   elseif kind == 'stream' then

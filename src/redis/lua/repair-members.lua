@@ -4,23 +4,49 @@
 --          new expiry         — in ms since the epoch, -1 for none; '' to leave it as it is
 --          new type           — as compared, or what the members make of a key that was not there
 --          members (packed), their digests as compared (packed), their new cells (packed, as in read-members.lua)
--- Row out: {outcome}: 'changed' (nothing was done), 'repaired', or 'gone': done, and with the last member the key went
+-- Row out: {outcome}: 'changed' (nothing was done), 'repaired', or 'gone': done, and with the last member the key went;
+--          or the error NOFIELDEXPIRY, with nothing done
 --
 -- Late or twice: as in repair.lua.
 
 local started = now()
 
-local function setMember(kind, key, member, cell)
-  local value = string.sub(cell, 2)
-  if kind == 'hash' then
-    if cell == '' then redis.call('HDEL', key, member) else redis.call('HSET', key, member, value) end
-  elseif kind == 'set' then
-    redis.call(cell == '' and 'SREM' or 'SADD', key, member)
-  elseif cell == '' then
-    redis.call('ZREM', key, member)
-  else
-    redis.call('ZADD', key, value, member)
+local PUT = { hash = 'HSET', set = 'SADD', zset = 'ZADD' }
+local REMOVE = { hash = 'HDEL', set = 'SREM', zset = 'ZREM' }
+
+local function callInParts(name, key, arguments)
+  for first = 1, #arguments, ARGUMENTS_PER_COMMAND do
+    redis.call(name, key, unpack(arguments, first, math.min(first + ARGUMENTS_PER_COMMAND - 1, #arguments)))
   end
+end
+
+-- A field loses its expiry with HSET; what it is to have comes behind, see `takeAway`.
+local function put(kind, key, members, cells, wanted)
+  local arguments = {}
+  local function add(argument) arguments[#arguments + 1] = argument end
+  for i = 1, #members do
+    if cells[i] ~= wanted[i] and wanted[i] ~= '' then
+      local _, value = partsOf(wanted[i])
+      if kind == 'zset' then add(value) end
+      add(members[i])
+      if kind == 'hash' then add(value) end
+    end
+  end
+  callInParts(PUT[kind], key, arguments)
+end
+
+-- Takes members away at once, or later by their expiry. One that has passed removes the field: never resurrected.
+local function takeAway(kind, key, members, cells, wanted)
+  local removed = {}
+  for i = 1, #members do
+    local expiry = wanted[i] ~= '' and partsOf(wanted[i]) or ''
+    if cells[i] ~= wanted[i] and wanted[i] == '' then
+      removed[#removed + 1] = members[i]
+    elseif cells[i] ~= wanted[i] and expiry ~= '' then
+      redis.call('HPEXPIREAT', key, expiry, 'FIELDS', 1, members[i])
+    end
+  end
+  callInParts(REMOVE[kind], key, removed)
 end
 
 return eachRow(9, function(first)
@@ -28,18 +54,18 @@ return eachRow(9, function(first)
   if started > tonumber(ARGV[first + 3]) then return { 'changed' }, 0 end
   local members, digests = unpackList(ARGV[first + 6]), unpackList(ARGV[first + 7])
   local wanted = unpackList(ARGV[first + 8])
-  if typeWith(key, members) ~= kind then return { 'changed' }, 0 end
+  if typeOf(key) ~= kind then return { 'changed' }, 0 end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, 0 end
   local cells, size = cellsOf(kind, key, members)
   for i = 1, #members do
     if cellDigest(cells[i]) ~= digests[i] then return { 'changed' }, size end
   end
-  -- Removals last: with its last member a key would go, and its expiry with it.
-  for _, removal in ipairs({ false, true }) do
-    for i = 1, #members do
-      if cells[i] ~= wanted[i] and (wanted[i] == '') == removal then setMember(newKind, key, members[i], wanted[i]) end
-    end
+  for i = 1, #members do
+    if string.find(wanted[i], '^%d') then requireFieldExpiry() end
   end
+  put(newKind, key, members, cells, wanted)
+  -- Afterwards: with its last member a key would go, and its expiry with it.
+  takeAway(newKind, key, members, cells, wanted)
   if redis.call('EXISTS', key) == 0 then return { 'gone' }, size end
   if newExpiry == '-1' then
     redis.call('PERSIST', key)

@@ -17,6 +17,6 @@ return eachRow(4, function(first)
   local members, step = {}, kind == 'set' and 1 or 2
   for i = 1, #page[2], step do members[#members + 1] = page[2][i] end
   local cells, size = cellsOf(kind, key, members)
-  for i = 1, #cells do cells[i] = cellDigest(cells[i]) end
+  for i = 1, #cells do cells[i] = redis.sha1hex(cells[i]) end
   return { serverId(), page[1], packList(members), table.concat(cells), size }, size
 end)

@@ -1,0 +1,141 @@
+/** What an operator sees of a link whose source is not to be believed: the delete guard refuses, and the target loses nothing. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { LinkReport } from '../../src/cli/link-status.js';
+import { createSandbox, type Running, type Sandbox } from '../support/keymend.js';
+import { freePort, type RedisServer, startRedis } from '../support/redis.js';
+import { until } from '../support/workflow-bed.js';
+
+const KEYS = 20;
+const SLOW_LOADING = ['--enable-debug-command', 'yes', '--enable-protected-configs', 'yes'];
+
+let sandbox: Sandbox;
+let source: RedisServer;
+beforeAll(async () => {
+  sandbox = await createSandbox();
+  source = await startRedis(SLOW_LOADING);
+  configure();
+});
+afterAll(async () => {
+  await sandbox?.close();
+  await source?.stop();
+});
+beforeEach(async () => {
+  configure();
+  for (const { client } of [source, sandbox.target]) {
+    await client.replicaof('NO', 'ONE');
+    await client.flushall();
+    await client.mset(Array.from({ length: KEYS }, (_, index) => [`k${index}`, 'v']).flat());
+  }
+});
+
+function configure(): void {
+  sandbox.configure({
+    link: { source: { url: source.url }, retry: { maximumAttempts: 2, initialInterval: '10ms' } },
+  });
+}
+
+async function report(): Promise<LinkReport> {
+  const { stdout, code } = await sandbox.keymend('status', '--output', 'json');
+  expect(code).toBe(0);
+  const [only] = JSON.parse(stdout) as LinkReport[];
+  return only!;
+}
+
+describe('keymend status without a key', () => {
+  it('shows each link with both sides and that deletes are allowed', async () => {
+    expect(await report()).toEqual({
+      link: 'east-to-west',
+      source: { place: `source (127.0.0.1:${source.port})`, role: 'master', keys: KEYS, problem: null },
+      target: { place: `target (127.0.0.1:${sandbox.target.port})`, role: 'master', keys: KEYS, problem: null },
+      deletes: 'allowed',
+      reason: null,
+    });
+    expect((await sandbox.keymend('status', '--link', 'east-to-west')).stdout).toBe(
+      [
+        'link east-to-west',
+        `  source (127.0.0.1:${source.port}) is a master with ${KEYS} keys`,
+        `  target (127.0.0.1:${sandbox.target.port}) is a master with ${KEYS} keys`,
+        '  deletes are allowed',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  it('shows a side that can’t be reached, and needs neither Temporal nor Kafka', async () => {
+    const port = await freePort();
+    sandbox.configure({
+      link: { source: { url: source.url }, target: { url: `redis://127.0.0.1:${port}` } },
+      kafka: { brokers: [`127.0.0.1:${await freePort()}`] },
+    });
+    const { target, deletes, reason } = await report();
+    expect(target).toMatchObject({ role: null, keys: null });
+    expect(target.problem).toContain(`target (127.0.0.1:${port}) cannot be reached: nothing listens there`);
+    expect(deletes).toBe('refused');
+    expect(reason).toBe(target.problem);
+  });
+
+  it('shows a target that is a replica', async () => {
+    await sandbox.target.client.replicaof('127.0.0.1', `${await freePort()}`);
+    const { target } = await report();
+    expect(target).toMatchObject({ role: 'replica', keys: KEYS });
+    expect(target.problem).toContain('is a replica, not a master; point the link at its master');
+  });
+});
+
+describe('the target loses nothing, and keymend status says why deletes are refused, when the source', () => {
+  let worker: Running;
+  beforeAll(async () => {
+    worker = await sandbox.start('worker');
+  });
+  afterAll(() => worker?.stop());
+  afterEach(async () => {
+    const { port } = source;
+    await source.stop();
+    source = await startRedis(SLOW_LOADING, { port });
+  });
+
+  it.each([
+    ['was flushed', () => source.client.flushall(), /the source may have lost its data/],
+    [
+      'restarted empty',
+      async () => {
+        const { port } = source;
+        await source.stop();
+        source = await startRedis(SLOW_LOADING, { port });
+      },
+      /the source may have lost its data/,
+    ],
+    ['is loading a large RDB', () => loadSlowly(source), /is still loading its data; wait until it has ended/],
+    [
+      'turned replica',
+      async () => source.client.replicaof('127.0.0.1', `${await freePort()}`),
+      /is a replica, not a master; point the link at its master/,
+    ],
+  ])('%s', async (_what, happens, why) => {
+    await happens();
+    await until(async () => why.test((await report()).reason ?? ''));
+    expect((await report()).deletes).toBe('refused');
+    const { code, stderr } = await sandbox.keymend('reconcile', 'k1');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^keymend: Source(Suspicious|Unavailable): source of link east-to-west/);
+    expect(await sandbox.target.client.dbsize()).toBe(KEYS);
+    await sandbox.keymend('skip', 'k1', '--reason', 'the test has ended');
+  });
+
+  it('lost its data, until a person allows the delete of a key', async () => {
+    await source.client.flushall();
+    const refused = await sandbox.keymend('reconcile', 'k2');
+    expect(refused.stderr).toContain('SourceSuspicious');
+    expect(await sandbox.keymend('reconcile', 'k2', '--allow-delete')).toMatchObject({ code: 0 });
+    expect(await sandbox.target.client.dbsize()).toBe(KEYS - 1);
+    expect((await report()).deletes).toBe('refused');
+  });
+});
+
+/** Makes a server answer LOADING for longer than the test takes. */
+async function loadSlowly(loading: RedisServer): Promise<void> {
+  await loading.client.call('DEBUG', 'POPULATE', '20000');
+  await loading.client.config('SET', 'key-load-delay', '1000');
+  await loading.client.config('SET', 'loading-process-events-interval-bytes', '1024');
+  loading.client.call('DEBUG', 'RELOAD').catch(() => {});
+}

@@ -1,0 +1,178 @@
+/** Servers whose clocks differ: a relative expiry that both executed is no difference, one that the source alone moved is. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { LinkMemory } from '../../src/engine/index.js';
+import { type ClockReading, RedisFailure, type RedisPort } from '../../src/redis/index.js';
+import { provideFaketime, provideValkey9 } from '../../src/stack/index.js';
+import { describeWith } from '../support/services.js';
+import { reconcileOne, startLink, type TestLink } from './link.js';
+
+const HOUR_MS = 3_600_000;
+const AHEAD_MS = 5_000;
+const AHEAD = { FAKETIME: `+${AHEAD_MS / 1000}s`, FAKETIME_DONT_FAKE_MONOTONIC: '1' };
+const EXPIRY = { scope: { kind: 'members' as const, members: [] } };
+const FIELD = { scope: { kind: 'members' as const, members: [Buffer.from('f')] } };
+
+const provide = async (provision: Parameters<typeof provideFaketime>[0]) => ({
+  faketime: await provideFaketime(provision),
+  valkey: await provideValkey9(provision),
+});
+
+await describeWith('clocks five seconds apart', provide, ({ faketime, valkey }) => {
+  describe.each(['source', 'target'] as const)('the %s being ahead', (ahead) => {
+    let link: TestLink;
+    beforeAll(async () => {
+      const drifting = { environment: { ...AHEAD, LD_PRELOAD: faketime } };
+      link = await startLink([], [], {
+        source: { binary: valkey, ...(ahead === 'source' && drifting) },
+        target: { binary: valkey, ...(ahead === 'target' && drifting) },
+      });
+    });
+    afterAll(() => link?.stop());
+    beforeEach(() => link.clear());
+
+    /** The same relative expiry on both sides, as a dual write brings it. */
+    async function onBoth(...args: [string, ...(string | number)[]]): Promise<void> {
+      await Promise.all([link.source, link.target].map(({ client }) => client.call(...args)));
+    }
+
+    test.each([
+      ['the whole key', {}],
+      ['its expiry alone', EXPIRY],
+    ])('a relative expiry that both executed is equal: %s', async (_scope, scope) => {
+      await onBoth('SET', 'k', 'v', 'EX', 3600);
+      const [source, target] = await Promise.all(
+        [link.source, link.target].map((each) => each.client.pexpiretime('k')),
+      );
+      expect(Math.abs(source! - target!)).toBeGreaterThan(AHEAD_MS / 2);
+      expect(await link.reconcile('k', scope)).toEqual({ outcome: 'equal' });
+    });
+
+    test('a relative expiry of a field that both executed is equal', async () => {
+      await onBoth('HSET', 'k', 'f', 'v');
+      await onBoth('HEXPIRE', 'k', 3600, 'FIELDS', 1, 'f');
+      expect(await link.reconcile('k', FIELD)).toEqual({ outcome: 'equal' });
+    });
+
+    test.each([
+      ['the whole key', {}],
+      ['its expiry alone', EXPIRY],
+    ])('an expiry that was refreshed on the source alone is a difference: %s', async (_scope, scope) => {
+      await onBoth('SET', 'k', 'v', 'EX', 3600);
+      await link.source.client.expire('k', 3660);
+      expect(await link.reconcile('k', scope)).toMatchObject({ outcome: 'repaired', action: 'expiry' });
+      const expiries = await Promise.all([link.source, link.target].map(({ client }) => client.pexpiretime('k')));
+      expect(expiries[0]).toBe(expiries[1]);
+      expect(await link.reconcile('k', scope)).toEqual({ outcome: 'equal' });
+    });
+
+    test('the offset is tolerated in its own direction only', async () => {
+      const at = Date.now() + HOUR_MS;
+      const wrongWay = ahead === 'source' ? AHEAD_MS : -AHEAD_MS;
+      await link.source.client.set('k', 'v', 'PXAT', at);
+      await link.target.client.set('k', 'v', 'PXAT', at + wrongWay);
+      expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired' });
+    });
+
+    test('the same absolute expiry is equal', async () => {
+      const at = Date.now() + HOUR_MS;
+      await onBoth('SET', 'k', 'v', 'PXAT', at);
+      expect(await link.reconcile('k', { expiryToleranceMs: 0 })).toEqual({ outcome: 'equal' });
+    });
+
+    test('a key that has expired by the source’s clock or the target’s is on neither side afterwards', async () => {
+      // Past on the server that is ahead, to come on the other.
+      await link.source.client.set('k', 'v', 'PXAT', Date.now() + AHEAD_MS / 2);
+      await link.reconcile('k');
+      expect(await link.target.client.exists('k')).toBe(0);
+    });
+  });
+});
+
+describe('the offset of the clocks', () => {
+  let link: TestLink;
+  let asked: number;
+  beforeAll(async () => {
+    link = await startLink();
+  });
+  afterAll(() => link?.stop());
+  afterEach(() => link.clear());
+  beforeEach(() => {
+    asked = 0;
+  });
+
+  /** The target with another answer to what its clock shows. */
+  function target(change: (reading: ClockReading) => ClockReading | RedisFailure): RedisPort {
+    return new Proxy(link.sides.target, {
+      get(port, name: keyof RedisPort) {
+        const value = port[name];
+        if (name === 'clock') {
+          return async () => {
+            asked += 1;
+            const reading = await port.clock();
+            return reading instanceof RedisFailure ? reading : change(reading);
+          };
+        }
+        return typeof value === 'function' ? (value as () => unknown).bind(port) : value;
+      },
+    });
+  }
+
+  const shifted = (offsetMs: number, uncertaintyMs?: number) =>
+    target((reading) => ({
+      ...reading,
+      serverTimeMs: reading.serverTimeMs + offsetMs,
+      uncertaintyMs: uncertaintyMs ?? reading.uncertaintyMs,
+    }));
+
+  async function apart(ms: number): Promise<void> {
+    const at = Date.now() + HOUR_MS;
+    await link.source.client.set('k', 'v', 'PXAT', at);
+    await link.target.client.set('k', 'v', 'PXAT', at + ms);
+  }
+
+  test.each([
+    [1_000, 1_100, 'equal'],
+    [1_000, 1_200, 'repaired'],
+    [1_000, -101, 'repaired'],
+    [-1_000, -1_100, 'equal'],
+    [-1_000, -1_200, 'repaired'],
+    [-1_000, 101, 'repaired'],
+  ])('of %i ms is added to the tolerance of 100 ms: %i ms apart is %s', async (offset, ms, outcome) => {
+    await apart(ms);
+    expect(await reconcileOne({ ...link.sides, target: shifted(offset) }, 'k')).toMatchObject({ outcome });
+  });
+
+  test('widens by what it is uncertain', async () => {
+    await apart(1_500);
+    expect(await reconcileOne({ ...link.sides, target: shifted(1_000, 600) }, 'k')).toEqual({ outcome: 'equal' });
+  });
+
+  test('that can’t be told from none adds nothing', async () => {
+    await apart(150);
+    const result = await reconcileOne({ ...link.sides, target: shifted(300, 400) }, 'k');
+    expect(result).toMatchObject({ outcome: 'repaired' });
+  });
+
+  test('is none where a server does not say its time', async () => {
+    await apart(150);
+    const silent = target(() => new RedisFailure('NOPERM', 'no'));
+    expect(await reconcileOne({ ...link.sides, target: silent }, 'k')).toMatchObject({ outcome: 'repaired' });
+  });
+
+  test('is asked for only where it can matter, and remembered with the link', async () => {
+    const sides = { ...link.sides, target: shifted(1_000) };
+    const linked = { ...sides, memory: new LinkMemory(sides) };
+    await apart(100);
+    await reconcileOne(linked, 'k');
+    await link.target.client.persist('k');
+    await reconcileOne(linked, 'k');
+    expect(asked).toBe(0);
+    await apart(1_000);
+    await reconcileOne(linked, 'k');
+    const once = asked;
+    expect(once).toBeGreaterThan(0);
+    await apart(2_000);
+    await reconcileOne(linked, 'k');
+    expect(asked).toBe(once);
+  });
+});
