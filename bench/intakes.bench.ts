@@ -134,11 +134,7 @@ test('intakes', async () => {
       prepare: async () => void (await redis.del(STREAM)),
       run: () => sink.publish(records),
     });
-    report(
-      'records/s into the outbox: into Kafka',
-      await speedRatio(publishing(toOutbox), publishing(toKafka), 5),
-      1,
-    );
+    report('records/s into the outbox: into Kafka', await speedRatio(publishing(toOutbox), publishing(toKafka), 5), 1);
     await Promise.all([toKafka.close(), toOutbox.close()]);
     redis.disconnect();
   } finally {
