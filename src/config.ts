@@ -88,6 +88,21 @@ const link = z.strictObject({
     .prefault({}),
 });
 
+const kafka = z.strictObject({
+  brokers: z.array(z.string().regex(/^\S+:\d+$/, 'must be host:port')).min(1),
+  topic: z.string().min(1).default('keymend.failed-writes'),
+  deadLetterTopic: z.string().min(1).default('keymend.failed-writes.dlq'),
+  groupId: z.string().min(1).default('keymend-bridge'),
+  ssl: z.boolean().default(false),
+  sasl: z
+    .strictObject({
+      mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
+      username: z.string(),
+      password: z.string(),
+    })
+    .optional(),
+});
+
 const schema = z
   .strictObject({
     temporal: z
@@ -98,23 +113,30 @@ const schema = z
         namespace: z.string().min(1).optional(),
       })
       .prefault({}),
-    kafka: z.strictObject({
-      brokers: z.array(z.string().regex(/^\S+:\d+$/, 'must be host:port')).min(1),
-      topic: z.string().min(1).default('keymend.failed-writes'),
-      deadLetterTopic: z.string().min(1).default('keymend.failed-writes.dlq'),
-      groupId: z.string().min(1).default('keymend-bridge'),
-      ssl: z.boolean().default(false),
-      sasl: z
-        .strictObject({
-          mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
-          username: z.string(),
-          password: z.string(),
-        })
-        .optional(),
-    }),
+    /** Where the bridge gets failed writes from. */
+    intake: z.enum(['kafka', 'redis-stream']).default('kafka'),
+    kafka: kafka.optional(),
+    /** The outbox on the source of each link, and what reads it. */
+    stream: z
+      .strictObject({
+        key: z.string().min(1).default('keymend:outbox'),
+        /** The consumer group of the bridge where the intake is redis-stream. */
+        groupId: z.string().min(1).default('keymend-bridge'),
+        deadLetterKey: z.string().min(1).default('keymend:outbox:dlq'),
+        /** Entries that the dead-letter stream may have. It is never trimmed: one that is full takes no more. */
+        maxEntries: z.number().int().min(1).default(100_000),
+      })
+      .prefault({}),
     links: z.array(link).min(1),
   })
   .superRefine((config, context) => {
+    if (config.intake === 'kafka' && config.kafka === undefined) {
+      const message = 'is missing; give { brokers: [host:port] }, or write intake: redis-stream to do without Kafka';
+      context.addIssue({ code: 'custom', path: ['kafka'], message });
+    }
+    if (config.stream.key === config.stream.deadLetterKey) {
+      context.addIssue({ code: 'custom', path: ['stream', 'deadLetterKey'], message: 'is the same as stream.key' });
+    }
     config.links.forEach(({ name, source, target, workflowIdPrefix }, index) => {
       const issue = (field: string, message: string) =>
         context.addIssue({ code: 'custom', path: ['links', index, field], message });
@@ -130,12 +152,19 @@ const schema = z
     });
   });
 
-/** `keymend.yaml` with every default filled in and every time in milliseconds. */
-export type Config = Readonly<z.output<typeof schema>>;
-export type LinkConfig = Config['links'][number];
+type Parsed = z.output<typeof schema>;
+export type LinkConfig = Parsed['links'][number];
 /** One side of a link. */
 export type Endpoint = LinkConfig['source'];
-export type KafkaConfig = Config['kafka'];
+export type KafkaConfig = z.output<typeof kafka>;
+export type StreamConfig = Parsed['stream'];
+
+type AnyConfig<Intake, Kafka> = Readonly<Omit<Parsed, 'intake' | 'kafka'> & { intake: Intake; kafka: Kafka }>;
+export type KafkaIntakeConfig = AnyConfig<'kafka', KafkaConfig>;
+/** Kafka is not used, whatever is said of it. */
+export type StreamIntakeConfig = AnyConfig<'redis-stream', unknown>;
+/** `keymend.yaml` with every default filled in and every time in milliseconds. */
+export type Config = KafkaIntakeConfig | StreamIntakeConfig;
 
 /**
  * Checks a configuration given as YAML text.
@@ -153,7 +182,8 @@ export function parseConfig(text: string, where: string, environment: NodeJS.Pro
   }
   const result = schema.safeParse(substitute(raw, where, environment) ?? {});
   if (!result.success) throw new ConfigError(`${where}: ${result.error.issues.map(describeIssue).join('; ')}`);
-  return deepFreeze(result.data);
+  // What the type says of intake and kafka was checked above.
+  return deepFreeze(result.data as Config);
 }
 
 /**

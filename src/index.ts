@@ -13,5 +13,12 @@ export {
 } from './dual-write/kafka-record-sink.js';
 export { mirrorClusterOptions, mirrorOptions } from './dual-write/mirror.js';
 export { type Bounds, UnrecordedWriteError } from './dual-write/options.js';
+export {
+  createOutbox,
+  type Outbox,
+  OutboxFullError,
+  type OutboxOptions,
+  OutboxUnavailableError,
+} from './dual-write/outbox.js';
 export { type RecordSink, RecordsLostError } from './dual-write/publisher.js';
 export { decodeFailedWrite, encodeFailedWrite, encodeKey, keyBytes } from './events/failed-write.js';

@@ -42,7 +42,10 @@ export interface FailedWrite {
   readonly record?: RecordPosition | undefined;
 }
 
-/** Where a record stood in Kafka. `offset` and `timestamp` (ms since the epoch) are decimal text, as Kafka clients give them. */
+/**
+ * Where a record stood: in Kafka, or in an outbox (then `topic` is the key of the stream and `offset` the ID of the entry). Texts,
+ * as their clients give them; `timestamp` is decimal, in ms since the epoch.
+ */
 export interface RecordPosition {
   readonly topic: string;
   readonly partition: number;

@@ -1,11 +1,12 @@
-/** From Kafka to Temporal: one signal per key, no record lost. Entry point; the parts are beside it. */
+/** From a log of failed writes to Temporal: one signal per key, no record lost. Entry point; the parts are beside it. */
 import type { Logger } from 'pino';
-import type { Config } from '../config.js';
+import type { Config, KafkaIntakeConfig } from '../config.js';
 import { connectDeadLetters, createKafka } from '../events/kafka.js';
 import { checkKafka } from '../events/kafka-check.js';
-import { type Counters, createForwarder } from './forwarder.js';
+import { type Counters, createForwarder, type Forwarded, type Forwarding } from './forwarder.js';
 import { startKafkaIntake } from './kafka-intake.js';
 import { createSignaller, type SignalClient } from './signaller.js';
+import { startStreams } from './streams.js';
 
 export interface BridgeOptions {
   readonly config: Config;
@@ -15,7 +16,7 @@ export interface BridgeOptions {
 }
 
 export interface Bridge {
-  /** Lets what is under way end, commits what was accepted, leaves the group. Takes at most about ten seconds. */
+  /** Lets what is under way end, forgets what was accepted, leaves the group. Takes at most about ten seconds. */
   stop(): Promise<void>;
   /** Resolves after `stop`; rejects when the bridge ended by itself, so that the process can end with an error. */
   readonly finished: Promise<void>;
@@ -26,29 +27,37 @@ export interface Bridge {
 /**
  * Starts to forward failed writes.
  * @throws KafkaSetupError when Kafka does not answer or a topic is missing
+ * @throws RedisFailure when the intake is redis-stream and no source answers
  */
 export async function startBridge({ config, client, logger }: BridgeOptions): Promise<Bridge> {
-  await checkKafka(config.kafka, logger);
-  const kafka = createKafka(config.kafka, logger);
-  const deadLetters = await connectDeadLetters(kafka, config.kafka.deadLetterTopic);
-  const { forward, counters } = createForwarder({
+  const forwarding: Forwarding = {
     signaller: createSignaller(client, config.temporal.taskQueue, logger),
-    deadLetters,
     links: new Map(config.links.map((link) => [link.name, link])),
     logger,
-  });
+  };
+  const { counters, finished, stop } = await (config.intake === 'kafka'
+    ? startKafka(config, forwarding)
+    : startStreams(config, forwarding));
+  return {
+    counters,
+    finished,
+    async stop() {
+      await stop();
+      // A bridge that had ended by itself has said so already.
+      await finished.catch(() => {});
+    },
+  };
+}
+
+async function startKafka({ kafka: config }: KafkaIntakeConfig, forwarding: Forwarding): Promise<Forwarded> {
+  const { logger } = forwarding;
+  await checkKafka(config, logger);
+  const kafka = createKafka(config, logger);
+  const deadLetters = await connectDeadLetters(kafka, config.deadLetterTopic);
+  const { forward, counters } = createForwarder({ ...forwarding, deadLetters });
   try {
-    const intake = await startKafkaIntake({ kafka, config: config.kafka, handle: forward, logger });
-    const finished = intake.finished.finally(() => deadLetters.close());
-    return {
-      counters,
-      finished,
-      async stop() {
-        await intake.stop();
-        // A bridge that had ended by itself has said so already.
-        await finished.catch(() => {});
-      },
-    };
+    const intake = await startKafkaIntake({ kafka, config, handle: forward, logger });
+    return { counters, stop: intake.stop, finished: intake.finished.finally(() => deadLetters.close()) };
   } catch (error) {
     await deadLetters.close();
     throw error;

@@ -3,12 +3,12 @@ import pMap from 'p-map';
 import type { Logger } from 'pino';
 import { type DeadLetterReason, deadLetterOf, type Failure, type IntakeRecord } from '../events/dead-letter.js';
 import { type DeadLetters, kafkaErrorMessage } from '../events/kafka.js';
-import { backOff } from './back-off.js';
 import { groupByKey, type KeyGroup, type Links } from './group.js';
-import type { BatchHandler, IntakeBatch } from './intake.js';
+import type { BatchHandler, Intake, IntakeBatch } from './intake.js';
 import { splitBySize } from './key-signal.js';
 import { Outage } from './outage.js';
 import type { Signaller } from './signaller.js';
+import { untilTaken } from './until-taken.js';
 import { workflowIdFor } from './workflow-id.js';
 
 export interface ForwarderOptions {
@@ -23,6 +23,14 @@ export interface Counters {
   readonly received: number;
   readonly signalled: number;
   readonly deadLettered: number;
+}
+
+/** What a forwarder needs besides a place for dead letters. */
+export type Forwarding = Omit<ForwarderOptions, 'deadLetters'>;
+
+/** An intake that hands its batches to a forwarder. */
+export interface Forwarded extends Intake {
+  readonly counters: Counters;
 }
 
 export interface Forwarder {
@@ -43,7 +51,7 @@ const CONCURRENCY = 64;
 
 export function createForwarder({ links, signaller, deadLetters, logger }: ForwarderOptions): Forwarder {
   const counters = { received: 0, signalled: 0, deadLettered: 0 };
-  const outage = new Outage(logger, 'the dead-letter topic does not take records');
+  const outage = new Outage(logger, `the dead-letter ${deadLetters.kind} does not take records`);
 
   async function forward(batch: IntakeBatch): Promise<void> {
     counters.received += batch.records.length;
@@ -62,7 +70,8 @@ export function createForwarder({ links, signaller, deadLetters, logger }: Forwa
       },
       { concurrency: CONCURRENCY },
     );
-    for (const [reason, { count, first }] of letters) logger.warn({ reason, count }, describeLetters(count, first));
+    for (const [reason, { count, first }] of letters)
+      logger.warn({ reason, count }, describeLetters(deadLetters.kind, count, first));
     if (unexpected.length > 0) throw unexpected[0];
   }
 
@@ -102,28 +111,19 @@ export function createForwarder({ links, signaller, deadLetters, logger }: Forwa
     letters: Letters,
   ): Promise<void> {
     const letter = deadLetterOf(record, failure);
-    for (let attempt = 1; !batch.signal.aborted; attempt++) {
-      try {
-        await deadLetters.publish(letter);
-      } catch (error) {
-        outage.failed(kafkaErrorMessage(error));
-        await backOff(attempt, batch.signal);
-        continue;
-      }
-      outage.worked();
-      counters.deadLettered++;
-      const { count = 0, first = { record, failure } } = letters.get(failure.reason) ?? {};
-      letters.set(failure.reason, { count: count + 1, first });
-      batch.accepted(record);
-      return;
-    }
+    const publish = () => deadLetters.publish(letter);
+    if (!(await untilTaken(publish, { outage, explain: kafkaErrorMessage, signal: batch.signal }))) return;
+    counters.deadLettered++;
+    const { count = 0, first = { record, failure } } = letters.get(failure.reason) ?? {};
+    letters.set(failure.reason, { count: count + 1, first });
+    batch.accepted(record);
   }
 
   return { forward, counters };
 }
 
-function describeLetters(count: number, { record: { position }, failure }: Letter): string {
+function describeLetters(kind: string, count: number, { record: { position }, failure }: Letter): string {
   const place = `${position.topic}[${position.partition}] offset ${position.offset}`;
   const which = count === 1 ? `the record at ${place}` : `${count} records, the first at ${place},`;
-  return `${which} went to the dead-letter topic (${failure.reason}): ${failure.error.message}`;
+  return `${which} went to the dead-letter ${kind} (${failure.reason}): ${failure.error.message}`;
 }

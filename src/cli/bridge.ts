@@ -5,7 +5,9 @@ import { bridgeService, runServices } from './services.js';
 
 export function bridgeCommand(): Command {
   return new Command('bridge')
-    .description('Run the bridge: failed writes from Kafka become signals to the workflow of their key')
+    .description(
+      'Run the bridge: failed writes from Kafka or from outboxes become signals to the workflow of their key',
+    )
     .action(async (_options: unknown, command: Command) => {
       const global = globalOptions(command);
       await runServices({ ...readConfig(global), logger: createLogger(global) }, [bridgeService]);

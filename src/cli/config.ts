@@ -35,8 +35,11 @@ async function checkServices(config: Config, temporal: TemporalTarget): Promise<
     check(`Temporal at ${temporal.address}, namespace ${temporal.namespace}`, async () => {
       await (await connectClient(temporal)).connection.close();
     }),
-    check(`Kafka at ${config.kafka.brokers.join(', ')}`, () => checkKafka(config.kafka, pino({ level: 'silent' }))),
   ];
+  if (config.intake === 'kafka') {
+    const { kafka } = config;
+    checks.push(check(`Kafka at ${kafka.brokers.join(', ')}`, () => checkKafka(kafka, pino({ level: 'silent' }))));
+  }
   for (const link of config.links) {
     for (const side of ['source', 'target'] as const) {
       const name = `${side} of link ${link.name}`;

@@ -2,8 +2,10 @@
 import { makeTelemetryFilterString, Runtime } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { startBridge } from '../bridge/bridge.js';
+import { startRelay } from '../bridge/relay.js';
+import { createLinkDeadLetters } from '../bridge/stream-dead-letters.js';
 import type { Config } from '../config.js';
-import { connectDeadLetters, createKafka } from '../events/kafka.js';
+import { connectDeadLetters, createKafka, type DeadLetters } from '../events/kafka.js';
 import { checkKafka } from '../events/kafka-check.js';
 import { connectClient, connectWorker, ensureSearchAttributes, type TemporalTarget } from '../temporal/connect.js';
 import { runtimeLogger } from '../worker/runtime-logger.js';
@@ -27,11 +29,21 @@ export async function bridgeService({ config, temporal, logger }: ServiceOptions
   try {
     await ensureSearchAttributes(client, temporal.namespace);
     const bridge = await startBridge({ config, client: client.workflow, logger });
-    logger.info(
-      { topic: config.kafka.topic, groupId: config.kafka.groupId, temporal: temporal.address },
-      'bridge is ready',
-    );
-    return asService('bridge', bridge, () => client.connection.close());
+    if (config.intake === 'redis-stream') {
+      const { key: stream, groupId } = config.stream;
+      logger.info({ stream, groupId, temporal: temporal.address }, 'bridge is ready');
+      return asService('bridge', bridge, () => client.connection.close());
+    }
+    const relay = startRelay(config, logger);
+    const { topic, groupId } = config.kafka;
+    logger.info({ topic, groupId, temporal: temporal.address }, 'bridge is ready');
+    const stop = async () => {
+      await Promise.all([bridge.stop(), relay.stop()]);
+    };
+    // A bridge that ended by itself takes the relay with it.
+    return asService('bridge', { finished: bridge.finished, stop }, async () => {
+      await Promise.all([relay.stop(), client.connection.close()]);
+    });
   } catch (error) {
     await client.connection.close();
     throw error;
@@ -61,10 +73,9 @@ export async function workerService(options: ServiceOptions): Promise<Service> {
 async function connectedWorker({ config, temporal, logger }: ServiceOptions): Promise<Service> {
   const client = await connectClient(temporal);
   await ensureSearchAttributes(client, temporal.namespace).finally(() => client.connection.close());
-  await checkKafka(config.kafka, logger);
+  if (config.intake === 'kafka') await checkKafka(config.kafka, logger);
   const connection = await connectWorker(temporal);
-  const kafka = createKafka(config.kafka, logger);
-  const deadLetters = await connectDeadLetters(kafka, config.kafka.deadLetterTopic);
+  const deadLetters = await connectDeadLettersOf(config, logger);
   const close = async () => {
     await deadLetters.close();
     await connection.close();
@@ -77,6 +88,11 @@ async function connectedWorker({ config, temporal, logger }: ServiceOptions): Pr
     await close();
     throw error;
   }
+}
+
+async function connectDeadLettersOf(config: Config, logger: Logger): Promise<DeadLetters> {
+  if (config.intake === 'redis-stream') return createLinkDeadLetters(config);
+  return connectDeadLetters(createKafka(config.kafka, logger), config.kafka.deadLetterTopic);
 }
 
 function asService(name: string, running: Pick<Service, 'finished' | 'stop'>, close: () => Promise<void>): Service {

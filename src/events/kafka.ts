@@ -30,15 +30,17 @@ export function createKafka({ brokers, ssl, sasl }: KafkaConfig, logger: Logger,
 }
 
 export interface DeadLetters {
+  /** What it is, in messages. */
+  readonly kind: 'topic' | 'stream';
   /**
-   * Resolves when the topic has acknowledged the record. A retry after a lost acknowledgement may publish it twice.
-   * @throws DeadLetterRefused when the topic does not take a record as large as this; any other error is Kafka's and passing
+   * Resolves when the topic (or the stream that stands for one) has acknowledged the record. A retry after a lost acknowledgement may publish it twice.
+   * @throws DeadLetterRefused when it does not take the record as it is; any other error is passing
    */
   publish(message: Message): Promise<void>;
   close(): Promise<void>;
 }
 
-/** The topic refuses this record until an operator raises its limit. The message is one line saying how. */
+/** The topic or stream refuses this record until an operator raises a limit or makes room. The message is one line saying how. */
 export class DeadLetterRefused extends Error {
   override readonly name = 'DeadLetterRefused';
 }
@@ -69,6 +71,7 @@ export async function connectDeadLetters(kafka: Kafka, topic: string): Promise<D
   }
 
   return {
+    kind: 'topic',
     publish: (message) => publish(message, CompressionTypes.None),
     close: () => producer.disconnect(),
   };

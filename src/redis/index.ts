@@ -1,7 +1,9 @@
 /** Redis behind one port: what the engine needs, whatever the topology. */
 export { connectRedis, type RedisOptions } from './connect.js';
-export type { LargeValues } from './connection.js';
+export { Connection, type ConnectionOptions, type LargeValues } from './connection.js';
+export * from './consumer-group.js';
 export { explain } from './explain.js';
-export { RedisFailure } from './failure.js';
+export { failureOf, RedisFailure } from './failure.js';
 export * from './key-watch.js';
 export * from './port.js';
+export * from './stream.js';

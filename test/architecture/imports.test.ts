@@ -14,9 +14,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/engine': ['src/redis', 'workflows'],
   'src/events': ['src/config.ts', 'workflows'],
   'src/temporal': ['src/config.ts', 'workflows'],
-  'src/bridge': ['src/events', 'src/engine', 'src/config.ts', 'workflows'],
+  'src/bridge': ['src/events', 'src/engine', 'src/redis', 'src/config.ts', 'workflows'],
   'src/worker': ['activities', 'src/config.ts', 'src/engine', 'src/events', 'src/redis', 'workflows'],
-  'src/dual-write': ['src/engine', 'src/events', 'workflows'],
+  'src/dual-write': ['src/engine', 'src/events', 'src/redis', 'workflows'],
   'src/stack': ['src/config.ts'],
   'src/demo': ['src/dual-write', 'src/stack', 'workflows'],
   'src/cli': [

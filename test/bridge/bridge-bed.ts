@@ -69,6 +69,7 @@ export async function bridgeBed(options: BedOptions = {}) {
     'the test',
     {},
   );
+  if (config.intake !== 'kafka') throw new Error('this bed is for Kafka');
 
   const kafka = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING });
   const admin = kafka.admin();

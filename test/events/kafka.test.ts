@@ -16,7 +16,9 @@ let deadLetters: DeadLetters;
 function configFor(topics: { topic: string; deadLetterTopic: string }) {
   const { brokers } = stack().kafka;
   const link = { name: 'l', source: { url: 'redis://a' }, target: { url: 'redis://b' } };
-  return parseConfig(JSON.stringify({ kafka: { brokers, ...topics }, links: [link] }), 'the test', {}).kafka;
+  const config = parseConfig(JSON.stringify({ kafka: { brokers, ...topics }, links: [link] }), 'the test', {});
+  if (config.intake !== 'kafka') throw new Error('kafka is the default');
+  return config.kafka;
 }
 
 beforeAll(async () => {

@@ -47,7 +47,7 @@ export interface Sandbox {
   readonly producer: Producer;
   readonly kafka: Kafka;
   /** Writes the configuration again, changed. */
-  configure(changes: { link?: object; kafka?: object }): string;
+  configure(changes: { link?: object; kafka?: object; config?: object }): string;
   /** Runs one verb to its end. */
   keymend(...args: string[]): Promise<Finished>;
   /** Starts a verb that runs on. */
@@ -120,6 +120,7 @@ export async function createSandbox(): Promise<Sandbox> {
             ...changes.link,
           },
         ],
+        ...changes.config,
       };
       writeFileSync(configPath, stringify(config));
       return configPath;

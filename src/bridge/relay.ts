@@ -1,0 +1,178 @@
+/** From outboxes to Kafka: what could not be published when it failed is published as soon as that works again. */
+import type { Kafka, Message } from 'kafkajs';
+import type { Logger } from 'pino';
+import type { KafkaIntakeConfig, LinkConfig } from '../config.js';
+import { deadLetterOf, type Failure, type IntakeRecord } from '../events/dead-letter.js';
+import { decodeFailedWrite } from '../events/failed-write.js';
+import {
+  connectDeadLetters,
+  createKafka,
+  type DeadLetters,
+  kafkaErrorMessage,
+  kafkaErrorType,
+} from '../events/kafka.js';
+import { createOrderedProducer, type OrderedProducer } from '../events/ordered-producer.js';
+import type { BatchHandler, Intake, IntakeBatch } from './intake.js';
+import { Outage } from './outage.js';
+import { outboxSources } from './outbox-sources.js';
+import { createStreamIntake } from './stream-intake.js';
+import { untilTaken } from './until-taken.js';
+
+/** The consumer group of all relays. */
+export const RELAY_GROUP = 'keymend-relay';
+/** Half of what a broker takes in one batch by default. */
+const MAX_SEND_BYTES = 512 * 1024;
+
+/** A record of the outbox together with what it becomes in Kafka. */
+interface Outgoing {
+  readonly record: IntakeRecord;
+  readonly message: Message & { readonly key: Buffer; readonly value: Buffer };
+}
+
+/**
+ * Starts to relay the outbox of each source. Needs nothing to be reachable: a source or a Kafka that is away is tried again,
+ * and Kafka is not connected before there is something for it.
+ */
+export function startRelay(config: KafkaIntakeConfig, logger: Logger): Intake {
+  const kafka = createKafka(config.kafka, logger);
+  const links = config.links.filter((link) => hasOutbox(link, logger));
+  const relays = outboxSources(links).map((source) => {
+    const producer = createOrderedProducer(kafka, config.kafka.topic);
+    const deadLetters = lazyDeadLetters(kafka, config.kafka.deadLetterTopic);
+    const intake = createStreamIntake({
+      source,
+      stream: config.stream.key,
+      group: RELAY_GROUP,
+      handle: createRelayHandler({ producer, deadLetters, topic: config.kafka.topic, logger }),
+      logger,
+    });
+    intake.start();
+    const finished = intake.finished.finally(() => Promise.all([producer.close(), deadLetters.close()]));
+    return { stop: intake.stop, finished };
+  });
+  const finished = Promise.all(relays.map((relay) => relay.finished)).then(() => {});
+  return {
+    finished,
+    async stop() {
+      await Promise.all(relays.map((relay) => relay.stop()));
+      await finished;
+    },
+  };
+}
+
+/** A bridge that gets its failed writes from Kafka can do without the outbox of a link; it says so. */
+function hasOutbox({ name, source }: LinkConfig, logger: Logger): boolean {
+  if ('url' in source) return true;
+  logger.warn(`source of link ${name}: an outbox is relayed from { url } of one server alone, so this one's is not`);
+  return false;
+}
+
+interface RelayHandlerOptions {
+  readonly producer: OrderedProducer;
+  readonly deadLetters: DeadLetters;
+  readonly topic: string;
+  readonly logger: Logger;
+}
+
+function createRelayHandler({ producer, deadLetters, topic, logger }: RelayHandlerOptions): BatchHandler {
+  const outage = new Outage(logger, `the topic ${topic} does not take what is in the outbox`);
+  const deadLetterOutage = new Outage(logger, 'the dead-letter topic does not take records');
+
+  async function deadLetter(record: IntakeRecord, failure: Failure, batch: IntakeBatch): Promise<void> {
+    const letter = deadLetterOf(record, failure);
+    const publish = () => deadLetters.publish(letter);
+    const patience = { outage: deadLetterOutage, explain: kafkaErrorMessage, signal: batch.signal };
+    if (!(await untilTaken(publish, patience))) return;
+    const { topic: stream, offset } = record.position;
+    logger.warn(
+      { reason: failure.reason },
+      `entry ${offset} of ${stream} went to the dead-letter topic (${failure.reason}): ${failure.error.message}`,
+    );
+    batch.accepted(record);
+  }
+
+  /** One part after the other, and each until it is taken: that keeps the order of a key. */
+  async function publish(part: readonly Outgoing[], batch: IntakeBatch): Promise<void> {
+    let tooLarge: unknown;
+    const attempt = async () => {
+      try {
+        await producer.publish(part.map(({ message }) => message));
+      } catch (error) {
+        if (kafkaErrorType(error) !== 'MESSAGE_TOO_LARGE') throw error;
+        tooLarge = error;
+      }
+    };
+    if (!(await untilTaken(attempt, { outage, explain: kafkaErrorMessage, signal: batch.signal }))) return;
+    if (tooLarge === undefined) {
+      for (const { record } of part) batch.accepted(record);
+    } else if (part.length > 1) {
+      for (const single of part) await publish([single], batch);
+    } else {
+      await deadLetter(part[0]!.record, refusedBy(topic, tooLarge), batch);
+    }
+  }
+
+  return async (batch) => {
+    const outgoing: Outgoing[] = [];
+    for (const record of batch.records) {
+      const decoded = decodeFailedWrite(record.value);
+      if (decoded.ok) {
+        // The record's own key, not the entry's: a producer that gets the latter wrong must not send a key to two partitions.
+        outgoing.push({ record, message: { key: decoded.key, value: record.value!, headers: kafkaHeaders(record) } });
+      } else {
+        const { reason, message } = decoded.problem;
+        const error = { type: 'DecodeError', message };
+        await deadLetter(record, { reason, stage: 'decode', error, attempts: 1 }, batch);
+      }
+    }
+    for (const part of parts(outgoing)) {
+      if (batch.signal.aborted) return;
+      await publish(part, batch);
+    }
+  };
+}
+
+function refusedBy(topic: string, error: unknown): Failure {
+  const message = `the topic ${topic} does not take a record as large as this (${kafkaErrorMessage(error)})`;
+  return {
+    reason: 'too-large',
+    stage: 'decode',
+    error: { type: 'MessageTooLarge', code: 'MESSAGE_TOO_LARGE', message },
+    attempts: 1,
+  };
+}
+
+/** What a redrive counts, and whatever else a producer added. */
+function kafkaHeaders({ headers }: IntakeRecord): NonNullable<Message['headers']> {
+  return headers as NonNullable<Message['headers']>;
+}
+
+function parts(outgoing: readonly Outgoing[]): Outgoing[][] {
+  const all: Outgoing[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const each of outgoing) {
+    const size = each.message.key.length + each.message.value.length;
+    if (bytes + size > MAX_SEND_BYTES) {
+      all.push([]);
+      bytes = 0;
+    }
+    all.at(-1)!.push(each);
+    bytes += size;
+  }
+  return all;
+}
+
+/** Connected with the first letter, because hardly any relay ever has one. */
+function lazyDeadLetters(kafka: Kafka, topic: string): DeadLetters {
+  let connected: DeadLetters | undefined;
+  return {
+    kind: 'topic',
+    async publish(message) {
+      connected ??= await connectDeadLetters(kafka, topic);
+      await connected.publish(message);
+    },
+    async close() {
+      await connected?.close();
+    },
+  };
+}

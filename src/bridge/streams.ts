@@ -1,0 +1,60 @@
+/** The outboxes as the bridge's intake, without Kafka: one consumer and one forwarder for each source. */
+import type { Logger } from 'pino';
+import type { StreamIntakeConfig } from '../config.js';
+import { type Counters, createForwarder, type Forwarded, type Forwarding } from './forwarder.js';
+import { outboxSources } from './outbox-sources.js';
+import { createStreamDeadLetters } from './stream-dead-letters.js';
+import { createStreamIntake, type StreamIntake } from './stream-intake.js';
+
+/**
+ * @throws RedisFailure when no source answers; one that does not answer beside one that does is only logged, because it is
+ *   tried again and the others must not wait for it
+ * @throws OutboxUnsupported for a source that is not one server
+ */
+export async function startStreams({ links, stream }: StreamIntakeConfig, forwarding: Forwarding): Promise<Forwarded> {
+  const { logger } = forwarding;
+  const parts = outboxSources(links).map((source) => {
+    const deadLetters = createStreamDeadLetters(source, stream);
+    const { forward: handle, counters } = createForwarder({ ...forwarding, deadLetters });
+    const intake = createStreamIntake({ source, stream: stream.key, group: stream.groupId, handle, logger });
+    return { intake, counters, finished: intake.finished.finally(() => deadLetters.close()) };
+  });
+  const finished = Promise.all(parts.map((part) => part.finished)).then(() => {});
+  const stop = async () => {
+    await Promise.all(parts.map(({ intake }) => intake.stop()));
+    await finished;
+  };
+  try {
+    await checkSources(
+      parts.map(({ intake }) => intake),
+      logger,
+    );
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  for (const { intake } of parts) intake.start();
+  return { counters: sum(parts.map(({ counters }) => counters)), finished, stop };
+}
+
+async function checkSources(intakes: readonly StreamIntake[], logger: Logger): Promise<void> {
+  const checks = await Promise.allSettled(intakes.map((intake) => intake.check()));
+  const problems = checks.flatMap((check) => (check.status === 'rejected' ? [check.reason as Error] : []));
+  if (problems.length === intakes.length) throw problems[0]!;
+  for (const { message } of problems) logger.error(message);
+}
+
+function sum(all: readonly Counters[]): Counters {
+  const total = (name: keyof Counters) => all.reduce((total, counters) => total + counters[name], 0);
+  return {
+    get received() {
+      return total('received');
+    },
+    get signalled() {
+      return total('signalled');
+    },
+    get deadLettered() {
+      return total('deadLettered');
+    },
+  };
+}

@@ -1,0 +1,199 @@
+import { describe, expect, test } from 'vitest';
+import { gate, until } from './bridge-bed.js';
+import { accepting, GROUP, STREAM, streamBed, text } from './stream-bed.js';
+
+describe('the outbox as an intake', () => {
+  test('hands out entries in their order, as they are, and forgets those that are accepted', async () => {
+    const bed = await streamBed();
+    const values = Array.from({ length: 1_200 }, (_, index) => `v${index}`);
+    const ids = await bed.add(...values);
+    const seen: string[] = [];
+    const offsets: string[] = [];
+    bed.start(async (batch) => {
+      offsets.push(...batch.records.map(({ position }) => position.offset));
+      await accepting(seen)(batch);
+    });
+    await until(async () => expect(await bed.left()).toMatchObject({ entries: 0 }));
+    expect(await bed.left()).toEqual({ entries: 0, pending: 0 });
+    expect(seen).toEqual(values);
+    expect(offsets).toEqual(ids);
+  });
+
+  test('keeps the bytes of an entry and says where it stood', async () => {
+    const bed = await streamBed();
+    const key = Buffer.from([0, 0xff]);
+    const value = Buffer.from([0xfe, 10]);
+    const id = await bed.redis().xadd(STREAM, '*', 'key', key, 'value', value, 'a', '1', 'a', '2', 'b', key);
+    const records: unknown[] = [];
+    bed.start(async (batch) => {
+      records.push(...batch.records);
+      for (const record of batch.records) batch.accepted(record);
+    });
+    await until(() => expect(records).toHaveLength(1));
+    expect(records[0]).toEqual({
+      key,
+      value,
+      headers: { a: [Buffer.from('1'), Buffer.from('2')], b: [key] },
+      position: { topic: STREAM, partition: 0, offset: id, timestamp: id!.split('-')[0] },
+    });
+  });
+
+  test('leaves a server without an outbox as it is, and finds one that comes', async () => {
+    const bed = await streamBed();
+    const seen: string[] = [];
+    bed.start(accepting(seen));
+    const looked = async () => Number(/cmdstat_exists:calls=(\d+)/.exec(await bed.redis().info('commandstats'))?.[1]);
+    await until(async () => expect(await looked()).toBeGreaterThan(1));
+    expect(await bed.redis().dbsize()).toBe(0);
+    await bed.add('first');
+    await until(() => expect(seen).toEqual(['first']));
+    // Now it waits inside of a read.
+    await bed.add('second');
+    await until(() => expect(seen).toEqual(['first', 'second']));
+    expect(bed.warnings()).toEqual([]);
+  });
+
+  test('forgets what is accepted while the rest of its batch is still worked on', async () => {
+    const bed = await streamBed();
+    await bed.add('slow', 'quick');
+    const { open, opened } = gate();
+    bed.start(async ({ records, accepted }) => {
+      accepted(records[1]!);
+      await opened;
+      accepted(records[0]!);
+    });
+    await until(async () => expect(await bed.left()).toEqual({ entries: 1, pending: 1 }));
+    open();
+    await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
+  });
+
+  test('goes on after a flush and after a restart without data', async () => {
+    const bed = await streamBed();
+    const seen: string[] = [];
+    bed.start(accepting(seen));
+    await bed.add('before');
+    await until(() => expect(seen).toEqual(['before']));
+    await bed.redis().flushall();
+    await bed.add('after the flush');
+    await until(() => expect(seen).toEqual(['before', 'after the flush']));
+    await bed.restart(() => until(() => expect(bed.warnings()).toHaveLength(1)) as Promise<void>);
+    await bed.add('after the restart');
+    await until(() => expect(seen).toEqual(['before', 'after the flush', 'after the restart']));
+    expect(bed.warnings()).toEqual([
+      expect.stringMatching(
+        /^keymend:outbox at source of link l \(127\.0\.0\.1:\d+\) cannot be read: .*No record is lost/,
+      ),
+    ]);
+  });
+
+  test('begins with the oldest entry, also when it was added before any group was there', async () => {
+    const bed = await streamBed();
+    await bed.add('a', 'b');
+    const seen: string[] = [];
+    bed.start(accepting(seen));
+    await until(() => expect(seen).toEqual(['a', 'b']));
+  });
+
+  test('says when the server may throw the outbox away', async () => {
+    const bed = await streamBed();
+    await bed.redis().config('SET', 'maxmemory', '100mb');
+    await bed.redis().config('SET', 'maxmemory-policy', 'allkeys-lru');
+    await bed.add('a');
+    bed.start(accepting([]));
+    await until(() => expect(bed.warnings()).toEqual([expect.stringContaining('may be evicted')]));
+  });
+});
+
+describe('what a consumer did not finish', () => {
+  test('is claimed by another when the consumer died, and the dead consumer is removed', async () => {
+    const bed = await streamBed();
+    const values = Array.from({ length: 700 }, (_, index) => `v${index}`);
+    await bed.add(...values);
+    await bed.readAsOneThatDies(600);
+    const seen: string[] = [];
+    bed.start(accepting(seen));
+    await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
+    expect([...seen].sort()).toEqual([...values].sort());
+    await until(async () => expect(await bed.consumers()).not.toContainEqual(expect.stringMatching(/^dead-/)));
+    expect(await bed.consumers()).toHaveLength(1);
+  }, 90_000);
+
+  test('is handed out again when its handler failed, and does not hold up what came later', async () => {
+    const bed = await streamBed();
+    await bed.add('bad');
+    const seen: string[] = [];
+    let failures = 0;
+    bed.start(async (batch) => {
+      if (failures === 0 && batch.records.some((record) => text(record) === 'bad')) {
+        failures++;
+        throw new TypeError('a bug');
+      }
+      await accepting(seen)(batch);
+    });
+    await until(() => expect(failures).toBe(1));
+    await bed.add('good');
+    await until(() => expect(seen).toEqual(['good', 'bad']));
+    expect(bed.warnings()).toEqual([expect.stringContaining('unexpected TypeError')]);
+  });
+
+  test('stays with it while it works, however long that takes', async () => {
+    const bed = await streamBed();
+    await bed.add('slow');
+    const { open, opened } = gate();
+    const slow: string[] = [];
+    bed.start(async (batch) => {
+      slow.push(...batch.records.map(text));
+      await opened;
+      for (const record of batch.records) batch.accepted(record);
+    });
+    await until(() => expect(slow).toEqual(['slow']));
+    await bed.add('left behind');
+    await bed.readAsOneThatDies(1);
+    const other: string[] = [];
+    bed.start(accepting(other));
+    // Assigned later than the slow one, so whoever claims this would have claimed that.
+    await until(() => expect(other).toEqual(['left behind']));
+    open();
+    await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
+    expect(slow).toEqual(['slow']);
+  }, 90_000);
+
+  test('is taken over at once when it stops in order', async () => {
+    const bed = await streamBed();
+    await bed.add('a');
+    const stopping = bed.start(
+      ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+    );
+    await until(async () => expect(await bed.left()).toEqual({ entries: 1, pending: 1 }));
+    await stopping.stop();
+    const [[, , idle]] = (await bed.redis().xpending(STREAM, GROUP, '-', '+', 1)) as [[string, string, number]];
+    expect(idle).toBeGreaterThan(10_000);
+    const seen: string[] = [];
+    const next = bed.start(accepting(seen));
+    await until(() => expect(seen).toEqual(['a']));
+    await next.stop();
+    await expect(next.finished).resolves.toBeUndefined();
+    // The one that had nothing left is gone from the group.
+    expect(await bed.consumers()).toHaveLength(1);
+  });
+
+  test('is shared among all that read, each entry by one of them', async () => {
+    const bed = await streamBed();
+    const [one, two]: [string[], string[]] = [[], []];
+    const { open, opened } = gate();
+    const waiting = async (seen: string[], batch: Parameters<ReturnType<typeof accepting>>[0]) => {
+      seen.push(...batch.records.map(text));
+      await opened;
+      for (const record of batch.records) batch.accepted(record);
+    };
+    const values = Array.from({ length: 1_000 }, (_, index) => `v${index}`);
+    await bed.add(...values);
+    bed.start((batch) => waiting(one, batch));
+    bed.start((batch) => waiting(two, batch));
+    await until(() => expect(one.length + two.length).toBe(1_000));
+    expect([one.length, two.length]).toEqual([500, 500]);
+    open();
+    await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
+    expect([...one, ...two].sort()).toEqual([...values].sort());
+  });
+});
