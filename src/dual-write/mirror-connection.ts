@@ -155,8 +155,9 @@ function compareReplies(unit: readonly MirroredWrite[], replies: readonly unknow
 
 function didTheSame({ write, replay, reply }: MirroredWrite, answer: unknown): boolean {
   if (!agrees(replay, answer)) return false;
-  // Mirrored by its effect, it is another command and has another reply.
-  return isIdempotent(replay.command) || replay.command !== write.command || isSameReply(reply, answer);
+  // Mirrored by its effect, it has another reply.
+  const asItWas = replay.command === write.command && replay.args.every((argument, at) => argument === write.args[at]);
+  return !asItWas || isIdempotent(write.command) || isSameReply(reply, answer);
 }
 
 /** Of two kinds (the clients may speak different protocols) tells nothing, so it counts as the same. */

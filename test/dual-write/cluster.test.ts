@@ -100,7 +100,7 @@ describe('a Cluster as the target', () => {
     await writer.multi().set('a', '1').incr('n').rpush('l', 'x').incr('n').exec();
     await settled(writer);
     expect(await content(west.nodes)).toEqual({ a: '1', n: '2', l: ['x'] });
-    await writer.rename('a', 'b');
+    await writer.mset('a', '2', 'b', '3');
     await settled(writer);
     expect(sink.records.map(({ key, error }) => [key, error?.code])).toEqual([
       ['a', 'CROSSSLOT'],

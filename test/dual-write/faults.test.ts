@@ -232,7 +232,7 @@ describe('a write of which the source gave no clear answer', () => {
       expect(await Promise.all(written)).toEqual([1, 'OK']);
       await settled(writer);
       const records = await bed.sink.have(1);
-      expect(records.map(failure)).toEqual([['n', 'refused', 'NOT_MIRRORED']]);
+      expect(records.map(failure)).toEqual([['n', 'unknown', 'NOT_MIRRORED']]);
       expect(await bed.target.client.get('k')).toBe('v');
     } finally {
       await sourceLink.close();

@@ -67,14 +67,19 @@ function eventsOf([name, key, ...rest]: readonly string[], registers: readonly s
     case 'UNLINK':
       return ofKey.map((register) => absent(register, rest[0]));
     case 'HSET':
-      return [stateIn(`${key}.${rest[0]}`, rest[1]!)];
+      return pairsOf(rest).map(([field, value]) => stateIn(`${key}.${field}`, value));
     case 'HDEL': {
-      const register = `${key}.${rest[0]}`;
-      return registers.includes(register) ? [absent(register, rest[1])] : [];
+      // Of a client: a field and its tombstone. Of a repair: any number of fields.
+      const named = rest.map((field) => `${key}.${field}`).filter((register) => registers.includes(register));
+      return named.map((register) => absent(register, rest.at(-1)));
     }
     default:
       return [];
   }
+}
+
+function pairsOf(flat: readonly string[]): [string, string][] {
+  return Array.from({ length: flat.length / 2 }, (_, index) => [flat[2 * index]!, flat[2 * index + 1]!]);
 }
 
 /** Of a value, or of a DUMP that holds it uncompressed. */

@@ -176,11 +176,17 @@ for (const [title, pair] of Object.entries(PAIRS)) {
 }
 
 /** The same port, with a note of every call. */
+/** As a port without a budget does, so that what is admitted goes through the stand-in. */
+function admitAll(port: RedisPort): RedisPort['admit'] {
+  return async (members) => ({ kind: 'admitted', keys: members.length, port, done() {} });
+}
+
 function noting(port: RedisPort, side: string, notes: string[]): RedisPort {
   return new Proxy(port, {
-    get(_target, name: keyof RedisPort) {
+    get(_target, name: keyof RedisPort, receiver: RedisPort) {
       const value = port[name];
       if (typeof value !== 'function') return value;
+      if (name === 'admit') return admitAll(receiver);
       return (...args: never[]) => {
         notes.push(`${side}.${name}`);
         return (value as (...args: never[]) => unknown).apply(port, args);
@@ -246,8 +252,9 @@ describe('one value that the target can’t read', () => {
   /** As where the target lacks the module of a type: no module is needed to see what follows. */
   function refusing(port: RedisPort): RedisPort {
     return new Proxy(port, {
-      get(_target, name: keyof RedisPort) {
+      get(_target, name: keyof RedisPort, receiver: RedisPort) {
         const value = port[name];
+        if (name === 'admit') return admitAll(receiver);
         if (name === 'repair') {
           const answer: RedisPort['repair'] = async (all) => all.map(() => new RedisFailure('ERR', 'Bad data format'));
           return answer;
