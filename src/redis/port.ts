@@ -77,6 +77,8 @@ export interface MembersState {
   /** As TYPE says it, or a word of our own where single members can't be repaired alone. */
   readonly type: string;
   readonly expiry: number;
+  /** How many elements (bytes of a string) the whole key has; -1 of large values and of unknown types. */
+  readonly count: number;
   /**
    * By member: `+` and a digest of its value or score, '' when it is not there. In front of the `+` of a field that expires: when,
    * in ms since the epoch.
@@ -90,6 +92,8 @@ export interface MembersState {
 export interface MembersReading {
   readonly type: string;
   readonly expiry: number;
+  /** As in `MembersState`. */
+  readonly count: number;
   /**
    * By member: `+` and its value or score (nothing for a set); empty when it is not there. In front of the `+` of a field that
    * expires: when, in ms since the epoch.

@@ -128,8 +128,8 @@ export class StandaloneRedis implements RedisPort {
     const answers = await this.#runToTheEnd(scripts.readMembers, requests.map(membersRow), { atMaster: true });
     return answers.map((answer) => {
       if (answer instanceof RedisFailure) return answer;
-      const [type, expiry, ...cells] = answer.cells;
-      return { type: String(type), expiry: Number(expiry), cells: cells as Buffer[] };
+      const [type, expiry, count, ...cells] = answer.cells;
+      return { type: String(type), expiry: Number(expiry), count: Number(count), cells: cells as Buffer[] };
     });
   }
 
@@ -238,8 +238,15 @@ function membersRow({ key, members }: MembersRequest): Row {
 }
 
 function membersState({ cells, serverTimeMs, receivedAtMs }: RowAnswer): MembersState {
-  const [type, expiry, ...digests] = cells;
-  return { type: String(type), expiry: Number(expiry), digests: digests.map(String), serverTimeMs, receivedAtMs };
+  const [type, expiry, count, ...digests] = cells;
+  return {
+    type: String(type),
+    expiry: Number(expiry),
+    count: Number(count),
+    digests: digests.map(String),
+    serverTimeMs,
+    receivedAtMs,
+  };
 }
 
 function observedState({ cells, serverTimeMs, receivedAtMs }: RowAnswer): ObservedState {

@@ -2,7 +2,13 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type KeyRequest, type KeyResult, type LinkSides, reconcileKeys } from '../../src/engine/index.js';
+import {
+  type KeyRequest,
+  type KeyResult,
+  type LinkSides,
+  reconcileKeys,
+  reconcileLargeKey,
+} from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { calmRate, gaps, type Standstill, seconds, watch } from '../redis/commandstats.js';
 import { DEFAULT_OPTIONS, intercept, once as onlyOnce, startLink, type TestLink } from './link.js';
@@ -42,6 +48,8 @@ async function diverge(count: number): Promise<KeyRequest[]> {
   await Promise.all(pipelines.map((pipeline) => pipeline.exec()));
   return keys.map((key) => ({ key: Buffer.from(key) }));
 }
+
+const numbers = (from: number) => Array.from({ length: 1_000 }, (_, index) => `${from + index}`);
 
 function outcomes(results: readonly KeyResult[]): Record<string, number> {
   const counts: Record<string, number> = {};
@@ -86,6 +94,31 @@ describe('with a budget', () => {
     }
   }, 120_000);
 
+  it.each([
+    ['hash', (from: number) => ['HSET', ...numbers(from).flatMap((number) => [`field:${number}`, number])]],
+    ['list', (from: number) => ['RPUSH', ...numbers(from)]],
+  ])('a large %s is gone through within it, step by step', async (type, command) => {
+    const opsPerSecond = 1_000;
+    for (let from = 0; from < 100_000; from += 1_000) {
+      const [name, ...args] = command(from) as [string, ...string[]];
+      for (const { client } of [link.source, link.target]) await client.call(name, 'large', ...args);
+    }
+    await (type === 'hash' ? link.source.client.hset('large', 'new', '1') : link.source.client.lpush('large', 'new'));
+    await withBudget(opsPerSecond, async (sides) => {
+      const samples = await watch(link.target, async () => {
+        const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+        const result = await reconcileLargeKey(sides, { key: Buffer.from('large') }, options);
+        expect(result).toMatchObject({ outcome: 'repaired' });
+      });
+      // Else it would not have been put to the test.
+      expect(samples.at(-1)!.operations - samples[0]!.operations).toBeGreaterThan(opsPerSecond);
+      const tooBusy = seconds(samples, gaps(samples)).filter(
+        ({ operations, heldUpMs }) => operations > opsPerSecond * (1.05 + heldUpMs / 1_000),
+      );
+      expect(tooBusy).toEqual([]);
+    });
+  });
+
   it('keys that it has no room for are deferred, untouched, and say until when', async () => {
     const requests = await diverge(10);
     await withBudget(500, async (sides) => {
@@ -112,14 +145,14 @@ describe('with a budget', () => {
     });
   });
 
-  it('the error of a target that can’t be asked is each key’s own', async () => {
+  it('a replica, which takes no lease, is told by its refusal of the write', async () => {
     const requests = await diverge(3);
     await withBudget(500, async (sides) => {
       await link.target.client.replicaof('127.0.0.1', 1);
       const results = await reconcileKeys(sides, requests, DEFAULT_OPTIONS);
       await link.target.client.replicaof('NO', 'ONE');
       expect(results).toMatchObject(
-        Array(3).fill({ outcome: 'failed', error: { type: 'TargetReadOnly', stage: 'read' } }),
+        Array(3).fill({ outcome: 'failed', error: { type: 'TargetReadOnly', stage: 'write' } }),
       );
     });
   });

@@ -152,7 +152,7 @@ await describeWith('fields that expire by themselves, between two Valkey 9', pro
       await onBoth('HSET', 'k', 'other', 'x');
       await onBoth('HPEXPIREAT', 'k', at + 5, 'FIELDS', '1', 'other');
       await link.target.client.hset('k', 'more', 'only here');
-      await link.source.client.hset('k', 'a', '1');
+      await link.source.client.hset('k', 'a', '1', 'more', 'another value');
       await expireField(link.source, 'a', at);
       await damage();
       await resetWrites(link.target);

@@ -73,6 +73,19 @@ describe('members', () => {
     expect(await differences()).toBe(0);
   });
 
+  test.each([
+    ['members', members('b')],
+    ['the expiry', EXPIRY],
+  ])(
+    'of which one side has more, although no failed write named them, lead from %s to the whole key',
+    async (_what, scope) => {
+      await onBoth('HSET', 'k', 'a', '1', 'b', '2');
+      await link.target.client.hset('k', 'only', 'here');
+      expect(await link.reconcile('k', scope)).toMatchObject({ outcome: 'repaired', action: 'restored' });
+      expect(await differences()).toBe(0);
+    },
+  );
+
   test('whose removal empties the target bring the whole key', async () => {
     await link.source.client.sadd('k', 'other');
     await link.target.client.sadd('k', 'a');

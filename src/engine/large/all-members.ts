@@ -8,11 +8,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pMapIterable } from 'p-map';
-import { type MembersPage, RedisFailure } from '../../redis/index.js';
+import { type MembersPage, RedisFailure, type RedisPort } from '../../redis/index.js';
 import type { LinkSides, ReconcileOptions } from '../contract.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { runMembersRound } from '../members.js';
 import type { RoundResult } from '../round.js';
+import { paced } from './pace.js';
 
 /** Up to where the members have been compared and repaired. Plain data. */
 export interface MembersProgress {
@@ -81,11 +82,10 @@ class AllMembers {
   }
 
   async #pass(pass: Side, resume: MembersProgress | undefined): Promise<void> {
-    const other = this.sides[pass === 'source' ? 'target' : 'source'];
     const compared = pMapIterable(
       this.#pages(pass, resume),
       async (page) => {
-        const differing = await other.differingMembers(this.key, this.type, page);
+        const differing = await this.#differing(pass, page);
         if (differing instanceof RedisFailure) throw this.#failure(differing, pass === 'source' ? 'target' : 'source');
         if (differing.length > 0) await this.#reconcile(differing);
         return page;
@@ -98,13 +98,26 @@ class AllMembers {
     }
   }
 
+  #differing(pass: Side, page: MembersPage): Promise<Buffer[] | RedisFailure> {
+    if (pass === 'target') return this.sides.source.differingMembers(this.key, this.type, page);
+    return this.#paced((target) => target.differingMembers(this.key, this.type, page));
+  }
+
+  #paced<Result>(step: (target: RedisPort) => Promise<Result>): Promise<Result> {
+    return paced(this.sides, this.options.signal, step);
+  }
+
   async *#pages(pass: Side, resume: MembersProgress | undefined): AsyncGenerator<MembersPage> {
     let [server, cursor] = [resume?.server ?? null, resume?.cursor ?? '0'];
     if (resume?.cursor === '0') return;
     let count = FIRST_COUNT;
     for (;;) {
       this.options.signal?.throwIfAborted();
-      const page = await this.sides[pass].scanMembers({ key: this.key, type: this.type, cursor, count });
+      const scan = { key: this.key, type: this.type, cursor, count };
+      const page =
+        pass === 'source'
+          ? await this.sides.source.scanMembers(scan)
+          : await this.#paced((port) => port.scanMembers(scan));
       if (page instanceof RedisFailure) throw this.#failure(page, pass);
       if (page === null) {
         // Its last member may have gone by our own hand; what the source has is decided by the members themselves.
@@ -128,7 +141,9 @@ class AllMembers {
     for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
       this.options.signal?.throwIfAborted();
       const request = { key: this.key, members, creates: true };
-      const [result] = await runMembersRound(this.sides, [request], this.options);
+      const [result] = await this.#paced((target) =>
+        runMembersRound({ ...this.sides, target }, [request], this.options),
+      );
       const { outcome } = result!;
       if (outcome === 'whole' || outcome === 'large') throw AGAIN;
       if (result!.outcome === 'failed') throw result!.error;

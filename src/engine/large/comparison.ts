@@ -3,6 +3,7 @@ import type { Stage } from '../../../workflows/messages.js';
 import { type GrowthOutcome, type KeyWatch, RedisFailure, type TemporaryKey } from '../../redis/index.js';
 import type { LinkSides } from '../contract.js';
 import { reconcileError, type Side } from '../errors.js';
+import { payForStep } from './pace.js';
 
 /** How many ranges are under way at once, so that neither server waits for the network. */
 export const RANGES_IN_FLIGHT = 4;
@@ -50,14 +51,14 @@ export class WatchedPair {
   }
 
   /**
-   * One more step has ended.
+   * One more step has ended. Resolves when the target's budget has room for another.
    * @param size bytes, elements or entries of the source's value that it was about; each is compared once and built once
-   * @throws the reason of an aborted signal
+   * @throws the reason of an aborted signal, ReconcileError
    */
-  advance(size: number): void {
+  async advance(size: number): Promise<void> {
     this.#done += size;
     const total = 2 * this.source.state.size;
     this.progress(Math.min(this.#done, total), total);
-    this.signal?.throwIfAborted();
+    await payForStep(this.sides, this.signal);
   }
 }

@@ -24,7 +24,7 @@ export async function compareLists(pair: WatchedPair): Promise<Comparison> {
   const parts: Part[] = [];
   for await (const found of ahead(rangesOf(size), RANGES_IN_FLIGHT, compare)) {
     parts.push(...found);
-    for (const { count } of found) pair.advance(count);
+    for (const { count } of found) await pair.advance(count);
   }
   const { type, size: sizeOnTarget } = pair.target.state;
   return {
@@ -47,7 +47,7 @@ export async function compareLists(pair: WatchedPair): Promise<Comparison> {
         return count;
       };
       const loaded = ahead(parts, RANGES_IN_FLIGHT, load);
-      for await (const count of ahead(loaded, RANGES_IN_FLIGHT, append)) pair.advance(count);
+      for await (const count of ahead(loaded, RANGES_IN_FLIGHT, append)) await pair.advance(count);
     },
   };
 }

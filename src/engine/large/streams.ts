@@ -40,7 +40,7 @@ export async function compareStreams(pair: WatchedPair): Promise<Comparison> {
   const compare = (range: RangeOfSource) => comparePart(pair, range);
   for await (const part of ahead(rangesOfSource(pair), RANGES_IN_FLIGHT, compare)) {
     parts.push(part);
-    pair.advance(part.count);
+    await pair.advance(part.count);
   }
   const state = pair.settled(await pair.source.readStreamState(), 'source', 'read');
   const equal =
@@ -109,7 +109,7 @@ async function samePending(pair: WatchedPair, groups: readonly StreamGroup[]): P
       if (target.digest !== source.digest) return false;
       if (source.count === 0) break;
       after = source.last;
-      pair.advance(0);
+      await pair.advance(0);
     }
   }
   return true;
@@ -128,7 +128,7 @@ async function build(
     pair.grown(await temporary.addGroup(size, group));
     for await (const page of pendingPages(pair, group)) {
       pair.grown(await temporary.addPending(size, group.name, page));
-      pair.advance(0);
+      await pair.advance(0);
     }
   }
   for (const ids of inChunks(missing, ENTRIES_PER_RANGE)) {
@@ -157,7 +157,7 @@ async function missingEntries(pair: WatchedPair, groups: readonly StreamGroup[])
   for (const group of groups) {
     for await (const page of pendingPages(pair, group)) {
       for (const { id, exists } of page) if (!exists) ids.add(id);
-      pair.advance(0);
+      await pair.advance(0);
     }
   }
   return [...ids].sort(compareIds);
@@ -182,7 +182,7 @@ async function appendParts(
     return part.count;
   };
   const loaded = ahead(withMissing(parts, missing), RANGES_IN_FLIGHT, (planned) => load(pair, planned));
-  for await (const count of ahead(loaded, RANGES_IN_FLIGHT, append)) pair.advance(count);
+  for await (const count of ahead(loaded, RANGES_IN_FLIGHT, append)) await pair.advance(count);
   return parts.reduce((sum, { count }) => sum + count, 0) + missing.length;
 }
 

@@ -1,5 +1,17 @@
 -- What single members of a hash, set or sorted set are like, without a look at the others.
 
+-- How many elements (bytes of a string) a key has; -1 where that says little: of large values, which may well differ elsewhere by
+-- what is still on its way here, and of types that are not known.
+local function countOf(kind, key)
+  if kind == 'none' then return 0 end
+  if kind == 'string' then
+    local bytes = redis.call('STRLEN', key)
+    return bytes <= LARGE_BYTES and bytes or -1
+  end
+  local count = CARDINALITY[kind] and redis.call(CARDINALITY[kind], key) or -1
+  return count <= LARGE_ELEMENTS and count or -1
+end
+
 -- So many arguments fit into one command: Lua's stack is bounded.
 local ARGUMENTS_PER_COMMAND = 1000
 

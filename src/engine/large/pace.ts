@@ -1,0 +1,41 @@
+/** Large keys keep to the target's budget step by step: they wait where they are, for beginning anew would cost more. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Admission, RedisFailure, type RedisPort } from '../../redis/index.js';
+import type { LinkSides } from '../contract.js';
+import { reconcileError } from '../errors.js';
+
+/** What a step on a connection of its own (a script over one range) costs at most. */
+const STEP_OPERATIONS = 12;
+
+/**
+ * Does one step when the target's budget has room for it.
+ * @param step gets the target through which it is counted
+ * @throws ReconcileError when the target can't be asked; the signal's reason when it aborts
+ */
+export async function paced<Result>(
+  sides: LinkSides,
+  signal: AbortSignal | undefined,
+  step: (target: RedisPort) => Promise<Result>,
+): Promise<Result> {
+  const admission = await admitted(sides, signal);
+  try {
+    return await step(admission.port);
+  } finally {
+    admission.done();
+  }
+}
+
+/** Pays for one step that goes past the port, when the budget has room. Throws as `paced` does. */
+export async function payForStep(sides: LinkSides, signal: AbortSignal | undefined): Promise<void> {
+  (await admitted(sides, signal)).done(STEP_OPERATIONS);
+}
+
+async function admitted({ target }: LinkSides, signal: AbortSignal | undefined): Promise<Admission> {
+  for (;;) {
+    signal?.throwIfAborted();
+    const answer = await target.admit([0]);
+    if (answer instanceof RedisFailure) throw reconcileError(answer, 'target', 'read', target.place);
+    if (answer.kind === 'admitted') return answer;
+    await sleep(answer.retryAfterMs, undefined, signal && { signal });
+  }
+}

@@ -1,0 +1,108 @@
+/** Writes that depend on one that the target missed: whatever was mirrored meanwhile, reconciling the records makes both sides equal. */
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import type { DualWriter } from '../../src/dual-write/dual-writer.js';
+import { isIdempotent, type LinkSides, scopeOf } from '../../src/engine/index.js';
+import { connectRedis } from '../../src/redis/index.js';
+import type { Pending } from '../../workflows/messages.js';
+import { addFailedWrites, NOTHING_PENDING } from '../../workflows/pending.js';
+import { reconcileOne } from '../engine/link.js';
+import { compareRedis } from '../support/compare.js';
+import { POLICY } from '../support/workflow-bed.js';
+import { type Bed, settled, startBed } from './bed.js';
+
+let bed: Bed;
+let sides: LinkSides;
+beforeAll(async () => {
+  bed = await startBed();
+  sides = {
+    source: connectRedis({ url: bed.source.url }, { name: 'source' }),
+    target: connectRedis({ url: bed.target.url }, { name: 'target' }),
+  };
+});
+afterEach(() => bed.reset());
+afterAll(async () => {
+  await Promise.all([sides?.source.close(), sides?.target.close()]);
+  await bed?.stop();
+});
+
+/** The target misses one write; those before and after it are mirrored. */
+async function miss(writer: DualWriter, write: () => Promise<unknown>): Promise<void> {
+  bed.link.cut();
+  while (bed.sink.records.at(-1)?.error?.code !== 'NOT_CONNECTED') {
+    await writer.set('probe', 'v');
+    await settled(writer);
+  }
+  bed.sink.records.length = 0;
+  await write();
+  await settled(writer);
+  bed.link.restore();
+  const { mirrored } = writer.stats();
+  while (writer.stats().mirrored === mirrored) {
+    await writer.set('probe', '1');
+    await settled(writer);
+  }
+}
+
+/** Reconciles what is recorded, each key in the part that its records name, until nothing is recorded any more. */
+async function reconcileAll(): Promise<void> {
+  while (bed.sink.records.length > 0) {
+    const pending = new Map<string, Pending>();
+    for (const record of bed.sink.records.splice(0)) {
+      const event = { ...record, idempotent: isIdempotent(record.command ?? '') };
+      pending.set(record.key, addFailedWrites(pending.get(record.key) ?? NOTHING_PENDING, [event], POLICY, Date.now()));
+    }
+    for (const [key, { hint }] of pending) {
+      expect(await reconcileOne(sides, key, { scope: scopeOf(hint) })).not.toMatchObject({ outcome: 'failed' });
+    }
+  }
+}
+
+async function expectEqual(): Promise<void> {
+  expect(await compareRedis(bed.source.client, bed.target.client)).toEqual([]);
+}
+
+test.each<[string, (writer: DualWriter) => Promise<unknown>, lost: string, sent: string]>([
+  ['a pop that takes another member', (writer) => writer.zadd('z', 5, 'y', 6, 'w'), 'ZADD z 1 x', 'ZPOPMIN z'],
+  ['a set stored from the key', (writer) => writer.sadd('s', 'a'), 'SADD s x', 'SUNIONSTORE d s'],
+  ['a copy of the key', (writer) => writer.set('s', 'a'), 'SET s x', 'COPY s d'],
+  ['a new name of the key', (writer) => writer.set('s', 'a'), 'SET s x', 'RENAME s d'],
+  ['a trim by rank', (writer) => writer.zadd('z', 5, 'y', 6, 'w'), 'ZADD z 1 x', 'ZREMRANGEBYRANK z 0 0'],
+])('%s', async (_what, before, lost, sent) => {
+  const writer = await bed.writer();
+  await before(writer);
+  await settled(writer);
+  const send = (line: string) => writer.call(...(line.split(' ') as [string, ...string[]]));
+  await miss(writer, () => send(lost));
+  await send(sent);
+  await settled(writer);
+  await reconcileAll();
+  await expectEqual();
+});
+
+test('a key that expired on the target alone, after a PERSIST was lost, and is made anew there by one field', async () => {
+  const writer = await bed.writer();
+  await writer.hset('h', { a: '1', b: '2' });
+  await writer.pexpire('h', 300);
+  await settled(writer);
+  await miss(writer, () => writer.persist('h'));
+  await vi.waitFor(async () => expect(await bed.target.client.exists('h')).toBe(0));
+  await writer.hset('h', 'c', '3');
+  await settled(writer);
+  await reconcileAll();
+  await expectEqual();
+});
+
+test('an INCR that lands after the repair which brought it already', async () => {
+  const writer = await bed.writer();
+  await writer.set('n', 1);
+  await settled(writer);
+  await miss(writer, () => writer.set('n', 10));
+  bed.link.swallow();
+  await writer.incr('n');
+  await reconcileAll();
+  expect(await bed.target.client.get('n')).toBe('11');
+  bed.link.release();
+  await settled(writer);
+  await reconcileAll();
+  await expectEqual();
+});
