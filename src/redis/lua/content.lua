@@ -2,8 +2,8 @@
 -- of unordered elements or the version. '' for types that need none (a string's fingerprint is one) or are not known:
 -- then the fingerprint alone decides. The expiry of the key is no part of it.
 --
--- Everything of variable length is preceded by its length, so that no two contents read the same. Nothing is sorted by
--- Lua's string comparison: it follows the server's locale, even for hex digits ('aa' sorts last in Danish).
+-- Everything of variable length is preceded by its length, so that no two contents read the same. Lua's string comparison
+-- follows the server's locale, even for hex digits ('aa' sorts last in Danish): it is used where that is the order of bytes.
 
 -- Writing a number is the costliest step of digesting small things: each length is written once per call.
 local lengthPrefix = setmetatable({}, {
@@ -18,9 +18,16 @@ local function framed(bytes)
   return lengthPrefix[#bytes] .. bytes
 end
 
--- Combines SHA-1 digests without regard to their order: sorted by their first 52 bits as numbers. When two agree in
--- these, the order may depend on the locale after all; the worst that can follow is one repair that was not needed.
+local SORTS_BY_BYTES = 'B' < 'a' and '9' < 'B'
+
+-- Combines SHA-1 digests without regard to their order: sorted as bytes, or, which is the same, by their first 52 bits as
+-- numbers. When two agree in these, the order may depend on the locale after all; the worst that can follow is one repair that was
+-- not needed.
 local function unordered(digests)
+  if SORTS_BY_BYTES then
+    table.sort(digests)
+    return redis.sha1hex(table.concat(digests))
+  end
   local heads, byHead = {}, {}
   for i = 1, #digests do
     local digest = digests[i]

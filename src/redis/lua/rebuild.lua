@@ -50,11 +50,11 @@ end
 
 return eachRow(8, function(first)
   local key, newExpiry, content, recipe = ARGV[first], ARGV[first + 4], ARGV[first + 6], ARGV[first + 7]
-  local digest, size = fingerprint(key)
+  local digest, size, kind = fingerprint(key)
   size = size + #recipe
   if digest == LARGE or digest ~= ARGV[first + 1] or started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
-  if content == '' or contentDigest(key, typeOf(key)) ~= content then
+  if content == '' or contentDigest(key, kind) ~= content then
     return { replace(key, recipe, newExpiry) }, size
   end
   if ARGV[first + 5] == '1' then return { 'equal' }, size end

@@ -32,7 +32,7 @@ end
 
 return eachRow(9, function(first)
   local key, action, newExpiry = ARGV[first], ARGV[first + 4], ARGV[first + 5]
-  local digest, size = fingerprint(key)
+  local digest, size, kind = fingerprint(key)
   if digest == LARGE or digest ~= ARGV[first + 1] then return { 'changed' }, size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
   if started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
@@ -42,7 +42,7 @@ return eachRow(9, function(first)
   end
   local content, dump = ARGV[first + 7], ARGV[first + 8]
   size = size + #dump
-  if action == 'restore' and (content == '' or contentDigest(key, typeOf(key)) ~= content) then
+  if action == 'restore' and (content == '' or contentDigest(key, kind) ~= content) then
     redis.call('RESTORE', key, newExpiry == '-1' and '0' or newExpiry, dump, 'REPLACE', 'ABSTTL')
     return { unlessExpired(key, newExpiry, 'restored') }, size
   end
