@@ -56,6 +56,7 @@ const VALUES: [string, (string | Buffer)[][]][] = [
   ['zset', [['ZADD', 'k', '0.1', 'a', '-inf', 'b', '1e300', 'c', '0', '', '-0', 'd']]],
   ['big zset', [['ZADD', 'k', ...many(3_000)]]],
   ['stream', STREAM],
+  ['stream with a pending entry that was deleted', [...STREAM, ['XDEL', 'k', '1-1']]],
   ['long stream', many(300).map((i) => ['XADD', 'k', `${Number(i) + 1}-0`, 'field', i])],
   ['empty stream', [['XGROUP', 'CREATE', 'k', 'g', '$', 'MKSTREAM']]],
   [

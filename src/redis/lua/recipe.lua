@@ -49,18 +49,51 @@ local function addGroup(recipe, group)
   end
 end
 
+-- Both parts of an ID have up to 20 digits: too many for a number, so they are compared as digits.
+local function isBefore(one, other)
+  local ms, sequence = string.match(one, '(%d+)-(%d+)')
+  local otherMs, otherSequence = string.match(other, '(%d+)-(%d+)')
+  if ms == otherMs then ms, otherMs = sequence, otherSequence end
+  if #ms ~= #otherMs then return #ms < #otherMs end
+  return ms < otherMs
+end
+
+-- The entries in order, with stand-ins for what is pending although it was deleted or trimmed away, and the IDs of these: servers
+-- since Redis 7 make an entry pending only while it is there.
+local function withStandIns(stream)
+  local entries, missing, known = {}, {}, {}
+  for i, entry in ipairs(stream.entries) do
+    entries[i] = entry
+    known[entry[1]] = true
+  end
+  for _, group in ipairs(stream.groups) do
+    for _, pending in ipairs(named(group).pending) do
+      local id = pending[1]
+      if not known[id] then
+        known[id] = true
+        missing[#missing + 1] = id
+        entries[#entries + 1] = { id, { 'keymend', '' } }
+      end
+    end
+  end
+  if #missing > 0 then table.sort(entries, function(one, other) return isBefore(one[1], other[1]) end) end
+  return entries, missing
+end
+
 local function addStream(recipe, key)
   local stream = named(redis.call('XINFO', 'STREAM', key, 'FULL', 'COUNT', 0))
   -- A stream may be empty, and then only a group brings it into being.
   recipe[#recipe + 1] = { 'XGROUP CREATE', 'keymend', '0', 'MKSTREAM' }
   recipe[#recipe + 1] = { 'XGROUP DESTROY', 'keymend' }
-  for _, entry in ipairs(stream.entries) do
+  local entries, missing = withStandIns(stream)
+  for _, entry in ipairs(entries) do
     local command = { 'XADD', entry[1] }
     for _, part in ipairs(entry[2]) do command[#command + 1] = part end
     recipe[#recipe + 1] = command
   end
-  recipe[#recipe + 1] = { 'XSETID', stream['last-generated-id'] }
   for _, group in ipairs(stream.groups) do addGroup(recipe, named(group)) end
+  for _, id in ipairs(missing) do recipe[#recipe + 1] = { 'XDEL', id } end
+  recipe[#recipe + 1] = { 'XSETID', stream['last-generated-id'] }
 end
 
 local function recipeOf(key, kind)
