@@ -1,7 +1,4 @@
 import { fork } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { Kafka, type KafkaMessage, logLevel } from 'kafkajs';
@@ -10,8 +7,8 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { RELAY_GROUP, startRelay } from '../../src/bridge/relay.js';
 import { type KafkaIntakeConfig, parseConfig } from '../../src/config.js';
 import { createOutbox } from '../../src/dual-write/outbox.js';
-import { stackDown, stackUp } from '../../src/stack/index.js';
 import { startProxy } from '../../src/stack/proxy.js';
+import { startOwnKafka } from '../support/own-kafka.js';
 import { startRedis } from '../support/redis.js';
 import { stack } from '../support/services.js';
 import { failedWrite, type LogLine, loggerInto, until } from './bridge-bed.js';
@@ -243,33 +240,20 @@ describe('the relay', () => {
 });
 
 test('while Kafka is down, records wait in the outbox; then all arrive, once per id, in the order of each key', async () => {
-  const directory = mkdtempSync(join(tmpdir(), 'keymend-relay-'));
-  const environment = {
-    ...process.env,
-    KEYMEND_STACK_TEMPORAL_ADDRESS: stack().temporal.address,
-    KEYMEND_STACK_REDIS_SOURCE: stack().redis.source,
-    KEYMEND_STACK_REDIS_TARGET: stack().redis.target,
-  };
-  const report = () => {};
-  const up = () => stackUp({ directory, environment, report, preferredPorts: 'free' });
-  onTestFinished(async () => {
-    await stackDown({ directory, report });
-    rmSync(directory, { recursive: true, force: true });
-  });
-  const { kafka } = await up();
+  const kafka = await startOwnKafka();
   const bed = await relayBed({ brokers: kafka.brokers });
   const writes = writesOf(11, 3_000);
   bed.start();
   await bed.outbox.publish(writes.slice(0, 500));
   await bed.untilEmpty();
-  await stackDown({ directory, report });
+  await kafka.stop();
   await bed.outbox.publish(writes.slice(500));
   await until(() =>
     expect(bed.warnings()).toEqual([expect.stringMatching(/does not take what is in the outbox.*No record is lost/)]),
   );
   expect(await bed.redis.xlen(STREAM)).toBe(2_500);
 
-  expect((await up()).kafka.brokers).toEqual(kafka.brokers);
+  await kafka.start();
   await bed.untilEmpty();
   const ids = idsByKey(await bed.messages(3_000));
   for (let key = 0; key < 11; key++) {

@@ -1,8 +1,8 @@
-import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { connectRedis, type ObservedState, RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
+import { startRelay } from '../support/relay.js';
 
 const KEY = Buffer.from('k');
 const cleanups: (() => unknown)[] = [];
@@ -162,6 +162,7 @@ describe('a command without an answer in time', () => {
   test('is not executed when its bytes reach the server later than the caller waited', async () => {
     const slow = await server();
     const relay = await startRelay(slow.port);
+    cleanups.push(() => relay.close());
     const port = portTo(`redis://127.0.0.1:${relay.port}`, 200);
     const observed = await observe(port);
     await slow.client.set('new', 'v');
@@ -171,7 +172,7 @@ describe('a command without an answer in time', () => {
     // Once in time, so that the server knows the script.
     expect(await port.repair([{ key: Buffer.from('other'), observed, change }])).toEqual(['restored']);
 
-    relay.hold();
+    relay.holdFrom('');
     const outcomes = await port.repair([{ key: KEY, observed, change }]);
     expect(outcomes).toMatchObject([{ code: 'TIMEOUT' }]);
     // Past the deadline by the server's own clock; what was sent arrives now, although its sender has gone.
@@ -188,34 +189,3 @@ describe('a command without an answer in time', () => {
     return [...clients.matchAll(/^id=(\d+).* name=keymend /gm)].map(([, id]) => id!);
   }
 });
-
-/** Passes bytes on; when told to hold, keeps those for the server until `deliver`, even if the client has long reset. */
-async function startRelay(serverPort: number): Promise<{ port: number; hold(): void; deliver(): void }> {
-  let holding = false;
-  const held: (() => void)[] = [];
-  const sockets: Socket[] = [];
-  const relay = createServer((client) => {
-    const upstream = connect(serverPort, '127.0.0.1');
-    sockets.push(client, upstream);
-    for (const socket of [client, upstream]) socket.on('error', () => {});
-    client.on('data', (bytes) => {
-      if (holding) held.push(() => upstream.write(bytes));
-      else upstream.write(bytes);
-    });
-    upstream.on('data', (bytes) => client.write(bytes));
-  });
-  await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
-  cleanups.push(() => {
-    for (const socket of sockets) socket.destroy();
-    relay.close();
-  });
-  return {
-    port: (relay.address() as { port: number }).port,
-    hold: () => {
-      holding = true;
-    },
-    deliver: () => {
-      for (const send of held.splice(0)) send();
-    },
-  };
-}

@@ -56,6 +56,15 @@ local function sameExpiry(one, other)
   return math.abs(one - other) <= EXPIRY_SLACK
 end
 
+-- expiry: digits, ms since the epoch, or '-1' for none. One that has passed removes the key.
+local function setExpiry(key, expiry)
+  if expiry == '-1' then
+    redis.call('PERSIST', key)
+  else
+    redis.call('PEXPIREAT', key, expiry)
+  end
+end
+
 -- The server's own name of the type, 'none' without key.
 local function typeOf(key)
   return redis.call('TYPE', key).ok

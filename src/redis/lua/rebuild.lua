@@ -39,15 +39,6 @@ local function replace(key, recipe, expiry)
   return 'restored'
 end
 
-local function setExpiry(key, expiry)
-  if expiry == '-1' then
-    redis.call('PERSIST', key)
-    return 'expiry'
-  end
-  redis.call('PEXPIREAT', key, expiry)
-  return redis.call('EXISTS', key) == 1 and 'expiry' or 'expired'
-end
-
 return eachRow(8, function(first)
   local key, newExpiry, content, recipe = ARGV[first], ARGV[first + 4], ARGV[first + 6], ARGV[first + 7]
   local digest, size, kind = fingerprint(key)
@@ -58,5 +49,6 @@ return eachRow(8, function(first)
     return { replace(key, recipe, newExpiry) }, size
   end
   if ARGV[first + 5] == '1' then return { 'equal' }, size end
-  return { setExpiry(key, newExpiry) }, size
+  setExpiry(key, newExpiry)
+  return { redis.call('EXISTS', key) == 1 and 'expiry' or 'expired' }, size
 end)

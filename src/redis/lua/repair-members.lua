@@ -67,10 +67,6 @@ return eachRow(9, function(first)
   -- Afterwards: with its last member a key would go, and its expiry with it.
   takeAway(newKind, key, members, cells, wanted)
   if redis.call('EXISTS', key) == 0 then return { 'gone' }, size end
-  if newExpiry == '-1' then
-    redis.call('PERSIST', key)
-  elseif newExpiry ~= '' then
-    redis.call('PEXPIREAT', key, newExpiry)
-  end
+  if newExpiry ~= '' then setExpiry(key, newExpiry) end
   return { 'repaired' }, size
 end)

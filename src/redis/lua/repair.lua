@@ -16,14 +16,6 @@
 
 local started = now()
 
-local function setExpiry(key, expiry)
-  if expiry == '-1' then
-    redis.call('PERSIST', key)
-  else
-    redis.call('PEXPIREAT', key, expiry)
-  end
-end
-
 -- Redis does not create, and at PEXPIREAT removes, a key whose expiry has passed: never resurrected.
 local function unlessExpired(key, expiry, outcome)
   if expiry ~= '-1' and redis.call('EXISTS', key) == 0 then return 'expired' end

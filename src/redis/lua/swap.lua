@@ -12,14 +12,6 @@
 
 local started = now()
 
-local function setExpiry(key, expiry)
-  if expiry == '-1' then
-    redis.call('PERSIST', key)
-  else
-    redis.call('PEXPIREAT', key, expiry)
-  end
-end
-
 return eachRow(6, function(first)
   local key, action, expiry, temporary = ARGV[first], ARGV[first + 3], ARGV[first + 4], ARGV[first + 5]
   if started > tonumber(ARGV[first + 2]) or groupsFence(key) ~= ARGV[first + 1] then return { 'changed' }, 0 end
