@@ -1,0 +1,34 @@
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { gaps, seconds, watch } from '../redis/commandstats.js';
+import { compareRedis } from '../support/compare.js';
+import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
+import { until } from '../support/workflow-bed.js';
+
+let sandbox: Sandbox;
+beforeEach(async () => {
+  sandbox = await createSandbox();
+});
+afterEach(() => sandbox?.close());
+
+it('a backlog is repaired within the budget of its link: what has no room waits, and nothing escalates', async () => {
+  const opsPerSecond = 250;
+  const keys = Array.from({ length: 120 }, (_, index) => `user:${index}`);
+  const { source, target, producer, topic, client, prefix } = sandbox;
+  sandbox.configure({ link: { budget: { opsPerSecond }, retry: { maximumAttempts: 1 } } });
+  await source.client.mset(keys.flatMap((key) => [key, 'new']));
+  await sandbox.start('start');
+  const samples = await watch(target, async () => {
+    await producer.send({ topic, messages: keys.map((key) => recordOf(key)) });
+    const taskQueue = `keymend-${prefix.slice(0, -1)}`;
+    const query = `TaskQueue = "${taskQueue}" AND ExecutionStatus = "Completed"`;
+    await until(async () => (await client.workflow.count(query)).count === keys.length);
+  });
+  expect(await compareRedis(source.client, target.client)).toEqual([]);
+  const used = samples.at(-1)!.operations - samples[0]!.operations;
+  expect(used).toBeGreaterThan(2 * opsPerSecond);
+  // A budget as small as this is held to within one key of 17 operations.
+  const tooBusy = seconds(samples, gaps(samples)).filter(
+    ({ operations, heldUpMs }) => operations > opsPerSecond * (1.05 + heldUpMs / 1_000) + 17,
+  );
+  expect(tooBusy).toEqual([]);
+});
