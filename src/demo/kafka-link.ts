@@ -5,7 +5,7 @@ import type { ISocketFactory } from 'kafkajs';
 export interface KafkaLink {
   /** For kafkajs. Not a proxy, because whoever connects is led on to the addresses that the brokers advertise. */
   readonly socketFactory: ISocketFactory;
-  /** Resets every connection, now and whenever a new one is made, until `restore`. */
+  /** Breaks every connection, now and whenever a new one is made, until `restore`. */
   cut(): void;
   restore(): void;
 }
@@ -16,16 +16,21 @@ export function createKafkaLink(): KafkaLink {
   return {
     socketFactory({ host, port, onConnect }) {
       const socket = connect({ host, port }, onConnect);
-      if (isCut) return socket.destroy(new Error('the network is cut'));
+      if (isCut) return socket.destroy(broken());
       sockets.add(socket);
       return socket.once('close', () => sockets.delete(socket));
     },
     cut() {
       isCut = true;
-      for (const socket of sockets) socket.resetAndDestroy();
+      for (const socket of sockets) socket.destroy(broken());
     },
     restore() {
       isCut = false;
     },
   };
+}
+
+/** kafkajs learns of a broken connection by its error alone. */
+function broken(): Error {
+  return new Error('the connection is cut');
 }
