@@ -18,18 +18,28 @@ export interface CompareOptions {
 
 const BATCH = 500;
 
+/**
+ * What keymend keeps in the Redis it works on: outbox, budget, and keys under replacement. They belong to one side alone, so
+ * they are no part of a comparison. Neither is a key of an application whose name begins so.
+ */
+export const OWN_KEYS = 'keymend:';
+
 export interface Comparison {
-  /** Keys on either side. */
+  /** Keys on either side, without keymend's own. */
   readonly keys: number;
   /** Every key that is not the same on both sides. */
   readonly differences: readonly Difference[];
 }
 
+/** Compares all keys but those that begin with `keymend:`, whoever made them. */
 export async function compareDatabases(a: Redis, b: Redis, options: CompareOptions = {}): Promise<Comparison> {
   const keys = new Map<string, Buffer>();
   for (const side of [a, b]) {
     for await (const batch of side.scanBufferStream({ count: 1000 }) as AsyncIterable<Buffer[]>) {
-      for (const key of batch) keys.set(key.toString('latin1'), key);
+      for (const key of batch) {
+        const name = key.toString('latin1');
+        if (!name.startsWith(OWN_KEYS)) keys.set(name, key);
+      }
     }
   }
   const suspects = await compareKeys(a, b, [...keys.values()], options);

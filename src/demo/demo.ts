@@ -1,6 +1,7 @@
 /**
- * The main job on real services: an application writes to two Redis while the link to one of them is slow, then cut; keymend
- * repairs what got lost; a comparison that knows nothing of the engine says whether both are equal.
+ * The main job on real services: an application writes to two Redis while the link to one of them fails in every way, and for
+ * a while that to Kafka too; keymend repairs what got lost; a comparison that knows nothing of the engine says whether both
+ * are equal.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { openSync, readFileSync, writeFileSync } from 'node:fs';
@@ -9,17 +10,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { Redis } from 'ioredis';
 import { parse as parseYaml, stringify as stringifyYaml } from 'yaml';
-import { type FailedWrite, WORKFLOW_TYPE } from '../../workflows/messages.js';
-import { createDualWriter } from '../dual-write/dual-writer.js';
-import { createKafkaRecordSink } from '../dual-write/kafka-record-sink.js';
-import { mirrorOptions } from '../dual-write/mirror.js';
-import type { RecordSink } from '../dual-write/publisher.js';
+import { WORKFLOW_TYPE } from '../../workflows/messages.js';
 import type { StackInfo } from '../stack/index.js';
-import { type FaultProxy, startProxy } from '../stack/proxy.js';
-import { KEY_PREFIX, writeOnce } from './application.js';
-import { type Comparison, compareDatabases } from './compare.js';
+import { startProxy } from '../stack/proxy.js';
+import { KEY_PREFIX } from './application.js';
+import { type Comparison, compareDatabases, OWN_KEYS } from './compare.js';
 import { showProgress } from './progress.js';
 import { closedRepairs, countRepairs, type Repairs } from './repairs.js';
+import { writeThroughFaults } from './writing.js';
 
 export interface DemoOptions {
   readonly stack: StackInfo;
@@ -35,7 +33,12 @@ export interface DemoOptions {
 
 export interface DemoResult {
   readonly operations: number;
+  /** Failed-write records that Kafka or the outbox took. */
   readonly failedWrites: number;
+  /** How many of them waited in the outbox for the relay, because the application could not reach Kafka. */
+  readonly throughOutbox: number;
+  /** How often the application stopped sending to a target that did not answer. */
+  readonly breakerOpened: number;
   readonly keysCompared: number;
   readonly divergedBefore: number;
   readonly repaired: number;
@@ -46,18 +49,6 @@ export interface DemoResult {
   readonly lostRecords: number;
 }
 
-const KEYS_PER_TYPE = 60;
-const MIRROR_TIMEOUT_MS = 250;
-/** What the link does and for how many operations. The last phase is an outage, so that there is something to see. */
-const PHASES = [
-  { name: 'healthy', operations: 700, fault: (link: FaultProxy) => link.restore() },
-  { name: 'slow', operations: 700, fault: (link: FaultProxy) => link.slow(4 * MIRROR_TIMEOUT_MS) },
-  { name: 'restored', operations: 500, fault: (link: FaultProxy) => link.restore() },
-  { name: 'cut', operations: 700, fault: (link: FaultProxy) => link.cut() },
-  { name: 'restored', operations: 400, fault: (link: FaultProxy) => link.restore() },
-  { name: 'cut', operations: 1000, fault: (link: FaultProxy) => link.cut() },
-] as const;
-const PAUSE_BETWEEN_WRITES_MS = 2;
 const CONVERGENCE_TIMEOUT_MS = 5 * 60_000;
 const START_TIMEOUT_MS = 60_000;
 
@@ -74,7 +65,9 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     await makeRoom(source, target);
     keymend = await startKeymend(options, `redis://127.0.0.1:${link.port}`);
     const since = new Date();
-    const written = await writeWhileLinkFails(options, source, link);
+    const { brokers } = stack.kafka;
+    const written = await writeThroughFaults({ source, target: link, brokers, signal: options.signal });
+    report(`${written.operations} operations written, ${written.failedWrites} of them failed on the target`);
     const before = await compareDatabases(source, target);
     report(`${before.differences.length} of ${before.keys} keys differ; the link is back`);
     link.restore();
@@ -84,6 +77,8 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     return {
       operations: written.operations,
       failedWrites: written.failedWrites,
+      throughOutbox: written.throughOutbox,
+      breakerOpened: written.breakerOpened,
       lostRecords: written.lost,
       keysCompared: after.keys,
       divergedBefore: before.differences.length,
@@ -104,13 +99,17 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   }
 }
 
-/** The demo compares whole databases, so only its own keys may be in them; those of an earlier run are removed. */
+/**
+ * The demo compares whole databases, so only its own keys and keymend's may be in them; its own of an earlier run are removed.
+ */
 async function makeRoom(...sides: Redis[]): Promise<void> {
   for (const side of sides) {
-    for await (const keys of side.scanStream({ match: `${KEY_PREFIX}*`, count: 1000 })) {
-      if (keys.length > 0) await side.unlink(...(keys as string[]));
+    let others = 0;
+    for await (const keys of side.scanStream({ count: 1000 }) as AsyncIterable<string[]>) {
+      const ours = keys.filter((key) => key.startsWith(KEY_PREFIX));
+      if (ours.length > 0) await side.unlink(...ours);
+      others += keys.filter((key) => !key.startsWith(KEY_PREFIX) && !key.startsWith(OWN_KEYS)).length;
     }
-    const others = await side.dbsize();
     if (others > 0) {
       const { host, port } = side.options;
       throw new Error(
@@ -176,68 +175,6 @@ async function stop(child: ChildProcess): Promise<void> {
   clearTimeout(force);
 }
 
-interface Written {
-  operations: number;
-  failedWrites: number;
-  lost: number;
-  /** By key, in ms since the epoch. */
-  lastFailedAt: Map<string, number>;
-}
-
-async function writeWhileLinkFails(
-  { stack, report, signal }: DemoOptions,
-  source: Redis,
-  link: FaultProxy,
-): Promise<Written> {
-  const written: Written = { operations: 0, failedWrites: 0, lost: 0, lastFailedAt: new Map() };
-  const kafka = createKafkaRecordSink({ kafka: { brokers: stack.kafka.brokers }, topic: 'keymend.failed-writes' });
-  const records: RecordSink = {
-    async publish(batch: readonly FailedWrite[]) {
-      await kafka.publish(batch);
-      written.failedWrites += batch.length;
-      for (const { key, failedAt } of batch) written.lastFailedAt.set(key, Date.parse(failedAt));
-    },
-  };
-  const mirror = new Redis(link.port, '127.0.0.1', {
-    ...mirrorOptions(MIRROR_TIMEOUT_MS),
-    retryStrategy: () => 100,
-  });
-  mirror.on('error', () => {}); // The writer turns every failure into a record.
-  const redis = createDualWriter({
-    link: 'east-to-west',
-    source,
-    target: mirror,
-    records,
-    origin: 'demo',
-    onError: (error) => {
-      written.lost += error.records.length;
-    },
-  });
-  let phase: string = PHASES[0].name;
-  const line = showProgress(
-    () => `link ${phase.padEnd(8)}  ${written.operations} operations, ${written.failedWrites} failed on the target`,
-  );
-  try {
-    for (const { name, operations, fault } of PHASES) {
-      phase = name;
-      fault(link);
-      for (let i = 0; i < operations; i++) {
-        await writeOnce(redis, KEYS_PER_TYPE, Math.random);
-        written.operations += 1;
-        await sleep(PAUSE_BETWEEN_WRITES_MS, undefined, { signal });
-      }
-    }
-    const { notRecorded } = await redis.close();
-    written.lost += notRecorded.length;
-  } finally {
-    line.stop();
-    mirror.disconnect();
-    await kafka.close();
-  }
-  report(`${written.operations} operations written, ${written.failedWrites} of them failed on the target`);
-  return written;
-}
-
 /**
  * Waits until both Redis are equal and no repair is under way; a key that is escalated, and whatever still differs after five minutes,
  * is left to the result.
@@ -268,7 +205,7 @@ async function untilConverged(
 
 function convergence(
   closed: [key: string, closedAt: number][],
-  lastFailedAt: Map<string, number>,
+  lastFailedAt: ReadonlyMap<string, number>,
 ): DemoResult['convergenceMs'] {
   const closedAt = new Map<string, number>();
   for (const [key, at] of closed) closedAt.set(key, Math.max(at, closedAt.get(key) ?? 0));

@@ -59,6 +59,8 @@ export function createDualWriter<Source extends Redis | Cluster>(
   });
   const recentFailures = new RecentFailures();
   const inFlight = new Set<Promise<Delivery>>();
+  /** What the source did, in the order of its replies, and nobody followed yet. */
+  let toFollow: { readonly unit: readonly AcceptedWrite[]; readonly repliedAt: number }[] = [];
   let mirrored = 0;
 
   function recordsOf(writes: readonly Write[], failure: Failure): FailedWrite[] {
@@ -81,12 +83,12 @@ export function createDualWriter<Source extends Redis | Cluster>(
   }
 
   /** Mirrors or records what the source did as one unit. Rejects when it can do neither, if the application chose so. */
-  function follow(unit: readonly AcceptedWrite[]): Promise<void>[] {
+  function follow(unit: readonly AcceptedWrite[], repliedAt: number): Promise<void>[] {
     const toMirror: MirroredWrite[] = [];
     const followed: Promise<void>[] = [];
     for (const accepted of unit) {
       const { write, reply, resent } = accepted;
-      const plan = planMirror(write, reply, Date.now(), resent);
+      const plan = planMirror(write, reply, repliedAt, resent);
       if (plan.kind === 'record') followed.push(record([write], notMirrored(plan.reason)));
       if (plan.kind === 'replay') toMirror.push({ write, reply, replay: plan.replay });
     }
@@ -101,6 +103,18 @@ export function createDualWriter<Source extends Redis | Cluster>(
       followed.push(concluded);
     }
     return followed;
+  }
+
+  /** Once the application has its replies and went on: what the target costs must not stand in front of them. */
+  function followSoon(unit: readonly AcceptedWrite[]): void {
+    if (toFollow.length === 0) setImmediate(followAll);
+    toFollow.push({ unit, repliedAt: Date.now() });
+  }
+
+  function followAll(): void {
+    const units = toFollow;
+    toFollow = [];
+    for (const { unit, repliedAt } of units) follow(unit, repliedAt);
   }
 
   async function conclude({ writes, failure }: Delivery): Promise<void> {
@@ -120,8 +134,9 @@ export function createDualWriter<Source extends Redis | Cluster>(
 
   const observed = observeSource(source, {
     accepted(unit) {
-      const followed = follow(unit);
-      return onUnrecorded === 'reject' ? Promise.all(followed).then(() => {}) : undefined;
+      if (onUnrecorded === 'reject') return Promise.all(follow(unit, Date.now())).then(() => {});
+      followSoon(unit);
+      return undefined;
     },
     // The application gets the source's error in any case.
     unknown: (writes) => publisher.add(recordsOf(writes, SOURCE_UNKNOWN)),
@@ -132,11 +147,14 @@ export function createDualWriter<Source extends Redis | Cluster>(
     const deadline = performance.now() + timeoutMs;
     const answered = async () => {
       await observed.idle();
+      followAll();
       while (inFlight.size > 0) await Promise.all(inFlight);
     };
     await within(timeoutMs / 2, answered());
+    followAll();
     if (inFlight.size > 0) target.abandon();
     await within(deadline - performance.now(), Promise.all(inFlight));
+    followAll();
     target.close();
     const unanswered = recordsOf([...observed.unanswered], CLOSED);
     publisher.add(unanswered);
@@ -159,7 +177,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
         recorded: publisher.published,
         recording: publisher.size,
         lost: publisher.lost,
-        inFlight: inFlight.size,
+        inFlight: inFlight.size + toFollow.length,
         shards,
       };
     },

@@ -1,7 +1,9 @@
 /** Messages to one topic: acknowledged by all replicas, idempotent, in their order. */
-import { type Kafka, type Message, Partitioners, type Producer } from 'kafkajs';
+import { type Kafka, type Message, Partitioners, type Producer, type RetryOptions } from 'kafkajs';
 
 export interface OrderedProducer {
+  /** Connects now instead of with the first message. @throws an error of kafkajs when no broker answers */
+  connect(): Promise<void>;
   /**
    * Resolves when all are acknowledged; rejects, with an error of kafkajs, when that is not certain for at least one.
    * One call at a time: that is what keeps the order of each key.
@@ -10,40 +12,50 @@ export interface OrderedProducer {
   close(): Promise<void>;
 }
 
-/** Connects with the first message. */
-export function createOrderedProducer(kafka: Kafka, topic: string): OrderedProducer {
-  let producer: Producer | undefined;
+/** @param retry of one call of `publish`; by default as long as kafkajs finds it worth while */
+export function createOrderedProducer(kafka: Kafka, topic: string, retry?: RetryOptions): OrderedProducer {
+  let producer: Promise<Producer> | undefined;
 
   async function connected(): Promise<Producer> {
-    if (producer !== undefined) return producer;
     const created = kafka.producer({
       idempotent: true,
       maxInFlightRequests: 1,
       allowAutoTopicCreation: false,
       createPartitioner: Partitioners.DefaultPartitioner,
+      ...(retry && { retry }),
     });
     await created.connect();
-    producer = created;
     return created;
   }
 
-  async function close(): Promise<void> {
-    const last = producer;
-    producer = undefined;
-    await last?.disconnect();
+  async function attempt(work: (producer: Producer) => Promise<unknown>): Promise<void> {
+    producer ??= connected();
+    const used = producer;
+    try {
+      await work(await used);
+    } catch (error) {
+      // After a final failure kafkajs gives the next batch the sequence numbers of this one. Had this one arrived after all,
+      // the broker would take the next for its repetition and drop it: so a new producer, which has an identity of its own.
+      if (producer === used) producer = undefined;
+      await disconnect(used);
+      throw error;
+    }
+    // Closed meanwhile; what kafkajs had to send again can have opened connections anew.
+    if (producer !== used) await disconnect(used);
   }
 
   return {
-    async publish(messages) {
-      try {
-        await (await connected()).send({ topic, acks: -1, messages: [...messages] });
-      } catch (error) {
-        // After a final failure kafkajs gives the next batch the sequence numbers of this one. Had this one arrived after all,
-        // the broker would take the next for its repetition and drop it: so a new producer, which has an identity of its own.
-        await close().catch(() => {});
-        throw error;
-      }
+    connect: () => attempt(async () => {}),
+    publish: (messages) => attempt((used) => used.send({ topic, acks: -1, messages: [...messages] })),
+    async close() {
+      const last = producer;
+      producer = undefined;
+      if (last) await disconnect(last);
     },
-    close,
   };
+}
+
+/** Never rejects: one that could not connect has nothing to close. */
+async function disconnect(producer: Promise<Producer>): Promise<void> {
+  await producer.then((connected) => connected.disconnect()).catch(() => {});
 }

@@ -107,6 +107,8 @@ export async function startBed(
       return writer;
     },
     async reset() {
+      // A writer follows what the source did only after the application went on.
+      await new Promise((resolve) => setImmediate(resolve));
       disconnect();
       link.restore();
       sink.records.length = 0;

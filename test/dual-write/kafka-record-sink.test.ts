@@ -8,7 +8,8 @@ import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { stack } from '../support/services.js';
 
-const IMPATIENT = { initialRetryTime: 50, retries: 1 };
+/** One try. */
+const IMPATIENT = 1;
 
 let kafka: Kafka;
 let admin: Admin;
@@ -116,16 +117,62 @@ describe('the Kafka sink', () => {
     const sink = createKafkaRecordSink({
       kafka: { brokers: ['127.0.0.1:1'], retry: { retries: 0 } },
       topic: 't',
-      retry: IMPATIENT,
+      timeoutMs: IMPATIENT,
     });
     await expect(sink.connect()).rejects.toThrow(/^Kafka topic t at 127\.0\.0\.1:1: [^\n]+$/);
     await expect(sink.publish([record('k')])).rejects.toThrow(/^Kafka topic t at 127\.0\.0\.1:1: [^\n]+$/);
     await sink.close();
   });
 
+  it('waits while no broker can be reached, and publishes then', async () => {
+    const topic = await createTopic(newTopicName(), 1);
+    const [host = '', port] = stack().kafka.brokers[0]!.split(':');
+    const link = await startProxy({ target: { host, port: Number(port) } });
+    let refused = 0;
+    const sink = createKafkaRecordSink({
+      kafka: {
+        brokers: stack().kafka.brokers,
+        socketFactory: ({ onConnect }) =>
+          connect({ host: '127.0.0.1', port: link.port }, onConnect).once('error', () => {
+            refused += 1;
+          }),
+      },
+      topic,
+    });
+    try {
+      link.cut();
+      await expect(sink.connect()).rejects.toThrow(topic);
+      const never = sink.publish([record('first')]);
+      const before = refused;
+      // More than kafkajs tries by itself to connect.
+      while (refused < before + 8) await new Promise((resolve) => setTimeout(resolve, 10));
+      link.restore();
+      await never;
+      // The same when it was connected before.
+      link.cut();
+      const again = sink.publish([record('second')]);
+      const beforeAgain = refused;
+      while (refused < beforeAgain + 8) await new Promise((resolve) => setTimeout(resolve, 10));
+      link.restore();
+      await again;
+    } finally {
+      await sink.close();
+      await link.close();
+    }
+    expect((await read(topic)).map(({ key }) => String(key))).toEqual(['first', 'second']);
+  });
+
+  it('ends its patience when it is closed', async () => {
+    const sink = createKafkaRecordSink({ kafka: { brokers: ['127.0.0.1:1'] }, topic: 't' });
+    const publishing = sink.publish([record('k')]);
+    publishing.catch(() => {});
+    await sink.close();
+    await expect(publishing).rejects.toThrow(/^Kafka topic t at /);
+  });
+
   it('works again after a failure', async () => {
     const topic = newTopicName();
-    const sink = createKafkaRecordSink({ kafka: { brokers: stack().kafka.brokers }, topic, retry: IMPATIENT });
+    const sink = createKafkaRecordSink({ kafka: { brokers: stack().kafka.brokers }, topic, timeoutMs: IMPATIENT });
     try {
       await expect(sink.publish([record('k')])).rejects.toThrow(topic);
       await createTopic(topic, 1);
@@ -152,7 +199,7 @@ describe('the Kafka sink', () => {
           socketFactory: ({ onConnect }) => connect({ host: '127.0.0.1', port: link.port }, onConnect),
         },
         topic,
-        retry: IMPATIENT,
+        timeoutMs: IMPATIENT,
       });
     });
     afterAll(async () => {

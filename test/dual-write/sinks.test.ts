@@ -179,6 +179,38 @@ describe('a Kafka that takes connections but does not answer', () => {
   });
 });
 
+describe('a Kafka that refuses connections', () => {
+  const deadKafka = () =>
+    createKafkaRecordSink({ kafka: { brokers: ['127.0.0.1:1'] }, topic: 'keymend.failed-writes' });
+
+  it('as the only sink is waited for: nothing is lost at once, and close tells within its bound what is left', async () => {
+    const kafka = deadKafka();
+    const writer = await bed.writer({ records: kafka });
+    await fail(writer, 'a');
+    // Longer than kafkajs itself goes on.
+    await expect(deadKafka().connect()).rejects.toThrow();
+    await fail(writer, 'b');
+    expect(writer.stats()).toMatchObject({ recording: 2, lost: 0 });
+    const begun = performance.now();
+    const report = await writer.close({ timeoutMs: 500 });
+    expect(performance.now() - begun).toBeLessThan(5000);
+    expect(keysOf(report.notRecorded)).toEqual(['a', 'b']);
+    await kafka.close();
+  });
+
+  it('is passed over for the next sink', async () => {
+    const [kafka, outbox] = [deadKafka(), new MemorySink()];
+    const writer = await bed.writer({ records: [kafka, outbox], more: { failoverAfterMs: 100 } });
+    await fail(writer, 'a', 'b');
+    await outbox.have(2);
+    await fail(writer, 'c');
+    expect(await writer.close()).toEqual({ notRecorded: [], unanswered: [] });
+    expect(keysOf(outbox.records)).toEqual(['a', 'b', 'c']);
+    expect(bed.lost).toEqual([]);
+    await kafka.close();
+  });
+});
+
 describe('records that wait', () => {
   it('are one for each key, however many of its writes fail', async () => {
     const sink = new SlowSink();

@@ -55,11 +55,21 @@ test.each<[string, string[], string[]]>([
   ['another order of members', ['SADD k a b c'], ['SADD k c b a']],
   ['another order of fields', ['HSET k a 1 b 2'], ['HSET k b 2 a 1']],
   ['numbers written differently', ['ZADD k 0.1 a -0 b'], ['ZADD k 1e-1 a 0 b']],
+  [
+    "keymend's own keys",
+    ['SET keymend:budget:l v', 'SET keymend:replacement:1:{k} v'],
+    ['XADD keymend:outbox 1-1 f v'],
+  ],
   ['the same expiry', ['SET k v', 'PEXPIREAT k 9999999999999'], ['SET k v', 'PEXPIREAT k 9999999999999']],
 ])('no difference: %s', async (_name, left, right) => {
   await run(a, left);
   await run(b, right);
   expect(await compareRedis(a.client, b.client)).toEqual([]);
+});
+
+test('a key that only resembles those of keymend counts', async () => {
+  await run(a, ['SET keymend v', 'SET my:keymend:outbox v']);
+  expect(await compareRedis(a.client, b.client)).toHaveLength(2);
 });
 
 test('every one of many keys is looked at, binary ones too', async () => {
