@@ -50,6 +50,8 @@ export class Intents {
   #removing: Promise<void> | undefined;
   #sinceLook = 0;
   #full = false;
+  #lookAgain: NodeJS.Timeout | undefined;
+  #closed = false;
   #refusedUntil = 0;
   #suspended = false;
   #uncovered = 0;
@@ -119,6 +121,8 @@ export class Intents {
     };
     await Promise.race([removed(), timeout]);
     clearTimeout(timer);
+    this.#closed = true;
+    clearTimeout(this.#lookAgain);
     this.#client.disconnect();
   }
 
@@ -145,6 +149,7 @@ export class Intents {
         this.#look();
         await this.#client.xdel(this.#options.key, ...ids);
       } catch (error) {
+        if (this.#closed) return;
         // They stay and become repairs of what needs none. So no more of them, for a while.
         this.#refused(error);
       }
@@ -156,7 +161,8 @@ export class Intents {
     this.#client.xlen(this.#options.key).then(
       (entries) => {
         this.#full = entries >= this.#options.maxEntries;
-        if (this.#full) setTimeout(() => this.#look(), SUSPENDED_MS).unref();
+        clearTimeout(this.#lookAgain);
+        if (this.#full) this.#lookAgain = setTimeout(() => this.#look(), SUSPENDED_MS).unref();
         this.#tell();
       },
       // A key that is no stream refuses entries too, and that is told.
