@@ -33,7 +33,11 @@ export function sendAnnounced(
   { ahead, command, stream }: { ahead: readonly Command[]; command: Command; stream: PipelineStream | undefined },
 ): unknown {
   for (const own of ahead) own.inTransaction = command.inTransaction;
-  if (stream === undefined) return inOnePacket(client.stream, () => sendAll(send, ahead, command));
+  if (stream === undefined) {
+    corkForThisTurn(client.stream);
+    for (const own of ahead) send(own);
+    return send(command);
+  }
   // A pipeline writes when it has the bytes of as many commands as it has itself: ours come with those of the write.
   const held: (string | Buffer)[] = [];
   const holding = {
@@ -58,18 +62,11 @@ export function number(command: Command, stream: PipelineStream): void {
   command.pipelineIndex = index;
 }
 
-function sendAll(send: Send, ahead: readonly Command[], command: Command): unknown {
-  for (const own of ahead) send(own);
-  return send(command);
-}
-
-function inOnePacket<T>(socket: Pick<Socket, 'cork' | 'uncork'> | undefined, work: () => T): T {
-  socket?.cork();
-  try {
-    return work();
-  } finally {
-    socket?.uncork();
-  }
+/** What callbacks of one turn send goes out at once, in one system call and without delay: it pays for what is sent in addition. */
+function corkForThisTurn(socket: Pick<Socket, 'cork' | 'uncork' | 'writableCorked'> | undefined): void {
+  if (socket === undefined || socket.writableCorked > 0) return;
+  socket.cork();
+  process.nextTick(() => socket.uncork());
 }
 
 function joined(parts: readonly (string | Buffer)[]): string | Buffer {
