@@ -49,8 +49,8 @@ async function writeAndKill(transactional: boolean): Promise<Killed> {
   const file = join(directory, 'notes');
   const notes = openSync(file, 'w');
   proxy.restore();
-  // As far away as makes many writes be in flight at any moment.
-  proxy.slow(3);
+  // So far away that most writes are in flight, and much longer than it takes to remove an entry that is done.
+  proxy.slow(20);
   const options = {
     sourcePort: link.source.port,
     targetPort: proxy.port,
