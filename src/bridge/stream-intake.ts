@@ -8,6 +8,7 @@ import type { IntakeRecord } from '../events/dead-letter.js';
 import { entryRecord } from '../events/outbox.js';
 import { ConsumerGroup, type DeliveredEntry } from '../redis/index.js';
 import { backOff } from './back-off.js';
+import { HeldIntents } from './held-intents.js';
 import type { BatchHandler, Intake } from './intake.js';
 import { Outage } from './outage.js';
 import type { OutboxSource } from './outbox-sources.js';
@@ -42,6 +43,8 @@ const KEEP_INTERVAL_MS = 3_000;
 /** How often to look for what dead consumers left, and for consumers that are gone. */
 const CLAIM_INTERVAL_MS = 2_000;
 const REMOVE_IDLE_MS = 15_000;
+/** Before the next read, where an application writes in transactional mode. */
+const INTENTS_PAUSE_MS = 100;
 /** How often a long batch forgets what is accepted. */
 const FINISH_INTERVAL_MS = 250;
 
@@ -49,6 +52,7 @@ export function createStreamIntake({ source, stream, group, handle, logger }: St
   // Never the name of an earlier process: that would take what it was assigned for ours.
   const consumer = `${hostname()}-${process.pid}-${ulid()}`;
   const consumerGroup = new ConsumerGroup({ ...source, stream, group, consumer });
+  const intents = new HeldIntents(consumerGroup);
   const outage = new Outage(logger, `${consumerGroup.place} cannot be read`);
   const stopping = new AbortController();
   // Each record of a batch may wait on it; Node warns past ten.
@@ -87,16 +91,27 @@ export function createStreamIntake({ source, stream, group, handle, logger }: St
       }
       await announce();
     }
+    const ripe = await intents.takeRipe(BATCH);
+    if (ripe.length > 0) return ripe;
     if (Date.now() >= claimAt) {
       const claimed = await known(consumerGroup.claim(BATCH, CLAIM_IDLE_MS));
       if (claimed.length > 0) {
-        logger.info(`took over ${claimed.length} entries of ${consumerGroup.place} that nobody had finished`);
-        return claimed;
+        const entries = await intents.holdYoung(claimed);
+        if (entries.length > 0) {
+          logger.info(`took over ${entries.length} entries of ${consumerGroup.place} that nobody had finished`);
+        }
+        return entries;
       }
       await consumerGroup.removeIdleConsumers(REMOVE_IDLE_MS);
       claimAt = Date.now() + CLAIM_INTERVAL_MS;
     }
-    return joined ? known(consumerGroup.read(BATCH, BLOCK_MS)) : [];
+    if (!joined) return [];
+    const read = await known(consumerGroup.read(BATCH, BLOCK_MS));
+    const entries = await intents.holdYoung(read);
+    // Most intents are gone within milliseconds. Who does not hurry does not get to see them.
+    if (entries.length < read.length)
+      await sleep(INTENTS_PAUSE_MS, undefined, { signal: stopping.signal }).catch(() => {});
+    return entries;
   }
 
   /** A stream that was deleted, by a flush or a restart without data, is waited for like one that never was. */

@@ -2,6 +2,7 @@
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { isIdempotent } from '../engine/commands.js';
+import { Intents } from './intents.js';
 import type { Failure } from './mirror.js';
 import type { MirroredWrite } from './mirror-connection.js';
 import { planMirror } from './mirror-plan.js';
@@ -44,7 +45,7 @@ export type { CloseReport, DualWriter, DualWriterOptions, DualWriterStats } from
 export function createDualWriter<Source extends Redis | Cluster>(
   options: DualWriterOptions<Source>,
 ): DualWriter<Source> {
-  const { link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs } = readOptions(options);
+  const { link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs, intents: mode } = readOptions(options);
   const source: Redis | Cluster = options.source;
   const target = createTarget(options.target, {
     bounds,
@@ -57,6 +58,13 @@ export function createDualWriter<Source extends Redis | Cluster>(
     maxPending: bounds.records,
     onError: options.onError,
   });
+  const intents =
+    mode &&
+    new Intents({
+      ...mode,
+      context: { link, origin },
+      onState: (state) => source.emit('transactional', state),
+    });
   const recentFailures = new RecentFailures();
   const inFlight = new Set<Promise<Delivery>>();
   /** What the source did, in the order of its replies, and nobody followed yet. */
@@ -69,14 +77,17 @@ export function createDualWriter<Source extends Redis | Cluster>(
   }
 
   async function record(writes: readonly Write[], failure: Failure): Promise<void> {
-    await handOver(recordsOf(writes, failure));
+    await handOver(recordsOf(writes, failure), writes);
   }
 
-  /** Resolves at once, or if the application chose so when the records are safe. */
-  async function handOver(records: readonly FailedWrite[]): Promise<void> {
-    if (onUnrecorded === 'report') return publisher.add(records);
+  /** Resolves at once, or if the application chose so when the records are safe. Then nobody needs the intents of `writes`. */
+  async function handOver(records: readonly FailedWrite[], writes: readonly Write[]): Promise<void> {
+    if (onUnrecorded === 'report' && !intents) return publisher.add(records);
+    const safe = publisher.addAndWait(records).then(() => intents?.conclude(writes));
+    // Records that are lost were told to `onError`; their intents stay in the outbox.
+    if (onUnrecorded === 'report') return void safe.catch(() => {});
     try {
-      await publisher.addAndWait(records);
+      await safe;
     } catch (error) {
       throw error instanceof RecordsLostError ? new UnrecordedWriteError(error) : error;
     }
@@ -90,6 +101,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
       const { write, reply, resent } = accepted;
       const plan = planMirror(write, reply, repliedAt, resent);
       if (plan.kind === 'record') followed.push(record([write], notMirrored(plan.reason)));
+      if (plan.kind === 'nothing') intents?.conclude([write]);
       if (plan.kind === 'replay') toMirror.push({ write, reply, replay: plan.replay });
     }
     if (toMirror.length === 0) return followed;
@@ -129,7 +141,8 @@ export function createDualWriter<Source extends Redis | Cluster>(
       ({ command, keys }) =>
         !isIdempotent(command) && (recentFailures.hasAny(keys) || keys.some((key) => publisher.awaits(key))),
     );
-    if (doubtful.length > 0) await handOver(toRecords(doubtful, AFTER_FAILURE, { link, origin }));
+    if (doubtful.length === 0) return intents?.conclude(ofApplication);
+    await handOver(toRecords(doubtful, AFTER_FAILURE, { link, origin }), ofApplication);
   }
 
   const observed = observeSource(source, {
@@ -138,8 +151,10 @@ export function createDualWriter<Source extends Redis | Cluster>(
       followSoon(unit);
       return undefined;
     },
-    // The application gets the source's error in any case.
+    // The application gets the source's error in any case. The intents stay: the source may carry the writes out even later.
     unknown: (writes) => publisher.add(recordsOf(writes, SOURCE_UNKNOWN)),
+    refused: (writes) => intents?.conclude(writes),
+    ...(intents && { announce: (write: Write) => intents.announce(write) }),
   });
 
   async function close({ timeoutMs = 10_000 } = {}): Promise<CloseReport> {
@@ -159,6 +174,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     const unanswered = recordsOf([...observed.unanswered], CLOSED);
     publisher.add(unanswered);
     const notRecorded = await publisher.close(deadline - performance.now());
+    await intents?.close(Math.max(100, deadline - performance.now()));
     return { notRecorded, unanswered };
   }
 
@@ -178,6 +194,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
         recording: publisher.size,
         lost: publisher.lost,
         inFlight: inFlight.size + toFollow.length,
+        uncovered: intents?.uncovered ?? 0,
         shards,
       };
     },

@@ -1,8 +1,10 @@
 /** What an application gives to and gets from a DualWriter. */
-import type { Cluster, Redis } from 'ioredis';
+import type { Cluster, Redis, RedisOptions } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
+import { OUTBOX_KEY } from '../events/outbox.js';
 import type { BreakerOptions, BreakerState } from './breaker.js';
 import { isCluster } from './client.js';
+import type { IntentState } from './intents.js';
 import { assertMirrorOptions } from './mirror.js';
 import type { RecordSink, RecordsLostError } from './publisher.js';
 import { DEFAULT_BOUNDS, type ShardBounds, type ShardStats } from './shard.js';
@@ -11,6 +13,19 @@ import { DEFAULT_BOUNDS, type ShardBounds, type ShardStats } from './shard.js';
 export interface Bounds extends ShardBounds {
   /** Keys of which a record waits for a sink; beyond it failed writes of further keys are lost. Default 100,000. */
   readonly records: number;
+}
+
+/** See docs/dual-writer.md for what it promises and costs. */
+export interface TransactionalOptions {
+  /** The key of the outbox, as `stream.key` of keymend.yaml. Default `keymend:outbox`. */
+  readonly outbox?: string;
+  /**
+   * How long, in ms, a write may be under way before keymend takes it for abandoned and compares its keys. More than the target's
+   * `commandTimeout`. Too short costs comparisons, too long delays the repair after a crash. Default 10,000.
+   */
+  readonly graceMs?: number;
+  /** With so many entries, about, the outbox is full: writes go without an entry, and a `transactional` event says so. Default 1,000,000. */
+  readonly maxEntries?: number;
 }
 
 export interface DualWriterOptions<Source extends Redis | Cluster = Redis> {
@@ -36,6 +51,11 @@ export interface DualWriterOptions<Source extends Redis | Cluster = Redis> {
   readonly bounds?: Partial<Bounds>;
   /** When to stop sending to a target that does not answer, and how often to ask whether it does again. */
   readonly breaker?: BreakerOptions;
+  /**
+   * Transactional mode (`{}` for the defaults): a record of each write is in the outbox on the source before the write is, until the
+   * target has the write. So what was under way when the application died is repaired too. Needs a source of one server.
+   */
+  readonly transactional?: TransactionalOptions;
   /** How long a sink may take before the next one gets the records too, in ms. Default 5,000. */
   readonly failoverAfterMs?: number;
 }
@@ -52,6 +72,8 @@ export interface DualWriterStats {
   readonly lost: number;
   /** Writes and transactions that the target has not answered yet. */
   readonly inFlight: number;
+  /** Writes that, in spite of transactional mode, went to the source without an entry in the outbox. */
+  readonly uncovered: number;
   /** Each master of the target. */
   readonly shards: readonly ShardStats[];
 }
@@ -75,6 +97,8 @@ export type DualWriter<Source extends Redis | Cluster = Redis> = Source & {
   close(options?: { timeoutMs?: number }): Promise<CloseReport>;
   /** A shard of the target stopped answering (`open`), or answers again. */
   on(event: 'breaker', listener: (change: { shard: string; state: BreakerState }) => void): unknown;
+  /** The outbox takes no entries for writes (`suspended`, with a `reason`), or does again (`active`). */
+  on(event: 'transactional', listener: (change: IntentState) => void): unknown;
 };
 
 /**
@@ -92,7 +116,7 @@ export class UnrecordedWriteError extends Error {
 }
 
 /** The options with their defaults. @throws Error in one line for what can't work */
-export function readOptions({ source, target, ...options }: DualWriterOptions<Redis | Cluster>) {
+export function readOptions({ source, target, transactional, ...options }: DualWriterOptions<Redis | Cluster>) {
   assertMirrorOptions(target);
   const { link, origin, records, onUnrecorded = 'report', breaker = {}, failoverAfterMs = 5000 } = options;
   if (isSameServer(source, target)) {
@@ -111,7 +135,31 @@ export function readOptions({ source, target, ...options }: DualWriterOptions<Re
   for (const [name, value] of Object.entries(numbers)) {
     if (!(value >= 1)) throw new Error(`${name} of the DualWriter is ${value}: it must be a number of at least 1`);
   }
-  return { link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs };
+  const intents = transactional && readTransactional(source, target, transactional);
+  return { link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs, intents };
+}
+
+function readTransactional(
+  source: Redis | Cluster,
+  target: Redis | Cluster,
+  { outbox: key = OUTBOX_KEY, graceMs = 10_000, maxEntries = 1_000_000 }: TransactionalOptions,
+) {
+  if (isCluster(source) || source.options.sentinels) {
+    const topology = isCluster(source) ? 'Cluster' : 'Sentinel';
+    throw new Error(
+      `transactional of the DualWriter is not supported on a ${topology} yet; give a source of one server`,
+    );
+  }
+  const { commandTimeout = 0 }: RedisOptions = isCluster(target) ? { ...target.options.redisOptions } : target.options;
+  if (!(graceMs > commandTimeout)) {
+    throw new Error(
+      `transactional.graceMs of the DualWriter is ${graceMs}: it must be more than the target's commandTimeout (${commandTimeout})`,
+    );
+  }
+  if (!(maxEntries >= 1)) {
+    throw new Error(`transactional.maxEntries of the DualWriter is ${maxEntries}: it must be a number of at least 1`);
+  }
+  return { client: source, key, graceMs, maxEntries };
 }
 
 /** As far as the clients' options tell. */

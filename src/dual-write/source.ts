@@ -3,6 +3,7 @@
  * of ioredis goes through: methods, `call`, pipelines, MULTI, scripts, auto-pipelining.
  */
 import { type Cluster, type Command, type Redis, ReplyError } from 'ioredis';
+import { type Announcement, number, sendAnnounced } from './announce.js';
 import type { RawReply } from './mirror-plan.js';
 import { type Argument, classify, runsScript, type Write } from './write.js';
 
@@ -20,6 +21,10 @@ export interface SourceListener {
   accepted(unit: readonly AcceptedWrite[]): Promise<void> | undefined;
   /** Sent, but whether the source carried it out will never be known. */
   unknown(writes: readonly Write[]): void;
+  /** The source carried none of them out, and never will. */
+  refused(writes: readonly Write[]): void;
+  /** What to send in front of a write, not in a Cluster. */
+  announce?(write: Write): readonly Announcement[];
 }
 
 export interface ObservedSource {
@@ -40,7 +45,7 @@ type SendCommand = (command: Command, stream?: Stream, node?: Parameters<Cluster
 /** MULTI up to EXEC, on the one connection of the client. */
 interface Transaction {
   /** What the source has queued, in order; null stands for a command that is no write. */
-  readonly queued: (Write | null)[];
+  readonly queued: (Write | Announcement | null)[];
   /** Set by a refused command: the transaction must not run without it. */
   refusal?: Error;
 }
@@ -52,8 +57,8 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
   let transaction: Transaction | undefined;
   let closed = false;
 
-  function settle(writes: readonly (Write | null)[]): void {
-    for (const write of writes) if (write) unanswered.delete(write);
+  function settle(writes: readonly Write[]): void {
+    for (const write of writes) unanswered.delete(write);
     if (unanswered.size > 0) return;
     for (const resolve of whenIdle) resolve();
     whenIdle = [];
@@ -72,11 +77,36 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
       const found = command.isReadOnly ? OTHER : classify(command.name, command.args as Argument[]);
       if (found.kind === 'refused') return refuse(new Error(found.reason), command, stream, node);
       if (found.kind === 'write' && closed) return refuse(new Error('the DualWriter is closed'), command, stream, node);
-      if (found.kind === 'write') observeWrite(command, found.write, transaction);
-      else if (transaction) observeQueued(command, transaction);
+      if (found.kind === 'write') {
+        const announcements = listener.announce?.(found.write) ?? [];
+        for (const announcement of announcements) observeAnnouncement(announcement, transaction);
+        observeWrite(command, found.write, transaction);
+        if (announcements.length > 0) return announced(announcements, command, stream);
+      } else if (transaction) {
+        observeQueued(command, transaction);
+      }
     }
+    if (listener.announce && isPipeline(stream)) number(command, stream);
     return send(command, stream, node);
   };
+
+  function announced(announcements: readonly Announcement[], command: Command, stream: Stream): unknown {
+    const ahead = announcements.map((announcement) => announcement.command);
+    return sendAnnounced(source as Redis, send, { ahead, command, stream: isPipeline(stream) ? stream : undefined });
+  }
+
+  function observeAnnouncement(announcement: Announcement, open: Transaction | undefined): void {
+    observe(announcement.command, {
+      answered(reply) {
+        if (open && isQueued(reply)) open.queued.push(announcement);
+        else announcement.answered(reply);
+        return undefined;
+      },
+      refused: (error) => announcement.answered(error),
+    });
+    // Nobody waits for it.
+    announcement.command.promise.catch(() => {});
+  }
 
   function observeWrite(command: Command, write: Write, open: Transaction | undefined): void {
     unanswered.add(write);
@@ -94,6 +124,8 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
         explainReadOnly(error);
         // A script that fails half-way has done its first half.
         if (runsScript(write.command) && !error.message.startsWith('NOSCRIPT')) listener.unknown([write]);
+        // Refused into the queue of a transaction, it is not carried out either.
+        else listener.refused([write]);
       },
       lost() {
         settle([write]);
@@ -118,24 +150,26 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
       const message = `EXECABORT Transaction discarded: ${open.refusal.message}`;
       standIn(command, 'discard', new Error(message, { cause: open.refusal }));
     }
-    const end = () => settle(open.queued);
+    const end = () => settle(open.queued.filter(isOfApplication));
     observe(command, {
       answered(replies, resent) {
         end();
         // null: a watched key changed, nothing was carried out.
         if (!Array.isArray(replies)) return undefined;
-        const parts = open.queued.map((write, index) => ({ write, reply: replies[index] as RawReply, resent }));
+        const queued = takeAnnouncements(open.queued, replies);
+        const parts = queued.map((write, index) => ({ write, reply: replies[index] as RawReply, resent }));
         const writes = parts.filter((part): part is AcceptedWrite => part.write !== null);
         const failed = writes.filter(({ reply }) => reply instanceof Error);
         const accepted = writes.filter(({ reply }) => !(reply instanceof Error));
         const halfDone = failed.map(({ write }) => write).filter(({ command }) => runsScript(command));
         if (halfDone.length > 0) listener.unknown(halfDone);
+        listener.refused(failed.map(({ write }) => write).filter(({ command }) => !runsScript(command)));
         return accepted.length > 0 ? listener.accepted(accepted) : undefined;
       },
       refused: end,
       lost() {
         end();
-        listener.unknown(open.queued.filter((write) => write !== null));
+        listener.unknown(open.queued.filter(isOfApplication));
       },
       unsent: end,
     });
@@ -225,6 +259,34 @@ function isQueued(reply: RawReply): boolean {
 }
 const QUEUED = Buffer.from('QUEUED');
 
-function isPipeline(stream: Stream): boolean {
+type PipelineStream = Parameters<typeof number>[1];
+
+function isPipeline(stream: Stream): stream is Stream & PipelineStream {
   return stream !== undefined && 'isPipeline' in stream && stream.isPipeline;
+}
+
+function isAnnouncement(queued: Write | Announcement | null): queued is Announcement {
+  return queued !== null && 'answered' in queued;
+}
+
+function isOfApplication(queued: Write | Announcement | null): queued is Write {
+  return queued !== null && !isAnnouncement(queued);
+}
+
+/**
+ * Answers the announcements of a transaction and removes their replies from those that the application gets.
+ * @returns what the replies that are left belong to
+ */
+function takeAnnouncements(queued: Transaction['queued'], replies: unknown[]): (Write | null)[] {
+  const left: (Write | null)[] = [];
+  for (const [index, item] of queued.entries()) {
+    if (isAnnouncement(item)) {
+      item.answered(replies[index]);
+    } else {
+      replies[left.length] = replies[index];
+      left.push(item);
+    }
+  }
+  replies.length -= queued.length - left.length;
+  return left;
 }

@@ -1,7 +1,7 @@
 /**
  * The outbox: a Redis Stream on the source of a link that holds failed-write records until somebody takes them over. One
- * entry is one record. Its field `value` is what the Kafka value would be, its field `key` the raw Redis key; any other field
- * stands for a Kafka header.
+ * entry is one record. Its field `value` is what the Kafka value would be, its field `key` the raw Redis key; any other field but
+ * `intent` stands for a Kafka header.
  */
 import type { Message } from 'kafkajs';
 import type { FailedWrite } from '../../workflows/messages.js';
@@ -10,6 +10,12 @@ import { encodeFailedWrite, keyBytes } from './failed-write.js';
 
 /** The key of the stream, unless keymend.yaml says otherwise (`stream.key`). */
 export const OUTBOX_KEY = 'keymend:outbox';
+
+/**
+ * The field of an entry that a DualWriter in transactional mode made before its write, and removes when it is not needed. Its value: so many
+ * ms after the entry was made nobody shall take it up, unless the application has told more by then. The ID of the entry tells when that was.
+ */
+export const INTENT_FIELD = 'intent';
 
 /** Fields and values of an entry, in turn. */
 export type EntryFields = (Buffer | string)[];
@@ -48,8 +54,27 @@ export function entryRecord(
     const content = fields[at + 1]!;
     if (name === 'key' && key === null) key = content;
     else if (name === 'value' && value === null) value = content;
-    else headers.set(name, [...(headers.get(name) ?? []), content]);
+    else if (name !== INTENT_FIELD) headers.set(name, [...(headers.get(name) ?? []), content]);
   }
   const position = { topic: stream, partition: 0, offset: id, timestamp: id.split('-')[0]! };
   return { key, value, headers: Object.fromEntries(headers), position };
+}
+
+/**
+ * Until when an entry is to be left alone, in ms since the epoch by the clock of the source.
+ * @returns null for one that is no intent
+ */
+export function intentUntil({
+  id,
+  fields,
+}: {
+  readonly id: string;
+  readonly fields: readonly Buffer[];
+}): number | null {
+  for (let at = 0; at < fields.length; at += 2) {
+    if (fields[at]!.toString() !== INTENT_FIELD) continue;
+    const graceMs = Number(fields[at + 1]!.toString());
+    return Number.isFinite(graceMs) ? Number(id.split('-')[0]) + graceMs : null;
+  }
+  return null;
 }

@@ -93,6 +93,19 @@ export class ConsumerGroup {
     return toEntries(entries);
   }
 
+  /** Entries that were given to a consumer before, as far as they are still there. */
+  async fetch(ids: readonly string[]): Promise<DeliveredEntry[]> {
+    const replies = await this.#control.send(ids.map((id) => ['XRANGE', this.#stream, id, id]));
+    for (const reply of replies) if (reply instanceof RedisFailure) throw this.#explained(reply);
+    return (replies as Entries[]).flatMap(toEntries);
+  }
+
+  /** The clock of the server, which the IDs of entries come from, in ms since the epoch. */
+  async nowMs(): Promise<number> {
+    const [seconds, micros] = (await this.#ask(['TIME'])) as [Buffer, Buffer];
+    return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+  }
+
   /** Says that these entries are still being worked on. Those that are finished are not affected. */
   async keep(ids: readonly string[]): Promise<void> {
     // Whoever was silent for so long that others claimed its entries takes them back here. Both then finish them, which is

@@ -62,7 +62,7 @@ export interface WriterOptions {
   readonly timeoutMs?: number;
   readonly records?: DualWriterOptions['records'];
   /** Whatever else shall differ from the defaults. */
-  readonly more?: Pick<DualWriterOptions, 'bounds' | 'breaker' | 'onUnrecorded' | 'failoverAfterMs'>;
+  readonly more?: Pick<DualWriterOptions, 'bounds' | 'breaker' | 'onUnrecorded' | 'failoverAfterMs' | 'transactional'>;
 }
 
 /** @param targetArguments, sourceArguments further arguments of the redis-server */

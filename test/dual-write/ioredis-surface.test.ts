@@ -28,17 +28,20 @@ function normalise(value: unknown): unknown {
   return value;
 }
 
-/** Both on the same source server, the plain client in a database of its own. */
+/** All on the same source server, the plain client in a database of its own. Without and with transactional mode. */
 async function expectSame(use: Use, options: Parameters<Bed['writer']>[0] = {}): Promise<unknown> {
   const plain = new Redis(bed.source.port, '127.0.0.1', { protocol: 2, ...options.source, db: 1 });
   plain.on('error', () => {});
   try {
-    const writer = await bed.writer(options);
     const expected = await outcome(() => use(plain));
-    const actual = await outcome(() => use(writer));
-    expect(actual).toEqual(expected);
-    await settled(writer);
-    return actual;
+    for (const more of [{ transactional: {} }, {}]) {
+      await Promise.all([bed.source.client.flushdb(), bed.target.client.flushdb()]);
+      const writer = await bed.writer({ ...options, more });
+      expect(await outcome(() => use(writer))).toEqual(expected);
+      await settled(writer);
+      expect(writer.stats().uncovered).toBe(0);
+    }
+    return expected;
   } finally {
     plain.disconnect();
   }
@@ -295,7 +298,7 @@ describe('options of the client', () => {
         await redis.mget('k', 'none'),
         await redis.pipeline().sadd('s', 'a').smembers('s').exec(),
         await redis.multi().rpush('l', 'x').lrange('l', 0, -1).exec(),
-        await redis.keys('*'),
+        (await redis.keys('app:*')).sort(),
       ],
       { source: { keyPrefix: 'app:' } },
     );

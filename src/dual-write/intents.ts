@@ -1,0 +1,199 @@
+/**
+ * Transactional mode: every write is announced in the outbox before the source carries it out, and the entry (the intent) removed
+ * when the target has the write or a sink its record. An application that dies in between leaves the entry, which becomes
+ * a repair.
+ *
+ * Why it needs no MULTI: the entry goes in front of the write on the same connection, so a source (and a replica, and a replayed
+ * AOF) that has the write has the entry. An entry without its write is harmless: keymend compares the key and finds it equal.
+ */
+import { Command, type Redis } from 'ioredis';
+import { INTENT_FIELD, outboxFields } from '../events/outbox.js';
+import type { Announcement } from './announce.js';
+import type { Failure } from './mirror.js';
+import { type RecordContext, toRecords } from './records.js';
+import type { Write } from './write.js';
+
+/** `suspended`: writes go without an intent, as in normal mode. `reason`: one line, without anything of the application's data. */
+export type IntentState = { readonly state: 'active' } | { readonly state: 'suspended'; readonly reason: string };
+
+export interface IntentsOptions {
+  /** A client of the source. Only its options are used. */
+  readonly client: Redis;
+  /** The key of the outbox. */
+  readonly key: string;
+  readonly graceMs: number;
+  readonly maxEntries: number;
+  readonly context: RecordContext;
+  readonly onState: (state: IntentState) => void;
+}
+
+interface Intent {
+  /** Of the entries that the source has made. */
+  readonly ids: string[];
+  concluded: boolean;
+}
+
+/** How long entries that are done wait for others to be removed with them, and how many go at once. */
+const REMOVE_EVERY_MS = 5;
+const REMOVE_AT_ONCE = 1000;
+/** How often to look how full the outbox is: after so many new entries, and when it is full again after so long. */
+const LOOK_AFTER_ENTRIES = 1000;
+const SUSPENDED_MS = 1000;
+/** Of a write that blocks without a bound. */
+const LONGEST_BLOCK_MS = 24 * 60 * 60_000;
+
+export class Intents {
+  readonly #options: IntentsOptions;
+  readonly #client: Redis;
+  readonly #intents = new WeakMap<Write, Intent>();
+  #done: string[] = [];
+  #removing: Promise<void> | undefined;
+  #sinceLook = 0;
+  #full = false;
+  #lookAgain: NodeJS.Timeout | undefined;
+  #closed = false;
+  #refusedUntil = 0;
+  #suspended = false;
+  #uncovered = 0;
+
+  constructor(options: IntentsOptions) {
+    this.#options = options;
+    // Nobody waits for it, and removing twice is harmless: so it tries until it works.
+    this.#client = options.client.duplicate({
+      keyPrefix: '',
+      lazyConnect: true,
+      protocol: 2,
+      enableOfflineQueue: true,
+      autoResendUnfulfilledCommands: true,
+      maxRetriesPerRequest: null,
+      connectTimeout: 5000,
+      socketTimeout: 5000,
+      reconnectOnError: null,
+      retryStrategy: (times: number) => Math.min(times * 50, 1000),
+    });
+    this.#client.on('error', () => {});
+  }
+
+  /** Writes that went to the source without an intent. */
+  get uncovered(): number {
+    return this.#uncovered;
+  }
+
+  /** What to send in front of a write: an entry for each key. Nothing while the outbox takes none. */
+  announce(write: Write): Announcement[] {
+    if (this.#full || performance.now() < this.#refusedUntil) {
+      this.#uncovered += 1;
+      return [];
+    }
+    const { key, context, graceMs } = this.#options;
+    const intent: Intent = { ids: [], concluded: false };
+    this.#intents.set(write, intent);
+    const grace = [INTENT_FIELD, `${graceMs + blockMs(write)}`];
+    const records = toRecords([write], IN_FLIGHT, context);
+    this.#sinceLook += records.length;
+    if (this.#sinceLook >= LOOK_AFTER_ENTRIES) this.#look();
+    return records.map((record) => ({
+      // Its upper-case name keeps the reply as it came.
+      command: new Command('XADD', [key, '*', ...outboxFields(record), ...grace]),
+      answered: (reply) => (reply instanceof Error ? this.#refused(reply) : this.#added(intent, String(reply))),
+    }));
+  }
+
+  /** Nobody needs the intents of these writes any more. Those that the source may still carry out must keep theirs. */
+  conclude(writes: readonly Write[]): void {
+    for (const write of writes) {
+      const intent = this.#intents.get(write);
+      if (intent === undefined) continue;
+      this.#intents.delete(write);
+      intent.concluded = true;
+      this.#remove(intent.ids);
+    }
+  }
+
+  /** Removes what is to be removed, within the time. What is left costs one comparison each. */
+  async close(timeoutMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, Math.max(0, timeoutMs));
+    });
+    const removed = async () => {
+      while (this.#removing !== undefined) await this.#removing;
+    };
+    await Promise.race([removed(), timeout]);
+    clearTimeout(timer);
+    this.#closed = true;
+    clearTimeout(this.#lookAgain);
+    this.#client.disconnect();
+  }
+
+  #added(intent: Intent, id: string): void {
+    this.#refusedUntil = 0;
+    this.#tell();
+    if (intent.concluded) this.#remove([id]);
+    else intent.ids.push(id);
+  }
+
+  #remove(ids: readonly string[]): void {
+    if (ids.length === 0) return;
+    for (const id of ids) this.#done.push(id);
+    this.#removing ??= this.#removeAll().finally(() => {
+      this.#removing = undefined;
+    });
+  }
+
+  async #removeAll(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, REMOVE_EVERY_MS));
+    while (this.#done.length > 0) {
+      const ids = this.#done.splice(0, REMOVE_AT_ONCE);
+      try {
+        this.#look();
+        await this.#client.xdel(this.#options.key, ...ids);
+      } catch (error) {
+        if (this.#closed) return;
+        // They stay and become repairs of what needs none. So no more of them, for a while.
+        this.#refused(error);
+      }
+    }
+  }
+
+  #look(): void {
+    this.#sinceLook = 0;
+    this.#client.xlen(this.#options.key).then(
+      (entries) => {
+        this.#full = entries >= this.#options.maxEntries;
+        clearTimeout(this.#lookAgain);
+        if (this.#full) this.#lookAgain = setTimeout(() => this.#look(), SUSPENDED_MS).unref();
+        this.#tell();
+      },
+      // A key that is no stream refuses entries too, and that is told.
+      () => {},
+    );
+  }
+
+  #refused(error: unknown): void {
+    const code = /^[A-Z]+\b/.exec((error as Error).message)?.[0] ?? 'ERR';
+    this.#refusedUntil = performance.now() + SUSPENDED_MS;
+    this.#tell(`the source answered with the error ${code}`);
+  }
+
+  #tell(refusal?: string): void {
+    const suspended = this.#full || performance.now() < this.#refusedUntil;
+    if (suspended === this.#suspended) return;
+    this.#suspended = suspended;
+    const { key, maxEntries, onState } = this.#options;
+    const reason = `${key}: ${refusal ?? `it has ${maxEntries} entries or more`}`;
+    onState(suspended ? { state: 'suspended', reason } : { state: 'active' });
+  }
+}
+
+const IN_FLIGHT: Failure = {
+  outcome: 'unknown',
+  error: { code: 'IN_FLIGHT', message: 'the application ended, or took long, before the target had answered' },
+};
+
+/** How long the write may wait at the source before it does anything. The grace begins only then. */
+function blockMs({ command, args }: Write): number {
+  const timeoutMs = new Command(command, [...args]).extractBlockingTimeout();
+  if (timeoutMs === undefined || timeoutMs === null) return 0;
+  return timeoutMs > 0 ? Math.min(timeoutMs, LONGEST_BLOCK_MS) : LONGEST_BLOCK_MS;
+}

@@ -1,0 +1,351 @@
+/** Transactional mode: what of it the outbox shows, and that the application sees nothing of it. */
+import { Cluster, Redis } from 'ioredis';
+import { pino } from 'pino';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createStreamIntake } from '../../src/bridge/stream-intake.js';
+import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
+import { mirrorOptions } from '../../src/dual-write/mirror.js';
+import type { TransactionalOptions } from '../../src/dual-write/options.js';
+import { decodeFailedWrite } from '../../src/events/failed-write.js';
+import { entryRecord } from '../../src/events/outbox.js';
+import { startProxy } from '../../src/stack/proxy.js';
+import type { FailedWrite } from '../../workflows/messages.js';
+import { type Bed, MemorySink, settled, startBed, type WriterOptions } from './bed.js';
+
+const STREAM = 'keymend:outbox';
+
+let bed: Bed;
+beforeAll(async () => {
+  bed = await startBed();
+});
+afterEach(() => bed.reset());
+afterAll(() => bed.stop());
+
+function writer(transactional: TransactionalOptions = {}, { more, ...options }: WriterOptions = {}) {
+  return bed.writer({ ...options, more: { ...more, transactional } });
+}
+
+interface Entry {
+  readonly id: string;
+  readonly event: FailedWrite;
+  readonly graceMs: number;
+}
+
+async function entries(): Promise<Entry[]> {
+  const found = await bed.source.client.xrangeBuffer(STREAM, '-', '+');
+  return found.map(([id, fields]) => {
+    const record = entryRecord(STREAM, { id: String(id), fields });
+    const decoded = decodeFailedWrite(record.value);
+    if (!decoded.ok || !record.key?.equals(decoded.key)) throw new Error('an entry that is none');
+    return { id: String(id), event: decoded.event, graceMs: Number(fields[5]) };
+  });
+}
+
+async function keysInOutbox(): Promise<string[]> {
+  return (await entries()).map(({ event }) => event.key);
+}
+
+/** The outbox is emptied behind the writer's back. */
+function untilEmpty(): Promise<unknown> {
+  return vi.waitFor(async () => expect(await keysInOutbox()).toEqual([]), { timeout: 5000, interval: 5 });
+}
+
+/** Every command that the source got, but for the test's own. */
+async function seenBySource(work: () => Promise<unknown>): Promise<string[][]> {
+  const own = await bed.source.client.client('ID');
+  const address = /addr=(\S+)/.exec((await bed.source.client.client('LIST', 'ID', own)) as string)![1];
+  const monitor = await bed.source.client.monitor();
+  const seen: string[][] = [];
+  const ended = new Promise<void>((resolve) => {
+    monitor.on('monitor', (_time: string, args: string[], from: string) => {
+      if (from !== address) seen.push(args);
+      else if (args[1] === 'the end') resolve();
+    });
+  });
+  await work();
+  await bed.source.client.echo('the end');
+  await ended;
+  monitor.disconnect();
+  return seen;
+}
+
+describe('a write in transactional mode', () => {
+  it('is in the outbox before the source carries it out, in the form of its record', async () => {
+    const redis = await writer();
+    bed.link.swallow();
+    const seen = await seenBySource(() => redis.sadd('s', 'a', 'b'));
+    expect(seen.map(([name]) => name?.toUpperCase())).toEqual(['XADD', 'SADD']);
+    expect(await entries()).toEqual([
+      {
+        id: expect.any(String),
+        graceMs: 10_000,
+        event: expect.objectContaining({
+          ...bed.names,
+          key: 's',
+          command: 'SADD',
+          members: ['a', 'b'],
+          outcome: 'unknown',
+          error: { code: 'IN_FLIGHT', message: expect.any(String) },
+        }),
+      },
+    ]);
+  });
+
+  it('leaves the outbox when the target has it', async () => {
+    const redis = await writer();
+    bed.link.swallow();
+    await redis.set('k', 'v');
+    expect(await keysInOutbox()).toEqual(['k']);
+    bed.link.release();
+    await settled(redis);
+    await untilEmpty();
+    expect(bed.sink.records).toEqual([]);
+    expect(await bed.target.client.get('k')).toBe('v');
+  });
+
+  it('has an entry for each key that it writes', async () => {
+    const redis = await writer();
+    bed.link.swallow();
+    await redis.mset('a', '1', Buffer.from([0xff]), '2');
+    await redis.pipeline().incr('n').get('n').hset('h', 'f', 'v').exec();
+    expect(await keysInOutbox()).toEqual(['a', Buffer.from([0xff]).toString('base64'), 'n', 'h']);
+    bed.link.release();
+    await untilEmpty();
+  });
+
+  it('has its entries inside of its transaction', async () => {
+    const redis = await writer();
+    bed.link.swallow();
+    let replies: unknown;
+    const seen = await seenBySource(async () => {
+      replies = await redis.multi().incr('n').get('n').rpush('l', 'x').exec();
+    });
+    expect(seen.map(([name]) => name?.toUpperCase())).toEqual([
+      'MULTI',
+      'XADD',
+      'INCR',
+      'GET',
+      'XADD',
+      'RPUSH',
+      'EXEC',
+    ]);
+    expect(replies).toEqual([
+      [null, 1],
+      [null, '1'],
+      [null, 1],
+    ]);
+    expect(await keysInOutbox()).toEqual(['n', 'l']);
+    bed.link.release();
+    await untilEmpty();
+    expect(await bed.target.client.get('n')).toBe('1');
+  });
+
+  it('has no entry left when the source refused it, or had nothing to do', async () => {
+    const redis = await writer();
+    await redis.set('text', 'v');
+    await expect(redis.lpush('text', 'x')).rejects.toThrow('WRONGTYPE');
+    await redis.call('SET', 'wrong').catch(() => {});
+    await redis.pipeline().lpush('text', 'x').sadd('text', 'x').exec();
+    await redis.multi().lpush('text', 'x').set('other', 'v').exec();
+    await redis
+      .multi()
+      .set('k', 'v')
+      .call('SET', 'wrong')
+      .exec()
+      .catch(() => {});
+    await redis.set('text', 'w', 'NX');
+    await redis.watch('text');
+    await bed.source.client.set('text', 'changed');
+    expect(await redis.multi().set('text', 'w').exec()).toBeNull();
+    await settled(redis);
+    await untilEmpty();
+    expect(bed.sink.records).toEqual([]);
+  });
+
+  it('that blocks has the time of its blocking on top of the grace', async () => {
+    const redis = await writer({ graceMs: 3000 });
+    const popped = redis.blpop('queue', 5);
+    await vi.waitFor(async () => expect((await entries()).map(({ graceMs }) => graceMs)).toEqual([8000]));
+    await bed.source.client.rpush('queue', 'job');
+    expect(await popped).toEqual(['queue', 'job']);
+    await untilEmpty();
+  });
+
+  it('is sent again after a lost connection as it is without the mode: a pipeline too, if nothing of it was answered', async () => {
+    const way = await startProxy({ target: { host: '127.0.0.1', port: bed.source.port } });
+    onTestFinished(() => way.close());
+    const redis = await writer({}, { source: { port: way.port, retryStrategy: () => 20 } });
+    way.swallow();
+    const pipeline = redis.pipeline().set('a', '1').get('a').incr('n').exec();
+    const transaction = redis.multi().incr('n').get('n').exec();
+    const single = redis.set('b', '2');
+    way.cut();
+    way.restore();
+    expect(await pipeline).toEqual([
+      [null, 'OK'],
+      [null, '1'],
+      [null, 1],
+    ]);
+    expect(await transaction).toEqual([
+      [null, 2],
+      [null, '2'],
+    ]);
+    expect(await single).toBe('OK');
+    await settled(redis);
+    await untilEmpty();
+  });
+});
+
+describe('a write that the target does not get', () => {
+  it('becomes one record, and its entry goes when a sink has that', async () => {
+    const redis = await writer();
+    await bed.target.client.replicaof('127.0.0.1', 1);
+    await redis.sadd('s', 'a');
+    await redis.set('k', 'v');
+    await bed.sink.have(2);
+    await untilEmpty();
+    expect(bed.sink.records.map(({ key, error }) => [key, error?.code])).toEqual([
+      ['s', 'READONLY'],
+      ['k', 'READONLY'],
+    ]);
+  });
+
+  it('keeps its entry when no sink takes the record', async () => {
+    const redis = await writer();
+    await bed.target.client.replicaof('127.0.0.1', 1);
+    bed.sink.broken = true;
+    await redis.set('k', 'v');
+    await settled(redis);
+    await redis.close();
+    expect(bed.lost).toHaveLength(1);
+    expect(await keysInOutbox()).toEqual(['k']);
+  });
+
+  it('keeps its entry while its record waits', async () => {
+    let open!: () => void;
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const records = { publish: () => opened };
+    const redis = await writer({}, { records });
+    await bed.target.client.replicaof('127.0.0.1', 1);
+    await redis.set('k', 'v');
+    while (redis.stats().recording === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(await keysInOutbox()).toEqual(['k']);
+    open();
+    await untilEmpty();
+  });
+
+  it('is taken up by the bridge once when the application ended before it could tell, after the grace', async () => {
+    const redis = await writer({ graceMs: 1000 }, { timeoutMs: 500 });
+    const seen: { keys: string[]; at: number }[] = [];
+    const intake = createStreamIntake({
+      source: { url: bed.source.url, name: 'source', links: [bed.names.link] },
+      stream: STREAM,
+      group: 'keymend-bridge',
+      logger: pino({ level: 'silent' }),
+      async handle({ records, accepted }) {
+        const [seconds, micros] = await bed.source.client.time();
+        seen.push({ keys: records.map(({ key }) => String(key)), at: Number(seconds) * 1000 + Number(micros) / 1000 });
+        for (const record of records) accepted(record);
+      },
+    });
+    intake.start();
+    onTestFinished(() => intake.stop());
+    await redis.set('mirrored', 'v');
+    await untilEmpty();
+    bed.link.swallow();
+    await redis.set('k', 'v');
+    await redis.multi().incr('n').exec();
+    const written = Math.max(...(await entries()).map(({ id }) => Number(id.split('-')[0])));
+    // Nothing can tell the outbox any more. What the writer does about its failed writes is not looked at.
+    bed.sink.broken = true;
+    redis.disconnect();
+    await vi.waitFor(() => expect(seen.flatMap(({ keys }) => keys)).toEqual(['k', 'n']), { timeout: 30_000 });
+    expect(seen.at(-1)!.at).toBeGreaterThanOrEqual(written + 1000);
+    await untilEmpty();
+  });
+});
+
+describe('an outbox that takes no entries', () => {
+  /** What the writer tells of it. */
+  function states(redis: DualWriter): unknown[] {
+    const told: unknown[] = [];
+    redis.on('transactional', (change) => told.push(change));
+    return told;
+  }
+
+  it('because it is full lets the writes go on without, and says so until there is room', async () => {
+    await bed.source.client.xadd(STREAM, '*', 'key', 'k', 'value', 'v');
+    const redis = await writer({ maxEntries: 1 });
+    const told = states(redis);
+    // The bound is looked at with the first entry that is removed.
+    await redis.set('k', '0');
+    await vi.waitFor(() =>
+      expect(told).toEqual([{ state: 'suspended', reason: 'keymend:outbox: it has 1 entries or more' }]),
+    );
+    expect(await redis.set('k', '1')).toBe('OK');
+    expect(await redis.multi().set('k', '2').exec()).toEqual([[null, 'OK']]);
+    expect(redis.stats().uncovered).toBe(2);
+    await bed.source.client.del(STREAM);
+    await vi.waitFor(() => expect(told).toHaveLength(2), { timeout: 10_000 });
+    expect(told[1]).toEqual({ state: 'active' });
+    await redis.set('k', '3');
+    expect(redis.stats().uncovered).toBe(2);
+    await settled(redis);
+    expect(await bed.target.client.get('k')).toBe('3');
+  });
+
+  it('because its key is something else does the same', async () => {
+    await bed.source.client.set(STREAM, 'no stream');
+    const redis = await writer();
+    const told = states(redis);
+    expect(await redis.set('k', '1')).toBe('OK');
+    expect(await redis.multi().set('k', '2').get('k').exec()).toEqual([
+      [null, 'OK'],
+      [null, '2'],
+    ]);
+    expect(told).toEqual([
+      { state: 'suspended', reason: 'keymend:outbox: the source answered with the error WRONGTYPE' },
+    ]);
+    await settled(redis);
+    expect(await bed.target.client.get('k')).toBe('2');
+  });
+});
+
+describe('transactional mode is refused in one line', () => {
+  const target = () => new Redis({ lazyConnect: true, host: 'elsewhere', ...mirrorOptions(500) });
+  const create = (source: Redis | Cluster, transactional: TransactionalOptions) => () =>
+    createDualWriter({
+      ...bed.names,
+      source,
+      target: target(),
+      records: new MemorySink(),
+      onError() {},
+      transactional,
+    });
+
+  it.each<[string, () => Redis | Cluster, TransactionalOptions, RegExp]>([
+    [
+      'on a Cluster',
+      () => new Cluster([{ host: '127.0.0.1', port: 1 }], { lazyConnect: true }),
+      {},
+      /^transactional of the DualWriter is not supported on a Cluster yet; give a source of one server$/,
+    ],
+    [
+      'behind Sentinel',
+      () => new Redis({ lazyConnect: true, sentinels: [{ host: '127.0.0.1', port: 1 }], name: 'm' }),
+      {},
+      /is not supported on a Sentinel yet/,
+    ],
+    [
+      'with a grace that a write can outlive',
+      () => new Redis({ lazyConnect: true }),
+      { graceMs: 500 },
+      /graceMs of the DualWriter is 500: it must be more than the target's commandTimeout \(500\)$/,
+    ],
+    ['without room', () => new Redis({ lazyConnect: true }), { maxEntries: 0 }, /maxEntries of the DualWriter is 0/],
+  ])('%s', (_, source, transactional, message) => {
+    expect(create(source(), transactional)).toThrow(message);
+  });
+});
