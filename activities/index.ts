@@ -104,7 +104,7 @@ function reply(result: KeyResult, attempt: number): ReconcileReply {
       };
     case 'failed': {
       const { type, message, stage, retryable } = result.error;
-      const detail: AttemptErrorDetail = { stage, attempt };
+      const detail: AttemptErrorDetail = { stage, attempt, ...(result.wrote && { wrote: true }) };
       // The cause stays in the worker: a Redis error may carry the arguments of its command.
       throw ApplicationFailure.create({ type, message, nonRetryable: !retryable, details: [detail] });
     }

@@ -35,7 +35,13 @@ export type RoundEnd =
 type AttemptEnd =
   | { readonly kind: 'replied'; readonly reply: ReconciledReply }
   | { readonly kind: 'deferred'; readonly reply: DeferredReply }
-  | { readonly kind: 'failed'; readonly error: LastError; readonly attempts: number; readonly permanent: boolean }
+  | {
+      readonly kind: 'failed';
+      readonly error: LastError;
+      readonly attempts: number;
+      readonly permanent: boolean;
+      readonly wrote: boolean;
+    }
   | { readonly kind: 'interrupted'; readonly by: Interruption };
 
 /** `large`: the value takes longer than a workflow task may. */
@@ -150,7 +156,7 @@ export function attemptsLeft(retry: LinkPolicy['retry'], elapsedMs: number): num
 async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<AttemptEnd> {
   const { retry } = run.policy;
   const durable = proxyActivities<Pick<Activities, 'reconcile'>>({
-    // A large value takes its time. What hangs or has died shows by its heartbeats.
+    // A large value takes its time. A worker that died shows by its heartbeats, a Redis that hangs by its commands' timeouts.
     startToCloseTimeout: '1 hour',
     heartbeatTimeout: '10 seconds',
     retry: {
@@ -206,18 +212,19 @@ function failedAttempt(failure: unknown): AttemptEnd {
   if (cause instanceof ApplicationFailure) {
     const detail = cause.details?.[0] as AttemptErrorDetail | undefined;
     const error = { type: cause.type ?? 'Error', message: cause.message, stage: detail?.stage ?? null };
-    return { kind: 'failed', error, attempts: detail?.attempt ?? 1, permanent: cause.nonRetryable === true };
+    const wrote = detail?.wrote === true;
+    return { kind: 'failed', error, attempts: detail?.attempt ?? 1, permanent: cause.nonRetryable === true, wrote };
   }
   if (isCancellation(failure)) return cancelled();
   const timedOut = cause instanceof TimeoutFailure;
   const type = timedOut ? 'TargetUnavailable' : cause instanceof Error ? cause.name : 'Error';
   const message = timedOut ? 'the attempt did not end in time: its worker died, or a Redis hangs' : String(cause);
-  return { kind: 'failed', error: { type, message, stage: null }, attempts: 1, permanent: false };
+  return { kind: 'failed', error: { type, message, stage: null }, attempts: 1, permanent: false, wrote: true };
 }
 
 function cancelled(): AttemptEnd {
   const error: LastError = { type: CANCELLED, message: 'cancelled', stage: null };
-  return { kind: 'failed', error, attempts: 0, permanent: false };
+  return { kind: 'failed', error, attempts: 0, permanent: false, wrote: false };
 }
 
 /** Stages at which nothing has been written yet. */
@@ -238,6 +245,6 @@ function count(run: KeyRun, end: AttemptEnd): void {
     if (end.reply.outcome === 'repaired' || end.reply.attempt > 1) run.unverifiedSince = Date.now();
   } else {
     run.countAttempts(end.attempts, end.error);
-    if (end.attempts > 1 || !BEFORE_WRITING.includes(end.error.stage)) run.unverifiedSince = Date.now();
+    if (end.wrote || end.attempts > 1 || !BEFORE_WRITING.includes(end.error.stage)) run.unverifiedSince = Date.now();
   }
 }

@@ -205,6 +205,8 @@ export interface LargeReply {
 export interface AttemptErrorDetail {
   readonly stage: Stage;
   readonly attempt: number;
+  /** The target was written before the attempt failed, whatever the stage at which it did. Absent: go by the stage. */
+  readonly wrote?: boolean | undefined;
 }
 
 /** Everything a dead-letter record says about a key that was given up on for now. */

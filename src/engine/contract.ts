@@ -56,4 +56,5 @@ export type KeyResult =
   | Repaired
   | { readonly outcome: 'large' }
   | KeyDeferred
-  | { readonly outcome: 'failed'; readonly error: ReconcileError };
+  /** `wrote`: the target was written before it failed, whatever the stage at which it did. */
+  | { readonly outcome: 'failed'; readonly error: ReconcileError; readonly wrote?: boolean };

@@ -63,16 +63,25 @@ async function reconcileBatch(
       const outcome = outcomes[position]!;
       if (outcome.outcome === 'deferred') results[key.index] = { ...outcome, repaired: key.repaired };
       else if (outcome.outcome === 'again') changed.push({ ...key, repaired: outcome.repaired ?? key.repaired });
-      else results[key.index] = outcome.outcome === 'equal' && key.repaired !== null ? key.repaired : outcome;
+      else results[key.index] = withEarlier(outcome, key.repaired);
     }
     if (round === MAXIMUM_ROUNDS) {
-      for (const { index } of changed) results[index] = { outcome: 'failed', error: contended(sides) };
+      for (const { index, repaired } of changed) {
+        results[index] = { outcome: 'failed', error: contended(sides), wrote: repaired !== null };
+      }
       break;
     }
     pending = changed;
     if (pending.length > 0) await sleep(waitAfter(round), undefined, signalOption(options.signal));
   }
   return results;
+}
+
+/** The end of a key of which an earlier round wrote `repaired`. */
+function withEarlier(result: KeyResult, repaired: Repaired | null): KeyResult {
+  if (repaired === null) return result;
+  if (result.outcome === 'equal') return repaired;
+  return result.outcome === 'failed' ? { ...result, wrote: true } : result;
 }
 
 /** One round in as many parts as the target admits; those that it does not admit now are deferred together. */

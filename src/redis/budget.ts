@@ -183,7 +183,9 @@ class LeasedBudget implements Budget {
     const begin = this.#usualArrival(sentAt, receivedAtMs) + Number(cells[1]);
     if (String(cells[0]) === 'refused') return this.#refuseAll(pieces, begin);
     this.#debtMs -= debtMs;
-    this.#observeShare(leasedMs / (begin + leasedMs - Math.max(this.#leasedUntil, receivedAtMs)));
+    // At least: when this process stood still, the slice may be over by now.
+    const lasts = Math.max(leasedMs, begin + leasedMs - Math.max(this.#leasedUntil, receivedAtMs));
+    this.#observeShare(leasedMs / lasts);
     this.#leasedUntil = begin + leasedMs;
     const mustWait = debtMs > LONG_SLICE_MS;
     if (leasedMs > LONG_SLICE_MS) this.#refuseAll(mustWait ? pieces : [], this.#leasedUntil - LONGEST_QUEUE_MS);

@@ -131,7 +131,7 @@ export interface KeyWatch {
 export type GrowthOutcome = 'grown' | 'lost';
 
 /**
- * A value that is built in steps until it takes the place of the watched key. Left alone, it expires a minute after the last
+ * A value that is built in steps until it takes the place of the watched key. Left alone, it expires ten minutes after the last
  * step. It holds one type: a string, or a list, or a stream.
  */
 export interface TemporaryKey {

@@ -74,7 +74,7 @@ export interface MembersRequest {
 
 /** Members at one moment, without their values. Times as in `ObservedState`. */
 export interface MembersState {
-  /** As TYPE says it, or a word of our own where single members can't be repaired alone. */
+  /** As TYPE says it. */
   readonly type: string;
   readonly expiry: number;
   /** How many elements (bytes of a string) the whole key has; -1 of large values and of unknown types. */
@@ -121,21 +121,17 @@ export interface MembersScan {
   readonly type: string;
   /** `0` at the beginning. */
   readonly cursor: string;
-  /** About how many members; a small value may come as a whole. */
+  /** About how many members at most: fewer where they are large; a small value may come as a whole. */
   readonly count: number;
 }
 
 /** Some members of a key, with digests of their values. */
 export interface MembersPage {
-  /** Who answered: a cursor means nothing to any other server. */
-  readonly server: string;
   /** Where the next page begins; `0`: this was the last. */
   readonly cursor: string;
   /** For `differingMembers` of the other side. */
   readonly members: Buffer;
   readonly digests: Buffer;
-  /** What the server went through for it. */
-  readonly bytes: number;
 }
 
 /** A write that applies only if the key still is as observed. */
@@ -267,12 +263,14 @@ export interface RedisPort {
   repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]>;
 
   /**
-  /**
-   * One page of a large value, by SCAN's rules: whoever goes on until the cursor is `0` has met every member that was there all the
-   * time; some may come twice. Idempotent.
+   * One page of a large value, by SCAN's rules: whoever goes on until the cursor is `0`, on the same server, has met every member
+   * that was there all the time; some may come twice. Idempotent.
    * @returns null when the key is not of that type any more
    */
   scanMembers(scan: MembersScan): Promise<MembersPage | null | RedisFailure>;
+
+  /** Names the process that answers: another one after a restart or a failover, which may have lost writes. */
+  server(): Promise<string | RedisFailure>;
 
   /** Which members of a page from the other side differ here or are not here. Idempotent. */
   differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure>;

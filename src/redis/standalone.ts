@@ -156,9 +156,13 @@ export class StandaloneRedis implements RedisPort {
   async scanMembers({ key, type, cursor, count }: MembersScan): Promise<MembersPage | null | RedisFailure> {
     const answer = await this.#runForKey(scripts.scanMembers, [key, type, cursor, `${count}`]);
     if (answer instanceof RedisFailure) return answer;
-    const [server, next, members, digests, bytes] = answer.cells as readonly Buffer[];
-    if (server!.length === 0) return null;
-    return { server: `${server}`, cursor: `${next}`, members: members!, digests: digests!, bytes: Number(bytes) };
+    const [next, members, digests] = answer.cells as readonly Buffer[];
+    return next!.length === 0 ? null : { cursor: `${next}`, members: members!, digests: digests! };
+  }
+
+  async server(): Promise<string | RedisFailure> {
+    const [info] = await this.#send(['INFO', 'server']);
+    return info instanceof RedisFailure ? info : /run_id:(\w+)/.exec(String(info))![1]!;
   }
 
   async differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure> {

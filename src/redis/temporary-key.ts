@@ -16,8 +16,8 @@ import { packed } from './packed.js';
 import { type Script, scripts } from './script.js';
 import { runForKey } from './script-runner.js';
 
-/** Longer than any wait between two steps. */
-const LIFETIME_MS = '60000';
+/** Longer than the budget makes a step wait, even one that is refused several times. */
+const LIFETIME_MS = '600000';
 
 const STEPS = [scripts.grow, scripts.growByCopy];
 

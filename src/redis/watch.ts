@@ -135,9 +135,13 @@ class ServerKeyWatch implements KeyWatch {
   }
 
   async unchanged({ atMaster = false } = {}): Promise<boolean | RedisFailure> {
-    const replies = await this.#transact(['ROLE'], this.#evaluate(scripts.watched, [this.key]));
-    if (replies === null || replies instanceof RedisFailure) return replies ?? false;
-    const [role, answer] = replies;
+    // Beside the transaction: within it, a server out of memory refuses even what only reads.
+    const ask = this.#evaluate(scripts.watched, [this.key]);
+    const replies = await this.connection.send([ask, ['MULTI'], ['EXEC'], ['ROLE']]);
+    const failure = replies.find((reply) => reply instanceof RedisFailure);
+    if (failure !== undefined) return failure as RedisFailure;
+    const [answer, , executed, role] = replies;
+    if (executed === null) return false;
     if (atMaster && !isMaster(role)) return new RedisFailure('NOTMASTER', 'not a master');
     const cells = firstRow(answer);
     return cells instanceof RedisFailure ? cells : String(cells[3]) === this.groups;

@@ -114,6 +114,7 @@ function passing(port: RedisPort): RedisPort {
     readMembers: (requests) => port.readMembers(requests),
     repairMembers: (repairs) => port.repairMembers(repairs),
     scanMembers: (scan) => port.scanMembers(scan),
+    server: () => port.server(),
     differingMembers: (key, type, page) => port.differingMembers(key, type, page),
     watch: (key) => port.watch(key),
     get connections() {

@@ -63,3 +63,29 @@ test('a large key is not deleted for a source that has lost its data, unless a p
   expect(await link.target.client.hlen('k')).toBe(500);
   expect(await reconcileLarge({ allowDelete: true })).toMatchObject({ outcome: 'repaired', action: 'deleted' });
 });
+
+test('a source that has become a stale replica does not cost the target its key of another type', async () => {
+  await LARGE.hash!(link.source);
+  await LARGE.string!(link.target);
+  await link.source.client.replicaof('127.0.0.1', 1);
+  try {
+    expect(await reconcileLarge()).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' } });
+    expect(await link.target.client.type('k')).toBe('string');
+  } finally {
+    await link.source.client.replicaof('NO', 'ONE');
+  }
+});
+
+test.each(['string', 'list'])(
+  'a large %s on a source that is out of memory can be compared and copied',
+  async (type) => {
+    await LARGE[type]!(link.source);
+    await link.source.client.config('SET', 'maxmemory', '1');
+    try {
+      expect(await reconcileLarge()).toMatchObject({ outcome: 'repaired' });
+      expect(await reconcileLarge()).toEqual({ outcome: 'equal' });
+    } finally {
+      await link.source.client.config('SET', 'maxmemory', '0');
+    }
+  },
+);

@@ -145,14 +145,21 @@ describe.each(TYPES)('a large %s', (type) => {
     await expectEqual();
   });
 
-  test('is gone through from the beginning when another server answers for the cursor', async () => {
+  test('is gone through from the beginning where either server is not the one of the earlier attempt', async () => {
     await add(link.source, type, 0, 1_000);
     await add(link.target, type, 0, 900);
-    const cursors: string[] = [];
-    const resume: LargeKeyProgress = { pass: 'source', server: 'f'.repeat(40), cursor: '64', repairedBytes: null };
-    await reconcileLarge({ resume }, { source: watchScans(cursors), target: link.sides.target });
-    expect(cursors.slice(0, 2)).toEqual(['64', '0']);
-    await expectEqual();
+    const [source, target] = (await Promise.all([link.sides.source.server(), link.sides.target.server()])) as string[];
+    const unknown = 'f'.repeat(40);
+    for (const servers of [
+      { source: unknown, target: target! },
+      { source: source!, target: unknown },
+    ]) {
+      const cursors: string[] = [];
+      const resume: LargeKeyProgress = { pass: 'target', cursor: '64', servers, repairedBytes: null };
+      await reconcileLarge({ resume }, { source: watchScans(cursors), target: link.sides.target });
+      expect(cursors[0]).toBe('0');
+      await expectEqual();
+    }
   });
 });
 
@@ -182,6 +189,16 @@ test('a source that has become a replica is not believed, although its pages are
   } finally {
     await link.source.client.replicaof('NO', 'ONE');
   }
+});
+
+test('fields of 4 MB are gone through a few at a time', async () => {
+  const value = Buffer.alloc(4 << 20, 'x');
+  for (let field = 0; field < 10; field++) await link.source.client.hset('k', `f${field}`, value);
+  await link.source.client.config('RESETSTAT');
+  expect(await reconcileLarge()).toMatchObject({ outcome: 'repaired' });
+  const [, pages] = /cmdstat_hscan:calls=(\d+)/.exec(await link.source.client.info('commandstats'))!;
+  expect(Number(pages)).toBeGreaterThan(4);
+  expect(await link.target.client.hlen('k')).toBe(10);
 });
 
 /** The mean, because on a busy machine any single command may be made to wait. */

@@ -112,6 +112,7 @@ export function intercept(
     readMembers: step('read', (requests) => port.readMembers(requests as never)),
     repairMembers: step('repair', (repairs) => port.repairMembers(repairs as never)),
     scanMembers: step('inspect', (scan) => port.scanMembers(scan as never)),
+    server: () => port.server(),
     differingMembers: (key, type, page) => port.differingMembers(key, type, page),
     watch: (key) => port.watch(key),
     health: step('health', () => port.health()) as RedisPort['health'],

@@ -7,6 +7,7 @@ import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { WORKFLOWS_PATH } from '../../src/worker/workflows-path.js';
 import type {
+  AttemptErrorDetail,
   EscalateRequest,
   FailedWrite,
   LinkPolicy,
@@ -31,7 +32,12 @@ export type Attempt =
   | 'equal'
   | 'repaired'
   | 'large'
-  | { readonly fail: string; readonly permanent?: boolean }
+  | {
+      readonly fail: string;
+      readonly permanent?: boolean;
+      readonly stage?: AttemptErrorDetail['stage'];
+      readonly wrote?: boolean;
+    }
   | { readonly defer: number; readonly wrote?: boolean };
 
 /** A script of attempts. The last one is repeated for ever. */
@@ -70,7 +76,7 @@ export class Script {
         type: planned.fail,
         message: `${planned.fail} as scripted`,
         nonRetryable: planned.permanent ?? false,
-        details: [{ stage: 'write', attempt }],
+        details: [{ stage: planned.stage ?? 'write', attempt, wrote: planned.wrote } satisfies AttemptErrorDetail],
       });
     },
     escalate: async (request: EscalateRequest): Promise<void> => {

@@ -26,6 +26,17 @@ await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer,
     return failedWrite({ failedAt: new Date(await env.currentTimeMs()).toISOString(), ...changes });
   }
 
+  it.each([
+    ['had written before, at whatever stage it failed, leads to a second look', true, 3],
+    ['had only read does not', false, 2],
+  ])('an attempt that %s', async (_what, wrote, attempts) => {
+    const script = new Script(env, { fail: 'SourceUnavailable', stage: 'read', wrote }, 'equal');
+    await withScript(script, async (start) => {
+      await (await start({ events: [await failedNow({ outcome: 'unknown' })] })).result();
+      expect(script.requests).toHaveLength(attempts);
+    });
+  });
+
   describe('settle', () => {
     it.each([
       { name: 'a write of unknown outcome', changes: { outcome: 'unknown' as const } },

@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pMapIterable } from 'p-map';
 import { type MembersPage, RedisFailure, type RedisPort } from '../../redis/index.js';
-import type { LinkSides, ReconcileOptions } from '../contract.js';
+import type { LinkSides, ReconcileOptions, Repaired } from '../contract.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { runMembersRound } from '../members.js';
 import type { RoundResult } from '../round.js';
@@ -19,9 +19,9 @@ import { paced } from './pace.js';
 export interface MembersProgress {
   /** Whose pages are gone through. */
   readonly pass: Side;
-  /** The server that gave the cursor. */
-  readonly server: string;
   readonly cursor: string;
+  /** The servers it holds for: another source knows no such cursor, and another target may have lost what was repaired. */
+  readonly servers: Readonly<Record<Side, string>>;
   /** Bytes written so far; null: no difference was met. */
   readonly repairedBytes: number | null;
 }
@@ -32,9 +32,7 @@ export interface AllMembersOptions extends ReconcileOptions {
 }
 
 /** So that no page holds a server for long. */
-const MAXIMUM_COUNT = 500;
-const PAGE_BYTES = 256 * 1024;
-const FIRST_COUNT = 20;
+const MEMBERS_PER_PAGE = 500;
 /** While one page is compared, the next are on their way. */
 const CONCURRENT_PAGES = 4;
 const MAXIMUM_ROUNDS = 5;
@@ -47,11 +45,12 @@ export async function reconcileAllMembers(
   type: string,
   options: AllMembersOptions,
 ): Promise<RoundResult> {
+  const work = new AllMembers(sides, key, type, options);
   try {
-    return await new AllMembers(sides, key, type, options).run();
+    return await work.run();
   } catch (error) {
-    if (error === AGAIN) return { outcome: 'again', repaired: null };
-    if (error instanceof ReconcileError) return { outcome: 'failed', error };
+    if (error === AGAIN) return { outcome: 'again', repaired: work.repaired };
+    if (error instanceof ReconcileError) return { outcome: 'failed', error, wrote: work.repaired !== null };
     throw error;
   }
 }
@@ -60,28 +59,42 @@ export async function reconcileAllMembers(
 const AGAIN = new Error('the key has become another');
 
 class AllMembers {
-  #repairedBytes: number | null;
+  #repairedBytes: number | null = null;
 
   constructor(
     private readonly sides: Required<LinkSides>,
     private readonly key: Buffer,
     private readonly type: string,
     private readonly options: AllMembersOptions,
-  ) {
-    this.#repairedBytes = options.resume?.repairedBytes ?? null;
-  }
+  ) {}
 
-  async run(): Promise<RoundResult> {
-    const { resume } = this.options;
-    if (resume?.pass !== 'target') await this.#pass('source', resume);
-    await this.#pass('target', resume?.pass === 'target' ? resume : undefined);
-    // The expiry, which no page may have touched; and whether the source, whose pages anyone could have given, is a master.
-    await this.#reconcile([]);
-    if (this.#repairedBytes === null) return { outcome: 'equal' };
+  get repaired(): Repaired | null {
+    if (this.#repairedBytes === null) return null;
     return { outcome: 'repaired', action: 'members', type: this.type, bytes: this.#repairedBytes };
   }
 
-  async #pass(pass: Side, resume: MembersProgress | undefined): Promise<void> {
+  async run(): Promise<RoundResult> {
+    const servers = await this.#servers();
+    const { resume } = this.options;
+    const resumed = resume !== undefined && isSame(resume.servers, servers) ? resume : undefined;
+    this.#repairedBytes = resume?.repairedBytes ?? null;
+    if (resumed?.pass !== 'target') await this.#pass('source', servers, resumed);
+    await this.#pass('target', servers, resumed?.pass === 'target' ? resumed : undefined);
+    // The expiry, which no page may have touched; and whether the source, whose pages anyone could have given, is a master.
+    await this.#reconcile([]);
+    // A failover on the way: cursors of the one server meant nothing to the other, and what was repaired may be lost.
+    if (!isSame(await this.#servers(), servers)) throw AGAIN;
+    return this.repaired ?? { outcome: 'equal' };
+  }
+
+  async #servers(): Promise<MembersProgress['servers']> {
+    const [source, target] = await Promise.all([this.sides.source.server(), this.sides.target.server()]);
+    if (source instanceof RedisFailure) throw this.#failure(source, 'source');
+    if (target instanceof RedisFailure) throw this.#failure(target, 'target');
+    return { source, target };
+  }
+
+  async #pass(pass: Side, servers: MembersProgress['servers'], resume: MembersProgress | undefined): Promise<void> {
     const compared = pMapIterable(
       this.#pages(pass, resume),
       async (page) => {
@@ -93,8 +106,8 @@ class AllMembers {
       { concurrency: CONCURRENT_PAGES },
     );
     // In the order of the cursors: what is reported as done has nothing undone before it.
-    for await (const { server, cursor } of compared) {
-      this.options.onProgress({ pass, server, cursor, repairedBytes: this.#repairedBytes });
+    for await (const { cursor } of compared) {
+      this.options.onProgress({ pass, cursor, servers, repairedBytes: this.#repairedBytes });
     }
   }
 
@@ -108,12 +121,11 @@ class AllMembers {
   }
 
   async *#pages(pass: Side, resume: MembersProgress | undefined): AsyncGenerator<MembersPage> {
-    let [server, cursor] = [resume?.server ?? null, resume?.cursor ?? '0'];
     if (resume?.cursor === '0') return;
-    let count = FIRST_COUNT;
-    for (;;) {
+    let cursor = resume?.cursor ?? '0';
+    do {
       this.options.signal?.throwIfAborted();
-      const scan = { key: this.key, type: this.type, cursor, count };
+      const scan = { key: this.key, type: this.type, cursor, count: MEMBERS_PER_PAGE };
       const page =
         pass === 'source'
           ? await this.sides.source.scanMembers(scan)
@@ -124,17 +136,9 @@ class AllMembers {
         if (pass === 'target') return;
         throw AGAIN;
       }
-      if (server !== null && server !== page.server && cursor !== '0') {
-        // A failover, or a restart: the new server orders its members in another way.
-        cursor = '0';
-      } else {
-        yield page;
-        cursor = page.cursor;
-        if (cursor === '0') return;
-      }
-      server = page.server;
-      count = Math.max(1, Math.min(MAXIMUM_COUNT, Math.floor((count * PAGE_BYTES) / Math.max(1, page.bytes))));
-    }
+      yield page;
+      cursor = page.cursor;
+    } while (cursor !== '0');
   }
 
   async #reconcile(members: readonly Buffer[]): Promise<void> {
@@ -150,7 +154,8 @@ class AllMembers {
       if (result!.outcome === 'repaired') this.#count(result!.bytes);
       if (result!.outcome !== 'again') return;
       if (result!.repaired !== null) this.#count(result!.repaired.bytes);
-      await sleep(FIRST_WAIT_MS * 2 ** round * (0.5 + Math.random() / 2));
+      const { signal } = this.options;
+      await sleep(FIRST_WAIT_MS * 2 ** round * (0.5 + Math.random() / 2), undefined, signal && { signal });
     }
     throw AGAIN;
   }
@@ -162,4 +167,8 @@ class AllMembers {
   #failure(failure: RedisFailure, side: Side): ReconcileError {
     return reconcileError(failure, side, 'read', this.sides[side].place);
   }
+}
+
+function isSame(one: MembersProgress['servers'], other: MembersProgress['servers']): boolean {
+  return one.source === other.source && one.target === other.target;
 }

@@ -1,4 +1,5 @@
 /** One key whose value is too large for one call, on either side. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stage } from '../../../workflows/messages.js';
 import { LARGE, NO_TYPE, RedisFailure } from '../../redis/index.js';
 import type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
@@ -20,7 +21,11 @@ export interface LargeKeyOptions extends ReconcileOptions {
 }
 
 const MAXIMUM_ROUNDS = 5;
+/** A large value is not read again at once for the sake of a key that is written just now. */
+const FIRST_WAIT_MS = 50;
 const WITH_MEMBERS: ReadonlySet<string> = new Set(['hash', 'set', 'zset']);
+/** What has to be brought into place at once, absence included. */
+const IN_ORDER: ReadonlySet<string> = new Set(['string', 'list', 'stream', NO_TYPE]);
 
 /**
  * Makes one key on the target equal to the source, whatever its size, with no command that holds a server for long and with
@@ -39,11 +44,13 @@ export async function reconcileLargeKey(
     options.signal?.throwIfAborted();
     const result = await runLargeRound(link, request, { ...options, resume });
     if (result.outcome === 'equal' && repaired !== null) return repaired;
+    if (result.outcome === 'failed' && repaired !== null) return { ...result, wrote: true };
     if (result.outcome !== 'again') return result;
     repaired = result.repaired ?? repaired;
     resume = undefined;
+    await sleep(FIRST_WAIT_MS * 2 ** round, undefined, options.signal && { signal: options.signal });
   }
-  return { outcome: 'failed', error: contended(sides) };
+  return { outcome: 'failed', error: contended(sides), wrote: repaired !== null };
 }
 
 async function runLargeRound(
@@ -60,7 +67,7 @@ async function runLargeRound(
     const [result] = await reconcileKeys(sides, [request], options);
     return result!.outcome === 'large' ? AGAIN : result!;
   }
-  if (!WITH_MEMBERS.has(source!.type)) {
+  if (IN_ORDER.has(source!.type)) {
     return replaceLargeKey(sides, key, { ...options, allowDelete: request.allowDelete ?? false }, () => {
       // It has to be read at one moment, so a later attempt begins anew.
       options.onProgress(undefined);
@@ -70,6 +77,8 @@ async function runLargeRound(
     const stopped = await makeWay(sides, key, source!.type);
     if (stopped !== null) return stopped;
   }
+  // A type that is not known is never large.
+  if (!WITH_MEMBERS.has(source!.type)) return AGAIN;
   return reconcileAllMembers(sides, key, source!.type, options);
 }
 
@@ -81,8 +90,9 @@ async function makeWay(sides: LinkSides, key: Buffer, type: string): Promise<Rou
   const watch = await sides.target.watch(key);
   if (watch instanceof RedisFailure) return failed(sides, 'target', watch);
   try {
-    // Read after the watch began: a live write of both sides that comes later breaks it.
-    const [source] = await sides.source.inspect([key]);
+    // Read after the watch began: a live write of both sides that comes later breaks it. At the master alone: a stale replica
+    // must not decide about the target's key.
+    const [source] = await sides.source.readMembers([{ key, members: [] }]);
     if (source instanceof RedisFailure) return failed(sides, 'source', source);
     if (source!.type !== type || watch.state.type === type) return AGAIN;
     const outcome = await watch.write({ action: 'delete' });

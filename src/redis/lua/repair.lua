@@ -1,4 +1,4 @@
--- The only script that writes. Compare-and-set: a key is written only if it still is as it was compared.
+-- Compare-and-set: a key is written only if it still is as it was compared.
 -- Row in:  key, digest, expiry  — the key as it was compared, in the words of inspect.lua
 --          deadline             — in ms of this server's clock; after it nobody waits for the answer any more
 --          action               — 'restore', 'delete', 'expiry'
