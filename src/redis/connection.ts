@@ -1,8 +1,9 @@
 /** One connection to one server, with the settings under which no command is ever sent later than it was asked for. */
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { Redis } from 'ioredis';
+import { Redis, Command as RedisCommand } from 'ioredis';
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
+import { encodeCommand } from './encode-command.js';
 import { failureOf, RedisFailure } from './failure.js';
 
 /** A value with more elements or bytes than these is large: no single command goes through it as a whole. */
@@ -94,11 +95,16 @@ export class Connection {
       const failure = failureOf(error);
       return commands.map(() => failure);
     }
-    const replies = await Promise.all(
-      commands.map(([name, ...args]) => this.#client.callBuffer(name, args).catch(failureOf)),
-    );
+    const replies = await Promise.all(commands.map((command) => this.#write(command).catch(failureOf)));
     if (replies.some((reply) => reply instanceof RedisFailure && reply.code === 'TIMEOUT')) this.#reset();
     return replies;
+  }
+
+  #write(words: Command): Promise<unknown> {
+    const command = new RedisCommand(words[0], [], { replyEncoding: null });
+    const bytes = encodeCommand(words);
+    command.toWritable = () => bytes;
+    return this.#client.sendCommand(command) as Promise<unknown>;
   }
 
   /**

@@ -26,7 +26,8 @@ local redis = setmetatable({
 
 local NO_KEY = -2
 
--- LIMITS: a value with more elements or bytes than these two is large. No script goes through one as a whole.
+-- LIMITS: a value with more elements or bytes than these two is large. No script goes through one as a whole. Commands are given
+-- them as they came, for writing a number costs as much as a small command.
 local LARGE_ELEMENTS, LARGE_BYTES = tonumber(ARGV[1]), tonumber(ARGV[2])
 local FIRST_ROW = 3
 
@@ -76,7 +77,7 @@ local CARDINALITY = { list = 'LLEN', set = 'SCARD', hash = 'HLEN', zset = 'ZCARD
 local function isLarge(key, kind)
   if not CARDINALITY[kind] then return false end
   -- Exact up to the limit of elements: a single huge one counts.
-  local bytes = redis.call('MEMORY', 'USAGE', key, 'SAMPLES', LARGE_ELEMENTS)
+  local bytes = redis.call('MEMORY', 'USAGE', key, 'SAMPLES', ARGV[1])
   if bytes > LARGE_BYTES then return true end
   -- The shortest element takes two bytes, so most keys are spared this question.
   return bytes > 2 * LARGE_ELEMENTS and redis.call(CARDINALITY[kind], key) > LARGE_ELEMENTS
@@ -93,7 +94,7 @@ local function fingerprint(key)
   if kind == 'none' then return '', 0, kind end
   if kind == 'string' then
     -- The end is included, so a large one shows by one byte more.
-    local value = redis.call('GETRANGE', key, 0, LARGE_BYTES)
+    local value = redis.call('GETRANGE', key, '0', ARGV[2])
     if #value > LARGE_BYTES then return LARGE, 0, kind end
     return 'value:' .. redis.sha1hex(value), #value, kind
   end
