@@ -249,7 +249,8 @@ function describeIssue(issue: z.core.$ZodIssue): string {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => `unknown key "${place ? `${place}.` : ''}${key}"`).join('; ');
   }
-  return `${place || 'the file'}: ${issue.message}`;
+  const missing = issue.code === 'invalid_type' && issue.message.endsWith('received undefined');
+  return `${place || 'the file'}: ${missing ? 'is missing' : issue.message}`;
 }
 
 function deepFreeze<T>(value: T): T {

@@ -28,7 +28,10 @@ export interface GlobalOptions {
 /** Adds the options that every verb understands. */
 export function withGlobalOptions(command: Command): Command {
   return command
-    .option('-c, --config <file>', 'the configuration (default: KEYMEND_CONFIG, else keymend.yaml)')
+    .option(
+      '-c, --config <file>',
+      'the configuration (default: KEYMEND_CONFIG, else keymend.yaml, else .keymend/keymend.yaml)',
+    )
     .addOption(new Option('-o, --output <format>', 'how to print data').choices(['text', 'json']).default('text'))
     .addOption(
       new Option('--log-level <level>', 'how much to log to stderr')

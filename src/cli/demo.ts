@@ -78,9 +78,12 @@ function describe(result: DemoResult, stack: StackInfo, kept: number | undefined
   const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
   const rows: [string, string | number][] = [
     ['operations', `${result.operations}, of which ${result.failedWrites} failed on the target`],
-    ['failed writes', `${result.throughOutbox} of them by the outbox while Kafka was away, ${result.lostRecords} lost`],
+    [
+      'failed writes',
+      `${result.throughOutbox} by the outbox while Kafka was away, the others by Kafka, ${result.lostRecords} lost`,
+    ],
     ['breaker', `opened ${result.breakerOpened} times by a target that did not answer`],
-    ['keys compared', result.keysCompared],
+    ['keys compared', `${result.keysComparedBefore} before, ${result.keysCompared} now`],
     ['diverged before', result.divergedBefore],
     ['repaired', `${result.repaired} keys, some of them before the last outage`],
     ['diverged now', result.divergedNow],

@@ -34,7 +34,7 @@ const program = new Command('keymend')
   .version(packageVersion())
   .exitOverride();
 for (const verb of VERBS) program.addCommand(withGlobalOptions(verb()));
-for (const command of everyCommand(program)) command.exitOverride();
+for (const command of everyCommand(program)) command.exitOverride().configureHelp({ showGlobalOptions: true });
 
 try {
   await program.parseAsync();

@@ -39,6 +39,8 @@ export interface DemoResult {
   readonly throughOutbox: number;
   /** How often the application stopped sending to a target that did not answer. */
   readonly breakerOpened: number;
+  /** Before the repairs and after: meanwhile keys were deleted on the target. */
+  readonly keysComparedBefore: number;
   readonly keysCompared: number;
   readonly divergedBefore: number;
   readonly repaired: number;
@@ -80,6 +82,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
       throughOutbox: written.throughOutbox,
       breakerOpened: written.breakerOpened,
       lostRecords: written.lost,
+      keysComparedBefore: before.keys,
       keysCompared: after.keys,
       divergedBefore: before.differences.length,
       repaired: new Set(closed.filter(({ outcome }) => outcome === 'repaired').map(({ workflowId }) => workflowId))

@@ -1,0 +1,21 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { parseConfig } from '../../src/config.js';
+
+const root = new URL('../../', import.meta.url);
+const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
+const blocks = (path: string) => [...read(path).matchAll(/```yaml\n(.*?)```/gs)].map(([, text]) => text!);
+
+describe('the YAML in the documents', () => {
+  it('of the README is a configuration that keymend accepts', () => {
+    const [text, ...others] = blocks('README.md');
+    expect(others).toEqual([]);
+    expect(parseConfig(text!, 'README.md', { TARGET_PASSWORD: 'secret' }).links).toHaveLength(1);
+  });
+
+  it('is well-formed everywhere', () => {
+    const documents = ['docs/intakes.md', 'docs/dual-writer.md'];
+    for (const text of documents.flatMap(blocks)) expect(() => parse(text)).not.toThrow();
+  });
+});
