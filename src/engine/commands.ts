@@ -73,8 +73,8 @@ const BEHIND_CONDITIONS: ReadonlyMap<string, number> = new Map(Object.entries({ 
 
 /**
  * Writes that touch nothing of their key but the members they name (and may create or remove it). Not in here: what chooses its
- * members itself (SPOP, ZPOPMIN, ZREMRANGE…), and what gives fields an expiry of their own (HEXPIRE, HPERSIST, HGETEX, HSETEX): a
- * look at such a field alone ends with a look at the whole key.
+ * members itself (SPOP, ZPOPMIN, ZREMRANGE…), and what gives fields an expiry of their own (HEXPIRE, HPERSIST, HGETEX, HSETEX):
+ * where their fields stand depends on their options, and they are rare enough for a look at the whole key.
  */
 const MEMBERS: ReadonlyMap<string, Place> = new Map(
   Object.entries({

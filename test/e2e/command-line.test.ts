@@ -120,12 +120,15 @@ describe('verbs about one key', () => {
 
   it('show, retry and skip an escalated key, and reconcile one that nobody reported', async () => {
     const { source, target, producer, topic } = sandbox;
-    sandbox.configure({ link: { retry: { maximumAttempts: 2, initialInterval: '10ms' } } });
+    // Other tests have escalated keys on the same Temporal.
+    const link = `link-${sandbox.prefix.slice(0, -1)}`;
+    sandbox.configure({ link: { name: link, retry: { maximumAttempts: 2, initialInterval: '10ms' } } });
+    const escalations = () => json<object[]>('escalations', '--link', link);
     const running = await sandbox.start('start');
     await source.client.mset('a', '1', 'b', '2', 'c', '3');
     await target.client.replicaof('127.0.0.1', String(await deadPort()));
-    await producer.send({ topic, messages: [recordOf('a'), recordOf('b')] });
-    await until(async () => (await json<object[]>('escalations')).length === 2);
+    await producer.send({ topic, messages: [recordOf('a', { link }), recordOf('b', { link })] });
+    await until(async () => (await escalations()).length === 2);
 
     const status = await json<Record<string, unknown>>('status', 'a');
     expect(status).toMatchObject({
@@ -143,8 +146,8 @@ describe('verbs about one key', () => {
     expect(await json('status', 'b')).toMatchObject({ lastOutcome: 'skipped', skipReason: 'not needed' });
 
     await target.client.replicaof('NO', 'ONE');
-    await until(async () => (await json<object[]>('escalations')).length === 1);
-    expect(await json('retry', '--escalated')).toEqual({ retried: 1 });
+    await until(async () => (await escalations()).length === 1);
+    expect(await json('retry', '--escalated', '--link', link)).toEqual({ retried: 1 });
     await until(async () => (await target.client.get('a')) === '1');
 
     expect(await json('reconcile', 'c')).toMatchObject({ outcome: 'repaired', key: 'c' });
