@@ -113,7 +113,7 @@ test('intakes', async () => {
     const fromOutbox = reading(toOutbox, async (handle) => {
       const name = 'source of link l';
       const intake = createStreamIntake({
-        source: { ...source, name, links: ['l'] },
+        source: { address: source, name, links: ['l'] },
         stream: STREAM,
         group: 'keymend-bridge',
         handle,

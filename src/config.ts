@@ -36,7 +36,17 @@ const endpoint = z.union(
   [
     z.strictObject({ url }),
     z.strictObject({ cluster: z.array(url).min(1) }),
-    z.strictObject({ sentinel: z.strictObject({ name: z.string().min(1), urls: z.array(url).min(1) }) }),
+    z.strictObject({
+      sentinel: z.strictObject({
+        name: z.string().min(1),
+        /** Of the Sentinels. User and password in them are the Sentinels' own. */
+        urls: z.array(url).min(1),
+        /** These are the master's. */
+        username: z.string().optional(),
+        password: z.string().optional(),
+        db: z.number().int().min(0).optional(),
+      }),
+    }),
   ],
   { error: 'must be one of { url: redis://… }, { cluster: [urls] } or { sentinel: { name, urls } }' },
 );

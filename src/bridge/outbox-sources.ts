@@ -1,8 +1,9 @@
 /** Where outboxes are: on the source of each link, once where links share it. */
 import type { LinkConfig } from '../config.js';
+import type { Address } from '../redis/index.js';
 
 export interface OutboxSource {
-  readonly url: string;
+  readonly address: Address;
   /** What to call it in messages. */
   readonly name: string;
   /** Of the links that have this source. */
@@ -14,21 +15,22 @@ export class OutboxUnsupported extends Error {
   override readonly name = 'OutboxUnsupported';
 }
 
-/** @throws OutboxUnsupported for a source that is not one server */
+/** @throws OutboxUnsupported for a source that is a Cluster */
 export function outboxSources(links: readonly LinkConfig[]): OutboxSource[] {
-  const names = new Map<string, string[]>();
+  const shared = new Map<string, { address: Address; names: string[] }>();
   for (const { name, source } of links) {
-    if (!('url' in source)) {
-      const topology = 'cluster' in source ? 'cluster' : 'sentinel';
+    if ('cluster' in source) {
       throw new OutboxUnsupported(
-        `source of link ${name}: an outbox on { ${topology}: … } is not supported yet; give { url } of one server`,
+        `source of link ${name}: an outbox on { cluster: … } is not supported yet; give { url } or { sentinel } of one server`,
       );
     }
-    names.set(source.url, [...(names.get(source.url) ?? []), name]);
+    const found = shared.get(JSON.stringify(source));
+    if (found) found.names.push(name);
+    else shared.set(JSON.stringify(source), { address: source, names: [name] });
   }
-  return [...names].map(([url, linksOf]) => ({
-    url,
-    name: `source of link ${linksOf.join(' and ')}`,
-    links: linksOf,
+  return [...shared.values()].map(({ address, names }) => ({
+    address,
+    name: `source of link ${names.join(' and ')}`,
+    links: names,
   }));
 }

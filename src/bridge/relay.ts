@@ -62,8 +62,8 @@ export function startRelay(config: KafkaIntakeConfig, logger: Logger): Intake {
 
 /** A bridge that gets its failed writes from Kafka can do without the outbox of a link; it says so. */
 function hasOutbox({ name, source }: LinkConfig, logger: Logger): boolean {
-  if ('url' in source) return true;
-  logger.warn(`source of link ${name}: an outbox is relayed from { url } of one server alone, so this one's is not`);
+  if (!('cluster' in source)) return true;
+  logger.warn(`source of link ${name}: the outbox of a Cluster is not relayed yet`);
   return false;
 }
 

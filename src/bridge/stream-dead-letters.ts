@@ -10,7 +10,7 @@ export function createStreamDeadLetters(
   source: OutboxSource,
   { deadLetterKey, maxEntries }: StreamConfig,
 ): DeadLetters {
-  const connection = new Connection(source.url, { name: source.name });
+  const connection = new Connection(source.address, { name: source.name });
   return {
     kind: 'stream',
     async publish(message) {

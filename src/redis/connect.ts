@@ -15,10 +15,9 @@ export interface RedisOptions extends ConnectionOptions {
  * @throws Error with one line for a topology that is not supported
  */
 export function connectRedis(endpoint: Endpoint, options: RedisOptions): RedisPort {
-  if ('url' in endpoint) {
-    const connection = new Connection(endpoint.url, options);
-    return new StandaloneRedis(connection, options.budget && { budget: createBudget(connection, options.budget) });
+  if ('cluster' in endpoint) {
+    throw new Error(`${options.name}: { cluster: … } is not supported yet; give { url } or { sentinel } of one server`);
   }
-  const topology = 'cluster' in endpoint ? 'cluster' : 'sentinel';
-  throw new Error(`${options.name}: { ${topology}: … } is not supported yet; give { url } of one server`);
+  const connection = new Connection(endpoint, options);
+  return new StandaloneRedis(connection, options.budget && { budget: createBudget(connection, options.budget) });
 }

@@ -1,7 +1,9 @@
 /** One connection to one server, with the settings under which no command is ever sent later than it was asked for. */
+import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { Redis, Command as RedisCommand } from 'ioredis';
+import { Redis, Command as RedisCommand, type RedisOptions } from 'ioredis';
+import { type Address, describeAddress, sentinelOptions } from './address.js';
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
 import { failureOf, RedisFailure } from './failure.js';
@@ -44,6 +46,11 @@ export class Connection {
   /** The handshake went well, and the connection has not been given up since. */
   #usable = false;
   #connections = 0;
+  /** Calls that wait for their replies. */
+  #underWay = 0;
+  /** It leads to a replica: behind the same name, or by what the Sentinels say now, there may be a master. */
+  #isOutdated = false;
+  #ended: Promise<unknown> = Promise.resolve();
   #failedAttempts = 0;
   #notBefore = 0;
   #lastError: unknown = null;
@@ -52,13 +59,13 @@ export class Connection {
    * @param lifetime `single`: never connects a second time, for what a server keeps by connection (WATCH) and forgets with it
    */
   constructor(
-    private readonly url: string,
+    private readonly address: Address,
     private readonly options: ConnectionOptions,
     private readonly lifetime: 'renewed' | 'single' = 'renewed',
   ) {
     this.commandTimeoutMs = options.commandTimeoutMs ?? 5_000;
     this.largeValues = options.largeValues ?? LARGE_VALUES;
-    this.#client = new Redis(url, {
+    const settings = {
       lazyConnect: true,
       protocol: 2,
       commandTimeout: this.commandTimeoutMs,
@@ -72,11 +79,15 @@ export class Connection {
       retryStrategy: null,
       // A server that is loading answers LOADING, which says more than a connection that never becomes ready.
       enableReadyCheck: false,
-    });
+    } as const satisfies RedisOptions;
+    this.#client =
+      'url' in address
+        ? new Redis(address.url, settings)
+        : new Redis({ ...sentinelOptions(address.sentinel, this.commandTimeoutMs), ...settings });
     this.#client.on('error', (error: unknown) => {
       this.#lastError = error;
     });
-    this.place = `${options.name} (${describeAddress(this.#client)})`;
+    this.place = `${options.name} (${describeAddress(this.#client.options)})`;
   }
 
   /** How often it was established. */
@@ -95,8 +106,12 @@ export class Connection {
       const failure = failureOf(error);
       return commands.map(() => failure);
     }
+    this.#underWay += 1;
     const replies = await Promise.all(commands.map((command) => this.#write(command).catch(failureOf)));
+    this.#underWay -= 1;
     if (replies.some((reply) => reply instanceof RedisFailure && reply.code === 'TIMEOUT')) this.#reset();
+    this.#isOutdated ||= replies.some((reply, index) => tellsOfReplica(commands[index]!, reply));
+    if (this.#isOutdated && this.#underWay === 0) this.#renew();
     return replies;
   }
 
@@ -132,7 +147,7 @@ export class Connection {
 
   /** A further connection to the same server, of lifetime `single`. */
   another(): Connection {
-    return new Connection(this.url, this.options, 'single');
+    return new Connection(this.address, this.options, 'single');
   }
 
   close(): void {
@@ -154,7 +169,9 @@ export class Connection {
     if (performance.now() < this.#notBefore) throw this.#lastError;
     this.#lastError = null;
     this.#usable = false;
+    this.#isOutdated = false;
     try {
+      await this.#ended;
       await this.#client.connect();
       // ioredis goes on after a refused SELECT, in database 0: the wrong keys.
       if (this.#lastError !== null) throw this.#lastError;
@@ -171,6 +188,14 @@ export class Connection {
     }
   }
 
+  /** The next command gets a new connection. */
+  #renew(): void {
+    if (this.#closed || this.lifetime === 'single' || this.#client.status !== 'ready') return;
+    this.#usable = false;
+    this.#ended = once(this.#client, 'end');
+    this.#client.disconnect();
+  }
+
   /**
    * Drops the connection with all that is still unsent or in flight, so that it does not reach the server later. RST
    * instead of FIN where the socket can: what is still on its way is then refused.
@@ -185,7 +210,12 @@ export class Connection {
   }
 }
 
-function describeAddress({ options }: Redis): string {
-  const address = options.path ?? `${options.host}:${options.port}`;
-  return options.db ? `${address}, database ${options.db}` : address;
+function tellsOfReplica([name]: Command, reply: unknown): boolean {
+  if (name === 'ROLE' && Array.isArray(reply)) return !isMaster(reply);
+  return reply instanceof RedisFailure && reply.code === 'READONLY';
+}
+
+/** @param role the reply of ROLE */
+export function isMaster(role: unknown): boolean {
+  return Array.isArray(role) && String(role[0]) === 'master';
 }

@@ -4,6 +4,7 @@
  * Every method but `close` throws a `RedisFailure` whose message names the server and says what to do.
  */
 import { readFileSync } from 'node:fs';
+import type { Address } from './address.js';
 import { type Command, Connection, type ConnectionOptions } from './connection.js';
 import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
@@ -16,7 +17,7 @@ export interface DeliveredEntry {
 }
 
 export interface ConsumerGroupOptions extends ConnectionOptions {
-  readonly url: string;
+  readonly address: Address;
   /** The key of the stream. */
   readonly stream: string;
   readonly group: string;
@@ -40,12 +41,12 @@ export class ConsumerGroup {
   readonly #control: Connection;
   #claimFrom = '0-0';
 
-  constructor({ url, stream, group, consumer, ...connection }: ConsumerGroupOptions) {
+  constructor({ address, stream, group, consumer, ...connection }: ConsumerGroupOptions) {
     this.#stream = stream;
     this.#group = group;
     this.#consumer = consumer;
-    this.#reader = new Connection(url, connection);
-    this.#control = new Connection(url, connection);
+    this.#reader = new Connection(address, connection);
+    this.#control = new Connection(address, connection);
     this.place = `${stream} at ${this.#control.place}`;
   }
 

@@ -1,5 +1,5 @@
 /** How a script is run for many keys on one server. A topology of many servers runs one per server. */
-import type { Command, Connection } from './connection.js';
+import { type Command, type Connection, isMaster } from './connection.js';
 import { failureOfReply, RedisFailure } from './failure.js';
 import type { Cells, Row, Script } from './script.js';
 
@@ -95,9 +95,4 @@ export function operationsOf(reply: unknown): number | null {
   if (reply instanceof RedisFailure) return reply.code === 'TIMEOUT' || reply.code === 'CONNECTION' ? null : 1;
   const [serverTimeMs, operations] = Array.isArray(reply) ? (reply as ScriptReply) : [];
   return typeof serverTimeMs === 'number' ? Number(operations) : 1;
-}
-
-/** @param role the reply of ROLE */
-export function isMaster(role: unknown): boolean {
-  return Array.isArray(role) && String(role[0]) === 'master';
 }

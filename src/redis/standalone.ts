@@ -1,7 +1,7 @@
 /** The port on one server: each method is one script, or one pair of commands. */
 import { admit } from './admission.js';
 import type { Budget } from './budget.js';
-import type { Command, Connection } from './connection.js';
+import { type Command, type Connection, isMaster } from './connection.js';
 import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
 import type { KeyWatch } from './key-watch.js';
@@ -29,7 +29,7 @@ import type {
   RepairOutcome,
 } from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
-import { type CountOperations, isMaster, operationsOf, type RowAnswer, runForKey, runScript } from './script-runner.js';
+import { type CountOperations, operationsOf, type RowAnswer, runForKey, runScript } from './script-runner.js';
 import { watchKey } from './watch.js';
 
 export class StandaloneRedis implements RedisPort {

@@ -1,5 +1,5 @@
 /** `KeyWatch` on one server: WATCH, reads of ranges, and one EXEC at the end. */
-import type { Command, Connection } from './connection.js';
+import { type Command, type Connection, isMaster } from './connection.js';
 import { failureOf, RedisFailure } from './failure.js';
 import type {
   EntryRange,
@@ -18,7 +18,7 @@ import type {
 } from './key-watch.js';
 import { NO_EXPIRY } from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
-import { failureIn, isMaster, type RowAnswer, runForKey, type ScriptReply, scriptArguments } from './script-runner.js';
+import { failureIn, type RowAnswer, runForKey, type ScriptReply, scriptArguments } from './script-runner.js';
 import { BuiltKey } from './temporary-key.js';
 
 /** A connection that is never made anew. */

@@ -35,7 +35,7 @@ export async function streamBed() {
     },
 
     start(handle: BatchHandler): StreamIntake {
-      const source = { url: server.url, name: 'source of link l', links: ['l'] };
+      const source = { address: { url: server.url }, name: 'source of link l', links: ['l'] };
       const intake = createStreamIntake({ source, stream: STREAM, group: GROUP, handle, logger: loggerInto(logs) });
       intakes.push(intake);
       intake.start();

@@ -240,7 +240,7 @@ describe('a write that the target does not get', () => {
     const redis = await writer({ graceMs: 1000 }, { timeoutMs: 500 });
     const seen: { keys: string[]; at: number }[] = [];
     const intake = createStreamIntake({
-      source: { url: bed.source.url, name: 'source', links: [bed.names.link] },
+      source: { address: { url: bed.source.url }, name: 'source', links: [bed.names.link] },
       stream: STREAM,
       group: 'keymend-bridge',
       logger: pino({ level: 'silent' }),

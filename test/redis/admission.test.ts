@@ -33,7 +33,7 @@ async function admitted(port: RedisPort, members: readonly number[]): Promise<Ad
 }
 
 function counting({ url }: RedisServer, count: CountOperations): RedisPort {
-  const connection = new Connection(url, { name: 'target', commandTimeoutMs: 300 });
+  const connection = new Connection({ url }, { name: 'target', commandTimeoutMs: 300 });
   cleanups.push(() => connection.close());
   return new StandaloneRedis(connection, { count });
 }

@@ -29,7 +29,7 @@ async function server(...[args, options]: Parameters<typeof startRedis>): Promis
 
 /** As another worker has it: with its own connection and nothing leased. */
 function budgetAt({ url }: RedisServer, opsPerSecond: number, link = LINK): Budget {
-  const connection = new Connection(url, { name: `target of link ${link}` });
+  const connection = new Connection({ url }, { name: `target of link ${link}` });
   cleanups.push(() => connection.close());
   return createBudget(connection, { link, opsPerSecond });
 }

@@ -75,7 +75,7 @@ describe('check', () => {
 
   test('a topology that is not supported yet is one clear line', () => {
     expect(() => connectRedis({ cluster: ['redis://127.0.0.1'] }, { name: 'target of link a-to-b' })).toThrow(
-      'target of link a-to-b: { cluster: … } is not supported yet; give { url } of one server',
+      'target of link a-to-b: { cluster: … } is not supported yet; give { url } or { sentinel } of one server',
     );
   });
 });

@@ -1,0 +1,50 @@
+/** One server: by its url, or whoever is the master of a group that Sentinels watch. */
+import type { RedisOptions } from 'ioredis';
+
+export interface SentinelGroup {
+  /** Of the master, as the Sentinels know it. */
+  readonly name: string;
+  /** Of the Sentinels; user and password in them are the Sentinels' own. With rediss:// the master is asked by TLS as well. */
+  readonly urls: readonly string[];
+  /** For the master. */
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  readonly db?: number | undefined;
+}
+
+export type Address = { readonly url: string } | { readonly sentinel: SentinelGroup };
+
+const SENTINEL_PORT = 26379;
+
+/** How ioredis is told of Sentinels. They are asked with each connect, so a new master is found by connecting anew. */
+export function sentinelOptions({ name, urls, username, password, db }: SentinelGroup, timeoutMs: number) {
+  const parsed = urls.map((url) => new URL(url));
+  const [first] = parsed as [URL];
+  const tls = first.protocol === 'rediss:' ? {} : null;
+  return {
+    name,
+    role: 'master',
+    sentinels: parsed.map(({ hostname, port }) => ({ host: bare(hostname), port: Number(port || SENTINEL_PORT) })),
+    sentinelCommandTimeout: timeoutMs,
+    // After one round through all Sentinels the attempt has failed.
+    sentinelRetryStrategy: () => null,
+    ...(first.username && { sentinelUsername: decodeURIComponent(first.username) }),
+    ...(first.password && { sentinelPassword: decodeURIComponent(first.password) }),
+    ...(tls && { sentinelTLS: tls, tls, enableTLSForSentinelMode: true }),
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+    ...(db !== undefined && { db }),
+  } as const satisfies RedisOptions;
+}
+
+/** For messages: never with a password. */
+export function describeAddress({ sentinels, name, path, host, port, db }: RedisOptions): string {
+  const group = `master ${name} of Sentinels ${sentinels?.map((each) => `${each.host}:${each.port}`).join(', ')}`;
+  const address = sentinels ? group : (path ?? `${host}:${port}`);
+  return db ? `${address}, database ${db}` : address;
+}
+
+/** WHATWG keeps the brackets of an IPv6 address. */
+function bare(hostname: string): string {
+  return hostname.replace(/^\[(.*)\]$/, '$1');
+}

@@ -1,0 +1,173 @@
+/** The masters of a Cluster, one connection to each, and which of them has which slot, as its nodes tell. */
+import { Command as RedisCommand } from 'ioredis';
+import { Connection, type ConnectionOptions } from './connection.js';
+import { RedisFailure } from './failure.js';
+
+export const SLOTS = 16_384;
+
+export interface Master {
+  readonly connection: Connection;
+  /** Ranges of slots that it has, both ends included. At least one. */
+  readonly slots: readonly (readonly [first: number, last: number])[];
+}
+
+interface Topology {
+  readonly masters: readonly Master[];
+  readonly bySlot: readonly (Master | undefined)[];
+}
+
+/** How soon after one look at the topology another makes sense: nodes need a moment to hear of a change, too. */
+const LEAST_INTERVAL_MS = 250;
+/** How many nodes are asked at once; the first that answers is believed. */
+const ASKED_AT_ONCE = 3;
+/** What shows that slots or roles are not as they were when last looked at. */
+const SIGNS_OF_CHANGE: ReadonlySet<string> = new Set([
+  'MOVED',
+  'ASK',
+  'TRYAGAIN',
+  'CLUSTERDOWN',
+  'READONLY',
+  'NOTMASTER',
+  'CONNECTION',
+  'TIMEOUT',
+]);
+
+/** @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ */
+export function slotOf(key: Buffer): number {
+  return new RedisCommand('DEL', [key]).getSlot()!;
+}
+
+/** Connects when first asked. Redirects are not followed: a key that has moved fails once, and is found the next time. */
+export class ClusterNodes {
+  readonly #seeds: readonly URL[];
+  readonly #options: ConnectionOptions;
+  /** By `host:port`. */
+  readonly #connections = new Map<string, Connection>();
+  #topology: Topology | null = null;
+  #looking: Promise<Topology | RedisFailure> | null = null;
+  #lookAfter = 0;
+  #looks = 0;
+  #isStale = true;
+  #closed = false;
+
+  /** @param urls of some nodes; their user, password and protocol are used for all nodes */
+  constructor(urls: readonly string[], options: ConnectionOptions) {
+    this.#seeds = urls.map((url) => new URL(url));
+    this.#options = options;
+  }
+
+  get place(): string {
+    return `${this.#options.name} (Cluster at ${this.#seeds.map(addressOf).join(', ')})`;
+  }
+
+  /** The master that has the slot of the key now, as far as is known. */
+  async masterOf(key: Buffer): Promise<Master | RedisFailure> {
+    const topology = await this.#current();
+    if (topology instanceof RedisFailure) return topology;
+    return topology.bySlot[slotOf(key)] ?? new RedisFailure('CLUSTERDOWN', 'no node has the slot of the key');
+  }
+
+  /** All masters that have slots. */
+  async masters(): Promise<readonly Master[] | RedisFailure> {
+    const topology = await this.#current();
+    return topology instanceof RedisFailure ? topology : topology.masters;
+  }
+
+  /** To be told of what a master answered: where it shows that the topology has changed, the next call looks at it anew. */
+  heed(failure: RedisFailure): void {
+    if (SIGNS_OF_CHANGE.has(failure.code)) this.#isStale = true;
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const connection of this.#connections.values()) connection.close();
+  }
+
+  async #current(): Promise<Topology | RedisFailure> {
+    const mayLook = this.#topology === null || performance.now() >= this.#lookAfter;
+    if (this.#topology !== null && !(this.#isStale && mayLook)) return this.#topology;
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = null;
+      this.#lookAfter = performance.now() + LEAST_INTERVAL_MS;
+    });
+    return this.#looking;
+  }
+
+  async #look(): Promise<Topology | RedisFailure> {
+    this.#isStale = false;
+    const known = [...this.#connections.keys(), ...this.#seeds.map(addressOf)];
+    // Not always the same first: a node that was cut off from the others would be believed for ever.
+    const turn = this.#looks++ % known.length;
+    const addresses = [...new Set([...known.slice(turn), ...known.slice(0, turn)])];
+    const failures: RedisFailure[] = [];
+    for (let at = 0; at < addresses.length && !this.#closed; at += ASKED_AT_ONCE) {
+      const asked = addresses.slice(at, at + ASKED_AT_ONCE).map(async (address) => {
+        const [reply] = await this.#connectionTo(address).send([['CLUSTER', 'SLOTS']]);
+        if (reply instanceof RedisFailure) throw reply;
+        return { address, reply: reply as SlotsReply };
+      });
+      try {
+        const { address, reply } = await Promise.any(asked);
+        if (reply.length > 0) return this.#adopt(address, reply);
+        failures.push(new RedisFailure('CLUSTERDOWN', 'no node has slots'));
+      } catch (error) {
+        failures.push(...((error as AggregateError).errors as RedisFailure[]));
+      }
+    }
+    this.#isStale = true;
+    return failures[0] ?? new RedisFailure('CONNECTION', 'it was closed here');
+  }
+
+  #adopt(asked: string, ranges: SlotsReply): Topology {
+    const slots = new Map<string, [number, number][]>();
+    for (const [first, last, [host, port]] of ranges) {
+      // A node that does not know how it is reached leaves its own host out.
+      const name = host?.length ? `${host}` : hostOf(asked);
+      const address = `${name.includes(':') && !name.startsWith('[') ? `[${name}]` : name}:${port}`;
+      slots.set(address, [...(slots.get(address) ?? []), [first, last]]);
+    }
+    for (const [address, connection] of this.#connections) {
+      if (slots.has(address)) continue;
+      this.#connections.delete(address);
+      connection.close();
+    }
+    const bySlot: (Master | undefined)[] = Array.from({ length: SLOTS });
+    const masters = [...slots].map(([address, ranges]): Master => {
+      const master = { connection: this.#connectionTo(address), slots: ranges };
+      for (const [first, last] of ranges) bySlot.fill(master, first, last + 1);
+      return master;
+    });
+    this.#topology = { masters, bySlot };
+    return this.#topology;
+  }
+
+  #connectionTo(address: string): Connection {
+    const known = this.#connections.get(address);
+    if (known) return known;
+    const url = new URL(this.#seeds[0]!);
+    url.hostname = hostOf(address);
+    url.port = address.slice(address.lastIndexOf(':') + 1);
+    const connection = new Connection({ url: url.href }, this.#options);
+    if (this.#closed) connection.close();
+    else this.#connections.set(address, connection);
+    return connection;
+  }
+}
+
+/** Of CLUSTER SLOTS: ranges, each with its master and then its replicas. */
+type SlotsReply = [
+  first: number,
+  last: number,
+  master: [host: Buffer | null, port: number, ...unknown[]],
+  ...unknown[],
+][];
+
+const REDIS_PORT = '6379';
+
+function addressOf({ hostname, port }: URL): string {
+  return `${hostname}:${port || REDIS_PORT}`;
+}
+
+function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':'));
+}
