@@ -5,6 +5,8 @@ import type { Client, WorkflowHandle, WorkflowHandleWithFirstExecutionRunId } fr
 import { ApplicationFailure } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
+import { afterAll, beforeAll } from 'vitest';
+import { provideTimeSkippingServer } from '../../src/stack/index.js';
 import { WORKFLOWS_PATH } from '../../src/worker/workflows-path.js';
 import type {
   AttemptErrorDetail,
@@ -17,6 +19,7 @@ import type {
 } from '../../workflows/messages.js';
 import { failedWrites, type KeyStatus, SEARCH_ATTRIBUTES, type State, skip, status } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
+import { describeWith } from './services.js';
 
 // Before anything makes the process-wide runtime: attempts that fail on purpose are no news.
 Runtime.install({ logger: new DefaultLogger('ERROR') });
@@ -39,6 +42,8 @@ export type Attempt =
       readonly wrote?: boolean;
     }
   | { readonly defer: number; readonly wrote?: boolean };
+
+export const UNAVAILABLE: Attempt = { fail: 'TargetUnavailable' };
 
 /** A script of attempts. The last one is repeated for ever. */
 export class Script {
@@ -85,8 +90,23 @@ export class Script {
   };
 }
 
+/** A suite on one server whose clock runs on while a test waits. Its `env` is there once the tests run. */
+export function describeTimeSkipping(
+  title: string,
+  suite: (server: { readonly env: TestWorkflowEnvironment }) => void,
+): Promise<void> {
+  return describeWith(title, provideTimeSkippingServer, (executable) => {
+    const server = {} as { env: TestWorkflowEnvironment };
+    beforeAll(async () => {
+      server.env = await startTimeSkipping(executable);
+    });
+    afterAll(() => server.env?.teardown());
+    suite(server);
+  });
+}
+
 /** A server whose clock runs on while a test waits, with the search attributes that the workflow writes. */
-export async function startTimeSkipping(executable: string): Promise<TestWorkflowEnvironment> {
+async function startTimeSkipping(executable: string): Promise<TestWorkflowEnvironment> {
   const env = await TestWorkflowEnvironment.createTimeSkipping({
     server: { executable: { type: 'existing-path', path: executable } },
   });

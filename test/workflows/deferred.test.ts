@@ -1,36 +1,27 @@
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { provideTimeSkippingServer } from '../../src/stack/index.js';
+import { expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { describeWith } from '../support/services.js';
 import {
+  describeTimeSkipping,
   failedWrite,
   giveUp,
   type Handle,
   POLICY,
   Script,
-  startTimeSkipping,
+  UNAVAILABLE,
   untilState,
   withScript,
 } from '../support/workflow-bed.js';
 
-await describeWith('reconcileKey: a key that the budget defers', provideTimeSkippingServer, (executable) => {
-  let env: TestWorkflowEnvironment;
-  beforeAll(async () => {
-    env = await startTimeSkipping(executable);
-  });
-  afterAll(() => env?.teardown());
-
-  const UNAVAILABLE = { fail: 'TargetUnavailable' } as const;
+await describeTimeSkipping('reconcileKey: a key that the budget defers', (server) => {
   const LONG = { defer: 3_600_000 } as const;
 
   async function untilEscalated(script: Script, handle: Handle): Promise<messages.KeyStatus> {
-    while (script.escalations.length === 0) await env.sleep('10 seconds');
-    return untilState(env, handle, 'escalated');
+    while (script.escalations.length === 0) await server.env.sleep('10 seconds');
+    return untilState(server.env, handle, 'escalated');
   }
 
   it('comes back locally when it was told to, and that is no attempt', async () => {
-    const script = new Script(env, { defer: 5_000 }, { defer: 2_000 }, 'repaired');
+    const script = new Script(server.env, { defer: 5_000 }, { defer: 2_000 }, 'repaired');
     await withScript(script, async (start) => {
       const handle = await start();
       expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
@@ -42,13 +33,13 @@ await describeWith('reconcileKey: a key that the budget defers', provideTimeSkip
   });
 
   it('says when it comes back, and is not escalated, however often it is deferred', async () => {
-    const script = new Script(env, { defer: 60_000 });
+    const script = new Script(server.env, { defer: 60_000 });
     await withScript(script, async (start) => {
       const handle = await start();
-      const status = await untilState(env, handle, 'retrying');
+      const status = await untilState(server.env, handle, 'retrying');
       expect(status).toMatchObject({ attempts: 0, pending: 1, lastError: null });
       expect(status.nextRetry).not.toBeNull();
-      while (script.requests.length < 3 * POLICY.retry.maximumAttempts) await env.sleep(60_000);
+      while (script.requests.length < 3 * POLICY.retry.maximumAttempts) await server.env.sleep(60_000);
       expect(script.escalations).toEqual([]);
       script.attempts = ['equal'];
       expect(await handle.result()).toEqual({ outcome: 'equal', attempts: 1 });
@@ -56,7 +47,7 @@ await describeWith('reconcileKey: a key that the budget defers', provideTimeSkip
   });
 
   it('still gets every attempt of its policy when they fail after a long wait', async () => {
-    const script = new Script(env, LONG, UNAVAILABLE);
+    const script = new Script(server.env, LONG, UNAVAILABLE);
     await withScript(script, async (start) => {
       const handle = await start();
       expect((await untilEscalated(script, handle)).attempts).toBe(POLICY.retry.maximumAttempts);
@@ -65,7 +56,7 @@ await describeWith('reconcileKey: a key that the budget defers', provideTimeSkip
   });
 
   it('in the midst of its durable attempts goes on with those that are left', async () => {
-    const script = new Script(env, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, LONG, UNAVAILABLE);
+    const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, LONG, UNAVAILABLE);
     await withScript(script, async (start) => {
       const handle = await start();
       const { attempts } = await untilEscalated(script, handle);
@@ -76,7 +67,7 @@ await describeWith('reconcileKey: a key that the budget defers', provideTimeSkip
   });
 
   it('after it wrote is compared again before it counts as verified', async () => {
-    const script = new Script(env, { defer: 10, wrote: true }, 'equal', 'equal');
+    const script = new Script(server.env, { defer: 10, wrote: true }, 'equal', 'equal');
     await withScript(script, async (start) => {
       const handle = await start({ events: [failedWrite({ outcome: 'unknown' })] });
       expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 2 });
@@ -84,7 +75,7 @@ await describeWith('reconcileKey: a key that the budget defers', provideTimeSkip
   });
 
   it('without having written needs no comparison beyond the one that finds it equal', async () => {
-    const script = new Script(env, { defer: 10 }, 'equal');
+    const script = new Script(server.env, { defer: 10 }, 'equal');
     await withScript(script, async (start) => {
       const handle = await start({ events: [failedWrite({ outcome: 'unknown' })] });
       expect(await handle.result()).toEqual({ outcome: 'equal', attempts: 1 });
@@ -92,10 +83,10 @@ await describeWith('reconcileKey: a key that the budget defers', provideTimeSkip
   });
 
   it('is attempted at once when a person asks for it', async () => {
-    const script = new Script(env, LONG, 'repaired');
+    const script = new Script(server.env, LONG, 'repaired');
     await withScript(script, async (start) => {
       const handle = await start();
-      await untilState(env, handle, 'retrying');
+      await untilState(server.env, handle, 'retrying');
       await handle.signal(messages.retry);
       expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
       expect(script.pauses()[0]).toBeLessThan(LONG.defer);
@@ -103,24 +94,24 @@ await describeWith('reconcileKey: a key that the budget defers', provideTimeSkip
   });
 
   it('can be skipped meanwhile', async () => {
-    const script = new Script(env, LONG);
+    const script = new Script(server.env, LONG);
     await withScript(script, async (start) => {
       const handle = await start();
-      await untilState(env, handle, 'retrying');
+      await untilState(server.env, handle, 'retrying');
       await handle.signal(messages.skip, { reason: 'not worth it' });
       expect(await handle.result()).toEqual({ outcome: 'skipped', attempts: 0, skipReason: 'not worth it' });
     });
   });
 
   it('continues as new meanwhile when its history has grown long', async () => {
-    const script = new Script(env, LONG);
+    const script = new Script(server.env, LONG);
     await withScript(script, async (start) => {
       const handle = await start({ historyEventsPerRun: 30 });
       const { runId } = await handle.describe();
-      await untilState(env, handle, 'retrying');
+      await untilState(server.env, handle, 'retrying');
       for (let i = 0; i < 40; i++) await handle.signal(messages.failedWrites, [failedWrite()]);
       script.attempts = ['equal'];
-      const latest = env.client.workflow.getHandle(handle.workflowId);
+      const latest = server.env.client.workflow.getHandle(handle.workflowId);
       expect(await latest.result()).toMatchObject({ outcome: 'equal' });
       expect((await latest.describe()).runId).not.toBe(runId);
     });

@@ -1,34 +1,25 @@
 import { WithStartWorkflowOperation, WorkflowUpdateFailedError } from '@temporalio/client';
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { provideTimeSkippingServer } from '../../src/stack/index.js';
+import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
-import { describeWith } from '../support/services.js';
 import {
+  describeTimeSkipping,
   failedWrite,
   giveUp,
   type Handle,
   POLICY,
   Script,
-  startTimeSkipping,
+  UNAVAILABLE,
   untilState,
   withScript,
 } from '../support/workflow-bed.js';
 
-await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executable) => {
-  let env: TestWorkflowEnvironment;
-  beforeAll(async () => {
-    env = await startTimeSkipping(executable);
-  });
-  afterAll(() => env?.teardown());
-
-  const UNAVAILABLE = { fail: 'TargetUnavailable' } as const;
+await describeTimeSkipping('reconcileKey: messages', (server) => {
   const PERMANENT = { fail: 'NoPermission', permanent: true } as const;
 
   describe('failed writes of one key', () => {
     it('cost one attempt, however many came together', async () => {
-      const script = new Script(env, 'repaired');
+      const script = new Script(server.env, 'repaired');
       await withScript(script, async (start) => {
         const events = Array.from({ length: 500 }, (_, i) => failedWrite({ command: 'SADD', members: [`m${i}`] }));
         const handle = await start({ events });
@@ -38,7 +29,7 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
     });
 
     it('that were delivered twice are known by their id', async () => {
-      const script = new Script(env, UNAVAILABLE, 'repaired');
+      const script = new Script(server.env, UNAVAILABLE, 'repaired');
       const event = failedWrite();
       let handle: Handle;
       script.during = async (attempt) => {
@@ -53,7 +44,7 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
     });
 
     it('that come while an attempt is at work get an attempt of their own', async () => {
-      const script = new Script(env, 'repaired', 'equal');
+      const script = new Script(server.env, 'repaired', 'equal');
       let handle: Handle;
       script.during = async (attempt) => {
         if (attempt === 1) await handle.signal(messages.failedWrites, [failedWrite({ command: 'DEL' })]);
@@ -74,7 +65,7 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
     });
 
     it('that can not be read are taken as writes of the whole key instead of being dropped', async () => {
-      const script = new Script(env, 'repaired');
+      const script = new Script(server.env, 'repaired');
       await withScript(script, async (start) => {
         const handle = await start({ events: [], policy: { ...POLICY, settleMs: 0, verify: 'never' } });
         await handle.result();
@@ -90,14 +81,20 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
 
   describe('retry', () => {
     it('with allowDelete vouches for the delete until the key is equal, and no longer', async () => {
-      const script = new Script(env, { fail: 'SourceSuspicious', permanent: true }, UNAVAILABLE, 'repaired', 'equal');
+      const script = new Script(
+        server.env,
+        { fail: 'SourceSuspicious', permanent: true },
+        UNAVAILABLE,
+        'repaired',
+        'equal',
+      );
       let handle: Handle;
       script.during = async (attempt) => {
         if (attempt === 3) await handle.signal(messages.failedWrites, [failedWrite({ command: 'DEL' })]);
       };
       await withScript(script, async (start) => {
         handle = await start();
-        await untilState(env, handle, 'escalated');
+        await untilState(server.env, handle, 'escalated');
         await handle.signal(messages.retry, { allowDelete: true });
         await handle.result();
         const vouched = script.requests.map(({ request }) => request.allowDelete);
@@ -107,15 +104,15 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
     });
 
     it('ends the pause between two attempts', async () => {
-      const script = new Script(env, UNAVAILABLE, UNAVAILABLE, 'repaired');
+      const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, 'repaired');
       const policy = {
         ...POLICY,
         retry: { ...POLICY.retry, initialIntervalMs: 3_600_000, maximumIntervalMs: 3_600_000 },
       };
       await withScript(script, async (start) => {
         const handle = await start({ policy });
-        await untilState(env, handle, 'retrying');
-        while (script.requests.length < 2) await env.sleep(10);
+        await untilState(server.env, handle, 'retrying');
+        while (script.requests.length < 2) await server.env.sleep(10);
         await handle.signal(messages.retry);
         await handle.result();
         expect(script.requests).toHaveLength(3);
@@ -124,11 +121,11 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
     });
 
     it('does no harm while nothing is wrong', async () => {
-      const script = new Script(env, 'repaired', 'equal');
+      const script = new Script(server.env, 'repaired', 'equal');
       await withScript(script, async (start) => {
         const policy = { ...POLICY, settleMs: 60_000 };
         const handle = await start({ policy, events: [failedWrite({ outcome: 'unknown', failedAt: await now() })] });
-        await untilState(env, handle, 'settling');
+        await untilState(server.env, handle, 'settling');
         await handle.signal(messages.retry);
         expect((await handle.result()).outcome).toBe('repaired');
       });
@@ -137,11 +134,11 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
 
   describe('skip', () => {
     it('ends a key that waits to settle', async () => {
-      const script = new Script(env, 'repaired');
+      const script = new Script(server.env, 'repaired');
       await withScript(script, async (start) => {
         const policy = { ...POLICY, settleMs: 3_600_000 };
         const handle = await start({ policy, events: [failedWrite({ outcome: 'unknown', failedAt: await now() })] });
-        await untilState(env, handle, 'settling');
+        await untilState(server.env, handle, 'settling');
         await handle.signal(messages.skip, { reason: 'test data' });
         expect(await handle.result()).toEqual({ outcome: 'skipped', attempts: 0, skipReason: 'test data' });
         expect(script.requests).toHaveLength(0);
@@ -149,24 +146,24 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
     });
 
     it('ends a key that is being retried', async () => {
-      const script = new Script(env, UNAVAILABLE);
+      const script = new Script(server.env, UNAVAILABLE);
       await withScript(script, async (start) => {
         const handle = await start();
-        await untilState(env, handle, 'retrying');
+        await untilState(server.env, handle, 'retrying');
         await handle.signal(messages.skip, { reason: 'test data' });
         expect((await handle.result()).outcome).toBe('skipped');
       });
     });
 
     it('does not touch what fails after it', async () => {
-      const script = new Script(env, PERMANENT);
+      const script = new Script(server.env, PERMANENT);
       await withScript(script, async (start, taskQueue) => {
         const handle = await start();
-        await untilState(env, handle, 'escalated');
+        await untilState(server.env, handle, 'escalated');
         script.attempts = ['repaired'];
         await handle.signal(messages.skip, { reason: 'the old one' });
         // As the bridge does it: a new workflow, should the old one have ended by now.
-        const later = await env.client.workflow.signalWithStart(messages.WORKFLOW_TYPE, {
+        const later = await server.env.client.workflow.signalWithStart(messages.WORKFLOW_TYPE, {
           workflowId: handle.workflowId,
           taskQueue,
           args: [{ link: 'east-to-west', key: 'user:42', policy: POLICY }],
@@ -179,7 +176,7 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
     });
 
     it('without a reason is accepted and says so', async () => {
-      const script = new Script(env, PERMANENT);
+      const script = new Script(server.env, PERMANENT);
       await withScript(script, async (start) => {
         const handle = await start();
         await handle.signal('skip');
@@ -190,7 +187,7 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
 
   describe('reconcileNow', () => {
     it('starts the workflow when there is none and answers with the outcome', async () => {
-      const script = new Script(env, 'repaired', 'equal');
+      const script = new Script(server.env, 'repaired', 'equal');
       await withScript(script, async (_start, taskQueue) => {
         const operation = new WithStartWorkflowOperation<typeof reconcileKey>(messages.WORKFLOW_TYPE, {
           workflowId: `now-${taskQueue}`,
@@ -198,7 +195,7 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
           workflowIdConflictPolicy: 'USE_EXISTING',
           args: [{ link: 'east-to-west', key: 'user:42', encoding: 'utf8', policy: { ...POLICY, verify: 'never' } }],
         });
-        const answer = await env.client.workflow.executeUpdateWithStart(messages.reconcileNow, {
+        const answer = await server.env.client.workflow.executeUpdateWithStart(messages.reconcileNow, {
           args: [{}],
           startWorkflowOperation: operation,
         });
@@ -209,24 +206,24 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
     });
 
     it('makes a retrying key try at once', async () => {
-      const script = new Script(env, UNAVAILABLE, UNAVAILABLE, 'repaired');
+      const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, 'repaired');
       const policy = {
         ...POLICY,
         retry: { ...POLICY.retry, initialIntervalMs: 3_600_000, maximumIntervalMs: 3_600_000 },
       };
       await withScript(script, async (start) => {
         const handle = await start({ policy });
-        while (script.requests.length < 2) await env.sleep(10);
+        while (script.requests.length < 2) await server.env.sleep(10);
         expect((await handle.executeUpdate(messages.reconcileNow, { args: [{}] })).outcome).toBe('repaired');
         await handle.result();
       });
     });
 
     it('attempts an escalated key once and fails with the type of its error', async () => {
-      const script = new Script(env, PERMANENT);
+      const script = new Script(server.env, PERMANENT);
       await withScript(script, async (start) => {
         const handle = await start();
-        await untilState(env, handle, 'escalated');
+        await untilState(server.env, handle, 'escalated');
         const failure = await handle
           .executeUpdate(messages.reconcileNow, { args: [{}] })
           .catch((error: unknown) => error);
@@ -240,6 +237,6 @@ await describeWith('reconcileKey: messages', provideTimeSkippingServer, (executa
   });
 
   async function now(): Promise<string> {
-    return new Date(await env.currentTimeMs()).toISOString();
+    return new Date(await server.env.currentTimeMs()).toISOString();
   }
 });

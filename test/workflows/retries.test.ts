@@ -1,30 +1,20 @@
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { provideTimeSkippingServer } from '../../src/stack/index.js';
+import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { describeWith } from '../support/services.js';
 import {
+  describeTimeSkipping,
   failedWrite,
   giveUp,
   POLICY,
   Script,
-  startTimeSkipping,
+  UNAVAILABLE,
   untilState,
   withScript,
 } from '../support/workflow-bed.js';
 
-await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executable) => {
-  let env: TestWorkflowEnvironment;
-  beforeAll(async () => {
-    env = await startTimeSkipping(executable);
-  });
-  afterAll(() => env?.teardown());
-
-  const UNAVAILABLE = { fail: 'TargetUnavailable' } as const;
-
+await describeTimeSkipping('reconcileKey: attempts', (server) => {
   describe('a key that heals at once', () => {
     it('is reconciled by one local attempt and completes', async () => {
-      const script = new Script(env, 'repaired');
+      const script = new Script(server.env, 'repaired');
       await withScript(script, async (start) => {
         const handle = await start();
         expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
@@ -38,9 +28,9 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
     });
 
     it('is reconciled as a whole when the workflow was started by hand with nothing but link and key', async () => {
-      const script = new Script(env, 'equal');
+      const script = new Script(server.env, 'equal');
       await withScript(script, async (_start, taskQueue) => {
-        const result = await env.client.workflow.execute(messages.WORKFLOW_TYPE, {
+        const result = await server.env.client.workflow.execute(messages.WORKFLOW_TYPE, {
           workflowId: `by-hand-${taskQueue}`,
           taskQueue,
           args: [{ link: 'east-to-west', key: 'user:42' }],
@@ -53,7 +43,7 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
 
   describe('a large key', () => {
     it('is found to be one by the local attempt and reconciled by a durable one, which is the first that counts', async () => {
-      const script = new Script(env, 'large', 'repaired');
+      const script = new Script(server.env, 'large', 'repaired');
       await withScript(script, async (start) => {
         const handle = await start();
         expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
@@ -62,7 +52,7 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
     });
 
     it('has all attempts of the policy', async () => {
-      const script = new Script(env, 'large', ...Array(7).fill(UNAVAILABLE), 'repaired');
+      const script = new Script(server.env, 'large', ...Array(7).fill(UNAVAILABLE), 'repaired');
       await withScript(script, async (start) => {
         const handle = await start();
         expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 8 });
@@ -73,7 +63,7 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
 
   describe('a key whose target is away', () => {
     it('is tried again durably with the pauses of the policy until it heals', async () => {
-      const script = new Script(env, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, 'repaired');
+      const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, 'repaired');
       await withScript(script, async (start) => {
         const handle = await start();
         expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 4 });
@@ -84,11 +74,11 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
     });
 
     it('escalates after the last attempt with a dead letter that names the failed write and the cause', async () => {
-      const script = new Script(env, UNAVAILABLE);
+      const script = new Script(server.env, UNAVAILABLE);
       const event = failedWrite({ command: 'SADD', members: ['a'] });
       await withScript(script, async (start) => {
         const handle = await start({ events: [event] });
-        const status = await untilState(env, handle, 'escalated');
+        const status = await untilState(server.env, handle, 'escalated');
         expect(status).toMatchObject({
           attempts: 8,
           pending: 1,
@@ -109,20 +99,20 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
     });
 
     it('escalates after one attempt when the policy grants one', async () => {
-      const script = new Script(env, UNAVAILABLE);
+      const script = new Script(server.env, UNAVAILABLE);
       const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1 } };
       await withScript(script, async (start) => {
         const handle = await start({ policy });
-        expect(await untilState(env, handle, 'escalated')).toMatchObject({ attempts: 1 });
+        expect(await untilState(server.env, handle, 'escalated')).toMatchObject({ attempts: 1 });
         await giveUp(handle);
       });
     });
 
     it('escalates at once when trying again can not help', async () => {
-      const script = new Script(env, { fail: 'Unsupported', permanent: true });
+      const script = new Script(server.env, { fail: 'Unsupported', permanent: true });
       await withScript(script, async (start) => {
         const handle = await start();
-        expect(await untilState(env, handle, 'escalated')).toMatchObject({
+        expect(await untilState(server.env, handle, 'escalated')).toMatchObject({
           attempts: 1,
           lastError: { type: 'Unsupported' },
         });
@@ -135,7 +125,7 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
     const permanent = { fail: 'NoPermission', permanent: true } as const;
 
     it('heals by the slow retry, tells nobody twice, and is no longer marked', async () => {
-      const script = new Script(env, permanent, permanent, 'repaired');
+      const script = new Script(server.env, permanent, permanent, 'repaired');
       await withScript(script, async (start) => {
         const handle = await start();
         expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 3 });
@@ -147,10 +137,10 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
     });
 
     it('gets every attempt of the policy again by a retry signal', async () => {
-      const script = new Script(env, permanent, UNAVAILABLE, UNAVAILABLE, 'repaired');
+      const script = new Script(server.env, permanent, UNAVAILABLE, UNAVAILABLE, 'repaired');
       await withScript(script, async (start) => {
         const handle = await start();
-        await untilState(env, handle, 'escalated');
+        await untilState(server.env, handle, 'escalated');
         await handle.signal(messages.retry);
         expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 4 });
         expect(Math.max(...script.pauses())).toBeLessThan(900_000);
@@ -158,22 +148,22 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
     });
 
     it('escalates anew, with a second dead letter, when the retry fails as well', async () => {
-      const script = new Script(env, permanent);
+      const script = new Script(server.env, permanent);
       await withScript(script, async (start) => {
         const handle = await start();
-        await untilState(env, handle, 'escalated');
+        await untilState(server.env, handle, 'escalated');
         await handle.signal(messages.retry);
-        while (script.escalations.length < 2) await env.sleep(100);
-        expect((await untilState(env, handle, 'escalated')).attempts).toBe(2);
+        while (script.escalations.length < 2) await server.env.sleep(100);
+        expect((await untilState(server.env, handle, 'escalated')).attempts).toBe(2);
         await giveUp(handle);
       });
     });
 
     it('is given up on by a skip signal, and the reason stays in the result', async () => {
-      const script = new Script(env, permanent);
+      const script = new Script(server.env, permanent);
       await withScript(script, async (start) => {
         const handle = await start();
-        await untilState(env, handle, 'escalated');
+        await untilState(server.env, handle, 'escalated');
         await handle.signal(messages.skip, { reason: 'the tenant is gone' });
         expect(await handle.result()).toEqual({ outcome: 'skipped', attempts: 1, skipReason: 'the tenant is gone' });
         const { searchAttributes } = await handle.describe();
@@ -182,14 +172,14 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
     });
 
     it('is attempted once more when a new write fails, though not in a hot loop', async () => {
-      const script = new Script(env, permanent, permanent, permanent, 'repaired');
+      const script = new Script(server.env, permanent, permanent, permanent, 'repaired');
       await withScript(script, async (start) => {
         const handle = await start();
-        await untilState(env, handle, 'escalated');
+        await untilState(server.env, handle, 'escalated');
         await handle.signal(messages.failedWrites, [failedWrite()]);
-        while (script.requests.length < 2) await env.sleep(1000);
+        while (script.requests.length < 2) await server.env.sleep(1000);
         await handle.signal(messages.failedWrites, [failedWrite()]);
-        while (script.requests.length < 3) await env.sleep(1000);
+        while (script.requests.length < 3) await server.env.sleep(1000);
         await handle.signal(messages.failedWrites, [failedWrite()]);
         expect((await handle.result()).outcome).toBe('repaired');
         for (const pause of script.pauses()) {
@@ -201,7 +191,7 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
     });
 
     it('publishes its dead letter as soon as Kafka is back, however long that takes', async () => {
-      const script = new Script(env, permanent);
+      const script = new Script(server.env, permanent);
       let refusals = 12;
       const publish = script.activities.escalate;
       script.activities.escalate = async (request) => {
@@ -210,7 +200,7 @@ await describeWith('reconcileKey: attempts', provideTimeSkippingServer, (executa
       };
       await withScript(script, async (start) => {
         const handle = await start();
-        while (script.escalations.length === 0) await env.sleep('10 seconds');
+        while (script.escalations.length === 0) await server.env.sleep('10 seconds');
         expect(script.escalations[0]?.error.type).toBe('NoPermission');
         await giveUp(handle);
       });

@@ -1,36 +1,27 @@
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { provideTimeSkippingServer } from '../../src/stack/index.js';
+import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { describeWith } from '../support/services.js';
 import {
+  describeTimeSkipping,
   failedWrite,
   giveUp,
   POLICY,
   Script,
-  startTimeSkipping,
   untilState,
   withScript,
 } from '../support/workflow-bed.js';
 
-await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer, (executable) => {
-  let env: TestWorkflowEnvironment;
-  beforeAll(async () => {
-    env = await startTimeSkipping(executable);
-  });
-  afterAll(() => env?.teardown());
-
+await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
   const POLICY_10S = { ...POLICY, settleMs: 10_000 };
 
   async function failedNow(changes: Parameters<typeof failedWrite>[0]): Promise<messages.FailedWrite> {
-    return failedWrite({ failedAt: new Date(await env.currentTimeMs()).toISOString(), ...changes });
+    return failedWrite({ failedAt: new Date(await server.env.currentTimeMs()).toISOString(), ...changes });
   }
 
   it.each([
     ['had written before, at whatever stage it failed, leads to a second look', true, 3],
     ['had only read does not', false, 2],
   ])('an attempt that %s', async (_what, wrote, attempts) => {
-    const script = new Script(env, { fail: 'SourceUnavailable', stage: 'read', wrote }, 'equal');
+    const script = new Script(server.env, { fail: 'SourceUnavailable', stage: 'read', wrote }, 'equal');
     await withScript(script, async (start) => {
       await (await start({ events: [await failedNow({ outcome: 'unknown' })] })).result();
       expect(script.requests).toHaveLength(attempts);
@@ -43,7 +34,7 @@ await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer,
       { name: 'a command that is not idempotent', changes: { idempotent: false } },
       { name: 'a record that says nothing about itself', changes: { outcome: undefined, command: undefined } },
     ])('is waited for after $name', async ({ changes }) => {
-      const script = new Script(env, 'equal');
+      const script = new Script(server.env, 'equal');
       await withScript(script, async (start) => {
         const event = await failedNow(changes);
         await (await start({ events: [event], policy: POLICY_10S })).result();
@@ -52,7 +43,7 @@ await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer,
     });
 
     it('is not waited for after an idempotent command that was refused', async () => {
-      const script = new Script(env, 'equal');
+      const script = new Script(server.env, 'equal');
       await withScript(script, async (start) => {
         const event = await failedNow({});
         await (await start({ events: [event], policy: POLICY_10S })).result();
@@ -61,9 +52,9 @@ await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer,
     });
 
     it('starts at the failure, so that what has passed already is not waited for again', async () => {
-      const script = new Script(env, 'equal');
+      const script = new Script(server.env, 'equal');
       await withScript(script, async (start) => {
-        const begun = await env.currentTimeMs();
+        const begun = await server.env.currentTimeMs();
         const event = failedWrite({ outcome: 'unknown', failedAt: new Date(begun - 3_600_000).toISOString() });
         await (await start({ events: [event], policy: POLICY_10S })).result();
         expect(script.requests[0]!.at).toBeLessThan(begun + 10_000);
@@ -71,9 +62,9 @@ await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer,
     });
 
     it('never lasts longer than configured, even when the clock of a producer runs ahead', async () => {
-      const script = new Script(env, 'equal');
+      const script = new Script(server.env, 'equal');
       await withScript(script, async (start) => {
-        const begun = await env.currentTimeMs();
+        const begun = await server.env.currentTimeMs();
         const event = failedWrite({ outcome: 'unknown', failedAt: new Date(begun + 3_600_000).toISOString() });
         await (await start({ events: [event], policy: POLICY_10S })).result();
         expect(script.requests[0]!.at).toBeLessThan(begun + 60_000);
@@ -83,7 +74,7 @@ await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer,
 
   describe('a repair of a write whose outcome is unknown', () => {
     it('is compared again after settle until both sides are equal', async () => {
-      const script = new Script(env, 'repaired', 'repaired', 'equal');
+      const script = new Script(server.env, 'repaired', 'repaired', 'equal');
       await withScript(script, async (start) => {
         const event = await failedNow({ outcome: 'unknown' });
         const result = await (await start({ events: [event], policy: POLICY_10S })).result();
@@ -93,17 +84,17 @@ await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer,
     });
 
     it('says that it is verifying while it waits', async () => {
-      const script = new Script(env, 'repaired', 'equal');
+      const script = new Script(server.env, 'repaired', 'equal');
       await withScript(script, async (start) => {
         const handle = await start({ events: [await failedNow({ outcome: 'unknown' })], policy: POLICY_10S });
-        await untilState(env, handle, 'verifying');
+        await untilState(server.env, handle, 'verifying');
         await handle.result();
       });
     });
 
     it('is compared again when only the answer of the repair was lost', async () => {
       const lost = { fail: 'TargetUnavailable' } as const;
-      const script = new Script(env, lost, 'equal', 'equal');
+      const script = new Script(server.env, lost, 'equal', 'equal');
       await withScript(script, async (start) => {
         const event = await failedNow({ outcome: 'unknown' });
         const result = await (await start({ events: [event], policy: POLICY_10S })).result();
@@ -113,7 +104,7 @@ await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer,
     });
 
     it('is no sign of contention when further writes failed meanwhile', async () => {
-      const script = new Script(env, 'repaired');
+      const script = new Script(server.env, 'repaired');
       await withScript(script, async (start) => {
         const handle = await start({ events: [await failedNow({ outcome: 'unknown' })], policy: POLICY_10S });
         script.during = async (attempt) => {
@@ -127,10 +118,10 @@ await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer,
     });
 
     it('escalates as contended when it never holds', async () => {
-      const script = new Script(env, 'repaired');
+      const script = new Script(server.env, 'repaired');
       await withScript(script, async (start) => {
         const handle = await start({ events: [await failedNow({ outcome: 'unknown' })] });
-        const status = await untilState(env, handle, 'escalated');
+        const status = await untilState(server.env, handle, 'escalated');
         expect(status.lastError).toMatchObject({ type: 'Contended', stage: 'verify' });
         await giveUp(handle);
       });
@@ -143,7 +134,7 @@ await describeWith('reconcileKey: settle and verify', provideTimeSkippingServer,
     ])(
       'follows the link: verify $verify and outcome $outcome make $attempts attempts',
       async ({ verify, outcome, attempts }) => {
-        const script = new Script(env, 'repaired', 'equal');
+        const script = new Script(server.env, 'repaired', 'equal');
         await withScript(script, async (start) => {
           const handle = await start({ events: [await failedNow({ outcome })], policy: { ...POLICY_10S, verify } });
           expect(await handle.result()).toEqual({ outcome: 'repaired', attempts });
