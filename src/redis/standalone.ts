@@ -29,7 +29,14 @@ import type {
   RepairOutcome,
 } from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
-import { type CountOperations, isMaster, operationsOf, type RowAnswer, runForKey, runScript } from './script-runner.js';
+import {
+  type CountOperations,
+  isMaster,
+  operationsOf,
+  type RowAnswer,
+  type RunOptions,
+  runScript,
+} from './script-runner.js';
 import { watchKey } from './watch.js';
 
 export class StandaloneRedis implements RedisPort {
@@ -67,8 +74,7 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {
-    const rows = requests.map(({ key, known }): Row => [key, known.digest, known.type]);
-    const answers = await runScript(this.#connection, scripts.read, rows, { atMaster: true, count: this.#count });
+    const answers = await this.#run(scripts.read, requests.map(readRow), { atMaster: true });
     return answers.map((answer) =>
       answer === 'deferred' || answer instanceof RedisFailure ? answer : reading(answer.cells),
     );
@@ -91,8 +97,7 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]> {
-    const rows = requests.map(({ key, known }): Row => [key, known.digest, known.type]);
-    const answers = await runScript(this.#connection, scripts.readRecipe, rows, { atMaster: true });
+    const answers = await this.#run(scripts.readRecipe, requests.map(readRow), { atMaster: true });
     return answers.map((answer) => {
       if (answer === 'deferred' || answer instanceof RedisFailure) return answer;
       const { dump: recipe, ...state } = reading(answer.cells);
@@ -217,24 +222,37 @@ export class StandaloneRedis implements RedisPort {
     return replies;
   }
 
-  #runForKey(script: Script, row: Row): Promise<RowAnswer | RedisFailure> {
-    return runForKey(this.#connection, script, row, { count: this.#count });
+  /** All scripts of this port are run here, so that none goes uncounted. */
+  #run(
+    script: Script,
+    rows: readonly Row[],
+    options?: Pick<RunOptions, 'atMaster'>,
+  ): Promise<(RowAnswer | 'deferred' | RedisFailure)[]> {
+    return runScript(this.#connection, script, rows, { ...options, count: this.#count });
+  }
+
+  async #runForKey(script: Script, row: Row): Promise<RowAnswer | RedisFailure> {
+    const [answer] = await this.#runToTheEnd(script, [row]);
+    return answer!;
   }
 
   /** Calls a script as often as it takes until it has answered all rows. It answers at least one each time. */
   async #runToTheEnd(
     script: Script,
     rows: readonly Row[],
-    options: { atMaster?: boolean } = {},
+    options?: Pick<RunOptions, 'atMaster'>,
   ): Promise<(RowAnswer | RedisFailure)[]> {
     const answers: (RowAnswer | RedisFailure)[] = [];
     while (answers.length < rows.length) {
       const rest = rows.slice(answers.length);
-      const more = await runScript(this.#connection, script, rest, { ...options, count: this.#count });
-      for (const answer of more) if (answer !== 'deferred') answers.push(answer);
+      for (const answer of await this.#run(script, rest, options)) if (answer !== 'deferred') answers.push(answer);
     }
     return answers;
   }
+}
+
+function readRow({ key, known }: ReadRequest): Row {
+  return [key, known.digest, known.type];
 }
 
 function membersRow({ key, members }: MembersRequest): Row {
