@@ -46,7 +46,7 @@ interface Planned extends Observed {
 const PLUS = 0x2b;
 
 /** The types whose members have names. */
-const WITH_MEMBERS: ReadonlySet<string> = new Set(['hash', 'set', 'zset']);
+export const WITH_MEMBERS: ReadonlySet<string> = new Set(['hash', 'set', 'zset']);
 
 /** @returns one result per request, in order */
 export async function runMembersRound(
