@@ -69,7 +69,7 @@ async function reconcileBatch(
       break;
     }
     pending = changed;
-    if (pending.length > 0) await sleep(waitAfter(round), undefined, signalOption(options.signal));
+    if (pending.length > 0) await sleep(waitAfter(round), undefined, { signal: options.signal });
   }
   return results;
 }
@@ -135,8 +135,4 @@ async function roundOfAnyScope(
 /** 10, 20, 40, 80 ms, each shortened by up to a half so that two attempts at one key fall out of step. */
 function waitAfter(round: number): number {
   return FIRST_WAIT_MS * 2 ** (round - 1) * (0.5 + Math.random() / 2);
-}
-
-function signalOption(signal: AbortSignal | undefined): { signal: AbortSignal } | undefined {
-  return signal && { signal };
 }

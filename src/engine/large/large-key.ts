@@ -46,7 +46,7 @@ export async function reconcileLargeKey(
     if (result.outcome !== 'again') return withEarlier(result, repaired);
     repaired = result.repaired ?? repaired;
     resume = undefined;
-    await sleep(FIRST_WAIT_MS * 2 ** round, undefined, options.signal && { signal: options.signal });
+    await sleep(FIRST_WAIT_MS * 2 ** round, undefined, { signal: options.signal });
   }
   return contended(sides, repaired);
 }
