@@ -16,9 +16,8 @@ import {
   RedisFailure,
 } from '../redis/index.js';
 import type { LinkSides, ReconcileOptions, Repaired } from './contract.js';
-import { sameExpiry } from './decide.js';
 import { reconcileError, type Side } from './errors.js';
-import { type ExpiryTolerance, toleranceFor, tolerates } from './expiry-tolerance.js';
+import { type ExpiryTolerance, sameExpiry, toleranceFor, tolerates } from './expiry-tolerance.js';
 import type { RoundResult } from './round.js';
 
 /** Which part of a key to look at. No members: only its expiry. */
@@ -182,10 +181,9 @@ function expiryPairs(
 }
 
 function unchanged(one: MembersReading, other: MembersReading): boolean {
-  // 2 ms: what servers before Redis 7 may be off when they say an absolute expiry.
   return (
     one.type === other.type &&
-    sameExpiry(one.expiry, other.expiry, 2) &&
+    sameExpiry(one.expiry, other.expiry) &&
     one.cells.every((cell, index) => cell.equals(other.cells[index]!))
   );
 }

@@ -7,7 +7,7 @@ import { startProxy } from '../../src/stack/proxy.js';
 import { compareRedis } from '../support/compare.js';
 import { startRelay } from '../support/relay.js';
 import { fillList, fillStream, stringOf } from './large-values.js';
-import { DEFAULT_OPTIONS, once, startLink, type TestLink } from './link.js';
+import { DEFAULT_OPTIONS, once, startLink, type TestLink, withMemory } from './link.js';
 import { hookWatches, type WatchHooks } from './watched.js';
 
 const KEY = Buffer.from('k');
@@ -28,7 +28,7 @@ afterEach(async () => {
 type Sides = { readonly source: RedisPort; readonly target: RedisPort };
 
 function replace(sides: Sides = link.sides) {
-  return replaceLargeKey(sides, KEY, DEFAULT_OPTIONS, () => {});
+  return replaceLargeKey(withMemory(sides), KEY, DEFAULT_OPTIONS, () => {});
 }
 
 function hooked({ source = {}, target = {} }: { source?: WatchHooks; target?: WatchHooks }): Sides {

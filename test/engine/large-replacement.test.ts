@@ -15,14 +15,14 @@ import {
   STRINGS,
   stringOf,
 } from './large-values.js';
-import { DEFAULT_OPTIONS, startLink, type TestLink } from './link.js';
+import { DEFAULT_OPTIONS, startLink, type TestLink, withMemory } from './link.js';
 import { hookWatches } from './watched.js';
 
 const KEY = Buffer.from('k');
 const silent = () => {};
 
 function replace({ sides }: Pick<TestLink, 'sides'>, options: { allowDelete?: boolean } = {}) {
-  return replaceLargeKey(sides, KEY, { ...DEFAULT_OPTIONS, ...options }, silent);
+  return replaceLargeKey(withMemory(sides), KEY, { ...DEFAULT_OPTIONS, ...options }, silent);
 }
 
 /** Every divergence on a link: repaired by one round, then equal, and nothing else is left on the target. */
@@ -134,7 +134,7 @@ describe('one round', () => {
   test('tells of each step, comparing and building', async () => {
     await fillList(link.source.client);
     let steps = 0;
-    await replaceLargeKey(link.sides, KEY, DEFAULT_OPTIONS, () => steps++);
+    await replaceLargeKey(withMemory(link.sides), KEY, DEFAULT_OPTIONS, () => steps++);
     expect(steps).toBe(2 * Math.ceil(ELEMENTS / 1_000));
   });
 
@@ -146,7 +146,7 @@ describe('one round', () => {
     const { port: source } = hookWatches(link.sides.source, {
       'after readString': () => stop.abort(new Error('stopped')),
     });
-    const ended = replaceLargeKey({ ...link.sides, source }, KEY, options, silent);
+    const ended = replaceLargeKey(withMemory({ ...link.sides, source }), KEY, options, silent);
     await expect(ended).rejects.toThrow('stopped');
     expect(await link.target.client.keys('*')).toEqual([]);
   });

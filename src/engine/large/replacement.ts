@@ -19,9 +19,9 @@ import {
   type WatchedOutcome,
 } from '../../redis/index.js';
 import type { LinkSides, ReconcileOptions, Repaired } from '../contract.js';
-import { sameExpiry } from '../decide.js';
 import { refuseDeletes } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
+import { toleranceFor, tolerates } from '../expiry-tolerance.js';
 import type { RoundResult } from '../round.js';
 import { ChangedMeanwhile, type Comparison, WatchedPair } from './comparison.js';
 import { compareLists } from './lists.js';
@@ -47,7 +47,7 @@ const COMPARISONS: Readonly<Record<string, (pair: WatchedPair) => Promise<Compar
  * @throws the signal's reason when it aborts; what is left then is at most a temporary key that expires
  */
 export async function replaceLargeKey(
-  sides: LinkSides,
+  sides: Required<LinkSides>,
   key: Buffer,
   options: ReplaceOptions,
   onStep: () => void,
@@ -69,7 +69,7 @@ class Replacement {
   #temporary: TemporaryKey | null = null;
 
   constructor(
-    private readonly sides: LinkSides,
+    private readonly sides: Required<LinkSides>,
     private readonly key: Buffer,
     private readonly options: ReplaceOptions,
     private readonly onStep: () => void,
@@ -89,7 +89,9 @@ class Replacement {
       await comparison.build(this.#temporary);
       return this.#write(pair, { action: 'replace', temporary: this.#temporary, expiry }, comparison.bytes);
     }
-    if (sameExpiry(target.state.expiry, expiry, this.options.expiryToleranceMs)) return this.#confirmEqual(pair);
+    const expiries = { target: target.state.expiry, source: expiry };
+    const tolerance = await toleranceFor(this.sides.memory, this.options.expiryToleranceMs, [expiries]);
+    if (tolerates(tolerance, expiries.target, expiries.source)) return this.#confirmEqual(pair);
     return this.#write(pair, { action: 'expiry', expiry }, 0);
   }
 
