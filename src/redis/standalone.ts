@@ -82,18 +82,10 @@ export class StandaloneRedis implements RedisPort {
 
   async repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]> {
     const rows = repairs.map(
-      ({ key, observed, change }): Row => [
-        key,
-        observed.digest,
-        `${observed.expiry}`,
-        this.#deadline(observed),
-        ...changeCells(change),
-      ],
+      ({ key, observed, change }): Row => [key, ...this.#fence(observed), ...changeCells(change)],
     );
     const answers = await this.#runToTheEnd(scripts.repair, rows);
-    return answers.map((answer) =>
-      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as RepairOutcome),
-    );
+    return answers.map(outcome<RepairOutcome>);
   }
 
   async readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]> {
@@ -109,9 +101,7 @@ export class StandaloneRedis implements RedisPort {
     const rows = rebuilds.map(
       ({ key, observed, change }): Row => [
         key,
-        observed.digest,
-        `${observed.expiry}`,
-        this.#deadline(observed),
+        ...this.#fence(observed),
         `${change.expiry}`,
         change.expiryTolerated ? '1' : '0',
         change.content ?? '',
@@ -119,9 +109,7 @@ export class StandaloneRedis implements RedisPort {
       ],
     );
     const answers = await this.#runToTheEnd(scripts.rebuild, rows);
-    return answers.map((answer) =>
-      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as RepairOutcome),
-    );
+    return answers.map(outcome<RepairOutcome>);
   }
 
   async inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]> {
@@ -153,9 +141,7 @@ export class StandaloneRedis implements RedisPort {
       ],
     );
     const answers = await this.#runToTheEnd(scripts.repairMembers, rows);
-    return answers.map((answer) =>
-      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as MembersOutcome),
-    );
+    return answers.map(outcome<MembersOutcome>);
   }
 
   async scanMembers({ key, type, cursor, count }: MembersScan): Promise<MembersPage | null | RedisFailure> {
@@ -208,6 +194,11 @@ export class StandaloneRedis implements RedisPort {
 
   async close(): Promise<void> {
     this.#connection.close();
+  }
+
+  /** What a key must still be like, and until when, for a write to apply. */
+  #fence(observed: ObservedState): string[] {
+    return [observed.digest, `${observed.expiry}`, this.#deadline(observed)];
   }
 
   /** In ms of the server's clock. That is at least so far by now, so the deadline has passed there when we stop waiting here. */
@@ -285,6 +276,10 @@ function reading(cells: Cells): Reading {
     content: String(content) || null,
     dump: (dump as Buffer).length > 0 ? (dump as Buffer) : null,
   };
+}
+
+function outcome<Outcome extends string>(answer: RowAnswer | RedisFailure): Outcome | RedisFailure {
+  return answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as Outcome);
 }
 
 function changeCells(change: Change): (Buffer | string)[] {
