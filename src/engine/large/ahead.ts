@@ -1,6 +1,6 @@
 /**
- * Work on a sequence, several items at once and in order. Not p-map's: it answers in order, but does not promise to begin in order, as
- * steps need that append; and when its consumer ends, steps of its source may still be under way.
+ * Work on a sequence, several items at once and in order. Not p-map's: it answers in order, but does not promise to begin in
+ * order, as steps need that append; and when its consumer ends, its source may still be asked for more.
  */
 
 /**
