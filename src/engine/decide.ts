@@ -30,8 +30,3 @@ export function decide(target: KeyState, source: Reading | RecipeReading, tolera
   }
   return expiryTolerated ? 'equal' : { action: 'expiry', expiry };
 }
-
-/** @param toleranceMs for two points in time; to expire or not to expire is always a difference */
-export function sameExpiry(one: number, other: number, toleranceMs: number): boolean {
-  return one < 0 || other < 0 ? one === other : Math.abs(one - other) <= toleranceMs;
-}

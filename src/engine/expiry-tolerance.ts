@@ -20,6 +20,14 @@ export function tolerates({ earlierMs, laterMs }: ExpiryTolerance, target: numbe
   return source - target <= earlierMs && target - source <= laterMs;
 }
 
+/** Servers before Redis 7 say an absolute expiry only to within a tick or two. */
+const SLACK: ExpiryTolerance = { earlierMs: 2, laterMs: 2 };
+
+/** Whether one server said the same expiry twice. */
+export function sameExpiry(one: number, other: number): boolean {
+  return tolerates(SLACK, one, other);
+}
+
 /**
  * The tolerance under which to compare these pairs of expiries. The clocks are only asked for where their offset can matter.
  * @param configuredMs what the link tolerates between servers of one clock

@@ -16,9 +16,8 @@ import {
   RedisFailure,
 } from '../redis/index.js';
 import type { LinkSides, ReconcileOptions, Repaired } from './contract.js';
-import { sameExpiry } from './decide.js';
 import { reconcileError, type Side } from './errors.js';
-import { type ExpiryTolerance, toleranceFor, tolerates } from './expiry-tolerance.js';
+import { type ExpiryTolerance, sameExpiry, toleranceFor, tolerates } from './expiry-tolerance.js';
 import type { RoundResult } from './round.js';
 
 /** Which part of a key to look at. No members: only its expiry. */
@@ -46,7 +45,7 @@ interface Planned extends Observed {
 const PLUS = 0x2b;
 
 /** The types whose members have names. */
-const WITH_MEMBERS: ReadonlySet<string> = new Set(['hash', 'set', 'zset']);
+export const WITH_MEMBERS: ReadonlySet<string> = new Set(['hash', 'set', 'zset']);
 
 /** @returns one result per request, in order */
 export async function runMembersRound(
@@ -182,10 +181,9 @@ function expiryPairs(
 }
 
 function unchanged(one: MembersReading, other: MembersReading): boolean {
-  // 2 ms: what servers before Redis 7 may be off when they say an absolute expiry.
   return (
     one.type === other.type &&
-    sameExpiry(one.expiry, other.expiry, 2) &&
+    sameExpiry(one.expiry, other.expiry) &&
     one.cells.every((cell, index) => cell.equals(other.cells[index]!))
   );
 }

@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pMap from 'p-map';
 import { RedisFailure } from '../redis/index.js';
 import type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
-import { ReconcileError, reconcileError } from './errors.js';
+import { contended, MAXIMUM_ROUNDS, withEarlier } from './earlier-rounds.js';
+import { reconcileError } from './errors.js';
 import { LinkMemory } from './link-memory.js';
 import { runMembersRound } from './members.js';
 import { type RoundResult, runRound } from './round.js';
@@ -13,7 +14,6 @@ import { WHOLE } from './scope.js';
 const BATCH_SIZE = 500;
 /** So that both servers have work while a batch is decoded here. Each holds up to about 4 MiB of values. */
 const CONCURRENT_BATCHES = 4;
-const MAXIMUM_ROUNDS = 5;
 const FIRST_WAIT_MS = 10;
 
 interface Pending {
@@ -61,27 +61,17 @@ async function reconcileBatch(
     const changed: Pending[] = [];
     for (const [position, key] of pending.entries()) {
       const outcome = outcomes[position]!;
-      if (outcome.outcome === 'deferred') results[key.index] = { ...outcome, repaired: key.repaired };
-      else if (outcome.outcome === 'again') changed.push({ ...key, repaired: outcome.repaired ?? key.repaired });
+      if (outcome.outcome === 'again') changed.push({ ...key, repaired: outcome.repaired ?? key.repaired });
       else results[key.index] = withEarlier(outcome, key.repaired);
     }
     if (round === MAXIMUM_ROUNDS) {
-      for (const { index, repaired } of changed) {
-        results[index] = { outcome: 'failed', error: contended(sides), wrote: repaired !== null };
-      }
+      for (const { index, repaired } of changed) results[index] = contended(sides, repaired);
       break;
     }
     pending = changed;
-    if (pending.length > 0) await sleep(waitAfter(round), undefined, signalOption(options.signal));
+    if (pending.length > 0) await sleep(waitAfter(round), undefined, { signal: options.signal });
   }
   return results;
-}
-
-/** The end of a key of which an earlier round wrote `repaired`. */
-function withEarlier(result: KeyResult, repaired: Repaired | null): KeyResult {
-  if (repaired === null) return result;
-  if (result.outcome === 'equal') return repaired;
-  return result.outcome === 'failed' ? { ...result, wrote: true } : result;
 }
 
 /** One round in as many parts as the target admits; those that it does not admit now are deferred together. */
@@ -145,17 +135,4 @@ async function roundOfAnyScope(
 /** 10, 20, 40, 80 ms, each shortened by up to a half so that two attempts at one key fall out of step. */
 function waitAfter(round: number): number {
   return FIRST_WAIT_MS * 2 ** (round - 1) * (0.5 + Math.random() / 2);
-}
-
-function signalOption(signal: AbortSignal | undefined): { signal: AbortSignal } | undefined {
-  return signal && { signal };
-}
-
-function contended({ source, target }: LinkSides): ReconcileError {
-  return new ReconcileError(
-    'Contended',
-    'write',
-    `the key kept changing on ${target.place} or ${source.place} through ${MAXIMUM_ROUNDS} comparisons; ` +
-      'it is tried again later, and converges once it is written less often',
-  );
 }

@@ -24,10 +24,10 @@ import {
   type RepairOutcome,
 } from '../redis/index.js';
 import type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
-import { decide, sameExpiry } from './decide.js';
+import { decide } from './decide.js';
 import { refuseDeletes } from './delete-guard.js';
 import { reconcileError, refusesPayload, refusesVersion, type Side } from './errors.js';
-import { toleranceFor } from './expiry-tolerance.js';
+import { sameExpiry, toleranceFor } from './expiry-tolerance.js';
 
 /** `again`: the key changed meanwhile. `repaired` says what this round wrote all the same. */
 export type RoundResult =
@@ -53,9 +53,6 @@ interface Planned extends Observed {
 interface Written extends Planned {
   readonly repaired: Repaired;
 }
-
-/** Servers before Redis 7 say an absolute expiry only to within a tick or two. */
-const EXPIRY_SLACK_MS = 2;
 
 /** @returns one result per request, in order */
 export async function runRound(
@@ -197,7 +194,7 @@ class Round {
       if (state instanceof RedisFailure) {
         this.#fail(index, state, 'source', 'verify');
       } else {
-        const holds = state.digest === reading.digest && sameExpiry(state.expiry, reading.expiry, EXPIRY_SLACK_MS);
+        const holds = state.digest === reading.digest && sameExpiry(state.expiry, reading.expiry);
         this.#results[index] = holds ? repaired : { outcome: 'again', repaired };
       }
     }

@@ -1,4 +1,4 @@
-/** Lists that travel to a script as one argument, as `unpackList` of lua/lists.lua reads them. */
+/** Lists that travel to a script as one argument, as lua/unpack.lua reads them. */
 
 export function packed(list: readonly (Buffer | string)[]): Buffer {
   return Buffer.concat(

@@ -13,26 +13,30 @@ export type Row = readonly [key: Buffer, ...rest: (Buffer | string)[]];
 /** One row of a script's answer. */
 export type Cells = readonly (Buffer | number)[];
 
+const CONTENT = ['pack', 'replies', 'fields', 'content'];
+const MEMBERS = ['unpack', 'fields', 'members'];
+const GROUPS = ['pack', 'replies', 'groups'];
+
 export const scripts = {
   inspect: load('inspect'),
-  read: load('fields', 'content', 'read'),
-  repair: load('fields', 'content', 'repair'),
-  readRecipe: load('fields', 'content', 'lists', 'recipe', 'read-recipe'),
-  rebuild: load('fields', 'content', 'lists', 'rebuild'),
-  inspectMembers: load('fields', 'lists', 'members', 'inspect-members'),
-  readMembers: load('fields', 'lists', 'members', 'read-members'),
-  repairMembers: load('fields', 'lists', 'members', 'repair-members'),
-  scanMembers: load('fields', 'lists', 'members', 'scan-members'),
-  differingMembers: load('fields', 'lists', 'members', 'differing-members'),
-  watched: load('groups', 'watched'),
+  read: load(...CONTENT, 'reading', 'read'),
+  repair: load(...CONTENT, 'repair'),
+  readRecipe: load(...CONTENT, 'recipe', 'reading', 'read-recipe'),
+  rebuild: load(...CONTENT, 'unpack', 'run-command', 'rebuild'),
+  inspectMembers: load(...MEMBERS, 'member-rows', 'inspect-members'),
+  readMembers: load(...MEMBERS, 'member-rows', 'read-members'),
+  repairMembers: load(...MEMBERS, 'repair-members'),
+  scanMembers: load(...MEMBERS, 'pack', 'scan-members'),
+  differingMembers: load(...MEMBERS, 'pack', 'differing-members'),
+  watched: load(...GROUPS, 'watched'),
   digestString: load('digest-string'),
-  digestList: load('ranges', 'digest-list'),
-  digestStream: load('ranges', 'digest-stream'),
-  digestPending: load('ranges', 'pending', 'digest-pending'),
+  digestList: load('pack', 'ranges', 'digest-list'),
+  digestStream: load('pack', 'ranges', 'digest-stream'),
+  digestPending: load('pack', 'pending', 'digest-pending'),
   readPending: load('ranges', 'pending', 'read-pending'),
-  grow: load('lists', 'temporary', 'grow'),
+  grow: load('unpack', 'run-command', 'temporary', 'grow'),
   growByCopy: load('temporary', 'grow-by-copy'),
-  swap: load('groups', 'swap'),
+  swap: load(...GROUPS, 'swap'),
   lease: load('lease'),
 } as const;
 

@@ -29,7 +29,7 @@ import type {
   RepairOutcome,
 } from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
-import { type CountOperations, operationsOf, type RowAnswer, runForKey, runScript } from './script-runner.js';
+import { type CountOperations, operationsOf, type RowAnswer, type RunOptions, runScript } from './script-runner.js';
 import { watchKey } from './watch.js';
 
 export class StandaloneRedis implements RedisPort {
@@ -67,8 +67,7 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {
-    const rows = requests.map(({ key, known }): Row => [key, known.digest, known.type]);
-    const answers = await runScript(this.#connection, scripts.read, rows, { atMaster: true, count: this.#count });
+    const answers = await this.#run(scripts.read, requests.map(readRow), { atMaster: true });
     return answers.map((answer) =>
       answer === 'deferred' || answer instanceof RedisFailure ? answer : reading(answer.cells),
     );
@@ -76,23 +75,14 @@ export class StandaloneRedis implements RedisPort {
 
   async repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]> {
     const rows = repairs.map(
-      ({ key, observed, change }): Row => [
-        key,
-        observed.digest,
-        `${observed.expiry}`,
-        this.#deadline(observed),
-        ...changeCells(change),
-      ],
+      ({ key, observed, change }): Row => [key, ...this.#fence(observed), ...changeCells(change)],
     );
     const answers = await this.#runToTheEnd(scripts.repair, rows);
-    return answers.map((answer) =>
-      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as RepairOutcome),
-    );
+    return answers.map(outcome<RepairOutcome>);
   }
 
   async readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]> {
-    const rows = requests.map(({ key, known }): Row => [key, known.digest, known.type]);
-    const answers = await runScript(this.#connection, scripts.readRecipe, rows, { atMaster: true });
+    const answers = await this.#run(scripts.readRecipe, requests.map(readRow), { atMaster: true });
     return answers.map((answer) => {
       if (answer === 'deferred' || answer instanceof RedisFailure) return answer;
       const { dump: recipe, ...state } = reading(answer.cells);
@@ -104,9 +94,7 @@ export class StandaloneRedis implements RedisPort {
     const rows = rebuilds.map(
       ({ key, observed, change }): Row => [
         key,
-        observed.digest,
-        `${observed.expiry}`,
-        this.#deadline(observed),
+        ...this.#fence(observed),
         `${change.expiry}`,
         change.expiryTolerated ? '1' : '0',
         change.content ?? '',
@@ -114,9 +102,7 @@ export class StandaloneRedis implements RedisPort {
       ],
     );
     const answers = await this.#runToTheEnd(scripts.rebuild, rows);
-    return answers.map((answer) =>
-      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as RepairOutcome),
-    );
+    return answers.map(outcome<RepairOutcome>);
   }
 
   async inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]> {
@@ -148,9 +134,7 @@ export class StandaloneRedis implements RedisPort {
       ],
     );
     const answers = await this.#runToTheEnd(scripts.repairMembers, rows);
-    return answers.map((answer) =>
-      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as MembersOutcome),
-    );
+    return answers.map(outcome<MembersOutcome>);
   }
 
   async scanMembers({ key, type, cursor, count }: MembersScan): Promise<MembersPage | null | RedisFailure> {
@@ -205,6 +189,11 @@ export class StandaloneRedis implements RedisPort {
     this.#connection.close();
   }
 
+  /** What a key must still be like, and until when, for a write to apply. */
+  #fence(observed: ObservedState): string[] {
+    return [observed.digest, `${observed.expiry}`, this.#deadline(observed)];
+  }
+
   /** In ms of the server's clock. That is at least so far by now, so the deadline has passed there when we stop waiting here. */
   #deadline({ serverTimeMs, receivedAtMs }: Pick<ObservedState, 'serverTimeMs' | 'receivedAtMs'>): string {
     const serverNow = serverTimeMs + (performance.now() - receivedAtMs);
@@ -217,24 +206,37 @@ export class StandaloneRedis implements RedisPort {
     return replies;
   }
 
-  #runForKey(script: Script, row: Row): Promise<RowAnswer | RedisFailure> {
-    return runForKey(this.#connection, script, row, { count: this.#count });
+  /** All scripts of this port are run here, so that none goes uncounted. */
+  #run(
+    script: Script,
+    rows: readonly Row[],
+    options?: Pick<RunOptions, 'atMaster'>,
+  ): Promise<(RowAnswer | 'deferred' | RedisFailure)[]> {
+    return runScript(this.#connection, script, rows, { ...options, count: this.#count });
+  }
+
+  async #runForKey(script: Script, row: Row): Promise<RowAnswer | RedisFailure> {
+    const [answer] = await this.#runToTheEnd(script, [row]);
+    return answer!;
   }
 
   /** Calls a script as often as it takes until it has answered all rows. It answers at least one each time. */
   async #runToTheEnd(
     script: Script,
     rows: readonly Row[],
-    options: { atMaster?: boolean } = {},
+    options?: Pick<RunOptions, 'atMaster'>,
   ): Promise<(RowAnswer | RedisFailure)[]> {
     const answers: (RowAnswer | RedisFailure)[] = [];
     while (answers.length < rows.length) {
       const rest = rows.slice(answers.length);
-      const more = await runScript(this.#connection, script, rest, { ...options, count: this.#count });
-      for (const answer of more) if (answer !== 'deferred') answers.push(answer);
+      for (const answer of await this.#run(script, rest, options)) if (answer !== 'deferred') answers.push(answer);
     }
     return answers;
   }
+}
+
+function readRow({ key, known }: ReadRequest): Row {
+  return [key, known.digest, known.type];
 }
 
 function membersRow({ key, members }: MembersRequest): Row {
@@ -267,6 +269,10 @@ function reading(cells: Cells): Reading {
     content: String(content) || null,
     dump: (dump as Buffer).length > 0 ? (dump as Buffer) : null,
   };
+}
+
+function outcome<Outcome extends string>(answer: RowAnswer | RedisFailure): Outcome | RedisFailure {
+  return answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as Outcome);
 }
 
 function changeCells(change: Change): (Buffer | string)[] {

@@ -1,10 +1,10 @@
 /** Servers whose clocks differ: a relative expiry that both executed is no difference, one that the source alone moved is. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { LinkMemory } from '../../src/engine/index.js';
+import { LinkMemory, reconcileLargeKey } from '../../src/engine/index.js';
 import { type ClockReading, RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import { provideFaketime, provideValkey9 } from '../../src/stack/index.js';
 import { describeWith } from '../support/services.js';
-import { reconcileOne, startLink, type TestLink } from './link.js';
+import { DEFAULT_OPTIONS, reconcileOne, startLink, type TestLink } from './link.js';
 
 const HOUR_MS = 3_600_000;
 const AHEAD_MS = 5_000;
@@ -25,6 +25,7 @@ await describeWith('clocks five seconds apart', provide, ({ faketime, valkey }) 
       link = await startLink([], [], {
         source: { binary: valkey, ...(ahead === 'source' && drifting) },
         target: { binary: valkey, ...(ahead === 'target' && drifting) },
+        largeValues: { elements: 100, bytes: 20_000 },
       });
     });
     afterAll(() => link?.stop());
@@ -63,6 +64,29 @@ await describeWith('clocks five seconds apart', provide, ({ faketime, valkey }) 
       const expiries = await Promise.all([link.source, link.target].map(({ client }) => client.pexpiretime('k')));
       expect(expiries[0]).toBe(expiries[1]);
       expect(await link.reconcile('k', scope)).toEqual({ outcome: 'equal' });
+    });
+
+    describe.each([
+      ['string', ['SET', 'k', 'v'.repeat(50_000)]],
+      ['hash', ['HSET', 'k', ...Array.from({ length: 1_000 }, (_, index) => `${index}`)]],
+    ] as [string, [string, ...string[]]][])('a large %s', (_type, write) => {
+      const reconcileLarge = () =>
+        reconcileLargeKey(link.sides, { key: Buffer.from('k') }, { ...DEFAULT_OPTIONS, onProgress: () => {} });
+      beforeEach(async () => {
+        await onBoth(...write);
+        await onBoth('EXPIRE', 'k', 3600);
+      });
+
+      test('with a relative expiry that both executed is equal', async () => {
+        expect(await reconcileLarge()).toEqual({ outcome: 'equal' });
+      });
+
+      test('with an expiry that was refreshed on the source alone differs', async () => {
+        await link.source.client.expire('k', 3660);
+        expect(await reconcileLarge()).toMatchObject({ outcome: 'repaired' });
+        const expiries = await Promise.all([link.source, link.target].map(({ client }) => client.pexpiretime('k')));
+        expect(expiries[0]).toBe(expiries[1]);
+      });
     });
 
     test('the offset is tolerated in its own direction only', async () => {

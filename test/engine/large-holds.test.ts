@@ -9,7 +9,7 @@ import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';
 import { fillList, fillStream, stringOf } from './large-values.js';
-import { DEFAULT_OPTIONS, startLink, type TestLink } from './link.js';
+import { DEFAULT_OPTIONS, startLink, type TestLink, withMemory } from './link.js';
 
 const LONG_US = 10_000;
 /** On a busy machine any command is long now and then; one that always is was so in every run. */
@@ -43,7 +43,7 @@ async function alwaysLong(diverge: () => Promise<unknown>): Promise<string[]> {
     await diverge();
     await Promise.all([resetSlowlog(link.source), resetSlowlog(link.target)]);
     const result = await replaceLargeKey(
-      link.sides,
+      withMemory(link.sides),
       Buffer.from('k'),
       { ...DEFAULT_OPTIONS, allowDelete: true },
       () => {},

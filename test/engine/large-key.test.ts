@@ -1,13 +1,17 @@
 /** A key that is large on either side, whatever its types. The limits are set low, so that small values count as large. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type KeyRequest, reconcileLargeKey } from '../../src/engine/index.js';
+import { connectRedis } from '../../src/redis/index.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';
-import { DEFAULT_OPTIONS, startLink, type TestLink } from './link.js';
+import { DEFAULT_OPTIONS, once, startLink, type TestLink } from './link.js';
+import { hookWatches } from './watched.js';
+
+const LIMITS = { elements: 100, bytes: 20_000 };
 
 let link: TestLink;
 beforeAll(async () => {
-  link = await startLink([], [], { largeValues: { elements: 100, bytes: 20_000 } });
+  link = await startLink([], [], { largeValues: LIMITS });
 });
 afterAll(() => link?.stop());
 beforeEach(() => link.clear());
@@ -89,3 +93,24 @@ test.each(['string', 'list'])(
     }
   },
 );
+
+test('one that has become small, and that the budget has no room for once more, says what was written', async () => {
+  await LARGE.string!(link.source);
+  const budget = { link: 'east-to-west', opsPerSecond: 500 };
+  const target = connectRedis({ url: link.target.url }, { name: 'target', largeValues: LIMITS, budget });
+  try {
+    const hooked = hookWatches(target, {
+      'before write': once(() => link.source.client.set('k', 'small')),
+      'after write': once(async () => {
+        await link.target.client.set('k', 'outdated');
+        await target.admit([1_000]);
+      }),
+    });
+    const sides = { ...link.sides, target: hooked.port };
+    const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+    const result = await reconcileLargeKey(sides, { key: Buffer.from('k') }, options);
+    expect(result).toMatchObject({ outcome: 'deferred', repaired: { action: 'restored', bytes: 50_000 } });
+  } finally {
+    await target.close();
+  }
+});

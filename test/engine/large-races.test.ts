@@ -7,7 +7,7 @@ import { startProxy } from '../../src/stack/proxy.js';
 import { compareRedis } from '../support/compare.js';
 import { startRelay } from '../support/relay.js';
 import { fillList, fillStream, stringOf } from './large-values.js';
-import { DEFAULT_OPTIONS, once, startLink, type TestLink } from './link.js';
+import { DEFAULT_OPTIONS, once, startLink, type TestLink, withMemory } from './link.js';
 import { hookWatches, type WatchHooks } from './watched.js';
 
 const KEY = Buffer.from('k');
@@ -26,10 +26,9 @@ afterEach(async () => {
 });
 
 type Sides = { readonly source: RedisPort; readonly target: RedisPort };
-type Progress = (done: number, total: number) => void;
 
-function replace(sides: Sides = link.sides, progress: Progress = () => {}) {
-  return replaceLargeKey(sides, KEY, DEFAULT_OPTIONS, progress);
+function replace(sides: Sides = link.sides) {
+  return replaceLargeKey(withMemory(sides), KEY, DEFAULT_OPTIONS, () => {});
 }
 
 function hooked({ source = {}, target = {} }: { source?: WatchHooks; target?: WatchHooks }): Sides {
@@ -277,30 +276,21 @@ describe('while a string is sent', () => {
     await link.source.client.set('k', stringOf(40_000_000));
     return { proxy, sides: { source: link.sides.source, target: targetAt(proxy.port, commandTimeoutMs) } };
   }
-  /** When a tenth was sent. */
-  const midway = (act: () => void): Progress => {
-    const run = vi.fn(act);
-    return (done, total) => {
-      if (done > total * 0.55 && run.mock.calls.length === 0) run();
-    };
-  };
+  /** The source, at which something happens when a tenth was sent: it is read to be sent alone. */
+  const midway = (act: () => void): RedisPort =>
+    hookWatches(link.sides.source, { 'before readString': (call) => (call === 16 ? act() : undefined) }).port;
 
   test('a cut connection leaves nothing', async () => {
     const { proxy, sides } = await through();
-    const result = await replace(
-      sides,
-      midway(() => proxy.cut()),
-    );
+    const result = await replace({ ...sides, source: midway(() => proxy.cut()) });
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetUnavailable', stage: 'write' } });
     expect(await link.target.client.keys('*')).toEqual([]);
   });
 
   test('a peer that takes no more bytes ends it, and nothing lands later', async () => {
     const { sides } = await through(500);
-    const result = await replace(
-      sides,
-      midway(() => link.target.freeze()),
-    ).finally(() => link.target.thaw());
+    const source = midway(() => link.target.freeze());
+    const result = await replace({ ...sides, source }).finally(() => link.target.thaw());
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetUnavailable', stage: 'write' } });
     await link.target.client.ping();
     expect(await link.target.client.keys('*')).toEqual([]);

@@ -3,6 +3,7 @@
 import {
   type KeyRequest,
   type KeyResult,
+  LinkMemory,
   type LinkSides,
   type ReconcileOptions,
   reconcileKeys,
@@ -68,6 +69,11 @@ export async function reconcileOne(
   };
   const [result] = await reconcileKeys(sides, [request], { ...DEFAULT_OPTIONS, ...options });
   return result!;
+}
+
+/** The sides with a new memory, as one call of the engine gets them. */
+export function withMemory({ source, target }: LinkSides): Required<LinkSides> {
+  return { source, target, memory: new LinkMemory({ source, target }) };
 }
 
 type Step = 'inspect' | 'read' | 'repair' | 'health';

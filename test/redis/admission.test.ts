@@ -90,6 +90,10 @@ describe('what goes through an admitted port', () => {
     await admission.port.inspect(KEYS);
     await admission.port.health();
     await admission.port.readMembers(KEYS.map((key) => ({ key, members: [] })));
+    const unknown = KEYS.map((key) => ({ key, known: { digest: '', type: 'none' } }));
+    await admission.port.read(unknown);
+    await admission.port.readRecipes(unknown);
+    await admission.port.scanMembers({ key: KEYS[0]!, type: 'hash', cursor: '0', count: 10 });
     const after = await sample(target);
     admission.done();
     // And the PING of `check`.

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pMapIterable } from 'p-map';
 import { type MembersPage, RedisFailure, type RedisPort } from '../../redis/index.js';
 import type { LinkSides, ReconcileOptions, Repaired } from '../contract.js';
+import { MAXIMUM_ROUNDS } from '../earlier-rounds.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { runMembersRound } from '../members.js';
 import type { RoundResult } from '../round.js';
@@ -35,7 +36,6 @@ export interface AllMembersOptions extends ReconcileOptions {
 const MEMBERS_PER_PAGE = 500;
 /** While one page is compared, the next are on their way. */
 const CONCURRENT_PAGES = 4;
-const MAXIMUM_ROUNDS = 5;
 const FIRST_WAIT_MS = 10;
 
 /** @param type the source's, and the target's where it has the key */
@@ -155,7 +155,7 @@ class AllMembers {
       if (result!.outcome !== 'again') return;
       if (result!.repaired !== null) this.#count(result!.repaired.bytes);
       const { signal } = this.options;
-      await sleep(FIRST_WAIT_MS * 2 ** round * (0.5 + Math.random() / 2), undefined, signal && { signal });
+      await sleep(FIRST_WAIT_MS * 2 ** round * (0.5 + Math.random() / 2), undefined, { signal });
     }
     throw AGAIN;
   }

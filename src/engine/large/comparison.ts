@@ -26,13 +26,11 @@ export interface Comparison {
 
 /** A key that is compared: both sides watched, the target first. */
 export class WatchedPair {
-  #done = 0;
-
   constructor(
     private readonly sides: LinkSides,
     readonly target: KeyWatch,
     readonly source: KeyWatch,
-    private readonly progress: (done: number, total: number) => void,
+    private readonly onStep: () => void,
     private readonly signal: AbortSignal | undefined,
   ) {}
 
@@ -52,13 +50,10 @@ export class WatchedPair {
 
   /**
    * One more step has ended. Resolves when the target's budget has room for another.
-   * @param size bytes, elements or entries of the source's value that it was about; each is compared once and built once
    * @throws the reason of an aborted signal, ReconcileError
    */
-  async advance(size: number): Promise<void> {
-    this.#done += size;
-    const total = 2 * this.source.state.size;
-    this.progress(Math.min(this.#done, total), total);
+  async advance(): Promise<void> {
+    this.onStep();
     await payForStep(this.sides, this.signal);
   }
 }

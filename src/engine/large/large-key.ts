@@ -3,8 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Stage } from '../../../workflows/messages.js';
 import { LARGE, NO_TYPE, RedisFailure } from '../../redis/index.js';
 import type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
-import { ReconcileError, reconcileError, type Side } from '../errors.js';
+import { contended, MAXIMUM_ROUNDS, withEarlier } from '../earlier-rounds.js';
+import { reconcileError, type Side } from '../errors.js';
 import { LinkMemory } from '../link-memory.js';
+import { WITH_MEMBERS } from '../members.js';
 import { reconcileKeys } from '../reconcile.js';
 import type { RoundResult } from '../round.js';
 import { type MembersProgress, reconcileAllMembers } from './all-members.js';
@@ -20,10 +22,8 @@ export interface LargeKeyOptions extends ReconcileOptions {
   readonly onProgress: (progress: LargeKeyProgress | undefined) => void;
 }
 
-const MAXIMUM_ROUNDS = 5;
 /** A large value is not read again at once for the sake of a key that is written just now. */
 const FIRST_WAIT_MS = 50;
-const WITH_MEMBERS: ReadonlySet<string> = new Set(['hash', 'set', 'zset']);
 /** What has to be brought into place at once, absence included. */
 const IN_ORDER: ReadonlySet<string> = new Set(['string', 'list', 'stream', NO_TYPE]);
 
@@ -43,14 +43,12 @@ export async function reconcileLargeKey(
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
     options.signal?.throwIfAborted();
     const result = await runLargeRound(link, request, { ...options, resume });
-    if (result.outcome === 'equal' && repaired !== null) return repaired;
-    if (result.outcome === 'failed' && repaired !== null) return { ...result, wrote: true };
-    if (result.outcome !== 'again') return result;
+    if (result.outcome !== 'again') return withEarlier(result, repaired);
     repaired = result.repaired ?? repaired;
     resume = undefined;
-    await sleep(FIRST_WAIT_MS * 2 ** round, undefined, options.signal && { signal: options.signal });
+    await sleep(FIRST_WAIT_MS * 2 ** round, undefined, { signal: options.signal });
   }
-  return { outcome: 'failed', error: contended(sides), wrote: repaired !== null };
+  return contended(sides, repaired);
 }
 
 async function runLargeRound(
@@ -107,13 +105,4 @@ const AGAIN: RoundResult = { outcome: 'again', repaired: null };
 
 function failed(sides: LinkSides, side: Side, failure: RedisFailure, stage: Stage = 'read'): RoundResult {
   return { outcome: 'failed', error: reconcileError(failure, side, stage, sides[side].place) };
-}
-
-function contended({ source, target }: LinkSides): ReconcileError {
-  return new ReconcileError(
-    'Contended',
-    'write',
-    `the large key kept changing on ${target.place} or ${source.place} through ${MAXIMUM_ROUNDS} comparisons; ` +
-      'it is tried again later, and converges once it is written less often',
-  );
 }

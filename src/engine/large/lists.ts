@@ -23,8 +23,10 @@ export async function compareLists(pair: WatchedPair): Promise<Comparison> {
   const compare = comparer(pair);
   const parts: Part[] = [];
   for await (const found of ahead(rangesOf(size), RANGES_IN_FLIGHT, compare)) {
-    parts.push(...found);
-    for (const { count } of found) await pair.advance(count);
+    for (const part of found) {
+      parts.push(part);
+      await pair.advance();
+    }
   }
   const { type, size: sizeOnTarget } = pair.target.state;
   return {
@@ -44,10 +46,9 @@ export async function compareLists(pair: WatchedPair): Promise<Comparison> {
             ? temporary.copyElements(start, { start: part.onTarget!, count })
             : temporary.appendElements(start, elements);
         pair.grown(await step);
-        return count;
       };
       const loaded = ahead(parts, RANGES_IN_FLIGHT, load);
-      for await (const count of ahead(loaded, RANGES_IN_FLIGHT, append)) await pair.advance(count);
+      for await (const _ of ahead(loaded, RANGES_IN_FLIGHT, append)) await pair.advance();
     },
   };
 }

@@ -36,6 +36,6 @@ async function admitted({ target }: LinkSides, signal: AbortSignal | undefined):
     const answer = await target.admit([0]);
     if (answer instanceof RedisFailure) throw reconcileError(answer, 'target', 'read', target.place);
     if (answer.kind === 'admitted') return answer;
-    await sleep(answer.retryAfterMs, undefined, signal && { signal });
+    await sleep(answer.retryAfterMs, undefined, { signal });
   }
 }

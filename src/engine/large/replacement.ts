@@ -19,9 +19,9 @@ import {
   type WatchedOutcome,
 } from '../../redis/index.js';
 import type { LinkSides, ReconcileOptions, Repaired } from '../contract.js';
-import { sameExpiry } from '../decide.js';
 import { refuseDeletes } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
+import { toleranceFor, tolerates } from '../expiry-tolerance.js';
 import type { RoundResult } from '../round.js';
 import { ChangedMeanwhile, type Comparison, WatchedPair } from './comparison.js';
 import { compareLists } from './lists.js';
@@ -42,17 +42,17 @@ const COMPARISONS: Readonly<Record<string, (pair: WatchedPair) => Promise<Compar
 /**
  * Makes a key on the target equal to the source, where it is a string, list or stream, or absent; on the target it may be anything.
  * Idempotent. No single command takes either server long, and only a few ranges are in memory at once.
- * @param progress called after each step with what was done, in bytes, elements or entries of the value compared or built
+ * @param onStep called after each step of comparing and building
  * @returns `again` also when the key has become another type on the source
  * @throws the signal's reason when it aborts; what is left then is at most a temporary key that expires
  */
 export async function replaceLargeKey(
-  sides: LinkSides,
+  sides: Required<LinkSides>,
   key: Buffer,
   options: ReplaceOptions,
-  progress: (done: number, total: number) => void,
+  onStep: () => void,
 ): Promise<RoundResult> {
-  const replacement = new Replacement(sides, key, options, progress);
+  const replacement = new Replacement(sides, key, options, onStep);
   try {
     return await replacement.run();
   } catch (error) {
@@ -69,16 +69,16 @@ class Replacement {
   #temporary: TemporaryKey | null = null;
 
   constructor(
-    private readonly sides: LinkSides,
+    private readonly sides: Required<LinkSides>,
     private readonly key: Buffer,
     private readonly options: ReplaceOptions,
-    private readonly progress: (done: number, total: number) => void,
+    private readonly onStep: () => void,
   ) {}
 
   async run(): Promise<RoundResult> {
     const target = await this.#watch('target');
     const source = await this.#watch('source');
-    const pair = new WatchedPair(this.sides, target, source, this.progress, this.options.signal);
+    const pair = new WatchedPair(this.sides, target, source, this.onStep, this.options.signal);
     if (source.state.type === NO_TYPE) return this.#remove(pair);
     const comparison = await COMPARISONS[source.state.type]?.(pair);
     if (comparison === undefined) throw new ChangedMeanwhile();
@@ -89,7 +89,9 @@ class Replacement {
       await comparison.build(this.#temporary);
       return this.#write(pair, { action: 'replace', temporary: this.#temporary, expiry }, comparison.bytes);
     }
-    if (sameExpiry(target.state.expiry, expiry, this.options.expiryToleranceMs)) return this.#confirmEqual(pair);
+    const expiries = { target: target.state.expiry, source: expiry };
+    const tolerance = await toleranceFor(this.sides.memory, this.options.expiryToleranceMs, [expiries]);
+    if (tolerates(tolerance, expiries.target, expiries.source)) return this.#confirmEqual(pair);
     return this.#write(pair, { action: 'expiry', expiry }, 0);
   }
 

@@ -40,7 +40,7 @@ export async function compareStreams(pair: WatchedPair): Promise<Comparison> {
   const compare = (range: RangeOfSource) => comparePart(pair, range);
   for await (const part of ahead(rangesOfSource(pair), RANGES_IN_FLIGHT, compare)) {
     parts.push(part);
-    await pair.advance(part.count);
+    await pair.advance();
   }
   const state = pair.settled(await pair.source.readStreamState(), 'source', 'read');
   const equal =
@@ -109,7 +109,7 @@ async function samePending(pair: WatchedPair, groups: readonly StreamGroup[]): P
       if (target.digest !== source.digest) return false;
       if (source.count === 0) break;
       after = source.last;
-      await pair.advance(0);
+      await pair.advance();
     }
   }
   return true;
@@ -128,7 +128,7 @@ async function build(
     pair.grown(await temporary.addGroup(size, group));
     for await (const page of pendingPages(pair, group)) {
       pair.grown(await temporary.addPending(size, group.name, page));
-      await pair.advance(0);
+      await pair.advance();
     }
   }
   for (const ids of inChunks(missing, ENTRIES_PER_RANGE)) {
@@ -157,7 +157,7 @@ async function missingEntries(pair: WatchedPair, groups: readonly StreamGroup[])
   for (const group of groups) {
     for await (const page of pendingPages(pair, group)) {
       for (const { id, exists } of page) if (!exists) ids.add(id);
-      await pair.advance(0);
+      await pair.advance();
     }
   }
   return [...ids].sort(compareIds);
@@ -179,10 +179,9 @@ async function appendParts(
             temporary.appendEntries(size + index * ENTRIES_PER_RANGE, chunk),
           );
     for (const outcome of await Promise.all(steps)) pair.grown(outcome);
-    return part.count;
   };
   const loaded = ahead(withMissing(parts, missing), RANGES_IN_FLIGHT, (planned) => load(pair, planned));
-  for await (const count of ahead(loaded, RANGES_IN_FLIGHT, append)) await pair.advance(count);
+  for await (const _ of ahead(loaded, RANGES_IN_FLIGHT, append)) await pair.advance();
   return parts.reduce((sum, { count }) => sum + count, 0) + missing.length;
 }
 

@@ -14,7 +14,7 @@ export async function compareStrings(pair: WatchedPair): Promise<Comparison> {
   const pieces: Piece[] = [];
   for await (const piece of ahead(piecesOf(bytes), RANGES_IN_FLIGHT, (range) => comparePiece(pair, range))) {
     pieces.push(piece);
-    await pair.advance(piece.count);
+    await pair.advance();
   }
   const { type, size } = pair.target.state;
   return {
@@ -53,6 +53,6 @@ async function* readPieces(pair: WatchedPair, pieces: readonly Piece[]): AsyncGe
   };
   for await (const bytes of ahead(pieces, RANGES_IN_FLIGHT, read)) {
     yield bytes;
-    await pair.advance(bytes.length);
+    await pair.advance();
   }
 }

@@ -2,21 +2,8 @@
 -- of unordered elements or the version. '' for types that need none (a string's fingerprint is one) or are not known:
 -- then the fingerprint alone decides. The expiry of the key is no part of it.
 --
--- Everything of variable length is preceded by its length, so that no two contents read the same. Lua's string comparison
--- follows the server's locale, even for hex digits ('aa' sorts last in Danish): it is used where that is the order of bytes.
-
--- Writing a number is the costliest step of digesting small things: each length is written once per call.
-local lengthPrefix = setmetatable({}, {
-  __index = function(prefixes, length)
-    local prefix = length .. ':'
-    prefixes[length] = prefix
-    return prefix
-  end,
-})
-
-local function framed(bytes)
-  return lengthPrefix[#bytes] .. bytes
-end
+-- Lua's string comparison follows the server's locale, even for hex digits ('aa' sorts last in Danish): it is used where
+-- that is the order of bytes.
 
 local SORTS_BY_BYTES = 'B' < 'a' and '9' < 'B'
 
@@ -45,13 +32,6 @@ local function unordered(digests)
   return redis.sha1hex(table.concat(heads))
 end
 
--- Replies that stand for a map arrive as {name, value, name, value, …}.
-local function named(flat)
-  local map = {}
-  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
-  return map
-end
-
 -- {field = expiry in ms since the epoch} for the fields of a hash that have one. `flat` is the reply of HGETALL. An expiry is
 -- compared to the millisecond: no digest can tolerate a little.
 local function fieldExpiries(key, flat)
@@ -78,9 +58,7 @@ end
 local digestOf = {}
 
 function digestOf.list(key)
-  local elements = redis.call('LRANGE', key, 0, -1)
-  for i = 1, #elements do elements[i] = framed(elements[i]) end
-  return redis.sha1hex(table.concat(elements))
+  return redis.sha1hex(packList(redis.call('LRANGE', key, 0, -1)))
 end
 
 function digestOf.set(key)
@@ -107,18 +85,15 @@ end
 -- A sorted set has one order on all servers: by score, then by the bytes of the member.
 function digestOf.zset(key)
   local flat = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
-  for i = 1, #flat, 2 do
-    flat[i] = framed(flat[i])
-    flat[i + 1] = framed(canonicalScore(flat[i + 1]))
-  end
-  return redis.sha1hex(table.concat(flat))
+  for i = 2, #flat, 2 do flat[i] = canonicalScore(flat[i]) end
+  return redis.sha1hex(packList(flat))
 end
 
 -- Entries, consumer groups, consumers and what is pending; not the times at which something was seen or delivered.
 function digestOf.stream(key)
   local stream = named(redis.call('XINFO', 'STREAM', key, 'FULL', 'COUNT', 0))
   local parts = {}
-  local function add(text) parts[#parts + 1] = framed(tostring(text)) end
+  local function add(part) parts[#parts + 1] = part end
   add(stream['last-generated-id'])
   add(#stream.entries)
   for _, entry in ipairs(stream.entries) do
@@ -140,7 +115,7 @@ function digestOf.stream(key)
     add(#group.consumers)
     for _, consumer in ipairs(group.consumers) do add(named(consumer).name) end
   end
-  return redis.sha1hex(table.concat(parts))
+  return redis.sha1hex(packList(parts))
 end
 
 local function contentDigest(key, kind)

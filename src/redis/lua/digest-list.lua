@@ -4,7 +4,5 @@
 
 return eachRow(3, function(first)
   local elements, bytes = listRange(ARGV[first], tonumber(ARGV[first + 1]), tonumber(ARGV[first + 2]))
-  local count = #elements
-  for i = 1, count do elements[i] = framed(elements[i]) end
-  return { count, bytes, redis.sha1hex(table.concat(elements)) }, bytes
+  return { #elements, bytes, redis.sha1hex(packList(elements)) }, bytes
 end)

@@ -7,7 +7,7 @@ return eachRow(3, function(first)
   local parts, last = {}, ARGV[first + 2]
   for _, pending in ipairs(page) do
     last = pending[1]
-    for _, text in ipairs({ last, pending[2], tostring(pending[4]) }) do parts[#parts + 1] = framed(text) end
+    for _, part in ipairs({ last, pending[2], pending[4] }) do parts[#parts + 1] = part end
   end
-  return { #page, redis.sha1hex(table.concat(parts)), last }, #page
+  return { #page, redis.sha1hex(packList(parts)), last }, #page
 end)

@@ -8,10 +8,10 @@ return eachRow(4, function(first)
   local entries, bytes = streamRange(ARGV[first], after, ARGV[first + 2], tonumber(ARGV[first + 3]))
   local parts = {}
   for _, entry in ipairs(entries) do
-    parts[#parts + 1] = framed(entry[1])
-    parts[#parts + 1] = framed(tostring(#entry[2]))
-    for _, text in ipairs(entry[2]) do parts[#parts + 1] = framed(text) end
+    parts[#parts + 1] = entry[1]
+    parts[#parts + 1] = #entry[2]
+    for _, text in ipairs(entry[2]) do parts[#parts + 1] = text end
   end
   local last = #entries > 0 and entries[#entries][1] or after
-  return { #entries, bytes, redis.sha1hex(table.concat(parts)), last }, bytes
+  return { #entries, bytes, redis.sha1hex(packList(parts)), last }, bytes
 end)

@@ -4,19 +4,10 @@
 -- Beyond this many pending entries only their number by consumer counts: one call must not be long.
 local PENDING_LIMIT = 2000
 
-local function named(flat)
-  local map = {}
-  for i = 1, #flat, 2 do map[flat[i]] = flat[i + 1] end
-  return map
-end
-
 local function groupsFence(key)
   if typeOf(key) ~= 'stream' then return '' end
   local parts = {}
-  local function add(value)
-    local text = tostring(value)
-    parts[#parts + 1] = #text .. ':' .. text
-  end
+  local function add(part) parts[#parts + 1] = part end
   add(named(redis.call('XINFO', 'STREAM', key))['last-generated-id'])
   local left = PENDING_LIMIT
   for _, reply in ipairs(redis.call('XINFO', 'GROUPS', key)) do
@@ -38,5 +29,5 @@ local function groupsFence(key)
       end
     end
   end
-  return redis.sha1hex(table.concat(parts))
+  return redis.sha1hex(packList(parts))
 end

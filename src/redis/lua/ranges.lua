@@ -40,7 +40,3 @@ local function streamRange(key, after, through, count)
     return entries, size
   end)
 end
-
-local function framed(bytes)
-  return #bytes .. ':' .. bytes
-end

@@ -10,15 +10,12 @@
 
 local started = now()
 
-local function call(key, command)
-  local name, part = string.match(command[1], '^(%S+) ?(%S*)$')
-  if name == 'HPEXPIREAT' then requireFieldExpiry() end
-  if part == '' then return redis.call(name, key, unpack(command, 2)) end
-  return redis.call(name, part, key, unpack(command, 2))
-end
-
 local function build(key, recipe, expiry)
-  for _, command in ipairs(unpackList(recipe)) do call(key, unpackList(command)) end
+  for _, packed in ipairs(unpackList(recipe)) do
+    local command = unpackList(packed)
+    if command[1] == 'HPEXPIREAT' then requireFieldExpiry() end
+    runCommand(key, command)
+  end
   if expiry ~= '-1' then redis.call('PEXPIREAT', key, expiry) end
 end
 

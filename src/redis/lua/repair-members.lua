@@ -1,9 +1,9 @@
 -- Compare-and-set on some members of a key: they are written only if they, the type and the expiry still are as compared.
--- Row in:  key, type, expiry  — as compared, in the words of inspect-members.lua
+-- Row in:  key, type, expiry  — as compared, in the words of member-rows.lua
 --          deadline           — in ms of this server's clock; after it nobody waits for the answer any more
 --          new expiry         — in ms since the epoch, -1 for none; '' to leave it as it is
 --          new type           — as compared, or what the members make of a key that was not there
---          members (packed), their digests as compared (packed), their new cells (packed, as in read-members.lua)
+--          members (packed), their digests as compared (packed), their new cells (packed, as in members.lua)
 -- Row out: {outcome}: 'changed' (nothing was done), 'repaired', or 'gone': done, and with the last member the key went;
 --          or the error NOFIELDEXPIRY, with nothing done
 --

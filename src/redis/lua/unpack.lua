@@ -1,4 +1,4 @@
--- Lists travel as one argument, each item preceded by its length: '1:a3:xyz'.
+-- The list that pack.lua, or packed.ts, has made one text of.
 
 local function unpackList(packed)
   local list, at = {}, 1
@@ -9,13 +9,4 @@ local function unpackList(packed)
     at = colon + length + 1
   end
   return list
-end
-
-local function packList(list)
-  local parts = {}
-  for i = 1, #list do
-    local item = tostring(list[i])
-    parts[i] = #item .. ':' .. item
-  end
-  return table.concat(parts)
 end

@@ -1,0 +1,18 @@
+-- What are some members of each key like? Reads only; all of one key at one moment.
+-- Row in:  key, members (packed)
+-- Row out: {type, expiry, count, cell, cell, …}: how many elements the key has, see countOf; one cell for each member, as the
+--          script says, '' for one that is not there; {'none', -2, 0, '', …} without key.
+--
+-- said(cell): what the script says of a cell (see members.lua).
+
+local function memberRows(said)
+  return eachRow(2, function(first)
+    local key = ARGV[first]
+    local members = unpackList(ARGV[first + 1])
+    local kind = typeOf(key)
+    local cells, size = cellsOf(kind, key, members)
+    local row = { kind, kind == 'none' and NO_KEY or expiryOf(key), countOf(kind, key) }
+    for i = 1, #cells do row[i + 3] = said(cells[i]) end
+    return row, size
+  end)
+end

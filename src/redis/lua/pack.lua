@@ -1,0 +1,19 @@
+-- packList(list): its items as one text, each preceded by its length: '1:a3:xyz'. So lists travel as one argument (see
+-- unpack.lua), and so they are digested, for no two of them read the same. Packs in place: the list is used up.
+
+-- Writing a number is the costliest step of packing small things: each length is written once per call.
+local lengthPrefix = setmetatable({}, {
+  __index = function(prefixes, length)
+    local prefix = length .. ':'
+    prefixes[length] = prefix
+    return prefix
+  end,
+})
+
+local function packList(list)
+  for i = 1, #list do
+    local item = list[i] .. ''
+    list[i] = lengthPrefix[#item] .. item
+  end
+  return table.concat(list)
+end
