@@ -114,3 +114,12 @@ test('one that has become small, and that the budget has no room for once more, 
     await target.close();
   }
 });
+
+test('one whose target of another type made way, and whose source then went, says that the target was written', async () => {
+  await LARGE.hash!(link.source);
+  await LARGE.string!(link.target);
+  const { port } = hookWatches(link.sides.target, { 'after write': once(() => link.source.client.del('k')) });
+  const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+  const result = await reconcileLargeKey({ ...link.sides, target: port }, { key: Buffer.from('k') }, options);
+  expect(result).toMatchObject({ outcome: 'repaired', action: 'deleted', type: 'string' });
+});

@@ -41,12 +41,12 @@ export async function reconcileLargeKey(
   let repaired: Repaired | null = null;
   let { resume } = options;
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
+    if (round > 1) await sleep(FIRST_WAIT_MS * 2 ** (round - 1), undefined, { signal: options.signal });
     options.signal?.throwIfAborted();
     const result = await runLargeRound(link, request, { ...options, resume });
     if (result.outcome !== 'again') return withEarlier(result, repaired);
     repaired = result.repaired ?? repaired;
     resume = undefined;
-    await sleep(FIRST_WAIT_MS * 2 ** round, undefined, { signal: options.signal });
   }
   return contended(sides, repaired);
 }
@@ -71,20 +71,14 @@ async function runLargeRound(
       options.onProgress(undefined);
     });
   }
-  if (target!.type !== NO_TYPE && target!.type !== source!.type) {
-    const stopped = await makeWay(sides, key, source!.type);
-    if (stopped !== null) return stopped;
-  }
+  if (target!.type !== NO_TYPE && target!.type !== source!.type) return makeWay(sides, key, source!.type);
   // A type that is not known is never large.
   if (!WITH_MEMBERS.has(source!.type)) return AGAIN;
   return reconcileAllMembers(sides, key, source!.type, options);
 }
 
-/**
- * Removes a target of another type than the source's, for members can't be put into it one by one.
- * @returns null when it is gone, else how the round ends
- */
-async function makeWay(sides: LinkSides, key: Buffer, type: string): Promise<RoundResult | null> {
+/** Removes a target of another type than the source's, for members can't be put into it one by one. The next round puts them. */
+async function makeWay(sides: LinkSides, key: Buffer, type: string): Promise<RoundResult> {
   const watch = await sides.target.watch(key);
   if (watch instanceof RedisFailure) return failed(sides, 'target', watch);
   try {
@@ -95,7 +89,9 @@ async function makeWay(sides: LinkSides, key: Buffer, type: string): Promise<Rou
     if (source!.type !== type || watch.state.type === type) return AGAIN;
     const outcome = await watch.write({ action: 'delete' });
     if (outcome instanceof RedisFailure) return failed(sides, 'target', outcome, 'write');
-    return outcome === 'changed' ? AGAIN : null;
+    if (outcome === 'changed') return AGAIN;
+    const removed = { outcome: 'repaired', action: 'deleted', type: watch.state.type, bytes: 0 } as const;
+    return { outcome: 'again', repaired: removed };
   } finally {
     watch.close();
   }
