@@ -1,5 +1,5 @@
 /** A connection to the target: sends each write once, in order, and says for certain what became of it. */
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { Command, type Redis, ReplyError } from 'ioredis';
 import { isIdempotent } from '../engine/commands.js';
 import type { Failure } from './mirror.js';
@@ -43,6 +43,7 @@ export class MirrorConnection {
     }
     const answers = await Promise.all(commands.map((command) => this.#answer(command)));
     const failures = answers.flatMap(({ failure }) => failure ?? []);
+    if (failures.some(({ error }) => error.code === 'READONLY')) this.#leaveReplica(commands[0]!.sentOn);
     if (failures.length > 0) return failures.find(({ outcome }) => outcome === 'unknown') ?? failures[0];
     const last = answers.at(-1)?.reply;
     return compareReplies(unit, unit.length > 1 ? (last as unknown[]) : [last]);
@@ -59,6 +60,15 @@ export class MirrorConnection {
   /** Gives up what is in flight: its outcome becomes `unknown` at once. */
   reset(): void {
     if (this.#client.stream) resetSocket(this.#client.stream);
+  }
+
+  /**
+   * A demoted master keeps its connections and refuses every write. What has a name, in DNS or among Sentinels, may be another
+   * server by now: connect anew. FIN, not RST: what is in flight here is answered first.
+   */
+  #leaveReplica(connection: Socket | undefined): void {
+    const { sentinels, host } = this.#client.options;
+    if (connection?.writable && (sentinels || !isIP(host ?? ''))) this.#client.disconnect(true);
   }
 
   /** What one turn of the event loop sends goes out at its end, in one system call and after the callers went on. */
