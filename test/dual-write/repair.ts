@@ -1,0 +1,51 @@
+/** What keymend does with records, at once: the end of every fault is that both sides are equal again. */
+import { expect } from 'vitest';
+import { isIdempotent, scopeOf } from '../../src/engine/index.js';
+import { connectRedis } from '../../src/redis/index.js';
+import type { FailedWrite, Pending } from '../../workflows/messages.js';
+import { addFailedWrites, NOTHING_PENDING } from '../../workflows/pending.js';
+import { reconcileOne } from '../engine/link.js';
+import { compareRedis } from '../support/compare.js';
+import type { RedisServer } from '../support/redis.js';
+
+interface BothSides {
+  readonly source: Pick<RedisServer, 'url' | 'client'>;
+  readonly target: Pick<RedisServer, 'url' | 'client'>;
+}
+
+const POLICY = { settleMs: 0, verify: 'never' } as Parameters<typeof addFailedWrites>[2];
+
+/** Reconciles each key in the part that its records name together. */
+export async function repair({ source, target }: BothSides, records: readonly FailedWrite[]): Promise<void> {
+  const pending = new Map<string, Pending>();
+  for (const record of records) {
+    const event = { ...record, idempotent: isIdempotent(record.command ?? '') };
+    const id = `${record.encoding}:${record.key}`;
+    pending.set(id, addFailedWrites(pending.get(id) ?? NOTHING_PENDING, [event], POLICY, Date.now()));
+  }
+  const sides = {
+    source: connectRedis({ url: source.url }, { name: 'source' }),
+    target: connectRedis({ url: target.url }, { name: 'target' }),
+  };
+  try {
+    for (const [id, { hint }] of pending) {
+      const [, encoding, key] = /^(\w+):(.*)$/s.exec(id)!;
+      const options = { scope: scopeOf(hint), allowDelete: true };
+      const result = await reconcileOne(sides, Buffer.from(key!, encoding as BufferEncoding), options);
+      if (result.outcome === 'failed') throw result.error;
+    }
+  } finally {
+    await Promise.all([sides.source.close(), sides.target.close()]);
+  }
+}
+
+/** Every key that differs, by the comparison that shares nothing with the engine. */
+export async function differing({ source, target }: BothSides): Promise<string[]> {
+  return (await compareRedis(source.client, target.client)).map(({ key }) => key.toString());
+}
+
+/** The records are all that is needed: repaired by them, source and target are equal in every key. */
+export async function expectEqualAfterRepair(sides: BothSides, records: readonly FailedWrite[]): Promise<void> {
+  await repair(sides, records);
+  expect(await differing(sides)).toEqual([]);
+}
