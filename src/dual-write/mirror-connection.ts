@@ -16,12 +16,19 @@ export interface MirroredWrite {
 
 export class MirrorConnection {
   readonly #client: Redis;
+  /** Of the last attempt to connect, such as `ECONNREFUSED`, `WRONGPASS` or `CERT_HAS_EXPIRED`. */
+  #connectError: string | undefined;
 
   /** @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection */
   constructor(client: Redis) {
     this.#client = client;
     // What a broken connection costs is told write by write; without a listener ioredis would print each attempt.
-    client.on('error', () => {});
+    client.on('error', (error: NodeJS.ErrnoException) => {
+      this.#connectError = error.code ?? codeOf(error);
+    });
+    client.on('ready', () => {
+      this.#connectError = undefined;
+    });
     if (client.status === 'wait') client.connect().catch(() => {});
   }
 
@@ -84,7 +91,7 @@ export class MirrorConnection {
       return { reply: await command.promise };
     } catch (error) {
       if (error instanceof ReplyError) return { failure: replyFailure(error) };
-      if (command.sentOn === undefined) return { failure: NOT_SENT };
+      if (command.sentOn === undefined) return { failure: notSent(this.#connectError) };
       if (command.sentOn.destroyed) return { failure: CONNECTION_LOST };
       // Given up, most likely by `commandTimeout`. The bytes may still wait somewhere on the way: only a reset makes sure
       // that they do not land after the repair. It also ends everything sent behind them.
@@ -104,10 +111,12 @@ class MirrorCommand extends Command {
   }
 }
 
-export const NOT_SENT: Failure = {
-  outcome: 'refused',
-  error: { code: 'NOT_CONNECTED', message: 'there was no connection to the target; nothing was sent' },
-};
+function notSent(why?: string): Failure {
+  const message = `there was no connection to the target${why ? ` (${why})` : ''}; nothing was sent`;
+  return { outcome: 'refused', error: { code: 'NOT_CONNECTED', message } };
+}
+
+export const NOT_SENT: Failure = notSent();
 
 const NOT_WRITABLE: Failure = {
   outcome: 'unknown',
@@ -143,10 +152,15 @@ const FIXED_TEXTS = new Set([
   'WRONGTYPE',
 ]);
 
+/** With which an error reply begins. */
+function codeOf({ message }: Error): string | undefined {
+  return /^[A-Z]+\b/.exec(message)?.[0];
+}
+
 /** The server said no, so it did nothing. An error's text may quote a value, and ioredis attaches the whole command. */
 function replyFailure(error: unknown): Failure {
   const text = (error as Error).message;
-  const code = /^[A-Z]+\b/.exec(text)?.[0] ?? 'ERR';
+  const code = codeOf(error as Error) ?? 'ERR';
   const message = FIXED_TEXTS.has(code) ? text : `the target answered with the error ${code}`;
   return { outcome: 'refused', error: { code, message } };
 }
