@@ -60,6 +60,8 @@ export interface WriterOptions {
     retryStrategy?: () => number;
   };
   readonly timeoutMs?: number;
+  /** Another way to the target than the faulty link. */
+  readonly target?: { port: number };
   readonly records?: DualWriterOptions['records'];
   /** Whatever else shall differ from the defaults. */
   readonly more?: Pick<DualWriterOptions, 'bounds' | 'breaker' | 'onUnrecorded' | 'failoverAfterMs' | 'transactional'>;
@@ -87,9 +89,9 @@ export async function startBed(
     link,
     sink,
     lost,
-    async writer({ timeoutMs = 2000, records = sink, source: options = {}, more = {} } = {}) {
+    async writer({ timeoutMs = 2000, target: way = link, records = sink, source: options = {}, more = {} } = {}) {
       const sourceClient = new Redis({ host: '127.0.0.1', port: source.port, protocol: 2, ...options });
-      const targetClient = new Redis(link.port, '127.0.0.1', {
+      const targetClient = new Redis(way.port, '127.0.0.1', {
         ...mirrorOptions(timeoutMs),
         retryStrategy: () => 20,
       });

@@ -1,10 +1,11 @@
 /** What keymend does with records, at once: the end of every fault is that both sides are equal again. */
 import { expect } from 'vitest';
-import { isIdempotent, scopeOf } from '../../src/engine/index.js';
+import { toRecords } from '../../src/dual-write/records.js';
+import { isIdempotent, type KeyRequest, reconcileKeys, scopeOf } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import type { FailedWrite, Pending } from '../../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING } from '../../workflows/pending.js';
-import { reconcileOne } from '../engine/link.js';
+import { DEFAULT_OPTIONS } from '../engine/link.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';
 
@@ -28,10 +29,12 @@ export async function repair({ source, target }: BothSides, records: readonly Fa
     target: connectRedis({ url: target.url }, { name: 'target' }),
   };
   try {
-    for (const [id, { hint }] of pending) {
+    const requests = [...pending].map(([id, { hint }]): KeyRequest => {
       const [, encoding, key] = /^(\w+):(.*)$/s.exec(id)!;
-      const options = { scope: scopeOf(hint), allowDelete: true };
-      const result = await reconcileOne(sides, Buffer.from(key!, encoding as BufferEncoding), options);
+      const scope = scopeOf(hint);
+      return { key: Buffer.from(key!, encoding as BufferEncoding), allowDelete: true, ...(scope && { scope }) };
+    });
+    for (const result of await reconcileKeys(sides, requests, DEFAULT_OPTIONS)) {
       if (result.outcome === 'failed') throw result.error;
     }
   } finally {
@@ -48,4 +51,13 @@ export async function differing({ source, target }: BothSides): Promise<string[]
 export async function expectEqualAfterRepair(sides: BothSides, records: readonly FailedWrite[]): Promise<void> {
   await repair(sides, records);
   expect(await differing(sides)).toEqual([]);
+}
+
+/** What a sweep would make of keys that no record tells of. */
+export function swept(keys: readonly string[]): FailedWrite[] {
+  return toRecords(
+    keys.map((key) => ({ command: 'SET', args: [], keys: [Buffer.from(key)] })),
+    { outcome: 'unknown', error: { code: 'SWEPT', message: '' } },
+    { link: 'east-to-west', origin: 'sweep' },
+  );
 }

@@ -1,15 +1,13 @@
 /** Source and target behind Sentinels: what a failover of either costs, and what of it the records know. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis, type RedisOptions } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/mirror.js';
-import { toRecords } from '../../src/dual-write/records.js';
-import type { FailedWrite } from '../../workflows/messages.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { type SentinelGroup, startSentinelGroup } from '../support/sentinel.js';
 import { MemorySink, settled } from './bed.js';
-import { differing, expectEqualAfterRepair } from './repair.js';
+import { isBefore, Load } from './load.js';
+import { differing, expectEqualAfterRepair, swept } from './repair.js';
 
 /** A master that its replica has left refuses writes, which would be lost with it. */
 const REFUSE_WITHOUT_REPLICA = ['--min-replicas-to-write', '1'];
@@ -75,56 +73,10 @@ function createWriter(source: Redis, target: Redis): DualWriter {
   return writer;
 }
 
-/** Writes that run on until `stop`: each to a key of its own, so that each tells by itself what became of it. */
-class Load {
-  written = 0;
-  /** Keys whose write the source answered with an error. */
-  readonly failed: string[] = [];
-  #running = true;
-  readonly #done: Promise<unknown>;
-
-  constructor(writer: DualWriter) {
-    this.#done = Promise.all(
-      Array.from({ length: 4 }, async () => {
-        while (this.#running) {
-          const key = `k${this.written++}`;
-          await writer.set(key, 'v').catch(() => this.failed.push(key));
-          await sleep(1);
-        }
-      }),
-    );
-  }
-
-  /** Until so many more writes have begun. */
-  async more(count: number): Promise<void> {
-    const enough = this.written + count;
-    while (this.written < enough) await sleep(1);
-  }
-
-  async stop(): Promise<void> {
-    this.#running = false;
-    await this.#done;
-  }
-}
-
 /** The keys that differ and have no record. */
 async function unrecorded(source: RedisServer, target: RedisServer): Promise<string[]> {
   const recorded = new Set(sink.records.map(({ key }) => key));
   return (await differing({ source, target })).filter((key) => !recorded.has(key));
-}
-
-/** That one of `Load` which came so early. */
-function isBefore(count: number): (key: string) => boolean {
-  return (key) => /^k\d+$/.test(key) && Number(key.slice(1)) < count;
-}
-
-/** What a sweep would make of keys that no record tells of. */
-function swept(keys: readonly string[]): FailedWrite[] {
-  return toRecords(
-    keys.map((key) => ({ command: 'SET', args: [], keys: [Buffer.from(key)] })),
-    { outcome: 'unknown', error: { code: 'SWEPT', message: '' } },
-    NAMES,
-  );
 }
 
 function codes(): Set<string | undefined> {

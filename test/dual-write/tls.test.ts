@@ -86,6 +86,8 @@ it('a write that is given up may land nevertheless, so its record says unknown: 
   expect(failures()).toEqual([['k', 'unknown', 'TIMEOUT']]);
   await writer.set('k', 'new');
   await sink.have(2);
+  // Behind a write that was given up nothing goes to that connection any more.
+  expect(failures().at(-1)).toEqual(['k', 'refused', 'NOT_CONNECTED']);
   await repair({ source, target }, sink.records);
   expect(await target.client.get('k')).toBe('new');
   // A FIN comes behind the bytes; an RST, which TLS can't send, would have discarded them.

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { freePort, type RedisServer, startRedis } from './redis.js';
+import { replicated } from './replication.js';
 
 export interface SentinelGroup {
   readonly name: string;
@@ -72,7 +73,7 @@ class Group implements SentinelGroup {
   }
 
   async replicated(): Promise<void> {
-    await until(async () => (await this.master.client.wait(1, 1000)) === 1);
+    await replicated(this.master);
   }
 
   async failover(): Promise<void> {
