@@ -63,6 +63,7 @@ export function assertMirrorOptions(target: Redis | Cluster): void {
     [!ofCluster && typeof options.retryStrategy !== 'function', 'retryStrategy (must be a function)'],
     [Boolean(options.keyPrefix || target.options.keyPrefix), 'keyPrefix (set it on the source alone)'],
     [options.readOnly === true, 'readOnly (must be false)'],
+    [options.role === 'slave', 'role (must be master)'],
     [options.monitor === true, 'monitor (must be false)'],
   ];
   const unsafe = problems.filter(([present]) => present).map(([, text]) => text);
