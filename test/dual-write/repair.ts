@@ -24,9 +24,11 @@ export async function repair({ source, target }: BothSides, records: readonly Fa
     const id = `${record.encoding}:${record.key}`;
     pending.set(id, addFailedWrites(pending.get(id) ?? NOTHING_PENDING, [event], POLICY, Date.now()));
   }
+  // No key is too large for one call.
+  const largeValues = { elements: 1_000_000, bytes: 64 * 1024 * 1024 };
   const sides = {
-    source: connectRedis({ url: source.url }, { name: 'source' }),
-    target: connectRedis({ url: target.url }, { name: 'target' }),
+    source: connectRedis({ url: source.url }, { name: 'source', largeValues }),
+    target: connectRedis({ url: target.url }, { name: 'target', largeValues }),
   };
   try {
     const requests = [...pending].map(([id, { hint }]): KeyRequest => {
