@@ -25,6 +25,10 @@ export class MirrorConnection {
     // What a broken connection costs is told write by write; without a listener ioredis would print each attempt.
     client.on('error', (error: NodeJS.ErrnoException) => {
       this.#connectError = error.code ?? codeOf(error);
+      // ioredis ends for good when it hears of a failover (`failoverDetector`) just while it asks for the master.
+      setImmediate(() => {
+        if (error.message === 'Connection is closed.' && client.status === 'end') client.connect().catch(() => {});
+      });
     });
     client.on('ready', () => {
       this.#connectError = undefined;
