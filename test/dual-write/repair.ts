@@ -8,6 +8,7 @@ import { addFailedWrites, NOTHING_PENDING } from '../../workflows/pending.js';
 import { DEFAULT_OPTIONS } from '../engine/link.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';
+import { type Bed, settled } from './bed.js';
 
 interface BothSides {
   readonly source: Pick<RedisServer, 'url' | 'client'>;
@@ -62,4 +63,12 @@ export function swept(keys: readonly string[]): FailedWrite[] {
     { outcome: 'unknown', error: { code: 'SWEPT', message: '' } },
     { link: 'east-to-west', origin: 'sweep' },
   );
+}
+
+/** The end of every test with a fault: without the fault, the records of the test are all that is needed. */
+export async function expectMended(bed: Bed): Promise<void> {
+  bed.link.restore();
+  await bed.target.client.replicaof('NO', 'ONE');
+  await Promise.all(bed.writers.map(settled));
+  await expectEqualAfterRepair(bed, bed.sink.records);
 }

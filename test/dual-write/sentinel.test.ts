@@ -1,4 +1,6 @@
 /** Source and target behind Sentinels: what a failover of either costs, and what of it the records know. */
+import type { Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis, type RedisOptions } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
@@ -48,6 +50,10 @@ function ready(client: Redis): Promise<void> {
   return new Promise((resolve) => client.once('ready', () => resolve()));
 }
 
+async function connectedTo(client: Redis, { port }: RedisServer): Promise<void> {
+  while (client.status !== 'ready' || (client.stream as Socket).remotePort !== port) await sleep(5);
+}
+
 function behind({ name, sentinels }: SentinelGroup): RedisOptions {
   return { sentinels: [...sentinels], name };
 }
@@ -88,6 +94,11 @@ const FAILOVERS: readonly [string, (of: SentinelGroup) => Promise<void>][] = [
   ['the master is killed', (of) => of.killMaster()],
 ];
 
+async function killBesideFrozenSentinel(of: SentinelGroup): Promise<void> {
+  of.freezeSentinel(0);
+  await of.killMaster();
+}
+
 describe('a target behind Sentinels', () => {
   /** Writes before, during and after a failover. @returns the keys that differ, no record tells of, and when it was over */
   async function failOverUnderLoad(west: SentinelGroup, failOver: (of: SentinelGroup) => Promise<void>) {
@@ -99,9 +110,8 @@ describe('a target behind Sentinels', () => {
     await west.replicated();
     const load = new Load(writer);
     await load.more(200);
-    const reconnected = ready(target);
     await failOver(west);
-    await reconnected;
+    await connectedTo(target, west.master);
     const firstAfter = load.written;
     await load.more(200);
     await load.stop();
@@ -116,14 +126,15 @@ describe('a target behind Sentinels', () => {
     return { missing, firstAfter };
   }
 
-  it.each(FAILOVERS)(
-    'is followed when %s: only what the old master alone acknowledged is unknown',
-    async (_, failOver) => {
-      const { missing, firstAfter } = await failOverUnderLoad(await group('west'), failOver);
-      // Neither what was replicated before nor what went to the new master.
-      expect(missing.filter((key) => !isBefore(firstAfter)(key))).toEqual([]);
-    },
-  );
+  it.each<(typeof FAILOVERS)[number]>([
+    ...FAILOVERS,
+    // So ioredis is most likely just asking for the master when the others announce it.
+    ['the master is killed and a sentinel frozen', killBesideFrozenSentinel],
+  ])('is followed when %s: only what the old master alone acknowledged is unknown', async (_, failOver) => {
+    const { missing, firstAfter } = await failOverUnderLoad(await group('west'), failOver);
+    // Neither what was replicated before nor what went to the new master.
+    expect(missing.filter((key) => !isBefore(firstAfter)(key))).toEqual([]);
+  });
 
   it('with min-replicas-to-write refuses what would be lost, and that is recorded', async () => {
     const west = await group('west', REFUSE_WITHOUT_REPLICA);
@@ -155,11 +166,15 @@ describe('a target behind Sentinels', () => {
 });
 
 describe('a source behind Sentinels', () => {
-  it.each(FAILOVERS)(
+  it.each<[...(typeof FAILOVERS)[number], RedisOptions]>([
+    // Else ioredis stays with the old master until that is demoted.
+    [...FAILOVERS[0]!, { failoverDetector: true }],
+    [...FAILOVERS[1]!, {}],
+  ])(
     'may fail over when %s: what it left unanswered is recorded, and later writes go on',
-    async (_, failOver) => {
+    async (_, failOver, options) => {
       const [east, target] = await Promise.all([group('east'), single()]);
-      const source = await connect({ ...behind(east), failoverDetector: true, maxRetriesPerRequest: 0 });
+      const source = await connect({ ...behind(east), ...options, maxRetriesPerRequest: 0 });
       const writer = createWriter(source, await connectTo(target, mirrorOptions(2000)));
       await writer.set('before', 'v');
       await east.replicated();
@@ -167,9 +182,8 @@ describe('a source behind Sentinels', () => {
       await load.more(200);
       await east.master.client.call('CLIENT', 'PAUSE', '600000', 'WRITE');
       const unanswered = load.more(1);
-      const reconnected = ready(source);
       await failOver(east);
-      await reconnected;
+      await connectedTo(source, east.master);
       await unanswered;
       const firstAfter = load.written;
       await load.more(200);
