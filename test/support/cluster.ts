@@ -25,13 +25,13 @@ export interface RedisCluster {
 const SLOTS = 16_384;
 
 export interface ClusterShape {
-  /** Whether each master has a replica, which takes over if the master is gone for a second. */
+  /** Whether each master has a replica, which takes over if the master is gone for some seconds. */
   readonly replicas?: boolean;
 }
 
 export async function startCluster(masters = 3, { replicas = false }: ClusterShape = {}): Promise<RedisCluster> {
   // Without replicas far beyond a test: a frozen node shall stay part of the cluster.
-  const nodeTimeoutMs = replicas ? 1_000 : 60_000;
+  const nodeTimeoutMs = replicas ? 3_000 : 60_000;
   const starting = Array.from({ length: replicas ? 2 * masters : masters }, () => startNode(nodeTimeoutMs));
   try {
     return await formCluster(masters, await Promise.all(starting));
@@ -133,8 +133,15 @@ async function formCluster(masters: number, started: readonly Node[]): Promise<R
       moved.set(slot, to);
     },
     async failOver(slot) {
-      await replicaAt[owner(slot)]!.client.cluster('FAILOVER');
-      await takenOver(slot, []);
+      const { client: replica } = replicaAt[owner(slot)]!;
+      // The nodes give it up if they do not agree within 5 s.
+      const again = setInterval(() => replica.cluster('FAILOVER').catch(() => {}), 6_000);
+      try {
+        await replica.cluster('FAILOVER');
+        await takenOver(slot, []);
+      } finally {
+        clearInterval(again);
+      }
     },
     async killMaster(slot) {
       const master = masterOf(slot);
