@@ -1,5 +1,5 @@
 /** A connection to the target: sends each write once, in order, and says for certain what became of it. */
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { Command, type Redis, ReplyError } from 'ioredis';
 import { isIdempotent } from '../engine/commands.js';
 import type { Failure } from './mirror.js';
@@ -16,12 +16,23 @@ export interface MirroredWrite {
 
 export class MirrorConnection {
   readonly #client: Redis;
+  /** Of the last attempt to connect, such as `ECONNREFUSED`, `WRONGPASS` or `CERT_HAS_EXPIRED`. */
+  #connectError: string | undefined;
 
   /** @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection */
   constructor(client: Redis) {
     this.#client = client;
     // What a broken connection costs is told write by write; without a listener ioredis would print each attempt.
-    client.on('error', () => {});
+    client.on('error', (error: NodeJS.ErrnoException) => {
+      this.#connectError = error.code ?? codeOf(error);
+      // ioredis ends for good when it hears of a failover (`failoverDetector`) just while it asks for the master.
+      setImmediate(() => {
+        if (error.message === 'Connection is closed.' && client.status === 'end') client.connect().catch(() => {});
+      });
+    });
+    client.on('ready', () => {
+      this.#connectError = undefined;
+    });
     if (client.status === 'wait') client.connect().catch(() => {});
   }
 
@@ -43,6 +54,7 @@ export class MirrorConnection {
     }
     const answers = await Promise.all(commands.map((command) => this.#answer(command)));
     const failures = answers.flatMap(({ failure }) => failure ?? []);
+    if (failures.some(({ error }) => error.code === 'READONLY')) this.#leaveReplica(commands[0]!.sentOn);
     if (failures.length > 0) return failures.find(({ outcome }) => outcome === 'unknown') ?? failures[0];
     const last = answers.at(-1)?.reply;
     return compareReplies(unit, unit.length > 1 ? (last as unknown[]) : [last]);
@@ -61,6 +73,15 @@ export class MirrorConnection {
     if (this.#client.stream) resetSocket(this.#client.stream);
   }
 
+  /**
+   * A demoted master keeps its connections and refuses every write. What has a name, in DNS or among Sentinels, may be another
+   * server by now: connect anew. FIN, not RST: what is in flight here is answered first.
+   */
+  #leaveReplica(connection: Socket | undefined): void {
+    const { sentinels, host } = this.#client.options;
+    if (connection?.writable && (sentinels || !isIP(host ?? ''))) this.#client.disconnect(true);
+  }
+
   /** What one turn of the event loop sends goes out at its end, in one system call and after the callers went on. */
   #corkForThisTurn(): void {
     const { stream } = this.#client;
@@ -74,7 +95,7 @@ export class MirrorConnection {
       return { reply: await command.promise };
     } catch (error) {
       if (error instanceof ReplyError) return { failure: replyFailure(error) };
-      if (command.sentOn === undefined) return { failure: NOT_SENT };
+      if (command.sentOn === undefined) return { failure: notSent(this.#connectError) };
       if (command.sentOn.destroyed) return { failure: CONNECTION_LOST };
       // Given up, most likely by `commandTimeout`. The bytes may still wait somewhere on the way: only a reset makes sure
       // that they do not land after the repair. It also ends everything sent behind them.
@@ -94,10 +115,12 @@ class MirrorCommand extends Command {
   }
 }
 
-export const NOT_SENT: Failure = {
-  outcome: 'refused',
-  error: { code: 'NOT_CONNECTED', message: 'there was no connection to the target; nothing was sent' },
-};
+function notSent(why?: string): Failure {
+  const message = `there was no connection to the target${why ? ` (${why})` : ''}; nothing was sent`;
+  return { outcome: 'refused', error: { code: 'NOT_CONNECTED', message } };
+}
+
+export const NOT_SENT: Failure = notSent();
 
 const NOT_WRITABLE: Failure = {
   outcome: 'unknown',
@@ -133,10 +156,15 @@ const FIXED_TEXTS = new Set([
   'WRONGTYPE',
 ]);
 
+/** With which an error reply begins. */
+function codeOf({ message }: Error): string | undefined {
+  return /^[A-Z]+\b/.exec(message)?.[0];
+}
+
 /** The server said no, so it did nothing. An error's text may quote a value, and ioredis attaches the whole command. */
 function replyFailure(error: unknown): Failure {
   const text = (error as Error).message;
-  const code = /^[A-Z]+\b/.exec(text)?.[0] ?? 'ERR';
+  const code = codeOf(error as Error) ?? 'ERR';
   const message = FIXED_TEXTS.has(code) ? text : `the target answered with the error ${code}`;
   return { outcome: 'refused', error: { code, message } };
 }

@@ -26,6 +26,10 @@ export function mirrorOptions(timeoutMs = 1000) {
     maxRetriesPerRequest: 0,
     commandTimeout: timeoutMs,
     connectTimeout: timeoutMs,
+    // Behind Sentinels: one that is frozen is not waited for, and a master that they replaced is left at once, not only when
+    // they get round to demoting it: until then it acknowledges writes that will be lost.
+    sentinelCommandTimeout: timeoutMs,
+    failoverDetector: true,
     protocol: 2,
   } as const satisfies RedisOptions;
 }
@@ -59,6 +63,7 @@ export function assertMirrorOptions(target: Redis | Cluster): void {
     [!ofCluster && typeof options.retryStrategy !== 'function', 'retryStrategy (must be a function)'],
     [Boolean(options.keyPrefix || target.options.keyPrefix), 'keyPrefix (set it on the source alone)'],
     [options.readOnly === true, 'readOnly (must be false)'],
+    [options.role === 'slave', 'role (must be master)'],
     [options.monitor === true, 'monitor (must be false)'],
   ];
   const unsafe = problems.filter(([present]) => present).map(([, text]) => text);

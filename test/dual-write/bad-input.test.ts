@@ -1,8 +1,9 @@
 import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { createDualWriter, type DualWriterOptions } from '../../src/dual-write/dual-writer.js';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { createDualWriter, type DualWriter, type DualWriterOptions } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/mirror.js';
 import { type Bed, settled, startBed } from './bed.js';
+import { expectEqualAfterRepair } from './repair.js';
 
 let bed: Bed;
 beforeAll(async () => {
@@ -41,6 +42,7 @@ describe('a DualWriter is not created', () => {
     const unsafe = (options: object) => () => create({ target: client(2, { ...mirrorOptions(), ...options }) });
     expect(unsafe({ keyPrefix: 'p:' })).toThrow(oneLine(/keyPrefix \(set it on the source alone\); use new Redis/));
     expect(unsafe({ readOnly: true })).toThrow(oneLine(/readOnly/));
+    expect(unsafe({ role: 'slave' })).toThrow(oneLine(/role \(must be master\)/));
     expect(unsafe({ monitor: true })).toThrow(oneLine(/monitor/));
     expect(unsafe({ retryStrategy: null })).toThrow(oneLine(/retryStrategy/));
   });
@@ -90,3 +92,59 @@ describe('a write that the source does not carry out', () => {
     expect(writer.stats().mirrored).toBe(1);
   });
 });
+
+describe('a command that reaches more than the keys it names', () => {
+  it.each([['FLUSHALL'], ['FLUSHDB'], ['SWAPDB', '0', '1']])(
+    '(%s) is refused with a hint to sweep',
+    async (...command) => {
+      const writer = await bed.writer();
+      await writer.set('k', 'v');
+      const [name, ...args] = command;
+      await expect(writer.call(name!, ...args)).rejects.toThrow(
+        oneLine(
+          new RegExp(`${name} is refused on a DualWriter: .*run it on source and target yourself.*keymend sweep`),
+        ),
+      );
+      await settled(writer);
+      expect(await bed.target.client.get('k')).toBe('v');
+      expect(bed.sink.records).toEqual([]);
+    },
+  );
+});
+
+describe('a value over the limits of the target alone', () => {
+  const large = 'x'.repeat(2 * 1024 * 1024);
+  const limit = (bytes: number) => bed.target.client.config('SET', 'proto-max-bulk-len', bytes);
+  beforeEach(async () => {
+    await bed.source.client.config('SET', 'proto-max-bulk-len', 512 * 1024 * 1024);
+    await limit(1024 * 1024);
+  });
+  afterEach(() => bed.source.client.config('SET', 'proto-max-bulk-len', 1024 * 1024));
+
+  it('is recorded, as is the transaction that it is part of; the writes behind are mirrored', async () => {
+    const writer = await bed.writer();
+    await writer.set('large', large);
+    await bed.sink.have(1);
+    await mirroredAgain(writer);
+    await writer.multi().set('small', 'v').set('larger', `${large}x`).exec();
+    await settled(writer);
+    expect(new Set(bed.sink.records.map(({ key }) => key))).toEqual(new Set(['large', 'probe', 'small', 'larger']));
+    // The server closes the connection, with its last words or without.
+    for (const { error } of bed.sink.records.filter(({ key }) => key !== 'probe')) {
+      expect(error?.code).toMatch(/^(ERR|CONNECTION_LOST)$/);
+    }
+    await mirroredAgain(writer);
+    expect(await bed.target.client.exists('large', 'small', 'larger')).toBe(0);
+    await limit(512 * 1024 * 1024);
+    await expectEqualAfterRepair(bed, bed.sink.records);
+  });
+});
+
+/** The connection is up again. */
+async function mirroredAgain(writer: DualWriter): Promise<void> {
+  const { mirrored } = writer.stats();
+  while (writer.stats().mirrored === mirrored) {
+    await writer.set('probe', 'v');
+    await settled(writer);
+  }
+}

@@ -42,6 +42,8 @@ export interface Bed {
   readonly link: FaultProxy;
   readonly sink: MemorySink;
   readonly lost: RecordsLostError[];
+  /** Those of this test. */
+  readonly writers: readonly DualWriter[];
   /** A writer, ready on both sides, gone after the test. */
   writer(options?: WriterOptions): Promise<DualWriter>;
   /** Empties both servers, heals the link, forgets records and writers. */
@@ -60,6 +62,8 @@ export interface WriterOptions {
     retryStrategy?: () => number;
   };
   readonly timeoutMs?: number;
+  /** Another way to the target than the faulty link. */
+  readonly target?: { port: number };
   readonly records?: DualWriterOptions['records'];
   /** Whatever else shall differ from the defaults. */
   readonly more?: Pick<DualWriterOptions, 'bounds' | 'breaker' | 'onUnrecorded' | 'failoverAfterMs' | 'transactional'>;
@@ -75,6 +79,7 @@ export async function startBed(
   const sink = new MemorySink();
   const lost: RecordsLostError[] = [];
   const clients: Redis[] = [];
+  const writers: DualWriter[] = [];
   const names = { link: 'east-to-west', origin: 'test' };
 
   const disconnect = () => {
@@ -87,9 +92,10 @@ export async function startBed(
     link,
     sink,
     lost,
-    async writer({ timeoutMs = 2000, records = sink, source: options = {}, more = {} } = {}) {
+    writers,
+    async writer({ timeoutMs = 2000, target: way = link, records = sink, source: options = {}, more = {} } = {}) {
       const sourceClient = new Redis({ host: '127.0.0.1', port: source.port, protocol: 2, ...options });
-      const targetClient = new Redis(link.port, '127.0.0.1', {
+      const targetClient = new Redis(way.port, '127.0.0.1', {
         ...mirrorOptions(timeoutMs),
         retryStrategy: () => 20,
       });
@@ -103,6 +109,7 @@ export async function startBed(
         onError: (error) => lost.push(error),
         ...more,
       });
+      writers.push(writer);
       await Promise.all([sourceClient, targetClient].map(ready));
       return writer;
     },
@@ -111,6 +118,7 @@ export async function startBed(
       await new Promise((resolve) => setImmediate(resolve));
       disconnect();
       link.restore();
+      writers.length = 0;
       sink.records.length = 0;
       sink.calls.length = 0;
       sink.broken = false;

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import type { RecordSink } from '../../src/dual-write/publisher.js';
 import { type Bed, settled, startBed } from './bed.js';
+import { expectMended } from './repair.js';
 
 let bed: Bed;
 beforeAll(async () => {
@@ -32,6 +33,8 @@ function shard(writer: DualWriter) {
 }
 
 describe('what may wait for the target', () => {
+  afterEach(() => expectMended(bed));
+
   it('is bounded: writes beyond it are recorded at once, the others get there in order', async () => {
     const writer = await bed.writer({ timeoutMs: 60_000, more: { bounds: { inFlight: 10, queued: 20 } } });
     bed.link.swallow();
@@ -74,6 +77,8 @@ describe('what may wait for the target', () => {
 });
 
 describe('the breaker', () => {
+  afterEach(() => expectMended(bed));
+
   const breaker = { failures: 3, minProbeMs: 20, maxProbeMs: 100 };
 
   it('opens when the target does not answer several times in a row, and closes when it answers again', async () => {

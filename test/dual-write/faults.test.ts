@@ -3,12 +3,19 @@ import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type Bed, settled, startBed } from './bed.js';
+import { expectMended } from './repair.js';
 
 let bed: Bed;
 beforeAll(async () => {
   bed = await startBed();
 });
-afterEach(() => bed.reset());
+afterEach(async () => {
+  try {
+    await expectMended(bed);
+  } finally {
+    await bed.reset();
+  }
+});
 afterAll(() => bed.stop());
 
 /** What a record says of the failure. */

@@ -1,7 +1,4 @@
 /** Kafka is down while the target is: what failed waits in the outbox, and nothing of it is lost. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -18,38 +15,19 @@ import type { RecordSink } from '../../src/dual-write/publisher.js';
 import { type KeyRequest, reconcileKeys } from '../../src/engine/index.js';
 import { decodeFailedWrite } from '../../src/events/failed-write.js';
 import { connectRedis } from '../../src/redis/index.js';
-import { stackDown, stackUp } from '../../src/stack/index.js';
 import { DEFAULT_OPTIONS } from '../engine/link.js';
+import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
-import { stack } from '../support/services.js';
+import { startOwnKafka } from '../support/own-kafka.js';
 import { startBed } from './bed.js';
 
 const WRITES_PER_SECOND = 2_000;
-const OUTAGE_SECONDS = 10;
+/** A full minute in a full run. */
+const OUTAGE_SECONDS = Math.min(60, generatedCases(10));
 const KEYS = 500;
 const TURN_MS = 10;
 /** Far less than what the writes of an outage take in memory, if someone kept them. */
 const MAX_GROWTH_BYTES = 6 * 1024 * 1024;
-
-/** A Kafka of its own that can be stopped and started. Cleans up after the test that calls it. */
-function ownKafka() {
-  const directory = mkdtempSync(join(tmpdir(), 'keymend-outage-'));
-  const environment = {
-    ...process.env,
-    KEYMEND_STACK_TEMPORAL_ADDRESS: stack().temporal.address,
-    KEYMEND_STACK_REDIS_SOURCE: stack().redis.source,
-    KEYMEND_STACK_REDIS_TARGET: stack().redis.target,
-  };
-  const report = () => {};
-  onTestFinished(async () => {
-    await stackDown({ directory, report });
-    rmSync(directory, { recursive: true, force: true });
-  });
-  return {
-    up: async () => (await stackUp({ directory, environment, report, preferredPorts: 'free' })).kafka.brokers,
-    down: () => stackDown({ directory, report }),
-  };
-}
 
 async function createTopic(brokers: readonly string[], topic: string): Promise<void> {
   const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
@@ -122,11 +100,11 @@ function heapBytes(): number {
   return process.memoryUsage().heapUsed;
 }
 
-test('no failed write is lost while Kafka is down under load, and the writer needs no more memory for it', {
+test(`no failed write is lost while Kafka is down for ${OUTAGE_SECONDS} s under load, and the writer needs no more memory for it`, {
   timeout: 300_000,
 }, async ({ annotate }) => {
-  const kafka = ownKafka();
-  const brokers = await kafka.up();
+  const kafka = await startOwnKafka();
+  const { brokers } = kafka;
   const topic = 'outage';
   await createTopic(brokers, topic);
   const bed = await startBed();
@@ -148,12 +126,12 @@ test('no failed write is lost while Kafka is down under load, and the writer nee
 
   bed.link.cut();
   await writeFor(writer, 1);
-  await kafka.down();
+  await kafka.stop();
   await writeFor(writer, OUTAGE_SECONDS / 2);
   const halfway = heapBytes();
   await writeFor(writer, OUTAGE_SECONDS / 2);
   expect(heapBytes() - halfway).toBeLessThan(MAX_GROWTH_BYTES);
-  expect(await kafka.up()).toEqual(brokers);
+  await kafka.start();
   await writeFor(writer, 1);
 
   expect(await writer.close()).toEqual({ notRecorded: [], unanswered: [] });

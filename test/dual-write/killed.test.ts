@@ -18,7 +18,7 @@ import { compareRedis } from '../support/compare.js';
 const APPLICATION = fileURLToPath(new URL('./killed-application.js', import.meta.url));
 const STREAM = 'keymend:outbox';
 /** Of each mode. More than this tells nothing more, however many cases other tests generate. */
-const KILLS = Math.min(25, generatedCases(6));
+const KILLS = Math.min(50, generatedCases(6));
 const KEYS_OF_A_TYPE = 40;
 const WRITERS = 50;
 
@@ -155,7 +155,7 @@ describe(`an application that is killed under load, ${KILLS} times`, () => {
     );
     expect(total.done).toBeGreaterThan(0);
   });
-}, 180_000);
+}, 400_000);
 
 async function differingKeys(): Promise<string[]> {
   const differences = await compareRedis(link.source.client, link.target.client);

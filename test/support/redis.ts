@@ -46,7 +46,11 @@ export async function startRedis(extra: readonly string[] = [], options: RedisOp
   const directory = mkdtempSync(join(tmpdir(), 'keymend-redis-'));
   const child: ChildProcess = spawn(
     options.binary ?? 'redis-server',
-    ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory, ...extra],
+    [
+      ...['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory],
+      // Else a replica waits 5 s for its first copy, in case that there are more.
+      ...['--repl-diskless-sync-delay', '0', ...extra],
+    ],
     { stdio: 'ignore', env: { ...process.env, ...options.environment } },
   );
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
@@ -55,25 +59,31 @@ export async function startRedis(extra: readonly string[] = [], options: RedisOp
   process.once('exit', killOnExit);
   const client = new Redis(port, '127.0.0.1', { protocol: 2, retryStrategy: () => 50, maxRetriesPerRequest: null });
   client.on('error', () => {});
-  await Promise.race([
-    client.ping().catch((error: unknown) => {
-      if (!String(error).includes('NOAUTH')) throw error;
-    }),
-    exited.then(() => Promise.reject(new Error(`redis-server on port ${port} ended at once`))),
-  ]);
+  const stop = async () => {
+    process.removeListener('exit', killOnExit);
+    client.disconnect();
+    child.kill('SIGCONT');
+    child.kill('SIGKILL');
+    await exited;
+    rmSync(directory, { recursive: true, force: true });
+  };
+  try {
+    await Promise.race([
+      client.ping().catch((error: unknown) => {
+        if (!String(error).includes('NOAUTH')) throw error;
+      }),
+      exited.then(() => Promise.reject(new Error(`redis-server on port ${port} ended at once`))),
+    ]);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
     client,
     freeze: () => child.kill('SIGSTOP'),
     thaw: () => child.kill('SIGCONT'),
-    async stop() {
-      process.removeListener('exit', killOnExit);
-      client.disconnect();
-      child.kill('SIGCONT');
-      child.kill('SIGKILL');
-      await exited;
-      rmSync(directory, { recursive: true, force: true });
-    },
+    stop,
   };
 }
