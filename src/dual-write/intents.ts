@@ -11,6 +11,7 @@ import { INTENT_FIELD, outboxFields } from '../events/outbox.js';
 import type { Announcement } from './announce.js';
 import type { Failure } from './mirror.js';
 import { type RecordContext, toRecords } from './records.js';
+import { within } from './within.js';
 import type { Write } from './write.js';
 
 /** `suspended`: writes go without an intent, as in normal mode. `reason`: one line, without anything of the application's data. */
@@ -112,15 +113,10 @@ export class Intents {
 
   /** Removes what is to be removed, within the time. What is left costs one comparison each. */
   async close(timeoutMs: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, Math.max(0, timeoutMs));
-    });
     const removed = async () => {
       while (this.#removing !== undefined) await this.#removing;
     };
-    await Promise.race([removed(), timeout]);
-    clearTimeout(timer);
+    await within(timeoutMs, removed());
     this.#closed = true;
     clearTimeout(this.#lookAgain);
     this.#client.disconnect();

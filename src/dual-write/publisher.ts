@@ -2,6 +2,7 @@
 import type { FailedWrite } from '../../workflows/messages.js';
 import { PendingRecords, type TakenRecord, type Waiter } from './pending-records.js';
 import { SinkChain } from './sink-chain.js';
+import { within } from './within.js';
 
 /** Where failed-write records go. */
 export interface RecordSink {
@@ -106,12 +107,7 @@ export class Publisher {
    */
   async close(timeoutMs: number): Promise<readonly FailedWrite[]> {
     this.#chain.closeWithin(timeoutMs);
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, Math.max(0, timeoutMs));
-    });
-    await Promise.race([this.#idle(), timeout]);
-    clearTimeout(timer);
+    await within(timeoutMs, this.#idle());
     const left = [...this.#publishing, ...this.#waiting.take(Number.POSITIVE_INFINITY)];
     this.#publishing = [];
     const records = left.map(({ record }) => record);

@@ -51,9 +51,9 @@ export function agrees({ idle, reply: expected }: Replay, answer: RawReply): boo
   return idle === undefined || idle === isIdle(answer);
 }
 
-/** The two clients may have options that make numbers text. */
-function sameReply(one: RawReply, other: RawReply): boolean {
-  if (one === null || other === null) return one === other;
+/** Whether two servers said the same. Their clients may have options that make numbers text. */
+export function sameReply(one: RawReply, other: RawReply): boolean {
+  if (one === other || one === null || other === null) return one === other;
   if (Array.isArray(one)) {
     return Array.isArray(other) && one.length === other.length && one.every((part, i) => sameReply(part, other[i]));
   }
