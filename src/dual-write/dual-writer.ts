@@ -135,16 +135,18 @@ export function createDualWriter<Source extends Redis | Cluster>(
   }
 
   function conclude(part: readonly MirroredWrite[], failure: Failure | undefined): Promise<void> | undefined {
-    const writes = part.map(({ write }) => write);
-    if (failure) return record(writes, failure);
+    if (failure) return record(writesOf(part), failure);
     mirrored += 1;
+    if (!intents && recentFailures.isEmpty && publisher.size === 0) return undefined;
+    const writes = writesOf(part);
     // Further writes of a key that misses one are mirrored nevertheless: the repair copies the source's state, whatever
     // landed meanwhile. Only what is not idempotent could land on top of a repair that brought it already: it gets a record
     // of its own, which makes keymend compare again later. Those records are not remembered as failures, or they would have
     // no end.
     const doubtful = writes.filter(
-      ({ command, keys }) =>
-        (recentFailures.hasAny(keys) || keys.some((key) => publisher.awaits(key))) && !isIdempotent(command),
+      (write) =>
+        !isIdempotent(write.command) &&
+        (recentFailures.hasAny(write.keys) || write.keys.some((key) => publisher.awaits(key))),
     );
     if (doubtful.length > 0) return handOver(toRecords(doubtful, AFTER_FAILURE, { link, origin }), writes);
     intents?.conclude(writes);
@@ -216,6 +218,10 @@ export function createDualWriter<Source extends Redis | Cluster>(
     get: (client, property) =>
       Object.hasOwn(overrides, property) ? overrides[property] : Reflect.get(client, property),
   }) as unknown as DualWriter<Source>;
+}
+
+function writesOf(part: readonly MirroredWrite[]): Write[] {
+  return part.map(({ write }) => write);
 }
 
 function notMirrored(reason: string): Failure {

@@ -4,6 +4,16 @@ import { type Command, ReplyError } from 'ioredis';
 import type { Failure } from './mirror.js';
 import { compareReplies, type MirroredWrite, replyFailure } from './mirror-answers.js';
 
+/** Flights that left together. */
+export interface Departure {
+  /** `performance.now()`, in ms. */
+  readonly at: number;
+  /** How many of them are still under way. */
+  flying: number;
+  /** Set before the connection is reset because the target did not answer within so many ms. */
+  timedOutAfterMs?: number | undefined;
+}
+
 /** Told once what became of a unit; undefined: the target did what the source did. Must not throw. */
 export type Done = (failure: Failure | undefined) => void;
 
@@ -21,26 +31,23 @@ export class Flight implements SentCommand {
   readonly unit: readonly MirroredWrite[];
   /** How many commands are sent for it. */
   readonly commands: number;
-  readonly name: string;
+  readonly name = 'mirrored';
   /** None: ioredis hangs them on errors, and they are the application's data. */
   readonly args: never[] = [];
   /** By nobody: it is not a command of the application. */
   readonly isTraced = true;
   /** Undefined: ioredis did not take it, so nothing of it is under way. */
   sentOn: Socket | undefined;
-  /** `performance.now()`, in ms. */
-  sentAt = 0;
-  /** Set before its connection is reset because the target did not answer it in so many ms. */
-  timedOutAfterMs: number | undefined;
+  readonly #departure: Departure;
   readonly #done: Done;
   #unanswered: number;
   #failure: Failure | undefined;
   #lastReply: unknown;
 
-  constructor(unit: readonly MirroredWrite[], done: Done) {
+  constructor(unit: readonly MirroredWrite[], departure: Departure, done: Done) {
     this.unit = unit;
     this.commands = unit.length === 1 ? 1 : unit.length + 2;
-    this.name = unit.length === 1 ? unit[0]!.replay.command : 'MULTI';
+    this.#departure = departure;
     this.#done = done;
     this.#unanswered = this.commands;
   }
@@ -72,14 +79,10 @@ export class Flight implements SentCommand {
   /** Replies are taken as they come. */
   setReplyContext(): void {}
 
-  /** Ends it without anything having been sent. */
-  fail(failure: Failure): void {
-    this.#done(failure);
-  }
-
   #answered(): void {
     this.#unanswered -= 1;
     if (this.#unanswered > 0) return;
+    this.#departure.flying -= 1;
     const replies = this.unit.length === 1 ? [this.#lastReply] : (this.#lastReply as unknown[]);
     this.#done(this.#failure ?? compareReplies(this.unit, replies));
   }
@@ -87,7 +90,11 @@ export class Flight implements SentCommand {
   #failureOf(error: unknown): Failure {
     if (error instanceof ReplyError) return replyFailure(error);
     if (this.sentOn === undefined) return NOT_SENT;
-    return this.timedOutAfterMs === undefined ? CONNECTION_LOST : timedOut(this.timedOutAfterMs);
+    const { timedOutAfterMs } = this.#departure;
+    if (timedOutAfterMs === undefined) return CONNECTION_LOST;
+    // It is the first that was not answered. Those behind it only share its connection.
+    this.#departure.timedOutAfterMs = undefined;
+    return timedOut(timedOutAfterMs);
   }
 }
 

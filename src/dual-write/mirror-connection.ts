@@ -1,20 +1,20 @@
 /** A connection to the target: sends each write once, in order, and says for certain what became of it. */
 import type { Socket } from 'node:net';
 import type { Command, Redis } from 'ioredis';
-import { encodeCommand } from '../redis/index.js';
-import { type Done, Flight, isUnreachable } from './flight.js';
-import type { Failure } from './mirror.js';
+import { encodeCommands } from '../redis/index.js';
+import { type Departure, type Done, Flight, isUnreachable } from './flight.js';
 import type { MirroredWrite } from './mirror-answers.js';
+import type { Argument } from './write.js';
 
 export class MirrorConnection {
   readonly #client: Redis;
   readonly #timeoutMs: number;
   /** What ioredis writes a pipeline to. Here the bytes go to the socket in another way: those of many units at once. */
   readonly #nowhere: { isPipeline: true; destination: { redis: Redis }; write(): void };
-  /** Handed over in this turn of the event loop. */
-  #unsent: Flight[] = [];
-  /** Sent, the longest waiting first. */
-  readonly #flying = new Set<Flight>();
+  /** What was handed over in this turn of the event loop. */
+  #boarding: { flights: Flight[]; departure: Departure } | undefined;
+  /** With flights under way, the oldest first. */
+  readonly #departures: Departure[] = [];
   #deadline: NodeJS.Timeout | undefined;
 
   /** @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection */
@@ -29,12 +29,10 @@ export class MirrorConnection {
 
   /** Sends writes as one unit (several: a transaction), behind all units sent before and with all of this turn. */
   send(unit: readonly MirroredWrite[], done: Done): void {
-    if (this.#unsent.length === 0) process.nextTick(() => this.#flush());
-    const flight = new Flight(unit, (failure) => {
-      this.#flying.delete(flight);
-      done(failure);
-    });
-    this.#unsent.push(flight);
+    this.#boarding ??= this.#nextDeparture();
+    const { flights, departure } = this.#boarding;
+    departure.flying += 1;
+    flights.push(new Flight(unit, departure, done));
   }
 
   /** Whether the target answers at all, even if with an error. A connection on which it does not is reset. */
@@ -49,27 +47,33 @@ export class MirrorConnection {
     if (this.#client.stream) resetSocket(this.#client.stream);
   }
 
+  #nextDeparture(): { flights: Flight[]; departure: Departure } {
+    process.nextTick(() => this.#depart());
+    return { flights: [], departure: { at: performance.now(), flying: 0 } };
+  }
+
   /** In one synchronous stretch: nothing gets between the commands of a unit, and nothing overtakes. */
-  #flush(): void {
-    const pieces: Buffer[] = [];
-    const sentAt = performance.now();
-    for (const flight of this.#unsent.splice(0)) {
-      const bytes = encode(flight);
-      if (bytes === undefined) {
-        flight.fail(NOT_WRITABLE);
-        continue;
-      }
-      flight.sentAt = sentAt;
-      this.#flying.add(flight);
+  #depart(): void {
+    const { flights, departure } = this.#boarding!;
+    this.#boarding = undefined;
+    const commands: (readonly Argument[])[] = [];
+    for (const flight of flights) {
       // Without a connection ioredis rejects it at once.
       for (let command = 0; command < flight.commands; command++) {
         this.#client.sendCommand(flight as unknown as Command, this.#nowhere as never);
       }
-      if (flight.sentOn !== undefined) pieces.push(bytes);
+      if (flight.sentOn !== undefined) commands.push(...commandsOf(flight));
     }
-    if (pieces.length === 0) return;
-    this.#client.stream.write(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces));
+    if (commands.length === 0) return;
+    this.#oldest();
+    this.#departures.push(departure);
     this.#deadline ??= this.#checkAfter(this.#timeoutMs);
+    try {
+      this.#client.stream.write(encodeCommands(commands));
+    } catch {
+      // No memory for so many bytes. ioredis waits for answers that will never come: the connection must not go on.
+      this.reset();
+    }
   }
 
   /** One timer for all that is in flight. Alone it is no reason for a process to live on. */
@@ -78,12 +82,18 @@ export class MirrorConnection {
     return setTimeout(() => setImmediate(() => this.#check()), delayMs).unref();
   }
 
+  /** Of those with flights under way. Forgets those before. */
+  #oldest(): Departure | undefined {
+    while (this.#departures[0]?.flying === 0) this.#departures.shift();
+    return this.#departures[0];
+  }
+
   /** Answers come in order, so the oldest is the first that can be late. */
   #check(): void {
-    const [oldest] = this.#flying;
     this.#deadline = undefined;
+    const oldest = this.#oldest();
     if (oldest === undefined) return;
-    const leftMs = oldest.sentAt + this.#timeoutMs - performance.now();
+    const leftMs = oldest.at + this.#timeoutMs - performance.now();
     if (leftMs > 0) {
       this.#deadline = this.#checkAfter(leftMs);
       return;
@@ -100,26 +110,13 @@ const PING: readonly MirroredWrite[] = [
   { write: { command: 'PING', args: [], keys: [] }, replay: { command: 'PING', args: [] }, reply: Buffer.from('PONG') },
 ];
 
-const MULTI = encodeCommand(['MULTI']);
-const EXEC = encodeCommand(['EXEC']);
+const MULTI = ['MULTI'];
+const EXEC = ['EXEC'];
 
-/** @returns undefined when there is no memory for so many bytes */
-function encode({ unit }: Flight): Buffer | undefined {
-  try {
-    const writes = unit.map(({ replay: { command, args } }) => encodeCommand([command, ...args]));
-    return writes.length === 1 ? writes[0] : Buffer.concat([MULTI, ...writes, EXEC]);
-  } catch {
-    return undefined;
-  }
+function commandsOf({ unit }: Flight): (readonly Argument[])[] {
+  const writes = unit.map(({ replay: { command, args } }) => [command, ...args]);
+  return unit.length === 1 ? writes : [MULTI, ...writes, EXEC];
 }
-
-const NOT_WRITABLE: Failure = {
-  outcome: 'refused',
-  error: {
-    code: 'NOT_WRITABLE',
-    message: 'the write is too large for the memory of the application; nothing was sent',
-  },
-};
 
 /**
  * RST: the kernel forgets what it has not sent, and whoever holds bytes on the way must drop them.

@@ -23,8 +23,12 @@ export class RecentFailures {
     for (const key of keys) this.#young.add(key.toString('latin1'));
   }
 
+  get isEmpty(): boolean {
+    return this.#young.size + this.#old.size === 0;
+  }
+
   hasAny(keys: readonly Buffer[]): boolean {
-    if (this.#young.size + this.#old.size === 0) return false;
+    if (this.isEmpty) return false;
     this.#turn();
     return keys.some((key) => this.#young.has(key.toString('latin1')) || this.#old.has(key.toString('latin1')));
   }

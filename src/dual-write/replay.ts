@@ -9,7 +9,7 @@ export interface Replay {
   readonly command: string;
   readonly args: readonly Argument[];
   /** Whether the source's reply said that nothing was there to do; the target must say the same. */
-  readonly idle?: boolean;
+  readonly idle?: boolean | undefined;
   /** The target must give this very reply: it proves the same effect where the effect depends on what the target holds. */
   readonly reply?: RawReply;
 }
@@ -26,9 +26,9 @@ export const NOTHING: MirrorPlan = { kind: 'nothing' };
 export function replay(
   command: string,
   args: readonly Argument[],
-  expected: Pick<Replay, 'idle' | 'reply'> = {},
+  { idle, reply }: { idle?: boolean; reply?: RawReply } = {},
 ): MirrorPlan {
-  return { kind: 'replay', replay: { command, args, ...expected } };
+  return { kind: 'replay', replay: { command, args, idle, reply } };
 }
 
 /** @param reason one line, without anything of the application's data */

@@ -2,7 +2,7 @@
 export { connectRedis, type RedisOptions } from './connect.js';
 export { Connection, type ConnectionOptions, type LargeValues } from './connection.js';
 export * from './consumer-group.js';
-export { encodeCommand } from './encode-command.js';
+export { encodeCommands } from './encode-command.js';
 export { explain } from './explain.js';
 export { failureOf, RedisFailure } from './failure.js';
 export * from './key-watch.js';

@@ -1,5 +1,5 @@
 /** For each write command, what the target is sent. A command that is not in here is recorded. */
-import { membersOf } from '../../engine/commands.js';
+import { membersOf, writtenKeys } from '../../engine/commands.js';
 import { NOTHING, record, replay } from '../replay.js';
 import type { Argument } from '../write.js';
 import {
@@ -32,8 +32,8 @@ const script = recorded('can do something else on the target');
 const momentary = recorded('depends on the moment it runs');
 
 /** The key of the result is written anew, or removed when the result is empty. */
-const stored: Planner = ({ command, keys, reply }) =>
-  String(reply) === '0' ? replay('DEL', keys) : record(`${command} ${OTHER_KEYS}`);
+const stored: Planner = ({ command, args, reply }) =>
+  String(reply) === '0' ? replay('DEL', writtenKeys(command, args)) : record(`${command} ${OTHER_KEYS}`);
 
 /** By its result: each server rounds in its own way. */
 const planIncrementByFloat: Planner = ({ args, reply }) => replay('SET', [args[0]!, reply as Buffer, 'KEEPTTL']);
