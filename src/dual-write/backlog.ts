@@ -1,10 +1,12 @@
 /** Puts off what the application need not wait for, so that it stands in front of nobody's reply. */
 
 /**
- * So long, in ms, what comes is gathered: what is done at once costs the application less than one after the other. Nothing is
- * late by it that is not late anyway. What comes after a pause does not wait.
+ * So long, in ms, what comes is gathered: done together it costs the application less than one by one. What comes after that
+ * time, or after a pause, takes it along: right after a reply, when its caller is not kept waiting.
  */
 const GATHER_MS = 2;
+/** If nothing comes, so long. The mirror is later than the source anyway. */
+const LONGEST_MS = 4;
 /** So many at once; then the event loop has its turn, with replies and their callers. */
 const SLICE = 64;
 
@@ -12,7 +14,8 @@ export class Backlog<Item> {
   readonly #handle: (item: Item) => void;
   readonly #items: Item[] = [];
   #handledAt = Number.NEGATIVE_INFINITY;
-  #scheduled = false;
+  #isNext = false;
+  #timer: NodeJS.Timeout | undefined;
 
   /** @param handle is given each item, in their order */
   constructor(handle: (item: Item) => void) {
@@ -26,11 +29,9 @@ export class Backlog<Item> {
 
   add(item: Item): void {
     this.#items.push(item);
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    const waitMs = this.#handledAt + GATHER_MS - performance.now();
-    if (waitMs > 0) setTimeout(this.#handleSlice, waitMs);
-    else setImmediate(this.#handleSlice);
+    if (this.#isNext) return;
+    if (performance.now() - this.#handledAt >= GATHER_MS) this.#handleNext();
+    else this.#timer ??= setTimeout(() => this.#handleNext(), LONGEST_MS);
   }
 
   /** Handles all of it now. */
@@ -38,14 +39,21 @@ export class Backlog<Item> {
     this.#handleFirst(this.size);
   }
 
+  #handleNext(): void {
+    this.#isNext = true;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    setImmediate(this.#handleSlice);
+  }
+
   readonly #handleSlice = (): void => {
+    this.#isNext = false;
     try {
       // A part of what is there, or it would grow without bound while each turn brings more than a slice.
       this.#handleFirst(Math.max(SLICE, this.size >> 2));
     } finally {
       this.#handledAt = performance.now();
-      this.#scheduled = this.size > 0;
-      if (this.#scheduled) setImmediate(this.#handleSlice);
+      if (this.size > 0) this.#handleNext();
     }
   };
 
