@@ -179,13 +179,13 @@ export function createDualWriter<Source extends Redis | Cluster>(
   async function close({ timeoutMs = 10_000 } = {}): Promise<CloseReport> {
     observed.close();
     const deadline = performance.now() + timeoutMs;
-    await within(timeoutMs / 2, observed.idle().then(idle));
+    await within(timeoutMs / 2, observed.unanswered.none().then(idle));
     backlog.drain();
     if (inFlight > 0) target.abandon();
     await within(deadline - performance.now(), idle());
     backlog.drain();
     target.close();
-    const unanswered = recordsOf([...observed.unanswered], CLOSED);
+    const unanswered = recordsOf(observed.unanswered.list(), CLOSED);
     publisher.add(unanswered);
     const notRecorded = await publisher.close(deadline - performance.now());
     await intents?.close(Math.max(100, deadline - performance.now()));
