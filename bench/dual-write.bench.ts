@@ -1,67 +1,64 @@
 /**
- * What an application feels of dual writing: a DualWriter on the source against plain ioredis on the same server, in turns.
- * Load comes as in an application: so many requests at a time, each waiting for its own reply.
+ * What an application feels of dual writing: a DualWriter on the source against plain ioredis on the same server, in short turns.
+ * A second plain client has its turns too: how far it is from the first is what the machine does, not the DualWriter.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { test } from 'vitest';
 import { createDualWriter, type DualWriter } from '../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../src/dual-write/mirror.js';
 import type { DualWriterOptions } from '../src/dual-write/options.js';
 import { freePort, type RedisServer, startRedis } from '../test/support/redis.js';
+import { arriving, percentile, type Run, saturating, VALUE } from './load.js';
 import { median, report, versions } from './ratio.js';
 
-/** Interleaved pairs of runs, after one pair that does not count. */
-const PAIRS = 15;
-const KEYS = 1_000;
-const VALUE = 'v'.repeat(100);
-const TIMEOUT_MS = 1_000;
+/** Turns of each client. */
+const TURNS = 24;
+/** So far away is a server that is not on this machine, in ms for each direction. */
+const FAR_MS = 1;
 
-/** As an application asks: `clients` at a time, `perSecond` altogether; without it as fast as replies come. */
+/** One way of dual writing under one condition of the target. */
+interface Case {
+  readonly name: string;
+  readonly options?: Partial<DualWriterOptions>;
+  readonly target: 'healthy' | 'dead' | 'half-open';
+  /** Source and target both. */
+  readonly far?: true;
+}
+
+/** A further mode of the writer is one more line with its options. */
+const CASES: readonly Case[] = [
+  { name: 'healthy', target: 'healthy' },
+  { name: 'healthy, source and target about 1 ms away', target: 'healthy', far: true },
+  { name: 'transactional', target: 'healthy', options: { transactional: {} } },
+  { name: 'target dead, breaker open', target: 'dead' },
+  // It takes every byte and answers nothing. What is sent to it is given up only when all is measured.
+  { name: 'target half-open, breaker closed', target: 'half-open' },
+];
+
 interface Load {
   readonly name: string;
-  readonly clients: number;
-  readonly writes: number;
-  readonly perSecond?: number;
+  /** What the plain client must not be faster than at p99, for a target that is healthy and a mode that costs nothing. */
+  readonly promise?: number;
+  run(redis: Redis, turn: number): Promise<Run>;
 }
 
-const BUSY: Load = { name: 'as fast as replies come', clients: 16, writes: 20_000 };
-const STEADY: Load = { name: '2,000 writes/s', clients: 50, writes: 2_000, perSecond: 2_000 };
+const LOADS: readonly Load[] = [
+  { name: '2,000 writes/s', promise: 1 / 1.1, run: (redis, turn) => arriving(redis, 2_000, 1_000, turn + 1) },
+  { name: 'as fast as replies come', run: (redis) => saturating(redis, 16, 8_000) },
+];
+/** Not counted: what a new client runs first, before its code is compiled. */
+const warmUp = (redis: Redis) => saturating(redis, 16, 10_000);
 
-/** Not counted: what a new client or writer runs first, before its code is compiled. A process lives longer than a run. */
-const WARM_UP: Load = { name: 'warm-up', clients: 16, writes: 10_000 };
-
-interface Figures {
-  readonly perSecond: number;
-  readonly p50: number;
-  readonly p99: number;
+interface Contestants {
+  readonly plain: Redis;
+  readonly again: Redis;
+  readonly dual: DualWriter;
 }
-
-/** @returns writes per second, and the percentiles of the time from a call to its reply in ms */
-async function measure(redis: Redis, { clients, writes, perSecond }: Load): Promise<Figures> {
-  const latencies = new Float64Array(writes);
-  let next = 0;
-  const begun = performance.now();
-  await Promise.all(
-    Array.from({ length: clients }, async () => {
-      while (next < writes) {
-        const index = next++;
-        const due = perSecond === undefined ? 0 : begun + (index * 1000) / perSecond - performance.now();
-        if (due > 1) await sleep(due);
-        const asked = performance.now();
-        await redis.set(`k${index % KEYS}`, VALUE);
-        latencies[index] = performance.now() - asked;
-      }
-    }),
-  );
-  const seconds = (performance.now() - begun) / 1000;
-  latencies.sort();
-  return {
-    perSecond: writes / seconds,
-    p50: latencies[Math.floor(writes * 0.5)]!,
-    p99: latencies[Math.floor(writes * 0.99)]!,
-  };
-}
+type Name = keyof Contestants;
+const NAMES: readonly Name[] = ['plain', 'dual', 'again'];
 
 interface Bench {
   readonly source: RedisServer;
@@ -70,32 +67,27 @@ interface Bench {
   readonly deadPort: number;
 }
 
-/** One way of dual writing under one condition of the target. */
-interface Case {
-  readonly name: string;
-  readonly options?: Partial<DualWriterOptions>;
-  readonly target: 'healthy' | 'dead' | 'half-open';
-}
-
-/** A further mode of the writer is one more line with its options. */
-const CASES: readonly Case[] = [
-  { name: 'healthy', target: 'healthy' },
-  { name: 'target dead, breaker open', target: 'dead' },
-  // It takes every byte and answers nothing. The writes of a run are given up when it is over, or near its end.
-  { name: 'target half-open, breaker closed', target: 'half-open' },
-];
-
-async function withWriter(
+async function withContestants(
   { source, target, deadPort }: Bench,
   measured: Case,
-  use: (writer: DualWriter) => Promise<Figures>,
-): Promise<Figures> {
+  use: (contestants: Contestants) => Promise<void>,
+): Promise<void> {
   const dead = measured.target === 'dead';
-  const sourceClient = new Redis(source.port, '127.0.0.1');
-  const mirror = new Redis(dead ? deadPort : target.port, '127.0.0.1', mirrorOptions(TIMEOUT_MS));
-  const writer = createDualWriter({
+  const ways: ChildProcess[] = [];
+  const reach = async (port: number) => {
+    if (!measured.far) return port;
+    const way = await startWay(port);
+    ways.push(way.process);
+    return way.port;
+  };
+  const [sourcePort, targetPort] = await Promise.all([reach(source.port), reach(target.port)]);
+  const [plain, again, own] = [0, 1, 2].map(() => new Redis(sourcePort, '127.0.0.1')) as [Redis, Redis, Redis];
+  // A half-open target must not be found out while it is measured.
+  const options = mirrorOptions(measured.target === 'half-open' ? 300_000 : 1_000);
+  const mirror = new Redis(dead ? deadPort : targetPort, '127.0.0.1', options);
+  const dual = createDualWriter({
     link: 'east-to-west',
-    source: sourceClient,
+    source: own,
     target: mirror,
     // What a sink costs is its own matter.
     records: { publish: async () => {} },
@@ -105,16 +97,17 @@ async function withWriter(
     },
     ...measured.options,
   });
-  await Promise.all([sourceClient, ...(dead ? [] : [mirror])].map(ready));
   try {
-    while (dead && writer.stats().shards[0]!.breaker !== 'open') await writer.set('k', VALUE);
-    await measure(writer, WARM_UP);
+    await Promise.all([plain, again, own, ...(dead ? [] : [mirror])].map(ready));
+    while (dead && dual.stats().shards[0]!.breaker !== 'open') await dual.set('k', VALUE);
+    for (const client of [plain, again, dual]) await warmUp(client);
     if (measured.target === 'half-open') target.freeze();
-    return await use(writer);
+    await use({ plain, again, dual });
   } finally {
     target.thaw();
-    await writer.close({ timeoutMs: 500 });
-    for (const client of [sourceClient, mirror]) client.disconnect();
+    await dual.close({ timeoutMs: 500 });
+    for (const client of [plain, again, own, mirror]) client.disconnect();
+    for (const way of ways) way.disconnect();
   }
 }
 
@@ -122,49 +115,56 @@ function ready(client: Redis): Promise<void> {
   return new Promise((resolve) => client.once('ready', () => resolve()));
 }
 
-async function withPlain({ source }: Bench, use: (redis: Redis) => Promise<Figures>): Promise<Figures> {
-  const redis = new Redis(source.port, '127.0.0.1');
-  await ready(redis);
-  try {
-    await measure(redis, WARM_UP);
-    return await use(redis);
-  } finally {
-    redis.disconnect();
-  }
+async function startWay(port: number): Promise<{ process: ChildProcess; port: number }> {
+  const program = fileURLToPath(new URL('./far-away.js', import.meta.url));
+  const argument = JSON.stringify({ host: '127.0.0.1', port, delayMs: FAR_MS });
+  const way = fork(program, [argument], { execArgv: [] });
+  const [listening] = (await once(way, 'message')) as [number];
+  return { process: way, port: listening };
 }
 
-async function compare(bench: Bench, measured: Case, load: Load): Promise<void> {
-  const plain: Figures[] = [];
-  const dual: Figures[] = [];
-  for (let pair = 0; pair <= PAIRS; pair++) {
-    const runs = [
-      async () => plain.push(await withPlain(bench, (redis) => measure(redis, load))),
-      async () => dual.push(await withWriter(bench, measured, (redis) => measure(redis, load))),
-    ];
-    for (const run of pair % 2 === 0 ? runs : runs.toReversed()) await run();
-    if (pair === 0) plain.length = dual.length = 0;
+/** In turns, each of the three first, second and third equally often. */
+async function takeTurns(contestants: Contestants, load: Load): Promise<Record<Name, Run[]>> {
+  const runs: Record<Name, Run[]> = { plain: [], again: [], dual: [] };
+  for (let turn = 0; turn < TURNS; turn++) {
+    for (let place = 0; place < NAMES.length; place++) {
+      const name = NAMES[(turn + place) % NAMES.length]!;
+      runs[name].push(await load.run(contestants[name] as Redis, turn));
+    }
   }
-  const of = (figures: readonly Figures[], name: keyof Figures) => median(figures.map((figure) => figure[name]));
-  const title = `${measured.name}, ${load.name}`;
-  const ms = (name: 'p50' | 'p99') => `${of(plain, name).toFixed(2)} and ${of(dual, name).toFixed(2)} ms`;
+  return runs;
+}
+
+function print(title: string, runs: Record<Name, Run[]>, { promise }: Load): void {
+  const of = (name: Name, figure: (run: Run) => number) => median(runs[name].map(figure));
+  const latency = (share: number) => (run: Run) => percentile(run.latencies, share);
+  const three = (figure: (run: Run) => number, digits: number) =>
+    NAMES.map((name) => of(name, figure).toFixed(digits)).join(' / ');
+  console.log(`${title}: plain / dual / plain again`);
+  console.log(`  p50 ${three(latency(0.5), 2)} ms, p99 ${three(latency(0.99), 2)} ms`);
   console.log(
-    `${title}: plain and dual ${Math.round(of(plain, 'perSecond'))} and ${Math.round(of(dual, 'perSecond'))} writes/s, ` +
-      `p50 ${ms('p50')}, p99 ${ms('p99')}`,
+    `  CPU ${three((run) => run.cpuPerWrite, 0)} µs a write, ${three((run) => run.writesPerSecond, 0)} writes/s`,
   );
-  if (load.perSecond === undefined) {
-    report(`  throughput, dual : plain`, of(dual, 'perSecond') / of(plain, 'perSecond'), 0);
-  }
-  report(`  p50, plain : dual`, of(plain, 'p50') / of(dual, 'p50'), 0);
-  report(`  p99, plain : dual`, of(plain, 'p99') / of(dual, 'p99'), load === STEADY ? 1 / 1.1 : 0);
+  const ratio = (name: Name, share: number) => of('plain', latency(share)) / of(name, latency(share));
+  report('  p50, plain : dual', ratio('dual', 0.5), 0);
+  report('  p99, plain : dual', ratio('dual', 0.99), promise ?? 0);
+  report('  p99, plain : plain again', ratio('again', 0.99), 0);
+  if (promise !== undefined) return;
+  const speed = (name: Name) => of(name, (run) => run.writesPerSecond);
+  report('  throughput, dual : plain', speed('dual') / speed('plain'), 0);
 }
 
 test('dual write', async () => {
   const [source, target] = await Promise.all([startRedis(), startRedis()]);
   const bench = { source, target, deadPort: await freePort() };
   try {
-    console.log(`${await versions(source.client)}; SET of ${VALUE.length} bytes`);
-    for (const load of [STEADY, BUSY]) {
-      for (const measured of CASES) await compare(bench, measured, load);
+    console.log(`${await versions(source.client)}; SET of ${VALUE.length} bytes; medians of ${TURNS} turns`);
+    for (const load of LOADS) {
+      for (const measured of CASES) {
+        await withContestants(bench, measured, async (contestants) =>
+          print(`${measured.name}, ${load.name}`, await takeTurns(contestants, load), load),
+        );
+      }
     }
   } finally {
     await Promise.all([source.stop(), target.stop()]);

@@ -60,6 +60,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     failoverAfterMs,
     maxPending: bounds.records,
     onError: options.onError,
+    outboxKnows: mode !== undefined,
   });
   const intents =
     mode &&

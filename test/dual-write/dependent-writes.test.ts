@@ -66,6 +66,7 @@ test.each<[string, (writer: DualWriter) => Promise<unknown>, lost: string, sent:
   ['a set stored from the key', (writer) => writer.sadd('s', 'a'), 'SADD s x', 'SUNIONSTORE d s'],
   ['a copy of the key', (writer) => writer.set('s', 'a'), 'SET s x', 'COPY s d'],
   ['a new name of the key', (writer) => writer.set('s', 'a'), 'SET s x', 'RENAME s d'],
+  ['a trim by position', (writer) => writer.rpush('l', 'a', 'b'), 'LPUSH l x', 'LTRIM l 1 -1'],
   ['a trim by rank', (writer) => writer.zadd('z', 5, 'y', 6, 'w'), 'ZADD z 1 x', 'ZREMRANGEBYRANK z 0 0'],
 ])('%s', async (_what, before, lost, sent) => {
   const writer = await bed.writer();
