@@ -2,9 +2,10 @@
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { isIdempotent } from '../engine/commands.js';
+import { Backlog } from './backlog.js';
 import { Intents } from './intents.js';
 import type { Failure } from './mirror.js';
-import type { MirroredWrite } from './mirror-connection.js';
+import type { MirroredWrite } from './mirror-answers.js';
 import { planMirror } from './mirror-plan.js';
 import {
   type CloseReport,
@@ -18,7 +19,8 @@ import { Publisher, RecordsLostError } from './publisher.js';
 import { RecentFailures } from './recent-failures.js';
 import { toRecords } from './records.js';
 import { type AcceptedWrite, observeSource } from './source.js';
-import { createTarget, type Delivery } from './target.js';
+import { createTarget } from './target.js';
+import { within } from './within.js';
 import type { Write } from './write.js';
 
 export type { CloseReport, DualWriter, DualWriterOptions, DualWriterStats } from './options.js';
@@ -50,13 +52,15 @@ export function createDualWriter<Source extends Redis | Cluster>(
   const target = createTarget(options.target, {
     bounds,
     breaker,
-    onBreaker: (shard, state) => source.emit('breaker', { shard, state }),
+    // Not in the middle of what runs here: a listener that throws must end in the open, not stop the writes behind.
+    onBreaker: (shard, state) => queueMicrotask(() => source.emit('breaker', { shard, state })),
   });
   const publisher = new Publisher({
     sinks,
     failoverAfterMs,
     maxPending: bounds.records,
     onError: options.onError,
+    outboxKnows: mode !== undefined,
   });
   const intents =
     mode &&
@@ -66,9 +70,13 @@ export function createDualWriter<Source extends Redis | Cluster>(
       onState: (state) => source.emit('transactional', state),
     });
   const recentFailures = new RecentFailures();
-  const inFlight = new Set<Promise<Delivery>>();
   /** What the source did, in the order of its replies, and nobody followed yet. */
-  let toFollow: { readonly unit: readonly AcceptedWrite[]; readonly repliedAt: number }[] = [];
+  const backlog = new Backlog<{ readonly unit: readonly AcceptedWrite[]; readonly repliedAt: number }>(
+    ({ unit, repliedAt }) => follow(unit, repliedAt),
+  );
+  /** Parts of units that the target has not answered yet. */
+  let inFlight = 0;
+  const whenAnswered: (() => void)[] = [];
   let mirrored = 0;
 
   function recordsOf(writes: readonly Write[], failure: Failure): FailedWrite[] {
@@ -76,80 +84,86 @@ export function createDualWriter<Source extends Redis | Cluster>(
     return toRecords(writes, failure, { link, origin });
   }
 
-  async function record(writes: readonly Write[], failure: Failure): Promise<void> {
-    await handOver(recordsOf(writes, failure), writes);
+  /** Nobody waits for what it returns, or whoever does gets an error when a record is lost: as the application chose. */
+  function record(writes: readonly Write[], failure: Failure): Promise<void> | undefined {
+    return handOver(recordsOf(writes, failure), writes);
   }
 
-  /** Resolves at once, or if the application chose so when the records are safe. Then nobody needs the intents of `writes`. */
-  async function handOver(records: readonly FailedWrite[], writes: readonly Write[]): Promise<void> {
-    if (onUnrecorded === 'report' && !intents) return publisher.add(records);
+  /** Once the records are safe, nobody needs the intents of `writes`. */
+  function handOver(records: readonly FailedWrite[], writes: readonly Write[]): Promise<void> | undefined {
+    if (onUnrecorded === 'report' && !intents) {
+      publisher.add(records);
+      return undefined;
+    }
     const safe = publisher.addAndWait(records).then(() => intents?.conclude(writes));
+    if (onUnrecorded === 'reject') return safe.catch(rejectUnrecorded);
     // Records that are lost were told to `onError`; their intents stay in the outbox.
-    if (onUnrecorded === 'report') return void safe.catch(() => {});
-    try {
-      await safe;
-    } catch (error) {
-      throw error instanceof RecordsLostError ? new UnrecordedWriteError(error) : error;
-    }
+    safe.catch(() => {});
+    return undefined;
   }
 
-  /** Mirrors or records what the source did as one unit. Rejects when it can do neither, if the application chose so. */
-  function follow(unit: readonly AcceptedWrite[], repliedAt: number): Promise<void>[] {
+  /**
+   * Mirrors or records what the source did as one unit.
+   * @param outcomes is added what rejects when that can't be done
+   */
+  function follow(unit: readonly AcceptedWrite[], repliedAt: number, outcomes?: (Promise<void> | undefined)[]): void {
     const toMirror: MirroredWrite[] = [];
-    const followed: Promise<void>[] = [];
-    for (const accepted of unit) {
-      const { write, reply, resent } = accepted;
+    for (const { write, reply, resent } of unit) {
       const plan = planMirror(write, reply, repliedAt, resent);
-      if (plan.kind === 'record') followed.push(record([write], notMirrored(plan.reason)));
-      if (plan.kind === 'nothing') intents?.conclude([write]);
       if (plan.kind === 'replay') toMirror.push({ write, reply, replay: plan.replay });
+      else if (plan.kind === 'nothing') intents?.conclude([write]);
+      else {
+        const recorded = record([write], notMirrored(plan.reason));
+        outcomes?.push(recorded);
+      }
     }
-    if (toMirror.length === 0) return followed;
-    for (const delivery of target.send(toMirror)) {
-      inFlight.add(delivery);
-      const concluded = delivery.then((delivered) => {
-        // In one stretch with the handing over of its records: nobody must see it neither here nor there.
-        inFlight.delete(delivery);
-        return conclude(delivered);
-      });
-      followed.push(concluded);
-    }
-    return followed;
+    if (toMirror.length === 0) return;
+    target.send(toMirror, (part) => {
+      inFlight += 1;
+      if (!outcomes) return (failure) => void answered(part, failure);
+      let resolve!: (outcome: Promise<void> | undefined) => void;
+      outcomes.push(new Promise((settle) => (resolve = settle)));
+      return (failure) => resolve(answered(part, failure));
+    });
   }
 
-  /** Once the application has its replies and went on: what the target costs must not stand in front of them. */
-  function followSoon(unit: readonly AcceptedWrite[]): void {
-    if (toFollow.length === 0) setImmediate(followAll);
-    toFollow.push({ unit, repliedAt: Date.now() });
+  /** In one stretch from the flight to its records: nobody must see it neither here nor there. */
+  function answered(part: readonly MirroredWrite[], failure: Failure | undefined): Promise<void> | undefined {
+    inFlight -= 1;
+    const outcome = conclude(part, failure);
+    if (inFlight === 0) for (const resolve of whenAnswered.splice(0)) resolve();
+    return outcome;
   }
 
-  function followAll(): void {
-    const units = toFollow;
-    toFollow = [];
-    for (const { unit, repliedAt } of units) follow(unit, repliedAt);
-  }
-
-  async function conclude({ writes, failure }: Delivery): Promise<void> {
-    const ofApplication = writes.map(({ write }) => write);
-    if (failure) return record(ofApplication, failure);
+  function conclude(part: readonly MirroredWrite[], failure: Failure | undefined): Promise<void> | undefined {
+    if (failure) return record(writesOf(part), failure);
     mirrored += 1;
+    if (!intents && recentFailures.isEmpty && publisher.size === 0) return undefined;
+    const writes = writesOf(part);
     // Further writes of a key that misses one are mirrored nevertheless: the repair copies the source's state, whatever
     // landed meanwhile. Only what is not idempotent could land on top of a repair that brought it already: it gets a record
     // of its own, which makes keymend compare again later. Those records are not remembered as failures, or they would have
     // no end.
-    const doubtful = ofApplication.filter(
-      ({ command, keys }) =>
-        !isIdempotent(command) && (recentFailures.hasAny(keys) || keys.some((key) => publisher.awaits(key))),
+    const doubtful = writes.filter(
+      (write) =>
+        !isIdempotent(write.command) &&
+        (recentFailures.hasAny(write.keys) || write.keys.some((key) => publisher.awaits(key))),
     );
-    if (doubtful.length === 0) return intents?.conclude(ofApplication);
-    await handOver(toRecords(doubtful, AFTER_FAILURE, { link, origin }), ofApplication);
+    if (doubtful.length > 0) return handOver(toRecords(doubtful, AFTER_FAILURE, { link, origin }), writes);
+    intents?.conclude(writes);
+    return undefined;
   }
 
   const observed = observeSource(source, {
     accepted(unit) {
-      if (onUnrecorded === 'reject') return Promise.all(follow(unit, Date.now())).then(() => {});
-      followSoon(unit);
-      return undefined;
+      if (onUnrecorded === 'report') {
+        backlog.add({ unit, repliedAt: Date.now() });
+        return undefined;
+      }
+      // The application waits for it: it follows at once.
+      const outcomes: (Promise<void> | undefined)[] = [];
+      follow(unit, Date.now(), outcomes);
+      return Promise.all(outcomes).then(() => {});
     },
     // The application gets the source's error in any case. The intents stay: the source may carry the writes out even later.
     unknown: (writes) => publisher.add(recordsOf(writes, SOURCE_UNKNOWN)),
@@ -157,21 +171,22 @@ export function createDualWriter<Source extends Redis | Cluster>(
     ...(intents && { announce: (write: Write) => intents.announce(write) }),
   });
 
+  /** Resolves when nothing waits for the target any more. */
+  async function idle(): Promise<void> {
+    backlog.drain();
+    while (inFlight > 0) await new Promise<void>((resolve) => whenAnswered.push(resolve));
+  }
+
   async function close({ timeoutMs = 10_000 } = {}): Promise<CloseReport> {
     observed.close();
     const deadline = performance.now() + timeoutMs;
-    const answered = async () => {
-      await observed.idle();
-      followAll();
-      while (inFlight.size > 0) await Promise.all(inFlight);
-    };
-    await within(timeoutMs / 2, answered());
-    followAll();
-    if (inFlight.size > 0) target.abandon();
-    await within(deadline - performance.now(), Promise.all(inFlight));
-    followAll();
+    await within(timeoutMs / 2, observed.unanswered.none().then(idle));
+    backlog.drain();
+    if (inFlight > 0) target.abandon();
+    await within(deadline - performance.now(), idle());
+    backlog.drain();
     target.close();
-    const unanswered = recordsOf([...observed.unanswered], CLOSED);
+    const unanswered = recordsOf(observed.unanswered.list(), CLOSED);
     publisher.add(unanswered);
     const notRecorded = await publisher.close(deadline - performance.now());
     await intents?.close(Math.max(100, deadline - performance.now()));
@@ -193,7 +208,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
         recorded: publisher.published,
         recording: publisher.size,
         lost: publisher.lost,
-        inFlight: inFlight.size + toFollow.length,
+        inFlight: inFlight + backlog.size,
         uncovered: intents?.uncovered ?? 0,
         shards,
       };
@@ -204,6 +219,10 @@ export function createDualWriter<Source extends Redis | Cluster>(
     get: (client, property) =>
       Object.hasOwn(overrides, property) ? overrides[property] : Reflect.get(client, property),
   }) as unknown as DualWriter<Source>;
+}
+
+function writesOf(part: readonly MirroredWrite[]): Write[] {
+  return part.map(({ write }) => write);
 }
 
 function notMirrored(reason: string): Failure {
@@ -226,12 +245,6 @@ const CLOSED: Failure = {
   error: { code: 'SOURCE_UNKNOWN', message: 'the application closed before the source answered' },
 };
 
-/** Waits for `work`, but not longer than `timeoutMs`. */
-async function within(timeoutMs: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, Math.max(0, timeoutMs));
-  });
-  await Promise.race([work, timeout]);
-  clearTimeout(timer);
+function rejectUnrecorded(error: unknown): never {
+  throw error instanceof RecordsLostError ? new UnrecordedWriteError(error) : error;
 }

@@ -11,6 +11,7 @@ import { INTENT_FIELD, outboxFields } from '../events/outbox.js';
 import type { Announcement } from './announce.js';
 import type { Failure } from './mirror.js';
 import { type RecordContext, toRecords } from './records.js';
+import { within } from './within.js';
 import type { Write } from './write.js';
 
 /** `suspended`: writes go without an intent, as in normal mode. `reason`: one line, without anything of the application's data. */
@@ -34,10 +35,11 @@ interface Intent {
 }
 
 /** How long entries that are done wait for others to be removed with them, and how many go at once. */
-const REMOVE_EVERY_MS = 5;
+const REMOVE_EVERY_MS = 10;
 const REMOVE_AT_ONCE = 1000;
-/** How often to look how full the outbox is: after so many new entries, and when it is full again after so long. */
+/** How often to look how full the outbox is: after so many new entries or so long, and when it is full again after so long. */
 const LOOK_AFTER_ENTRIES = 1000;
+const LOOK_AFTER_MS = 100;
 const SUSPENDED_MS = 1000;
 /** Of a write that blocks without a bound. */
 const LONGEST_BLOCK_MS = 24 * 60 * 60_000;
@@ -49,6 +51,7 @@ export class Intents {
   #done: string[] = [];
   #removing: Promise<void> | undefined;
   #sinceLook = 0;
+  #lookedAt = Number.NEGATIVE_INFINITY;
   #full = false;
   #lookAgain: NodeJS.Timeout | undefined;
   #closed = false;
@@ -112,15 +115,10 @@ export class Intents {
 
   /** Removes what is to be removed, within the time. What is left costs one comparison each. */
   async close(timeoutMs: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, Math.max(0, timeoutMs));
-    });
     const removed = async () => {
       while (this.#removing !== undefined) await this.#removing;
     };
-    await Promise.race([removed(), timeout]);
-    clearTimeout(timer);
+    await within(timeoutMs, removed());
     this.#closed = true;
     clearTimeout(this.#lookAgain);
     this.#client.disconnect();
@@ -146,7 +144,7 @@ export class Intents {
     while (this.#done.length > 0) {
       const ids = this.#done.splice(0, REMOVE_AT_ONCE);
       try {
-        this.#look();
+        if (performance.now() - this.#lookedAt >= LOOK_AFTER_MS) this.#look();
         await this.#client.xdel(this.#options.key, ...ids);
       } catch (error) {
         if (this.#closed) return;
@@ -158,6 +156,7 @@ export class Intents {
 
   #look(): void {
     this.#sinceLook = 0;
+    this.#lookedAt = performance.now();
     this.#client.xlen(this.#options.key).then(
       (entries) => {
         this.#full = entries >= this.#options.maxEntries;

@@ -1,74 +1,55 @@
 /** A connection to the target: sends each write once, in order, and says for certain what became of it. */
 import { isIP, type Socket } from 'node:net';
-import { Command, type Redis, ReplyError } from 'ioredis';
-import { isIdempotent } from '../engine/commands.js';
-import type { Failure } from './mirror.js';
-import { agrees, type RawReply, type Replay } from './mirror-plan.js';
-import type { Write } from './write.js';
-
-/** A write of the source on its way to the target. */
-export interface MirroredWrite {
-  readonly write: Write;
-  readonly replay: Replay;
-  /** What the source answered. */
-  readonly reply: RawReply;
-}
+import type { Command, Redis } from 'ioredis';
+import { encodeCommands } from '../redis/index.js';
+import { type Departure, type Done, Flight, isUnreachable, type Line } from './flight.js';
+import { errorCode, type MirroredWrite } from './mirror-answers.js';
+import type { Argument } from './write.js';
 
 export class MirrorConnection {
   readonly #client: Redis;
-  /** Of the last attempt to connect, such as `ECONNREFUSED`, `WRONGPASS` or `CERT_HAS_EXPIRED`. */
-  #connectError: string | undefined;
+  readonly #timeoutMs: number;
+  /** What ioredis writes a pipeline to. Here the bytes go to the socket in another way: those of many units at once. */
+  readonly #nowhere: { isPipeline: true; destination: { redis: Redis }; write(): void };
+  /** What was handed over in this turn of the event loop. */
+  #boarding: { flights: Flight[]; departure: Departure } | undefined;
+  /** With flights under way, the oldest first. */
+  readonly #departures: Departure[] = [];
+  #deadline: NodeJS.Timeout | undefined;
+  readonly #line: Line = { connectError: undefined, isReadOnly: (socket) => this.#leaveReplica(socket) };
 
   /** @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection */
   constructor(client: Redis) {
     this.#client = client;
+    this.#timeoutMs = client.options.commandTimeout!;
+    this.#nowhere = { isPipeline: true, destination: { redis: client }, write() {} };
     // What a broken connection costs is told write by write; without a listener ioredis would print each attempt.
     client.on('error', (error: NodeJS.ErrnoException) => {
-      this.#connectError = error.code ?? codeOf(error);
-      // ioredis ends for good when it hears of a failover (`failoverDetector`) just while it asks for the master.
-      setImmediate(() => {
-        if (error.message === 'Connection is closed.' && client.status === 'end') client.connect().catch(() => {});
-      });
+      this.#line.connectError = error.code ?? errorCode(error);
+      setImmediate(() => this.#connectAfterDetectedFailover(error));
     });
     client.on('ready', () => {
-      this.#connectError = undefined;
+      this.#line.connectError = undefined;
     });
     if (client.status === 'wait') client.connect().catch(() => {});
   }
 
-  /**
-   * Sends writes as one unit (several: a transaction), behind all units sent before. Never rejects.
-   * @returns undefined when the target did what the source did
-   */
-  async send(unit: readonly MirroredWrite[]): Promise<Failure | undefined> {
-    const writes = unit.map(({ replay: { command, args } }) => new MirrorCommand(command, [...args]));
-    const commands = unit.length > 1 ? [new MirrorCommand('MULTI'), ...writes, new MirrorCommand('EXEC')] : writes;
-    this.#corkForThisTurn();
-    try {
-      // One synchronous stretch: nothing gets between the commands of a unit, and nothing overtakes.
-      for (const command of commands) this.#client.sendCommand(command);
-    } catch {
-      // Too large for a string, for example. Half of a transaction may be written: the connection must not go on with it.
-      this.reset();
-      return NOT_WRITABLE;
-    }
-    const answers = await Promise.all(commands.map((command) => this.#answer(command)));
-    const failures = answers.flatMap(({ failure }) => failure ?? []);
-    if (failures.some(({ error }) => error.code === 'READONLY')) this.#leaveReplica(commands[0]!.sentOn);
-    if (failures.length > 0) return failures.find(({ outcome }) => outcome === 'unknown') ?? failures[0];
-    const last = answers.at(-1)?.reply;
-    return compareReplies(unit, unit.length > 1 ? (last as unknown[]) : [last]);
+  /** Sends writes as one unit (several: a transaction), behind all units sent before and with all of this turn. */
+  send(unit: readonly MirroredWrite[], done: Done): void {
+    this.#boarding ??= this.#nextDeparture();
+    const { flights, departure } = this.#boarding;
+    departure.flying += 1;
+    flights.push(new Flight(unit, departure, done));
   }
 
   /** Whether the target answers at all, even if with an error. A connection on which it does not is reset. */
-  async ping(): Promise<boolean> {
-    const command = new MirrorCommand('PING');
-    this.#client.sendCommand(command);
-    const { failure } = await this.#answer(command);
-    return failure === undefined || !isUnreachable(failure);
+  ping(): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.send(PING, (failure) => resolve(failure === undefined || !isUnreachable(failure)));
+    });
   }
 
-  /** Gives up what is in flight: its outcome becomes `unknown` at once. */
+  /** Gives up what is in flight: its outcome becomes `unknown` as soon as the connection is closed. */
   reset(): void {
     if (this.#client.stream) resetSocket(this.#client.stream);
   }
@@ -77,124 +58,88 @@ export class MirrorConnection {
    * A demoted master keeps its connections and refuses every write. What has a name, in DNS or among Sentinels, may be another
    * server by now: connect anew. FIN, not RST: what is in flight here is answered first.
    */
-  #leaveReplica(connection: Socket | undefined): void {
+  #leaveReplica(socket: Socket | undefined): void {
     const { sentinels, host } = this.#client.options;
-    if (connection?.writable && (sentinels || !isIP(host ?? ''))) this.#client.disconnect(true);
+    // Not writable: it is being left already, and what is connected now may be its successor.
+    if (socket?.writable && (sentinels || !isIP(host ?? ''))) this.#client.disconnect(true);
   }
 
-  /** What one turn of the event loop sends goes out at its end, in one system call and after the callers went on. */
-  #corkForThisTurn(): void {
-    const { stream } = this.#client;
-    if (!stream || stream.writableCorked > 0) return;
-    stream.cork();
-    setImmediate(() => stream.uncork());
+  /** ioredis ends for good when it hears of a failover (`failoverDetector`) just while it asks for the master. */
+  #connectAfterDetectedFailover(error: Error): void {
+    // Where the application itself closes the client, ioredis tells of no error.
+    if (this.#client.status !== 'end' || error.message !== 'Connection is closed.') return;
+    this.#client.connect().catch(() => {});
   }
 
-  async #answer(command: MirrorCommand): Promise<{ reply?: unknown; failure?: Failure }> {
+  #nextDeparture(): { flights: Flight[]; departure: Departure } {
+    process.nextTick(() => this.#depart());
+    return { flights: [], departure: { at: performance.now(), flying: 0, line: this.#line } };
+  }
+
+  /** In one synchronous stretch: nothing gets between the commands of a unit, and nothing overtakes. */
+  #depart(): void {
+    const { flights, departure } = this.#boarding!;
+    this.#boarding = undefined;
+    const commands: (readonly Argument[])[] = [];
+    for (const flight of flights) {
+      // Without a connection ioredis rejects it at once.
+      for (let command = 0; command < flight.commands; command++) {
+        this.#client.sendCommand(flight as unknown as Command, this.#nowhere as never);
+      }
+      if (flight.sentOn !== undefined) commands.push(...commandsOf(flight));
+    }
+    if (commands.length === 0) return;
+    this.#oldest();
+    this.#departures.push(departure);
+    this.#deadline ??= this.#checkAfter(this.#timeoutMs);
     try {
-      return { reply: await command.promise };
-    } catch (error) {
-      if (error instanceof ReplyError) return { failure: replyFailure(error) };
-      if (command.sentOn === undefined) return { failure: notSent(this.#connectError) };
-      if (command.sentOn.destroyed) return { failure: CONNECTION_LOST };
-      // Given up, most likely by `commandTimeout`. The bytes may still wait somewhere on the way: only a reset makes sure
-      // that they do not land after the repair. It also ends everything sent behind them.
-      resetSocket(command.sentOn);
-      return { failure: timedOut(this.#client.options.commandTimeout!) };
+      this.#client.stream.write(encodeCommands(commands));
+    } catch {
+      // No memory for so many bytes. ioredis waits for answers that will never come: the connection must not go on.
+      this.reset();
     }
   }
-}
 
-/** A command that knows whether, and on which connection, it was written. Its upper-case name keeps the reply as it came. */
-class MirrorCommand extends Command {
-  sentOn: Socket | undefined;
+  /** One timer for all that is in flight. Alone it is no reason for a process to live on. */
+  #checkAfter(delayMs: number): NodeJS.Timeout {
+    // Answers that came while the process was busy are read before the check.
+    return setTimeout(() => setImmediate(() => this.#check()), delayMs).unref();
+  }
 
-  override toWritable(socket: object): string | Buffer {
-    this.sentOn = socket as Socket;
-    return super.toWritable(socket);
+  /** Of those with flights under way. Forgets those before. */
+  #oldest(): Departure | undefined {
+    while (this.#departures[0]?.flying === 0) this.#departures.shift();
+    return this.#departures[0];
+  }
+
+  /** Answers come in order, so the oldest is the first that can be late. */
+  #check(): void {
+    this.#deadline = undefined;
+    const oldest = this.#oldest();
+    if (oldest === undefined) return;
+    const leftMs = oldest.at + this.#timeoutMs - performance.now();
+    if (leftMs > 0) {
+      this.#deadline = this.#checkAfter(leftMs);
+      return;
+    }
+    // The bytes may still wait somewhere on the way: only a reset makes sure that they do not land after the repair. It also
+    // ends everything sent behind them.
+    oldest.timedOutAfterMs = this.#timeoutMs;
+    this.reset();
   }
 }
 
-function notSent(why?: string): Failure {
-  const message = `there was no connection to the target${why ? ` (${why})` : ''}; nothing was sent`;
-  return { outcome: 'refused', error: { code: 'NOT_CONNECTED', message } };
-}
+/** Any answer to it will do. */
+const PING: readonly MirroredWrite[] = [
+  { write: { command: 'PING', args: [], keys: [] }, replay: { command: 'PING', args: [] }, reply: Buffer.from('PONG') },
+];
 
-export const NOT_SENT: Failure = notSent();
+const MULTI = ['MULTI'];
+const EXEC = ['EXEC'];
 
-const NOT_WRITABLE: Failure = {
-  outcome: 'unknown',
-  error: { code: 'NOT_WRITABLE', message: 'the write could not be written to the target; the connection was reset' },
-};
-
-const CONNECTION_LOST: Failure = {
-  outcome: 'unknown',
-  error: { code: 'CONNECTION_LOST', message: 'the connection to the target broke before it answered' },
-};
-
-function timedOut(timeoutMs: number): Failure {
-  const message = `the target did not answer within ${timeoutMs} ms; the connection was reset`;
-  return { outcome: 'unknown', error: { code: 'TIMEOUT', message } };
-}
-
-/** Whether the write failed because there was no answer, as opposed to an answer that says no. */
-export function isUnreachable({ error }: Failure): boolean {
-  return ['NOT_CONNECTED', 'CONNECTION_LOST', 'TIMEOUT'].includes(error.code);
-}
-
-/** Error replies whose text is the server's own and never quotes a command's arguments. */
-const FIXED_TEXTS = new Set([
-  'READONLY',
-  'OOM',
-  'LOADING',
-  'MISCONF',
-  'NOREPLICAS',
-  'MASTERDOWN',
-  'CLUSTERDOWN',
-  'BUSY',
-  'NOAUTH',
-  'WRONGTYPE',
-]);
-
-/** With which an error reply begins. */
-function codeOf({ message }: Error): string | undefined {
-  return /^[A-Z]+\b/.exec(message)?.[0];
-}
-
-/** The server said no, so it did nothing. An error's text may quote a value, and ioredis attaches the whole command. */
-function replyFailure(error: unknown): Failure {
-  const text = (error as Error).message;
-  const code = codeOf(error as Error) ?? 'ERR';
-  const message = FIXED_TEXTS.has(code) ? text : `the target answered with the error ${code}`;
-  return { outcome: 'refused', error: { code, message } };
-}
-
-/**
- * Finds writes that did not do the same on both sides: SETNX on a key that the target has and the source had not, INCR of
- * a counter that lacks an earlier INCR. More may differ then than what this write touched.
- */
-function compareReplies(unit: readonly MirroredWrite[], replies: readonly unknown[]): Failure | undefined {
-  const error = replies.find((reply) => reply instanceof Error);
-  if (error !== undefined) return replyFailure(error);
-  if (unit.every((mirrored, index) => didTheSame(mirrored, replies[index]))) return undefined;
-  const message = 'the write did not do the same on both sides: source and target already differed';
-  return { outcome: 'unknown', error: { code: 'REPLY_DIFFERS', message }, scope: 'whole' };
-}
-
-function didTheSame({ write, replay, reply }: MirroredWrite, answer: unknown): boolean {
-  if (!agrees(replay, answer)) return false;
-  // Mirrored by its effect, it has another reply.
-  const asItWas = replay.command === write.command && replay.args.every((argument, at) => argument === write.args[at]);
-  return !asItWas || isIdempotent(write.command) || isSameReply(reply, answer);
-}
-
-/** Of two kinds (the clients may speak different protocols) tells nothing, so it counts as the same. */
-function isSameReply(source: RawReply, target: RawReply): boolean {
-  if (Buffer.isBuffer(source) && Buffer.isBuffer(target)) return source.equals(target);
-  if (Array.isArray(source) && Array.isArray(target)) {
-    return source.length === target.length && source.every((part, index) => isSameReply(part, target[index]));
-  }
-  return typeof source !== 'number' || typeof target !== 'number' || source === target;
+function commandsOf({ unit }: Flight): (readonly Argument[])[] {
+  const writes = unit.map(({ replay: { command, args } }) => [command, ...args]);
+  return unit.length === 1 ? writes : [MULTI, ...writes, EXEC];
 }
 
 /**

@@ -20,9 +20,10 @@ export { agrees, isIdle, type MirrorPlan, type RawReply, type Replay } from './r
  * @param resent whether the write was sent to the source twice, so that the reply may be that of the second time
  */
 export function planMirror(write: Write, reply: RawReply, nowMs: number, resent = false): MirrorPlan {
-  const { command } = write;
+  const { command, args } = write;
   const plan =
-    PLANNERS.get(command)?.({ ...write, reply, nowMs }) ?? record(`keymend does not know how to mirror ${command}`);
+    PLANNERS.get(command)?.({ command, args, reply, nowMs }) ??
+    record(`keymend does not know how to mirror ${command}`);
   // The second time, a condition may no longer hold that held the first time.
   const certain = plan.kind === 'replay' && isIdempotent(command);
   return resent && !certain ? record('ioredis sent the write to the source twice') : plan;

@@ -102,8 +102,9 @@ export type DualWriter<Source extends Redis | Cluster = Redis> = Source & {
 };
 
 /**
- * The source has carried out the write. The target has not, and the failed write could not be recorded, so nothing will
- * repair its keys, unless the receiver does: `records` is the last chance. Writing again is right only for what is idempotent.
+ * The source has carried out the write. The target may lack it, and the failed write could not be recorded, so nothing will
+ * repair its keys, unless the receiver does: `records` is the last chance. In transactional mode keymend will, by the entry that
+ * the outbox still has of the write, if it has one: the message says which. Writing again is right only for what is idempotent.
  */
 export class UnrecordedWriteError extends Error {
   override readonly name = 'UnrecordedWriteError';

@@ -2,6 +2,7 @@
 import type { FailedWrite } from '../../workflows/messages.js';
 import { PendingRecords, type TakenRecord, type Waiter } from './pending-records.js';
 import { SinkChain } from './sink-chain.js';
+import { within } from './within.js';
 
 /** Where failed-write records go. */
 export interface RecordSink {
@@ -12,14 +13,20 @@ export interface RecordSink {
   publish(records: readonly FailedWrite[]): Promise<void>;
 }
 
-/** Failed writes that no one but the receiver of this error knows of: `records` is the last chance to keep them. */
+/**
+ * Failed writes that no sink took. No one but the receiver of this error knows of them: `records` is the last chance to keep
+ * them. In transactional mode the outbox knows too: of each write but those that went without an entry.
+ */
 export class RecordsLostError extends Error {
   override readonly name = 'RecordsLostError';
   readonly records: readonly FailedWrite[];
 
-  constructor(records: readonly FailedWrite[], cause: unknown) {
+  constructor(records: readonly FailedWrite[], cause: unknown, outboxKnows: boolean) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    super(`${records.length} failed writes were not recorded, so nothing will repair their keys: ${reason}`, { cause });
+    const consequence = outboxKnows
+      ? 'but the outbox has entries of the writes, so keymend will repair their keys, unless a write went without an entry'
+      : 'so nothing will repair their keys';
+    super(`${records.length} failed writes were not recorded, ${consequence}: ${reason}`, { cause });
     this.records = records;
   }
 }
@@ -32,6 +39,8 @@ export interface PublisherOptions {
   readonly maxPending: number;
   /** How long a sink may take before the next one is asked. */
   readonly failoverAfterMs: number;
+  /** Whether each write has an entry in the outbox until its record is safe, as in transactional mode. */
+  readonly outboxKnows: boolean;
 }
 
 /** So many records go to a sink in one call. */
@@ -41,6 +50,7 @@ export class Publisher {
   readonly #chain: SinkChain;
   readonly #onError: (error: RecordsLostError) => void;
   readonly #noRoom: string;
+  readonly #outboxKnows: boolean;
   readonly #waiting: PendingRecords;
   #publishing: readonly TakenRecord[] = [];
   #refused: FailedWrite[] = [];
@@ -48,9 +58,10 @@ export class Publisher {
   #published = 0;
   #lost = 0;
 
-  constructor({ sinks, onError, maxPending, failoverAfterMs }: PublisherOptions) {
+  constructor({ sinks, onError, maxPending, failoverAfterMs, outboxKnows }: PublisherOptions) {
     this.#chain = new SinkChain(sinks, failoverAfterMs);
     this.#onError = onError;
+    this.#outboxKnows = outboxKnows;
     this.#noRoom = `${maxPending} keys already wait for a sink`;
     this.#waiting = new PendingRecords(maxPending);
   }
@@ -92,7 +103,7 @@ export class Publisher {
         new Promise<Error | undefined>((resolve) => {
           if (this.#waiting.add(record, resolve)) return;
           this.#refuse(record);
-          resolve(new RecordsLostError([record], this.#noRoom));
+          resolve(new RecordsLostError([record], this.#noRoom, this.#outboxKnows));
         }),
     );
     this.#start();
@@ -106,16 +117,12 @@ export class Publisher {
    */
   async close(timeoutMs: number): Promise<readonly FailedWrite[]> {
     this.#chain.closeWithin(timeoutMs);
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, Math.max(0, timeoutMs));
-    });
-    await Promise.race([this.#idle(), timeout]);
-    clearTimeout(timer);
+    await within(timeoutMs, this.#idle());
     const left = [...this.#publishing, ...this.#waiting.take(Number.POSITIVE_INFINITY)];
     this.#publishing = [];
     const records = left.map(({ record }) => record);
-    const error = new RecordsLostError(records, 'the application closed before a sink took them');
+    const why = 'the application closed before a sink took them';
+    const error = new RecordsLostError(records, why, this.#outboxKnows);
     for (const { waiters } of left) tell(waiters, error);
     return records;
   }
@@ -162,7 +169,7 @@ export class Publisher {
 
   #lose(records: readonly FailedWrite[], cause: unknown): RecordsLostError {
     this.#lost += records.length;
-    const error = new RecordsLostError(records, cause);
+    const error = new RecordsLostError(records, cause, this.#outboxKnows);
     // Outside of what runs here: a handler that throws must end in the open, not stop the records behind.
     queueMicrotask(() => this.#onError(error));
     return error;

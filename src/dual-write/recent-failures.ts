@@ -7,8 +7,8 @@ const MAX_KEYS = 50_000;
 /**
  * Why it matters: a repair copies the source's state. If at that moment a further write of the key is on its way to the target,
  * the repair brings its effect already, and then it lands: harmless for SADD, one too many for LPUSH. Where the target's reply
- * shows that, the writer sees it. Where it does not (LTRIM, RENAME, …STORE) only a second comparison helps, which a record of
- * that write asks for.
+ * shows that, the writer sees it. Where it does not (BITFIELD with OVERFLOW SAT) only a second comparison helps, which a record
+ * of that write asks for.
  */
 export class RecentFailures {
   // Two generations instead of a time for each key: a key is remembered for one to two spans.
@@ -23,8 +23,12 @@ export class RecentFailures {
     for (const key of keys) this.#young.add(key.toString('latin1'));
   }
 
+  get isEmpty(): boolean {
+    return this.#young.size + this.#old.size === 0;
+  }
+
   hasAny(keys: readonly Buffer[]): boolean {
-    if (this.#young.size + this.#old.size === 0) return false;
+    if (this.isEmpty) return false;
     this.#turn();
     return keys.some((key) => this.#young.has(key.toString('latin1')) || this.#old.has(key.toString('latin1')));
   }

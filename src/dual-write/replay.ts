@@ -9,7 +9,7 @@ export interface Replay {
   readonly command: string;
   readonly args: readonly Argument[];
   /** Whether the source's reply said that nothing was there to do; the target must say the same. */
-  readonly idle?: boolean;
+  readonly idle?: boolean | undefined;
   /** The target must give this very reply: it proves the same effect where the effect depends on what the target holds. */
   readonly reply?: RawReply;
 }
@@ -26,9 +26,9 @@ export const NOTHING: MirrorPlan = { kind: 'nothing' };
 export function replay(
   command: string,
   args: readonly Argument[],
-  expected: Pick<Replay, 'idle' | 'reply'> = {},
+  { idle, reply }: { idle?: boolean; reply?: RawReply } = {},
 ): MirrorPlan {
-  return { kind: 'replay', replay: { command, args, ...expected } };
+  return { kind: 'replay', replay: { command, args, idle, reply } };
 }
 
 /** @param reason one line, without anything of the application's data */
@@ -51,9 +51,9 @@ export function agrees({ idle, reply: expected }: Replay, answer: RawReply): boo
   return idle === undefined || idle === isIdle(answer);
 }
 
-/** The two clients may have options that make numbers text. */
-function sameReply(one: RawReply, other: RawReply): boolean {
-  if (one === null || other === null) return one === other;
+/** Whether two servers said the same. Their clients may have options that make numbers text. */
+export function sameReply(one: RawReply, other: RawReply): boolean {
+  if (one === other || one === null || other === null) return one === other;
   if (Array.isArray(one)) {
     return Array.isArray(other) && one.length === other.length && one.every((part, i) => sameReply(part, other[i]));
   }

@@ -1,8 +1,10 @@
 /** One master of the target: what may be on its way there is bounded, and nothing is sent while it does not answer. */
 import type { Redis } from 'ioredis';
 import { Breaker, type BreakerOptions, type BreakerState } from './breaker.js';
+import { type Done, isUnreachable } from './flight.js';
 import type { Failure } from './mirror.js';
-import { isUnreachable, MirrorConnection, type MirroredWrite } from './mirror-connection.js';
+import type { MirroredWrite } from './mirror-answers.js';
+import { MirrorConnection } from './mirror-connection.js';
 
 /** How much may wait for one shard; beyond it writes become failed-write records at once. */
 export interface ShardBounds {
@@ -39,7 +41,7 @@ export interface ShardOptions {
 interface Unit {
   readonly writes: readonly MirroredWrite[];
   readonly bytes: number;
-  readonly settle: (failure: Failure | undefined) => void;
+  readonly done: Done;
 }
 
 export class Shard {
@@ -78,25 +80,22 @@ export class Shard {
     };
   }
 
-  /**
-   * Sends writes as one unit behind all units before, or refuses them at once. Never rejects.
-   * @returns undefined when the target did what the source did
-   */
-  send(writes: readonly MirroredWrite[]): Promise<Failure | undefined> {
-    if (this.#breaker.state === 'open') return Promise.resolve(BREAKER_OPEN);
-    const bytes = writes.reduce((sum, { replay }) => sum + bytesOf(replay.args), 0);
-    return new Promise((settle) => {
-      const unit = { writes, bytes, settle };
-      if (this.#bytes > 0 && this.#bytes + bytes > this.#bounds.bytes) return settle(OVERLOADED);
-      if (this.#queue.length === 0 && this.#hasRoomFor(unit)) {
-        this.#bytes += bytes;
-        return this.#transmit(unit);
-      }
-      if (this.#queued + writes.length > this.#bounds.queued) return settle(OVERLOADED);
-      this.#bytes += bytes;
-      this.#queued += writes.length;
-      this.#queue.push(unit);
-    });
+  /** Sends writes as one unit behind all units before, or refuses them at once. */
+  send(writes: readonly MirroredWrite[], done: Done): void {
+    const unit = { writes, bytes: bytesOf(writes), done };
+    const goesAtOnce = this.#queue.length === 0 && this.#hasRoomFor(unit);
+    const refusal = this.#refusalOf(unit, goesAtOnce);
+    if (refusal !== undefined) {
+      done(refusal);
+      return;
+    }
+    this.#bytes += unit.bytes;
+    if (goesAtOnce) {
+      this.#transmit(unit);
+      return;
+    }
+    this.#queued += writes.length;
+    this.#queue.push(unit);
   }
 
   /** Gives up what waits and what is in flight. */
@@ -115,14 +114,20 @@ export class Shard {
     return this.#inFlight === 0 || this.#inFlight + writes.length <= this.#bounds.inFlight;
   }
 
+  #refusalOf({ writes, bytes }: Unit, goesAtOnce: boolean): Failure | undefined {
+    if (this.#breaker.state === 'open') return BREAKER_OPEN;
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#bounds.bytes) return OVERLOADED;
+    return goesAtOnce || this.#queued + writes.length <= this.#bounds.queued ? undefined : OVERLOADED;
+  }
+
   #transmit(unit: Unit): void {
     this.#inFlight += unit.writes.length;
-    this.#connection.send(unit.writes).then((failure) => {
+    this.#connection.send(unit.writes, (failure) => {
       this.#inFlight -= unit.writes.length;
       this.#bytes -= unit.bytes;
       if (failure !== undefined && isUnreachable(failure)) this.#breaker.failed();
       else this.#breaker.succeeded();
-      unit.settle(failure);
+      unit.done(failure);
       this.#sendQueue();
     });
   }
@@ -136,11 +141,11 @@ export class Shard {
   }
 
   #failQueue(failure: Failure): void {
-    for (const { bytes, settle } of this.#queue.splice(0)) {
-      this.#bytes -= bytes;
-      settle(failure);
-    }
     this.#queued = 0;
+    for (const { bytes, done } of this.#queue.splice(0)) {
+      this.#bytes -= bytes;
+      done(failure);
+    }
   }
 }
 
@@ -159,6 +164,8 @@ const ABANDONED: Failure = {
   error: { code: 'CLOSED', message: 'the application closed before it was sent to the target' },
 };
 
-function bytesOf(args: readonly (string | Buffer)[]): number {
-  return args.reduce((sum, argument) => sum + argument.length, 0);
+function bytesOf(writes: readonly MirroredWrite[]): number {
+  let bytes = 0;
+  for (const { replay } of writes) for (const argument of replay.args) bytes += argument.length;
+  return bytes;
 }

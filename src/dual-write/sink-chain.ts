@@ -1,6 +1,7 @@
 /** Several places for failed-write records as one: the first that takes them has them. */
 import type { FailedWrite } from '../../workflows/messages.js';
 import type { RecordSink } from './publisher.js';
+import { within } from './within.js';
 
 interface Place {
   readonly sink: RecordSink;
@@ -93,20 +94,12 @@ export class SinkChain {
   }
 
   async #within(work: Promise<boolean>): Promise<boolean | 'late'> {
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<'late'>((resolve) => {
-      const start = (timeoutMs: number) => {
-        clearTimeout(timer);
-        timer = setTimeout(() => resolve('late'), timeoutMs);
-      };
-      const halfOfTheRest = () => Math.max(0, this.#closesAt - performance.now()) / 2;
-      this.#hurry = () => start(halfOfTheRest());
-      start(Math.min(this.#failoverAfterMs, halfOfTheRest()));
-    });
+    const halfOfTheRest = () => Math.max(0, this.#closesAt - performance.now()) / 2;
     try {
-      return await Promise.race([work, timeout]);
+      return await within(Math.min(this.#failoverAfterMs, halfOfTheRest()), work, (restart) => {
+        this.#hurry = () => restart(halfOfTheRest());
+      });
     } finally {
-      clearTimeout(timer);
       this.#hurry = undefined;
     }
   }

@@ -2,9 +2,11 @@
  * What the application writes to the source, and what came of it. Observed at `sendCommand`, the one place that every command
  * of ioredis goes through: methods, `call`, pipelines, MULTI, scripts, auto-pipelining.
  */
-import { type Cluster, type Command, type Redis, ReplyError } from 'ioredis';
+import type { Cluster, Command, Redis } from 'ioredis';
 import { type Announcement, number, sendAnnounced } from './announce.js';
 import type { RawReply } from './mirror-plan.js';
+import { observe, standIn } from './observe.js';
+import { type Awaited, Unanswered } from './unanswered.js';
 import { type Argument, classify, runsScript, type Write } from './write.js';
 
 /** A write that the source has carried out. */
@@ -31,9 +33,7 @@ export interface ObservedSource {
   /** Stands in for the source client's own. */
   sendCommand: SendCommand;
   /** Writes that the source has not answered yet. */
-  readonly unanswered: ReadonlySet<Write>;
-  /** Resolves when there are none. */
-  idle(): Promise<void>;
+  readonly unanswered: Pick<Unanswered, 'list' | 'none'>;
   /** From now on writes are refused. */
   close(): void;
 }
@@ -45,24 +45,16 @@ type SendCommand = (command: Command, stream?: Stream, node?: Parameters<Cluster
 /** MULTI up to EXEC, on the one connection of the client. */
 interface Transaction {
   /** What the source has queued, in order; null stands for a command that is no write. */
-  readonly queued: (Write | Announcement | null)[];
+  readonly queued: (Awaited | Announcement | null)[];
   /** Set by a refused command: the transaction must not run without it. */
   refusal?: Error;
 }
 
 export function observeSource(source: Redis | Cluster, listener: SourceListener): ObservedSource {
   const send: SendCommand = source.sendCommand.bind(source);
-  const unanswered = new Set<Write>();
-  let whenIdle: (() => void)[] = [];
+  const unanswered = new Unanswered();
   let transaction: Transaction | undefined;
   let closed = false;
-
-  function settle(writes: readonly Write[]): void {
-    for (const write of writes) unanswered.delete(write);
-    if (unanswered.size > 0) return;
-    for (const resolve of whenIdle) resolve();
-    whenIdle = [];
-  }
 
   const sendCommand: SendCommand = (command, stream, node) => {
     const name = command.name.toLowerCase();
@@ -109,18 +101,18 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
   }
 
   function observeWrite(command: Command, write: Write, open: Transaction | undefined): void {
-    unanswered.add(write);
+    const awaited = unanswered.add(write);
     observe(command, {
       answered(reply, resent) {
         if (open && isQueued(reply)) {
-          open.queued.push(write);
+          open.queued.push(awaited);
           return undefined;
         }
-        settle([write]);
+        unanswered.remove(awaited);
         return listener.accepted([{ write, reply, resent }]);
       },
       refused(error) {
-        settle([write]);
+        unanswered.remove(awaited);
         explainReadOnly(error);
         // A script that fails half-way has done its first half.
         if (runsScript(write.command) && !error.message.startsWith('NOSCRIPT')) listener.unknown([write]);
@@ -128,10 +120,10 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
         else listener.refused([write]);
       },
       lost() {
-        settle([write]);
+        unanswered.remove(awaited);
         listener.unknown([write]);
       },
-      unsent: () => settle([write]),
+      unsent: () => unanswered.remove(awaited),
     });
   }
 
@@ -150,15 +142,19 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
       const message = `EXECABORT Transaction discarded: ${open.refusal.message}`;
       standIn(command, 'discard', new Error(message, { cause: open.refusal }));
     }
-    const end = () => settle(open.queued.filter(isOfApplication));
+    const ofApplication = () => open.queued.filter(isOfApplication);
+    const end = () => {
+      for (const awaited of ofApplication()) unanswered.remove(awaited);
+    };
     observe(command, {
       answered(replies, resent) {
         end();
         // null: a watched key changed, nothing was carried out.
         if (!Array.isArray(replies)) return undefined;
         const queued = takeAnnouncements(open.queued, replies);
-        const parts = queued.map((write, index) => ({ write, reply: replies[index] as RawReply, resent }));
-        const writes = parts.filter((part): part is AcceptedWrite => part.write !== null);
+        const writes = queued.flatMap((awaited, index): AcceptedWrite[] =>
+          awaited === null ? [] : [{ write: awaited.write, reply: replies[index], resent }],
+        );
         const failed = writes.filter(({ reply }) => reply instanceof Error);
         const accepted = writes.filter(({ reply }) => !(reply instanceof Error));
         const halfDone = failed.map(({ write }) => write).filter(({ command }) => runsScript(command));
@@ -169,7 +165,7 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
       refused: end,
       lost() {
         end();
-        listener.unknown(open.queued.filter(isOfApplication));
+        listener.unknown(ofApplication().map(({ write }) => write));
       },
       unsent: end,
     });
@@ -189,7 +185,6 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
   return {
     sendCommand,
     unanswered,
-    idle: () => new Promise((resolve) => (unanswered.size === 0 ? resolve() : whenIdle.push(resolve))),
     close() {
       closed = true;
     },
@@ -198,60 +193,10 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
 
 const OTHER = { kind: 'other' } as const;
 
-interface Observer {
-  /** The application gets the reply when the promise resolves, or the error it rejects with; without a promise at once. */
-  answered(reply: RawReply, resent: boolean): Promise<void> | undefined;
-  /** The source answered with an error. */
-  refused?(error: Error): void;
-  /** Written, but given up without an answer. An answer may still come. */
-  lost?(): void;
-  /** Given up before it was written. It may still be sent. */
-  unsent?(): void;
-}
-
-/** Follows one command. Its `resolve` and `reject` are called by the parser itself, so in the order of the replies. */
-function observe(command: Command, observer: Observer): void {
-  const { resolve, reject, toWritable } = command;
-  let timesWritten = 0;
-  let answered = false;
-  let held = false;
-  command.toWritable = (socket) => {
-    timesWritten += 1;
-    return toWritable.call(command, socket);
-  };
-  command.resolve = (reply) => {
-    answered = true;
-    const settled = observer.answered(reply, timesWritten > 1);
-    if (!settled) return resolve(reply);
-    held = true;
-    const release = () => {
-      held = false;
-    };
-    settled.finally(release).then(() => resolve(reply), reject);
-  };
-  command.reject = (error) => {
-    // The client's `commandTimeout` is for the source, which has answered.
-    if (held) return;
-    reject(error);
-    // A reply that ioredis could not transform for the application is an answer nevertheless.
-    if (answered) return;
-    if (error instanceof ReplyError) observer.refused?.(error);
-    else if (timesWritten > 0) observer.lost?.();
-    else observer.unsent?.();
-  };
-}
-
 /** The server says only that it is a replica; that it is the writer's source is what the application can mend. */
 function explainReadOnly(error: Error): void {
   if (!error.message.startsWith('READONLY')) return;
   error.message += ' (it is the source of a DualWriter: give that a client of the master)';
-}
-
-/** Sends something harmless in the command's place and fails the command with `error`. */
-function standIn(command: Command, name: string, error: Error): void {
-  command.name = name;
-  command.args = [];
-  command.resolve = () => command.reject(error);
 }
 
 function isQueued(reply: RawReply): boolean {
@@ -265,11 +210,11 @@ function isPipeline(stream: Stream): stream is Stream & PipelineStream {
   return stream !== undefined && 'isPipeline' in stream && stream.isPipeline;
 }
 
-function isAnnouncement(queued: Write | Announcement | null): queued is Announcement {
+function isAnnouncement(queued: Awaited | Announcement | null): queued is Announcement {
   return queued !== null && 'answered' in queued;
 }
 
-function isOfApplication(queued: Write | Announcement | null): queued is Write {
+function isOfApplication(queued: Awaited | Announcement | null): queued is Awaited {
   return queued !== null && !isAnnouncement(queued);
 }
 
@@ -277,8 +222,8 @@ function isOfApplication(queued: Write | Announcement | null): queued is Write {
  * Answers the announcements of a transaction and removes their replies from those that the application gets.
  * @returns what the replies that are left belong to
  */
-function takeAnnouncements(queued: Transaction['queued'], replies: unknown[]): (Write | null)[] {
-  const left: (Write | null)[] = [];
+function takeAnnouncements(queued: Transaction['queued'], replies: unknown[]): (Awaited | null)[] {
+  const left: (Awaited | null)[] = [];
   for (const [index, item] of queued.entries()) {
     if (isAnnouncement(item)) {
       item.answered(replies[index]);

@@ -2,16 +2,10 @@
 import { type Cluster, Command, type Redis } from 'ioredis';
 import type { BreakerOptions, BreakerState } from './breaker.js';
 import { isCluster } from './client.js';
+import { type Done, NOT_SENT } from './flight.js';
 import type { Failure } from './mirror.js';
-import { type MirroredWrite, NOT_SENT } from './mirror-connection.js';
+import type { MirroredWrite } from './mirror-answers.js';
 import { Shard, type ShardBounds, type ShardStats } from './shard.js';
-
-/** What became of writes that went as one unit. */
-export interface Delivery {
-  readonly writes: readonly MirroredWrite[];
-  /** Absent: the target did what the source did. */
-  readonly failure?: Failure | undefined;
-}
 
 export interface TargetOptions {
   readonly bounds: ShardBounds;
@@ -21,10 +15,10 @@ export interface TargetOptions {
 
 export interface Target {
   /**
-   * Sends what the source did as one unit. One delivery for each part that could stay one: in a Cluster one for each slot.
-   * None rejects.
+   * Sends what the source did as one unit, each part that can stay one by itself: in a Cluster those of each slot.
+   * @param begin called for each part before it is sent; what it returns, when it is known what became of the part
    */
-  send(unit: readonly MirroredWrite[]): Promise<Delivery>[];
+  send(unit: readonly MirroredWrite[], begin: (part: readonly MirroredWrite[]) => Done): void;
   /** In a stable order. */
   stats(): ShardStats[];
   /** Gives up everything that is on its way. */
@@ -42,7 +36,7 @@ function standaloneTarget(client: Redis, options: TargetOptions): Target {
   const { sentinels, name: group, path } = client.options;
   const shard = new Shard({ name: (sentinels ? group : path) ?? nameOf(client), client, ...options });
   return {
-    send: (writes) => [deliver(shard, writes)],
+    send: (unit, begin) => shard.send(unit, begin(unit)),
     stats: () => [shard.stats],
     abandon: () => shard.abandon(),
     close: () => shard.stop(),
@@ -84,16 +78,17 @@ function clusterTarget(cluster: Cluster, options: TargetOptions): Target {
     client.disconnect();
   }
 
-  async function sendPart(slot: number, writes: readonly MirroredWrite[]): Promise<Delivery> {
-    if (slot === CROSS_SLOT) return { writes, failure: KEYS_APART };
+  function sendPart(slot: number, part: readonly MirroredWrite[], done: Done): void {
     const master = masters.get(cluster.slots[slot]?.[0] ?? '');
     if (!master) {
-      refresh();
-      return { writes, failure: NOT_SENT };
+      if (slot !== CROSS_SLOT) refresh();
+      done(slot === CROSS_SLOT ? KEYS_APART : NOT_SENT);
+      return;
     }
-    const delivery = await deliver(master.shard, writes);
-    if (delivery.failure && SHOWS_OLD_TOPOLOGY.has(delivery.failure.error.code)) refresh();
-    return delivery;
+    master.shard.send(part, (failure) => {
+      if (failure && SHOWS_OLD_TOPOLOGY.has(failure.error.code)) refresh();
+      done(failure);
+    });
   }
 
   cluster.on('error', () => {});
@@ -101,7 +96,9 @@ function clusterTarget(cluster: Cluster, options: TargetOptions): Target {
   if (cluster.status === 'wait') cluster.connect().catch(() => {});
   adoptTopology();
   return {
-    send: (unit) => [...bySlot(unit)].map(([slot, writes]) => sendPart(slot, writes)),
+    send(unit, begin) {
+      for (const [slot, part] of bySlot(unit)) sendPart(slot, part, begin(part));
+    },
     stats: () => [...masters.values()].map(({ shard }) => shard.stats).sort((a, b) => (a.shard < b.shard ? -1 : 1)),
     abandon() {
       for (const { shard } of masters.values()) shard.abandon();
@@ -129,10 +126,6 @@ const KEYS_APART: Failure = {
   outcome: 'refused',
   error: { code: 'CROSSSLOT', message: 'its keys lie in different slots of the target' },
 };
-
-async function deliver(shard: Shard, writes: readonly MirroredWrite[]): Promise<Delivery> {
-  return { writes, failure: await shard.send(writes) };
-}
 
 function nameOf({ options: { host, port } }: Redis): string {
   return `${host}:${port}`;

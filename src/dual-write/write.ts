@@ -1,5 +1,5 @@
 /** What a command is to the dual write: a write that names its keys, nothing the target need hear of, or refused. */
-import { exists, hasFlag } from '@ioredis/commands';
+import { hasFlag, list } from '@ioredis/commands';
 import { isToken, isWrite, writtenKeys } from '../engine/commands.js';
 
 /** An argument of a Redis command as ioredis sends it. */
@@ -33,30 +33,83 @@ const REFUSED: Readonly<Record<string, string>> = {
   MOVE: `it writes into another database, which the link does not cover; ${ON_SOURCE}`,
 };
 
+/** What the name of a command says already: to find that out for each write would cost more than all else about it. */
+interface NamedCommand {
+  /** Upper case. */
+  readonly name: string;
+  readonly mayWrite: boolean;
+  readonly runsScript: boolean;
+  /** Its key, the only one, is its first argument, whatever the others are. */
+  readonly hasOneKey: boolean;
+}
+
+/** All but the rare ones. */
+const ONE_KEY: ReadonlySet<string> = new Set([
+  ...['SET', 'SETNX', 'SETEX', 'PSETEX', 'GETSET', 'GETDEL', 'APPEND', 'SETRANGE', 'SETBIT', 'PFADD'],
+  ...['INCR', 'DECR', 'INCRBY', 'DECRBY', 'INCRBYFLOAT', 'PERSIST', 'EXPIRE', 'PEXPIRE', 'EXPIREAT', 'PEXPIREAT'],
+  ...['LPUSH', 'RPUSH', 'LPUSHX', 'RPUSHX', 'LPOP', 'RPOP', 'LSET', 'LREM', 'LTRIM', 'LINSERT'],
+  ...['HSET', 'HMSET', 'HSETNX', 'HDEL', 'HINCRBY', 'HINCRBYFLOAT', 'SADD', 'SREM', 'SPOP'],
+  ...['ZADD', 'ZREM', 'ZINCRBY', 'ZREMRANGEBYSCORE', 'ZREMRANGEBYRANK', 'ZPOPMIN', 'ZPOPMAX', 'XADD', 'XDEL', 'XACK'],
+]);
+
+/** By their names in lower case. */
+const COMMANDS: ReadonlyMap<string, NamedCommand> = new Map(
+  list.map((lower) => {
+    const name = lower.toUpperCase();
+    const script = hasFlag(lower, 'script_runner');
+    return [lower, { name, mayWrite: isWrite(name), runsScript: script, hasOneKey: ONE_KEY.has(name) }];
+  }),
+);
+
+/** Names its keys when somebody asks for them: of a write that is mirrored nobody does. */
+class NamedWrite implements Write {
+  readonly command: string;
+  readonly args: readonly Argument[];
+  #keys: readonly Buffer[] | undefined;
+
+  constructor(command: string, args: readonly Argument[]) {
+    this.command = command;
+    this.args = args;
+  }
+
+  get keys(): readonly Buffer[] {
+    this.#keys ??= writtenKeys(this.command, this.args);
+    return this.#keys;
+  }
+}
+
 /**
  * Decides by name and arguments alone.
  * @param name the command in any case
- * @param args all after the name, as ioredis sends it
+ * @param args all after the name, as ioredis sends it; not to be changed afterwards, but for the bytes of buffers
  */
 export function classify(name: string, args: readonly Argument[]): Classification {
-  const command = name.toUpperCase();
+  const known = COMMANDS.get(name) ?? COMMANDS.get(name.toLowerCase());
+  const command = known?.name ?? name.toUpperCase();
   const refusal = REFUSED[command];
   if (refusal !== undefined) return refused(command, refusal);
-  if (!exists(command, { caseInsensitive: true })) {
+  if (known === undefined) {
     return refused(command, `keymend does not know the command, so neither its keys; ${ON_SOURCE}`);
   }
-  if (!isWrite(command, args)) return { kind: 'other' };
+  if (!known.mayWrite) return OTHER;
+  if (known.hasOneKey && args.length > 0) return { kind: 'write', write: new NamedWrite(command, ownCopies(args)) };
+  if (!isWrite(command, args)) return OTHER;
   if (command === 'COPY' && args.some((argument, index) => index > 1 && isToken(argument, 'DB'))) {
     return refused(command, `with DB it writes into another database, which the link does not cover; ${ON_SOURCE}`);
   }
-  const keys = writtenKeys(command, args);
-  if (keys.length > 0) return { kind: 'write', write: { command, args: args.map(ownCopy), keys } };
-  return runsScript(command)
+  const write = new NamedWrite(command, ownCopies(args));
+  if (write.keys.length > 0) return { kind: 'write', write };
+  return known.runsScript
     ? refused(command, 'it declares no keys; declare every key it writes, or use its read-only form (…_RO)')
     : refused(command, `its keys can't be known; ${ON_SOURCE}`);
 }
 
-/** Whether the command runs a script or function, of which only the declared keys are known. */
+const OTHER: Classification = { kind: 'other' };
+
+/**
+ * Whether the command runs a script or function, of which only the declared keys are known.
+ * @param command known, in upper case
+ */
 export function runsScript(command: string): boolean {
   return hasFlag(command, 'script_runner', { nameCaseInsensitive: true });
 }
@@ -66,6 +119,7 @@ function refused(command: string, why: string): Classification {
 }
 
 /** An application may reuse a buffer once its command is sent, but the mirror sends it only after the source replied. */
-function ownCopy(argument: Argument): Argument {
-  return Buffer.isBuffer(argument) ? Buffer.from(argument) : argument;
+function ownCopies(args: readonly Argument[]): readonly Argument[] {
+  if (args.every((argument) => typeof argument === 'string')) return args;
+  return args.map((argument) => (Buffer.isBuffer(argument) ? Buffer.from(argument) : argument));
 }

@@ -4,6 +4,7 @@ export { ClusterNodes, type Master } from './cluster-nodes.js';
 export { connectRedis, type RedisOptions } from './connect.js';
 export { Connection, type ConnectionOptions, type LargeValues } from './connection.js';
 export * from './consumer-group.js';
+export { encodeCommands } from './encode-command.js';
 export { explain } from './explain.js';
 export { failureOf, RedisFailure } from './failure.js';
 export * from './key-watch.js';

@@ -106,3 +106,17 @@ test('an INCR that lands after the repair which brought it already', async () =>
   await reconcileAll();
   await expectEqual();
 });
+
+test('a trim by position that lands after a repair which brought it already, and which another writer asked for', async () => {
+  const writer = await bed.writer();
+  await writer.rpush('l', 'a', 'b', 'c', 'd');
+  await settled(writer);
+  bed.link.swallow();
+  await writer.ltrim('l', 1, -1);
+  expect(await reconcileOne(sides, 'l', {})).not.toMatchObject({ outcome: 'failed' });
+  expect(await bed.target.client.lrange('l', 0, -1)).toEqual(['b', 'c', 'd']);
+  bed.link.release();
+  await settled(writer);
+  await reconcileAll();
+  await expectEqual();
+});

@@ -81,7 +81,14 @@ const MIRRORED = [
     'APPEND {s} {m}',
   ],
   ...['LPUSH {l} {m} {m}', 'RPUSH {l} {m}', 'LPUSHX {l} {m}', 'RPUSHX {l} {m}', 'LPOP {l}', 'RPOP {l} {count}'],
-  ...['LINSERT {l} BEFORE {m} {m}', 'LSET {l} 0 {m}', 'LREM {l} {n} {m}', 'LTRIM {l} 1 -1', 'BLPOP {l} {l} 0.01'],
+  ...[
+    'LINSERT {l} BEFORE {m} {m}',
+    'LSET {l} 0 {m}',
+    'LREM {l} {n} {m}',
+    'LTRIM {l} 0 2',
+    'LTRIM {l} -3 -1',
+    'BLPOP {l} {l} 0.01',
+  ],
   ...[
     'LMOVE {l} {l} {side} {side}',
     'RPOPLPUSH {l} {l}',
@@ -119,6 +126,7 @@ const RECORDED = [
   ...['RENAME {any} {any}', 'RENAMENX {any} {any}', 'COPY {any} {any} REPLACE', 'COPY {any} {any}'],
   ...[
     'SORT {l} ALPHA STORE {l}',
+    'LTRIM {l} 1 -1',
     'SUNIONSTORE {set} {set} {set}',
     'SINTERSTORE {set} {set} {set}',
     'SDIFFSTORE {set} {set} {set}',
@@ -237,6 +245,7 @@ const MEETINGS: readonly [Type, lost: string, thenSent: string][] = [
   ['l', 'LPUSH l1 c', 'LMOVE l1 l3 LEFT LEFT'],
   ['l', 'LPUSH l1 c', 'BRPOPLPUSH l1 l3 0.01'],
   ['l', 'LPUSH l1 c', 'BLPOP l1 0.01'],
+  ['l', 'LPUSH l1 c', 'LTRIM l1 1 -1'],
   ['l', 'LPUSH l1 c', 'SORT l1 ALPHA STORE l3'],
   ['set', 'SADD set2 a', 'SINTERSTORE set3 set1 set2'],
   ['set', 'SADD set1 d', 'SMOVE set1 set3 d'],

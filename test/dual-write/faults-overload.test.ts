@@ -1,7 +1,9 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { DualWriter } from '../../src/dual-write/dual-writer.js';
+import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
+import { mirrorOptions } from '../../src/dual-write/mirror.js';
 import type { RecordSink } from '../../src/dual-write/publisher.js';
 import { type Bed, settled, startBed } from './bed.js';
 import { expectMended } from './repair.js';
@@ -131,6 +133,29 @@ describe('the breaker', () => {
     expect(bed.sink.records).toHaveLength(10);
     expect(codes().filter((code) => code === 'BREAKER_OPEN').length).toBeGreaterThan(0);
     expect(bed.sink.records.filter(({ outcome }) => outcome === 'unknown').length).toBeLessThanOrEqual(3);
+  });
+});
+
+describe('a process that is busy itself', () => {
+  it('does not take for silence of the target what it had no time to read', async () => {
+    const source = new Redis(bed.source.port, '127.0.0.1', { protocol: 2 });
+    // Without the link, which is busy with it.
+    const target = new Redis(bed.target.port, '127.0.0.1', mirrorOptions(50));
+    try {
+      const writer = createDualWriter({ ...bed.names, source, target, records: bed.sink, onError: () => {} });
+      await Promise.all([source.ping(), new Promise((resolve) => target.once('ready', resolve))]);
+      await bed.target.client.client('PAUSE', 20, 'WRITE');
+      await writer.set('k', 'v');
+      while (shard(writer).inFlight === 0) await new Promise((resolve) => setImmediate(resolve));
+      const until = performance.now() + 100;
+      while (performance.now() < until);
+      await settled(writer);
+      expect(codes()).toEqual([]);
+      expect(writer.stats().mirrored).toBe(1);
+    } finally {
+      source.disconnect();
+      target.disconnect();
+    }
   });
 });
 

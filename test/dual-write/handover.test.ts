@@ -51,6 +51,7 @@ describe('records', () => {
     await writer.eval('return redis.call("SET", KEYS[1], ARGV[1])', 1, 'script', marker);
     await writer.eval('return redis.error_reply(ARGV[1])', 1, 'error', marker).catch(() => {});
     await writer.multi().set('tx', marker).hset('tx2', 'f', marker).exec();
+    await settled(writer);
     await bed.target.client.replicaof('127.0.0.1', 1);
     await writer.zadd('z', 1, 'member');
     await writer.getset('wrong', `${marker}2`);

@@ -1,6 +1,8 @@
+import { list } from '@ioredis/commands';
 import { describe, expect, it } from 'vitest';
 import { agrees, type MirrorPlan, planMirror, type Replay } from '../../src/dual-write/mirror-plan.js';
 import { classify, type Write } from '../../src/dual-write/write.js';
+import { isWrite, writtenKeys } from '../../src/engine/commands.js';
 
 const NOW = 1_000_000;
 const OK = Buffer.from('OK');
@@ -38,6 +40,8 @@ describe('the command that the target is sent', () => {
     ['GETEX k persist', 'PERSIST k'],
     ['PEXPIRE k 10', 'PEXPIREAT k 1000010'],
     ['EXPIREAT k 10', 'EXPIREAT k 10'],
+    ['LTRIM k 0 99', 'LTRIM k 0 99'],
+    ['LTRIM k -100 -1', 'LTRIM k -100 -1'],
     ['HSETEX k EX 1 FIELDS 1 EX PX', 'HSETEX k PXAT 1001000 FIELDS 1 EX PX'],
     ['HGETEX k PX 1 FIELDS 1 EX', 'HGETEX k PXAT 1000001 FIELDS 1 EX'],
     ['RESTORE k 5 payload REPLACE', 'RESTORE k 1000005 payload REPLACE ABSTTL'],
@@ -176,6 +180,11 @@ describe('a write is recorded instead of sent', () => {
     'RENAMENX a b',
     'ZREMRANGEBYRANK k 0 -100',
     'ZREMRANGEBYLEX k [a [b',
+    'LTRIM k 1 -1',
+    'LTRIM k 0 -2',
+    'LTRIM k 2 5',
+    'LTRIM k -5 -2',
+    'LTRIM k 1 0',
     'ZADD k XX 1 a',
     'ZADD k NX 1 a 2 b',
     'ZADD k NX 1 a 2 a 3 b 4 b',
@@ -288,5 +297,23 @@ describe('the keys of a write', () => {
     ['RENAME a b', ['a', 'b']],
   ])('%s are all that it may write, each once', (line, keys) => {
     expect(keysOf(line)).toEqual(keys);
+  });
+
+  it('are those of the metadata also where they are known without a look at the other arguments', () => {
+    for (const command of list) {
+      for (let count = 1; count <= 6; count++) {
+        const args = Array.from({ length: count }, (_, index) => `${index + 1}`);
+        const found = classify(command, args);
+        if (found.kind === 'write') expect([command, found.write.keys]).toEqual([command, writtenKeys(command, args)]);
+        if (found.kind === 'other') expect([command, isWrite(command, args)]).toEqual([command, false]);
+      }
+    }
+  });
+
+  it('are those that were sent, also when the application uses its buffers again', () => {
+    const key = Buffer.from('key');
+    const found = classify('set', [key, 'v']);
+    key.fill(0);
+    expect((found as { write: Write }).write.keys.map(String)).toEqual(['key']);
   });
 });

@@ -1,6 +1,7 @@
 /** Source and target behind Sentinels: what a failover of either costs, and what of it the records know. */
-import type { Socket } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { Redis, type RedisOptions } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
@@ -202,4 +203,22 @@ describe('a source behind Sentinels', () => {
       await expectEqualAfterRepair({ source: east.master, target }, [...sink.records, ...swept(missing)]);
     },
   );
+});
+
+it('a target client that the application closes while the sentinels are asked stays closed', async () => {
+  const silent = createServer().listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const { port } = silent.address() as AddressInfo;
+  const source = await connectTo(await single());
+  const target = new Redis({ ...mirrorOptions(500), sentinels: [{ host: '127.0.0.1', port }], name: 'west' });
+  const writer = createWriter(source, target);
+  await once(silent, 'connection');
+  const ended = once(target, 'end');
+  target.disconnect();
+  await ended;
+  await setImmediate();
+  await setImmediate();
+  expect(target.status).toBe('end');
+  await writer.close();
+  silent.close();
 });

@@ -264,7 +264,9 @@ describe('with onUnrecorded: reject, a write', () => {
     bed.sink.broken = true;
     const error: unknown = await writer.set('k', 'v').catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(UnrecordedWriteError);
-    expect((error as Error).message).toMatch(/^the source has carried out the write, [^\n]+the log is down$/);
+    expect((error as Error).message).toMatch(
+      /^the source has carried out the write, [^\n]+nothing will repair their keys: the log is down$/,
+    );
     expect(keysOf((error as UnrecordedWriteError).records)).toEqual(['k']);
     expect(await writer.get('k')).toBe('v');
     await expect(writer.multi().incr('n').incr('m').exec()).rejects.toThrow(UnrecordedWriteError);

@@ -221,6 +221,18 @@ describe('a write that the target does not get', () => {
     expect(await keysInOutbox()).toEqual(['k']);
   });
 
+  it('is told as one that keymend will repair, when no sink takes its record', async () => {
+    const redis = await writer({}, { more: { onUnrecorded: 'reject' } });
+    await bed.target.client.replicaof('127.0.0.1', 1);
+    bed.sink.broken = true;
+    const error: unknown = await redis.set('k', 'v').catch((reason: unknown) => reason);
+    const told =
+      /^the source has [^\n]+: 1 failed writes were not recorded, but the outbox has entries [^\n]+ keymend will repair their keys[^\n]+: the log is down$/;
+    expect((error as Error).message).toMatch(told);
+    expect(bed.lost[0]?.message).not.toContain('nothing');
+    expect(await keysInOutbox()).toEqual(['k']);
+  });
+
   it('keeps its entry while its record waits', async () => {
     let open!: () => void;
     const opened = new Promise<void>((resolve) => {

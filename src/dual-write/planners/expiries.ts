@@ -5,6 +5,7 @@ import { absolute, expireAt, readOptions } from './expiry-options.js';
 import { type Accepted, type Planner, unreadable } from './planner.js';
 
 export const planSet: Planner = ({ command, args, reply, nowMs }) => {
+  if (args.length === 2) return replay('SET', args, { idle: false });
   const options = readOptions(args, 2, args.length, nowMs);
   if (options === undefined) return unreadable(command);
   const { kept, conditions } = options;

@@ -1,5 +1,5 @@
 /** For each write command, what the target is sent. A command that is not in here is recorded. */
-import { membersOf } from '../../engine/commands.js';
+import { membersOf, writtenKeys } from '../../engine/commands.js';
 import { NOTHING, record, replay } from '../replay.js';
 import type { Argument } from '../write.js';
 import {
@@ -32,11 +32,22 @@ const script = recorded('can do something else on the target');
 const momentary = recorded('depends on the moment it runs');
 
 /** The key of the result is written anew, or removed when the result is empty. */
-const stored: Planner = ({ command, keys, reply }) =>
-  String(reply) === '0' ? replay('DEL', keys) : record(`${command} ${OTHER_KEYS}`);
+const stored: Planner = ({ command, args, reply }) =>
+  String(reply) === '0' ? replay('DEL', writtenKeys(command, args)) : record(`${command} ${OTHER_KEYS}`);
 
 /** By its result: each server rounds in its own way. */
 const planIncrementByFloat: Planner = ({ args, reply }) => replay('SET', [args[0]!, reply as Buffer, 'KEEPTTL']);
+
+/**
+ * What keeps the first or the last so many elements finds nothing to do when it is done again. Any other trim would cut once more,
+ * where a repair has brought its effect already, and no answer tells.
+ */
+const planListTrim: Planner = (accepted) => {
+  const [start, stop] = accepted.args.slice(1).map(Number) as [number, number];
+  const keepsFirst = start === 0 && stop >= 0;
+  const keepsLast = start < 0 && stop === -1;
+  return keepsFirst || keepsLast ? asItIs(accepted) : record('LTRIM removes elements by their position');
+};
 
 const ADD_OPTIONS: ReadonlySet<string> = new Set(['NX', 'XX', 'GT', 'LT', 'CH', 'INCR']);
 const word = (argument: Argument | undefined) => argument?.toString().toUpperCase() ?? '';
@@ -113,7 +124,7 @@ export const PLANNERS: ReadonlyMap<string, Planner> = new Map(
     LINSERT: unlessIdle(asItIs),
     LSET: asItIs,
     LREM: asItIs,
-    LTRIM: asItIs,
+    LTRIM: planListTrim,
     LPOP: proved,
     RPOP: proved,
     BLPOP: unlessIdle(popBlocking('LPOP')),

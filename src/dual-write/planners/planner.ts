@@ -3,7 +3,7 @@ import { isIdle, type MirrorPlan, NOTHING, type RawReply, record, replay } from 
 import type { Write } from '../write.js';
 
 /** A write that the source has carried out. */
-export interface Accepted extends Write {
+export interface Accepted extends Pick<Write, 'command' | 'args'> {
   readonly reply: RawReply;
   /** The application's clock (ms since the epoch) when the reply came. */
   readonly nowMs: number;

@@ -1,0 +1,28 @@
+/** Waiting with a bound. */
+
+/**
+ * Waits for `work`, but not longer than `timeoutMs` (0 and less: one turn of the event loop).
+ * @param started gets a function that sets the time anew, from then on, while it waits
+ * @returns what `work` resolves with, or `late`
+ * @throws what `work` rejects with
+ */
+export async function within<T>(
+  timeoutMs: number,
+  work: Promise<T>,
+  started: (restart: (timeoutMs: number) => void) => void = () => {},
+): Promise<T | 'late'> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<'late'>((resolve) => {
+    const restart = (ms: number) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => resolve('late'), Math.max(0, ms));
+    };
+    restart(timeoutMs);
+    started(restart);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
