@@ -6,16 +6,16 @@ import type { Logger } from 'pino';
 import { ulid } from 'ulid';
 import type { IntakeRecord } from '../events/dead-letter.js';
 import { entryRecord } from '../events/outbox.js';
-import { ConsumerGroup, type DeliveredEntry } from '../redis/index.js';
+import { ConsumerGroup, type DeliveredEntry, type KeyServers, RedisFailure } from '../redis/index.js';
 import { backOff } from './back-off.js';
 import { HeldIntents } from './held-intents.js';
 import type { BatchHandler, Intake } from './intake.js';
 import { Outage } from './outage.js';
-import type { OutboxSource } from './outbox-sources.js';
 import { untilTaken } from './until-taken.js';
 
 export interface StreamIntakeOptions {
-  readonly source: OutboxSource;
+  /** Where the stream is. Stay open when the intake has stopped. */
+  readonly servers: KeyServers;
   /** The key of the stream. */
   readonly stream: string;
   readonly group: string;
@@ -24,8 +24,6 @@ export interface StreamIntakeOptions {
 }
 
 export interface StreamIntake extends Intake {
-  /** Rejects with one line when the server does not answer. */
-  check(): Promise<void>;
   /** Starts to hand out batches. */
   start(): void;
 }
@@ -47,11 +45,13 @@ const REMOVE_IDLE_MS = 15_000;
 const INTENTS_PAUSE_MS = 100;
 /** How often a long batch forgets what is accepted. */
 const FINISH_INTERVAL_MS = 250;
+/** How often in a row a Cluster may answer that the stream is elsewhere. */
+const REDIRECTS_EXPECTED = 3;
 
-export function createStreamIntake({ source, stream, group, handle, logger }: StreamIntakeOptions): StreamIntake {
+export function createStreamIntake({ servers, stream, group, handle, logger }: StreamIntakeOptions): StreamIntake {
   // Never the name of an earlier process: that would take what it was assigned for ours.
   const consumer = `${hostname()}-${process.pid}-${ulid()}`;
-  const consumerGroup = new ConsumerGroup({ ...source, stream, group, consumer });
+  const consumerGroup = new ConsumerGroup({ servers, stream, group, consumer });
   const intents = new HeldIntents(consumerGroup);
   const outage = new Outage(logger, `${consumerGroup.place} cannot be read`);
   const stopping = new AbortController();
@@ -73,8 +73,10 @@ export function createStreamIntake({ source, stream, group, handle, logger }: St
         failed = 0;
         if (entries.length > 0) await handOut(entries);
       } catch (error) {
-        outage.failed(messageOf(error));
-        await backOff(++failed, stopping.signal);
+        failed += 1;
+        // That a slot has moved is no outage: in a moment all nodes know where it is.
+        if (failed > REDIRECTS_EXPECTED || !isRedirect(error)) outage.failed(messageOf(error));
+        await backOff(failed, stopping.signal);
       }
     }
     // Whatever can't be said now shows by silence.
@@ -181,7 +183,6 @@ export function createStreamIntake({ source, stream, group, handle, logger }: St
 
   return {
     finished,
-    check: () => consumerGroup.check(),
     start() {
       running = run().then(end.resolve, end.reject);
     },
@@ -192,6 +193,10 @@ export function createStreamIntake({ source, stream, group, handle, logger }: St
       end.resolve();
     },
   };
+}
+
+function isRedirect(error: unknown): boolean {
+  return error instanceof RedisFailure && ['MOVED', 'ASK', 'TRYAGAIN'].includes(error.code);
 }
 
 function messageOf(error: unknown): string {

@@ -169,9 +169,4 @@ describe('the outbox', () => {
     expect(everything).not.toContain('secret-key');
     expect((error as Error).message).toContain('WRONGTYPE');
   });
-
-  it('refuses a Cluster, in one line', () => {
-    const client = Object.assign(new Redis({ lazyConnect: true }), { isCluster: true });
-    expect(() => createOutbox({ client })).toThrow(/Cluster is not supported yet/);
-  });
 });
