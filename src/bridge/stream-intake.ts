@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { ulid } from 'ulid';
 import type { IntakeRecord } from '../events/dead-letter.js';
 import { entryRecord } from '../events/outbox.js';
-import { ConsumerGroup, type DeliveredEntry, type KeyServers, RedisFailure } from '../redis/index.js';
+import { ConsumerGroup, type DeliveredEntry, type KeyServers } from '../redis/index.js';
 import { backOff } from './back-off.js';
 import { HeldIntents } from './held-intents.js';
 import type { BatchHandler, Intake } from './intake.js';
@@ -45,8 +45,6 @@ const REMOVE_IDLE_MS = 15_000;
 const INTENTS_PAUSE_MS = 100;
 /** How often a long batch forgets what is accepted. */
 const FINISH_INTERVAL_MS = 250;
-/** How often in a row a Cluster may answer that the stream is elsewhere. */
-const REDIRECTS_EXPECTED = 3;
 
 export function createStreamIntake({ servers, stream, group, handle, logger }: StreamIntakeOptions): StreamIntake {
   // Never the name of an earlier process: that would take what it was assigned for ours.
@@ -73,10 +71,8 @@ export function createStreamIntake({ servers, stream, group, handle, logger }: S
         failed = 0;
         if (entries.length > 0) await handOut(entries);
       } catch (error) {
-        failed += 1;
-        // That a slot has moved is no outage: in a moment all nodes know where it is.
-        if (failed > REDIRECTS_EXPECTED || !isRedirect(error)) outage.failed(messageOf(error));
-        await backOff(failed, stopping.signal);
+        outage.failed(messageOf(error));
+        await backOff(++failed, stopping.signal);
       }
     }
     // Whatever can't be said now shows by silence.
@@ -193,10 +189,6 @@ export function createStreamIntake({ servers, stream, group, handle, logger }: S
       end.resolve();
     },
   };
-}
-
-function isRedirect(error: unknown): boolean {
-  return error instanceof RedisFailure && ['MOVED', 'ASK', 'TRYAGAIN'].includes(error.code);
 }
 
 function messageOf(error: unknown): string {

@@ -4,6 +4,7 @@
  * Every method but `close` throws a `RedisFailure` whose message names the server and says what to do.
  */
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command, Connection } from './connection.js';
 import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
@@ -29,6 +30,9 @@ export interface ConsumerGroupOptions {
 const REMOVE_IDLE_CONSUMERS = readFileSync(new URL('./lua/remove-idle-consumers.lua', import.meta.url), 'utf8');
 /** Longer than anybody waits before it claims. */
 const IDLE_FOR_EVER_MS = 24 * 60 * 60_000;
+/** How a Cluster says that a slot moves or has moved, and how long it takes until that is known everywhere. */
+const REDIRECTS: readonly string[] = ['MOVED', 'ASK', 'TRYAGAIN'];
+const REDIRECT_PAUSE_MS = 300;
 
 type Entries = readonly (readonly [id: Buffer, fields: readonly Buffer[] | null] | null)[];
 
@@ -69,14 +73,11 @@ export class ConsumerGroup {
     const consumer = ['GROUP', this.#group, this.#consumer] as const;
     const limits = ['COUNT', `${count}`, 'BLOCK', `${blockMs}`] as const;
     const command = ['XREADGROUP', ...consumer, ...limits, 'STREAMS', this.#stream, '>'] as const;
-    const { connection } = await this.#openReader();
-    const [reply] = await connection.send([command]);
+    const [reply] = await this.#send(() => this.#openReader(), [command], ['NOGROUP', 'UNBLOCKED']);
     if (reply instanceof RedisFailure) {
-      if (reply.code === 'NOGROUP') return 'gone';
-      this.#closeReader();
-      // The stream was deleted, or went to another server, while this waited.
-      if (reply.code === 'UNBLOCKED') return 'gone';
-      throw this.#failed(reply, connection);
+      // UNBLOCKED: the stream was deleted, or went to another server, while this waited.
+      if (reply.code === 'UNBLOCKED') this.#closeReader();
+      return 'gone';
     }
     const [[, entries] = [null, []]] = (reply ?? []) as [Buffer, Entries][];
     return toEntries(entries);
@@ -158,8 +159,20 @@ export class ConsumerGroup {
   }
 
   async #askAll(commands: readonly Command[], expected: readonly string[] = []): Promise<unknown[]> {
-    const server = await this.#server();
-    const replies = await server.send(commands);
+    return this.#send(() => this.#server(), commands, expected);
+  }
+
+  async #send(open: () => Promise<Connection>, commands: readonly Command[], expected: readonly string[]) {
+    let server = await open();
+    let replies = await server.send(commands);
+    const redirect = replies.find((reply) => reply instanceof RedisFailure && REDIRECTS.includes(reply.code));
+    if (redirect) {
+      // Nothing was done: a transaction in which a command is refused is discarded as a whole.
+      this.#servers.heed(redirect as RedisFailure);
+      await sleep(REDIRECT_PAUSE_MS);
+      server = await open();
+      replies = await server.send(commands);
+    }
     for (const reply of replies) {
       if (reply instanceof RedisFailure && !expected.includes(reply.code)) throw this.#failed(reply, server);
     }
@@ -172,13 +185,13 @@ export class ConsumerGroup {
     return server;
   }
 
-  async #openReader(): Promise<{ readonly connection: Connection }> {
+  async #openReader(): Promise<Connection> {
     const server = await this.#server();
     if (this.#reader?.of !== server) {
       this.#closeReader();
       this.#reader = { connection: server.another(), of: server };
     }
-    return this.#reader;
+    return this.#reader.connection;
   }
 
   #closeReader(): void {
@@ -188,6 +201,8 @@ export class ConsumerGroup {
 
   #failed(failure: RedisFailure, { place }: { readonly place: string }): RedisFailure {
     this.#servers.heed(failure);
+    // It is of lifetime `single`, and whatever it met, another may be better off.
+    this.#closeReader();
     return new RedisFailure(failure.code, `${place} ${explain(failure)}`, { cause: failure });
   }
 }

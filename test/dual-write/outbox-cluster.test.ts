@@ -157,12 +157,11 @@ describe('the outbox on a Cluster', () => {
     expect((error as Error).message).toMatch(
       /^the outbox keymend:outbox at the Cluster takes no records: the source [^\n]+$/,
     );
-    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('w1');
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('specVersion');
     for (const node of source.nodes) node.thaw();
     await vi.waitFor(() => impatient.publish(records(100, 100, 200)), 10_000);
-    expect(new Set(idsOf(await everything()))).toEqual(
-      new Set([...idsOf(await everything()), ...records(100, 100, 200).map(({ id }) => id)]),
-    );
+    const ids = new Set(idsOf(await everything()));
+    expect(records(100, 100, 200).filter(({ id }) => !ids.has(id))).toEqual([]);
   }, 30_000);
 
   it('follows a stream whose slot moves, with what it holds, and a slot that moves while it takes records', async () => {
