@@ -41,6 +41,8 @@ function clientOfServer(client: Redis): OutboxClient {
     // Sentinels are asked with each attempt to connect, once each.
     sentinelRetryStrategy: never,
     sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
+    // An old master goes on for seconds after a failover before it is told; what it takes meanwhile is thrown away.
+    failoverDetector: true,
   });
   let lastError: unknown = null;
   own.on('error', (error: unknown) => {

@@ -10,6 +10,7 @@ import type { FailedWrite } from '../../workflows/messages.js';
 import { startCluster } from '../support/cluster.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
 import { failedWrite, type LogLine, loggerInto, until } from './bridge-bed.js';
+import { replicated } from './sentinel-bed.js';
 
 export const STREAMS = clusterStreams('keymend:outbox');
 
@@ -72,7 +73,7 @@ export async function clusterBed() {
       await until(async () => {
         if (!/master_link_status:up/.test(await replica.client.info('replication'))) throw new Error('not linked yet');
       });
-      await master.client.wait(1, 0);
+      await replicated(master, replica);
       return replica;
     },
   };

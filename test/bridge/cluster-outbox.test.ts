@@ -7,6 +7,7 @@ import { slotOf } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { until } from './bridge-bed.js';
 import { clusterBed, idsByKey, STREAMS, writesOf } from './cluster-bed.js';
+import { replicated } from './sentinel-bed.js';
 
 /** Accepts everything; remembers the failed writes and the streams that they came from. */
 function accepting(seen: FailedWrite[], streams = new Set<string>()): BatchHandler {
@@ -136,7 +137,7 @@ test.each([
     const sent = writesOf(300, 900);
     await bed.outbox.publish(sent.slice(0, 300));
     await until(async () => expect(await bed.waiting()).toBe(0));
-    await master!.client.wait(1, 0).catch(() => {});
+    await replicated(master!, replica);
     await end(master!);
     await replica.client.call('CLUSTER', 'FAILOVER', ...how);
     await until(async () => expect(await replica.client.info('replication')).toContain('role:master'));
