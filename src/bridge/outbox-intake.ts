@@ -2,7 +2,9 @@
 import type { Logger } from 'pino';
 import { KeyServers } from '../redis/index.js';
 import type { BatchHandler, Intake } from './intake.js';
+import { Outage } from './outage.js';
 import { type OutboxSource, streamsOf } from './outbox-sources.js';
+import { shareOutage } from './source-outage.js';
 import { createStreamIntake } from './stream-intake.js';
 
 export interface OutboxIntakeOptions {
@@ -23,9 +25,12 @@ export interface OutboxIntake extends Intake {
 }
 
 /** Each stream is read by itself, so that a master that is away holds up nothing of the others. */
-export function createOutboxIntake({ source, key, ...options }: OutboxIntakeOptions): OutboxIntake {
+export function createOutboxIntake({ source, key, group, handle, logger }: OutboxIntakeOptions): OutboxIntake {
   const servers = new KeyServers(source.endpoint, { name: source.name });
-  const intakes = streamsOf(source, key).map((stream) => createStreamIntake({ servers, stream, ...options }));
+  const reportOutage = shareOutage(new Outage(logger, `${key} at ${servers.place} cannot be read`));
+  const intakes = streamsOf(source, key).map((stream) =>
+    createStreamIntake({ servers, stream, group, handle, outage: reportOutage(), logger }),
+  );
   const finished = Promise.all(intakes.map((intake) => intake.finished))
     .then(() => {})
     .finally(() => servers.close());

@@ -10,7 +10,7 @@ import { ConsumerGroup, type DeliveredEntry, type KeyServers } from '../redis/in
 import { backOff } from './back-off.js';
 import { HeldIntents } from './held-intents.js';
 import type { BatchHandler, Intake } from './intake.js';
-import { Outage } from './outage.js';
+import type { OutageReport } from './source-outage.js';
 import { untilTaken } from './until-taken.js';
 
 export interface StreamIntakeOptions {
@@ -20,6 +20,7 @@ export interface StreamIntakeOptions {
   readonly stream: string;
   readonly group: string;
   readonly handle: BatchHandler;
+  readonly outage: OutageReport;
   readonly logger: Logger;
 }
 
@@ -46,12 +47,18 @@ const INTENTS_PAUSE_MS = 100;
 /** How often a long batch forgets what is accepted. */
 const FINISH_INTERVAL_MS = 250;
 
-export function createStreamIntake({ servers, stream, group, handle, logger }: StreamIntakeOptions): StreamIntake {
+export function createStreamIntake({
+  servers,
+  stream,
+  group,
+  handle,
+  outage,
+  logger,
+}: StreamIntakeOptions): StreamIntake {
   // Never the name of an earlier process: that would take what it was assigned for ours.
   const consumer = `${hostname()}-${process.pid}-${ulid()}`;
   const consumerGroup = new ConsumerGroup({ servers, stream, group, consumer });
   const intents = new HeldIntents(consumerGroup);
-  const outage = new Outage(logger, `${consumerGroup.place} cannot be read`);
   const stopping = new AbortController();
   // Each record of a batch may wait on it; Node warns past ten.
   setMaxListeners(0, stopping.signal);

@@ -114,9 +114,9 @@ test('while one master does not answer, the streams of the others are read; the 
     return bed.masterOfStream(stream) !== frozen;
   });
   await until(() => expect(living.filter(({ id }) => !ids(seen).has(id))).toEqual([]));
-  await until(() => expect(bed.warnings().length).toBeGreaterThan(0));
+  await until(() => expect(bed.warnings()).not.toEqual([]));
   expect(bed.warnings().join('\n')).toMatch(
-    /^keymend:outbox:\{0aa\} at source of link l \(Cluster at \S.*\) cannot be read: .*No record is lost/m,
+    /^keymend:outbox at source of link l \(Cluster at \S.*\) cannot be read: .*No record is lost[^\n]*$/,
   );
   frozen!.thaw();
   await until(async () => expect(await bed.waiting()).toBe(0));
