@@ -11,7 +11,7 @@ import { pino } from 'pino';
 import { test, vi } from 'vitest';
 import type { BatchHandler, Intake } from '../src/bridge/intake.js';
 import { startKafkaIntake } from '../src/bridge/kafka-intake.js';
-import { createStreamIntake } from '../src/bridge/stream-intake.js';
+import { createOutboxIntake } from '../src/bridge/outbox-intake.js';
 import { parseConfig } from '../src/config.js';
 import { createKafkaRecordSink } from '../src/dual-write/kafka-record-sink.js';
 import { createOutbox } from '../src/dual-write/outbox.js';
@@ -112,9 +112,9 @@ test('intakes', async () => {
     );
     const fromOutbox = reading(toOutbox, async (handle) => {
       const name = 'source of link l';
-      const intake = createStreamIntake({
-        source: { address: source, name, links: ['l'] },
-        stream: STREAM,
+      const intake = createOutboxIntake({
+        source: { endpoint: source, name, links: ['l'] },
+        key: STREAM,
         group: 'keymend-bridge',
         handle,
         logger,

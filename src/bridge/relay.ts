@@ -1,7 +1,7 @@
 /** From outboxes to Kafka: what could not be published when it failed is published as soon as that works again. */
 import type { Kafka, Message } from 'kafkajs';
 import type { Logger } from 'pino';
-import type { KafkaIntakeConfig, LinkConfig } from '../config.js';
+import type { KafkaIntakeConfig } from '../config.js';
 import { deadLetterOf, type Failure, type IntakeRecord } from '../events/dead-letter.js';
 import { decodeFailedWrite } from '../events/failed-write.js';
 import {
@@ -14,8 +14,8 @@ import {
 import { createOrderedProducer, type OrderedProducer } from '../events/ordered-producer.js';
 import type { BatchHandler, Intake, IntakeBatch } from './intake.js';
 import { Outage } from './outage.js';
+import { createOutboxIntake } from './outbox-intake.js';
 import { outboxSources } from './outbox-sources.js';
-import { createStreamIntake } from './stream-intake.js';
 import { untilTaken } from './until-taken.js';
 
 /** The consumer group of all relays. */
@@ -35,13 +35,12 @@ interface Outgoing {
  */
 export function startRelay(config: KafkaIntakeConfig, logger: Logger): Intake {
   const kafka = createKafka(config.kafka, logger);
-  const links = config.links.filter((link) => hasOutbox(link, logger));
-  const relays = outboxSources(links).map((source) => {
-    const producer = createOrderedProducer(kafka, config.kafka.topic);
+  const relays = outboxSources(config.links).map((source) => {
+    const producer = oneAtATime(createOrderedProducer(kafka, config.kafka.topic));
     const deadLetters = lazyDeadLetters(kafka, config.kafka.deadLetterTopic);
-    const intake = createStreamIntake({
+    const intake = createOutboxIntake({
       source,
-      stream: config.stream.key,
+      key: config.stream.key,
       group: RELAY_GROUP,
       handle: createRelayHandler({ producer, deadLetters, topic: config.kafka.topic, logger }),
       logger,
@@ -60,11 +59,17 @@ export function startRelay(config: KafkaIntakeConfig, logger: Logger): Intake {
   };
 }
 
-/** A bridge that gets its failed writes from Kafka can do without the outbox of a link; it says so. */
-function hasOutbox({ name, source }: LinkConfig, logger: Logger): boolean {
-  if (!('cluster' in source)) return true;
-  logger.warn(`source of link ${name}: the outbox of a Cluster is not relayed yet`);
-  return false;
+/** The streams of a Cluster are read side by side. Each publishes in its turn, so that one producer does for all. */
+function oneAtATime(producer: OrderedProducer): OrderedProducer {
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    ...producer,
+    publish(messages) {
+      const published = last.then(() => producer.publish(messages));
+      last = published.catch(() => {});
+      return published;
+    },
+  };
 }
 
 interface RelayHandlerOptions {
@@ -164,15 +169,18 @@ function parts(outgoing: readonly Outgoing[]): Outgoing[][] {
 
 /** Connected with the first letter, because hardly any relay ever has one. */
 function lazyDeadLetters(kafka: Kafka, topic: string): DeadLetters {
-  let connected: DeadLetters | undefined;
+  let connecting: Promise<DeadLetters> | undefined;
   return {
     kind: 'topic',
     async publish(message) {
-      connected ??= await connectDeadLetters(kafka, topic);
-      await connected.publish(message);
+      connecting ??= connectDeadLetters(kafka, topic).catch((error: unknown) => {
+        connecting = undefined;
+        throw error;
+      });
+      await (await connecting).publish(message);
     },
     async close() {
-      await connected?.close();
+      await (await connecting?.catch(() => undefined))?.close();
     },
   };
 }

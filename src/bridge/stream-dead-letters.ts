@@ -1,32 +1,48 @@
 /** Dead letters without Kafka: a stream beside the outbox, with the fields of an entry in the place of Kafka's headers. */
+import type { Message } from 'kafkajs';
 import type { Config, StreamConfig } from '../config.js';
 import { DeadLetterRefused, type DeadLetters } from '../events/kafka.js';
-import { deadLetterFields } from '../events/outbox.js';
-import { APPEND, appendArguments, appended, Connection, explain, RedisFailure } from '../redis/index.js';
-import { type OutboxSource, outboxSources } from './outbox-sources.js';
+import { clusterStreamIndex, deadLetterFields } from '../events/outbox.js';
+import { APPEND, appendArguments, appended, explain, KeyServers, RedisFailure, slotOf } from '../redis/index.js';
+import { type OutboxSource, outboxSources, streamsOf } from './outbox-sources.js';
 
-/** The dead-letter stream on one source. Connects with the first letter. */
-export function createStreamDeadLetters(
-  source: OutboxSource,
-  { deadLetterKey, maxEntries }: StreamConfig,
-): DeadLetters {
-  const connection = new Connection(source.address, { name: source.name });
+/** The dead-letter stream on one source, in a Cluster one beside each stream of the outbox. Connects with the first letter. */
+export function createStreamDeadLetters(source: OutboxSource, config: StreamConfig): DeadLetters {
+  const { maxEntries } = config;
+  const servers = new KeyServers(source.endpoint, { name: source.name });
+  const streamOf = dealing(streamsOf(source, config.key), streamsOf(source, config.deadLetterKey));
+
+  function refused(failure: RedisFailure, place: string): RedisFailure {
+    servers.heed(failure);
+    return new RedisFailure(failure.code, `${place} ${explain(failure)}`, { cause: failure });
+  }
+
   return {
     kind: 'stream',
     async publish(message) {
+      const stream = streamOf(message);
+      const server = await servers.serverOf(stream);
+      if (server instanceof RedisFailure) throw refused(server, servers.place);
       const args = appendArguments([deadLetterFields(message)], maxEntries);
-      const [reply] = await connection.send([['EVAL', APPEND, '1', deadLetterKey, ...args]]);
-      if (reply instanceof RedisFailure) {
-        throw new RedisFailure(reply.code, `${connection.place} ${explain(reply)}`, { cause: reply });
-      }
+      const [reply] = await server.send([['EVAL', APPEND, '1', stream, ...args]]);
+      if (reply instanceof RedisFailure) throw refused(reply, server.place);
       const { outcome, entries } = appended(reply);
       if (outcome === 'appended') return;
       throw new DeadLetterRefused(
-        `${deadLetterKey} at ${connection.place} is full (${entries} entries, stream.maxEntries is ${maxEntries}); look at ` +
+        `${stream} at ${server.place} is full (${entries} entries, stream.maxEntries is ${maxEntries}); look at ` +
           'its entries, delete those that are dealt with (XDEL), or raise the limit',
       );
     },
-    close: async () => connection.close(),
+    close: async () => servers.close(),
+  };
+}
+
+/** Beside the stream that the record came from; a record from elsewhere goes where an outbox would have its key. */
+function dealing(outbox: readonly string[], deadLetters: readonly string[]): (message: Message) => string {
+  return ({ key, headers }) => {
+    if (deadLetters.length === 1) return deadLetters[0]!;
+    const origin = outbox.indexOf(String(headers?.['dlq.original.topic']));
+    return deadLetters[origin === -1 ? clusterStreamIndex(slotOf(Buffer.from(key ?? ''))) : origin]!;
   };
 }
 

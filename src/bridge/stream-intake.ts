@@ -6,26 +6,25 @@ import type { Logger } from 'pino';
 import { ulid } from 'ulid';
 import type { IntakeRecord } from '../events/dead-letter.js';
 import { entryRecord } from '../events/outbox.js';
-import { ConsumerGroup, type DeliveredEntry } from '../redis/index.js';
+import { ConsumerGroup, type DeliveredEntry, type KeyServers } from '../redis/index.js';
 import { backOff } from './back-off.js';
 import { HeldIntents } from './held-intents.js';
 import type { BatchHandler, Intake } from './intake.js';
-import { Outage } from './outage.js';
-import type { OutboxSource } from './outbox-sources.js';
+import type { OutageReport } from './source-outage.js';
 import { untilTaken } from './until-taken.js';
 
 export interface StreamIntakeOptions {
-  readonly source: OutboxSource;
+  /** Where the stream is. Stay open when the intake has stopped. */
+  readonly servers: KeyServers;
   /** The key of the stream. */
   readonly stream: string;
   readonly group: string;
   readonly handle: BatchHandler;
+  readonly outage: OutageReport;
   readonly logger: Logger;
 }
 
 export interface StreamIntake extends Intake {
-  /** Rejects with one line when the server does not answer. */
-  check(): Promise<void>;
   /** Starts to hand out batches. */
   start(): void;
 }
@@ -48,12 +47,18 @@ const INTENTS_PAUSE_MS = 100;
 /** How often a long batch forgets what is accepted. */
 const FINISH_INTERVAL_MS = 250;
 
-export function createStreamIntake({ source, stream, group, handle, logger }: StreamIntakeOptions): StreamIntake {
+export function createStreamIntake({
+  servers,
+  stream,
+  group,
+  handle,
+  outage,
+  logger,
+}: StreamIntakeOptions): StreamIntake {
   // Never the name of an earlier process: that would take what it was assigned for ours.
   const consumer = `${hostname()}-${process.pid}-${ulid()}`;
-  const consumerGroup = new ConsumerGroup({ ...source, stream, group, consumer });
+  const consumerGroup = new ConsumerGroup({ servers, stream, group, consumer });
   const intents = new HeldIntents(consumerGroup);
-  const outage = new Outage(logger, `${consumerGroup.place} cannot be read`);
   const stopping = new AbortController();
   // Each record of a batch may wait on it; Node warns past ten.
   setMaxListeners(0, stopping.signal);
@@ -181,7 +186,6 @@ export function createStreamIntake({ source, stream, group, handle, logger }: St
 
   return {
     finished,
-    check: () => consumerGroup.check(),
     start() {
       running = run().then(end.resolve, end.reject);
     },

@@ -1,22 +1,21 @@
-/** The outboxes as the bridge's intake, without Kafka: one consumer and one forwarder for each source. */
+/** The outboxes as the bridge's intake, without Kafka: one intake and one forwarder for each source. */
 import type { Logger } from 'pino';
 import type { StreamIntakeConfig } from '../config.js';
 import { type Counters, createForwarder, type Forwarded, type Forwarding } from './forwarder.js';
+import { createOutboxIntake, type OutboxIntake } from './outbox-intake.js';
 import { outboxSources } from './outbox-sources.js';
 import { createStreamDeadLetters } from './stream-dead-letters.js';
-import { createStreamIntake, type StreamIntake } from './stream-intake.js';
 
 /**
  * @throws RedisFailure when no source answers; one that does not answer beside one that does is only logged, because it is
  *   tried again and the others must not wait for it
- * @throws OutboxUnsupported for a source that is not one server
  */
 export async function startStreams({ links, stream }: StreamIntakeConfig, forwarding: Forwarding): Promise<Forwarded> {
   const { logger } = forwarding;
   const parts = outboxSources(links).map((source) => {
     const deadLetters = createStreamDeadLetters(source, stream);
     const { forward: handle, counters } = createForwarder({ ...forwarding, deadLetters });
-    const intake = createStreamIntake({ source, stream: stream.key, group: stream.groupId, handle, logger });
+    const intake = createOutboxIntake({ source, key: stream.key, group: stream.groupId, handle, logger });
     return { intake, counters, finished: intake.finished.finally(() => deadLetters.close()) };
   });
   const finished = Promise.all(parts.map((part) => part.finished)).then(() => {});
@@ -37,7 +36,7 @@ export async function startStreams({ links, stream }: StreamIntakeConfig, forwar
   return { counters: sum(parts.map(({ counters }) => counters)), finished, stop };
 }
 
-async function checkSources(intakes: readonly StreamIntake[], logger: Logger): Promise<void> {
+async function checkSources(intakes: readonly OutboxIntake[], logger: Logger): Promise<void> {
   const checks = await Promise.allSettled(intakes.map((intake) => intake.check()));
   const problems = checks.flatMap((check) => (check.status === 'rejected' ? [check.reason as Error] : []));
   if (problems.length === intakes.length) throw problems[0]!;

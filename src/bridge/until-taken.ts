@@ -1,6 +1,6 @@
 /** Patience with a service that is away. */
 import { backOff } from './back-off.js';
-import type { Outage } from './outage.js';
+import type { OutageReport } from './source-outage.js';
 
 /**
  * Repeats an attempt, with growing pauses, until it works.
@@ -10,7 +10,7 @@ import type { Outage } from './outage.js';
  */
 export async function untilTaken(
   attempt: () => Promise<void>,
-  { outage, explain, signal }: { outage: Outage; explain: (error: unknown) => string; signal: AbortSignal },
+  { outage, explain, signal }: { outage: OutageReport; explain: (error: unknown) => string; signal: AbortSignal },
 ): Promise<boolean> {
   for (let failed = 1; !signal.aborted; failed++) {
     try {

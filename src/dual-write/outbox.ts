@@ -1,19 +1,23 @@
 /** Failed-write records to the outbox on the source: where they wait while Kafka is away, or where the bridge reads them. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { type EntryFields, OUTBOX_KEY, outboxFields } from '../events/outbox.js';
-import { APPEND, appendArguments, appended, explain, failureOf, type RedisFailure } from '../redis/index.js';
+import { keyBytes } from '../events/failed-write.js';
+import { clusterStreamIndex, clusterStreams, type EntryFields, OUTBOX_KEY, outboxFields } from '../events/outbox.js';
+import { APPEND, appendArguments, appended, explain, RedisFailure, slotOf } from '../redis/index.js';
+import { isCluster } from './client.js';
+import { createOutboxClient } from './outbox-client.js';
 import type { RecordSink } from './publisher.js';
 
 export interface OutboxOptions {
   /** A client of the source. Only its options are used: the outbox has a connection of its own, without `keyPrefix`. */
-  readonly client: Redis;
-  /** As `stream.key` of keymend.yaml. Default `keymend:outbox`. */
+  readonly client: Redis | Cluster;
+  /** As `stream.key` of keymend.yaml. Default `keymend:outbox`. In a Cluster it must not have a `{`. */
   readonly key?: string;
   /**
    * Entries that the outbox may have, waiting and in the hands of a relay together. Nothing is ever trimmed, because that would
-   * lose failed writes: an outbox that is full takes no more. Default 1,000,000.
+   * lose failed writes: an outbox that is full takes no more. Default 1,000,000. In a Cluster each of its 16 streams may have a
+   * sixteenth of them, so that no master holds more than its share.
    */
   readonly maxEntries?: number;
   /** How long `publish` may try, in ms. Default 10,000. */
@@ -23,6 +27,7 @@ export interface OutboxOptions {
 export interface Outbox extends RecordSink {
   /**
    * Resolves when the source has all records. They are there twice when an answer was lost, which their ids make harmless.
+   * Of a Cluster the masters that answer have taken theirs even when it rejects because of another.
    * @throws OutboxFullError, OutboxUnavailableError
    */
   publish(records: readonly FailedWrite[]): Promise<void>;
@@ -58,7 +63,6 @@ export class OutboxUnavailableError extends Error {
 /** As many entries as one script can append without holding up the source, and as many bytes. */
 const MAX_PART = 500;
 const MAX_PART_BYTES = 512 * 1024;
-const COMMAND_TIMEOUT_MS = 2_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1_000;
 
@@ -68,7 +72,7 @@ const LONGEST_PAUSE_MS = 1_000;
  *   createKafkaRecordSink({ kafka: { brokers: ['127.0.0.1:9092'] }, topic: 'keymend.failed-writes' }),
  *   createOutbox({ client: source }),
  * ]
- * @throws Error when the client is a Cluster
+ * @throws Error when the client is a Cluster and the key has a `{`
  */
 export function createOutbox({
   client,
@@ -76,60 +80,33 @@ export function createOutbox({
   maxEntries = 1_000_000,
   timeoutMs = 10_000,
 }: OutboxOptions): Outbox {
-  if (client.isCluster) throw new Error('an outbox on a Cluster is not supported yet; give a client of one server');
-  // Late or twice does no harm here; a queue that grows unseen would.
-  const own = client.duplicate({
-    keyPrefix: '',
-    lazyConnect: true,
-    protocol: 2,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-    connectTimeout: COMMAND_TIMEOUT_MS,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    reconnectOnError: null,
-    // Reconnecting is up to `ready`.
-    retryStrategy: () => null,
-  });
-  let lastError: unknown = null;
-  own.on('error', (error: unknown) => {
-    lastError = error;
-  });
+  const streams = isCluster(client) ? clusterStreams(key) : [key];
+  const maxEntriesOfStream = Math.ceil(maxEntries / streams.length);
+  const own = createOutboxClient(client);
   let closed = false;
-  const place = `outbox ${key} at ${own.options.path ?? `${own.options.host}:${own.options.port}`}`;
 
-  async function ready(): Promise<void> {
-    if (own.status === 'ready') return;
-    lastError = null;
-    // What connect() itself says is only "closed"; the reason came as an event.
-    await own.connect().catch((error: unknown) => {
-      throw lastError ?? error;
+  async function append(part: readonly EntryFields[], places: readonly string[], deadline: number): Promise<void> {
+    await untilDeadline(deadline, async (attempt) => {
+      if (closed) throw new RedisFailure('CONNECTION', 'it was closed here');
+      await own.ready();
+      const stream = places[attempt % places.length]!;
+      const reply = await own.evaluate(APPEND, stream, appendArguments(part, maxEntriesOfStream));
+      const { outcome, entries } = appended(reply);
+      if (outcome === 'full')
+        throw new OutboxFullError(`outbox ${stream} at ${own.place}`, entries, maxEntriesOfStream);
     });
-    // ioredis goes on after a refused SELECT, in database 0, where nobody looks for an outbox.
-    if (lastError !== null) {
-      own.disconnect();
-      throw lastError;
-    }
   }
 
-  async function append(part: readonly EntryFields[], deadline: number): Promise<void> {
-    const reply = await untilDeadline(deadline, async () => {
-      await ready();
-      return own.eval(APPEND, 1, key, ...appendArguments(part, maxEntries));
-    });
-    const { outcome, entries } = appended(reply);
-    if (outcome === 'full') throw new OutboxFullError(place, entries, maxEntries);
-  }
-
-  async function untilDeadline<T>(deadline: number, attempt: () => Promise<T>): Promise<T> {
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+  async function untilDeadline(deadline: number, work: (attempt: number) => Promise<void>): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
       try {
-        return await attempt();
+        return await work(attempt);
       } catch (error) {
-        const failure = failureOf(error);
-        // Nothing says that this connection will ever answer again.
-        if (failure.code === 'TIMEOUT') own.stream?.destroy();
-        if (closed || Date.now() + pause > deadline) throw new OutboxUnavailableError(place, failure);
+        if (!(error instanceof RedisFailure)) throw error;
+        const pause = Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS);
+        if (closed || Date.now() + pause > deadline) {
+          throw new OutboxUnavailableError(`outbox ${key} at ${own.place}`, error);
+        }
         await sleep(pause);
       }
     }
@@ -138,14 +115,42 @@ export function createOutbox({
   return {
     async publish(records) {
       const deadline = Date.now() + timeoutMs;
-      for (const part of parts(records)) await append(part, deadline);
+      const published = [...byStream(records, streams.length)].map(async ([index, ofStream]) => {
+        for (const part of parts(ofStream)) await append(part, placesFor(index, streams), deadline);
+      });
+      // All masters are asked at once: those that answer must not wait for one that does not.
+      for (const outcome of await Promise.allSettled(published)) {
+        if (outcome.status === 'rejected') throw outcome.reason;
+      }
     },
-    connect: () => untilDeadline(0, ready),
+    connect: () => untilDeadline(0, () => own.ready()),
     async close() {
       closed = true;
-      own.disconnect();
+      own.close();
     },
   };
+}
+
+/** Records of one key stay in their order: they have one stream. */
+function byStream(records: readonly FailedWrite[], streams: number): Map<number, FailedWrite[]> {
+  if (streams === 1) return new Map([[0, [...records]]]);
+  const groups = new Map<number, FailedWrite[]>();
+  for (const record of records) {
+    const { key, encoding = 'utf8' } = record;
+    const index = clusterStreamIndex(slotOf(keyBytes({ key, encoding })));
+    const group = groups.get(index);
+    if (group) group.push(record);
+    else groups.set(index, [record]);
+  }
+  return groups;
+}
+
+/**
+ * The streams to try in turn. Where the master of the right one does not answer, the stream half of the slots away takes its records,
+ * which is nearly always on another master: better out of their order, which repairs do not depend on, than not at all.
+ */
+function placesFor(index: number, streams: readonly string[]): readonly string[] {
+  return streams.length === 1 ? streams : [streams[index]!, streams[(index + streams.length / 2) % streams.length]!];
 }
 
 function* parts(records: readonly FailedWrite[]): Generator<EntryFields[]> {

@@ -1,6 +1,6 @@
 /**
- * The outbox: a Redis Stream on the source of a link that holds failed-write records until somebody takes them over. One
- * entry is one record. Its field `value` is what the Kafka value would be, its field `key` the raw Redis key; any other field but
+ * The outbox: a Redis Stream on the source of a link (in a Cluster several) that holds failed-write records until somebody takes
+ * them over. One entry is one record. Its field `value` is what the Kafka value would be, its field `key` the raw Redis key; any other field but
  * `intent` stands for a Kafka header.
  */
 import type { Message } from 'kafkajs';
@@ -10,6 +10,29 @@ import { encodeFailedWrite, keyBytes } from './failed-write.js';
 
 /** The key of the stream, unless keymend.yaml says otherwise (`stream.key`). */
 export const OUTBOX_KEY = 'keymend:outbox';
+
+/**
+ * The hash tag of each stream in a Cluster. The n-th belongs to the n-th sixteenth of the slots, which its first digit tells, and
+ * its own slot lies in there. So where a master has whole sixteenths, a key and its entry are on the same master.
+ */
+const CLUSTER_TAGS = '0aa 1ab 2bb 3ba 4db 5da 6fb 7fa 8fd 9fc aai bdc cbo dbc edn fad'.split(' ');
+const SLOTS_OF_A_STREAM = 16_384 / CLUSTER_TAGS.length;
+
+/**
+ * The streams of an outbox, or of dead letters, in a Cluster: `<key>:{tag}`, in the order of their slots. Always the same ones.
+ * @throws Error when the key has a hash tag of its own, which would put all of them into one slot
+ */
+export function clusterStreams(key: string): readonly string[] {
+  if (key.includes('{')) {
+    throw new Error(`${key} can't name streams in a Cluster: they get hash tags, so it must not have a { of its own`);
+  }
+  return CLUSTER_TAGS.map((tag) => `${key}:{${tag}}`);
+}
+
+/** Which of `clusterStreams` takes the records of the keys in a slot. */
+export function clusterStreamIndex(slot: number): number {
+  return Math.floor(slot / SLOTS_OF_A_STREAM);
+}
 
 /**
  * The field of an entry that a DualWriter in transactional mode made before its write, and removes when it is not needed. Its value: so many

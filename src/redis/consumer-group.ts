@@ -4,10 +4,11 @@
  * Every method but `close` throws a `RedisFailure` whose message names the server and says what to do.
  */
 import { readFileSync } from 'node:fs';
-import type { Address } from './address.js';
-import { type Command, Connection, type ConnectionOptions } from './connection.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command, Connection } from './connection.js';
 import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
+import type { KeyServers } from './key-servers.js';
 
 export interface DeliveredEntry {
   /** `<ms since the epoch>-<number>`, as Redis gave it. */
@@ -16,8 +17,9 @@ export interface DeliveredEntry {
   readonly fields: readonly Buffer[];
 }
 
-export interface ConsumerGroupOptions extends ConnectionOptions {
-  readonly address: Address;
+export interface ConsumerGroupOptions {
+  /** Where the stream is. Stays open when the consumer is closed. */
+  readonly servers: KeyServers;
   /** The key of the stream. */
   readonly stream: string;
   readonly group: string;
@@ -28,31 +30,28 @@ export interface ConsumerGroupOptions extends ConnectionOptions {
 const REMOVE_IDLE_CONSUMERS = readFileSync(new URL('./lua/remove-idle-consumers.lua', import.meta.url), 'utf8');
 /** Longer than anybody waits before it claims. */
 const IDLE_FOR_EVER_MS = 24 * 60 * 60_000;
+/** How a Cluster says that a slot moves or has moved, and how long it takes until that is known everywhere. */
+const REDIRECTS: readonly string[] = ['MOVED', 'ASK', 'TRYAGAIN'];
+const REDIRECT_PAUSE_MS = 300;
 
 type Entries = readonly (readonly [id: Buffer, fields: readonly Buffer[] | null] | null)[];
 
 export class ConsumerGroup {
   readonly place: string;
+  readonly #servers: KeyServers;
   readonly #stream: string;
   readonly #group: string;
   readonly #consumer: string;
-  /** Blocks while it waits for entries, so that it is of no use for anything else. */
-  readonly #reader: Connection;
-  readonly #control: Connection;
+  /** Blocks while it waits for entries, so that it is of no use for anything else. To the server that `of` leads to. */
+  #reader: { readonly connection: Connection; readonly of: Connection } | null = null;
   #claimFrom = '0-0';
 
-  constructor({ address, stream, group, consumer, ...connection }: ConsumerGroupOptions) {
+  constructor({ servers, stream, group, consumer }: ConsumerGroupOptions) {
+    this.#servers = servers;
     this.#stream = stream;
     this.#group = group;
     this.#consumer = consumer;
-    this.#reader = new Connection(address, connection);
-    this.#control = new Connection(address, connection);
-    this.place = `${stream} at ${this.#control.place}`;
-  }
-
-  /** Makes sure that the server answers. */
-  async check(): Promise<void> {
-    await this.#ask(['PING']);
+    this.place = `${stream} at ${servers.place}`;
   }
 
   /**
@@ -61,8 +60,7 @@ export class ConsumerGroup {
    */
   async join(): Promise<boolean> {
     if ((await this.#ask(['EXISTS', this.#stream])) === 0) return false;
-    const [reply] = await this.#control.send([['XGROUP', 'CREATE', this.#stream, this.#group, '0']]);
-    if (reply instanceof RedisFailure && reply.code !== 'BUSYGROUP') throw this.#explained(reply);
+    await this.#ask(['XGROUP', 'CREATE', this.#stream, this.#group, '0'], ['BUSYGROUP']);
     return true;
   }
 
@@ -74,21 +72,22 @@ export class ConsumerGroup {
   async read(count: number, blockMs: number): Promise<DeliveredEntry[] | 'gone'> {
     const consumer = ['GROUP', this.#group, this.#consumer] as const;
     const limits = ['COUNT', `${count}`, 'BLOCK', `${blockMs}`] as const;
-    const [reply] = await this.#reader.send([['XREADGROUP', ...consumer, ...limits, 'STREAMS', this.#stream, '>']]);
-    // UNBLOCKED: the stream was deleted while this waited.
-    if (reply instanceof RedisFailure && ['NOGROUP', 'UNBLOCKED'].includes(reply.code)) return 'gone';
-    if (reply instanceof RedisFailure) throw this.#explained(reply);
+    const command = ['XREADGROUP', ...consumer, ...limits, 'STREAMS', this.#stream, '>'] as const;
+    const [reply] = await this.#send(() => this.#openReader(), [command], ['NOGROUP', 'UNBLOCKED']);
+    if (reply instanceof RedisFailure) {
+      // UNBLOCKED: the stream was deleted, or went to another server, while this waited.
+      if (reply.code === 'UNBLOCKED') this.#closeReader();
+      return 'gone';
+    }
     const [[, entries] = [null, []]] = (reply ?? []) as [Buffer, Entries][];
     return toEntries(entries);
   }
 
   /** Takes over entries whose consumer, which may be this one, was not heard of for `minIdleMs`. Goes on where it ended last time. */
   async claim(count: number, minIdleMs: number): Promise<DeliveredEntry[] | 'gone'> {
-    const [reply] = await this.#control.send([
-      ['XAUTOCLAIM', this.#stream, this.#group, this.#consumer, `${minIdleMs}`, this.#claimFrom, 'COUNT', `${count}`],
-    ]);
-    if (reply instanceof RedisFailure && reply.code === 'NOGROUP') return 'gone';
-    if (reply instanceof RedisFailure) throw this.#explained(reply);
+    const range = [`${minIdleMs}`, this.#claimFrom, 'COUNT', `${count}`] as const;
+    const reply = await this.#ask(['XAUTOCLAIM', this.#stream, this.#group, this.#consumer, ...range], ['NOGROUP']);
+    if (reply instanceof RedisFailure) return 'gone';
     const [next, entries] = reply as [Buffer, Entries];
     this.#claimFrom = next.toString();
     return toEntries(entries);
@@ -96,8 +95,7 @@ export class ConsumerGroup {
 
   /** Entries that were given to a consumer before, as far as they are still there. */
   async fetch(ids: readonly string[]): Promise<DeliveredEntry[]> {
-    const replies = await this.#control.send(ids.map((id) => ['XRANGE', this.#stream, id, id]));
-    for (const reply of replies) if (reply instanceof RedisFailure) throw this.#explained(reply);
+    const replies = await this.#askAll(ids.map((id) => ['XRANGE', this.#stream, id, id]));
     return (replies as Entries[]).flatMap(toEntries);
   }
 
@@ -116,13 +114,12 @@ export class ConsumerGroup {
 
   /** Forgets entries, whoever they are assigned to. In one step: an entry without assignment would stay for ever. */
   async finish(ids: readonly string[]): Promise<void> {
-    const replies = await this.#control.send([
+    await this.#askAll([
       ['MULTI'],
       ['XACK', this.#stream, this.#group, ...ids],
       ['XDEL', this.#stream, ...ids],
       ['EXEC'],
     ]);
-    for (const reply of replies) if (reply instanceof RedisFailure) throw this.#explained(reply);
   }
 
   /** Ends this consumer. What is assigned to it can be claimed at once. */
@@ -144,24 +141,69 @@ export class ConsumerGroup {
 
   /** Whether this server, when its memory is full, may throw away streams. False where it does not let us know. */
   async mayEvict(): Promise<boolean> {
-    const [reply] = await this.#control.send([['INFO', 'memory']]);
+    const server = await this.#servers.serverOf(this.#stream);
+    if (server instanceof RedisFailure) return false;
+    const [reply] = await server.send([['INFO', 'memory']]);
     const info = String(reply);
     return !/^maxmemory:0\r?$/m.test(info) && /^maxmemory_policy:allkeys-/m.test(info);
   }
 
   close(): void {
-    this.#reader.close();
-    this.#control.close();
+    this.#closeReader();
   }
 
-  async #ask(command: Command): Promise<unknown> {
-    const [reply] = await this.#control.send([command]);
-    if (reply instanceof RedisFailure) throw this.#explained(reply);
+  /** @param expected codes of failures that are returned instead of thrown */
+  async #ask(command: Command, expected: readonly string[] = []): Promise<unknown> {
+    const [reply] = await this.#askAll([command], expected);
     return reply;
   }
 
-  #explained(failure: RedisFailure): RedisFailure {
-    return new RedisFailure(failure.code, `${this.#control.place} ${explain(failure)}`, { cause: failure });
+  async #askAll(commands: readonly Command[], expected: readonly string[] = []): Promise<unknown[]> {
+    return this.#send(() => this.#server(), commands, expected);
+  }
+
+  async #send(open: () => Promise<Connection>, commands: readonly Command[], expected: readonly string[]) {
+    let server = await open();
+    let replies = await server.send(commands);
+    const redirect = replies.find((reply) => reply instanceof RedisFailure && REDIRECTS.includes(reply.code));
+    if (redirect) {
+      // Nothing was done: a transaction in which a command is refused is discarded as a whole.
+      this.#servers.heed(redirect as RedisFailure);
+      await sleep(REDIRECT_PAUSE_MS);
+      server = await open();
+      replies = await server.send(commands);
+    }
+    for (const reply of replies) {
+      if (reply instanceof RedisFailure && !expected.includes(reply.code)) throw this.#failed(reply, server);
+    }
+    return replies;
+  }
+
+  async #server(): Promise<Connection> {
+    const server = await this.#servers.serverOf(this.#stream);
+    if (server instanceof RedisFailure) throw this.#failed(server, this.#servers);
+    return server;
+  }
+
+  async #openReader(): Promise<Connection> {
+    const server = await this.#server();
+    if (this.#reader?.of !== server) {
+      this.#closeReader();
+      this.#reader = { connection: server.another(), of: server };
+    }
+    return this.#reader.connection;
+  }
+
+  #closeReader(): void {
+    this.#reader?.connection.close();
+    this.#reader = null;
+  }
+
+  #failed(failure: RedisFailure, { place }: { readonly place: string }): RedisFailure {
+    this.#servers.heed(failure);
+    // It is of lifetime `single`, and whatever it met, another may be better off.
+    this.#closeReader();
+    return new RedisFailure(failure.code, `${place} ${explain(failure)}`, { cause: failure });
   }
 }
 

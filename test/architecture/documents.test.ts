@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { parseConfig } from '../../src/config.js';
+import { clusterStreams } from '../../src/events/outbox.js';
 
 const root = new URL('../../', import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
@@ -18,4 +19,10 @@ describe('the YAML in the documents', () => {
     const documents = ['docs/intakes.md', 'docs/dual-writer.md'];
     for (const text of documents.flatMap(blocks)) expect(() => parse(text)).not.toThrow();
   });
+});
+
+it('docs/intakes.md names every stream of an outbox in a Cluster, beside its slots', () => {
+  const rows = [...read('docs/intakes.md').matchAll(/(\d+) to \d+ \| `(\S+)`/g)];
+  const streams = new Map(rows.map(([, first, stream]) => [Number(first), stream]));
+  expect(streams).toEqual(new Map(clusterStreams('keymend:outbox').map((stream, index) => [index * 1024, stream])));
 });

@@ -2,7 +2,7 @@
 import { ulid } from 'ulid';
 import { onTestFinished } from 'vitest';
 import type { BatchHandler } from '../../src/bridge/intake.js';
-import { createStreamIntake, type StreamIntake } from '../../src/bridge/stream-intake.js';
+import { createOutboxIntake, type OutboxIntake } from '../../src/bridge/outbox-intake.js';
 import type { IntakeRecord } from '../../src/events/dead-letter.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { type LogLine, loggerInto } from './bridge-bed.js';
@@ -13,7 +13,7 @@ export const GROUP = 'keymend-bridge';
 /** Cleans up after the test that calls it. */
 export async function streamBed() {
   let server = await startRedis();
-  const intakes: StreamIntake[] = [];
+  const intakes: OutboxIntake[] = [];
   const logs: LogLine[] = [];
   onTestFinished(async () => {
     await Promise.all(intakes.map((intake) => intake.stop()));
@@ -34,9 +34,9 @@ export async function streamBed() {
       server = await startRedis([], { port });
     },
 
-    start(handle: BatchHandler): StreamIntake {
-      const source = { address: { url: server.url }, name: 'source of link l', links: ['l'] };
-      const intake = createStreamIntake({ source, stream: STREAM, group: GROUP, handle, logger: loggerInto(logs) });
+    start(handle: BatchHandler): OutboxIntake {
+      const source = { endpoint: { url: server.url }, name: 'source of link l', links: ['l'] };
+      const intake = createOutboxIntake({ source, key: STREAM, group: GROUP, handle, logger: loggerInto(logs) });
       intakes.push(intake);
       intake.start();
       return intake;

@@ -3,13 +3,16 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { parseConfig } from '../../src/config.js';
+import { clusterStreams } from '../../src/events/outbox.js';
 import { failedWrites, WORKFLOW_TYPE } from '../../workflows/messages.js';
+import { startCluster } from '../support/cluster.js';
 import { createSandbox, recordOf, runKeymend, type Sandbox } from '../support/keymend.js';
 import { freePort, startRedis } from '../support/redis.js';
 import { stack } from '../support/services.js';
 import { until } from './bridge-bed.js';
 
 const STREAM = 'keymend:outbox';
+const STREAMS = clusterStreams(STREAM);
 const DEAD_LETTERS = 'keymend:outbox:dlq';
 const GROUP = 'keymend-bridge';
 const THAT_NEVER_COMMITS = fileURLToPath(new URL('bridge-that-never-commits.js', import.meta.url));
@@ -180,6 +183,23 @@ describe('with Redis Streams and no Kafka', () => {
     } finally {
       await again.stop();
     }
+  });
+
+  it('a source that is a Cluster: each of its outbox streams reaches Temporal, dead letters lie beside', async () => {
+    const cluster = await startCluster();
+    onTestFinished(() => cluster.stop());
+    configure({ source: { cluster: cluster.nodes.map(({ url }) => url) } });
+    const running = await sandbox.start('bridge');
+    const records = STREAMS.map((stream, index) => ({ stream, ...recordOf(`user:${index}`, { id: `w${index}` }) }));
+    for (const { stream, key, value } of records) await cluster.client.xadd(stream, '*', 'key', key, 'value', value);
+    await cluster.client.xadd(STREAMS[5]!, '*', 'value', 'no JSON');
+    await until(async () => {
+      for (const { stream } of records) expect(await cluster.client.xlen(stream)).toBe(0);
+    });
+    for (const [index, { key }] of records.entries()) expect(await signalledIds(key)).toEqual([`w${index}`]);
+    const letters = await cluster.client.xrange(clusterStreams(DEAD_LETTERS)[5]!, '-', '+');
+    expect(letters).toEqual([[expect.any(String), expect.arrayContaining(['no JSON', 'invalid-json', STREAMS[5]])]]);
+    expect(await running.stop()).toBe(0);
   });
 
   it('the bridge refuses to start with one line when no source answers, and names the outbox', async () => {

@@ -2,7 +2,7 @@
 import { Cluster, Redis } from 'ioredis';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { createStreamIntake } from '../../src/bridge/stream-intake.js';
+import { createOutboxIntake } from '../../src/bridge/outbox-intake.js';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/mirror.js';
 import type { TransactionalOptions } from '../../src/dual-write/options.js';
@@ -251,9 +251,9 @@ describe('a write that the target does not get', () => {
   it('is taken up by the bridge once when the application ended before it could tell, after the grace', async () => {
     const redis = await writer({ graceMs: 1000 }, { timeoutMs: 500 });
     const seen: { keys: string[]; at: number }[] = [];
-    const intake = createStreamIntake({
-      source: { address: { url: bed.source.url }, name: 'source', links: [bed.names.link] },
-      stream: STREAM,
+    const intake = createOutboxIntake({
+      source: { endpoint: { url: bed.source.url }, name: 'source', links: [bed.names.link] },
+      key: STREAM,
       group: 'keymend-bridge',
       logger: pino({ level: 'silent' }),
       async handle({ records, accepted }) {

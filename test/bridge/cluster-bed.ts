@@ -1,0 +1,95 @@
+/** An outbox on a Cluster of its own, what writes it and what reads it. */
+import { Cluster } from 'ioredis';
+import { onTestFinished } from 'vitest';
+import type { BatchHandler } from '../../src/bridge/intake.js';
+import { createOutboxIntake } from '../../src/bridge/outbox-intake.js';
+import { createOutbox } from '../../src/dual-write/outbox.js';
+import { clusterStreams } from '../../src/events/outbox.js';
+import { slotOf } from '../../src/redis/index.js';
+import type { FailedWrite } from '../../workflows/messages.js';
+import { startCluster } from '../support/cluster.js';
+import { freePort, type RedisServer, startRedis } from '../support/redis.js';
+import { failedWrite, type LogLine, loggerInto, until } from './bridge-bed.js';
+import { replicated } from './sentinel-bed.js';
+
+export const STREAMS = clusterStreams('keymend:outbox');
+
+/** Cleans up after the test that calls it. */
+export async function clusterBed() {
+  const cluster = await startCluster();
+  const outbox = createOutbox({ client: new Cluster([...cluster.seeds], { lazyConnect: true }) });
+  const logs: LogLine[] = [];
+  const intakes: ReturnType<typeof createOutboxIntake>[] = [];
+  const replicas: RedisServer[] = [];
+  onTestFinished(async () => {
+    for (const node of cluster.nodes) node.thaw();
+    await Promise.all(intakes.map((intake) => intake.stop()));
+    await outbox.close();
+    await Promise.all(replicas.map((replica) => replica.stop()));
+    await cluster.stop();
+  });
+
+  const bed = {
+    cluster,
+    outbox,
+    logs,
+    endpoint: { cluster: cluster.nodes.map(({ url }) => url) },
+    warnings: () => logs.filter(({ level }) => level >= 40).map(({ msg }) => msg),
+
+    masterOfStream: (stream: string) => cluster.masterOf(slotOf(Buffer.from(stream))),
+
+    start(handle: BatchHandler) {
+      const source = { endpoint: bed.endpoint, name: 'source of link l', links: ['l'] };
+      const options = { source, key: 'keymend:outbox', group: 'keymend-bridge', logger: loggerInto(logs) };
+      const intake = createOutboxIntake({ ...options, handle });
+      intakes.push(intake);
+      intake.start();
+      return intake;
+    },
+
+    /** Entries that the streams hold, each asked for where it is now. */
+    async waiting(): Promise<number> {
+      const lengths = await Promise.all(STREAMS.map((stream) => cluster.client.xlen(stream)));
+      return lengths.reduce((sum, length) => sum + length);
+    },
+
+    /** A replica of a master, which has all that the master has now. */
+    async replicaOf(master: RedisServer): Promise<RedisServer> {
+      const bus = await freePort();
+      const options = [
+        '--cluster-port',
+        `${bus}`,
+        '--cluster-node-timeout',
+        '60000',
+        '--repl-diskless-sync-delay',
+        '0',
+      ];
+      const replica = await startRedis(['--cluster-enabled', 'yes', ...options]);
+      replicas.push(replica);
+      const id = (await master.client.cluster('MYID')) as string;
+      await cluster.nodes[0]!.client.call('CLUSTER', 'MEET', '127.0.0.1', replica.port, bus);
+      // It knows whom it follows only when the gossip has told it.
+      await until(() => replica.client.call('CLUSTER', 'REPLICATE', id));
+      await until(async () => {
+        if (!/master_link_status:up/.test(await replica.client.info('replication'))) throw new Error('not linked yet');
+      });
+      await replicated(master, replica);
+      return replica;
+    },
+  };
+  return bed;
+}
+
+/** @returns failed writes of so many keys in turn, with the ids w0, w1, … */
+export function writesOf(keys: number, count: number, from = 0): FailedWrite[] {
+  return Array.from({ length: count }, (_, index) =>
+    failedWrite({ link: 'l', id: `w${from + index}`, key: `k${(from + index) % keys}` }),
+  );
+}
+
+/** The ids of each key, in their order. */
+export function idsByKey(events: readonly Pick<FailedWrite, 'id' | 'key'>[]): Map<string, string[]> {
+  const ids = new Map<string, string[]>();
+  for (const { id, key } of events) ids.set(key, [...(ids.get(key) ?? []), id]);
+  return ids;
+}

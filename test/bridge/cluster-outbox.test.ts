@@ -1,0 +1,197 @@
+import { expect, onTestFinished, test } from 'vitest';
+import type { BatchHandler } from '../../src/bridge/intake.js';
+import { createLinkDeadLetters, createStreamDeadLetters } from '../../src/bridge/stream-dead-letters.js';
+import { parseConfig } from '../../src/config.js';
+import { clusterStreams } from '../../src/events/outbox.js';
+import { slotOf } from '../../src/redis/index.js';
+import type { FailedWrite } from '../../workflows/messages.js';
+import { until } from './bridge-bed.js';
+import { clusterBed, idsByKey, STREAMS, writesOf } from './cluster-bed.js';
+import { replicated } from './sentinel-bed.js';
+
+/** Accepts everything; remembers the failed writes and the streams that they came from. */
+function accepting(seen: FailedWrite[], streams = new Set<string>()): BatchHandler {
+  return async ({ records, accepted }) => {
+    for (const record of records) {
+      seen.push(JSON.parse(String(record.value)));
+      streams.add(record.position.topic);
+      accepted(record);
+    }
+  };
+}
+
+function ids(events: readonly FailedWrite[]): Set<string> {
+  return new Set(events.map(({ id }) => id));
+}
+
+test('records of all masters are handed out once, those of each key in their order, and forgotten', async () => {
+  const bed = await clusterBed();
+  const sent = writesOf(300, 3_000);
+  await bed.outbox.publish(sent.slice(0, 1_000));
+  const seen: FailedWrite[] = [];
+  const streams = new Set<string>();
+  bed.start(accepting(seen, streams));
+  await bed.outbox.publish(sent.slice(1_000));
+  await until(async () => expect(await bed.waiting()).toBe(0));
+  expect(seen).toHaveLength(3_000);
+  expect(idsByKey(seen)).toEqual(idsByKey(sent));
+  expect(streams).toEqual(new Set(STREAMS));
+  expect(bed.warnings()).toEqual([]);
+});
+
+test('several share the streams, and what one that stops has not finished goes to the others', async () => {
+  const bed = await clusterBed();
+  const sent = writesOf(300, 600);
+  await bed.outbox.publish(sent);
+  const stopping = bed.start(
+    ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+  );
+  await until(async () => {
+    const pending = await Promise.all(STREAMS.map((stream) => bed.cluster.client.xpending(stream, 'keymend-bridge')));
+    expect(pending.map(([count]) => Number(count)).reduce((sum, count) => sum + count)).toBe(600);
+  });
+  await stopping.stop();
+  const seen: FailedWrite[] = [];
+  bed.start(accepting(seen));
+  await until(async () => expect(await bed.waiting()).toBe(0));
+  expect(idsByKey(seen)).toEqual(idsByKey(sent));
+});
+
+test('a Cluster without an outbox stays without one', async () => {
+  const bed = await clusterBed();
+  bed.start(accepting([]));
+  const looked = async () => {
+    const stats = await Promise.all(bed.cluster.nodes.map(({ client }) => client.info('commandstats')));
+    return Math.min(...stats.map((text) => Number(/cmdstat_exists:calls=(\d+)/.exec(text)?.[1] ?? 0)));
+  };
+  await until(async () => expect(await looked()).toBeGreaterThan(10));
+  for (const { client } of bed.cluster.nodes) expect(await client.dbsize()).toBe(0);
+  expect(bed.warnings()).toEqual([]);
+});
+
+test('a stream whose slot moves is followed, with what was in hand, without a word', async () => {
+  const bed = await clusterBed();
+  const stream = STREAMS[0]!;
+  const [, to] = bed.cluster.nodes;
+  const sent = writesOf(300, 900);
+  await bed.outbox.publish(sent.slice(0, 300));
+  let open!: () => void;
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  onTestFinished(() => open());
+  const seen: FailedWrite[] = [];
+  bed.start(async (batch) => {
+    await opened;
+    await accepting(seen)(batch);
+  });
+  await until(async () => expect((await bed.cluster.client.xpending(stream, 'keymend-bridge'))[0]).toBeGreaterThan(0));
+  await bed.cluster.moveSlot(slotOf(Buffer.from(stream)), to!);
+  await bed.outbox.publish(sent.slice(300, 600));
+  open();
+  await until(async () => expect(await bed.waiting()).toBe(0));
+  // Now it waits inside of a read.
+  await bed.cluster.moveSlot(slotOf(Buffer.from(STREAMS[15]!)), to!);
+  await bed.outbox.publish(sent.slice(600));
+  await until(async () => expect(await bed.waiting()).toBe(0));
+  expect(idsByKey(seen)).toEqual(idsByKey(sent));
+  expect(bed.warnings()).toEqual([]);
+}, 60_000);
+
+test('while one master does not answer, the streams of the others are read; the rest arrives when it does', async () => {
+  const bed = await clusterBed();
+  const seen: FailedWrite[] = [];
+  bed.start(accepting(seen));
+  await bed.outbox.publish(writesOf(300, 300));
+  await until(() => expect(seen).toHaveLength(300));
+  const [frozen] = bed.cluster.nodes;
+  const sent = writesOf(300, 600, 300);
+  await bed.outbox.publish(sent.slice(0, 300));
+  frozen!.freeze();
+  await bed.outbox.publish(sent.slice(300));
+  const isLiving = ({ key }: FailedWrite) =>
+    bed.masterOfStream(STREAMS[Math.floor(slotOf(Buffer.from(key)) / 1024)]!) !== frozen;
+  const untilSeen = (writes: readonly FailedWrite[]) =>
+    until(() => expect(writes.filter(({ id }) => !ids(seen).has(id))).toEqual([]));
+  await untilSeen(sent.slice(300).filter(isLiving));
+  await until(() => expect(bed.warnings()).not.toEqual([]));
+  expect(bed.warnings().join('\n')).toMatch(
+    /^keymend:outbox at source of link l \(Cluster at \S.*\) cannot be read: .*No record is lost[^\n]*$/,
+  );
+  const later = writesOf(300, 300, 900).filter(isLiving);
+  await bed.outbox.publish(later);
+  await untilSeen(later);
+  const over = () => bed.logs.filter(({ msg }) => msg.startsWith('over'));
+  expect(over()).toEqual([]);
+  frozen!.thaw();
+  await until(async () => expect(await bed.waiting()).toBe(0));
+  await until(() => expect(over()).toHaveLength(1));
+  await untilSeen(sent);
+}, 90_000);
+
+test.each([
+  ['in order', async () => {}, []],
+  ['because it was killed', (master: { stop(): Promise<void> }) => master.stop(), ['TAKEOVER']],
+] as const)(
+  'a replica that takes over from its master (%s) is followed with all that it has',
+  async (_how, end, how) => {
+    const bed = await clusterBed();
+    const [master] = bed.cluster.nodes;
+    const replica = await bed.replicaOf(master!);
+    const seen: FailedWrite[] = [];
+    bed.start(accepting(seen));
+    const sent = writesOf(300, 900);
+    await bed.outbox.publish(sent.slice(0, 300));
+    await until(async () => expect(await bed.waiting()).toBe(0));
+    await replicated(master!, replica);
+    await end(master!);
+    await replica.client.call('CLUSTER', 'FAILOVER', ...how);
+    await until(async () => expect(await replica.client.info('replication')).toContain('role:master'));
+    await bed.outbox.publish(sent.slice(300, 600));
+    await until(async () => expect(await bed.waiting()).toBe(0));
+    await bed.outbox.publish(sent.slice(600));
+    await until(() => expect(sent.filter(({ id }) => !ids(seen).has(id))).toEqual([]));
+    await until(async () => expect(await bed.waiting()).toBe(0));
+    for (const line of bed.warnings()) expect(line).toMatch(/cannot be read.*No record is lost/);
+  },
+  90_000,
+);
+
+test('the bridge can tell at its start whether any node answers', async () => {
+  const bed = await clusterBed();
+  const intake = bed.start(accepting([]));
+  await intake.check();
+  for (const node of bed.cluster.nodes) await node.stop();
+  await until(() =>
+    expect(intake.check()).rejects.toThrow(/^source of link l \(Cluster at \S.*\) cannot be reached: /),
+  );
+});
+
+test('a dead letter goes into the stream beside the one that its record was in, others where an outbox has their key', async () => {
+  const bed = await clusterBed();
+  const links = [{ name: 'l', source: bed.endpoint, target: { url: 'redis://127.0.0.1:1' } }];
+  const config = parseConfig(
+    JSON.stringify({ intake: 'redis-stream', stream: { maxEntries: 2 }, links }),
+    'the test',
+    {},
+  );
+  const letters = [
+    createStreamDeadLetters({ endpoint: bed.endpoint, name: 'source of link l', links: ['l'] }, config.stream),
+    createLinkDeadLetters(config),
+  ];
+  onTestFinished(async () => {
+    for (const each of letters) await each.close();
+  });
+  const [own, ofLink] = letters;
+  const value = Buffer.from([0xff]);
+  await own!.publish({ key: null, value, headers: { 'dlq.original.topic': STREAMS[9]! } });
+  await ofLink!.publish({ key: 'k', value, headers: { 'dlq.link': 'l', 'dlq.original.topic': STREAMS[9]! } });
+  await ofLink!.publish({ key: 'k', value, headers: { 'dlq.link': 'l', 'dlq.original.topic': 'some.topic' } });
+  const streams = clusterStreams('keymend:outbox:dlq');
+  expect(streams[9]).toBe(STREAMS[9]!.replace('outbox:', 'outbox:dlq:'));
+  expect(await bed.cluster.client.xlen(streams[9]!)).toBe(2);
+  expect(await bed.cluster.client.xlen(streams[Math.floor(slotOf(Buffer.from('k')) / 1024)]!)).toBe(1);
+  await expect(own!.publish({ key: null, value, headers: { 'dlq.original.topic': STREAMS[9]! } })).rejects.toThrow(
+    `${streams[9]} at source of link l`,
+  );
+});
