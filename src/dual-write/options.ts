@@ -145,11 +145,8 @@ function readTransactional(
   target: Redis | Cluster,
   { outbox: key = OUTBOX_KEY, graceMs = 10_000, maxEntries = 1_000_000 }: TransactionalOptions,
 ) {
-  if (isCluster(source) || source.options.sentinels) {
-    const topology = isCluster(source) ? 'Cluster' : 'Sentinel';
-    throw new Error(
-      `transactional of the DualWriter is not supported on a ${topology} yet; give a source of one server`,
-    );
+  if (isCluster(source)) {
+    throw new Error('transactional of the DualWriter is not supported on a Cluster yet; give a source of one server');
   }
   const { commandTimeout = 0 }: RedisOptions = isCluster(target) ? { ...target.options.redisOptions } : target.options;
   if (!(graceMs > commandTimeout)) {

@@ -28,6 +28,8 @@ export function sentinelOptions({ name, urls, username, password, db }: Sentinel
     sentinelCommandTimeout: timeoutMs,
     // After one round through all Sentinels the attempt has failed.
     sentinelRetryStrategy: () => null,
+    // After an ordered failover the old master says for seconds that it is one: what is read there would undo newer writes.
+    failoverDetector: true,
     ...(first.username && { sentinelUsername: decodeURIComponent(first.username) }),
     ...(first.password && { sentinelPassword: decodeURIComponent(first.password) }),
     ...(tls && { sentinelTLS: tls, tls, enableTLSForSentinelMode: true }),

@@ -7,25 +7,22 @@ import { createOutbox } from '../../src/dual-write/outbox.js';
 import { clusterStreams } from '../../src/events/outbox.js';
 import { slotOf } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { startCluster } from '../support/cluster.js';
-import { freePort, type RedisServer, startRedis } from '../support/redis.js';
-import { failedWrite, type LogLine, loggerInto, until } from './bridge-bed.js';
-import { replicated } from './sentinel-bed.js';
+import { type ClusterShape, startCluster } from '../support/cluster.js';
+import type { RedisServer } from '../support/redis.js';
+import { failedWrite, type LogLine, loggerInto } from './bridge-bed.js';
 
 export const STREAMS = clusterStreams('keymend:outbox');
 
 /** Cleans up after the test that calls it. */
-export async function clusterBed() {
-  const cluster = await startCluster();
+export async function clusterBed(shape: ClusterShape = {}) {
+  const cluster = await startCluster(3, shape);
   const outbox = createOutbox({ client: new Cluster([...cluster.seeds], { lazyConnect: true }) });
   const logs: LogLine[] = [];
   const intakes: ReturnType<typeof createOutboxIntake>[] = [];
-  const replicas: RedisServer[] = [];
   onTestFinished(async () => {
     for (const node of cluster.nodes) node.thaw();
     await Promise.all(intakes.map((intake) => intake.stop()));
     await outbox.close();
-    await Promise.all(replicas.map((replica) => replica.stop()));
     await cluster.stop();
   });
 
@@ -51,30 +48,6 @@ export async function clusterBed() {
     async waiting(): Promise<number> {
       const lengths = await Promise.all(STREAMS.map((stream) => cluster.client.xlen(stream)));
       return lengths.reduce((sum, length) => sum + length);
-    },
-
-    /** A replica of a master, which has all that the master has now. */
-    async replicaOf(master: RedisServer): Promise<RedisServer> {
-      const bus = await freePort();
-      const options = [
-        '--cluster-port',
-        `${bus}`,
-        '--cluster-node-timeout',
-        '60000',
-        '--repl-diskless-sync-delay',
-        '0',
-      ];
-      const replica = await startRedis(['--cluster-enabled', 'yes', ...options]);
-      replicas.push(replica);
-      const id = (await master.client.cluster('MYID')) as string;
-      await cluster.nodes[0]!.client.call('CLUSTER', 'MEET', '127.0.0.1', replica.port, bus);
-      // It knows whom it follows only when the gossip has told it.
-      await until(() => replica.client.call('CLUSTER', 'REPLICATE', id));
-      await until(async () => {
-        if (!/master_link_status:up/.test(await replica.client.info('replication'))) throw new Error('not linked yet');
-      });
-      await replicated(master, replica);
-      return replica;
     },
   };
   return bed;

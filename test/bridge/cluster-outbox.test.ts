@@ -5,9 +5,10 @@ import { parseConfig } from '../../src/config.js';
 import { clusterStreams } from '../../src/events/outbox.js';
 import { slotOf } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';
+import type { RedisCluster } from '../support/cluster.js';
+import { replicated } from '../support/replication.js';
 import { until } from './bridge-bed.js';
 import { clusterBed, idsByKey, STREAMS, writesOf } from './cluster-bed.js';
-import { replicated } from './sentinel-bed.js';
 
 /** Accepts everything; remembers the failed writes and the streams that they came from. */
 function accepting(seen: FailedWrite[], streams = new Set<string>()): BatchHandler {
@@ -129,24 +130,20 @@ test('while one master does not answer, the streams of the others are read; the 
   await untilSeen(sent);
 }, 90_000);
 
-test.each([
-  ['in order', async () => {}, []],
-  ['because it was killed', (master: { stop(): Promise<void> }) => master.stop(), ['TAKEOVER']],
-] as const)(
+test.each<[how: string, failOver: (cluster: RedisCluster) => Promise<void>]>([
+  ['in order', (cluster) => cluster.failOver(0)],
+  ['because it was killed', (cluster) => cluster.killMaster(0)],
+])(
   'a replica that takes over from its master (%s) is followed with all that it has',
-  async (_how, end, how) => {
-    const bed = await clusterBed();
-    const [master] = bed.cluster.nodes;
-    const replica = await bed.replicaOf(master!);
+  async (_how, failOver) => {
+    const bed = await clusterBed({ replicas: true });
     const seen: FailedWrite[] = [];
     bed.start(accepting(seen));
     const sent = writesOf(300, 900);
     await bed.outbox.publish(sent.slice(0, 300));
     await until(async () => expect(await bed.waiting()).toBe(0));
-    await replicated(master!, replica);
-    await end(master!);
-    await replica.client.call('CLUSTER', 'FAILOVER', ...how);
-    await until(async () => expect(await replica.client.info('replication')).toContain('role:master'));
+    await replicated(bed.cluster.masterOf(0));
+    await failOver(bed.cluster);
     await bed.outbox.publish(sent.slice(300, 600));
     await until(async () => expect(await bed.waiting()).toBe(0));
     await bed.outbox.publish(sent.slice(600));

@@ -345,12 +345,6 @@ describe('transactional mode is refused in one line', () => {
       /^transactional of the DualWriter is not supported on a Cluster yet; give a source of one server$/,
     ],
     [
-      'behind Sentinel',
-      () => new Redis({ lazyConnect: true, sentinels: [{ host: '127.0.0.1', port: 1 }], name: 'm' }),
-      {},
-      /is not supported on a Sentinel yet/,
-    ],
-    [
       'with a grace that a write can outlive',
       () => new Redis({ lazyConnect: true }),
       { graceMs: 500 },
