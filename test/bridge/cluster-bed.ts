@@ -8,7 +8,6 @@ import { clusterStreams } from '../../src/events/outbox.js';
 import { slotOf } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type ClusterShape, startCluster } from '../support/cluster.js';
-import type { RedisServer } from '../support/redis.js';
 import { failedWrite, type LogLine, loggerInto } from './bridge-bed.js';
 
 export const STREAMS = clusterStreams('keymend:outbox');
