@@ -8,4 +8,5 @@ export { explain } from './explain.js';
 export { failureOf, RedisFailure } from './failure.js';
 export * from './key-watch.js';
 export * from './port.js';
+export { countSlots } from './slots.js';
 export * from './stream.js';

@@ -106,9 +106,9 @@ describe('the offset of the clocks', () => {
       get(port, name: keyof RedisPort) {
         const value = port[name];
         if (name === 'clock') {
-          return async () => {
+          return async (key: Buffer) => {
             asked += 1;
-            const reading = await port.clock();
+            const reading = await port.clock(key);
             return reading instanceof RedisFailure ? reading : change(reading);
           };
         }

@@ -1,6 +1,7 @@
-/** A real Redis Cluster for tests: masters without replicas, one process each, gone when the test is. */
+/** A real Redis Cluster for tests: masters, one process each, and replicas where a test adds them; gone when the test is. */
+import { createServer } from 'node:net';
 import { Cluster } from 'ioredis';
-import { freePort, type RedisServer, startRedis } from './redis.js';
+import { freePort, type RedisOptions, type RedisServer, startRedis } from './redis.js';
 
 export interface RedisCluster {
   readonly nodes: readonly RedisServer[];
@@ -14,28 +15,37 @@ export interface RedisCluster {
   moveSlot(slot: number, to: RedisServer): Promise<void>;
   /** The state in the middle of that: for keys that are not there any more, the old master answers ASK. */
   startMovingSlot(slot: number, to: RedisServer): Promise<void>;
+  /** A new node, once it has all that the master has. */
+  addReplica(of: RedisServer): Promise<RedisServer>;
+  /** The replica takes the place of its master, without being asked for. Resolves when every master knows. */
+  failOver(from: RedisServer, to: RedisServer): Promise<void>;
   stop(): Promise<void>;
 }
 
 const SLOTS = 16_384;
 
-export async function startCluster(masters = 3): Promise<RedisCluster> {
-  const buses = await Promise.all(Array.from({ length: masters }, freePort));
-  const nodes = await Promise.all(
-    buses.map((bus) =>
-      // Node timeout far beyond a test: a frozen node shall stay part of the cluster.
-      startRedis(['--cluster-enabled', 'yes', '--cluster-port', `${bus}`, '--cluster-node-timeout', '60000']),
-    ),
-  );
+// Node timeout far beyond a test: a frozen node shall stay part of the cluster.
+const ARGUMENTS = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '60000'];
+
+/** Of any version. */
+export async function startCluster(
+  masters = 3,
+  options: Omit<RedisOptions, 'port'> & { readonly args?: readonly string[] } = {},
+): Promise<RedisCluster> {
+  const startNode = async () =>
+    startRedis([...ARGUMENTS, ...(options.args ?? [])], { ...options, port: await freePorts() });
+  const nodes: RedisServer[] = [];
+  // One by one: two that start at once could be given each other's port.
+  for (let count = 0; count < masters; count++) nodes.push(await startNode());
   const seeds = nodes.map(({ port }) => ({ host: '127.0.0.1', port }));
   const owner = (slot: number) => Math.floor((slot * masters) / SLOTS);
   for (const [index, { client }] of nodes.entries()) {
     const slots = Array.from({ length: SLOTS }, (_, slot) => slot).filter((slot) => owner(slot) === index);
-    await client.cluster('ADDSLOTSRANGE', slots[0]!, slots.at(-1)!);
+    await client.cluster('ADDSLOTS', slots);
     await client.cluster('SET-CONFIG-EPOCH', index + 1);
   }
   for (const [index, { port }] of nodes.entries()) {
-    if (index > 0) await nodes[0]!.client.call('CLUSTER', 'MEET', '127.0.0.1', port, buses[index]!);
+    if (index > 0) await nodes[0]!.client.call('CLUSTER', 'MEET', '127.0.0.1', port);
   }
   for (const { client } of nodes) await until(async () => isWhole(await client.cluster('INFO'), masters));
 
@@ -44,6 +54,7 @@ export async function startCluster(masters = 3): Promise<RedisCluster> {
   await client.ping();
   const ids = new Map<RedisServer, string>();
   for (const node of nodes) ids.set(node, (await node.client.cluster('MYID')) as string);
+  const replicas: RedisServer[] = [];
   const moved = new Map<number, RedisServer>();
   const masterOf = (slot: number) => moved.get(slot) ?? nodes[owner(slot)]!;
 
@@ -71,11 +82,42 @@ export async function startCluster(masters = 3): Promise<RedisCluster> {
       }
       moved.set(slot, to);
     },
+    async addReplica(of) {
+      const replica = await startNode();
+      replicas.push(replica);
+      await replica.client.call('CLUSTER', 'MEET', '127.0.0.1', of.port);
+      await until(async () => `${await replica.client.cluster('NODES')}`.includes(ids.get(of)!));
+      await replica.client.cluster('REPLICATE', ids.get(of)!);
+      await until(async () => (await replica.client.info('replication')).includes('master_link_status:up'));
+      return replica;
+    },
+    async failOver(from, to) {
+      await to.client.cluster('FAILOVER', 'TAKEOVER');
+      const mine = new RegExp(`${await to.client.cluster('MYID')} \\S+ \\S*master.*connected \\d`);
+      for (const node of [to, ...nodes.filter((other) => other !== from)]) {
+        await until(async () => mine.test(`${await node.client.cluster('NODES')}`));
+      }
+    },
     async stop() {
       client.disconnect();
-      await Promise.all(nodes.map((node) => node.stop()));
+      await Promise.all([...nodes, ...replicas].map((node) => node.stop()));
     },
   };
+}
+
+/** A port whose bus port, 10,000 above it, is free, too. */
+async function freePorts(): Promise<number> {
+  for (;;) {
+    const port = await freePort();
+    const bus = port + 10_000;
+    if (bus > 65_535) continue;
+    const isFree = await new Promise<boolean>((resolve) => {
+      const server = createServer();
+      server.once('error', () => resolve(false));
+      server.listen(bus, () => server.close(() => resolve(true)));
+    });
+    if (isFree) return port;
+  }
 }
 
 function isWhole(info: unknown, masters: number): boolean {

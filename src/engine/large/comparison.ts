@@ -30,6 +30,7 @@ export class WatchedPair {
 
   constructor(
     private readonly sides: LinkSides,
+    private readonly key: Buffer,
     readonly target: KeyWatch,
     readonly source: KeyWatch,
     private readonly progress: (done: number, total: number) => void,
@@ -59,6 +60,6 @@ export class WatchedPair {
     this.#done += size;
     const total = 2 * this.source.state.size;
     this.progress(Math.min(this.#done, total), total);
-    await payForStep(this.sides, this.signal);
+    await payForStep(this.sides, this.key, this.signal);
   }
 }
