@@ -15,7 +15,7 @@ export interface RedisCluster {
   moveSlot(slot: number, to: RedisServer): Promise<void>;
   /** The state in the middle of that: for keys that are not there any more, the old master answers ASK. */
   startMovingSlot(slot: number, to: RedisServer): Promise<void>;
-  /** A new node, once it has all that the master has. */
+  /** A new node, once it has all that the master has and every master knows it. */
   addReplica(of: RedisServer): Promise<RedisServer>;
   /** The replica takes the place of its master, without being asked for. Resolves when every master knows. */
   failOver(from: RedisServer, to: RedisServer): Promise<void>;
@@ -89,6 +89,9 @@ export async function startCluster(
       await until(async () => `${await replica.client.cluster('NODES')}`.includes(ids.get(of)!));
       await replica.client.cluster('REPLICATE', ids.get(of)!);
       await until(async () => (await replica.client.info('replication')).includes('master_link_status:up'));
+      // Also those that hear of it only by gossip: the master may be frozen next.
+      const known = new RegExp(`${await replica.client.cluster('MYID')} \\S+ slave`);
+      for (const node of nodes) await until(async () => known.test(`${await node.client.cluster('NODES')}`));
       return replica;
     },
     async failOver(from, to) {

@@ -33,6 +33,8 @@ export interface RedisOptions {
   readonly binary?: string;
   /** A given port: a restart of the same address. */
   readonly port?: number;
+  /** Instead of those with which a server for tests starts. */
+  readonly arguments?: readonly string[];
   /** Added to the environment of the process. */
   readonly environment?: NodeJS.ProcessEnv;
 }
@@ -44,9 +46,10 @@ export interface RedisOptions {
 export async function startRedis(extra: readonly string[] = [], options: RedisOptions = {}): Promise<RedisServer> {
   const port = options.port ?? (await freePort());
   const directory = mkdtempSync(join(tmpdir(), 'keymend-redis-'));
+  const usual = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory];
   const child: ChildProcess = spawn(
     options.binary ?? 'redis-server',
-    ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory, ...extra],
+    options.arguments === undefined ? [...usual, ...extra] : [...options.arguments],
     { stdio: 'ignore', env: { ...process.env, ...options.environment } },
   );
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
