@@ -65,7 +65,9 @@ describe('with a budget', () => {
     const opsPerSecond = 2_500;
     const requests = await diverge(2_000);
     const workers = [0, 1].map((part) => ({
-      process: fork(WORKER, [JSON.stringify({ source: link.source.url, target: link.target.url, opsPerSecond })]),
+      process: fork(WORKER, [
+        JSON.stringify({ source: { url: link.source.url }, target: { url: link.target.url }, opsPerSecond }),
+      ]),
       keys: requests.filter((_, index) => index % 2 === part).map(({ key }) => key.toString()),
     }));
     const standstills: Standstill[] = [];
