@@ -1,5 +1,5 @@
 /** An empty source must never empty the target: when a delete may be believed. */
-import { countSlots, type Health, RedisFailure } from '../redis/index.js';
+import { countSlots, type Health, healthIn, RedisFailure } from '../redis/index.js';
 import type { LinkSides } from './contract.js';
 import { ReconcileError, reconcileError } from './errors.js';
 
@@ -36,9 +36,8 @@ export async function refuseDeletes(
  */
 async function refuseDelete(sides: LinkSides, key: Buffer, guard: DeleteGuard): Promise<ReconcileError | null> {
   const source = await sides.source.health({ key });
-  const slots = source instanceof RedisFailure ? [] : source.slots;
-  const target = source instanceof RedisFailure ? source : await sides.target.health({ slots });
-  return judgeDeletes(sides, { source, target }, guard);
+  if (source instanceof RedisFailure) return reconcileError(source, 'source', 'compare', sides.source.place);
+  return judgeDeletes(sides, source, await sides.target.health({ slots: source.slots }), guard);
 }
 
 /** What each side answered about itself. */
@@ -47,13 +46,28 @@ export interface LinkHealth {
   readonly target: Health | RedisFailure;
 }
 
-/** The judgement of `refuseDeletes` on what both sides answered. Pure. */
-export function judgeDeletes(
+/**
+ * Of which servers of the source no key may be deleted, by what both sides answered.
+ * @returns for each of these why not; empty when all deletes are allowed
+ */
+export function refusedDeletes(sides: LinkSides, { source, target }: LinkHealth, guard: DeleteGuard): ReconcileError[] {
+  if (source instanceof RedisFailure) return [reconcileError(source, 'source', 'compare', sides.source.place)];
+  const errors = source.servers.map((server) => {
+    const { answer, place, slots } = server;
+    if (answer instanceof RedisFailure) return reconcileError(answer, 'source', 'compare', place);
+    const ofTarget = target instanceof RedisFailure ? target : healthIn(slots, target);
+    return judgeDeletes(sides, { ...answer, slots, servers: [server] }, ofTarget, guard);
+  });
+  return errors.filter((error) => error !== null);
+}
+
+/** Pure, as is the above. */
+function judgeDeletes(
   { source, target }: LinkSides,
-  { source: sourceHealth, target: targetHealth }: LinkHealth,
+  sourceHealth: Health,
+  targetHealth: Health | RedisFailure,
   guard: DeleteGuard,
 ): ReconcileError | null {
-  if (sourceHealth instanceof RedisFailure) return reconcileError(sourceHealth, 'source', 'compare', source.place);
   if (targetHealth instanceof RedisFailure) return reconcileError(targetHealth, 'target', 'compare', target.place);
   const place = placeOf(sourceHealth, source.place);
   if (!sourceHealth.isMaster) {

@@ -15,6 +15,7 @@ import type { ClusterBudgets } from './cluster-budgets.js';
 import type { ClusterNodes, Master } from './cluster-nodes.js';
 import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
+import { summarize } from './health.js';
 import type { KeyWatch } from './key-watch.js';
 import type {
   Admission,
@@ -150,18 +151,23 @@ export class ClusterRedis implements RedisPort {
     if (masters instanceof RedisFailure) return masters;
     const slots = 'slots' in of ? of.slots : [[slotOf(of.key), slotOf(of.key)] as const];
     const asked = masters.filter((master) => haveCommonSlots(master.slots, slots));
-    const answers = await Promise.all(
-      asked.map(async (master) => this.#heeded(await this.#portTo(master).health(), master)),
-    );
-    return summary(asked, answers);
+    const servers = asked.map(async (master): Promise<ServerHealth> => {
+      const answer = this.#heeded(await this.#portTo(master).health(), master);
+      return { place: master.connection.place, slots: master.slots, answer };
+    });
+    return summarize(await Promise.all(servers));
   }
 
-  async check(): Promise<void> {
+  async check(): Promise<readonly RedisFailure[]> {
     const masters = await this.#nodes.masters();
     if (masters instanceof RedisFailure) {
       throw new RedisFailure(masters.code, `${this.place} ${explain(masters)}`, { cause: masters });
     }
-    await Promise.all(masters.map((master) => this.#portTo(master).check()));
+    const failures: RedisFailure[] = [];
+    const note = (failure: unknown) => failures.push(failure as RedisFailure);
+    await Promise.all(masters.map((master) => this.#portTo(master).check().catch(note)));
+    if (failures.length === masters.length) throw failures[0]!;
+    return failures;
   }
 
   async close(): Promise<void> {
@@ -208,26 +214,4 @@ export class ClusterRedis implements RedisPort {
     this.#nodes.heed(answer);
     return new RedisFailure(answer.code, answer.message, { cause: answer, place: connection.place });
   }
-}
-
-function summary(masters: readonly Master[], answers: readonly (Health | RedisFailure)[]): Health | RedisFailure {
-  const servers = masters.map(({ connection }, index): ServerHealth => {
-    const answer = answers[index]!;
-    return { place: connection.place, answer };
-  });
-  const answered = masters.flatMap((master, index) => {
-    const answer = answers[index]!;
-    return answer instanceof RedisFailure ? [] : [{ master, answer }];
-  });
-  if (answered.length === 0) {
-    return (
-      (answers[0] as RedisFailure | undefined) ?? new RedisFailure('CLUSTERDOWN', 'no node has the slot of the key')
-    );
-  }
-  return {
-    isMaster: answered.every(({ answer }) => answer.isMaster),
-    keys: answered.reduce((sum, { answer }) => sum + answer.keys, 0),
-    slots: answered.flatMap(({ master }) => master.slots),
-    servers,
-  };
 }

@@ -6,6 +6,7 @@ export { Connection, type ConnectionOptions, type LargeValues } from './connecti
 export * from './consumer-group.js';
 export { explain } from './explain.js';
 export { failureOf, RedisFailure } from './failure.js';
+export { healthIn } from './health.js';
 export * from './key-watch.js';
 export * from './port.js';
 export { countSlots } from './slots.js';

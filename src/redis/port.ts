@@ -194,6 +194,7 @@ export interface Health {
 
 export interface ServerHealth {
   readonly place: string;
+  readonly slots: Slots;
   readonly answer: { readonly isMaster: boolean; readonly keys: number } | RedisFailure;
 }
 
@@ -322,9 +323,10 @@ export interface RedisPort {
 
   /**
    * Connects and asks for a sign of life, for start-up.
-   * @throws RedisFailure whose message is one line: which Redis, what is wrong, what to do
+   * @returns a failure for each server that gives none while others do. Each has one line: which Redis, what is wrong, what to do
+   * @throws RedisFailure with such a line when none does
    */
-  check(): Promise<void>;
+  check(): Promise<readonly RedisFailure[]>;
 
   /** Closes the connections; what is still in flight fails. May be called twice. */
   close(): Promise<void>;

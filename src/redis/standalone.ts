@@ -189,7 +189,7 @@ export class StandaloneRedis implements RedisPort {
     const { notMaster, place } = this.#connection;
     if (!isMaster(role) && notMaster.code === 'DEMOTED') return notMaster;
     const answer = { isMaster: isMaster(role), keys: Number(keys) };
-    return { ...answer, slots: ALL_SLOTS, servers: [{ place, answer }] };
+    return { ...answer, slots: ALL_SLOTS, servers: [{ place, slots: ALL_SLOTS, answer }] };
   }
 
   async clock(): Promise<ClockReading | RedisFailure> {
@@ -205,11 +205,12 @@ export class StandaloneRedis implements RedisPort {
     };
   }
 
-  async check(): Promise<void> {
+  async check(): Promise<readonly RedisFailure[]> {
     const [reply] = await this.#send(['PING']);
     if (reply instanceof RedisFailure) {
       throw new RedisFailure(reply.code, `${this.place} ${explain(reply)}`, { cause: reply });
     }
+    return [];
   }
 
   async close(): Promise<void> {

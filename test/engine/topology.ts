@@ -31,6 +31,8 @@ export interface SideOptions {
   readonly largeValues?: LargeValues;
   readonly commandTimeoutMs?: number;
   readonly binary?: string;
+  /** Added to the environment of a node of a Cluster, by its index. */
+  environmentOf?(index: number): NodeJS.ProcessEnv;
   readonly budget?: { readonly link: string; readonly opsPerSecond: number };
 }
 
@@ -55,12 +57,8 @@ async function startServer(name: string, { binary, ...options }: SideOptions): P
   };
 }
 
-export async function startClusterSide(
-  name: string,
-  masters: number,
-  { binary, ...options }: SideOptions = {},
-): Promise<ClusterSide> {
-  const cluster = await startCluster(masters, binary === undefined ? {} : { binary });
+export async function startClusterSide(name: string, masters: number, options: SideOptions = {}): Promise<ClusterSide> {
+  const cluster = await startCluster(masters, options);
   const port = connectRedis({ cluster: [cluster.nodes[0]!.url] }, { name, ...options });
   const nodeOf = (key: string | Buffer) => cluster.masterOf(slotOf(Buffer.from(key as Buffer)));
   const otherNode = (key: string | Buffer) => cluster.nodes.find((node) => node !== nodeOf(key))!;

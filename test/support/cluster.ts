@@ -1,7 +1,7 @@
 /** A real Redis Cluster for tests: masters, one process each, and replicas where a test adds them; gone when the test is. */
 import { createServer } from 'node:net';
 import { Cluster } from 'ioredis';
-import { freePort, type RedisOptions, type RedisServer, startRedis } from './redis.js';
+import { freePort, type RedisServer, startRedis } from './redis.js';
 
 export interface RedisCluster {
   readonly nodes: readonly RedisServer[];
@@ -27,13 +27,18 @@ const SLOTS = 16_384;
 // Node timeout far beyond a test: a frozen node shall stay part of the cluster.
 const ARGUMENTS = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '60000'];
 
-/** Of any version. */
-export async function startCluster(
-  masters = 3,
-  options: Omit<RedisOptions, 'port'> & { readonly args?: readonly string[] } = {},
-): Promise<RedisCluster> {
-  const startNode = async () =>
-    startRedis([...ARGUMENTS, ...(options.args ?? [])], { ...options, port: await freePorts() });
+export interface ClusterOptions {
+  /** Another redis-server, of any version. */
+  readonly binary?: string;
+  /** Added to the environment of a node, by its index. */
+  environmentOf?(index: number): NodeJS.ProcessEnv;
+}
+
+export async function startCluster(masters = 3, { binary, environmentOf }: ClusterOptions = {}): Promise<RedisCluster> {
+  const startNode = async () => {
+    const environment = environmentOf?.(nodes.length) ?? {};
+    return startRedis(ARGUMENTS, { ...(binary !== undefined && { binary }), environment, port: await freePorts() });
+  };
   const nodes: RedisServer[] = [];
   // One by one: two that start at once could be given each other's port.
   for (let count = 0; count < masters; count++) nodes.push(await startNode());
