@@ -13,6 +13,7 @@
 import { admit } from './admission.js';
 import type { ClusterBudgets } from './cluster-budgets.js';
 import type { ClusterNodes, Master } from './cluster-nodes.js';
+import type { Connection } from './connection.js';
 import { explain } from './explain.js';
 import { RedisFailure } from './failure.js';
 import { summarize } from './health.js';
@@ -48,6 +49,19 @@ import { StandaloneRedis } from './standalone.js';
 interface WithKey {
   readonly key: Buffer;
 }
+
+/** The observed state of a key is fenced by its server's clock as well, and so proves nothing at another server. */
+interface Fenced extends WithKey {
+  readonly observed: object;
+}
+
+const observedAt = new WeakMap<object, Connection>();
+
+type Ask<Request, Answer> = (
+  port: StandaloneRedis,
+  part: readonly Request[],
+  master: Master,
+) => Promise<(Answer | RedisFailure)[]>;
 
 export class ClusterRedis implements RedisPort {
   readonly #nodes: ClusterNodes;
@@ -95,7 +109,7 @@ export class ClusterRedis implements RedisPort {
 
   inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
     const requests = keys.map((key) => ({ key }));
-    return this.#split(requests, (port, part) => port.inspect(part.map(({ key }) => key)));
+    return this.#observe(requests, (port, part) => port.inspect(part.map(({ key }) => key)));
   }
 
   read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {
@@ -103,7 +117,7 @@ export class ClusterRedis implements RedisPort {
   }
 
   repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]> {
-    return this.#split(repairs, (port, part) => port.repair(part));
+    return this.#fenced(repairs, (port, part) => port.repair(part));
   }
 
   readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]> {
@@ -111,11 +125,11 @@ export class ClusterRedis implements RedisPort {
   }
 
   rebuild(rebuilds: readonly Rebuild[]): Promise<(RepairOutcome | RedisFailure)[]> {
-    return this.#split(rebuilds, (port, part) => port.rebuild(part));
+    return this.#fenced(rebuilds, (port, part) => port.rebuild(part));
   }
 
   inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]> {
-    return this.#split(requests, (port, part) => port.inspectMembers(part));
+    return this.#observe(requests, (port, part) => port.inspectMembers(part));
   }
 
   readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | RedisFailure)[]> {
@@ -123,7 +137,7 @@ export class ClusterRedis implements RedisPort {
   }
 
   repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]> {
-    return this.#split(repairs, (port, part) => port.repairMembers(part));
+    return this.#fenced(repairs, (port, part) => port.repairMembers(part));
   }
 
   scanMembers(scan: MembersScan): Promise<MembersPage | null | RedisFailure> {
@@ -174,9 +188,33 @@ export class ClusterRedis implements RedisPort {
     this.#nodes.close();
   }
 
+  #observe<Request extends WithKey, State extends object>(
+    requests: readonly Request[],
+    ask: Ask<Request, State>,
+  ): Promise<(State | RedisFailure)[]> {
+    return this.#split(requests, async (port, part, master) => {
+      const states = await ask(port, part, master);
+      for (const state of states) observedAt.set(state, master.connection);
+      return states;
+    });
+  }
+
+  /** A key that has moved since it was observed counts as changed. */
+  #fenced<Request extends Fenced, Outcome>(
+    requests: readonly Request[],
+    ask: Ask<Request, Outcome>,
+  ): Promise<(Outcome | 'changed' | RedisFailure)[]> {
+    return this.#split<Request, Outcome | 'changed'>(requests, async (port, part, master) => {
+      const isHere = ({ observed }: Request) => observedAt.get(observed) === master.connection;
+      const here = part.filter(isHere);
+      const outcomes = here.length === 0 ? [] : await ask(port, here, master);
+      return part.map((request) => (isHere(request) ? outcomes.shift()! : 'changed'));
+    });
+  }
+
   async #split<Request extends WithKey, Answer>(
     requests: readonly Request[],
-    ask: (port: StandaloneRedis, part: readonly Request[]) => Promise<(Answer | RedisFailure)[]>,
+    ask: Ask<Request, Answer>,
   ): Promise<(Answer | RedisFailure)[]> {
     const masters = await this.#nodes.mastersOf(requests.map(({ key }) => key));
     const answers = new Array<Answer | RedisFailure>(requests.length);
@@ -188,7 +226,7 @@ export class ClusterRedis implements RedisPort {
     }
     const run = async ([master, part]: [Master, readonly number[]]) => {
       const asked = part.map((index) => requests[index]!);
-      const ofPart = await ask(this.#portTo(master), asked);
+      const ofPart = await ask(this.#portTo(master), asked, master);
       for (const [position, index] of part.entries()) answers[index] = this.#heeded(ofPart[position]!, master);
     };
     await Promise.all([...parts].map(run));

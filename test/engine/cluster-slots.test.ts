@@ -1,7 +1,7 @@
 /** Slots that move while the engine is at work: what has moved is never taken for deleted, and nothing is written half. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { KeyRequest } from '../../src/engine/index.js';
-import type { KeyWatch, RedisPort } from '../../src/redis/index.js';
+import type { KeyWatch, ObservedState, RedisPort } from '../../src/redis/index.js';
 import { slotOf } from '../../src/redis/slots.js';
 import { provideRedis62 } from '../../src/stack/index.js';
 import { describeWith } from '../support/services.js';
@@ -140,6 +140,17 @@ function suite(binary?: string) {
           expect(sizes.reduce((sum, size) => sum + size)).toBe(1);
         },
       );
+
+      test('since it was observed counts as changed: the clock that bounds the write is of the other server', async () => {
+        const { port } = target;
+        await target.client.set(key, 'v');
+        const [observed] = (await port.inspect([Buffer.from(key)])) as [ObservedState];
+        await moving.cluster.moveSlot(slotOf(Buffer.from(key)), moving.otherNode(key));
+        await expect.poll(() => port.inspect([Buffer.from(key)])).toMatchObject([{ type: 'string' }]);
+        const repair = { key: Buffer.from(key), observed, change: { action: 'delete' as const } };
+        expect(await port.repair([repair])).toEqual(['changed']);
+        expect(await target.client.get(key)).toBe('v');
+      });
 
       test('is replaced as a whole or not at all when its slot begins to move before the replacement', async () => {
         await put(source, key, ['RPUSH', ...MANY]);

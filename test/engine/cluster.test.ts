@@ -2,8 +2,10 @@
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { KeyRequest } from '../../src/engine/index.js';
+import { provideRedis62 } from '../../src/stack/index.js';
 import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
+import { describeWith } from '../support/services.js';
 import { anyWrite, type Command, KEYS } from './random-writes.js';
 import { reconcileAnySize, type Side, startSide, type Topology } from './topology.js';
 
@@ -16,12 +18,24 @@ const PAIRS: readonly [Topology, Topology][] = [
 /** Small, so that many of the random values are large. */
 const LARGE_VALUES = { elements: 60, bytes: 1_024 };
 
-describe.each(PAIRS)('from a Cluster or server (%s) to another (%s)', (sourceTopology, targetTopology) => {
+describe.each(PAIRS)('from a Cluster or server (%s) to another (%s)', suite);
+
+await describeWith('a Cluster of another version', provideRedis62, (old) => {
+  describe('as the target', () => suite('one server', 2, { target: old }));
+  describe('as the source', () => suite(2, 'one server', { source: old }));
+});
+
+function suite(
+  sourceTopology: Topology,
+  targetTopology: Topology,
+  binaries: { readonly source?: string; readonly target?: string } = {},
+) {
   let source: Side;
   let target: Side;
   beforeAll(async () => {
-    source = await startSide('source', sourceTopology, { largeValues: LARGE_VALUES });
-    target = await startSide('target', targetTopology, { largeValues: LARGE_VALUES });
+    const options = (binary?: string) => ({ largeValues: LARGE_VALUES, ...(binary !== undefined && { binary }) });
+    source = await startSide('source', sourceTopology, options(binaries.source));
+    target = await startSide('target', targetTopology, options(binaries.target));
   });
   afterAll(async () => {
     await Promise.all([source?.stop(), target?.stop()]);
@@ -111,4 +125,4 @@ describe.each(PAIRS)('from a Cluster or server (%s) to another (%s)', (sourceTop
       await expectEqual();
     },
   );
-});
+}
