@@ -1,7 +1,7 @@
 /** Slots that move while the engine is at work: what has moved is never taken for deleted, and nothing is written half. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { KeyRequest } from '../../src/engine/index.js';
-import type { KeyWatch, ObservedState, RedisPort } from '../../src/redis/index.js';
+import type { KeyWatch, ObservedState, RecipeReading, RedisPort } from '../../src/redis/index.js';
 import { slotOf } from '../../src/redis/slots.js';
 import { provideRedis62 } from '../../src/stack/index.js';
 import { describeWith } from '../support/services.js';
@@ -65,6 +65,45 @@ function suite(binary?: string) {
         await expect
           .poll(() => reconcileAnySize(sides(), [request]), { interval: 100 })
           .toMatchObject([{ outcome: 'repaired' }]);
+      });
+
+      test('is not read by any call', async () => {
+        await put(source, key, ['HSET', 'f', 'v']);
+        await moving.moveHalfWay(key);
+        const bytes = Buffer.from(key);
+        const { port } = source;
+        const request = { key: bytes, known: { type: 'hash', digest: '' }, members: MEMBERS.members };
+        const page = { cursor: '0', members: Buffer.from('1:f'), digests: Buffer.from('f'.repeat(40)) };
+        const answers = await Promise.all([
+          port.inspect([bytes]),
+          port.read([request]),
+          port.readRecipes([request]),
+          port.inspectMembers([request]),
+          port.readMembers([request]),
+          port.scanMembers({ key: bytes, type: 'hash', cursor: '0', count: 10 }),
+          port.differingMembers(bytes, 'hash', page),
+          port.watch(bytes),
+        ]);
+        for (const answer of answers.flat())
+          expect(answer).toMatchObject({ code: expect.stringMatching(/^MOVED|ASK$/) });
+      });
+
+      test('is missed by a watch that began before', async () => {
+        await put(source, key, ['RPUSH', ...MANY]);
+        const watch = (await source.port.watch(Buffer.from(key))) as KeyWatch;
+        await moving.moveHalfWay(key);
+        expect(await watch.digestList({ start: 0, count: 10 })).toMatchObject({ code: 'MOVED' });
+        expect(await watch.readList({ start: 0, count: 10 })).toMatchObject({ code: 'ASK' });
+        expect(await watch.unchanged({ atMaster: true })).not.toBe(true);
+        watch.close();
+      });
+
+      test('is missed by a watch that began when it was not there', async () => {
+        const watch = (await source.port.watch(Buffer.from(key))) as KeyWatch;
+        await moving.cluster.moveSlot(slotOf(Buffer.from(key)), moving.otherNode(key));
+        await source.client.set(key, 'v');
+        expect(await watch.unchanged({ atMaster: true })).toMatchObject({ code: 'MOVED' });
+        watch.close();
       });
 
       test('during the look at it is not deleted either', async () => {
@@ -160,6 +199,19 @@ function suite(binary?: string) {
         const results = await reconcileAnySize({ source: source.port, target: port }, [{ key: Buffer.from(key) }]);
         expect(results).toMatchObject([{ outcome: 'failed', error: { type: 'TargetUnavailable' } }]);
         expect(await target.client.lrange(key, 0, -1)).toEqual(['old']);
+      });
+
+      test('is rebuilt as a whole or not at all while its slot moves', async () => {
+        await put(source, key, ['HSET', 'f', 'new']);
+        await put(target, key, ['HSET', 'f', 'old']);
+        const bytes = Buffer.from(key);
+        const [observed] = (await target.port.inspect([bytes])) as [ObservedState];
+        const [reading] = (await source.port.readRecipes([{ key: bytes, known: observed }])) as [RecipeReading];
+        await moving.cluster.startMovingSlot(slotOf(bytes), moving.otherNode(key));
+        const recipe = reading.recipe!;
+        const change = { action: 'rebuild' as const, recipe, content: null, expiry: -1, expiryTolerated: true };
+        expect(await target.port.rebuild([{ key: bytes, observed, change }])).toMatchObject([{ code: 'MOVED' }]);
+        expect(await target.client.hgetall(key)).toEqual({ f: 'old' });
       });
 
       test('is deleted while its slot moves, and that is what is said', async () => {
