@@ -192,7 +192,8 @@ export class Connection {
     } catch (error) {
       // What connect() itself says is only "closed"; the reason came as an event.
       this.#lastError ??= error;
-      this.#client.disconnect();
+      // Of a client that was told to close although it had ended, ioredis keeps the reason of the next failure to itself.
+      if (this.#client.status !== 'end') this.#client.disconnect();
       const backoff = Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#failedAttempts++);
       this.#notBefore = performance.now() + backoff * (0.5 + Math.random() / 2);
       throw this.#lastError;

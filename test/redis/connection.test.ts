@@ -117,6 +117,20 @@ describe('a lost connection', () => {
     await vi.waitFor(async () => expect(await observe(port)).toMatchObject({ type: 'none' }));
   });
 
+  test('says why it fails, each time that it tries', async () => {
+    const first = await server();
+    const port = portTo(first.url);
+    await first.stop();
+    const messages = new Set<string>();
+    // Attempts lie at most 50, 100, 200 ms apart: several are among these calls.
+    for (let call = 0; call < 10; call++) {
+      const [answer] = await port.inspect([KEY]);
+      messages.add((answer as RedisFailure).message);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+    expect([...messages]).toEqual(['nothing listens there (ECONNREFUSED)']);
+  });
+
   test('causes no stray error event or unhandled rejection', async () => {
     const strays: unknown[] = [];
     const collect = (error: unknown) => strays.push(error);
