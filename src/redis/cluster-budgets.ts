@@ -23,7 +23,7 @@ const LEFT_OUT_MS = 60_000;
 const REFUSALS_OF_SLOT: ReadonlySet<string> = new Set(['MOVED', 'ASK', 'TRYAGAIN']);
 
 export class ClusterBudgets {
-  readonly #shares = new Map<Connection, Share>();
+  readonly #shares = new WeakMap<Connection, Share>();
 
   constructor(private readonly options: BudgetOptions) {}
 

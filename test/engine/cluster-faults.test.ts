@@ -59,7 +59,6 @@ describe('a failover', () => {
   test.each([
     ['source', 'frozen'],
     ['source', 'demoted'],
-    ['target', 'frozen'],
     ['target', 'demoted'],
   ] as const)('of a shard of the %s, its old master being %s, is followed', async (which, fate) => {
     const cluster = await begin(startClusterSide(which, 2, { commandTimeoutMs: 400 }));

@@ -31,6 +31,8 @@ async function startSentinel(master: RedisServer): Promise<RedisServer> {
   writeFileSync(file, `port ${port}\nsentinel monitor ${NAME} 127.0.0.1 ${master.port} 1\n`);
   const sentinel = await startRedis([], { port, arguments: [file, '--sentinel'] });
   cleanups.push(() => sentinel.stop());
+  // By default it looks every ten seconds at who is a replica.
+  await sentinel.client.call('SENTINEL', 'DEBUG', 'info-period', '100', 'publish-period', '100');
   return sentinel;
 }
 
@@ -54,7 +56,9 @@ test.each(['source', 'target'] as const)(
     expect(await reconcile()).toMatchObject({ outcome: 'repaired' });
 
     await master.client.wait(1, 0);
-    await sentinel.client.call('SENTINEL', 'FAILOVER', NAME);
+    // Refused until it knows the replica well.
+  const failOver = () => sentinel.client.call('SENTINEL', 'FAILOVER', NAME).catch((error: Error) => error.message);
+  await expect.poll(failOver, { timeout: 20_000 }).toBe('OK');
     await expect.poll(() => replica.client.call('ROLE'), { timeout: 20_000 }).toContain('master');
     await expect.poll(() => master.client.call('ROLE'), { timeout: 20_000 }).toContain('slave');
     await (which === 'source' ? replica : other).client.set(KEY, 'newer');
