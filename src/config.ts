@@ -32,10 +32,19 @@ const pause = (leastMs: number) => duration.refine((value) => value >= leastMs, 
 
 const url = z.string().regex(/^rediss?:\/\/|^unix:\/\//, 'must start with redis:// or rediss://');
 
+function isDatabase0(text: string): boolean {
+  const { pathname, searchParams } = new URL(text);
+  return [pathname.slice(1), searchParams.get('db') ?? ''].every((database) => database === '' || database === '0');
+}
+
 const endpoint = z.union(
   [
     z.strictObject({ url }),
-    z.strictObject({ cluster: z.array(url).min(1) }),
+    z.strictObject({
+      cluster: z
+        .array(url.refine(isDatabase0, 'selects a database; a Cluster has database 0 alone, so leave it out'))
+        .min(1),
+    }),
     z.strictObject({
       sentinel: z.strictObject({
         name: z.string().min(1),

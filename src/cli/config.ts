@@ -46,7 +46,8 @@ async function checkServices(config: Config, temporal: TemporalTarget): Promise<
       checks.push(
         check(name, async () => {
           const port = connectRedis(link[side], { name, commandTimeoutMs: 5_000 });
-          await port.check().finally(() => port.close());
+          const silent = await port.check().finally(() => port.close());
+          if (silent.length > 0) throw new Error(silent.map(({ message }) => message).join('; '));
         }),
       );
     }

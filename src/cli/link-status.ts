@@ -1,8 +1,8 @@
 /** What `keymend status` says of the links: asked of the servers now, of nobody else. */
 
 import type { Config, LinkConfig } from '../config.js';
-import { judgeDeletes, type LinkSides } from '../engine/index.js';
-import { connectRedis, explain, type Health, RedisFailure } from '../redis/index.js';
+import { type LinkSides, refusedDeletes } from '../engine/index.js';
+import { connectRedis, explain, type Health, RedisFailure, type ServerHealth } from '../redis/index.js';
 import { chooseLink } from './context.js';
 
 export interface SideReport {
@@ -10,10 +10,12 @@ export interface SideReport {
   readonly place: string;
   /** null: unknown, see `problem`. */
   readonly role: 'master' | 'replica' | null;
-  /** Keys in the selected database; null: unknown. */
+  /** Keys in the selected database, of a Cluster on all masters that answer; null: unknown. */
   readonly keys: number | null;
   /** Why it can't be asked, or can't be used on this side; null: it can. */
   readonly problem: string | null;
+  /** Of a Cluster: each of its masters. */
+  readonly masters?: readonly SideReport[];
 }
 
 export interface LinkReport {
@@ -42,13 +44,13 @@ async function linkReport(link: LinkConfig): Promise<LinkReport> {
   const sides: LinkSides = { source: connect('source'), target: connect('target') };
   try {
     const [source, target] = await Promise.all([sides.source.health(), sides.target.health()]);
-    const refusal = judgeDeletes(sides, { source, target }, link.deleteGuard);
+    const refusals = refusedDeletes(sides, { source, target }, link.deleteGuard);
     return {
       link: link.name,
       source: sideReport(sides.source.place, source),
       target: sideReport(sides.target.place, target),
-      deletes: refusal === null ? 'allowed' : 'refused',
-      reason: refusal?.message ?? null,
+      deletes: refusals.length === 0 ? 'allowed' : 'refused',
+      reason: refusals.length === 0 ? null : refusals.map(({ message }) => message).join('; '),
     };
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
@@ -56,10 +58,17 @@ async function linkReport(link: LinkConfig): Promise<LinkReport> {
 }
 
 function sideReport(place: string, health: Health | RedisFailure): SideReport {
-  if (health instanceof RedisFailure) {
-    return { place, role: null, keys: null, problem: `${place} ${explain(health)}` };
+  if (health instanceof RedisFailure || health.servers.length < 2) return serverReport(place, health);
+  const masters = health.servers.map((server) => serverReport(server.place, server.answer));
+  const problems = masters.flatMap(({ problem }) => problem ?? []);
+  return { ...serverReport(place, health), problem: problems.length === 0 ? null : problems.join('; '), masters };
+}
+
+function serverReport(place: string, answer: ServerHealth['answer']): SideReport {
+  if (answer instanceof RedisFailure) {
+    return { place, role: null, keys: null, problem: `${answer.place ?? place} ${explain(answer)}` };
   }
-  const { isMaster, keys } = health;
+  const { isMaster, keys } = answer;
   if (isMaster) return { place, role: 'master', keys, problem: null };
   const replica = new RedisFailure('NOTMASTER', 'not a master');
   return { place, role: 'replica', keys, problem: `${place} ${explain(replica)}` };
@@ -70,9 +79,15 @@ export function describeLinks(reports: readonly LinkReport[]): string {
     .map(({ link, source, target, deletes, reason }) =>
       [
         `link ${link}`,
-        ...[source, target].map(({ place, keys, problem }) => problem ?? `${place} is a master with ${keys} keys`),
+        ...[source, target].flatMap(describeSide),
         reason === null ? `deletes are ${deletes}` : `deletes are ${deletes}: ${reason}`,
       ].join('\n  '),
     )
     .join('\n');
+}
+
+function describeSide({ place, keys, problem, masters }: SideReport): string[] {
+  if (masters === undefined) return [problem ?? `${place} is a master with ${keys} keys`];
+  const lines = masters.flatMap(describeSide).map((line) => `  ${line}`);
+  return [`${place} has ${masters.length} masters with ${keys} keys`, ...lines];
 }

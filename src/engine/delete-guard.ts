@@ -1,5 +1,5 @@
 /** An empty source must never empty the target: when a delete may be believed. */
-import { type Health, RedisFailure } from '../redis/index.js';
+import { countSlots, type Health, healthIn, RedisFailure } from '../redis/index.js';
 import type { LinkSides } from './contract.js';
 import { ReconcileError, reconcileError } from './errors.js';
 
@@ -14,11 +14,30 @@ export interface DeleteGuard {
  * Whether keys that were read as absent on the source may be deleted on the target.
  * Call it after those reads: a source that restarted empty, was flushed or became a replica before the read shows now,
  * whereas health asked before the read says nothing about what the read then saw.
- * @returns null if they may, else why not
+ * @returns for each key null if it may, else why not
  */
-export async function refuseDeletes({ source, target }: LinkSides, guard: DeleteGuard): Promise<ReconcileError | null> {
-  const [sourceHealth, targetHealth] = await Promise.all([source.health(), target.health()]);
-  return judgeDeletes({ source, target }, { source: sourceHealth, target: targetHealth }, guard);
+export async function refuseDeletes(
+  sides: LinkSides,
+  keys: readonly Buffer[],
+  guard: DeleteGuard,
+): Promise<(ReconcileError | null)[]> {
+  if (keys.length === 0) return [];
+  const servers = await sides.source.shardsOf(keys);
+  const judged = new Map<string, Promise<ReconcileError | null>>();
+  for (const [index, server] of servers.entries()) {
+    if (!judged.has(server)) judged.set(server, refuseDelete(sides, keys[index]!, guard));
+  }
+  return Promise.all(servers.map((server) => judged.get(server)!));
+}
+
+/**
+ * By the source's server that has the key alone, and what the target has in the same slots: one shard of a Cluster that was emptied
+ * must not be covered up by those that are full.
+ */
+async function refuseDelete(sides: LinkSides, key: Buffer, guard: DeleteGuard): Promise<ReconcileError | null> {
+  const source = await sides.source.health({ key });
+  if (source instanceof RedisFailure) return reconcileError(source, 'source', 'compare', sides.source.place);
+  return judgeDeletes(sides, source, await sides.target.health({ slots: source.slots }), guard);
 }
 
 /** What each side answered about itself. */
@@ -27,26 +46,54 @@ export interface LinkHealth {
   readonly target: Health | RedisFailure;
 }
 
-/** The judgement of `refuseDeletes` on what both sides answered. Pure. */
-export function judgeDeletes(
+/**
+ * Of which servers of the source no key may be deleted, by what both sides answered.
+ * @returns for each of these why not; empty when all deletes are allowed
+ */
+export function refusedDeletes(sides: LinkSides, { source, target }: LinkHealth, guard: DeleteGuard): ReconcileError[] {
+  if (source instanceof RedisFailure) return [reconcileError(source, 'source', 'compare', sides.source.place)];
+  const errors = source.servers.map((server) => {
+    const { answer, place, slots } = server;
+    if (answer instanceof RedisFailure) return reconcileError(answer, 'source', 'compare', place);
+    const ofTarget = target instanceof RedisFailure ? target : healthIn(slots, target);
+    return judgeDeletes(sides, { ...answer, slots, servers: [server] }, ofTarget, guard);
+  });
+  return errors.filter((error) => error !== null);
+}
+
+/** Pure, as is the above. */
+function judgeDeletes(
   { source, target }: LinkSides,
-  { source: sourceHealth, target: targetHealth }: LinkHealth,
+  sourceHealth: Health,
+  targetHealth: Health | RedisFailure,
   guard: DeleteGuard,
 ): ReconcileError | null {
-  if (sourceHealth instanceof RedisFailure) return reconcileError(sourceHealth, 'source', 'compare', source.place);
   if (targetHealth instanceof RedisFailure) return reconcileError(targetHealth, 'target', 'compare', target.place);
+  const place = placeOf(sourceHealth, source.place);
   if (!sourceHealth.isMaster) {
-    return reconcileError(new RedisFailure('NOTMASTER', 'not a master'), 'source', 'compare', source.place);
+    return reconcileError(new RedisFailure('NOTMASTER', 'not a master'), 'source', 'compare', place);
   }
-  if (!isSuddenlySmall(sourceHealth, targetHealth, guard)) return null;
+  const expected = keysInSlotsOf(sourceHealth, targetHealth);
+  if (!isSuddenlySmall(sourceHealth.keys, expected, guard)) return null;
+  const isEstimate = expected !== targetHealth.keys;
   return new ReconcileError(
     'SourceSuspicious',
     'compare',
-    `${source.place} has ${sourceHealth.keys} keys and ${target.place} ${targetHealth.keys}: the source may have ` +
+    `${place} has ${sourceHealth.keys} keys and ${placeOf(targetHealth, target.place)} ` +
+      `${isEstimate ? `about ${Math.round(expected)} in the same slots` : expected}: the source may have ` +
       'lost its data, so nothing was deleted; restore the source, or allow the delete of this key if it is meant',
   );
 }
 
-function isSuddenlySmall(source: Health, target: Health, { minimumRatio, minimumGap }: DeleteGuard): boolean {
-  return source.keys < minimumRatio * target.keys && target.keys - source.keys >= minimumGap;
+/** How many keys the target has in the slots of the source, if its keys are spread evenly over its own. */
+function keysInSlotsOf(source: Health, target: Health): number {
+  return target.keys * (countSlots(source.slots) / countSlots(target.slots));
+}
+
+function placeOf({ servers }: Health, ofSide: string): string {
+  return servers.length === 1 ? servers[0]!.place : ofSide;
+}
+
+function isSuddenlySmall(source: number, target: number, { minimumRatio, minimumGap }: DeleteGuard): boolean {
+  return source < minimumRatio * target && target - source >= minimumGap;
 }

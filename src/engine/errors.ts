@@ -79,9 +79,10 @@ export function refusesVersion(failure: RedisFailure): boolean {
 
 /**
  * What a failure of one side means.
- * @param place how the message calls that Redis
+ * @param ofSide how the message calls that Redis, unless the failure names one of its servers
  */
-export function reconcileError(failure: RedisFailure, side: Side, stage: Stage, place: string): ReconcileError {
+export function reconcileError(failure: RedisFailure, side: Side, stage: Stage, ofSide: string): ReconcileError {
+  const place = failure.place ?? ofSide;
   const unsupported = UNSUPPORTED.find(({ when }) => when(failure));
   if (unsupported !== undefined) {
     return new ReconcileError('Unsupported', stage, `${place} ${unsupported.explanation}`, { cause: failure });

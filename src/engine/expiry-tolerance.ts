@@ -30,10 +30,12 @@ export function sameExpiry(one: number, other: number): boolean {
 
 /**
  * The tolerance under which to compare these pairs of expiries. The clocks are only asked for where their offset can matter.
+ * @param key has the two servers that said all these expiries
  * @param configuredMs what the link tolerates between servers of one clock
  */
 export async function toleranceFor(
   memory: LinkMemory,
+  key: Buffer,
   configuredMs: number,
   pairs: readonly { readonly target: number; readonly source: number }[],
 ): Promise<ExpiryTolerance> {
@@ -41,7 +43,7 @@ export async function toleranceFor(
   const clocksMatter = ({ target, source }: { target: number; source: number }) =>
     target >= 0 && source >= 0 && !tolerates(configured, target, source);
   if (!pairs.some(clocksMatter)) return configured;
-  const clocks = await memory.clockOffset();
+  const clocks = await memory.clockOffset(key);
   if (clocks === null || Math.abs(clocks.offsetMs) <= clocks.uncertaintyMs) return configured;
   const added = Math.abs(clocks.offsetMs) + clocks.uncertaintyMs;
   return clocks.offsetMs > 0

@@ -4,7 +4,7 @@
  */
 export { isIdempotent, isWrite, membersOf, touches, writtenKeys } from './commands.js';
 export type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
-export { type DeleteGuard, judgeDeletes } from './delete-guard.js';
+export { type DeleteGuard, refusedDeletes } from './delete-guard.js';
 export { ReconcileError } from './errors.js';
 export { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from './large/large-key.js';
 export { LinkMemory } from './link-memory.js';

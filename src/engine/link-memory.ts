@@ -1,4 +1,4 @@
-/** What is learnt of a link's two servers on the way and holds for a while: so that it need not be found out key by key. */
+/** What is learnt of a link's servers on the way and holds for a while: so that it need not be found out key by key. */
 import { type ClockReading, RedisFailure, type RedisPort } from '../redis/index.js';
 
 /** How far the target's clock is ahead of the source's; negative when it is behind. */
@@ -16,7 +16,8 @@ const CLOCK_READINGS = 3;
 export class LinkMemory {
   /** The connections on which a payload was refused, as `#connections` names them. */
   #refusedOn: string | null = null;
-  #offset: { readonly measured: Promise<ClockOffset | null>; readonly atMs: number } | null = null;
+  /** By the names of the two servers. */
+  readonly #offsets = new Map<string, { readonly measured: Promise<ClockOffset | null>; readonly atMs: number }>();
 
   constructor(private readonly sides: { readonly source: RedisPort; readonly target: RedisPort }) {}
 
@@ -33,16 +34,24 @@ export class LinkMemory {
   }
 
   /**
-   * Measured when first asked for, then remembered for a minute.
+   * Of the two servers that have the key. Measured when first asked for, then remembered for a minute.
    * @returns null where a server doesn't say its time now
    */
-  async clockOffset(): Promise<ClockOffset | null> {
-    if (this.#offset === null || performance.now() - this.#offset.atMs > OFFSET_HOLDS_MS) {
-      this.#offset = { measured: measureOffset(this.sides), atMs: performance.now() };
-    }
-    const offset = await this.#offset.measured;
-    if (offset === null) this.#offset = null;
+  async clockOffset(key: Buffer): Promise<ClockOffset | null> {
+    const { source, target } = this.sides;
+    const servers = (await Promise.all([source.shardsOf([key]), target.shardsOf([key])])).join(' ');
+    const known = this.#offsets.get(servers);
+    const isFresh = known !== undefined && performance.now() - known.atMs <= OFFSET_HOLDS_MS;
+    const { measured } = isFresh ? known : this.#measure(servers, key);
+    const offset = await measured;
+    if (offset === null) this.#offsets.delete(servers);
     return offset;
+  }
+
+  #measure(servers: string, key: Buffer) {
+    const measurement = { measured: measureOffset(this.sides, key), atMs: performance.now() };
+    this.#offsets.set(servers, measurement);
+    return measurement;
   }
 
   get #connections(): string {
@@ -50,8 +59,11 @@ export class LinkMemory {
   }
 }
 
-async function measureOffset(sides: { source: RedisPort; target: RedisPort }): Promise<ClockOffset | null> {
-  const [source, target] = await Promise.all([bestReading(sides.source), bestReading(sides.target)]);
+async function measureOffset(
+  sides: { source: RedisPort; target: RedisPort },
+  key: Buffer,
+): Promise<ClockOffset | null> {
+  const [source, target] = await Promise.all([bestReading(sides.source, key), bestReading(sides.target, key)]);
   if (source === null || target === null) return null;
   return {
     offsetMs: target.serverTimeMs - target.atMs - (source.serverTimeMs - source.atMs),
@@ -59,10 +71,10 @@ async function measureOffset(sides: { source: RedisPort; target: RedisPort }): P
   };
 }
 
-async function bestReading(port: RedisPort): Promise<ClockReading | null> {
+async function bestReading(port: RedisPort, key: Buffer): Promise<ClockReading | null> {
   let best: ClockReading | null = null;
   for (let count = 0; count < CLOCK_READINGS; count++) {
-    const reading = await port.clock();
+    const reading = await port.clock(key);
     // What keeps it from answering shows in the work itself, and is reported there.
     if (reading instanceof RedisFailure) return null;
     if (best === null || reading.uncertaintyMs < best.uncertaintyMs) best = reading;

@@ -68,7 +68,7 @@ export async function runMembersRound(
 
   const readings = await read(sides, observed);
   const pairs = observed.flatMap(({ observed }, position) => expiryPairs(observed, readings[position]!));
-  const tolerance = await toleranceFor(sides.memory, options.expiryToleranceMs, pairs);
+  const tolerance = await toleranceFor(sides.memory, requests[0]!.key, options.expiryToleranceMs, pairs);
   const planned: Planned[] = [];
   for (const [position, key] of observed.entries()) {
     const reading = readings[position]!;

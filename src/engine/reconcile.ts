@@ -1,7 +1,7 @@
 /** Many keys at once: rounds until each is settled, in batches that one call can carry. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import pMap from 'p-map';
-import { RedisFailure } from '../redis/index.js';
+import { type AdmissionRequest, RedisFailure } from '../redis/index.js';
 import type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 import { contended, MAXIMUM_ROUNDS, withEarlier } from './earlier-rounds.js';
 import { reconcileError } from './errors.js';
@@ -34,14 +34,38 @@ export async function reconcileKeys(
   requests: readonly KeyRequest[],
   options: ReconcileOptions,
 ): Promise<KeyResult[]> {
-  const starts = Array.from({ length: Math.ceil(requests.length / BATCH_SIZE) }, (_, batch) => batch * BATCH_SIZE);
   const link = { memory: new LinkMemory(sides), ...sides };
-  const results = await pMap(
-    starts,
-    (start) => reconcileBatch(link, requests.slice(start, start + BATCH_SIZE), options),
-    { concurrency: CONCURRENT_BATCHES },
-  );
-  return results.flat();
+  const results = new Array<KeyResult>(requests.length);
+  const reconcilePart = async (batch: readonly number[]) => {
+    const asked = batch.map((index) => requests[index]!);
+    const ofBatch = await reconcileBatch(link, asked, options);
+    for (const [position, index] of batch.entries()) results[index] = ofBatch[position]!;
+  };
+  await pMap(await batches(sides, requests), reconcilePart, { concurrency: CONCURRENT_BATCHES });
+  return results;
+}
+
+/**
+ * Each of the keys of one server on each side: so no key waits for a server that is slow or dead and has none of it, and budget and
+ * clocks are those of all keys of a batch.
+ * @returns indices of the requests
+ */
+async function batches({ source, target }: LinkSides, requests: readonly KeyRequest[]): Promise<number[][]> {
+  const keys = requests.map(({ key }) => key);
+  const [ofSource, ofTarget] = await Promise.all([source.shardsOf(keys), target.shardsOf(keys)]);
+  const open = new Map<string, number[]>();
+  const all: number[][] = [];
+  for (const index of keys.keys()) {
+    const servers = `${ofSource[index]} ${ofTarget[index]}`;
+    let batch = open.get(servers);
+    if (batch === undefined || batch.length === BATCH_SIZE) {
+      batch = [];
+      open.set(servers, batch);
+      all.push(batch);
+    }
+    batch.push(index);
+  }
+  return all;
 }
 
 async function reconcileBatch(
@@ -84,7 +108,7 @@ async function admittedRound(
   while (results.length < requests.length) {
     options.signal?.throwIfAborted();
     const rest = requests.slice(results.length);
-    const admission = await sides.target.admit(rest.map(membersNamed));
+    const admission = await sides.target.admit(rest.map(admissionRequest));
     if (admission instanceof RedisFailure) {
       const error = reconcileError(admission, 'target', 'read', sides.target.place);
       return [...results, ...rest.map(() => ({ outcome: 'failed', error }) as const)];
@@ -103,8 +127,8 @@ async function admittedRound(
   return results;
 }
 
-function membersNamed({ scope = WHOLE }: KeyRequest): number {
-  return scope.kind === 'whole' ? 0 : scope.members.length;
+function admissionRequest({ key, scope = WHOLE }: KeyRequest): AdmissionRequest {
+  return { key, members: scope.kind === 'whole' ? 0 : scope.members.length };
 }
 
 /** The requests by scope, each kind in calls of its own; those whose part tells too little are looked at as a whole at once. */

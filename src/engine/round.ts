@@ -131,7 +131,8 @@ class Round {
       else read.push({ ...key, reading });
     }
     const pairs = read.map(({ observed, reading }) => ({ target: observed.expiry, source: reading.expiry }));
-    const tolerance = await toleranceFor(this.sides.memory, this.options.expiryToleranceMs, pairs);
+    const { memory } = this.sides;
+    const tolerance = await toleranceFor(memory, this.requests[0]!.key, this.options.expiryToleranceMs, pairs);
     const planned: Planned[] = [];
     for (const key of read) {
       const decision = decide(key.observed, key.reading, tolerance);
@@ -143,11 +144,14 @@ class Round {
 
   async #guardDeletes(planned: Planned[]): Promise<Planned[]> {
     const needsGuard = ({ change, request }: Planned) => change.action === 'delete' && request.allowDelete !== true;
-    if (!planned.some(needsGuard)) return planned;
-    const error = await refuseDeletes(this.sides, this.options.deleteGuard);
-    if (error === null) return planned;
-    for (const key of planned.filter(needsGuard)) this.#results[key.index] = { outcome: 'failed', error };
-    return planned.filter((key) => !needsGuard(key));
+    const guarded = planned.filter(needsGuard);
+    const keys = guarded.map(({ request }) => request.key);
+    const errors = await refuseDeletes(this.sides, keys, this.options.deleteGuard);
+    for (const [position, { index }] of guarded.entries()) {
+      const error = errors[position]!;
+      if (error !== null) this.#results[index] = { outcome: 'failed', error };
+    }
+    return planned.filter(({ index }) => this.#results[index] === undefined);
   }
 
   async #repair(planned: readonly Planned[]): Promise<{ written: Written[]; refused: Observed[] }> {

@@ -1,7 +1,7 @@
 /** How a round over some keys is paid from a budget: an estimate is reserved first and settled with what was counted. */
 import type { Budget } from './budget.js';
 import { RedisFailure } from './failure.js';
-import type { Admission, Deferred, RedisPort } from './port.js';
+import type { Admission, AdmissionRequest, Deferred, RedisPort } from './port.js';
 import type { CountOperations } from './script-runner.js';
 
 /** What a round costs besides its keys: two scripts with their look at the clock, the delete guard's look at role and size. */
@@ -13,18 +13,18 @@ const MEMBER_OPERATIONS = 3;
 
 /**
  * Reserves for as many of the keys, the first ones, as fit into a slice of the budget; for one at least.
- * @param members as in `RedisPort.admit`
+ * @param requests as in `RedisPort.admit`
  * @param counted makes the port through which the round goes
  */
 export async function admit(
   budget: Budget,
-  members: readonly number[],
+  requests: readonly AdmissionRequest[],
   counted: (count: CountOperations) => RedisPort,
 ): Promise<Admission | Deferred | RedisFailure> {
   let reserved = ROUND_OPERATIONS;
   let keys = 0;
-  for (const number of members) {
-    const needed = KEY_OPERATIONS + MEMBER_OPERATIONS * number;
+  for (const { members } of requests) {
+    const needed = KEY_OPERATIONS + MEMBER_OPERATIONS * members;
     if (keys > 0 && reserved + needed > budget.slice) break;
     reserved += needed;
     keys += 1;

@@ -73,13 +73,17 @@ interface LeftOver {
   readonly freshUntil: number;
 }
 
-export function createBudget(connection: Connection, options: BudgetOptions): Budget {
-  return new LeasedBudget(connection, options);
+/** @param keyOf where the timeline is kept; asked with each lease */
+export function createBudget(
+  connection: Connection,
+  { link, opsPerSecond }: BudgetOptions,
+  keyOf: () => string = () => `keymend:budget:${link}`,
+): Budget {
+  return new LeasedBudget(connection, opsPerSecond, keyOf);
 }
 
 class LeasedBudget implements Budget {
   readonly slice: number;
-  readonly #key: Buffer;
   readonly #perMs: number;
   /** Those for whom nothing is leased yet; first come, first served. */
   #waiting: Waiting[] = [];
@@ -98,9 +102,9 @@ class LeasedBudget implements Budget {
 
   constructor(
     private readonly connection: Connection,
-    { link, opsPerSecond }: BudgetOptions,
+    opsPerSecond: number,
+    private readonly keyOf: () => string,
   ) {
-    this.#key = Buffer.from(`keymend:budget:${link}`);
     this.#perMs = (opsPerSecond * PACE_RATIO) / 1_000;
     this.slice = Math.floor(this.#perMs * SLICE_MS);
   }
@@ -174,7 +178,7 @@ class LeasedBudget implements Budget {
     const leasedMs = debtMs + ms - paidMs;
     const numbers = [Math.ceil(leasedMs * this.#perMs), this.#perMs, LONGEST_QUEUE_MS].map(String);
     const sentAt = performance.now();
-    const [answer] = await runScript(this.connection, scripts.lease, [[this.#key, ...numbers]]);
+    const [answer] = await runScript(this.connection, scripts.lease, [[Buffer.from(this.keyOf()), ...numbers]]);
     if (answer instanceof RedisFailure) {
       for (const { reject } of [...pieces, ...this.#waiting.splice(0)]) reject(answer);
       return;

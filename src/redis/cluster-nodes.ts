@@ -1,14 +1,12 @@
 /** The masters of a Cluster, one connection to each, and which of them has which slot, as its nodes tell. */
-import { Command as RedisCommand } from 'ioredis';
 import { Connection, type ConnectionOptions } from './connection.js';
 import { RedisFailure } from './failure.js';
-
-export const SLOTS = 16_384;
+import { SLOTS, type Slots, slotOf } from './slots.js';
 
 export interface Master {
   readonly connection: Connection;
-  /** Ranges of slots that it has, both ends included. At least one. */
-  readonly slots: readonly (readonly [first: number, last: number])[];
+  /** At least one. */
+  readonly slots: Slots;
 }
 
 interface Topology {
@@ -28,14 +26,10 @@ const SIGNS_OF_CHANGE: ReadonlySet<string> = new Set([
   'CLUSTERDOWN',
   'READONLY',
   'NOTMASTER',
+  'DEMOTED',
   'CONNECTION',
   'TIMEOUT',
 ]);
-
-/** @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ */
-export function slotOf(key: Buffer): number {
-  return new RedisCommand('DEL', [key]).getSlot()!;
-}
 
 /** Connects when first asked. Redirects are not followed: a key that has moved fails once, and is found the next time. */
 export class ClusterNodes {
@@ -47,24 +41,37 @@ export class ClusterNodes {
   #looking: Promise<Topology | RedisFailure> | null = null;
   #lookAfter = 0;
   #looks = 0;
+  #changes = 0;
   #isStale = true;
   #closed = false;
 
   /** @param urls of some nodes; their user, password and protocol are used for all nodes */
   constructor(urls: readonly string[], options: ConnectionOptions) {
     this.#seeds = urls.map((url) => new URL(url));
-    this.#options = options;
+    this.#options = { ...options, hasSuccessor: true };
   }
 
   get place(): string {
     return `${this.#options.name} (Cluster at ${this.#seeds.map(addressOf).join(', ')})`;
   }
 
+  /** How often it has connected to a node, or slots have gone from one to another. */
+  get connections(): number {
+    return [...this.#connections.values()].reduce((sum, { connections }) => sum + connections, this.#changes);
+  }
+
   /** The master that has the slot of the key now, as far as is known. */
   async masterOf(key: Buffer): Promise<Master | RedisFailure> {
+    const [master] = await this.mastersOf([key]);
+    return master!;
+  }
+
+  /** That for many keys, in their order. */
+  async mastersOf(keys: readonly Buffer[]): Promise<(Master | RedisFailure)[]> {
     const topology = await this.#current();
-    if (topology instanceof RedisFailure) return topology;
-    return topology.bySlot[slotOf(key)] ?? new RedisFailure('CLUSTERDOWN', 'no node has the slot of the key');
+    if (topology instanceof RedisFailure) return keys.map(() => topology);
+    const nobody = () => new RedisFailure('CLUSTERDOWN', 'no node has the slot of the key');
+    return keys.map((key) => topology.bySlot[slotOf(key)] ?? nobody());
   }
 
   /** All masters that have slots. */
@@ -129,6 +136,7 @@ export class ClusterNodes {
     for (const [address, connection] of this.#connections) {
       if (slots.has(address)) continue;
       this.#connections.delete(address);
+      this.#changes += connection.connections;
       connection.close();
     }
     const bySlot: (Master | undefined)[] = Array.from({ length: SLOTS });
@@ -137,6 +145,7 @@ export class ClusterNodes {
       for (const [first, last] of ranges) bySlot.fill(master, first, last + 1);
       return master;
     });
+    if (layoutOf(masters) !== layoutOf(this.#topology?.masters ?? [])) this.#changes += 1;
     this.#topology = { masters, bySlot };
     return this.#topology;
   }
@@ -161,6 +170,10 @@ type SlotsReply = [
   master: [host: Buffer | null, port: number, ...unknown[]],
   ...unknown[],
 ][];
+
+function layoutOf(masters: readonly Master[]): string {
+  return JSON.stringify(masters.map(({ connection, slots }) => [connection.place, slots]).sort());
+}
 
 const REDIS_PORT = '6379';
 

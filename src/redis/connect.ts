@@ -1,6 +1,9 @@
 /** From an endpoint of the configuration to a port. */
 import type { Endpoint } from '../config.js';
 import { type BudgetOptions, createBudget } from './budget.js';
+import { ClusterRedis } from './cluster.js';
+import { ClusterBudgets } from './cluster-budgets.js';
+import { ClusterNodes } from './cluster-nodes.js';
 import { Connection, type ConnectionOptions } from './connection.js';
 import type { RedisPort } from './port.js';
 import { StandaloneRedis } from './standalone.js';
@@ -10,14 +13,12 @@ export interface RedisOptions extends ConnectionOptions {
   readonly budget?: BudgetOptions;
 }
 
-/**
- * Makes a port. Connects with the first call, not now; `check()` tells at once whether it can.
- * @throws Error with one line for a topology that is not supported
- */
-export function connectRedis(endpoint: Endpoint, options: RedisOptions): RedisPort {
+/** Makes a port. Connects with the first call, not now; `check()` tells at once whether it can. */
+export function connectRedis(endpoint: Endpoint, { budget, ...options }: RedisOptions): RedisPort {
   if ('cluster' in endpoint) {
-    throw new Error(`${options.name}: { cluster: … } is not supported yet; give { url } or { sentinel } of one server`);
+    const nodes = new ClusterNodes(endpoint.cluster, options);
+    return new ClusterRedis(nodes, budget && { budgets: new ClusterBudgets(budget) });
   }
   const connection = new Connection(endpoint, options);
-  return new StandaloneRedis(connection, options.budget && { budget: createBudget(connection, options.budget) });
+  return new StandaloneRedis(connection, budget && { budget: createBudget(connection, budget) });
 }

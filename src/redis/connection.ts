@@ -23,6 +23,8 @@ export interface ConnectionOptions {
   readonly commandTimeoutMs?: number;
   /** Default 5,000 elements or 1 MiB. */
   readonly largeValues?: LargeValues;
+  /** Who becomes the master in its place is found without a change of the address. Default: so with Sentinels. */
+  readonly hasSuccessor?: boolean;
 }
 
 /** A command: its name, then its arguments. */
@@ -40,6 +42,7 @@ export class Connection {
   readonly place: string;
   readonly commandTimeoutMs: number;
   readonly largeValues: LargeValues;
+  readonly #hasSuccessor: boolean;
   readonly #client: Redis;
   #opening: Promise<void> | null = null;
   #closed = false;
@@ -65,6 +68,7 @@ export class Connection {
   ) {
     this.commandTimeoutMs = options.commandTimeoutMs ?? 5_000;
     this.largeValues = options.largeValues ?? LARGE_VALUES;
+    this.#hasSuccessor = options.hasSuccessor ?? 'sentinel' in address;
     const settings = {
       lazyConnect: true,
       protocol: 2,
@@ -88,6 +92,13 @@ export class Connection {
       this.#lastError = error;
     });
     this.place = `${options.name} (${describeAddress(this.#client.options)})`;
+  }
+
+  /** That the server is not a master: for good, or until the next command finds the one that is. */
+  get notMaster(): RedisFailure {
+    return this.#hasSuccessor
+      ? new RedisFailure('DEMOTED', 'not a master any more')
+      : new RedisFailure('NOTMASTER', 'not a master');
   }
 
   /** How often it was established. */
@@ -181,7 +192,8 @@ export class Connection {
     } catch (error) {
       // What connect() itself says is only "closed"; the reason came as an event.
       this.#lastError ??= error;
-      this.#client.disconnect();
+      // Of a client that was told to close although it had ended, ioredis keeps the reason of the next failure to itself.
+      if (this.#client.status !== 'end') this.#client.disconnect();
       const backoff = Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#failedAttempts++);
       this.#notBefore = performance.now() + backoff * (0.5 + Math.random() / 2);
       throw this.#lastError;

@@ -1,6 +1,10 @@
 /** What a failure means and what to do about it, as the second half of a sentence that begins with the Redis' name. */
 import type { RedisFailure } from './failure.js';
 
+const GIVEN_AWAY =
+  'does not have the slot of the key, or is giving it to another node; the next attempt asks who has it then ' +
+  '(a Cluster is written { cluster: [urls] } in the link)';
+
 const EXPLANATIONS: Readonly<Record<string, string>> = {
   READONLY: 'is a read-only replica; point the link at its master',
   NOTMASTER: 'is a replica, not a master; point the link at its master',
@@ -12,6 +16,10 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   MISCONF: 'refuses writes because its last save to disk failed; look at its disk and its log',
   NOREPLICAS: 'refuses writes because too few of its replicas are connected; look at the replicas',
   BUSY: 'is busy with a script; wait, or end that with SCRIPT KILL',
+  DEMOTED: 'is a replica by now; the next attempt asks the new master',
+  MOVED: GIVEN_AWAY,
+  ASK: GIVEN_AWAY,
+  TRYAGAIN: GIVEN_AWAY,
   CLUSTERDOWN: 'belongs to a cluster that is down; look at CLUSTER INFO there',
   MASTERDOWN: 'is a replica that has lost its master; point the link at the master',
   TIMEOUT: 'did not answer in time; look at its load and at the network in between',
@@ -22,5 +30,6 @@ export function explain(failure: RedisFailure): string {
   if (failure.code === 'CONNECTION') {
     return `cannot be reached: ${failure.message}; check that it runs and that the url of the link is right`;
   }
+  if (/cluster support disabled/i.test(failure.message)) return 'is no Cluster; write { url: … } in the link';
   return EXPLANATIONS[failure.code] ?? `answered: ${failure.message}`;
 }

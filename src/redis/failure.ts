@@ -8,6 +8,8 @@ export type OwnCode =
   | 'CONNECTION'
   /** Read at a server that is not a master. */
   | 'NOTMASTER'
+  /** Asked a server that was the master once; Sentinels or the Cluster lead to the next one. */
+  | 'DEMOTED'
   /** No commands build a value of this type. */
   | 'NORECIPE'
   /** A field is to expire on a server that can't let single fields expire. */
@@ -15,6 +17,8 @@ export type OwnCode =
 
 export class RedisFailure extends Error {
   override readonly name = 'RedisFailure';
+  /** Of several servers the one that failed: its name and address. */
+  readonly place: string | undefined;
   /**
    * @param code the first word of Redis' error, or an `OwnCode`
    * @param message a text for a person, safe to log
@@ -22,9 +26,10 @@ export class RedisFailure extends Error {
   constructor(
     readonly code: string,
     message: string,
-    options?: ErrorOptions,
+    { place, ...options }: ErrorOptions & { place?: string } = {},
   ) {
     super(message, options);
+    this.place = place;
   }
 }
 
@@ -51,6 +56,9 @@ export function failureOfReply(text: string): RedisFailure {
 function codeOf(text: string): string {
   // Inside a script a missing permission has no code of its own.
   if (text.includes("The user executing the script can't")) return 'NOPERM';
+  // Nor have these, and a script says neither MOVED nor ASK nor TRYAGAIN apart: the key's slot is elsewhere, or is being moved.
+  if (/attempted to access a non local key/i.test(text)) return 'MOVED';
+  if (/attempted to execute a .*cluster is down/i.test(text)) return 'CLUSTERDOWN';
   return /^[A-Z]{2,}(?=\s|$)/.exec(text)?.[0] ?? 'ERR';
 }
 

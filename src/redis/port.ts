@@ -1,5 +1,6 @@
 /**
- * What the engine asks of a Redis, whatever its topology. Adapters: standalone (`standalone.ts`).
+ * What the engine asks of a Redis, whatever its topology. Adapters: one server (`standalone.ts`), also one that Sentinels name, and
+ * a Cluster (`cluster.ts`).
  *
  * Common to all methods that take keys:
  * - They take up to 500 keys in one call and answer in their order, one answer per key.
@@ -9,6 +10,7 @@
  */
 import type { RedisFailure } from './failure.js';
 import type { KeyWatch } from './key-watch.js';
+import type { Slots } from './slots.js';
 
 /** `expiry` of a key that has none, and of a key that is not there: the words of PEXPIRETIME. */
 export const NO_EXPIRY = -1;
@@ -178,11 +180,26 @@ export interface RebuildChange {
  */
 export type RepairOutcome = 'changed' | 'equal' | 'restored' | 'deleted' | 'expiry' | 'expired';
 
+/** Role and size of one server, or of several together. */
 export interface Health {
+  /** All of them are. */
   readonly isMaster: boolean;
-  /** Keys of the selected database, on all masters together. Counts expired keys that are not yet evicted. */
+  /** Keys of the selected database. Counts expired keys that are not yet evicted. */
   readonly keys: number;
+  /** Which slots these servers have; one that is no Cluster has all. */
+  readonly slots: Slots;
+  /** Each by itself; also those that do not answer, which the sums leave out. */
+  readonly servers: readonly ServerHealth[];
 }
+
+export interface ServerHealth {
+  readonly place: string;
+  readonly slots: Slots;
+  readonly answer: { readonly isMaster: boolean; readonly keys: number } | RedisFailure;
+}
+
+/** Which servers to ask: the one that has the key, or all that have any of the slots. */
+export type HealthOf = { readonly key: Buffer } | { readonly slots: Slots };
 
 /** What a server's clock showed at one moment here. */
 export interface ClockReading {
@@ -191,6 +208,12 @@ export interface ClockReading {
   /** `performance.now()` in the middle of asking: at most `uncertaintyMs`, half the round trip, from that moment. */
   readonly atMs: number;
   readonly uncertaintyMs: number;
+}
+
+/** A key to work on. `members`: how many members of it the round names; 0 for a whole key. */
+export interface AdmissionRequest {
+  readonly key: Buffer;
+  readonly members: number;
 }
 
 /** Leave to work on some keys now. */
@@ -217,15 +240,23 @@ export interface RedisPort {
   /** What to call this Redis in a message: its name and address, never a password. */
   readonly place: string;
 
-  /** How often it has connected. Behind a new connection there may be another server, or another version of it. */
+  /**
+   * How often it has connected, or found slots at another server. Behind a new connection there may be another server, or another
+   * version of it.
+   */
   readonly connections: number;
+
+  /**
+   * Names for each key the server that has it, as far as is known. A call whose keys are all of one server waits for no other.
+   */
+  shardsOf(keys: readonly Buffer[]): Promise<readonly string[]>;
 
   /**
    * Asks the budget for one round (inspect, repair) over some keys, and waits for it if it is near. Without a budget all are
    * admitted at once.
-   * @param members for each key, in order, how many members of it the round names; 0 for a whole key. At least one key
+   * @param requests at least one; keys of one shard, for the budget of the first one's pays for all
    */
-  admit(members: readonly number[]): Promise<Admission | Deferred | RedisFailure>;
+  admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure>;
 
   /** Reads the state of each key. Idempotent. */
   inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]>;
@@ -269,8 +300,8 @@ export interface RedisPort {
    */
   scanMembers(scan: MembersScan): Promise<MembersPage | null | RedisFailure>;
 
-  /** Names the process that answers: another one after a restart or a failover, which may have lost writes. */
-  server(): Promise<string | RedisFailure>;
+  /** Names the process that answers for a key: another one after a restart or a failover, which may have lost writes. */
+  server(key: Buffer): Promise<string | RedisFailure>;
 
   /** Which members of a page from the other side differ here or are not here. Idempotent. */
   differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure>;
@@ -281,18 +312,21 @@ export interface RedisPort {
   watch(key: Buffer): Promise<KeyWatch | RedisFailure>;
 
   /**
-   * Role and size. A server that is loading fails with the code `LOADING`.
+   * Role and size, of all servers when not said of which. Fails when none of them answers; one that is loading with the code
+   * `LOADING`.
    * To trust an absence that was read, ask after that read: what made the keys vanish before it then shows.
    */
-  health(): Promise<Health | RedisFailure>;
+  health(of?: HealthOf): Promise<Health | RedisFailure>;
 
-  clock(): Promise<ClockReading | RedisFailure>;
+  /** The clock of the server that has the key. */
+  clock(key: Buffer): Promise<ClockReading | RedisFailure>;
 
   /**
    * Connects and asks for a sign of life, for start-up.
-   * @throws RedisFailure whose message is one line: which Redis, what is wrong, what to do
+   * @returns a failure for each server that gives none while others do. Each has one line: which Redis, what is wrong, what to do
+   * @throws RedisFailure with such a line when none does
    */
-  check(): Promise<void>;
+  check(): Promise<readonly RedisFailure[]>;
 
   /** Closes the connections; what is still in flight fails. May be called twice. */
   close(): Promise<void>;

@@ -53,7 +53,7 @@ export async function runScript(
   const failed = [reply, role].find((each) => each instanceof RedisFailure);
   if (failed !== undefined) return rows.map(() => failed);
   if (atMaster && !isMaster(role)) {
-    const failure = new RedisFailure('NOTMASTER', 'not a master');
+    const failure = connection.notMaster;
     return rows.map(() => failure);
   }
   const [serverTimeMs, , ...answers] = reply as ScriptReply;

@@ -8,6 +8,7 @@ import type { KeyWatch } from './key-watch.js';
 import { packed, unpacked } from './packed.js';
 import type {
   Admission,
+  AdmissionRequest,
   Change,
   ClockReading,
   Deferred,
@@ -30,6 +31,7 @@ import type {
 } from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
 import { type CountOperations, operationsOf, type RowAnswer, type RunOptions, runScript } from './script-runner.js';
+import { ALL_SLOTS, slotOf, tagIn } from './slots.js';
 import { watchKey } from './watch.js';
 
 export class StandaloneRedis implements RedisPort {
@@ -52,10 +54,14 @@ export class StandaloneRedis implements RedisPort {
     return this.#connection.connections;
   }
 
-  async admit(members: readonly number[]): Promise<Admission | Deferred | RedisFailure> {
+  async shardsOf(keys: readonly Buffer[]): Promise<readonly string[]> {
+    return keys.map(() => this.place);
+  }
+
+  async admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure> {
     const budget = this.#budget;
-    if (budget === undefined) return { kind: 'admitted', keys: members.length, port: this, done() {} };
-    return admit(budget, members, (count) => new StandaloneRedis(this.#connection, { budget, count }));
+    if (budget === undefined) return { kind: 'admitted', keys: requests.length, port: this, done() {} };
+    return admit(budget, requests, (count) => new StandaloneRedis(this.#connection, { budget, count }));
   }
 
   async inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
@@ -99,6 +105,8 @@ export class StandaloneRedis implements RedisPort {
         change.expiryTolerated ? '1' : '0',
         change.content ?? '',
         change.recipe,
+        // In the slot of the key, in case that this is a node of a Cluster.
+        `keymend:rebuild:{${tagIn(slotOf(key))}}`,
       ],
     );
     const answers = await this.#runToTheEnd(scripts.rebuild, rows);
@@ -162,7 +170,10 @@ export class StandaloneRedis implements RedisPort {
     const [role, keys] = await this.#send(['ROLE'], ['DBSIZE']);
     if (role instanceof RedisFailure) return role;
     if (keys instanceof RedisFailure) return keys;
-    return { isMaster: isMaster(role), keys: Number(keys) };
+    const { notMaster, place } = this.#connection;
+    if (!isMaster(role) && notMaster.code === 'DEMOTED') return notMaster;
+    const answer = { isMaster: isMaster(role), keys: Number(keys) };
+    return { ...answer, slots: ALL_SLOTS, servers: [{ place, slots: ALL_SLOTS, answer }] };
   }
 
   async clock(): Promise<ClockReading | RedisFailure> {
@@ -178,11 +189,12 @@ export class StandaloneRedis implements RedisPort {
     };
   }
 
-  async check(): Promise<void> {
+  async check(): Promise<readonly RedisFailure[]> {
     const [reply] = await this.#send(['PING']);
     if (reply instanceof RedisFailure) {
       throw new RedisFailure(reply.code, `${this.place} ${explain(reply)}`, { cause: reply });
     }
+    return [];
   }
 
   async close(): Promise<void> {

@@ -15,6 +15,7 @@ import type {
 import { packed } from './packed.js';
 import { type Script, scripts } from './script.js';
 import { runForKey } from './script-runner.js';
+import { slotOf, tagIn } from './slots.js';
 
 /** Longer than the budget makes a step wait, even one that is refused several times. */
 const LIFETIME_MS = '600000';
@@ -37,7 +38,7 @@ export class BuiltKey implements TemporaryKey {
     private readonly connection: Connection,
     private readonly key: Buffer,
   ) {
-    this.name = besideInSlot(key);
+    this.name = Buffer.from(`keymend:replacement:${randomUUID()}:{${tagIn(slotOf(key))}}`);
   }
 
   async writeString(bytes: number, pieces: AsyncIterable<Buffer>): Promise<GrowthOutcome | RedisFailure> {
@@ -127,15 +128,4 @@ export class BuiltKey implements TemporaryKey {
     const answer = await runForKey(this.connection, script, [this.name, `${size}`, LIFETIME_MS, ...args]);
     return answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as GrowthOutcome);
   }
-}
-
-/**
- * A name that nobody else has, with what a cluster hashes of the key as its hash tag. A key with a closing brace but without a tag
- * can't be one: there the slot is another, and a cluster refuses the swap.
- */
-function besideInSlot(key: Buffer): Buffer {
-  const open = key.indexOf('{');
-  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
-  const tag = close > open + 1 ? key.subarray(open + 1, close) : key;
-  return Buffer.concat([Buffer.from(`keymend:replacement:${randomUUID()}:{`), tag, Buffer.from('}')]);
 }

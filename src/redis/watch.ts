@@ -142,7 +142,7 @@ class ServerKeyWatch implements KeyWatch {
     if (failure !== undefined) return failure as RedisFailure;
     const [answer, , executed, role] = replies;
     if (executed === null) return false;
-    if (atMaster && !isMaster(role)) return new RedisFailure('NOTMASTER', 'not a master');
+    if (atMaster && !isMaster(role)) return this.connection.notMaster;
     const cells = firstRow(answer);
     return cells instanceof RedisFailure ? cells : String(cells[3]) === this.groups;
   }

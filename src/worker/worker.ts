@@ -27,7 +27,7 @@ export interface RunningWorker {
 
 /**
  * Starts a worker.
- * @throws Error with one line when no link can be used at all; a link that can't be used beside one that can is only logged,
+ * @throws Error with one line when no link can be used at all; a link, or a master of a Cluster, that can't be used beside one that can is only logged,
  *   because its repairs retry durably and the others must not wait for it
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
@@ -98,15 +98,16 @@ function connectLink(link: LinkConfig): LinkRuntime {
 }
 
 async function checkLinks(links: ReadonlyMap<string, LinkRuntime>, logger: Logger): Promise<void> {
-  const problems = await Promise.all(
+  const unusable: Error[] = [];
+  const checked = await Promise.all(
     [...links.values()].map(({ sides }) =>
-      Promise.all([sides.source.check(), sides.target.check()]).then(
-        () => null,
-        (error: Error) => error,
-      ),
+      Promise.all([sides.source.check(), sides.target.check()]).catch((error: Error) => {
+        unusable.push(error);
+        return [];
+      }),
     ),
   );
-  const failed = problems.filter((problem) => problem !== null);
-  if (failed.length === links.size) throw failed[0]!;
-  for (const problem of failed) logger.error(problem.message);
+  if (unusable.length === links.size) throw unusable[0]!;
+  // A Cluster without one of its masters is of use for the others' keys.
+  for (const { message } of [...unusable, ...checked.flat(2)]) logger.error(message);
 }

@@ -1,4 +1,4 @@
-/** A worker in a process of its own: reconciles the keys it is sent, deferred ones again when they are due. */
+/** A worker of a link, in a process of its own: reconciles the keys it is sent, deferred ones again when they are due. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { reconcileKeys } from '../../dist/src/engine/index.js';
 import { connectRedis } from '../../dist/src/redis/index.js';
@@ -6,8 +6,8 @@ import { reportStandstills } from '../support/standstills.js';
 
 const { source, target, opsPerSecond } = JSON.parse(process.argv[2]);
 const sides = {
-  source: connectRedis({ url: source }, { name: 'source' }),
-  target: connectRedis({ url: target }, { name: 'target', budget: { link: 'east-to-west', opsPerSecond } }),
+  source: connectRedis(source, { name: 'source' }),
+  target: connectRedis(target, { name: 'target', budget: { link: 'east-to-west', opsPerSecond } }),
 };
 const options = { expiryToleranceMs: 100, deleteGuard: { minimumRatio: 0.5, minimumGap: 10 } };
 

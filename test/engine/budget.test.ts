@@ -15,6 +15,9 @@ import { DEFAULT_OPTIONS, intercept, once as onlyOnce, startLink, type TestLink 
 
 const WORKER = fileURLToPath(new URL('budget-worker.js', import.meta.url));
 
+/** More than any slice. */
+const SPENDING = { key: Buffer.from('k'), members: 1_000 };
+
 let link: TestLink;
 beforeAll(async () => {
   link = await startLink();
@@ -62,7 +65,9 @@ describe('with a budget', () => {
     const opsPerSecond = 2_500;
     const requests = await diverge(2_000);
     const workers = [0, 1].map((part) => ({
-      process: fork(WORKER, [JSON.stringify({ source: link.source.url, target: link.target.url, opsPerSecond })]),
+      process: fork(WORKER, [
+        JSON.stringify({ source: { url: link.source.url }, target: { url: link.target.url }, opsPerSecond }),
+      ]),
       keys: requests.filter((_, index) => index % 2 === part).map(({ key }) => key.toString()),
     }));
     const standstills: Standstill[] = [];
@@ -122,7 +127,7 @@ describe('with a budget', () => {
   it('keys that it has no room for are deferred, untouched, and say until when', async () => {
     const requests = await diverge(10);
     await withBudget(500, async (sides) => {
-      const spent = await sides.target.admit([1_000]);
+      const spent = await sides.target.admit([SPENDING]);
       expect(spent).toMatchObject({ kind: 'admitted', keys: 1 });
       const others = await withBudget(500, (other) => reconcileKeys(other, requests, DEFAULT_OPTIONS));
       expect(outcomes(others)).toEqual({ deferred: 10 });
@@ -137,7 +142,7 @@ describe('with a budget', () => {
       const changing = intercept(target, {
         'after repair': onlyOnce(async () => {
           await link.source.client.set('key:0', 'changed once more');
-          await target.admit([1_000]);
+          await target.admit([SPENDING]);
         }),
       });
       const [result] = await reconcileKeys({ source, target: changing }, [request!], DEFAULT_OPTIONS);

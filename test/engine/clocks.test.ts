@@ -1,10 +1,11 @@
 /** Servers whose clocks differ: a relative expiry that both executed is no difference, one that the source alone moved is. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { LinkMemory, reconcileLargeKey } from '../../src/engine/index.js';
+import { LinkMemory, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
 import { type ClockReading, RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import { provideFaketime, provideValkey9 } from '../../src/stack/index.js';
 import { describeWith } from '../support/services.js';
 import { DEFAULT_OPTIONS, reconcileOne, startLink, type TestLink } from './link.js';
+import { type ClusterSide, type Side, startClusterSide, startSide } from './topology.js';
 
 const HOUR_MS = 3_600_000;
 const AHEAD_MS = 5_000;
@@ -112,6 +113,35 @@ await describeWith('clocks five seconds apart', provide, ({ faketime, valkey }) 
   });
 });
 
+await describeWith('one master of a Cluster five seconds ahead', provide, ({ faketime, valkey: binary }) => {
+  let source: Side;
+  let target: ClusterSide;
+  beforeAll(async () => {
+    source = await startSide('source', 'one server', { binary });
+    const environmentOf = (index: number) => (index === 0 ? { ...AHEAD, LD_PRELOAD: faketime } : {});
+    target = await startClusterSide('target', 2, { binary, environmentOf });
+  });
+  afterAll(async () => {
+    await Promise.all([source?.stop(), target?.stop()]);
+  });
+
+  test('matters to its own keys alone', async () => {
+    const keys = Array.from({ length: 20 }, (_, index) => `k${index}`);
+    await Promise.all(keys.flatMap((key) => [source, target].map(({ client }) => client.set(key, 'v', 'EX', 3600))));
+    const requests = keys.map((key) => ({ key: Buffer.from(key) }));
+    const sides = { source: source.port, target: target.port };
+    const linked = { ...sides, memory: new LinkMemory(sides) };
+    const outcomes = async () => (await reconcileKeys(linked, requests, DEFAULT_OPTIONS)).map(({ outcome }) => outcome);
+    expect(await outcomes()).toEqual(keys.map(() => 'equal'));
+    // Later on the target than the source's clock explains; only the one that is ahead does.
+    const at = Date.now() + HOUR_MS;
+    await Promise.all(keys.map((key) => source.client.pexpireat(key, at)));
+    await Promise.all(keys.map((key) => target.client.pexpireat(key, at + AHEAD_MS / 2)));
+    const [ahead] = target.nodes;
+    expect(await outcomes()).toEqual(keys.map((key) => (target.nodeOf(key) === ahead ? 'equal' : 'repaired')));
+  });
+});
+
 describe('the offset of the clocks', () => {
   let link: TestLink;
   let asked: number;
@@ -130,9 +160,9 @@ describe('the offset of the clocks', () => {
       get(port, name: keyof RedisPort) {
         const value = port[name];
         if (name === 'clock') {
-          return async () => {
+          return async (key: Buffer) => {
             asked += 1;
-            const reading = await port.clock();
+            const reading = await port.clock(key);
             return reading instanceof RedisFailure ? reading : change(reading);
           };
         }

@@ -101,9 +101,10 @@ export function watchFence(
 function passing(port: RedisPort): RedisPort {
   return {
     place: port.place,
-    async admit(members) {
+    shardsOf: (keys) => port.shardsOf(keys),
+    async admit(requests) {
       // Without a budget all are admitted; the admitted port must be watched as well.
-      return { kind: 'admitted', keys: members.length, port: this, done() {} };
+      return { kind: 'admitted', keys: requests.length, port: this, done() {} };
     },
     inspect: (keys) => port.inspect(keys),
     read: (requests) => port.read(requests),
@@ -114,14 +115,14 @@ function passing(port: RedisPort): RedisPort {
     readMembers: (requests) => port.readMembers(requests),
     repairMembers: (repairs) => port.repairMembers(repairs),
     scanMembers: (scan) => port.scanMembers(scan),
-    server: () => port.server(),
+    server: (key) => port.server(key),
     differingMembers: (key, type, page) => port.differingMembers(key, type, page),
     watch: (key) => port.watch(key),
     get connections() {
       return port.connections;
     },
-    clock: () => port.clock(),
-    health: () => port.health(),
+    clock: (key) => port.clock(key),
+    health: (of) => port.health(of),
     check: () => port.check(),
     close: () => port.close(),
   };

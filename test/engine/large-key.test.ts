@@ -103,7 +103,7 @@ test('one that has become small, and that the budget has no room for once more, 
       'before write': once(() => link.source.client.set('k', 'small')),
       'after write': once(async () => {
         await link.target.client.set('k', 'outdated');
-        await target.admit([1_000]);
+        await target.admit([{ key: Buffer.from('k'), members: 1_000 }]);
       }),
     });
     const sides = { ...link.sides, target: hooked.port };

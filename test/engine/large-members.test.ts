@@ -148,7 +148,10 @@ describe.each(TYPES)('a large %s', (type) => {
   test('is gone through from the beginning where either server is not the one of the earlier attempt', async () => {
     await add(link.source, type, 0, 1_000);
     await add(link.target, type, 0, 900);
-    const [source, target] = (await Promise.all([link.sides.source.server(), link.sides.target.server()])) as string[];
+    const [source, target] = (await Promise.all([
+      link.sides.source.server(KEY),
+      link.sides.target.server(KEY),
+    ])) as string[];
     const unknown = 'f'.repeat(40);
     for (const servers of [
       { source: unknown, target: target! },

@@ -104,9 +104,10 @@ export function intercept(
     get connections() {
       return port.connections;
     },
-    clock: () => port.clock(),
-    admit: async (members) => {
-      const admission = await port.admit(members);
+    clock: (key) => port.clock(key),
+    shardsOf: (keys) => port.shardsOf(keys),
+    admit: async (requests) => {
+      const admission = await port.admit(requests);
       return 'port' in admission ? { ...admission, port: hooked(admission.port) } : admission;
     },
     inspect: step('inspect', (keys) => port.inspect(keys as Buffer[])),
@@ -118,10 +119,10 @@ export function intercept(
     readMembers: step('read', (requests) => port.readMembers(requests as never)),
     repairMembers: step('repair', (repairs) => port.repairMembers(repairs as never)),
     scanMembers: step('inspect', (scan) => port.scanMembers(scan as never)),
-    server: () => port.server(),
+    server: (key) => port.server(key),
     differingMembers: (key, type, page) => port.differingMembers(key, type, page),
     watch: (key) => port.watch(key),
-    health: step('health', () => port.health()) as RedisPort['health'],
+    health: step('health', (of) => port.health(of as never)) as RedisPort['health'],
     check: () => port.check(),
     close: () => port.close(),
   });

@@ -175,6 +175,13 @@ describe('a live write of a member is never undone', () => {
   });
 });
 
+test('a score of -0 is one of 0, as other versions have it', async () => {
+  await link.clear();
+  await link.source.client.zadd('k', '-0', 'a');
+  await link.target.client.zadd('k', '0', 'a');
+  expect(await link.reconcile('k', members('a'))).toEqual({ outcome: 'equal' });
+});
+
 test('members of any kind, damaged at random, end equal', async () => {
   const name = fc.constantFrom('a', 'b', 'c', 'd');
   const kind = fc.constantFrom('hash', 'set', 'zset');

@@ -179,7 +179,7 @@ for (const [title, pair] of Object.entries(PAIRS)) {
 /** The same port, with a note of every call. */
 /** As a port without a budget does, so that what is admitted goes through the stand-in. */
 function admitAll(port: RedisPort): RedisPort['admit'] {
-  return async (members) => ({ kind: 'admitted', keys: members.length, port, done() {} });
+  return async (requests) => ({ kind: 'admitted', keys: requests.length, port, done() {} });
 }
 
 function noting(port: RedisPort, side: string, notes: string[]): RedisPort {
@@ -188,6 +188,8 @@ function noting(port: RedisPort, side: string, notes: string[]): RedisPort {
       const value = port[name];
       if (typeof value !== 'function') return value;
       if (name === 'admit') return admitAll(receiver);
+      // Asks no server.
+      if (name === 'shardsOf') return (keys: Buffer[]) => port.shardsOf(keys);
       return (...args: never[]) => {
         notes.push(`${side}.${name}`);
         return (value as (...args: never[]) => unknown).apply(port, args);

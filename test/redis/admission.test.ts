@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { admit } from '../../src/redis/admission.js';
 import type { Budget } from '../../src/redis/budget.js';
 import { Connection } from '../../src/redis/connection.js';
-import { type Admission, connectRedis, type RedisPort } from '../../src/redis/index.js';
+import { type Admission, type AdmissionRequest, connectRedis, type RedisPort } from '../../src/redis/index.js';
 import type { CountOperations } from '../../src/redis/script-runner.js';
 import { StandaloneRedis } from '../../src/redis/standalone.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
@@ -26,8 +26,13 @@ function portTo({ url }: RedisServer, opsPerSecond?: number): RedisPort {
   return port;
 }
 
-async function admitted(port: RedisPort, members: readonly number[]): Promise<Admission> {
-  const admission = await port.admit(members);
+/** As many keys, each with so many members named. */
+function naming(...members: number[]): AdmissionRequest[] {
+  return members.map((number) => ({ key: Buffer.from('k'), members: number }));
+}
+
+async function admitted(port: RedisPort, requests: readonly AdmissionRequest[]): Promise<Admission> {
+  const admission = await port.admit(requests);
   if (!('done' in admission)) throw new Error('not admitted');
   return admission;
 }
@@ -57,21 +62,21 @@ const KEYS = Array.from({ length: 10 }, (_, index) => Buffer.from(`key:${index}`
 describe('a round over many keys', () => {
   test('is admitted at once, through the same port, without a budget', async () => {
     const port = portTo(await server());
-    expect(await port.admit(KEYS.map(() => 0))).toMatchObject({ kind: 'admitted', keys: 10, port });
+    expect(await port.admit(naming(...KEYS.map(() => 0)))).toMatchObject({ kind: 'admitted', keys: 10, port });
   });
 
   test('is admitted in parts of a slice, and one key always', async () => {
     const port = portTo(await server(), 5_000);
-    const admission = await admitted(port, Array(500).fill(0));
+    const admission = await admitted(port, naming(...Array(500).fill(0)));
     expect(admission.keys).toBeGreaterThan(5);
     expect(admission.keys).toBeLessThan(12);
-    expect((await admitted(port, [1_000, 1_000])).keys).toBe(1);
+    expect((await admitted(port, naming(1_000, 1_000))).keys).toBe(1);
   });
 
   test('reserves more for keys of which many members are named', async () => {
     const budget = openBudget(1_000);
-    await admit(budget, [0], () => ({}) as RedisPort);
-    await admit(budget, [100], () => ({}) as RedisPort);
+    await admit(budget, naming(0), () => ({}) as RedisPort);
+    await admit(budget, naming(100), () => ({}) as RedisPort);
     expect(budget.reserved[1]! - budget.reserved[0]!).toBe(300);
   });
 });
@@ -84,7 +89,7 @@ describe('what goes through an admitted port', () => {
     // The server knows the script from now on.
     await port.inspect(KEYS);
     const budget = openBudget(1_000);
-    const admission = (await admit(budget, [0], (count) => counting(target, count))) as Admission;
+    const admission = (await admit(budget, naming(0), (count) => counting(target, count))) as Admission;
     await admission.port.check();
     const before = await sample(target);
     await admission.port.inspect(KEYS);
@@ -103,7 +108,7 @@ describe('what goes through an admitted port', () => {
   test('counts as all that was reserved when its answer was lost', async () => {
     const target = await server();
     const budget = openBudget(1_000);
-    const admission = (await admit(budget, [0], (count) => counting(target, count))) as Admission;
+    const admission = (await admit(budget, naming(0), (count) => counting(target, count))) as Admission;
     await admission.port.check();
     target.freeze();
     await admission.port.inspect(KEYS);

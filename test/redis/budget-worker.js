@@ -5,7 +5,7 @@ import { Connection } from '../../dist/src/redis/connection.js';
 import { reportStandstills } from '../support/standstills.js';
 
 const { url, link, opsPerSecond, attempts, largest } = JSON.parse(process.argv[2]);
-const connection = new Connection(url, { name: 'target' });
+const connection = new Connection({ url }, { name: 'target' });
 const budget = createBudget(connection, { link, opsPerSecond });
 /** Every other attempt needs less than it reserved. */
 const SPARE = 3;

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ClusterNodes, slotOf } from '../../src/redis/cluster-nodes.js';
+import { ClusterNodes } from '../../src/redis/cluster-nodes.js';
 import { RedisFailure } from '../../src/redis/index.js';
+import { slotOf } from '../../src/redis/slots.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
 import { freePort } from '../support/redis.js';
 

@@ -31,7 +31,7 @@ async function observe(port: RedisPort): Promise<ObservedState> {
 describe('check', () => {
   test('answers nothing when the server is there', async () => {
     const { url } = await server();
-    await expect(portTo(url).check()).resolves.toBeUndefined();
+    await expect(portTo(url).check()).resolves.toEqual([]);
   });
 
   test('says in one line that nothing listens there', async () => {
@@ -62,7 +62,7 @@ describe('check', () => {
 
   test('the right password is accepted', async () => {
     const { port } = await server(['--requirepass', 'right']);
-    await expect(portTo(`redis://:right@127.0.0.1:${port}`).check()).resolves.toBeUndefined();
+    await expect(portTo(`redis://:right@127.0.0.1:${port}`).check()).resolves.toEqual([]);
   });
 
   test('a database that the server does not have is refused, not replaced by another', async () => {
@@ -73,10 +73,13 @@ describe('check', () => {
     expect(await port.inspect([KEY])).toMatchObject([{ code: 'ERR' }]);
   });
 
-  test('a topology that is not supported yet is one clear line', () => {
-    expect(() => connectRedis({ cluster: ['redis://127.0.0.1'] }, { name: 'target of link a-to-b' })).toThrow(
-      'target of link a-to-b: { cluster: … } is not supported yet; give { url } or { sentinel } of one server',
+  test('a single server that is said to be a Cluster is one clear line', async () => {
+    const { url, port } = await server();
+    const cluster = connectRedis({ cluster: [url] }, { name: 'target of link a-to-b' });
+    await expect(cluster.check()).rejects.toThrow(
+      `target of link a-to-b (Cluster at 127.0.0.1:${port}) is no Cluster; write { url: … } in the link`,
     );
+    await cluster.close();
   });
 });
 
@@ -91,7 +94,7 @@ test('the database of the url is the one that is used', async () => {
 test('a Unix socket serves as well', async () => {
   const { client } = await server(['--unixsocket', 'keymend.sock']);
   const [, directory] = (await client.config('GET', 'dir')) as string[];
-  await expect(portTo(`unix://${directory}/keymend.sock`).check()).resolves.toBeUndefined();
+  await expect(portTo(`unix://${directory}/keymend.sock`).check()).resolves.toEqual([]);
 });
 
 describe('a lost connection', () => {
@@ -112,6 +115,20 @@ describe('a lost connection', () => {
     expect(failures.flat().map((failure) => (failure as RedisFailure).code)).toEqual(Array(10).fill('CONNECTION'));
     await server([], first.port);
     await vi.waitFor(async () => expect(await observe(port)).toMatchObject({ type: 'none' }));
+  });
+
+  test('says why it fails, each time that it tries', async () => {
+    const first = await server();
+    const port = portTo(first.url);
+    await first.stop();
+    const messages = new Set<string>();
+    // Attempts lie at most 50, 100, 200 ms apart: several are among these calls.
+    for (let call = 0; call < 10; call++) {
+      const [answer] = await port.inspect([KEY]);
+      messages.add((answer as RedisFailure).message);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    }
+    expect([...messages]).toEqual(['nothing listens there (ECONNREFUSED)']);
   });
 
   test('causes no stray error event or unhandled rejection', async () => {

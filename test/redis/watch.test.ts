@@ -67,18 +67,21 @@ describe('a watched key', () => {
 });
 
 describe('a temporary key', () => {
-  test.each(['user:1', '{tag}:1', 'a{tag}b{other}', 'open{'])('lies in the slot of %s', async (key) => {
-    const cluster = await startRedis(['--cluster-enabled', 'yes']);
-    try {
-      const watched = await watch(key);
-      const slots = [key, watched.temporaryKey().name].map((name) => cluster.client.call('CLUSTER', 'KEYSLOT', name));
-      const [one, other] = await Promise.all(slots);
-      watched.close();
-      expect(other).toBe(one);
-    } finally {
-      await cluster.stop();
-    }
-  });
+  test.each(['user:1', '{tag}:1', 'a{tag}b{other}', 'open{', 'close}', '{}empty'])(
+    'lies in the slot of %s',
+    async (key) => {
+      const cluster = await startRedis(['--cluster-enabled', 'yes']);
+      try {
+        const watched = await watch(key);
+        const slots = [key, watched.temporaryKey().name].map((name) => cluster.client.call('CLUSTER', 'KEYSLOT', name));
+        const [one, other] = await Promise.all(slots);
+        watched.close();
+        expect(other).toBe(one);
+      } finally {
+        await cluster.stop();
+      }
+    },
+  );
 
   test.each([
     ['fewer', 9],

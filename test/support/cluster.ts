@@ -1,9 +1,10 @@
 /** A real Redis Cluster for tests: masters, with or without replicas, one process each, gone when the test is. */
+import { createServer } from 'node:net';
 import { Cluster } from 'ioredis';
 import { freePort, type RedisServer, startRedis } from './redis.js';
 
 export interface RedisCluster {
-  /** Those that were the masters at first. */
+  /** The masters that it began with. */
   readonly nodes: readonly RedisServer[];
   /** Where a client starts: the addresses of all nodes. */
   readonly seeds: readonly { host: string; port: number }[];
@@ -15,6 +16,10 @@ export interface RedisCluster {
   moveSlot(slot: number, to: RedisServer): Promise<void>;
   /** The state in the middle of that: for keys that are not there any more, the old master answers ASK. */
   startMovingSlot(slot: number, to: RedisServer): Promise<void>;
+  /** A new node, once it has all that the master has and every master knows it. */
+  addReplica(of: RedisServer): Promise<RedisServer>;
+  /** The replica takes the place of its master, without anybody's consent. Resolves when every living master knows. */
+  takeOver(from: RedisServer, to: RedisServer): Promise<void>;
   /** CLUSTER FAILOVER: the slot's replica takes over from its master, in agreement. Resolves when all nodes know. */
   failOver(slot: number): Promise<void>;
   /** kill -9 of the slot's master. Resolves when its replica has taken over and all nodes know. */
@@ -27,85 +32,92 @@ const SLOTS = 16_384;
 export interface ClusterShape {
   /** Whether each master has a replica, which takes over if the master is gone for some seconds. */
   readonly replicas?: boolean;
+  /** Another redis-server, of any version. */
+  readonly binary?: string;
+  /** Added to the environment of a node, by its index. */
+  environmentOf?(index: number): NodeJS.ProcessEnv;
 }
 
-export async function startCluster(masters = 3, { replicas = false }: ClusterShape = {}): Promise<RedisCluster> {
-  // Without replicas far beyond a test: a frozen node shall stay part of the cluster.
-  const nodeTimeoutMs = replicas ? 3_000 : 60_000;
-  const starting = Array.from({ length: replicas ? 2 * masters : masters }, () => startNode(nodeTimeoutMs));
+export async function startCluster(masters = 3, shape: ClusterShape = {}): Promise<RedisCluster> {
+  const all: RedisServer[] = [];
   try {
-    return await formCluster(masters, await Promise.all(starting));
+    return await formCluster(masters, shape, all);
   } catch (error) {
-    const started = await Promise.allSettled(starting);
-    await Promise.all(started.map((node) => node.status === 'fulfilled' && node.value.server.stop()));
+    await Promise.all(all.map((node) => node.stop()));
     throw error;
   }
 }
 
-interface Node {
-  readonly server: RedisServer;
-  /** Where the nodes talk to each other. */
-  readonly bus: number;
-}
+/** @param all every node, from the moment it runs: to be stopped in the end */
+async function formCluster(
+  masters: number,
+  { replicas = false, binary, environmentOf }: ClusterShape,
+  all: RedisServer[],
+): Promise<RedisCluster> {
+  // Without replicas far beyond a test: a frozen node shall stay part of the cluster.
+  const nodeTimeoutMs = replicas ? 3_000 : 60_000;
+  const ids = new Map<RedisServer, string>();
 
-/** A port that was free may be taken when the server comes to it; with two of each node in a cluster that does happen. */
-async function startNode(timeoutMs: number, attempts = 3): Promise<Node> {
-  const bus = await freePort();
-  const settings = { enabled: 'yes', port: bus, 'node-timeout': timeoutMs };
-  try {
-    const server = await startRedis(
-      Object.entries(settings).flatMap(([name, value]) => [`--cluster-${name}`, `${value}`]),
-    );
-    return { server, bus };
-  } catch (error) {
-    if (attempts === 1) throw error;
-    return startNode(timeoutMs, attempts - 1);
+  async function startNode(attempts = 3): Promise<RedisServer> {
+    const options = { ...(binary !== undefined && { binary }), environment: environmentOf?.(all.length) ?? {} };
+    const settings = ['--cluster-enabled', 'yes', '--cluster-node-timeout', `${nodeTimeoutMs}`];
+    try {
+      const node = await startRedis(settings, { ...options, port: await freePorts() });
+      all.push(node);
+      ids.set(node, (await node.client.cluster('MYID')) as string);
+      return node;
+    } catch (error) {
+      // A port that was free may be taken when the server comes to it.
+      if (attempts === 1) throw error;
+      return startNode(attempts - 1);
+    }
   }
-}
 
-/** @param started the masters, then a replica of each or none */
-async function formCluster(masters: number, started: readonly Node[]): Promise<RedisCluster> {
-  const all = started.map(({ server }) => server);
-  const nodes = all.slice(0, masters);
-  const seeds = all.map(({ port }) => ({ host: '127.0.0.1', port }));
+  async function addReplica(of: RedisServer): Promise<RedisServer> {
+    const replica = await startNode();
+    await replica.client.call('CLUSTER', 'MEET', '127.0.0.1', of.port);
+    await until(async () => `${await replica.client.cluster('NODES')}`.includes(ids.get(of)!));
+    await replica.client.cluster('REPLICATE', ids.get(of)!);
+    await until(async () => (await replica.client.info('replication')).includes('master_link_status:up'));
+    // Also those that hear of it only by gossip: the master may be frozen next.
+    const known = new RegExp(`${ids.get(replica)} \\S+ slave`);
+    for (const node of nodes) await until(async () => known.test(`${await node.client.cluster('NODES')}`));
+    return replica;
+  }
+
+  // One by one: two that start at once could be given each other's port.
+  const nodes: RedisServer[] = [];
+  for (let count = 0; count < masters; count++) nodes.push(await startNode());
   const owner = (slot: number) => Math.floor((slot * masters) / SLOTS);
   for (const [index, { client }] of nodes.entries()) {
     const slots = Array.from({ length: SLOTS }, (_, slot) => slot).filter((slot) => owner(slot) === index);
-    await client.cluster('ADDSLOTSRANGE', slots[0]!, slots.at(-1)!);
+    await client.cluster('ADDSLOTS', slots);
     await client.cluster('SET-CONFIG-EPOCH', index + 1);
   }
-  for (const { server, bus } of started.slice(1)) {
-    await nodes[0]!.client.call('CLUSTER', 'MEET', '127.0.0.1', server.port, bus);
-  }
-  for (const { client } of all) await until(async () => isWhole(await client.cluster('INFO'), all.length));
-  const ids = new Map<RedisServer, string>();
-  for (const node of all) ids.set(node, (await node.client.cluster('MYID')) as string);
+  for (const { port } of nodes.slice(1)) await nodes[0]!.client.call('CLUSTER', 'MEET', '127.0.0.1', port);
+  for (const { client } of nodes) await until(async () => isWhole(await client.cluster('INFO'), masters));
   const masterAt = [...nodes];
-  const replicaAt = all.slice(masters);
-  await Promise.all(
-    replicaAt.map(async ({ client }, index) => {
-      await client.cluster('REPLICATE', ids.get(nodes[index]!)!);
-      await until(async () => /master_link_status:up/.test(await client.info('replication')));
-    }),
-  );
+  const replicaAt: RedisServer[] = [];
+  for (const node of replicas ? nodes : []) replicaAt.push(await addReplica(node));
 
+  const seeds = all.map(({ port }) => ({ host: '127.0.0.1', port }));
   const client = new Cluster(seeds, { redisOptions: { protocol: 2 } });
   client.on('error', () => {});
   await client.ping();
   const moved = new Map<number, RedisServer>();
   const masterOf = (slot: number) => moved.get(slot) ?? masterAt[owner(slot)]!;
 
-  /** Waits until the slot's replica is master in the eyes of all nodes but those that are `gone`. */
-  async function takenOver(slot: number, gone: readonly RedisServer[]): Promise<void> {
-    const index = owner(slot);
-    const [old, next] = [masterAt[index]!, replicaAt[index]!];
+  /** Waits until the node is a master in the eyes of all those, and linked with them. */
+  async function isMasterFor(next: RedisServer, those: readonly RedisServer[]): Promise<void> {
+    const master = new RegExp(`^${ids.get(next)} \\S+ (myself,)?master.* connected \\d`, 'm');
     const isKnown = async ({ client }: RedisServer) =>
-      new RegExp(`^${ids.get(next)} \\S+ (myself,)?master`, 'm').test(`${await client.cluster('NODES')}`) &&
-      /cluster_state:ok/.test(`${await client.cluster('INFO')}`);
-    const living = all.filter((node) => !gone.includes(node));
-    await Promise.all(living.map((node) => until(() => isKnown(node))));
-    masterAt[index] = next;
-    replicaAt[index] = old;
+      master.test(`${await client.cluster('NODES')}`) && /cluster_state:ok/.test(`${await client.cluster('INFO')}`);
+    await Promise.all(those.map((node) => until(() => isKnown(node))));
+  }
+
+  function swap(slot: number): void {
+    const index = owner(slot);
+    [masterAt[index], replicaAt[index]] = [replicaAt[index]!, masterAt[index]!];
   }
 
   async function startMovingSlot(slot: number, to: RedisServer): Promise<void> {
@@ -119,6 +131,7 @@ async function formCluster(masters: number, started: readonly Node[]): Promise<R
     client,
     masterOf,
     startMovingSlot,
+    addReplica,
     async moveSlot(slot, to) {
       const from = masterOf(slot);
       await startMovingSlot(slot, to);
@@ -132,13 +145,18 @@ async function formCluster(masters: number, started: readonly Node[]): Promise<R
       }
       moved.set(slot, to);
     },
+    async takeOver(from, to) {
+      await to.client.cluster('FAILOVER', 'TAKEOVER');
+      await isMasterFor(to, [to, ...nodes.filter((other) => other !== from)]);
+    },
     async failOver(slot) {
-      const { client: replica } = replicaAt[owner(slot)]!;
+      const replica = replicaAt[owner(slot)]!;
       // The nodes give it up if they do not agree within 5 s.
-      const again = setInterval(() => replica.cluster('FAILOVER').catch(() => {}), 6_000);
+      const again = setInterval(() => replica.client.cluster('FAILOVER').catch(() => {}), 6_000);
       try {
-        await replica.cluster('FAILOVER');
-        await takenOver(slot, []);
+        await replica.client.cluster('FAILOVER');
+        await isMasterFor(replica, all);
+        swap(slot);
       } finally {
         clearInterval(again);
       }
@@ -146,13 +164,32 @@ async function formCluster(masters: number, started: readonly Node[]): Promise<R
     async killMaster(slot) {
       const master = masterOf(slot);
       await master.stop();
-      await takenOver(slot, [master]);
+      await isMasterFor(
+        replicaAt[owner(slot)]!,
+        all.filter((node) => node !== master),
+      );
+      swap(slot);
     },
     async stop() {
       client.disconnect();
       await Promise.all(all.map((node) => node.stop()));
     },
   };
+}
+
+/** A port whose bus port, 10,000 above it, is free, too. */
+async function freePorts(): Promise<number> {
+  for (;;) {
+    const port = await freePort();
+    const bus = port + 10_000;
+    if (bus > 65_535) continue;
+    const isFree = await new Promise<boolean>((resolve) => {
+      const server = createServer();
+      server.once('error', () => resolve(false));
+      server.listen(bus, () => server.close(() => resolve(true)));
+    });
+    if (isFree) return port;
+  }
 }
 
 function isWhole(info: unknown, nodes: number): boolean {

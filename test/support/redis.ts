@@ -44,15 +44,15 @@ export interface RedisOptions {
 export async function startRedis(extra: readonly string[] = [], options: RedisOptions = {}): Promise<RedisServer> {
   const port = options.port ?? (await freePort());
   const directory = mkdtempSync(join(tmpdir(), 'keymend-redis-'));
-  const child: ChildProcess = spawn(
-    options.binary ?? 'redis-server',
-    [
-      ...['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory],
-      // Else a replica waits 5 s for its first copy, in case that there are more.
-      ...['--repl-diskless-sync-delay', '0', ...extra],
-    ],
-    { stdio: 'ignore', env: { ...process.env, ...options.environment } },
-  );
+  const usual = [
+    ...['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory],
+    // Else a replica waits 5 s for its first copy, in case that there are more.
+    ...['--repl-diskless-sync-delay', '0'],
+  ];
+  const child: ChildProcess = spawn(options.binary ?? 'redis-server', [...usual, ...extra], {
+    stdio: 'ignore',
+    env: { ...process.env, ...options.environment },
+  });
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   // A test run that dies must not leave servers behind.
   const killOnExit = () => child.kill('SIGKILL');

@@ -88,7 +88,10 @@ class AllMembers {
   }
 
   async #servers(): Promise<MembersProgress['servers']> {
-    const [source, target] = await Promise.all([this.sides.source.server(), this.sides.target.server()]);
+    const [source, target] = await Promise.all([
+      this.sides.source.server(this.key),
+      this.sides.target.server(this.key),
+    ]);
     if (source instanceof RedisFailure) throw this.#failure(source, 'source');
     if (target instanceof RedisFailure) throw this.#failure(target, 'target');
     return { source, target };
@@ -117,7 +120,7 @@ class AllMembers {
   }
 
   #paced<Result>(step: (target: RedisPort) => Promise<Result>): Promise<Result> {
-    return paced(this.sides, this.options.signal, step);
+    return paced(this.sides, this.key, this.options.signal, step);
   }
 
   async *#pages(pass: Side, resume: MembersProgress | undefined): AsyncGenerator<MembersPage> {

@@ -28,6 +28,7 @@ export interface Comparison {
 export class WatchedPair {
   constructor(
     private readonly sides: LinkSides,
+    private readonly key: Buffer,
     readonly target: KeyWatch,
     readonly source: KeyWatch,
     private readonly onStep: () => void,
@@ -54,6 +55,6 @@ export class WatchedPair {
    */
   async advance(): Promise<void> {
     this.onStep();
-    await payForStep(this.sides, this.signal);
+    await payForStep(this.sides, this.key, this.signal);
   }
 }

@@ -14,10 +14,11 @@ const STEP_OPERATIONS = 12;
  */
 export async function paced<Result>(
   sides: LinkSides,
+  key: Buffer,
   signal: AbortSignal | undefined,
   step: (target: RedisPort) => Promise<Result>,
 ): Promise<Result> {
-  const admission = await admitted(sides, signal);
+  const admission = await admitted(sides, key, signal);
   try {
     return await step(admission.port);
   } finally {
@@ -26,14 +27,14 @@ export async function paced<Result>(
 }
 
 /** Pays for one step that goes past the port, when the budget has room. Throws as `paced` does. */
-export async function payForStep(sides: LinkSides, signal: AbortSignal | undefined): Promise<void> {
-  (await admitted(sides, signal)).done(STEP_OPERATIONS);
+export async function payForStep(sides: LinkSides, key: Buffer, signal: AbortSignal | undefined): Promise<void> {
+  (await admitted(sides, key, signal)).done(STEP_OPERATIONS);
 }
 
-async function admitted({ target }: LinkSides, signal: AbortSignal | undefined): Promise<Admission> {
+async function admitted({ target }: LinkSides, key: Buffer, signal: AbortSignal | undefined): Promise<Admission> {
   for (;;) {
     signal?.throwIfAborted();
-    const answer = await target.admit([0]);
+    const answer = await target.admit([{ key, members: 0 }]);
     if (answer instanceof RedisFailure) throw reconcileError(answer, 'target', 'read', target.place);
     if (answer.kind === 'admitted') return answer;
     await sleep(answer.retryAfterMs, undefined, { signal });

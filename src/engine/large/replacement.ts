@@ -78,7 +78,7 @@ class Replacement {
   async run(): Promise<RoundResult> {
     const target = await this.#watch('target');
     const source = await this.#watch('source');
-    const pair = new WatchedPair(this.sides, target, source, this.onStep, this.options.signal);
+    const pair = new WatchedPair(this.sides, this.key, target, source, this.onStep, this.options.signal);
     if (source.state.type === NO_TYPE) return this.#remove(pair);
     const comparison = await COMPARISONS[source.state.type]?.(pair);
     if (comparison === undefined) throw new ChangedMeanwhile();
@@ -97,8 +97,10 @@ class Replacement {
 
   async #remove(pair: WatchedPair): Promise<RoundResult> {
     if (pair.target.state.type === NO_TYPE) return this.#confirmEqual(pair);
-    const error = this.options.allowDelete ? null : await refuseDeletes(this.sides, this.options.deleteGuard);
-    if (error !== null) return { outcome: 'failed', error };
+    const [error] = this.options.allowDelete
+      ? [null]
+      : await refuseDeletes(this.sides, [this.key], this.options.deleteGuard);
+    if (error) return { outcome: 'failed', error };
     return this.#write(pair, { action: 'delete' }, 0);
   }
 

@@ -22,7 +22,8 @@ local ASK = { hash = 'HMGET', set = 'SMISMEMBER', zset = 'ZMSCORE' }
 local function cellFrom(kind, answer)
   if not answer or answer == 0 then return '' end
   if kind == 'set' then return '+' end
-  return '+' .. (kind == 'zset' and string.format('%.17g', tonumber(answer)) or answer)
+  -- + 0: not every version tells -0 from 0.
+  return '+' .. (kind == 'zset' and string.format('%.17g', tonumber(answer) + 0) or answer)
 end
 
 -- In front of the '+' of a field that expires: when, digits, ms since the epoch.

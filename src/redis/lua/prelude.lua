@@ -71,6 +71,13 @@ local function typeOf(key)
   return redis.call('TYPE', key).ok
 end
 
+-- Whether a key that this row has just written went by that: with its last member, or its expiry having passed. While a Cluster moves
+-- the slot away, what is not there is refused instead of being told absent.
+local function isGone(key)
+  local reply = redis.pcall('EXISTS', key)
+  return type(reply) == 'table' or reply == 0
+end
+
 local CARDINALITY = { list = 'LLEN', set = 'SCARD', hash = 'HLEN', zset = 'ZCARD', stream = 'XLEN' }
 
 -- Not for strings. A type that is not known can only be dumped, whatever its size.

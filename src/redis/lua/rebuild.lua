@@ -6,6 +6,7 @@
 --          expiry tolerated    — '1' when the present expiry is close enough to the new one
 --          content             — content digest of the new value ('' if none is to be compared)
 --          recipe              — as in recipe.lua
+--          beside              — a name in the key's slot, where the value is built
 -- Row out: {outcome}: as repair.lua says for 'restore'; or the error NOFIELDEXPIRY, with nothing done
 
 local started = now()
@@ -20,8 +21,7 @@ local function build(key, recipe, expiry)
 end
 
 -- Nobody sees the name beside, because nothing else runs before the script has ended.
-local function replace(key, recipe, expiry)
-  local beside = 'keymend:rebuild:' .. key
+local function replace(key, recipe, expiry, beside)
   local ok, failure = pcall(build, beside, recipe, expiry)
   if not ok then
     redis.call('UNLINK', beside)
@@ -36,16 +36,16 @@ local function replace(key, recipe, expiry)
   return 'restored'
 end
 
-return eachRow(8, function(first)
+return eachRow(9, function(first)
   local key, newExpiry, content, recipe = ARGV[first], ARGV[first + 4], ARGV[first + 6], ARGV[first + 7]
   local digest, size, kind = fingerprint(key)
   size = size + #recipe
   if digest == LARGE or digest ~= ARGV[first + 1] or started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
   if content == '' or contentDigest(key, kind) ~= content then
-    return { replace(key, recipe, newExpiry) }, size
+    return { replace(key, recipe, newExpiry, ARGV[first + 8]) }, size
   end
   if ARGV[first + 5] == '1' then return { 'equal' }, size end
   setExpiry(key, newExpiry)
-  return { redis.call('EXISTS', key) == 1 and 'expiry' or 'expired' }, size
+  return { isGone(key) and 'expired' or 'expiry' }, size
 end)

@@ -66,7 +66,7 @@ return eachRow(9, function(first)
   put(newKind, key, members, cells, wanted)
   -- Afterwards: with its last member a key would go, and its expiry with it.
   takeAway(newKind, key, members, cells, wanted)
-  if redis.call('EXISTS', key) == 0 then return { 'gone' }, size end
+  if isGone(key) then return { 'gone' }, size end
   if newExpiry ~= '' then setExpiry(key, newExpiry) end
   return { 'repaired' }, size
 end)

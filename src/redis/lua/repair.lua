@@ -18,7 +18,7 @@ local started = now()
 
 -- Redis does not create, and at PEXPIREAT removes, a key whose expiry has passed: never resurrected.
 local function unlessExpired(key, expiry, outcome)
-  if expiry ~= '-1' and redis.call('EXISTS', key) == 0 then return 'expired' end
+  if expiry ~= '-1' and isGone(key) then return 'expired' end
   return outcome
 end
 

@@ -16,6 +16,9 @@ return eachRow(6, function(first)
   local key, action, expiry, temporary = ARGV[first], ARGV[first + 3], ARGV[first + 4], ARGV[first + 5]
   if started > tonumber(ARGV[first + 2]) or groupsFence(key) ~= ARGV[first + 1] then return { 'changed' }, 0 end
   if action == 'replace' and redis.call('EXISTS', temporary) == 0 then return { 'changed' }, 0 end
+  -- While a Cluster moves the slot, what is not there is refused. So would be RENAME, to a key that is not there any more: what is
+  -- never there tells before the key has gone.
+  if action == 'replace' then redis.call('EXISTS', temporary .. ':never') end
   -- Large keys are always unlinked, never overwritten or expired in place: their memory is then freed beside the commands.
   if action == 'delete' or expiry ~= '-1' and tonumber(expiry) <= started then
     redis.call('UNLINK', key)
@@ -26,6 +29,6 @@ return eachRow(6, function(first)
     redis.call('RENAME', temporary, key)
   end
   setExpiry(key, expiry)
-  if redis.call('EXISTS', key) == 0 then return { 'expired' }, 0 end
+  if isGone(key) then return { 'expired' }, 0 end
   return { action == 'replace' and 'replaced' or 'expiry' }, 0
 end)

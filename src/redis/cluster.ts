@@ -1,0 +1,255 @@
+/**
+ * The port on a Cluster: each call is split by master, every part runs by itself on a `StandaloneRedis`, and the answers come
+ * together in the order of the keys.
+ *
+ * No redirect is followed, so nothing is ever sent to two places: a key whose slot has moved fails with the code `MOVED`, `ASK` or
+ * `TRYAGAIN`, and is asked for at the right master the next time.
+ *
+ * Scripts name their keys in ARGV. A node checks each command of a script as it would check it alone: a key whose slot it has not, and
+ * one that is not there (any more) in a slot that is being moved away, is refused and never told absent. So a key that has
+ * moved can't be taken for one that was deleted. Lua runs in one piece, and what a row writes after its first write needs nothing that
+ * could be refused (`isGone` of lua/prelude.lua, lua/swap.lua). `docs/decisions/0008-topologies.md` says with which versions this was tried.
+ */
+import { admit } from './admission.js';
+import type { ClusterBudgets } from './cluster-budgets.js';
+import type { ClusterNodes, Master } from './cluster-nodes.js';
+import type { Connection } from './connection.js';
+import { explain } from './explain.js';
+import { RedisFailure } from './failure.js';
+import { summarize } from './health.js';
+import type { KeyWatch } from './key-watch.js';
+import type {
+  Admission,
+  AdmissionRequest,
+  ClockReading,
+  Deferred,
+  Health,
+  HealthOf,
+  MembersOutcome,
+  MembersPage,
+  MembersReading,
+  MembersRepair,
+  MembersRequest,
+  MembersScan,
+  MembersState,
+  ObservedState,
+  Reading,
+  ReadRequest,
+  Rebuild,
+  RecipeReading,
+  RedisPort,
+  Repair,
+  RepairOutcome,
+  ServerHealth,
+} from './port.js';
+import type { CountOperations } from './script-runner.js';
+import { ALL_SLOTS, haveCommonSlots, slotOf } from './slots.js';
+import { StandaloneRedis } from './standalone.js';
+
+interface WithKey {
+  readonly key: Buffer;
+}
+
+/** The observed state of a key is fenced by its server's clock as well, and so proves nothing at another server. */
+interface Fenced extends WithKey {
+  readonly observed: object;
+}
+
+const observedAt = new WeakMap<object, Connection>();
+
+type Ask<Request, Answer> = (
+  port: StandaloneRedis,
+  part: readonly Request[],
+  master: Master,
+) => Promise<(Answer | RedisFailure)[]>;
+
+export class ClusterRedis implements RedisPort {
+  readonly #nodes: ClusterNodes;
+  readonly #budgets: ClusterBudgets | undefined;
+  readonly #count: CountOperations | undefined;
+
+  /** @param options `count` as for `StandaloneRedis` */
+  constructor(
+    nodes: ClusterNodes,
+    options: { readonly budgets?: ClusterBudgets; readonly count?: CountOperations } = {},
+  ) {
+    this.#nodes = nodes;
+    this.#budgets = options.budgets;
+    this.#count = options.count;
+  }
+
+  get place(): string {
+    return this.#nodes.place;
+  }
+
+  get connections(): number {
+    return this.#nodes.connections;
+  }
+
+  async shardsOf(keys: readonly Buffer[]): Promise<readonly string[]> {
+    const masters = await this.#nodes.mastersOf(keys);
+    return masters.map((master) => (master instanceof RedisFailure ? this.place : master.connection.place));
+  }
+
+  async admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure> {
+    const budgets = this.#budgets;
+    if (budgets === undefined) return { kind: 'admitted', keys: requests.length, port: this, done() {} };
+    const { key } = requests[0]!;
+    const ask = async (master: Master) => {
+      const masters = await this.#nodes.masters();
+      if (masters instanceof RedisFailure) return masters;
+      const counted = (count: CountOperations) => new ClusterRedis(this.#nodes, { budgets, count });
+      return this.#heeded(await admit(budgets.of(master, masters.length), requests, counted), master);
+    };
+    return this.#atMasterOf(key, async (_, master) => {
+      const answer = await ask(master);
+      return answer instanceof RedisFailure && budgets.refused(master, answer) ? ask(master) : answer;
+    });
+  }
+
+  inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
+    const requests = keys.map((key) => ({ key }));
+    return this.#observe(requests, (port, part) => port.inspect(part.map(({ key }) => key)));
+  }
+
+  read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {
+    return this.#split(requests, (port, part) => port.read(part));
+  }
+
+  repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]> {
+    return this.#fenced(repairs, (port, part) => port.repair(part));
+  }
+
+  readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]> {
+    return this.#split(requests, (port, part) => port.readRecipes(part));
+  }
+
+  rebuild(rebuilds: readonly Rebuild[]): Promise<(RepairOutcome | RedisFailure)[]> {
+    return this.#fenced(rebuilds, (port, part) => port.rebuild(part));
+  }
+
+  inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]> {
+    return this.#observe(requests, (port, part) => port.inspectMembers(part));
+  }
+
+  readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | RedisFailure)[]> {
+    return this.#split(requests, (port, part) => port.readMembers(part));
+  }
+
+  repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]> {
+    return this.#fenced(repairs, (port, part) => port.repairMembers(part));
+  }
+
+  scanMembers(scan: MembersScan): Promise<MembersPage | null | RedisFailure> {
+    return this.#atMasterOf(scan.key, (port) => port.scanMembers(scan));
+  }
+
+  server(key: Buffer): Promise<string | RedisFailure> {
+    return this.#atMasterOf(key, (port) => port.server());
+  }
+
+  differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure> {
+    return this.#atMasterOf(key, (port) => port.differingMembers(key, type, page));
+  }
+
+  watch(key: Buffer): Promise<KeyWatch | RedisFailure> {
+    return this.#atMasterOf(key, (port) => port.watch(key));
+  }
+
+  clock(key: Buffer): Promise<ClockReading | RedisFailure> {
+    return this.#atMasterOf(key, (port) => port.clock());
+  }
+
+  async health(of: HealthOf = { slots: ALL_SLOTS }): Promise<Health | RedisFailure> {
+    const masters = await this.#nodes.masters();
+    if (masters instanceof RedisFailure) return masters;
+    const slots = 'slots' in of ? of.slots : [[slotOf(of.key), slotOf(of.key)] as const];
+    const asked = masters.filter((master) => haveCommonSlots(master.slots, slots));
+    const servers = asked.map(async (master): Promise<ServerHealth> => {
+      const answer = this.#heeded(await this.#portTo(master).health(), master);
+      return { place: master.connection.place, slots: master.slots, answer };
+    });
+    return summarize(await Promise.all(servers));
+  }
+
+  async check(): Promise<readonly RedisFailure[]> {
+    const masters = await this.#nodes.masters();
+    if (masters instanceof RedisFailure) {
+      throw new RedisFailure(masters.code, `${this.place} ${explain(masters)}`, { cause: masters });
+    }
+    const failures: RedisFailure[] = [];
+    const note = (failure: unknown) => failures.push(failure as RedisFailure);
+    await Promise.all(masters.map((master) => this.#portTo(master).check().catch(note)));
+    if (failures.length === masters.length) throw failures[0]!;
+    return failures;
+  }
+
+  async close(): Promise<void> {
+    this.#nodes.close();
+  }
+
+  #observe<Request extends WithKey, State extends object>(
+    requests: readonly Request[],
+    ask: Ask<Request, State>,
+  ): Promise<(State | RedisFailure)[]> {
+    return this.#split(requests, async (port, part, master) => {
+      const states = await ask(port, part, master);
+      for (const state of states) observedAt.set(state, master.connection);
+      return states;
+    });
+  }
+
+  /** A key that has moved since it was observed counts as changed. */
+  #fenced<Request extends Fenced, Outcome>(
+    requests: readonly Request[],
+    ask: Ask<Request, Outcome>,
+  ): Promise<(Outcome | 'changed' | RedisFailure)[]> {
+    return this.#split<Request, Outcome | 'changed'>(requests, async (port, part, master) => {
+      const isHere = ({ observed }: Request) => observedAt.get(observed) === master.connection;
+      const here = part.filter(isHere);
+      const outcomes = here.length === 0 ? [] : await ask(port, here, master);
+      return part.map((request) => (isHere(request) ? outcomes.shift()! : 'changed'));
+    });
+  }
+
+  async #split<Request extends WithKey, Answer>(
+    requests: readonly Request[],
+    ask: Ask<Request, Answer>,
+  ): Promise<(Answer | RedisFailure)[]> {
+    const masters = await this.#nodes.mastersOf(requests.map(({ key }) => key));
+    const answers = new Array<Answer | RedisFailure>(requests.length);
+    const parts = new Map<Master, number[]>();
+    for (const [index, master] of masters.entries()) {
+      if (master instanceof RedisFailure) answers[index] = master;
+      else if (parts.has(master)) parts.get(master)!.push(index);
+      else parts.set(master, [index]);
+    }
+    const run = async ([master, part]: [Master, readonly number[]]) => {
+      const asked = part.map((index) => requests[index]!);
+      const ofPart = await ask(this.#portTo(master), asked, master);
+      for (const [position, index] of part.entries()) answers[index] = this.#heeded(ofPart[position]!, master);
+    };
+    await Promise.all([...parts].map(run));
+    return answers;
+  }
+
+  async #atMasterOf<Answer>(
+    key: Buffer,
+    ask: (port: StandaloneRedis, master: Master) => Promise<Answer | RedisFailure>,
+  ): Promise<Answer | RedisFailure> {
+    const master = await this.#nodes.masterOf(key);
+    if (master instanceof RedisFailure) return master;
+    return this.#heeded(await ask(this.#portTo(master), master), master);
+  }
+
+  #portTo({ connection }: Master): StandaloneRedis {
+    return new StandaloneRedis(connection, this.#count && { count: this.#count });
+  }
+
+  /** An answer as it is, a failure with the master that it is of. */
+  #heeded<Answer>(answer: Answer | RedisFailure, { connection }: Master): Answer | RedisFailure {
+    if (!(answer instanceof RedisFailure) || answer.place !== undefined) return answer;
+    this.#nodes.heed(answer);
+    return new RedisFailure(answer.code, answer.message, { cause: answer, place: connection.place });
+  }
+}

@@ -1,0 +1,54 @@
+/** A side that Sentinels name: after their failover the link works on the new master. */
+import { afterEach, expect, test } from 'vitest';
+import { type KeyResult, reconcileKeys } from '../../src/engine/index.js';
+import { connectRedis } from '../../src/redis/index.js';
+import { startRedis } from '../support/redis.js';
+import { type SentinelGroup, startSentinelGroup } from '../support/sentinel.js';
+import { DEFAULT_OPTIONS } from './link.js';
+
+const KEY = Buffer.from('k');
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const FAILOVERS: readonly [how: string, failOver: (group: SentinelGroup) => Promise<void>][] = [
+  // The old master goes on for seconds and takes itself for one.
+  ['in order', (group) => group.failover()],
+  ['because the master was killed', (group) => group.killMaster()],
+];
+
+test.each(
+  (['source', 'target'] as const).flatMap((which) => FAILOVERS.map((failover) => [which, ...failover] as const)),
+)(
+  'a failover of the %s, %s, is followed: nothing newer is undone, and nobody is asked for help',
+  async (which, _how, failOver) => {
+    const group = await startSentinelGroup('orders');
+    cleanups.push(() => group.stop());
+    const other = await startRedis();
+    cleanups.push(() => other.stop());
+    const urls = group.sentinels.map(({ host, port }) => `redis://${host}:${port}`);
+    const followed = connectRedis({ sentinel: { name: group.name, urls } }, { name: which });
+    const fixed = connectRedis({ url: other.url }, { name: 'the other side' });
+    cleanups.push(() => Promise.all([followed.close(), fixed.close()]));
+    const sides = which === 'source' ? { source: followed, target: fixed } : { source: fixed, target: followed };
+    const reconcile = async (): Promise<KeyResult> => (await reconcileKeys(sides, [{ key: KEY }], DEFAULT_OPTIONS))[0]!;
+    await (which === 'source' ? group.master : other).client.set(KEY, 'v');
+    expect(await reconcile()).toMatchObject({ outcome: 'repaired' });
+
+    await group.replicated();
+    await failOver(group);
+    await (which === 'source' ? group.master : other).client.set(KEY, 'newer');
+    // As a mirrored write of the application, which has followed the failover, would leave it.
+    if (which === 'source') await other.client.set(KEY, 'newer');
+    const results: KeyResult[] = [];
+    await expect
+      .poll(async () => results[results.push(await reconcile()) - 1], { timeout: 20_000, interval: 100 })
+      .toMatchObject({ outcome: which === 'source' ? 'equal' : 'repaired' });
+    expect(results.filter((result) => result.outcome === 'failed' && !result.error.retryable)).toEqual([]);
+    if (which === 'source') expect(results.filter(({ outcome }) => outcome === 'repaired')).toEqual([]);
+    for (const server of [other, group.master]) expect(await server.client.get(KEY)).toBe('newer');
+  },
+  90_000,
+);
