@@ -1,6 +1,5 @@
 /** Redis behind one port: what the engine needs, whatever the topology. */
 export type { Address } from './address.js';
-export { ClusterNodes, type Master } from './cluster-nodes.js';
 export { connectRedis, type RedisOptions } from './connect.js';
 export { Connection, type ConnectionOptions, type LargeValues } from './connection.js';
 export * from './consumer-group.js';
