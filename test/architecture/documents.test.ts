@@ -10,9 +10,12 @@ const blocks = (path: string) => [...read(path).matchAll(/```yaml\n(.*?)```/gs)]
 
 describe('the YAML in the documents', () => {
   it('of the README is a configuration that keymend accepts', () => {
-    const [text, ...others] = blocks('README.md');
+    const [text, topologies, ...others] = blocks('README.md');
     expect(others).toEqual([]);
-    expect(parseConfig(text!, 'README.md', { TARGET_PASSWORD: 'secret' }).links).toHaveLength(1);
+    const environment = { TARGET_PASSWORD: 'secret', PASSWORD: 'secret' };
+    expect(parseConfig(text!, 'README.md', environment).links).toHaveLength(1);
+    const link = `kafka: { brokers: [h:1] }\nlinks:\n  - name: east-to-west\n${topologies}`;
+    expect(parseConfig(link, 'README.md', environment).links).toHaveLength(1);
   });
 
   it('is well-formed everywhere', () => {

@@ -90,7 +90,7 @@ class Replacement {
       return this.#write(pair, { action: 'replace', temporary: this.#temporary, expiry }, comparison.bytes);
     }
     const expiries = { target: target.state.expiry, source: expiry };
-    const tolerance = await toleranceFor(this.sides.memory, this.options.expiryToleranceMs, [expiries]);
+    const tolerance = await toleranceFor(this.sides.memory, this.key, this.options.expiryToleranceMs, [expiries]);
     if (tolerates(tolerance, expiries.target, expiries.source)) return this.#confirmEqual(pair);
     return this.#write(pair, { action: 'expiry', expiry }, 0);
   }
