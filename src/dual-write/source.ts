@@ -158,9 +158,11 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
         const failed = writes.filter(({ reply }) => reply instanceof Error);
         const accepted = writes.filter(({ reply }) => !(reply instanceof Error));
         const halfDone = failed.map(({ write }) => write).filter(({ command }) => runsScript(command));
-        if (halfDone.length > 0) listener.unknown(halfDone);
         listener.refused(failed.map(({ write }) => write).filter(({ command }) => !runsScript(command)));
-        return accepted.length > 0 ? listener.accepted(accepted) : undefined;
+        const settled = accepted.length > 0 ? listener.accepted(accepted) : undefined;
+        // After them: they may land on top of the repair that its record asks for.
+        if (halfDone.length > 0) listener.unknown(halfDone);
+        return settled;
       },
       refused: end,
       lost() {
