@@ -71,25 +71,33 @@ export function createDualWriter<Source extends Redis | Cluster>(
     });
   const recentFailures = new RecentFailures();
   /** What the source did, in the order of its replies, and nobody followed yet. */
-  const backlog = new Backlog<{ readonly unit: readonly AcceptedWrite[]; readonly repliedAt: number }>(
-    ({ unit, repliedAt }) => follow(unit, repliedAt),
-  );
+  const backlog = new Backlog<Replied>((replied) => follow(replied));
+  /** Units that the source has carried out, or of which that will never be known. */
+  let replies = 0;
   /** Parts of units that the target has not answered yet. */
   let inFlight = 0;
   const whenAnswered: (() => void)[] = [];
   let mirrored = 0;
 
-  function recordsOf(writes: readonly Write[], failure: Failure): FailedWrite[] {
-    for (const { keys } of writes) recentFailures.add(keys);
+  /** @param number of the unit that the writes are part of */
+  function recordsOf(writes: readonly Write[], failure: Failure, number: number): FailedWrite[] {
+    for (const { keys } of writes) recentFailures.add(keys, number);
     return toRecords(writes, failure, { link, origin });
   }
 
-  /** Nobody waits for what it returns, or whoever does gets an error when a record is lost: as the application chose. */
-  function record(writes: readonly Write[], failure: Failure): Promise<void> | undefined {
-    return handOver(recordsOf(writes, failure), writes);
+  /**
+   * Hands over a record for each key of failed writes.
+   * @returns as `handOver`
+   */
+  function record(writes: readonly Write[], failure: Failure, number: number): Promise<void> | undefined {
+    return handOver(recordsOf(writes, failure, number), writes);
   }
 
-  /** Once the records are safe, nobody needs the intents of `writes`. */
+  /**
+   * Gives the records to the sinks. Once they are safe, nobody needs the intents of `writes`.
+   * @returns with `onUnrecorded: 'reject'` what the application's call waits for: that the records are safe. It rejects with what
+   * the call shall reject with. Otherwise undefined: no call waits, and `onError` alone hears of records that are lost
+   */
   function handOver(records: readonly FailedWrite[], writes: readonly Write[]): Promise<void> | undefined {
     if (onUnrecorded === 'report' && !intents) {
       publisher.add(records);
@@ -106,48 +114,57 @@ export function createDualWriter<Source extends Redis | Cluster>(
    * Mirrors or records what the source did as one unit.
    * @param outcomes is added what rejects when that can't be done
    */
-  function follow(unit: readonly AcceptedWrite[], repliedAt: number, outcomes?: (Promise<void> | undefined)[]): void {
+  function follow({ unit, repliedAt, number }: Replied, outcomes?: (Promise<void> | undefined)[]): void {
     const toMirror: MirroredWrite[] = [];
     for (const { write, reply, resent } of unit) {
       const plan = planMirror(write, reply, repliedAt, resent);
       if (plan.kind === 'replay') toMirror.push({ write, reply, replay: plan.replay });
       else if (plan.kind === 'nothing') intents?.conclude([write]);
       else {
-        const recorded = record([write], notMirrored(plan.reason));
+        const recorded = record([write], notMirrored(plan.reason), number);
         outcomes?.push(recorded);
       }
     }
     if (toMirror.length === 0) return;
     target.send(toMirror, (part) => {
       inFlight += 1;
-      if (!outcomes) return (failure) => void answered(part, failure);
+      if (!outcomes) return (failure) => void answered(part, failure, number);
       let resolve!: (outcome: Promise<void> | undefined) => void;
       outcomes.push(new Promise((settle) => (resolve = settle)));
-      return (failure) => resolve(answered(part, failure));
+      return (failure) => resolve(answered(part, failure, number));
     });
   }
 
   /** In one stretch from the flight to its records: nobody must see it neither here nor there. */
-  function answered(part: readonly MirroredWrite[], failure: Failure | undefined): Promise<void> | undefined {
+  function answered(
+    part: readonly MirroredWrite[],
+    failure: Failure | undefined,
+    number: number,
+  ): Promise<void> | undefined {
     inFlight -= 1;
-    const outcome = conclude(part, failure);
+    const outcome = conclude(part, failure, number);
     if (inFlight === 0) for (const resolve of whenAnswered.splice(0)) resolve();
     return outcome;
   }
 
-  function conclude(part: readonly MirroredWrite[], failure: Failure | undefined): Promise<void> | undefined {
-    if (failure) return record(writesOf(part), failure);
+  function conclude(
+    part: readonly MirroredWrite[],
+    failure: Failure | undefined,
+    number: number,
+  ): Promise<void> | undefined {
+    if (failure) return record(writesOf(part), failure, number);
     mirrored += 1;
-    if (!intents && recentFailures.isEmpty && publisher.size === 0) return undefined;
+    if (!intents && !recentFailures.mayConcern(number) && publisher.size === 0) return undefined;
     const writes = writesOf(part);
     // Further writes of a key that misses one are mirrored nevertheless: the repair copies the source's state, whatever
-    // landed meanwhile. Only what is not idempotent could land on top of a repair that brought it already: it gets a record
-    // of its own, which makes keymend compare again later. Those records are not remembered as failures, or they would have
-    // no end.
+    // landed meanwhile. But what was on its way before the one that failed can land on top of the repair and take it back;
+    // and so can, if it is not idempotent, what came behind and the repair brought already. It gets a record of its own, which
+    // makes keymend compare again later. Those records are not remembered as failures, or they would have no end.
     const doubtful = writes.filter(
       (write) =>
-        !isIdempotent(write.command) &&
-        (recentFailures.hasAny(write.keys) || write.keys.some((key) => publisher.awaits(key))),
+        recentFailures.hasAnyNewer(write.keys, number) ||
+        (!isIdempotent(write.command) &&
+          (recentFailures.hasAny(write.keys) || write.keys.some((key) => publisher.awaits(key)))),
     );
     if (doubtful.length > 0) return handOver(toRecords(doubtful, AFTER_FAILURE, { link, origin }), writes);
     intents?.conclude(writes);
@@ -156,17 +173,18 @@ export function createDualWriter<Source extends Redis | Cluster>(
 
   const observed = observeSource(source, {
     accepted(unit) {
+      const replied = { unit, repliedAt: Date.now(), number: ++replies };
       if (onUnrecorded === 'report') {
-        backlog.add({ unit, repliedAt: Date.now() });
+        backlog.add(replied);
         return undefined;
       }
       // The application waits for it: it follows at once.
       const outcomes: (Promise<void> | undefined)[] = [];
-      follow(unit, Date.now(), outcomes);
+      follow(replied, outcomes);
       return Promise.all(outcomes).then(() => {});
     },
     // The application gets the source's error in any case. The intents stay: the source may carry the writes out even later.
-    unknown: (writes) => publisher.add(recordsOf(writes, SOURCE_UNKNOWN)),
+    unknown: (writes) => publisher.add(recordsOf(writes, SOURCE_UNKNOWN, ++replies)),
     refused: (writes) => intents?.conclude(writes),
     ...(intents && { announce: (write: Write) => intents.announce(write) }),
   });
@@ -186,7 +204,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     await within(deadline - performance.now(), idle());
     backlog.drain();
     target.close();
-    const unanswered = recordsOf(observed.unanswered.list(), CLOSED);
+    const unanswered = recordsOf(observed.unanswered.list(), CLOSED, ++replies);
     publisher.add(unanswered);
     const notRecorded = await publisher.close(deadline - performance.now());
     await intents?.close(Math.max(100, deadline - performance.now()));
@@ -219,6 +237,15 @@ export function createDualWriter<Source extends Redis | Cluster>(
     get: (client, property) =>
       Object.hasOwn(overrides, property) ? overrides[property] : Reflect.get(client, property),
   }) as unknown as DualWriter<Source>;
+}
+
+/** What the source did as one unit. */
+interface Replied {
+  readonly unit: readonly AcceptedWrite[];
+  /** The application's clock, in ms since the epoch. */
+  readonly repliedAt: number;
+  /** Its place in the order of the source's replies, which is that of the mirror too. */
+  readonly number: number;
 }
 
 function writesOf(part: readonly MirroredWrite[]): Write[] {

@@ -31,7 +31,7 @@ export interface TransactionalOptions {
 export interface DualWriterOptions<Source extends Redis | Cluster = Redis> {
   /** The name of the link in `keymend.yaml`. */
   readonly link: string;
-  /** Where the truth is. May have any options, a `keyPrefix` too. */
+  /** Where the truth is. May have any options but `readOnly` and `blockingTimeout`, a `keyPrefix` too. */
   readonly source: Source;
   /** A client of the writer's own, made with `mirrorOptions` or `mirrorClusterOptions`. */
   readonly target: Redis | Cluster;
@@ -125,6 +125,13 @@ export function readOptions({ source, target, transactional, ...options }: DualW
   }
   if (!isCluster(source) && source.options.readOnly) {
     throw new Error('the source client of the DualWriter has readOnly set: give it a client that writes to the master');
+  }
+  const { blockingTimeout = 0 }: RedisOptions = isCluster(source) ? { ...source.options.redisOptions } : source.options;
+  if (blockingTimeout > 0) {
+    throw new Error(
+      `the source client of the DualWriter has blockingTimeout (${blockingTimeout}) set: ioredis then says that nothing was ` +
+        'there while the source may still answer, so a pop would be lost; set socketTimeout instead',
+    );
   }
   const sinks = 'publish' in records ? [records] : records;
   if (sinks.length === 0) throw new Error('records of the DualWriter is empty: failed writes need at least one sink');

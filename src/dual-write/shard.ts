@@ -149,6 +149,8 @@ export class Shard {
   }
 }
 
+// `refused`, although older writes of the key may be under way: no settling time would be long enough for them, and it would
+// cost thousands of keys a second comparison while the target is at its limit. When one of them lands, it gets a record.
 const BREAKER_OPEN: Failure = {
   outcome: 'refused',
   error: { code: 'BREAKER_OPEN', message: 'the target did not answer several times in a row; nothing was sent' },

@@ -56,11 +56,15 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
   let transaction: Transaction | undefined;
   let closed = false;
 
+  // The server forgets the transaction with the connection. ioredis sends nothing again that was answered, with QUEUED too.
+  source.on('close', () => transaction && forgetQueued(transaction));
+
   const sendCommand: SendCommand = (command, stream, node) => {
     const name = command.name.toLowerCase();
     if (name === 'multi') {
       transaction = { queued: [] };
     } else if (name === 'discard' || name === 'reset') {
+      if (transaction) observeEnd(command, transaction);
       transaction = undefined;
     } else if (name === 'exec') {
       if (transaction) observeExec(command, transaction);
@@ -137,6 +141,25 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
     });
   }
 
+  /** None of what the source has queued so far will ever be carried out. */
+  function forgetQueued({ queued }: Transaction): void {
+    for (const awaited of queued.splice(0).filter(isOfApplication)) unanswered.remove(awaited);
+  }
+
+  /** DISCARD and RESET. Without an answer, the connection is lost or they arrive yet: either ends the transaction. */
+  function observeEnd(command: Command, open: Transaction): void {
+    const end = () => forgetQueued(open);
+    observe(command, {
+      answered() {
+        end();
+        return undefined;
+      },
+      refused: end,
+      lost: end,
+      unsent: end,
+    });
+  }
+
   function observeExec(command: Command, open: Transaction): void {
     if (open.refusal) {
       const message = `EXECABORT Transaction discarded: ${open.refusal.message}`;
@@ -158,9 +181,11 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
         const failed = writes.filter(({ reply }) => reply instanceof Error);
         const accepted = writes.filter(({ reply }) => !(reply instanceof Error));
         const halfDone = failed.map(({ write }) => write).filter(({ command }) => runsScript(command));
-        if (halfDone.length > 0) listener.unknown(halfDone);
         listener.refused(failed.map(({ write }) => write).filter(({ command }) => !runsScript(command)));
-        return accepted.length > 0 ? listener.accepted(accepted) : undefined;
+        const settled = accepted.length > 0 ? listener.accepted(accepted) : undefined;
+        // After them: they may land on top of the repair that its record asks for.
+        if (halfDone.length > 0) listener.unknown(halfDone);
+        return settled;
       },
       refused: end,
       lost() {

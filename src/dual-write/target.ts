@@ -122,6 +122,7 @@ const OWN_CONNECTION = {
 };
 
 const CROSS_SLOT = -1;
+/** `refused`: an older write of a key that is still under way gets a record of its own when it lands. */
 const KEYS_APART: Failure = {
   outcome: 'refused',
   error: { code: 'CROSSSLOT', message: 'its keys lie in different slots of the target' },

@@ -1,4 +1,4 @@
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter, type DualWriterOptions } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/mirror.js';
@@ -36,6 +36,14 @@ describe('a DualWriter is not created', () => {
 
   it('with a source client for reading', () => {
     expect(() => create({ source: client(1, { readOnly: true }) })).toThrow(oneLine(/readOnly set: give it a client/));
+  });
+
+  it('with a source client that answers blocking commands by itself', () => {
+    const refusal = oneLine(/blockingTimeout \(100\) set: .*so a pop would be lost; set socketTimeout instead/);
+    expect(() => create({ source: client(1, { blockingTimeout: 100 }) })).toThrow(refusal);
+    expect(() => create({ source: client(1, { blockingTimeout: 0 }) })).not.toThrow();
+    const cluster = new Cluster([{ port: 1 }], { lazyConnect: true, redisOptions: { blockingTimeout: 100 } });
+    expect(() => create({ source: cluster as unknown as Redis })).toThrow(refusal);
   });
 
   it('with a target client that adds a prefix or is made for something else', () => {

@@ -108,6 +108,25 @@ describe('a Cluster as the target', () => {
     ]);
   });
 
+  it('records a write too that lands behind a newer one of its key that lies over several slots', async () => {
+    const writer = await intoWest(singleClient(), 30_000);
+    const master = west.masterOf(slotOf('a'));
+    master.freeze();
+    try {
+      await writer.set('a', '1');
+      await writer.mset('a', '2', 'b', '3');
+      await sink.have(2);
+    } finally {
+      master.thaw();
+    }
+    await settled(writer);
+    expect(sink.records.map(({ key, outcome, error }) => [key, outcome, error?.code])).toEqual([
+      ['a', 'refused', 'CROSSSLOT'],
+      ['b', 'refused', 'CROSSSLOT'],
+      ['a', 'unknown', 'AFTER_FAILURE'],
+    ]);
+  });
+
   it('is followed when a slot moves: the write that meets the move is recorded, later ones are mirrored', async () => {
     const writer = await intoWest(singleClient());
     const slot = slotOf('moving');

@@ -149,6 +149,56 @@ describe('a DualWriter on a healthy link', () => {
     },
   );
 
+  it.each([2, 3] as const)(
+    'understands what the source answers about scores and elements (RESP%i)',
+    async (protocol) => {
+      const writer = await bed.writer({ source: { protocol } });
+      const scored = Array.from({ length: 20 }, (_, index) => [index / 7, `m${index}`]).flat();
+      await writer.zadd('z', ...(scored as string[]));
+      await writer.rpush('l', ...Array.from({ length: 20 }, (_, index) => `e${index}`));
+      await writer.hset('h', { f: '1.5' });
+      await writer.geoadd('geo', 13.361389, 38.115556, 'Palermo');
+      const transaction = writer
+        .multi()
+        .zpopmin('z')
+        .zpopmax('z', 2)
+        .zincrby('z', 0.1, 'm10')
+        .call('ZMPOP', 1, 'z', 'MAX');
+      const replies = await Promise.all([
+        writer.zpopmin('z'),
+        writer.zpopmax('z', 3),
+        writer.zpopmin('none'),
+        writer.bzpopmin('none', 'z', 1),
+        writer.bzpopmax('none', 0.01),
+        writer.call('ZMPOP', 2, 'none', 'z', 'MIN', 'COUNT', 2),
+        writer.call('BZMPOP', 1, 1, 'z', 'MAX'),
+        writer.zincrby('z', 0.1, 'm9'),
+        writer.zincrby('z', '1e300', 'large'),
+        writer.zincrby('z', 'inf', 'endless'),
+        writer.zadd('z', 'INCR', 0.2, 'm9'),
+        writer.zadd('z', 'XX', 'INCR', 1, 'none'),
+        writer.zadd('z', 'XX', 'CH', 5, 'm8'),
+        writer.incrbyfloat('float', 0.1),
+        writer.incrbyfloat('float', 0.2),
+        writer.hincrbyfloat('h', 'f', 0.1),
+        writer.blpop('none', 'l', 1),
+        writer.lpop('l', 2),
+        writer.call('LMPOP', 1, 'l', 'RIGHT', 'COUNT', 2),
+        writer.call('BLMPOP', 1, 1, 'l', 'LEFT'),
+        writer.blmove('l', 'l2', 'LEFT', 'RIGHT', 1),
+        writer.setnx('nx', 1),
+        writer.setnx('nx', 2),
+        writer.set('nx', '3', 'GET'),
+        writer.getdel('nx'),
+        transaction.exec(),
+      ]);
+      expect(replies).toHaveLength(26);
+      await settled(writer);
+      await expectEqualSides();
+      expect(bed.sink.records).toEqual([]);
+    },
+  );
+
   it('lets a key expire on the target at the same time, however late the write gets there', async () => {
     const writer = await bed.writer();
     bed.link.slow(400);

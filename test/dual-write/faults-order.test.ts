@@ -63,6 +63,84 @@ describe('a write of a key that lately missed one', () => {
   });
 });
 
+describe('an older write that lands on top of the repair of a newer one', () => {
+  const more = (mode: 'normal' | 'transactional') => ({
+    bounds: { inFlight: 1, queued: 1 },
+    ...(mode === 'transactional' && { transactional: {} }),
+  });
+
+  /** The older writes of `k` land, and all that is known of it afterwards is enough. */
+  async function landsAndIsMended(writer: DualWriter): Promise<void> {
+    const before = bed.sink.records.length;
+    await repair(bed, bed.sink.records);
+    expect(await bed.target.client.get('k')).toBe(await bed.source.client.get('k'));
+    bed.link.release();
+    await settled(writer);
+    const later = bed.sink.records.slice(before);
+    expect(await bed.target.client.get('k')).toBe('older');
+    expect(later.map(({ key, outcome, error }) => [key, outcome, error?.code])).toEqual([
+      ['k', 'unknown', 'AFTER_FAILURE'],
+    ]);
+    await repair(bed, later);
+    expect(await bed.target.client.get('k')).toBe(await bed.source.client.get('k'));
+    // The record is none of a failure, which would ask for further ones.
+    await writer.set('k', 'newest');
+    await settled(writer);
+    expect(bed.sink.records).toHaveLength(before + 1);
+    expect(await bed.target.client.get('k')).toBe('newest');
+  }
+
+  it.each(['normal', 'transactional'] as const)('out of the queue, is recorded (%s)', async (mode) => {
+    const writer = await bed.writer({ timeoutMs: 9_000, more: more(mode) });
+    bed.link.swallow();
+    await writer.set('other', '1');
+    await writer.set('k', 'older');
+    await writer.set('k', 'newer');
+    await bed.sink.have(1);
+    expect(failures()).toEqual([['k', 'SET', 'refused', 'OVERLOADED']]);
+    await landsAndIsMended(writer);
+  });
+
+  it('out of flight, is recorded', async () => {
+    const writer = await bed.writer({ timeoutMs: 9_000, more: more('normal') });
+    bed.link.swallow();
+    await writer.set('k', 'older');
+    await writer.set('other', '1');
+    await writer.set('k', 'newer');
+    await bed.sink.have(1);
+    expect(failures()).toEqual([['k', 'SET', 'refused', 'OVERLOADED']]);
+    await landsAndIsMended(writer);
+  });
+
+  it('whose record has no copy at the target, is recorded', async () => {
+    const writer = await bed.writer({ timeoutMs: 9_000 });
+    bed.link.swallow();
+    await writer.set('k', 'older');
+    await writer.rename('k', 'elsewhere');
+    await bed.sink.have(2);
+    expect(failures()).toContainEqual(['k', 'RENAME', 'unknown', 'NOT_MIRRORED']);
+    await landsAndIsMended(writer);
+  });
+
+  it('in one transaction with it, is recorded', async () => {
+    const writer = await bed.writer({ timeoutMs: 9_000 });
+    bed.link.swallow();
+    await writer.multi().set('k', 'older').rename('k', 'elsewhere').exec();
+    await bed.sink.have(2);
+    await landsAndIsMended(writer);
+  });
+
+  it('in one transaction with a script that failed half-way, is recorded', async () => {
+    const writer = await bed.writer({ timeoutMs: 9_000 });
+    bed.link.swallow();
+    const script = "redis.call('SET', KEYS[1], 'half'); return redis.call('INCR', KEYS[1])";
+    await writer.multi().set('k', 'older').eval(script, 1, 'k').exec();
+    await bed.sink.have(1);
+    expect(failures()).toEqual([['k', 'EVAL', 'unknown', 'SOURCE_UNKNOWN']]);
+    await landsAndIsMended(writer);
+  });
+});
+
 describe('a late write', () => {
   it('that was given up after a timeout does not land on a repaired key when the network lets go of it', async () => {
     const writer = await bed.writer({ timeoutMs: 100 });

@@ -1,5 +1,6 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
+import { PLANNERS } from '../../src/dual-write/planners/index.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type Bed, settled, startBed } from './bed.js';
@@ -184,6 +185,28 @@ describe('the caller', () => {
     expect(performance.now() - started).toBeLessThan((100 * 2 * slowMs) / 10);
     await settled(writer);
     expect(await bed.target.client.get('k')).toBe('99');
+  });
+});
+
+describe('a write of whose answer the writer can make nothing', () => {
+  it('is recorded without a word of the answer; those with and behind it are mirrored', async () => {
+    const writer = await bed.writer();
+    await writer.zadd('k', 1, 'secret');
+    const planners = new Map(PLANNERS);
+    // As a server of another kind might answer.
+    planners.set('ZPOPMIN', (accepted) => PLANNERS.get('ZPOPMAX')!({ ...accepted, reply: { secret: 1 } }));
+    vi.spyOn(PLANNERS, 'get').mockImplementation((command) => planners.get(command));
+    try {
+      await writer.multi().set('before', '1').zpopmin('k').set('behind', '1').exec();
+      await writer.set('last', '1');
+      await settled(writer);
+    } finally {
+      vi.restoreAllMocks();
+    }
+    expect((await bed.sink.have(1)).map(failure)).toEqual([['k', 'unknown', 'NOT_MIRRORED']]);
+    expect(bed.sink.records[0]?.error?.message).toMatch(/answer to ZPOPMIN/);
+    expect(JSON.stringify(bed.sink.records[0]?.error)).not.toContain('secret');
+    expect(await bed.target.client.exists('before', 'behind', 'last')).toBe(3);
   });
 });
 

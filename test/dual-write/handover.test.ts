@@ -1,5 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import type { RecordSink } from '../../src/dual-write/publisher.js';
+import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import { type Bed, settled, startBed } from './bed.js';
 
 let bed: Bed;
@@ -115,5 +117,67 @@ describe('close', () => {
     expect(report.unanswered.map(({ key, outcome }) => [key, outcome])).toEqual([['a', 'unknown']]);
     expect(bed.sink.records).toEqual(report.unanswered);
     expect(await written).toBe('OK');
+  });
+});
+
+describe('a transaction that was queued and never carried out', () => {
+  let sourceLink: FaultProxy;
+  beforeAll(async () => {
+    sourceLink = await startProxy({ target: { host: '127.0.0.1', port: bed.source.port } });
+  });
+  afterAll(() => sourceLink.close());
+
+  it.each<[string, (writer: DualWriter) => unknown]>([
+    ['DISCARD', (writer) => writer.discard()],
+    ['RESET', (writer) => writer.call('RESET')],
+    [
+      'DISCARD without an answer',
+      async (writer) => {
+        sourceLink.swallow();
+        const discarded = writer.discard();
+        await new Promise((resolve) => setImmediate(resolve));
+        sourceLink.cut();
+        await expect(discarded).rejects.toThrow();
+      },
+    ],
+    [
+      'the loss of its connection',
+      async (writer) => {
+        const closed = new Promise<void>((resolve) => writer.once('close', resolve));
+        sourceLink.cut();
+        await closed;
+      },
+    ],
+  ])('is forgotten with %s, and close() does not wait for it', async (_end, end) => {
+    const writer = await bed.writer({ source: { port: sourceLink.port, maxRetriesPerRequest: 0 } });
+    await writer.multi({ pipeline: false });
+    await writer.set('a', '1');
+    await writer.get('a');
+    await writer.incr('b');
+    try {
+      await end(writer);
+      // Far beyond the time that a test may take.
+      expect(await writer.close({ timeoutMs: 600_000 })).toEqual({ notRecorded: [], unanswered: [] });
+      expect(bed.sink.records).toEqual([]);
+    } finally {
+      sourceLink.restore();
+    }
+  });
+
+  it('is no part of the next one', async () => {
+    const writer = await bed.writer({ source: { port: sourceLink.port } });
+    await writer.multi({ pipeline: false });
+    await writer.set('a', 'discarded');
+    const ready = new Promise<void>((resolve) => writer.once('ready', resolve));
+    sourceLink.cut();
+    sourceLink.restore();
+    await ready;
+    await expect(writer.exec()).rejects.toThrow('EXEC without MULTI');
+    await writer.multi({ pipeline: false });
+    await writer.set('b', '1');
+    await writer.exec();
+    await settled(writer);
+    expect(await bed.target.client.keys('*')).toEqual(['b']);
+    expect(await writer.close({ timeoutMs: 600_000 })).toEqual({ notRecorded: [], unanswered: [] });
   });
 });
