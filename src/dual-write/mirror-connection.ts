@@ -80,20 +80,19 @@ export class MirrorConnection {
   #depart(): void {
     const { flights, departure } = this.#boarding!;
     this.#boarding = undefined;
-    const commands: (readonly Argument[])[] = [];
     for (const flight of flights) {
       // Without a connection ioredis rejects it at once.
       for (let command = 0; command < flight.commands; command++) {
         this.#client.sendCommand(flight as unknown as Command, this.#nowhere as never);
       }
-      if (flight.sentOn !== undefined) commands.push(...commandsOf(flight));
     }
-    if (commands.length === 0) return;
+    if (departure.flying === 0) return;
     this.#oldest();
     this.#departures.push(departure);
     this.#deadline ??= this.#checkAfter(this.#timeoutMs);
     try {
-      this.#client.stream.write(encodeCommands(commands));
+      const sent = flights.filter(({ sentOn }) => sentOn !== undefined);
+      this.#client.stream.write(encodeCommands(sent.flatMap(commandsOf)));
     } catch {
       // No memory for so many bytes. ioredis waits for answers that will never come: the connection must not go on.
       this.reset();
