@@ -9,6 +9,7 @@
 import { Command, type Redis } from 'ioredis';
 import { INTENT_FIELD, outboxFields } from '../events/outbox.js';
 import type { Announcement } from './announce.js';
+import { connectAfterDetectedFailover } from './failover.js';
 import type { Failure } from './mirror.js';
 import { type RecordContext, toRecords } from './records.js';
 import { within } from './within.js';
@@ -75,6 +76,7 @@ export class Intents {
       retryStrategy: (times: number) => Math.min(times * 50, 1000),
     });
     this.#client.on('error', () => {});
+    connectAfterDetectedFailover(this.#client, () => this.#closed);
   }
 
   /** Writes that went to the source without an intent. */

@@ -2,6 +2,7 @@
 import { isIP, type Socket } from 'node:net';
 import type { Command, Redis } from 'ioredis';
 import { encodeCommands } from '../redis/index.js';
+import { connectAfterDetectedFailover } from './failover.js';
 import { type Departure, type Done, Flight, isUnreachable, type Line } from './flight.js';
 import { errorCode, type MirroredWrite } from './mirror-answers.js';
 import type { Argument } from './write.js';
@@ -26,8 +27,8 @@ export class MirrorConnection {
     // What a broken connection costs is told write by write; without a listener ioredis would print each attempt.
     client.on('error', (error: NodeJS.ErrnoException) => {
       this.#line.connectError = error.code ?? errorCode(error);
-      setImmediate(() => this.#connectAfterDetectedFailover(error));
     });
+    connectAfterDetectedFailover(client);
     client.on('ready', () => {
       this.#line.connectError = undefined;
     });
@@ -62,13 +63,6 @@ export class MirrorConnection {
     const { sentinels, host } = this.#client.options;
     // Not writable: it is being left already, and what is connected now may be its successor.
     if (socket?.writable && (sentinels || !isIP(host ?? ''))) this.#client.disconnect(true);
-  }
-
-  /** ioredis ends for good when it hears of a failover (`failoverDetector`) just while it asks for the master. */
-  #connectAfterDetectedFailover(error: Error): void {
-    // Where the application itself closes the client, ioredis tells of no error.
-    if (this.#client.status !== 'end' || error.message !== 'Connection is closed.') return;
-    this.#client.connect().catch(() => {});
   }
 
   #nextDeparture(): { flights: Flight[]; departure: Departure } {
