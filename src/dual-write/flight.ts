@@ -6,7 +6,7 @@ import { compareReplies, type MirroredWrite, replyFailure } from './mirror-answe
 
 /** What all departures of a connection share. */
 export interface Line {
-  /** Why the last attempt to connect failed, such as `ECONNREFUSED`, `WRONGPASS` or `CERT_HAS_EXPIRED`. */
+  /** Why the last attempt to connect failed, such as `ECONNREFUSED`, `WRONGPASS`, `SELECT: NOPERM` or `CERT_HAS_EXPIRED`. */
   connectError: string | undefined;
   /** The server behind the socket says that it is a replica. */
   isReadOnly(socket: Socket | undefined): void;

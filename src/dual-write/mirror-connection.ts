@@ -7,6 +7,11 @@ import { type Departure, type Done, Flight, isUnreachable, type Line } from './f
 import { errorCode, type MirroredWrite } from './mirror-answers.js';
 import type { Argument } from './write.js';
 
+/** An error of the network, or a reply to a command of the handshake. */
+interface ConnectError extends NodeJS.ErrnoException {
+  readonly command?: { readonly name: string };
+}
+
 export class MirrorConnection {
   readonly #client: Redis;
   readonly #timeoutMs: number;
@@ -25,14 +30,20 @@ export class MirrorConnection {
     this.#timeoutMs = client.options.commandTimeout!;
     this.#nowhere = { isPipeline: true, destination: { redis: client }, write() {} };
     // What a broken connection costs is told write by write; without a listener ioredis would print each attempt.
-    client.on('error', (error: NodeJS.ErrnoException) => {
-      this.#line.connectError = error.code ?? errorCode(error);
+    client.on('error', (error: ConnectError) => {
+      const code = error.code ?? errorCode(error);
+      if (error.command?.name === 'select') this.#leaveWrongDatabase(code);
+      // One without a code is a consequence: it says less than that before it.
+      else this.#line.connectError = code ?? this.#line.connectError;
     });
     connectAfterDetectedFailover(client);
     client.on('ready', () => {
-      this.#line.connectError = undefined;
+      // Without the ready check ioredis takes a connection for ready that was just left.
+      if (client.stream.writable) this.#line.connectError = undefined;
     });
     if (client.status === 'wait') client.connect().catch(() => {});
+    // If its SELECT was refused before somebody listened, it is in the wrong database.
+    else if (client.status !== 'connecting' && client.options.db) this.reset();
   }
 
   /** Sends writes as one unit (several: a transaction), behind all units sent before and with all of this turn. */
@@ -63,6 +74,15 @@ export class MirrorConnection {
     const { sentinels, host } = this.#client.options;
     // Not writable: it is being left already, and what is connected now may be its successor.
     if (socket?.writable && (sentinels || !isIP(host ?? ''))) this.#client.disconnect(true);
+  }
+
+  /**
+   * Of a refused SELECT ioredis only tells and goes on in database 0, whose keys are others. It tells before it takes the
+   * connection for ready, so nothing was sent on it yet.
+   */
+  #leaveWrongDatabase(code = 'ERR'): void {
+    this.#line.connectError = `SELECT: ${code}`;
+    this.reset();
   }
 
   #nextDeparture(): { flights: Flight[]; departure: Departure } {
