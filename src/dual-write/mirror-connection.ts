@@ -22,7 +22,16 @@ export class MirrorConnection {
   /** With flights under way, the oldest first. */
   readonly #departures: Departure[] = [];
   #deadline: NodeJS.Timeout | undefined;
-  readonly #line: Line = { connectError: undefined, isReadOnly: (socket) => this.#leaveReplica(socket) };
+  readonly #line: Line = {
+    connectError: undefined,
+    isReadOnly: (socket) => this.#leaveReplica(socket),
+    isWritable: () => {
+      this.#replicaPauseMs = FIRST_REPLICA_PAUSE_MS;
+    },
+  };
+  /** Before it, in `performance.now()`, no replica is left again. */
+  #stayUntil = Number.NEGATIVE_INFINITY;
+  #replicaPauseMs = FIRST_REPLICA_PAUSE_MS;
 
   /** @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection */
   constructor(client: Redis) {
@@ -68,12 +77,17 @@ export class MirrorConnection {
 
   /**
    * A demoted master keeps its connections and refuses every write. What has a name, in DNS or among Sentinels, may be another
-   * server by now: connect anew. FIN, not RST: what is in flight here is answered first.
+   * server by now: connect anew. FIN, not RST: what is in flight here is answered first. Where it leads to a replica again and
+   * again, not each of its answers shall cost a connection.
    */
   #leaveReplica(socket: Socket | undefined): void {
     const { sentinels, host } = this.#client.options;
     // Not writable: it is being left already, and what is connected now may be its successor.
-    if (socket?.writable && (sentinels || !isIP(host ?? ''))) this.#client.disconnect(true);
+    if (!socket?.writable || (!sentinels && isIP(host ?? ''))) return;
+    if (performance.now() < this.#stayUntil) return;
+    this.#stayUntil = performance.now() + this.#replicaPauseMs;
+    this.#replicaPauseMs = Math.min(2 * this.#replicaPauseMs, LONGEST_REPLICA_PAUSE_MS);
+    this.#client.disconnect(true);
   }
 
   /**
@@ -141,6 +155,10 @@ export class MirrorConnection {
     this.reset();
   }
 }
+
+/** How long to stay with a replica that was found again; twice as long with each further one, until a write succeeds. */
+const FIRST_REPLICA_PAUSE_MS = 1000;
+const LONGEST_REPLICA_PAUSE_MS = 30_000;
 
 /** Any answer to it will do. */
 const PING: readonly MirroredWrite[] = [
