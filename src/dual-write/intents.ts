@@ -194,6 +194,8 @@ const IN_FLIGHT: Failure = {
 
 /** How long the write may wait at the source before it does anything. The grace begins only then. */
 function blockMs({ command, args }: Write): number {
+  // To read the arguments of each write would cost a command for each.
+  if (!Command.checkFlag('BLOCKING_COMMANDS', command)) return 0;
   const timeoutMs = new Command(command, [...args]).extractBlockingTimeout();
   if (timeoutMs === undefined || timeoutMs === null) return 0;
   return timeoutMs > 0 ? Math.min(timeoutMs, LONGEST_BLOCK_MS) : LONGEST_BLOCK_MS;
