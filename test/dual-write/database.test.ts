@@ -13,7 +13,7 @@ async function started(extra: readonly string[] = []): Promise<RedisServer> {
 }
 
 function connect(options: RedisOptions): Redis {
-  const client = new Redis({ host: '127.0.0.1', ...options });
+  const client = new Redis({ host: '127.0.0.1', ...options, replyMapping: 'legacy' });
   client.on('error', () => {});
   onTestFinished(() => client.disconnect());
   return client;

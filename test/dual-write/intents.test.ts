@@ -95,7 +95,7 @@ it('entries are removed also after a failover that was announced while the maste
   });
 
   const announced = sentinel.announceWhenAsked();
-  await source.client.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  await source.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
   await announced;
   // It listens to them again once it is connected to the master.
   await vi.waitFor(() => expect(sentinel.subscriptions()).toBe(2), { timeout: 10_000 });
