@@ -4,6 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/mirror.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
+import { startSentinelGroup } from '../support/sentinel.js';
 import { MemorySink, settled } from './bed.js';
 
 async function started(extra: readonly string[] = []): Promise<RedisServer> {
@@ -86,6 +87,17 @@ describe('a target that refuses the database', () => {
     expect(new Set(sink.records.map(({ error }) => error?.code))).toEqual(new Set(['NOT_CONNECTED']));
     expect(await server.client.keys('*')).toEqual(['k0']);
     expect(await server.client.get('k0')).toBe('of another application');
+  });
+
+  it('behind Sentinels gets nothing either', async () => {
+    const west = await startSentinelGroup('west', ['--databases', '1']);
+    onTestFinished(() => west.stop());
+    const target = connect({ ...targetOptions(west.master), sentinels: [...west.sentinels], name: west.name });
+    const { writer, sink } = await createWriter(target);
+    await writeOverAttempts(writer, target);
+    expect(writer.stats()).toMatchObject({ mirrored: 0, lost: 0 });
+    expect([...errorsIn(sink)].some((error) => error.includes('(SELECT: ERR)'))).toBe(true);
+    expect(await west.master.client.dbsize()).toBe(0);
   });
 
   it('before the writer had its client gets nothing either', async () => {
