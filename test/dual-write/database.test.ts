@@ -48,7 +48,7 @@ async function writeOverAttempts(writer: DualWriter, target: Redis): Promise<num
     attempts += 1;
   });
   let written = 0;
-  for (; attempts < 5 && written < 20_000; written++) {
+  for (; attempts < 5 && written < 2_000; written++) {
     await writer.set(`k${written % 100}`, 'of the source');
     await new Promise((resolve) => setImmediate(resolve));
   }
