@@ -20,6 +20,7 @@ export class Breaker {
   #state: BreakerState = 'closed';
   #failedInARow = 0;
   #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
 
   /**
    * @param probe asks the target for any answer
@@ -46,13 +47,14 @@ export class Breaker {
   /** A write was not answered. */
   failed(): void {
     this.#failedInARow += 1;
-    if (this.#state === 'open' || this.#failedInARow < this.#failures) return;
+    if (this.#stopped || this.#state === 'open' || this.#failedInARow < this.#failures) return;
     this.#change('open');
     this.#probeAfter(this.#minProbeMs);
   }
 
-  /** Ends the probing. */
+  /** For good: from now on it neither probes nor changes, whatever becomes of the writes that are still under way. */
   stop(): void {
+    this.#stopped = true;
     clearTimeout(this.#timer);
     this.#timer = undefined;
   }

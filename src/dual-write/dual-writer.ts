@@ -67,7 +67,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     new Intents({
       ...mode,
       context: { link, origin },
-      onState: (state) => source.emit('transactional', state),
+      onState: (state) => queueMicrotask(() => source.emit('transactional', state)),
     });
   const recentFailures = new RecentFailures();
   /** What the source did, in the order of its replies, and nobody followed yet. */

@@ -6,10 +6,12 @@ import { compareReplies, type MirroredWrite, replyFailure } from './mirror-answe
 
 /** What all departures of a connection share. */
 export interface Line {
-  /** Why the last attempt to connect failed, such as `ECONNREFUSED`, `WRONGPASS` or `CERT_HAS_EXPIRED`. */
+  /** Why the last attempt to connect failed, such as `ECONNREFUSED`, `WRONGPASS`, `SELECT: NOPERM` or `CERT_HAS_EXPIRED`. */
   connectError: string | undefined;
   /** The server behind the socket says that it is a replica. */
   isReadOnly(socket: Socket | undefined): void;
+  /** It has carried out a write. */
+  isWritable(): void;
 }
 
 /** Flights that left together. */
@@ -92,9 +94,13 @@ export class Flight implements SentCommand {
     this.#unanswered -= 1;
     if (this.#unanswered > 0) return;
     this.#departure.flying -= 1;
-    if (this.#failure?.error.code === 'READONLY') this.#departure.line.isReadOnly(this.sentOn);
     const replies = this.unit.length === 1 ? [this.#lastReply] : (this.#lastReply as unknown[]);
-    this.#done(this.#failure ?? compareReplies(this.unit, replies));
+    const failure = this.#failure ?? compareReplies(this.unit, replies);
+    const { line } = this.#departure;
+    if (failure?.error.code === 'READONLY') line.isReadOnly(this.sentOn);
+    // A replica carries out a probe too.
+    else if (failure === undefined && this.unit[0]!.write.command !== 'PING') line.isWritable();
+    this.#done(failure);
   }
 
   #failureOf(error: unknown): Failure {

@@ -9,6 +9,7 @@
 import { Command, type Redis } from 'ioredis';
 import { INTENT_FIELD, outboxFields } from '../events/outbox.js';
 import type { Announcement } from './announce.js';
+import { connectAfterDetectedFailover } from './failover.js';
 import type { Failure } from './mirror.js';
 import { type RecordContext, toRecords } from './records.js';
 import { within } from './within.js';
@@ -75,6 +76,7 @@ export class Intents {
       retryStrategy: (times: number) => Math.min(times * 50, 1000),
     });
     this.#client.on('error', () => {});
+    connectAfterDetectedFailover(this.#client, () => this.#closed);
   }
 
   /** Writes that went to the source without an intent. */
@@ -192,6 +194,8 @@ const IN_FLIGHT: Failure = {
 
 /** How long the write may wait at the source before it does anything. The grace begins only then. */
 function blockMs({ command, args }: Write): number {
+  // To read the arguments of each write would cost a command for each.
+  if (!Command.checkFlag('BLOCKING_COMMANDS', command)) return 0;
   const timeoutMs = new Command(command, [...args]).extractBlockingTimeout();
   if (timeoutMs === undefined || timeoutMs === null) return 0;
   return timeoutMs > 0 ? Math.min(timeoutMs, LONGEST_BLOCK_MS) : LONGEST_BLOCK_MS;

@@ -2,9 +2,15 @@
 import { isIP, type Socket } from 'node:net';
 import type { Command, Redis } from 'ioredis';
 import { encodeCommands } from '../redis/index.js';
+import { connectAfterDetectedFailover } from './failover.js';
 import { type Departure, type Done, Flight, isUnreachable, type Line } from './flight.js';
 import { errorCode, type MirroredWrite } from './mirror-answers.js';
 import type { Argument } from './write.js';
+
+/** An error of the network, or a reply to a command of the handshake. */
+interface ConnectError extends NodeJS.ErrnoException {
+  readonly command?: { readonly name: string };
+}
 
 export class MirrorConnection {
   readonly #client: Redis;
@@ -16,7 +22,16 @@ export class MirrorConnection {
   /** With flights under way, the oldest first. */
   readonly #departures: Departure[] = [];
   #deadline: NodeJS.Timeout | undefined;
-  readonly #line: Line = { connectError: undefined, isReadOnly: (socket) => this.#leaveReplica(socket) };
+  readonly #line: Line = {
+    connectError: undefined,
+    isReadOnly: (socket) => this.#leaveReplica(socket),
+    isWritable: () => {
+      this.#replicaPauseMs = FIRST_REPLICA_PAUSE_MS;
+    },
+  };
+  /** Before it, in `performance.now()`, no replica is left again. */
+  #stayUntil = Number.NEGATIVE_INFINITY;
+  #replicaPauseMs = FIRST_REPLICA_PAUSE_MS;
 
   /** @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection */
   constructor(client: Redis) {
@@ -24,14 +39,20 @@ export class MirrorConnection {
     this.#timeoutMs = client.options.commandTimeout!;
     this.#nowhere = { isPipeline: true, destination: { redis: client }, write() {} };
     // What a broken connection costs is told write by write; without a listener ioredis would print each attempt.
-    client.on('error', (error: NodeJS.ErrnoException) => {
-      this.#line.connectError = error.code ?? errorCode(error);
-      setImmediate(() => this.#connectAfterDetectedFailover(error));
+    client.on('error', (error: ConnectError) => {
+      const code = error.code ?? errorCode(error);
+      if (error.command?.name === 'select') this.#leaveWrongDatabase(code);
+      // One without a code is a consequence: it says less than that before it.
+      else this.#line.connectError = code ?? this.#line.connectError;
     });
+    connectAfterDetectedFailover(client);
     client.on('ready', () => {
-      this.#line.connectError = undefined;
+      // Without the ready check ioredis takes a connection for ready that was just left.
+      if (client.stream.writable) this.#line.connectError = undefined;
     });
     if (client.status === 'wait') client.connect().catch(() => {});
+    // If its SELECT was refused before somebody listened, it is in the wrong database.
+    else if (client.status !== 'connecting' && client.options.db) this.reset();
   }
 
   /** Sends writes as one unit (several: a transaction), behind all units sent before and with all of this turn. */
@@ -56,19 +77,26 @@ export class MirrorConnection {
 
   /**
    * A demoted master keeps its connections and refuses every write. What has a name, in DNS or among Sentinels, may be another
-   * server by now: connect anew. FIN, not RST: what is in flight here is answered first.
+   * server by now: connect anew. FIN, not RST: what is in flight here is answered first. Where it leads to a replica again and
+   * again, not each of its answers shall cost a connection.
    */
   #leaveReplica(socket: Socket | undefined): void {
     const { sentinels, host } = this.#client.options;
     // Not writable: it is being left already, and what is connected now may be its successor.
-    if (socket?.writable && (sentinels || !isIP(host ?? ''))) this.#client.disconnect(true);
+    if (!socket?.writable || (!sentinels && isIP(host ?? ''))) return;
+    if (performance.now() < this.#stayUntil) return;
+    this.#stayUntil = performance.now() + this.#replicaPauseMs;
+    this.#replicaPauseMs = Math.min(2 * this.#replicaPauseMs, LONGEST_REPLICA_PAUSE_MS);
+    this.#client.disconnect(true);
   }
 
-  /** ioredis ends for good when it hears of a failover (`failoverDetector`) just while it asks for the master. */
-  #connectAfterDetectedFailover(error: Error): void {
-    // Where the application itself closes the client, ioredis tells of no error.
-    if (this.#client.status !== 'end' || error.message !== 'Connection is closed.') return;
-    this.#client.connect().catch(() => {});
+  /**
+   * Of a refused SELECT ioredis only tells and goes on in database 0, whose keys are others. It tells before it takes the
+   * connection for ready, so nothing was sent on it yet.
+   */
+  #leaveWrongDatabase(code = 'ERR'): void {
+    this.#line.connectError = `SELECT: ${code}`;
+    this.reset();
   }
 
   #nextDeparture(): { flights: Flight[]; departure: Departure } {
@@ -80,20 +108,19 @@ export class MirrorConnection {
   #depart(): void {
     const { flights, departure } = this.#boarding!;
     this.#boarding = undefined;
-    const commands: (readonly Argument[])[] = [];
     for (const flight of flights) {
       // Without a connection ioredis rejects it at once.
       for (let command = 0; command < flight.commands; command++) {
         this.#client.sendCommand(flight as unknown as Command, this.#nowhere as never);
       }
-      if (flight.sentOn !== undefined) commands.push(...commandsOf(flight));
     }
-    if (commands.length === 0) return;
+    if (departure.flying === 0) return;
     this.#oldest();
     this.#departures.push(departure);
     this.#deadline ??= this.#checkAfter(this.#timeoutMs);
     try {
-      this.#client.stream.write(encodeCommands(commands));
+      const sent = flights.filter(({ sentOn }) => sentOn !== undefined);
+      this.#client.stream.write(encodeCommands(sent.flatMap(commandsOf)));
     } catch {
       // No memory for so many bytes. ioredis waits for answers that will never come: the connection must not go on.
       this.reset();
@@ -128,6 +155,10 @@ export class MirrorConnection {
     this.reset();
   }
 }
+
+/** How long to stay with a replica that was found again; twice as long with each further one, until a write succeeds. */
+const FIRST_REPLICA_PAUSE_MS = 1000;
+const LONGEST_REPLICA_PAUSE_MS = 30_000;
 
 /** Any answer to it will do. */
 const PING: readonly MirroredWrite[] = [

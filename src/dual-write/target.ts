@@ -1,5 +1,6 @@
 /** Which connection a mirrored write takes: the one to the target, or in a Cluster the one to the master of its slot. */
-import { type Cluster, Command, type Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
+import { slotOf } from '../redis/index.js';
 import type { BreakerOptions, BreakerState } from './breaker.js';
 import { isCluster } from './client.js';
 import { type Done, NOT_SENT } from './flight.js';
@@ -136,7 +137,7 @@ function nameOf({ options: { host, port } }: Redis): string {
 function bySlot(unit: readonly MirroredWrite[]): Map<number, MirroredWrite[]> {
   const parts = new Map<number, MirroredWrite[]>();
   for (const mirrored of unit) {
-    const slot = slotOf(mirrored);
+    const slot = slotOfKeys(mirrored.write.keys);
     const part = parts.get(slot);
     if (part) part.push(mirrored);
     else parts.set(slot, [mirrored]);
@@ -144,7 +145,7 @@ function bySlot(unit: readonly MirroredWrite[]): Map<number, MirroredWrite[]> {
   return parts;
 }
 
-function slotOf({ write }: MirroredWrite): number {
-  const [first, ...others] = write.keys.map((key) => new Command('DEL', [key]).getSlot());
-  return others.every((slot) => slot === first) ? first! : CROSS_SLOT;
+function slotOfKeys([first, ...others]: readonly Buffer[]): number {
+  const slot = slotOf(first!);
+  return others.every((key) => slotOf(key) === slot) ? slot : CROSS_SLOT;
 }

@@ -1,6 +1,6 @@
 /** A target that fails over to its replica: a Cluster, or a server that is known by name. */
 import { Cluster, Command, Redis } from 'ioredis';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorClusterOptions, mirrorOptions } from '../../src/dual-write/mirror.js';
 import { startProxy } from '../../src/stack/proxy.js';
@@ -156,4 +156,70 @@ it('a server that is known by name is connected to anew when it answers READONLY
   await settled(writer);
   expect(sink.records).toHaveLength(1);
   await expectEqualAfterRepair({ source: source!, target: second! }, sink.records);
+});
+
+describe('a replica behind a name', () => {
+  // What tells how long it stays; all else takes its time.
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  /** A writer to a server by its name, and how often the client connected to it. */
+  async function named() {
+    const [source, server] = await Promise.all([stopped(startRedis()), stopped(startRedis())]);
+    const options = { ...mirrorOptions(2000), host: 'localhost', family: 4, port: server.port };
+    const target = new Redis({ ...options, retryStrategy: () => 5 });
+    let connections = 0;
+    target.on('ready', () => {
+      connections += 1;
+    });
+    const writer = createWriter(source, target);
+    const isReady = async () => {
+      while (target.status !== 'ready' || !target.stream.writable)
+        await new Promise((resolve) => setImmediate(resolve));
+    };
+    await isReady();
+    /** @returns how often it was left, once it answered many writes */
+    async function leftDuringWrites(): Promise<number> {
+      const before = connections;
+      for (let round = 0; round < 20; round++) {
+        await writer.set('k', 'v');
+        await settled(writer);
+        await isReady();
+      }
+      return connections - before;
+    }
+    return { server, leftDuringWrites };
+  }
+
+  it('is left at once, and ever more rarely where it stays one', async () => {
+    const { server, leftDuringWrites } = await named();
+    await server.client.replicaof('127.0.0.1', 1);
+    const left: number[] = [];
+    for (let second = 0; second < 16; second++) {
+      left.push(await leftDuringWrites());
+      vi.advanceTimersByTime(1000);
+    }
+    expect(left).toEqual([1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
+    vi.advanceTimersByTime(60_000);
+    expect(await leftDuringWrites()).toBe(1);
+    vi.advanceTimersByTime(29_999);
+    expect(await leftDuringWrites()).toBe(0);
+    vi.advanceTimersByTime(1);
+    expect(await leftDuringWrites()).toBe(1);
+  });
+
+  it('is left soon again after it was a master in between', async () => {
+    const { server, leftDuringWrites } = await named();
+    for (let second = 0; second < 8; second++) {
+      await server.client.replicaof('127.0.0.1', 1);
+      expect(await leftDuringWrites()).toBe(1);
+      await server.client.replicaof('NO', 'ONE');
+      expect(await leftDuringWrites()).toBe(0);
+      vi.advanceTimersByTime(1000);
+    }
+  });
 });

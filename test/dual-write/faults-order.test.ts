@@ -237,3 +237,15 @@ async function grown(count: () => number, by: number): Promise<void> {
   const before = count();
   while (count() < before + by) await new Promise((resolve) => setTimeout(resolve, 1));
 }
+
+it('a transaction of very many writes gets there', async () => {
+  const writer = await bed.writer({ timeoutMs: 30_000 });
+  const writes = 150_000;
+  const transaction = writer.multi();
+  for (let turn = 0; turn < writes; turn++) transaction.incr('n');
+  await transaction.exec();
+  await settled(writer);
+  expect(await bed.target.client.get('n')).toBe(`${writes}`);
+  expect(bed.sink.records).toEqual([]);
+  expect(writer.stats()).toMatchObject({ mirrored: 1, inFlight: 0 });
+});

@@ -323,6 +323,25 @@ describe('an outbox that takes no entries', () => {
     await settled(redis);
     expect(await bed.target.client.get('k')).toBe('2');
   });
+
+  it('is told in the open: a listener that throws does not keep a transaction from the target', async () => {
+    await bed.source.client.set(STREAM, 'no stream');
+    const redis = await writer();
+    const others = process.rawListeners('uncaughtException') as NodeJS.UncaughtExceptionListener[];
+    process.removeAllListeners('uncaughtException');
+    onTestFinished(() => {
+      for (const listener of others) process.on('uncaughtException', listener);
+    });
+    const thrown = new Promise<unknown>((resolve) => process.once('uncaughtException', resolve));
+    redis.on('transactional', () => {
+      throw new Error('of the listener');
+    });
+    expect(await redis.multi().set('k', '1').exec()).toEqual([[null, 'OK']]);
+    expect(await thrown).toMatchObject({ message: 'of the listener' });
+    await settled(redis);
+    expect(await bed.target.client.get('k')).toBe('1');
+    expect(redis.stats()).toMatchObject({ mirrored: 1 });
+  });
 });
 
 describe('transactional mode is refused in one line', () => {

@@ -1,0 +1,104 @@
+/** The entries of transactional mode, while the source's Sentinels tell of a failover. */
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { Redis } from 'ioredis';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { Intents } from '../../src/dual-write/intents.js';
+import type { Write } from '../../src/dual-write/write.js';
+import { startRedis } from '../support/redis.js';
+
+const OUTBOX = 'keymend:outbox';
+const WRITE: Write = { command: 'SET', args: ['k', 'v'], keys: [Buffer.from('k')] };
+
+/** Knows one master. Told to announce a failover, it does so while it is asked for the master the next time. */
+async function startSentinel(master: number) {
+  const listening = new Set<Socket>();
+  const bulk = (text: string) => `$${text.length}\r\n${text}\r\n`;
+  const array = (...texts: string[]) => `*${texts.length}\r\n${texts.map(bulk).join('')}`;
+  let subscriptions = 0;
+  let announces = false;
+  let announced!: () => void;
+  const answer = (socket: Socket, command: string) => {
+    if (command.includes('subscribe')) {
+      listening.add(socket);
+      subscriptions += 1;
+      socket.write(`*3\r\n${bulk('subscribe')}${bulk('+switch-master')}:1\r\n`);
+    } else if (command.includes('get-master-addr-by-name')) {
+      if (announces) {
+        announces = false;
+        // Who has read it hangs up.
+        const heard = [...listening].map((listener) => once(listener, 'close'));
+        for (const listener of listening) listener.write(array('message', '+switch-master', 'east'));
+        void Promise.all(heard).then(() => {
+          socket.write(array('127.0.0.1', `${master}`));
+          announced();
+        });
+      } else {
+        socket.write(array('127.0.0.1', `${master}`));
+      }
+    } else {
+      socket.write(command.includes('sentinels') ? '*0\r\n' : '-ERR unknown command\r\n');
+    }
+  };
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.on('close', () => listening.delete(socket));
+    socket.on('data', (bytes) => {
+      for (const command of `${bytes}`.split(/(?=\*\d+\r\n)/)) answer(socket, command);
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    server.close();
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    subscriptions: () => subscriptions,
+    announceWhenAsked: () =>
+      new Promise<void>((resolve) => {
+        announces = true;
+        announced = resolve;
+      }),
+  };
+}
+
+it('entries are removed also after a failover that was announced while the master was asked for', async () => {
+  const source = await startRedis();
+  onTestFinished(() => source.stop());
+  const sentinel = await startSentinel(source.port);
+  const client = new Redis({
+    sentinels: [{ host: '127.0.0.1', port: sentinel.port }],
+    name: 'east',
+    failoverDetector: true,
+    lazyConnect: true,
+  });
+  const intents = new Intents({
+    client,
+    key: OUTBOX,
+    graceMs: 10_000,
+    maxEntries: 1000,
+    context: { link: 'east-to-west', origin: 'test' },
+    onState() {},
+  });
+  onTestFinished(() => intents.close(0));
+  const entries = () => source.client.xlen(OUTBOX);
+  const written = async () => {
+    const write = { ...WRITE };
+    for (const { command, answered } of intents.announce(write)) {
+      answered(await source.client.sendCommand(command));
+    }
+    return write;
+  };
+  intents.conclude([await written()]);
+  await vi.waitFor(async () => expect([await entries(), sentinel.subscriptions()]).toEqual([0, 1]), {
+    timeout: 10_000,
+  });
+
+  const announced = sentinel.announceWhenAsked();
+  await source.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  await announced;
+  // It listens to them again once it is connected to the master.
+  await vi.waitFor(() => expect(sentinel.subscriptions()).toBe(2), { timeout: 10_000 });
+  intents.conclude([await written()]);
+  await vi.waitFor(async () => expect(await entries()).toBe(0), { timeout: 10_000 });
+});
