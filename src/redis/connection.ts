@@ -1,5 +1,4 @@
 /** One connection to one server, with the settings under which no command is ever sent later than it was asked for. */
-import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { Redis, Command as RedisCommand, type RedisOptions } from 'ioredis';
@@ -53,7 +52,7 @@ export class Connection {
   #underWay = 0;
   /** It leads to a replica: behind the same name, or by what the Sentinels say now, there may be a master. */
   #isOutdated = false;
-  #ended: Promise<unknown> = Promise.resolve();
+  #ended: Promise<void> = Promise.resolve();
   #failedAttempts = 0;
   #notBefore = 0;
   #lastError: unknown = null;
@@ -178,11 +177,12 @@ export class Connection {
 
   async #open(): Promise<void> {
     if (performance.now() < this.#notBefore) throw this.#lastError;
-    this.#lastError = null;
     this.#usable = false;
     this.#isOutdated = false;
     try {
       await this.#ended;
+      // Not sooner: the connection that ends may still report an error of its own.
+      this.#lastError = null;
       await this.#client.connect();
       // ioredis goes on after a refused SELECT, in database 0: the wrong keys.
       if (this.#lastError !== null) throw this.#lastError;
@@ -204,7 +204,7 @@ export class Connection {
   #renew(): void {
     if (this.#closed || this.lifetime === 'single' || this.#client.status !== 'ready') return;
     this.#usable = false;
-    this.#ended = once(this.#client, 'end');
+    this.#ended = new Promise((resolve) => this.#client.once('end', () => resolve()));
     this.#client.disconnect();
   }
 
