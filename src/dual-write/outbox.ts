@@ -65,6 +65,8 @@ const MAX_PART = 500;
 const MAX_PART_BYTES = 512 * 1024;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 1_000;
+/** How long a stream whose master did not take records is asked only after its substitute. */
+const AVOIDED_MS = 10_000;
 
 /**
  * @example
@@ -85,30 +87,48 @@ export function createOutbox({
   const own = createOutboxClient(client);
   let closed = false;
 
-  async function append(part: readonly EntryFields[], places: readonly string[], deadline: number): Promise<void> {
-    await untilDeadline(deadline, async (attempt) => {
+  /** Until when, by `performance.now()`, the right stream of an index is asked second, because its master did not take records. */
+  const avoidedUntil = new Map<number, number>();
+
+  async function append(part: readonly EntryFields[], index: number, deadline: number): Promise<void> {
+    const places = placesFor(index, streams);
+    let turn = performance.now() < (avoidedUntil.get(index) ?? 0) ? 1 : 0;
+    await untilDeadline(deadline, async () => {
       if (closed) throw new RedisFailure('CONNECTION', 'it was closed here');
       await own.ready();
-      const stream = places[attempt % places.length]!;
-      const reply = await own.evaluate(APPEND, stream, appendArguments(part, maxEntriesOfStream));
+      const place = turn++ % places.length;
+      const stream = places[place]!;
+      const reply = await own.evaluate(APPEND, stream, appendArguments(part, maxEntriesOfStream)).catch((error) => {
+        // A silent master costs a timeout, which not every part shall pay.
+        if (place === 0) avoidedUntil.set(index, performance.now() + AVOIDED_MS);
+        throw error;
+      });
+      if (place === 0) avoidedUntil.delete(index);
       const { outcome, entries } = appended(reply);
-      if (outcome === 'full')
-        throw new OutboxFullError(`outbox ${stream} at ${own.place}`, entries, maxEntriesOfStream);
+      if (outcome === 'appended') return null;
+      const full = new OutboxFullError(`outbox ${stream} at ${own.place}`, entries, maxEntriesOfStream);
+      if (place === 0) throw full;
+      // The right one may take a moment later what its substitute has no room for.
+      return full;
     });
   }
 
-  async function untilDeadline(deadline: number, work: (attempt: number) => Promise<void>): Promise<void> {
+  /** @param work resolves with null when it is done; with an error, or rejecting with a RedisFailure, it is tried again */
+  async function untilDeadline(deadline: number, work: () => Promise<OutboxFullError | null>): Promise<void> {
+    let unavailable: OutboxUnavailableError | null = null;
     for (let attempt = 0; ; attempt++) {
+      let full: OutboxFullError | null = null;
       try {
-        return await work(attempt);
+        full = await work();
+        if (full === null) return;
       } catch (error) {
         if (!(error instanceof RedisFailure)) throw error;
-        const pause = Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS);
-        if (closed || Date.now() + pause > deadline) {
-          throw new OutboxUnavailableError(`outbox ${key} at ${own.place}`, error);
-        }
-        await sleep(pause);
+        unavailable = new OutboxUnavailableError(`outbox ${key} at ${own.place}`, error);
       }
+      const pause = Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS);
+      // Were the right master there, nobody would need the substitute: that it is full says less.
+      if (closed || Date.now() + pause > deadline) throw unavailable ?? full;
+      await sleep(pause);
     }
   }
 
@@ -116,14 +136,18 @@ export function createOutbox({
     async publish(records) {
       const deadline = Date.now() + timeoutMs;
       const published = [...byStream(records, streams.length)].map(async ([index, ofStream]) => {
-        for (const part of parts(ofStream)) await append(part, placesFor(index, streams), deadline);
+        for (const part of parts(ofStream)) await append(part, index, deadline);
       });
       // All masters are asked at once: those that answer must not wait for one that does not.
       for (const outcome of await Promise.allSettled(published)) {
         if (outcome.status === 'rejected') throw outcome.reason;
       }
     },
-    connect: () => untilDeadline(0, () => own.ready()),
+    connect: () =>
+      untilDeadline(0, async () => {
+        await own.ready();
+        return null;
+      }),
     async close() {
       closed = true;
       own.close();

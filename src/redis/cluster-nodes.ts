@@ -85,6 +85,15 @@ export class ClusterNodes {
     if (SIGNS_OF_CHANGE.has(failure.code)) this.#isStale = true;
   }
 
+  /**
+   * The node that an ASK names: where a key is whose slot is still on its way there. It wants `ASKING` ahead of each command.
+   * @returns null where the failure names no node
+   */
+  importing({ message }: RedisFailure): Connection | null {
+    const [, host, port] = /^ASK \d+ (\S+):(\d+)$/.exec(message) ?? [];
+    return host && host !== '?' ? this.#connectionTo(addressAt(host, port!)) : null;
+  }
+
   close(): void {
     this.#closed = true;
     for (const connection of this.#connections.values()) connection.close();
@@ -129,8 +138,7 @@ export class ClusterNodes {
     const slots = new Map<string, [number, number][]>();
     for (const [first, last, [host, port]] of ranges) {
       // A node that does not know how it is reached leaves its own host out.
-      const name = host?.length ? `${host}` : hostOf(asked);
-      const address = `${name.includes(':') && !name.startsWith('[') ? `[${name}]` : name}:${port}`;
+      const address = addressAt(host?.length ? `${host}` : hostOf(asked), port);
       slots.set(address, [...(slots.get(address) ?? []), [first, last]]);
     }
     for (const [address, connection] of this.#connections) {
@@ -179,6 +187,10 @@ const REDIS_PORT = '6379';
 
 function addressOf({ hostname, port }: URL): string {
   return `${hostname}:${port || REDIS_PORT}`;
+}
+
+function addressAt(host: string, port: number | string): string {
+  return `${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}`;
 }
 
 function hostOf(address: string): string {

@@ -1,12 +1,11 @@
 /** One connection to one server, with the settings under which no command is ever sent later than it was asked for. */
-import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { Redis, Command as RedisCommand, type RedisOptions } from 'ioredis';
 import { type Address, describeAddress, sentinelOptions } from './address.js';
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
-import { failureOf, RedisFailure } from './failure.js';
+import { failureOf, failureOfReply, RedisFailure } from './failure.js';
 
 /** A value with more elements or bytes than these is large: no single command goes through it as a whole. */
 export interface LargeValues {
@@ -32,6 +31,8 @@ export type Command = readonly [name: string, ...args: (Buffer | string)[]];
 
 const FIRST_BACKOFF_MS = 50;
 const LONGEST_BACKOFF_MS = 2_000;
+/** A server that stays a replica, because the address is wrong, is not connected to with every command. */
+const LEAST_RENEWAL_INTERVAL_MS = 250;
 
 /**
  * Connects with the first command and again when it is needed; after failed attempts not sooner than a growing delay,
@@ -49,11 +50,11 @@ export class Connection {
   /** The handshake went well, and the connection has not been given up since. */
   #usable = false;
   #connections = 0;
-  /** Calls that wait for their replies. */
-  #underWay = 0;
-  /** It leads to a replica: behind the same name, or by what the Sentinels say now, there may be a master. */
-  #isOutdated = false;
-  #ended: Promise<unknown> = Promise.resolve();
+  /** Calls that wait for their replies. They do not reject. */
+  readonly #underWay = new Set<Promise<unknown>>();
+  /** Set while the connection is given up, which ends with what is under way and its own end. */
+  #renewal: Promise<void> | null = null;
+  #renewNotBefore = 0;
   #failedAttempts = 0;
   #notBefore = 0;
   #lastError: unknown = null;
@@ -117,12 +118,12 @@ export class Connection {
       const failure = failureOf(error);
       return commands.map(() => failure);
     }
-    this.#underWay += 1;
-    const replies = await Promise.all(commands.map((command) => this.#write(command).catch(failureOf)));
-    this.#underWay -= 1;
+    const answered = Promise.all(commands.map((command) => this.#write(command).catch(failureOf)));
+    this.#underWay.add(answered);
+    const replies = await answered;
+    this.#underWay.delete(answered);
     if (replies.some((reply) => reply instanceof RedisFailure && reply.code === 'TIMEOUT')) this.#reset();
-    this.#isOutdated ||= replies.some((reply, index) => tellsOfReplica(commands[index]!, reply));
-    if (this.#isOutdated && this.#underWay === 0) this.#renew();
+    if (replies.some((reply, index) => tellsOfReplica(commands[index]!, reply))) this.#renew();
     return replies;
   }
 
@@ -167,6 +168,8 @@ export class Connection {
   }
 
   async #ready(): Promise<void> {
+    // Bounded: what is under way ends within the command timeout, and ioredis destroys a connection that does not end.
+    if (this.#renewal !== null) await this.#renewal;
     if (this.#usable && this.#client.status === 'ready') return;
     if (this.#closed) throw new RedisFailure('CONNECTION', 'it was closed here');
     if (this.#usable && this.lifetime === 'single') throw new RedisFailure('CONNECTION', 'the connection was closed');
@@ -180,9 +183,7 @@ export class Connection {
     if (performance.now() < this.#notBefore) throw this.#lastError;
     this.#lastError = null;
     this.#usable = false;
-    this.#isOutdated = false;
     try {
-      await this.#ended;
       await this.#client.connect();
       // ioredis goes on after a refused SELECT, in database 0: the wrong keys.
       if (this.#lastError !== null) throw this.#lastError;
@@ -200,12 +201,26 @@ export class Connection {
     }
   }
 
-  /** The next command gets a new connection. */
+  /** It leads to a replica: behind the same name, or by what the Sentinels say now, there may be a master. */
   #renew(): void {
-    if (this.#closed || this.lifetime === 'single' || this.#client.status !== 'ready') return;
+    if (this.lifetime === 'single' || this.#renewal !== null || performance.now() < this.#renewNotBefore) return;
+    this.#renewNotBefore = performance.now() + LEAST_RENEWAL_INTERVAL_MS;
+    this.#renewal = this.#end().finally(() => {
+      this.#renewal = null;
+    });
+  }
+
+  /** Lets what is under way have its answers, while new commands wait, then closes the connection. */
+  async #end(): Promise<void> {
+    // Again for who found the connection ready in the moment before.
+    do await Promise.all(this.#underWay);
+    while (this.#underWay.size > 0);
+    if (this.#closed || this.#client.status !== 'ready') return;
     this.#usable = false;
-    this.#ended = once(this.#client, 'end');
+    // Not once() of node:events: that rejects when an error comes first.
+    const ended = new Promise<void>((resolve) => this.#client.once('end', () => resolve()));
     this.#client.disconnect();
+    await ended;
   }
 
   /**
@@ -224,7 +239,13 @@ export class Connection {
 
 function tellsOfReplica([name]: Command, reply: unknown): boolean {
   if (name === 'ROLE' && Array.isArray(reply)) return !isMaster(reply);
+  if (name.startsWith('EVAL') && Array.isArray(reply)) return reply.some(isRefusedRow);
   return reply instanceof RedisFailure && reply.code === 'READONLY';
+}
+
+/** A script of ours catches what a command says and answers it for the row: `['error', 'READONLY …']`. */
+function isRefusedRow(row: unknown): boolean {
+  return Array.isArray(row) && String(row[0]) === 'error' && failureOfReply(String(row[1])).code === 'READONLY';
 }
 
 /** @param role the reply of ROLE */

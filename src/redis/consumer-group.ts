@@ -33,6 +33,8 @@ const IDLE_FOR_EVER_MS = 24 * 60 * 60_000;
 /** How a Cluster says that a slot moves or has moved, and how long it takes until that is known everywhere. */
 const REDIRECTS: readonly string[] = ['MOVED', 'ASK', 'TRYAGAIN'];
 const REDIRECT_PAUSE_MS = 300;
+/** To the new master of a slot, and from there to the next. */
+const MOST_REDIRECTS = 2;
 
 type Entries = readonly (readonly [id: Buffer, fields: readonly Buffer[] | null] | null)[];
 
@@ -73,7 +75,7 @@ export class ConsumerGroup {
     const consumer = ['GROUP', this.#group, this.#consumer] as const;
     const limits = ['COUNT', `${count}`, 'BLOCK', `${blockMs}`] as const;
     const command = ['XREADGROUP', ...consumer, ...limits, 'STREAMS', this.#stream, '>'] as const;
-    const [reply] = await this.#send(() => this.#openReader(), [command], ['NOGROUP', 'UNBLOCKED']);
+    const [reply] = await this.#send((server) => this.#openReader(server), [command], ['NOGROUP', 'UNBLOCKED']);
     if (reply instanceof RedisFailure) {
       // UNBLOCKED: the stream was deleted, or went to another server, while this waited.
       if (reply.code === 'UNBLOCKED') this.#closeReader();
@@ -159,22 +161,30 @@ export class ConsumerGroup {
   }
 
   async #askAll(commands: readonly Command[], expected: readonly string[] = []): Promise<unknown[]> {
-    return this.#send(() => this.#server(), commands, expected);
+    return this.#send((server) => server, commands, expected);
   }
 
-  async #send(open: () => Promise<Connection>, commands: readonly Command[], expected: readonly string[]) {
-    let server = await open();
-    let replies = await server.send(commands);
-    const redirect = replies.find((reply) => reply instanceof RedisFailure && REDIRECTS.includes(reply.code));
-    if (redirect) {
+  /** @param open the connection to use to a server */
+  async #send(open: (server: Connection) => Connection, commands: readonly Command[], expected: readonly string[]) {
+    let connection = open(await this.#server());
+    let replies = await connection.send(commands);
+    for (let redirects = 0; redirects < MOST_REDIRECTS; redirects++) {
       // Nothing was done: a transaction in which a command is refused is discarded as a whole.
-      this.#servers.heed(redirect as RedisFailure);
-      await sleep(REDIRECT_PAUSE_MS);
-      server = await open();
-      replies = await server.send(commands);
+      const redirect = replies.find(isRedirect);
+      if (redirect === undefined) break;
+      const importing = this.#servers.importing(redirect);
+      if (importing !== null) {
+        connection = open(importing);
+        replies = await sendAsking(connection, commands);
+      } else {
+        this.#servers.heed(redirect);
+        await sleep(REDIRECT_PAUSE_MS);
+        connection = open(await this.#server());
+        replies = await connection.send(commands);
+      }
     }
     for (const reply of replies) {
-      if (reply instanceof RedisFailure && !expected.includes(reply.code)) throw this.#failed(reply, server);
+      if (reply instanceof RedisFailure && !expected.includes(reply.code)) throw this.#failed(reply, connection);
     }
     return replies;
   }
@@ -185,8 +195,7 @@ export class ConsumerGroup {
     return server;
   }
 
-  async #openReader(): Promise<Connection> {
-    const server = await this.#server();
+  #openReader(server: Connection): Connection {
     if (this.#reader?.of !== server) {
       this.#closeReader();
       this.#reader = { connection: server.another(), of: server };
@@ -205,6 +214,21 @@ export class ConsumerGroup {
     this.#closeReader();
     return new RedisFailure(failure.code, `${place} ${explain(failure)}`, { cause: failure });
   }
+}
+
+function isRedirect(reply: unknown): reply is RedisFailure {
+  return reply instanceof RedisFailure && REDIRECTS.includes(reply.code);
+}
+
+/** Sends what the master of a slot would not do to the node that the slot is on its way to. */
+async function sendAsking(connection: Connection, commands: readonly Command[]): Promise<unknown[]> {
+  // ASKING counts for one command; in front of MULTI for the transaction as a whole.
+  const isTransaction = commands[0]![0] === 'MULTI';
+  const asking = commands.flatMap((command, index): Command[] =>
+    isTransaction && index > 0 ? [command] : [['ASKING'], command],
+  );
+  const replies = await connection.send(asking);
+  return replies.filter((_, index) => asking[index]![0] !== 'ASKING');
 }
 
 /** Entries that were deleted while they were assigned have no fields, or (before Redis 7) are null. */

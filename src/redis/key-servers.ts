@@ -23,6 +23,11 @@ export class KeyServers {
     return master instanceof RedisFailure ? master : master.connection;
   }
 
+  /** Where the key of a command is that was answered with this ASK; null where that is not said. See `ClusterNodes`. */
+  importing(failure: RedisFailure): Connection | null {
+    return this.#servers instanceof ClusterNodes ? this.#servers.importing(failure) : null;
+  }
+
   /** To be told of failures: they can show that keys are elsewhere now, and are then looked for. */
   heed(failure: RedisFailure): void {
     if (this.#servers instanceof ClusterNodes) this.#servers.heed(failure);

@@ -99,6 +99,38 @@ test('a stream whose slot moves is followed, with what was in hand, without a wo
   expect(bed.warnings()).toEqual([]);
 }, 60_000);
 
+test('while slots are on their way, streams are read wherever they are, without a word', async () => {
+  const bed = await clusterBed();
+  const seen: FailedWrite[] = [];
+  const taken = (events: readonly FailedWrite[]) =>
+    until(async () => {
+      expect(events.filter(({ id }) => !ids(seen).has(id))).toEqual([]);
+      expect(await bed.waiting()).toBe(0);
+    });
+  // One stream that is not there yet, and one that is read already.
+  const [young, old] = [STREAMS[0]!, STREAMS[15]!];
+  const slots = [young, old].map((stream) => slotOf(Buffer.from(stream)));
+  const [, to] = bed.cluster.nodes;
+  const sent = writesOf(300, 900);
+  const isFor = (stream: string) => (event: FailedWrite) =>
+    STREAMS[Math.floor(slotOf(Buffer.from(event.key)) / 1024)] === stream;
+  await bed.outbox.publish(sent.filter(isFor(old)).slice(0, 5));
+  for (const slot of slots) await bed.cluster.startMovingSlot(slot, to!);
+  bed.start(accepting(seen));
+  await taken(sent.filter(isFor(old)).slice(0, 5));
+  await bed.outbox.publish(sent.slice(0, 300));
+  await taken(sent.slice(0, 300));
+  expect(await to!.client.call('CLUSTER', 'COUNTKEYSINSLOT', slots[0]!)).toBe(1);
+  await bed.cluster.masterOf(slots[1]!).client.call('MIGRATE', '127.0.0.1', to!.port, old, 0, 5_000);
+  await bed.outbox.publish(sent.slice(300, 600));
+  await taken(sent.slice(300, 600));
+  for (const slot of slots) await bed.cluster.moveSlot(slot, to!);
+  await bed.outbox.publish(sent.slice(600));
+  await taken(sent.slice(600));
+  expect(idsByKey(seen.filter(({ id }) => Number(id.slice(1)) >= 300))).toEqual(idsByKey(sent.slice(300)));
+  expect(bed.warnings()).toEqual([]);
+}, 60_000);
+
 test('while one master does not answer, the streams of the others are read; the rest arrives when it does', async () => {
   const bed = await clusterBed();
   const seen: FailedWrite[] = [];

@@ -72,6 +72,23 @@ function idsOf(found: Map<string, FailedWrite[]>): string[] {
   return [...found.values()].flat().map(({ id }) => id);
 }
 
+/** What a test needs in which the records of a key go to the stream that stands in for the right one. */
+function aside() {
+  return {
+    substituteOf: (key: string) => STREAMS[(STREAMS.indexOf(streamOfKey(key)) + 8) % 16]!,
+    ofKey: (key: string, count: number, from = 0) => records(count, 1, from).map((record) => ({ ...record, key })),
+    freezeMasterOf(key: string): RedisServer {
+      const master = masterOfKey(streamOfKey(key));
+      onTestFinished(() => master.thaw());
+      master.freeze();
+      return master;
+    },
+    async fill(stream: string, entries: number) {
+      for (let count = 0; count < entries; count++) await source.client.xadd(stream, '*', 'value', '{}');
+    },
+  };
+}
+
 describe('the outbox on a Cluster', () => {
   it('has 16 streams, each on the master of the slots whose keys it takes, as the server counts slots', async () => {
     const slots = await Promise.all(STREAMS.map((stream) => source.client.cluster('KEYSLOT', stream)));
@@ -86,7 +103,9 @@ describe('the outbox on a Cluster', () => {
       redisOptions: { protocol: 2, keyPrefix: 'app:' },
     });
     const sent = records(3_000, 300);
-    await outbox({ client }).publish(sent);
+    const published = outbox({ client });
+    // Also where calls overlap.
+    await Promise.all([published.publish(sent.slice(0, 1_500)), published.publish(sent.slice(1_500))]);
     const found = await everything();
     for (const [stream, events] of found) {
       expect(events).toEqual(sent.filter(({ key }) => streamOfKey(key) === stream));
@@ -149,6 +168,45 @@ describe('the outbox on a Cluster', () => {
     const ids = new Set(idsOf(await everything()));
     expect(sent.filter(({ id }) => !ids.has(id))).toEqual([]);
   }, 60_000);
+
+  it('pays the wait for a silent master once, not for each part and each call', async () => {
+    const { substituteOf, ofKey, freezeMasterOf } = aside();
+    const [forgetful, remembering] = [outbox({ timeoutMs: 30_000 }), outbox({ timeoutMs: 3_000 })];
+    await Promise.all([forgetful, remembering].map((each) => each.publish(ofKey('k0', 1))));
+    freezeMasterOf('k0');
+    const sent = ofKey('k0', 1_250, 1);
+    // One silence of 2 s fits into the time, one for each of three parts does not.
+    await remembering.publish(sent);
+    expect(await stored(substituteOf('k0'))).toEqual(sent);
+    const first = await Promise.race([
+      forgetful.publish(ofKey('k0', 1, 2_000)).then(() => 'who has not met it yet'),
+      remembering.publish(ofKey('k0', 1, 3_000)).then(() => 'who has met it'),
+    ]);
+    expect(first).toBe('who has met it');
+  }, 30_000);
+
+  it('waits for the right stream when the one in its place is full', async () => {
+    const { substituteOf, ofKey, freezeMasterOf, fill } = aside();
+    const bounded = outbox({ maxEntries: 320, timeoutMs: 30_000 });
+    const impatient = outbox({ maxEntries: 320, timeoutMs: 3_000 });
+    await Promise.all([bounded, impatient].map((each) => each.connect()));
+    const frozen = freezeMasterOf('k0');
+    await fill(substituteOf('k0'), 20);
+    await expect(impatient.publish(ofKey('k0', 1))).rejects.toThrow(OutboxUnavailableError);
+    const tried = async () => {
+      const stats = await masterOfKey(substituteOf('k0')).client.info('commandstats');
+      return Number(/cmdstat_eval:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+    };
+    const before = await tried();
+    expect(before).toBeGreaterThan(0);
+    const sent = ofKey('k0', 1, 1);
+    const published = bounded.publish(sent);
+    await Promise.race([published, vi.waitFor(async () => expect(await tried()).toBeGreaterThan(before), 10_000)]);
+    frozen.thaw();
+    await published;
+    expect((await stored(streamOfKey('k0'))).map(({ id }) => id)).toContain(sent[0]!.id);
+    expect(await source.client.xlen(substituteOf('k0'))).toBe(20);
+  }, 30_000);
 
   it('rejects in one line when no master answers, names no record, and works again when they do', async () => {
     const impatient = outbox({ timeoutMs: 500 });
