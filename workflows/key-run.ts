@@ -263,7 +263,9 @@ export class KeyRun {
   }
 
   private vouch(request: unknown): void {
-    if ((request as RetryRequest | null | undefined)?.allowDelete === true) this.allowDelete = true;
+    const { allowDelete, before } = (request ?? {}) as RetryRequest;
+    const isLate = before !== undefined && !(Date.now() < Date.parse(before));
+    if (allowDelete === true && !isLate) this.allowDelete = true;
   }
 
   private answer(answer: Answer): void {

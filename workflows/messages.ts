@@ -152,6 +152,11 @@ export interface KeyStatus extends EncodedKey {
 export interface RetryRequest {
   /** The key may be deleted on the target although the source looks suspicious. Holds until the key is equal. */
   readonly allowDelete?: boolean | undefined;
+  /**
+   * ISO 8601. `allowDelete` counts only if the workflow gets the request before then: Temporal keeps it until a worker runs, and who
+   * vouched for the source hours ago did not mean the one of now.
+   */
+  readonly before?: string | undefined;
 }
 
 /** `skip`: why a person or a program gives up on what is pending. */

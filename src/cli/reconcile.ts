@@ -16,6 +16,8 @@ import { globalOptions, print, VerbError, withClient } from './context.js';
 import { type KeyOptions, type KeyWorkflow, keyWorkflow, withKeyOptions } from './key-workflow.js';
 
 const ACCEPTANCE_MS = 15_000;
+/** How long a person's word about a delete holds until a worker hears it; more than the acceptance, for clocks that differ. */
+const VOUCHED_MS = 60_000;
 /** The retries of a link may take minutes; a person can also interrupt and look at `status`. */
 const PATIENCE_MS = 10 * 60_000;
 
@@ -51,7 +53,10 @@ async function reconcile(
       .withDeadline(Date.now() + ACCEPTANCE_MS, () => startUpdate(client, config, key, request))
       .catch((error: unknown) => {
         if (!(error instanceof WorkflowUpdateRPCTimeoutOrCancelledError)) throw error;
-        throw new VerbError(`nobody accepts the update of workflow ${key.workflowId}; is a worker running?`);
+        throw new VerbError(
+          `nobody accepts the update of workflow ${key.workflowId}; is a worker running? The key is reconciled when one ` +
+            'starts, but a delete is then not vouched for any more',
+        );
       });
     try {
       return await client.withDeadline(Date.now() + PATIENCE_MS, () => update.result());
@@ -75,7 +80,7 @@ function startUpdate(client: Client, config: Config, { link, key }: KeyWorkflow,
     workflowIdConflictPolicy: 'USE_EXISTING',
   });
   return client.workflow.startUpdateWithStart(reconcileNow, {
-    args: [request],
+    args: [request.allowDelete ? { ...request, before: new Date(Date.now() + VOUCHED_MS).toISOString() } : request],
     waitForStage: 'ACCEPTED',
     startWorkflowOperation,
   });

@@ -103,6 +103,21 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
       });
     });
 
+    it.each([
+      ['in time', 60_000, true],
+      ['too late', -1, false],
+    ])('with an allowDelete that comes %s for its `before`', async (_when, leftMs, isVouched) => {
+      const script = new Script(server.env, { fail: 'SourceSuspicious', permanent: true }, 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start();
+        await untilState(server.env, handle, 'escalated');
+        const before = new Date((await server.env.currentTimeMs()) + leftMs).toISOString();
+        await handle.signal(messages.retry, { allowDelete: true, before });
+        await handle.result();
+        expect(script.requests.map(({ request }) => request.allowDelete)).toEqual([false, isVouched]);
+      });
+    });
+
     it('ends the pause between two attempts', async () => {
       const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, 'repaired');
       const policy = {
