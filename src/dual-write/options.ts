@@ -133,8 +133,9 @@ export function readOptions({ source, target, transactional, ...options }: DualW
         'there while the source may still answer, so a pop would be lost; set socketTimeout instead',
     );
   }
-  const sinks = 'publish' in records ? [records] : records;
-  if (sinks.length === 0) throw new Error('records of the DualWriter is empty: failed writes need at least one sink');
+  // Undefined: an application without types may leave it out.
+  const sinks = records && ('publish' in records ? [records] : records);
+  if (!sinks?.length) throw new Error('records of the DualWriter is empty: failed writes need at least one sink');
   const bounds: Bounds = { ...DEFAULT_BOUNDS, records: 100_000, ...options.bounds };
   const numbers = { ...bounds, ...breaker, failoverAfterMs };
   if (onUnrecorded !== 'report' && onUnrecorded !== 'reject') {

@@ -68,7 +68,10 @@ export async function start(service: Service, prepare: Prepare, options: StartOp
       () => lives(folder),
     );
     if (readiness.kind === 'ready') {
-      options.report(`${service.title}: up on port ${ports[service.ports[0]]}`);
+      const port = ports[service.ports[0]];
+      const usual = USUAL_PORTS[service.ports[0]];
+      const instead = options.preferredPorts === 'usual' && port !== usual ? ` instead of ${usual}` : '';
+      options.report(`${service.title}: up on port ${port}${instead}`);
       return ports;
     }
     await terminate(folder, STOP_GRACE_MS);

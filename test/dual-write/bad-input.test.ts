@@ -66,6 +66,7 @@ describe('a DualWriter is not created', () => {
   });
 
   it('without a sink, or with a bound that bounds nothing', () => {
+    expect(() => create({ records: undefined as never })).toThrow(/records of the DualWriter is empty/);
     expect(() => create({ records: [] })).toThrow(oneLine(/records of the DualWriter is empty.*at least one sink/));
     expect(() => create({ bounds: { inFlight: 0 } })).toThrow(oneLine(/inFlight of the DualWriter is 0: it must be/));
     expect(() => create({ failoverAfterMs: Number.NaN })).toThrow(oneLine(/failoverAfterMs of the DualWriter is NaN/));
