@@ -2,20 +2,26 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 
+const WRITERS = 4;
+
 /** Writes that run on until `stop`: each to a key of its own, so that each tells by itself what became of it. */
 export class Load {
   written = 0;
   /** Keys whose write the source answered with an error. */
   readonly failed: string[] = [];
+  /** How many writes the source has not answered yet. */
+  #waiting = 0;
   #running = true;
   readonly #done: Promise<unknown>;
 
   constructor(writer: DualWriter) {
     this.#done = Promise.all(
-      Array.from({ length: 4 }, async () => {
+      Array.from({ length: WRITERS }, async () => {
         while (this.#running) {
           const key = `k${this.written++}`;
+          this.#waiting += 1;
           await writer.set(key, 'v').catch(() => this.failed.push(key));
+          this.#waiting -= 1;
           await sleep(1);
         }
       }),
@@ -26,6 +32,11 @@ export class Load {
   async more(count: number): Promise<void> {
     const enough = this.written + count;
     while (this.written < enough) await sleep(1);
+  }
+
+  /** Until every writer waits for a source that does not answer. */
+  async stuck(): Promise<void> {
+    while (this.#waiting < WRITERS) await sleep(1);
   }
 
   async stop(): Promise<void> {

@@ -182,10 +182,9 @@ describe('a source behind Sentinels', () => {
       const load = new Load(writer);
       await load.more(200);
       await east.master.client.call('CLIENT', 'PAUSE', '600000', 'WRITE');
-      const unanswered = load.more(1);
+      await load.stuck();
       await failOver(east);
       await connectedTo(source, east.master);
-      await unanswered;
       const firstAfter = load.written;
       await load.more(200);
       await load.stop();
