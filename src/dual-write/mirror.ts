@@ -30,6 +30,7 @@ export function mirrorOptions(timeoutMs = 1000) {
     // they get round to demoting it: until then it acknowledges writes that will be lost.
     sentinelCommandTimeout: timeoutMs,
     failoverDetector: true,
+    sentinelReconnectStrategy: () => 500,
     protocol: 2,
   } as const satisfies RedisOptions;
 }

@@ -43,6 +43,7 @@ function clientOfServer(client: Redis): OutboxClient {
     sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
     // An old master goes on for seconds after a failover before it is told; what it takes meanwhile is thrown away.
     failoverDetector: true,
+    sentinelReconnectStrategy: () => 500,
   });
   let lastError: unknown = null;
   own.on('error', (error: unknown) => {

@@ -9,6 +9,7 @@ export interface ClockOffset {
 }
 
 const OFFSET_HOLDS_MS = 60_000;
+const MAX_OFFSETS = 1_000;
 /** The quickest of so many answers tells the time best. */
 const CLOCK_READINGS = 3;
 
@@ -39,7 +40,9 @@ export class LinkMemory {
    */
   async clockOffset(key: Buffer): Promise<ClockOffset | null> {
     const { source, target } = this.sides;
-    const servers = (await Promise.all([source.shardsOf([key]), target.shardsOf([key])])).join(' ');
+    const names = await Promise.all([source.shardsOf([key]), target.shardsOf([key])]);
+    // Behind the same name there may be another server after a failover, with another clock.
+    const servers = `${names.join(' ')} ${this.#connections}`;
     const known = this.#offsets.get(servers);
     const isFresh = known !== undefined && performance.now() - known.atMs <= OFFSET_HOLDS_MS;
     const { measured } = isFresh ? known : this.#measure(servers, key);
@@ -50,6 +53,7 @@ export class LinkMemory {
 
   #measure(servers: string, key: Buffer) {
     const measurement = { measured: measureOffset(this.sides, key), atMs: performance.now() };
+    if (this.#offsets.size >= MAX_OFFSETS) this.#offsets.clear();
     this.#offsets.set(servers, measurement);
     return measurement;
   }

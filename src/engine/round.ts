@@ -192,7 +192,8 @@ class Round {
 
   async #confirm(written: readonly Written[]): Promise<void> {
     if (written.length === 0) return;
-    const states = await this.sides.source.inspect(written.map(({ request }) => request.key));
+    const keys = written.map(({ request }) => request.key);
+    const states = await this.sides.source.inspect(keys, { atMaster: true });
     for (const [position, { index, reading, repaired }] of written.entries()) {
       const state = states[position]!;
       if (state instanceof RedisFailure) {

@@ -30,6 +30,8 @@ export function sentinelOptions({ name, urls, username, password, db }: Sentinel
     sentinelRetryStrategy: () => null,
     // After an ordered failover the old master says for seconds that it is one: what is read there would undo newer writes.
     failoverDetector: true,
+    // By default a Sentinel that was restarted is not listened to again for a minute.
+    sentinelReconnectStrategy: () => 500,
     ...(first.username && { sentinelUsername: decodeURIComponent(first.username) }),
     ...(first.password && { sentinelPassword: decodeURIComponent(first.password) }),
     ...(tls && { sentinelTLS: tls, tls, enableTLSForSentinelMode: true }),

@@ -13,6 +13,8 @@ interface Share {
   readonly budget: Budget;
   /** As last known. */
   master: Master;
+  /** The slot of the last lease: all who waited for it are told of one refusal. */
+  asked: number | null;
   /** Slots that the master refused, and until when (`performance.now()`) they are left out. */
   readonly refused: Map<number, number>;
 }
@@ -36,7 +38,7 @@ export class ClusterBudgets {
       return known.budget;
     }
     const budget = createBudget(master.connection, { ...this.options, opsPerSecond }, () => this.#keyOf(share));
-    const share: Share = { opsPerSecond, budget, master, refused: known?.refused ?? new Map() };
+    const share: Share = { opsPerSecond, budget, master, asked: null, refused: known?.refused ?? new Map() };
     this.#shares.set(master.connection, share);
     return budget;
   }
@@ -47,13 +49,14 @@ export class ClusterBudgets {
    */
   refused({ connection }: Master, failure: RedisFailure): boolean {
     const share = this.#shares.get(connection);
-    if (share === undefined || !REFUSALS_OF_SLOT.has(failure.code)) return false;
-    share.refused.set(slotFor(share), performance.now() + LEFT_OUT_MS);
+    if (share === undefined || share.asked === null || !REFUSALS_OF_SLOT.has(failure.code)) return false;
+    share.refused.set(share.asked, performance.now() + LEFT_OUT_MS);
     return true;
   }
 
   #keyOf(share: Share): string {
-    return `keymend:budget:{${tagIn(slotFor(share))}}:${this.options.link}`;
+    share.asked = slotFor(share);
+    return `keymend:budget:{${tagIn(share.asked)}}:${this.options.link}`;
   }
 }
 

@@ -107,9 +107,17 @@ export class ClusterRedis implements RedisPort {
     });
   }
 
-  inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
+  inspect(
+    keys: readonly Buffer[],
+    options?: { readonly atMaster?: boolean },
+  ): Promise<(ObservedState | RedisFailure)[]> {
     const requests = keys.map((key) => ({ key }));
-    return this.#observe(requests, (port, part) => port.inspect(part.map(({ key }) => key)));
+    return this.#observe(requests, (port, part) =>
+      port.inspect(
+        part.map(({ key }) => key),
+        options,
+      ),
+    );
   }
 
   read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {

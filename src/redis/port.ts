@@ -258,8 +258,11 @@ export interface RedisPort {
    */
   admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure>;
 
-  /** Reads the state of each key. Idempotent. */
-  inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]>;
+  /** Reads the state of each key, at the master alone if asked so (see `read`). Idempotent. */
+  inspect(
+    keys: readonly Buffer[],
+    options?: { readonly atMaster?: boolean },
+  ): Promise<(ObservedState | RedisFailure)[]>;
 
   /**
    * Reads each key at its master; value and expiry belong to one moment. Idempotent.

@@ -1,5 +1,4 @@
 /** The slots of a Cluster. */
-import { Command } from 'ioredis';
 
 export const SLOTS = 16_384;
 
@@ -9,10 +8,25 @@ export type Slots = readonly (readonly [first: number, last: number])[];
 /** What a server has that is no Cluster. */
 export const ALL_SLOTS: Slots = [[0, SLOTS - 1]];
 
-/** @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ */
+/**
+ * CRC16 (XMODEM) of the key, or of its hash tag: what stands between the first `{` and the next `}`, unless that is nothing. Not by
+ * the package that ioredis uses: given `foo{}{bar}`, that takes `{bar` for the tag, and a value built in its slot could not be renamed to the key.
+ * @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
+ */
 export function slotOf(key: Buffer): number {
-  return new Command('DEL', [key]).getSlot()!;
+  const open = key.indexOf('{');
+  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
+  const hashed = close > open + 1 ? key.subarray(open + 1, close) : key;
+  let crc = 0;
+  for (const byte of hashed) crc = ((crc << 8) & 0xffff) ^ CRC16[(crc >> 8) ^ byte]!;
+  return crc % SLOTS;
 }
+
+const CRC16 = Uint16Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte << 8;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1;
+  return crc;
+});
 
 /** How many there are. */
 export function countSlots(slots: Slots): number {

@@ -64,11 +64,9 @@ export class StandaloneRedis implements RedisPort {
     return admit(budget, requests, (count) => new StandaloneRedis(this.#connection, { budget, count }));
   }
 
-  async inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
-    const answers = await this.#runToTheEnd(
-      scripts.inspect,
-      keys.map((key): Row => [key]),
-    );
+  async inspect(keys: readonly Buffer[], { atMaster = false } = {}): Promise<(ObservedState | RedisFailure)[]> {
+    const rows = keys.map((key): Row => [key]);
+    const answers = await this.#runToTheEnd(scripts.inspect, rows, { atMaster });
     return answers.map((answer) => (answer instanceof RedisFailure ? answer : observedState(answer)));
   }
 

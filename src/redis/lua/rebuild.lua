@@ -12,6 +12,7 @@
 local started = now()
 
 local function build(key, recipe, expiry)
+  redis.call('UNLINK', key)
   for _, packed in ipairs(unpackList(recipe)) do
     local command = unpackList(packed)
     if command[1] == 'HPEXPIREAT' then requireFieldExpiry() end

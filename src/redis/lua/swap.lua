@@ -17,8 +17,8 @@ return eachRow(6, function(first)
   if started > tonumber(ARGV[first + 2]) or groupsFence(key) ~= ARGV[first + 1] then return { 'changed' }, 0 end
   if action == 'replace' and redis.call('EXISTS', temporary) == 0 then return { 'changed' }, 0 end
   -- While a Cluster moves the slot, what is not there is refused. So would be RENAME, to a key that is not there any more: what is
-  -- never there tells before the key has gone.
-  if action == 'replace' then redis.call('EXISTS', temporary .. ':never') end
+  -- never there tells before the key has gone. Together with the key it would also tell if their slots were not the same.
+  if action == 'replace' then redis.call('EXISTS', key, temporary .. ':never') end
   -- Large keys are always unlinked, never overwritten or expired in place: their memory is then freed beside the commands.
   if action == 'delete' or expiry ~= '-1' and tonumber(expiry) <= started then
     redis.call('UNLINK', key)
