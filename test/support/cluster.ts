@@ -147,7 +147,10 @@ async function formCluster(
     },
     async takeOver(from, to) {
       await to.client.cluster('FAILOVER', 'TAKEOVER');
-      await isMasterFor(to, [to, ...nodes.filter((other) => other !== from)]);
+      const mine = new RegExp(`${ids.get(to)} \\S+ \\S*master.*connected \\d`);
+      for (const node of [to, ...nodes.filter((other) => other !== from)]) {
+        await until(async () => mine.test(`${await node.client.cluster('NODES')}`));
+      }
     },
     async failOver(slot) {
       const replica = replicaAt[owner(slot)]!;
