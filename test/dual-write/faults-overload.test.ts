@@ -140,14 +140,14 @@ describe('a process that is busy itself', () => {
   it('does not take for silence of the target what it had no time to read', async () => {
     const source = new Redis(bed.source.port, '127.0.0.1', { protocol: 2 });
     // Without the link, which is busy with it.
-    const target = new Redis(bed.target.port, '127.0.0.1', mirrorOptions(50));
+    const target = new Redis(bed.target.port, '127.0.0.1', mirrorOptions(500));
     try {
       const writer = createDualWriter({ ...bed.names, source, target, records: bed.sink, onError: () => {} });
       await Promise.all([source.ping(), new Promise((resolve) => target.once('ready', resolve))]);
       await bed.target.client.client('PAUSE', 20, 'WRITE');
       await writer.set('k', 'v');
       while (shard(writer).inFlight === 0) await new Promise((resolve) => setImmediate(resolve));
-      const until = performance.now() + 100;
+      const until = performance.now() + 1000;
       while (performance.now() < until);
       await settled(writer);
       expect(codes()).toEqual([]);
