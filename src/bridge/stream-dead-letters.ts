@@ -3,7 +3,7 @@ import type { Message } from 'kafkajs';
 import type { Config, StreamConfig } from '../config.js';
 import { DeadLetterRefused, type DeadLetters } from '../events/kafka.js';
 import { clusterStreamIndex, deadLetterFields } from '../events/outbox.js';
-import { APPEND, appendArguments, appended, explain, KeyServers, RedisFailure, slotOf } from '../redis/index.js';
+import { APPEND, appendArguments, appended, explained, KeyServers, RedisFailure, slotOf } from '../redis/index.js';
 import { type OutboxSource, outboxSources, streamsOf } from './outbox-sources.js';
 
 /** The dead-letter stream on one source, in a Cluster one beside each stream of the outbox. Connects with the first letter. */
@@ -14,7 +14,7 @@ export function createStreamDeadLetters(source: OutboxSource, config: StreamConf
 
   function refused(failure: RedisFailure, place: string): RedisFailure {
     servers.heed(failure);
-    return new RedisFailure(failure.code, `${place} ${explain(failure)}`, { cause: failure });
+    return explained(failure, place);
   }
 
   return {

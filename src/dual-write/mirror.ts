@@ -1,5 +1,6 @@
 /** What a client must be like to mirror writes to the target, and how a mirrored write can fail. */
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis';
+import { LEAVE_OLD_MASTER } from '../redis/index.js';
 import { isCluster } from './client.js';
 
 /** Why the target does not have a write. `message` holds nothing of the application's data. */
@@ -26,11 +27,9 @@ export function mirrorOptions(timeoutMs = 1000) {
     maxRetriesPerRequest: 0,
     commandTimeout: timeoutMs,
     connectTimeout: timeoutMs,
-    // Behind Sentinels: one that is frozen is not waited for, and a master that they replaced is left at once, not only when
-    // they get round to demoting it: until then it acknowledges writes that will be lost.
+    // A Sentinel that is frozen is not waited for.
     sentinelCommandTimeout: timeoutMs,
-    failoverDetector: true,
-    sentinelReconnectStrategy: () => 500,
+    ...LEAVE_OLD_MASTER,
     protocol: 2,
   } as const satisfies RedisOptions;
 }

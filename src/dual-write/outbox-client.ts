@@ -1,6 +1,6 @@
 /** The outbox's own client of the source: one that nobody else uses, with settings under which a failure shows soon. */
 import type { Cluster, Redis } from 'ioredis';
-import { failureOf } from '../redis/index.js';
+import { failureOf, LEAVE_OLD_MASTER } from '../redis/index.js';
 import { isCluster } from './client.js';
 
 export interface OutboxClient {
@@ -41,9 +41,7 @@ function clientOfServer(client: Redis): OutboxClient {
     // Sentinels are asked with each attempt to connect, once each.
     sentinelRetryStrategy: never,
     sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
-    // An old master goes on for seconds after a failover before it is told; what it takes meanwhile is thrown away.
-    failoverDetector: true,
-    sentinelReconnectStrategy: () => 500,
+    ...LEAVE_OLD_MASTER,
   });
   let lastError: unknown = null;
   own.on('error', (error: unknown) => {

@@ -16,6 +16,16 @@ export type Address = { readonly url: string } | { readonly sentinel: SentinelGr
 
 const SENTINEL_PORT = 26379;
 
+/**
+ * Behind Sentinels. After an ordered failover the old master goes on as one for seconds: what is read there would undo newer
+ * writes, and what it acknowledges is thrown away. So the connection leaves it as soon as a Sentinel tells of the new one.
+ */
+export const LEAVE_OLD_MASTER = {
+  failoverDetector: true,
+  // By default a Sentinel that was restarted is not listened to again for a minute.
+  sentinelReconnectStrategy: () => 500,
+} as const satisfies RedisOptions;
+
 /** How ioredis is told of Sentinels. They are asked with each connect, so a new master is found by connecting anew. */
 export function sentinelOptions({ name, urls, username, password, db }: SentinelGroup, timeoutMs: number) {
   const parsed = urls.map((url) => new URL(url));
@@ -28,10 +38,7 @@ export function sentinelOptions({ name, urls, username, password, db }: Sentinel
     sentinelCommandTimeout: timeoutMs,
     // After one round through all Sentinels the attempt has failed.
     sentinelRetryStrategy: () => null,
-    // After an ordered failover the old master says for seconds that it is one: what is read there would undo newer writes.
-    failoverDetector: true,
-    // By default a Sentinel that was restarted is not listened to again for a minute.
-    sentinelReconnectStrategy: () => 500,
+    ...LEAVE_OLD_MASTER,
     ...(first.username && { sentinelUsername: decodeURIComponent(first.username) }),
     ...(first.password && { sentinelPassword: decodeURIComponent(first.password) }),
     ...(tls && { sentinelTLS: tls, tls, enableTLSForSentinelMode: true }),

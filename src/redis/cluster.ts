@@ -14,7 +14,7 @@ import { admit } from './admission.js';
 import type { ClusterBudgets } from './cluster-budgets.js';
 import type { ClusterNodes, Master } from './cluster-nodes.js';
 import type { Connection } from './connection.js';
-import { explain } from './explain.js';
+import { explained } from './explain.js';
 import { RedisFailure } from './failure.js';
 import { summarize } from './health.js';
 import type { KeyWatch } from './key-watch.js';
@@ -182,9 +182,7 @@ export class ClusterRedis implements RedisPort {
 
   async check(): Promise<readonly RedisFailure[]> {
     const masters = await this.#nodes.masters();
-    if (masters instanceof RedisFailure) {
-      throw new RedisFailure(masters.code, `${this.place} ${explain(masters)}`, { cause: masters });
-    }
+    if (masters instanceof RedisFailure) throw explained(masters, this.place);
     const failures: RedisFailure[] = [];
     const note = (failure: unknown) => failures.push(failure as RedisFailure);
     await Promise.all(masters.map((master) => this.#portTo(master).check().catch(note)));

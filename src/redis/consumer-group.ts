@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command, Connection } from './connection.js';
-import { explain } from './explain.js';
+import { explained } from './explain.js';
 import { RedisFailure } from './failure.js';
 import type { KeyServers } from './key-servers.js';
 
@@ -212,7 +212,7 @@ export class ConsumerGroup {
     this.#servers.heed(failure);
     // It is of lifetime `single`, and whatever it met, another may be better off.
     this.#closeReader();
-    return new RedisFailure(failure.code, `${place} ${explain(failure)}`, { cause: failure });
+    return explained(failure, place);
   }
 }
 

@@ -1,5 +1,5 @@
 /** What a failure means and what to do about it, as the second half of a sentence that begins with the Redis' name. */
-import type { RedisFailure } from './failure.js';
+import { RedisFailure } from './failure.js';
 
 const GIVEN_AWAY =
   'does not have the slot of the key, or is giving it to another node; the next attempt asks who has it then ' +
@@ -32,4 +32,9 @@ export function explain(failure: RedisFailure): string {
   }
   if (/cluster support disabled/i.test(failure.message)) return 'is no Cluster; write { url: … } in the link';
   return EXPLANATIONS[failure.code] ?? `answered: ${failure.message}`;
+}
+
+/** The failure with a message that is a whole sentence: which Redis, what is wrong, what to do. */
+export function explained(failure: RedisFailure, place: string): RedisFailure {
+  return new RedisFailure(failure.code, `${place} ${explain(failure)}`, { cause: failure });
 }

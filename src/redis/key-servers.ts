@@ -2,7 +2,7 @@
 import type { Endpoint } from '../config.js';
 import { ClusterNodes } from './cluster-nodes.js';
 import { Connection, type ConnectionOptions } from './connection.js';
-import { explain } from './explain.js';
+import { explained } from './explain.js';
 import { RedisFailure } from './failure.js';
 
 /** Connects with the first command. */
@@ -37,9 +37,7 @@ export class KeyServers {
   async check(): Promise<void> {
     const servers = this.#servers;
     const [answer] = servers instanceof Connection ? await servers.send([['PING']]) : [await servers.masters()];
-    if (answer instanceof RedisFailure) {
-      throw new RedisFailure(answer.code, `${this.place} ${explain(answer)}`, { cause: answer });
-    }
+    if (answer instanceof RedisFailure) throw explained(answer, this.place);
   }
 
   close(): void {

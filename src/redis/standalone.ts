@@ -2,7 +2,7 @@
 import { admit } from './admission.js';
 import type { Budget } from './budget.js';
 import { type Command, type Connection, isMaster } from './connection.js';
-import { explain } from './explain.js';
+import { explained } from './explain.js';
 import { RedisFailure } from './failure.js';
 import type { KeyWatch } from './key-watch.js';
 import { packed, unpacked } from './packed.js';
@@ -189,9 +189,7 @@ export class StandaloneRedis implements RedisPort {
 
   async check(): Promise<readonly RedisFailure[]> {
     const [reply] = await this.#send(['PING']);
-    if (reply instanceof RedisFailure) {
-      throw new RedisFailure(reply.code, `${this.place} ${explain(reply)}`, { cause: reply });
-    }
+    if (reply instanceof RedisFailure) throw explained(reply, this.place);
     return [];
   }
 

@@ -21,9 +21,3 @@ export async function sentinelBed(): Promise<SentinelBed> {
     options: { sentinels: [...group.sentinels], name, lazyConnect: true },
   };
 }
-
-/** In order, the old master lives on as one for some seconds, until the Sentinels make it a replica of the new one. */
-export const FAILOVERS: readonly [how: string, failOver: (group: SentinelGroup) => Promise<void>][] = [
-  ['in order', (group) => group.failover()],
-  ['because the master was killed', (group) => group.killMaster()],
-];

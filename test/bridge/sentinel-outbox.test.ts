@@ -3,9 +3,10 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { BatchHandler } from '../../src/bridge/intake.js';
 import { createOutboxIntake } from '../../src/bridge/outbox-intake.js';
 import { createOutbox } from '../../src/dual-write/outbox.js';
+import { FAILOVERS } from '../support/sentinel.js';
 import { type LogLine, loggerInto, until } from './bridge-bed.js';
 import { idsByKey, writesOf } from './cluster-bed.js';
-import { FAILOVERS, type SentinelBed, sentinelBed } from './sentinel-bed.js';
+import { type SentinelBed, sentinelBed } from './sentinel-bed.js';
 
 const STREAM = 'keymend:outbox';
 

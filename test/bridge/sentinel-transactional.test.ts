@@ -1,11 +1,13 @@
 import { Redis } from 'ioredis';
 import { expect, onTestFinished, test } from 'vitest';
 import { createDualWriter } from '../../src/dual-write/dual-writer.js';
+import { connectAfterDetectedFailover } from '../../src/dual-write/failover.js';
 import { mirrorOptions } from '../../src/dual-write/mirror.js';
 import { createOutbox } from '../../src/dual-write/outbox.js';
 import { startRedis } from '../support/redis.js';
+import { FAILOVERS } from '../support/sentinel.js';
 import { until } from './bridge-bed.js';
-import { FAILOVERS, sentinelBed } from './sentinel-bed.js';
+import { sentinelBed } from './sentinel-bed.js';
 
 const STREAM = 'keymend:outbox';
 
@@ -17,12 +19,10 @@ test.each(FAILOVERS)(
     const source = new Redis({ ...bed.options, failoverDetector: true, retryStrategy: () => 50 });
     const target = new Redis(targetServer.port, '127.0.0.1', mirrorOptions(500));
     for (const client of [source, target]) client.on('error', () => {});
-    // ioredis ends for good when it hears of a failover just while it asks for the master.
-    const connectAgain = () => void source.connect().catch(() => {});
-    source.on('end', connectAgain);
+    connectAfterDetectedFailover(source);
     const outbox = createOutbox({ client: new Redis(bed.options) });
     onTestFinished(async () => {
-      source.off('end', connectAgain).disconnect();
+      source.disconnect();
       target.disconnect();
       await outbox.close();
       await targetServer.stop();

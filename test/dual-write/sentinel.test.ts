@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/mirror.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
-import { type SentinelGroup, startSentinelGroup } from '../support/sentinel.js';
+import { FAILOVERS, type SentinelGroup, startSentinelGroup } from '../support/sentinel.js';
 import { MemorySink, settled } from './bed.js';
 import { isBefore, Load } from './load.js';
 import { differing, expectEqualAfterRepair, swept } from './repair.js';
@@ -90,11 +90,6 @@ function codes(): Set<string | undefined> {
   return new Set(sink.records.map(({ error }) => error?.code));
 }
 
-const FAILOVERS: readonly [string, (of: SentinelGroup) => Promise<void>][] = [
-  ['the sentinels are asked for a failover', (of) => of.failover()],
-  ['the master is killed', (of) => of.killMaster()],
-];
-
 async function killBesideFrozenSentinel(of: SentinelGroup): Promise<void> {
   of.freezeSentinel(0);
   await of.killMaster();
@@ -130,8 +125,8 @@ describe('a target behind Sentinels', () => {
   it.each<(typeof FAILOVERS)[number]>([
     ...FAILOVERS,
     // So ioredis is most likely just asking for the master when the others announce it.
-    ['the master is killed and a sentinel frozen', killBesideFrozenSentinel],
-  ])('is followed when %s: only what the old master alone acknowledged is unknown', async (_, failOver) => {
+    ['because the master was killed, and a sentinel is frozen', killBesideFrozenSentinel],
+  ])('is followed, %s: only what the old master alone acknowledged is unknown', async (_, failOver) => {
     const { missing, firstAfter } = await failOverUnderLoad(await group('west'), failOver);
     // Neither what was replicated before nor what went to the new master.
     expect(missing.filter((key) => !isBefore(firstAfter)(key))).toEqual([]);
@@ -171,37 +166,34 @@ describe('a source behind Sentinels', () => {
     // Else ioredis stays with the old master until that is demoted.
     [...FAILOVERS[0]!, { failoverDetector: true }],
     [...FAILOVERS[1]!, {}],
-  ])(
-    'may fail over when %s: what it left unanswered is recorded, and later writes go on',
-    async (_, failOver, options) => {
-      const [east, target] = await Promise.all([group('east'), single()]);
-      const source = await connect({ ...behind(east), ...options, maxRetriesPerRequest: 0 });
-      const writer = createWriter(source, await connectTo(target, mirrorOptions(2000)));
-      await writer.set('before', 'v');
-      await east.replicated();
-      const load = new Load(writer);
-      await load.more(200);
-      await east.master.client.call('CLIENT', 'PAUSE', '600000', 'WRITE');
-      await load.stuck();
-      await failOver(east);
-      await connectedTo(source, east.master);
-      const firstAfter = load.written;
-      await load.more(200);
-      await load.stop();
-      await settled(writer);
-      expect(codes()).toEqual(new Set(['SOURCE_UNKNOWN']));
-      // No other write failed but those, and those that were never sent.
-      const recorded = new Set(sink.records.map(({ key }) => key));
-      expect([...recorded].filter((key) => !load.failed.includes(key))).toEqual([]);
-      const unsent = load.failed.filter((key) => !recorded.has(key));
-      expect(await target.client.exists('none', ...unsent)).toBe(0);
-      expect(writer.stats().mirrored).toBe(1 + load.written - load.failed.length);
-      // What the old source alone had, it has told the target.
-      const missing = await unrecorded(east.master, target);
-      expect(missing.filter((key) => !isBefore(firstAfter)(key))).toEqual([]);
-      await expectEqualAfterRepair({ source: east.master, target }, [...sink.records, ...swept(missing)]);
-    },
-  );
+  ])('may fail over, %s: what it left unanswered is recorded, and later writes go on', async (_, failOver, options) => {
+    const [east, target] = await Promise.all([group('east'), single()]);
+    const source = await connect({ ...behind(east), ...options, maxRetriesPerRequest: 0 });
+    const writer = createWriter(source, await connectTo(target, mirrorOptions(2000)));
+    await writer.set('before', 'v');
+    await east.replicated();
+    const load = new Load(writer);
+    await load.more(200);
+    await east.master.client.call('CLIENT', 'PAUSE', '600000', 'WRITE');
+    await load.stuck();
+    await failOver(east);
+    await connectedTo(source, east.master);
+    const firstAfter = load.written;
+    await load.more(200);
+    await load.stop();
+    await settled(writer);
+    expect(codes()).toEqual(new Set(['SOURCE_UNKNOWN']));
+    // No other write failed but those, and those that were never sent.
+    const recorded = new Set(sink.records.map(({ key }) => key));
+    expect([...recorded].filter((key) => !load.failed.includes(key))).toEqual([]);
+    const unsent = load.failed.filter((key) => !recorded.has(key));
+    expect(await target.client.exists('none', ...unsent)).toBe(0);
+    expect(writer.stats().mirrored).toBe(1 + load.written - load.failed.length);
+    // What the old source alone had, it has told the target.
+    const missing = await unrecorded(east.master, target);
+    expect(missing.filter((key) => !isBefore(firstAfter)(key))).toEqual([]);
+    await expectEqualAfterRepair({ source: east.master, target }, [...sink.records, ...swept(missing)]);
+  });
 });
 
 it('a target client that the application closes while the sentinels are asked stays closed', async () => {

@@ -3,7 +3,7 @@ import { afterEach, expect, test } from 'vitest';
 import { type KeyResult, reconcileKeys } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { startRedis } from '../support/redis.js';
-import { type SentinelGroup, startSentinelGroup } from '../support/sentinel.js';
+import { FAILOVERS, startSentinelGroup } from '../support/sentinel.js';
 import { DEFAULT_OPTIONS } from './link.js';
 
 const KEY = Buffer.from('k');
@@ -12,12 +12,6 @@ const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
-
-const FAILOVERS: readonly [how: string, failOver: (group: SentinelGroup) => Promise<void>][] = [
-  // The old master goes on for seconds and takes itself for one.
-  ['in order', (group) => group.failover()],
-  ['because the master was killed', (group) => group.killMaster()],
-];
 
 test.each(
   (['source', 'target'] as const).flatMap((which) => FAILOVERS.map((failover) => [which, ...failover] as const)),

@@ -82,6 +82,8 @@ async function formCluster(
     // Also those that hear of it only by gossip: the master may be frozen next.
     const known = new RegExp(`${ids.get(replica)} \\S+ slave`);
     for (const node of nodes) await until(async () => known.test(`${await node.client.cluster('NODES')}`));
+    // And it of them: once its master is frozen, nobody tells it of the others any more.
+    await until(async () => isWhole(await replica.client.cluster('INFO'), all.length));
     return replica;
   }
 
@@ -110,9 +112,14 @@ async function formCluster(
   /** Waits until the node is a master in the eyes of all those, and linked with them. */
   async function isMasterFor(next: RedisServer, those: readonly RedisServer[]): Promise<void> {
     const master = new RegExp(`^${ids.get(next)} \\S+ (myself,)?master.* connected \\d`, 'm');
-    const isKnown = async ({ client }: RedisServer) =>
-      master.test(`${await client.cluster('NODES')}`) && /cluster_state:ok/.test(`${await client.cluster('INFO')}`);
+    const isKnown = async ({ client }: RedisServer) => master.test(`${await client.cluster('NODES')}`);
     await Promise.all(those.map((node) => until(() => isKnown(node))));
+  }
+
+  /** Waits until all those serve every slot again. */
+  async function isWholeFor(those: readonly RedisServer[]): Promise<void> {
+    const isOk = async ({ client }: RedisServer) => /cluster_state:ok/.test(`${await client.cluster('INFO')}`);
+    await Promise.all(those.map((node) => until(() => isOk(node))));
   }
 
   function swap(slot: number): void {
@@ -147,10 +154,9 @@ async function formCluster(
     },
     async takeOver(from, to) {
       await to.client.cluster('FAILOVER', 'TAKEOVER');
-      const mine = new RegExp(`${ids.get(to)} \\S+ \\S*master.*connected \\d`);
-      for (const node of [to, ...nodes.filter((other) => other !== from)]) {
-        await until(async () => mine.test(`${await node.client.cluster('NODES')}`));
-      }
+      const living = [to, ...nodes.filter((other) => other !== from)];
+      await isMasterFor(to, living);
+      await isWholeFor(living);
     },
     async failOver(slot) {
       const replica = replicaAt[owner(slot)]!;
@@ -159,6 +165,7 @@ async function formCluster(
       try {
         await replica.client.cluster('FAILOVER');
         await isMasterFor(replica, all);
+        await isWholeFor(all);
         swap(slot);
       } finally {
         clearInterval(again);
@@ -167,10 +174,9 @@ async function formCluster(
     async killMaster(slot) {
       const master = masterOf(slot);
       await master.stop();
-      await isMasterFor(
-        replicaAt[owner(slot)]!,
-        all.filter((node) => node !== master),
-      );
+      const living = all.filter((node) => node !== master);
+      await isMasterFor(replicaAt[owner(slot)]!, living);
+      await isWholeFor(living);
       swap(slot);
     },
     async stop() {

@@ -26,6 +26,13 @@ export interface SentinelGroup {
   stop(): Promise<void>;
 }
 
+/** In the words that follow upon "a failover": how, and what makes it. */
+export const FAILOVERS: readonly [how: string, failOver: (group: SentinelGroup) => Promise<void>][] = [
+  // The old master goes on for seconds and takes itself for one, until the Sentinels make it a replica of the new one.
+  ['in order', (group) => group.failover()],
+  ['because the master was killed', (group) => group.killMaster()],
+];
+
 const SENTINELS = 3;
 const QUORUM = 2;
 
