@@ -1,9 +1,9 @@
 /** `keymend config check` */
 import { Command } from 'commander';
 import { pino } from 'pino';
-import type { Config } from '../config.js';
+import type { Config, LinkConfig } from '../config.js';
 import { checkKafka } from '../events/kafka-check.js';
-import { connectRedis } from '../redis/index.js';
+import { checkDistinct, connectRedis, type RedisPort } from '../redis/index.js';
 import { connectClient, type TemporalTarget } from '../temporal/connect.js';
 import { globalOptions, print, readConfig, VerbError } from './context.js';
 
@@ -31,7 +31,7 @@ export function configCommand(): Command {
 }
 
 async function checkServices(config: Config, temporal: TemporalTarget): Promise<Check[]> {
-  const checks: Promise<Check>[] = [
+  const checks: Promise<Check | Check[]>[] = [
     check(`Temporal at ${temporal.address}, namespace ${temporal.namespace}`, async () => {
       await (await connectClient(temporal)).connection.close();
     }),
@@ -40,19 +40,27 @@ async function checkServices(config: Config, temporal: TemporalTarget): Promise<
     const { kafka } = config;
     checks.push(check(`Kafka at ${kafka.brokers.join(', ')}`, () => checkKafka(kafka, pino({ level: 'silent' }))));
   }
-  for (const link of config.links) {
-    for (const side of ['source', 'target'] as const) {
-      const name = `${side} of link ${link.name}`;
-      checks.push(
-        check(name, async () => {
-          const port = connectRedis(link[side], { name, commandTimeoutMs: 5_000 });
-          const silent = await port.check().finally(() => port.close());
-          if (silent.length > 0) throw new Error(silent.map(({ message }) => message).join('; '));
-        }),
-      );
-    }
+  return (await Promise.all([...checks, ...config.links.map(checkLink)])).flat();
+}
+
+async function checkLink(link: LinkConfig): Promise<Check[]> {
+  const connect = (side: 'source' | 'target') =>
+    connectRedis(link[side], { name: `${side} of link ${link.name}`, commandTimeoutMs: 5_000 });
+  const sides = { source: connect('source'), target: connect('target') };
+  const reach = async (port: RedisPort) => {
+    const silent = await port.check();
+    if (silent.length > 0) throw new Error(silent.map(({ message }) => message).join('; '));
+  };
+  try {
+    const checks = await Promise.all([
+      check(`source of link ${link.name}`, () => reach(sides.source)),
+      check(`target of link ${link.name}`, () => reach(sides.target)),
+    ]);
+    if (checks.some(({ problem }) => problem !== null)) return checks;
+    return [...checks, await check(`source and target of link ${link.name} are two`, () => checkDistinct(sides))];
+  } finally {
+    await Promise.all([sides.source.close(), sides.target.close()]);
   }
-  return Promise.all(checks);
 }
 
 async function check(what: string, reach: () => Promise<void>): Promise<Check> {

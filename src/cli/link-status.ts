@@ -1,5 +1,6 @@
 /** What `keymend status` says of the links: asked of the servers now, of nobody else. */
-
+import { type OutboxLengths, outboxLengths } from '../bridge/outbox-lengths.js';
+import { outboxSources } from '../bridge/outbox-sources.js';
 import type { Config, LinkConfig } from '../config.js';
 import { type LinkSides, refusedDeletes } from '../engine/index.js';
 import { connectRedis, explain, type Health, RedisFailure, type ServerHealth } from '../redis/index.js';
@@ -26,6 +27,17 @@ export interface LinkReport {
   readonly deletes: 'allowed' | 'refused';
   /** Why they are refused and what to do; null: they are not. */
   readonly reason: string | null;
+  readonly outbox: OutboxReport;
+}
+
+/** What waits on the source, where links share it that of all of them. null: unknown, see `problem`. */
+export interface OutboxReport {
+  /** Records that are not taken yet; in transactional mode writes under way, too. */
+  readonly entries: number | null;
+  /** What keymend could not use and somebody has to look at; null as well where Kafka has them. */
+  readonly deadLetters: number | null;
+  /** Why it can't be asked, or what holds it up; null: nothing. */
+  readonly problem: string | null;
 }
 
 const TIMEOUT_MS = 5_000;
@@ -36,14 +48,18 @@ const TIMEOUT_MS = 5_000;
  */
 export async function linkReports(config: Config, name: string | undefined): Promise<LinkReport[]> {
   const links = name === undefined ? config.links : [chooseLink(config, name)];
-  return Promise.all(links.map(linkReport));
+  return Promise.all(links.map((link) => linkReport(config, link)));
 }
 
-async function linkReport(link: LinkConfig): Promise<LinkReport> {
+async function linkReport(config: Config, link: LinkConfig): Promise<LinkReport> {
   const connect = (side: 'source' | 'target') => connectRedis(link[side], { name: side, commandTimeoutMs: TIMEOUT_MS });
   const sides: LinkSides = { source: connect('source'), target: connect('target') };
   try {
-    const [source, target] = await Promise.all([sides.source.health(), sides.target.health()]);
+    const [source, target, outbox] = await Promise.all([
+      sides.source.health(),
+      sides.target.health(),
+      outboxReport(config, link),
+    ]);
     const refusals = refusedDeletes(sides, { source, target }, link.deleteGuard);
     return {
       link: link.name,
@@ -51,10 +67,32 @@ async function linkReport(link: LinkConfig): Promise<LinkReport> {
       target: sideReport(sides.target.place, target),
       deletes: refusals.length === 0 ? 'allowed' : 'refused',
       reason: refusals.length === 0 ? null : refusals.map(({ message }) => message).join('; '),
+      outbox,
     };
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
   }
+}
+
+async function outboxReport({ intake, stream }: Config, link: LinkConfig): Promise<OutboxReport> {
+  const [source] = outboxSources([link]);
+  let lengths: OutboxLengths;
+  try {
+    // Called as the side is.
+    lengths = await outboxLengths({ ...source!, name: 'source' }, stream);
+  } catch (error) {
+    return { entries: null, deadLetters: null, problem: (error as Error).message };
+  }
+  const { entries, deadLetters, full } = lengths;
+  const isHeldUp = intake === 'redis-stream' && full.length > 0;
+  return {
+    entries,
+    deadLetters: intake === 'redis-stream' ? deadLetters : null,
+    problem: isHeldUp
+      ? `${full.join(', ')} on the source of link ${link.name} is full (stream.maxEntries is ${stream.maxEntries}), and the ` +
+        'outbox waits for it; look at its entries, delete those that are dealt with (XDEL), or raise the limit'
+      : null,
+  };
 }
 
 function sideReport(place: string, health: Health | RedisFailure): SideReport {
@@ -76,14 +114,23 @@ function serverReport(place: string, answer: ServerHealth['answer']): SideReport
 
 export function describeLinks(reports: readonly LinkReport[]): string {
   return reports
-    .map(({ link, source, target, deletes, reason }) =>
+    .map(({ link, source, target, deletes, reason, outbox }) =>
       [
         `link ${link}`,
         ...[source, target].flatMap(describeSide),
         reason === null ? `deletes are ${deletes}` : `deletes are ${deletes}: ${reason}`,
+        // A source that does not answer has said so already.
+        ...(outbox.entries === null && outbox.problem === source.problem ? [] : describeOutbox(outbox)),
       ].join('\n  '),
     )
     .join('\n');
+}
+
+function describeOutbox({ entries, deadLetters, problem }: OutboxReport): string[] {
+  const problems = problem === null ? [] : [problem];
+  if (entries === null) return problems;
+  const letters = deadLetters === null ? '' : `, its dead-letter stream ${deadLetters}`;
+  return [`the outbox has ${entries} entries${letters}`, ...problems];
 }
 
 function describeSide({ place, keys, problem, masters }: SideReport): string[] {

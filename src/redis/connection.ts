@@ -102,6 +102,11 @@ export class Connection {
       : new RedisFailure('NOTMASTER', 'not a master');
   }
 
+  /** Its number. */
+  get database(): number {
+    return this.#client.options.db ?? 0;
+  }
+
   /** How often it was established. */
   get connections(): number {
     return this.#connections;

@@ -3,6 +3,7 @@ export { type Address, LEAVE_OLD_MASTER } from './address.js';
 export { connectRedis, type RedisOptions } from './connect.js';
 export { Connection, type ConnectionOptions, type LargeValues } from './connection.js';
 export * from './consumer-group.js';
+export { checkDistinct } from './distinct.js';
 export { encodeCommands } from './encode-command.js';
 export { explain, explained } from './explain.js';
 export { failureOf, RedisFailure } from './failure.js';

@@ -152,7 +152,8 @@ export class StandaloneRedis implements RedisPort {
 
   async server(): Promise<string | RedisFailure> {
     const [info] = await this.#send(['INFO', 'server']);
-    return info instanceof RedisFailure ? info : /run_id:(\w+)/.exec(String(info))![1]!;
+    if (info instanceof RedisFailure) return info;
+    return `${/run_id:(\w+)/.exec(String(info))![1]}/${this.#connection.database}`;
   }
 
   async differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure> {

@@ -7,7 +7,7 @@ import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
 import { escalationMessage } from '../events/dead-letter.js';
 import type { DeadLetters } from '../events/kafka.js';
-import { connectRedis, type RedisOptions, type RedisPort } from '../redis/index.js';
+import { checkDistinct, connectRedis, type RedisOptions, type RedisPort } from '../redis/index.js';
 import { WORKFLOWS_PATH } from './workflows-path.js';
 
 export interface WorkerOptions {
@@ -100,14 +100,18 @@ function connectLink(link: LinkConfig): LinkRuntime {
 async function checkLinks(links: ReadonlyMap<string, LinkRuntime>, logger: Logger): Promise<void> {
   const unusable: Error[] = [];
   const checked = await Promise.all(
-    [...links.values()].map(({ sides }) =>
-      Promise.all([sides.source.check(), sides.target.check()]).catch((error: Error) => {
-        unusable.push(error);
+    [...links.values()].map(async ({ sides }) => {
+      try {
+        const silent = (await Promise.all([sides.source.check(), sides.target.check()])).flat();
+        if (silent.length === 0) await checkDistinct(sides);
+        return silent;
+      } catch (error) {
+        unusable.push(error as Error);
         return [];
-      }),
-    ),
+      }
+    }),
   );
   if (unusable.length === links.size) throw unusable[0]!;
   // A Cluster without one of its masters is of use for the others' keys.
-  for (const { message } of [...unusable, ...checked.flat(2)]) logger.error(message);
+  for (const { message } of [...unusable, ...checked.flat()]) logger.error(message);
 }

@@ -109,6 +109,20 @@ describe('the configuration', () => {
     expect(ok).toBe(false);
     expect(checks.filter(({ problem }) => problem !== null)).toHaveLength(1);
   });
+
+  it('check, and a worker, notice two names of one Redis, but take two databases of it for two', async () => {
+    const { port } = sandbox.source;
+    sandbox.configure({ link: { target: { url: `redis://localhost:${port}` } } });
+    const { code, stdout } = await sandbox.keymend('config', 'check');
+    expect(code).toBe(1);
+    const message = new RegExp(
+      `target of link \\S+ \\(localhost:${port}\\) is the same Redis as source of link \\S+ \\(127.0.0.1:${port}\\); give the link`,
+    );
+    expect(stdout).toMatch(message);
+    expectOneLine(await sandbox.keymend('worker'), message);
+    sandbox.configure({ link: { target: { url: `redis://localhost:${port}/1` } } });
+    expect((await sandbox.keymend('config', 'check')).code).toBe(0);
+  });
 });
 
 describe('verbs about one key', () => {

@@ -49,6 +49,7 @@ describe('keymend status without a key', () => {
       target: { place: `target (127.0.0.1:${sandbox.target.port})`, role: 'master', keys: KEYS, problem: null },
       deletes: 'allowed',
       reason: null,
+      outbox: { entries: 0, deadLetters: null, problem: null },
     });
     expect((await sandbox.keymend('status', '--link', 'east-to-west')).stdout).toBe(
       [
@@ -56,6 +57,7 @@ describe('keymend status without a key', () => {
         `  source (127.0.0.1:${source.port}) is a master with ${KEYS} keys`,
         `  target (127.0.0.1:${sandbox.target.port}) is a master with ${KEYS} keys`,
         '  deletes are allowed',
+        '  the outbox has 0 entries',
         '',
       ].join('\n'),
     );
@@ -72,6 +74,25 @@ describe('keymend status without a key', () => {
     expect(target.problem).toContain(`target (127.0.0.1:${port}) cannot be reached: nothing listens there`);
     expect(deletes).toBe('refused');
     expect(reason).toBe(target.problem);
+  });
+
+  it('shows what waits in the outbox, and that a full dead-letter stream holds it up', async () => {
+    for (const [stream, entries] of [
+      ['keymend:outbox', 3],
+      ['keymend:outbox:dlq', 2],
+    ] as const) {
+      for (let entry = 0; entry < entries; entry++) await source.client.xadd(stream, '*', 'field', 'value');
+    }
+    // With Kafka, dead letters are there.
+    expect((await report()).outbox).toEqual({ entries: 3, deadLetters: null, problem: null });
+    const link = { source: { url: source.url } };
+    sandbox.configure({ link, config: { intake: 'redis-stream', stream: { maxEntries: 3 } } });
+    expect((await report()).outbox).toEqual({ entries: 3, deadLetters: 2, problem: null });
+    await source.client.xadd('keymend:outbox:dlq', '*', 'field', 'value');
+    const { outbox } = await report();
+    expect(outbox).toMatchObject({ entries: 3, deadLetters: 3 });
+    expect(outbox.problem).toMatch(/^keymend:outbox:dlq on the source of link \S+ is full \(stream.maxEntries is 3\)/);
+    expect((await sandbox.keymend('status')).stdout).toContain(outbox.problem);
   });
 
   it('shows a target that is a replica', async () => {
