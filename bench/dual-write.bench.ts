@@ -36,8 +36,15 @@ const CASES: readonly Case[] = [
   { name: 'healthy, source and target about 1 ms away', target: 'healthy', far: true, promised: true },
   { name: 'transactional', target: 'healthy', options: { transactional: {} }, promised: false },
   { name: 'target dead, breaker open', target: 'dead', promised: true },
+  { name: 'target dead, breaker open, source about 1 ms away', target: 'dead', far: true, promised: true },
   // It takes every byte and answers nothing. What is sent to it is given up only when all is measured.
   { name: 'target half-open, breaker closed', target: 'half-open', promised: true },
+  {
+    name: 'target half-open, breaker closed, source and target about 1 ms away',
+    target: 'half-open',
+    far: true,
+    promised: true,
+  },
 ];
 
 /** p99 of the DualWriter is within 1.1 times of plain ioredis. */

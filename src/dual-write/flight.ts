@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { type Command, ReplyError } from 'ioredis';
 import type { Failure } from './mirror.js';
-import { compareReplies, type MirroredWrite, replyFailure } from './mirror-answers.js';
+import { compareReplies, compareReply, type MirroredWrite, replyFailure } from './mirror-answers.js';
 
 /** What all departures of a connection share. */
 export interface Line {
@@ -94,13 +94,18 @@ export class Flight implements SentCommand {
     this.#unanswered -= 1;
     if (this.#unanswered > 0) return;
     this.#departure.flying -= 1;
-    const replies = this.unit.length === 1 ? [this.#lastReply] : (this.#lastReply as unknown[]);
-    const failure = this.#failure ?? compareReplies(this.unit, replies);
+    const failure = this.#failure ?? this.#compareReplies();
     const { line } = this.#departure;
     if (failure?.error.code === 'READONLY') line.isReadOnly(this.sentOn);
     // A replica carries out a probe too.
     else if (failure === undefined && this.unit[0]!.write.command !== 'PING') line.isWritable();
     this.#done(failure);
+  }
+
+  #compareReplies(): Failure | undefined {
+    const { unit } = this;
+    if (unit.length === 1) return compareReply(unit[0]!, this.#lastReply);
+    return compareReplies(unit, this.#lastReply as unknown[]);
   }
 
   #failureOf(error: unknown): Failure {

@@ -47,10 +47,12 @@ export function replyFailure(error: unknown): Failure {
 export function compareReplies(unit: readonly MirroredWrite[], answers: readonly unknown[]): Failure | undefined {
   const error = answers.find((answer) => answer instanceof Error);
   if (error !== undefined) return replyFailure(error);
-  for (let index = 0; index < unit.length; index++) {
-    if (!didTheSame(unit[index]!, answers[index])) return REPLY_DIFFERS;
-  }
-  return undefined;
+  return unit.every((write, index) => didTheSame(write, answers[index])) ? undefined : REPLY_DIFFERS;
+}
+
+/** The same for one write. @param answer no error */
+export function compareReply(write: MirroredWrite, answer: unknown): Failure | undefined {
+  return didTheSame(write, answer) ? undefined : REPLY_DIFFERS;
 }
 
 const REPLY_DIFFERS: Failure = {

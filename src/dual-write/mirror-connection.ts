@@ -5,7 +5,7 @@ import { encodeCommands } from '../redis/index.js';
 import { connectAfterDetectedFailover } from './failover.js';
 import { type Departure, type Done, Flight, isUnreachable, type Line } from './flight.js';
 import { errorCode, type MirroredWrite } from './mirror-answers.js';
-import type { Argument } from './write.js';
+import type { Replay } from './replay.js';
 
 /** An error of the network, or a reply to a command of the handshake. */
 interface ConnectError extends NodeJS.ErrnoException {
@@ -119,8 +119,7 @@ export class MirrorConnection {
     this.#departures.push(departure);
     this.#deadline ??= this.#checkAfter(this.#timeoutMs);
     try {
-      const sent = flights.filter(({ sentOn }) => sentOn !== undefined);
-      this.#client.stream.write(encodeCommands(sent.flatMap(commandsOf)));
+      this.#client.stream.write(encodeCommands(commandsOf(flights)));
     } catch {
       // No memory for so many bytes. ioredis waits for answers that will never come: the connection must not go on.
       this.reset();
@@ -165,12 +164,19 @@ const PING: readonly MirroredWrite[] = [
   { write: { command: 'PING', args: [], keys: [] }, replay: { command: 'PING', args: [] }, reply: Buffer.from('PONG') },
 ];
 
-const MULTI = ['MULTI'];
-const EXEC = ['EXEC'];
+const MULTI = { command: 'MULTI', args: [] };
+const EXEC = { command: 'EXEC', args: [] };
 
-function commandsOf({ unit }: Flight): (readonly Argument[])[] {
-  const writes = unit.map(({ replay: { command, args } }) => [command, ...args]);
-  return unit.length === 1 ? writes : [MULTI, ...writes, EXEC];
+/** What those flights are that ioredis took. */
+function commandsOf(flights: readonly Flight[]): Replay[] {
+  const commands: Replay[] = [];
+  for (const { unit, sentOn } of flights) {
+    if (sentOn === undefined) continue;
+    if (unit.length > 1) commands.push(MULTI);
+    for (const { replay } of unit) commands.push(replay);
+    if (unit.length > 1) commands.push(EXEC);
+  }
+  return commands;
 }
 
 /**

@@ -27,7 +27,7 @@ interface Entry {
 
 export class PendingRecords {
   readonly #max: number;
-  readonly #entries = new Map<string, Entry>();
+  #entries = new Map<string, Entry>();
   #memberBytes = 0;
 
   /** @param max so many records at most */
@@ -61,6 +61,7 @@ export class PendingRecords {
 
   /** Takes out up to `count`, the longest waiting first. */
   take(count: number): TakenRecord[] {
+    if (count >= this.#entries.size) return this.#takeAll();
     const taken: TakenRecord[] = [];
     for (const [name, entry] of this.#entries) {
       if (taken.length === count) break;
@@ -69,6 +70,14 @@ export class PendingRecords {
       taken.push({ record: write(entry), waiters: entry.waiters });
     }
     return taken;
+  }
+
+  /** A new Map: one that is emptied entry by entry leaves its old tables behind, and the garbage collector pauses for longer. */
+  #takeAll(): TakenRecord[] {
+    const entries = [...this.#entries.values()];
+    this.#entries = new Map();
+    this.#memberBytes = 0;
+    return entries.map((entry) => ({ record: write(entry), waiters: entry.waiters }));
   }
 
   /** A copy. */
@@ -129,6 +138,7 @@ function jointCommand({ record, members }: Entry, added: FailedWrite): string | 
 }
 
 function write({ record, members }: Entry): FailedWrite {
+  if (record.members === undefined) return record;
   const { members: _, encoding: __, ...rest } = record;
   const key = keyBytes({ key: record.key, encoding: record.encoding ?? 'utf8' });
   if (members === undefined) return { ...rest, ...encodeKey(key) };
@@ -137,7 +147,10 @@ function write({ record, members }: Entry): FailedWrite {
   return { ...rest, key: key.toString(encoding), encoding, members: bytes.map((member) => member.toString(encoding)) };
 }
 
+const ASCII = /^[\x00-\x7f]*$/;
+
 /** Raw bytes as a string of one character for each, which a Map can compare. */
 function raw(text: string, { encoding }: FailedWrite): string {
+  if (encoding !== 'base64' && ASCII.test(text)) return text;
   return keyBytes({ key: text, encoding: encoding ?? 'utf8' }).toString('latin1');
 }

@@ -17,6 +17,19 @@ export interface RecordContext {
  * Makes the records of writes that failed together. A key that several of them name gets one record, for the whole key.
  */
 export function toRecords(writes: readonly Write[], failure: Failure, context: RecordContext): FailedWrite[] {
+  const failedAt = new Date().toISOString();
+  const recordOf = (key: Buffer, ofKey: readonly Write[]): FailedWrite => ({
+    specVersion: 1,
+    id: newRecordId(),
+    link: context.link,
+    ...(failure.scope === 'whole' ? encodeKey(key) : describeKey(key, ofKey)),
+    outcome: failure.outcome,
+    failedAt,
+    error: failure.error,
+    origin: context.origin,
+  });
+  // Nearly always.
+  if (writes.length === 1 && writes[0]!.keys.length === 1) return [recordOf(writes[0]!.keys[0]!, writes)];
   const byKey = new Map<string, { key: Buffer; writes: Write[] }>();
   for (const write of writes) {
     for (const key of write.keys) {
@@ -26,17 +39,7 @@ export function toRecords(writes: readonly Write[], failure: Failure, context: R
       byKey.set(name, entry);
     }
   }
-  const failedAt = new Date().toISOString();
-  return [...byKey.values()].map(({ key, writes: ofKey }) => ({
-    specVersion: 1,
-    id: newRecordId(),
-    link: context.link,
-    ...(failure.scope === 'whole' ? encodeKey(key) : describeKey(key, ofKey)),
-    outcome: failure.outcome,
-    failedAt,
-    error: failure.error,
-    origin: context.origin,
-  }));
+  return [...byKey.values()].map(({ key, writes: ofKey }) => recordOf(key, ofKey));
 }
 
 /** The key and, where one write tells it, which of its members; in one encoding. */
@@ -47,7 +50,10 @@ function describeKey(
   const [write] = writes;
   if (write === undefined || writes.length > 1 || removesByExpiry(write)) return encodeKey(key);
   const members = touchedMembers(write);
-  if (members === undefined) return { ...encodeKey(key), command: write.command };
+  if (members === undefined) {
+    const { key: name, encoding } = encodeKey(key);
+    return { key: name, encoding, command: write.command };
+  }
   const encoding = [key, ...members].every((part) => isUtf8(part)) ? 'utf8' : 'base64';
   return {
     key: key.toString(encoding),

@@ -36,8 +36,9 @@ export class SinkChain {
 
   /** @throws the first sink's error, with all errors as `cause`, when none took the records */
   async publish(records: readonly FailedWrite[]): Promise<void> {
-    const calls: Promise<void>[] = [];
     const order = this.#order();
+    if (order.length === 1) return this.#call(order[0]!, records);
+    const calls: Promise<void>[] = [];
     for (const [index, place] of order.entries()) {
       const call = this.#call(place, records);
       calls.push(call);

@@ -5,7 +5,7 @@
 import type { Cluster, Command, Redis } from 'ioredis';
 import { type Announcement, number, sendAnnounced } from './announce.js';
 import type { RawReply } from './mirror-plan.js';
-import { observe, standIn } from './observe.js';
+import { type Observer, observe, standIn } from './observe.js';
 import { type Awaited, Unanswered } from './unanswered.js';
 import { type Argument, classify, runsScript, type Write } from './write.js';
 
@@ -105,30 +105,7 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
   }
 
   function observeWrite(command: Command, write: Write, open: Transaction | undefined): void {
-    const awaited = unanswered.add(write);
-    observe(command, {
-      answered(reply, resent) {
-        if (open && isQueued(reply)) {
-          open.queued.push(awaited);
-          return undefined;
-        }
-        unanswered.remove(awaited);
-        return listener.accepted([{ write, reply, resent }]);
-      },
-      refused(error) {
-        unanswered.remove(awaited);
-        explainReadOnly(error);
-        // A script that fails half-way has done its first half.
-        if (runsScript(write.command) && !error.message.startsWith('NOSCRIPT')) listener.unknown([write]);
-        // Refused into the queue of a transaction, it is not carried out either.
-        else listener.refused([write]);
-      },
-      lost() {
-        unanswered.remove(awaited);
-        listener.unknown([write]);
-      },
-      unsent: () => unanswered.remove(awaited),
-    });
+    observe(command, new ObservedWrite(unanswered.add(write), open, unanswered, listener));
   }
 
   /** A command that is no write: only its place in the transaction matters. */
@@ -214,6 +191,44 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
       closed = true;
     },
   };
+}
+
+/** A class, because there is one for each write: what it is made of stands in front of other callers' replies. */
+class ObservedWrite implements Observer {
+  constructor(
+    private readonly awaited: Awaited,
+    private readonly open: Transaction | undefined,
+    private readonly unanswered: Unanswered,
+    private readonly listener: SourceListener,
+  ) {}
+
+  answered(reply: RawReply, resent: boolean): Promise<void> | undefined {
+    if (this.open && isQueued(reply)) {
+      this.open.queued.push(this.awaited);
+      return undefined;
+    }
+    this.unanswered.remove(this.awaited);
+    return this.listener.accepted([{ write: this.awaited.write, reply, resent }]);
+  }
+
+  refused(error: Error): void {
+    const { write } = this.awaited;
+    this.unanswered.remove(this.awaited);
+    explainReadOnly(error);
+    // A script that fails half-way has done its first half.
+    if (runsScript(write.command) && !error.message.startsWith('NOSCRIPT')) this.listener.unknown([write]);
+    // Refused into the queue of a transaction, it is not carried out either.
+    else this.listener.refused([write]);
+  }
+
+  lost(): void {
+    this.unanswered.remove(this.awaited);
+    this.listener.unknown([this.awaited.write]);
+  }
+
+  unsent(): void {
+    this.unanswered.remove(this.awaited);
+  }
 }
 
 const OTHER = { kind: 'other' } as const;

@@ -1,6 +1,6 @@
 /** What a command is to the dual write: a write that names its keys, nothing the target need hear of, or refused. */
 import { hasFlag, list } from '@ioredis/commands';
-import { isToken, isWrite, writtenKeys } from '../engine/commands.js';
+import { isToken, isWrite, toBytes, writtenKeys } from '../engine/commands.js';
 
 /** An argument of a Redis command as ioredis sends it. */
 export type Argument = string | Buffer;
@@ -65,15 +65,17 @@ const COMMANDS: ReadonlyMap<string, NamedCommand> = new Map(
 class NamedWrite implements Write {
   readonly command: string;
   readonly args: readonly Argument[];
+  readonly #hasOneKey: boolean;
   #keys: readonly Buffer[] | undefined;
 
-  constructor(command: string, args: readonly Argument[]) {
-    this.command = command;
-    this.args = args;
+  constructor({ name, hasOneKey }: NamedCommand, args: readonly Argument[]) {
+    this.command = name;
+    this.args = ownCopies(args);
+    this.#hasOneKey = hasOneKey && args.length > 0;
   }
 
   get keys(): readonly Buffer[] {
-    this.#keys ??= writtenKeys(this.command, this.args);
+    this.#keys ??= this.#hasOneKey ? [toBytes(this.args[0]!)] : writtenKeys(this.command, this.args);
     return this.#keys;
   }
 }
@@ -92,12 +94,12 @@ export function classify(name: string, args: readonly Argument[]): Classificatio
     return refused(command, `keymend does not know the command, so neither its keys; ${ON_SOURCE}`);
   }
   if (!known.mayWrite) return OTHER;
-  if (known.hasOneKey && args.length > 0) return { kind: 'write', write: new NamedWrite(command, ownCopies(args)) };
+  if (known.hasOneKey && args.length > 0) return { kind: 'write', write: new NamedWrite(known, args) };
   if (!isWrite(command, args)) return OTHER;
   if (command === 'COPY' && args.some((argument, index) => index > 1 && isToken(argument, 'DB'))) {
     return refused(command, `with DB it writes into another database, which the link does not cover; ${ON_SOURCE}`);
   }
-  const write = new NamedWrite(command, ownCopies(args));
+  const write = new NamedWrite(known, args);
   if (write.keys.length > 0) return { kind: 'write', write };
   return known.runsScript
     ? refused(command, 'it declares no keys; declare every key it writes, or use its read-only form (…_RO)')

@@ -206,7 +206,7 @@ function unique(list: readonly Argument[]): Buffer[] {
 }
 
 /** A copy of the argument's bytes. */
-function toBytes(argument: Argument): Buffer {
+export function toBytes(argument: Argument): Buffer {
   return typeof argument === 'string' ? Buffer.from(argument) : Buffer.from(argument);
 }
 

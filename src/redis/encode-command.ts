@@ -11,40 +11,51 @@ const LONGEST_LENGTH = 13;
 /** Shorter text is not measured: its UTF-8 has three bytes a character at most. */
 const SHORT = 1000;
 
+type Word = Buffer | string;
+
+/** A command by its name and what stands behind that. */
+export interface NamedCommand {
+  readonly command: string;
+  readonly args: readonly Word[];
+}
+
 /** @see https://redis.io/docs/latest/develop/reference/protocol-spec/ an array of bulk strings */
-export function encodeCommand(words: readonly (Buffer | string)[]): Buffer {
-  return encodeCommands([words]);
+export function encodeCommand([command, ...args]: readonly [name: string, ...args: Word[]]): Buffer {
+  return encodeCommands([{ command, args }]);
 }
 
 /** Several commands, one behind the other. */
-export function encodeCommands(commands: readonly (readonly (Buffer | string)[])[]): Buffer {
+export function encodeCommands(commands: readonly NamedCommand[]): Buffer {
   let size = 0;
-  for (const words of commands) size += largestSize(words);
+  for (const command of commands) size += largestSize(command);
   const bytes = Buffer.allocUnsafe(size);
   let at = 0;
-  for (const words of commands) at = writeCommand(bytes, at, words);
+  for (const { command, args } of commands) {
+    at = writeLength(bytes, at, STAR, args.length + 1);
+    at = writeWord(bytes, at, command);
+    for (const word of args) at = writeWord(bytes, at, word);
+  }
   return bytes.subarray(0, at);
 }
 
-function largestSize(words: readonly (Buffer | string)[]): number {
-  let size = LONGEST_LENGTH;
-  for (const word of words) {
-    const isShort = typeof word === 'string' && word.length < SHORT;
-    size += LONGEST_LENGTH + 2 + (isShort ? 3 * word.length : Buffer.byteLength(word));
-  }
+function largestSize({ command, args }: NamedCommand): number {
+  let size = LONGEST_LENGTH + largestWord(command);
+  for (const word of args) size += largestWord(word);
   return size;
 }
 
+function largestWord(word: Word): number {
+  const isShort = typeof word === 'string' && word.length < SHORT;
+  return LONGEST_LENGTH + 2 + (isShort ? 3 * word.length : Buffer.byteLength(word));
+}
+
 /** @returns where to go on */
-function writeCommand(bytes: Buffer, start: number, words: readonly (Buffer | string)[]): number {
-  let at = writeLength(bytes, start, STAR, words.length);
-  for (const word of words) {
-    const isText = typeof word === 'string';
-    at = writeLength(bytes, at, DOLLAR, isText ? Buffer.byteLength(word) : word.length);
-    at += isText ? bytes.write(word, at) : word.copy(bytes, at);
-    bytes[at++] = CR;
-    bytes[at++] = LF;
-  }
+function writeWord(bytes: Buffer, start: number, word: Word): number {
+  const isText = typeof word === 'string';
+  let at = writeLength(bytes, start, DOLLAR, isText ? Buffer.byteLength(word) : word.length);
+  at += isText ? bytes.write(word, at) : word.copy(bytes, at);
+  bytes[at++] = CR;
+  bytes[at++] = LF;
   return at;
 }
 
