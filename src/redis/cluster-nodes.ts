@@ -12,6 +12,8 @@ export interface Master {
 interface Topology {
   readonly masters: readonly Master[];
   readonly bySlot: readonly (Master | undefined)[];
+  /** Of all nodes that were told of, replicas too. */
+  readonly nodeIds: ReadonlySet<string>;
 }
 
 /** How soon after one look at the topology another makes sense: nodes need a moment to hear of a change, too. */
@@ -48,7 +50,7 @@ export class ClusterNodes {
   /** @param urls of some nodes; their user, password and protocol are used for all nodes */
   constructor(urls: readonly string[], options: ConnectionOptions) {
     this.#seeds = urls.map((url) => new URL(url));
-    this.#options = { ...options, hasSuccessor: true };
+    this.#options = { ...options, hasSuccessor: true, isNode: true };
   }
 
   get place(): string {
@@ -120,6 +122,7 @@ export class ClusterNodes {
       const asked = addresses.slice(at, at + ASKED_AT_ONCE).map(async (address) => {
         const [reply] = await this.#connectionTo(address).send([['CLUSTER', 'SLOTS']]);
         if (reply instanceof RedisFailure) throw reply;
+        if (this.#isOfAnother(reply as SlotsReply)) throw ANOTHER_CLUSTER;
         return { address, reply: reply as SlotsReply };
       });
       try {
@@ -131,18 +134,31 @@ export class ClusterNodes {
       }
     }
     this.#isStale = true;
-    return failures[0] ?? new RedisFailure('CONNECTION', 'it was closed here');
+    return (
+      failures.find((failure) => failure === ANOTHER_CLUSTER) ??
+      failures[0] ??
+      new RedisFailure('CONNECTION', 'it was closed here')
+    );
+  }
+
+  /** An address that was known can have passed to a Cluster with the same password, which has the same slots and other data. */
+  #isOfAnother(ranges: SlotsReply): boolean {
+    const known = this.#topology?.nodeIds;
+    return known !== undefined && ranges.length > 0 && nodeIdsOf(ranges).every((id) => !known.has(id));
   }
 
   #adopt(asked: string, ranges: SlotsReply): Topology {
     const slots = new Map<string, [number, number][]>();
-    for (const [first, last, [host, port]] of ranges) {
+    const nodeIds = new Map<string, string>();
+    for (const [first, last, [host, port, id]] of ranges) {
       // A node that does not know how it is reached leaves its own host out.
       const address = addressAt(host?.length ? `${host}` : hostOf(asked), port);
       slots.set(address, [...(slots.get(address) ?? []), [first, last]]);
+      nodeIds.set(address, `${id}`);
     }
     for (const [address, connection] of this.#connections) {
-      if (slots.has(address)) continue;
+      const { nodeId } = connection;
+      if (slots.has(address) && (nodeId === undefined || nodeId === nodeIds.get(address))) continue;
       this.#connections.delete(address);
       this.#changes += connection.connections;
       connection.close();
@@ -150,11 +166,12 @@ export class ClusterNodes {
     const bySlot: (Master | undefined)[] = Array.from({ length: SLOTS });
     const masters = [...slots].map(([address, ranges]): Master => {
       const master = { connection: this.#connectionTo(address), slots: ranges };
+      if (master.connection.nodeId === undefined) master.connection.expectNode(nodeIds.get(address)!);
       for (const [first, last] of ranges) bySlot.fill(master, first, last + 1);
       return master;
     });
     if (layoutOf(masters) !== layoutOf(this.#topology?.masters ?? [])) this.#changes += 1;
-    this.#topology = { masters, bySlot };
+    this.#topology = { masters, bySlot, nodeIds: new Set(nodeIdsOf(ranges)) };
     return this.#topology;
   }
 
@@ -171,13 +188,18 @@ export class ClusterNodes {
   }
 }
 
+const ANOTHER_CLUSTER = new RedisFailure(
+  'CONNECTION',
+  'a node of another Cluster has one of its addresses now; if the Cluster was made anew, start keymend again',
+);
+
+type NodeOfReply = [host: Buffer | null, port: number, id: Buffer, ...unknown[]];
 /** Of CLUSTER SLOTS: ranges, each with its master and then its replicas. */
-type SlotsReply = [
-  first: number,
-  last: number,
-  master: [host: Buffer | null, port: number, ...unknown[]],
-  ...unknown[],
-][];
+type SlotsReply = [first: number, last: number, master: NodeOfReply, ...replicas: NodeOfReply[]][];
+
+function nodeIdsOf(ranges: SlotsReply): string[] {
+  return ranges.flatMap(([, , ...nodes]) => nodes.map(([, , id]) => `${id}`));
+}
 
 function layoutOf(masters: readonly Master[]): string {
   return JSON.stringify(masters.map(({ connection, slots }) => [connection.place, slots]).sort());

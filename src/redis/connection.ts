@@ -24,6 +24,8 @@ export interface ConnectionOptions {
   readonly largeValues?: LargeValues;
   /** Who becomes the master in its place is found without a change of the address. Default: so with Sentinels. */
   readonly hasSuccessor?: boolean;
+  /** A node of a Cluster. Its address can pass to another one, even of another Cluster: then it is refused. Default false. */
+  readonly isNode?: boolean;
 }
 
 /** A command: its name, then its arguments. */
@@ -50,6 +52,7 @@ export class Connection {
   /** The handshake went well, and the connection has not been given up since. */
   #usable = false;
   #connections = 0;
+  #nodeId: string | undefined;
   /** Calls that wait for their replies. They do not reject. */
   readonly #underWay = new Set<Promise<unknown>>();
   /** Set while the connection is given up, which ends with what is under way and its own end. */
@@ -105,6 +108,16 @@ export class Connection {
   /** Its number. */
   get database(): number {
     return this.#client.options.db ?? 0;
+  }
+
+  /** Of a node of a Cluster: its ID, as far as it is known. It never changes. */
+  get nodeId(): string | undefined {
+    return this.#nodeId;
+  }
+
+  /** Lets nobody but that node answer. To be called while `nodeId` is not known. */
+  expectNode(id: string): void {
+    this.#nodeId = id;
   }
 
   /** How often it was established. */
@@ -164,7 +177,9 @@ export class Connection {
 
   /** A further connection to the same server, of lifetime `single`. */
   another(): Connection {
-    return new Connection(this.address, this.options, 'single');
+    const further = new Connection(this.address, this.options, 'single');
+    further.#nodeId = this.#nodeId;
+    return further;
   }
 
   close(): void {
@@ -192,6 +207,7 @@ export class Connection {
       await this.#client.connect();
       // ioredis goes on after a refused SELECT, in database 0: the wrong keys.
       if (this.#lastError !== null) throw this.#lastError;
+      if (this.options.isNode) await this.#identify();
       this.#failedAttempts = 0;
       this.#connections += 1;
       this.#usable = true;
@@ -204,6 +220,17 @@ export class Connection {
       this.#notBefore = performance.now() + backoff * (0.5 + Math.random() / 2);
       throw this.#lastError;
     }
+  }
+
+  /** Before anything is sent there: who answers may have the same slots, and other data. */
+  async #identify(): Promise<void> {
+    const id = String(await this.#write(['CLUSTER', 'MYID']));
+    this.#nodeId ??= id;
+    if (id !== this.#nodeId)
+      throw new RedisFailure(
+        'CONNECTION',
+        'another node has its address now; if the Cluster was made anew, start keymend again',
+      );
   }
 
   /** It leads to a replica: behind the same name, or by what the Sentinels say now, there may be a master. */

@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { ClusterNodes } from '../../src/redis/cluster-nodes.js';
 import { RedisFailure } from '../../src/redis/index.js';
 import { slotOf } from '../../src/redis/slots.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
-import { freePort } from '../support/redis.js';
+import { freePort, startRedis } from '../support/redis.js';
 
 let cluster: RedisCluster;
 let nodes: ClusterNodes;
@@ -19,18 +19,18 @@ afterAll(async () => {
 });
 
 /** What the server that is asked for a key says of it. */
-async function ask(key: string): Promise<unknown> {
-  const master = await nodes.masterOf(Buffer.from(key));
+async function ask(key: string, of = nodes): Promise<unknown> {
+  const master = await of.masterOf(Buffer.from(key));
   if (master instanceof RedisFailure) throw master;
   const [reply] = await master.connection.send([['GET', key]]);
-  if (reply instanceof RedisFailure) nodes.heed(reply);
+  if (reply instanceof RedisFailure) of.heed(reply);
   return reply;
 }
 
 test('every key is asked for where its slot is', async () => {
   const keys = Array.from({ length: 100 }, (_, index) => `k${index}`);
   for (const key of keys) await cluster.client.set(key, key);
-  const replies = await Promise.all(keys.map(ask));
+  const replies = await Promise.all(keys.map((key) => ask(key)));
   expect(replies.map(String)).toEqual(keys);
 });
 
@@ -57,4 +57,53 @@ test('where no node answers, that is the failure of each key', async () => {
   const lonely = new ClusterNodes([`redis://127.0.0.1:${await freePort()}`], { name: 'target of link l' });
   expect(await lonely.masterOf(Buffer.from('k'))).toMatchObject({ code: 'CONNECTION' });
   lonely.close();
+});
+
+describe('an address that passes to a node of another Cluster', () => {
+  /** A Cluster of its own, with all slots and a value for the key. */
+  async function takeAddress(port: number, key: string): Promise<void> {
+    const other = await startRedis(['--cluster-enabled', 'yes'], { port });
+    onTestFinished(() => other.stop());
+    await other.client.call('CLUSTER', 'ADDSLOTSRANGE', 0, 16_383);
+    await expect
+      .poll(async () => `${await other.client.cluster('INFO')}`, { timeout: 20_000 })
+      .toContain('cluster_state:ok');
+    await other.client.set(key, 'of the other Cluster');
+  }
+
+  /** @param further a node that is not there yet */
+  async function begin(further: number): Promise<{ own: RedisCluster; nodes: ClusterNodes }> {
+    const own = await startCluster(2);
+    const urls = [...own.nodes.map(({ url }) => url), `redis://127.0.0.1:${further}`];
+    const nodes = new ClusterNodes(urls, { name: 'target of link l' });
+    onTestFinished(async () => {
+      nodes.close();
+      await own.stop();
+    });
+    await own.client.set('k', 'own');
+    expect(String(await ask('k', nodes))).toBe('own');
+    return { own, nodes };
+  }
+
+  test('is not taken for the node that had it', async () => {
+    const { own, nodes } = await begin(await freePort());
+    const master = own.masterOf(slotOf(Buffer.from('k')));
+    await master.stop();
+    await takeAddress(master.port, 'k');
+    const refusal = expect.stringMatching('another node has its address now');
+    await expect.poll(async () => ask('k', nodes)).toMatchObject({ code: 'CONNECTION', message: refusal });
+    // Nor when the others have been asked who has the slot.
+    const answers: unknown[] = [];
+    await expect.poll(async () => answers.push(await ask('k', nodes)), { timeout: 20_000 }).toBe(20);
+    expect(answers.filter((answer) => !(answer instanceof RedisFailure))).toEqual([]);
+  });
+
+  test('is not believed what it says of the slots, even if all others are gone', async () => {
+    const further = await freePort();
+    const { own, nodes } = await begin(further);
+    for (const node of own.nodes) await node.stop();
+    await takeAddress(further, 'k');
+    const refusal = 'a node of another Cluster has one of its addresses now';
+    await expect.poll(() => ask('k', nodes).catch((failure: RedisFailure) => failure.message)).toContain(refusal);
+  });
 });
