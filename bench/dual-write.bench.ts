@@ -26,7 +26,7 @@ interface Case {
   readonly target: 'healthy' | 'dead' | 'half-open';
   /** Source and target both. */
   readonly far?: true;
-  /** Whether the promise holds for it that the application feels the source's latency alone. */
+  /** Whether it is promised that the application feels the source's latency alone. */
   readonly promised: boolean;
 }
 

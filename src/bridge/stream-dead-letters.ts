@@ -28,13 +28,19 @@ export function createStreamDeadLetters(source: OutboxSource, config: StreamConf
       if (reply instanceof RedisFailure) throw refused(reply, server.place);
       const { outcome, entries } = appended(reply);
       if (outcome === 'appended') return;
-      throw new DeadLetterRefused(
-        `${stream} at ${server.place} is full (${entries} entries, stream.maxEntries is ${maxEntries}); look at ` +
-          'its entries, delete those that are dealt with (XDEL), or raise the limit',
-      );
+      throw new DeadLetterRefused(fullStream({ stream, place: server.place, entries, maxEntries }));
     },
     close: async () => servers.close(),
   };
+}
+
+/** One line about a dead-letter stream that takes no more. */
+export function fullStream(full: { stream: string; place: string; entries: number; maxEntries: number }): string {
+  const { stream, place, entries, maxEntries } = full;
+  return (
+    `${stream} at ${place} is full (${entries} entries, stream.maxEntries is ${maxEntries}); look at ` +
+    'its entries, delete those that are dealt with (XDEL), or raise the limit'
+  );
 }
 
 /** Beside the stream that the record came from; a record from elsewhere goes where an outbox would have its key. */

@@ -57,7 +57,11 @@ async function checkLink(link: LinkConfig): Promise<Check[]> {
       check(`target of link ${link.name}`, () => reach(sides.target)),
     ]);
     if (checks.some(({ problem }) => problem !== null)) return checks;
-    return [...checks, await check(`source and target of link ${link.name} are two`, () => checkDistinct(sides))];
+    const areTwo = async () => {
+      const doubt = await checkDistinct(sides);
+      if (doubt !== null) throw doubt;
+    };
+    return [...checks, await check(`source and target of link ${link.name} are two`, areTwo)];
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
   }

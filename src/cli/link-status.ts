@@ -1,5 +1,5 @@
 /** What `keymend status` says of the links: asked of the servers now, of nobody else. */
-import { type OutboxLengths, outboxLengths } from '../bridge/outbox-lengths.js';
+import { outboxLengths } from '../bridge/outbox-lengths.js';
 import { outboxSources } from '../bridge/outbox-sources.js';
 import type { Config, LinkConfig } from '../config.js';
 import { type LinkSides, refusedDeletes } from '../engine/index.js';
@@ -74,25 +74,16 @@ async function linkReport(config: Config, link: LinkConfig): Promise<LinkReport>
   }
 }
 
-async function outboxReport({ intake, stream }: Config, link: LinkConfig): Promise<OutboxReport> {
+async function outboxReport(config: Config, link: LinkConfig): Promise<OutboxReport> {
   const [source] = outboxSources([link]);
-  let lengths: OutboxLengths;
   try {
     // Called as the side is.
-    lengths = await outboxLengths({ ...source!, name: 'source' }, stream);
+    const { full, ...lengths } = await outboxLengths({ ...source!, name: 'source' }, config);
+    const problem = `${full.join('; ')}. What needs it waits, and the outbox behind it`;
+    return { ...lengths, problem: full.length === 0 ? null : problem };
   } catch (error) {
     return { entries: null, deadLetters: null, problem: (error as Error).message };
   }
-  const { entries, deadLetters, full } = lengths;
-  const isHeldUp = intake === 'redis-stream' && full.length > 0;
-  return {
-    entries,
-    deadLetters: intake === 'redis-stream' ? deadLetters : null,
-    problem: isHeldUp
-      ? `${full.join(', ')} on the source of link ${link.name} is full (stream.maxEntries is ${stream.maxEntries}), and the ` +
-        'outbox waits for it; look at its entries, delete those that are dealt with (XDEL), or raise the limit'
-      : null,
-  };
 }
 
 function sideReport(place: string, health: Health | RedisFailure): SideReport {
@@ -127,10 +118,9 @@ export function describeLinks(reports: readonly LinkReport[]): string {
 }
 
 function describeOutbox({ entries, deadLetters, problem }: OutboxReport): string[] {
-  const problems = problem === null ? [] : [problem];
-  if (entries === null) return problems;
+  if (entries === null) return [`the outbox cannot be asked: ${problem}`];
   const letters = deadLetters === null ? '' : `, its dead-letter stream ${deadLetters}`;
-  return [`the outbox has ${entries} entries${letters}`, ...problems];
+  return [`the outbox has ${entries} entries${letters}`, ...(problem === null ? [] : [problem])];
 }
 
 function describeSide({ place, keys, problem, masters }: SideReport): string[] {

@@ -80,7 +80,7 @@ export class PendingRecords {
     return entries.map((entry) => ({ record: write(entry), waiters: entry.waiters }));
   }
 
-  /** A copy. */
+  /** As they are now. */
   list(): FailedWrite[] {
     return [...this.#entries.values()].map(write);
   }

@@ -34,7 +34,7 @@ export class SinkChain {
     this.#failoverAfterMs = failoverAfterMs;
   }
 
-  /** @throws the first sink's error, with all errors as `cause`, when none took the records */
+  /** @throws what the sink rejected with; of several an Error that says all, with them as `cause`; when none took the records */
   async publish(records: readonly FailedWrite[]): Promise<void> {
     const order = this.#order();
     if (order.length === 1) return this.#call(order[0]!, records);

@@ -65,17 +65,18 @@ const COMMANDS: ReadonlyMap<string, NamedCommand> = new Map(
 class NamedWrite implements Write {
   readonly command: string;
   readonly args: readonly Argument[];
-  readonly #hasOneKey: boolean;
+  readonly #known: NamedCommand;
   #keys: readonly Buffer[] | undefined;
 
-  constructor({ name, hasOneKey }: NamedCommand, args: readonly Argument[]) {
-    this.command = name;
+  constructor(known: NamedCommand, args: readonly Argument[]) {
+    this.#known = known;
+    this.command = known.name;
     this.args = ownCopies(args);
-    this.#hasOneKey = hasOneKey && args.length > 0;
   }
 
   get keys(): readonly Buffer[] {
-    this.#keys ??= this.#hasOneKey ? [toBytes(this.args[0]!)] : writtenKeys(this.command, this.args);
+    const hasOneKey = this.#known.hasOneKey && this.args.length > 0;
+    this.#keys ??= hasOneKey ? [toBytes(this.args[0]!)] : writtenKeys(this.command, this.args);
     return this.#keys;
   }
 }

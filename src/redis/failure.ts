@@ -13,7 +13,9 @@ export type OwnCode =
   /** No commands build a value of this type. */
   | 'NORECIPE'
   /** A field is to expire on a server that can't let single fields expire. */
-  | 'NOFIELDEXPIRY';
+  | 'NOFIELDEXPIRY'
+  /** Source and target are one. */
+  | 'SAME';
 
 export class RedisFailure extends Error {
   override readonly name = 'RedisFailure';

@@ -303,7 +303,10 @@ export interface RedisPort {
    */
   scanMembers(scan: MembersScan): Promise<MembersPage | null | RedisFailure>;
 
-  /** Names the process that answers for a key, and its database: another one after a restart or a failover, which may have lost writes. */
+  /**
+   * Names the process that answers for a key, and the database there. After a restart or a failover, which may have lost writes,
+   * it is another process.
+   */
   server(key: Buffer): Promise<string | RedisFailure>;
 
   /** Which members of a page from the other side differ here or are not here. Idempotent. */

@@ -153,7 +153,8 @@ export class StandaloneRedis implements RedisPort {
   async server(): Promise<string | RedisFailure> {
     const [info] = await this.#send(['INFO', 'server']);
     if (info instanceof RedisFailure) return info;
-    return `${/run_id:(\w+)/.exec(String(info))![1]}/${this.#connection.database}`;
+    const [, runId] = /run_id:(\w+)/.exec(String(info)) ?? [];
+    return runId ? `${runId}/${this.#connection.database}` : new RedisFailure('ERR', 'INFO names no run_id');
   }
 
   async differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure> {

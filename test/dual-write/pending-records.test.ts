@@ -87,6 +87,16 @@ describe('several failed writes of one key', () => {
     });
   });
 
+  it('are of one key, and of one member, also beyond ASCII', () => {
+    const inBase64 = (text: string) => Buffer.from(text).toString('base64');
+    const pending = new PendingRecords(10);
+    pending.add(record({ key: 'é', command: 'SADD', members: ['é'], encoding: 'utf8' }));
+    pending.add(record({ key: inBase64('é'), command: 'SADD', members: [inBase64('é')], encoding: 'base64' }));
+    expect(pending.has(Buffer.from('é'))).toBe(true);
+    expect(pending.has(Buffer.from('é', 'latin1'))).toBe(false);
+    expect(pending.take(10)).toMatchObject([{ record: { key: 'é', members: ['é'], encoding: 'utf8' } }]);
+  });
+
   it('mean the whole key past the members that a record can hold', () => {
     const one = (index: number) => record({ command: 'SADD', members: [`m${index}`] });
     expect(joined(...Array.from({ length: 1000 }, (_, index) => one(index))).members).toHaveLength(1000);
@@ -94,6 +104,22 @@ describe('several failed writes of one key', () => {
     expect([whole.command, whole.members]).toEqual([undefined, undefined]);
     const large = (char: string) => record({ command: 'SADD', members: [char.repeat(20 * 1024)] });
     expect(joined(large('a'), large('b')).members).toBeUndefined();
+  });
+
+  it('name their members again once those that took the room are gone', () => {
+    const pending = new PendingRecords(1_000);
+    const fill = () => {
+      for (let key = 0; key < 900; key++) {
+        pending.add(record({ key: `${key}`, command: 'SADD', members: ['m'.repeat(20 * 1024)] }));
+      }
+    };
+    const named = () => pending.take(1_000).filter(({ record: { members } }) => members !== undefined).length;
+    fill();
+    const first = named();
+    expect(first).toBeGreaterThan(700);
+    expect(first).toBeLessThan(900);
+    fill();
+    expect(named()).toBe(first);
   });
 
   it('take no more room than one', () => {

@@ -123,6 +123,19 @@ describe('the configuration', () => {
     sandbox.configure({ link: { target: { url: `redis://localhost:${port}/1` } } });
     expect((await sandbox.keymend('config', 'check')).code).toBe(0);
   });
+
+  it('check says that a user may not be asked which server it is; a worker starts nevertheless', async () => {
+    const { source } = sandbox;
+    await source.client.call('ACL', 'SETUSER', 'narrow', 'on', '>secret', '~*', '+@all', '-info');
+    sandbox.configure({ link: { source: { url: `redis://narrow:secret@127.0.0.1:${source.port}` } } });
+    const { code, stdout } = await sandbox.keymend('config', 'check');
+    expect(code).toBe(1);
+    expect(stdout).toMatch(
+      /^FAILED {2}INFO server, by which .* failed: source of link \S+ \(.*\) does not let this user/m,
+    );
+    const worker = await sandbox.start('worker');
+    await worker.stop();
+  });
 });
 
 describe('verbs about one key', () => {

@@ -91,7 +91,9 @@ describe('keymend status without a key', () => {
     await source.client.xadd('keymend:outbox:dlq', '*', 'field', 'value');
     const { outbox } = await report();
     expect(outbox).toMatchObject({ entries: 3, deadLetters: 3 });
-    expect(outbox.problem).toMatch(/^keymend:outbox:dlq on the source of link \S+ is full \(stream.maxEntries is 3\)/);
+    expect(outbox.problem).toMatch(
+      /^keymend:outbox:dlq at source \(\S+\) is full \(3 entries, stream.maxEntries is 3\)/,
+    );
     expect((await sandbox.keymend('status')).stdout).toContain(outbox.problem);
   });
 
