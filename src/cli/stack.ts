@@ -1,4 +1,6 @@
 /** `keymend stack up|down|status` */
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { Command } from 'commander';
 import { type ServiceStatus, type StackInfo, stackDown, stackStatus, stackUp } from '../stack/index.js';
 import { globalOptions, print } from './context.js';
@@ -16,12 +18,14 @@ export function stackCommand(): Command {
   );
   const down = verb('down', 'Stop what `stack up` started; the data stays').action(
     async ({ directory }: StackVerbOptions, command: Command) => {
+      noteAbsence(directory);
       await stackDown({ directory, report });
       print(globalOptions(command), { stopped: true }, () => 'stopped');
     },
   );
   const status = verb('status', 'Show which services run').action(
     async ({ directory }: StackVerbOptions, command: Command) => {
+      noteAbsence(directory);
       const services = await stackStatus({ directory, environment: process.env });
       print(globalOptions(command), services, () => services.map(describeService).join('\n'));
     },
@@ -53,6 +57,12 @@ function describeInfo(info: StackInfo): string {
 function describeService({ service, state, address, answers }: ServiceStatus): string {
   const silent = state !== 'stopped' && !answers ? '  (does not answer)' : '';
   return `${service.padEnd(14)} ${state.padEnd(9)} ${address ?? ''}${silent}`;
+}
+
+/** Whoever is in another folder than at `stack up` would take running services for stopped. */
+function noteAbsence(directory: string): void {
+  if (existsSync(directory)) return;
+  report(`no stack was ever started in ${resolve(directory)}; go where you started it, or name that with --directory`);
 }
 
 function report(line: string): void {

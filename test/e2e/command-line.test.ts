@@ -220,3 +220,10 @@ describe('verbs about one key', () => {
     }
   });
 });
+
+it('keymend stack status says that nothing was ever started where it looks', async () => {
+  const { code, stdout, stderr } = await runKeymend(['stack', 'status', '--directory', '/nowhere/.keymend']);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^temporal +stopped/);
+  expect(stderr).toMatch(/^no stack was ever started in \/nowhere\/\.keymend; .* --directory$/m);
+});
