@@ -62,7 +62,12 @@ function clusterTarget(cluster: Cluster, options: TargetOptions): Target {
   /** Connections to all present masters, before the first write needs them. */
   function adoptTopology(): void {
     const present = new Set(cluster.slots.map((nodes) => nodes?.[0]).filter((name) => name !== undefined));
-    for (const [name, { shard, client }] of masters) if (!present.has(name)) retire(name, shard, client);
+    for (const [name, { shard, client }] of masters) {
+      if (present.has(name)) continue;
+      retire(name, shard, client);
+      // Whoever was told that it is open hears that nothing waits for it any more.
+      if (shard.stats.breaker === 'open') options.onBreaker(name, 'closed');
+    }
     for (const name of present) {
       const node = masters.has(name) ? undefined : cluster.nodes('master').find((found) => nameOf(found) === name);
       if (!node) continue;

@@ -94,6 +94,8 @@ describe('a Cluster whose master fails over under load', () => {
 
   async function failOverUnderLoad(failOver: () => Promise<void>) {
     const writer = createWriter(source, new Cluster([...west.seeds], mirrorClusterOptions(500)));
+    const breakers = new Map<string, string>();
+    writer.on('breaker', ({ shard, state }) => breakers.set(shard, state));
     await connected(writer, masters());
     for (let index = 0; index < 300; index++) await writer.set(`before${index}`, 'v');
     await settled(writer);
@@ -109,6 +111,8 @@ describe('a Cluster whose master fails over under load', () => {
     await load.stop();
     await settled(writer);
     expect(load.failed).toEqual([]);
+    // That of a master that is gone, too.
+    expect([...breakers.values()]).not.toContain('open');
     expect(writer.stats()).toMatchObject({ mirrored: 300 + load.written - sink.records.length, lost: 0 });
     const inBetween = isBefore(firstAfter);
     expect(sink.records.filter(({ key }) => !inBetween(key))).toEqual([]);
