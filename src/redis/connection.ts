@@ -224,7 +224,14 @@ export class Connection {
 
   /** Before anything is sent there: who answers may have the same slots, and other data. */
   async #identify(): Promise<void> {
-    const id = String(await this.#write(['CLUSTER', 'MYID']));
+    let id: string;
+    try {
+      id = String(await this.#write(['CLUSTER', 'MYID']));
+    } catch (error) {
+      // Not allowed to this user, or unknown to this make of Cluster: then it is believed.
+      if (['NOPERM', 'ERR'].includes(failureOf(error).code)) return;
+      throw error;
+    }
     this.#nodeId ??= id;
     if (id !== this.#nodeId)
       throw new RedisFailure(

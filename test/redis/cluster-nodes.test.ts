@@ -53,6 +53,17 @@ test('a key whose slot has moved fails once, and is then found at its new master
   await expect.poll(async () => String(await ask('moved'))).toBe('v');
 });
 
+test('a user who may not ask for the ID of a node is served nevertheless', async () => {
+  for (const { client } of cluster.nodes) {
+    await client.call('ACL', 'SETUSER', 'narrow', 'on', '>secret', '~*', '+@all', '-cluster|myid');
+  }
+  const url = cluster.nodes[0]!.url.replace('//', '//narrow:secret@');
+  const narrow = new ClusterNodes([url], { name: 'target of link l' });
+  onTestFinished(() => narrow.close());
+  await cluster.client.set('k', 'v');
+  expect(String(await ask('k', narrow))).toBe('v');
+});
+
 test('where no node answers, that is the failure of each key', async () => {
   const lonely = new ClusterNodes([`redis://127.0.0.1:${await freePort()}`], { name: 'target of link l' });
   expect(await lonely.masterOf(Buffer.from('k'))).toMatchObject({ code: 'CONNECTION' });
