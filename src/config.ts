@@ -30,7 +30,17 @@ const duration = z.union([z.number(), z.string()]).transform((value, context) =>
 /** A pause: one of 0 would be a hot loop. */
 const pause = (leastMs: number) => duration.refine((value) => value >= leastMs, `must be at least ${ms(leastMs)}`);
 
-const url = z.string().regex(/^rediss?:\/\/|^unix:\/\//, 'must start with redis:// or rediss://');
+const url = z
+  .string()
+  .regex(/^rediss?:\/\/|^unix:\/\//, 'must start with redis:// or rediss://')
+  .refine(
+    (text) => text.startsWith('unix:') || URL.canParse(text),
+    'is no url: look at the port, and write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25',
+  )
+  .refine(
+    (text) => !URL.canParse(text) || text.startsWith('unix:') || /^\/?\d*$/.test(new URL(text).pathname),
+    'names no database behind its last /: that is a number, 0 if it is left out',
+  );
 
 function isDatabase0(text: string): boolean {
   const { pathname, searchParams } = new URL(text);
@@ -196,7 +206,7 @@ export function parseConfig(text: string, where: string, environment: NodeJS.Pro
   try {
     raw = parseYaml(text);
   } catch (error) {
-    const problem = error instanceof YAMLParseError ? error.message.split('\n')[0] : String(error);
+    const problem = error instanceof YAMLParseError ? error.message.split('\n')[0]!.replace(/:$/, '') : String(error);
     throw new ConfigError(`${where}: not valid YAML: ${problem}`, { cause: error });
   }
   const result = schema.safeParse(substitute(raw, where, environment) ?? {});

@@ -3,7 +3,7 @@ import { outboxLengths } from '../bridge/outbox-lengths.js';
 import { outboxSources } from '../bridge/outbox-sources.js';
 import type { Config, LinkConfig } from '../config.js';
 import { type LinkSides, refusedDeletes } from '../engine/index.js';
-import { connectRedis, explain, type Health, RedisFailure, type ServerHealth } from '../redis/index.js';
+import { checkDistinct, connectRedis, explain, type Health, RedisFailure, type ServerHealth } from '../redis/index.js';
 import { chooseLink } from './context.js';
 
 export interface SideReport {
@@ -60,11 +60,12 @@ async function linkReport(config: Config, link: LinkConfig): Promise<LinkReport>
       sides.target.health(),
       outboxReport(config, link),
     ]);
+    const doubt = await checkDistinct(sides);
     const refusals = refusedDeletes(sides, { source, target }, link.deleteGuard);
     return {
       link: link.name,
       source: sideReport(sides.source.place, source),
-      target: sideReport(sides.target.place, target),
+      target: withProblem(sideReport(sides.target.place, target), doubt?.code === 'SAME' ? doubt.message : null),
       deletes: refusals.length === 0 ? 'allowed' : 'refused',
       reason: refusals.length === 0 ? null : refusals.map(({ message }) => message).join('; '),
       outbox,
@@ -91,6 +92,10 @@ function sideReport(place: string, health: Health | RedisFailure): SideReport {
   const masters = health.servers.map((server) => serverReport(server.place, server.answer));
   const problems = masters.flatMap(({ problem }) => problem ?? []);
   return { ...serverReport(place, health), problem: problems.length === 0 ? null : problems.join('; '), masters };
+}
+
+function withProblem(report: SideReport, problem: string | null): SideReport {
+  return { ...report, problem: report.problem ?? problem };
 }
 
 function serverReport(place: string, answer: ServerHealth['answer']): SideReport {

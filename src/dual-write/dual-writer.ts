@@ -18,12 +18,14 @@ import {
 import { Publisher, RecordsLostError } from './publisher.js';
 import { RecentFailures } from './recent-failures.js';
 import { toRecords } from './records.js';
+import { compareEnds } from './same-server.js';
 import { type AcceptedWrite, observeSource } from './source.js';
 import { createTarget } from './target.js';
 import { within } from './within.js';
 import type { Write } from './write.js';
 
 export type { CloseReport, DualWriter, DualWriterOptions, DualWriterStats } from './options.js';
+export type { BreakerChange } from './shard.js';
 
 /**
  * Wraps the source client: replies and errors are those of the source alone, as soon as it gives them. Then the write is
@@ -53,7 +55,8 @@ export function createDualWriter<Source extends Redis | Cluster>(
     bounds,
     breaker,
     // Not in the middle of what runs here: a listener that throws must end in the open, not stop the writes behind.
-    onBreaker: (shard, state) => queueMicrotask(() => source.emit('breaker', { shard, state })),
+    onBreaker: (change) => queueMicrotask(() => source.emit('breaker', change)),
+    compareWithSource: (client) => compareEnds(source, client),
   });
   const publisher = new Publisher({
     sinks,

@@ -32,10 +32,17 @@ export class MirrorConnection {
   /** Before it, in `performance.now()`, no replica is left again. */
   #stayUntil = Number.NEGATIVE_INFINITY;
   #replicaPauseMs = FIRST_REPLICA_PAUSE_MS;
+  readonly #compareWithSource: () => 'same' | 'different' | 'unknown';
+  /** The stream that is known to end elsewhere than at the source. */
+  #elsewhere: object | undefined;
 
-  /** @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection */
-  constructor(client: Redis) {
+  /**
+   * @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection
+   * @param compareWithSource whether the client's present connection ends at the source
+   */
+  constructor(client: Redis, compareWithSource: () => 'same' | 'different' | 'unknown') {
     this.#client = client;
+    this.#compareWithSource = compareWithSource;
     this.#timeoutMs = client.options.commandTimeout!;
     this.#nowhere = { isPipeline: true, destination: { redis: client }, write() {} };
     // What a broken connection costs is told write by write; without a listener ioredis would print each attempt.
@@ -99,6 +106,17 @@ export class MirrorConnection {
     this.reset();
   }
 
+  /** Two names can lead to one server, where each write would be done twice. */
+  #leaveSource(): void {
+    const { stream } = this.#client;
+    if (!stream?.writable || stream === this.#elsewhere) return;
+    const comparison = this.#compareWithSource();
+    if (comparison === 'different') this.#elsewhere = stream;
+    if (comparison !== 'same') return;
+    this.#line.connectError = 'it is the source';
+    this.reset();
+  }
+
   #nextDeparture(): { flights: Flight[]; departure: Departure } {
     process.nextTick(() => this.#depart());
     return { flights: [], departure: { at: performance.now(), flying: 0, line: this.#line } };
@@ -108,6 +126,7 @@ export class MirrorConnection {
   #depart(): void {
     const { flights, departure } = this.#boarding!;
     this.#boarding = undefined;
+    this.#leaveSource();
     for (const flight of flights) {
       // Without a connection ioredis rejects it at once.
       for (let command = 0; command < flight.commands; command++) {

@@ -2,12 +2,13 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { OUTBOX_KEY } from '../events/outbox.js';
-import type { BreakerOptions, BreakerState } from './breaker.js';
+import type { BreakerOptions } from './breaker.js';
 import { isCluster } from './client.js';
 import type { IntentState } from './intents.js';
 import { assertMirrorOptions } from './mirror.js';
 import type { RecordSink, RecordsLostError } from './publisher.js';
-import { DEFAULT_BOUNDS, type ShardBounds, type ShardStats } from './shard.js';
+import { isSameServer } from './same-server.js';
+import { type BreakerChange, DEFAULT_BOUNDS, type ShardBounds, type ShardStats } from './shard.js';
 
 /** How much may wait. Beyond a shard's bounds, writes become failed-write records at once. */
 export interface Bounds extends ShardBounds {
@@ -95,8 +96,8 @@ export type DualWriter<Source extends Redis | Cluster = Redis> = Source & {
    * take the records gets half of the time that is left, then the next one is asked. Closes neither client and no sink.
    */
   close(options?: { timeoutMs?: number }): Promise<CloseReport>;
-  /** A shard of the target stopped answering (`open`), or answers again. */
-  on(event: 'breaker', listener: (change: { shard: string; state: BreakerState }) => void): unknown;
+  /** A shard of the target stopped answering (`open`, with a `reason`), or answers again. */
+  on(event: 'breaker', listener: (change: BreakerChange) => void): unknown;
   /** The outbox takes no entries for writes (`suspended`, with a `reason`), or does again (`active`). */
   on(event: 'transactional', listener: (change: IntentState) => void): unknown;
 };
@@ -169,9 +170,3 @@ function readTransactional(
 }
 
 /** As far as the clients' options tell. */
-function isSameServer(source: Redis | Cluster, target: Redis | Cluster): boolean {
-  if ((source as unknown) === target) return true;
-  if (isCluster(source) || isCluster(target) || source.options.sentinels || target.options.sentinels) return false;
-  const place = ({ options: { host, port, path, db } }: Redis) => JSON.stringify([path ?? [host, port], db]);
-  return place(source) === place(target);
-}

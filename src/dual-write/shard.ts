@@ -28,12 +28,19 @@ export interface ShardStats {
   readonly queued: number;
 }
 
+/** `reason`: one line, without anything of the application's data. */
+export type BreakerChange =
+  | { readonly shard: string; readonly state: 'open'; readonly reason: string }
+  | { readonly shard: string; readonly state: 'closed'; readonly reason?: undefined };
+
 export interface ShardOptions {
   readonly name: string;
   readonly client: Redis;
   readonly bounds: ShardBounds;
   readonly breaker: BreakerOptions;
-  readonly onBreaker: (shard: string, state: BreakerState) => void;
+  readonly onBreaker: (change: BreakerChange) => void;
+  /** Whether a connection, once it is there, ends at the source, under another name. */
+  readonly compareWithSource: (client: Redis) => 'same' | 'different' | 'unknown';
   /** Called before each probe of a target that does not answer. */
   readonly onProbe?: () => void;
 }
@@ -54,19 +61,20 @@ export class Shard {
   #queued = 0;
   #inFlight = 0;
   #bytes = 0;
+  #lastFailure = '';
 
-  constructor({ name, client, bounds, breaker, onBreaker, onProbe }: ShardOptions) {
+  constructor({ name, client, bounds, breaker, onBreaker, onProbe, compareWithSource }: ShardOptions) {
     this.name = name;
     this.#client = client;
     this.#bounds = bounds;
-    this.#connection = new MirrorConnection(client);
+    this.#connection = new MirrorConnection(client, () => compareWithSource(client));
     const probe = () => {
       onProbe?.();
       return this.#connection.ping();
     };
     this.#breaker = new Breaker(breaker, probe, (state) => {
       if (state === 'open') this.#failQueue(BREAKER_OPEN);
-      onBreaker(name, state);
+      onBreaker(state === 'open' ? { shard: name, state, reason: this.#lastFailure } : { shard: name, state });
     });
   }
 
@@ -125,8 +133,10 @@ export class Shard {
     this.#connection.send(unit.writes, (failure) => {
       this.#inFlight -= unit.writes.length;
       this.#bytes -= unit.bytes;
-      if (failure !== undefined && isUnreachable(failure)) this.#breaker.failed();
-      else this.#breaker.succeeded();
+      if (failure !== undefined && isUnreachable(failure)) {
+        this.#lastFailure = failure.error.message;
+        this.#breaker.failed();
+      } else this.#breaker.succeeded();
       unit.done(failure);
       this.#sendQueue();
     });

@@ -1,18 +1,13 @@
 /** Which connection a mirrored write takes: the one to the target, or in a Cluster the one to the master of its slot. */
 import type { Cluster, Redis } from 'ioredis';
 import { slotOf } from '../redis/index.js';
-import type { BreakerOptions, BreakerState } from './breaker.js';
 import { isCluster } from './client.js';
 import { type Done, NOT_SENT } from './flight.js';
 import type { Failure } from './mirror.js';
 import type { MirroredWrite } from './mirror-answers.js';
-import { Shard, type ShardBounds, type ShardStats } from './shard.js';
+import { Shard, type ShardOptions, type ShardStats } from './shard.js';
 
-export interface TargetOptions {
-  readonly bounds: ShardBounds;
-  readonly breaker: BreakerOptions;
-  readonly onBreaker: (shard: string, state: BreakerState) => void;
-}
+export type TargetOptions = Pick<ShardOptions, 'bounds' | 'breaker' | 'onBreaker' | 'compareWithSource'>;
 
 export interface Target {
   /**
@@ -66,7 +61,7 @@ function clusterTarget(cluster: Cluster, options: TargetOptions): Target {
       if (present.has(name)) continue;
       retire(name, shard, client);
       // Whoever was told that it is open hears that nothing waits for it any more.
-      if (shard.stats.breaker === 'open') options.onBreaker(name, 'closed');
+      if (shard.stats.breaker === 'open') options.onBreaker({ shard: name, state: 'closed' });
     }
     for (const name of present) {
       const node = masters.has(name) ? undefined : cluster.nodes('master').find((found) => nameOf(found) === name);

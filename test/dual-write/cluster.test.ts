@@ -183,7 +183,7 @@ describe('a Cluster as the target', () => {
     await closed;
     const shard = `127.0.0.1:${dead.port}`;
     expect(changes).toEqual([
-      { shard, state: 'open' },
+      { shard, state: 'open', reason: expect.stringMatching('broke|did not answer|no connection') },
       { shard, state: 'closed' },
     ]);
     expect(new Set(sink.records.map(({ key }) => key))).toEqual(new Set(['k']));

@@ -108,7 +108,7 @@ describe('the breaker', () => {
     expect(await bed.target.client.keys('*')).toEqual(['e']);
     const name = `127.0.0.1:${bed.link.port}`;
     expect(changes).toEqual([
-      { shard: name, state: 'open' },
+      { shard: name, state: 'open', reason: 'the connection to the target broke before it answered' },
       { shard: name, state: 'closed' },
     ]);
   });

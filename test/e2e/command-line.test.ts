@@ -78,6 +78,14 @@ describe('the configuration', () => {
       'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: redis://b}, settle: soon}]',
       /links\[0\]\.settle: is not a time/,
     ],
+    ...['redis://a:71022', 'redis://:pa#ss@a', 'redis://:p/w@a'].map((url): [string, RegExp] => [
+      `kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://b}, target: {url: "${url}"}}]`,
+      /links\[0\]\.target\.url: is no url: .* write # /,
+    ]),
+    [
+      'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a/x}, target: {url: redis://b}}]',
+      /links\[0\]\.source\.url: names no database behind its last \//,
+    ],
     [
       'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: redis://b}}, {name: b, source: {url: redis://a}, target: {url: redis://c}}]',
       /workflowIdPrefix/,
@@ -120,6 +128,7 @@ describe('the configuration', () => {
     );
     expect(stdout).toMatch(message);
     expectOneLine(await sandbox.keymend('worker'), message);
+    expect((await sandbox.keymend('status')).stdout).toContain('is the same Redis as source');
     sandbox.configure({ link: { target: { url: `redis://localhost:${port}/1` } } });
     expect((await sandbox.keymend('config', 'check')).code).toBe(0);
   });
