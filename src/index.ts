@@ -1,5 +1,6 @@
 /** What an application imports. The messages of the workflow are under `keymend/messages`. */
 export {
+  type BreakerChange,
   type CloseReport,
   createDualWriter,
   type DualWriter,
