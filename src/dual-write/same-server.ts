@@ -11,7 +11,7 @@ export function isSameServer(source: Redis | Cluster, target: Redis | Cluster): 
 }
 
 /**
- * By where their connections end, whatever the names. Not seen: a server with several addresses, or behind a proxy.
+ * By where their connections end, whatever the names. Not seen: a server with several addresses, behind a proxy, or asked by TLS.
  * @param target connected
  * @returns `unknown` while the source is not connected
  */
@@ -19,7 +19,9 @@ export function compareEnds(source: Redis | Cluster, target: Redis): 'same' | 'd
   const databaseOf = ({ options }: Redis) => options.db ?? 0;
   if (databaseOf(target) !== (isCluster(source) ? 0 : databaseOf(source))) return 'different';
   const nodes = isCluster(source) ? source.nodes('all') : [source];
-  if (target.options.path || nodes.some(({ options }) => options.path)) return 'different';
+  // With TLS the name can decide who answers: providers have many servers behind one address.
+  const hasAddressOnly = ({ options }: Redis) => !options.path && !options.tls;
+  if (![target, ...nodes].every(hasAddressOnly)) return 'different';
   const ends = nodes.map(endOf).filter((end) => end !== undefined);
   if (ends.length === 0) return 'unknown';
   return ends.includes(endOf(target)!) ? 'same' : 'different';
