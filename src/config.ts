@@ -34,15 +34,27 @@ const url = z
   .string()
   .regex(/^rediss?:\/\/|^unix:\/\//, 'must start with redis:// or rediss://')
   .refine(
-    (text) => text.startsWith('unix:') || URL.canParse(text),
+    (text) => text.startsWith('unix:') || canBeRead(text),
     'is no url: look at the port, and write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25',
   )
   .refine(
-    (text) => !URL.canParse(text) || text.startsWith('unix:') || /^\/?\d*$/.test(new URL(text).pathname),
-    'names no database behind its last /: that is a number, 0 if it is left out',
+    (text) => text.startsWith('unix:') || !canBeRead(text) || /^\/?\d*\/?$/.test(new URL(text).pathname),
+    'names no database, which is a number, behind its last /; a / in a password is written as %2F',
   );
 
+function canBeRead(text: string): boolean {
+  try {
+    const { username, password } = new URL(text);
+    decodeURIComponent(username + password);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** One that can't be read is refused for that. */
 function isDatabase0(text: string): boolean {
+  if (!URL.canParse(text)) return true;
   const { pathname, searchParams } = new URL(text);
   return [pathname.slice(1), searchParams.get('db') ?? ''].every((database) => database === '' || database === '0');
 }

@@ -60,7 +60,8 @@ async function linkReport(config: Config, link: LinkConfig): Promise<LinkReport>
       sides.target.health(),
       outboxReport(config, link),
     ]);
-    const doubt = await checkDistinct(sides);
+    const answer = !(source instanceof RedisFailure || target instanceof RedisFailure);
+    const doubt = answer ? await checkDistinct(sides) : null;
     const refusals = refusedDeletes(sides, { source, target }, link.deleteGuard);
     return {
       link: link.name,

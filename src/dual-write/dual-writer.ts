@@ -18,7 +18,7 @@ import {
 import { Publisher, RecordsLostError } from './publisher.js';
 import { RecentFailures } from './recent-failures.js';
 import { toRecords } from './records.js';
-import { compareEnds } from './same-server.js';
+import { isSameEnd } from './same-server.js';
 import { type AcceptedWrite, observeSource } from './source.js';
 import { createTarget } from './target.js';
 import { within } from './within.js';
@@ -56,7 +56,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     breaker,
     // Not in the middle of what runs here: a listener that throws must end in the open, not stop the writes behind.
     onBreaker: (change) => queueMicrotask(() => source.emit('breaker', change)),
-    compareWithSource: (client) => compareEnds(source, client),
+    isSource: (client) => isSameEnd(source, client),
   });
   const publisher = new Publisher({
     sinks,

@@ -32,17 +32,15 @@ export class MirrorConnection {
   /** Before it, in `performance.now()`, no replica is left again. */
   #stayUntil = Number.NEGATIVE_INFINITY;
   #replicaPauseMs = FIRST_REPLICA_PAUSE_MS;
-  readonly #compareWithSource: () => 'same' | 'different' | 'unknown';
-  /** The stream that is known to end elsewhere than at the source. */
-  #elsewhere: object | undefined;
+  readonly #isSource: () => boolean;
 
   /**
    * @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection
-   * @param compareWithSource whether the client's present connection ends at the source
+   * @param isSource whether the client's present connection ends at the source
    */
-  constructor(client: Redis, compareWithSource: () => 'same' | 'different' | 'unknown') {
+  constructor(client: Redis, isSource: () => boolean) {
     this.#client = client;
-    this.#compareWithSource = compareWithSource;
+    this.#isSource = isSource;
     this.#timeoutMs = client.options.commandTimeout!;
     this.#nowhere = { isPipeline: true, destination: { redis: client }, write() {} };
     // What a broken connection costs is told write by write; without a listener ioredis would print each attempt.
@@ -108,11 +106,7 @@ export class MirrorConnection {
 
   /** Two names can lead to one server, where each write would be done twice. */
   #leaveSource(): void {
-    const { stream } = this.#client;
-    if (!stream?.writable || stream === this.#elsewhere) return;
-    const comparison = this.#compareWithSource();
-    if (comparison === 'different') this.#elsewhere = stream;
-    if (comparison !== 'same') return;
+    if (!this.#client.stream?.writable || !this.#isSource()) return;
     this.#line.connectError = 'it is the source';
     this.reset();
   }

@@ -168,5 +168,3 @@ function readTransactional(
   }
   return { client: source, key, graceMs, maxEntries };
 }
-
-/** As far as the clients' options tell. */

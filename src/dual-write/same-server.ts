@@ -2,7 +2,7 @@
 import type { Cluster, Redis } from 'ioredis';
 import { isCluster } from './client.js';
 
-/** By what the clients were told. */
+/** As far as the clients' options tell. */
 export function isSameServer(source: Redis | Cluster, target: Redis | Cluster): boolean {
   if ((source as unknown) === target) return true;
   if (isCluster(source) || isCluster(target) || source.options.sentinels || target.options.sentinels) return false;
@@ -12,24 +12,25 @@ export function isSameServer(source: Redis | Cluster, target: Redis | Cluster): 
 
 /**
  * By where their connections end, whatever the names. Not seen: a server with several addresses, behind a proxy, or asked by TLS.
- * @param target connected
- * @returns `unknown` while the source is not connected
+ * To be asked each time that something is sent: a failover or DNS can lead either name to the other's server.
  */
-export function compareEnds(source: Redis | Cluster, target: Redis): 'same' | 'different' | 'unknown' {
+export function isSameEnd(source: Redis | Cluster, target: Redis): boolean {
   const databaseOf = ({ options }: Redis) => options.db ?? 0;
-  if (databaseOf(target) !== (isCluster(source) ? 0 : databaseOf(source))) return 'different';
+  if (databaseOf(target) !== (isCluster(source) ? 0 : databaseOf(source))) return false;
   const nodes = isCluster(source) ? source.nodes('all') : [source];
   // With TLS the name can decide who answers: providers have many servers behind one address.
   const hasAddressOnly = ({ options }: Redis) => !options.path && !options.tls;
-  if (![target, ...nodes].every(hasAddressOnly)) return 'different';
-  const ends = nodes.map(endOf).filter((end) => end !== undefined);
-  if (ends.length === 0) return 'unknown';
-  return ends.includes(endOf(target)!) ? 'same' : 'different';
+  if (![target, ...nodes].every(hasAddressOnly)) return false;
+  const { remoteAddress, remotePort } = target.stream;
+  if (remoteAddress === undefined) return false;
+  const end = endAt(remoteAddress, remotePort);
+  // A node of a Cluster may not be connected yet; but its address is known.
+  return nodes.some(({ stream, options }) =>
+    [endAt(stream?.remoteAddress, stream?.remotePort), endAt(options.host, options.port)].includes(end),
+  );
 }
 
-function endOf({ stream }: Redis): string | undefined {
-  const { remoteAddress, remotePort } = stream ?? {};
-  if (remoteAddress === undefined) return undefined;
-  const ip = remoteAddress.replace(/^::ffff:/, '');
-  return `${ip === '::1' || ip.startsWith('127.') ? 'localhost' : ip}:${remotePort}`;
+function endAt(host: string | undefined, port: number | undefined): string {
+  const ip = host?.replace(/^::ffff:/, '').replace(/^::1$/, '127.0.0.1');
+  return `${ip}:${port}`;
 }

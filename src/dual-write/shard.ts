@@ -39,8 +39,8 @@ export interface ShardOptions {
   readonly bounds: ShardBounds;
   readonly breaker: BreakerOptions;
   readonly onBreaker: (change: BreakerChange) => void;
-  /** Whether a connection, once it is there, ends at the source, under another name. */
-  readonly compareWithSource: (client: Redis) => 'same' | 'different' | 'unknown';
+  /** Whether the present connection of a client ends at the source, under another name. */
+  readonly isSource: (client: Redis) => boolean;
   /** Called before each probe of a target that does not answer. */
   readonly onProbe?: () => void;
 }
@@ -63,11 +63,11 @@ export class Shard {
   #bytes = 0;
   #lastFailure = '';
 
-  constructor({ name, client, bounds, breaker, onBreaker, onProbe, compareWithSource }: ShardOptions) {
+  constructor({ name, client, bounds, breaker, onBreaker, onProbe, isSource }: ShardOptions) {
     this.name = name;
     this.#client = client;
     this.#bounds = bounds;
-    this.#connection = new MirrorConnection(client, () => compareWithSource(client));
+    this.#connection = new MirrorConnection(client, () => isSource(client));
     const probe = () => {
       onProbe?.();
       return this.#connection.ping();

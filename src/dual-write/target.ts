@@ -7,7 +7,7 @@ import type { Failure } from './mirror.js';
 import type { MirroredWrite } from './mirror-answers.js';
 import { Shard, type ShardOptions, type ShardStats } from './shard.js';
 
-export type TargetOptions = Pick<ShardOptions, 'bounds' | 'breaker' | 'onBreaker' | 'compareWithSource'>;
+export type TargetOptions = Pick<ShardOptions, 'bounds' | 'breaker' | 'onBreaker' | 'isSource'>;
 
 export interface Target {
   /**

@@ -18,6 +18,8 @@ interface Topology {
 
 /** How soon after one look at the topology another makes sense: nodes need a moment to hear of a change, too. */
 const LEAST_INTERVAL_MS = 250;
+/** How often to look without a sign of change. */
+const LOOK_EVERY_MS = 30_000;
 /** How many nodes are asked at once; the first that answers is believed. */
 const ASKED_AT_ONCE = 3;
 /** What shows that slots or roles are not as they were when last looked at. */
@@ -46,6 +48,7 @@ export class ClusterNodes {
   #changes = 0;
   #isStale = true;
   #closed = false;
+  #lookAgain: NodeJS.Timeout | undefined;
 
   /** @param urls of some nodes; their user, password and protocol are used for all nodes */
   constructor(urls: readonly string[], options: ConnectionOptions) {
@@ -98,6 +101,7 @@ export class ClusterNodes {
 
   close(): void {
     this.#closed = true;
+    clearInterval(this.#lookAgain);
     for (const connection of this.#connections.values()) connection.close();
   }
 
@@ -149,16 +153,16 @@ export class ClusterNodes {
 
   #adopt(asked: string, ranges: SlotsReply): Topology {
     const slots = new Map<string, [number, number][]>();
-    const nodeIds = new Map<string, string>();
+    const nodeIds = new Map<string, string | undefined>();
     for (const [first, last, [host, port, id]] of ranges) {
       // A node that does not know how it is reached leaves its own host out.
       const address = addressAt(host?.length ? `${host}` : hostOf(asked), port);
       slots.set(address, [...(slots.get(address) ?? []), [first, last]]);
-      nodeIds.set(address, `${id}`);
+      nodeIds.set(address, id && `${id}`);
     }
     for (const [address, connection] of this.#connections) {
-      const { nodeId } = connection;
-      if (slots.has(address) && (nodeId === undefined || nodeId === nodeIds.get(address))) continue;
+      const expected = nodeIds.get(address) ?? connection.nodeId;
+      if (slots.has(address) && (connection.nodeId ?? expected) === expected) continue;
       this.#connections.delete(address);
       this.#changes += connection.connections;
       connection.close();
@@ -166,11 +170,16 @@ export class ClusterNodes {
     const bySlot: (Master | undefined)[] = Array.from({ length: SLOTS });
     const masters = [...slots].map(([address, ranges]): Master => {
       const master = { connection: this.#connectionTo(address), slots: ranges };
-      if (master.connection.nodeId === undefined) master.connection.expectNode(nodeIds.get(address)!);
+      master.connection.expectNode(nodeIds.get(address));
       for (const [first, last] of ranges) bySlot.fill(master, first, last + 1);
       return master;
     });
     if (layoutOf(masters) !== layoutOf(this.#topology?.masters ?? [])) this.#changes += 1;
+    // Whose nodes are all replaced one by one while nobody asks for a key would be taken for another Cluster.
+    this.#lookAgain ??= setInterval(() => {
+      this.#isStale = true;
+      void this.#current();
+    }, LOOK_EVERY_MS).unref();
     this.#topology = { masters, bySlot, nodeIds: new Set(nodeIdsOf(ranges)) };
     return this.#topology;
   }
@@ -193,7 +202,7 @@ const ANOTHER_CLUSTER = new RedisFailure(
   'a node of another Cluster has one of its addresses now; if the Cluster was made anew, start keymend again',
 );
 
-type NodeOfReply = [host: Buffer | null, port: number, id: Buffer, ...unknown[]];
+type NodeOfReply = [host: Buffer | null, port: number, id: Buffer | undefined, ...unknown[]];
 /** Of CLUSTER SLOTS: ranges, each with its master and then its replicas. */
 type SlotsReply = [first: number, last: number, master: NodeOfReply, ...replicas: NodeOfReply[]][];
 

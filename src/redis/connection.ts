@@ -53,6 +53,7 @@ export class Connection {
   #usable = false;
   #connections = 0;
   #nodeId: string | undefined;
+  #expectedNodeId: string | undefined;
   /** Calls that wait for their replies. They do not reject. */
   readonly #underWay = new Set<Promise<unknown>>();
   /** Set while the connection is given up, which ends with what is under way and its own end. */
@@ -110,14 +111,14 @@ export class Connection {
     return this.#client.options.db ?? 0;
   }
 
-  /** Of a node of a Cluster: its ID, as far as it is known. It never changes. */
+  /** Of a node of a Cluster: the ID of the one that answered last. */
   get nodeId(): string | undefined {
     return this.#nodeId;
   }
 
-  /** Lets nobody but that node answer. To be called while `nodeId` is not known. */
-  expectNode(id: string): void {
-    this.#nodeId = id;
+  /** From the next connect on nobody but that node is let answer; undefined: whoever answers. */
+  expectNode(id: string | undefined): void {
+    this.#expectedNodeId = id;
   }
 
   /** How often it was established. */
@@ -178,7 +179,7 @@ export class Connection {
   /** A further connection to the same server, of lifetime `single`. */
   another(): Connection {
     const further = new Connection(this.address, this.options, 'single');
-    further.#nodeId = this.#nodeId;
+    further.#expectedNodeId = this.#expectedNodeId;
     return further;
   }
 
@@ -224,20 +225,19 @@ export class Connection {
 
   /** Before anything is sent there: who answers may have the same slots, and other data. */
   async #identify(): Promise<void> {
-    let id: string;
     try {
-      id = String(await this.#write(['CLUSTER', 'MYID']));
+      const id = String(await this.#write(['CLUSTER', 'MYID']));
+      this.#nodeId = id;
+      if (id === (this.#expectedNodeId ?? id)) return;
+      const message = 'another node has its address now; if the Cluster was made anew, start keymend again';
+      throw new RedisFailure('CONNECTION', message);
     } catch (error) {
       // Not allowed to this user, or unknown to this make of Cluster: then it is believed.
       if (['NOPERM', 'ERR'].includes(failureOf(error).code)) return;
+      // At once: until the connection has ended, the next attempt would only find that.
+      this.#reset();
       throw error;
     }
-    this.#nodeId ??= id;
-    if (id !== this.#nodeId)
-      throw new RedisFailure(
-        'CONNECTION',
-        'another node has its address now; if the Cluster was made anew, start keymend again',
-      );
   }
 
   /** It leads to a replica: behind the same name, or by what the Sentinels say now, there may be a master. */

@@ -78,13 +78,17 @@ describe('the configuration', () => {
       'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: redis://b}, settle: soon}]',
       /links\[0\]\.settle: is not a time/,
     ],
-    ...['redis://a:71022', 'redis://:pa#ss@a', 'redis://:p/w@a'].map((url): [string, RegExp] => [
+    [
+      'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://b}, target: {cluster: ["redis://a:71022"]}}]',
+      /links\[0\]\.target.*: is no url/,
+    ],
+    ...['redis://a:71022', 'redis://:pa#ss@a', 'redis://:p/w@a', 'redis://:50%off@a'].map((url): [string, RegExp] => [
       `kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://b}, target: {url: "${url}"}}]`,
       /links\[0\]\.target\.url: is no url: .* write # /,
     ]),
     [
       'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a/x}, target: {url: redis://b}}]',
-      /links\[0\]\.source\.url: names no database behind its last \//,
+      /links\[0\]\.source\.url: names no database, which is a number/,
     ],
     [
       'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: redis://b}}, {name: b, source: {url: redis://a}, target: {url: redis://c}}]',

@@ -118,3 +118,34 @@ describe('an address that passes to a node of another Cluster', () => {
     await expect.poll(() => ask('k', nodes).catch((failure: RedisFailure) => failure.message)).toContain(refusal);
   });
 });
+
+test('a node that another one of the same Cluster has replaced, at the same address, is found', async () => {
+  const own = await startCluster(2);
+  const nodes = new ClusterNodes(
+    own.nodes.map(({ url }) => url),
+    { name: 'target of link l' },
+  );
+  onTestFinished(async () => {
+    nodes.close();
+    await own.stop();
+  });
+  await own.client.set('k', 'old');
+  expect(String(await ask('k', nodes))).toBe('old');
+  const lost = own.masterOf(slotOf(Buffer.from('k')));
+  const left = own.nodes.find((node) => node !== lost)!;
+  const lostId = `${await lost.client.cluster('MYID')}`;
+  const ranges = (await lost.client.cluster('SLOTS'))
+    .filter(([, , node]) => node?.[1] === lost.port)
+    .map(([first, last]) => [first, last] as const);
+  await lost.stop();
+  const next = await startRedis(['--cluster-enabled', 'yes'], { port: lost.port });
+  onTestFinished(() => next.stop());
+  await left.client.call('CLUSTER', 'FORGET', lostId);
+  await next.client.call('CLUSTER', 'MEET', '127.0.0.1', left.port);
+  for (const range of ranges) await next.client.call('CLUSTER', 'ADDSLOTSRANGE', ...range);
+  await next.client.call('CLUSTER', 'BUMPEPOCH');
+  const written = () => next.client.set('k', 'new').catch(() => null);
+  await expect.poll(written, { timeout: 30_000 }).toBe('OK');
+  const asked = async () => String(await ask('k', nodes).catch((failure: Error) => failure));
+  await expect.poll(asked, { timeout: 30_000 }).toBe('new');
+});
