@@ -33,23 +33,22 @@ const pause = (leastMs: number) => duration.refine((value) => value >= leastMs, 
 const url = z
   .string()
   .regex(/^rediss?:\/\/|^unix:\/\//, 'must start with redis:// or rediss://')
-  .refine(
-    (text) => text.startsWith('unix:') || canBeRead(text),
-    'is no url: look at the port, and write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25',
-  )
-  .refine(
-    (text) => text.startsWith('unix:') || !canBeRead(text) || /^\/?\d*\/?$/.test(new URL(text).pathname),
-    'names no database, which is a number, behind its last /; a / in a password is written as %2F',
-  );
+  .superRefine((text, context) => {
+    const problem = text.startsWith('unix:') ? undefined : urlProblem(text);
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+  });
 
-function canBeRead(text: string): boolean {
+function urlProblem(text: string): string | undefined {
+  let pathname: string;
   try {
-    const { username, password } = new URL(text);
-    decodeURIComponent(username + password);
-    return true;
+    const parsed = new URL(text);
+    decodeURIComponent(parsed.username + parsed.password);
+    pathname = parsed.pathname;
   } catch {
-    return false;
+    return 'is no url: look at the port, and write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25';
   }
+  if (/^\/?\d*\/?$/.test(pathname)) return undefined;
+  return 'names no database, which is a number, behind its last /; a / in a password is written as %2F';
 }
 
 /** One that can't be read is refused for that. */

@@ -1,6 +1,6 @@
 /** How much waits in the outbox of a source, and in its dead-letter stream: asked of the servers now. */
 import type { Config } from '../config.js';
-import { explained, KeyServers, RedisFailure } from '../redis/index.js';
+import { KeyServers } from '../redis/index.js';
 import { type OutboxSource, streamsOf } from './outbox-sources.js';
 import { fullStream } from './stream-dead-letters.js';
 
@@ -18,11 +18,8 @@ export async function outboxLengths(source: OutboxSource, { intake, stream: conf
   const { key, deadLetterKey, maxEntries } = config;
   const servers = new KeyServers(source.endpoint, { name: source.name });
   const measure = async (stream: string) => {
-    const server = await servers.serverOf(stream);
-    if (server instanceof RedisFailure) throw explained(server, servers.place);
-    const [length] = await server.send([['XLEN', stream]]);
-    if (length instanceof RedisFailure) throw explained(length, server.place);
-    return { stream, place: server.place, entries: Number(length), maxEntries };
+    const { reply, place } = await servers.send(stream, ['XLEN', stream]);
+    return { stream, place, entries: Number(reply), maxEntries };
   };
   const measureAll = (key: string) => Promise.all(streamsOf(source, key).map(measure));
   const sum = (streams: readonly { entries: number }[]) => streams.reduce((total, { entries }) => total + entries, 0);

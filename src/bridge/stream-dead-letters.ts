@@ -3,7 +3,7 @@ import type { Message } from 'kafkajs';
 import type { Config, StreamConfig } from '../config.js';
 import { DeadLetterRefused, type DeadLetters } from '../events/kafka.js';
 import { clusterStreamIndex, deadLetterFields } from '../events/outbox.js';
-import { APPEND, appendArguments, appended, explained, KeyServers, RedisFailure, slotOf } from '../redis/index.js';
+import { APPEND, appendArguments, appended, KeyServers, slotOf } from '../redis/index.js';
 import { type OutboxSource, outboxSources, streamsOf } from './outbox-sources.js';
 
 /** The dead-letter stream on one source, in a Cluster one beside each stream of the outbox. Connects with the first letter. */
@@ -12,23 +12,15 @@ export function createStreamDeadLetters(source: OutboxSource, config: StreamConf
   const servers = new KeyServers(source.endpoint, { name: source.name });
   const streamOf = dealing(streamsOf(source, config.key), streamsOf(source, config.deadLetterKey));
 
-  function refused(failure: RedisFailure, place: string): RedisFailure {
-    servers.heed(failure);
-    return explained(failure, place);
-  }
-
   return {
     kind: 'stream',
     async publish(message) {
       const stream = streamOf(message);
-      const server = await servers.serverOf(stream);
-      if (server instanceof RedisFailure) throw refused(server, servers.place);
       const args = appendArguments([deadLetterFields(message)], maxEntries);
-      const [reply] = await server.send([['EVAL', APPEND, '1', stream, ...args]]);
-      if (reply instanceof RedisFailure) throw refused(reply, server.place);
+      const { reply, place } = await servers.send(stream, ['EVAL', APPEND, '1', stream, ...args]);
       const { outcome, entries } = appended(reply);
       if (outcome === 'appended') return;
-      throw new DeadLetterRefused(fullStream({ stream, place: server.place, entries, maxEntries }));
+      throw new DeadLetterRefused(fullStream({ stream, place, entries, maxEntries }));
     },
     close: async () => servers.close(),
   };

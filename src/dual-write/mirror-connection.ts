@@ -32,13 +32,13 @@ export class MirrorConnection {
   /** Before it, in `performance.now()`, no replica is left again. */
   #stayUntil = Number.NEGATIVE_INFINITY;
   #replicaPauseMs = FIRST_REPLICA_PAUSE_MS;
-  readonly #isSource: () => boolean;
+  readonly #isSource: (client: Redis) => boolean;
 
   /**
    * @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection
-   * @param isSource whether the client's present connection ends at the source
+   * @param isSource whether a client's present connection ends at the source
    */
-  constructor(client: Redis, isSource: () => boolean) {
+  constructor(client: Redis, isSource: (client: Redis) => boolean) {
     this.#client = client;
     this.#isSource = isSource;
     this.#timeoutMs = client.options.commandTimeout!;
@@ -106,7 +106,7 @@ export class MirrorConnection {
 
   /** Two names can lead to one server, where each write would be done twice. */
   #leaveSource(): void {
-    if (!this.#client.stream?.writable || !this.#isSource()) return;
+    if (!this.#client.stream?.writable || !this.#isSource(this.#client)) return;
     this.#line.connectError = 'it is the source';
     this.reset();
   }

@@ -67,7 +67,7 @@ export class Shard {
     this.name = name;
     this.#client = client;
     this.#bounds = bounds;
-    this.#connection = new MirrorConnection(client, () => isSource(client));
+    this.#connection = new MirrorConnection(client, isSource);
     const probe = () => {
       onProbe?.();
       return this.#connection.ping();

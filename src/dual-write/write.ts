@@ -65,18 +65,18 @@ const COMMANDS: ReadonlyMap<string, NamedCommand> = new Map(
 class NamedWrite implements Write {
   readonly command: string;
   readonly args: readonly Argument[];
-  readonly #known: NamedCommand;
+  /** It is its first argument. */
+  readonly #hasOneKey: boolean;
   #keys: readonly Buffer[] | undefined;
 
-  constructor(known: NamedCommand, args: readonly Argument[]) {
-    this.#known = known;
-    this.command = known.name;
+  constructor(command: string, args: readonly Argument[], hasOneKey: boolean) {
+    this.command = command;
     this.args = ownCopies(args);
+    this.#hasOneKey = hasOneKey;
   }
 
   get keys(): readonly Buffer[] {
-    const hasOneKey = this.#known.hasOneKey && this.args.length > 0;
-    this.#keys ??= hasOneKey ? [toBytes(this.args[0]!)] : writtenKeys(this.command, this.args);
+    this.#keys ??= this.#hasOneKey ? [toBytes(this.args[0]!)] : writtenKeys(this.command, this.args);
     return this.#keys;
   }
 }
@@ -95,12 +95,12 @@ export function classify(name: string, args: readonly Argument[]): Classificatio
     return refused(command, `keymend does not know the command, so neither its keys; ${ON_SOURCE}`);
   }
   if (!known.mayWrite) return OTHER;
-  if (known.hasOneKey && args.length > 0) return { kind: 'write', write: new NamedWrite(known, args) };
+  if (known.hasOneKey && args.length > 0) return { kind: 'write', write: new NamedWrite(command, args, true) };
   if (!isWrite(command, args)) return OTHER;
   if (command === 'COPY' && args.some((argument, index) => index > 1 && isToken(argument, 'DB'))) {
     return refused(command, `with DB it writes into another database, which the link does not cover; ${ON_SOURCE}`);
   }
-  const write = new NamedWrite(known, args);
+  const write = new NamedWrite(command, args, false);
   if (write.keys.length > 0) return { kind: 'write', write };
   return known.runsScript
     ? refused(command, 'it declares no keys; declare every key it writes, or use its read-only form (…_RO)')

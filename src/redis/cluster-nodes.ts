@@ -161,8 +161,9 @@ export class ClusterNodes {
       nodeIds.set(address, id && `${id}`);
     }
     for (const [address, connection] of this.#connections) {
-      const expected = nodeIds.get(address) ?? connection.nodeId;
-      if (slots.has(address) && (connection.nodeId ?? expected) === expected) continue;
+      const [known, told] = [connection.nodeId, nodeIds.get(address)];
+      const isReplaced = known !== undefined && told !== undefined && known !== told;
+      if (slots.has(address) && !isReplaced) continue;
       this.#connections.delete(address);
       this.#changes += connection.connections;
       connection.close();

@@ -1,7 +1,7 @@
 /** Which server has a key: the one that there is, or in a Cluster the master of the key's slot. */
 import type { Endpoint } from '../config.js';
 import { ClusterNodes } from './cluster-nodes.js';
-import { Connection, type ConnectionOptions } from './connection.js';
+import { type Command, Connection, type ConnectionOptions } from './connection.js';
 import { explained } from './explain.js';
 import { RedisFailure } from './failure.js';
 
@@ -23,6 +23,18 @@ export class KeyServers {
     return master instanceof RedisFailure ? master : master.connection;
   }
 
+  /**
+   * Sends one command to the server that has the key.
+   * @throws RedisFailure whose message says which server, what is wrong and what to do
+   */
+  async send(key: string, command: Command): Promise<{ readonly reply: unknown; readonly place: string }> {
+    const server = await this.serverOf(key);
+    if (server instanceof RedisFailure) throw this.#refused(server, this.place);
+    const [reply] = await server.send([command]);
+    if (reply instanceof RedisFailure) throw this.#refused(reply, server.place);
+    return { reply, place: server.place };
+  }
+
   /** Where the key of a command is that was answered with this ASK; null where that is not said. See `ClusterNodes`. */
   importing(failure: RedisFailure): Connection | null {
     return this.#servers instanceof ClusterNodes ? this.#servers.importing(failure) : null;
@@ -42,5 +54,10 @@ export class KeyServers {
 
   close(): void {
     this.#servers.close();
+  }
+
+  #refused(failure: RedisFailure, place: string): RedisFailure {
+    this.heed(failure);
+    return explained(failure, place);
   }
 }
