@@ -1,6 +1,6 @@
 /** Compiles to dist/ and copies what the compiler leaves out: the Lua scripts that run inside Redis. */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, rmSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = new URL('../', import.meta.url);
@@ -10,6 +10,9 @@ const { status } = spawnSync(process.execPath, [tsc, '-p', fileURLToPath(new URL
   stdio: 'inherit',
 });
 if (status !== 0) process.exit(status ?? 1);
-cpSync(new URL('src/redis/lua/', root), new URL('dist/src/redis/lua/', root), { recursive: true });
+cpSync(new URL('src/', root), new URL('dist/src/', root), {
+  recursive: true,
+  filter: (path) => statSync(path).isDirectory() || path.endsWith('.lua'),
+});
 // npm makes it executable when it links it, but not again after a later build.
 chmodSync(new URL('dist/src/cli/main.js', root), 0o755);

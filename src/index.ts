@@ -1,4 +1,5 @@
 /** What an application imports. The messages of the workflow are under `keymend/messages`. */
+
 export {
   type BreakerChange,
   type CloseReport,
@@ -7,19 +8,16 @@ export {
   type DualWriterOptions,
   type DualWriterStats,
 } from './dual-write/dual-writer.js';
-export {
-  createKafkaRecordSink,
-  type KafkaRecordSink,
-  type KafkaRecordSinkOptions,
-} from './dual-write/kafka-record-sink.js';
-export { mirrorClusterOptions, mirrorOptions } from './dual-write/mirror.js';
 export { type Bounds, UnrecordedWriteError } from './dual-write/options.js';
+export { RecordsLostError } from './dual-write/records/publisher.js';
+export { mirrorClusterOptions, mirrorOptions } from './dual-write/target/mirror-options.js';
+export { decodeFailedWrite, encodeFailedWrite, encodeKey, keyBytes } from './events/failed-write.js';
+export type { RecordSink } from './events/record-sink.js';
+export { createKafkaRecordSink, type KafkaRecordSink, type KafkaRecordSinkOptions } from './kafka/record-sink.js';
 export {
   createOutbox,
   type Outbox,
   OutboxFullError,
   type OutboxOptions,
   OutboxUnavailableError,
-} from './dual-write/outbox.js';
-export { type RecordSink, RecordsLostError } from './dual-write/publisher.js';
-export { decodeFailedWrite, encodeFailedWrite, encodeKey, keyBytes } from './events/failed-write.js';
+} from './outbox/record-sink.js';

@@ -1,4 +1,5 @@
 /** One round over a key: settle, attempt, verify. Each wait says what may end it early. */
+
 import {
   ActivityFailure,
   ApplicationFailure,
@@ -9,19 +10,16 @@ import {
   proxyLocalActivities,
   TimeoutFailure,
 } from '@temporalio/workflow';
-import type { Interruption, KeyRun } from './key-run.js';
 import type {
   Activities,
   AttemptErrorDetail,
   DeferredReply,
-  LastError,
-  LinkPolicy,
   ReconciledReply,
   ReconcileReply,
   ReconcileRequest,
-  Stage,
-  State,
-} from './messages.js';
+} from './activities.js';
+import type { Interruption, KeyRun } from './key-run.js';
+import type { LastError, LinkPolicy, Stage, State } from './messages.js';
 
 /** How often a repair is looked at again before the key counts as contended. */
 const VERIFY_ROUNDS = 5;

@@ -1,8 +1,10 @@
 /** After the last attempt: a dead-letter record, a visible state, and waiting for a person, a write or the slow retry. */
+
 import { CancellationScope, condition, proxyActivities } from '@temporalio/workflow';
+import type { Activities } from './activities.js';
 import { type RoundEnd, reconcileRound } from './attempts.js';
 import type { Interruption, KeyRun } from './key-run.js';
-import type { Activities, LastError } from './messages.js';
+import type { LastError } from './messages.js';
 import { representative } from './pending.js';
 
 const { escalate } = proxyActivities<Pick<Activities, 'escalate'>>({

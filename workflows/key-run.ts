@@ -2,25 +2,24 @@
  * The state of one run of `reconcileKey` and what the messages do to it. Handlers only set state; the workflow's loop is the
  * one place that acts on it, so no two pieces of code reconcile the same key at once.
  */
+
 import { ApplicationFailure, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import type { ReconcileRequest } from './activities.js';
 import { describeStatus } from './details.js';
 import {
-  type CarriedState,
   DEFAULT_POLICY,
   type FailedWrite,
   type KeyStatus,
   type LastError,
   type LinkPolicy,
   type Outcome,
-  type Pending,
-  type ReconcileKeyInput,
   type ReconcileKeyResult,
-  type ReconcileRequest,
   type RetryRequest,
   SEARCH_ATTRIBUTES,
   type State,
 } from './messages.js';
 import { addFailedWrites, demand, isNothing, NOTHING_PENDING, putBack, takeRound } from './pending.js';
+import type { CarriedState, Pending, RunInput } from './run-state.js';
 
 const HISTORY_EVENTS_PER_RUN = 4_000;
 const STATE = { name: SEARCH_ATTRIBUTES.state, type: 'KEYWORD' } as const;
@@ -52,7 +51,7 @@ export class KeyRun {
   private roundTicket = 0;
   private answered: { readonly ticket: number; readonly answer: Answer } | null = null;
 
-  constructor(private readonly input: ReconcileKeyInput) {
+  constructor(private readonly input: RunInput) {
     const { carried } = input;
     this.policy = input.policy ?? DEFAULT_POLICY;
     this.pending = carried?.pending ?? NOTHING_PENDING;
@@ -244,7 +243,7 @@ export class KeyRun {
   }
 
   /** The input of the next run. */
-  carry(): ReconcileKeyInput {
+  carry(): RunInput {
     const pending = this.round === null ? this.pending : putBack(this.round, this.pending);
     const { escalation, attempts, allowDelete, triesBegunAt, unverifiedSince } = this;
     const { lastOutcome, repaired, lastError } = this;

@@ -3,6 +3,10 @@
  * It imports nothing from Node, so workflows, workers, clients and other services share one truth.
  */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { LinkPolicy } from './policy.js';
+
+export type { ErrorType } from './errors.js';
+export { DEFAULT_POLICY, type LinkPolicy } from './policy.js';
 
 /** The workflow type, as it stands in the Web UI. */
 export const WORKFLOW_TYPE = 'reconcileKey';
@@ -53,56 +57,10 @@ export interface RecordPosition {
   readonly timestamp: string;
 }
 
-/** What a link asks of its workflows. Taken from `keymend.yaml` by whoever starts the workflow. All times in ms. */
-export interface LinkPolicy {
-  readonly settleMs: number;
-  readonly verify: 'auto' | 'always' | 'never';
-  readonly retry: {
-    readonly maximumAttempts: number;
-    readonly initialIntervalMs: number;
-    readonly backoffCoefficient: number;
-    readonly maximumIntervalMs: number;
-  };
-  readonly escalation: { readonly retryEveryMs: number };
-}
-
-/** What a link asks when its configuration says nothing, and for a workflow that was started by hand. */
-export const DEFAULT_POLICY: LinkPolicy = {
-  settleMs: 1_000,
-  verify: 'auto',
-  retry: { maximumAttempts: 8, initialIntervalMs: 500, backoffCoefficient: 2, maximumIntervalMs: 30_000 },
-  escalation: { retryEveryMs: 15 * 60_000 },
-};
-
 export type State = 'settling' | 'reconciling' | 'verifying' | 'done' | 'retrying' | 'escalated';
 export type Outcome = 'equal' | 'repaired' | 'skipped';
 /** The part of the way at which something failed; the same words as in `dlq.stage`. */
 export type Stage = 'decode' | 'signal' | 'read' | 'compare' | 'write' | 'verify';
-
-/** Why an attempt failed. The names are activity error types, so they are what the Web UI shows. */
-export type ErrorType =
-  | 'TargetUnavailable'
-  | 'TargetReadOnly'
-  | 'TargetOutOfMemory'
-  | 'TargetLoading'
-  | 'SourceUnavailable'
-  | 'SourceSuspicious'
-  | 'NoPermission'
-  | 'Contended'
-  | 'Unsupported';
-
-/**
- * What the commands of the pending writes say about the part of the key to look at. `whole` overrides the rest.
- * Whether a command is about members or only about expiry is the engine's knowledge, so both lists travel to it.
- */
-export interface ScopeHint {
-  readonly whole: boolean;
-  /** Commands whose record named members; all the members are in `members`. */
-  readonly memberCommands: readonly string[];
-  /** Commands whose record named none. */
-  readonly otherCommands: readonly string[];
-  readonly members: Readonly<Record<KeyEncoding, readonly string[]>>;
-}
 
 /** The input of `reconcileKey`. */
 export interface ReconcileKeyInput extends EncodedKey {
@@ -111,8 +69,6 @@ export interface ReconcileKeyInput extends EncodedKey {
   readonly policy?: LinkPolicy | undefined;
   /** Continue as new once the history has this many events (default 4,000), so that it never nears the server's limits. */
   readonly historyEventsPerRun?: number | undefined;
-  /** Only set by continue-as-new. */
-  readonly carried?: CarriedState | undefined;
 }
 
 /** The answer to `reconcileNow`, and the result of the workflow. */
@@ -169,98 +125,3 @@ export const retry = defineSignal<[RetryRequest?]>('retry');
 export const skip = defineSignal<[SkipRequest]>('skip');
 export const reconcileNow = defineUpdate<ReconcileKeyResult, [RetryRequest]>('reconcileNow');
 export const status = defineQuery<KeyStatus>('status');
-
-/** What one attempt is asked to do. */
-export interface ReconcileRequest extends EncodedKey {
-  readonly link: string;
-  readonly hint: ScopeHint;
-  readonly allowDelete: boolean;
-}
-
-/** What one attempt found or did. Failures are activity errors whose type is an `ErrorType`. */
-export type ReconcileReply = ReconciledReply | DeferredReply | LargeReply;
-
-export interface ReconciledReply {
-  readonly outcome: 'equal' | 'repaired';
-  /** What was done, for a person: for example `restored hash, 120 bytes`. Never a value. */
-  readonly summary: string;
-  /** Which attempt of this activity answered, from 1. */
-  readonly attempt: number;
-}
-
-/** The budget of the link is spoken for: the attempt has given its slot back, and is to be made again. Not a failure. */
-export interface DeferredReply {
-  readonly outcome: 'deferred';
-  readonly retryAfterMs: number;
-  /** It wrote before the key changed once more. */
-  readonly wrote: boolean;
-  /** As in `ReconciledReply`. */
-  readonly attempt: number;
-}
-
-/**
- * The value is too large for one call, and nothing was done yet. Only a local attempt says so; a durable one goes through the value
- * in chunks.
- */
-export interface LargeReply {
-  readonly outcome: 'large';
-}
-
-/** The one detail that an activity error carries. */
-export interface AttemptErrorDetail {
-  readonly stage: Stage;
-  readonly attempt: number;
-  /** The target was written before the attempt failed, whatever the stage at which it did. Absent: go by the stage. */
-  readonly wrote?: boolean | undefined;
-}
-
-/** Everything a dead-letter record says about a key that was given up on for now. */
-export interface EscalateRequest {
-  /** The newest failed write, its scope widened to all that is pending. */
-  readonly event: FailedWrite;
-  readonly error: LastError;
-  readonly attempts: number;
-  readonly firstFailedAt: string;
-  readonly lastFailedAt: string;
-}
-
-/** The activities that the workflow calls. */
-export interface Activities {
-  reconcile(request: ReconcileRequest): Promise<ReconcileReply>;
-  escalate(request: EscalateRequest): Promise<void>;
-}
-
-/** What a run hands to the next one at continue-as-new. Plain data. */
-export interface CarriedState {
-  readonly pending: Pending;
-  /** `published`: its dead-letter record is acknowledged. */
-  readonly escalation: 'none' | 'unpublished' | 'published';
-  readonly attempts: number;
-  readonly lastOutcome: Outcome | null;
-  readonly allowDelete: boolean;
-  /** When the attempts of the round under way began, in ms since the epoch; null: none was made. */
-  readonly triesBegunAt: number | null;
-  /** Since when the target may have been written without having been compared again, in ms since the epoch. */
-  readonly unverifiedSince: number | null;
-  /** A round of this key repaired it. */
-  readonly repaired: boolean;
-  readonly lastError: LastError | null;
-}
-
-/** What is still to reconcile; a plain value, changed only by the functions of `pending.ts`. Times in ms since the epoch. */
-export interface Pending {
-  /** Ids of the last failed writes, oldest first, bounded: a redelivered record is known by its id. */
-  readonly seen: readonly string[];
-  /** Failed writes that no reconcile has covered. */
-  readonly count: number;
-  readonly hint: ScopeHint;
-  readonly newest: FailedWrite | null;
-  readonly firstFailedAt: number | null;
-  readonly lastFailedAt: number | null;
-  /** Before this a comparison means nothing, because writes may be in flight; 0: nothing is in flight. */
-  readonly settledAt: number;
-  /** After a repair, compare again. */
-  readonly verify: boolean;
-  /** Asked for without a failed write, by `reconcileNow` or by hand. */
-  readonly demanded: boolean;
-}

@@ -2,7 +2,10 @@
  * What is still to reconcile for one key, as a plain value. A thousand failed writes of a key coalesce into one round;
  * a redelivered record is known by its id. Pure functions, tested without Temporal.
  */
-import type { FailedWrite, LinkPolicy, Pending, ScopeHint } from './messages.js';
+
+import type { ScopeHint } from './activities.js';
+import type { FailedWrite, LinkPolicy } from './messages.js';
+import type { Pending } from './run-state.js';
 
 /** How many ids are remembered. Redeliveries come soon after the first delivery or not at all. */
 const SEEN_LIMIT = 1_000;

@@ -7,8 +7,9 @@ import { reconcileRound } from './attempts.js';
 import { holdEscalated } from './escalation.js';
 import { KeyRun, unwrap } from './key-run.js';
 import * as messages from './messages.js';
+import type { RunInput } from './run-state.js';
 
-export async function reconcileKey(input: messages.ReconcileKeyInput): Promise<messages.ReconcileKeyResult> {
+export async function reconcileKey(input: RunInput): Promise<messages.ReconcileKeyResult> {
   const run = new KeyRun(input);
   listen(run);
   // A run without any message (started by hand) is itself the wish to look at the key. Messages that came with the start are

@@ -1,10 +1,11 @@
 /** From a log of failed writes to Temporal: one signal per key, no record lost. Entry point; the parts are beside it. */
 import type { Logger } from 'pino';
 import type { Config, KafkaIntakeConfig } from '../config.js';
-import { connectDeadLetters, createKafka } from '../events/kafka.js';
-import { checkKafka } from '../events/kafka-check.js';
+import { checkKafka } from '../kafka/check.js';
+import { createKafka } from '../kafka/client.js';
+import { connectDeadLetters } from '../kafka/dead-letters.js';
+import { startKafkaIntake } from '../kafka/intake.js';
 import { type Counters, createForwarder, type Forwarded, type Forwarding } from './forwarder.js';
-import { startKafkaIntake } from './kafka-intake.js';
 import { createSignaller, type SignalClient } from './signaller.js';
 import { startStreams } from './streams.js';
 

@@ -1,14 +1,15 @@
 /** The bridge's work apart from any log: each key of a batch becomes one signal; what can't become one, a dead letter. */
 import pMap from 'p-map';
 import type { Logger } from 'pino';
-import { type DeadLetterReason, deadLetterOf, type Failure, type IntakeRecord } from '../events/dead-letter.js';
-import { type DeadLetters, kafkaErrorMessage } from '../events/kafka.js';
+import { type DeadLetterCause, type DeadLetterReason, deadLetterOf } from '../events/dead-letter.js';
+import type { DeadLetters } from '../events/dead-letters.js';
+import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
+import { kafkaErrorMessage } from '../kafka/client.js';
+import { Outage } from '../patience/outage.js';
+import { untilTaken } from '../patience/until-taken.js';
 import { groupByKey, type KeyGroup, type Links } from './group.js';
-import type { BatchHandler, Intake, IntakeBatch } from './intake.js';
 import { splitBySize } from './key-signal.js';
-import { Outage } from './outage.js';
 import type { Signaller } from './signaller.js';
-import { untilTaken } from './until-taken.js';
 import { workflowIdFor } from './workflow-id.js';
 
 export interface ForwarderOptions {
@@ -43,7 +44,7 @@ export interface Forwarder {
 type Letters = Map<DeadLetterReason, { count: number; first: Letter }>;
 interface Letter {
   readonly record: IntakeRecord;
-  readonly failure: Failure;
+  readonly failure: DeadLetterCause;
 }
 
 /** Signals and dead letters under way at once, so that a batch is not a queue of round trips. */
@@ -106,7 +107,7 @@ export function createForwarder({ links, signaller, deadLetters, logger }: Forwa
 
   async function deadLetter(
     record: IntakeRecord,
-    failure: Failure,
+    failure: DeadLetterCause,
     batch: IntakeBatch,
     letters: Letters,
   ): Promise<void> {

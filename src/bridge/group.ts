@@ -1,15 +1,16 @@
 /** Decodes a batch and puts the failed writes of one key together, so that each key costs one signal. */
 import type { FailedWrite } from '../../workflows/messages.js';
+import { isIdempotent } from '../commands/table.js';
 import type { LinkConfig } from '../config.js';
-import { isIdempotent } from '../engine/commands.js';
-import type { Failure, IntakeRecord } from '../events/dead-letter.js';
+import type { DeadLetterCause } from '../events/dead-letter.js';
 import { decodeFailedWrite } from '../events/failed-write.js';
+import type { IntakeRecord } from '../events/intake.js';
 
 /** The links of the configuration by name. */
 export type Links = ReadonlyMap<string, LinkConfig>;
 
 /** A failed write together with the record that it came in. */
-export interface Write {
+export interface RecordedWrite {
   readonly event: FailedWrite;
   readonly record: IntakeRecord;
 }
@@ -20,20 +21,20 @@ export interface KeyGroup {
   readonly link: LinkConfig;
   /** Raw bytes. */
   readonly key: Buffer;
-  readonly writes: readonly Write[];
+  readonly writes: readonly RecordedWrite[];
 }
 
 /** A record that no workflow can be told of. */
 export interface Undeliverable {
   readonly kind: 'undeliverable';
   readonly record: IntakeRecord;
-  readonly failure: Failure;
+  readonly failure: DeadLetterCause;
 }
 
 /** @returns groups and undeliverable records, ordered by their first record. Never throws. */
 export function groupByKey(records: readonly IntakeRecord[], links: Links): (KeyGroup | Undeliverable)[] {
   const items: (KeyGroup | Undeliverable)[] = [];
-  const writesOf = new Map<string, Write[]>();
+  const writesOf = new Map<string, RecordedWrite[]>();
   for (const record of records) {
     const read = readRecord(record, links);
     if (read.kind === 'undeliverable') {
@@ -54,11 +55,11 @@ export function groupByKey(records: readonly IntakeRecord[], links: Links): (Key
   return items;
 }
 
-type Readable = { kind: 'write'; link: LinkConfig; key: Buffer; write: Write };
+type Readable = { kind: 'write'; link: LinkConfig; key: Buffer; write: RecordedWrite };
 
 function readRecord(record: IntakeRecord, links: Links): Readable | Undeliverable {
   const undeliverable = (
-    reason: Failure['reason'],
+    reason: DeadLetterCause['reason'],
     type: string,
     message: string,
     event?: FailedWrite,

@@ -2,15 +2,15 @@
 import type { WorkflowSignalWithStartOptions } from '@temporalio/client';
 import { type FailedWrite, failedWrites, type ReconcileKeyInput } from '../../workflows/messages.js';
 import type { LinkConfig } from '../config.js';
-import type { KeyGroup, Write } from './group.js';
+import type { KeyGroup, RecordedWrite } from './group.js';
 import { startOptions } from './start-options.js';
 
 /** Temporal warns from 512 KiB and refuses from 2 MiB per payload. */
 const MAX_SIGNAL_BYTES = 256 * 1024;
 
 /** Splits a group into as few signals as its bytes allow, nearly always one. A single large write has a signal of its own. */
-export function splitBySize({ writes }: KeyGroup): Write[][] {
-  const parts: Write[][] = [];
+export function splitBySize({ writes }: KeyGroup): RecordedWrite[][] {
+  const parts: RecordedWrite[][] = [];
   let bytes = 0;
   for (const write of writes) {
     const size = Buffer.byteLength(JSON.stringify(write.event));

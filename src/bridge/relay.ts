@@ -1,22 +1,18 @@
 /** From outboxes to Kafka: what could not be published when it failed is published as soon as that works again. */
-import type { Kafka, Message } from 'kafkajs';
+import type { Message } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaIntakeConfig } from '../config.js';
-import { deadLetterOf, type Failure, type IntakeRecord } from '../events/dead-letter.js';
+import { type DeadLetterCause, deadLetterOf } from '../events/dead-letter.js';
+import type { DeadLetters } from '../events/dead-letters.js';
 import { decodeFailedWrite } from '../events/failed-write.js';
-import {
-  connectDeadLetters,
-  createKafka,
-  type DeadLetters,
-  kafkaErrorMessage,
-  kafkaErrorType,
-} from '../events/kafka.js';
-import { createOrderedProducer, type OrderedProducer } from '../events/ordered-producer.js';
-import type { BatchHandler, Intake, IntakeBatch } from './intake.js';
-import { Outage } from './outage.js';
-import { createOutboxIntake } from './outbox-intake.js';
-import { outboxSources } from './outbox-sources.js';
-import { untilTaken } from './until-taken.js';
+import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
+import { createKafka, kafkaErrorMessage, kafkaErrorType } from '../kafka/client.js';
+import { lazyDeadLetters } from '../kafka/dead-letters.js';
+import { createOrderedProducer, type OrderedProducer } from '../kafka/ordered-producer.js';
+import { createOutboxIntake } from '../outbox/intake.js';
+import { outboxSources } from '../outbox/sources.js';
+import { Outage } from '../patience/outage.js';
+import { untilTaken } from '../patience/until-taken.js';
 
 /** The consumer group of all relays. */
 export const RELAY_GROUP = 'keymend-relay';
@@ -83,7 +79,7 @@ function createRelayHandler({ producer, deadLetters, topic, logger }: RelayHandl
   const outage = new Outage(logger, `the topic ${topic} does not take what is in the outbox`);
   const deadLetterOutage = new Outage(logger, 'the dead-letter topic does not take records');
 
-  async function deadLetter(record: IntakeRecord, failure: Failure, batch: IntakeBatch): Promise<void> {
+  async function deadLetter(record: IntakeRecord, failure: DeadLetterCause, batch: IntakeBatch): Promise<void> {
     const letter = deadLetterOf(record, failure);
     const publish = () => deadLetters.publish(letter);
     const patience = { outage: deadLetterOutage, explain: kafkaErrorMessage, signal: batch.signal };
@@ -137,7 +133,7 @@ function createRelayHandler({ producer, deadLetters, topic, logger }: RelayHandl
   };
 }
 
-function refusedBy(topic: string, error: unknown): Failure {
+function refusedBy(topic: string, error: unknown): DeadLetterCause {
   const message = `the topic ${topic} does not take a record as large as this (${kafkaErrorMessage(error)})`;
   return {
     reason: 'too-large',
@@ -165,22 +161,4 @@ function parts(outgoing: readonly Outgoing[]): Outgoing[][] {
     bytes += size;
   }
   return all;
-}
-
-/** Connected with the first letter, because hardly any relay ever has one. */
-function lazyDeadLetters(kafka: Kafka, topic: string): DeadLetters {
-  let connecting: Promise<DeadLetters> | undefined;
-  return {
-    kind: 'topic',
-    async publish(message) {
-      connecting ??= connectDeadLetters(kafka, topic).catch((error: unknown) => {
-        connecting = undefined;
-        throw error;
-      });
-      await (await connecting).publish(message);
-    },
-    async close() {
-      await (await connecting?.catch(() => undefined))?.close();
-    },
-  };
 }

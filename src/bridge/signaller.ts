@@ -2,10 +2,10 @@
 import type { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { type FailedWrite, WORKFLOW_TYPE } from '../../workflows/messages.js';
-import { backOff } from './back-off.js';
+import { backOff } from '../patience/back-off.js';
+import { Outage } from '../patience/outage.js';
 import type { KeyGroup } from './group.js';
 import { signalWithStartOptions } from './key-signal.js';
-import { Outage } from './outage.js';
 import { signalFailure } from './signal-failure.js';
 
 /** The part of Temporal's client that the bridge needs. */

@@ -1,10 +1,10 @@
 /** The outboxes as the bridge's intake, without Kafka: one intake and one forwarder for each source. */
 import type { Logger } from 'pino';
 import type { StreamIntakeConfig } from '../config.js';
+import { createStreamDeadLetters } from '../outbox/dead-letters.js';
+import { createOutboxIntake, type OutboxIntake } from '../outbox/intake.js';
+import { outboxSources } from '../outbox/sources.js';
 import { type Counters, createForwarder, type Forwarded, type Forwarding } from './forwarder.js';
-import { createOutboxIntake, type OutboxIntake } from './outbox-intake.js';
-import { outboxSources } from './outbox-sources.js';
-import { createStreamDeadLetters } from './stream-dead-letters.js';
 
 /**
  * @throws RedisFailure when no source answers; one that does not answer beside one that does is only logged, because it is

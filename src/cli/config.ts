@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { pino } from 'pino';
 import type { Config, LinkConfig } from '../config.js';
-import { checkKafka } from '../events/kafka-check.js';
+import { checkKafka } from '../kafka/check.js';
 import { checkDistinct, connectRedis, type RedisPort } from '../redis/index.js';
 import { connectClient, type TemporalTarget } from '../temporal/connect.js';
 import { globalOptions, print, readConfig, VerbError } from './context.js';

@@ -1,8 +1,9 @@
 /** `keymend escalations`, and the list of escalated workflows that `retry --escalated` shares. */
+
 import type { Client } from '@temporalio/client';
 import { Command } from 'commander';
 import pMap from 'p-map';
-import { nextStep } from '../../workflows/details.js';
+import { nextStep } from '../../workflows/errors.js';
 import { type KeyStatus, SEARCH_ATTRIBUTES, status, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { globalOptions, print, withClient } from './context.js';
 

@@ -1,8 +1,8 @@
 /** What `keymend status` says of the links: asked of the servers now, of nobody else. */
-import { outboxLengths } from '../bridge/outbox-lengths.js';
-import { outboxSources } from '../bridge/outbox-sources.js';
 import type { Config, LinkConfig } from '../config.js';
 import { type LinkSides, refusedDeletes } from '../engine/index.js';
+import { outboxLengths } from '../outbox/lengths.js';
+import { outboxSources } from '../outbox/sources.js';
 import { checkDistinct, connectRedis, explain, type Health, RedisFailure, type ServerHealth } from '../redis/index.js';
 import { chooseLink } from './context.js';
 

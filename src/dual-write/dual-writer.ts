@@ -1,12 +1,10 @@
 /** The client SDK: writes go to the source, and whatever the target did not get becomes a failed-write record. */
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { isIdempotent } from '../engine/commands.js';
+import { isIdempotent } from '../commands/table.js';
+import { within } from '../patience/within.js';
 import { Backlog } from './backlog.js';
 import { Intents } from './intents.js';
-import type { Failure } from './mirror.js';
-import type { MirroredWrite } from './mirror-answers.js';
-import { planMirror } from './mirror-plan.js';
 import {
   type CloseReport,
   type DualWriter,
@@ -15,17 +13,19 @@ import {
   readOptions,
   UnrecordedWriteError,
 } from './options.js';
-import { Publisher, RecordsLostError } from './publisher.js';
-import { RecentFailures } from './recent-failures.js';
-import { toRecords } from './records.js';
+import { Publisher, RecordsLostError } from './records/publisher.js';
+import { RecentFailures } from './records/recent-failures.js';
+import { toRecords } from './records/to-records.js';
 import { isSameEnd } from './same-server.js';
-import { type AcceptedWrite, observeSource } from './source.js';
-import { createTarget } from './target.js';
-import { within } from './within.js';
-import type { Write } from './write.js';
+import { type AcceptedWrite, observeSource } from './source/observe-source.js';
+import type { Write } from './source/write.js';
+import type { MirroredWrite } from './target/mirror-answers.js';
+import type { MirrorFailure } from './target/mirror-options.js';
+import { planMirror } from './target/mirror-plan.js';
+import { createTarget } from './target/target.js';
 
 export type { CloseReport, DualWriter, DualWriterOptions, DualWriterStats } from './options.js';
-export type { BreakerChange } from './shard.js';
+export type { BreakerChange } from './target/shard.js';
 
 /**
  * Wraps the source client: replies and errors are those of the source alone, as soon as it gives them. Then the write is
@@ -83,7 +83,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
   let mirrored = 0;
 
   /** @param number of the unit that the writes are part of */
-  function recordsOf(writes: readonly Write[], failure: Failure, number: number): FailedWrite[] {
+  function recordsOf(writes: readonly Write[], failure: MirrorFailure, number: number): FailedWrite[] {
     for (const { keys } of writes) recentFailures.add(keys, number);
     return toRecords(writes, failure, { link, origin });
   }
@@ -92,7 +92,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
    * Hands over a record for each key of failed writes.
    * @returns as `handOver`
    */
-  function record(writes: readonly Write[], failure: Failure, number: number): Promise<void> | undefined {
+  function record(writes: readonly Write[], failure: MirrorFailure, number: number): Promise<void> | undefined {
     return handOver(recordsOf(writes, failure, number), writes);
   }
 
@@ -141,7 +141,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
   /** In one stretch from the flight to its records: nobody must see it neither here nor there. */
   function answered(
     part: readonly MirroredWrite[],
-    failure: Failure | undefined,
+    failure: MirrorFailure | undefined,
     number: number,
   ): Promise<void> | undefined {
     inFlight -= 1;
@@ -152,7 +152,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
 
   function conclude(
     part: readonly MirroredWrite[],
-    failure: Failure | undefined,
+    failure: MirrorFailure | undefined,
     number: number,
   ): Promise<void> | undefined {
     if (failure) return record(writesOf(part), failure, number);
@@ -255,22 +255,22 @@ function writesOf(part: readonly MirroredWrite[]): Write[] {
   return part.map(({ write }) => write);
 }
 
-function notMirrored(reason: string): Failure {
+function notMirrored(reason: string): MirrorFailure {
   // Earlier writes of the key may still be on their way to the target: hence `unknown`, which is settled and verified.
   return { outcome: 'unknown', error: { code: 'NOT_MIRRORED', message: reason } };
 }
 
-const AFTER_FAILURE: Failure = {
+const AFTER_FAILURE: MirrorFailure = {
   outcome: 'unknown',
   error: { code: 'AFTER_FAILURE', message: 'the target has it, but lately missed another write of the key' },
 };
 
-const SOURCE_UNKNOWN: Failure = {
+const SOURCE_UNKNOWN: MirrorFailure = {
   outcome: 'unknown',
   error: { code: 'SOURCE_UNKNOWN', message: 'the connection to the source failed before it answered' },
 };
 
-const CLOSED: Failure = {
+const CLOSED: MirrorFailure = {
   outcome: 'unknown',
   error: { code: 'SOURCE_UNKNOWN', message: 'the application closed before the source answered' },
 };

@@ -7,13 +7,13 @@
  * AOF) that has the write has the entry. An entry without its write is harmless: keymend compares the key and finds it equal.
  */
 import { Command, type Redis } from 'ioredis';
-import { INTENT_FIELD, outboxFields } from '../events/outbox.js';
-import type { Announcement } from './announce.js';
+import { INTENT_FIELD, outboxFields } from '../outbox/entry.js';
+import { within } from '../patience/within.js';
 import { connectAfterDetectedFailover } from './failover.js';
-import type { Failure } from './mirror.js';
-import { type RecordContext, toRecords } from './records.js';
-import { within } from './within.js';
-import type { Write } from './write.js';
+import { type RecordContext, toRecords } from './records/to-records.js';
+import type { Announcement } from './source/announce.js';
+import type { Write } from './source/write.js';
+import type { MirrorFailure } from './target/mirror-options.js';
 
 /** `suspended`: writes go without an intent, as in normal mode. `reason`: one line, without anything of the application's data. */
 export type IntentState = { readonly state: 'active' } | { readonly state: 'suspended'; readonly reason: string };
@@ -187,7 +187,7 @@ export class Intents {
   }
 }
 
-const IN_FLIGHT: Failure = {
+const IN_FLIGHT: MirrorFailure = {
   outcome: 'unknown',
   error: { code: 'IN_FLIGHT', message: 'the application ended, or took long, before the target had answered' },
 };

@@ -1,14 +1,15 @@
 /** What an application gives to and gets from a DualWriter. */
 import type { Cluster, Redis, RedisOptions } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { OUTBOX_KEY } from '../events/outbox.js';
-import type { BreakerOptions } from './breaker.js';
-import { isCluster } from './client.js';
+import type { RecordSink } from '../events/record-sink.js';
+import { OUTBOX_KEY } from '../outbox/entry.js';
+import { isCluster } from '../redis/client-kind.js';
 import type { IntentState } from './intents.js';
-import { assertMirrorOptions } from './mirror.js';
-import type { RecordSink, RecordsLostError } from './publisher.js';
+import type { RecordsLostError } from './records/publisher.js';
 import { isSameServer } from './same-server.js';
-import { type BreakerChange, DEFAULT_BOUNDS, type ShardBounds, type ShardStats } from './shard.js';
+import type { BreakerOptions } from './target/breaker.js';
+import { assertMirrorOptions } from './target/mirror-options.js';
+import { type BreakerChange, DEFAULT_BOUNDS, type ShardBounds, type ShardStats } from './target/shard.js';
 
 /** How much may wait. Beyond a shard's bounds, writes become failed-write records at once. */
 export interface Bounds extends ShardBounds {

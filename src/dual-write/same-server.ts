@@ -1,6 +1,6 @@
 /** Whether source and target are one server: then every write would be done twice. */
 import type { Cluster, Redis } from 'ioredis';
-import { isCluster } from './client.js';
+import { isCluster } from '../redis/client-kind.js';
 
 /** As far as the clients' options tell. */
 export function isSameServer(source: Redis | Cluster, target: Redis | Cluster): boolean {

@@ -1,6 +1,5 @@
 /** What goes into the engine and what comes out. */
 import type { RedisPort } from '../redis/index.js';
-import type { DeleteGuard } from './delete-guard.js';
 import type { ReconcileError } from './errors.js';
 import type { LinkMemory } from './link-memory.js';
 import type { Scope } from './scope.js';
@@ -11,6 +10,17 @@ export interface LinkSides {
   readonly target: RedisPort;
   /** To keep with the ports, so that what one call learns of the servers serves the next. Without it each call begins anew. */
   readonly memory?: LinkMemory;
+}
+
+/** The two ends with what was learnt of them. */
+export type Link = Required<LinkSides>;
+
+/** When a delete may be believed; see `delete-guard.ts`. */
+export interface DeleteGuard {
+  /** The source is suspicious when it has fewer keys than this part of the target's… */
+  readonly minimumRatio: number;
+  /** …and at least this many keys fewer. */
+  readonly minimumGap: number;
 }
 
 export interface ReconcileOptions {

@@ -1,14 +1,7 @@
 /** An empty source must never empty the target: when a delete may be believed. */
 import { countSlots, type Health, healthIn, RedisFailure } from '../redis/index.js';
-import type { LinkSides } from './contract.js';
+import type { DeleteGuard, LinkSides } from './contract.js';
 import { ReconcileError, reconcileError } from './errors.js';
-
-export interface DeleteGuard {
-  /** The source is suspicious when it has fewer keys than this part of the target's… */
-  readonly minimumRatio: number;
-  /** …and at least this many keys fewer. */
-  readonly minimumGap: number;
-}
 
 /**
  * Whether keys that were read as absent on the source may be deleted on the target.

@@ -1,40 +1,41 @@
 /** Why a key could not be reconciled: a type for programs, a stage, and one line for a person. */
-import type { ErrorType, Stage } from '../../workflows/messages.js';
 import { explain, type RedisFailure } from '../redis/index.js';
 
 export type Side = 'source' | 'target';
 
-/** Whether trying again by itself can help. The others wait for a person. */
-const RETRYABLE: Readonly<Record<ErrorType, boolean>> = {
-  TargetUnavailable: true,
-  TargetReadOnly: true,
-  TargetOutOfMemory: true,
-  TargetLoading: true,
-  SourceUnavailable: true,
-  Contended: true,
-  SourceSuspicious: false,
-  NoPermission: false,
-  Unsupported: false,
-};
+/** The step of the protocol at which an attempt failed. */
+export type Stage = 'read' | 'compare' | 'write' | 'verify';
+
+export type ReconcileErrorType =
+  | 'TargetUnavailable'
+  | 'TargetReadOnly'
+  | 'TargetOutOfMemory'
+  | 'TargetLoading'
+  | 'SourceUnavailable'
+  /** The source looks as if it had lost its data or its role: what it lacks proves nothing. */
+  | 'SourceSuspicious'
+  | 'NoPermission'
+  /** The key kept changing. */
+  | 'Contended'
+  /** No later attempt can bring the value over. */
+  | 'Unsupported';
 
 /** The message says what, where and what to do next, in one line without any user value. */
 export class ReconcileError extends Error {
   override readonly name = 'ReconcileError';
-  readonly retryable: boolean;
 
   constructor(
-    readonly type: ErrorType,
+    readonly type: ReconcileErrorType,
     readonly stage: Stage,
     message: string,
     options?: ErrorOptions,
   ) {
     super(message, options);
-    this.retryable = RETRYABLE[type];
   }
 }
 
 /** What a code of Redis means on each side, where it is not simply unavailable. */
-const TYPES: Readonly<Record<string, Readonly<Record<Side, ErrorType>>>> = {
+const TYPES: Readonly<Record<string, Readonly<Record<Side, ReconcileErrorType>>>> = {
   READONLY: { source: 'SourceSuspicious', target: 'TargetReadOnly' },
   NOTMASTER: { source: 'SourceSuspicious', target: 'TargetReadOnly' },
   OOM: { source: 'SourceUnavailable', target: 'TargetOutOfMemory' },
@@ -87,7 +88,7 @@ export function reconcileError(failure: RedisFailure, side: Side, stage: Stage, 
   if (unsupported !== undefined) {
     return new ReconcileError('Unsupported', stage, `${place} ${unsupported.explanation}`, { cause: failure });
   }
-  const unavailable: ErrorType = side === 'source' ? 'SourceUnavailable' : 'TargetUnavailable';
+  const unavailable: ReconcileErrorType = side === 'source' ? 'SourceUnavailable' : 'TargetUnavailable';
   const type = TYPES[failure.code]?.[side] ?? unavailable;
   return new ReconcileError(type, stage, `${place} ${explain(failure)}`, { cause: failure });
 }

@@ -2,10 +2,18 @@
  * The domain: compare a key on the two sides of a link and repair the target.
  * Knows Redis through a port, and nothing of Temporal or Kafka.
  */
-export { isIdempotent, isWrite, membersOf, touches, writtenKeys } from './commands.js';
-export type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
-export { type DeleteGuard, refusedDeletes } from './delete-guard.js';
-export { ReconcileError } from './errors.js';
+export type {
+  DeleteGuard,
+  KeyDeferred,
+  KeyRequest,
+  KeyResult,
+  Link,
+  LinkSides,
+  ReconcileOptions,
+  Repaired,
+} from './contract.js';
+export { refusedDeletes } from './delete-guard.js';
+export { ReconcileError, type ReconcileErrorType, type Stage } from './errors.js';
 export { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from './large/large-key.js';
 export { LinkMemory } from './link-memory.js';
 export { reconcileKeys } from './reconcile.js';

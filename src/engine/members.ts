@@ -6,7 +6,6 @@
  * whole key is asked for.
  */
 import { createHash } from 'node:crypto';
-import type { Stage } from '../../workflows/messages.js';
 import {
   type MembersReading,
   type MembersRepair,
@@ -15,8 +14,8 @@ import {
   NO_TYPE,
   RedisFailure,
 } from '../redis/index.js';
-import type { LinkSides, ReconcileOptions, Repaired } from './contract.js';
-import { reconcileError, type Side } from './errors.js';
+import type { Link, LinkSides, ReconcileOptions, Repaired } from './contract.js';
+import { reconcileError, type Side, type Stage } from './errors.js';
 import { type ExpiryTolerance, sameExpiry, toleranceFor, tolerates } from './expiry-tolerance.js';
 import type { RoundResult } from './round.js';
 
@@ -49,7 +48,7 @@ export const WITH_MEMBERS: ReadonlySet<string> = new Set(['hash', 'set', 'zset']
 
 /** @returns one result per request, in order */
 export async function runMembersRound(
-  sides: Required<LinkSides>,
+  sides: Link,
   requests: readonly MembersOf[],
   options: ReconcileOptions,
 ): Promise<MembersResult[]> {

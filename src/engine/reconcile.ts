@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pMap from 'p-map';
 import { type AdmissionRequest, RedisFailure } from '../redis/index.js';
-import type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
+import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 import { contended, MAXIMUM_ROUNDS, withEarlier } from './earlier-rounds.js';
 import { reconcileError } from './errors.js';
 import { LinkMemory } from './link-memory.js';
@@ -69,7 +69,7 @@ async function batches({ source, target }: LinkSides, requests: readonly KeyRequ
 }
 
 async function reconcileBatch(
-  sides: Required<LinkSides>,
+  sides: Link,
   requests: readonly KeyRequest[],
   options: ReconcileOptions,
 ): Promise<KeyResult[]> {
@@ -100,7 +100,7 @@ async function reconcileBatch(
 
 /** One round in as many parts as the target admits; those that it does not admit now are deferred together. */
 async function admittedRound(
-  sides: Required<LinkSides>,
+  sides: Link,
   requests: readonly KeyRequest[],
   options: ReconcileOptions,
 ): Promise<(RoundResult | KeyDeferred)[]> {
@@ -133,7 +133,7 @@ function admissionRequest({ key, scope = WHOLE }: KeyRequest): AdmissionRequest 
 
 /** The requests by scope, each kind in calls of its own; those whose part tells too little are looked at as a whole at once. */
 async function roundOfAnyScope(
-  sides: Required<LinkSides>,
+  sides: Link,
   requests: readonly KeyRequest[],
   options: ReconcileOptions,
 ): Promise<RoundResult[]> {

@@ -9,7 +9,6 @@
  * what was read, and the key gets another round. If it still is, all writes that came in between ended in that same
  * value, on both sides.
  */
-import type { Stage } from '../../workflows/messages.js';
 import {
   type Change,
   LARGE,
@@ -23,10 +22,10 @@ import {
   type Repair,
   type RepairOutcome,
 } from '../redis/index.js';
-import type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from './contract.js';
+import type { KeyDeferred, KeyRequest, KeyResult, Link, ReconcileOptions, Repaired } from './contract.js';
 import { decide } from './decide.js';
 import { refuseDeletes } from './delete-guard.js';
-import { reconcileError, refusesPayload, refusesVersion, type Side } from './errors.js';
+import { reconcileError, refusesPayload, refusesVersion, type Side, type Stage } from './errors.js';
 import { sameExpiry, toleranceFor } from './expiry-tolerance.js';
 
 /** `again`: the key changed meanwhile. `repaired` says what this round wrote all the same. */
@@ -56,7 +55,7 @@ interface Written extends Planned {
 
 /** @returns one result per request, in order */
 export async function runRound(
-  sides: Required<LinkSides>,
+  sides: Link,
   requests: readonly KeyRequest[],
   options: ReconcileOptions,
 ): Promise<RoundResult[]> {
@@ -68,7 +67,7 @@ class Round {
   readonly #results: RoundResult[];
 
   constructor(
-    private readonly sides: Required<LinkSides>,
+    private readonly sides: Link,
     private readonly options: ReconcileOptions,
     private readonly requests: readonly KeyRequest[],
   ) {

@@ -2,9 +2,11 @@
  * The dead-letter record: what keymend could not finish, for a person or a redrive. It is the original record, byte for byte,
  * with headers that say what happened.
  */
-import type { IHeaders, Message } from 'kafkajs';
-import type { EscalateRequest, FailedWrite, RecordPosition, Stage } from '../../workflows/messages.js';
+import type { EscalateRequest } from '../../workflows/activities.js';
+import { isPermanent } from '../../workflows/errors.js';
+import type { FailedWrite, RecordPosition, Stage } from '../../workflows/messages.js';
 import { encodeFailedWrite, keyBytes } from './failed-write.js';
+import type { HeaderValue, IntakeRecord } from './intake.js';
 
 /** Every value that `dlq.reason` can have, with what it means. */
 export const DEAD_LETTER_REASONS = {
@@ -21,19 +23,19 @@ export const DEAD_LETTER_REASONS = {
 
 export type DeadLetterReason = keyof typeof DEAD_LETTER_REASONS;
 
-/** A record as an intake read it, with nothing decoded. */
-export interface IntakeRecord {
+/** A record for the dead letters, wherever these are kept: a Kafka message, or an entry of a stream. */
+export interface DeadLetter {
   readonly key: Buffer | null;
   readonly value: Buffer | null;
-  /** A header can occur more than once, and its value can be absent. */
-  readonly headers: Readonly<Record<string, HeaderValue | readonly HeaderValue[]>>;
-  readonly position: RecordPosition;
+  /** Of the original, in ms since the epoch, decimal. Absent: it had none. */
+  readonly timestamp?: string;
+  readonly headers: LetterHeaders;
 }
 
-type HeaderValue = Buffer | string | null | undefined;
+type LetterHeaders = Readonly<Record<string, Buffer | string | (Buffer | string)[]>>;
 
-/** What happened to the record. Texts are for people: no values of a user's data. */
-export interface Failure {
+/** Why a record becomes a dead letter. Texts are for people: no values of a user's data. */
+export interface DeadLetterCause {
   readonly reason: DeadLetterReason;
   readonly stage: Stage | null;
   readonly error: { readonly type: string; readonly code?: string | undefined; readonly message: string };
@@ -43,16 +45,14 @@ export interface Failure {
   readonly workflowId?: string | undefined;
 }
 
-/** Errors of a repair that the same attempt, made again, does not heal: a person has to change something first. */
-const PERMANENT = new Set(['Unsupported', 'NoPermission', 'SourceSuspicious']);
 /** Longer than any workflow ID. */
 const MAX_TEXT_LENGTH = 1024;
 /** What a redrive counts stays with the record; every other `dlq.*` header speaks of an earlier failure. */
 const KEPT = new Set(['dlq.redrive.count', 'dlq.redrive.last_at']);
 
 /** The dead-letter record of a record that did not become a signal. */
-export function deadLetterOf(record: IntakeRecord, failure: Failure): Message {
-  const { reason, stage, error, attempts, event, workflowId } = failure;
+export function deadLetterOf(record: IntakeRecord, cause: DeadLetterCause): DeadLetter {
+  const { reason, stage, error, attempts, event, workflowId } = cause;
   const { key, value, headers, position } = record;
   // When the record does not say when its write failed, the time it was written to Kafka is the closest to it.
   const failedAt = event?.failedAt ?? isoTime(position.timestamp);
@@ -85,17 +85,17 @@ export function deadLetterOf(record: IntakeRecord, failure: Failure): Message {
 }
 
 /** The dead-letter record of a key that a workflow gave up on for now. */
-export function escalationMessage(
+export function escalationLetter(
   { event, error, attempts, firstFailedAt, lastFailedAt }: EscalateRequest,
   workflow: { readonly workflowId: string; readonly runId: string },
-): Message {
+): DeadLetter {
   const { record, key, encoding = 'utf8' } = event;
   return {
     key: keyBytes({ key, encoding }),
     value: encodeFailedWrite(event),
     ...(record && timestampOf(record)),
     headers: dlqHeaders({
-      reason: PERMANENT.has(error.type) ? 'permanent-error' : 'attempts-exhausted',
+      reason: isPermanent(error.type) ? 'permanent-error' : 'attempts-exhausted',
       stage: error.stage,
       'original.topic': record?.topic,
       'original.partition': record?.partition,
@@ -122,7 +122,7 @@ interface DlqFields {
 }
 
 /** What is not known has no header. */
-function dlqHeaders(fields: DlqFields): IHeaders {
+function dlqHeaders(fields: DlqFields): LetterHeaders {
   return Object.fromEntries(
     Object.entries(fields)
       .filter(([, value]) => value !== undefined && value !== null && value !== '')
@@ -130,7 +130,7 @@ function dlqHeaders(fields: DlqFields): IHeaders {
   );
 }
 
-function originalHeaders(headers: IntakeRecord['headers']): IHeaders {
+function originalHeaders(headers: IntakeRecord['headers']): LetterHeaders {
   return Object.fromEntries(
     Object.entries(headers)
       .filter(([name]) => !name.startsWith('dlq.') || KEPT.has(name))

@@ -1,26 +1,59 @@
 /** Which server has a key: the one that there is, or in a Cluster the master of the key's slot. */
-import type { Endpoint } from '../config.js';
-import { ClusterNodes } from './cluster-nodes.js';
-import { type Command, Connection, type ConnectionOptions } from './connection.js';
+import type { ClusterNodes } from './cluster-nodes.js';
+import type { Command, Connection } from './connection.js';
 import { explained } from './explain.js';
 import { RedisFailure } from './failure.js';
 
-/** Connects with the first command. */
+/** What `KeyServers` asks of a topology. */
+interface Servers {
+  readonly place: string;
+  serverOf(key: Buffer): Promise<Connection | RedisFailure>;
+  /** As in `ClusterNodes`. */
+  importing(failure: RedisFailure): Connection | null;
+  /** As in `ClusterNodes`. */
+  heed(failure: RedisFailure): void;
+  /** Any answer of any of them; a failure when there is none. */
+  signOfLife(): Promise<unknown>;
+  close(): void;
+}
+
+export function theOneServer(connection: Connection): Servers {
+  return {
+    place: connection.place,
+    serverOf: async () => connection,
+    importing: () => null,
+    heed() {},
+    signOfLife: async () => (await connection.send([['PING']]))[0],
+    close: () => connection.close(),
+  };
+}
+
+export function serversOfCluster(nodes: ClusterNodes): Servers {
+  return {
+    place: nodes.place,
+    async serverOf(key) {
+      const master = await nodes.masterOf(key);
+      return master instanceof RedisFailure ? master : master.connection;
+    },
+    importing: (failure) => nodes.importing(failure),
+    heed: (failure) => nodes.heed(failure),
+    signOfLife: () => nodes.masters(),
+    close: () => nodes.close(),
+  };
+}
+
 export class KeyServers {
   readonly place: string;
-  readonly #servers: Connection | ClusterNodes;
+  readonly #servers: Servers;
 
-  constructor(endpoint: Endpoint, options: ConnectionOptions) {
-    this.#servers =
-      'cluster' in endpoint ? new ClusterNodes(endpoint.cluster, options) : new Connection(endpoint, options);
-    this.place = this.#servers.place;
+  constructor(servers: Servers) {
+    this.#servers = servers;
+    this.place = servers.place;
   }
 
   /** The connection to the server that has the key now, as far as is known. Others use it too: nothing may block on it. */
   async serverOf(key: string): Promise<Connection | RedisFailure> {
-    if (this.#servers instanceof Connection) return this.#servers;
-    const master = await this.#servers.masterOf(Buffer.from(key));
-    return master instanceof RedisFailure ? master : master.connection;
+    return this.#servers.serverOf(Buffer.from(key));
   }
 
   /**
@@ -37,18 +70,17 @@ export class KeyServers {
 
   /** Where the key of a command is that was answered with this ASK; null where that is not said. See `ClusterNodes`. */
   importing(failure: RedisFailure): Connection | null {
-    return this.#servers instanceof ClusterNodes ? this.#servers.importing(failure) : null;
+    return this.#servers.importing(failure);
   }
 
   /** To be told of failures: they can show that keys are elsewhere now, and are then looked for. */
   heed(failure: RedisFailure): void {
-    if (this.#servers instanceof ClusterNodes) this.#servers.heed(failure);
+    this.#servers.heed(failure);
   }
 
   /** Makes sure that the server, or one of the Cluster, answers. @throws RedisFailure whose message says what to do */
   async check(): Promise<void> {
-    const servers = this.#servers;
-    const [answer] = servers instanceof Connection ? await servers.send([['PING']]) : [await servers.masters()];
+    const answer = await this.#servers.signOfLife();
     if (answer instanceof RedisFailure) throw explained(answer, this.place);
   }
 

@@ -7,7 +7,7 @@
  * executes them in their order.
  */
 import type { RedisFailure } from './failure.js';
-import type { KeyState } from './port.js';
+import type { KeyState } from './key-state.js';
 
 /** A key when its watch began, in as far as it takes no time to say. */
 export interface WatchedState extends Pick<KeyState, 'type' | 'expiry'> {

@@ -1,6 +1,7 @@
 /** `KeyWatch` on one server: WATCH, reads of ranges, and one EXEC at the end. */
 import { type Command, type Connection, isMaster } from './connection.js';
 import { failureOf, RedisFailure } from './failure.js';
+import { NO_EXPIRY } from './key-state.js';
 import type {
   EntryRange,
   KeyWatch,
@@ -16,7 +17,6 @@ import type {
   WatchedOutcome,
   WatchedState,
 } from './key-watch.js';
-import { NO_EXPIRY } from './port.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
 import { failureIn, type RowAnswer, runForKey, type ScriptReply, scriptArguments } from './script-runner.js';
 import { BuiltKey } from './temporary-key.js';

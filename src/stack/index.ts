@@ -6,12 +6,5 @@ export type { Report } from './progress.js';
 export type { Provision } from './provision.js';
 export { provideRedis62, provideValkey9 } from './redis-lines.js';
 export type { ServiceName } from './service.js';
-export {
-  type ServiceStatus,
-  type StackInfo,
-  type StackOptions,
-  stackDown,
-  stackStatus,
-  stackUp,
-} from './stack.js';
+export { type ServiceStatus, type StackInfo, type StackOptions, stackDown, stackStatus, stackUp } from './stack.js';
 export { provideTimeSkippingServer } from './time-skipping-server.js';

@@ -1,12 +1,13 @@
 /** A Temporal worker that reconciles the keys of the configured links. */
+
 import { bundleWorkflowCode, DefaultLogger, type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { create, type LinkRuntime } from '../../activities/index.js';
-import { nextStep } from '../../workflows/details.js';
+import { nextStep } from '../../workflows/errors.js';
 import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
-import { escalationMessage } from '../events/dead-letter.js';
-import type { DeadLetters } from '../events/kafka.js';
+import { escalationLetter } from '../events/dead-letter.js';
+import type { DeadLetters } from '../events/dead-letters.js';
 import { checkDistinct, connectRedis, type RedisOptions, type RedisPort } from '../redis/index.js';
 import { WORKFLOWS_PATH } from './workflows-path.js';
 
@@ -53,7 +54,12 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
             { key, encoding, link, type: error.type, attempts, workflowId: workflow.workflowId },
             `escalated: ${error.message}. ${nextStep(error.type)}`,
           );
-          await deadLetters.publish(escalationMessage(request, workflow));
+          await deadLetters.publish(escalationLetter(request, workflow));
+        },
+        onResult: (result, durationMs, { link }) => {
+          const { outcome } = result;
+          const more = outcome === 'failed' ? { type: result.error.type, stage: result.error.stage } : {};
+          logger.debug({ link, outcome, ...more, durationMs: Math.round(durationMs) }, 'attempt ended');
         },
       }),
       shutdownGraceTime: '10 seconds',

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { AcceptedPrefix } from '../../src/bridge/accepted-prefix.js';
+import { AcceptedPrefix } from '../../src/kafka/accepted-prefix.js';
 
 test('only a record with everything before it accepted moves the prefix', () => {
   const prefix = new AcceptedPrefix(4);

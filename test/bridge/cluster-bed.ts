@@ -1,10 +1,10 @@
 /** An outbox on a Cluster of its own, what writes it and what reads it. */
 import { Cluster } from 'ioredis';
 import { onTestFinished } from 'vitest';
-import type { BatchHandler } from '../../src/bridge/intake.js';
-import { createOutboxIntake } from '../../src/bridge/outbox-intake.js';
-import { createOutbox } from '../../src/dual-write/outbox.js';
-import { clusterStreams } from '../../src/events/outbox.js';
+import type { BatchHandler } from '../../src/events/intake.js';
+import { clusterStreams } from '../../src/outbox/cluster-streams.js';
+import { createOutboxIntake } from '../../src/outbox/intake.js';
+import { createOutbox } from '../../src/outbox/record-sink.js';
 import { slotOf } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type ClusterShape, startCluster } from '../support/cluster.js';

@@ -1,8 +1,8 @@
 import { expect, onTestFinished, test } from 'vitest';
-import type { BatchHandler } from '../../src/bridge/intake.js';
-import { createLinkDeadLetters, createStreamDeadLetters } from '../../src/bridge/stream-dead-letters.js';
 import { parseConfig } from '../../src/config.js';
-import { clusterStreams } from '../../src/events/outbox.js';
+import type { BatchHandler } from '../../src/events/intake.js';
+import { clusterStreams } from '../../src/outbox/cluster-streams.js';
+import { createLinkDeadLetters, createStreamDeadLetters } from '../../src/outbox/dead-letters.js';
 import { slotOf } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import type { RedisCluster } from '../support/cluster.js';
@@ -214,8 +214,16 @@ test('a dead letter goes into the stream beside the one that its record was in, 
   const [own, ofLink] = letters;
   const value = Buffer.from([0xff]);
   await own!.publish({ key: null, value, headers: { 'dlq.original.topic': STREAMS[9]! } });
-  await ofLink!.publish({ key: 'k', value, headers: { 'dlq.link': 'l', 'dlq.original.topic': STREAMS[9]! } });
-  await ofLink!.publish({ key: 'k', value, headers: { 'dlq.link': 'l', 'dlq.original.topic': 'some.topic' } });
+  await ofLink!.publish({
+    key: Buffer.from('k'),
+    value,
+    headers: { 'dlq.link': 'l', 'dlq.original.topic': STREAMS[9]! },
+  });
+  await ofLink!.publish({
+    key: Buffer.from('k'),
+    value,
+    headers: { 'dlq.link': 'l', 'dlq.original.topic': 'some.topic' },
+  });
   const streams = clusterStreams('keymend:outbox:dlq');
   expect(streams[9]).toBe(STREAMS[9]!.replace('outbox:', 'outbox:dlq:'));
   expect(await bed.cluster.client.xlen(streams[9]!)).toBe(2);

@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis';
 import { expect, onTestFinished, test } from 'vitest';
-import type { BatchHandler } from '../../src/bridge/intake.js';
-import { createOutboxIntake } from '../../src/bridge/outbox-intake.js';
-import { createOutbox } from '../../src/dual-write/outbox.js';
+import type { BatchHandler } from '../../src/events/intake.js';
+import { createOutboxIntake } from '../../src/outbox/intake.js';
+import { createOutbox } from '../../src/outbox/record-sink.js';
 import { FAILOVERS } from '../support/sentinel.js';
 import { type LogLine, loggerInto, until } from './bridge-bed.js';
 import { idsByKey, writesOf } from './cluster-bed.js';

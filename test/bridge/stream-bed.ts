@@ -1,9 +1,8 @@
 /** An outbox on a Redis of its own, and intakes that read it. */
 import { ulid } from 'ulid';
 import { onTestFinished } from 'vitest';
-import type { BatchHandler } from '../../src/bridge/intake.js';
-import { createOutboxIntake, type OutboxIntake } from '../../src/bridge/outbox-intake.js';
-import type { IntakeRecord } from '../../src/events/dead-letter.js';
+import type { BatchHandler, IntakeRecord } from '../../src/events/intake.js';
+import { createOutboxIntake, type OutboxIntake } from '../../src/outbox/intake.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { type LogLine, loggerInto } from './bridge-bed.js';
 

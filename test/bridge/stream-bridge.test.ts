@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { parseConfig } from '../../src/config.js';
-import { clusterStreams } from '../../src/events/outbox.js';
+import { clusterStreams } from '../../src/outbox/cluster-streams.js';
 import { failedWrites, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { startCluster } from '../support/cluster.js';
 import { createSandbox, recordOf, runKeymend, type Sandbox } from '../support/keymend.js';

@@ -6,7 +6,7 @@ import { ulid } from 'ulid';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { RELAY_GROUP, startRelay } from '../../src/bridge/relay.js';
 import { type KafkaIntakeConfig, parseConfig } from '../../src/config.js';
-import { createOutbox } from '../../src/dual-write/outbox.js';
+import { createOutbox } from '../../src/outbox/record-sink.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import { startOwnKafka } from '../support/own-kafka.js';
 import { startRedis } from '../support/redis.js';

@@ -1,12 +1,12 @@
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { backOff } from '../../src/bridge/back-off.js';
+import { backOff } from '../../src/patience/back-off.js';
 import { provideTemporal } from '../../src/stack/temporal.js';
 import { describeWith } from '../support/services.js';
 import { bridgeBed, until } from './bridge-bed.js';
 
 // Real, unless a test can't wait for a minute of them.
-vi.mock(import('../../src/bridge/back-off.js'), { spy: true });
+vi.mock(import('../../src/patience/back-off.js'), { spy: true });
 afterEach(() => {
   vi.resetAllMocks();
 });

@@ -7,8 +7,9 @@ import {
   type DualWriterOptions,
   type DualWriterStats,
 } from '../../src/dual-write/dual-writer.js';
-import { mirrorOptions } from '../../src/dual-write/mirror.js';
-import type { RecordSink, RecordsLostError } from '../../src/dual-write/publisher.js';
+import type { RecordsLostError } from '../../src/dual-write/records/publisher.js';
+import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
+import type { RecordSink } from '../../src/events/record-sink.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type RedisServer, startRedis } from '../support/redis.js';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Breaker, type BreakerState } from '../../src/dual-write/breaker.js';
+import { Breaker, type BreakerState } from '../../src/dual-write/target/breaker.js';
 
 beforeEach(() => {
   vi.useFakeTimers();

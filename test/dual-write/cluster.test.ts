@@ -1,7 +1,7 @@
 import { Cluster, Command, Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
-import { mirrorClusterOptions, mirrorOptions } from '../../src/dual-write/mirror.js';
+import { mirrorClusterOptions, mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
 import { MemorySink, settled } from './bed.js';

@@ -2,7 +2,7 @@
 import { Redis, type RedisOptions } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
-import { mirrorOptions } from '../../src/dual-write/mirror.js';
+import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { startSentinelGroup } from '../support/sentinel.js';
 import { MemorySink, settled } from './bed.js';

@@ -1,10 +1,12 @@
 /** Writes that depend on one that the target missed: whatever was mirrored meanwhile, reconciling the records makes both sides equal. */
+
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { isIdempotent } from '../../src/commands/table.js';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
-import { isIdempotent, type LinkSides, scopeOf } from '../../src/engine/index.js';
+import { type LinkSides, scopeOf } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
-import type { Pending } from '../../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING } from '../../workflows/pending.js';
+import type { Pending } from '../../workflows/run-state.js';
 import { reconcileOne } from '../engine/link.js';
 import { compareRedis } from '../support/compare.js';
 import { POLICY } from '../support/workflow-bed.js';

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createDualWriter } from '../../src/dual-write/dual-writer.js';
-import { mirrorOptions } from '../../src/dual-write/mirror.js';
+import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { type Bed, settled, startBed } from './bed.js';
 
 let bed: Bed;

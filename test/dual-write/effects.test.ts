@@ -5,8 +5,8 @@
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
-import { toRecords } from '../../src/dual-write/records.js';
-import { classify } from '../../src/dual-write/write.js';
+import { toRecords } from '../../src/dual-write/records/to-records.js';
+import { classify } from '../../src/dual-write/source/write.js';
 import { scopeOf } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';

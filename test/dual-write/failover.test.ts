@@ -2,7 +2,7 @@
 import { Cluster, Command, Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
-import { mirrorClusterOptions, mirrorOptions } from '../../src/dual-write/mirror.js';
+import { mirrorClusterOptions, mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
 import { type RedisServer, startRedis } from '../support/redis.js';

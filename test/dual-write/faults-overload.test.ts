@@ -3,8 +3,8 @@ import { runInNewContext } from 'node:vm';
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
-import { mirrorOptions } from '../../src/dual-write/mirror.js';
-import type { RecordSink } from '../../src/dual-write/publisher.js';
+import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
+import type { RecordSink } from '../../src/events/record-sink.js';
 import { type Bed, settled, startBed } from './bed.js';
 import { expectMended } from './repair.js';
 

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
-import { PLANNERS } from '../../src/dual-write/planners/index.js';
+import { PLANNERS } from '../../src/dual-write/target/planners/index.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type Bed, settled, startBed } from './bed.js';

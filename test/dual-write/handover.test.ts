@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
-import type { RecordSink } from '../../src/dual-write/publisher.js';
+import type { RecordSink } from '../../src/events/record-sink.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import { type Bed, settled, startBed } from './bed.js';
 

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { Redis } from 'ioredis';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { Intents } from '../../src/dual-write/intents.js';
-import type { Write } from '../../src/dual-write/write.js';
+import type { Write } from '../../src/dual-write/source/write.js';
 import { startRedis } from '../support/redis.js';
 
 const OUTBOX = 'keymend:outbox';

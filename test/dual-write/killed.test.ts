@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { reconcileKeys } from '../../src/engine/index.js';
 import { decodeFailedWrite } from '../../src/events/failed-write.js';
-import { entryRecord, intentUntil } from '../../src/events/outbox.js';
+import { entryRecord, intentUntil } from '../../src/outbox/entry.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import { DEFAULT_OPTIONS, startLink, type TestLink } from '../engine/link.js';
 import { generatedCases } from '../support/cases.js';

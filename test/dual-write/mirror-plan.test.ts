@@ -1,8 +1,8 @@
 import { list } from '@ioredis/commands';
 import { describe, expect, it } from 'vitest';
-import { agrees, type MirrorPlan, planMirror, type Replay } from '../../src/dual-write/mirror-plan.js';
-import { classify, type Write } from '../../src/dual-write/write.js';
-import { isWrite, writtenKeys } from '../../src/engine/commands.js';
+import { isWrite, writtenKeys } from '../../src/commands/table.js';
+import { classify, type Write } from '../../src/dual-write/source/write.js';
+import { agrees, type MirrorPlan, planMirror, type Replay } from '../../src/dual-write/target/mirror-plan.js';
 
 const NOW = 1_000_000;
 const OK = Buffer.from('OK');

@@ -1,13 +1,14 @@
 import { Cluster } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { decodeFailedWrite } from '../../src/events/failed-write.js';
+import { clusterStreams } from '../../src/outbox/cluster-streams.js';
+import { entryRecord } from '../../src/outbox/entry.js';
 import {
   createOutbox,
   OutboxFullError,
   type OutboxOptions,
   OutboxUnavailableError,
-} from '../../src/dual-write/outbox.js';
-import { decodeFailedWrite } from '../../src/events/failed-write.js';
-import { clusterStreams, entryRecord } from '../../src/events/outbox.js';
+} from '../../src/outbox/record-sink.js';
 import { slotOf } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';

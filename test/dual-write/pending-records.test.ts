@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PendingRecords } from '../../src/dual-write/pending-records.js';
+import { PendingRecords } from '../../src/dual-write/records/pending-records.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 
 let count = 0;

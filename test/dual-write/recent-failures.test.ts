@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { RecentFailures } from '../../src/dual-write/recent-failures.js';
+import { RecentFailures } from '../../src/dual-write/records/recent-failures.js';
 
 const key = (name: string | number) => [Buffer.from(String(name))];
 let failures: RecentFailures;

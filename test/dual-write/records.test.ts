@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { toRecords } from '../../src/dual-write/records.js';
-import { classify, type Write } from '../../src/dual-write/write.js';
-import { membersOf } from '../../src/engine/commands.js';
+import { membersOf } from '../../src/commands/table.js';
+import { toRecords } from '../../src/dual-write/records/to-records.js';
+import { classify, type Write } from '../../src/dual-write/source/write.js';
 import { decodeFailedWrite, encodeFailedWrite } from '../../src/events/failed-write.js';
 
 function write(command: string, ...args: (string | Buffer)[]): Write {

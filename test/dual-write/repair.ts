@@ -1,10 +1,13 @@
 /** What keymend does with records, at once: the end of every fault is that both sides are equal again. */
+
 import { expect } from 'vitest';
-import { toRecords } from '../../src/dual-write/records.js';
-import { isIdempotent, type KeyRequest, reconcileKeys, scopeOf } from '../../src/engine/index.js';
+import { isIdempotent } from '../../src/commands/table.js';
+import { toRecords } from '../../src/dual-write/records/to-records.js';
+import { type KeyRequest, reconcileKeys, scopeOf } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
-import type { FailedWrite, Pending } from '../../workflows/messages.js';
+import type { FailedWrite } from '../../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING } from '../../workflows/pending.js';
+import type { Pending } from '../../workflows/run-state.js';
 import { DEFAULT_OPTIONS } from '../engine/link.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';

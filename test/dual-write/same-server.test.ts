@@ -2,7 +2,7 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type BreakerChange, createDualWriter } from '../../src/dual-write/dual-writer.js';
-import { mirrorOptions } from '../../src/dual-write/mirror.js';
+import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { startCluster } from '../support/cluster.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { MemorySink, settled } from './bed.js';

@@ -5,7 +5,7 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { Redis, type RedisOptions } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
-import { mirrorOptions } from '../../src/dual-write/mirror.js';
+import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { FAILOVERS, type SentinelGroup, startSentinelGroup } from '../support/sentinel.js';
 import { MemorySink, settled } from './bed.js';

@@ -1,9 +1,9 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
-import { createKafkaRecordSink } from '../../src/dual-write/kafka-record-sink.js';
 import { UnrecordedWriteError } from '../../src/dual-write/options.js';
-import type { RecordSink } from '../../src/dual-write/publisher.js';
+import type { RecordSink } from '../../src/events/record-sink.js';
+import { createKafkaRecordSink } from '../../src/kafka/record-sink.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type Bed, MemorySink, settled, startBed } from './bed.js';
 

@@ -2,7 +2,7 @@
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
-import { mirrorOptions } from '../../src/dual-write/mirror.js';
+import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import { type Certificates, makeCertificates, startTlsRedis, type TlsRedisServer } from '../support/tls.js';
 import { MemorySink, settled } from './bed.js';

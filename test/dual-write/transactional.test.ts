@@ -2,12 +2,12 @@
 import { Cluster, Redis } from 'ioredis';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { createOutboxIntake } from '../../src/bridge/outbox-intake.js';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
-import { mirrorOptions } from '../../src/dual-write/mirror.js';
 import type { TransactionalOptions } from '../../src/dual-write/options.js';
+import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { decodeFailedWrite } from '../../src/events/failed-write.js';
-import { entryRecord } from '../../src/events/outbox.js';
+import { entryRecord } from '../../src/outbox/entry.js';
+import { createOutboxIntake } from '../../src/outbox/intake.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type Bed, MemorySink, settled, startBed, type WriterOptions } from './bed.js';

@@ -1,8 +1,10 @@
 /** A Cluster in trouble: nodes that freeze, fail over or lose their keys, slots that wander while everybody writes. */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { KeyResult } from '../../src/engine/index.js';
 import { slotOf } from '../../src/redis/slots.js';
+import { isPermanent } from '../../workflows/errors.js';
 import { compareRedis } from '../support/compare.js';
 import { intercept } from './link.js';
 import { reconcileAnySize, type Side, startClusterSide, startSide } from './topology.js';
@@ -44,7 +46,6 @@ describe('a frozen master', () => {
     const error = errorOf(results[keys.indexOf(lost[0]!)]);
     expect(error).toMatchObject({
       type: frozen === 'source' ? 'SourceUnavailable' : 'TargetUnavailable',
-      retryable: true,
     });
     expect(error!.message).toBe(
       `${frozen} (127.0.0.1:${node!.port}) did not answer in time; look at its load and at the network in between`,
@@ -81,7 +82,7 @@ describe('a failover', () => {
     for (const key of moved) await successor.set(key, 'newer');
     const first = await reconcileAnySize(sides, asRequests(keys));
     // Nobody has to look after it: that is for what a person must decide.
-    expect(first.filter((result) => errorOf(result)?.retryable === false)).toEqual([]);
+    expect(first.filter((result) => isPermanent(errorOf(result)?.type ?? ''))).toEqual([]);
     await expect
       .poll(
         async () => (await reconcileAnySize(sides, asRequests(keys))).filter(({ outcome }) => outcome === 'failed'),
@@ -114,7 +115,7 @@ describe('a shard of the source that was emptied', () => {
     const results = await reconcileAnySize(sides, asRequests(keys));
     expect(keys.filter((_, index) => results[index]!.outcome === 'failed')).toEqual(lost);
     const error = errorOf(results[keys.indexOf(lost[0]!)])!;
-    expect(error).toMatchObject({ type: 'SourceSuspicious', retryable: false });
+    expect(error).toMatchObject({ type: 'SourceSuspicious' });
     expect(error.message).toMatch(
       new RegExp(
         `^source \\(127.0.0.1:${emptied!.port}\\) has 0 keys and target \\(.*\\) ${topology === 3 ? '\\d+' : 'about \\d+ in the same slots'}: `,

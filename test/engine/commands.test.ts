@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { hasFlag, list } from '@ioredis/commands';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { isIdempotent, isWrite, membersOf, touches, writtenKeys } from '../../src/engine/index.js';
+import { isIdempotent, isWrite, membersOf, touches, writtenKeys } from '../../src/commands/table.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { FIXTURE, SAMPLES, type Sample, SCRIPT, WITHOUT_KEYS } from './command-samples.js';
 

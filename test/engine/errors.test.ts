@@ -1,4 +1,5 @@
 /** Errors as real servers and real connections give them, one small link per cause. */
+
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { reconcileError } from '../../src/engine/errors.js';
 import type { ReconcileError } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
+import { isPermanent } from '../../workflows/errors.js';
 import type { ErrorType, Stage } from '../../workflows/messages.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
 import { intercept, once, reconcileOne } from './link.js';
@@ -59,7 +61,7 @@ describe('on the target', () => {
     await target.client.replicaof('127.0.0.1', `${await freePort()}`);
     const error = await failure(...ports);
     expectError(error, 'TargetReadOnly', 'write', 'is a read-only replica; point the link at its master');
-    expect(error.retryable).toBe(true);
+    expect(isPermanent(error.type)).toBe(false);
   });
 
   test('out of memory: TargetOutOfMemory, while deletes still pass', async () => {
@@ -150,7 +152,7 @@ describe('on the target', () => {
     const [outcome] = await ports[1].repair([{ key: Buffer.from('k'), observed, change }]);
     const error = reconcileError(outcome as RedisFailure, 'target', 'write', 'the target');
     expectError(error, 'Unsupported', 'write', 'cannot read the value as the other side dumped it');
-    expect(error.retryable).toBe(false);
+    expect(isPermanent(error.type)).toBe(true);
   });
 });
 
@@ -180,7 +182,7 @@ describe('on the source', () => {
     const stopping = intercept(ports[1], { 'after repair': once(() => source.stop()) });
     const error = await failure(ports[0], stopping);
     expectError(error, 'SourceUnavailable', 'verify', 'cannot be reached');
-    expect(error.retryable).toBe(true);
+    expect(isPermanent(error.type)).toBe(false);
     expect(await target.client.exists('k')).toBe(1);
   });
 });
@@ -219,7 +221,7 @@ describe.each(['source', 'target'] as const)('permissions on the %s: NoPermissio
   ])('%s', async (_name, url, text) => {
     const error = await secured(url);
     expectError(error, 'NoPermission', 'read', text);
-    expect(error.retryable).toBe(false);
+    expect(isPermanent(error.type)).toBe(true);
   });
 });
 

@@ -249,7 +249,7 @@ for (const [title, provide] of Object.entries(provideOlder)) {
       const result = await reconcileOne(sides, 'k', scope);
       expect(result).toMatchObject({
         outcome: 'failed',
-        error: { type: 'Unsupported', stage: 'write', retryable: false },
+        error: { type: 'Unsupported', stage: 'write' },
       });
       expect(result.outcome === 'failed' && result.error.message).toBe(
         `target (127.0.0.1:${target.port}) is too old for a hash in which single fields expire; upgrade it (Redis 7.4, Valkey 9), or ` +

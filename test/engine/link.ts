@@ -1,5 +1,4 @@
 /** A source and a target for tests of the engine: two real servers, ports on them, and hooks between the engine's steps. */
-
 import {
   type KeyRequest,
   type KeyResult,

@@ -3,15 +3,18 @@
  * link to the target is slowed, held and cut; what fails is reconciled at once, beside the writers. Every write that
  * either server carries out is recorded by the server itself, and a checker judges the record.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { isIdempotent } from '../../src/commands/table.js';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
-import { mirrorOptions } from '../../src/dual-write/mirror.js';
-import { isIdempotent, reconcileKeys, scopeOf } from '../../src/engine/index.js';
+import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
+import { reconcileKeys, scopeOf } from '../../src/engine/index.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
-import type { FailedWrite, Pending } from '../../workflows/messages.js';
+import type { FailedWrite } from '../../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING, putBack } from '../../workflows/pending.js';
+import type { Pending } from '../../workflows/run-state.js';
 import { settled } from '../dual-write/bed.js';
 import { compareRedis } from '../support/compare.js';
 import { violations } from '../support/history.js';

@@ -3,13 +3,16 @@
  * says so, twice, late, or never. What the target did not get in order and once becomes a failed write, described by the
  * code that describes it in production, and is kept pending as a workflow keeps it.
  */
+
 import type { Redis } from 'ioredis';
-import { isIdle, planMirror, type Replay } from '../../src/dual-write/mirror-plan.js';
-import { toRecords } from '../../src/dual-write/records.js';
-import { classify, type Write } from '../../src/dual-write/write.js';
-import { isIdempotent, type Scope, scopeOf } from '../../src/engine/index.js';
-import type { LinkPolicy, Pending } from '../../workflows/messages.js';
+import { isIdempotent } from '../../src/commands/table.js';
+import { toRecords } from '../../src/dual-write/records/to-records.js';
+import { classify, type Write } from '../../src/dual-write/source/write.js';
+import { isIdle, planMirror, type Replay } from '../../src/dual-write/target/mirror-plan.js';
+import { type Scope, scopeOf } from '../../src/engine/index.js';
+import type { LinkPolicy } from '../../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING } from '../../workflows/pending.js';
+import type { Pending } from '../../workflows/run-state.js';
 import type { Command } from './random-writes.js';
 
 /** A write that the source has carried out, on its way to the target. */

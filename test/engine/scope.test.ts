@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { membersOf, scopeOf, touches } from '../../src/engine/index.js';
+import { membersOf, touches } from '../../src/commands/table.js';
+import { scopeOf } from '../../src/engine/index.js';
 
 const hint = { whole: false, memberCommands: [], otherCommands: [], members: { utf8: [], base64: [] } };
 

@@ -1,7 +1,9 @@
 /** A side that Sentinels name: after their failover the link works on the new master. */
+
 import { afterEach, expect, test } from 'vitest';
 import { type KeyResult, reconcileKeys } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
+import { isPermanent } from '../../workflows/errors.js';
 import { startRedis } from '../support/redis.js';
 import { FAILOVERS, startSentinelGroup } from '../support/sentinel.js';
 import { DEFAULT_OPTIONS } from './link.js';
@@ -40,7 +42,7 @@ test.each(
     await expect
       .poll(async () => results[results.push(await reconcile()) - 1], { timeout: 20_000, interval: 100 })
       .toMatchObject({ outcome: which === 'source' ? 'equal' : 'repaired' });
-    expect(results.filter((result) => result.outcome === 'failed' && !result.error.retryable)).toEqual([]);
+    expect(results.filter((result) => result.outcome === 'failed' && isPermanent(result.error.type))).toEqual([]);
     if (which === 'source') expect(results.filter(({ outcome }) => outcome === 'repaired')).toEqual([]);
     for (const server of [other, group.master]) expect(await server.client.get(KEY)).toBe('newer');
   },

@@ -291,7 +291,7 @@ describe('one value that the target can’t read', () => {
     const result = await reconcileOne({ source, target: refusing(link.sides.target) }, 'k');
     expect(result).toMatchObject({
       outcome: 'failed',
-      error: { type: 'Unsupported', stage: 'write', retryable: false },
+      error: { type: 'Unsupported', stage: 'write' },
     });
     expect(result.outcome === 'failed' && result.error.message).toBe(
       `target (127.0.0.1:${link.target.port}) cannot read the value as the other side dumped it: it lacks the module or the ` +

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { deadLetterOf, escalationMessage, type IntakeRecord } from '../../src/events/dead-letter.js';
-import type { EscalateRequest } from '../../workflows/messages.js';
+import { deadLetterOf, escalationLetter } from '../../src/events/dead-letter.js';
+import type { IntakeRecord } from '../../src/events/intake.js';
+import type { EscalateRequest } from '../../workflows/activities.js';
 
 const RECORD: IntakeRecord = {
   key: Buffer.from([0, 255]),
@@ -84,7 +85,7 @@ test('a text of several lines is one line in its header, and a long one is cut',
 });
 
 test('an escalation is a record that can be redriven, with what the workflow knows in its headers', () => {
-  const letter = escalationMessage(REQUEST, WORKFLOW);
+  const letter = escalationLetter(REQUEST, WORKFLOW);
   expect(letter.key).toEqual(Buffer.from([0, 255]));
   expect(letter.timestamp).toBe('1700000000123');
   const { idempotent: _idempotent, record: _record, ...wire } = REQUEST.event;
@@ -112,7 +113,7 @@ test('an escalation is a record that can be redriven, with what the workflow kno
 test('an escalation whose record is not known says nothing about it; one that no retry heals says so', () => {
   const { record: _record, encoding: _encoding, ...event } = REQUEST.event;
   const error = { type: 'Unsupported', message: 'a module type', stage: null };
-  const letter = escalationMessage({ ...REQUEST, event: { ...event, key: 'user:42' }, error }, WORKFLOW);
+  const letter = escalationLetter({ ...REQUEST, event: { ...event, key: 'user:42' }, error }, WORKFLOW);
   expect(letter.key).toEqual(Buffer.from('user:42'));
   expect(letter).not.toHaveProperty('timestamp');
   expect(Object.keys(letter.headers!).filter((name) => name.startsWith('dlq.original'))).toEqual([]);

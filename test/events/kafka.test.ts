@@ -3,8 +3,10 @@ import { pino } from 'pino';
 import { ulid } from 'ulid';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { parseConfig } from '../../src/config.js';
-import { connectDeadLetters, createKafka, DeadLetterRefused, type DeadLetters } from '../../src/events/kafka.js';
-import { checkKafka } from '../../src/events/kafka-check.js';
+import { DeadLetterRefused, type DeadLetters } from '../../src/events/dead-letters.js';
+import { checkKafka } from '../../src/kafka/check.js';
+import { createKafka } from '../../src/kafka/client.js';
+import { connectDeadLetters } from '../../src/kafka/dead-letters.js';
 import { stack } from '../support/services.js';
 
 const lines: { level: number; msg: string }[] = [];
@@ -70,13 +72,13 @@ test('a dead letter is published as it is', async () => {
 
 test('one that is too large for the topic is compressed', async () => {
   const value = Buffer.alloc(100_000, 'x');
-  await deadLetters.publish({ value });
+  await deadLetters.publish({ key: null, value, headers: {} });
   expect((await lastMessage()).value!.equals(value)).toBe(true);
 });
 
 test('one that is too large even so is an error that says how to make room', async () => {
   const value = Buffer.from(Array.from({ length: 30_000 }, () => Math.floor(Math.random() * 256)));
-  const error: Error = await deadLetters.publish({ value }).catch((reason) => reason);
+  const error: Error = await deadLetters.publish({ key: null, value, headers: {} }).catch((reason) => reason);
   expect(error).toBeInstanceOf(DeadLetterRefused);
   expect(error.message).toMatch(
     new RegExp(`^the topic ${topic} refuses a record of 30000 bytes .*max.message.bytes=95536$`),
@@ -85,7 +87,7 @@ test('one that is too large even so is an error that says how to make room', asy
 
 test('one with a time that the topic does not take is published with the present time', async () => {
   const future = `${Date.now() + 86_400_000}`;
-  await deadLetters.publish({ value: 'from the future', timestamp: future });
+  await deadLetters.publish({ key: null, value: Buffer.from('from the future'), timestamp: future, headers: {} });
   const message = await lastMessage();
   expect(String(message.value)).toBe('from the future');
   expect(Number(message.timestamp)).toBeLessThan(Number(future));

@@ -1,7 +1,6 @@
 /** The real services and programs that tests run against. */
 import { describe, inject } from 'vitest';
 import { type Provision, StackError, type StackInfo } from '../../src/stack/index.js';
-import type {} from './global-setup.js';
 
 /** The stack that serves the whole run: keep keys, topics and workflow IDs of your test apart from those of others. */
 export function stack(): StackInfo {

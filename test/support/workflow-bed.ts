@@ -1,4 +1,5 @@
 /** Runs `reconcileKey` against scripted attempts, for what real Redis can't be made to do on cue. */
+
 import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { Client, WorkflowHandle, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
@@ -11,13 +12,20 @@ import { WORKFLOWS_PATH } from '../../src/worker/workflows-path.js';
 import type {
   AttemptErrorDetail,
   EscalateRequest,
-  FailedWrite,
-  LinkPolicy,
-  ReconcileKeyInput,
   ReconcileReply,
   ReconcileRequest,
+} from '../../workflows/activities.js';
+import {
+  type FailedWrite,
+  failedWrites,
+  type KeyStatus,
+  type LinkPolicy,
+  type ReconcileKeyInput,
+  SEARCH_ATTRIBUTES,
+  type State,
+  skip,
+  status,
 } from '../../workflows/messages.js';
-import { failedWrites, type KeyStatus, SEARCH_ATTRIBUTES, type State, skip, status } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import { describeWith } from './services.js';
 

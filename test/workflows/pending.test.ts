@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { FailedWrite, LinkPolicy, Pending } from '../../workflows/messages.js';
+import type { FailedWrite, LinkPolicy } from '../../workflows/messages.js';
 import {
   addFailedWrites,
   demand,
@@ -11,6 +11,7 @@ import {
   representative,
   takeRound,
 } from '../../workflows/pending.js';
+import type { Pending } from '../../workflows/run-state.js';
 
 const NOW = Date.parse('2026-11-20T23:00:10.000Z');
 const POLICY: LinkPolicy = {

@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pMapIterable } from 'p-map';
 import { type MembersPage, RedisFailure, type RedisPort } from '../../redis/index.js';
-import type { LinkSides, ReconcileOptions, Repaired } from '../contract.js';
+import type { Link, ReconcileOptions, Repaired } from '../contract.js';
 import { MAXIMUM_ROUNDS } from '../earlier-rounds.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { runMembersRound } from '../members.js';
@@ -40,7 +40,7 @@ const FIRST_WAIT_MS = 10;
 
 /** @param type the source's, and the target's where it has the key */
 export async function reconcileAllMembers(
-  sides: Required<LinkSides>,
+  sides: Link,
   key: Buffer,
   type: string,
   options: AllMembersOptions,
@@ -62,7 +62,7 @@ class AllMembers {
   #repairedBytes: number | null = null;
 
   constructor(
-    private readonly sides: Required<LinkSides>,
+    private readonly sides: Link,
     private readonly key: Buffer,
     private readonly type: string,
     private readonly options: AllMembersOptions,

@@ -1,8 +1,7 @@
 /** What the comparisons of strings, lists and streams have in common. */
-import type { Stage } from '../../../workflows/messages.js';
 import { type GrowthOutcome, type KeyWatch, RedisFailure, type TemporaryKey } from '../../redis/index.js';
 import type { LinkSides } from '../contract.js';
-import { reconcileError, type Side } from '../errors.js';
+import { reconcileError, type Side, type Stage } from '../errors.js';
 import { payForStep } from './pace.js';
 
 /** How many ranges are under way at once, so that neither server waits for the network. */

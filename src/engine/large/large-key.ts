@@ -1,10 +1,9 @@
 /** One key whose value is too large for one call, on either side. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Stage } from '../../../workflows/messages.js';
 import { LARGE, NO_TYPE, RedisFailure } from '../../redis/index.js';
-import type { KeyDeferred, KeyRequest, KeyResult, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
+import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
 import { contended, MAXIMUM_ROUNDS, withEarlier } from '../earlier-rounds.js';
-import { reconcileError, type Side } from '../errors.js';
+import { reconcileError, type Side, type Stage } from '../errors.js';
 import { LinkMemory } from '../link-memory.js';
 import { WITH_MEMBERS } from '../members.js';
 import { reconcileKeys } from '../reconcile.js';
@@ -52,7 +51,7 @@ export async function reconcileLargeKey(
 }
 
 async function runLargeRound(
-  sides: Required<LinkSides>,
+  sides: Link,
   request: KeyRequest,
   options: LargeKeyOptions,
 ): Promise<RoundResult | KeyDeferred> {

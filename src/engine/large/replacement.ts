@@ -18,7 +18,7 @@ import {
   type WatchedChange,
   type WatchedOutcome,
 } from '../../redis/index.js';
-import type { LinkSides, ReconcileOptions, Repaired } from '../contract.js';
+import type { Link, ReconcileOptions, Repaired } from '../contract.js';
 import { refuseDeletes } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { toleranceFor, tolerates } from '../expiry-tolerance.js';
@@ -47,7 +47,7 @@ const COMPARISONS: Readonly<Record<string, (pair: WatchedPair) => Promise<Compar
  * @throws the signal's reason when it aborts; what is left then is at most a temporary key that expires
  */
 export async function replaceLargeKey(
-  sides: Required<LinkSides>,
+  sides: Link,
   key: Buffer,
   options: ReplaceOptions,
   onStep: () => void,
@@ -69,7 +69,7 @@ class Replacement {
   #temporary: TemporaryKey | null = null;
 
   constructor(
-    private readonly sides: Required<LinkSides>,
+    private readonly sides: Link,
     private readonly key: Buffer,
     private readonly options: ReplaceOptions,
     private readonly onStep: () => void,

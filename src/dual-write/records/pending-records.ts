@@ -1,0 +1,156 @@
+/** Failed-write records that wait for a sink: one for each key, however many writes of it fail, and boundedly many. */
+import { isUtf8 } from 'node:buffer';
+import type { FailedWrite } from '../../../workflows/messages.js';
+import { isIdempotent, touches } from '../../commands/table.js';
+import { encodeKey, keyBytes, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write.js';
+import { newRecordId } from './record-id.js';
+
+/** Told once whether the record was taken, or why not. */
+export type Waiter = (lost: Error | undefined) => void;
+
+export interface TakenRecord {
+  readonly record: FailedWrite;
+  readonly waiters: readonly Waiter[];
+}
+
+/** Above this many bytes of members in all records together, whole keys are recorded instead. */
+const MAX_ALL_MEMBERS_BYTES = 16 * 1024 * 1024;
+
+interface Entry {
+  /** The newest, but for what the fields below say. */
+  record: FailedWrite;
+  /** Raw bytes as latin1. Undefined: the record names none. */
+  members: Set<string> | undefined;
+  memberBytes: number;
+  readonly waiters: Waiter[];
+}
+
+export class PendingRecords {
+  readonly #max: number;
+  #entries = new Map<string, Entry>();
+  #memberBytes = 0;
+
+  /** @param max so many records at most */
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  has(key: Buffer): boolean {
+    return this.#entries.size > 0 && this.#entries.has(key.toString('latin1'));
+  }
+
+  /** @returns false when there is no room: the record is not in here */
+  add(record: FailedWrite, waiter?: Waiter): boolean {
+    const name = raw(record.key, record);
+    let entry = this.#entries.get(name);
+    if (entry) {
+      this.#join(entry, record);
+    } else {
+      if (this.#entries.size >= this.#max) return false;
+      entry = { record, members: record.members && new Set(), memberBytes: 0, waiters: [] };
+      this.#entries.set(name, entry);
+      this.#addMembers(entry, record);
+    }
+    if (waiter) entry.waiters.push(waiter);
+    return true;
+  }
+
+  /** Takes out up to `count`, the longest waiting first. */
+  take(count: number): TakenRecord[] {
+    if (count >= this.#entries.size) return this.#takeAll();
+    const taken: TakenRecord[] = [];
+    for (const [name, entry] of this.#entries) {
+      if (taken.length === count) break;
+      this.#entries.delete(name);
+      this.#memberBytes -= entry.memberBytes;
+      taken.push({ record: write(entry), waiters: entry.waiters });
+    }
+    return taken;
+  }
+
+  /** A new Map: one that is emptied entry by entry leaves its old tables behind, and the garbage collector pauses for longer. */
+  #takeAll(): TakenRecord[] {
+    const entries = [...this.#entries.values()];
+    this.#entries = new Map();
+    this.#memberBytes = 0;
+    return entries.map((entry) => ({ record: write(entry), waiters: entry.waiters }));
+  }
+
+  /** As they are now. */
+  list(): FailedWrite[] {
+    return [...this.#entries.values()].map(write);
+  }
+
+  #join(entry: Entry, added: FailedWrite): void {
+    const { record } = entry;
+    const command = jointCommand(entry, added);
+    const unknown = [record, added].find(({ outcome }) => outcome !== 'refused');
+    entry.record = {
+      ...added,
+      // It speaks of several operations, so it has none of their ids.
+      id: newRecordId(),
+      command,
+      outcome: unknown ? 'unknown' : 'refused',
+      error: (unknown ?? added).error,
+      failedAt: [record.failedAt, added.failedAt].toSorted().at(-1)!,
+    };
+    if (command === undefined) this.#dropMembers(entry);
+    else this.#addMembers(entry, added);
+  }
+
+  #addMembers(entry: Entry, added: FailedWrite): void {
+    if (!entry.members) return;
+    const before = entry.memberBytes;
+    for (const member of added.members ?? []) {
+      const name = raw(member, added);
+      if (!entry.members.has(name)) entry.memberBytes += name.length;
+      entry.members.add(name);
+    }
+    this.#memberBytes += entry.memberBytes - before;
+    const tooMany = entry.members.size > MAX_MEMBERS || entry.memberBytes > MAX_MEMBERS_BYTES / 2;
+    if (!tooMany && this.#memberBytes <= MAX_ALL_MEMBERS_BYTES) return;
+    // Without a command the record means the whole key.
+    entry.record = { ...entry.record, command: undefined };
+    this.#dropMembers(entry);
+  }
+
+  #dropMembers(entry: Entry): void {
+    this.#memberBytes -= entry.memberBytes;
+    entry.memberBytes = 0;
+    entry.members = undefined;
+  }
+}
+
+/** The command that says for both what they can have touched and whether it harms to do it twice; undefined: the whole key. */
+function jointCommand({ record, members }: Entry, added: FailedWrite): string | undefined {
+  const [one, other] = [record.command, added.command];
+  if (one === undefined || other === undefined) return undefined;
+  const named = members !== undefined && added.members !== undefined;
+  const none = members === undefined && added.members === undefined;
+  if (one === other) return named || none ? one : undefined;
+  const alike = named ? 'members' : none ? 'expiry' : undefined;
+  if (touches(one) !== alike || touches(other) !== alike) return undefined;
+  return isIdempotent(one) ? other : one;
+}
+
+function write({ record, members }: Entry): FailedWrite {
+  if (record.members === undefined) return record;
+  const { members: _, encoding: __, ...rest } = record;
+  const key = keyBytes({ key: record.key, encoding: record.encoding ?? 'utf8' });
+  if (members === undefined) return { ...rest, ...encodeKey(key) };
+  const bytes = [...members].map((member) => Buffer.from(member, 'latin1'));
+  const encoding = [key, ...bytes].every((part) => isUtf8(part)) ? 'utf8' : 'base64';
+  return { ...rest, key: key.toString(encoding), encoding, members: bytes.map((member) => member.toString(encoding)) };
+}
+
+const ASCII = /^[\x00-\x7f]*$/;
+
+/** Raw bytes as a string of one character for each, which a Map can compare. */
+function raw(text: string, { encoding }: FailedWrite): string {
+  if (encoding !== 'base64' && ASCII.test(text)) return text;
+  return keyBytes({ key: text, encoding: encoding ?? 'utf8' }).toString('latin1');
+}

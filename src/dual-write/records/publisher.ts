@@ -1,0 +1,173 @@
+/** Hands failed-write records over, many at once and in their order, and never loses one without saying so. */
+import type { FailedWrite } from '../../../workflows/messages.js';
+import type { RecordSink } from '../../events/record-sink.js';
+import { within } from '../../patience/within.js';
+import { PendingRecords, type TakenRecord, type Waiter } from './pending-records.js';
+import { SinkChain } from './sink-chain.js';
+
+/**
+ * Failed writes that no sink took. No one but the receiver of this error knows of them: `records` is the last chance to keep
+ * them. In transactional mode the outbox knows too: of each write but those that went without an entry.
+ */
+export class RecordsLostError extends Error {
+  override readonly name = 'RecordsLostError';
+  readonly records: readonly FailedWrite[];
+
+  constructor(records: readonly FailedWrite[], cause: unknown, outboxKnows: boolean) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    const consequence = outboxKnows
+      ? 'but the outbox has entries of the writes, so keymend will repair their keys, unless a write went without an entry'
+      : 'so nothing will repair their keys';
+    super(`${records.length} failed writes were not recorded, ${consequence}: ${reason}`, { cause });
+    this.records = records;
+  }
+}
+
+export interface PublisherOptions {
+  /** In the order of preference. */
+  readonly sinks: readonly RecordSink[];
+  readonly onError: (error: RecordsLostError) => void;
+  /** So many records may wait; more are lost, and `onError` told. */
+  readonly maxPending: number;
+  /** How long a sink may take before the next one is asked. */
+  readonly failoverAfterMs: number;
+  /** Whether each write has an entry in the outbox until its record is safe, as in transactional mode. */
+  readonly outboxKnows: boolean;
+}
+
+/** So many records go to a sink in one call. */
+const MAX_BATCH = 1000;
+
+export class Publisher {
+  readonly #chain: SinkChain;
+  readonly #onError: (error: RecordsLostError) => void;
+  readonly #noRoom: string;
+  readonly #outboxKnows: boolean;
+  readonly #waiting: PendingRecords;
+  #publishing: readonly TakenRecord[] = [];
+  #refused: FailedWrite[] = [];
+  #run: Promise<void> | undefined;
+  #published = 0;
+  #lost = 0;
+
+  constructor({ sinks, onError, maxPending, failoverAfterMs, outboxKnows }: PublisherOptions) {
+    this.#chain = new SinkChain(sinks, failoverAfterMs);
+    this.#onError = onError;
+    this.#outboxKnows = outboxKnows;
+    this.#noRoom = `${maxPending} keys already wait for a sink`;
+    this.#waiting = new PendingRecords(maxPending);
+  }
+
+  /** Records handed over so far. */
+  get published(): number {
+    return this.#published;
+  }
+
+  /** Records that no sink took. */
+  get lost(): number {
+    return this.#lost;
+  }
+
+  /** How many records are not handed over yet. */
+  get size(): number {
+    return this.#publishing.length + this.#waiting.size;
+  }
+
+  /** Records not handed over yet. */
+  get pending(): readonly FailedWrite[] {
+    return [...this.#publishing.map(({ record }) => record), ...this.#waiting.list()];
+  }
+
+  /** Whether a record of the key waits, which a further failed write would only widen. */
+  awaits(key: Buffer): boolean {
+    return this.#waiting.has(key);
+  }
+
+  add(records: readonly FailedWrite[]): void {
+    for (const record of records) if (!this.#waiting.add(record)) this.#refuse(record);
+    this.#start();
+  }
+
+  /** @throws RecordsLostError when no sink takes one of the records */
+  async addAndWait(records: readonly FailedWrite[]): Promise<void> {
+    const outcomes = records.map(
+      (record) =>
+        new Promise<Error | undefined>((resolve) => {
+          if (this.#waiting.add(record, resolve)) return;
+          this.#refuse(record);
+          resolve(new RecordsLostError([record], this.#noRoom, this.#outboxKnows));
+        }),
+    );
+    this.#start();
+    const lost = (await Promise.all(outcomes)).find((outcome) => outcome !== undefined);
+    if (lost) throw lost;
+  }
+
+  /**
+   * Waits until nothing is pending, but not longer than `timeoutMs`. Whoever waits for a record that is pending even then
+   * gets an error; the sink may still take it.
+   */
+  async close(timeoutMs: number): Promise<readonly FailedWrite[]> {
+    this.#chain.closeWithin(timeoutMs);
+    await within(timeoutMs, this.#idle());
+    const left = [...this.#publishing, ...this.#waiting.take(Number.POSITIVE_INFINITY)];
+    this.#publishing = [];
+    const records = left.map(({ record }) => record);
+    const why = 'the application closed before a sink took them';
+    const error = new RecordsLostError(records, why, this.#outboxKnows);
+    for (const { waiters } of left) tell(waiters, error);
+    return records;
+  }
+
+  #start(): void {
+    if (this.#waiting.size > 0) this.#run ??= this.#publishAll();
+  }
+
+  async #idle(): Promise<void> {
+    while (this.#run !== undefined) await this.#run;
+  }
+
+  async #publishAll(): Promise<void> {
+    // A broken connection fails many writes in the same turn of the event loop: they go as one.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#waiting.size > 0) {
+      const batch = this.#waiting.take(MAX_BATCH);
+      this.#publishing = batch;
+      const records = batch.map(({ record }) => record);
+      let lost: RecordsLostError | undefined;
+      try {
+        await this.#chain.publish(records);
+        this.#published += records.length;
+      } catch (error) {
+        // Given up by `close`: its report has said so already.
+        if (this.#publishing === batch) lost = this.#lose(records, error);
+      }
+      this.#publishing = [];
+      for (const { waiters } of batch) tell(waiters, lost);
+    }
+    this.#run = undefined;
+  }
+
+  /** Without room for it. Those of one turn of the event loop are told as one. */
+  #refuse(record: FailedWrite): void {
+    if (this.#refused.length === 0) {
+      setImmediate(() => {
+        this.#lose(this.#refused, this.#noRoom);
+        this.#refused = [];
+      });
+    }
+    this.#refused.push(record);
+  }
+
+  #lose(records: readonly FailedWrite[], cause: unknown): RecordsLostError {
+    this.#lost += records.length;
+    const error = new RecordsLostError(records, cause, this.#outboxKnows);
+    // Outside of what runs here: a handler that throws must end in the open, not stop the records behind.
+    queueMicrotask(() => this.#onError(error));
+    return error;
+  }
+}
+
+function tell(waiters: readonly Waiter[], lost: Error | undefined): void {
+  for (const waiter of waiters) waiter(lost);
+}

@@ -1,0 +1,83 @@
+/** Failed-write records: one for each key that a failed write names. Never a value. */
+import { isUtf8 } from 'node:buffer';
+import type { FailedWrite } from '../../../workflows/messages.js';
+import { membersOf, touches } from '../../commands/table.js';
+import { encodeKey, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write.js';
+import type { Write } from '../source/write.js';
+import type { MirrorFailure } from '../target/mirror-options.js';
+import { newRecordId } from './record-id.js';
+
+/** Which link and which application the records speak of. */
+export interface RecordContext {
+  readonly link: string;
+  readonly origin: string;
+}
+
+/**
+ * Makes the records of writes that failed together. A key that several of them name gets one record, for the whole key.
+ */
+export function toRecords(writes: readonly Write[], failure: MirrorFailure, context: RecordContext): FailedWrite[] {
+  const failedAt = new Date().toISOString();
+  const recordOf = (key: Buffer, ofKey: readonly Write[]): FailedWrite => ({
+    specVersion: 1,
+    id: newRecordId(),
+    link: context.link,
+    ...(failure.scope === 'whole' ? encodeKey(key) : describeKey(key, ofKey)),
+    outcome: failure.outcome,
+    failedAt,
+    error: failure.error,
+    origin: context.origin,
+  });
+  // Nearly always.
+  if (writes.length === 1 && writes[0]!.keys.length === 1) return [recordOf(writes[0]!.keys[0]!, writes)];
+  const byKey = new Map<string, { key: Buffer; writes: Write[] }>();
+  for (const write of writes) {
+    for (const key of write.keys) {
+      const name = key.toString('latin1');
+      const entry = byKey.get(name) ?? { key, writes: [] };
+      entry.writes.push(write);
+      byKey.set(name, entry);
+    }
+  }
+  return [...byKey.values()].map(({ key, writes: ofKey }) => recordOf(key, ofKey));
+}
+
+/** The key and, where one write tells it, which of its members; in one encoding. */
+function describeKey(
+  key: Buffer,
+  writes: readonly Write[],
+): Pick<FailedWrite, 'key' | 'encoding' | 'command' | 'members'> {
+  const [write] = writes;
+  if (write === undefined || writes.length > 1 || removesByExpiry(write)) return encodeKey(key);
+  const members = touchedMembers(write);
+  if (members === undefined) {
+    const { key: name, encoding } = encodeKey(key);
+    return { key: name, encoding, command: write.command };
+  }
+  const encoding = [key, ...members].every((part) => isUtf8(part)) ? 'utf8' : 'base64';
+  return {
+    key: key.toString(encoding),
+    encoding,
+    command: write.command,
+    members: members.map((member) => member.toString(encoding)),
+  };
+}
+
+/** An expiry in the past removes the key, and what is there once it is made anew has no more in common with it than the name. */
+function removesByExpiry({ command, args }: Write): boolean {
+  if (touches(command) !== 'expiry') return false;
+  const isGetEx = command === 'GETEX';
+  const form = isGetEx ? String(args[1]).toUpperCase() : command;
+  const time = Number(args[isGetEx ? 2 : 1]);
+  if (form === 'EXPIRE' || form === 'PEXPIRE') return time <= 0;
+  if (form === 'EXPIREAT' || form === 'EXAT') return time * 1000 <= Date.now();
+  return (form === 'PEXPIREAT' || form === 'PXAT') && time <= Date.now();
+}
+
+/** Undefined: not known, or more than a record can hold; then the whole key is reconciled. */
+function touchedMembers(write: Write): Buffer[] | undefined {
+  const members = membersOf(write.command, write.args);
+  if (members === undefined || members.length > MAX_MEMBERS) return undefined;
+  const bytes = members.reduce((sum, member) => sum + member.length, 0);
+  return bytes > MAX_MEMBERS_BYTES / 2 ? undefined : members;
+}

@@ -1,0 +1,142 @@
+/** A unit of writes between the moment it is handed to ioredis and the target's last answer to it. */
+import type { Socket } from 'node:net';
+import { type Command, ReplyError } from 'ioredis';
+import { compareReplies, compareReply, type MirroredWrite, replyFailure } from './mirror-answers.js';
+import type { MirrorFailure } from './mirror-options.js';
+
+/** What all departures of a connection share. */
+export interface Line {
+  /** Why the last attempt to connect failed, such as `ECONNREFUSED`, `WRONGPASS`, `SELECT: NOPERM` or `CERT_HAS_EXPIRED`. */
+  connectError: string | undefined;
+  /** The server behind the socket says that it is a replica. */
+  isReadOnly(socket: Socket | undefined): void;
+  /** It has carried out a write. */
+  isWritable(): void;
+}
+
+/** Flights that left together. */
+export interface Departure {
+  readonly line: Line;
+  /** `performance.now()`, in ms. */
+  readonly at: number;
+  /** How many of them are still under way. */
+  flying: number;
+  /** Set before the connection is reset because the target did not answer within so many ms. */
+  timedOutAfterMs?: number | undefined;
+}
+
+/** Told once what became of a unit; undefined: the target did what the source did. Must not throw. */
+export type Done = (failure: MirrorFailure | undefined) => void;
+
+/** All that ioredis asks of a command that it sends. */
+type SentCommand = Pick<
+  Command,
+  'name' | 'args' | 'isTraced' | 'resolve' | 'reject' | 'toWritable' | 'setTimeout' | 'setReplyContext'
+>;
+
+/**
+ * Waits in the queue of ioredis for the answer to each command of a unit. It is no `Command`, of which each would have a
+ * promise and a timer of its own: what an application pays for every write.
+ */
+export class Flight implements SentCommand {
+  readonly unit: readonly MirroredWrite[];
+  /** How many commands are sent for it. */
+  readonly commands: number;
+  readonly name = 'mirrored';
+  /** None: ioredis hangs them on errors, and they are the application's data. */
+  readonly args: never[] = [];
+  /** By nobody: it is not a command of the application. */
+  readonly isTraced = true;
+  /** Undefined: ioredis did not take it, so nothing of it is under way. */
+  sentOn: Socket | undefined;
+  readonly #departure: Departure;
+  readonly #done: Done;
+  #unanswered: number;
+  #failure: MirrorFailure | undefined;
+  #lastReply: unknown;
+
+  constructor(unit: readonly MirroredWrite[], departure: Departure, done: Done) {
+    this.unit = unit;
+    this.commands = unit.length === 1 ? 1 : unit.length + 2;
+    this.#departure = departure;
+    this.#done = done;
+    this.#unanswered = this.commands;
+  }
+
+  // These two are functions of their own, not methods: what traces ioredis calls them without `this`.
+  resolve = (reply: unknown): void => {
+    this.#lastReply = reply;
+    this.#answered();
+  };
+
+  reject = (error: unknown): void => {
+    const failure = this.#failureOf(error);
+    // That part of it may have been carried out outweighs that another was refused.
+    if (this.#failure === undefined || (failure.outcome === 'unknown' && this.#failure.outcome === 'refused')) {
+      this.#failure = failure;
+    }
+    this.#answered();
+  };
+
+  /** The connection writes the bytes itself, of many units at once. */
+  toWritable(socket: object): string {
+    this.sentOn = socket as Socket;
+    return '';
+  }
+
+  /** The connection has one timer for all. */
+  setTimeout(): void {}
+
+  /** Replies are taken as they come. */
+  setReplyContext(): void {}
+
+  #answered(): void {
+    this.#unanswered -= 1;
+    if (this.#unanswered > 0) return;
+    this.#departure.flying -= 1;
+    const failure = this.#failure ?? this.#compareReplies();
+    const { line } = this.#departure;
+    if (failure?.error.code === 'READONLY') line.isReadOnly(this.sentOn);
+    // A replica carries out a probe too.
+    else if (failure === undefined && this.unit[0]!.write.command !== 'PING') line.isWritable();
+    this.#done(failure);
+  }
+
+  #compareReplies(): MirrorFailure | undefined {
+    const { unit } = this;
+    if (unit.length === 1) return compareReply(unit[0]!, this.#lastReply);
+    return compareReplies(unit, this.#lastReply as unknown[]);
+  }
+
+  #failureOf(error: unknown): MirrorFailure {
+    if (error instanceof ReplyError) return replyFailure(error);
+    if (this.sentOn === undefined) return notSent(this.#departure.line.connectError);
+    const { timedOutAfterMs } = this.#departure;
+    if (timedOutAfterMs === undefined) return CONNECTION_LOST;
+    // It is the first that was not answered. Those behind it only share its connection.
+    this.#departure.timedOutAfterMs = undefined;
+    return timedOut(timedOutAfterMs);
+  }
+}
+
+function notSent(why?: string): MirrorFailure {
+  const message = `there was no connection to the target${why ? ` (${why})` : ''}; nothing was sent`;
+  return { outcome: 'refused', error: { code: 'NOT_CONNECTED', message } };
+}
+
+export const NOT_SENT: MirrorFailure = notSent();
+
+const CONNECTION_LOST: MirrorFailure = {
+  outcome: 'unknown',
+  error: { code: 'CONNECTION_LOST', message: 'the connection to the target broke before it answered' },
+};
+
+function timedOut(timeoutMs: number): MirrorFailure {
+  const message = `the target did not answer within ${timeoutMs} ms; the connection was reset`;
+  return { outcome: 'unknown', error: { code: 'TIMEOUT', message } };
+}
+
+/** Whether the write failed because there was no answer, as opposed to an answer that says no. */
+export function isUnreachable({ error }: MirrorFailure): boolean {
+  return error.code === 'NOT_CONNECTED' || error.code === 'CONNECTION_LOST' || error.code === 'TIMEOUT';
+}

@@ -1,0 +1,205 @@
+/** A connection to the target: sends each write once, in order, and says for certain what became of it. */
+import { isIP, type Socket } from 'node:net';
+import type { Command, Redis } from 'ioredis';
+import { encodeCommands } from '../../redis/index.js';
+import { connectAfterDetectedFailover } from '../failover.js';
+import { type Departure, type Done, Flight, isUnreachable, type Line } from './flight.js';
+import { errorCode, type MirroredWrite } from './mirror-answers.js';
+import type { Replay } from './replay.js';
+
+/** An error of the network, or a reply to a command of the handshake. */
+interface ConnectError extends NodeJS.ErrnoException {
+  readonly command?: { readonly name: string };
+}
+
+export class MirrorConnection {
+  readonly #client: Redis;
+  readonly #timeoutMs: number;
+  /** What ioredis writes a pipeline to. Here the bytes go to the socket in another way: those of many units at once. */
+  readonly #nowhere: { isPipeline: true; destination: { redis: Redis }; write(): void };
+  /** What was handed over in this turn of the event loop. */
+  #boarding: { flights: Flight[]; departure: Departure } | undefined;
+  /** With flights under way, the oldest first. */
+  readonly #departures: Departure[] = [];
+  #deadline: NodeJS.Timeout | undefined;
+  readonly #line: Line = {
+    connectError: undefined,
+    isReadOnly: (socket) => this.#leaveReplica(socket),
+    isWritable: () => {
+      this.#replicaPauseMs = FIRST_REPLICA_PAUSE_MS;
+    },
+  };
+  /** Before it, in `performance.now()`, no replica is left again. */
+  #stayUntil = Number.NEGATIVE_INFINITY;
+  #replicaPauseMs = FIRST_REPLICA_PAUSE_MS;
+  readonly #isSource: (client: Redis) => boolean;
+
+  /**
+   * @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection
+   * @param isSource whether a client's present connection ends at the source
+   */
+  constructor(client: Redis, isSource: (client: Redis) => boolean) {
+    this.#client = client;
+    this.#isSource = isSource;
+    this.#timeoutMs = client.options.commandTimeout!;
+    this.#nowhere = { isPipeline: true, destination: { redis: client }, write() {} };
+    // What a broken connection costs is told write by write; without a listener ioredis would print each attempt.
+    client.on('error', (error: ConnectError) => {
+      const code = error.code ?? errorCode(error);
+      if (error.command?.name === 'select') this.#leaveWrongDatabase(code);
+      // One without a code is a consequence: it says less than that before it.
+      else this.#line.connectError = code ?? this.#line.connectError;
+    });
+    connectAfterDetectedFailover(client);
+    client.on('ready', () => {
+      // Without the ready check ioredis takes a connection for ready that was just left.
+      if (client.stream.writable) this.#line.connectError = undefined;
+    });
+    if (client.status === 'wait') client.connect().catch(() => {});
+    // If its SELECT was refused before somebody listened, it is in the wrong database.
+    else if (client.status !== 'connecting' && client.options.db) this.reset();
+  }
+
+  /** Sends writes as one unit (several: a transaction), behind all units sent before and with all of this turn. */
+  send(unit: readonly MirroredWrite[], done: Done): void {
+    this.#boarding ??= this.#nextDeparture();
+    const { flights, departure } = this.#boarding;
+    departure.flying += 1;
+    flights.push(new Flight(unit, departure, done));
+  }
+
+  /** Whether the target answers at all, even if with an error. A connection on which it does not is reset. */
+  ping(): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.send(PING, (failure) => resolve(failure === undefined || !isUnreachable(failure)));
+    });
+  }
+
+  /** Gives up what is in flight: its outcome becomes `unknown` as soon as the connection is closed. */
+  reset(): void {
+    if (this.#client.stream) resetSocket(this.#client.stream);
+  }
+
+  /**
+   * A demoted master keeps its connections and refuses every write. What has a name, in DNS or among Sentinels, may be another
+   * server by now: connect anew. FIN, not RST: what is in flight here is answered first. Where it leads to a replica again and
+   * again, not each of its answers shall cost a connection.
+   */
+  #leaveReplica(socket: Socket | undefined): void {
+    const { sentinels, host } = this.#client.options;
+    // Not writable: it is being left already, and what is connected now may be its successor.
+    if (!socket?.writable || (!sentinels && isIP(host ?? ''))) return;
+    if (performance.now() < this.#stayUntil) return;
+    this.#stayUntil = performance.now() + this.#replicaPauseMs;
+    this.#replicaPauseMs = Math.min(2 * this.#replicaPauseMs, LONGEST_REPLICA_PAUSE_MS);
+    this.#client.disconnect(true);
+  }
+
+  /**
+   * Of a refused SELECT ioredis only tells and goes on in database 0, whose keys are others. It tells before it takes the
+   * connection for ready, so nothing was sent on it yet.
+   */
+  #leaveWrongDatabase(code = 'ERR'): void {
+    this.#line.connectError = `SELECT: ${code}`;
+    this.reset();
+  }
+
+  /** Two names can lead to one server, where each write would be done twice. */
+  #leaveSource(): void {
+    if (!this.#client.stream?.writable || !this.#isSource(this.#client)) return;
+    this.#line.connectError = 'it is the source';
+    this.reset();
+  }
+
+  #nextDeparture(): { flights: Flight[]; departure: Departure } {
+    process.nextTick(() => this.#depart());
+    return { flights: [], departure: { at: performance.now(), flying: 0, line: this.#line } };
+  }
+
+  /** In one synchronous stretch: nothing gets between the commands of a unit, and nothing overtakes. */
+  #depart(): void {
+    const { flights, departure } = this.#boarding!;
+    this.#boarding = undefined;
+    this.#leaveSource();
+    for (const flight of flights) {
+      // Without a connection ioredis rejects it at once.
+      for (let command = 0; command < flight.commands; command++) {
+        this.#client.sendCommand(flight as unknown as Command, this.#nowhere as never);
+      }
+    }
+    if (departure.flying === 0) return;
+    this.#oldest();
+    this.#departures.push(departure);
+    this.#deadline ??= this.#checkAfter(this.#timeoutMs);
+    try {
+      this.#client.stream.write(encodeCommands(commandsOf(flights)));
+    } catch {
+      // No memory for so many bytes. ioredis waits for answers that will never come: the connection must not go on.
+      this.reset();
+    }
+  }
+
+  /** One timer for all that is in flight. Alone it is no reason for a process to live on. */
+  #checkAfter(delayMs: number): NodeJS.Timeout {
+    // Answers that came while the process was busy are read before the check.
+    return setTimeout(() => setImmediate(() => this.#check()), delayMs).unref();
+  }
+
+  /** Of those with flights under way. Forgets those before. */
+  #oldest(): Departure | undefined {
+    while (this.#departures[0]?.flying === 0) this.#departures.shift();
+    return this.#departures[0];
+  }
+
+  /** Answers come in order, so the oldest is the first that can be late. */
+  #check(): void {
+    this.#deadline = undefined;
+    const oldest = this.#oldest();
+    if (oldest === undefined) return;
+    const leftMs = oldest.at + this.#timeoutMs - performance.now();
+    if (leftMs > 0) {
+      this.#deadline = this.#checkAfter(leftMs);
+      return;
+    }
+    // The bytes may still wait somewhere on the way: only a reset makes sure that they do not land after the repair. It also
+    // ends everything sent behind them.
+    oldest.timedOutAfterMs = this.#timeoutMs;
+    this.reset();
+  }
+}
+
+/** How long to stay with a replica that was found again; twice as long with each further one, until a write succeeds. */
+const FIRST_REPLICA_PAUSE_MS = 1000;
+const LONGEST_REPLICA_PAUSE_MS = 30_000;
+
+/** Any answer to it will do. */
+const PING: readonly MirroredWrite[] = [
+  { write: { command: 'PING', args: [], keys: [] }, replay: { command: 'PING', args: [] }, reply: Buffer.from('PONG') },
+];
+
+const MULTI = { command: 'MULTI', args: [] };
+const EXEC = { command: 'EXEC', args: [] };
+
+/** What those flights are that ioredis took. */
+function commandsOf(flights: readonly Flight[]): Replay[] {
+  const commands: Replay[] = [];
+  for (const { unit, sentOn } of flights) {
+    if (sentOn === undefined) continue;
+    if (unit.length > 1) commands.push(MULTI);
+    for (const { replay } of unit) commands.push(replay);
+    if (unit.length > 1) commands.push(EXEC);
+  }
+  return commands;
+}
+
+/**
+ * RST: the kernel forgets what it has not sent, and whoever holds bytes on the way must drop them.
+ * Node can't do it on TLS and Unix sockets; there, bytes already handed to the kernel may still arrive.
+ */
+function resetSocket(socket: Socket): void {
+  try {
+    socket.resetAndDestroy();
+  } catch {
+    socket.destroy();
+  }
+}

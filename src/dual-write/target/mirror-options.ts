@@ -1,0 +1,73 @@
+/** What a client must be like to mirror writes to the target, and how a mirrored write can fail. */
+import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis';
+import { isCluster } from '../../redis/client-kind.js';
+import { LEAVE_OLD_MASTER } from '../../redis/index.js';
+
+/** Why the target does not have a write. `message` holds nothing of the application's data. */
+export interface MirrorFailure {
+  /** `refused`: nothing of it is under way any more. `unknown`: the target may have applied it. */
+  readonly outcome: 'refused' | 'unknown';
+  readonly error: { readonly code: string; readonly message: string };
+  /** It shows that more of the key may differ than the write touches. */
+  readonly scope?: 'whole';
+}
+
+/**
+ * The options that a target client needs, so that a write is sent at most once and never after it was given up:
+ * `new Redis(url, mirrorOptions(500))`.
+ *
+ * On TLS and Unix sockets Node can't reset a connection, only destroy it: there, a write that was given up after a timeout may
+ * still land if its bytes were with the kernel already. Its record says `unknown`, so keymend waits and compares again.
+ * @param timeoutMs how long the target may take to answer, for a write and for each step of connecting
+ */
+export function mirrorOptions(timeoutMs = 1000) {
+  return {
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: timeoutMs,
+    connectTimeout: timeoutMs,
+    // A Sentinel that is frozen is not waited for.
+    sentinelCommandTimeout: timeoutMs,
+    ...LEAVE_OLD_MASTER,
+    protocol: 2,
+  } as const satisfies RedisOptions;
+}
+
+/**
+ * The same for a Cluster: `new Cluster(nodes, mirrorClusterOptions(500))`. It tells only which master has which slot; the
+ * writes go through connections that the writer opens itself with its `redisOptions`, one to each master. For a password
+ * or TLS: `{ ...options, redisOptions: { ...options.redisOptions, password } }`.
+ * @param timeoutMs as in `mirrorOptions`
+ */
+export function mirrorClusterOptions(timeoutMs = 1000) {
+  return {
+    redisOptions: mirrorOptions(timeoutMs),
+    slotsRefreshTimeout: timeoutMs,
+    // A move of slots shows as MOVED. Only a master that is gone without a trace shows no other way.
+    slotsRefreshInterval: 5000,
+  } as const satisfies ClusterOptions;
+}
+
+/** @throws Error naming every option of the client that could make a late or double write */
+export function assertMirrorOptions(target: Redis | Cluster): void {
+  // Of a Cluster only what the writer's own connections to its masters take over.
+  const ofCluster = isCluster(target);
+  const options: RedisOptions = ofCluster ? { ...target.options.redisOptions } : target.options;
+  const problems: [present: boolean, text: string][] = [
+    [!ofCluster && options.enableOfflineQueue !== false, 'enableOfflineQueue (must be false)'],
+    [options.autoResendUnfulfilledCommands !== false, 'autoResendUnfulfilledCommands (must be false)'],
+    [options.maxRetriesPerRequest !== 0, 'maxRetriesPerRequest (must be 0)'],
+    [!(Number(options.commandTimeout) > 0), 'commandTimeout (must be set)'],
+    [Boolean(options.reconnectOnError), 'reconnectOnError (may resend; must not be set)'],
+    [!ofCluster && typeof options.retryStrategy !== 'function', 'retryStrategy (must be a function)'],
+    [Boolean(options.keyPrefix || target.options.keyPrefix), 'keyPrefix (set it on the source alone)'],
+    [options.readOnly === true, 'readOnly (must be false)'],
+    [options.role === 'slave', 'role (must be master)'],
+    [options.monitor === true, 'monitor (must be false)'],
+  ];
+  const unsafe = problems.filter(([present]) => present).map(([, text]) => text);
+  if (unsafe.length === 0) return;
+  const remedy = ofCluster ? 'new Cluster(nodes, mirrorClusterOptions())' : 'new Redis(url, mirrorOptions())';
+  throw new Error(`unsafe options of the target client: ${unsafe.join(', ')}; use ${remedy}`);
+}

@@ -1,0 +1,40 @@
+/**
+ * How a write that the source has accepted gets to the target: as it is, by its effect, or as a failed-write record, which
+ * makes the reconcile copy the source's state.
+ *
+ * The rule: what is sent either changes the target only where it may be out of step anyway (its own key, about which a record
+ * is then under way), or carries all it writes with it, or is proved by the target's answer. What would compute
+ * a value from other keys, or choose members by their order, could go wrong on a target that is out of step elsewhere, and
+ * nobody would hear of it; that is recorded.
+ */
+import { isIdempotent } from '../../commands/table.js';
+import type { Write } from '../source/write.js';
+import { PLANNERS } from './planners/index.js';
+import { type MirrorPlan, type RawReply, record } from './replay.js';
+
+export { agrees, isIdle, type MirrorPlan, type RawReply, type Replay } from './replay.js';
+
+/**
+ * Never throws: a write must not get lost because its reply looks as no reply should.
+ * @param reply the source's reply to the write
+ * @param nowMs the application's clock (ms since the epoch) when the reply came: relative expiries become absolute by it
+ * @param resent whether the write was sent to the source twice, so that the reply may be that of the second time
+ */
+export function planMirror(write: Write, reply: RawReply, nowMs: number, resent = false): MirrorPlan {
+  const { command } = write;
+  const plan = planOnce(write, reply, nowMs);
+  // The second time, a condition may no longer hold that held the first time.
+  const certain = plan.kind === 'replay' && isIdempotent(command);
+  return resent && !certain ? record('ioredis sent the write to the source twice') : plan;
+}
+
+function planOnce({ command, args }: Write, reply: RawReply, nowMs: number): MirrorPlan {
+  const planner = PLANNERS.get(command);
+  if (planner === undefined) return record(`keymend does not know how to mirror ${command}`);
+  try {
+    return planner({ command, args, reply, nowMs });
+  } catch {
+    // What was thrown may quote the reply.
+    return record(`keymend can't read the source's answer to ${command}`);
+  }
+}

@@ -1,0 +1,183 @@
+/** One master of the target: what may be on its way there is bounded, and nothing is sent while it does not answer. */
+import type { Redis } from 'ioredis';
+import { Breaker, type BreakerOptions, type BreakerState } from './breaker.js';
+import { type Done, isUnreachable } from './flight.js';
+import type { MirroredWrite } from './mirror-answers.js';
+import { MirrorConnection } from './mirror-connection.js';
+import type { MirrorFailure } from './mirror-options.js';
+
+/** How much may wait for one shard; beyond it writes become failed-write records at once. */
+export interface ShardBounds {
+  /** Writes sent and not answered yet. Default 5,000. */
+  readonly inFlight: number;
+  /** Writes that wait to be sent. Default 20,000. */
+  readonly queued: number;
+  /** Bytes of the arguments of both. Default 64 MiB. */
+  readonly bytes: number;
+}
+
+export const DEFAULT_BOUNDS: ShardBounds = { inFlight: 5_000, queued: 20_000, bytes: 64 * 1024 * 1024 };
+
+/** What one shard is doing. */
+export interface ShardStats {
+  /** The master: `host:port`, the path of its socket, or its name among Sentinels. */
+  readonly shard: string;
+  readonly connected: boolean;
+  readonly breaker: BreakerState;
+  readonly inFlight: number;
+  readonly queued: number;
+}
+
+/** `reason`: one line, without anything of the application's data. */
+export type BreakerChange =
+  | { readonly shard: string; readonly state: 'open'; readonly reason: string }
+  | { readonly shard: string; readonly state: 'closed'; readonly reason?: undefined };
+
+export interface ShardOptions {
+  readonly name: string;
+  readonly client: Redis;
+  readonly bounds: ShardBounds;
+  readonly breaker: BreakerOptions;
+  readonly onBreaker: (change: BreakerChange) => void;
+  /** Whether the present connection of a client ends at the source, under another name. */
+  readonly isSource: (client: Redis) => boolean;
+  /** Called before each probe of a target that does not answer. */
+  readonly onProbe?: () => void;
+}
+
+interface Unit {
+  readonly writes: readonly MirroredWrite[];
+  readonly bytes: number;
+  readonly done: Done;
+}
+
+export class Shard {
+  readonly name: string;
+  readonly #client: Redis;
+  readonly #connection: MirrorConnection;
+  readonly #bounds: ShardBounds;
+  readonly #breaker: Breaker;
+  readonly #queue: Unit[] = [];
+  #queued = 0;
+  #inFlight = 0;
+  #bytes = 0;
+  #lastFailure = '';
+
+  constructor({ name, client, bounds, breaker, onBreaker, onProbe, isSource }: ShardOptions) {
+    this.name = name;
+    this.#client = client;
+    this.#bounds = bounds;
+    this.#connection = new MirrorConnection(client, isSource);
+    const probe = () => {
+      onProbe?.();
+      return this.#connection.ping();
+    };
+    this.#breaker = new Breaker(breaker, probe, (state) => {
+      if (state === 'open') this.#failQueue(BREAKER_OPEN);
+      onBreaker(state === 'open' ? { shard: name, state, reason: this.#lastFailure } : { shard: name, state });
+    });
+  }
+
+  get stats(): ShardStats {
+    return {
+      shard: this.name,
+      connected: this.#client.status === 'ready',
+      breaker: this.#breaker.state,
+      inFlight: this.#inFlight,
+      queued: this.#queued,
+    };
+  }
+
+  /** Sends writes as one unit behind all units before, or refuses them at once. */
+  send(writes: readonly MirroredWrite[], done: Done): void {
+    const unit = { writes, bytes: bytesOf(writes), done };
+    const goesAtOnce = this.#queue.length === 0 && this.#hasRoomFor(unit);
+    const refusal = this.#refusalOf(unit, goesAtOnce);
+    if (refusal !== undefined) {
+      done(refusal);
+      return;
+    }
+    this.#bytes += unit.bytes;
+    if (goesAtOnce) {
+      this.#transmit(unit);
+      return;
+    }
+    this.#queued += writes.length;
+    this.#queue.push(unit);
+  }
+
+  /** Gives up what waits and what is in flight. */
+  abandon(): void {
+    this.#failQueue(ABANDONED);
+    this.#connection.reset();
+  }
+
+  /** Ends the probing. */
+  stop(): void {
+    this.#breaker.stop();
+  }
+
+  /** A transaction larger than the bound goes alone. */
+  #hasRoomFor({ writes }: Unit): boolean {
+    return this.#inFlight === 0 || this.#inFlight + writes.length <= this.#bounds.inFlight;
+  }
+
+  #refusalOf({ writes, bytes }: Unit, goesAtOnce: boolean): MirrorFailure | undefined {
+    if (this.#breaker.state === 'open') return BREAKER_OPEN;
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#bounds.bytes) return OVERLOADED;
+    return goesAtOnce || this.#queued + writes.length <= this.#bounds.queued ? undefined : OVERLOADED;
+  }
+
+  #transmit(unit: Unit): void {
+    this.#inFlight += unit.writes.length;
+    this.#connection.send(unit.writes, (failure) => {
+      this.#inFlight -= unit.writes.length;
+      this.#bytes -= unit.bytes;
+      if (failure !== undefined && isUnreachable(failure)) {
+        this.#lastFailure = failure.error.message;
+        this.#breaker.failed();
+      } else this.#breaker.succeeded();
+      unit.done(failure);
+      this.#sendQueue();
+    });
+  }
+
+  #sendQueue(): void {
+    while (this.#queue[0] !== undefined && this.#hasRoomFor(this.#queue[0])) {
+      const unit = this.#queue.shift()!;
+      this.#queued -= unit.writes.length;
+      this.#transmit(unit);
+    }
+  }
+
+  #failQueue(failure: MirrorFailure): void {
+    this.#queued = 0;
+    for (const { bytes, done } of this.#queue.splice(0)) {
+      this.#bytes -= bytes;
+      done(failure);
+    }
+  }
+}
+
+// `refused`, although older writes of the key may be under way: no settling time would be long enough for them, and it would
+// cost thousands of keys a second comparison while the target is at its limit. When one of them lands, it gets a record.
+const BREAKER_OPEN: MirrorFailure = {
+  outcome: 'refused',
+  error: { code: 'BREAKER_OPEN', message: 'the target did not answer several times in a row; nothing was sent' },
+};
+
+const OVERLOADED: MirrorFailure = {
+  outcome: 'refused',
+  error: { code: 'OVERLOADED', message: 'the target is too slow: too much already waits for it; nothing was sent' },
+};
+
+const ABANDONED: MirrorFailure = {
+  outcome: 'refused',
+  error: { code: 'CLOSED', message: 'the application closed before it was sent to the target' },
+};
+
+function bytesOf(writes: readonly MirroredWrite[]): number {
+  let bytes = 0;
+  for (const { replay } of writes) for (const argument of replay.args) bytes += argument.length;
+  return bytes;
+}

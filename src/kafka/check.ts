@@ -1,0 +1,88 @@
+/** The check at start that everything the bridge needs of Kafka is there. */
+import kafkajs, { type Admin } from 'kafkajs';
+import type { Logger } from 'pino';
+import type { KafkaConfig } from '../config.js';
+import { createKafka, kafkaErrorMessage } from './client.js';
+
+// kafkajs is CommonJS, and Node sees only some of its names as named exports.
+const { ConfigResourceTypes } = kafkajs;
+
+/** Kafka can't be used as the configuration says. The message is one line: what, where, what to do. */
+export class KafkaSetupError extends Error {
+  override readonly name = 'KafkaSetupError';
+}
+
+/** A dead-letter record is its original and some headers more, so its topic must take somewhat more. */
+const HEADER_BYTES = 16 * 1024;
+
+/**
+ * Makes sure that a broker answers and that both topics exist.
+ * @throws KafkaSetupError
+ */
+export async function checkKafka(config: KafkaConfig, logger: Logger): Promise<void> {
+  // Someone waits in front of a terminal.
+  const admin = createKafka(config, logger, { retries: 3, initialRetryTime: 200 }).admin();
+  try {
+    await admin.connect();
+    const existing = new Set(await admin.listTopics());
+    const missing = [config.topic, config.deadLetterTopic].filter((topic) => !existing.has(topic));
+    if (missing.length > 0) throw new KafkaSetupError(describeMissing(config, missing));
+    await warnOfSmallDeadLetterTopic(admin, config, logger);
+  } catch (error) {
+    throw error instanceof KafkaSetupError
+      ? error
+      : new KafkaSetupError(describeRefusal(config, error), { cause: error });
+  } finally {
+    // The connection may never have come about; there is nothing to lose on it.
+    await admin.disconnect().catch(() => {});
+  }
+}
+
+async function warnOfSmallDeadLetterTopic(
+  admin: Admin,
+  { topic, deadLetterTopic }: KafkaConfig,
+  logger: Logger,
+): Promise<void> {
+  const limit = async (name: string) => {
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: ConfigResourceTypes.TOPIC, name, configNames: ['max.message.bytes'] }],
+    });
+    return Number(resources[0]?.configEntries[0]?.configValue);
+  };
+  try {
+    const needed = (await limit(topic)) + HEADER_BYTES;
+    if ((await limit(deadLetterTopic)) >= needed) return;
+    logger.warn(
+      `the dead-letter topic ${deadLetterTopic} takes no more bytes than ${topic}, so the largest records would not fit into it ` +
+        `with their headers; set its max.message.bytes to ${needed} or more`,
+    );
+  } catch (error) {
+    logger.debug({ error: kafkaErrorMessage(error) }, 'Kafka: the limits of the topics are not visible to this user');
+  }
+}
+
+function describeMissing({ brokers, deadLetterTopic }: KafkaConfig, missing: readonly string[]): string {
+  const server = brokers.join(',');
+  // Dead letters wait for a person, and the largest record must fit with its headers.
+  const settings = '--config retention.ms=-1 --config max.message.bytes=2097152';
+  const create = missing.map((topic) =>
+    [`kafka-topics.sh --bootstrap-server ${server} --create --topic ${topic}`]
+      .concat(topic === deadLetterTopic ? settings : [])
+      .join(' '),
+  );
+  return (
+    `Kafka at ${server} has no topic ${missing.join(' and ')} (or hides it from this user); ` +
+    `create it, for example: ${create.join(' && ')}`
+  );
+}
+
+function describeRefusal({ brokers, sasl }: KafkaConfig, error: unknown): string {
+  const server = brokers.join(',');
+  const reason = kafkaErrorMessage(error);
+  if (error instanceof Error && (error.name.includes('SASL') || /SASL/.test(reason))) {
+    const user = sasl ? `user "${sasl.username}"` : 'a connection without a user';
+    return `Kafka at ${server} refuses ${user} (${reason}); check kafka.sasl in the configuration`;
+  }
+  return `Kafka does not answer at ${server} (${reason}); check that it runs and kafka.brokers, kafka.ssl in the configuration`;
+}

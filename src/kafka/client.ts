@@ -1,0 +1,46 @@
+/** The connection to Kafka: the client with its logs, and what its errors say. */
+import { Kafka, type LogEntry, logLevel, type RetryOptions, type SASLOptions } from 'kafkajs';
+import type { Logger } from 'pino';
+import type { KafkaConfig } from '../config.js';
+
+/** kafkajs would pause for up to 30 s; a broker is usually back sooner. */
+const RETRY: RetryOptions = { retries: 5, initialRetryTime: 300, maxRetryTime: 3_000 };
+
+/** Nothing happens before a producer, consumer or admin of it connects. */
+export function createKafka({ brokers, ssl, sasl }: KafkaConfig, logger: Logger, retry = RETRY): Kafka {
+  return new Kafka({
+    clientId: 'keymend',
+    brokers: [...brokers],
+    ssl,
+    connectionTimeout: 3_000,
+    ...(sasl && { sasl: { ...sasl } as SASLOptions }),
+    retry,
+    logLevel: logLevel.INFO,
+    logCreator: () => logTo(logger),
+  });
+}
+
+/** The message of a kafkajs error without the names of the errors it is wrapped in. */
+export function kafkaErrorMessage(error: unknown): string {
+  return error instanceof Error ? error.message.replace(/^(Error|KafkaJS\w+): /, '') : String(error);
+}
+
+/** The Kafka protocol's name of an error, such as MESSAGE_TOO_LARGE, wherever it is in the chain of causes. */
+export function kafkaErrorType(error: unknown): string | undefined {
+  for (let current = error; current instanceof Error; current = current.cause) {
+    if ('type' in current && typeof current.type === 'string') return current.type;
+  }
+  return undefined;
+}
+
+/**
+ * kafkajs reports every single attempt as an error, up to several a second; whatever matters of that reaches its callers as an
+ * exception or an event, and they report it once. What no caller hears of is a consumer whose offset is gone.
+ */
+function logTo(logger: Logger): (entry: LogEntry) => void {
+  return ({ namespace, level, log: { message, topic, partition, broker, groupId, error } }) => {
+    const fields = { namespace, topic, partition, broker, groupId, error };
+    if (namespace === 'ConsumerGroup' && level === logLevel.ERROR) logger.error(fields, `Kafka: ${message}`);
+    else logger.debug(fields, `Kafka: ${message}`);
+  };
+}

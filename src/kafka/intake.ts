@@ -1,0 +1,162 @@
+/** Failed writes from a Kafka topic. kafkajs hands out batches; this keeps the membership alive and the offsets honest. */
+import { setMaxListeners } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import kafkajs, { type Consumer, type EachBatchPayload, type Kafka, type KafkaMessage } from 'kafkajs';
+import type { Logger } from 'pino';
+import type { KafkaConfig } from '../config.js';
+import type { BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
+import { Outage } from '../patience/outage.js';
+import { AcceptedPrefix } from './accepted-prefix.js';
+import { kafkaErrorMessage } from './client.js';
+
+// kafkajs is CommonJS, and Node sees only some of its names as named exports.
+const { KafkaJSError } = kafkajs;
+
+/** The consumer ended and will not come back. The message is one line. */
+export class IntakeEnded extends Error {
+  override readonly name = 'IntakeEnded';
+}
+
+export interface KafkaIntakeOptions {
+  readonly kafka: Kafka;
+  readonly config: KafkaConfig;
+  readonly handle: BatchHandler;
+  readonly logger: Logger;
+}
+
+/** How soon the others take over from a bridge that died. Heartbeats run beside the work, so a slow batch is no death. */
+const SESSION_TIMEOUT_MS = 15_000;
+const HEARTBEAT_INTERVAL_MS = 3_000;
+/** How often a long batch looks whether it is still wanted; heartbeats and commits have their own, longer interval. */
+const WATCH_INTERVAL_MS = 250;
+const COMMIT_INTERVAL_MS = 1_000;
+/** How long a fetch waits for records, hence about how long `stop` takes. */
+const FETCH_WAIT_MS = 500;
+
+/** Joins the consumer group and starts to hand out batches. */
+export async function startKafkaIntake({ kafka, config, handle, logger }: KafkaIntakeOptions): Promise<Intake> {
+  const outage = new Outage(logger, 'the Kafka consumer does not get on');
+  let stopping = false;
+  let end: { resolve: () => void; reject: (error: Error) => void };
+  const finished = new Promise<void>((resolve, reject) => {
+    end = { resolve, reject };
+  });
+  const consumer = kafka.consumer({
+    groupId: config.groupId,
+    sessionTimeout: SESSION_TIMEOUT_MS,
+    heartbeatInterval: HEARTBEAT_INTERVAL_MS,
+    maxWaitTimeInMs: FETCH_WAIT_MS,
+    allowAutoTopicCreation: false,
+    // A stopped consumer must not come back from a restart that was already planned.
+    retry: { restartOnFailure: async () => !stopping },
+  });
+
+  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+    outage.worked();
+    const partitions = payload.memberAssignment[config.topic] ?? [];
+    logger.info({ partitions }, `reads ${partitions.length} partitions of ${config.topic} as ${config.groupId}`);
+  });
+  consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
+    if (restart) outage.failed(kafkaErrorMessage(error));
+    else if (!stopping) end.reject(new IntakeEnded(describeCrash(config, error), { cause: error }));
+  });
+
+  await consumer.connect();
+  await consumer.subscribe({ topics: [config.topic], fromBeginning: true });
+  await consumer.run({
+    eachBatch: (payload) => handleBatch(payload, handle, logger),
+    eachBatchAutoResolve: false,
+    autoCommitInterval: COMMIT_INTERVAL_MS,
+  });
+
+  return {
+    finished,
+    async stop() {
+      stopping = true;
+      await leave(consumer, logger);
+      end.resolve();
+    },
+  };
+}
+
+async function handleBatch(payload: EachBatchPayload, handle: BatchHandler, logger: Logger): Promise<void> {
+  const { batch, resolveOffset, heartbeat } = payload;
+  // Batches fetched before a rebalance are still handed out after it; this tells.
+  await heartbeat();
+  const records = batch.messages.map((message) => toRecord(batch.topic, batch.partition, message));
+  const indexOf = new Map(records.map((record, index) => [record, index]));
+  const prefix = new AcceptedPrefix(records.length);
+  const unwanted = new AbortController();
+  // Each record of the batch may wait on it; Node warns past ten.
+  setMaxListeners(0, unwanted.signal);
+  const handled = new AbortController();
+  const watching = watch(payload, unwanted, handled.signal);
+  try {
+    await handle({
+      records,
+      signal: unwanted.signal,
+      accepted(record) {
+        const last = prefix.accept(indexOf.get(record)!);
+        if (last !== null) resolveOffset(records[last]!.position.offset);
+      },
+    });
+  } catch (error) {
+    throw retriable(error, `${batch.topic}[${batch.partition}]`, logger);
+  } finally {
+    handled.abort();
+  }
+  await watching;
+}
+
+/** Keeps the member alive and commits what is accepted until the batch is handled; aborts the work when it is not wanted. */
+async function watch(
+  { heartbeat, commitOffsetsIfNecessary, isRunning, isStale }: EachBatchPayload,
+  unwanted: AbortController,
+  handled: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    // Rejects when aborted, which the next line sees.
+    await sleep(WATCH_INTERVAL_MS, undefined, { signal: handled }).catch(() => {});
+    if (handled.aborted) return;
+    if (!isRunning() || isStale()) unwanted.abort();
+    try {
+      // Also after an abort: the work under way still ends, and what it gets accepted is to be committed.
+      await heartbeat();
+      await commitOffsetsIfNecessary();
+    } catch {
+      // Most often a rebalance. kafkajs meets the same error in the heartbeat of its own after the batch, and acts on it.
+      return unwanted.abort();
+    }
+  }
+}
+
+function toRecord(
+  topic: string,
+  partition: number,
+  { key, value, headers, offset, timestamp }: KafkaMessage,
+): IntakeRecord {
+  return { key, value, headers: headers ?? {}, position: { topic, partition, offset, timestamp } };
+}
+
+/** kafkajs ends the consumer for good when a handler throws, for example, a TypeError. Whatever it is: the batch comes again. */
+function retriable(error: unknown, place: string, logger: Logger): Error {
+  const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
+  logger.error({ stack }, `unexpected ${name} in a batch of ${place}, which is tried again: ${message}`);
+  return new KafkaJSError(`${name}: ${message}`, { retriable: true });
+}
+
+async function leave(consumer: Consumer, logger: Logger): Promise<void> {
+  try {
+    await consumer.disconnect();
+  } catch (error) {
+    // The coordinator then notices by the missing heartbeats.
+    logger.warn(`the consumer group could not be left: ${kafkaErrorMessage(error)}`);
+  }
+}
+
+function describeCrash({ brokers, topic, groupId }: KafkaConfig, error: Error): string {
+  const what = `the Kafka consumer ${groupId} of ${topic} at ${brokers.join(',')} ended: ${kafkaErrorMessage(error)}`;
+  return error.name === 'KafkaJSNotImplemented'
+    ? `${what}; records compressed with Snappy, LZ4 or ZSTD can't be read, let producers use gzip or none`
+    : `${what}; no record is lost, fix the cause and start again`;
+}

@@ -1,0 +1,107 @@
+/** Failed-write records to Kafka: acknowledged by all replicas, idempotent, one partition per key. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Kafka, type KafkaConfig, logLevel, type Message } from 'kafkajs';
+import type { FailedWrite } from '../../workflows/messages.js';
+import { encodeFailedWrite, keyBytes } from '../events/failed-write.js';
+import type { RecordSink } from '../events/record-sink.js';
+import { kafkaErrorType } from './client.js';
+import { createOrderedProducer } from './ordered-producer.js';
+
+export interface KafkaRecordSinkOptions {
+  /** How to reach Kafka, as kafkajs takes it. */
+  readonly kafka: KafkaConfig;
+  readonly topic: string;
+  /**
+   * How long `publish` goes on trying while Kafka can't be reached or does not take the records, in ms; the last try may end
+   * later. Default 60,000.
+   */
+  readonly timeoutMs?: number;
+}
+
+export interface KafkaRecordSink extends RecordSink {
+  /**
+   * Resolves when Kafka has all records. They can be there twice, with the same ids, when an acknowledgement was lost.
+   * @throws Error in one line: which topic, where, why; `cause` is that of kafkajs
+   */
+  publish(records: readonly FailedWrite[]): Promise<void>;
+  /** Connects now instead of at the first record, and tries only for a moment, so that a wrong address shows at the start. */
+  connect(): Promise<void>;
+  /** Disconnects, and ends a `publish` that still tries. Close the DualWriter first. */
+  close(): Promise<void>;
+}
+
+/** Half of what a broker takes in one batch by default. */
+const MAX_SEND_BYTES = 512 * 1024;
+const FIRST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 2_000;
+/**
+ * Of one try, for what passes in a moment, such as a change of leaders. The patience for more is the sink's: while no broker
+ * can be reached kafkajs has none, whatever its options say of sending.
+ */
+const ONE_TRY = { initialRetryTime: 100, retries: 2 };
+/** What Kafka answers however often one asks. */
+const REFUSALS = new Set([
+  'MESSAGE_TOO_LARGE',
+  'RECORD_LIST_TOO_LARGE',
+  'INVALID_TOPIC_EXCEPTION',
+  'TOPIC_AUTHORIZATION_FAILED',
+  'CLUSTER_AUTHORIZATION_FAILED',
+  'POLICY_VIOLATION',
+]);
+
+export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: KafkaRecordSinkOptions): KafkaRecordSink {
+  const client = new Kafka({
+    clientId: 'keymend-dual-writer',
+    retry: ONE_TRY,
+    requestTimeout: 10_000,
+    // What finally fails is thrown; its attempts are not for the application's stdout.
+    logLevel: logLevel.NOTHING,
+    ...kafka,
+  });
+  const producer = createOrderedProducer(client, topic, ONE_TRY);
+  let closed = false;
+
+  async function untilDeadline(deadline: number, attempt: () => Promise<void>): Promise<void> {
+    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+      try {
+        return await attempt();
+      } catch (error) {
+        const refused = REFUSALS.has(kafkaErrorType(error) ?? '');
+        if (refused || closed || performance.now() + pause > deadline) {
+          const reason = error instanceof Error ? error.message : String(error);
+          throw new Error(`Kafka topic ${topic} at ${String(kafka.brokers)}: ${reason}`, { cause: error });
+        }
+        await sleep(pause);
+      }
+    }
+  }
+
+  return {
+    connect: () => untilDeadline(0, producer.connect),
+    async publish(records) {
+      const deadline = performance.now() + timeoutMs;
+      for (const messages of batches(records)) await untilDeadline(deadline, () => producer.publish(messages));
+    },
+    async close() {
+      closed = true;
+      await producer.close();
+    },
+  };
+}
+
+function* batches(records: readonly FailedWrite[]): Generator<Message[]> {
+  let messages: Message[] = [];
+  let bytes = 0;
+  for (const record of records) {
+    const key = keyBytes({ key: record.key, encoding: record.encoding ?? 'utf8' });
+    const value = encodeFailedWrite(record);
+    if (messages.length > 0 && bytes + key.length + value.length > MAX_SEND_BYTES) {
+      yield messages;
+      messages = [];
+      bytes = 0;
+    }
+    messages.push({ key, value });
+    bytes += key.length + value.length;
+  }
+  if (messages.length > 0) yield messages;
+}

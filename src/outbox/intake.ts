@@ -1,0 +1,48 @@
+/** The outbox of a source as one intake, of however many streams it consists. */
+import type { Logger } from 'pino';
+import type { BatchHandler, Intake } from '../events/intake.js';
+import { Outage } from '../patience/outage.js';
+import { shareOutage } from '../patience/shared-outage.js';
+import { connectKeyServers } from '../redis/index.js';
+import { type OutboxSource, streamsOf } from './sources.js';
+import { createStreamIntake } from './stream-intake.js';
+
+export interface OutboxIntakeOptions {
+  readonly source: OutboxSource;
+  /** `stream.key` of keymend.yaml. */
+  readonly key: string;
+  readonly group: string;
+  /** Called for each stream on its own: for several at once, never twice at once for one. */
+  readonly handle: BatchHandler;
+  readonly logger: Logger;
+}
+
+export interface OutboxIntake extends Intake {
+  /** Rejects with one line when the source does not answer. */
+  check(): Promise<void>;
+  /** Starts to hand out batches. */
+  start(): void;
+}
+
+/** Each stream is read by itself, so that a master that is away holds up nothing of the others. */
+export function createOutboxIntake({ source, key, group, handle, logger }: OutboxIntakeOptions): OutboxIntake {
+  const servers = connectKeyServers(source.endpoint, { name: source.name });
+  const reportOutage = shareOutage(new Outage(logger, `${key} at ${servers.place} cannot be read`));
+  const intakes = streamsOf(source, key).map((stream) =>
+    createStreamIntake({ servers, stream, group, handle, outage: reportOutage(), logger }),
+  );
+  const finished = Promise.all(intakes.map((intake) => intake.finished))
+    .then(() => {})
+    .finally(() => servers.close());
+  return {
+    finished,
+    check: () => servers.check(),
+    start() {
+      for (const intake of intakes) intake.start();
+    },
+    async stop() {
+      await Promise.all(intakes.map((intake) => intake.stop()));
+      await finished;
+    },
+  };
+}

@@ -1,0 +1,25 @@
+/** What there is to say of a key without its value. */
+
+/** `expiry` of a key that has none, and of a key that is not there: the words of PEXPIRETIME. */
+export const NO_EXPIRY = -1;
+export const NO_KEY = -2;
+
+/** `type` of a key that is not there: the word of TYPE. */
+export const NO_TYPE = 'none';
+
+/** `digest` of a value that is too large to be gone through in one call. It proves nothing; see `scanMembers`. */
+export const LARGE = 'large';
+
+/** A key at one moment, without its value. A key past its expiry is not there. */
+export interface KeyState {
+  /** As TYPE says it: `string`, `hash`, …, or `none`. */
+  readonly type: string;
+  /**
+   * What identifies type and content: made from a string's value, from any other type's DUMP. Empty without key.
+   * Two equal ones prove equality. Two different ones prove two strings different, and nothing of other types, whose
+   * DUMP depends on encoding, order and version. `LARGE` for large values.
+   */
+  readonly digest: string;
+  /** ms since the epoch, `NO_EXPIRY` or `NO_KEY`. */
+  readonly expiry: number;
+}

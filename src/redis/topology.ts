@@ -1,0 +1,42 @@
+/**
+ * From an endpoint of the configuration to whatever reaches its servers: the one place that tells topologies apart. A further one is a
+ * case in each of these functions and an adapter of the port.
+ */
+import type { Endpoint } from '../config.js';
+import { type BudgetOptions, createBudget } from './budget.js';
+import { ClusterRedis } from './cluster.js';
+import { ClusterBudgets } from './cluster-budgets.js';
+import { ClusterNodes } from './cluster-nodes.js';
+import { Connection, type ConnectionOptions } from './connection.js';
+import { KeyServers, serversOfCluster, theOneServer } from './key-servers.js';
+import type { RedisPort } from './port.js';
+import { StandaloneRedis } from './standalone.js';
+
+export interface RedisOptions extends ConnectionOptions {
+  /** How much of this Redis all workers of a link together may use. Default: it is not bounded. */
+  readonly budget?: BudgetOptions;
+}
+
+/** Makes a port. Connects with the first call, not now; `check()` tells at once whether it can. */
+export function connectRedis(endpoint: Endpoint, { budget, ...options }: RedisOptions): RedisPort {
+  if ('cluster' in endpoint) {
+    const nodes = new ClusterNodes(endpoint.cluster, options);
+    return new ClusterRedis(nodes, budget && { budgets: new ClusterBudgets(budget) });
+  }
+  const connection = new Connection(endpoint, options);
+  return new StandaloneRedis(connection, budget && { budget: createBudget(connection, budget) });
+}
+
+/** For single commands about keys of ours. Connects with the first command. */
+export function connectKeyServers(endpoint: Endpoint, options: ConnectionOptions): KeyServers {
+  return new KeyServers(
+    'cluster' in endpoint
+      ? serversOfCluster(new ClusterNodes(endpoint.cluster, options))
+      : theOneServer(new Connection(endpoint, options)),
+  );
+}
+
+/** Whether its keys are spread over slots, so that those of one script or transaction must share a hash tag. */
+export function hasSlots(endpoint: Endpoint): boolean {
+  return 'cluster' in endpoint;
+}

@@ -1,0 +1,21 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { ERRORS, isPermanent, nextStep } from '../../workflows/errors.js';
+
+it('only what a person has to change first is permanent', () => {
+  const permanent = Object.keys(ERRORS).filter(isPermanent);
+  expect(permanent).toEqual(['SourceSuspicious', 'NoPermission', 'Unsupported']);
+});
+
+it('an error that keymend does not name is tried again, and has a next step all the same', () => {
+  for (const type of ['Error', 'toString', '']) {
+    expect(isPermanent(type)).toBe(false);
+    expect(nextStep(type)).toBe('Read the message, mend the cause, then retry.');
+  }
+});
+
+it('README has a row for each error type, with the same next step', () => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+  const rows = [...readme.matchAll(/^\| `([A-Z][A-Za-z]+)` \| .+ \| (.+) \|$/gm)].map(([, type, step]) => [type, step]);
+  expect(rows).toEqual(Object.entries(ERRORS).map(([type, { nextStep }]) => [type, nextStep]));
+});

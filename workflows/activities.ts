@@ -1,0 +1,75 @@
+/** What the workflow asks of its activities, and what they answer. Plain data: all of it is in the history. */
+import type { EncodedKey, FailedWrite, KeyEncoding, LastError, Stage } from './messages.js';
+
+/**
+ * What the commands of the pending writes say about the part of the key to look at. `whole` overrides the rest.
+ * Whether a command is about members or only about expiry is the engine's knowledge, so both lists travel to it.
+ */
+export interface ScopeHint {
+  readonly whole: boolean;
+  /** Commands whose record named members; all the members are in `members`. */
+  readonly memberCommands: readonly string[];
+  /** Commands whose record named none. */
+  readonly otherCommands: readonly string[];
+  readonly members: Readonly<Record<KeyEncoding, readonly string[]>>;
+}
+
+/** What one attempt is asked to do. */
+export interface ReconcileRequest extends EncodedKey {
+  readonly link: string;
+  readonly hint: ScopeHint;
+  readonly allowDelete: boolean;
+}
+
+/** What one attempt found or did. Failures are activity errors whose type is an `ErrorType`. */
+export type ReconcileReply = ReconciledReply | DeferredReply | LargeReply;
+
+export interface ReconciledReply {
+  readonly outcome: 'equal' | 'repaired';
+  /** What was done, for a person: for example `restored hash, 120 bytes`. Never a value. */
+  readonly summary: string;
+  /** Which attempt of this activity answered, from 1. */
+  readonly attempt: number;
+}
+
+/** The budget of the link is spoken for: the attempt has given its slot back, and is to be made again. Not a failure. */
+export interface DeferredReply {
+  readonly outcome: 'deferred';
+  readonly retryAfterMs: number;
+  /** It wrote before the key changed once more. */
+  readonly wrote: boolean;
+  /** As in `ReconciledReply`. */
+  readonly attempt: number;
+}
+
+/**
+ * The value is too large for one call, and nothing was done yet. Only a local attempt says so; a durable one goes through the value
+ * in chunks.
+ */
+export interface LargeReply {
+  readonly outcome: 'large';
+}
+
+/** The one detail that an activity error carries. */
+export interface AttemptErrorDetail {
+  readonly stage: Stage;
+  readonly attempt: number;
+  /** The target was written before the attempt failed, whatever the stage at which it did. Absent: go by the stage. */
+  readonly wrote?: boolean | undefined;
+}
+
+/** Everything a dead-letter record says about a key that was given up on for now. */
+export interface EscalateRequest {
+  /** The newest failed write, its scope widened to all that is pending. */
+  readonly event: FailedWrite;
+  readonly error: LastError;
+  readonly attempts: number;
+  readonly firstFailedAt: string;
+  readonly lastFailedAt: string;
+}
+
+/** The activities that the workflow calls. */
+export interface Activities {
+  reconcile(request: ReconcileRequest): Promise<ReconcileReply>;
+  escalate(request: EscalateRequest): Promise<void>;
+}

@@ -1,0 +1,73 @@
+/**
+ * Why an attempt fails: the one table of what each error type means for the workflow and for a person. The types are activity error
+ * types, so they are what the Web UI shows; README has the same rows, which a test compares.
+ */
+
+interface Meaning {
+  /** Trying again by itself can help. The others wait for a person, so they escalate at once. */
+  readonly retryable: boolean;
+  /** One or two sentences for the person who has to act. */
+  readonly nextStep: string;
+}
+
+export const ERRORS = {
+  TargetUnavailable: {
+    retryable: true,
+    nextStep: 'Check that the target Redis is up and reachable from the workers.',
+  },
+  TargetReadOnly: {
+    retryable: true,
+    nextStep:
+      'The target refuses writes: it is a replica. Point the link at the master, or wait for the failover to end.',
+  },
+  TargetOutOfMemory: {
+    retryable: true,
+    nextStep: 'The target is at `maxmemory`. Free memory or raise the limit.',
+  },
+  TargetLoading: {
+    retryable: true,
+    nextStep: 'The target is loading its data set. Wait until it is done.',
+  },
+  SourceUnavailable: {
+    retryable: true,
+    nextStep: 'Check that the source Redis is up and reachable from the workers.',
+  },
+  SourceSuspicious: {
+    retryable: false,
+    nextStep:
+      'The source looks emptied, demoted or restarted, so nothing was deleted on the target. Check the source; if the delete is ' +
+      'meant, `keymend reconcile KEY --allow-delete` or the signal `retry` with {"allowDelete": true}.',
+  },
+  NoPermission: {
+    retryable: false,
+    nextStep: 'The Redis user of this link lacks a right or its password is wrong. Correct it and restart the workers.',
+  },
+  Contended: {
+    retryable: true,
+    nextStep: 'The key changes faster than it can be compared. Pause its writers for a moment, then retry.',
+  },
+  Unsupported: {
+    retryable: false,
+    nextStep: 'Neither side can copy this value to the other. Copy it by hand, or skip it.',
+  },
+  UnknownLink: {
+    retryable: true,
+    nextStep: "The workers' configuration lacks the link of this key. Add it and restart them, or skip the key.",
+  },
+} as const satisfies Record<string, Meaning>;
+
+export type ErrorType = keyof typeof ERRORS;
+
+/** The next step for an error type, also for one that keymend does not name. */
+export function nextStep(type: string): string {
+  return meaningOf(type)?.nextStep ?? 'Read the message, mend the cause, then retry.';
+}
+
+/** Whether an error of this type waits for a person: the same attempt, made again, would fail again. */
+export function isPermanent(type: string): boolean {
+  return meaningOf(type)?.retryable === false;
+}
+
+function meaningOf(type: string): Meaning | undefined {
+  return Object.hasOwn(ERRORS, type) ? ERRORS[type as ErrorType] : undefined;
+}
