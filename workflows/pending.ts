@@ -6,6 +6,7 @@
 import type { ScopeHint } from './activities.js';
 import type { FailedWrite, LinkPolicy } from './messages.js';
 import type { Pending } from './run-state.js';
+import { failedAtOf, mayBeInFlight, settledAt } from './settle.js';
 
 /** How many ids are remembered. Redeliveries come soon after the first delivery or not at all. */
 const SEEN_LIMIT = 1_000;
@@ -89,20 +90,18 @@ function addOne(pending: Pending, event: unknown, policy: LinkPolicy, now: numbe
   const write = typeof event === 'object' && event !== null ? (event as Partial<FailedWrite>) : {};
   const id = typeof write.id === 'string' ? write.id : null;
   if (id !== null && pending.seen.includes(id)) return pending;
-  const parsed = Date.parse(write.failedAt ?? '');
-  // A producer's clock may run ahead; never wait longer than settle asks.
-  const failedAt = Number.isNaN(parsed) ? now : Math.min(parsed, now);
-  const inFlight = write.outcome !== 'refused' || write.idempotent !== true;
+  const failedAt = failedAtOf(write, now);
+  // Only a write that says what its key is, and when it failed, can stand for the others in a dead letter.
+  const isWhole = typeof write.key === 'string' && !Number.isNaN(Date.parse(write.failedAt ?? ''));
   return {
     seen: id === null ? pending.seen : [...pending.seen, id].slice(-SEEN_LIMIT),
     count: pending.count + 1,
     hint: mergeHints(pending.hint, hintOf(write)),
-    // Only a write that says what its key is can stand for the others in a dead letter.
-    newest: typeof write.key === 'string' && !Number.isNaN(parsed) ? (write as FailedWrite) : pending.newest,
+    newest: isWhole ? (write as FailedWrite) : pending.newest,
     firstFailedAt: least(pending.firstFailedAt, failedAt),
     lastFailedAt: most(pending.lastFailedAt, failedAt),
-    settledAt: inFlight ? Math.max(pending.settledAt, failedAt + policy.settleMs) : pending.settledAt,
-    verify: pending.verify || policy.verify === 'always' || (policy.verify === 'auto' && inFlight),
+    settledAt: Math.max(pending.settledAt, settledAt(write, policy.settleMs, now)),
+    verify: pending.verify || policy.verify === 'always' || (policy.verify === 'auto' && mayBeInFlight(write)),
     demanded: pending.demanded,
   };
 }

@@ -1,7 +1,9 @@
 /** What Temporal is told about one key: the signal, and the start in case no workflow of the key runs. */
 import type { WorkflowSignalWithStartOptions } from '@temporalio/client';
 import { type FailedWrite, failedWrites, type ReconcileKeyInput } from '../../workflows/messages.js';
+import { settledAt } from '../../workflows/settle.js';
 import type { LinkConfig } from '../config.js';
+import { inParts } from '../events/parts.js';
 import type { KeyGroup, RecordedWrite } from './group.js';
 import { startOptions } from './start-options.js';
 
@@ -9,21 +11,8 @@ import { startOptions } from './start-options.js';
 const MAX_SIGNAL_BYTES = 256 * 1024;
 
 /** Splits a group into as few signals as its bytes allow, nearly always one. A single large write has a signal of its own. */
-export function splitBySize({ writes }: KeyGroup): RecordedWrite[][] {
-  const parts: RecordedWrite[][] = [];
-  let bytes = 0;
-  for (const write of writes) {
-    const size = Buffer.byteLength(JSON.stringify(write.event));
-    const part = parts.at(-1);
-    if (part === undefined || bytes + size > MAX_SIGNAL_BYTES) {
-      parts.push([write]);
-      bytes = size;
-    } else {
-      part.push(write);
-      bytes += size;
-    }
-  }
-  return parts;
+export function splitBySize({ writes }: KeyGroup): Iterable<RecordedWrite[]> {
+  return inParts(writes, ({ event }) => Buffer.byteLength(JSON.stringify(event)), { bytes: MAX_SIGNAL_BYTES });
 }
 
 /** @param now ms since the epoch */
@@ -47,7 +36,5 @@ export function signalWithStartOptions(
 
 /** ms until what may still be in flight to the target has landed; 0 when nothing can be. At most `settle`, whatever clocks say. */
 function settleLeft(events: readonly FailedWrite[], { settle }: LinkConfig, now: number): number {
-  const inFlight = events.filter(({ outcome, idempotent }) => outcome !== 'refused' || idempotent !== true);
-  const newest = Math.max(...inFlight.map(({ failedAt }) => Date.parse(failedAt)));
-  return inFlight.length === 0 ? 0 : Math.max(0, Math.min(settle, newest + settle - now));
+  return Math.max(0, ...events.map((event) => settledAt(event, settle, now) - now));
 }

@@ -6,6 +6,7 @@ import { type DeadLetterCause, deadLetterOf } from '../events/dead-letter.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import { decodeFailedWrite } from '../events/failed-write.js';
 import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
+import { inBatches } from '../kafka/batches.js';
 import { createKafka, kafkaErrorMessage, kafkaErrorType } from '../kafka/client.js';
 import { lazyDeadLetters } from '../kafka/dead-letters.js';
 import { createOrderedProducer, type OrderedProducer } from '../kafka/ordered-producer.js';
@@ -16,8 +17,6 @@ import { untilTaken } from '../patience/until-taken.js';
 
 /** The consumer group of all relays. */
 export const RELAY_GROUP = 'keymend-relay';
-/** Half of what a broker takes in one batch by default. */
-const MAX_SEND_BYTES = 512 * 1024;
 
 /** A record of the outbox together with what it becomes in Kafka. */
 interface Outgoing {
@@ -126,7 +125,7 @@ function createRelayHandler({ producer, deadLetters, topic, logger }: RelayHandl
         await deadLetter(record, { reason, stage: 'decode', error, attempts: 1 }, batch);
       }
     }
-    for (const part of parts(outgoing)) {
+    for (const part of inBatches(outgoing, ({ message }) => message)) {
       if (batch.signal.aborted) return;
       await publish(part, batch);
     }
@@ -146,19 +145,4 @@ function refusedBy(topic: string, error: unknown): DeadLetterCause {
 /** What a redrive counts, and whatever else a producer added. */
 function kafkaHeaders({ headers }: IntakeRecord): NonNullable<Message['headers']> {
   return headers as NonNullable<Message['headers']>;
-}
-
-function parts(outgoing: readonly Outgoing[]): Outgoing[][] {
-  const all: Outgoing[][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
-  for (const each of outgoing) {
-    const size = each.message.key.length + each.message.value.length;
-    if (bytes + size > MAX_SEND_BYTES) {
-      all.push([]);
-      bytes = 0;
-    }
-    all.at(-1)!.push(each);
-    bytes += size;
-  }
-  return all;
 }

@@ -1,22 +1,20 @@
 /** Many keys at once: rounds until each is settled, in batches that one call can carry. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import pMap from 'p-map';
 import { type AdmissionRequest, RedisFailure } from '../redis/index.js';
 import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOptions, Repaired } from './contract.js';
-import { contended, MAXIMUM_ROUNDS, withEarlier } from './earlier-rounds.js';
 import { reconcileError } from './errors.js';
 import { LinkMemory } from './link-memory.js';
 import { runMembersRound } from './members.js';
 import { type RoundResult, runRound } from './round.js';
+import { contended, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from './rounds.js';
 import { WHOLE } from './scope.js';
 
 /** As many keys as a call of the port takes. */
 const BATCH_SIZE = 500;
 /** So that both servers have work while a batch is decoded here. Each holds up to about 4 MiB of values. */
 const CONCURRENT_BATCHES = 4;
-const FIRST_WAIT_MS = 10;
 
-interface Pending {
+interface OpenKey {
   readonly index: number;
   readonly request: KeyRequest;
   /** What an earlier round wrote, after which the key changed once more. */
@@ -74,16 +72,16 @@ async function reconcileBatch(
   options: ReconcileOptions,
 ): Promise<KeyResult[]> {
   const results = new Array<KeyResult>(requests.length);
-  let pending: Pending[] = requests.map((request, index) => ({ index, request, repaired: null }));
-  for (let round = 1; pending.length > 0; round++) {
+  let open: OpenKey[] = requests.map((request, index) => ({ index, request, repaired: null }));
+  for (let round = 1; open.length > 0; round++) {
     options.signal?.throwIfAborted();
     const outcomes = await admittedRound(
       sides,
-      pending.map(({ request }) => request),
+      open.map(({ request }) => request),
       options,
     );
-    const changed: Pending[] = [];
-    for (const [position, key] of pending.entries()) {
+    const changed: OpenKey[] = [];
+    for (const [position, key] of open.entries()) {
       const outcome = outcomes[position]!;
       if (outcome.outcome === 'again') changed.push({ ...key, repaired: outcome.repaired ?? key.repaired });
       else results[key.index] = withEarlier(outcome, key.repaired);
@@ -92,8 +90,8 @@ async function reconcileBatch(
       for (const { index, repaired } of changed) results[index] = contended(sides, repaired);
       break;
     }
-    pending = changed;
-    if (pending.length > 0) await sleep(waitAfter(round), undefined, { signal: options.signal });
+    open = changed;
+    if (open.length > 0) await restAfter(round, PAUSES.small, options.signal);
   }
   return results;
 }
@@ -154,9 +152,4 @@ async function roundOfAnyScope(
   const ofWhole = whole.length === 0 ? [] : await runRound(sides, wholeRequests, options);
   for (const [position, index] of whole.entries()) results[index] = ofWhole[position]!;
   return results;
-}
-
-/** 10, 20, 40, 80 ms, each shortened by up to a half so that two attempts at one key fall out of step. */
-function waitAfter(round: number): number {
-  return FIRST_WAIT_MS * 2 ** (round - 1) * (0.5 + Math.random() / 2);
 }

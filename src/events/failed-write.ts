@@ -56,6 +56,13 @@ const schema = z
 
 type Wire = z.output<typeof schema>;
 
+/** The fields of the record: those of a failed write but what intakes add, which no producer writes. */
+type Field = Exclude<keyof FailedWrite, 'idempotent' | 'record'>;
+const FIELDS = Object.keys(schema.shape) as Field[];
+type Same<One, Other> = [One, Other] extends [Other, One] ? true : false;
+// A field that the schema or the type alone has does not compile.
+void (true satisfies Same<keyof Wire, Field>);
+
 /** Why a record can't be taken as a failed write. `message` is one line for a person, without anything from the record. */
 export interface DecodeProblem {
   readonly reason: 'invalid-json' | 'invalid-record' | 'unsupported-spec-version' | 'too-large';
@@ -100,10 +107,10 @@ export function decodeFailedWrite(value: Buffer | null): DecodedRecord {
   return fromWire(parsed.data);
 }
 
-/** Writes a failed write as a record of version 1. What intakes add (`idempotent`, `record`) is left out. */
+/** Writes a failed write as a record of version 1: nothing but the fields of the schema, so no more than was meant gets out. */
 export function encodeFailedWrite(event: FailedWrite): Buffer {
-  const { specVersion, id, link, key, encoding, command, members, outcome, failedAt, error, origin } = event;
-  const wire = { specVersion, id, link, key, encoding, command, members, outcome, failedAt, error, origin };
+  const wire: Record<string, unknown> = {};
+  for (const field of FIELDS) wire[field] = event[field];
   return Buffer.from(JSON.stringify(wire), 'utf8');
 }
 

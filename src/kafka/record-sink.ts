@@ -1,9 +1,11 @@
 /** Failed-write records to Kafka: acknowledged by all replicas, idempotent, one partition per key. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Kafka, type KafkaConfig, logLevel, type Message } from 'kafkajs';
+import { Kafka, type KafkaConfig, logLevel } from 'kafkajs';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { encodeFailedWrite, keyBytes } from '../events/failed-write.js';
 import type { RecordSink } from '../events/record-sink.js';
+import { pauseAfter } from '../patience/pause.js';
+import { inBatches } from './batches.js';
 import { kafkaErrorType } from './client.js';
 import { createOrderedProducer } from './ordered-producer.js';
 
@@ -30,10 +32,8 @@ export interface KafkaRecordSink extends RecordSink {
   close(): Promise<void>;
 }
 
-/** Half of what a broker takes in one batch by default. */
-const MAX_SEND_BYTES = 512 * 1024;
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 2_000;
+/** Between the tries of one call. */
+const PAUSES = { firstMs: 100, longestMs: 2_000 };
 /**
  * Of one try, for what passes in a moment, such as a change of leaders. The patience for more is the sink's: while no broker
  * can be reached kafkajs has none, whatever its options say of sending.
@@ -62,10 +62,11 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
   let closed = false;
 
   async function untilDeadline(deadline: number, attempt: () => Promise<void>): Promise<void> {
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
+    for (let failed = 1; ; failed++) {
       try {
         return await attempt();
       } catch (error) {
+        const pause = pauseAfter(failed, PAUSES);
         const refused = REFUSALS.has(kafkaErrorType(error) ?? '');
         if (refused || closed || performance.now() + pause > deadline) {
           const reason = error instanceof Error ? error.message : String(error);
@@ -80,7 +81,8 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
     connect: () => untilDeadline(0, producer.connect),
     async publish(records) {
       const deadline = performance.now() + timeoutMs;
-      for (const messages of batches(records)) await untilDeadline(deadline, () => producer.publish(messages));
+      const batches = inBatches(records.map(toMessage), (message) => message);
+      for (const messages of batches) await untilDeadline(deadline, () => producer.publish(messages));
     },
     async close() {
       closed = true;
@@ -89,19 +91,7 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
   };
 }
 
-function* batches(records: readonly FailedWrite[]): Generator<Message[]> {
-  let messages: Message[] = [];
-  let bytes = 0;
-  for (const record of records) {
-    const key = keyBytes({ key: record.key, encoding: record.encoding ?? 'utf8' });
-    const value = encodeFailedWrite(record);
-    if (messages.length > 0 && bytes + key.length + value.length > MAX_SEND_BYTES) {
-      yield messages;
-      messages = [];
-      bytes = 0;
-    }
-    messages.push({ key, value });
-    bytes += key.length + value.length;
-  }
-  if (messages.length > 0) yield messages;
+function toMessage(record: FailedWrite) {
+  const { key, encoding = 'utf8' } = record;
+  return { key: keyBytes({ key, encoding }), value: encodeFailedWrite(record) };
 }

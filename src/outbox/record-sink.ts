@@ -3,7 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { keyBytes } from '../events/failed-write.js';
+import { inParts, type PartLimits } from '../events/parts.js';
 import type { RecordSink } from '../events/record-sink.js';
+import { pauseAfter } from '../patience/pause.js';
 import { explain, RedisFailure, slotOf } from '../redis/index.js';
 import { APPEND, appendArguments, appended } from './append.js';
 import { createOutboxClient } from './client.js';
@@ -62,10 +64,9 @@ export class OutboxUnavailableError extends Error {
 }
 
 /** As many entries as one script can append without holding up the source, and as many bytes. */
-const MAX_PART = 500;
-const MAX_PART_BYTES = 512 * 1024;
-const FIRST_PAUSE_MS = 50;
-const LONGEST_PAUSE_MS = 1_000;
+const PART: PartLimits = { items: 500, bytes: 512 * 1024 };
+/** Between the tries of one call. */
+const PAUSES = { firstMs: 50, longestMs: 1_000 };
 /** How long a stream whose master did not take records is asked only after its substitute. */
 const AVOIDED_MS = 10_000;
 
@@ -117,7 +118,7 @@ export function createOutbox({
   /** @param work resolves with null when it is done; with an error, or rejecting with a RedisFailure, it is tried again */
   async function untilDeadline(deadline: number, work: () => Promise<OutboxFullError | null>): Promise<void> {
     let unavailable: OutboxUnavailableError | null = null;
-    for (let attempt = 0; ; attempt++) {
+    for (let failed = 1; ; failed++) {
       let full: OutboxFullError | null = null;
       try {
         full = await work();
@@ -126,7 +127,7 @@ export function createOutbox({
         if (!(error instanceof RedisFailure)) throw error;
         unavailable = new OutboxUnavailableError(`outbox ${key} at ${own.place}`, error);
       }
-      const pause = Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS);
+      const pause = pauseAfter(failed, PAUSES);
       // Were the right master there, nobody would need the substitute: that it is full says less.
       if (closed || Date.now() + pause > deadline) throw unavailable ?? full;
       await sleep(pause);
@@ -137,7 +138,7 @@ export function createOutbox({
     async publish(records) {
       const deadline = Date.now() + timeoutMs;
       const published = [...byStream(records, streams.length)].map(async ([index, ofStream]) => {
-        for (const part of parts(ofStream)) await append(part, index, deadline);
+        for (const part of inParts(ofStream.map(outboxFields), sizeOf, PART)) await append(part, index, deadline);
       });
       // All masters are asked at once: those that answer must not wait for one that does not.
       for (const outcome of await Promise.allSettled(published)) {
@@ -178,19 +179,6 @@ function placesFor(index: number, streams: readonly string[]): readonly string[]
   return streams.length === 1 ? streams : [streams[index]!, streams[(index + streams.length / 2) % streams.length]!];
 }
 
-function* parts(records: readonly FailedWrite[]): Generator<EntryFields[]> {
-  let part: EntryFields[] = [];
-  let bytes = 0;
-  for (const record of records) {
-    const fields = outboxFields(record);
-    const size = fields.reduce((sum, field) => sum + field.length, 0);
-    if (part.length === MAX_PART || (part.length > 0 && bytes + size > MAX_PART_BYTES)) {
-      yield part;
-      part = [];
-      bytes = 0;
-    }
-    part.push(fields);
-    bytes += size;
-  }
-  if (part.length > 0) yield part;
+function sizeOf(fields: EntryFields): number {
+  return fields.reduce((sum, field) => sum + field.length, 0);
 }

@@ -2,6 +2,7 @@
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { Redis, Command as RedisCommand, type RedisOptions } from 'ioredis';
+import { jittered, pauseAfter } from '../patience/pause.js';
 import { type Address, describeAddress, sentinelOptions } from './address.js';
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
@@ -31,8 +32,8 @@ export interface ConnectionOptions {
 /** A command: its name, then its arguments. */
 export type Command = readonly [name: string, ...args: (Buffer | string)[]];
 
-const FIRST_BACKOFF_MS = 50;
-const LONGEST_BACKOFF_MS = 2_000;
+/** Between attempts to connect. */
+const PAUSES = { firstMs: 50, longestMs: 2_000 };
 /** A server that stays a replica, because the address is wrong, is not connected to with every command. */
 const LEAST_RENEWAL_INTERVAL_MS = 250;
 
@@ -217,8 +218,8 @@ export class Connection {
       this.#lastError ??= error;
       // Of a client that was told to close although it had ended, ioredis keeps the reason of the next failure to itself.
       if (this.#client.status !== 'end') this.#client.disconnect();
-      const backoff = Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#failedAttempts++);
-      this.#notBefore = performance.now() + backoff * (0.5 + Math.random() / 2);
+      this.#failedAttempts += 1;
+      this.#notBefore = performance.now() + jittered(pauseAfter(this.#failedAttempts, PAUSES));
       throw this.#lastError;
     }
   }

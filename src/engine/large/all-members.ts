@@ -6,14 +6,13 @@
  * A page says only where to look: nothing is written by what it said. A member that changes behind a page's back has a failed
  * write of its own, if the change was lost.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { pMapIterable } from 'p-map';
 import { type MembersPage, RedisFailure, type RedisPort } from '../../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from '../contract.js';
-import { MAXIMUM_ROUNDS } from '../earlier-rounds.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { runMembersRound } from '../members.js';
 import type { RoundResult } from '../round.js';
+import { MAXIMUM_ROUNDS, PAUSES, restAfter } from '../rounds.js';
 import { paced } from './pace.js';
 
 /** Up to where the members have been compared and repaired. Plain data. */
@@ -36,7 +35,6 @@ export interface AllMembersOptions extends ReconcileOptions {
 const MEMBERS_PER_PAGE = 500;
 /** While one page is compared, the next are on their way. */
 const CONCURRENT_PAGES = 4;
-const FIRST_WAIT_MS = 10;
 
 /** @param type the source's, and the target's where it has the key */
 export async function reconcileAllMembers(
@@ -157,8 +155,7 @@ class AllMembers {
       if (result!.outcome === 'repaired') this.#count(result!.bytes);
       if (result!.outcome !== 'again') return;
       if (result!.repaired !== null) this.#count(result!.repaired.bytes);
-      const { signal } = this.options;
-      await sleep(FIRST_WAIT_MS * 2 ** round * (0.5 + Math.random() / 2), undefined, { signal });
+      await restAfter(round, PAUSES.members, this.options.signal);
     }
     throw AGAIN;
   }

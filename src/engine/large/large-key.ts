@@ -1,13 +1,12 @@
 /** One key whose value is too large for one call, on either side. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { LARGE, NO_TYPE, RedisFailure } from '../../redis/index.js';
 import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
-import { contended, MAXIMUM_ROUNDS, withEarlier } from '../earlier-rounds.js';
 import { reconcileError, type Side, type Stage } from '../errors.js';
 import { LinkMemory } from '../link-memory.js';
 import { WITH_MEMBERS } from '../members.js';
 import { reconcileKeys } from '../reconcile.js';
 import type { RoundResult } from '../round.js';
+import { contended, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from '../rounds.js';
 import { type MembersProgress, reconcileAllMembers } from './all-members.js';
 import { replaceLargeKey } from './replacement.js';
 
@@ -21,8 +20,6 @@ export interface LargeKeyOptions extends ReconcileOptions {
   readonly onProgress: (progress: LargeKeyProgress | undefined) => void;
 }
 
-/** A large value is not read again at once for the sake of a key that is written just now. */
-const FIRST_WAIT_MS = 50;
 /** What has to be brought into place at once, absence included. */
 const IN_ORDER: ReadonlySet<string> = new Set(['string', 'list', 'stream', NO_TYPE]);
 
@@ -40,7 +37,7 @@ export async function reconcileLargeKey(
   let repaired: Repaired | null = null;
   let { resume } = options;
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
-    if (round > 1) await sleep(FIRST_WAIT_MS * 2 ** (round - 1), undefined, { signal: options.signal });
+    if (round > 1) await restAfter(round - 1, PAUSES.large, options.signal);
     options.signal?.throwIfAborted();
     const result = await runLargeRound(link, request, { ...options, resume });
     if (result.outcome !== 'again') return withEarlier(result, repaired);

@@ -1,8 +1,26 @@
-/** A key that changed while it was compared gets another round: how many there are, and what is said of the earlier ones. */
+/** A key that changed while it was compared gets another round: how many, how soon, and what is said of the earlier ones. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { jittered, type Pauses, pauseAfter } from '../patience/pause.js';
 import type { KeyResult, LinkSides, Repaired } from './contract.js';
 import { ReconcileError } from './errors.js';
 
 export const MAXIMUM_ROUNDS = 5;
+
+/** How long a key rests between rounds. A large value is not read again at once for the sake of a key that is written just now. */
+export const PAUSES = {
+  small: { firstMs: 10, longestMs: 80 },
+  members: { firstMs: 20, longestMs: 320 },
+  large: { firstMs: 50, longestMs: 400 },
+} as const satisfies Record<string, Pauses>;
+
+/**
+ * Rests after a round, with jitter, so that two attempts at one key fall out of step.
+ * @param round the one that has ended, from 1
+ * @throws the signal's reason when it aborts
+ */
+export async function restAfter(round: number, pauses: Pauses, signal: AbortSignal | undefined): Promise<void> {
+  await sleep(jittered(pauseAfter(round, pauses)), undefined, { signal });
+}
 
 /** The end of a key of which an earlier round wrote `repaired`. */
 export function withEarlier(result: KeyResult, repaired: Repaired | null): KeyResult {
