@@ -1,13 +1,9 @@
 /** From a log of failed writes to Temporal: one signal per key, no record lost. Entry point; the parts are beside it. */
 import type { Logger } from 'pino';
-import type { Config, KafkaIntakeConfig } from '../config.js';
-import { checkKafka } from '../kafka/check.js';
-import { createKafka } from '../kafka/client.js';
-import { connectDeadLetters } from '../kafka/dead-letters.js';
-import { startKafkaIntake } from '../kafka/intake.js';
-import { type Counters, createForwarder, type Forwarded, type Forwarding } from './forwarder.js';
+import type { Config } from '../config.js';
+import type { Counters, Forwarding } from './forwarder.js';
+import { intakeOf } from './intakes.js';
 import { createSignaller, type SignalClient } from './signaller.js';
-import { startStreams } from './streams.js';
 
 export interface BridgeOptions {
   readonly config: Config;
@@ -36,9 +32,7 @@ export async function startBridge({ config, client, logger }: BridgeOptions): Pr
     links: new Map(config.links.map((link) => [link.name, link])),
     logger,
   };
-  const { counters, finished, stop } = await (config.intake === 'kafka'
-    ? startKafka(config, forwarding)
-    : startStreams(config, forwarding));
+  const { counters, finished, stop } = await intakeOf(config).start(forwarding);
   return {
     counters,
     finished,
@@ -48,19 +42,4 @@ export async function startBridge({ config, client, logger }: BridgeOptions): Pr
       await finished.catch(() => {});
     },
   };
-}
-
-async function startKafka({ kafka: config }: KafkaIntakeConfig, forwarding: Forwarding): Promise<Forwarded> {
-  const { logger } = forwarding;
-  await checkKafka(config, logger);
-  const kafka = createKafka(config, logger);
-  const deadLetters = await connectDeadLetters(kafka, config.deadLetterTopic);
-  const { forward, counters } = createForwarder({ ...forwarding, deadLetters });
-  try {
-    const intake = await startKafkaIntake({ kafka, config, handle: forward, logger });
-    return { counters, stop: intake.stop, finished: intake.finished.finally(() => deadLetters.close()) };
-  } catch (error) {
-    await deadLetters.close();
-    throw error;
-  }
 }

@@ -1,8 +1,8 @@
 /** `keymend config check` */
 import { Command } from 'commander';
 import { pino } from 'pino';
+import { intakeOf } from '../bridge/intakes.js';
 import type { Config, LinkConfig } from '../config.js';
-import { checkKafka } from '../kafka/check.js';
 import { checkDistinct, connectRedis, type RedisPort } from '../redis/index.js';
 import { connectClient, type TemporalTarget } from '../temporal/connect.js';
 import { globalOptions, print, readConfig, VerbError } from './context.js';
@@ -36,10 +36,8 @@ async function checkServices(config: Config, temporal: TemporalTarget): Promise<
       await (await connectClient(temporal)).connection.close();
     }),
   ];
-  if (config.intake === 'kafka') {
-    const { kafka } = config;
-    checks.push(check(`Kafka at ${kafka.brokers.join(', ')}`, () => checkKafka(kafka, pino({ level: 'silent' }))));
-  }
+  const intake = intakeOf(config);
+  if (intake.service !== null) checks.push(check(intake.service, () => intake.check(pino({ level: 'silent' }))));
   return (await Promise.all([...checks, ...config.links.map(checkLink)])).flat();
 }
 

@@ -1,4 +1,5 @@
 /** What `keymend status` says of the links: asked of the servers now, of nobody else. */
+import { intakeOf } from '../bridge/intakes.js';
 import type { Config, LinkConfig } from '../config.js';
 import { type LinkSides, refusedDeletes } from '../engine/index.js';
 import { outboxLengths } from '../outbox/lengths.js';
@@ -80,7 +81,11 @@ async function outboxReport(config: Config, link: LinkConfig): Promise<OutboxRep
   const [source] = outboxSources([link]);
   try {
     // Called as the side is.
-    const { full, ...lengths } = await outboxLengths({ ...source!, name: 'source' }, config);
+    const { full, ...lengths } = await outboxLengths(
+      { ...source!, name: 'source' },
+      config.stream,
+      intakeOf(config).deadLetters,
+    );
     const problem = `${full.join('; ')}. What needs it waits, and the outbox behind it`;
     return { ...lengths, problem: full.length === 0 ? null : problem };
   } catch (error) {

@@ -2,13 +2,8 @@
 import { makeTelemetryFilterString, Runtime } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { startBridge } from '../bridge/bridge.js';
-import { startRelay } from '../bridge/relay.js';
+import { intakeOf } from '../bridge/intakes.js';
 import type { Config } from '../config.js';
-import type { DeadLetters } from '../events/dead-letters.js';
-import { checkKafka } from '../kafka/check.js';
-import { createKafka } from '../kafka/client.js';
-import { connectDeadLetters } from '../kafka/dead-letters.js';
-import { createLinkDeadLetters } from '../outbox/dead-letters.js';
 import { connectClient, connectWorker, ensureSearchAttributes, type TemporalTarget } from '../temporal/connect.js';
 import { runtimeLogger } from '../worker/runtime-logger.js';
 import { startWorker } from '../worker/worker.js';
@@ -27,24 +22,19 @@ export interface ServiceOptions {
 }
 
 export async function bridgeService({ config, temporal, logger }: ServiceOptions): Promise<Service> {
+  const intake = intakeOf(config);
   const client = await connectClient(temporal);
   try {
     await ensureSearchAttributes(client, temporal.namespace);
     const bridge = await startBridge({ config, client: client.workflow, logger });
-    if (config.intake === 'redis-stream') {
-      const { key: stream, groupId } = config.stream;
-      logger.info({ stream, groupId, temporal: temporal.address }, 'bridge is ready');
-      return asService('bridge', bridge, () => client.connection.close());
-    }
-    const relay = startRelay(config, logger);
-    const { topic, groupId } = config.kafka;
-    logger.info({ topic, groupId, temporal: temporal.address }, 'bridge is ready');
+    const relay = intake.startRelay(logger);
+    logger.info({ ...intake.reads, temporal: temporal.address }, 'bridge is ready');
     const stop = async () => {
-      await Promise.all([bridge.stop(), relay.stop()]);
+      await Promise.all([bridge.stop(), relay?.stop()]);
     };
     // A bridge that ended by itself takes the relay with it.
     return asService('bridge', { finished: bridge.finished, stop }, async () => {
-      await Promise.all([relay.stop(), client.connection.close()]);
+      await Promise.all([relay?.stop(), client.connection.close()]);
     });
   } catch (error) {
     await client.connection.close();
@@ -75,9 +65,10 @@ export async function workerService(options: ServiceOptions): Promise<Service> {
 async function connectedWorker({ config, temporal, logger }: ServiceOptions): Promise<Service> {
   const client = await connectClient(temporal);
   await ensureSearchAttributes(client, temporal.namespace).finally(() => client.connection.close());
-  if (config.intake === 'kafka') await checkKafka(config.kafka, logger);
+  const intake = intakeOf(config);
+  await intake.check(logger);
   const connection = await connectWorker(temporal);
-  const deadLetters = await connectDeadLettersOf(config, logger);
+  const deadLetters = await intake.connectDeadLetters(logger);
   const close = async () => {
     await deadLetters.close();
     await connection.close();
@@ -90,11 +81,6 @@ async function connectedWorker({ config, temporal, logger }: ServiceOptions): Pr
     await close();
     throw error;
   }
-}
-
-async function connectDeadLettersOf(config: Config, logger: Logger): Promise<DeadLetters> {
-  if (config.intake === 'redis-stream') return createLinkDeadLetters(config);
-  return connectDeadLetters(createKafka(config.kafka, logger), config.kafka.deadLetterTopic);
 }
 
 function asService(name: string, running: Pick<Service, 'finished' | 'stop'>, close: () => Promise<void>): Service {

@@ -1,5 +1,6 @@
 /** How much waits in the outbox of a source, and in its dead-letter stream: asked of the servers now. */
-import type { Config } from '../config.js';
+import type { StreamConfig } from '../config.js';
+import type { DeadLetters } from '../events/dead-letters.js';
 import { connectKeyServers } from '../redis/index.js';
 import { fullStream } from './dead-letters.js';
 import { type OutboxSource, streamsOf } from './sources.js';
@@ -13,9 +14,15 @@ export interface OutboxLengths {
   readonly full: readonly string[];
 }
 
-/** @throws RedisFailure with one line when a server with a part of it does not answer */
-export async function outboxLengths(source: OutboxSource, { intake, stream: config }: Config): Promise<OutboxLengths> {
-  const { key, deadLetterKey, maxEntries } = config;
+/**
+ * @param deadLetters what the dead letters are in: not looked at where that is a topic
+ * @throws RedisFailure with one line when a server with a part of it does not answer
+ */
+export async function outboxLengths(
+  source: OutboxSource,
+  { key, deadLetterKey, maxEntries }: StreamConfig,
+  deadLetters: DeadLetters['kind'],
+): Promise<OutboxLengths> {
   const servers = connectKeyServers(source.endpoint, { name: source.name });
   const measure = async (stream: string) => {
     const { reply, place } = await servers.send(stream, ['XLEN', stream]);
@@ -25,10 +32,10 @@ export async function outboxLengths(source: OutboxSource, { intake, stream: conf
   const sum = (streams: readonly { entries: number }[]) => streams.reduce((total, { entries }) => total + entries, 0);
   try {
     const outbox = sum(await measureAll(key));
-    if (intake === 'kafka') return { entries: outbox, deadLetters: null, full: [] };
-    const deadLetters = await measureAll(deadLetterKey);
-    const full = deadLetters.filter(({ entries }) => entries >= maxEntries).map(fullStream);
-    return { entries: outbox, deadLetters: sum(deadLetters), full };
+    if (deadLetters === 'topic') return { entries: outbox, deadLetters: null, full: [] };
+    const letters = await measureAll(deadLetterKey);
+    const full = letters.filter(({ entries }) => entries >= maxEntries).map(fullStream);
+    return { entries: outbox, deadLetters: sum(letters), full };
   } finally {
     servers.close();
   }

@@ -21,6 +21,8 @@ export async function startOwnKafka(): Promise<OwnKafka> {
     KEYMEND_STACK_TEMPORAL_ADDRESS: stack().temporal.address,
     KEYMEND_STACK_REDIS_SOURCE: stack().redis.source,
     KEYMEND_STACK_REDIS_TARGET: stack().redis.target,
+    // One that was given to the whole run is not ours to stop.
+    KEYMEND_STACK_KAFKA_BROKERS: undefined,
   };
   const report = () => {};
   const up = () => stackUp({ directory, environment, report, preferredPorts: 'free' });

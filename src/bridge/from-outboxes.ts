@@ -1,6 +1,6 @@
 /** The outboxes as the bridge's intake, without Kafka: one intake and one forwarder for each source. */
 import type { Logger } from 'pino';
-import type { StreamIntakeConfig } from '../config.js';
+import type { Config } from '../config.js';
 import { createStreamDeadLetters } from '../outbox/dead-letters.js';
 import { createOutboxIntake, type OutboxIntake } from '../outbox/intake.js';
 import { outboxSources } from '../outbox/sources.js';
@@ -10,7 +10,10 @@ import { type Counters, createForwarder, type Forwarded, type Forwarding } from 
  * @throws RedisFailure when no source answers; one that does not answer beside one that does is only logged, because it is
  *   tried again and the others must not wait for it
  */
-export async function startStreams({ links, stream }: StreamIntakeConfig, forwarding: Forwarding): Promise<Forwarded> {
+export async function startFromOutboxes(
+  { links, stream }: Pick<Config, 'links' | 'stream'>,
+  forwarding: Forwarding,
+): Promise<Forwarded> {
   const { logger } = forwarding;
   const parts = outboxSources(links).map((source) => {
     const deadLetters = createStreamDeadLetters(source, stream);

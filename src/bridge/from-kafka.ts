@@ -1,0 +1,23 @@
+/** Failed writes from a Kafka topic, with a topic for the dead letters beside it. */
+import type { KafkaConfig } from '../config.js';
+import { checkKafka } from '../kafka/check.js';
+import { createKafka } from '../kafka/client.js';
+import { connectDeadLetters } from '../kafka/dead-letters.js';
+import { startKafkaIntake } from '../kafka/intake.js';
+import { createForwarder, type Forwarded, type Forwarding } from './forwarder.js';
+
+/** @throws KafkaSetupError when Kafka does not answer or a topic is missing */
+export async function startFromKafka(config: KafkaConfig, forwarding: Forwarding): Promise<Forwarded> {
+  const { logger } = forwarding;
+  await checkKafka(config, logger);
+  const kafka = createKafka(config, logger);
+  const deadLetters = await connectDeadLetters(kafka, config.deadLetterTopic);
+  const { forward, counters } = createForwarder({ ...forwarding, deadLetters });
+  try {
+    const intake = await startKafkaIntake({ kafka, config, handle: forward, logger });
+    return { counters, stop: intake.stop, finished: intake.finished.finally(() => deadLetters.close()) };
+  } catch (error) {
+    await deadLetters.close();
+    throw error;
+  }
+}
