@@ -1,6 +1,7 @@
 /** The bridge's work apart from any log: each key of a batch becomes one signal; what can't become one, a dead letter. */
 import pMap from 'p-map';
 import type { Logger } from 'pino';
+import type { FailedWrite } from '../../workflows/messages.js';
 import { type DeadLetterCause, type DeadLetterReason, deadLetterOf } from '../events/dead-letter.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
@@ -9,7 +10,7 @@ import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
 import { groupByKey, type KeyGroup, type Links } from './group.js';
 import { splitBySize } from './key-signal.js';
-import type { Signaller } from './signaller.js';
+import type { SignalEnd, Signaller } from './signaller.js';
 import { workflowIdFor } from './workflow-id.js';
 
 export interface ForwarderOptions {
@@ -84,19 +85,7 @@ export function createForwarder({ links, signaller, deadLetters, logger }: Forwa
       if (end.kind === 'aborted') return;
       for (const { record, event } of writes) {
         if (end.kind === 'refused') {
-          await deadLetter(
-            record,
-            {
-              reason: 'temporal-rejected',
-              stage: 'signal',
-              error: { type: 'TemporalRejected', code: end.code, message: end.message },
-              attempts: end.attempts,
-              event,
-              workflowId: workflowIdFor(group.link.workflowIdPrefix, group.key),
-            },
-            batch,
-            letters,
-          );
+          await deadLetter(record, refused(group, event, end), batch, letters);
         } else {
           counters.signalled++;
           batch.accepted(record);
@@ -121,6 +110,17 @@ export function createForwarder({ links, signaller, deadLetters, logger }: Forwa
   }
 
   return { forward, counters };
+}
+
+function refused(group: KeyGroup, event: FailedWrite, end: SignalEnd & { kind: 'refused' }): DeadLetterCause {
+  return {
+    reason: 'temporal-rejected',
+    stage: 'signal',
+    error: { type: 'TemporalRejected', code: end.code, message: end.message },
+    attempts: end.attempts,
+    event,
+    workflowId: workflowIdFor(group.link.workflowIdPrefix, group.key),
+  };
 }
 
 function describeLetters(kind: string, count: number, { record: { position }, failure }: Letter): string {

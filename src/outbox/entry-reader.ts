@@ -1,0 +1,105 @@
+/** What a consumer has to work on next: what it held, what others left, what is new. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { ConsumerGroup, DeliveredEntry } from './consumer-group.js';
+import { HeldIntents } from './held-intents.js';
+
+export interface EntryReaderOptions {
+  readonly consumerGroup: ConsumerGroup;
+  /** Its name, for messages. */
+  readonly group: string;
+  readonly logger: Logger;
+  /** Ends its waits. */
+  readonly signal: AbortSignal;
+}
+
+export interface EntryReader {
+  /** Entries to work on, at most 500; none after about a second. @throws RedisFailure */
+  next(): Promise<readonly DeliveredEntry[]>;
+  /** Whether the group knows this consumer. */
+  readonly hasJoined: boolean;
+}
+
+/** As many records as one script or one XACK can carry without holding up the server. */
+const BATCH = 500;
+/** How long a read waits for entries, hence about how long it takes to stop. Below the command timeout. */
+const BLOCK_MS = 1_000;
+/** How often to look whether there is a stream. A server without one pays an EXISTS each time. */
+const LOOK_INTERVAL_MS = 1_000;
+/** How soon the others take over from a consumer that died. */
+const CLAIM_IDLE_MS = 10_000;
+/** How often to look for what dead consumers left, and for consumers that are gone. */
+const CLAIM_INTERVAL_MS = 2_000;
+const REMOVE_IDLE_MS = 15_000;
+/** Before the next read, where an application writes in transactional mode. */
+const INTENTS_PAUSE_MS = 100;
+
+export function createEntryReader({ consumerGroup, group, logger, signal }: EntryReaderOptions): EntryReader {
+  const intents = new HeldIntents(consumerGroup);
+  let joined = false;
+  let claimAt = 0;
+
+  const pause = (ms: number) => sleep(ms, undefined, { signal }).catch(() => {});
+
+  /** A stream that was deleted, by a flush or a restart without data, is waited for like one that never was. */
+  async function known(reading: Promise<DeliveredEntry[] | 'gone'>): Promise<DeliveredEntry[]> {
+    const entries = await reading;
+    if (entries !== 'gone') return entries;
+    joined = false;
+    return [];
+  }
+
+  /** What nobody has finished for long, of this consumer or another; null: nothing. */
+  async function claimLeft(): Promise<readonly DeliveredEntry[] | null> {
+    const claimed = await known(consumerGroup.claim(BATCH, CLAIM_IDLE_MS));
+    if (claimed.length === 0) {
+      await consumerGroup.removeIdleConsumers(REMOVE_IDLE_MS);
+      claimAt = Date.now() + CLAIM_INTERVAL_MS;
+      return null;
+    }
+    const entries = await intents.holdYoung(claimed);
+    if (entries.length > 0) {
+      logger.info(`took over ${entries.length} entries of ${consumerGroup.place} that nobody had finished`);
+    }
+    return entries;
+  }
+
+  async function readNew(): Promise<readonly DeliveredEntry[]> {
+    const read = await known(consumerGroup.read(BATCH, BLOCK_MS));
+    const entries = await intents.holdYoung(read);
+    // Most intents are gone within milliseconds. Who does not hurry does not get to see them.
+    if (entries.length < read.length) await pause(INTENTS_PAUSE_MS);
+    return entries;
+  }
+
+  async function announce(): Promise<void> {
+    logger.info(`reads ${consumerGroup.place} as ${group}`);
+    if (await consumerGroup.mayEvict()) {
+      logger.warn(
+        `${consumerGroup.place} may be evicted when memory is full, and failed writes with it; set maxmemory-policy there to ` +
+          'noeviction or to one of volatile-*',
+      );
+    }
+  }
+
+  return {
+    get hasJoined() {
+      return joined;
+    },
+    async next() {
+      if (!joined) {
+        joined = await consumerGroup.join();
+        if (!joined) {
+          await pause(LOOK_INTERVAL_MS);
+          return [];
+        }
+        await announce();
+      }
+      const ripe = await intents.takeRipe(BATCH);
+      if (ripe.length > 0) return ripe;
+      const left = Date.now() >= claimAt ? await claimLeft() : null;
+      if (left !== null) return left;
+      return joined ? readNew() : [];
+    },
+  };
+}

@@ -1,0 +1,78 @@
+/** One batch of entries in the hands of a handler: kept while it works, finished as it accepts. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import type { BatchHandler, IntakeRecord } from '../events/intake.js';
+import type { OutageReport } from '../patience/shared-outage.js';
+import { untilTaken } from '../patience/until-taken.js';
+import type { ConsumerGroup, DeliveredEntry } from './consumer-group.js';
+import { entryRecord } from './entry.js';
+
+export interface BatchHolder {
+  readonly consumerGroup: ConsumerGroup;
+  /** The key of the stream. */
+  readonly stream: string;
+  readonly handle: BatchHandler;
+  readonly outage: OutageReport;
+  readonly logger: Logger;
+  /** Aborted when the intake stops. */
+  readonly signal: AbortSignal;
+}
+
+/** How often a consumer says that it still works on what it has. */
+const KEEP_INTERVAL_MS = 3_000;
+/** How often a long batch forgets what is accepted. */
+const FINISH_INTERVAL_MS = 250;
+
+/** Resolves when the handler has ended and what it accepted is forgotten, or the intake stops. What it did not accept comes again. */
+export async function handOut(entries: readonly DeliveredEntry[], holder: BatchHolder): Promise<void> {
+  const { consumerGroup, stream, handle, outage, logger, signal } = holder;
+  const records = entries.map((entry) => entryRecord(stream, entry));
+  const working = new Set(records);
+  const accepted: IntakeRecord[] = [];
+
+  async function finishAccepted(): Promise<void> {
+    const finishing = [...accepted];
+    if (finishing.length === 0) return;
+    await consumerGroup.finish(finishing.map(({ position }) => position.offset));
+    accepted.splice(0, finishing.length);
+    for (const record of finishing) working.delete(record);
+  }
+
+  const handled = new AbortController();
+  const tending = tend(consumerGroup, working, finishAccepted, handled.signal);
+  try {
+    await handle({ records, signal, accepted: (record) => void accepted.push(record) });
+  } catch (error) {
+    // What was not accepted stays assigned to this consumer and is claimed, here or elsewhere, when it has been idle for long.
+    const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
+    logger.error(
+      { stack },
+      `unexpected ${name} in a batch of ${consumerGroup.place}, which is tried again: ${message}`,
+    );
+  } finally {
+    handled.abort();
+  }
+  await tending;
+  if (accepted.length === 0) return;
+  // Once even when stopping; not finished, they come again, known by their ids.
+  if (signal.aborted) await finishAccepted().catch(() => {});
+  else await untilTaken(finishAccepted, { outage, explain: (error) => (error as Error).message, signal });
+}
+
+/** Runs beside the handler. A server that is away is met again by `untilTaken` above, which says so. */
+async function tend(
+  consumerGroup: ConsumerGroup,
+  working: ReadonlySet<IntakeRecord>,
+  finishAccepted: () => Promise<void>,
+  handled: AbortSignal,
+): Promise<void> {
+  let keepAt = Date.now() + KEEP_INTERVAL_MS;
+  for (;;) {
+    await sleep(FINISH_INTERVAL_MS, undefined, { signal: handled }).catch(() => {});
+    if (handled.aborted) return;
+    await finishAccepted().catch(() => {});
+    if (Date.now() < keepAt || working.size === 0) continue;
+    await consumerGroup.keep([...working].map(({ position }) => position.offset)).catch(() => {});
+    keepAt = Date.now() + KEEP_INTERVAL_MS;
+  }
+}
