@@ -20,7 +20,11 @@ export class LinkMemory {
   /** By the names of the two servers. */
   readonly #offsets = new Map<string, { readonly measured: Promise<ClockOffset | null>; readonly atMs: number }>();
 
-  constructor(private readonly sides: { readonly source: RedisPort; readonly target: RedisPort }) {}
+  readonly #sides: { readonly source: RedisPort; readonly target: RedisPort };
+
+  constructor(sides: { readonly source: RedisPort; readonly target: RedisPort }) {
+    this.#sides = sides;
+  }
 
   /**
    * The target refuses what the source dumps, because of its version: values are built by commands. Holds until either side has a
@@ -39,7 +43,7 @@ export class LinkMemory {
    * @returns null where a server doesn't say its time now
    */
   async clockOffset(key: Buffer): Promise<ClockOffset | null> {
-    const { source, target } = this.sides;
+    const { source, target } = this.#sides;
     const names = await Promise.all([source.shardsOf([key]), target.shardsOf([key])]);
     // Behind the same name there may be another server after a failover, with another clock.
     const servers = `${names.join(' ')} ${this.#connections}`;
@@ -52,14 +56,14 @@ export class LinkMemory {
   }
 
   #measure(servers: string, key: Buffer) {
-    const measurement = { measured: measureOffset(this.sides, key), atMs: performance.now() };
+    const measurement = { measured: measureOffset(this.#sides, key), atMs: performance.now() };
     if (this.#offsets.size >= MAX_OFFSETS) this.#offsets.clear();
     this.#offsets.set(servers, measurement);
     return measurement;
   }
 
   get #connections(): string {
-    return `${this.sides.source.connections} ${this.sides.target.connections}`;
+    return `${this.#sides.source.connections} ${this.#sides.target.connections}`;
   }
 }
 

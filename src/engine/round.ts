@@ -53,161 +53,156 @@ interface Written extends Planned {
   readonly repaired: Repaired;
 }
 
+/** What the steps of a round share. Each settles the keys that need no further step and hands on the others. */
+interface Round {
+  readonly link: Link;
+  readonly requests: readonly KeyRequest[];
+  readonly options: ReconcileOptions;
+  /** Of the keys that are settled, by the index of their request. */
+  readonly results: RoundResult[];
+}
+
 /** @returns one result per request, in order */
 export async function runRound(
-  sides: Link,
+  link: Link,
   requests: readonly KeyRequest[],
   options: ReconcileOptions,
 ): Promise<RoundResult[]> {
-  return new Round(sides, options, requests).run();
+  const round: Round = { link, requests, options, results: new Array(requests.length) };
+  const observed = await observe(round);
+  const refused = link.memory.needsRecipes ? observed : await reconcile(round, observed, 'dump');
+  // The source is read anew, still after the target was observed; the fence is the same.
+  await reconcile(round, refused, 'recipe');
+  return round.results;
 }
 
-/** Each step settles the keys that need no further one and hands on the others. */
-class Round {
-  readonly #results: RoundResult[];
-
-  constructor(
-    private readonly sides: Link,
-    private readonly options: ReconcileOptions,
-    private readonly requests: readonly KeyRequest[],
-  ) {
-    this.#results = new Array(requests.length);
+/** @returns the keys whose dumps the target can't read */
+async function reconcile(round: Round, keys: readonly Observed[], form: Form): Promise<Observed[]> {
+  const allRefused: Observed[] = [];
+  let unread = keys;
+  while (unread.length > 0) {
+    round.options.signal?.throwIfAborted();
+    // The values read are held in memory until they are written: the port bounds them and defers the rest.
+    const { planned, deferred } = await read(round, unread, form);
+    const permitted = await guardDeletes(round, planned);
+    const { written, refused } = await repair(round, permitted);
+    await confirm(round, written);
+    allRefused.push(...refused);
+    unread = deferred;
+    if (form === 'dump' && round.link.memory.needsRecipes) return [...allRefused, ...unread];
   }
+  return allRefused;
+}
 
-  async run(): Promise<RoundResult[]> {
-    const observed = await this.#observe();
-    const { memory } = this.sides;
-    const refused = memory.needsRecipes ? observed : await this.#reconcile(observed, 'dump');
-    // The source is read anew, still after the target was observed; the fence is the same.
-    await this.#reconcile(refused, 'recipe');
-    return this.#results;
+async function observe(round: Round): Promise<Observed[]> {
+  const { link, requests, results } = round;
+  const states = await link.target.inspect(requests.map(({ key }) => key));
+  const all: Observed[] = [];
+  for (const [index, request] of requests.entries()) {
+    const observed = states[index]!;
+    if (observed instanceof RedisFailure) fail(round, index, observed, 'target', 'read');
+    else if (observed.digest === LARGE) results[index] = { outcome: 'large' };
+    else all.push({ index, request, observed });
   }
+  return all;
+}
 
-  /** @returns the keys whose dumps the target can't read */
-  async #reconcile(keys: readonly Observed[], form: Form): Promise<Observed[]> {
-    const allRefused: Observed[] = [];
-    let unread = keys;
-    while (unread.length > 0) {
-      this.options.signal?.throwIfAborted();
-      // The values read are held in memory until they are written: the port bounds them and defers the rest.
-      const { planned, deferred } = await this.#read(unread, form);
-      const permitted = await this.#guardDeletes(planned);
-      const { written, refused } = await this.#repair(permitted);
-      await this.#confirm(written);
-      allRefused.push(...refused);
-      unread = deferred;
-      if (form === 'dump' && this.sides.memory.needsRecipes) return [...allRefused, ...unread];
-    }
-    return allRefused;
+async function read(
+  round: Round,
+  keys: readonly Observed[],
+  form: Form,
+): Promise<{ planned: Planned[]; deferred: Observed[] }> {
+  const { link, requests, options, results } = round;
+  const asked = keys.map(({ request, observed }) => ({ key: request.key, known: observed }));
+  const readings = await (form === 'dump' ? link.source.read(asked) : link.source.readRecipes(asked));
+  const known: (Observed & { reading: AnyReading })[] = [];
+  const deferred: Observed[] = [];
+  for (const [position, key] of keys.entries()) {
+    const reading = readings[position]!;
+    if (reading === 'deferred') deferred.push(key);
+    // What neither the target can read nor commands build: the target's version or modules are what is to be mended.
+    else if (reading instanceof RedisFailure && reading.code === 'NORECIPE')
+      fail(round, key.index, reading, 'target', 'write');
+    else if (reading instanceof RedisFailure) fail(round, key.index, reading, 'source', 'read');
+    else if (reading.digest === LARGE) results[key.index] = { outcome: 'large' };
+    else known.push({ ...key, reading });
   }
-
-  async #observe(): Promise<Observed[]> {
-    const states = await this.sides.target.inspect(this.requests.map(({ key }) => key));
-    const all: Observed[] = [];
-    for (const [index, request] of this.requests.entries()) {
-      const observed = states[index]!;
-      if (observed instanceof RedisFailure) this.#fail(index, observed, 'target', 'read');
-      else if (observed.digest === LARGE) this.#results[index] = { outcome: 'large' };
-      else all.push({ index, request, observed });
-    }
-    return all;
+  const pairs = known.map(({ observed, reading }) => ({ target: observed.expiry, source: reading.expiry }));
+  const tolerance = await toleranceFor(link.memory, requests[0]!.key, options.expiryToleranceMs, pairs);
+  const planned: Planned[] = [];
+  for (const key of known) {
+    const decision = decide(key.observed, key.reading, tolerance);
+    if (decision === 'equal') results[key.index] = { outcome: 'equal' };
+    else planned.push({ ...key, change: decision });
   }
+  return { planned, deferred };
+}
 
-  async #read(keys: readonly Observed[], form: Form): Promise<{ planned: Planned[]; deferred: Observed[] }> {
-    const requests = keys.map(({ request, observed }) => ({ key: request.key, known: observed }));
-    const { source } = this.sides;
-    const readings = await (form === 'dump' ? source.read(requests) : source.readRecipes(requests));
-    const read: (Observed & { reading: AnyReading })[] = [];
-    const deferred: Observed[] = [];
-    for (const [position, key] of keys.entries()) {
-      const reading = readings[position]!;
-      if (reading === 'deferred') deferred.push(key);
-      // What neither the target can read nor commands build: the target's version or modules are what is to be mended.
-      else if (reading instanceof RedisFailure && reading.code === 'NORECIPE')
-        this.#fail(key.index, reading, 'target', 'write');
-      else if (reading instanceof RedisFailure) this.#fail(key.index, reading, 'source', 'read');
-      else if (reading.digest === LARGE) this.#results[key.index] = { outcome: 'large' };
-      else read.push({ ...key, reading });
-    }
-    const pairs = read.map(({ observed, reading }) => ({ target: observed.expiry, source: reading.expiry }));
-    const { memory } = this.sides;
-    const tolerance = await toleranceFor(memory, this.requests[0]!.key, this.options.expiryToleranceMs, pairs);
-    const planned: Planned[] = [];
-    for (const key of read) {
-      const decision = decide(key.observed, key.reading, tolerance);
-      if (decision === 'equal') this.#results[key.index] = { outcome: 'equal' };
-      else planned.push({ ...key, change: decision });
-    }
-    return { planned, deferred };
+async function guardDeletes({ link, options, results }: Round, planned: Planned[]): Promise<Planned[]> {
+  const needsGuard = ({ change, request }: Planned) => change.action === 'delete' && request.allowDelete !== true;
+  const guarded = planned.filter(needsGuard);
+  const keys = guarded.map(({ request }) => request.key);
+  const errors = await refuseDeletes(link, keys, options.deleteGuard);
+  for (const [position, { index }] of guarded.entries()) {
+    const error = errors[position]!;
+    if (error !== null) results[index] = { outcome: 'failed', error };
   }
+  return planned.filter(({ index }) => results[index] === undefined);
+}
 
-  async #guardDeletes(planned: Planned[]): Promise<Planned[]> {
-    const needsGuard = ({ change, request }: Planned) => change.action === 'delete' && request.allowDelete !== true;
-    const guarded = planned.filter(needsGuard);
-    const keys = guarded.map(({ request }) => request.key);
-    const errors = await refuseDeletes(this.sides, keys, this.options.deleteGuard);
-    for (const [position, { index }] of guarded.entries()) {
-      const error = errors[position]!;
-      if (error !== null) this.#results[index] = { outcome: 'failed', error };
-    }
-    return planned.filter(({ index }) => this.#results[index] === undefined);
-  }
-
-  async #repair(planned: readonly Planned[]): Promise<{ written: Written[]; refused: Observed[] }> {
-    const outcomes = await this.#write(planned);
-    const written: Written[] = [];
-    const refused: Observed[] = [];
-    for (const [position, key] of planned.entries()) {
-      const outcome = outcomes[position]!;
-      if (outcome instanceof RedisFailure && refusesPayload(outcome)) {
-        if (refusesVersion(outcome)) this.sides.memory.payloadVersionRefused();
-        refused.push(key);
-      } else if (outcome instanceof RedisFailure) {
-        this.#fail(key.index, outcome, 'target', 'write');
-      } else if (outcome === 'changed') {
-        this.#results[key.index] = { outcome: 'again', repaired: null };
-      } else {
-        const repaired = describeWrite(key, outcome);
-        if (repaired === null) this.#results[key.index] = { outcome: 'equal' };
-        else written.push({ ...key, repaired });
-      }
-    }
-    return { written, refused };
-  }
-
-  /** @returns one outcome for each, in order */
-  async #write(planned: readonly Planned[]): Promise<(RepairOutcome | RedisFailure)[]> {
-    const repairs: Repair[] = [];
-    const rebuilds: Rebuild[] = [];
-    for (const { request, observed, change } of planned) {
-      if (change.action === 'rebuild') rebuilds.push({ key: request.key, observed, change });
-      else repairs.push({ key: request.key, observed, change });
-    }
-    const { target } = this.sides;
-    const repaired = repairs.length === 0 ? [] : await target.repair(repairs);
-    const rebuilt = rebuilds.length === 0 ? [] : await target.rebuild(rebuilds);
-    return planned.map(({ change }) => (change.action === 'rebuild' ? rebuilt : repaired).shift()!);
-  }
-
-  async #confirm(written: readonly Written[]): Promise<void> {
-    if (written.length === 0) return;
-    const keys = written.map(({ request }) => request.key);
-    const states = await this.sides.source.inspect(keys, { atMaster: true });
-    for (const [position, { index, reading, repaired }] of written.entries()) {
-      const state = states[position]!;
-      if (state instanceof RedisFailure) {
-        this.#fail(index, state, 'source', 'verify');
-      } else {
-        const holds = state.digest === reading.digest && sameExpiry(state.expiry, reading.expiry);
-        this.#results[index] = holds ? repaired : { outcome: 'again', repaired };
-      }
+async function repair(round: Round, planned: readonly Planned[]): Promise<{ written: Written[]; refused: Observed[] }> {
+  const { link, results } = round;
+  const outcomes = await write(link, planned);
+  const written: Written[] = [];
+  const refused: Observed[] = [];
+  for (const [position, key] of planned.entries()) {
+    const outcome = outcomes[position]!;
+    if (outcome instanceof RedisFailure && refusesPayload(outcome)) {
+      if (refusesVersion(outcome)) link.memory.payloadVersionRefused();
+      refused.push(key);
+    } else if (outcome instanceof RedisFailure) {
+      fail(round, key.index, outcome, 'target', 'write');
+    } else if (outcome === 'changed') {
+      results[key.index] = { outcome: 'again', repaired: null };
+    } else {
+      const repaired = describeWrite(key, outcome);
+      if (repaired === null) results[key.index] = { outcome: 'equal' };
+      else written.push({ ...key, repaired });
     }
   }
+  return { written, refused };
+}
 
-  #fail(index: number, failure: RedisFailure, side: Side, stage: Stage): void {
-    const error = reconcileError(failure, side, stage, this.sides[side].place);
-    this.#results[index] = { outcome: 'failed', error };
+/** @returns one outcome for each, in order */
+async function write({ target }: Link, planned: readonly Planned[]): Promise<(RepairOutcome | RedisFailure)[]> {
+  const repairs: Repair[] = [];
+  const rebuilds: Rebuild[] = [];
+  for (const { request, observed, change } of planned) {
+    if (change.action === 'rebuild') rebuilds.push({ key: request.key, observed, change });
+    else repairs.push({ key: request.key, observed, change });
   }
+  const repaired = repairs.length === 0 ? [] : await target.repair(repairs);
+  const rebuilt = rebuilds.length === 0 ? [] : await target.rebuild(rebuilds);
+  return planned.map(({ change }) => (change.action === 'rebuild' ? rebuilt : repaired).shift()!);
+}
+
+async function confirm(round: Round, written: readonly Written[]): Promise<void> {
+  if (written.length === 0) return;
+  const keys = written.map(({ request }) => request.key);
+  const states = await round.link.source.inspect(keys, { atMaster: true });
+  for (const [position, { index, reading, repaired }] of written.entries()) {
+    const state = states[position]!;
+    if (state instanceof RedisFailure) {
+      fail(round, index, state, 'source', 'verify');
+    } else {
+      const holds = state.digest === reading.digest && sameExpiry(state.expiry, reading.expiry);
+      round.results[index] = holds ? repaired : { outcome: 'again', repaired };
+    }
+  }
+}
+
+function fail({ link, results }: Round, index: number, failure: RedisFailure, side: Side, stage: Stage): void {
+  results[index] = { outcome: 'failed', error: reconcileError(failure, side, stage, link[side].place) };
 }
 
 /** @returns null when nothing was written */

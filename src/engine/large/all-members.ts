@@ -13,6 +13,7 @@ import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { runMembersRound } from '../members.js';
 import type { RoundResult } from '../round.js';
 import { MAXIMUM_ROUNDS, PAUSES, restAfter } from '../rounds.js';
+import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { paced } from './pace.js';
 
 /** Up to where the members have been compared and repaired. Plain data. */
@@ -36,137 +37,137 @@ const MEMBERS_PER_PAGE = 500;
 /** While one page is compared, the next are on their way. */
 const CONCURRENT_PAGES = 4;
 
+/** A large key whose members are gone through. */
+interface Work {
+  readonly link: Link;
+  readonly key: Buffer;
+  readonly type: string;
+  readonly options: AllMembersOptions;
+  /** Bytes written so far; null: no difference was met. */
+  repairedBytes: number | null;
+}
+
 /** @param type the source's, and the target's where it has the key */
 export async function reconcileAllMembers(
-  sides: Link,
+  link: Link,
   key: Buffer,
   type: string,
   options: AllMembersOptions,
 ): Promise<RoundResult> {
-  const work = new AllMembers(sides, key, type, options);
+  const work: Work = { link, key, type, options, repairedBytes: options.resume?.repairedBytes ?? null };
   try {
-    return await work.run();
+    await goThroughBoth(work);
+    return repairedBy(work) ?? { outcome: 'equal' };
   } catch (error) {
-    if (error === AGAIN) return { outcome: 'again', repaired: work.repaired };
-    if (error instanceof ReconcileError) return { outcome: 'failed', error, wrote: work.repaired !== null };
+    if (error instanceof ChangedMeanwhile) return { outcome: 'again', repaired: repairedBy(work) };
+    if (error instanceof ReconcileError) return { outcome: 'failed', error, wrote: work.repairedBytes !== null };
     throw error;
   }
 }
 
-/** Thrown when the key is no longer what it was at the beginning. */
-const AGAIN = new Error('the key has become another');
+function repairedBy({ type, repairedBytes }: Work): Repaired | null {
+  return repairedBytes === null ? null : { outcome: 'repaired', action: 'members', type, bytes: repairedBytes };
+}
 
-class AllMembers {
-  #repairedBytes: number | null = null;
+/** @throws ChangedMeanwhile, ReconcileError */
+async function goThroughBoth(work: Work): Promise<void> {
+  const servers = await serversOf(work);
+  const { resume } = work.options;
+  const resumed = resume !== undefined && isSame(resume.servers, servers) ? resume : undefined;
+  if (resumed?.pass !== 'target') await goThrough(work, 'source', servers, resumed);
+  await goThrough(work, 'target', servers, resumed?.pass === 'target' ? resumed : undefined);
+  // The expiry, which no page may have touched; and whether the source, whose pages anyone could have given, is a master.
+  await reconcileMembers(work, []);
+  // A failover on the way: cursors of the one server meant nothing to the other, and what was repaired may be lost.
+  if (!isSame(await serversOf(work), servers)) throw new ChangedMeanwhile();
+}
 
-  constructor(
-    private readonly sides: Link,
-    private readonly key: Buffer,
-    private readonly type: string,
-    private readonly options: AllMembersOptions,
-  ) {}
+async function serversOf({ link, key }: Work): Promise<MembersProgress['servers']> {
+  const [source, target] = await Promise.all([link.source.server(key), link.target.server(key)]);
+  if (source instanceof RedisFailure) throw notRead(link, source, 'source');
+  if (target instanceof RedisFailure) throw notRead(link, target, 'target');
+  return { source, target };
+}
 
-  get repaired(): Repaired | null {
-    if (this.#repairedBytes === null) return null;
-    return { outcome: 'repaired', action: 'members', type: this.type, bytes: this.#repairedBytes };
-  }
-
-  async run(): Promise<RoundResult> {
-    const servers = await this.#servers();
-    const { resume } = this.options;
-    const resumed = resume !== undefined && isSame(resume.servers, servers) ? resume : undefined;
-    this.#repairedBytes = resume?.repairedBytes ?? null;
-    if (resumed?.pass !== 'target') await this.#pass('source', servers, resumed);
-    await this.#pass('target', servers, resumed?.pass === 'target' ? resumed : undefined);
-    // The expiry, which no page may have touched; and whether the source, whose pages anyone could have given, is a master.
-    await this.#reconcile([]);
-    // A failover on the way: cursors of the one server meant nothing to the other, and what was repaired may be lost.
-    if (!isSame(await this.#servers(), servers)) throw AGAIN;
-    return this.repaired ?? { outcome: 'equal' };
-  }
-
-  async #servers(): Promise<MembersProgress['servers']> {
-    const [source, target] = await Promise.all([
-      this.sides.source.server(this.key),
-      this.sides.target.server(this.key),
-    ]);
-    if (source instanceof RedisFailure) throw this.#failure(source, 'source');
-    if (target instanceof RedisFailure) throw this.#failure(target, 'target');
-    return { source, target };
-  }
-
-  async #pass(pass: Side, servers: MembersProgress['servers'], resume: MembersProgress | undefined): Promise<void> {
-    const compared = pMapIterable(
-      this.#pages(pass, resume),
-      async (page) => {
-        const differing = await this.#differing(pass, page);
-        if (differing instanceof RedisFailure) throw this.#failure(differing, pass === 'source' ? 'target' : 'source');
-        if (differing.length > 0) await this.#reconcile(differing);
-        return page;
-      },
-      { concurrency: CONCURRENT_PAGES },
-    );
-    // In the order of the cursors: what is reported as done has nothing undone before it.
-    for await (const { cursor } of compared) {
-      this.options.onProgress({ pass, cursor, servers, repairedBytes: this.#repairedBytes });
-    }
-  }
-
-  #differing(pass: Side, page: MembersPage): Promise<Buffer[] | RedisFailure> {
-    if (pass === 'target') return this.sides.source.differingMembers(this.key, this.type, page);
-    return this.#paced((target) => target.differingMembers(this.key, this.type, page));
-  }
-
-  #paced<Result>(step: (target: RedisPort) => Promise<Result>): Promise<Result> {
-    return paced(this.sides, this.key, this.options.signal, step);
-  }
-
-  async *#pages(pass: Side, resume: MembersProgress | undefined): AsyncGenerator<MembersPage> {
-    if (resume?.cursor === '0') return;
-    let cursor = resume?.cursor ?? '0';
-    do {
-      this.options.signal?.throwIfAborted();
-      const scan = { key: this.key, type: this.type, cursor, count: MEMBERS_PER_PAGE };
-      const page =
-        pass === 'source'
-          ? await this.sides.source.scanMembers(scan)
-          : await this.#paced((port) => port.scanMembers(scan));
-      if (page instanceof RedisFailure) throw this.#failure(page, pass);
-      if (page === null) {
-        // Its last member may have gone by our own hand; what the source has is decided by the members themselves.
-        if (pass === 'target') return;
-        throw AGAIN;
+async function goThrough(
+  work: Work,
+  pass: Side,
+  servers: MembersProgress['servers'],
+  resume: MembersProgress | undefined,
+): Promise<void> {
+  const compared = pMapIterable(
+    pagesOf(work, pass, resume),
+    async (page) => {
+      const differing = await differingMembers(work, pass, page);
+      if (differing instanceof RedisFailure) {
+        throw notRead(work.link, differing, pass === 'source' ? 'target' : 'source');
       }
-      yield page;
-      cursor = page.cursor;
-    } while (cursor !== '0');
+      if (differing.length > 0) await reconcileMembers(work, differing);
+      return page;
+    },
+    { concurrency: CONCURRENT_PAGES },
+  );
+  // In the order of the cursors: what is reported as done has nothing undone before it.
+  for await (const { cursor } of compared) {
+    work.options.onProgress({ pass, cursor, servers, repairedBytes: work.repairedBytes });
   }
+}
 
-  async #reconcile(members: readonly Buffer[]): Promise<void> {
-    for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
-      this.options.signal?.throwIfAborted();
-      const request = { key: this.key, members, creates: true };
-      const [result] = await this.#paced((target) =>
-        runMembersRound({ ...this.sides, target }, [request], this.options),
-      );
-      const { outcome } = result!;
-      if (outcome === 'whole' || outcome === 'large') throw AGAIN;
-      if (result!.outcome === 'failed') throw result!.error;
-      if (result!.outcome === 'repaired') this.#count(result!.bytes);
-      if (result!.outcome !== 'again') return;
-      if (result!.repaired !== null) this.#count(result!.repaired.bytes);
-      await restAfter(round, PAUSES.members, this.options.signal);
+function differingMembers(work: Work, pass: Side, page: MembersPage): Promise<Buffer[] | RedisFailure> {
+  const { link, key, type } = work;
+  if (pass === 'target') return link.source.differingMembers(key, type, page);
+  return atTarget(work, (target) => target.differingMembers(key, type, page));
+}
+
+/** One step at the target, within its budget. */
+function atTarget<Result>({ link, key, options }: Work, step: (target: RedisPort) => Promise<Result>): Promise<Result> {
+  return paced(link, key, options.signal, step);
+}
+
+async function* pagesOf(work: Work, pass: Side, resume: MembersProgress | undefined): AsyncGenerator<MembersPage> {
+  const { link, key, type, options } = work;
+  if (resume?.cursor === '0') return;
+  let cursor = resume?.cursor ?? '0';
+  do {
+    options.signal?.throwIfAborted();
+    const scan = { key, type, cursor, count: MEMBERS_PER_PAGE };
+    const page =
+      pass === 'source' ? await link.source.scanMembers(scan) : await atTarget(work, (port) => port.scanMembers(scan));
+    if (page instanceof RedisFailure) throw notRead(link, page, pass);
+    if (page === null) {
+      // Its last member may have gone by our own hand; what the source has is decided by the members themselves.
+      if (pass === 'target') return;
+      throw new ChangedMeanwhile();
     }
-    throw AGAIN;
-  }
+    yield page;
+    cursor = page.cursor;
+  } while (cursor !== '0');
+}
 
-  #count(bytes: number): void {
-    this.#repairedBytes = (this.#repairedBytes ?? 0) + bytes;
+/** With no members: the expiry alone. */
+async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise<void> {
+  const { link, key, options } = work;
+  for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
+    options.signal?.throwIfAborted();
+    const request = { key, members, creates: true };
+    const [result] = await atTarget(work, (target) => runMembersRound({ ...link, target }, [request], options));
+    const { outcome } = result!;
+    if (outcome === 'whole' || outcome === 'large') throw new ChangedMeanwhile();
+    if (result!.outcome === 'failed') throw result!.error;
+    if (result!.outcome === 'repaired') count(work, result!.bytes);
+    if (result!.outcome !== 'again') return;
+    if (result!.repaired !== null) count(work, result!.repaired.bytes);
+    await restAfter(round, PAUSES.members, options.signal);
   }
+  throw new ChangedMeanwhile();
+}
 
-  #failure(failure: RedisFailure, side: Side): ReconcileError {
-    return reconcileError(failure, side, 'read', this.sides[side].place);
-  }
+function count(work: Work, bytes: number): void {
+  work.repairedBytes = (work.repairedBytes ?? 0) + bytes;
+}
+
+function notRead(link: Link, failure: RedisFailure, side: Side): ReconcileError {
+  return reconcileError(failure, side, 'read', link[side].place);
 }
 
 function isSame(one: MembersProgress['servers'], other: MembersProgress['servers']): boolean {

@@ -2,15 +2,11 @@
 import { type GrowthOutcome, type KeyWatch, RedisFailure, type TemporaryKey } from '../../redis/index.js';
 import type { LinkSides } from '../contract.js';
 import { reconcileError, type Side, type Stage } from '../errors.js';
+import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { payForStep } from './pace.js';
 
 /** How many ranges are under way at once, so that neither server waits for the network. */
 export const RANGES_IN_FLIGHT = 4;
-
-/** The key is no longer what it was when its watch began: all that was read is void. */
-export class ChangedMeanwhile extends Error {
-  override readonly name = 'ChangedMeanwhile';
-}
 
 export interface Comparison {
   /** Bytes of the value on the source. */
@@ -25,21 +21,31 @@ export interface Comparison {
 
 /** A key that is compared: both sides watched, the target first. */
 export class WatchedPair {
+  readonly #sides: LinkSides;
+  readonly #key: Buffer;
+  readonly #onStep: () => void;
+  readonly #signal: AbortSignal | undefined;
+
   constructor(
-    private readonly sides: LinkSides,
-    private readonly key: Buffer,
+    sides: LinkSides,
+    key: Buffer,
     readonly target: KeyWatch,
     readonly source: KeyWatch,
-    private readonly onStep: () => void,
-    private readonly signal: AbortSignal | undefined,
-  ) {}
+    onStep: () => void,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#sides = sides;
+    this.#key = key;
+    this.#onStep = onStep;
+    this.#signal = signal;
+  }
 
   /**
    * What a side answered.
    * @throws ReconcileError for a failure
    */
   settled<Answer>(answer: Answer | RedisFailure, side: Side, stage: Stage): Answer {
-    if (answer instanceof RedisFailure) throw reconcileError(answer, side, stage, this.sides[side].place);
+    if (answer instanceof RedisFailure) throw reconcileError(answer, side, stage, this.#sides[side].place);
     return answer;
   }
 
@@ -53,7 +59,7 @@ export class WatchedPair {
    * @throws the reason of an aborted signal, ReconcileError
    */
   async advance(): Promise<void> {
-    this.onStep();
-    await payForStep(this.sides, this.key, this.signal);
+    this.#onStep();
+    await payForStep(this.#sides, this.#key, this.#signal);
   }
 }

@@ -1,7 +1,9 @@
 /** A large list, compared range by range. */
+
 import type { Range, RangeDigest } from '../../redis/index.js';
 import { ahead } from './ahead.js';
-import { ChangedMeanwhile, type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './comparison.js';
+import { ChangedMeanwhile } from './changed-meanwhile.js';
+import { type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './comparison.js';
 
 const ELEMENTS_PER_RANGE = 1_000;
 

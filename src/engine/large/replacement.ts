@@ -10,20 +10,15 @@
  * older than what was compared. A lost connection loses its watch, and then nothing is written. Step 7 is a second watch, begun
  * before step 5: a value of the source that went and came back in the meantime shows there. `round.ts` says why that matters.
  */
-import {
-  type KeyWatch,
-  NO_TYPE,
-  RedisFailure,
-  type TemporaryKey,
-  type WatchedChange,
-  type WatchedOutcome,
-} from '../../redis/index.js';
+
+import { type KeyWatch, NO_TYPE, RedisFailure, type WatchedChange, type WatchedOutcome } from '../../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from '../contract.js';
 import { refuseDeletes } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { toleranceFor, tolerates } from '../expiry-tolerance.js';
 import type { RoundResult } from '../round.js';
-import { ChangedMeanwhile, type Comparison, WatchedPair } from './comparison.js';
+import { ChangedMeanwhile } from './changed-meanwhile.js';
+import { type Comparison, WatchedPair } from './comparison.js';
 import { compareLists } from './lists.js';
 import { compareStreams } from './streams.js';
 import { compareStrings } from './strings.js';
@@ -47,100 +42,94 @@ const COMPARISONS: Readonly<Record<string, (pair: WatchedPair) => Promise<Compar
  * @throws the signal's reason when it aborts; what is left then is at most a temporary key that expires
  */
 export async function replaceLargeKey(
-  sides: Link,
+  link: Link,
   key: Buffer,
   options: ReplaceOptions,
   onStep: () => void,
 ): Promise<RoundResult> {
-  const replacement = new Replacement(sides, key, options, onStep);
+  const work: Replacement = { link, key, options, opened: [] };
   try {
-    return await replacement.run();
+    return await replace(work, onStep);
   } catch (error) {
     if (error instanceof ChangedMeanwhile) return { outcome: 'again', repaired: null };
     if (error instanceof ReconcileError) return { outcome: 'failed', error };
     throw error;
   } finally {
-    await replacement.end();
+    // The last first: a temporary key goes while the watch that made it still has its connection.
+    for (const end of work.opened.toReversed()) await end();
   }
 }
 
-class Replacement {
-  readonly #watches: KeyWatch[] = [];
-  #temporary: TemporaryKey | null = null;
+interface Replacement {
+  readonly link: Link;
+  readonly key: Buffer;
+  readonly options: ReplaceOptions;
+  /** What has to be ended in any case. */
+  readonly opened: (() => Promise<void> | void)[];
+}
 
-  constructor(
-    private readonly sides: Link,
-    private readonly key: Buffer,
-    private readonly options: ReplaceOptions,
-    private readonly onStep: () => void,
-  ) {}
+async function replace(work: Replacement, onStep: () => void): Promise<RoundResult> {
+  const { link, key, options } = work;
+  const target = await watch(work, 'target');
+  const source = await watch(work, 'source');
+  const pair = new WatchedPair(link, key, target, source, onStep, options.signal);
+  if (source.state.type === NO_TYPE) return remove(work, pair);
+  const comparison = await COMPARISONS[source.state.type]?.(pair);
+  if (comparison === undefined) throw new ChangedMeanwhile();
 
-  async run(): Promise<RoundResult> {
-    const target = await this.#watch('target');
-    const source = await this.#watch('source');
-    const pair = new WatchedPair(this.sides, this.key, target, source, this.onStep, this.options.signal);
-    if (source.state.type === NO_TYPE) return this.#remove(pair);
-    const comparison = await COMPARISONS[source.state.type]?.(pair);
-    if (comparison === undefined) throw new ChangedMeanwhile();
-
-    const { expiry } = source.state;
-    if (!comparison.equal) {
-      this.#temporary = target.temporaryKey();
-      await comparison.build(this.#temporary);
-      return this.#write(pair, { action: 'replace', temporary: this.#temporary, expiry }, comparison.bytes);
-    }
-    const expiries = { target: target.state.expiry, source: expiry };
-    const tolerance = await toleranceFor(this.sides.memory, this.key, this.options.expiryToleranceMs, [expiries]);
-    if (tolerates(tolerance, expiries.target, expiries.source)) return this.#confirmEqual(pair);
-    return this.#write(pair, { action: 'expiry', expiry }, 0);
-  }
-
-  async #remove(pair: WatchedPair): Promise<RoundResult> {
-    if (pair.target.state.type === NO_TYPE) return this.#confirmEqual(pair);
-    const [error] = this.options.allowDelete
-      ? [null]
-      : await refuseDeletes(this.sides, [this.key], this.options.deleteGuard);
-    if (error) return { outcome: 'failed', error };
-    return this.#write(pair, { action: 'delete' }, 0);
-  }
-
-  /** Both sides were what was read at the same time, for the watch of each began before the other's ended. */
-  async #confirmEqual(pair: WatchedPair): Promise<RoundResult> {
-    await this.#mustBeUnchanged(pair, 'source');
-    await this.#mustBeUnchanged(pair, 'target');
-    return { outcome: 'equal' };
-  }
-
-  async #write(pair: WatchedPair, change: WatchedChange, bytes: number): Promise<RoundResult> {
-    this.options.signal?.throwIfAborted();
-    const secondLook = await this.#watch('source');
-    await this.#mustBeUnchanged(pair, 'source');
-    const outcome = pair.settled(await pair.target.write(change), 'target', 'write');
-    if (outcome === 'changed') throw new ChangedMeanwhile();
-    const repaired = describeWrite(pair, outcome, bytes);
-    const holds = pair.settled(await secondLook.unchanged({ atMaster: true }), 'source', 'verify');
-    if (!holds) return { outcome: 'again', repaired };
-    return repaired ?? { outcome: 'equal' };
-  }
-
-  /** @throws ChangedMeanwhile */
-  async #mustBeUnchanged(pair: WatchedPair, side: Side): Promise<void> {
-    const answer = await pair[side].unchanged({ atMaster: side === 'source' });
-    if (!pair.settled(answer, side, 'compare')) throw new ChangedMeanwhile();
-  }
-
-  async #watch(side: Side): Promise<KeyWatch> {
-    const watch = await this.sides[side].watch(this.key);
-    if (watch instanceof RedisFailure) throw reconcileError(watch, side, 'read', this.sides[side].place);
-    this.#watches.push(watch);
-    return watch;
-  }
-
-  async end(): Promise<void> {
+  const { expiry } = source.state;
+  if (!comparison.equal) {
+    const temporary = target.temporaryKey();
     // In place of the key it no longer has that name.
-    await this.#temporary?.discard();
-    for (const watch of this.#watches) watch.close();
+    work.opened.push(() => temporary.discard());
+    await comparison.build(temporary);
+    return write(work, pair, { action: 'replace', temporary, expiry }, comparison.bytes);
   }
+  const expiries = { target: target.state.expiry, source: expiry };
+  const tolerance = await toleranceFor(link.memory, key, options.expiryToleranceMs, [expiries]);
+  if (tolerates(tolerance, expiries.target, expiries.source)) return confirmEqual(pair);
+  return write(work, pair, { action: 'expiry', expiry }, 0);
+}
+
+async function remove(work: Replacement, pair: WatchedPair): Promise<RoundResult> {
+  const { link, key, options } = work;
+  if (pair.target.state.type === NO_TYPE) return confirmEqual(pair);
+  const [error] = options.allowDelete ? [null] : await refuseDeletes(link, [key], options.deleteGuard);
+  if (error) return { outcome: 'failed', error };
+  return write(work, pair, { action: 'delete' }, 0);
+}
+
+/** Both sides were what was read at the same time, for the watch of each began before the other's ended. */
+async function confirmEqual(pair: WatchedPair): Promise<RoundResult> {
+  await mustBeUnchanged(pair, 'source');
+  await mustBeUnchanged(pair, 'target');
+  return { outcome: 'equal' };
+}
+
+async function write(work: Replacement, pair: WatchedPair, change: WatchedChange, bytes: number): Promise<RoundResult> {
+  work.options.signal?.throwIfAborted();
+  const secondLook = await watch(work, 'source');
+  await mustBeUnchanged(pair, 'source');
+  const outcome = pair.settled(await pair.target.write(change), 'target', 'write');
+  if (outcome === 'changed') throw new ChangedMeanwhile();
+  const repaired = describeWrite(pair, outcome, bytes);
+  const holds = pair.settled(await secondLook.unchanged({ atMaster: true }), 'source', 'verify');
+  if (!holds) return { outcome: 'again', repaired };
+  return repaired ?? { outcome: 'equal' };
+}
+
+/** @throws ChangedMeanwhile */
+async function mustBeUnchanged(pair: WatchedPair, side: Side): Promise<void> {
+  const answer = await pair[side].unchanged({ atMaster: side === 'source' });
+  if (!pair.settled(answer, side, 'compare')) throw new ChangedMeanwhile();
+}
+
+/** @throws ReconcileError */
+async function watch({ link, key, opened }: Replacement, side: Side): Promise<KeyWatch> {
+  const begun = await link[side].watch(key);
+  if (begun instanceof RedisFailure) throw reconcileError(begun, side, 'read', link[side].place);
+  opened.push(() => begun.close());
+  return begun;
 }
 
 /** @returns null when nothing was written */

@@ -1,4 +1,5 @@
 /** A large stream, compared by ranges of IDs; then its groups and what is pending in them. */
+
 import type {
   EntryRange,
   PendingEntry,
@@ -8,7 +9,8 @@ import type {
   TemporaryKey,
 } from '../../redis/index.js';
 import { ahead } from './ahead.js';
-import { ChangedMeanwhile, type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './comparison.js';
+import { ChangedMeanwhile } from './changed-meanwhile.js';
+import { type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './comparison.js';
 
 const ENTRIES_PER_RANGE = 250;
 const BEFORE_ALL = '0-0';

@@ -1,7 +1,9 @@
 /** A large string, compared piece by piece. */
+
 import type { Range } from '../../redis/index.js';
 import { ahead } from './ahead.js';
-import { ChangedMeanwhile, type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './comparison.js';
+import { ChangedMeanwhile } from './changed-meanwhile.js';
+import { type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './comparison.js';
 
 const PIECE_BYTES = 262_144;
 
