@@ -2,26 +2,9 @@
 
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
-import {
-  type KeyRequest,
-  type KeyResult,
-  type LargeKeyProgress,
-  type LinkSides,
-  type ReconcileErrorType,
-  type ReconcileOptions,
-  reconcileKeys,
-  reconcileLargeKey,
-  type Stage,
-  scopeOf,
-} from '../src/engine/index.js';
+import { type KeyRequest, type KeyResult, type LargeKeyProgress, type LinkSides, type ReconcileErrorType, type ReconcileOptions, reconcileKeys, reconcileLargeKey, type Stage, scopeOf } from '../src/engine/index.js';
 import { keyBytes } from '../src/events/failed-write.js';
-import type {
-  Activities,
-  AttemptErrorDetail,
-  EscalateRequest,
-  ReconcileReply,
-  ReconcileRequest,
-} from '../workflows/activities.js';
+import type { Activities, AttemptErrorDetail, EscalateRequest, ReconcileReply, ReconcileRequest } from '../workflows/activities.js';
 import { type ErrorType, isPermanent } from '../workflows/errors.js';
 import type { Stage as WorkflowStage } from '../workflows/messages.js';
 

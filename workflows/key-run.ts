@@ -32,97 +32,100 @@ export class KeyRun {
   readonly policy: LinkPolicy;
   escalation: CarriedState['escalation'];
   lastError: LastError | null;
-  private pending: Pending;
+  #pending: Pending;
   /** What the round under way covers; null between rounds. */
-  private round: Pending | null = null;
-  private state: State = 'settling';
-  private attempts: number;
-  private lastOutcome: Outcome | null;
-  private repaired: boolean;
-  private nextRetry: number | null = null;
-  private retryAsked = false;
-  private allowDelete: boolean;
+  #round: Pending | null = null;
+  #state: State = 'settling';
+  #attempts: number;
+  #lastOutcome: Outcome | null;
+  #repaired: boolean;
+  #nextRetry: number | null = null;
+  #retryAsked = false;
+  #allowDelete: boolean;
   triesBegunAt: number | null;
   unverifiedSince: number | null;
-  private skipAsked: string | null = null;
-  private skipReason: string | null = null;
+  #skipAsked: string | null = null;
+  #skipReason: string | null = null;
   // `reconcileNow`: each ask gets a ticket; an answer covers every ticket up to its own.
-  private lastTicket = 0;
-  private roundTicket = 0;
-  private answered: { readonly ticket: number; readonly answer: Answer } | null = null;
+  #lastTicket = 0;
+  #roundTicket = 0;
+  #answered: { readonly ticket: number; readonly answer: Answer } | null = null;
 
-  constructor(private readonly input: RunInput) {
+  readonly #input: RunInput;
+
+  constructor(input: RunInput) {
+    this.#input = input;
     const { carried } = input;
     this.policy = input.policy ?? DEFAULT_POLICY;
-    this.pending = carried?.pending ?? NOTHING_PENDING;
+    this.#pending = carried?.pending ?? NOTHING_PENDING;
     this.escalation = carried?.escalation ?? 'none';
-    this.attempts = carried?.attempts ?? 0;
-    this.allowDelete = carried?.allowDelete ?? false;
+    this.#attempts = carried?.attempts ?? 0;
+    this.#allowDelete = carried?.allowDelete ?? false;
     this.triesBegunAt = carried?.triesBegunAt ?? null;
     this.unverifiedSince = carried?.unverifiedSince ?? null;
-    this.lastOutcome = carried?.lastOutcome ?? null;
-    this.repaired = carried?.repaired ?? false;
+    this.#lastOutcome = carried?.lastOutcome ?? null;
+    this.#repaired = carried?.repaired ?? false;
     this.lastError = carried?.lastError ?? null;
   }
 
   // What messages do.
 
   add(events: FailedWrite[]): void {
-    this.pending = addFailedWrites(this.pending, events, this.policy, Date.now());
+    this.#pending = addFailedWrites(this.#pending, events, this.policy, Date.now());
   }
 
   askRetry(request: unknown): void {
-    this.vouch(request);
-    this.retryAsked = true;
+    this.#vouch(request);
+    this.#retryAsked = true;
     // A person grants every attempt of the policy anew.
     this.triesBegunAt = null;
   }
 
   /** Gives up on what is pending now; what fails after this is not meant, and gets a round of its own. */
   askSkip(reason: unknown): void {
-    this.skipAsked = typeof reason === 'string' && reason !== '' ? reason : 'no reason given';
+    this.#skipAsked = typeof reason === 'string' && reason !== '' ? reason : 'no reason given';
     this.absorbPending();
   }
 
   /** Asks for a round over the whole key that starts after this call. Returns the ticket for `answerTo`. */
   askRound(request?: unknown): number {
-    this.vouch(request);
-    this.pending = demand(this.pending);
-    this.lastTicket += 1;
-    return this.lastTicket;
+    this.#vouch(request);
+    this.#pending = demand(this.#pending);
+    this.#lastTicket += 1;
+    return this.#lastTicket;
   }
 
   answerTo(ticket: number): Answer | null {
-    return this.answered !== null && this.answered.ticket >= ticket ? this.answered.answer : null;
+    return this.#answered !== null && this.#answered.ticket >= ticket ? this.#answered.answer : null;
   }
 
   status(): KeyStatus {
-    const all = this.round === null ? this.pending : putBack(this.round, this.pending);
+    const all = this.#round === null ? this.#pending : putBack(this.#round, this.#pending);
     return {
-      key: this.input.key,
-      encoding: this.input.encoding ?? 'utf8',
-      link: this.input.link,
-      state: this.state,
-      attempts: this.attempts,
+      key: this.#input.key,
+      encoding: this.#input.encoding ?? 'utf8',
+      link: this.#input.link,
+      state: this.#state,
+      attempts: this.#attempts,
       pending: all.count,
       firstFailedAt: isoTime(all.firstFailedAt),
       lastFailedAt: isoTime(all.lastFailedAt),
-      lastOutcome: this.lastOutcome,
+      lastOutcome: this.#lastOutcome,
       lastError: this.lastError,
-      nextRetry: isoTime(this.nextRetry),
-      skipReason: this.skipReason,
+      nextRetry: isoTime(this.#nextRetry),
+      skipReason: this.#skipReason,
     };
   }
 
   // What the loop asks.
 
   hasWork(): boolean {
-    return this.round !== null || this.hasNewWork();
+    return this.#round !== null || this.hasNewWork();
   }
 
   /** Something has come in that the round under way does not cover. */
   hasNewWork(): boolean {
-    return !isNothing(this.pending);
+    return !isNothing(this.#pending);
   }
 
   get maximumAttempts(): number {
@@ -131,59 +134,59 @@ export class KeyRun {
 
   /** A `retry` was sent; unlike an update, it leaves the escalation behind. */
   get retryWanted(): boolean {
-    return this.retryAsked;
+    return this.#retryAsked;
   }
 
   interruption(): Interruption | null {
-    if (this.skipAsked !== null) return 'skip';
-    if (this.retryAsked || this.lastTicket > this.roundTicket) return 'retry';
+    if (this.#skipAsked !== null) return 'skip';
+    if (this.#retryAsked || this.#lastTicket > this.#roundTicket) return 'retry';
     return this.mustContinueAsNew() ? 'continueAsNew' : null;
   }
 
   mustContinueAsNew(): boolean {
     const info = workflowInfo();
     return (
-      info.continueAsNewSuggested || info.historyLength >= (this.input.historyEventsPerRun ?? HISTORY_EVENTS_PER_RUN)
+      info.continueAsNewSuggested || info.historyLength >= (this.#input.historyEventsPerRun ?? HISTORY_EVENTS_PER_RUN)
     );
   }
 
   /** The round under way, or an empty one. */
   current(): Pending {
-    return this.round ?? NOTHING_PENDING;
+    return this.#round ?? NOTHING_PENDING;
   }
 
   request(): ReconcileRequest {
-    const { link, key, encoding } = this.input;
-    return { link, key, encoding: encoding ?? 'utf8', hint: this.current().hint, allowDelete: this.allowDelete };
+    const { link, key, encoding } = this.#input;
+    return { link, key, encoding: encoding ?? 'utf8', hint: this.current().hint, allowDelete: this.#allowDelete };
   }
 
   // What the loop does.
 
   beginRound(): void {
     // A skip has already taken what it is to give up on; what came after that waits for the next round.
-    if (this.round === null) this.absorbPending();
+    if (this.#round === null) this.absorbPending();
   }
 
   /** Lets the round under way cover what has arrived since it began, and forgets the wish to retry, which is now granted. */
   absorbPending(): void {
-    const { round, rest } = takeRound(this.pending);
-    this.round = this.round === null ? round : putBack(this.round, round);
-    this.pending = rest;
-    this.roundTicket = this.lastTicket;
-    this.retryAsked = false;
+    const { round, rest } = takeRound(this.#pending);
+    this.#round = this.#round === null ? round : putBack(this.#round, round);
+    this.#pending = rest;
+    this.#roundTicket = this.#lastTicket;
+    this.#retryAsked = false;
   }
 
   enter(state: State, nextRetry: number | null = null): void {
     // While escalated, an attempt of the slow retry does not change what people and alerts see.
-    this.state = this.escalation === 'none' || state === 'done' ? state : 'escalated';
-    this.nextRetry = nextRetry;
-    this.showDetails();
+    this.#state = this.escalation === 'none' || state === 'done' ? state : 'escalated';
+    this.#nextRetry = nextRetry;
+    this.#showDetails();
   }
 
   countAttempts(made: number, error: LastError | null): void {
-    this.attempts += made;
+    this.#attempts += made;
     if (error !== null) this.lastError = error;
-    this.showDetails();
+    this.#showDetails();
   }
 
   escalate(error: LastError): void {
@@ -203,75 +206,72 @@ export class KeyRun {
 
   finishRound(outcome: Outcome): void {
     if (outcome === 'skipped') {
-      this.skipReason = this.skipAsked;
+      this.#skipReason = this.#skipAsked;
     }
     // What is done is done: a skip that came too late for it has nothing left to give up on.
-    this.skipAsked = null;
-    this.round = null;
-    this.allowDelete = false;
+    this.#skipAsked = null;
+    this.#round = null;
+    this.#allowDelete = false;
     this.triesBegunAt = null;
     this.unverifiedSince = null;
-    this.lastOutcome = outcome;
-    this.repaired ||= outcome === 'repaired';
-    this.answer({ result: this.resultWith(outcome) });
+    this.#lastOutcome = outcome;
+    this.#repaired ||= outcome === 'repaired';
+    this.#answer({ result: this.#resultWith(outcome) });
     this.enter('done');
   }
 
   /** Tells everyone who waits on `reconcileNow` for the round under way that it failed. */
   answerFailure(failure: LastError): void {
-    this.answer({ failure });
+    this.#answer({ failure });
   }
 
   /** What the run as a whole came to: a later round that found nothing to do does not hide an earlier repair. */
   result(): ReconcileKeyResult {
-    const last = this.lastOutcome ?? 'equal';
-    return this.resultWith(last === 'equal' && this.repaired ? 'repaired' : last);
+    const last = this.#lastOutcome ?? 'equal';
+    return this.#resultWith(last === 'equal' && this.#repaired ? 'repaired' : last);
   }
 
-  private resultWith(outcome: Outcome): ReconcileKeyResult {
-    const skipped = outcome === 'skipped' ? { skipReason: this.skipReason ?? '' } : {};
-    return { outcome, attempts: this.attempts, ...skipped };
+  #resultWith(outcome: Outcome): ReconcileKeyResult {
+    const skipped = outcome === 'skipped' ? { skipReason: this.#skipReason ?? '' } : {};
+    return { outcome, attempts: this.#attempts, ...skipped };
   }
 
   hasAsks(): boolean {
-    return this.lastTicket > (this.answered?.ticket ?? 0);
+    return this.#lastTicket > (this.#answered?.ticket ?? 0);
   }
 
   dismissAsks(): void {
-    this.roundTicket = this.lastTicket;
+    this.#roundTicket = this.#lastTicket;
     this.answerFailure({ type: 'ContinuedAsNew', message: 'the workflow continued as new; ask again', stage: null });
   }
 
   /** The input of the next run. */
   carry(): RunInput {
-    const pending = this.round === null ? this.pending : putBack(this.round, this.pending);
-    const { escalation, attempts, allowDelete, triesBegunAt, unverifiedSince } = this;
-    const { lastOutcome, repaired, lastError } = this;
     const carried: CarriedState = {
-      pending,
-      escalation,
-      attempts,
-      allowDelete,
-      triesBegunAt,
-      unverifiedSince,
-      lastOutcome,
-      repaired,
-      lastError,
+      pending: this.#round === null ? this.#pending : putBack(this.#round, this.#pending),
+      escalation: this.escalation,
+      attempts: this.#attempts,
+      allowDelete: this.#allowDelete,
+      triesBegunAt: this.triesBegunAt,
+      unverifiedSince: this.unverifiedSince,
+      lastOutcome: this.#lastOutcome,
+      repaired: this.#repaired,
+      lastError: this.lastError,
     };
-    return { ...this.input, carried };
+    return { ...this.#input, carried };
   }
 
-  private vouch(request: unknown): void {
+  #vouch(request: unknown): void {
     const { allowDelete, before } = (request ?? {}) as RetryRequest;
     const isLate = before !== undefined && !(Date.now() < Date.parse(before));
-    if (allowDelete === true && !isLate) this.allowDelete = true;
+    if (allowDelete === true && !isLate) this.#allowDelete = true;
   }
 
-  private answer(answer: Answer): void {
-    this.answered = { ticket: this.roundTicket, answer };
+  #answer(answer: Answer): void {
+    this.#answered = { ticket: this.#roundTicket, answer };
   }
 
-  private showDetails(): void {
+  #showDetails(): void {
     setCurrentDetails(describeStatus(this.status()));
   }
 }

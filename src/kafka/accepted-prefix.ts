@@ -1,10 +1,10 @@
 /** Turns acceptance in any order into the one thing that a log with offsets can store: everything before here is done. */
 export class AcceptedPrefix {
-  private readonly done: boolean[];
-  private length = 0;
+  readonly #done: boolean[];
+  #length = 0;
 
   constructor(size: number) {
-    this.done = new Array<boolean>(size).fill(false);
+    this.#done = new Array<boolean>(size).fill(false);
   }
 
   /**
@@ -12,9 +12,9 @@ export class AcceptedPrefix {
    * @returns the index of the last record of the accepted prefix if it just grew, else null
    */
   accept(index: number): number | null {
-    this.done[index] = true;
-    const before = this.length;
-    while (this.done[this.length]) this.length++;
-    return this.length > before ? this.length - 1 : null;
+    this.#done[index] = true;
+    const before = this.#length;
+    while (this.#done[this.#length]) this.#length++;
+    return this.#length > before ? this.#length - 1 : null;
   }
 }

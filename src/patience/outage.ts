@@ -4,37 +4,40 @@ import type { Logger } from 'pino';
 const LINE_EVERY_MS = 60_000;
 
 export class Outage {
-  private since: number | null = null;
-  private lastLine = Number.NEGATIVE_INFINITY;
-  private announced = false;
+  #since: number | null = null;
+  #lastLine = Number.NEGATIVE_INFINITY;
+  #announced = false;
+
+  readonly #logger: Logger;
+  readonly #what: string;
 
   /** @param what what does not work, for example `Temporal does not take signals` */
-  constructor(
-    private readonly logger: Logger,
-    private readonly what: string,
-  ) {}
+  constructor(logger: Logger, what: string) {
+    this.#logger = logger;
+    this.#what = what;
+  }
 
   /** @param reason one line, without a full stop */
   failed(reason: string): void {
     const now = Date.now();
-    this.since ??= now;
-    if (now - this.lastLine < LINE_EVERY_MS) return;
-    this.lastLine = now;
-    this.announced = true;
-    const lasting = this.lasting(now);
-    this.logger.warn(
-      `${this.what}${lasting}: ${reason}. No record is lost: all stay where they are and are tried again.`,
+    this.#since ??= now;
+    if (now - this.#lastLine < LINE_EVERY_MS) return;
+    this.#lastLine = now;
+    this.#announced = true;
+    const lasting = this.#lasting(now);
+    this.#logger.warn(
+      `${this.#what}${lasting}: ${reason}. No record is lost: all stay where they are and are tried again.`,
     );
   }
 
   worked(): void {
-    if (this.announced) this.logger.info(`over${this.lasting(Date.now())}: ${this.what}`);
-    this.announced = false;
-    this.since = null;
+    if (this.#announced) this.#logger.info(`over${this.#lasting(Date.now())}: ${this.#what}`);
+    this.#announced = false;
+    this.#since = null;
   }
 
-  private lasting(now: number): string {
-    const seconds = this.since === null ? 0 : Math.round((now - this.since) / 1000);
+  #lasting(now: number): string {
+    const seconds = this.#since === null ? 0 : Math.round((now - this.#since) / 1000);
     return seconds > 0 ? ` (for ${seconds} s)` : '';
   }
 }

@@ -100,11 +100,12 @@ class LeasedBudget implements Budget {
   /** Up to when this process' share is spoken for by those who were told to come back. */
   #promisedUntil = 0;
 
-  constructor(
-    private readonly connection: Connection,
-    opsPerSecond: number,
-    private readonly keyOf: () => string,
-  ) {
+  readonly #connection: Connection;
+  readonly #keyOf: () => string;
+
+  constructor(connection: Connection, opsPerSecond: number, keyOf: () => string) {
+    this.#connection = connection;
+    this.#keyOf = keyOf;
     this.#perMs = (opsPerSecond * PACE_RATIO) / 1_000;
     this.slice = Math.floor(this.#perMs * SLICE_MS);
   }
@@ -178,7 +179,7 @@ class LeasedBudget implements Budget {
     const leasedMs = debtMs + ms - paidMs;
     const numbers = [Math.ceil(leasedMs * this.#perMs), this.#perMs, LONGEST_QUEUE_MS].map(String);
     const sentAt = performance.now();
-    const [answer] = await runScript(this.connection, scripts.lease, [[Buffer.from(this.keyOf()), ...numbers]]);
+    const [answer] = await runScript(this.#connection, scripts.lease, [[Buffer.from(this.#keyOf()), ...numbers]]);
     if (answer instanceof RedisFailure) {
       for (const { reject } of [...pieces, ...this.#waiting.splice(0)]) reject(answer);
       return;

@@ -27,17 +27,21 @@ const REFUSALS_OF_SLOT: ReadonlySet<string> = new Set(['MOVED', 'ASK', 'TRYAGAIN
 export class ClusterBudgets {
   readonly #shares = new WeakMap<Connection, Share>();
 
-  constructor(private readonly options: BudgetOptions) {}
+  readonly #options: BudgetOptions;
+
+  constructor(options: BudgetOptions) {
+    this.#options = options;
+  }
 
   /** @param masters how many share the budget */
   of(master: Master, masters: number): Budget {
-    const opsPerSecond = this.options.opsPerSecond / masters;
+    const opsPerSecond = this.#options.opsPerSecond / masters;
     const known = this.#shares.get(master.connection);
     if (known?.opsPerSecond === opsPerSecond) {
       known.master = master;
       return known.budget;
     }
-    const budget = createBudget(master.connection, { ...this.options, opsPerSecond }, () => this.#keyOf(share));
+    const budget = createBudget(master.connection, { ...this.#options, opsPerSecond }, () => this.#keyOf(share));
     const share: Share = { opsPerSecond, budget, master, asked: null, refused: known?.refused ?? new Map() };
     this.#shares.set(master.connection, share);
     return budget;
@@ -56,7 +60,7 @@ export class ClusterBudgets {
 
   #keyOf(share: Share): string {
     share.asked = slotFor(share);
-    return `keymend:budget:{${tagIn(share.asked)}}:${this.options.link}`;
+    return `keymend:budget:{${tagIn(share.asked)}}:${this.#options.link}`;
   }
 }
 

@@ -64,14 +64,17 @@ export class Connection {
   #notBefore = 0;
   #lastError: unknown = null;
 
+  readonly #address: Address;
+  readonly #options: ConnectionOptions;
+  readonly #lifetime: 'renewed' | 'single';
+
   /**
    * @param lifetime `single`: never connects a second time, for what a server keeps by connection (WATCH) and forgets with it
    */
-  constructor(
-    private readonly address: Address,
-    private readonly options: ConnectionOptions,
-    private readonly lifetime: 'renewed' | 'single' = 'renewed',
-  ) {
+  constructor(address: Address, options: ConnectionOptions, lifetime: 'renewed' | 'single' = 'renewed') {
+    this.#address = address;
+    this.#options = options;
+    this.#lifetime = lifetime;
     this.commandTimeoutMs = options.commandTimeoutMs ?? 5_000;
     this.largeValues = options.largeValues ?? LARGE_VALUES;
     this.#hasSuccessor = options.hasSuccessor ?? 'sentinel' in address;
@@ -179,7 +182,7 @@ export class Connection {
 
   /** A further connection to the same server, of lifetime `single`. */
   another(): Connection {
-    const further = new Connection(this.address, this.options, 'single');
+    const further = new Connection(this.#address, this.#options, 'single');
     further.#expectedNodeId = this.#expectedNodeId;
     return further;
   }
@@ -194,7 +197,7 @@ export class Connection {
     if (this.#renewal !== null) await this.#renewal;
     if (this.#usable && this.#client.status === 'ready') return;
     if (this.#closed) throw new RedisFailure('CONNECTION', 'it was closed here');
-    if (this.#usable && this.lifetime === 'single') throw new RedisFailure('CONNECTION', 'the connection was closed');
+    if (this.#usable && this.#lifetime === 'single') throw new RedisFailure('CONNECTION', 'the connection was closed');
     this.#opening ??= this.#open().finally(() => {
       this.#opening = null;
     });
@@ -209,7 +212,7 @@ export class Connection {
       await this.#client.connect();
       // ioredis goes on after a refused SELECT, in database 0: the wrong keys.
       if (this.#lastError !== null) throw this.#lastError;
-      if (this.options.isNode) await this.#identify();
+      if (this.#options.isNode) await this.#identify();
       this.#failedAttempts = 0;
       this.#connections += 1;
       this.#usable = true;
@@ -243,7 +246,7 @@ export class Connection {
 
   /** It leads to a replica: behind the same name, or by what the Sentinels say now, there may be a master. */
   #renew(): void {
-    if (this.lifetime === 'single' || this.#renewal !== null || performance.now() < this.#renewNotBefore) return;
+    if (this.#lifetime === 'single' || this.#renewal !== null || performance.now() < this.#renewNotBefore) return;
     this.#renewNotBefore = performance.now() + LEAST_RENEWAL_INTERVAL_MS;
     this.#renewal = this.#end().finally(() => {
       this.#renewal = null;

@@ -28,21 +28,24 @@ export class BuiltKey implements TemporaryKey {
   readonly name: Buffer;
   #loaded: Promise<unknown> | null = null;
 
+  readonly #open: () => Connection;
+  readonly #connection: Connection;
+  readonly #key: Buffer;
+
   /**
    * @param open makes the connection for a large string
    * @param connection that of the watch
    * @param key the watched one
    */
-  constructor(
-    private readonly open: () => Connection,
-    private readonly connection: Connection,
-    private readonly key: Buffer,
-  ) {
+  constructor(open: () => Connection, connection: Connection, key: Buffer) {
+    this.#open = open;
+    this.#connection = connection;
+    this.#key = key;
     this.name = Buffer.from(`keymend:replacement:${randomUUID()}:{${tagIn(slotOf(key))}}`);
   }
 
   async writeString(bytes: number, pieces: AsyncIterable<Buffer>): Promise<GrowthOutcome | RedisFailure> {
-    const connection = this.open();
+    const connection = this.#open();
     try {
       const head = ['SET', this.name];
       const reply = await connection.sendInPieces({ head, bytes, pieces, tail: ['PX', LIFETIME_MS] });
@@ -110,7 +113,7 @@ export class BuiltKey implements TemporaryKey {
   }
 
   async discard(): Promise<void> {
-    await this.connection.send([['UNLINK', this.name]]);
+    await this.#connection.send([['UNLINK', this.name]]);
   }
 
   #grow(size: number, commands: readonly (readonly Word[])[]): Promise<GrowthOutcome | RedisFailure> {
@@ -118,14 +121,14 @@ export class BuiltKey implements TemporaryKey {
   }
 
   #copy(size: number, from: string, to: string): Promise<GrowthOutcome | RedisFailure> {
-    return this.#step(scripts.growByCopy, size, this.key, from, to);
+    return this.#step(scripts.growByCopy, size, this.#key, from, to);
   }
 
   async #step(script: Script, size: number, ...args: Word[]): Promise<GrowthOutcome | RedisFailure> {
     // A script that the server does not know yet would be sent a second time, behind steps that must come after it.
-    this.#loaded ??= this.connection.send(STEPS.map(({ source }) => ['SCRIPT', 'LOAD', source]));
+    this.#loaded ??= this.#connection.send(STEPS.map(({ source }) => ['SCRIPT', 'LOAD', source]));
     await this.#loaded;
-    const answer = await runForKey(this.connection, script, [this.name, `${size}`, LIFETIME_MS, ...args]);
+    const answer = await runForKey(this.#connection, script, [this.name, `${size}`, LIFETIME_MS, ...args]);
     return answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as GrowthOutcome);
   }
 }

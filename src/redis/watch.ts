@@ -42,14 +42,24 @@ export async function watchKey(open: OpenConnection, key: Buffer): Promise<KeyWa
 }
 
 class ServerKeyWatch implements KeyWatch {
+  readonly #open: OpenConnection;
+  readonly #connection: Connection;
+  readonly #key: Buffer;
+  /** What WATCH does not see, see lua/groups.lua. */
+  readonly #groups: string;
+
   constructor(
-    private readonly open: OpenConnection,
-    private readonly connection: Connection,
-    private readonly key: Buffer,
-    /** What WATCH does not see, see lua/groups.lua. */
-    private readonly groups: string,
+    open: OpenConnection,
+    connection: Connection,
+    key: Buffer,
+    groups: string,
     readonly state: WatchedState,
-  ) {}
+  ) {
+    this.#open = open;
+    this.#connection = connection;
+    this.#key = key;
+    this.#groups = groups;
+  }
 
   async digestString({ start, count }: Range): Promise<RangeDigest | RedisFailure> {
     const answer = await this.#run(scripts.digestString, `${start}`, `${start + count - 1}`);
@@ -59,7 +69,7 @@ class ServerKeyWatch implements KeyWatch {
   }
 
   async readString({ start, count }: Range): Promise<Buffer | RedisFailure> {
-    return (await this.#send('GETRANGE', this.key, `${start}`, `${start + count - 1}`)) as Buffer | RedisFailure;
+    return (await this.#send('GETRANGE', this.#key, `${start}`, `${start + count - 1}`)) as Buffer | RedisFailure;
   }
 
   async digestList({ start, count }: Range): Promise<RangeDigest | RedisFailure> {
@@ -68,7 +78,7 @@ class ServerKeyWatch implements KeyWatch {
   }
 
   async readList({ start, count }: Range): Promise<Buffer[] | RedisFailure> {
-    return (await this.#send('LRANGE', this.key, `${start}`, `${start + count - 1}`)) as Buffer[] | RedisFailure;
+    return (await this.#send('LRANGE', this.#key, `${start}`, `${start + count - 1}`)) as Buffer[] | RedisFailure;
   }
 
   async digestStream({
@@ -81,21 +91,21 @@ class ServerKeyWatch implements KeyWatch {
   }
 
   async readStream({ after, through }: EntryRange): Promise<StreamEntry[] | RedisFailure> {
-    const reply = await this.#send('XRANGE', this.key, `(${after}`, through);
+    const reply = await this.#send('XRANGE', this.#key, `(${after}`, through);
     if (reply instanceof RedisFailure) return reply;
     return (reply as [Buffer, Buffer[]][]).map(([id, fields]) => ({ id: String(id), fields }));
   }
 
   async readStreamState(): Promise<StreamState | RedisFailure> {
-    const [stream, groups] = await this.connection.send([
-      ['XINFO', 'STREAM', this.key],
-      ['XINFO', 'GROUPS', this.key],
+    const [stream, groups] = await this.#connection.send([
+      ['XINFO', 'STREAM', this.#key],
+      ['XINFO', 'GROUPS', this.#key],
     ]);
     if (stream instanceof RedisFailure) return stream;
     if (groups instanceof RedisFailure) return groups;
     const found = (groups as unknown[][]).map(named);
-    const consumers = await this.connection.send(
-      found.map((group) => ['XINFO', 'CONSUMERS', this.key, group.get('name') as Buffer]),
+    const consumers = await this.#connection.send(
+      found.map((group) => ['XINFO', 'CONSUMERS', this.#key, group.get('name') as Buffer]),
     );
     const failed = consumers.find((reply) => reply instanceof RedisFailure);
     if (failed !== undefined) return failed as RedisFailure;
@@ -136,19 +146,19 @@ class ServerKeyWatch implements KeyWatch {
 
   async unchanged({ atMaster = false } = {}): Promise<boolean | RedisFailure> {
     // Beside the transaction: within it, a server out of memory refuses even what only reads.
-    const ask = this.#evaluate(scripts.watched, [this.key]);
-    const replies = await this.connection.send([ask, ['MULTI'], ['EXEC'], ['ROLE']]);
+    const ask = this.#evaluate(scripts.watched, [this.#key]);
+    const replies = await this.#connection.send([ask, ['MULTI'], ['EXEC'], ['ROLE']]);
     const failure = replies.find((reply) => reply instanceof RedisFailure);
     if (failure !== undefined) return failure as RedisFailure;
     const [answer, , executed, role] = replies;
     if (executed === null) return false;
-    if (atMaster && !isMaster(role)) return this.connection.notMaster;
+    if (atMaster && !isMaster(role)) return this.#connection.notMaster;
     const cells = firstRow(answer);
-    return cells instanceof RedisFailure ? cells : String(cells[3]) === this.groups;
+    return cells instanceof RedisFailure ? cells : String(cells[3]) === this.#groups;
   }
 
   temporaryKey(): TemporaryKey {
-    return new BuiltKey(this.open, this.connection, this.key);
+    return new BuiltKey(this.#open, this.#connection, this.#key);
   }
 
   async write(change: WatchedChange): Promise<WatchedOutcome | RedisFailure> {
@@ -156,11 +166,11 @@ class ServerKeyWatch implements KeyWatch {
     if (time instanceof RedisFailure) return time;
     const [seconds, micros] = time as [Buffer, Buffer];
     // The server's clock is at least so far by now, so the deadline has passed there when we stop waiting here.
-    const deadline = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) + this.connection.commandTimeoutMs;
+    const deadline = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) + this.#connection.commandTimeoutMs;
     const replies = await this.#transact(
       this.#evaluate(scripts.swap, [
-        this.key,
-        this.groups,
+        this.#key,
+        this.#groups,
         `${deadline}`,
         change.action,
         `${change.action === 'delete' ? NO_EXPIRY : change.expiry}`,
@@ -173,26 +183,26 @@ class ServerKeyWatch implements KeyWatch {
   }
 
   close(): void {
-    this.connection.close();
+    this.#connection.close();
   }
 
   async #send(...command: Command): Promise<unknown> {
-    const [reply] = await this.connection.send([command]);
+    const [reply] = await this.#connection.send([command]);
     return reply;
   }
 
   #run(script: Script, ...args: (Buffer | string)[]): Promise<RowAnswer | RedisFailure> {
-    return runForKey(this.connection, script, [this.key, ...args]);
+    return runForKey(this.#connection, script, [this.#key, ...args]);
   }
 
   /** By its source: a NOSCRIPT inside a transaction would come too late to go on. */
   #evaluate(script: Script, row: Row): Command {
-    return ['EVAL', script.source, '0', ...scriptArguments(this.connection, [row])];
+    return ['EVAL', script.source, '0', ...scriptArguments(this.#connection, [row])];
   }
 
   /** @returns the replies; null when the key was written since the watch began, and nothing was executed */
   async #transact(...commands: Command[]): Promise<unknown[] | null | RedisFailure> {
-    const replies = await this.connection.send([['MULTI'], ...commands, ['EXEC']]);
+    const replies = await this.#connection.send([['MULTI'], ...commands, ['EXEC']]);
     // Why EXEC discards a transaction is what the command said that was refused.
     const failure = replies.find((reply) => reply instanceof RedisFailure);
     if (failure !== undefined) return failure as RedisFailure;
