@@ -1,10 +1,30 @@
-/** What the workflow asks for. Each call may run twice, and an attempt may outlive its timeout: the engine's writes are fenced. */
+/**
+ * What the workflow asks for. Each call may run twice, and an attempt may outlive its timeout: the
+ * engine's writes are fenced.
+ */
 
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
-import { type KeyRequest, type KeyResult, type LargeKeyProgress, type LinkSides, type ReconcileErrorType, type ReconcileOptions, reconcileKeys, reconcileLargeKey, type Stage, scopeOf } from '../src/engine/index.js';
+import {
+  type KeyRequest,
+  type KeyResult,
+  type LargeKeyProgress,
+  type LinkSides,
+  type ReconcileErrorType,
+  type ReconcileOptions,
+  reconcileKeys,
+  reconcileLargeKey,
+  type Stage,
+  scopeOf,
+} from '../src/engine/index.js';
 import { keyBytes } from '../src/events/failed-write.js';
-import type { Activities, AttemptErrorDetail, EscalateRequest, ReconcileReply, ReconcileRequest } from '../workflows/activities.js';
+import type {
+  Activities,
+  AttemptErrorDetail,
+  EscalateRequest,
+  ReconcileReply,
+  ReconcileRequest,
+} from '../workflows/activities.js';
 import { type ErrorType, isPermanent } from '../workflows/errors.js';
 import type { Stage as WorkflowStage } from '../workflows/messages.js';
 
@@ -19,8 +39,9 @@ export interface ActivityDependencies {
   /** Resolves when the dead-letter topic has acknowledged the record. */
   readonly publishEscalation: (request: EscalateRequest, workflow: WorkflowRun) => Promise<void>;
   /**
-   * Told once how an attempt at a key ended, and how long it took, in ms. Not of one that was cancelled, nor of a value that
-   * turned out to be large before anything was done: its durable attempt follows. Must not throw.
+   * Told once how an attempt at a key ended, and how long it took, in ms. Not of one that was
+   * cancelled, nor of a value that turned out to be large before anything was done: its durable
+   * attempt follows. Must not throw.
    */
   readonly onResult: (result: EndedResult, durationMs: number, attempt: { readonly link: string }) => void;
 }
@@ -33,7 +54,10 @@ export interface WorkflowRun {
   readonly runId: string;
 }
 
-/** Below the heartbeat timeout of the workflow's durable activity (10 s) with room for a slow network. */
+/**
+ * Below the heartbeat timeout of the workflow's durable activity (10 s) with room for a slow
+ * network.
+ */
 const HEARTBEAT_INTERVAL_MS = 3_000;
 
 export function create({ links, publishEscalation, onResult }: ActivityDependencies): Activities {
@@ -64,7 +88,10 @@ export function create({ links, publishEscalation, onResult }: ActivityDependenc
   };
 }
 
-/** @param isLocal a local attempt leaves a large value alone, because that takes longer than a workflow task may */
+/**
+ * @param isLocal a local attempt leaves a large value alone, because that takes longer than a
+ *   workflow task may
+ */
 async function reconcileOne({ sides, options: ofLink }: LinkRuntime, key: KeyRequest, isLocal: boolean) {
   const options = { ...ofLink, signal: Context.current().cancellationSignal };
   const pulse = isLocal ? null : startPulse<LargeKeyProgress>();
@@ -78,14 +105,15 @@ async function reconcileOne({ sides, options: ofLink }: LinkRuntime, key: KeyReq
 }
 
 /**
- * Says that this process lives, so that another worker takes over soon after it does not, and how far it has come, so that the
- * other can go on from there.
+ * Says that this process lives, so that another worker takes over soon after it does not, and how
+ * far it has come, so that the other can go on from there.
  */
 function startPulse<Progress>() {
   const context = Context.current();
   const resume = context.info.heartbeatDetails as Progress | undefined;
   let progress = resume;
-  // With what was reported last, also when there is nothing new: the server keeps only the last details.
+  // With what was reported last, also when there is nothing new: the server keeps only the last
+  // details.
   const beat = () => context.heartbeat(progress);
   const timer = setInterval(beat, HEARTBEAT_INTERVAL_MS);
   // An attempt that fails before its first heartbeat must not lose what an earlier one had reached.

@@ -9,12 +9,17 @@ import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/messages.js';
 
-/** The configuration can't be used. The message is one line: the file, the place in it, what is wrong. */
+/**
+ * The configuration can't be used. The message is one line: the file, the place in it, what is
+ * wrong.
+ */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-/** A time such as `500ms`, `1s`, `15m`, or a plain number of milliseconds. Parsed to milliseconds. */
+/**
+ * A time such as `500ms`, `1s`, `15m`, or a plain number of milliseconds. Parsed to milliseconds.
+ */
 const duration = z.union([z.number(), z.string()]).transform((value, context) => {
   const text = typeof value === 'string' ? value.trim() : value;
   // ms throws at an empty text and at one of more than 100 characters.
@@ -85,7 +90,10 @@ const link = z.strictObject({
   name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be 1 to 64 letters, digits, dots, _ or -'),
   source: endpoint,
   target: endpoint,
-  /** Put in front of every workflow ID of the link. Bounded, so that prefix and key fit into Temporal's 1,000 bytes. */
+  /**
+   * Put in front of every workflow ID of the link. Bounded, so that prefix and key fit into
+   * Temporal's 1,000 bytes.
+   */
   workflowIdPrefix: z
     .string()
     .regex(/^[\x21-\x7e]{0,64}$/, 'must be at most 64 printable ASCII characters without spaces')
@@ -102,7 +110,10 @@ const link = z.strictObject({
     })
     .prefault({}),
   escalation: z.strictObject({ retryEvery: pause(1_000).default(DEFAULT_POLICY.escalation.retryEveryMs) }).prefault({}),
-  /** A value with more elements or bytes is compared and repaired in chunks, so that it never holds a Redis for long. */
+  /**
+   * A value with more elements or bytes is compared and repaired in chunks, so that it never holds
+   * a Redis for long.
+   */
   largeValues: z
     .strictObject({
       elements: z.number().int().min(1).max(100_000).default(5_000),
@@ -117,8 +128,9 @@ const link = z.strictObject({
   /** A difference of expiry up to this many ms is no difference. */
   expiryTolerance: duration.default(100),
   /**
-   * Nothing is deleted on the target while the source has fewer than `minimumRatio` times the target's keys and the target has at
-   * least `minimumGap` keys more: a source that was emptied by accident must not empty the target.
+   * Nothing is deleted on the target while the source has fewer than `minimumRatio` times the
+   * target's keys and the target has at least `minimumGap` keys more: a source that was emptied by
+   * accident must not empty the target.
    */
   deleteGuard: z
     .strictObject({
@@ -163,7 +175,10 @@ const schema = z
         /** The consumer group of the bridge where the intake is redis-stream. */
         groupId: z.string().min(1).default('keymend-bridge'),
         deadLetterKey: z.string().min(1).default('keymend:outbox:dlq'),
-        /** Entries that the dead-letter stream may have. It is never trimmed: one that is full takes no more. */
+        /**
+         * Entries that the dead-letter stream may have. It is never trimmed: one that is full takes
+         * no more.
+         */
         maxEntries: z.number().int().min(1).default(100_000),
       })
       .prefault({}),
@@ -227,8 +242,8 @@ export function parseConfig(text: string, where: string, environment: NodeJS.Pro
 }
 
 /**
- * Finds and checks the configuration: `explicit`, else `KEYMEND_CONFIG`, else `keymend.yaml` here, else the one that
- * `keymend stack up` wrote.
+ * Finds and checks the configuration: `explicit`, else `KEYMEND_CONFIG`, else `keymend.yaml` here,
+ * else the one that `keymend stack up` wrote.
  * @throws ConfigError
  */
 export function loadConfig(explicit: string | undefined, environment: NodeJS.ProcessEnv): Config {
@@ -265,7 +280,10 @@ export function linkPolicy(config: LinkConfig): LinkPolicy {
   };
 }
 
-/** Replaces `${NAME}` in every string of the parsed YAML, so that a value can't inject YAML of its own. */
+/**
+ * Replaces `${NAME}` in every string of the parsed YAML, so that a value can't inject YAML of its
+ * own.
+ */
 function substitute(value: unknown, where: string, environment: NodeJS.ProcessEnv): unknown {
   if (typeof value === 'string') {
     return value.replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_match, name: string) => {

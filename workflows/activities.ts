@@ -1,9 +1,13 @@
-/** What the workflow asks of its activities, and what they answer. Plain data: all of it is in the history. */
+/**
+ * What the workflow asks of its activities, and what they answer. Plain data: all of it is in the
+ * history.
+ */
 import type { EncodedKey, FailedWrite, KeyEncoding, LastError, Stage } from './messages.js';
 
 /**
- * What the commands of the pending writes say about the part of the key to look at. `whole` overrides the rest.
- * Whether a command is about members or only about expiry is the engine's knowledge, so both lists travel to it.
+ * What the commands of the pending writes say about the part of the key to look at. `whole`
+ * overrides the rest. Whether a command is about members or only about expiry is the engine's
+ * knowledge, so both lists travel to it.
  */
 export interface ScopeHint {
   readonly whole: boolean;
@@ -32,7 +36,10 @@ export interface ReconciledReply {
   readonly attempt: number;
 }
 
-/** The budget of the link is spoken for: the attempt has given its slot back, and is to be made again. Not a failure. */
+/**
+ * The budget of the link is spoken for: the attempt has given its slot back, and is to be made
+ * again. Not a failure.
+ */
 export interface DeferredReply {
   readonly outcome: 'deferred';
   readonly retryAfterMs: number;
@@ -43,8 +50,8 @@ export interface DeferredReply {
 }
 
 /**
- * The value is too large for one call, and nothing was done yet. Only a local attempt says so; a durable one goes through the value
- * in chunks.
+ * The value is too large for one call, and nothing was done yet. Only a local attempt says so; a
+ * durable one goes through the value in chunks.
  */
 export interface LargeReply {
   readonly outcome: 'large';
@@ -54,7 +61,10 @@ export interface LargeReply {
 export interface AttemptErrorDetail {
   readonly stage: Stage;
   readonly attempt: number;
-  /** The target was written before the attempt failed, whatever the stage at which it did. Absent: go by the stage. */
+  /**
+   * The target was written before the attempt failed, whatever the stage at which it did. Absent:
+   * go by the stage.
+   */
   readonly wrote?: boolean | undefined;
 }
 

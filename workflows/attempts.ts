@@ -46,14 +46,15 @@ type AttemptEnd =
 type LocalEnd = AttemptEnd | { readonly kind: 'large' };
 
 const local = proxyLocalActivities<Pick<Activities, 'reconcile'>>({
-  // Well below the workflow task timeout of 10 s, so that a hanging Redis does not hold the workflow task.
+  // Well below the workflow task timeout of 10 s, so that a hanging Redis does not hold the
+  // workflow task.
   startToCloseTimeout: '5 seconds',
   retry: { maximumAttempts: 1 },
 });
 
 /**
- * @param maximumAttempts the first one is local and costs nothing more than the workflow itself; the rest is one durable
- *   activity with the retry policy of the link
+ * @param maximumAttempts the first one is local and costs nothing more than the workflow itself;
+ *   the rest is one durable activity with the retry policy of the link
  */
 export async function reconcileRound(run: KeyRun, maximumAttempts: number): Promise<RoundEnd> {
   let outcome: 'equal' | 'repaired' = 'equal';
@@ -87,7 +88,10 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
   return { kind: 'interrupted', by: stopped };
 }
 
-/** Whether a comparison found nothing to do, long enough after the last write of ours that may have met one in flight. */
+/**
+ * Whether a comparison found nothing to do, long enough after the last write of ours that may have
+ * met one in flight.
+ */
 function isVerified(run: KeyRun, reply: ReconciledReply, begunAt: number): boolean {
   if (!run.current().verify || run.unverifiedSince === null) return true;
   return reply.outcome === 'equal' && begunAt - run.unverifiedSince >= run.policy.settleMs;
@@ -98,7 +102,10 @@ function contended(): LastError {
   return { type: 'Contended', message, stage: 'verify' };
 }
 
-/** Waits, unless there is nothing to wait for. A `retry` does not end it: comparing earlier would mean nothing. */
+/**
+ * Waits, unless there is nothing to wait for. A `retry` does not end it: comparing earlier would
+ * mean nothing.
+ */
 async function wait(run: KeyRun, state: State, ms: number): Promise<Interruption | null> {
   const stops = () => {
     const by = run.interruption();
@@ -111,7 +118,9 @@ async function wait(run: KeyRun, state: State, ms: number): Promise<Interruption
   return stops();
 }
 
-/** Waits durably until the budget is likely to have room. That uses up nothing of the retry policy. */
+/**
+ * Waits durably until the budget is likely to have room. That uses up nothing of the retry policy.
+ */
 async function awaitBudget(run: KeyRun, ms: number): Promise<Interruption | null> {
   const since = Date.now();
   run.enter('retrying', since + ms);
@@ -125,7 +134,8 @@ async function attempt(run: KeyRun, state: State, maximumAttempts: number): Prom
   const resumed = run.triesBegunAt !== null;
   run.triesBegunAt ??= Date.now();
   const first = await ending(local.reconcile(run.request()));
-  // A run that goes on for another one does not get the whole policy again: a key that is written all the time would never escalate.
+  // A run that goes on for another one does not get the whole policy again: a key that is written
+  // all the time would never escalate.
   const left = resumed
     ? attemptsLeft(run.policy.retry, Date.now() - (run.triesBegunAt ?? Date.now()))
     : maximumAttempts;
@@ -139,7 +149,9 @@ async function attempt(run: KeyRun, state: State, maximumAttempts: number): Prom
   return durableAttempts(run, Math.min(left, maximumAttempts) - 1);
 }
 
-/** How many attempts of the policy are still to come so long after the first one, that one included. */
+/**
+ * How many attempts of the policy are still to come so long after the first one, that one included.
+ */
 export function attemptsLeft(retry: LinkPolicy['retry'], elapsedMs: number): number {
   let left = retry.maximumAttempts;
   let pause = retry.initialIntervalMs;
@@ -154,7 +166,8 @@ export function attemptsLeft(retry: LinkPolicy['retry'], elapsedMs: number): num
 async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<AttemptEnd> {
   const { retry } = run.policy;
   const durable = proxyActivities<Pick<Activities, 'reconcile'>>({
-    // A large value takes its time. A worker that died shows by its heartbeats, a Redis that hangs by its commands' timeouts.
+    // A large value takes its time. A worker that died shows by its heartbeats, a Redis that hangs
+    // by its commands' timeouts.
     startToCloseTimeout: '1 hour',
     heartbeatTimeout: '10 seconds',
     retry: {
@@ -170,8 +183,9 @@ async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<At
 }
 
 /**
- * "Try again now" can't reach into the server's back-off, so the activity is cancelled and later scheduled afresh. The old attempt
- * may still be at work: its writes are fenced, so two of them do no harm.
+ * "Try again now" can't reach into the server's back-off, so the activity is cancelled and later
+ * scheduled afresh. The old attempt may still be at work: its writes are fenced, so two of them do
+ * no harm.
  */
 async function interruptible(
   run: KeyRun,
@@ -188,7 +202,8 @@ async function interruptible(
   const by = run.interruption();
   if (!ended && by !== null) {
     scope.cancel();
-    // The end of an attempt that arrives together with the interruption wins: what was done is done.
+    // The end of an attempt that arrives together with the interruption wins: what was done is
+    // done.
     const last = await end;
     return last.kind === 'failed' && last.error.type === CANCELLED ? { kind: 'interrupted', by } : last;
   }

@@ -1,4 +1,7 @@
-/** What the Web UI shows of a key as its current details: what happened, what was tried, what a person can do next. */
+/**
+ * What the Web UI shows of a key as its current details: what happened, what was tried, what a
+ * person can do next.
+ */
 import { nextStep } from './errors.js';
 import type { KeyStatus } from './messages.js';
 

@@ -1,6 +1,7 @@
 /**
- * Why an attempt fails: the one table of what each error type means for the workflow and for a person. The types are activity error
- * types, so they are what the Web UI shows; README has the same rows, which a test compares.
+ * Why an attempt fails: the one table of what each error type means for the workflow and for a
+ * person. The types are activity error types, so they are what the Web UI shows; README has the
+ * same rows, which a test compares.
  */
 
 interface Meaning {
@@ -63,7 +64,9 @@ export function nextStep(type: string): string {
   return meaningOf(type)?.nextStep ?? 'Read the message, mend the cause, then retry.';
 }
 
-/** Whether an error of this type waits for a person: the same attempt, made again, would fail again. */
+/**
+ * Whether an error of this type waits for a person: the same attempt, made again, would fail again.
+ */
 export function isPermanent(type: string): boolean {
   return meaningOf(type)?.retryable === false;
 }

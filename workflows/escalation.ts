@@ -1,4 +1,7 @@
-/** After the last attempt: a dead-letter record, a visible state, and waiting for a person, a write or the slow retry. */
+/**
+ * After the last attempt: a dead-letter record, a visible state, and waiting for a person, a write
+ * or the slow retry.
+ */
 
 import { CancellationScope, condition, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from './activities.js';
@@ -15,8 +18,8 @@ const { escalate } = proxyActivities<Pick<Activities, 'escalate'>>({
 
 /**
  * Holds the key until it is equal, skipped or asked to be retried.
- * @returns `interrupted` by `retry` (start again with every attempt of the policy), `skip` or `continueAsNew`; or the end of a
- *   slow retry that succeeded. Never `failed`.
+ * @returns `interrupted` by `retry` (start again with every attempt of the policy), `skip` or
+ *   `continueAsNew`; or the end of a slow retry that succeeded. Never `failed`.
  */
 export async function holdEscalated(run: KeyRun, error: LastError): Promise<RoundEnd> {
   const isNew = run.escalation === 'none';
@@ -35,7 +38,8 @@ export async function holdEscalated(run: KeyRun, error: LastError): Promise<Roun
         return { kind: 'interrupted', by: wake };
       }
       run.absorbPending();
-      // One attempt only, and the state stays `escalated`: neither alerts nor dead letters flap while the cause lasts.
+      // One attempt only, and the state stays `escalated`: neither alerts nor dead letters flap
+      // while the cause lasts.
       const end = await reconcileRound(run, 1);
       if (end.kind === 'finished') {
         run.leaveEscalated();
@@ -47,7 +51,8 @@ export async function holdEscalated(run: KeyRun, error: LastError): Promise<Roun
       }
     }
   } finally {
-    // A record that is not out yet speaks of a state that is over (or, at continue-as-new, the next run publishes it).
+    // A record that is not out yet speaks of a state that is over (or, at continue-as-new, the next
+    // run publishes it).
     publishing.cancel();
   }
 }
@@ -56,7 +61,8 @@ async function publishDeadLetter(run: KeyRun, error: LastError): Promise<void> {
   const { attempts, firstFailedAt, lastFailedAt, link, key, encoding } = run.status();
   const now = new Date().toISOString();
   await escalate({
-    // Nothing failed that we know of when the round was asked for by hand; the record then stands for the key itself.
+    // Nothing failed that we know of when the round was asked for by hand; the record then stands
+    // for the key itself.
     event: representative(run.current()) ?? { specVersion: 1, id: `demand-${now}`, link, key, encoding, failedAt: now },
     error,
     attempts,

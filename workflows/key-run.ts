@@ -1,6 +1,7 @@
 /**
- * The state of one run of `reconcileKey` and what the messages do to it. Handlers only set state; the workflow's loop is the
- * one place that acts on it, so no two pieces of code reconcile the same key at once.
+ * The state of one run of `reconcileKey` and what the messages do to it. Handlers only set state;
+ * the workflow's loop is the one place that acts on it, so no two pieces of code reconcile the same
+ * key at once.
  */
 
 import { ApplicationFailure, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
@@ -81,13 +82,19 @@ export class KeyRun {
     this.triesBegunAt = null;
   }
 
-  /** Gives up on what is pending now; what fails after this is not meant, and gets a round of its own. */
+  /**
+   * Gives up on what is pending now; what fails after this is not meant, and gets a round of its
+   * own.
+   */
   askSkip(reason: unknown): void {
     this.#skipAsked = typeof reason === 'string' && reason !== '' ? reason : 'no reason given';
     this.absorbPending();
   }
 
-  /** Asks for a round over the whole key that starts after this call. Returns the ticket for `answerTo`. */
+  /**
+   * Asks for a round over the whole key that starts after this call. Returns the ticket for
+   * `answerTo`.
+   */
   askRound(request?: unknown): number {
     this.#vouch(request);
     this.#pending = demand(this.#pending);
@@ -163,11 +170,15 @@ export class KeyRun {
   // What the loop does.
 
   beginRound(): void {
-    // A skip has already taken what it is to give up on; what came after that waits for the next round.
+    // A skip has already taken what it is to give up on; what came after that waits for the next
+    // round.
     if (this.#round === null) this.absorbPending();
   }
 
-  /** Lets the round under way cover what has arrived since it began, and forgets the wish to retry, which is now granted. */
+  /**
+   * Lets the round under way cover what has arrived since it began, and forgets the wish to retry,
+   * which is now granted.
+   */
   absorbPending(): void {
     const { round, rest } = takeRound(this.#pending);
     this.#round = this.#round === null ? round : putBack(this.#round, round);
@@ -225,7 +236,10 @@ export class KeyRun {
     this.#answer({ failure });
   }
 
-  /** What the run as a whole came to: a later round that found nothing to do does not hide an earlier repair. */
+  /**
+   * What the run as a whole came to: a later round that found nothing to do does not hide an
+   * earlier repair.
+   */
   result(): ReconcileKeyResult {
     const last = this.#lastOutcome ?? 'equal';
     return this.#resultWith(last === 'equal' && this.#repaired ? 'repaired' : last);
@@ -276,7 +290,10 @@ export class KeyRun {
   }
 }
 
-/** Turns an answer into what the caller of `reconcileNow` gets. @throws ApplicationFailure of the type of the last error */
+/**
+ * Turns an answer into what the caller of `reconcileNow` gets. @throws ApplicationFailure of the
+ * type of the last error
+ */
 export function unwrap(answer: Answer): ReconcileKeyResult {
   if ('result' in answer) return answer.result;
   throw ApplicationFailure.create({ message: answer.failure.message, type: answer.failure.type, nonRetryable: true });

@@ -11,7 +11,10 @@ export { DEFAULT_POLICY, type LinkPolicy } from './policy.js';
 /** The workflow type, as it stands in the Web UI. */
 export const WORKFLOW_TYPE = 'reconcileKey';
 
-/** Search attributes, both of type Keyword. `KeymendState` is written only when a key becomes or leaves `escalated`. */
+/**
+ * Search attributes, both of type Keyword. `KeymendState` is written only when a key becomes or
+ * leaves `escalated`.
+ */
 export const SEARCH_ATTRIBUTES = { link: 'KeymendLink', state: 'KeymendState' } as const;
 
 /** How `key` and `members` are written: as they are, or as base64 of raw bytes. */
@@ -23,10 +26,15 @@ export interface EncodedKey {
   readonly encoding: KeyEncoding;
 }
 
-/** A write that the source accepted and that the target refused, or whose outcome there is unknown. */
+/**
+ * A write that the source accepted and that the target refused, or whose outcome there is unknown.
+ */
 export interface FailedWrite {
   readonly specVersion: 1;
-  /** Unique per failed operation. A redelivered record carries the same id, which is how duplicates are known. */
+  /**
+   * Unique per failed operation. A redelivered record carries the same id, which is how duplicates
+   * are known.
+   */
   readonly id: string;
   readonly link: string;
   readonly key: string;
@@ -40,15 +48,19 @@ export interface FailedWrite {
   readonly failedAt: string;
   readonly error?: { readonly code?: string | undefined; readonly message?: string | undefined } | undefined;
   readonly origin?: string | undefined;
-  /** Set by the intake, not by producers: sending the command twice does no harm. Absent: unknown, taken as harmful. */
+  /**
+   * Set by the intake, not by producers: sending the command twice does no harm. Absent: unknown,
+   * taken as harmful.
+   */
   readonly idempotent?: boolean | undefined;
   /** Set by the intake: where the record stood, so that a person can find it again. */
   readonly record?: RecordPosition | undefined;
 }
 
 /**
- * Where a record stood: in Kafka, or in an outbox (then `topic` is the key of the stream and `offset` the ID of the entry). Texts,
- * as their clients give them; `timestamp` is decimal, in ms since the epoch.
+ * Where a record stood: in Kafka, or in an outbox (then `topic` is the key of the stream and
+ * `offset` the ID of the entry). Texts, as their clients give them; `timestamp` is decimal, in ms
+ * since the epoch.
  */
 export interface RecordPosition {
   readonly topic: string;
@@ -67,7 +79,10 @@ export interface ReconcileKeyInput extends EncodedKey {
   readonly link: string;
   /** Absent (for example when started by hand): the defaults of a link. */
   readonly policy?: LinkPolicy | undefined;
-  /** Continue as new once the history has this many events (default 4,000), so that it never nears the server's limits. */
+  /**
+   * Continue as new once the history has this many events (default 4,000), so that it never nears
+   * the server's limits.
+   */
   readonly historyEventsPerRun?: number | undefined;
 }
 
@@ -91,7 +106,10 @@ export interface LastError {
 export interface KeyStatus extends EncodedKey {
   readonly link: string;
   readonly state: State;
-  /** Attempts that have ended since the key became pending, as far as the workflow knows; those of a durable activity count when it ends. */
+  /**
+   * Attempts that have ended since the key became pending, as far as the workflow knows; those of a
+   * durable activity count when it ends.
+   */
   readonly attempts: number;
   /** Failed writes that no reconcile has covered yet. */
   readonly pending: number;
@@ -99,18 +117,25 @@ export interface KeyStatus extends EncodedKey {
   readonly lastFailedAt: string | null;
   readonly lastOutcome: Outcome | null;
   readonly lastError: LastError | null;
-  /** When the workflow tries again by itself; null where nothing is planned or the server owns the schedule. */
+  /**
+   * When the workflow tries again by itself; null where nothing is planned or the server owns the
+   * schedule.
+   */
   readonly nextRetry: string | null;
   readonly skipReason: string | null;
 }
 
 /** `retry` and `reconcileNow`: what a person vouches for. */
 export interface RetryRequest {
-  /** The key may be deleted on the target although the source looks suspicious. Holds until the key is equal. */
+  /**
+   * The key may be deleted on the target although the source looks suspicious. Holds until the key
+   * is equal.
+   */
   readonly allowDelete?: boolean | undefined;
   /**
-   * ISO 8601. `allowDelete` counts only if the workflow gets the request before then: Temporal keeps it until a worker runs, and who
-   * vouched for the source hours ago did not mean the one of now.
+   * ISO 8601. `allowDelete` counts only if the workflow gets the request before then: Temporal
+   * keeps it until a worker runs, and who vouched for the source hours ago did not mean the one of
+   * now.
    */
   readonly before?: string | undefined;
 }

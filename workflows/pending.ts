@@ -1,6 +1,7 @@
 /**
- * What is still to reconcile for one key, as a plain value. A thousand failed writes of a key coalesce into one round;
- * a redelivered record is known by its id. Pure functions, tested without Temporal.
+ * What is still to reconcile for one key, as a plain value. A thousand failed writes of a key
+ * coalesce into one round; a redelivered record is known by its id. Pure functions, tested without
+ * Temporal.
  */
 
 import type { ScopeHint } from './activities.js';
@@ -35,8 +36,8 @@ export function isNothing(pending: Pending): boolean {
 
 /**
  * Adds failed writes that were not seen before.
- * @param events as they came in a signal, so possibly malformed: what can't be read counts as a write of the whole key,
- *   because dropping it could lose a failed write
+ * @param events as they came in a signal, so possibly malformed: what can't be read counts as a
+ *   write of the whole key, because dropping it could lose a failed write
  * @param now ms since the epoch
  */
 export function addFailedWrites(pending: Pending, events: unknown, policy: LinkPolicy, now: number): Pending {
@@ -70,15 +71,16 @@ export function putBack(round: Pending, rest: Pending): Pending {
 }
 
 /**
- * The failed write that stands for all that is pending: the newest one, its members widened to every member pending, or
- * without command and members when the whole key is.
+ * The failed write that stands for all that is pending: the newest one, its members widened to
+ * every member pending, or without command and members when the whole key is.
  */
 export function representative(pending: Pending): FailedWrite | null {
   const { newest, hint } = pending;
   if (newest === null) return null;
   const { command: _command, members: _members, ...wholeKey } = newest;
   const commands = [...hint.memberCommands, ...hint.otherCommands];
-  // One record has one command and one encoding; what does not fit into that is a record of the whole key.
+  // One record has one command and one encoding; what does not fit into that is a record of the
+  // whole key.
   if (hint.whole || commands.length !== 1) return wholeKey;
   const mine = newest.encoding ?? 'utf8';
   if (hint.members[mine === 'utf8' ? 'base64' : 'utf8'].length > 0) return wholeKey;
@@ -91,7 +93,8 @@ function addOne(pending: Pending, event: unknown, policy: LinkPolicy, now: numbe
   const id = typeof write.id === 'string' ? write.id : null;
   if (id !== null && pending.seen.includes(id)) return pending;
   const failedAt = failedAtOf(write, now);
-  // Only a write that says what its key is, and when it failed, can stand for the others in a dead letter.
+  // Only a write that says what its key is, and when it failed, can stand for the others in a dead
+  // letter.
   const isWhole = typeof write.key === 'string' && !Number.isNaN(Date.parse(write.failedAt ?? ''));
   return {
     seen: id === null ? pending.seen : [...pending.seen, id].slice(-SEEN_LIMIT),

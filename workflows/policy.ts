@@ -1,6 +1,9 @@
 /** What a link asks of its workflows, and what it asks when its configuration says nothing. */
 
-/** What a link asks of its workflows. Taken from `keymend.yaml` by whoever starts the workflow. All times in ms. */
+/**
+ * What a link asks of its workflows. Taken from `keymend.yaml` by whoever starts the workflow. All
+ * times in ms.
+ */
 export interface LinkPolicy {
   readonly settleMs: number;
   readonly verify: 'auto' | 'always' | 'never';
@@ -13,7 +16,10 @@ export interface LinkPolicy {
   readonly escalation: { readonly retryEveryMs: number };
 }
 
-/** What a link asks when its configuration says nothing, and for a workflow that was started by hand. */
+/**
+ * What a link asks when its configuration says nothing, and for a workflow that was started by
+ * hand.
+ */
 export const DEFAULT_POLICY: LinkPolicy = {
   settleMs: 1_000,
   verify: 'auto',

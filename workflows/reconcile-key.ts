@@ -1,6 +1,7 @@
 /**
- * One durable workflow per key: the key is the workflow ID, so its repairs are serialised. Messages come first (`messages.ts`),
- * then the state they change (`key-run.ts`, `pending.ts`), then one round (`attempts.ts`) and its failure (`escalation.ts`).
+ * One durable workflow per key: the key is the workflow ID, so its repairs are serialised. Messages
+ * come first (`messages.ts`), then the state they change (`key-run.ts`, `pending.ts`), then one
+ * round (`attempts.ts`) and its failure (`escalation.ts`).
  */
 import { allHandlersFinished, condition, continueAsNew, setHandler } from '@temporalio/workflow';
 import { reconcileRound } from './attempts.js';
@@ -12,13 +13,13 @@ import type { RunInput } from './run-state.js';
 export async function reconcileKey(input: RunInput): Promise<messages.ReconcileKeyResult> {
   const run = new KeyRun(input);
   listen(run);
-  // A run without any message (started by hand) is itself the wish to look at the key. Messages that came with the start are
-  // handled before the timer becomes an event.
+  // A run without any message (started by hand) is itself the wish to look at the key. Messages
+  // that came with the start are handled before the timer becomes an event.
   if (!(await condition(() => run.hasWork(), 1))) run.askRound();
   while (run.hasWork()) {
     await bringToEnd(run);
-    // An update must be answered before its run closes. No await follows: a signal that comes later makes the server refuse
-    // the completion and hand the signal to a new workflow task.
+    // An update must be answered before its run closes. No await follows: a signal that comes later
+    // makes the server refuse the completion and hand the signal to a new workflow task.
     await condition(() => run.hasWork() || allHandlersFinished());
   }
   return run.result();
@@ -50,7 +51,8 @@ async function carryOn(run: KeyRun): Promise<never> {
     run.dismissAsks();
     await condition(() => allHandlersFinished() || run.hasAsks());
   }
-  // Taken after the last await: a signal handled until here is carried; a later one makes the server refuse this command.
+  // Taken after the last await: a signal handled until here is carried; a later one makes the
+  // server refuse this command.
   return continueAsNew<typeof reconcileKey>(run.carry());
 }
 

@@ -2,7 +2,10 @@
 import type { ScopeHint } from './activities.js';
 import type { FailedWrite, LastError, Outcome, ReconcileKeyInput } from './messages.js';
 
-/** The input of a run: of the first one what a client gives, of the others also what the run before has left. */
+/**
+ * The input of a run: of the first one what a client gives, of the others also what the run before
+ * has left.
+ */
 export interface RunInput extends ReconcileKeyInput {
   /** Only set by continue-as-new. */
   readonly carried?: CarriedState | undefined;
@@ -18,16 +21,24 @@ export interface CarriedState {
   readonly allowDelete: boolean;
   /** When the attempts of the round under way began, in ms since the epoch; null: none was made. */
   readonly triesBegunAt: number | null;
-  /** Since when the target may have been written without having been compared again, in ms since the epoch. */
+  /**
+   * Since when the target may have been written without having been compared again, in ms since the
+   * epoch.
+   */
   readonly unverifiedSince: number | null;
   /** A round of this key repaired it. */
   readonly repaired: boolean;
   readonly lastError: LastError | null;
 }
 
-/** What is still to reconcile; a plain value, changed only by the functions of `pending.ts`. Times in ms since the epoch. */
+/**
+ * What is still to reconcile; a plain value, changed only by the functions of `pending.ts`. Times
+ * in ms since the epoch.
+ */
 export interface Pending {
-  /** Ids of the last failed writes, oldest first, bounded: a redelivered record is known by its id. */
+  /**
+   * Ids of the last failed writes, oldest first, bounded: a redelivered record is known by its id.
+   */
   readonly seen: readonly string[];
   /** Failed writes that no reconcile has covered. */
   readonly count: number;
@@ -35,7 +46,10 @@ export interface Pending {
   readonly newest: FailedWrite | null;
   readonly firstFailedAt: number | null;
   readonly lastFailedAt: number | null;
-  /** Before this a comparison means nothing, because writes may be in flight; 0: nothing is in flight. */
+  /**
+   * Before this a comparison means nothing, because writes may be in flight; 0: nothing is in
+   * flight.
+   */
   readonly settledAt: number;
   /** After a repair, compare again. */
   readonly verify: boolean;

@@ -1,17 +1,24 @@
 /**
- * Settle: the time that a write which may still be in flight needs to land, before a comparison means anything. The one rule for
- * the bridge, which delays the start of a workflow by it, and for the workflow itself.
+ * Settle: the time that a write which may still be in flight needs to land, before a comparison
+ * means anything. The one rule for the bridge, which delays the start of a workflow by it, and for
+ * the workflow itself.
  */
 import type { FailedWrite } from './messages.js';
 
 type Told = Pick<Partial<FailedWrite>, 'failedAt' | 'outcome' | 'idempotent'>;
 
-/** Whether the write may land after all, or land a second time and do harm. What is not known is taken for that. */
+/**
+ * Whether the write may land after all, or land a second time and do harm. What is not known is
+ * taken for that.
+ */
 export function mayBeInFlight({ outcome, idempotent }: Told): boolean {
   return outcome !== 'refused' || idempotent !== true;
 }
 
-/** When the write failed, in ms since the epoch: never later than now, for a producer's clock may run ahead. */
+/**
+ * When the write failed, in ms since the epoch: never later than now, for a producer's clock may
+ * run ahead.
+ */
 export function failedAtOf({ failedAt }: Told, now: number): number {
   const parsed = Date.parse(failedAt ?? '');
   return Number.isNaN(parsed) ? now : Math.min(parsed, now);

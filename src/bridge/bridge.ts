@@ -1,4 +1,7 @@
-/** From a log of failed writes to Temporal: one signal per key, no record lost. Entry point; the parts are beside it. */
+/**
+ * From a log of failed writes to Temporal: one signal per key, no record lost. Entry point; the
+ * parts are beside it.
+ */
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
 import type { Counters, Forwarding } from './forwarder.js';
@@ -13,9 +16,15 @@ export interface BridgeOptions {
 }
 
 export interface Bridge {
-  /** Lets what is under way end, forgets what was accepted, leaves the group. Takes at most about ten seconds. */
+  /**
+   * Lets what is under way end, forgets what was accepted, leaves the group. Takes at most about
+   * ten seconds.
+   */
   stop(): Promise<void>;
-  /** Resolves after `stop`; rejects when the bridge ended by itself, so that the process can end with an error. */
+  /**
+   * Resolves after `stop`; rejects when the bridge ended by itself, so that the process can end
+   * with an error.
+   */
   readonly finished: Promise<void>;
   /** Live: read it again for newer numbers. */
   readonly counters: Counters;

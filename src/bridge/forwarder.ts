@@ -1,4 +1,7 @@
-/** The bridge's work apart from any log: each key of a batch becomes one signal; what can't become one, a dead letter. */
+/**
+ * The bridge's work apart from any log: each key of a batch becomes one signal; what can't become
+ * one, a dead letter.
+ */
 import pMap from 'p-map';
 import type { Logger } from 'pino';
 import type { FailedWrite } from '../../workflows/messages.js';
@@ -41,7 +44,9 @@ export interface Forwarder {
   readonly counters: Counters;
 }
 
-/** The dead letters of a batch by reason: thousands of them must not become thousands of log lines. */
+/**
+ * The dead letters of a batch by reason: thousands of them must not become thousands of log lines.
+ */
 type Letters = Map<DeadLetterReason, { count: number; first: Letter }>;
 interface Letter {
   readonly record: IntakeRecord;
@@ -66,7 +71,8 @@ export function createForwarder({ links, signaller, deadLetters, logger }: Forwa
           if (item.kind === 'key') await forwardKey(item, batch, letters);
           else await deadLetter(item.record, item.failure, batch, letters);
         } catch (error) {
-          // Kept for later: rejecting now would leave the other signals running behind the intake's back.
+          // Kept for later: rejecting now would leave the other signals running behind the intake's
+          // back.
           unexpected.push(error);
         }
       },

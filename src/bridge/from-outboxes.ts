@@ -1,4 +1,6 @@
-/** The outboxes as the bridge's intake, without Kafka: one intake and one forwarder for each source. */
+/**
+ * The outboxes as the bridge's intake, without Kafka: one intake and one forwarder for each source.
+ */
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
 import { createStreamDeadLetters } from '../outbox/dead-letters.js';
@@ -7,8 +9,8 @@ import { outboxSources } from '../outbox/sources.js';
 import { type Counters, createForwarder, type Forwarded, type Forwarding } from './forwarder.js';
 
 /**
- * @throws RedisFailure when no source answers; one that does not answer beside one that does is only logged, because it is
- *   tried again and the others must not wait for it
+ * @throws RedisFailure when no source answers; one that does not answer beside one that does is
+ *   only logged, because it is tried again and the others must not wait for it
  */
 export async function startFromOutboxes(
   { links, stream }: Pick<Config, 'links' | 'stream'>,

@@ -1,4 +1,7 @@
-/** Decodes a batch and puts the failed writes of one key together, so that each key costs one signal. */
+/**
+ * Decodes a batch and puts the failed writes of one key together, so that each key costs one
+ * signal.
+ */
 import type { FailedWrite } from '../../workflows/messages.js';
 import { isIdempotent } from '../commands/table.js';
 import type { LinkConfig } from '../config.js';
@@ -41,7 +44,8 @@ export function groupByKey(records: readonly IntakeRecord[], links: Links): (Key
       items.push(read);
       continue;
     }
-    // Link names have no spaces, and base64 of the raw bytes is the same however the record wrote the key.
+    // Link names have no spaces, and base64 of the raw bytes is the same however the record wrote
+    // the key.
     const group = `${read.link.name} ${read.key.toString('base64')}`;
     const writes = writesOf.get(group);
     if (writes) {

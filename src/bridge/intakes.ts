@@ -1,6 +1,6 @@
 /**
- * Where failed writes come from and where dead letters go, as `intake` of the configuration says. The one place that tells intakes
- * apart: a further one is one more object like these two.
+ * Where failed writes come from and where dead letters go, as `intake` of the configuration says.
+ * The one place that tells intakes apart: a further one is one more object like these two.
  */
 import type { Logger } from 'pino';
 import type { Config, KafkaIntakeConfig, StreamIntakeConfig } from '../config.js';
@@ -26,7 +26,10 @@ export interface ConfiguredIntake {
   check(logger: Logger): Promise<void>;
   /** Hands what it reads to a forwarder. @throws Error in one line when it can't be read at all */
   start(forwarding: Forwarding): Promise<Forwarded>;
-  /** Starts what must run beside it, so that records which took another way get there; null: nothing must. */
+  /**
+   * Starts what must run beside it, so that records which took another way get there; null: nothing
+   * must.
+   */
   startRelay(logger: Logger): Intake | null;
   /** For the letters of workers. */
   connectDeadLetters(logger: Logger): Promise<DeadLetters>;

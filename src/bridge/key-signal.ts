@@ -1,4 +1,7 @@
-/** What Temporal is told about one key: the signal, and the start in case no workflow of the key runs. */
+/**
+ * What Temporal is told about one key: the signal, and the start in case no workflow of the key
+ * runs.
+ */
 import type { WorkflowSignalWithStartOptions } from '@temporalio/client';
 import { type FailedWrite, failedWrites, type ReconcileKeyInput } from '../../workflows/messages.js';
 import { settledAt } from '../../workflows/settle.js';
@@ -10,7 +13,10 @@ import { startOptions } from './start-options.js';
 /** Temporal warns from 512 KiB and refuses from 2 MiB per payload. */
 const MAX_SIGNAL_BYTES = 256 * 1024;
 
-/** Splits a group into as few signals as its bytes allow, nearly always one. A single large write has a signal of its own. */
+/**
+ * Splits a group into as few signals as its bytes allow, nearly always one. A single large write
+ * has a signal of its own.
+ */
 export function splitBySize({ writes }: KeyGroup): Iterable<RecordedWrite[]> {
   return inParts(writes, ({ event }) => Buffer.byteLength(JSON.stringify(event)), { bytes: MAX_SIGNAL_BYTES });
 }
@@ -29,12 +35,16 @@ export function signalWithStartOptions(
     signal: failedWrites,
     signalArgs: [[...events]],
     staticSummary: `${events[0]?.command ?? 'a write'} failed on ${link.name}`,
-    // Heeded only by a start. A further signal ends the delay; the workflow then sleeps for what is missing.
+    // Heeded only by a start. A further signal ends the delay; the workflow then sleeps for what is
+    // missing.
     ...(startDelay > 0 && { startDelay }),
   };
 }
 
-/** ms until what may still be in flight to the target has landed; 0 when nothing can be. At most `settle`, whatever clocks say. */
+/**
+ * ms until what may still be in flight to the target has landed; 0 when nothing can be. At most
+ * `settle`, whatever clocks say.
+ */
 function settleLeft(events: readonly FailedWrite[], { settle }: LinkConfig, now: number): number {
   return Math.max(0, ...events.map((event) => settledAt(event, settle, now) - now));
 }

@@ -1,4 +1,7 @@
-/** From outboxes to Kafka: what could not be published when it failed is published as soon as that works again. */
+/**
+ * From outboxes to Kafka: what could not be published when it failed is published as soon as that
+ * works again.
+ */
 import type { Message } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaIntakeConfig } from '../config.js';
@@ -25,8 +28,8 @@ interface Outgoing {
 }
 
 /**
- * Starts to relay the outbox of each source. Needs nothing to be reachable: a source or a Kafka that is away is tried again,
- * and Kafka is not connected before there is something for it.
+ * Starts to relay the outbox of each source. Needs nothing to be reachable: a source or a Kafka
+ * that is away is tried again, and Kafka is not connected before there is something for it.
  */
 export function startRelay(config: KafkaIntakeConfig, logger: Logger): Intake {
   const kafka = createKafka(config.kafka, logger);
@@ -54,7 +57,10 @@ export function startRelay(config: KafkaIntakeConfig, logger: Logger): Intake {
   };
 }
 
-/** The streams of a Cluster are read side by side. Each publishes in its turn, so that one producer does for all. */
+/**
+ * The streams of a Cluster are read side by side. Each publishes in its turn, so that one producer
+ * does for all.
+ */
 function oneAtATime(producer: OrderedProducer): OrderedProducer {
   let last: Promise<unknown> = Promise.resolve();
   return {
@@ -117,7 +123,8 @@ function createRelayHandler({ producer, deadLetters, topic, logger }: RelayHandl
     for (const record of batch.records) {
       const decoded = decodeFailedWrite(record.value);
       if (decoded.ok) {
-        // The record's own key, not the entry's: a producer that gets the latter wrong must not send a key to two partitions.
+        // The record's own key, not the entry's: a producer that gets the latter wrong must not
+        // send a key to two partitions.
         outgoing.push({ record, message: { key: decoded.key, value: record.value!, headers: kafkaHeaders(record) } });
       } else {
         const { reason, message } = decoded.problem;

@@ -8,9 +8,15 @@ export type SignalFailure =
   | { readonly kind: 'unavailable'; readonly reason: string }
   /** This signal will never be taken. */
   | { readonly kind: 'refused'; readonly code: string; readonly message: string }
-  /** The running workflow of the key has as many unread signals as Temporal allows: no worker reads them. */
+  /**
+   * The running workflow of the key has as many unread signals as Temporal allows: no worker reads
+   * them.
+   */
   | { readonly kind: 'backlogged'; readonly code: string; readonly message: string }
-  /** Temporal has just ended the workflow of the key because its history was full, and with it what it had still to do. */
+  /**
+   * Temporal has just ended the workflow of the key because its history was full, and with it what
+   * it had still to do.
+   */
   | { readonly kind: 'history-lost'; readonly message: string }
   /** Not from Temporal: a bug. */
   | { readonly kind: 'unexpected' };

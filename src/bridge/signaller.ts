@@ -1,4 +1,6 @@
-/** Tells Temporal of the failed writes of a key, and does not give up while Temporal is merely away. */
+/**
+ * Tells Temporal of the failed writes of a key, and does not give up while Temporal is merely away.
+ */
 import type { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { type FailedWrite, WORKFLOW_TYPE } from '../../workflows/messages.js';
@@ -23,9 +25,15 @@ export interface Signaller {
   signal(group: KeyGroup, events: readonly FailedWrite[], abort: AbortSignal): Promise<SignalEnd>;
 }
 
-/** A signal without an answer counts as failed after this. The next attempt may be its duplicate, known by the event ids. */
+/**
+ * A signal without an answer counts as failed after this. The next attempt may be its duplicate,
+ * known by the event ids.
+ */
 const SIGNAL_TIMEOUT_MS = 10_000;
-/** Attempts, about a minute, for a workflow that no worker reads. Past that it is better to let the other keys go on. */
+/**
+ * Attempts, about a minute, for a workflow that no worker reads. Past that it is better to let the
+ * other keys go on.
+ */
 const BACKLOGGED_ATTEMPTS = 18;
 
 export function createSignaller(client: SignalClient, taskQueue: string, logger: Logger): Signaller {
@@ -71,7 +79,10 @@ export function createSignaller(client: SignalClient, taskQueue: string, logger:
   };
 }
 
-/** What the ended workflow still had to do is unknown here, but it was something of this key: the new one looks at all of it. */
+/**
+ * What the ended workflow still had to do is unknown here, but it was something of this key: the
+ * new one looks at all of it.
+ */
 function asWholeKey(events: readonly FailedWrite[]): readonly FailedWrite[] {
   return events.map(({ command: _command, members: _members, idempotent: _idempotent, ...rest }) => rest);
 }

@@ -1,4 +1,7 @@
-/** What every verb gets: where to write, what the person asked for, and the configuration when it is needed. */
+/**
+ * What every verb gets: where to write, what the person asked for, and the configuration when it is
+ * needed.
+ */
 import type { Client } from '@temporalio/client';
 import { type Command, Option } from 'commander';
 import { type Logger, pino } from 'pino';

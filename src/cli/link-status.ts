@@ -31,7 +31,9 @@ export interface LinkReport {
   readonly outbox: OutboxReport;
 }
 
-/** What waits on the source, where links share it that of all of them. null: unknown, see `problem`. */
+/**
+ * What waits on the source, where links share it that of all of them. null: unknown, see `problem`.
+ */
 export interface OutboxReport {
   /** Records that are not taken yet; in transactional mode writes under way, too. */
   readonly entries: number | null;

@@ -16,7 +16,10 @@ import { globalOptions, print, VerbError, withClient } from './context.js';
 import { type KeyOptions, type KeyWorkflow, keyWorkflow, withKeyOptions } from './key-workflow.js';
 
 const ACCEPTANCE_MS = 15_000;
-/** How long a person's word about a delete holds until a worker hears it; more than the acceptance, for clocks that differ. */
+/**
+ * How long a person's word about a delete holds until a worker hears it; more than the acceptance,
+ * for clocks that differ.
+ */
 const VOUCHED_MS = 60_000;
 /** The retries of a link may take minutes; a person can also interrupt and look at `status`. */
 const PATIENCE_MS = 10 * 60_000;
@@ -48,7 +51,8 @@ async function reconcile(
   request: RetryRequest,
 ): Promise<ReconcileKeyResult> {
   for (;;) {
-    // Two steps, because they fail for different reasons: without a worker nobody accepts the update.
+    // Two steps, because they fail for different reasons: without a worker nobody accepts the
+    // update.
     const update = await client
       .withDeadline(Date.now() + ACCEPTANCE_MS, () => startUpdate(client, config, key, request))
       .catch((error: unknown) => {

@@ -39,7 +39,10 @@ export function retryCommand(): Command {
     });
 }
 
-/** @returns whether the key still was there to retry: one that healed since it was listed has nothing left */
+/**
+ * @returns whether the key still was there to retry: one that healed since it was listed has
+ *   nothing left
+ */
 async function retryListed(client: Client, workflowId: string): Promise<boolean> {
   try {
     await client.workflow.getHandle(workflowId).signal(retry);

@@ -85,16 +85,21 @@ async function connectedWorker({ config, temporal, logger }: ServiceOptions): Pr
 
 function asService(name: string, running: Pick<Service, 'finished' | 'stop'>, close: () => Promise<void>): Service {
   const finished = running.finished.finally(close);
-  finished.catch(() => {}); // Heard by `runServices`, which listens only once every service has started.
+  // Heard by `runServices`, which listens only once every service has started.
+  finished.catch(() => {});
   return { name, finished, stop: () => running.stop() };
 }
 
-/** Below the 30 s after which Kubernetes kills; a service that hangs on a service of its own must not cost that. */
+/**
+ * Below the 30 s after which Kubernetes kills; a service that hangs on a service of its own must
+ * not cost that.
+ */
 const STOP_TIMEOUT_MS = 25_000;
 
 /**
  * Starts services in order and runs them until SIGINT or SIGTERM; then stops all.
- * @throws Error of the service that ended by itself, after the others were stopped, so that the process ends with an error
+ * @throws Error of the service that ended by itself, after the others were stopped, so that the
+ *   process ends with an error
  */
 export async function runServices(
   options: ServiceOptions,

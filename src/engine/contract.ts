@@ -8,7 +8,10 @@ import type { Scope } from './scope.js';
 export interface LinkSides {
   readonly source: RedisPort;
   readonly target: RedisPort;
-  /** To keep with the ports, so that what one call learns of the servers serves the next. Without it each call begins anew. */
+  /**
+   * To keep with the ports, so that what one call learns of the servers serves the next. Without it
+   * each call begins anew.
+   */
   readonly memory?: LinkMemory;
 }
 
@@ -24,7 +27,10 @@ export interface DeleteGuard {
 }
 
 export interface ReconcileOptions {
-  /** A difference of expiry up to this many ms is none, between servers of one clock; see `expiry-tolerance.ts`. */
+  /**
+   * A difference of expiry up to this many ms is none, between servers of one clock; see
+   * `expiry-tolerance.ts`.
+   */
   readonly expiryToleranceMs: number;
   readonly deleteGuard: DeleteGuard;
   /** Ends the work before its next step; the promise then rejects with the signal's reason. */
@@ -33,7 +39,10 @@ export interface ReconcileOptions {
 
 export interface KeyRequest {
   readonly key: Buffer;
-  /** The part to look at. Default: the whole key. Widened to it where the part alone can't make the key equal. */
+  /**
+   * The part to look at. Default: the whole key. Widened to it where the part alone can't make the
+   * key equal.
+   */
   readonly scope?: Scope;
   /** A person has confirmed that the key may be deleted: the guard is not asked. */
   readonly allowDelete?: boolean;
@@ -41,11 +50,17 @@ export interface KeyRequest {
 
 export interface Repaired {
   readonly outcome: 'repaired';
-  /** `restored`: the value (and expiry) was written; `members`: some members were; `expiry`: only the expiry was. */
+  /**
+   * `restored`: the value (and expiry) was written; `members`: some members were; `expiry`: only
+   * the expiry was.
+   */
   readonly action: 'restored' | 'deleted' | 'members' | 'expiry';
   /** The type as TYPE says it: of what was written, or of what was deleted. */
   readonly type: string;
-  /** Size of what was written, without keys and names: of a whole value as dumped, or as commands. 0 where none was. */
+  /**
+   * Size of what was written, without keys and names: of a whole value as dumped, or as commands. 0
+   * where none was.
+   */
   readonly bytes: number;
 }
 
@@ -58,8 +73,8 @@ export interface KeyDeferred {
 }
 
 /**
- * How it ended for one key. `equal`: nothing had to be written. `large`: nothing was done, because a value is too large for one
- * call; `reconcileLargeKey` is for it.
+ * How it ended for one key. `equal`: nothing had to be written. `large`: nothing was done, because
+ * a value is too large for one call; `reconcileLargeKey` is for it.
  */
 export type KeyResult =
   | { readonly outcome: 'equal' }

@@ -13,15 +13,16 @@ import { type ExpiryTolerance, tolerates } from './expiry-tolerance.js';
 export type Decision = 'equal' | Change | RebuildChange;
 
 /**
- * @param target the key on the target, observed before `source` was read: so what is written is never older than what
- *   was compared with
+ * @param target the key on the target, observed before `source` was read: so what is written is
+ *   never older than what was compared with
  * @param tolerance which difference of expiry is none
  */
 export function decide(target: KeyState, source: Reading | RecipeReading, tolerance: ExpiryTolerance): Decision {
   if (source.type === NO_TYPE) return target.type === NO_TYPE ? 'equal' : { action: 'delete' };
   const { content, expiry } = source;
   const expiryTolerated = tolerates(tolerance, target.expiry, expiry);
-  // Different DUMPs prove nothing: the content digest goes along, and decides on the target in the moment of the write.
+  // Different DUMPs prove nothing: the content digest goes along, and decides on the target in the
+  // moment of the write.
   if ('recipe' in source && source.recipe !== null) {
     return { action: 'rebuild', recipe: source.recipe, content, expiry, expiryTolerated };
   }

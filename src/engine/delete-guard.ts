@@ -4,9 +4,9 @@ import type { DeleteGuard, LinkSides } from './contract.js';
 import { ReconcileError, reconcileError } from './errors.js';
 
 /**
- * Whether keys that were read as absent on the source may be deleted on the target.
- * Call it after those reads: a source that restarted empty, was flushed or became a replica before the read shows now,
- * whereas health asked before the read says nothing about what the read then saw.
+ * Whether keys that were read as absent on the source may be deleted on the target. Call it after
+ * those reads: a source that restarted empty, was flushed or became a replica before the read shows
+ * now, whereas health asked before the read says nothing about what the read then saw.
  * @returns for each key null if it may, else why not
  */
 export async function refuseDeletes(
@@ -24,8 +24,8 @@ export async function refuseDeletes(
 }
 
 /**
- * By the source's server that has the key alone, and what the target has in the same slots: one shard of a Cluster that was emptied
- * must not be covered up by those that are full.
+ * By the source's server that has the key alone, and what the target has in the same slots: one
+ * shard of a Cluster that was emptied must not be covered up by those that are full.
  */
 async function refuseDelete(sides: LinkSides, key: Buffer, guard: DeleteGuard): Promise<ReconcileError | null> {
   const source = await sides.source.health({ key });
@@ -78,7 +78,10 @@ function judgeDeletes(
   );
 }
 
-/** How many keys the target has in the slots of the source, if its keys are spread evenly over its own. */
+/**
+ * How many keys the target has in the slots of the source, if its keys are spread evenly over its
+ * own.
+ */
 function keysInSlotsOf(source: Health, target: Health): number {
   return target.keys * (countSlots(source.slots) / countSlots(target.slots));
 }

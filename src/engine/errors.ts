@@ -68,12 +68,18 @@ const UNSUPPORTED: readonly { readonly when: (failure: RedisFailure) => boolean;
   },
 ];
 
-/** Whether a target can't read a value as the source dumped it: then it may still be built by commands. */
+/**
+ * Whether a target can't read a value as the source dumped it: then it may still be built by
+ * commands.
+ */
 export function refusesPayload(failure: RedisFailure): boolean {
   return failure.code === 'ERR' && UNREADABLE_PAYLOAD.test(failure.message);
 }
 
-/** Whether it would refuse every other value of that source too: it is the version that it can't read, and not this one value. */
+/**
+ * Whether it would refuse every other value of that source too: it is the version that it can't
+ * read, and not this one value.
+ */
 export function refusesVersion(failure: RedisFailure): boolean {
   return failure.code === 'ERR' && REFUSED_VERSION.test(failure.message);
 }

@@ -1,10 +1,12 @@
 /**
  * Which difference of expiry is none.
  *
- * Servers store an expiry as a point in time, and say it the same whatever their clock shows (before Redis 7 off by a tick). But a
- * relative one, `EXPIRE key 60` on both sides, became a point in time by each server's own clock: these two lie apart by what the
- * clocks do, and by the delay of the mirrored write. The configured tolerance is for the delay; the offset of the clocks is measured and
- * added on the side to which it moves the target's expiry. An offset that the measurement can't tell from none adds nothing.
+ * Servers store an expiry as a point in time, and say it the same whatever their clock shows
+ * (before Redis 7 off by a tick). But a relative one, `EXPIRE key 60` on both sides, became a point
+ * in time by each server's own clock: these two lie apart by what the clocks do, and by the delay
+ * of the mirrored write. The configured tolerance is for the delay; the offset of the clocks is
+ * measured and added on the side to which it moves the target's expiry. An offset that the
+ * measurement can't tell from none adds nothing.
  */
 import type { LinkMemory } from './link-memory.js';
 
@@ -29,7 +31,8 @@ export function sameExpiry(one: number, other: number): boolean {
 }
 
 /**
- * The tolerance under which to compare these pairs of expiries. The clocks are only asked for where their offset can matter.
+ * The tolerance under which to compare these pairs of expiries. The clocks are only asked for where
+ * their offset can matter.
  * @param key has the two servers that said all these expiries
  * @param configuredMs what the link tolerates between servers of one clock
  */

@@ -1,4 +1,7 @@
-/** What is learnt of a link's servers on the way and holds for a while: so that it need not be found out key by key. */
+/**
+ * What is learnt of a link's servers on the way and holds for a while: so that it need not be found
+ * out key by key.
+ */
 import { type ClockReading, RedisFailure, type RedisPort } from '../redis/index.js';
 
 /** How far the target's clock is ahead of the source's; negative when it is behind. */
@@ -27,8 +30,8 @@ export class LinkMemory {
   }
 
   /**
-   * The target refuses what the source dumps, because of its version: values are built by commands. Holds until either side has a
-   * new connection, behind which another version may run.
+   * The target refuses what the source dumps, because of its version: values are built by commands.
+   * Holds until either side has a new connection, behind which another version may run.
    */
   get needsRecipes(): boolean {
     return this.#refusedOn === this.#connections;
@@ -39,7 +42,8 @@ export class LinkMemory {
   }
 
   /**
-   * Of the two servers that have the key. Measured when first asked for, then remembered for a minute.
+   * Of the two servers that have the key. Measured when first asked for, then remembered for a
+   * minute.
    * @returns null where a server doesn't say its time now
    */
   async clockOffset(key: Buffer): Promise<ClockOffset | null> {

@@ -1,9 +1,10 @@
 /**
- * One round of the protocol for named members of many keys: as `round.ts`, but neither reads nor writes anything besides the
- * members and the expiry, so that one wrong member in a million costs what it costs in ten.
+ * One round of the protocol for named members of many keys: as `round.ts`, but neither reads nor
+ * writes anything besides the members and the expiry, so that one wrong member in a million costs
+ * what it costs in ten.
  *
- * Where members alone can't make the key equal (it is absent on one side, of another type, or has more or fewer of the others), the
- * whole key is asked for.
+ * Where members alone can't make the key equal (it is absent on one side, of another type, or has
+ * more or fewer of the others), the whole key is asked for.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -23,7 +24,10 @@ import type { RoundResult } from './round.js';
 export interface MembersOf {
   readonly key: Buffer;
   readonly members: readonly Buffer[];
-  /** All members of the key are gone through, call by call: a key that the target lacks is made of them. */
+  /**
+   * All members of the key are gone through, call by call: a key that the target lacks is made of
+   * them.
+   */
   readonly creates?: boolean;
 }
 
@@ -91,7 +95,8 @@ export async function runMembersRound(
     else written.push(key);
   }
 
-  // As in `round.ts`: a value that went and came back while the repair was on its way would pass the fence.
+  // As in `round.ts`: a value that went and came back while the repair was on its way would pass
+  // the fence.
   const confirmed = await read(sides, written);
   for (const [position, key] of written.entries()) {
     const reading = confirmed[position]!;
@@ -124,9 +129,10 @@ function plan(
 }
 
 /**
- * Whether both sides have equally many elements once the named members are equal. If not, they differ elsewhere: as where a key
- * expired on one side alone and was made anew. In a large value that is no surprise, for other failed writes may be on their way
- * here, and looking at all of it for each of them would be too much.
+ * Whether both sides have equally many elements once the named members are equal. If not, they
+ * differ elsewhere: as where a key expired on one side alone and was made anew. In a large value
+ * that is no surprise, for other failed writes may be on their way here, and looking at all of it
+ * for each of them would be too much.
  */
 function countsAgree(observed: MembersState, source: MembersReading): boolean {
   if (observed.count < 0 || source.count < 0) return true;
@@ -135,7 +141,10 @@ function countsAgree(observed: MembersState, source: MembersReading): boolean {
   return observed.count + wanted - present === source.count;
 }
 
-/** A member's own expiry, `NO_EXPIRY` for one that has none, and the digest of its value; of a cell or a digest of the port. */
+/**
+ * A member's own expiry, `NO_EXPIRY` for one that has none, and the digest of its value; of a cell
+ * or a digest of the port.
+ */
 interface Member {
   readonly expiry: number;
   readonly digest: string;

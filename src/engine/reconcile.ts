@@ -11,7 +11,10 @@ import { WHOLE } from './scope.js';
 
 /** As many keys as a call of the port takes. */
 const BATCH_SIZE = 500;
-/** So that both servers have work while a batch is decoded here. Each holds up to about 4 MiB of values. */
+/**
+ * So that both servers have work while a batch is decoded here. Each holds up to about 4 MiB of
+ * values.
+ */
 const CONCURRENT_BATCHES = 4;
 
 interface OpenKey {
@@ -22,8 +25,8 @@ interface OpenKey {
 }
 
 /**
- * Makes keys on the target equal to the source. See `round.ts` for the protocol and why it is right.
- * Idempotent: running it twice, late or concurrently with itself does no harm.
+ * Makes keys on the target equal to the source. See `round.ts` for the protocol and why it is
+ * right. Idempotent: running it twice, late or concurrently with itself does no harm.
  * @returns one result per request, in order. A key's failure is its result and never rejects
  * @throws the signal's reason when it aborts; what was written until then is valid
  */
@@ -44,8 +47,8 @@ export async function reconcileKeys(
 }
 
 /**
- * Each of the keys of one server on each side: so no key waits for a server that is slow or dead and has none of it, and budget and
- * clocks are those of all keys of a batch.
+ * Each of the keys of one server on each side: so no key waits for a server that is slow or dead
+ * and has none of it, and budget and clocks are those of all keys of a batch.
  * @returns indices of the requests
  */
 async function batches({ source, target }: LinkSides, requests: readonly KeyRequest[]): Promise<number[][]> {
@@ -96,7 +99,10 @@ async function reconcileBatch(
   return results;
 }
 
-/** One round in as many parts as the target admits; those that it does not admit now are deferred together. */
+/**
+ * One round in as many parts as the target admits; those that it does not admit now are deferred
+ * together.
+ */
 async function admittedRound(
   sides: Link,
   requests: readonly KeyRequest[],
@@ -129,7 +135,10 @@ function admissionRequest({ key, scope = WHOLE }: KeyRequest): AdmissionRequest 
   return { key, members: scope.kind === 'whole' ? 0 : scope.members.length };
 }
 
-/** The requests by scope, each kind in calls of its own; those whose part tells too little are looked at as a whole at once. */
+/**
+ * The requests by scope, each kind in calls of its own; those whose part tells too little are
+ * looked at as a whole at once.
+ */
 async function roundOfAnyScope(
   sides: Link,
   requests: readonly KeyRequest[],

@@ -1,13 +1,15 @@
 /**
  * One round of the protocol for many whole keys at once:
  *
- * 1. observe the target, 2. read the source, 3. repair, fenced by what was observed, 4. look at the source once more.
+ * 1. observe the target, 2. read the source, 3. repair, fenced by what was observed, 4. look at the
+ *    source once more.
  *
- * Why 4: the fence compares values, and a value can come back. The target holds A; the source becomes B and is read; it
- * becomes A again; both writes reach the target late, and before our repair: B, A. The target is as observed, so the
- * repair passes and leaves B under a source of A, with no failed write to tell of it. But then the source is no longer
- * what was read, and the key gets another round. If it still is, all writes that came in between ended in that same
- * value, on both sides.
+ * Why 4: the fence compares values, and a value can come back. The target holds A; the source
+ * becomes B and is read; it becomes A again; both writes reach the target late, and before our
+ * repair: B, A. The target is as observed, so the repair passes and leaves B under a source of A,
+ * with no failed write to tell of it. But then the source is no longer what was read, and the key
+ * gets another round. If it still is, all writes that came in between ended in that same value, on
+ * both sides.
  */
 import {
   type Change,
@@ -39,7 +41,10 @@ interface Observed {
   readonly observed: ObservedState;
 }
 
-/** How the source is asked for values: as its DUMP, or as commands for a target that can't read that. */
+/**
+ * How the source is asked for values: as its DUMP, or as commands for a target that can't read
+ * that.
+ */
 type Form = 'dump' | 'recipe';
 
 type AnyReading = Reading | RecipeReading;
@@ -53,7 +58,10 @@ interface Written extends Planned {
   readonly repaired: Repaired;
 }
 
-/** What the steps of a round share. Each settles the keys that need no further step and hands on the others. */
+/**
+ * What the steps of a round share. Each settles the keys that need no further step and hands on the
+ * others.
+ */
 interface Round {
   readonly link: Link;
   readonly requests: readonly KeyRequest[];
@@ -82,7 +90,8 @@ async function reconcile(round: Round, keys: readonly Observed[], form: Form): P
   let unread = keys;
   while (unread.length > 0) {
     round.options.signal?.throwIfAborted();
-    // The values read are held in memory until they are written: the port bounds them and defers the rest.
+    // The values read are held in memory until they are written: the port bounds them and defers
+    // the rest.
     const { planned, deferred } = await read(round, unread, form);
     const permitted = await guardDeletes(round, planned);
     const { written, refused } = await repair(round, permitted);
@@ -120,7 +129,8 @@ async function read(
   for (const [position, key] of keys.entries()) {
     const reading = readings[position]!;
     if (reading === 'deferred') deferred.push(key);
-    // What neither the target can read nor commands build: the target's version or modules are what is to be mended.
+    // What neither the target can read nor commands build: the target's version or modules are what
+    // is to be mended.
     else if (reading instanceof RedisFailure && reading.code === 'NORECIPE')
       fail(round, key.index, reading, 'target', 'write');
     else if (reading instanceof RedisFailure) fail(round, key.index, reading, 'source', 'read');

@@ -1,4 +1,7 @@
-/** A key that changed while it was compared gets another round: how many, how soon, and what is said of the earlier ones. */
+/**
+ * A key that changed while it was compared gets another round: how many, how soon, and what is said
+ * of the earlier ones.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jittered, type Pauses, pauseAfter } from '../patience/pause.js';
 import type { KeyResult, LinkSides, Repaired } from './contract.js';
@@ -6,7 +9,10 @@ import { ReconcileError } from './errors.js';
 
 export const MAXIMUM_ROUNDS = 5;
 
-/** How long a key rests between rounds. A large value is not read again at once for the sake of a key that is written just now. */
+/**
+ * How long a key rests between rounds. A large value is not read again at once for the sake of a
+ * key that is written just now.
+ */
 export const PAUSES = {
   small: { firstMs: 10, longestMs: 80 },
   members: { firstMs: 20, longestMs: 320 },

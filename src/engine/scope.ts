@@ -18,8 +18,9 @@ export interface WritesHint {
 }
 
 /**
- * The narrowest scope that covers every command of the hint. What is not known to touch less touches the whole key: a command
- * without a record of its members, an unknown one, members of a command that has none.
+ * The narrowest scope that covers every command of the hint. What is not known to touch less
+ * touches the whole key: a command without a record of its members, an unknown one, members of a
+ * command that has none.
  */
 export function scopeOf({ whole, memberCommands, otherCommands, members }: WritesHint): Scope {
   if (whole || !memberCommands.every((command) => touches(command) === 'members')) return WHOLE;

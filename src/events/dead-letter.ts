@@ -1,6 +1,6 @@
 /**
- * The dead-letter record: what keymend could not finish, for a person or a redrive. It is the original record, byte for byte,
- * with headers that say what happened.
+ * The dead-letter record: what keymend could not finish, for a person or a redrive. It is the
+ * original record, byte for byte, with headers that say what happened.
  */
 import type { EscalateRequest } from '../../workflows/activities.js';
 import { isPermanent } from '../../workflows/errors.js';
@@ -23,7 +23,9 @@ export const DEAD_LETTER_REASONS = {
 
 export type DeadLetterReason = keyof typeof DEAD_LETTER_REASONS;
 
-/** A record for the dead letters, wherever these are kept: a Kafka message, or an entry of a stream. */
+/**
+ * A record for the dead letters, wherever these are kept: a Kafka message, or an entry of a stream.
+ */
 export interface DeadLetter {
   readonly key: Buffer | null;
   readonly value: Buffer | null;
@@ -47,14 +49,18 @@ export interface DeadLetterCause {
 
 /** Longer than any workflow ID. */
 const MAX_TEXT_LENGTH = 1024;
-/** What a redrive counts stays with the record; every other `dlq.*` header speaks of an earlier failure. */
+/**
+ * What a redrive counts stays with the record; every other `dlq.*` header speaks of an earlier
+ * failure.
+ */
 const KEPT = new Set(['dlq.redrive.count', 'dlq.redrive.last_at']);
 
 /** The dead-letter record of a record that did not become a signal. */
 export function deadLetterOf(record: IntakeRecord, cause: DeadLetterCause): DeadLetter {
   const { reason, stage, error, attempts, event, workflowId } = cause;
   const { key, value, headers, position } = record;
-  // When the record does not say when its write failed, the time it was written to Kafka is the closest to it.
+  // When the record does not say when its write failed, the time it was written to Kafka is the
+  // closest to it.
   const failedAt = event?.failedAt ?? isoTime(position.timestamp);
   return {
     key,
@@ -138,7 +144,10 @@ function originalHeaders(headers: IntakeRecord['headers']): LetterHeaders {
   );
 }
 
-/** kafkajs 2.2.4 can read a header without a value but fails on writing one; empty is the closest it can write. */
+/**
+ * kafkajs 2.2.4 can read a header without a value but fails on writing one; empty is the closest it
+ * can write.
+ */
 function present(value: HeaderValue): Buffer | string {
   return value ?? Buffer.alloc(0);
 }

@@ -1,7 +1,7 @@
 /**
- * The failed-write record, version 1: the Kafka value that any producer in any language may write (JSON, UTF-8).
- * Strict about what would make a record mean something else, lenient about hints: a hint that can't be used widens what is
- * reconciled, which is always right.
+ * The failed-write record, version 1: the Kafka value that any producer in any language may write
+ * (JSON, UTF-8). Strict about what would make a record mean something else, lenient about hints: a
+ * hint that can't be used widens what is reconciled, which is always right.
  */
 import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
@@ -10,8 +10,9 @@ import type { EncodedKey, FailedWrite } from '../../workflows/messages.js';
 /** A larger value is not read at all. Kafka's own default limit for a record is about the same. */
 export const MAX_RECORD_BYTES = 1024 * 1024;
 /**
- * Longest Redis key, raw bytes. The key travels in the workflow's input and in each of its failed writes, escaped as JSON (up
- * to six bytes for one); this keeps both far below the 2 MiB that Temporal allows for a payload.
+ * Longest Redis key, raw bytes. The key travels in the workflow's input and in each of its failed
+ * writes, escaped as JSON (up to six bytes for one); this keeps both far below the 2 MiB that
+ * Temporal allows for a payload.
  */
 export const MAX_KEY_BYTES = 64 * 1024;
 /** Past either limit the members are dropped, so that the whole key is reconciled. */
@@ -56,14 +57,19 @@ const schema = z
 
 type Wire = z.output<typeof schema>;
 
-/** The fields of the record: those of a failed write but what intakes add, which no producer writes. */
+/**
+ * The fields of the record: those of a failed write but what intakes add, which no producer writes.
+ */
 type Field = Exclude<keyof FailedWrite, 'idempotent' | 'record'>;
 const FIELDS = Object.keys(schema.shape) as Field[];
 type Same<One, Other> = [One, Other] extends [Other, One] ? true : false;
 // A field that the schema or the type alone has does not compile.
 void (true satisfies Same<keyof Wire, Field>);
 
-/** Why a record can't be taken as a failed write. `message` is one line for a person, without anything from the record. */
+/**
+ * Why a record can't be taken as a failed write. `message` is one line for a person, without
+ * anything from the record.
+ */
 export interface DecodeProblem {
   readonly reason: 'invalid-json' | 'invalid-record' | 'unsupported-spec-version' | 'too-large';
   readonly message: string;
@@ -74,8 +80,9 @@ export type DecodedRecord =
   | { readonly ok: false; readonly problem: DecodeProblem };
 
 /**
- * Reads a failed-write record. Never throws. Fields that version 1 does not know are dropped, so nothing unexpected travels on
- * into Temporal; `failedAt` is brought to UTC and `command` to upper case.
+ * Reads a failed-write record. Never throws. Fields that version 1 does not know are dropped, so
+ * nothing unexpected travels on into Temporal; `failedAt` is brought to UTC and `command` to upper
+ * case.
  * @param value the Kafka value as it came
  */
 export function decodeFailedWrite(value: Buffer | null): DecodedRecord {
@@ -107,7 +114,10 @@ export function decodeFailedWrite(value: Buffer | null): DecodedRecord {
   return fromWire(parsed.data);
 }
 
-/** Writes a failed write as a record of version 1: nothing but the fields of the schema, so no more than was meant gets out. */
+/**
+ * Writes a failed write as a record of version 1: nothing but the fields of the schema, so no more
+ * than was meant gets out.
+ */
 export function encodeFailedWrite(event: FailedWrite): Buffer {
   const wire: Record<string, unknown> = {};
   for (const field of FIELDS) wire[field] = event[field];
@@ -196,7 +206,10 @@ function withoutNulls(json: object): object {
   );
 }
 
-/** Only names of the format and expectations; zod repeats nothing of the input for the kinds of issue this schema can have. */
+/**
+ * Only names of the format and expectations; zod repeats nothing of the input for the kinds of
+ * issue this schema can have.
+ */
 function describeIssue(issue: z.core.$ZodIssue): string {
   return `${issue.path.join('.')}: ${issue.message}`;
 }

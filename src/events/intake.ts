@@ -1,4 +1,7 @@
-/** What lies between the bridge and a log of failed writes. Kafka is one intake; whatever can hand out records can be another. */
+/**
+ * What lies between the bridge and a log of failed writes. Kafka is one intake; whatever can hand
+ * out records can be another.
+ */
 import type { RecordPosition } from '../../workflows/messages.js';
 
 /** A record as an intake read it, with nothing decoded. */
@@ -15,23 +18,30 @@ export type HeaderValue = Buffer | string | null | undefined;
 /** Records in the order of their log. */
 export interface IntakeBatch {
   readonly records: readonly IntakeRecord[];
-  /** Aborted when the intake wants the batch back (stop, rebalance): what is not accepted soon after comes again, to someone. */
+  /**
+   * Aborted when the intake wants the batch back (stop, rebalance): what is not accepted soon after
+   * comes again, to someone.
+   */
   readonly signal: AbortSignal;
   /**
-   * The record is safe: Temporal or the dead-letter topic has it, so the intake may forget it. Once per record, in any order;
-   * an intake that can only forget a prefix waits for the gaps.
+   * The record is safe: Temporal or the dead-letter topic has it, so the intake may forget it. Once
+   * per record, in any order; an intake that can only forget a prefix waits for the gaps.
    */
   accepted(record: IntakeRecord): void;
 }
 
 /**
- * Works on a batch and resolves when every record is accepted, or when the batch is no longer wanted.
+ * Works on a batch and resolves when every record is accepted, or when the batch is no longer
+ * wanted.
  * @throws only what is unexpected; the intake then hands out again what was not accepted
  */
 export type BatchHandler = (batch: IntakeBatch) => Promise<void>;
 
 export interface Intake {
-  /** Takes no new batch, waits for the handler, gives up its place. Resolves even if the log can't be reached. */
+  /**
+   * Takes no new batch, waits for the handler, gives up its place. Resolves even if the log can't
+   * be reached.
+   */
   stop(): Promise<void>;
   /** Resolves after `stop`; rejects when the intake ended by itself and can't go on. */
   readonly finished: Promise<void>;

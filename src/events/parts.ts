@@ -8,7 +8,8 @@ export interface PartLimits {
 }
 
 /**
- * Splits a list into parts within the limits, in order. An item that is too large for any part has one of its own.
+ * Splits a list into parts within the limits, in order. An item that is too large for any part has
+ * one of its own.
  * @param sizeOf bytes of an item; called once for each
  */
 export function* inParts<Item>(

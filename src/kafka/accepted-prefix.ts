@@ -1,4 +1,7 @@
-/** Turns acceptance in any order into the one thing that a log with offsets can store: everything before here is done. */
+/**
+ * Turns acceptance in any order into the one thing that a log with offsets can store: everything
+ * before here is done.
+ */
 export class AcceptedPrefix {
   readonly #done: boolean[];
   #length = 0;

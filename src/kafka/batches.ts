@@ -10,7 +10,10 @@ interface Sized {
   readonly value: Buffer;
 }
 
-/** Splits messages into parts that a broker takes in one batch, in order. @param messageOf what an item becomes in Kafka */
+/**
+ * Splits messages into parts that a broker takes in one batch, in order. @param messageOf what an
+ * item becomes in Kafka
+ */
 export function inBatches<Item>(items: Iterable<Item>, messageOf: (item: Item) => Sized): Iterable<Item[]> {
   const sizeOf = (item: Item) => {
     const { key, value } = messageOf(item);

@@ -7,12 +7,16 @@ import { createKafka, kafkaErrorMessage } from './client.js';
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
 const { ConfigResourceTypes } = kafkajs;
 
-/** Kafka can't be used as the configuration says. The message is one line: what, where, what to do. */
+/**
+ * Kafka can't be used as the configuration says. The message is one line: what, where, what to do.
+ */
 export class KafkaSetupError extends Error {
   override readonly name = 'KafkaSetupError';
 }
 
-/** A dead-letter record is its original and some headers more, so its topic must take somewhat more. */
+/**
+ * A dead-letter record is its original and some headers more, so its topic must take somewhat more.
+ */
 const HEADER_BYTES = 16 * 1024;
 
 /**

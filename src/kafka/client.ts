@@ -25,7 +25,10 @@ export function kafkaErrorMessage(error: unknown): string {
   return error instanceof Error ? error.message.replace(/^(Error|KafkaJS\w+): /, '') : String(error);
 }
 
-/** The Kafka protocol's name of an error, such as MESSAGE_TOO_LARGE, wherever it is in the chain of causes. */
+/**
+ * The Kafka protocol's name of an error, such as MESSAGE_TOO_LARGE, wherever it is in the chain of
+ * causes.
+ */
 export function kafkaErrorType(error: unknown): string | undefined {
   for (let current = error; current instanceof Error; current = current.cause) {
     if ('type' in current && typeof current.type === 'string') return current.type;
@@ -34,8 +37,9 @@ export function kafkaErrorType(error: unknown): string | undefined {
 }
 
 /**
- * kafkajs reports every single attempt as an error, up to several a second; whatever matters of that reaches its callers as an
- * exception or an event, and they report it once. What no caller hears of is a consumer whose offset is gone.
+ * kafkajs reports every single attempt as an error, up to several a second; whatever matters of
+ * that reaches its callers as an exception or an event, and they report it once. What no caller
+ * hears of is a consumer whose offset is gone.
  */
 function logTo(logger: Logger): (entry: LogEntry) => void {
   return ({ namespace, level, log: { message, topic, partition, broker, groupId, error } }) => {

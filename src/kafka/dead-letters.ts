@@ -19,7 +19,8 @@ export async function connectDeadLetters(kafka: Kafka, topic: string): Promise<D
     } catch (error) {
       const type = kafkaErrorType(error);
       if (type === 'INVALID_TIMESTAMP' && letter.timestamp !== undefined) {
-        // The topic takes no time that far from its clock; the header dlq.original.timestamp still has it.
+        // The topic takes no time that far from its clock; the header dlq.original.timestamp still
+        // has it.
         const { timestamp: _timestamp, ...now } = letter;
         return publish(now, compression);
       }
@@ -36,7 +37,9 @@ export async function connectDeadLetters(kafka: Kafka, topic: string): Promise<D
   };
 }
 
-/** As `connectDeadLetters`, but connects with the first letter: for those who hardly ever have one. */
+/**
+ * As `connectDeadLetters`, but connects with the first letter: for those who hardly ever have one.
+ */
 export function lazyDeadLetters(kafka: Kafka, topic: string): DeadLetters {
   let connecting: Promise<DeadLetters> | undefined;
   return {

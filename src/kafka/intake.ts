@@ -1,4 +1,7 @@
-/** Failed writes from a Kafka topic. kafkajs hands out batches; this keeps the membership alive and the offsets honest. */
+/**
+ * Failed writes from a Kafka topic. kafkajs hands out batches; this keeps the membership alive and
+ * the offsets honest.
+ */
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Consumer, type EachBatchPayload, type Kafka, type KafkaMessage } from 'kafkajs';
@@ -24,10 +27,16 @@ export interface KafkaIntakeOptions {
   readonly logger: Logger;
 }
 
-/** How soon the others take over from a bridge that died. Heartbeats run beside the work, so a slow batch is no death. */
+/**
+ * How soon the others take over from a bridge that died. Heartbeats run beside the work, so a slow
+ * batch is no death.
+ */
 const SESSION_TIMEOUT_MS = 15_000;
 const HEARTBEAT_INTERVAL_MS = 3_000;
-/** How often a long batch looks whether it is still wanted; heartbeats and commits have their own, longer interval. */
+/**
+ * How often a long batch looks whether it is still wanted; heartbeats and commits have their own,
+ * longer interval.
+ */
 const WATCH_INTERVAL_MS = 250;
 const COMMIT_INTERVAL_MS = 1_000;
 /** How long a fetch waits for records, hence about how long `stop` takes. */
@@ -108,7 +117,10 @@ async function handleBatch(payload: EachBatchPayload, handle: BatchHandler, logg
   await watching;
 }
 
-/** Keeps the member alive and commits what is accepted until the batch is handled; aborts the work when it is not wanted. */
+/**
+ * Keeps the member alive and commits what is accepted until the batch is handled; aborts the work
+ * when it is not wanted.
+ */
 async function watch(
   { heartbeat, commitOffsetsIfNecessary, isRunning, isStale }: EachBatchPayload,
   unwanted: AbortController,
@@ -120,11 +132,13 @@ async function watch(
     if (handled.aborted) return;
     if (!isRunning() || isStale()) unwanted.abort();
     try {
-      // Also after an abort: the work under way still ends, and what it gets accepted is to be committed.
+      // Also after an abort: the work under way still ends, and what it gets accepted is to be
+      // committed.
       await heartbeat();
       await commitOffsetsIfNecessary();
     } catch {
-      // Most often a rebalance. kafkajs meets the same error in the heartbeat of its own after the batch, and acts on it.
+      // Most often a rebalance. kafkajs meets the same error in the heartbeat of its own after the
+      // batch, and acts on it.
       return unwanted.abort();
     }
   }
@@ -138,7 +152,10 @@ function toRecord(
   return { key, value, headers: headers ?? {}, position: { topic, partition, offset, timestamp } };
 }
 
-/** kafkajs ends the consumer for good when a handler throws, for example, a TypeError. Whatever it is: the batch comes again. */
+/**
+ * kafkajs ends the consumer for good when a handler throws, for example, a TypeError. Whatever it
+ * is: the batch comes again.
+ */
 function retriable(error: unknown, place: string, logger: Logger): Error {
   const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
   logger.error({ stack }, `unexpected ${name} in a batch of ${place}, which is tried again: ${message}`);

@@ -2,11 +2,14 @@
 import { type Kafka, type Message, Partitioners, type Producer, type RetryOptions } from 'kafkajs';
 
 export interface OrderedProducer {
-  /** Connects now instead of with the first message. @throws an error of kafkajs when no broker answers */
+  /**
+   * Connects now instead of with the first message. @throws an error of kafkajs when no broker
+   * answers
+   */
   connect(): Promise<void>;
   /**
-   * Resolves when all are acknowledged; rejects, with an error of kafkajs, when that is not certain for at least one.
-   * One call at a time: that is what keeps the order of each key.
+   * Resolves when all are acknowledged; rejects, with an error of kafkajs, when that is not certain
+   * for at least one. One call at a time: that is what keeps the order of each key.
    */
   publish(messages: readonly Message[]): Promise<void>;
   close(): Promise<void>;
@@ -34,8 +37,9 @@ export function createOrderedProducer(kafka: Kafka, topic: string, retry?: Retry
     try {
       await work(await used);
     } catch (error) {
-      // After a final failure kafkajs gives the next batch the sequence numbers of this one. Had this one arrived after all,
-      // the broker would take the next for its repetition and drop it: so a new producer, which has an identity of its own.
+      // After a final failure kafkajs gives the next batch the sequence numbers of this one. Had
+      // this one arrived after all, the broker would take the next for its repetition and drop it:
+      // so a new producer, which has an identity of its own.
       if (producer === used) producer = undefined;
       await disconnect(used);
       throw error;

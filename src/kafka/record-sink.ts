@@ -1,4 +1,6 @@
-/** Failed-write records to Kafka: acknowledged by all replicas, idempotent, one partition per key. */
+/**
+ * Failed-write records to Kafka: acknowledged by all replicas, idempotent, one partition per key.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Kafka, type KafkaConfig, logLevel } from 'kafkajs';
 import type { FailedWrite } from '../../workflows/messages.js';
@@ -14,19 +16,23 @@ export interface KafkaRecordSinkOptions {
   readonly kafka: KafkaConfig;
   readonly topic: string;
   /**
-   * How long `publish` goes on trying while Kafka can't be reached or does not take the records, in ms; the last try may end
-   * later. Default 60,000.
+   * How long `publish` goes on trying while Kafka can't be reached or does not take the records, in
+   * ms; the last try may end later. Default 60,000.
    */
   readonly timeoutMs?: number;
 }
 
 export interface KafkaRecordSink extends RecordSink {
   /**
-   * Resolves when Kafka has all records. They can be there twice, with the same ids, when an acknowledgement was lost.
+   * Resolves when Kafka has all records. They can be there twice, with the same ids, when an
+   * acknowledgement was lost.
    * @throws Error in one line: which topic, where, why; `cause` is that of kafkajs
    */
   publish(records: readonly FailedWrite[]): Promise<void>;
-  /** Connects now instead of at the first record, and tries only for a moment, so that a wrong address shows at the start. */
+  /**
+   * Connects now instead of at the first record, and tries only for a moment, so that a wrong
+   * address shows at the start.
+   */
   connect(): Promise<void>;
   /** Disconnects, and ends a `publish` that still tries. Close the DualWriter first. */
   close(): Promise<void>;
@@ -35,8 +41,8 @@ export interface KafkaRecordSink extends RecordSink {
 /** Between the tries of one call. */
 const PAUSES = { firstMs: 100, longestMs: 2_000 };
 /**
- * Of one try, for what passes in a moment, such as a change of leaders. The patience for more is the sink's: while no broker
- * can be reached kafkajs has none, whatever its options say of sending.
+ * Of one try, for what passes in a moment, such as a change of leaders. The patience for more is
+ * the sink's: while no broker can be reached kafkajs has none, whatever its options say of sending.
  */
 const ONE_TRY = { initialRetryTime: 100, retries: 2 };
 /** What Kafka answers however often one asks. */

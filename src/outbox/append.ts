@@ -10,7 +10,9 @@ export interface Appended {
   readonly entries: number;
 }
 
-/** The script, for EVAL with the stream as its only key. It is small, so it travels with each call. */
+/**
+ * The script, for EVAL with the stream as its only key. It is small, so it travels with each call.
+ */
 export const APPEND = readFileSync(new URL('./lua/append.lua', import.meta.url), 'utf8');
 
 /** The arguments of `APPEND` behind the key. */

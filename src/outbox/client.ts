@@ -1,4 +1,7 @@
-/** The outbox's own client of the source: one that nobody else uses, with settings under which a failure shows soon. */
+/**
+ * The outbox's own client of the source: one that nobody else uses, with settings under which a
+ * failure shows soon.
+ */
 import type { Cluster, Redis } from 'ioredis';
 import { isCluster } from '../redis/client-kind.js';
 import { failureOf, LEAVE_OLD_MASTER } from '../redis/index.js';
@@ -79,7 +82,8 @@ function clientOfServer(client: Redis): OutboxClient {
         return await own.eval(script, 1, key, ...args);
       } catch (error) {
         const failure = failureOf(error);
-        // Nothing says that a silent connection will ever answer again. Behind a demoted master's name may be another by now.
+        // Nothing says that a silent connection will ever answer again. Behind a demoted master's
+        // name may be another by now.
         if (failure.code === 'TIMEOUT' || failure.code === 'READONLY') own.stream?.destroy();
         throw failure;
       }
@@ -94,7 +98,8 @@ function clientOfCluster(client: Cluster): OutboxClient {
     lazyConnect: true,
     // Waits for a node while it connects, which the command's timeout bounds.
     enableOfflineQueue: true,
-    // A Cluster that is not whole still has masters that take records; connect() would never end with it.
+    // A Cluster that is not whole still has masters that take records; connect() would never end
+    // with it.
     enableReadyCheck: false,
     clusterRetryStrategy: never,
     slotsRefreshTimeout: COMMAND_TIMEOUT_MS,

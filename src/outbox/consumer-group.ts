@@ -1,7 +1,8 @@
 /**
- * One consumer of a consumer group on a stream. What it was given stays assigned to it until it is finished; what is
- * assigned to a consumer that was not heard of for a while can be claimed by another.
- * Every method but `close` throws a `RedisFailure` whose message names the server and says what to do.
+ * One consumer of a consumer group on a stream. What it was given stays assigned to it until it is
+ * finished; what is assigned to a consumer that was not heard of for a while can be claimed by
+ * another. Every method but `close` throws a `RedisFailure` whose message names the server and says
+ * what to do.
  */
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -27,7 +28,10 @@ export interface ConsumerGroupOptions {
 const REMOVE_IDLE_CONSUMERS = readFileSync(new URL('./lua/remove-idle-consumers.lua', import.meta.url), 'utf8');
 /** Longer than anybody waits before it claims. */
 const IDLE_FOR_EVER_MS = 24 * 60 * 60_000;
-/** How a Cluster says that a slot moves or has moved, and how long it takes until that is known everywhere. */
+/**
+ * How a Cluster says that a slot moves or has moved, and how long it takes until that is known
+ * everywhere.
+ */
 const REDIRECTS: readonly string[] = ['MOVED', 'ASK', 'TRYAGAIN'];
 const REDIRECT_PAUSE_MS = 300;
 /** To the new master of a slot, and from there to the next. */
@@ -41,7 +45,10 @@ export class ConsumerGroup {
   readonly #stream: string;
   readonly #group: string;
   readonly #consumer: string;
-  /** Blocks while it waits for entries, so that it is of no use for anything else. To the server that `of` leads to. */
+  /**
+   * Blocks while it waits for entries, so that it is of no use for anything else. To the server
+   * that `of` leads to.
+   */
   #reader: { readonly connection: Connection; readonly of: Connection } | null = null;
   #claimFrom = '0-0';
 
@@ -55,7 +62,8 @@ export class ConsumerGroup {
 
   /**
    * Makes the group unless it is there; it begins with the oldest entry of the stream.
-   * @returns false when there is no stream: it is not made, a server that needs none shall not get one
+   * @returns false when there is no stream: it is not made, a server that needs none shall not get
+   *   one
    */
   async join(): Promise<boolean> {
     if ((await this.#ask(['EXISTS', this.#stream])) === 0) return false;
@@ -66,7 +74,8 @@ export class ConsumerGroup {
   /**
    * Waits for entries that no consumer was given yet.
    * @param blockMs must be below the command timeout
-   * @returns at least one entry, none after `blockMs`, or `gone` when there is no such group (any more)
+   * @returns at least one entry, none after `blockMs`, or `gone` when there is no such group (any
+   *   more)
    */
   async read(count: number, blockMs: number): Promise<DeliveredEntry[] | 'gone'> {
     const consumer = ['GROUP', this.#group, this.#consumer] as const;
@@ -82,7 +91,10 @@ export class ConsumerGroup {
     return toEntries(entries);
   }
 
-  /** Takes over entries whose consumer, which may be this one, was not heard of for `minIdleMs`. Goes on where it ended last time. */
+  /**
+   * Takes over entries whose consumer, which may be this one, was not heard of for `minIdleMs`.
+   * Goes on where it ended last time.
+   */
   async claim(count: number, minIdleMs: number): Promise<DeliveredEntry[] | 'gone'> {
     const range = [`${minIdleMs}`, this.#claimFrom, 'COUNT', `${count}`] as const;
     const reply = await this.#ask(['XAUTOCLAIM', this.#stream, this.#group, this.#consumer, ...range], ['NOGROUP']);
@@ -104,14 +116,19 @@ export class ConsumerGroup {
     return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
   }
 
-  /** Says that these entries are still being worked on. Those that are finished are not affected. */
+  /**
+   * Says that these entries are still being worked on. Those that are finished are not affected.
+   */
   async keep(ids: readonly string[]): Promise<void> {
-    // Whoever was silent for so long that others claimed its entries takes them back here. Both then finish them, which is
-    // twice; were nobody to keep them, it could be never.
+    // Whoever was silent for so long that others claimed its entries takes them back here. Both
+    // then finish them, which is twice; were nobody to keep them, it could be never.
     await this.#ask(['XCLAIM', this.#stream, this.#group, this.#consumer, '0', ...ids, 'JUSTID']);
   }
 
-  /** Forgets entries, whoever they are assigned to. In one step: an entry without assignment would stay for ever. */
+  /**
+   * Forgets entries, whoever they are assigned to. In one step: an entry without assignment would
+   * stay for ever.
+   */
   async finish(ids: readonly string[]): Promise<void> {
     await this.#askAll([
       ['MULTI'],
@@ -138,7 +155,10 @@ export class ConsumerGroup {
     await this.#ask(['EVAL', REMOVE_IDLE_CONSUMERS, '1', this.#stream, this.#group, `${idleMs}`]);
   }
 
-  /** Whether this server, when its memory is full, may throw away streams. False where it does not let us know. */
+  /**
+   * Whether this server, when its memory is full, may throw away streams. False where it does not
+   * let us know.
+   */
   async mayEvict(): Promise<boolean> {
     const server = await this.#servers.serverOf(this.#stream);
     if (server instanceof RedisFailure) return false;
@@ -228,7 +248,9 @@ async function sendAsking(connection: Connection, commands: readonly Command[]):
   return replies.filter((_, index) => asking[index]![0] !== 'ASKING');
 }
 
-/** Entries that were deleted while they were assigned have no fields, or (before Redis 7) are null. */
+/**
+ * Entries that were deleted while they were assigned have no fields, or (before Redis 7) are null.
+ */
 function toEntries(entries: Entries): DeliveredEntry[] {
   return entries.flatMap((entry) => (entry?.[1] ? [{ id: entry[0].toString(), fields: entry[1] }] : []));
 }

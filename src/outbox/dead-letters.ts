@@ -1,4 +1,7 @@
-/** Dead letters without Kafka: a stream beside the outbox, with the fields of an entry in the place of Kafka's headers. */
+/**
+ * Dead letters without Kafka: a stream beside the outbox, with the fields of an entry in the place
+ * of Kafka's headers.
+ */
 import type { Config, StreamConfig } from '../config.js';
 import type { DeadLetter } from '../events/dead-letter.js';
 import { DeadLetterRefused, type DeadLetters } from '../events/dead-letters.js';
@@ -8,7 +11,10 @@ import { clusterStreamIndex } from './cluster-streams.js';
 import { deadLetterFields } from './entry.js';
 import { type OutboxSource, outboxSources, streamsOf } from './sources.js';
 
-/** The dead-letter stream on one source, in a Cluster one beside each stream of the outbox. Connects with the first letter. */
+/**
+ * The dead-letter stream on one source, in a Cluster one beside each stream of the outbox. Connects
+ * with the first letter.
+ */
 export function createStreamDeadLetters(source: OutboxSource, config: StreamConfig): DeadLetters {
   const { maxEntries } = config;
   const servers = connectKeyServers(source.endpoint, { name: source.name });
@@ -37,7 +43,10 @@ export function fullStream(full: { stream: string; place: string; entries: numbe
   );
 }
 
-/** Beside the stream that the record came from; a record from elsewhere goes where an outbox would have its key. */
+/**
+ * Beside the stream that the record came from; a record from elsewhere goes where an outbox would
+ * have its key.
+ */
 function dealing(outbox: readonly string[], deadLetters: readonly string[]): (letter: DeadLetter) => string {
   return ({ key, headers }) => {
     if (deadLetters.length === 1) return deadLetters[0]!;
@@ -46,7 +55,9 @@ function dealing(outbox: readonly string[], deadLetters: readonly string[]): (le
   };
 }
 
-/** For letters of any link: each goes to the source of the link that its header `dlq.link` names. */
+/**
+ * For letters of any link: each goes to the source of the link that its header `dlq.link` names.
+ */
 export function createLinkDeadLetters({ links, stream }: Config): DeadLetters {
   const streams = outboxSources(links).map((source) => ({ source, letters: createStreamDeadLetters(source, stream) }));
   return {

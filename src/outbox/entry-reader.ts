@@ -22,7 +22,10 @@ export interface EntryReader {
 
 /** As many records as one script or one XACK can carry without holding up the server. */
 const BATCH = 500;
-/** How long a read waits for entries, hence about how long it takes to stop. Below the command timeout. */
+/**
+ * How long a read waits for entries, hence about how long it takes to stop. Below the command
+ * timeout.
+ */
 const BLOCK_MS = 1_000;
 /** How often to look whether there is a stream. A server without one pays an EXISTS each time. */
 const LOOK_INTERVAL_MS = 1_000;
@@ -41,7 +44,10 @@ export function createEntryReader({ consumerGroup, group, logger, signal }: Entr
 
   const pause = (ms: number) => sleep(ms, undefined, { signal }).catch(() => {});
 
-  /** A stream that was deleted, by a flush or a restart without data, is waited for like one that never was. */
+  /**
+   * A stream that was deleted, by a flush or a restart without data, is waited for like one that
+   * never was.
+   */
   async function known(reading: Promise<DeliveredEntry[] | 'gone'>): Promise<DeliveredEntry[]> {
     const entries = await reading;
     if (entries !== 'gone') return entries;

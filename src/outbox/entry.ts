@@ -1,7 +1,8 @@
 /**
- * The outbox: a Redis Stream on the source of a link (in a Cluster several) that holds failed-write records until somebody takes
- * them over. One entry is one record. Its field `value` is what the Kafka value would be, its field `key` the raw Redis key; any other field but
- * `intent` stands for a Kafka header.
+ * The outbox: a Redis Stream on the source of a link (in a Cluster several) that holds failed-write
+ * records until somebody takes them over. One entry is one record. Its field `value` is what the
+ * Kafka value would be, its field `key` the raw Redis key; any other field but `intent` stands for
+ * a Kafka header.
  */
 import type { FailedWrite } from '../../workflows/messages.js';
 import type { DeadLetter } from '../events/dead-letter.js';
@@ -12,8 +13,9 @@ import type { IntakeRecord } from '../events/intake.js';
 export const OUTBOX_KEY = 'keymend:outbox';
 
 /**
- * The field of an entry that a DualWriter in transactional mode made before its write, and removes when it is not needed. Its value: so many
- * ms after the entry was made nobody shall take it up, unless the application has told more by then. The ID of the entry tells when that was.
+ * The field of an entry that a DualWriter in transactional mode made before its write, and removes
+ * when it is not needed. Its value: so many ms after the entry was made nobody shall take it up,
+ * unless the application has told more by then. The ID of the entry tells when that was.
  */
 export const INTENT_FIELD = 'intent';
 
@@ -26,7 +28,10 @@ export function outboxFields(event: FailedWrite): EntryFields {
   return ['key', keyBytes({ key, encoding }), 'value', encodeFailedWrite(event)];
 }
 
-/** The entry of a dead letter. A field for each header, one for each value where a header has several; the timestamp is in them. */
+/**
+ * The entry of a dead letter. A field for each header, one for each value where a header has
+ * several; the timestamp is in them.
+ */
 export function deadLetterFields({ key, value, headers }: DeadLetter): EntryFields {
   const fields: EntryFields = [];
   if (key !== null) fields.push('key', key);
@@ -38,7 +43,8 @@ export function deadLetterFields({ key, value, headers }: DeadLetter): EntryFiel
 }
 
 /**
- * An entry as an intake reads it. Never throws: whether it is a failed write shows when its value is decoded.
+ * An entry as an intake reads it. Never throws: whether it is a failed write shows when its value
+ * is decoded.
  * @param stream the key of the stream
  * @param entry `id`: `<ms since the epoch>-<number>`
  */

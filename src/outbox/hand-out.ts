@@ -23,7 +23,10 @@ const KEEP_INTERVAL_MS = 3_000;
 /** How often a long batch forgets what is accepted. */
 const FINISH_INTERVAL_MS = 250;
 
-/** Resolves when the handler has ended and what it accepted is forgotten, or the intake stops. What it did not accept comes again. */
+/**
+ * Resolves when the handler has ended and what it accepted is forgotten, or the intake stops. What
+ * it did not accept comes again.
+ */
 export async function handOut(entries: readonly DeliveredEntry[], holder: BatchHolder): Promise<void> {
   const { consumerGroup, stream, handle, outage, logger, signal } = holder;
   const records = entries.map((entry) => entryRecord(stream, entry));
@@ -43,7 +46,8 @@ export async function handOut(entries: readonly DeliveredEntry[], holder: BatchH
   try {
     await handle({ records, signal, accepted: (record) => void accepted.push(record) });
   } catch (error) {
-    // What was not accepted stays assigned to this consumer and is claimed, here or elsewhere, when it has been idle for long.
+    // What was not accepted stays assigned to this consumer and is claimed, here or elsewhere, when
+    // it has been idle for long.
     const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
     logger.error(
       { stack },
@@ -59,7 +63,9 @@ export async function handOut(entries: readonly DeliveredEntry[], holder: BatchH
   else await untilTaken(finishAccepted, { outage, explain: (error) => (error as Error).message, signal });
 }
 
-/** Runs beside the handler. A server that is away is met again by `untilTaken` above, which says so. */
+/**
+ * Runs beside the handler. A server that is away is met again by `untilTaken` above, which says so.
+ */
 async function tend(
   consumerGroup: ConsumerGroup,
   working: ReadonlySet<IntakeRecord>,

@@ -1,10 +1,14 @@
-/** Intents (see `events/outbox.ts`) that this consumer was given too early: it looks at them again when they have come of age. */
+/**
+ * Intents (see `events/outbox.ts`) that this consumer was given too early: it looks at them again
+ * when they have come of age.
+ */
 import type { ConsumerGroup, DeliveredEntry } from './consumer-group.js';
 import { intentUntil } from './entry.js';
 
 /**
- * They stay assigned to this consumer. If it dies, another claims them and judges them anew. Where that happens while this one
- * lives (their grace is longer than the time after which entries are claimed), both may hand them out: twice, under one id.
+ * They stay assigned to this consumer. If it dies, another claims them and judges them anew. Where
+ * that happens while this one lives (their grace is longer than the time after which entries are
+ * claimed), both may hand them out: twice, under one id.
  */
 export class HeldIntents {
   readonly #group: ConsumerGroup;
@@ -29,7 +33,10 @@ export class HeldIntents {
     });
   }
 
-  /** Takes out up to `count` held ones that have come of age, and forgets those that their application has removed. */
+  /**
+   * Takes out up to `count` held ones that have come of age, and forgets those that their
+   * application has removed.
+   */
   async takeRipe(count: number): Promise<DeliveredEntry[]> {
     const now = performance.now();
     const ids = [...this.#held]

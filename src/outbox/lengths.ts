@@ -1,4 +1,7 @@
-/** How much waits in the outbox of a source, and in its dead-letter stream: asked of the servers now. */
+/**
+ * How much waits in the outbox of a source, and in its dead-letter stream: asked of the servers
+ * now.
+ */
 import type { StreamConfig } from '../config.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import { connectKeyServers } from '../redis/index.js';

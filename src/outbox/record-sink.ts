@@ -1,4 +1,7 @@
-/** Failed-write records to the outbox on the source: where they wait while Kafka is away, or where the bridge reads them. */
+/**
+ * Failed-write records to the outbox on the source: where they wait while Kafka is away, or where
+ * the bridge reads them.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
@@ -13,14 +16,20 @@ import { clusterStreamIndex } from './cluster-streams.js';
 import { type EntryFields, OUTBOX_KEY, outboxFields } from './entry.js';
 
 export interface OutboxOptions {
-  /** A client of the source. Only its options are used: the outbox has a connection of its own, without `keyPrefix`. */
+  /**
+   * A client of the source. Only its options are used: the outbox has a connection of its own,
+   * without `keyPrefix`.
+   */
   readonly client: Redis | Cluster;
-  /** As `stream.key` of keymend.yaml. Default `keymend:outbox`. In a Cluster it must not have a `{`. */
+  /**
+   * As `stream.key` of keymend.yaml. Default `keymend:outbox`. In a Cluster it must not have a `{`.
+   */
   readonly key?: string;
   /**
-   * Entries that the outbox may have, waiting and in the hands of a relay together. Nothing is ever trimmed, because that would
-   * lose failed writes: an outbox that is full takes no more. Default 1,000,000. In a Cluster each of its 16 streams may have a
-   * sixteenth of them, so that no master holds more than its share.
+   * Entries that the outbox may have, waiting and in the hands of a relay together. Nothing is ever
+   * trimmed, because that would lose failed writes: an outbox that is full takes no more. Default
+   * 1,000,000. In a Cluster each of its 16 streams may have a sixteenth of them, so that no master
+   * holds more than its share.
    */
   readonly maxEntries?: number;
   /** How long `publish` may try, in ms. Default 10,000. */
@@ -29,8 +38,9 @@ export interface OutboxOptions {
 
 export interface Outbox extends RecordSink {
   /**
-   * Resolves when the source has all records. They are there twice when an answer was lost, which their ids make harmless.
-   * Of a Cluster the masters that answer have taken theirs even when it rejects because of another.
+   * Resolves when the source has all records. They are there twice when an answer was lost, which
+   * their ids make harmless. Of a Cluster the masters that answer have taken theirs even when it
+   * rejects because of another.
    * @throws OutboxFullError, OutboxUnavailableError
    */
   publish(records: readonly FailedWrite[]): Promise<void>;
@@ -40,7 +50,9 @@ export interface Outbox extends RecordSink {
   close(): Promise<void>;
 }
 
-/** The outbox has as many entries as it may have. The message is one line: what, where, what to do. */
+/**
+ * The outbox has as many entries as it may have. The message is one line: what, where, what to do.
+ */
 export class OutboxFullError extends Error {
   override readonly name = 'OutboxFullError';
   constructor(
@@ -55,7 +67,10 @@ export class OutboxFullError extends Error {
   }
 }
 
-/** The source did not take the records in time. The message is one line: what, where, what to do. `cause`: its last answer. */
+/**
+ * The source did not take the records in time. The message is one line: what, where, what to do.
+ * `cause`: its last answer.
+ */
 export class OutboxUnavailableError extends Error {
   override readonly name = 'OutboxUnavailableError';
   constructor(place: string, cause: RedisFailure) {
@@ -89,7 +104,10 @@ export function createOutbox({
   const maxEntriesOfStream = Math.ceil(maxEntries / streams.length);
   let closed = false;
 
-  /** Until when, by `performance.now()`, the right stream of an index is asked second, because its master did not take records. */
+  /**
+   * Until when, by `performance.now()`, the right stream of an index is asked second, because its
+   * master did not take records.
+   */
   const avoidedUntil = new Map<number, number>();
 
   async function append(part: readonly EntryFields[], index: number, deadline: number): Promise<void> {
@@ -115,7 +133,10 @@ export function createOutbox({
     });
   }
 
-  /** @param work resolves with null when it is done; with an error, or rejecting with a RedisFailure, it is tried again */
+  /**
+   * @param work resolves with null when it is done; with an error, or rejecting with a
+   *   RedisFailure, it is tried again
+   */
   async function untilDeadline(deadline: number, work: () => Promise<OutboxFullError | null>): Promise<void> {
     let unavailable: OutboxUnavailableError | null = null;
     for (let failed = 1; ; failed++) {
@@ -172,8 +193,9 @@ function byStream(records: readonly FailedWrite[], streams: number): Map<number,
 }
 
 /**
- * The streams to try in turn. Where the master of the right one does not answer, the stream half of the slots away takes its records,
- * which is nearly always on another master: better out of their order, which repairs do not depend on, than not at all.
+ * The streams to try in turn. Where the master of the right one does not answer, the stream half of
+ * the slots away takes its records, which is nearly always on another master: better out of their
+ * order, which repairs do not depend on, than not at all.
  */
 function placesFor(index: number, streams: readonly string[]): readonly string[] {
   return streams.length === 1 ? streams : [streams[index]!, streams[(index + streams.length / 2) % streams.length]!];

@@ -26,7 +26,8 @@ export function outboxSources(links: readonly LinkConfig[]): OutboxSource[] {
 }
 
 /**
- * The keys of the streams that an outbox, or its dead letters, consist of: one, in a Cluster several.
+ * The keys of the streams that an outbox, or its dead letters, consist of: one, in a Cluster
+ * several.
  * @throws Error when the key can't name streams in a Cluster
  */
 export function streamsOf({ endpoint }: OutboxSource, key: string): readonly string[] {

@@ -1,4 +1,7 @@
-/** Failed writes from a Redis Stream: one consumer of a group, which hands out what `entry-reader.ts` brings. */
+/**
+ * Failed writes from a Redis Stream: one consumer of a group, which hands out what
+ * `entry-reader.ts` brings.
+ */
 import { setMaxListeners } from 'node:events';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';

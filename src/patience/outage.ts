@@ -1,4 +1,7 @@
-/** A line when a service stops taking what it is given and one when it is over; at most one pair a minute if that flaps. */
+/**
+ * A line when a service stops taking what it is given and one when it is over; at most one pair a
+ * minute if that flaps.
+ */
 import type { Logger } from 'pino';
 
 const LINE_EVERY_MS = 60_000;

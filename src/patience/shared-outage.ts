@@ -1,4 +1,7 @@
-/** One outage for all streams of a source: a Cluster that is away shall be said once, not for each of them. */
+/**
+ * One outage for all streams of a source: a Cluster that is away shall be said once, not for each
+ * of them.
+ */
 import type { Outage } from './outage.js';
 
 /** What is told of how reading goes. */

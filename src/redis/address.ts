@@ -4,7 +4,10 @@ import type { RedisOptions } from 'ioredis';
 export interface SentinelGroup {
   /** Of the master, as the Sentinels know it. */
   readonly name: string;
-  /** Of the Sentinels; user and password in them are the Sentinels' own. With rediss:// the master is asked by TLS as well. */
+  /**
+   * Of the Sentinels; user and password in them are the Sentinels' own. With rediss:// the master
+   * is asked by TLS as well.
+   */
   readonly urls: readonly string[];
   /** For the master. */
   readonly username?: string | undefined;
@@ -17,8 +20,9 @@ export type Address = { readonly url: string } | { readonly sentinel: SentinelGr
 const SENTINEL_PORT = 26379;
 
 /**
- * Behind Sentinels. After an ordered failover the old master goes on as one for seconds: what is read there would undo newer
- * writes, and what it acknowledges is thrown away. So the connection leaves it as soon as a Sentinel tells of the new one.
+ * Behind Sentinels. After an ordered failover the old master goes on as one for seconds: what is
+ * read there would undo newer writes, and what it acknowledges is thrown away. So the connection
+ * leaves it as soon as a Sentinel tells of the new one.
  */
 export const LEAVE_OLD_MASTER = {
   failoverDetector: true,
@@ -26,7 +30,10 @@ export const LEAVE_OLD_MASTER = {
   sentinelReconnectStrategy: () => 500,
 } as const satisfies RedisOptions;
 
-/** How ioredis is told of Sentinels. They are asked with each connect, so a new master is found by connecting anew. */
+/**
+ * How ioredis is told of Sentinels. They are asked with each connect, so a new master is found by
+ * connecting anew.
+ */
 export function sentinelOptions({ name, urls, username, password, db }: SentinelGroup, timeoutMs: number) {
   const parsed = urls.map((url) => new URL(url));
   const [first] = parsed as [URL];

@@ -1,18 +1,28 @@
-/** How a round over some keys is paid from a budget: an estimate is reserved first and settled with what was counted. */
+/**
+ * How a round over some keys is paid from a budget: an estimate is reserved first and settled with
+ * what was counted.
+ */
 import type { Budget } from './budget.js';
 import { RedisFailure } from './failure.js';
 import type { Admission, AdmissionRequest, Deferred, RedisPort } from './port.js';
 import type { CountOperations } from './script-runner.js';
 
-/** What a round costs besides its keys: two scripts with their look at the clock, the delete guard's look at role and size. */
+/**
+ * What a round costs besides its keys: two scripts with their look at the clock, the delete guard's
+ * look at role and size.
+ */
 const ROUND_OPERATIONS = 7;
-/** What a small key costs at most when it is inspected and repaired: TYPE, DUMP, PEXPIRETIME, RESTORE, … */
+/**
+ * What a small key costs at most when it is inspected and repaired: TYPE, DUMP, PEXPIRETIME,
+ * RESTORE, …
+ */
 const KEY_OPERATIONS = 10;
 /** A member is looked up twice, its expiry too where fields have one, and written. */
 const MEMBER_OPERATIONS = 3;
 
 /**
- * Reserves for as many of the keys, the first ones, as fit into a slice of the budget; for one at least.
+ * Reserves for as many of the keys, the first ones, as fit into a slice of the budget; for one at
+ * least.
  * @param requests as in `RedisPort.admit`
  * @param counted makes the port through which the round goes
  */

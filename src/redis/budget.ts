@@ -1,14 +1,18 @@
 /**
- * The budget of a link at its target: how many operations a second all workers together may execute there.
+ * The budget of a link at its target: how many operations a second all workers together may execute
+ * there.
  *
- * Operation: a command as the server's INFO commandstats counts it, so each one that a script calls, too.
+ * Operation: a command as the server's INFO commandstats counts it, so each one that a script
+ * calls, too.
  * Pace:      operations per ms, a little below the budget.
- * Slice:     a stretch of time on one timeline that all workers share; in it, its length times the pace may be executed.
+ * Slice:     a stretch of time on one timeline that all workers share; in it, its length times the
+ *            pace may be executed.
  *
- * The server hands out slices end to end (`lua/lease.lua`). A process leases one for those who wait and gives each a piece of it,
- * n / pace ms for n operations, granted when the piece begins. What is left over serves those who ask within `FRESH_MS`, and
- * is lost then, so that nothing can be saved up for a burst. `docs/decisions/0005-budget.md` has what follows from it and what
- * was measured.
+ * The server hands out slices end to end (`lua/lease.lua`). A process leases one for those who wait
+ * and gives each a piece of it, n / pace ms for n operations, granted when the piece begins. What
+ * is left over serves those who ask within `FRESH_MS`, and is lost then, so that nothing can be
+ * saved up for a burst. `docs/decisions/0005-budget.md` has what follows from it and what was
+ * measured.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from './connection.js';
@@ -19,13 +23,16 @@ import { type RowAnswer, runScript } from './script-runner.js';
 export interface Reservation {
   readonly granted: true;
   /**
-   * Says how many operations were executed in the end; call it once. The rest serves the next reservation here while it is
-   * fresh; an excess is a debt that the next lease pays.
+   * Says how many operations were executed in the end; call it once. The rest serves the next
+   * reservation here while it is fresh; an excess is a debt that the next lease pays.
    */
   settle(used: number): void;
 }
 
-/** Others are ahead for longer than an attempt should hold its slot. After `retryAfterMs` it is likely to be granted. */
+/**
+ * Others are ahead for longer than an attempt should hold its slot. After `retryAfterMs` it is
+ * likely to be granted.
+ */
 export interface Refused {
   readonly granted: false;
   readonly retryAfterMs: number;
@@ -35,7 +42,8 @@ export interface Budget {
   /** Ask for no more than so many at once, if it can be helped: they are executed in one moment. */
   readonly slice: number;
   /**
-   * Asks for operations, to be executed at once when they are granted. Waits for its turn if that is near (about 250 ms).
+   * Asks for operations, to be executed at once when they are granted. Waits for its turn if that
+   * is near (about 250 ms).
    * @throws RedisFailure the target's, when it can't be asked
    */
   reserve(operations: number): Promise<Reservation | Refused>;
@@ -46,18 +54,26 @@ export interface BudgetOptions {
   readonly opsPerSecond: number;
 }
 
-/** What is below 1.05 is for the time between grant and execution: a slice, `FRESH_MS`, and how long operations travel. */
+/**
+ * What is below 1.05 is for the time between grant and execution: a slice, `FRESH_MS`, and how long
+ * operations travel.
+ */
 const PACE_RATIO = 0.98;
 const SLICE_MS = 20;
 const FRESH_MS = 30;
 /** At most this part of a slice is paid with what was left over before. */
 const LEFT_OVER_RATIO = 0.25;
-/** A new slice is asked for so long before the last one ends, and the usual journey of an answer earlier. */
+/**
+ * A new slice is asked for so long before the last one ends, and the usual journey of an answer
+ * earlier.
+ */
 const AHEAD_MS = 10;
 const LONGEST_JOURNEY_MS = 250;
 /** How long others may be ahead, here or at the server. */
 const LONGEST_QUEUE_MS = 250;
-/** What is leased at once for a debt, or for one who asks for much: meanwhile others are sent away. */
+/**
+ * What is leased at once for a debt, or for one who asks for much: meanwhile others are sent away.
+ */
 const LONG_SLICE_MS = 500;
 const LONGEST_RETRY_MS = 30_000;
 
@@ -94,7 +110,9 @@ class LeasedBudget implements Budget {
   #leasedUntil = 0;
   /** How long an answer usually takes: the shortest lately. */
   #journeyMs: number | null = null;
-  /** The part of the timeline that this process gets under backlog, while other workers get theirs. */
+  /**
+   * The part of the timeline that this process gets under backlog, while other workers get theirs.
+   */
   #share = 1;
   #refusedUntil = 0;
   /** Up to when this process' share is spoken for by those who were told to come back. */
@@ -158,7 +176,10 @@ class LeasedBudget implements Budget {
     this.#serveFromLeftOver();
   }
 
-  /** One lease at a time for all who wait; under backlog just in time for the next slice to follow upon the last. */
+  /**
+   * One lease at a time for all who wait; under backlog just in time for the next slice to follow
+   * upon the last.
+   */
   async #leaseWhileNeeded(): Promise<void> {
     if (this.#isLeasing) return;
     this.#isLeasing = true;
@@ -237,7 +258,10 @@ class LeasedBudget implements Budget {
     for (const { ms, resolve } of [...pieces, ...this.#waiting.splice(0)]) resolve(this.#refuse(ms, until));
   }
 
-  /** Each is told a time of its own, in the order of asking and as far apart as this process can serve them. */
+  /**
+   * Each is told a time of its own, in the order of asking and as far apart as this process can
+   * serve them.
+   */
   #refuse(ms: number, until: number): Refused {
     const now = performance.now();
     const turn = Math.max(until, this.#promisedUntil, now + sum(this.#waiting) / this.#share);
@@ -246,7 +270,10 @@ class LeasedBudget implements Budget {
     return { granted: false, retryAfterMs: jittered(turn - now) };
   }
 
-  /** When an answer usually would have arrived: one that was held up, or lay here unread, is of a slice that began then. */
+  /**
+   * When an answer usually would have arrived: one that was held up, or lay here unread, is of a
+   * slice that began then.
+   */
   #usualArrival(sentAt: number, receivedAt: number): number {
     const took = receivedAt - sentAt;
     const usual = this.#journeyMs ?? took;

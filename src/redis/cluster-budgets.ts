@@ -1,6 +1,6 @@
 /**
- * The budget of a link on a Cluster: every master has an equal share of it, and keeps the timeline of its share itself, under a key
- * that lies in a slot of its own.
+ * The budget of a link on a Cluster: every master has an equal share of it, and keeps the timeline
+ * of its share itself, under a key that lies in a slot of its own.
  */
 import { type Budget, type BudgetOptions, createBudget } from './budget.js';
 import type { Master } from './cluster-nodes.js';
@@ -49,7 +49,8 @@ export class ClusterBudgets {
 
   /**
    * To be told why a master granted nothing.
-   * @returns whether it was for the slot of the key alone, so that asking once more makes sense: another slot serves as well
+   * @returns whether it was for the slot of the key alone, so that asking once more makes sense:
+   *   another slot serves as well
    */
   refused({ connection }: Master, failure: RedisFailure): boolean {
     const share = this.#shares.get(connection);
@@ -64,7 +65,10 @@ export class ClusterBudgets {
   }
 }
 
-/** The same for every worker, so that all share one timeline: the last slot, for the first ones are given away first by redis-cli. */
+/**
+ * The same for every worker, so that all share one timeline: the last slot, for the first ones are
+ * given away first by redis-cli.
+ */
 function slotFor({ master, refused }: Share): number {
   const now = performance.now();
   const isLeftOut = (slot: number) => (refused.get(slot) ?? 0) > now;

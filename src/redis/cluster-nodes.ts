@@ -1,4 +1,7 @@
-/** The masters of a Cluster, one connection to each, and which of them has which slot, as its nodes tell. */
+/**
+ * The masters of a Cluster, one connection to each, and which of them has which slot, as its nodes
+ * tell.
+ */
 import { Connection, type ConnectionOptions } from './connection.js';
 import { RedisFailure } from './failure.js';
 import { SLOTS, type Slots, slotOf } from './slots.js';
@@ -16,7 +19,10 @@ interface Topology {
   readonly nodeIds: ReadonlySet<string>;
 }
 
-/** How soon after one look at the topology another makes sense: nodes need a moment to hear of a change, too. */
+/**
+ * How soon after one look at the topology another makes sense: nodes need a moment to hear of a
+ * change, too.
+ */
 const LEAST_INTERVAL_MS = 250;
 /** How often to look without a sign of change. */
 const LOOK_EVERY_MS = 30_000;
@@ -35,7 +41,10 @@ const SIGNS_OF_CHANGE: ReadonlySet<string> = new Set([
   'TIMEOUT',
 ]);
 
-/** Connects when first asked. Redirects are not followed: a key that has moved fails once, and is found the next time. */
+/**
+ * Connects when first asked. Redirects are not followed: a key that has moved fails once, and is
+ * found the next time.
+ */
 export class ClusterNodes {
   readonly #seeds: readonly URL[];
   readonly #options: ConnectionOptions;
@@ -85,13 +94,17 @@ export class ClusterNodes {
     return topology instanceof RedisFailure ? topology : topology.masters;
   }
 
-  /** To be told of what a master answered: where it shows that the topology has changed, the next call looks at it anew. */
+  /**
+   * To be told of what a master answered: where it shows that the topology has changed, the next
+   * call looks at it anew.
+   */
   heed(failure: RedisFailure): void {
     if (SIGNS_OF_CHANGE.has(failure.code)) this.#isStale = true;
   }
 
   /**
-   * The node that an ASK names: where a key is whose slot is still on its way there. It wants `ASKING` ahead of each command.
+   * The node that an ASK names: where a key is whose slot is still on its way there. It wants
+   * `ASKING` ahead of each command.
    * @returns null where the failure names no node
    */
   importing({ message }: RedisFailure): Connection | null {
@@ -118,7 +131,8 @@ export class ClusterNodes {
   async #look(): Promise<Topology | RedisFailure> {
     this.#isStale = false;
     const known = [...this.#connections.keys(), ...this.#seeds.map(addressOf)];
-    // Not always the same first: a node that was cut off from the others would be believed for ever.
+    // Not always the same first: a node that was cut off from the others would be believed for
+    // ever.
     const turn = this.#looks++ % known.length;
     const addresses = [...new Set([...known.slice(turn), ...known.slice(0, turn)])];
     const failures: RedisFailure[] = [];
@@ -145,7 +159,10 @@ export class ClusterNodes {
     );
   }
 
-  /** An address that was known can have passed to a Cluster with the same password, which has the same slots and other data. */
+  /**
+   * An address that was known can have passed to a Cluster with the same password, which has the
+   * same slots and other data.
+   */
   #isOfAnother(ranges: SlotsReply): boolean {
     const known = this.#topology?.nodeIds;
     return known !== undefined && ranges.length > 0 && nodeIdsOf(ranges).every((id) => !known.has(id));
@@ -176,7 +193,8 @@ export class ClusterNodes {
       return master;
     });
     if (layoutOf(masters) !== layoutOf(this.#topology?.masters ?? [])) this.#changes += 1;
-    // Whose nodes are all replaced one by one while nobody asks for a key would be taken for another Cluster.
+    // Whose nodes are all replaced one by one while nobody asks for a key would be taken for
+    // another Cluster.
     this.#lookAgain ??= setInterval(() => {
       this.#isStale = true;
       void this.#current();

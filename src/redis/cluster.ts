@@ -1,14 +1,16 @@
 /**
- * The port on a Cluster: each call is split by master, every part runs by itself on a `StandaloneRedis`, and the answers come
- * together in the order of the keys.
+ * The port on a Cluster: each call is split by master, every part runs by itself on a
+ * `StandaloneRedis`, and the answers come together in the order of the keys.
  *
- * No redirect is followed, so nothing is ever sent to two places: a key whose slot has moved fails with the code `MOVED`, `ASK` or
- * `TRYAGAIN`, and is asked for at the right master the next time.
+ * No redirect is followed, so nothing is ever sent to two places: a key whose slot has moved fails
+ * with the code `MOVED`, `ASK` or `TRYAGAIN`, and is asked for at the right master the next time.
  *
- * Scripts name their keys in ARGV. A node checks each command of a script as it would check it alone: a key whose slot it has not, and
- * one that is not there (any more) in a slot that is being moved away, is refused and never told absent. So a key that has
- * moved can't be taken for one that was deleted. Lua runs in one piece, and what a row writes after its first write needs nothing that
- * could be refused (`isGone` of lua/prelude.lua, lua/swap.lua). `docs/decisions/0008-topologies.md` says with which versions this was tried.
+ * Scripts name their keys in ARGV. A node checks each command of a script as it would check it
+ * alone: a key whose slot it has not, and one that is not there (any more) in a slot that is being
+ * moved away, is refused and never told absent. So a key that has moved can't be taken for one that
+ * was deleted. Lua runs in one piece, and what a row writes after its first write needs nothing
+ * that could be refused (`isGone` of lua/prelude.lua, lua/swap.lua).
+ * `docs/decisions/0008-topologies.md` says with which versions this was tried.
  */
 import { admit } from './admission.js';
 import type { ClusterBudgets } from './cluster-budgets.js';
@@ -50,7 +52,10 @@ interface WithKey {
   readonly key: Buffer;
 }
 
-/** The observed state of a key is fenced by its server's clock as well, and so proves nothing at another server. */
+/**
+ * The observed state of a key is fenced by its server's clock as well, and so proves nothing at
+ * another server.
+ */
 interface Fenced extends WithKey {
   readonly observed: object;
 }

@@ -15,9 +15,10 @@ export interface CommandInPieces {
 }
 
 /**
- * Sends it over a client on which nothing else is sent meanwhile. When it ends in any other way than with a reply, the connection is
- * in the midst of a command: the caller must reset it.
- * @param silenceMs how long the server may take no byte and give no answer. Not counted: the time until a piece comes
+ * Sends it over a client on which nothing else is sent meanwhile. When it ends in any other way
+ * than with a reply, the connection is in the midst of a command: the caller must reset it.
+ * @param silenceMs how long the server may take no byte and give no answer. Not counted: the time
+ *   until a piece comes
  * @returns the reply; a failure with the code `TIMEOUT` after that silence
  * @throws what `pieces` threw; an Error when they are not as many bytes as was said
  */
@@ -32,7 +33,8 @@ export async function sendInPieces(
     ...head.map(argument),
     Buffer.from(`$${bytes}\r\n`),
   ]);
-  // ioredis writes what this returns, and counts the time of a whole command where only silence may be counted.
+  // ioredis writes what this returns, and counts the time of a whole command where only silence may
+  // be counted.
   command.toWritable = () => begin;
   command.setTimeout = () => {};
   let settled = false;

@@ -1,4 +1,7 @@
-/** One connection to one server, with the settings under which no command is ever sent later than it was asked for. */
+/**
+ * One connection to one server, with the settings under which no command is ever sent later than it
+ * was asked for.
+ */
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { Redis, Command as RedisCommand, type RedisOptions } from 'ioredis';
@@ -8,7 +11,10 @@ import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
 import { failureOf, failureOfReply, RedisFailure } from './failure.js';
 
-/** A value with more elements or bytes than these is large: no single command goes through it as a whole. */
+/**
+ * A value with more elements or bytes than these is large: no single command goes through it as a
+ * whole.
+ */
 export interface LargeValues {
   readonly elements: number;
   readonly bytes: number;
@@ -23,9 +29,15 @@ export interface ConnectionOptions {
   readonly commandTimeoutMs?: number;
   /** Default 5,000 elements or 1 MiB. */
   readonly largeValues?: LargeValues;
-  /** Who becomes the master in its place is found without a change of the address. Default: so with Sentinels. */
+  /**
+   * Who becomes the master in its place is found without a change of the address. Default: so with
+   * Sentinels.
+   */
   readonly hasSuccessor?: boolean;
-  /** A node of a Cluster. Its address can pass to another one, even of another Cluster: then it is refused. Default false. */
+  /**
+   * A node of a Cluster. Its address can pass to another one, even of another Cluster: then it is
+   * refused. Default false.
+   */
   readonly isNode?: boolean;
 }
 
@@ -34,13 +46,16 @@ export type Command = readonly [name: string, ...args: (Buffer | string)[]];
 
 /** Between attempts to connect. */
 const PAUSES = { firstMs: 50, longestMs: 2_000 };
-/** A server that stays a replica, because the address is wrong, is not connected to with every command. */
+/**
+ * A server that stays a replica, because the address is wrong, is not connected to with every
+ * command.
+ */
 const LEAST_RENEWAL_INTERVAL_MS = 250;
 
 /**
- * Connects with the first command and again when it is needed; after failed attempts not sooner than a growing delay,
- * and commands in between fail at once. So there is no queue from which a write could be sent when nobody waits for it
- * any more.
+ * Connects with the first command and again when it is needed; after failed attempts not sooner
+ * than a growing delay, and commands in between fail at once. So there is no queue from which a
+ * write could be sent when nobody waits for it any more.
  */
 export class Connection {
   readonly place: string;
@@ -69,7 +84,8 @@ export class Connection {
   readonly #lifetime: 'renewed' | 'single';
 
   /**
-   * @param lifetime `single`: never connects a second time, for what a server keeps by connection (WATCH) and forgets with it
+   * @param lifetime `single`: never connects a second time, for what a server keeps by connection
+   *   (WATCH) and forgets with it
    */
   constructor(address: Address, options: ConnectionOptions, lifetime: 'renewed' | 'single' = 'renewed') {
     this.#address = address;
@@ -90,7 +106,8 @@ export class Connection {
       maxRetriesPerRequest: 0,
       // Reconnecting is ours, see #ready.
       retryStrategy: null,
-      // A server that is loading answers LOADING, which says more than a connection that never becomes ready.
+      // A server that is loading answers LOADING, which says more than a connection that never
+      // becomes ready.
       enableReadyCheck: false,
     } as const satisfies RedisOptions;
     this.#client =
@@ -158,8 +175,8 @@ export class Connection {
   }
 
   /**
-   * Sends one command with an argument that is never in memory as a whole; see `sendInPieces`. Nothing else may be sent on this
-   * connection meanwhile.
+   * Sends one command with an argument that is never in memory as a whole; see `sendInPieces`.
+   * Nothing else may be sent on this connection meanwhile.
    * @returns its reply
    * @throws what `pieces` threw; the server then never gets the whole command
    */
@@ -193,7 +210,8 @@ export class Connection {
   }
 
   async #ready(): Promise<void> {
-    // Bounded: what is under way ends within the command timeout, and ioredis destroys a connection that does not end.
+    // Bounded: what is under way ends within the command timeout, and ioredis destroys a connection
+    // that does not end.
     if (this.#renewal !== null) await this.#renewal;
     if (this.#usable && this.#client.status === 'ready') return;
     if (this.#closed) throw new RedisFailure('CONNECTION', 'it was closed here');
@@ -219,7 +237,8 @@ export class Connection {
     } catch (error) {
       // What connect() itself says is only "closed"; the reason came as an event.
       this.#lastError ??= error;
-      // Of a client that was told to close although it had ended, ioredis keeps the reason of the next failure to itself.
+      // Of a client that was told to close although it had ended, ioredis keeps the reason of the
+      // next failure to itself.
       if (this.#client.status !== 'end') this.#client.disconnect();
       this.#failedAttempts += 1;
       this.#notBefore = performance.now() + jittered(pauseAfter(this.#failedAttempts, PAUSES));
@@ -244,7 +263,10 @@ export class Connection {
     }
   }
 
-  /** It leads to a replica: behind the same name, or by what the Sentinels say now, there may be a master. */
+  /**
+   * It leads to a replica: behind the same name, or by what the Sentinels say now, there may be a
+   * master.
+   */
   #renew(): void {
     if (this.#lifetime === 'single' || this.#renewal !== null || performance.now() < this.#renewNotBefore) return;
     this.#renewNotBefore = performance.now() + LEAST_RENEWAL_INTERVAL_MS;
@@ -253,7 +275,9 @@ export class Connection {
     });
   }
 
-  /** Lets what is under way have its answers, while new commands wait, then closes the connection. */
+  /**
+   * Lets what is under way have its answers, while new commands wait, then closes the connection.
+   */
   async #end(): Promise<void> {
     // Again for who found the connection ready in the moment before.
     do await Promise.all(this.#underWay);
@@ -267,8 +291,9 @@ export class Connection {
   }
 
   /**
-   * Drops the connection with all that is still unsent or in flight, so that it does not reach the server later. RST
-   * instead of FIN where the socket can: what is still on its way is then refused.
+   * Drops the connection with all that is still unsent or in flight, so that it does not reach the
+   * server later. RST instead of FIN where the socket can: what is still on its way is then
+   * refused.
    */
   #reset(): void {
     const { stream } = this.#client;
@@ -286,7 +311,10 @@ function tellsOfReplica([name]: Command, reply: unknown): boolean {
   return reply instanceof RedisFailure && reply.code === 'READONLY';
 }
 
-/** A script of ours catches what a command says and answers it for the row: `['error', 'READONLY …']`. */
+/**
+ * A script of ours catches what a command says and answers it for the row: `['error', 'READONLY
+ * …']`.
+ */
 function isRefusedRow(row: unknown): boolean {
   return Array.isArray(row) && String(row[0]) === 'error' && failureOfReply(String(row[1])).code === 'READONLY';
 }

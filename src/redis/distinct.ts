@@ -4,8 +4,10 @@ import { RedisFailure } from './failure.js';
 import type { RedisPort } from './port.js';
 
 /**
- * A link whose sides are one database under two names (an alias, an address and a name) would find every key equal for ever.
- * @returns null when they are two. Else one line: with the code `SAME` that they are one, with any other why it can't be told
+ * A link whose sides are one database under two names (an alias, an address and a name) would find
+ * every key equal for ever.
+ * @returns null when they are two. Else one line: with the code `SAME` that they are one, with any
+ *   other why it can't be told
  */
 export async function checkDistinct(sides: {
   readonly source: RedisPort;

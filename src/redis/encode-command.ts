@@ -1,4 +1,7 @@
-/** Commands as RESP has them, in one buffer: a batch has thousands of arguments, and a buffer for each would cost more than all else. */
+/**
+ * Commands as RESP has them, in one buffer: a batch has thousands of arguments, and a buffer for
+ * each would cost more than all else.
+ */
 
 const DOLLAR = 0x24;
 const STAR = 0x2a;

@@ -1,4 +1,7 @@
-/** What a failure means and what to do about it, as the second half of a sentence that begins with the Redis' name. */
+/**
+ * What a failure means and what to do about it, as the second half of a sentence that begins with
+ * the Redis' name.
+ */
 import { RedisFailure } from './failure.js';
 
 const GIVEN_AWAY =

@@ -1,10 +1,16 @@
-/** Errors of Redis and of its client, made safe: a code to decide by and a text without anything a user stored. */
+/**
+ * Errors of Redis and of its client, made safe: a code to decide by and a text without anything a
+ * user stored.
+ */
 
 /** Codes of our own, beside those of Redis (`READONLY`, `OOM`, `ERR`, …). */
 export type OwnCode =
   /** No answer in time. The connection was reset; whether the command was executed is unknown. */
   | 'TIMEOUT'
-  /** No connection, or it broke before the answer. Whether a command that had been sent was executed is unknown. */
+  /**
+   * No connection, or it broke before the answer. Whether a command that had been sent was executed
+   * is unknown.
+   */
   | 'CONNECTION'
   /** Read at a server that is not a master. */
   | 'NOTMASTER'
@@ -36,8 +42,8 @@ export class RedisFailure extends Error {
 }
 
 /**
- * The failure that an error of ioredis stands for. The error itself is dropped, for it carries the command with its
- * arguments; its stack is kept.
+ * The failure that an error of ioredis stands for. The error itself is dropped, for it carries the
+ * command with its arguments; its stack is kept.
  */
 export function failureOf(error: unknown): RedisFailure {
   if (error instanceof RedisFailure) return error;
@@ -58,15 +64,16 @@ export function failureOfReply(text: string): RedisFailure {
 function codeOf(text: string): string {
   // Inside a script a missing permission has no code of its own.
   if (text.includes("The user executing the script can't")) return 'NOPERM';
-  // Nor have these, and a script says neither MOVED nor ASK nor TRYAGAIN apart: the key's slot is elsewhere, or is being moved.
+  // Nor have these, and a script says neither MOVED nor ASK nor TRYAGAIN apart: the key's slot is
+  // elsewhere, or is being moved.
   if (/attempted to access a non local key/i.test(text)) return 'MOVED';
   if (/attempted to execute a .*cluster is down/i.test(text)) return 'CLUSTERDOWN';
   return /^[A-Z]{2,}(?=\s|$)/.exec(text)?.[0] ?? 'ERR';
 }
 
 /**
- * A text of Redis without what it may quote: names and arguments of commands, keys. It quotes them in quotes, or after
- * "beginning with".
+ * A text of Redis without what it may quote: names and arguments of commands, keys. It quotes them
+ * in quotes, or after "beginning with".
  */
 function withoutData(text: string): string {
   return text

@@ -51,7 +51,10 @@ export class KeyServers {
     this.place = servers.place;
   }
 
-  /** The connection to the server that has the key now, as far as is known. Others use it too: nothing may block on it. */
+  /**
+   * The connection to the server that has the key now, as far as is known. Others use it too:
+   * nothing may block on it.
+   */
   async serverOf(key: string): Promise<Connection | RedisFailure> {
     return this.#servers.serverOf(Buffer.from(key));
   }
@@ -68,7 +71,10 @@ export class KeyServers {
     return { reply, place: server.place };
   }
 
-  /** Where the key of a command is that was answered with this ASK; null where that is not said. See `ClusterNodes`. */
+  /**
+   * Where the key of a command is that was answered with this ASK; null where that is not said. See
+   * `ClusterNodes`.
+   */
   importing(failure: RedisFailure): Connection | null {
     return this.#servers.importing(failure);
   }
@@ -78,7 +84,10 @@ export class KeyServers {
     this.#servers.heed(failure);
   }
 
-  /** Makes sure that the server, or one of the Cluster, answers. @throws RedisFailure whose message says what to do */
+  /**
+   * Makes sure that the server, or one of the Cluster, answers. @throws RedisFailure whose message
+   * says what to do
+   */
   async check(): Promise<void> {
     const answer = await this.#servers.signOfLife();
     if (answer instanceof RedisFailure) throw explained(answer, this.place);

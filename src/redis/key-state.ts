@@ -7,7 +7,10 @@ export const NO_KEY = -2;
 /** `type` of a key that is not there: the word of TYPE. */
 export const NO_TYPE = 'none';
 
-/** `digest` of a value that is too large to be gone through in one call. It proves nothing; see `scanMembers`. */
+/**
+ * `digest` of a value that is too large to be gone through in one call. It proves nothing; see
+ * `scanMembers`.
+ */
 export const LARGE = 'large';
 
 /** A key at one moment, without its value. A key past its expiry is not there. */
@@ -15,9 +18,10 @@ export interface KeyState {
   /** As TYPE says it: `string`, `hash`, …, or `none`. */
   readonly type: string;
   /**
-   * What identifies type and content: made from a string's value, from any other type's DUMP. Empty without key.
-   * Two equal ones prove equality. Two different ones prove two strings different, and nothing of other types, whose
-   * DUMP depends on encoding, order and version. `LARGE` for large values.
+   * What identifies type and content: made from a string's value, from any other type's DUMP. Empty
+   * without key. Two equal ones prove equality. Two different ones prove two strings different, and
+   * nothing of other types, whose DUMP depends on encoding, order and version. `LARGE` for large
+   * values.
    */
   readonly digest: string;
   /** ms since the epoch, `NO_EXPIRY` or `NO_KEY`. */

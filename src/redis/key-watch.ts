@@ -1,17 +1,20 @@
 /**
- * What the engine asks of one large key that it looks at in many steps. All of a watch happens on one connection, which is
- * never made anew: once it is lost, every method fails, and nothing is written.
+ * What the engine asks of one large key that it looks at in many steps. All of a watch happens on
+ * one connection, which is never made anew: once it is lost, every method fails, and nothing is
+ * written.
  *
- * Common to all methods: they never reject, unless they say so, but answer with a `RedisFailure`. No call takes a server long:
- * ranges are bounded here by number and in the scripts by bytes. Calls may be made without waiting for earlier ones; the server
- * executes them in their order.
+ * Common to all methods: they never reject, unless they say so, but answer with a `RedisFailure`.
+ * No call takes a server long: ranges are bounded here by number and in the scripts by bytes. Calls
+ * may be made without waiting for earlier ones; the server executes them in their order.
  */
 import type { RedisFailure } from './failure.js';
 import type { KeyState } from './key-state.js';
 
 /** A key when its watch began, in as far as it takes no time to say. */
 export interface WatchedState extends Pick<KeyState, 'type' | 'expiry'> {
-  /** Bytes of a string, elements of a list, entries of a stream; 0 for other types and without key. */
+  /**
+   * Bytes of a string, elements of a list, entries of a stream; 0 for other types and without key.
+   */
   readonly size: number;
 }
 
@@ -21,13 +24,19 @@ export interface Range {
   readonly count: number;
 }
 
-/** Entries of a stream: behind the ID `after` (`0-0`: from the first on), up to `through` (`+`: the last). */
+/**
+ * Entries of a stream: behind the ID `after` (`0-0`: from the first on), up to `through` (`+`: the
+ * last).
+ */
 export interface EntryRange {
   readonly after: string;
   readonly through: string;
 }
 
-/** `count`: how many of those asked for. A range ends early where there are no more, and when it gets large; it has at least one. */
+/**
+ * `count`: how many of those asked for. A range ends early where there are no more, and when it
+ * gets large; it has at least one.
+ */
 export interface RangeDigest {
   readonly count: number;
   readonly bytes: number;
@@ -51,7 +60,9 @@ export interface StreamGroup {
 /** A stream without its entries and without what is pending. */
 export interface StreamState {
   readonly lastGeneratedId: string;
-  /** Ever added, and the greatest ID ever deleted. null: a server before Redis 7 does not keep them. */
+  /**
+   * Ever added, and the greatest ID ever deleted. null: a server before Redis 7 does not keep them.
+   */
   readonly history: { readonly entriesAdded: string; readonly maxDeletedId: string } | null;
   readonly groups: readonly StreamGroup[];
 }
@@ -80,14 +91,17 @@ export type WatchedChange =
   | { readonly action: 'expiry'; readonly expiry: number };
 
 /**
- * - `changed`: the key has been written since the watch began, or the call came too late, or the temporary key has gone;
- *   nothing was done
+ * - `changed`: the key has been written since the watch began, or the call came too late, or the
+ *   temporary key has gone; nothing was done
  * - `replaced`, `deleted`, `expiry`: done
  * - `expired`: the wanted expiry has passed on this server, so the key is gone (not: set)
  */
 export type WatchedOutcome = 'changed' | 'replaced' | 'deleted' | 'expiry' | 'expired';
 
-/** Reads of the watched key. That they belong to one moment is known only once `unchanged` has said so. */
+/**
+ * Reads of the watched key. That they belong to one moment is known only once `unchanged` has said
+ * so.
+ */
 export interface KeyWatch {
   readonly state: WatchedState;
 
@@ -107,19 +121,24 @@ export interface KeyWatch {
   readPending(group: Buffer, after: string): Promise<PendingEntry[] | RedisFailure>;
 
   /**
-   * Whether nobody has written the key since the watch began, so that all that was read until now belongs to one moment.
-   * Ends the watch: to be called once, and not with `write`. Of streams with thousands of pending entries, a change of who has one
-   * or how often it was delivered may go unnoticed.
+   * Whether nobody has written the key since the watch began, so that all that was read until now
+   * belongs to one moment. Ends the watch: to be called once, and not with `write`. Of streams with
+   * thousands of pending entries, a change of who has one or how often it was delivered may go
+   * unnoticed.
    * @param options.atMaster a replica fails with the code `NOTMASTER`
    */
   unchanged(options?: { atMaster?: boolean }): Promise<boolean | RedisFailure>;
 
-  /** A new key beside the watched one, in the same slot of a cluster. Nothing is created before it is first written. */
+  /**
+   * A new key beside the watched one, in the same slot of a cluster. Nothing is created before it
+   * is first written.
+   */
   temporaryKey(): TemporaryKey;
 
   /**
-   * Writes, unless anybody else has since the watch began. Ends the watch. Executed late, it does nothing. After a failure
-   * with the code `TIMEOUT` or `CONNECTION` it is unknown whether it was done; with any other code it was not.
+   * Writes, unless anybody else has since the watch began. Ends the watch. Executed late, it does
+   * nothing. After a failure with the code `TIMEOUT` or `CONNECTION` it is unknown whether it was
+   * done; with any other code it was not.
    */
   write(change: WatchedChange): Promise<WatchedOutcome | RedisFailure>;
 
@@ -127,25 +146,32 @@ export interface KeyWatch {
   close(): void;
 }
 
-/** `lost`: the temporary key is not as the steps before have left it: it expired or was evicted. Nothing was done. */
+/**
+ * `lost`: the temporary key is not as the steps before have left it: it expired or was evicted.
+ * Nothing was done.
+ */
 export type GrowthOutcome = 'grown' | 'lost';
 
 /**
- * A value that is built in steps until it takes the place of the watched key. Left alone, it expires ten minutes after the last
- * step. It holds one type: a string, or a list, or a stream.
+ * A value that is built in steps until it takes the place of the watched key. Left alone, it
+ * expires ten minutes after the last step. It holds one type: a string, or a list, or a stream.
  */
 export interface TemporaryKey {
   readonly name: Buffer;
 
   /**
-   * Writes a string in one command whose value is sent as its pieces come: a server gathers a large argument over many turns of
-   * its loop, whereas a string that grows by APPEND is copied again and again. On a connection of its own.
+   * Writes a string in one command whose value is sent as its pieces come: a server gathers a large
+   * argument over many turns of its loop, whereas a string that grows by APPEND is copied again and
+   * again. On a connection of its own.
    * @param bytes how many the pieces have together
    * @throws what `pieces` threw; then nothing was written
    */
   writeString(bytes: number, pieces: AsyncIterable<Buffer>): Promise<GrowthOutcome | RedisFailure>;
 
-  /** @param size elements before this step. Also for the next methods: `elements` or entries that were added so far */
+  /**
+   * @param size elements before this step. Also for the next methods: `elements` or entries that
+   *   were added so far
+   */
   appendElements(size: number, elements: readonly Buffer[]): Promise<GrowthOutcome | RedisFailure>;
   /** Appends elements of the watched key. */
   copyElements(size: number, range: Range): Promise<GrowthOutcome | RedisFailure>;

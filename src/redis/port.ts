@@ -1,12 +1,13 @@
 /**
- * What the engine asks of a Redis, whatever its topology. Adapters: one server (`standalone.ts`), also one that Sentinels name, and
- * a Cluster (`cluster.ts`).
+ * What the engine asks of a Redis, whatever its topology. Adapters: one server (`standalone.ts`),
+ * also one that Sentinels name, and a Cluster (`cluster.ts`).
  *
  * Common to all methods that take keys:
  * - They take up to 500 keys in one call and answer in their order, one answer per key.
- * - They never reject. A key that failed has a `RedisFailure` as its answer, and only that key; when a call fails as a
- *   whole, each of its keys has the same failure.
- * - They never queue: without a usable connection they fail soon. Nothing is sent again after a lost connection.
+ * - They never reject. A key that failed has a `RedisFailure` as its answer, and only that key;
+ *   when a call fails as a whole, each of its keys has the same failure.
+ * - They never queue: without a usable connection they fail soon. Nothing is sent again after a
+ *   lost connection.
  */
 import type { RedisFailure } from './failure.js';
 import type { KeyState } from './key-state.js';
@@ -32,20 +33,27 @@ export interface Reading extends KeyState {
   /** The key's DUMP; null when its digest is the known one, and without key. */
   readonly dump: Buffer | null;
   /**
-   * A digest of the content that does not depend on encoding, order or version. Only given where it can decide
-   * something: the types agree, the digests differ, and it is not a string or of an unknown type. Else null.
+   * A digest of the content that does not depend on encoding, order or version. Only given where it
+   * can decide something: the types agree, the digests differ, and it is not a string or of an
+   * unknown type. Else null.
    */
   readonly content: string | null;
 }
 
-/** A `Reading` whose value is told as the commands that build it, for `rebuild` alone; null where `dump` would be. */
+/**
+ * A `Reading` whose value is told as the commands that build it, for `rebuild` alone; null where
+ * `dump` would be.
+ */
 export interface RecipeReading extends KeyState {
   readonly recipe: Buffer | null;
   /** As in `Reading`. */
   readonly content: string | null;
 }
 
-/** Some members of a key (fields of a hash, members of a set or sorted set); with none, only its type and expiry. */
+/**
+ * Some members of a key (fields of a hash, members of a set or sorted set); with none, only its
+ * type and expiry.
+ */
 export interface MembersRequest {
   readonly key: Buffer;
   readonly members: readonly Buffer[];
@@ -56,11 +64,14 @@ export interface MembersState {
   /** As TYPE says it. */
   readonly type: string;
   readonly expiry: number;
-  /** How many elements (bytes of a string) the whole key has; -1 of large values and of unknown types. */
+  /**
+   * How many elements (bytes of a string) the whole key has; -1 of large values and of unknown
+   * types.
+   */
   readonly count: number;
   /**
-   * By member: `+` and a digest of its value or score, '' when it is not there. In front of the `+` of a field that expires: when,
-   * in ms since the epoch.
+   * By member: `+` and a digest of its value or score, '' when it is not there. In front of the `+`
+   * of a field that expires: when, in ms since the epoch.
    */
   readonly digests: readonly string[];
   readonly serverTimeMs: number;
@@ -74,8 +85,8 @@ export interface MembersReading {
   /** As in `MembersState`. */
   readonly count: number;
   /**
-   * By member: `+` and its value or score (nothing for a set); empty when it is not there. In front of the `+` of a field that
-   * expires: when, in ms since the epoch.
+   * By member: `+` and its value or score (nothing for a set); empty when it is not there. In front
+   * of the `+` of a field that expires: when, in ms since the epoch.
    */
   readonly cells: readonly Buffer[];
 }
@@ -100,7 +111,9 @@ export interface MembersScan {
   readonly type: string;
   /** `0` at the beginning. */
   readonly cursor: string;
-  /** About how many members at most: fewer where they are large; a small value may come as a whole. */
+  /**
+   * About how many members at most: fewer where they are large; a small value may come as a whole.
+   */
   readonly count: number;
 }
 
@@ -134,7 +147,9 @@ export type Change =
       /** As in `Reading`: if the key's content has this digest already, its value is left alone. */
       readonly content: string | null;
       readonly expiry: number;
-      /** The observed expiry is close enough to `expiry`: then equal content needs no write at all. */
+      /**
+       * The observed expiry is close enough to `expiry`: then equal content needs no write at all.
+       */
       readonly expiryTolerated: boolean;
     }
   | { readonly action: 'delete' }
@@ -182,7 +197,10 @@ export type HealthOf = { readonly key: Buffer } | { readonly slots: Slots };
 export interface ClockReading {
   /** ms since the epoch, with a fraction. */
   readonly serverTimeMs: number;
-  /** `performance.now()` in the middle of asking: at most `uncertaintyMs`, half the round trip, from that moment. */
+  /**
+   * `performance.now()` in the middle of asking: at most `uncertaintyMs`, half the round trip, from
+   * that moment.
+   */
   readonly atMs: number;
   readonly uncertaintyMs: number;
 }
@@ -196,7 +214,9 @@ export interface AdmissionRequest {
 /** Leave to work on some keys now. */
 export interface Admission {
   readonly kind: 'admitted';
-  /** On how many of them, the first ones; at least 1. Ask again for the others when these are done. */
+  /**
+   * On how many of them, the first ones; at least 1. Ask again for the others when these are done.
+   */
   readonly keys: number;
   /** The same Redis; what goes through this port is counted for this admission. */
   readonly port: RedisPort;
@@ -218,19 +238,20 @@ export interface RedisPort {
   readonly place: string;
 
   /**
-   * How often it has connected, or found slots at another server. Behind a new connection there may be another server, or another
-   * version of it.
+   * How often it has connected, or found slots at another server. Behind a new connection there may
+   * be another server, or another version of it.
    */
   readonly connections: number;
 
   /**
-   * Names for each key the server that has it, as far as is known. A call whose keys are all of one server waits for no other.
+   * Names for each key the server that has it, as far as is known. A call whose keys are all of one
+   * server waits for no other.
    */
   shardsOf(keys: readonly Buffer[]): Promise<readonly string[]>;
 
   /**
-   * Asks the budget for one round (inspect, repair) over some keys, and waits for it if it is near. Without a budget all are
-   * admitted at once.
+   * Asks the budget for one round (inspect, repair) over some keys, and waits for it if it is near.
+   * Without a budget all are admitted at once.
    * @param requests at least one; keys of one shard, for the budget of the first one's pays for all
    */
   admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure>;
@@ -242,26 +263,31 @@ export interface RedisPort {
   ): Promise<(ObservedState | RedisFailure)[]>;
 
   /**
-   * Reads each key at its master; value and expiry belong to one moment. Idempotent.
-   * Keys that would make the answer too large are `deferred`: ask again for them. The first never is.
-   * A key read at a replica fails with the code `NOTMASTER`; the role is asked after the keys were read (see `health`).
+   * Reads each key at its master; value and expiry belong to one moment. Idempotent. Keys that
+   * would make the answer too large are `deferred`: ask again for them. The first never is. A key
+   * read at a replica fails with the code `NOTMASTER`; the role is asked after the keys were read
+   * (see `health`).
    */
   read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]>;
 
   /**
-   * Writes, each key fenced by its observed state. Executed twice, the second does nothing. Executed late, it does
-   * nothing: the server refuses it once the caller has stopped waiting. After a failure with the code `TIMEOUT` or
-   * `CONNECTION` it is unknown whether it was done; with any other code it was not.
+   * Writes, each key fenced by its observed state. Executed twice, the second does nothing.
+   * Executed late, it does nothing: the server refuses it once the caller has stopped waiting.
+   * After a failure with the code `TIMEOUT` or `CONNECTION` it is unknown whether it was done; with
+   * any other code it was not.
    */
   repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]>;
 
   /**
-   * `read` in a form that servers of any version understand; larger and slower. A type that commands can't build (a module's)
-   * fails with the code `NORECIPE`.
+   * `read` in a form that servers of any version understand; larger and slower. A type that
+   * commands can't build (a module's) fails with the code `NORECIPE`.
    */
   readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]>;
 
-  /** `repair` from a recipe. A server that knows no expiry of single fields fails for those with the code `NOFIELDEXPIRY`. */
+  /**
+   * `repair` from a recipe. A server that knows no expiry of single fields fails for those with the
+   * code `NOFIELDEXPIRY`.
+   */
   rebuild(rebuilds: readonly Rebuild[]): Promise<(RepairOutcome | RedisFailure)[]>;
 
   /** `inspect` for some members of each key. */
@@ -270,19 +296,22 @@ export interface RedisPort {
   /** `read` for some members of each key, and like it at the master alone. */
   readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | RedisFailure)[]>;
 
-  /** `repair` for some members of each key, fenced by them, the type and the expiry. Field expiries: see `rebuild`. */
+  /**
+   * `repair` for some members of each key, fenced by them, the type and the expiry. Field expiries:
+   * see `rebuild`.
+   */
   repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]>;
 
   /**
-   * One page of a large value, by SCAN's rules: whoever goes on until the cursor is `0`, on the same server, has met every member
-   * that was there all the time; some may come twice. Idempotent.
+   * One page of a large value, by SCAN's rules: whoever goes on until the cursor is `0`, on the
+   * same server, has met every member that was there all the time; some may come twice. Idempotent.
    * @returns null when the key is not of that type any more
    */
   scanMembers(scan: MembersScan): Promise<MembersPage | null | RedisFailure>;
 
   /**
-   * Names the process that answers for a key, and the database there. After a restart or a failover, which may have lost writes,
-   * it is another process.
+   * Names the process that answers for a key, and the database there. After a restart or a
+   * failover, which may have lost writes, it is another process.
    */
   server(key: Buffer): Promise<string | RedisFailure>;
 
@@ -290,14 +319,15 @@ export interface RedisPort {
   differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure>;
 
   /**
-   * Begins to watch a key on a connection of its own, for what is too large for one call. To be closed by the caller.
+   * Begins to watch a key on a connection of its own, for what is too large for one call. To be
+   * closed by the caller.
    */
   watch(key: Buffer): Promise<KeyWatch | RedisFailure>;
 
   /**
-   * Role and size, of all servers when not said of which. Fails when none of them answers; one that is loading with the code
-   * `LOADING`.
-   * To trust an absence that was read, ask after that read: what made the keys vanish before it then shows.
+   * Role and size, of all servers when not said of which. Fails when none of them answers; one that
+   * is loading with the code `LOADING`. To trust an absence that was read, ask after that read:
+   * what made the keys vanish before it then shows.
    */
   health(of?: HealthOf): Promise<Health | RedisFailure>;
 
@@ -306,7 +336,8 @@ export interface RedisPort {
 
   /**
    * Connects and asks for a sign of life, for start-up.
-   * @returns a failure for each server that gives none while others do. Each has one line: which Redis, what is wrong, what to do
+   * @returns a failure for each server that gives none while others do. Each has one line: which
+   *   Redis, what is wrong, what to do
    * @throws RedisFailure with such a line when none does
    */
   check(): Promise<readonly RedisFailure[]>;

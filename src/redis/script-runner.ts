@@ -1,4 +1,6 @@
-/** How a script is run for many keys on one server. A topology of many servers runs one per server. */
+/**
+ * How a script is run for many keys on one server. A topology of many servers runs one per server.
+ */
 import { type Command, type Connection, isMaster } from './connection.js';
 import { failureOfReply, RedisFailure } from './failure.js';
 import type { Cells, Row, Script } from './script.js';
@@ -13,15 +15,15 @@ export interface RowAnswer {
 }
 
 /**
- * Is told how many operations were executed at the server, in the unit of INFO commandstats; `null` when nobody knows, because
- * the answer was lost.
+ * Is told how many operations were executed at the server, in the unit of INFO commandstats; `null`
+ * when nobody knows, because the answer was lost.
  */
 export type CountOperations = (operations: number | null) => void;
 
 export interface RunOptions {
   /**
-   * Also asks for the role, behind the script on the same connection: a server that was demoted before the script ran then
-   * says so; asked ahead of it, one demoted in between would pass.
+   * Also asks for the role, behind the script on the same connection: a server that was demoted
+   * before the script ran then says so; asked ahead of it, one demoted in between would pass.
    */
   readonly atMaster?: boolean;
   readonly count?: CountOperations;
@@ -30,9 +32,10 @@ export interface RunOptions {
 const ERROR = Buffer.from('error');
 
 /**
- * Runs a script once, by its SHA, and by its source where the server does not know it (nothing was executed then).
- * Never rejects.
- * @returns one answer per row, in order; `deferred` for rows that the script left for a further call
+ * Runs a script once, by its SHA, and by its source where the server does not know it (nothing was
+ * executed then). Never rejects.
+ * @returns one answer per row, in order; `deferred` for rows that the script left for a further
+ *   call
  */
 export async function runScript(
   connection: Connection,
@@ -85,7 +88,10 @@ export function failureIn([head, text]: Cells): RedisFailure | null {
 /** What a script answers. */
 export type ScriptReply = [serverTimeMs: number, operations: number, ...answers: Cells[]];
 
-/** @param reply of a script, or of a plain command, which is one operation; as is one that was refused */
+/**
+ * @param reply of a script, or of a plain command, which is one operation; as is one that was
+ *   refused
+ */
 export function operationsOf(reply: unknown): number | null {
   if (reply instanceof RedisFailure) return reply.code === 'TIMEOUT' || reply.code === 'CONNECTION' ? null : 1;
   const [serverTimeMs, operations] = Array.isArray(reply) ? (reply as ScriptReply) : [];

@@ -9,8 +9,9 @@ export type Slots = readonly (readonly [first: number, last: number])[];
 export const ALL_SLOTS: Slots = [[0, SLOTS - 1]];
 
 /**
- * CRC16 (XMODEM) of the key, or of its hash tag: what stands between the first `{` and the next `}`, unless that is nothing. Not by
- * the package that ioredis uses: given `foo{}{bar}`, that takes `{bar` for the tag, and a value built in its slot could not be renamed to the key.
+ * CRC16 (XMODEM) of the key, or of its hash tag: what stands between the first `{` and the next
+ * `}`, unless that is nothing. Not by the package that ioredis uses: given `foo{}{bar}`, that takes
+ * `{bar` for the tag, and a value built in its slot could not be renamed to the key.
  * @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
  */
 export function slotOf(key: Buffer): number {
@@ -37,13 +38,16 @@ export function haveCommonSlots(one: Slots, other: Slots): boolean {
   return one.some(([first, last]) => other.some(([from, to]) => first <= to && from <= last));
 }
 
-/** By slot; numbers tried so far are below `tried`. All slots are found within 110,000 numbers, which takes 0.2 s. */
+/**
+ * By slot; numbers tried so far are below `tried`. All slots are found within 110,000 numbers,
+ * which takes 0.2 s.
+ */
 const tags = new Map<number, string>();
 let tried = 0;
 
 /**
- * A hash tag, a number, that lies in the slot: `name:{tag}` is a key there, whatever the name. A tag made of a user's key could
- * not be: some keys have braces without being a tag.
+ * A hash tag, a number, that lies in the slot: `name:{tag}` is a key there, whatever the name. A
+ * tag made of a user's key could not be: some keys have braces without being a tag.
  */
 export function tagIn(slot: number): string {
   for (;;) {

@@ -39,7 +39,10 @@ export class StandaloneRedis implements RedisPort {
   readonly #budget: Budget | undefined;
   readonly #count: CountOperations;
 
-  /** @param options `count` is told of all that goes through this port, except for what asking the budget costs */
+  /**
+   * @param options `count` is told of all that goes through this port, except for what asking the
+   *   budget costs
+   */
   constructor(connection: Connection, options: { readonly budget?: Budget; readonly count?: CountOperations } = {}) {
     this.#connection = connection;
     this.#budget = options.budget;
@@ -204,7 +207,10 @@ export class StandaloneRedis implements RedisPort {
     return [observed.digest, `${observed.expiry}`, this.#deadline(observed)];
   }
 
-  /** In ms of the server's clock. That is at least so far by now, so the deadline has passed there when we stop waiting here. */
+  /**
+   * In ms of the server's clock. That is at least so far by now, so the deadline has passed there
+   * when we stop waiting here.
+   */
   #deadline({ serverTimeMs, receivedAtMs }: Pick<ObservedState, 'serverTimeMs' | 'receivedAtMs'>): string {
     const serverNow = serverTimeMs + (performance.now() - receivedAtMs);
     return `${Math.floor(serverNow + this.#connection.commandTimeoutMs)}`;
@@ -230,7 +236,10 @@ export class StandaloneRedis implements RedisPort {
     return answer!;
   }
 
-  /** Calls a script as often as it takes until it has answered all rows. It answers at least one each time. */
+  /**
+   * Calls a script as often as it takes until it has answered all rows. It answers at least one
+   * each time.
+   */
   async #runToTheEnd(
     script: Script,
     rows: readonly Row[],

@@ -125,7 +125,8 @@ export class BuiltKey implements TemporaryKey {
   }
 
   async #step(script: Script, size: number, ...args: Word[]): Promise<GrowthOutcome | RedisFailure> {
-    // A script that the server does not know yet would be sent a second time, behind steps that must come after it.
+    // A script that the server does not know yet would be sent a second time, behind steps that
+    // must come after it.
     this.#loaded ??= this.#connection.send(STEPS.map(({ source }) => ['SCRIPT', 'LOAD', source]));
     await this.#loaded;
     const answer = await runForKey(this.#connection, script, [this.name, `${size}`, LIFETIME_MS, ...args]);

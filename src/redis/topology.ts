@@ -1,6 +1,6 @@
 /**
- * From an endpoint of the configuration to whatever reaches its servers: the one place that tells topologies apart. A further one is a
- * case in each of these functions and an adapter of the port.
+ * From an endpoint of the configuration to whatever reaches its servers: the one place that tells
+ * topologies apart. A further one is a case in each of these functions and an adapter of the port.
  */
 import type { Endpoint } from '../config.js';
 import { type BudgetOptions, createBudget } from './budget.js';
@@ -36,7 +36,10 @@ export function connectKeyServers(endpoint: Endpoint, options: ConnectionOptions
   );
 }
 
-/** Whether its keys are spread over slots, so that those of one script or transaction must share a hash tag. */
+/**
+ * Whether its keys are spread over slots, so that those of one script or transaction must share a
+ * hash tag.
+ */
 export function hasSlots(endpoint: Endpoint): boolean {
   return 'cluster' in endpoint;
 }

@@ -165,7 +165,8 @@ class ServerKeyWatch implements KeyWatch {
     const time = await this.#send('TIME');
     if (time instanceof RedisFailure) return time;
     const [seconds, micros] = time as [Buffer, Buffer];
-    // The server's clock is at least so far by now, so the deadline has passed there when we stop waiting here.
+    // The server's clock is at least so far by now, so the deadline has passed there when we stop
+    // waiting here.
     const deadline = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) + this.#connection.commandTimeoutMs;
     const replies = await this.#transact(
       this.#evaluate(scripts.swap, [
@@ -200,7 +201,10 @@ class ServerKeyWatch implements KeyWatch {
     return ['EVAL', script.source, '0', ...scriptArguments(this.#connection, [row])];
   }
 
-  /** @returns the replies; null when the key was written since the watch began, and nothing was executed */
+  /**
+   * @returns the replies; null when the key was written since the watch began, and nothing was
+   *   executed
+   */
   async #transact(...commands: Command[]): Promise<unknown[] | null | RedisFailure> {
     const replies = await this.#connection.send([['MULTI'], ...commands, ['EXEC']]);
     // Why EXEC discards a transaction is what the command said that was refused.

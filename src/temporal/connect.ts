@@ -1,6 +1,6 @@
 /**
- * Connections to Temporal. Where to connect comes from @temporalio/envconfig (TEMPORAL_* variables or a profile), and only
- * where these are silent from `temporal:` in keymend.yaml.
+ * Connections to Temporal. Where to connect comes from @temporalio/envconfig (TEMPORAL_* variables
+ * or a profile), and only where these are silent from `temporal:` in keymend.yaml.
  */
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
@@ -8,7 +8,9 @@ import { NativeConnection, type NativeConnectionOptions } from '@temporalio/work
 import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
 
-/** Temporal can't be used as configured. The message is one line: where, what is wrong, what to do. */
+/**
+ * Temporal can't be used as configured. The message is one line: where, what is wrong, what to do.
+ */
 export class TemporalError extends Error {
   override readonly name = 'TemporalError';
 }
@@ -22,7 +24,10 @@ export interface TemporalTarget {
 const CONNECT_TIMEOUT_MS = 5_000;
 const KEYWORD = 2; // temporal.api.enums.v1.IndexedValueType
 
-/** Says where Temporal is, without connecting. @throws TemporalError when a profile or a file that it names is unusable */
+/**
+ * Says where Temporal is, without connecting. @throws TemporalError when a profile or a file that
+ * it names is unusable
+ */
 export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): TemporalTarget {
   let loaded: ReturnType<typeof loadClientConnectConfig>;
   try {
@@ -38,7 +43,10 @@ export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): 
   return { options: { ...loaded.connectionOptions, address }, address, namespace };
 }
 
-/** @throws TemporalError when it can't be reached or the namespace does not exist. The caller closes `client.connection`. */
+/**
+ * @throws TemporalError when it can't be reached or the namespace does not exist. The caller closes
+ *   `client.connection`.
+ */
 export async function connectClient(target: TemporalTarget): Promise<Client> {
   let connection: Connection | undefined;
   try {
@@ -61,8 +69,9 @@ export async function connectWorker(target: TemporalTarget): Promise<NativeConne
 }
 
 /**
- * Makes sure that the search attributes exist, since without them no workflow could start. Registers what is missing, which a
- * self-hosted server allows; elsewhere the error says what an administrator has to create. Running it twice is harmless.
+ * Makes sure that the search attributes exist, since without them no workflow could start.
+ * Registers what is missing, which a self-hosted server allows; elsewhere the error says what an
+ * administrator has to create. Running it twice is harmless.
  * @throws TemporalError
  */
 export async function ensureSearchAttributes(client: Client, namespace: string): Promise<void> {

@@ -17,16 +17,21 @@ export function runtimeLogger(logger: Logger): TemporalLogger {
   return {
     log,
     trace: (message, meta) => log('TRACE', message, meta),
-    // The SDK tells of every workflow and activity that starts or ends at this level; at our scale that is tracing.
+    // The SDK tells of every workflow and activity that starts or ends at this level; at our scale
+    // that is tracing.
     debug: (message, meta) => log('TRACE', message, meta),
     info: (message, meta) => log('INFO', message, meta),
-    // One line for each failed attempt would be a flood in an outage; what fails for good is escalated, and seen there.
+    // One line for each failed attempt would be a flood in an outage; what fails for good is
+    // escalated, and seen there.
     warn: (message, meta) => log(isFailedAttempt(message, meta) ? 'DEBUG' : 'WARN', message, meta),
     error: (message, meta) => log('ERROR', message, meta),
   };
 }
 
-/** An attempt that failed in one of the known ways; anything else, and a dead letter that can't be published, is news. */
+/**
+ * An attempt that failed in one of the known ways; anything else, and a dead letter that can't be
+ * published, is news.
+ */
 function isFailedAttempt(message: string, meta: LogMetadata = {}): boolean {
   const { activityType, error } = meta as { activityType?: string; error?: unknown };
   return message === 'Activity failed' && activityType === 'reconcile' && error instanceof ApplicationFailure;

@@ -22,14 +22,17 @@ export interface WorkerOptions {
 export interface RunningWorker {
   /** Resolves after `stop`; rejects when the worker fails for good. */
   readonly finished: Promise<void>;
-  /** Takes no new work, lets running activities end within 10 s, then closes the Redis connections. */
+  /**
+   * Takes no new work, lets running activities end within 10 s, then closes the Redis connections.
+   */
   stop(): Promise<void>;
 }
 
 /**
  * Starts a worker.
- * @throws Error with one line when no link can be used at all; a link, or a master of a Cluster, that can't be used beside one that can is only logged,
- *   because its repairs retry durably and the others must not wait for it
+ * @throws Error with one line when no link can be used at all; a link, or a master of a Cluster,
+ *   that can't be used beside one that can is only logged, because its repairs retry durably and
+ *   the others must not wait for it
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   const { config, connection, namespace, deadLetters, logger } = options;
@@ -63,7 +66,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         },
       }),
       shutdownGraceTime: '10 seconds',
-      // What a large key's attempt has reached is known to the server this soon, whatever the heartbeat timeout allows.
+      // What a large key's attempt has reached is known to the server this soon, whatever the
+      // heartbeat timeout allows.
       maxHeartbeatThrottleInterval: '2 seconds',
     });
     const finished = worker.run().finally(closeLinks);

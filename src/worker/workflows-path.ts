@@ -1,7 +1,10 @@
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The file with the workflows, for the bundler of the SDK: TypeScript beside TypeScript, JavaScript once built. */
+/**
+ * The file with the workflows, for the bundler of the SDK: TypeScript beside TypeScript, JavaScript
+ * once built.
+ */
 export const WORKFLOWS_PATH = fileURLToPath(
   new URL(`../../workflows/reconcile-key${extname(import.meta.url)}`, import.meta.url),
 );

@@ -1,7 +1,12 @@
 /** Source and target as real servers, the faulty link between, and a sink that remembers. */
 import { EventEmitter, once } from 'node:events';
 import { Redis } from 'ioredis';
-import { createDualWriter, type DualWriter, type DualWriterOptions, type DualWriterStats } from '../../src/dual-write/dual-writer.js';
+import {
+  createDualWriter,
+  type DualWriter,
+  type DualWriterOptions,
+  type DualWriterStats,
+} from '../../src/dual-write/dual-writer.js';
 import type { RecordsLostError } from '../../src/dual-write/records/publisher.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import type { RecordSink } from '../../src/events/record-sink.js';

@@ -3,7 +3,12 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 
 import { decodeFailedWrite } from '../../src/events/failed-write.js';
 import { clusterStreams } from '../../src/outbox/cluster-streams.js';
 import { entryRecord } from '../../src/outbox/entry.js';
-import { createOutbox, OutboxFullError, type OutboxOptions, OutboxUnavailableError } from '../../src/outbox/record-sink.js';
+import {
+  createOutbox,
+  OutboxFullError,
+  type OutboxOptions,
+  OutboxUnavailableError,
+} from '../../src/outbox/record-sink.js';
 import { slotOf } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';

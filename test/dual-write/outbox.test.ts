@@ -3,7 +3,12 @@ import { ulid } from 'ulid';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { decodeFailedWrite } from '../../src/events/failed-write.js';
 import { entryRecord } from '../../src/outbox/entry.js';
-import { createOutbox, OutboxFullError, type OutboxOptions, OutboxUnavailableError } from '../../src/outbox/record-sink.js';
+import {
+  createOutbox,
+  OutboxFullError,
+  type OutboxOptions,
+  OutboxUnavailableError,
+} from '../../src/outbox/record-sink.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type RedisServer, startRedis } from '../support/redis.js';

@@ -2,7 +2,13 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type KeyRequest, type KeyResult, type LinkSides, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
+import {
+  type KeyRequest,
+  type KeyResult,
+  type LinkSides,
+  reconcileKeys,
+  reconcileLargeKey,
+} from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { calmRate, gaps, type Standstill, seconds, watch } from '../redis/commandstats.js';
 import { DEFAULT_OPTIONS, intercept, once as onlyOnce, startLink, type TestLink } from './link.js';

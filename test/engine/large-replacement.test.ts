@@ -4,7 +4,17 @@ import { replaceLargeKey } from '../../src/engine/large/replacement.js';
 import { provideRedis62 } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
 import { describeWith } from '../support/services.js';
-import { type Divergence, ELEMENTS, fillList, fillStream, LISTS, OF_ANY_TYPE, STREAMS, STRINGS, stringOf } from './large-values.js';
+import {
+  type Divergence,
+  ELEMENTS,
+  fillList,
+  fillStream,
+  LISTS,
+  OF_ANY_TYPE,
+  STREAMS,
+  STRINGS,
+  stringOf,
+} from './large-values.js';
 import { DEFAULT_OPTIONS, startLink, type TestLink, withMemory } from './link.js';
 import { hookWatches } from './watched.js';
 

@@ -1,5 +1,12 @@
 /** A source and a target for tests of the engine: two real servers, ports on them, and hooks between the engine's steps. */
-import { type KeyRequest, type KeyResult, LinkMemory, type LinkSides, type ReconcileOptions, reconcileKeys } from '../../src/engine/index.js';
+import {
+  type KeyRequest,
+  type KeyResult,
+  LinkMemory,
+  type LinkSides,
+  type ReconcileOptions,
+  reconcileKeys,
+} from '../../src/engine/index.js';
 import { connectRedis, type LargeValues, type RedisPort } from '../../src/redis/index.js';
 import { type RedisOptions, type RedisServer, startRedis } from '../support/redis.js';
 

@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type DecodedRecord, decodeFailedWrite, encodeFailedWrite, encodeKey, keyBytes, MAX_KEY_BYTES, MAX_RECORD_BYTES } from '../../src/events/failed-write.js';
+import {
+  type DecodedRecord,
+  decodeFailedWrite,
+  encodeFailedWrite,
+  encodeKey,
+  keyBytes,
+  MAX_KEY_BYTES,
+  MAX_RECORD_BYTES,
+} from '../../src/events/failed-write.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 
 const MINIMAL = {

@@ -9,8 +9,23 @@ import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundle
 import { afterAll, beforeAll } from 'vitest';
 import { provideTimeSkippingServer } from '../../src/stack/index.js';
 import { WORKFLOWS_PATH } from '../../src/worker/workflows-path.js';
-import type { AttemptErrorDetail, EscalateRequest, ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
-import { type FailedWrite, failedWrites, type KeyStatus, type LinkPolicy, type ReconcileKeyInput, SEARCH_ATTRIBUTES, type State, skip, status } from '../../workflows/messages.js';
+import type {
+  AttemptErrorDetail,
+  EscalateRequest,
+  ReconcileReply,
+  ReconcileRequest,
+} from '../../workflows/activities.js';
+import {
+  type FailedWrite,
+  failedWrites,
+  type KeyStatus,
+  type LinkPolicy,
+  type ReconcileKeyInput,
+  SEARCH_ATTRIBUTES,
+  type State,
+  skip,
+  status,
+} from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import { describeWith } from './services.js';
 

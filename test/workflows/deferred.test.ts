@@ -1,6 +1,16 @@
 import { expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { describeTimeSkipping, failedWrite, giveUp, type Handle, POLICY, Script, UNAVAILABLE, untilState, withScript } from '../support/workflow-bed.js';
+import {
+  describeTimeSkipping,
+  failedWrite,
+  giveUp,
+  type Handle,
+  POLICY,
+  Script,
+  UNAVAILABLE,
+  untilState,
+  withScript,
+} from '../support/workflow-bed.js';
 
 await describeTimeSkipping('reconcileKey: a key that the budget defers', (server) => {
   const LONG = { defer: 3_600_000 } as const;

@@ -2,7 +2,17 @@ import { WithStartWorkflowOperation, WorkflowUpdateFailedError } from '@temporal
 import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
-import { describeTimeSkipping, failedWrite, giveUp, type Handle, POLICY, Script, UNAVAILABLE, untilState, withScript } from '../support/workflow-bed.js';
+import {
+  describeTimeSkipping,
+  failedWrite,
+  giveUp,
+  type Handle,
+  POLICY,
+  Script,
+  UNAVAILABLE,
+  untilState,
+  withScript,
+} from '../support/workflow-bed.js';
 
 await describeTimeSkipping('reconcileKey: messages', (server) => {
   const PERMANENT = { fail: 'NoPermission', permanent: true } as const;

@@ -1,7 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { FailedWrite, LinkPolicy } from '../../workflows/messages.js';
-import { addFailedWrites, demand, isNothing, MEMBERS_LIMIT, NOTHING_PENDING, putBack, representative, takeRound } from '../../workflows/pending.js';
+import {
+  addFailedWrites,
+  demand,
+  isNothing,
+  MEMBERS_LIMIT,
+  NOTHING_PENDING,
+  putBack,
+  representative,
+  takeRound,
+} from '../../workflows/pending.js';
 import type { Pending } from '../../workflows/run-state.js';
 
 const NOW = Date.parse('2026-11-20T23:00:10.000Z');

@@ -12,7 +12,17 @@ import { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
 import { stack } from '../support/services.js';
-import { type Attempt, failedWrite, type Handle, POLICY, Script, type StartOptions, until, withScript, workflowBundle } from '../support/workflow-bed.js';
+import {
+  type Attempt,
+  failedWrite,
+  type Handle,
+  POLICY,
+  Script,
+  type StartOptions,
+  until,
+  withScript,
+  workflowBundle,
+} from '../support/workflow-bed.js';
 
 const FOLDER = fileURLToPath(new URL('../histories/', import.meta.url));
 const AWAY = { fail: 'TargetUnavailable' } as const;

@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { describeTimeSkipping, failedWrite, giveUp, POLICY, Script, UNAVAILABLE, untilState, withScript } from '../support/workflow-bed.js';
+import {
+  describeTimeSkipping,
+  failedWrite,
+  giveUp,
+  POLICY,
+  Script,
+  UNAVAILABLE,
+  untilState,
+  withScript,
+} from '../support/workflow-bed.js';
 
 await describeTimeSkipping('reconcileKey: attempts', (server) => {
   describe('a key that heals at once', () => {

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { describeTimeSkipping, failedWrite, giveUp, POLICY, Script, untilState, withScript } from '../support/workflow-bed.js';
+import {
+  describeTimeSkipping,
+  failedWrite,
+  giveUp,
+  POLICY,
+  Script,
+  untilState,
+  withScript,
+} from '../support/workflow-bed.js';
 
 await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
   const POLICY_10S = { ...POLICY, settleMs: 10_000 };

@@ -1,10 +1,12 @@
 /**
- * Work on a sequence, several items at once and in order. Not p-map's: it answers in order, but does not promise to begin in
- * order, as steps need that append; and when its consumer ends, its source may still be asked for more.
+ * Work on a sequence, several items at once and in order. Not p-map's: it answers in order, but
+ * does not promise to begin in order, as steps need that append; and when its consumer ends, its
+ * source may still be asked for more.
  */
 
 /**
- * Begins with up to `depth` items before the first has ended, always in their order, and answers in their order.
+ * Begins with up to `depth` items before the first has ended, always in their order, and answers in
+ * their order.
  * @throws what `work` or `items` threw, at its place in the order
  */
 export async function* ahead<Item, Result>(

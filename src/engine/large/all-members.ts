@@ -1,10 +1,11 @@
 /**
- * A hash, set or sorted set that is too large for one call: both sides are gone through page by page, and only the members that
- * differ are looked at by the protocol of `members.ts`. First the source's pages find what the target lacks or has otherwise,
- * then the target's find what the source does not have.
+ * A hash, set or sorted set that is too large for one call: both sides are gone through page by
+ * page, and only the members that differ are looked at by the protocol of `members.ts`. First the
+ * source's pages find what the target lacks or has otherwise, then the target's find what the
+ * source does not have.
  *
- * A page says only where to look: nothing is written by what it said. A member that changes behind a page's back has a failed
- * write of its own, if the change was lost.
+ * A page says only where to look: nothing is written by what it said. A member that changes behind
+ * a page's back has a failed write of its own, if the change was lost.
  */
 import { pMapIterable } from 'p-map';
 import { type MembersPage, RedisFailure, type RedisPort } from '../../redis/index.js';
@@ -21,7 +22,10 @@ export interface MembersProgress {
   /** Whose pages are gone through. */
   readonly pass: Side;
   readonly cursor: string;
-  /** The servers it holds for: another source knows no such cursor, and another target may have lost what was repaired. */
+  /**
+   * The servers it holds for: another source knows no such cursor, and another target may have lost
+   * what was repaired.
+   */
   readonly servers: Readonly<Record<Side, string>>;
   /** Bytes written so far; null: no difference was met. */
   readonly repairedBytes: number | null;
@@ -76,9 +80,11 @@ async function goThroughBoth(work: Work): Promise<void> {
   const resumed = resume !== undefined && isSame(resume.servers, servers) ? resume : undefined;
   if (resumed?.pass !== 'target') await goThrough(work, 'source', servers, resumed);
   await goThrough(work, 'target', servers, resumed?.pass === 'target' ? resumed : undefined);
-  // The expiry, which no page may have touched; and whether the source, whose pages anyone could have given, is a master.
+  // The expiry, which no page may have touched; and whether the source, whose pages anyone could
+  // have given, is a master.
   await reconcileMembers(work, []);
-  // A failover on the way: cursors of the one server meant nothing to the other, and what was repaired may be lost.
+  // A failover on the way: cursors of the one server meant nothing to the other, and what was
+  // repaired may be lost.
   if (!isSame(await serversOf(work), servers)) throw new ChangedMeanwhile();
 }
 
@@ -135,7 +141,8 @@ async function* pagesOf(work: Work, pass: Side, resume: MembersProgress | undefi
       pass === 'source' ? await link.source.scanMembers(scan) : await atTarget(work, (port) => port.scanMembers(scan));
     if (page instanceof RedisFailure) throw notRead(link, page, pass);
     if (page === null) {
-      // Its last member may have gone by our own hand; what the source has is decided by the members themselves.
+      // Its last member may have gone by our own hand; what the source has is decided by the
+      // members themselves.
       if (pass === 'target') return;
       throw new ChangedMeanwhile();
     }

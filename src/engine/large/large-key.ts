@@ -24,8 +24,9 @@ export interface LargeKeyOptions extends ReconcileOptions {
 const IN_ORDER: ReadonlySet<string> = new Set(['string', 'list', 'stream', NO_TYPE]);
 
 /**
- * Makes one key on the target equal to the source, whatever its size, with no command that holds a server for long and with
- * bounded memory. Idempotent like `reconcileKeys`, whose result it gives where the value has become small.
+ * Makes one key on the target equal to the source, whatever its size, with no command that holds a
+ * server for long and with bounded memory. Idempotent like `reconcileKeys`, whose result it gives
+ * where the value has become small.
  * @throws the signal's reason when it aborts; what was written until then is valid
  */
 export async function reconcileLargeKey(
@@ -73,13 +74,16 @@ async function runLargeRound(
   return reconcileAllMembers(sides, key, source!.type, options);
 }
 
-/** Removes a target of another type than the source's, for members can't be put into it one by one. The next round puts them. */
+/**
+ * Removes a target of another type than the source's, for members can't be put into it one by one.
+ * The next round puts them.
+ */
 async function makeWay(sides: LinkSides, key: Buffer, type: string): Promise<RoundResult> {
   const watch = await sides.target.watch(key);
   if (watch instanceof RedisFailure) return failed(sides, 'target', watch);
   try {
-    // Read after the watch began: a live write of both sides that comes later breaks it. At the master alone: a stale replica
-    // must not decide about the target's key.
+    // Read after the watch began: a live write of both sides that comes later breaks it. At the
+    // master alone: a stale replica must not decide about the target's key.
     const [source] = await sides.source.readMembers([{ key, members: [] }]);
     if (source instanceof RedisFailure) return failed(sides, 'source', source);
     if (source!.type !== type || watch.state.type === type) return AGAIN;

@@ -63,8 +63,9 @@ function rangesOf(size: number): Range[] {
 }
 
 /**
- * Compares a range of the source with the same elements of the target, counted from the head and from the tail: behind an element
- * that one side lacks, all others lie at another index. The alignment that was right the last time is tried first.
+ * Compares a range of the source with the same elements of the target, counted from the head and
+ * from the tail: behind an element that one side lacks, all others lie at another index. The
+ * alignment that was right the last time is tried first.
  */
 function comparer(pair: WatchedPair): (range: Range) => Promise<Part[]> {
   const { source, target } = pair;

@@ -1,4 +1,7 @@
-/** Large keys keep to the target's budget step by step: they wait where they are, for beginning anew would cost more. */
+/**
+ * Large keys keep to the target's budget step by step: they wait where they are, for beginning anew
+ * would cost more.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Admission, RedisFailure, type RedisPort } from '../../redis/index.js';
 import type { LinkSides } from '../contract.js';

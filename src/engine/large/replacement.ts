@@ -1,14 +1,18 @@
 /**
- * One round of the protocol for a string, list or stream too large for one call, or for the absence of one:
+ * One round of the protocol for a string, list or stream too large for one call, or for the absence
+ * of one:
  *
- * 1. watch the target, 2. watch the source, 3. compare ranges by digest, 4. build the source's value under a temporary key of the
- * target, 5. see that the source is still what was read, 6. put the temporary key in place of the target's, unless that was written,
+ * 1. watch the target, 2. watch the source, 3. compare ranges by digest, 4. build the source's
+ *    value under a temporary key of the target, 5. see that the source is still what was read, 6.
+ *    put the temporary key in place of the target's, unless that was written,
  * 7. look at the source once more.
  *
- * Why it is right: the fence of a value that no single call can digest is WATCH. All that was read of a side until an EXEC of
- * its connection succeeds belongs to one moment; the two watches overlap, the target's beginning first, so what is written is never
- * older than what was compared. A lost connection loses its watch, and then nothing is written. Step 7 is a second watch, begun
- * before step 5: a value of the source that went and came back in the meantime shows there. `round.ts` says why that matters.
+ * Why it is right: the fence of a value that no single call can digest is WATCH. All that was read
+ * of a side until an EXEC of its connection succeeds belongs to one moment; the two watches
+ * overlap, the target's beginning first, so what is written is never older than what was compared.
+ * A lost connection loses its watch, and then nothing is written. Step 7 is a second watch, begun
+ * before step 5: a value of the source that went and came back in the meantime shows there.
+ * `round.ts` says why that matters.
  */
 
 import { type KeyWatch, NO_TYPE, RedisFailure, type WatchedChange, type WatchedOutcome } from '../../redis/index.js';
@@ -35,11 +39,13 @@ const COMPARISONS: Readonly<Record<string, (pair: WatchedPair) => Promise<Compar
 };
 
 /**
- * Makes a key on the target equal to the source, where it is a string, list or stream, or absent; on the target it may be anything.
- * Idempotent. No single command takes either server long, and only a few ranges are in memory at once.
+ * Makes a key on the target equal to the source, where it is a string, list or stream, or absent;
+ * on the target it may be anything. Idempotent. No single command takes either server long, and
+ * only a few ranges are in memory at once.
  * @param onStep called after each step of comparing and building
  * @returns `again` also when the key has become another type on the source
- * @throws the signal's reason when it aborts; what is left then is at most a temporary key that expires
+ * @throws the signal's reason when it aborts; what is left then is at most a temporary key that
+ *   expires
  */
 export async function replaceLargeKey(
   link: Link,
@@ -99,7 +105,10 @@ async function remove(work: Replacement, pair: WatchedPair): Promise<RoundResult
   return write(work, pair, { action: 'delete' }, 0);
 }
 
-/** Both sides were what was read at the same time, for the watch of each began before the other's ended. */
+/**
+ * Both sides were what was read at the same time, for the watch of each began before the other's
+ * ended.
+ */
 async function confirmEqual(pair: WatchedPair): Promise<RoundResult> {
   await mustBeUnchanged(pair, 'source');
   await mustBeUnchanged(pair, 'target');

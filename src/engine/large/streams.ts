@@ -151,8 +151,9 @@ async function* pendingPages(pair: WatchedPair, { name }: StreamGroup): AsyncGen
 }
 
 /**
- * IDs, in their order, of what is pending although the stream no longer has the entry, trimmed away for example. Servers
- * since Redis 7 make an entry pending only while it is there: such ones are put in, and taken out again when all is pending.
+ * IDs, in their order, of what is pending although the stream no longer has the entry, trimmed away
+ * for example. Servers since Redis 7 make an entry pending only while it is there: such ones are
+ * put in, and taken out again when all is pending.
  */
 async function missingEntries(pair: WatchedPair, groups: readonly StreamGroup[]): Promise<string[]> {
   const ids = new Set<string>();
@@ -187,7 +188,10 @@ async function appendParts(
   return parts.reduce((sum, { count }) => sum + count, 0) + missing.length;
 }
 
-/** Each part with the missing entries that lie in it or in front of it; those behind the last part are a part of their own. */
+/**
+ * Each part with the missing entries that lie in it or in front of it; those behind the last part
+ * are a part of their own.
+ */
 function* withMissing(parts: readonly Part[], missing: readonly string[]): Generator<Planned> {
   let size = 0;
   let next = 0;

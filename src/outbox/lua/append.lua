@@ -1,10 +1,12 @@
--- Appends entries to a stream that is bounded without ever being trimmed: all of them, or none when they do not fit.
+-- Appends entries to a stream that is bounded without ever being trimmed: all of them, or none when
+-- they do not fit.
 -- KEYS[1]: the stream
--- ARGV:    how many entries the stream may have, how many there are to append; then for each entry the number of its
---          fields and values together, then these
+-- ARGV:    how many entries the stream may have, how many there are to append; then for each entry
+--          the number of its fields and values together, then these
 -- Returns: {'appended' | 'full', entries in the stream now}
 --
--- Sent twice, because the first answer was lost, it appends twice: readers know an entry by what is in it.
+-- Sent twice, because the first answer was lost, it appends twice: readers know an entry by what is
+-- in it.
 
 local limit, count = tonumber(ARGV[1]), tonumber(ARGV[2])
 local present = redis.call('XLEN', KEYS[1])

@@ -1,5 +1,6 @@
--- Removes consumers that were not heard of for long and to whom nothing is assigned. In one step, because removing a
--- consumer forgets what is assigned to it, so nothing may be assigned between looking and removing.
+-- Removes consumers that were not heard of for long and to whom nothing is assigned. In one step,
+-- because removing a consumer forgets what is assigned to it, so nothing may be assigned between
+-- looking and removing.
 -- KEYS[1]: the stream
 -- ARGV:    the group, ms of silence
 -- Returns: how many were removed

@@ -1,15 +1,16 @@
--- contentDigest(key, kind): a digest of what the key holds, the same on every server whatever the encoding, the order
--- of unordered elements or the version. '' for types that need none (a string's fingerprint is one) or are not known:
--- then the fingerprint alone decides. The expiry of the key is no part of it.
+-- contentDigest(key, kind): a digest of what the key holds, the same on every server whatever the
+-- encoding, the order of unordered elements or the version. '' for types that need none (a string's
+-- fingerprint is one) or are not known: then the fingerprint alone decides. The expiry of the key
+-- is no part of it.
 --
--- Lua's string comparison follows the server's locale, even for hex digits ('aa' sorts last in Danish): it is used where
--- that is the order of bytes.
+-- Lua's string comparison follows the server's locale, even for hex digits ('aa' sorts last in
+-- Danish): it is used where that is the order of bytes.
 
 local SORTS_BY_BYTES = 'B' < 'a' and '9' < 'B'
 
--- Combines SHA-1 digests without regard to their order: sorted as bytes, or, which is the same, by their first 52 bits as
--- numbers. When two agree in these, the order may depend on the locale after all; the worst that can follow is one repair that was
--- not needed.
+-- Combines SHA-1 digests without regard to their order: sorted as bytes, or, which is the same, by
+-- their first 52 bits as numbers. When two agree in these, the order may depend on the locale after
+-- all; the worst that can follow is one repair that was not needed.
 local function unordered(digests)
   if SORTS_BY_BYTES then
     table.sort(digests)
@@ -32,8 +33,8 @@ local function unordered(digests)
   return redis.sha1hex(table.concat(heads))
 end
 
--- {field = expiry in ms since the epoch} for the fields of a hash that have one. `flat` is the reply of HGETALL. An expiry is
--- compared to the millisecond: no digest can tolerate a little.
+-- {field = expiry in ms since the epoch} for the fields of a hash that have one. `flat` is the
+-- reply of HGETALL. An expiry is compared to the millisecond: no digest can tolerate a little.
 local function fieldExpiries(key, flat)
   local found = {}
   if not HAS_FIELD_EXPIRY then return found end
@@ -89,7 +90,8 @@ function digestOf.zset(key)
   return redis.sha1hex(packList(flat))
 end
 
--- Entries, consumer groups, consumers and what is pending; not the times at which something was seen or delivered.
+-- Entries, consumer groups, consumers and what is pending; not the times at which something was
+-- seen or delivered.
 function digestOf.stream(key)
   local stream = named(redis.call('XINFO', 'STREAM', key, 'FULL', 'COUNT', 0))
   local parts = {}

@@ -1,6 +1,7 @@
 -- Which members of a page from the other side are not the same here? Reads only.
 -- Row in:  key, type, members (packed), digests (as in scan-members.lua)
--- Row out: {members (packed)}: those that differ or are not here; all of them when the key is not here or of another type
+-- Row out: {members (packed)}: those that differ or are not here; all of them when the key is not
+--          here or of another type
 
 return eachRow(4, function(first)
   local key, kind, digests = ARGV[first], ARGV[first + 1], ARGV[first + 3]

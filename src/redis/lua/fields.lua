@@ -1,4 +1,5 @@
--- Fields of a hash that expire by themselves: Redis 7.4 and Valkey 9 know them. Valkey calls itself a Redis 7.2 as well.
+-- Fields of a hash that expire by themselves: Redis 7.4 and Valkey 9 know them. Valkey calls itself
+-- a Redis 7.2 as well.
 
 local FIELDS_PER_CALL = 1000
 local HAS_FIELD_EXPIRY = (redis.REDIS_VERSION_NUM or 0) >= 0x00070400

@@ -1,5 +1,6 @@
--- groupsFence(key): a digest of what WATCH does not see of a stream, '' for other types. WATCH notices every change of a value and
--- of its expiry but for these: XSETID and all that consumer groups do (XREADGROUP, XACK, XCLAIM, XGROUP …).
+-- groupsFence(key): a digest of what WATCH does not see of a stream, '' for other types. WATCH
+-- notices every change of a value and of its expiry but for these: XSETID and all that consumer
+-- groups do (XREADGROUP, XACK, XCLAIM, XGROUP …).
 
 -- Beyond this many pending entries only their number by consumer counts: one call must not be long.
 local PENDING_LIMIT = 2000

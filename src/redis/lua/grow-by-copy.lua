@@ -1,6 +1,7 @@
 -- Appends a range of another key on this server to a temporary key.
 -- Row in:  temporary key, its size before (see temporary.lua), ms that it lives on
---          key and range: index of the first and the last element of a list; ID behind which to begin and last ID of a stream
+--          key and range: index of the first and the last element of a list; ID behind which to
+--          begin and last ID of a stream
 -- Row out: {'grown'}, or {'lost'}: it has another size, nothing was done
 
 return eachRow(6, function(first)

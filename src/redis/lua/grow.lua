@@ -1,8 +1,10 @@
 -- Runs commands on a temporary key.
--- Row in:  temporary key, its size before (see temporary.lua), ms that it lives on, recipe (as in recipe.lua)
+-- Row in:  temporary key, its size before (see temporary.lua), ms that it lives on, recipe (as in
+--          recipe.lua)
 -- Row out: {'grown'}, or {'lost'}: it has another size, nothing was done
 
--- Where options begin that servers before Redis 7 do not know: how many entries were ever added or read.
+-- Where options begin that servers before Redis 7 do not know: how many entries were ever added or
+-- read.
 local NEW_OPTIONS_AT = { XSETID = 3, ['XGROUP CREATE'] = 4 }
 
 local function lastKnown(command)

@@ -1,6 +1,7 @@
--- Leases a slice of a link's budget on this server. The algorithm is the generic cell rate algorithm in its virtual
--- scheduling form (ITU-T Recommendation I.371): all that is kept is the theoretical arrival time, the moment at
--- which everything leased so far will have been used up at the pace of the budget. A slice begins there, or now.
+-- Leases a slice of a link's budget on this server. The algorithm is the generic cell rate
+-- algorithm in its virtual scheduling form (ITU-T Recommendation I.371): all that is kept is the
+-- theoretical arrival time, the moment at which everything leased so far will have been used up at
+-- the pace of the budget. A slice begins there, or now.
 -- Row in:  key            where that moment is kept; it expires by itself when it has passed
 --          operations     how many are wanted
 --          per ms         the pace: how many operations a ms may see
@@ -9,8 +10,8 @@
 --          {'refused', wait}  nothing is leased; asking again makes sense `wait` ms from now
 -- The commands of this call are charged as well, granted or not.
 
--- A clock that was set back, or the one of a promoted replica, must neither hold everybody up until it has caught up nor forget
--- what is leased: the distance is kept.
+-- A clock that was set back, or the one of a promoted replica, must neither hold everybody up until
+-- it has caught up nor forget what is leased: the distance is kept.
 local function theoreticalArrival(key, started)
   local state = redis.call('GET', key)
   if not state then return started end
@@ -18,8 +19,8 @@ local function theoreticalArrival(key, started)
   return math.max(started, arrival - math.max(0, at - started))
 end
 
--- A full server refuses SET, but lets a script go on that has written before: without a lease nothing could be deleted
--- there, which is what such a server needs.
+-- A full server refuses SET, but lets a script go on that has written before: without a lease
+-- nothing could be deleted there, which is what such a server needs.
 local function keep(key, started, arrival)
   local function set()
     local state = string.format('%.0f %.3f', started, arrival)

@@ -1,7 +1,8 @@
 -- What are some members of each key like? Reads only; all of one key at one moment.
 -- Row in:  key, members (packed)
--- Row out: {type, expiry, count, cell, cell, …}: how many elements the key has, see countOf; one cell for each member, as the
---          script says, '' for one that is not there; {'none', -2, 0, '', …} without key.
+-- Row out: {type, expiry, count, cell, cell, …}: how many elements the key has, see countOf; one
+--          cell for each member, as the script says, '' for one that is not there; {'none', -2, 0,
+--          '', …} without key.
 --
 -- said(cell): what the script says of a cell (see members.lua).
 

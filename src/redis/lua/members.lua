@@ -1,7 +1,8 @@
 -- What single members of a hash, set or sorted set are like, without a look at the others.
 
--- How many elements (bytes of a string) a key has; -1 where that says little: of large values, which may well differ elsewhere by
--- what is still on its way here, and of types that are not known.
+-- How many elements (bytes of a string) a key has; -1 where that says little: of large values,
+-- which may well differ elsewhere by what is still on its way here, and of types that are not
+-- known.
 local function countOf(kind, key)
   if kind == 'none' then return 0 end
   if kind == 'string' then
@@ -17,8 +18,8 @@ local ARGUMENTS_PER_COMMAND = 1000
 
 local ASK = { hash = 'HMGET', set = 'SMISMEMBER', zset = 'ZMSCORE' }
 
--- A member's part of the value with '+' in front, '' when it is not there: a field's value, a score as every version
--- writes it, nothing for a member of a set. Types without members have none.
+-- A member's part of the value with '+' in front, '' when it is not there: a field's value, a score
+-- as every version writes it, nothing for a member of a set. Types without members have none.
 local function cellFrom(kind, answer)
   if not answer or answer == 0 then return '' end
   if kind == 'set' then return '+' end

@@ -1,7 +1,9 @@
--- packList(list): its items as one text, each preceded by its length: '1:a3:xyz'. So lists travel as one argument (see
--- unpack.lua), and so they are digested, for no two of them read the same. Packs in place: the list is used up.
+-- packList(list): its items as one text, each preceded by its length: '1:a3:xyz'. So lists travel
+-- as one argument (see unpack.lua), and so they are digested, for no two of them read the same.
+-- Packs in place: the list is used up.
 
--- Writing a number is the costliest step of packing small things: each length is written once per call.
+-- Writing a number is the costliest step of packing small things: each length is written once per
+-- call.
 local lengthPrefix = setmetatable({}, {
   __index = function(prefixes, length)
     local prefix = length .. ':'

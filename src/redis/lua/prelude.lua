@@ -1,13 +1,14 @@
 -- Stands in front of every other script of this folder.
 --
--- How a script is called: EVALSHA sha 0 LIMITS ROW ROW …, each row a fixed number of arguments, the key first. Keys travel
--- as ARGV because one call serves many keys, which in a cluster lie in different slots of one node. No script carries a
--- shebang (`#!lua`): an out-of-memory target would refuse it as a whole, deletes too, and Redis 6 does not know it.
+-- How a script is called: EVALSHA sha 0 LIMITS ROW ROW …, each row a fixed number of arguments, the
+-- key first. Keys travel as ARGV because one call serves many keys, which in a cluster lie in
+-- different slots of one node. No script carries a shebang (`#!lua`): an out-of-memory target would
+-- refuse it as a whole, deletes too, and Redis 6 does not know it.
 --
--- What a script answers: {now, operations, row, row, …}, `now` being this server's clock in ms and `operations` how many
--- commands INFO commandstats counts for this call. A row is what the script's header says, or {'error', text} when this
--- one key failed; the others are not touched by that. There may be fewer rows than keys (see BYTE_LIMIT): the caller asks
--- again for the rest.
+-- What a script answers: {now, operations, row, row, …}, `now` being this server's clock in ms and
+-- `operations` how many commands INFO commandstats counts for this call. A row is what the script's
+-- header says, or {'error', text} when this one key failed; the others are not touched by that.
+-- There may be fewer rows than keys (see BYTE_LIMIT): the caller asks again for the rest.
 
 -- The call of the script itself is one, each command it calls another.
 local operations = 1
@@ -26,13 +27,14 @@ local redis = setmetatable({
 
 local NO_KEY = -2
 
--- LIMITS: a value with more elements or bytes than these two is large. No script goes through one as a whole. Commands are given
--- them as they came, for writing a number costs as much as a small command.
+-- LIMITS: a value with more elements or bytes than these two is large. No script goes through one
+-- as a whole. Commands are given them as they came, for writing a number costs as much as a small
+-- command.
 local LARGE_ELEMENTS, LARGE_BYTES = tonumber(ARGV[1]), tonumber(ARGV[2])
 local FIRST_ROW = 3
 
--- A script takes no further row after it has gone through this many bytes, so that one call neither blocks the server
--- for long nor builds a huge reply. It always takes one.
+-- A script takes no further row after it has gone through this many bytes, so that one call neither
+-- blocks the server for long nor builds a huge reply. It always takes one.
 local BYTE_LIMIT = 4194304
 
 local function now()
@@ -40,7 +42,8 @@ local function now()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Redis 7 knows absolute expiries. Earlier they are summed from two clock readings, which may differ by a tick.
+-- Redis 7 knows absolute expiries. Earlier they are summed from two clock readings, which may
+-- differ by a tick.
 local HAS_PEXPIRETIME = redis.REDIS_VERSION_NUM ~= nil
 local EXPIRY_SLACK = HAS_PEXPIRETIME and 0 or 2
 
@@ -71,8 +74,9 @@ local function typeOf(key)
   return redis.call('TYPE', key).ok
 end
 
--- Whether a key that this row has just written went by that: with its last member, or its expiry having passed. While a Cluster moves
--- the slot away, what is not there is refused instead of being told absent.
+-- Whether a key that this row has just written went by that: with its last member, or its expiry
+-- having passed. While a Cluster moves the slot away, what is not there is refused instead of being
+-- told absent.
 local function isGone(key)
   local reply = redis.pcall('EXISTS', key)
   return type(reply) == 'table' or reply == 0
@@ -93,9 +97,9 @@ end
 -- The digest of every large value. It proves nothing.
 local LARGE = 'large'
 
--- Digest, size in bytes and type of a key; '', 0, 'none' without key; LARGE, 0 and the type of a large one. Other equal
--- digests prove equal type and content. A string's is made from its value; any other type's from its DUMP, and then different
--- ones prove nothing.
+-- Digest, size in bytes and type of a key; '', 0, 'none' without key; LARGE, 0 and the type of a
+-- large one. Other equal digests prove equal type and content. A string's is made from its value;
+-- any other type's from its DUMP, and then different ones prove nothing.
 local function fingerprint(key)
   local kind = typeOf(key)
   if kind == 'none' then return '', 0, kind end
@@ -110,8 +114,8 @@ local function fingerprint(key)
   return 'dump:' .. redis.sha1hex(dump), #dump, kind
 end
 
--- Calls handle(first) for each row, `first` being its place in ARGV. handle returns the row of the reply and the bytes
--- it went through. An error inside is caught for its row alone.
+-- Calls handle(first) for each row, `first` being its place in ARGV. handle returns the row of the
+-- reply and the bytes it went through. An error inside is caught for its row alone.
 local function eachRow(width, handle)
   local reply = { now(), 0 }
   local bytes = 0

@@ -1,11 +1,14 @@
--- A range of a list or stream, read in steps so that neither many elements nor large ones make it long.
+-- A range of a list or stream, read in steps so that neither many elements nor large ones make it
+-- long.
 
--- No further step once a range has this many bytes. A single element may be larger, and then is a range of its own.
+-- No further step once a range has this many bytes. A single element may be larger, and then is a
+-- range of its own.
 local RANGE_BYTES = 262144
 local LONGEST_STEP = 256
 
--- Calls more(read, step) for the next `step` items until `count` are there, the range is large enough, or none is left. `more`
--- answers with items and bytes. The steps grow, but never beyond what the average so far lets expect to fit.
+-- Calls more(read, step) for the next `step` items until `count` are there, the range is large
+-- enough, or none is left. `more` answers with items and bytes. The steps grow, but never beyond
+-- what the average so far lets expect to fit.
 local function readRange(count, more)
   local items, bytes, step = {}, 0, 1
   while #items < count and bytes < RANGE_BYTES do

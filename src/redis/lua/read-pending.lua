@@ -1,7 +1,8 @@
 -- A page of what is pending in a group. Reads only.
 -- Row in:  key, group, the ID behind which to begin
--- Row out: {id, consumer, idle ms, times delivered, 1 if the stream still has the entry else 0, …}: five cells for each; none when
---          none is left. The page ends early when it has gone through large entries.
+-- Row out: {id, consumer, idle ms, times delivered, 1 if the stream still has the entry else 0, …}:
+--          five cells for each; none when none is left. The page ends early when it has gone
+--          through large entries.
 
 return eachRow(3, function(first)
   local key = ARGV[first]

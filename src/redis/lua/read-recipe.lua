@@ -1,4 +1,5 @@
--- Rows as in reading.lua, the value being a recipe as in recipe.lua; the error NORECIPE for a type that commands can't build.
+-- Rows as in reading.lua, the value being a recipe as in recipe.lua; the error NORECIPE for a type
+-- that commands can't build.
 
 return readEach(function(key, kind)
   local recipe = recipeOf(key, kind)

@@ -1,13 +1,15 @@
--- Compare-and-set like repair.lua's 'restore', for a value that this server can't RESTORE: it is built by commands beside the
--- key and then put in its place, so that a command which fails half-way leaves the key as it was.
+-- Compare-and-set like repair.lua's 'restore', for a value that this server can't RESTORE: it is
+-- built by commands beside the key and then put in its place, so that a command which fails
+-- half-way leaves the key as it was.
 -- Row in:  key, digest, expiry — as compared, in the words of inspect.lua
---          deadline            — in ms of this server's clock; after it nobody waits for the answer any more
+--          deadline            — in ms of this server's clock; after it nobody waits any more
 --          new expiry          — in ms since the epoch, -1 for none
 --          expiry tolerated    — '1' when the present expiry is close enough to the new one
 --          content             — content digest of the new value ('' if none is to be compared)
 --          recipe              — as in recipe.lua
 --          beside              — a name in the key's slot, where the value is built
--- Row out: {outcome}: as repair.lua says for 'restore'; or the error NOFIELDEXPIRY, with nothing done
+-- Row out: {outcome}: as repair.lua says for 'restore'; or the error NOFIELDEXPIRY, with nothing
+--          done
 
 local started = now()
 

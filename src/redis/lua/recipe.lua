@@ -1,6 +1,7 @@
--- recipeOf(key, kind): the commands that build the key anew, for a server that can't read this one's DUMP; nil for a type that
--- commands can't build. One packed list of packed commands, without the key: {'RPUSH', 'a', 'b'}, {'XGROUP CREATE', 'g', '0-0'}.
--- Not kept, as nothing compares them either: when a pending entry of a stream was delivered and a consumer seen.
+-- recipeOf(key, kind): the commands that build the key anew, for a server that can't read this
+-- one's DUMP; nil for a type that commands can't build. One packed list of packed commands, without
+-- the key: {'RPUSH', 'a', 'b'}, {'XGROUP CREATE', 'g', '0-0'}. Not kept, as nothing compares them
+-- either: when a pending entry of a stream was delivered and a consumer seen.
 
 local ARGUMENTS_PER_COMMAND = 1000
 
@@ -58,8 +59,8 @@ local function isBefore(one, other)
   return ms < otherMs
 end
 
--- The entries in order, with stand-ins for what is pending although it was deleted or trimmed away, and the IDs of these: servers
--- since Redis 7 make an entry pending only while it is there.
+-- The entries in order, with stand-ins for what is pending although it was deleted or trimmed away,
+-- and the IDs of these: servers since Redis 7 make an entry pending only while it is there.
 local function withStandIns(stream)
   local entries, missing, known = {}, {}, {}
   for i, entry in ipairs(stream.entries) do
@@ -97,7 +98,8 @@ local function addStream(recipe, key)
 end
 
 local function recipeOf(key, kind)
-  -- It begins with what does nothing, for a hash may be there although each of its fields has expired: then it is all of it.
+  -- It begins with what does nothing, for a hash may be there although each of its fields has
+  -- expired: then it is all of it.
   local recipe = { { 'PERSIST' } }
   if kind == 'string' then
     recipe[1] = { 'SET', redis.call('GET', key) }

@@ -1,11 +1,13 @@
--- Compare-and-set on some members of a key: they are written only if they, the type and the expiry still are as compared.
+-- Compare-and-set on some members of a key: they are written only if they, the type and the expiry
+-- still are as compared.
 -- Row in:  key, type, expiry  — as compared, in the words of member-rows.lua
---          deadline           — in ms of this server's clock; after it nobody waits for the answer any more
+--          deadline           — in ms of this server's clock; after it nobody waits any more
 --          new expiry         — in ms since the epoch, -1 for none; '' to leave it as it is
 --          new type           — as compared, or what the members make of a key that was not there
---          members (packed), their digests as compared (packed), their new cells (packed, as in members.lua)
--- Row out: {outcome}: 'changed' (nothing was done), 'repaired', or 'gone': done, and with the last member the key went;
---          or the error NOFIELDEXPIRY, with nothing done
+--          members (packed), their digests as compared (packed), their new cells (packed, as in
+--          members.lua)
+-- Row out: {outcome}: 'changed' (nothing was done), 'repaired', or 'gone': done, and with the last
+--          member the key went; or the error NOFIELDEXPIRY, with nothing done
 --
 -- Late or twice: as in repair.lua.
 
@@ -35,7 +37,8 @@ local function put(kind, key, members, cells, wanted)
   callInParts(PUT[kind], key, arguments)
 end
 
--- Takes members away at once, or later by their expiry. One that has passed removes the field: never resurrected.
+-- Takes members away at once, or later by their expiry. One that has passed removes the field:
+-- never resurrected.
 local function takeAway(kind, key, members, cells, wanted)
   local removed = {}
   for i = 1, #members do

@@ -1,22 +1,23 @@
 -- Compare-and-set: a key is written only if it still is as it was compared.
 -- Row in:  key, digest, expiry  — the key as it was compared, in the words of inspect.lua
---          deadline             — in ms of this server's clock; after it nobody waits for the answer any more
+--          deadline             — in ms of this server's clock; after it nobody waits any more
 --          action               — 'restore', 'delete', 'expiry'
 --          new expiry           — in ms since the epoch, -1 for none
 --          expiry tolerated     — '1' when the present expiry is close enough to the new one
---          content, dump        — for 'restore': content digest of the new value ('' if none is to be compared), DUMP
+--          content, dump        — for 'restore': content digest of the new value ('': not to be compared), DUMP
 -- Row out: {outcome}:
 --   'changed'   the key is not as it was compared, or the deadline has passed: nothing was done
---   'equal'     the content is the new one already, only encoded differently; expiry close enough: nothing was done
+--   'equal'     the content is the new one already, the expiry close enough: nothing was done
 --   'restored', 'deleted', 'expiry'   done
 --   'expired'   the new expiry lies in the past, so the key is gone
 --
--- Late or twice: a copy of this call that is executed after the deadline does nothing; one executed again before it
--- finds the key changed by the first.
+-- Late or twice: a copy of this call that is executed after the deadline does nothing; one executed
+-- again before it finds the key changed by the first.
 
 local started = now()
 
--- Redis does not create, and at PEXPIREAT removes, a key whose expiry has passed: never resurrected.
+-- Redis does not create, and at PEXPIREAT removes, a key whose expiry has passed: never
+-- resurrected.
 local function unlessExpired(key, expiry, outcome)
   if expiry ~= '-1' and isGone(key) then return 'expired' end
   return outcome

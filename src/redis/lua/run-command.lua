@@ -1,4 +1,5 @@
--- Runs one command of a recipe (see recipe.lua) on a key, with its arguments up to the one at `last`; without `last` all of them.
+-- Runs one command of a recipe (see recipe.lua) on a key, with its arguments up to the one at
+-- `last`; without `last` all of them.
 
 local function runCommand(key, command, last)
   local name, part = string.match(command[1], '^(%S+) ?(%S*)$')

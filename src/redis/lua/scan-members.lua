@@ -1,7 +1,7 @@
 -- One page of a hash, set or sorted set, as SCAN's cursor gives it. Reads only.
 -- Row in:  key, type, cursor, count (SCAN's COUNT at most; fewer where the members are large)
--- Row out: {cursor, members (packed), digests}: the next cursor, '0' at the end, '' when the key is not of that type any more;
---          each member's digest, 40 characters and no separator
+-- Row out: {cursor, members (packed), digests}: the next cursor, '0' at the end, '' when the key is
+--          not of that type any more; each member's digest, 40 characters and no separator
 
 local SCAN = { hash = 'HSCAN', set = 'SSCAN', zset = 'ZSCAN' }
 local PAGE_BYTES = 262144

@@ -1,5 +1,5 @@
--- A temporary key grows step by step. Each step says how many elements or entries the key must have by then: one that has
--- expired, was evicted or has missed a step is not grown any further.
+-- A temporary key grows step by step. Each step says how many elements or entries the key must have
+-- by then: one that has expired, was evicted or has missed a step is not grown any further.
 
 local function temporarySize(key)
   local kind = typeOf(key)

@@ -1,7 +1,7 @@
 -- What is a watched key like, in as far as it takes no time to say? Reads only.
 -- Row in:  key
--- Row out: {type, expiry, size, groups}: its bytes (string), elements (list) or entries (stream), 0 for other types; `groups` as in
---          groups.lua. {'none', -2, 0, ''} without key.
+-- Row out: {type, expiry, size, groups}: its bytes (string), elements (list) or entries (stream), 0
+--          for other types; `groups` as in groups.lua. {'none', -2, 0, ''} without key.
 
 local SIZE = { string = 'STRLEN', list = 'LLEN', stream = 'XLEN' }
 
