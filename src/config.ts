@@ -7,7 +7,8 @@ import { resolve } from 'node:path';
 import ms, { type StringValue } from 'ms';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
-import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/messages.js';
+import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/policy.js';
+import { LARGE_VALUES, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
 
 /**
  * The configuration can't be used. The message is one line: the file, the place in it, what is
@@ -86,8 +87,10 @@ const endpoint = z.union(
   { error: 'must be one of { url: redis://… }, { cluster: [urls] } or { sentinel: { name, urls } }' },
 );
 
+const LINK_NAME = new RegExp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,${MAX_LINK_LENGTH - 1}}$`);
+
 const link = z.strictObject({
-  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, 'must be 1 to 64 letters, digits, dots, _ or -'),
+  name: z.string().regex(LINK_NAME, `must be 1 to ${MAX_LINK_LENGTH} letters, digits, dots, _ or -`),
   source: endpoint,
   target: endpoint,
   /**
@@ -116,13 +119,13 @@ const link = z.strictObject({
    */
   largeValues: z
     .strictObject({
-      elements: z.number().int().min(1).max(100_000).default(5_000),
+      elements: z.number().int().min(1).max(100_000).default(LARGE_VALUES.elements),
       bytes: z
         .number()
         .int()
         .min(1024)
         .max(64 * 1024 * 1024)
-        .default(1024 * 1024),
+        .default(LARGE_VALUES.bytes),
     })
     .prefault({}),
   /** A difference of expiry up to this many ms is no difference. */
@@ -171,7 +174,7 @@ const schema = z
     /** The outbox on the source of each link, and what reads it. */
     stream: z
       .strictObject({
-        key: z.string().min(1).default('keymend:outbox'),
+        key: z.string().min(1).default(OUTBOX_KEY),
         /** The consumer group of the bridge where the intake is redis-stream. */
         groupId: z.string().min(1).default('keymend-bridge'),
         deadLetterKey: z.string().min(1).default('keymend:outbox:dlq'),

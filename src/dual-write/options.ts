@@ -1,8 +1,9 @@
 /** What an application gives to and gets from a DualWriter. */
+
 import type { Cluster, Redis, RedisOptions } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
+import { OUTBOX_KEY } from '../defaults.js';
 import type { RecordSink } from '../events/record-sink.js';
-import { OUTBOX_KEY } from '../outbox/entry.js';
 import { isCluster } from '../redis/client-kind.js';
 import type { IntentState } from './intents.js';
 import type { RecordsLostError } from './records/publisher.js';

@@ -47,8 +47,9 @@ export async function reconcileKeys(
 }
 
 /**
- * Each of the keys of one server on each side: so no key waits for a server that is slow or dead
- * and has none of it, and budget and clocks are those of all keys of a batch.
+ * Puts keys into batches by the two servers that have them, one on each side. So a batch waits for
+ * no other server, which may be slow or dead, and one budget and one clock offset hold for all of
+ * its keys.
  * @returns indices of the requests
  */
 async function batches({ source, target }: LinkSides, requests: readonly KeyRequest[]): Promise<number[][]> {

@@ -6,6 +6,7 @@
 import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
 import type { EncodedKey, FailedWrite } from '../../workflows/messages.js';
+import { MAX_LINK_LENGTH } from '../defaults.js';
 
 /** A larger value is not read at all. Kafka's own default limit for a record is about the same. */
 export const MAX_RECORD_BYTES = 1024 * 1024;
@@ -19,8 +20,6 @@ export const MAX_KEY_BYTES = 64 * 1024;
 export const MAX_MEMBERS = 1_000;
 export const MAX_MEMBERS_BYTES = 64 * 1024;
 const MAX_ID_LENGTH = 256;
-/** As in keymend.yaml. */
-const MAX_LINK_LENGTH = 64;
 const MAX_ERROR_MESSAGE_LENGTH = 512;
 const MAX_LABEL_LENGTH = 256;
 

@@ -9,9 +9,6 @@ import type { DeadLetter } from '../events/dead-letter.js';
 import { encodeFailedWrite, keyBytes } from '../events/failed-write.js';
 import type { IntakeRecord } from '../events/intake.js';
 
-/** The key of the stream, unless keymend.yaml says otherwise (`stream.key`). */
-export const OUTBOX_KEY = 'keymend:outbox';
-
 /**
  * The field of an entry that a DualWriter in transactional mode made before its write, and removes
  * when it is not needed. Its value: so many ms after the entry was made nobody shall take it up,

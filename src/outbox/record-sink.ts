@@ -2,9 +2,11 @@
  * Failed-write records to the outbox on the source: where they wait while Kafka is away, or where
  * the bridge reads them.
  */
+
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
+import { OUTBOX_KEY } from '../defaults.js';
 import { keyBytes } from '../events/failed-write.js';
 import { inParts, type PartLimits } from '../events/parts.js';
 import type { RecordSink } from '../events/record-sink.js';
@@ -13,7 +15,7 @@ import { explain, RedisFailure, slotOf } from '../redis/index.js';
 import { APPEND, appendArguments, appended } from './append.js';
 import { createOutboxClient } from './client.js';
 import { clusterStreamIndex } from './cluster-streams.js';
-import { type EntryFields, OUTBOX_KEY, outboxFields } from './entry.js';
+import { type EntryFields, outboxFields } from './entry.js';
 
 export interface OutboxOptions {
   /**

@@ -5,6 +5,7 @@
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { Redis, Command as RedisCommand, type RedisOptions } from 'ioredis';
+import { LARGE_VALUES } from '../defaults.js';
 import { jittered, pauseAfter } from '../patience/pause.js';
 import { type Address, describeAddress, sentinelOptions } from './address.js';
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
@@ -19,8 +20,6 @@ export interface LargeValues {
   readonly elements: number;
   readonly bytes: number;
 }
-
-const LARGE_VALUES: LargeValues = { elements: 5_000, bytes: 1024 * 1024 };
 
 export interface ConnectionOptions {
   /** What to call this Redis in messages, for example `target of link east-to-west`. */

@@ -252,7 +252,7 @@ export interface RedisPort {
   /**
    * Asks the budget for one round (inspect, repair) over some keys, and waits for it if it is near.
    * Without a budget all are admitted at once.
-   * @param requests at least one; keys of one shard, for the budget of the first one's pays for all
+   * @param requests at least one, all keys of one shard: it is that shard's budget that pays
    */
   admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure>;
 

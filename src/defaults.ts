@@ -1,0 +1,10 @@
+/** What keymend.yaml means when it is silent, where code that never reads it must agree. */
+
+/** The key of the outbox: `stream.key`. */
+export const OUTBOX_KEY = 'keymend:outbox';
+
+/** A value with more elements or bytes than these is large: `largeValues` of a link. */
+export const LARGE_VALUES = { elements: 5_000, bytes: 1024 * 1024 };
+
+/** The longest name of a link, in characters. */
+export const MAX_LINK_LENGTH = 64;
