@@ -19,6 +19,7 @@ import type { Link, LinkSides, ReconcileOptions, Repaired } from './contract.js'
 import { reconcileError, type Side, type Stage } from './errors.js';
 import { type ExpiryTolerance, sameExpiry, toleranceFor, tolerates } from './expiry-tolerance.js';
 import type { RoundResult } from './round.js';
+import { hasMembers } from './value-types.js';
 
 /** Which part of a key to look at. No members: only its expiry. */
 export interface MembersOf {
@@ -46,9 +47,6 @@ interface Planned extends Observed {
 }
 
 const PLUS = 0x2b;
-
-/** The types whose members have names. */
-export const WITH_MEMBERS: ReadonlySet<string> = new Set(['hash', 'set', 'zset']);
 
 /** @returns one result per request, in order */
 export async function runMembersRound(
@@ -120,7 +118,7 @@ function plan(
 ): MembersRepair | 'equal' | 'whole' {
   if (source.type === NO_TYPE) return 'whole';
   if (source.type !== observed.type && !(request.creates && observed.type === NO_TYPE)) return 'whole';
-  if (request.members.length > 0 && !WITH_MEMBERS.has(source.type)) return 'whole';
+  if (request.members.length > 0 && !hasMembers(source.type)) return 'whole';
   if (!request.creates && !countsAgree(observed, source)) return 'whole';
   const sameMembers = source.cells.every((cell, index) => sameMember(observed.digests[index]!, cell, tolerance));
   const tolerated = tolerates(tolerance, observed.expiry, source.expiry);

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { parseConfig } from '../../src/config.js';
@@ -28,4 +28,15 @@ it('docs/intakes.md names every stream of an outbox in a Cluster, beside its slo
   const rows = [...read('docs/intakes.md').matchAll(/(\d+) to \d+ \| `(\S+)`/g)];
   const streams = new Map(rows.map(([, first, stream]) => [Number(first), stream]));
   expect(streams).toEqual(new Map(clusterStreams('keymend:outbox').map((stream, index) => [index * 1024, stream])));
+});
+
+it('CONTRIBUTING.md names files that are there', () => {
+  const rows = read('CONTRIBUTING.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && !line.startsWith('| ---'));
+  const paths = rows.flatMap((row) =>
+    [...row.matchAll(/`((?:src|workflows|activities|test)\/[^`]*)`/g)].map(([, path]) => path!),
+  );
+  expect(paths.length).toBeGreaterThan(30);
+  expect(paths.filter((path) => !existsSync(new URL(path, root)))).toEqual([]);
 });

@@ -3,10 +3,10 @@ import { LARGE, NO_TYPE, RedisFailure } from '../../redis/index.js';
 import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
 import { reconcileError, type Side, type Stage } from '../errors.js';
 import { LinkMemory } from '../link-memory.js';
-import { WITH_MEMBERS } from '../members.js';
 import { reconcileKeys } from '../reconcile.js';
 import type { RoundResult } from '../round.js';
 import { contended, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from '../rounds.js';
+import { hasMembers, isInOrder } from '../value-types.js';
 import { type MembersProgress, reconcileAllMembers } from './all-members.js';
 import { replaceLargeKey } from './replacement.js';
 
@@ -19,9 +19,6 @@ export interface LargeKeyOptions extends ReconcileOptions {
   /** Called after each step, so that others see that it gets on. */
   readonly onProgress: (progress: LargeKeyProgress | undefined) => void;
 }
-
-/** What has to be brought into place at once, absence included. */
-const IN_ORDER: ReadonlySet<string> = new Set(['string', 'list', 'stream', NO_TYPE]);
 
 /**
  * Makes one key on the target equal to the source, whatever its size, with no command that holds a
@@ -62,7 +59,7 @@ async function runLargeRound(
     const [result] = await reconcileKeys(sides, [request], options);
     return result!.outcome === 'large' ? AGAIN : result!;
   }
-  if (IN_ORDER.has(source!.type)) {
+  if (isInOrder(source!.type)) {
     return replaceLargeKey(sides, key, { ...options, allowDelete: request.allowDelete ?? false }, () => {
       // It has to be read at one moment, so a later attempt begins anew.
       options.onProgress(undefined);
@@ -70,7 +67,7 @@ async function runLargeRound(
   }
   if (target!.type !== NO_TYPE && target!.type !== source!.type) return makeWay(sides, key, source!.type);
   // A type that is not known is never large.
-  if (!WITH_MEMBERS.has(source!.type)) return AGAIN;
+  if (!hasMembers(source!.type)) return AGAIN;
   return reconcileAllMembers(sides, key, source!.type, options);
 }
 
