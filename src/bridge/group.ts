@@ -3,7 +3,7 @@
  * signal.
  */
 import type { FailedWrite } from '../../workflows/messages.js';
-import { isIdempotent } from '../commands/table.js';
+import { isIdempotent } from '../commands/command.js';
 import type { LinkConfig } from '../config.js';
 import type { DeadLetterCause } from '../events/dead-letter.js';
 import { decodeFailedWrite } from '../events/failed-write.js';

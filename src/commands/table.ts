@@ -1,220 +1,250 @@
-/** What a command says about what it writes: one table for the engine, the bridge and the dual writer. Names in any case. */
-import { getKeyIndexes, hasFlag, list } from '@ioredis/commands';
-
-/** An argument of a Redis command: text or raw bytes. */
-type Argument = string | Buffer;
-
-/** `exists` of the metadata also says yes to what every object has, such as `constructor`. */
-const KNOWN: ReadonlySet<string> = new Set(list);
-
 /**
- * Writes that leave the same state when they are executed twice in a row, whatever their arguments.
- *
- * Not in here, though it often would hold: relative expiries (EXPIRE, SETEX, GETEX, RESTORE, …: the second moves the expiry),
- * ZADD (has INCR), LTRIM, LREM and XTRIM (cut once more; XTRIM ~ stops at a limit), what takes its value from another key that
- * may itself have diverged (COPY, RENAME, *STORE, BITOP, PFMERGE), XADD (new id), XCLAIM (counts deliveries), XGROUP ($ moves
- * on), and of Redis 8 all that is not tried here.
- * SET is in here although SET … EX moves the expiry: by no more than the delay, and never the value.
+ * What keymend knows of the write commands of Redis beyond what `@ioredis/commands` tells: a row for each.
+ * For a new command: a row here, one in `dual-write/target/planners`, an example in the tests.
  */
-const IDEMPOTENT: ReadonlySet<string> = new Set([
-  // any type
-  ...['del', 'expireat', 'move', 'persist', 'pexpireat', 'unlink'],
-  // string
-  ...['delex', 'getdel', 'getset', 'mset', 'msetnx', 'set', 'setbit', 'setnx', 'setrange'],
-  // hash
-  ...['hdel', 'hexpireat', 'hgetdel', 'hmset', 'hpersist', 'hpexpireat', 'hset', 'hsetnx'],
-  // list
-  'lset',
-  // set
-  ...['sadd', 'smove', 'srem'],
-  // sorted set
-  ...['geoadd', 'zrem', 'zremrangebylex', 'zremrangebyscore'],
-  // stream
-  ...['xack', 'xdel', 'xsetid'],
-  // HyperLogLog
-  'pfadd',
-]);
+import { type Argument, isToken, type StoreOption } from './arguments.js';
 
-/** Writes that only read all the keys they name but one: the first, or the last. */
-const WRITES_ONE_KEY: Readonly<Record<string, 'first' | 'last'>> = {
-  bitop: 'first',
-  copy: 'last',
-  geosearchstore: 'first',
-  pfmerge: 'first',
-  sdiffstore: 'first',
-  sinterstore: 'first',
-  sunionstore: 'first',
-  zdiffstore: 'first',
-  zinterstore: 'first',
-  zrangestore: 'first',
-  zunionstore: 'first',
-};
+/** A command without a single entry: it may write all keys that it names, anything of them, and twice is not once. */
+export interface CommandRow {
+  /** Whether it writes with these arguments. Left out: with any, but a STORE option must be there. */
+  readonly writes?: (args: readonly Argument[]) => boolean;
+  /** Which of the keys that it names it may write; the others it only reads. Left out: all. */
+  readonly keys?: WrittenKeys;
+  /** It touches nothing of its key but the members that it names (and may create or remove the key). */
+  readonly members?: MemberArguments;
+  /** It touches nothing of its key but the expiry (and removes the key when that has passed). */
+  readonly expiry?: true;
+  /** What its second argument is, where that says when a key or a field ends. */
+  readonly time?: TimeForm;
+  /** Executed twice in a row it leaves the same state as once, whatever its arguments. */
+  readonly idempotent?: true;
+}
 
-/** Writes only with STORE, into the key behind it; where their options begin. */
-const STORE_OPTION: Readonly<Record<string, number>> = { sort: 1, georadius: 5, georadiusbymember: 4 };
-/** Options of these that stand before a name, which may itself read STORE, and how much stands behind them. */
-const SKIPPED: Readonly<Record<string, number>> = { LIMIT: 2, GET: 1, BY: 1 };
+/** `only`: it names one key, as its first argument, whatever the others are. A `StoreOption`: the key behind STORE. */
+export type WrittenKeys = 'only' | 'first' | 'last' | StoreOption;
 
-/** Where a command names its members: every `step`-th argument behind the command's name from `first` on, `count` of them. */
-interface Place {
+/** Where a command names its members. */
+export interface MemberArguments {
+  /** The place of the first one behind the command's name. */
   readonly first: number;
+  /** From one to the next. */
   readonly step: number;
+  /** How many; left out: all to the end. */
   readonly count?: number;
+  /** All of it stands behind the options of ZADD, as far as there are any. */
+  readonly behindAddOptions?: true;
 }
 
-const EVERY: Place = { first: 1, step: 1 };
-const FIRST_OF_PAIRS: Place = { first: 1, step: 2 };
-const ONE_FIELD: Place = { first: 1, step: 1, count: 1 };
-const ONE_MEMBER: Place = { first: 2, step: 1, count: 1 };
+/** How a command or an option says when something ends. */
+export interface TimeForm {
+  readonly unitMs: 1 | 1000;
+  /** Since the epoch. Otherwise a time to live, which begins when the command is executed. */
+  readonly isAbsolute: boolean;
+}
+
+export const IN_SECONDS: TimeForm = { unitMs: 1000, isAbsolute: false };
+export const IN_MS: TimeForm = { unitMs: 1, isAbsolute: false };
+export const AT_SECONDS: TimeForm = { unitMs: 1000, isAbsolute: true };
+export const AT_MS: TimeForm = { unitMs: 1, isAbsolute: true };
+
+const EVERY: MemberArguments = { first: 1, step: 1 };
+const FIRST_OF_PAIRS: MemberArguments = { first: 1, step: 2 };
+const ONE_FIELD: MemberArguments = { first: 1, step: 1, count: 1 };
+const ONE_MEMBER: MemberArguments = { first: 2, step: 1, count: 1 };
 /** HGETDEL key FIELDS count field … */
-const BEHIND_COUNT: Place = { first: 3, step: 1 };
-/** Members stand behind conditions such as NX or GT, each with so many arguments in front of it. */
-const BEHIND_CONDITIONS: ReadonlyMap<string, number> = new Map(Object.entries({ zadd: 2, geoadd: 3 }));
+const BEHIND_COUNT: MemberArguments = { first: 3, step: 1 };
+/** ZADD key [options] score member … */
+const BEHIND_SCORES: MemberArguments = { first: 2, step: 2, behindAddOptions: true };
+/** GEOADD key [options] longitude latitude member … */
+const BEHIND_PLACES: MemberArguments = { first: 3, step: 3, behindAddOptions: true };
 
-/**
- * Writes that touch nothing of their key but the members they name (and may create or remove it). Not in here: what chooses its
- * members itself (SPOP, ZPOPMIN, ZREMRANGE…), and what gives fields an expiry of their own (HEXPIRE, HPERSIST, HGETEX, HSETEX):
- * where their fields stand depends on their options, and they are rare enough for a look at the whole key.
+const SORT_STORE: StoreOption = { from: 1, words: ['STORE'], skipped: { LIMIT: 2, GET: 1, BY: 1 } };
+const GEO_STORE = { words: ['STORE', 'STOREDIST'], skipped: {} } as const;
+
+const isAt = (index: number, token: string) => (args: readonly Argument[]) => isToken(args[index] ?? '', token);
+const isNotAt = (index: number, token: string) => (args: readonly Argument[]) => !isToken(args[index] ?? '', token);
+const changesBits = (args: readonly Argument[]) =>
+  args.some((argument, index) => index > 0 && (isToken(argument, 'SET') || isToken(argument, 'INCRBY')));
+
+/*
+ * Why a command is not idempotent stands at its row, where it could be taken for one. Never idempotent are:
+ * - relative expiries: the second time moves the expiry;
+ * - what takes its value from another key (COPY, RENAME, *STORE, …), which may itself have diverged;
+ * - what Redis 8 brought and nobody has tried here.
+ *
+ * No members have: what chooses them itself (SPOP, ZPOPMIN, ZREMRANGE…), and what gives fields an expiry of their
+ * own (HEXPIRE, HPERSIST, HGETEX, HSETEX). Where their fields stand depends on their options, and they are rare
+ * enough for a look at the whole key.
  */
-const MEMBERS: ReadonlyMap<string, Place> = new Map(
-  Object.entries({
-    sadd: EVERY,
-    srem: EVERY,
-    zrem: EVERY,
-    hdel: EVERY,
-    hgetdel: BEHIND_COUNT,
-    hset: FIRST_OF_PAIRS,
-    hmset: FIRST_OF_PAIRS,
-    hsetnx: ONE_FIELD,
-    hincrby: ONE_FIELD,
-    hincrbyfloat: ONE_FIELD,
-    zincrby: ONE_MEMBER,
-    smove: ONE_MEMBER,
-  }),
-);
+const ROWS = {
+  // Any type
+  COPY: { keys: 'last' },
+  DEL: { idempotent: true },
+  DELEX: { idempotent: true },
+  EXPIRE: { keys: 'only', expiry: true, time: IN_SECONDS },
+  EXPIREAT: { keys: 'only', expiry: true, time: AT_SECONDS, idempotent: true },
+  MIGRATE: {},
+  MOVE: { idempotent: true },
+  PERSIST: { keys: 'only', expiry: true, idempotent: true },
+  PEXPIRE: { keys: 'only', expiry: true, time: IN_MS },
+  PEXPIREAT: { keys: 'only', expiry: true, time: AT_MS, idempotent: true },
+  RENAME: {},
+  RENAMENX: {},
+  // Its time is relative, unless ABSTTL stands behind it.
+  RESTORE: {},
+  'RESTORE-ASKING': {},
+  SORT: { keys: SORT_STORE },
+  UNLINK: { idempotent: true },
 
-/** Writes that touch only the expiry of their key (and remove it when that has passed). */
-const EXPIRY: ReadonlySet<string> = new Set(['expire', 'expireat', 'getex', 'pexpire', 'pexpireat', 'persist']);
+  // Strings
+  APPEND: { keys: 'only' },
+  BITFIELD: { writes: changesBits },
+  BITOP: { keys: 'first' },
+  DECR: { keys: 'only' },
+  DECRBY: { keys: 'only' },
+  GETDEL: { keys: 'only', idempotent: true },
+  GETEX: { writes: (args) => args.length !== 1, expiry: true },
+  GETSET: { keys: 'only', idempotent: true },
+  INCR: { keys: 'only' },
+  INCRBY: { keys: 'only' },
+  INCRBYFLOAT: { keys: 'only' },
+  INCREX: {},
+  MSET: { idempotent: true },
+  MSETEX: {},
+  MSETNX: { idempotent: true },
+  PSETEX: { keys: 'only', time: IN_MS },
+  // Although SET … EX moves the expiry: by no more than the delay, and never the value.
+  SET: { keys: 'only', idempotent: true },
+  SETBIT: { keys: 'only', idempotent: true },
+  SETEX: { keys: 'only', time: IN_SECONDS },
+  SETNX: { keys: 'only', idempotent: true },
+  SETRANGE: { keys: 'only', idempotent: true },
 
-const CONDITIONS: ReadonlySet<string> = new Set(['NX', 'XX', 'GT', 'LT', 'CH', 'INCR']);
+  // HyperLogLogs
+  PFADD: { keys: 'only', idempotent: true },
+  PFDEBUG: {},
+  PFMERGE: { keys: 'first' },
 
-/** Writes that the metadata does not flag: it describes containers and scripts, not what runs inside them. */
-const UNFLAGGED_WRITES: ReadonlySet<string> = new Set(['eval', 'evalsha', 'fcall', 'himport', 'xgroup']);
+  // Lists
+  BLMOVE: {},
+  BLMOVEM: {},
+  BLMPOP: {},
+  BLPOP: {},
+  BRPOP: {},
+  BRPOPLPUSH: {},
+  LINSERT: { keys: 'only' },
+  LMOVE: {},
+  LMOVEM: {},
+  LMPOP: {},
+  LPOP: { keys: 'only' },
+  LPUSH: { keys: 'only' },
+  LPUSHX: { keys: 'only' },
+  // It may find the element once more.
+  LREM: { keys: 'only' },
+  LSET: { keys: 'only', idempotent: true },
+  // It cuts once more.
+  LTRIM: { keys: 'only' },
+  RPOP: { keys: 'only' },
+  RPOPLPUSH: {},
+  RPUSH: { keys: 'only' },
+  RPUSHX: { keys: 'only' },
 
-/** Writes that write nothing with certain arguments. */
-const WRITES_NOTHING: Readonly<Record<string, (args: readonly Argument[]) => boolean>> = {
-  bitfield: (args) =>
-    !args.some((argument, index) => index > 0 && (isToken(argument, 'SET') || isToken(argument, 'INCRBY'))),
-  georadius: (args) => storeKey('georadius', args) === undefined,
-  georadiusbymember: (args) => storeKey('georadiusbymember', args) === undefined,
-  getex: (args) => args.length === 1,
-  hgetex: (args) => isToken(args[1] ?? '', 'FIELDS'),
-  himport: (args) => !isToken(args[0] ?? '', 'SET'),
-  sort: (args) => storeKey('sort', args) === undefined,
-  xgroup: (args) => isToken(args[0] ?? '', 'HELP'),
-};
+  // Hashes
+  HDEL: { keys: 'only', members: EVERY, idempotent: true },
+  HEXPIRE: { time: IN_SECONDS },
+  HEXPIREAT: { time: AT_SECONDS, idempotent: true },
+  HGETDEL: { members: BEHIND_COUNT, idempotent: true },
+  HGETEX: { writes: isNotAt(1, 'FIELDS') },
+  // The metadata has no flags for what a container of subcommands does.
+  HIMPORT: { writes: isAt(0, 'SET') },
+  HINCRBY: { keys: 'only', members: ONE_FIELD },
+  HINCRBYFLOAT: { keys: 'only', members: ONE_FIELD },
+  HMSET: { keys: 'only', members: FIRST_OF_PAIRS, idempotent: true },
+  HPERSIST: { idempotent: true },
+  HPEXPIRE: { time: IN_MS },
+  HPEXPIREAT: { time: AT_MS, idempotent: true },
+  HSET: { keys: 'only', members: FIRST_OF_PAIRS, idempotent: true },
+  HSETEX: {},
+  HSETNX: { keys: 'only', members: ONE_FIELD, idempotent: true },
 
-/**
- * Whether sending the command twice leaves the same state as sending it once, whatever its arguments. Unknown: false.
- * @example isIdempotent('SADD') // true
- * @example isIdempotent('INCR') // false
- */
-export function isIdempotent(command: string): boolean {
-  return IDEMPOTENT.has(command.toLowerCase());
-}
+  // Sets
+  SADD: { keys: 'only', members: EVERY, idempotent: true },
+  SDIFFSTORE: { keys: 'first' },
+  SINTERSTORE: { keys: 'first' },
+  SMOVE: { members: ONE_MEMBER, idempotent: true },
+  SPOP: { keys: 'only' },
+  SREM: { keys: 'only', members: EVERY, idempotent: true },
+  SUNIONSTORE: { keys: 'first' },
 
-/**
- * Whether the command may change keys. A command nobody knows may: a needless repair is better than a lost write.
- * @param args what stands behind the command's name; without them: whether it may with any
- * @example isWrite('HSET') // true
- * @example isWrite('HGETALL') // false
- * @example isWrite('SORT', ['list', 'DESC']) // false
- */
-export function isWrite(command: string, args?: readonly Argument[]): boolean {
-  const name = command.toLowerCase();
-  if (!KNOWN.has(name)) return true;
-  if (!hasFlag(name, 'write') && !UNFLAGGED_WRITES.has(name)) return false;
-  return args === undefined || !WRITES_NOTHING[name]?.(args);
-}
+  // Sorted sets
+  BZMPOP: {},
+  BZPOPMAX: {},
+  BZPOPMIN: {},
+  GEOADD: { members: BEHIND_PLACES, idempotent: true },
+  GEORADIUS: { keys: { from: 5, ...GEO_STORE } },
+  GEORADIUSBYMEMBER: { keys: { from: 4, ...GEO_STORE } },
+  GEOSEARCHSTORE: { keys: 'first' },
+  // It has the option INCR.
+  ZADD: { keys: 'only', members: BEHIND_SCORES },
+  ZDIFFSTORE: { keys: 'first' },
+  ZINCRBY: { keys: 'only', members: ONE_MEMBER },
+  ZINTERSTORE: { keys: 'first' },
+  ZMPOP: {},
+  ZPOPMAX: { keys: 'only' },
+  ZPOPMIN: { keys: 'only' },
+  ZRANGESTORE: { keys: 'first' },
+  ZREM: { keys: 'only', members: EVERY, idempotent: true },
+  ZREMRANGEBYLEX: { idempotent: true },
+  ZREMRANGEBYRANK: { keys: 'only' },
+  ZREMRANGEBYSCORE: { keys: 'only', idempotent: true },
+  ZUNIONSTORE: { keys: 'first' },
 
-/**
- * The raw bytes of every key that a write may change, each once, in the order named; not those that it only reads. Of scripts and
- * functions: the declared keys.
- * @param args what stands behind the command's name
- * @returns empty when the command is unknown, names no key (FLUSHALL) or writes nothing with these arguments
- * @example writtenKeys('SUNIONSTORE', ['to', 'from', 'and']) // [Buffer.from('to')]
- */
-export function writtenKeys(command: string, args: readonly Argument[]): Buffer[] {
-  const name = command.toLowerCase();
-  if (!KNOWN.has(name) || !isWrite(name, args)) return [];
-  if (name in STORE_OPTION) return [toBytes(storeKey(name, args)!)];
-  // Of MIGRATE the metadata understands text alone.
-  const named = getKeyIndexes(name, name === 'migrate' ? args.map(String) : [...args])
-    .map((index) => args[index])
-    .filter((key) => key !== undefined);
-  const only = WRITES_ONE_KEY[name];
-  return unique(only === undefined ? named : named.slice(...(only === 'first' ? [0, 1] : [-1])));
-}
+  // Streams
+  XACK: { keys: 'only', idempotent: true },
+  XACKDEL: {},
+  // A new ID each time.
+  XADD: { keys: 'only' },
+  XAUTOCLAIM: {},
+  XCFGSET: {},
+  // It counts deliveries.
+  XCLAIM: {},
+  XDEL: { keys: 'only', idempotent: true },
+  XDELEX: {},
+  // A container as HIMPORT is. With `$` it moves on.
+  XGROUP: { writes: isNotAt(0, 'HELP') },
+  XIDMPRECORD: {},
+  XNACK: {},
+  // What it delivers is noted in the group.
+  XREADGROUP: {},
+  XSETID: { idempotent: true },
+  // With `~` it stops at a limit, and goes on from there.
+  XTRIM: {},
 
-/**
- * Which part of a key the command can change at most. Unknown: `whole`.
- * @example touches('HSET') // 'members'
- */
-export function touches(command: string): 'whole' | 'members' | 'expiry' {
-  const name = command.toLowerCase();
-  if (MEMBERS.has(name) || BEHIND_CONDITIONS.has(name)) return 'members';
-  return EXPIRY.has(name) ? 'expiry' : 'whole';
-}
+  // Arrays
+  ARDEL: {},
+  ARDELRANGE: {},
+  ARINSERT: {},
+  ARMSET: {},
+  ARRING: {},
+  ARSEEK: {},
+  ARSET: {},
 
-/**
- * The raw bytes of the members that a write touches in each of the keys it writes, each once.
- * @param args what stands behind the command's name
- * @returns undefined when the command touches more than named members, or is not known to touch less
- */
-export function membersOf(command: string, args: readonly Argument[]): Buffer[] | undefined {
-  const name = command.toLowerCase();
-  const place = MEMBERS.get(name) ?? placeBehindConditions(name, args);
-  if (place === undefined) return undefined;
-  const members: Argument[] = [];
-  for (let index = place.first; index < args.length; index += place.step) {
-    if (members.length === place.count) break;
-    members.push(args[index]!);
-  }
-  return unique(members);
-}
+  // Vector sets
+  VADD: {},
+  VREM: {},
+  VSETATTR: {},
 
-/** Whether an argument is the given option word, which Redis takes in any case. */
-export function isToken(argument: Argument, token: string): boolean {
-  return argument.length === token.length && argument.toString().toUpperCase() === token;
-}
+  // Scripts and functions: the metadata does not flag what runs inside of them.
+  EVAL: {},
+  EVALSHA: {},
+  FCALL: {},
 
-/** The last one counts, as for Redis. */
-function storeKey(name: string, args: readonly Argument[]): Argument | undefined {
-  let key: Argument | undefined;
-  for (let index = STORE_OPTION[name]!; index < args.length - 1; index++) {
-    const word = args[index]!.toString().toUpperCase();
-    if (word === 'STORE' || (word === 'STOREDIST' && name !== 'sort')) {
-      index += 1;
-      key = args[index];
-    } else if (name === 'sort') index += SKIPPED[word] ?? 0;
-  }
-  return key;
-}
+  // Whole databases
+  FLUSHALL: {},
+  FLUSHDB: {},
+  SWAPDB: {},
+  TRIMSLOTS: {},
+} satisfies Record<string, CommandRow>;
 
-function unique(list: readonly Argument[]): Buffer[] {
-  return [...new Map(list.map(toBytes).map((bytes) => [bytes.toString('latin1'), bytes])).values()];
-}
-
-/** A copy of the argument's bytes. */
-export function toBytes(argument: Argument): Buffer {
-  return typeof argument === 'string' ? Buffer.from(argument) : Buffer.from(argument);
-}
-
-/** ZADD key [conditions] score member …, GEOADD key [conditions] longitude latitude member … */
-function placeBehindConditions(name: string, args: readonly Argument[]): Place | undefined {
-  const step = BEHIND_CONDITIONS.get(name);
-  if (step === undefined) return undefined;
-  let first = 1;
-  while (CONDITIONS.has(args[first]?.toString().toUpperCase() ?? '')) first += 1;
-  return { first: first + step - 1, step };
-}
+/** By the command's name in upper case. A command in here may write, whether or not the metadata flags it. */
+export const TABLE: ReadonlyMap<string, CommandRow> = new Map<string, CommandRow>(Object.entries(ROWS));

@@ -1,7 +1,7 @@
 /** The client SDK: writes go to the source, and whatever the target did not get becomes a failed-write record. */
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { isIdempotent } from '../commands/table.js';
+import { isIdempotent } from '../commands/command.js';
 import { within } from '../patience/within.js';
 import { Backlog } from './backlog.js';
 import { Intents } from './intents.js';

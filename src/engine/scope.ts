@@ -1,5 +1,5 @@
 /** Which part of a key a failed write can have touched. */
-import { touches } from '../commands/table.js';
+import { touches } from '../commands/command.js';
 
 /** The whole key; or named members and the expiry; with no members the expiry alone. */
 export type Scope = { readonly kind: 'whole' } | { readonly kind: 'members'; readonly members: readonly Buffer[] };

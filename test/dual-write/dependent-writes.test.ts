@@ -1,7 +1,7 @@
 /** Writes that depend on one that the target missed: whatever was mirrored meanwhile, reconciling the records makes both sides equal. */
 
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
-import { isIdempotent } from '../../src/commands/table.js';
+import { isIdempotent } from '../../src/commands/command.js';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import { type LinkSides, scopeOf } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';

@@ -1,6 +1,6 @@
 import { list } from '@ioredis/commands';
 import { describe, expect, it } from 'vitest';
-import { isWrite, writtenKeys } from '../../src/commands/table.js';
+import { isWrite, writtenKeys } from '../../src/commands/command.js';
 import { classify, type Write } from '../../src/dual-write/source/write.js';
 import { agrees, type MirrorPlan, planMirror, type Replay } from '../../src/dual-write/target/mirror-plan.js';
 

@@ -1,7 +1,7 @@
 /** What keymend does with records, at once: the end of every fault is that both sides are equal again. */
 
 import { expect } from 'vitest';
-import { isIdempotent } from '../../src/commands/table.js';
+import { isIdempotent } from '../../src/commands/command.js';
 import { toRecords } from '../../src/dual-write/records/to-records.js';
 import { type KeyRequest, reconcileKeys, scopeOf } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';

@@ -1,9 +1,10 @@
 /** What the table of commands says, held against the servers' own metadata and against what the commands do. */
 import { createHash } from 'node:crypto';
-import { hasFlag, list } from '@ioredis/commands';
+import { getKeyIndexes, hasFlag, list } from '@ioredis/commands';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { isIdempotent, isWrite, membersOf, touches, writtenKeys } from '../../src/commands/table.js';
+import { isIdempotent, isWrite, knownCommand, membersOf, touches, writtenKeys } from '../../src/commands/command.js';
+import { TABLE } from '../../src/commands/table.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { FIXTURE, SAMPLES, type Sample, SCRIPT, WITHOUT_KEYS } from './command-samples.js';
 
@@ -54,6 +55,22 @@ describe('the table', () => {
     const missing = [...serverWrites, ...flagged].filter((name) => name !== 'FUNCTION' && !sampled.has(name));
     expect(missing).toEqual([]);
     expect(serverWrites.size).toBeGreaterThan(90);
+  });
+
+  test('has a row for every write that has an example, and for no other command', () => {
+    expect([...TABLE.keys()].toSorted()).toEqual([...new Set([...SAMPLES.map(nameOf), ...WITHOUT_KEYS])].toSorted());
+    expect([...TABLE.keys()].filter((name) => knownCommand(name) === undefined)).toEqual([]);
+  });
+
+  test('agrees with the metadata on commands whose only key is known without a look at their arguments', () => {
+    const only = [...TABLE].filter(([, row]) => row.keys === 'only');
+    expect(only.filter(([, row]) => row.writes !== undefined)).toEqual([]);
+    for (const [name] of only) {
+      for (let count = 1; count <= 6; count++) {
+        const args = Array.from({ length: count }, (_, index) => `${index + 1}`);
+        expect(getKeyIndexes(name.toLowerCase(), args), name).toEqual([0]);
+      }
+    }
   });
 
   test.each(SAMPLES.map((sample) => [sample.line, sample] as const))('%s', (line, sample) => {

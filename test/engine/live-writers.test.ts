@@ -7,7 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { isIdempotent } from '../../src/commands/table.js';
+import { isIdempotent } from '../../src/commands/command.js';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { reconcileKeys, scopeOf } from '../../src/engine/index.js';

@@ -5,7 +5,7 @@
  */
 
 import type { Redis } from 'ioredis';
-import { isIdempotent } from '../../src/commands/table.js';
+import { isIdempotent } from '../../src/commands/command.js';
 import { toRecords } from '../../src/dual-write/records/to-records.js';
 import { classify, type Write } from '../../src/dual-write/source/write.js';
 import { isIdle, planMirror, type Replay } from '../../src/dual-write/target/mirror-plan.js';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { membersOf, touches } from '../../src/commands/table.js';
+import { membersOf, touches } from '../../src/commands/command.js';
 import { scopeOf } from '../../src/engine/index.js';
 
 const hint = { whole: false, memberCommands: [], otherCommands: [], members: { utf8: [], base64: [] } };

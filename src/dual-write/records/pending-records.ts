@@ -1,7 +1,7 @@
 /** Failed-write records that wait for a sink: one for each key, however many writes of it fail, and boundedly many. */
 import { isUtf8 } from 'node:buffer';
 import type { FailedWrite } from '../../../workflows/messages.js';
-import { isIdempotent, touches } from '../../commands/table.js';
+import { isIdempotent, touches } from '../../commands/command.js';
 import { encodeKey, keyBytes, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write.js';
 import { newRecordId } from './record-id.js';
 

@@ -1,7 +1,7 @@
 /** Failed-write records: one for each key that a failed write names. Never a value. */
 import { isUtf8 } from 'node:buffer';
 import type { FailedWrite } from '../../../workflows/messages.js';
-import { membersOf, touches } from '../../commands/table.js';
+import { membersOf, touches } from '../../commands/command.js';
 import { encodeKey, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write.js';
 import type { Write } from '../source/write.js';
 import type { MirrorFailure } from '../target/mirror-options.js';

@@ -3,11 +3,13 @@
  * of ioredis goes through: methods, `call`, pipelines, MULTI, scripts, auto-pipelining.
  */
 import type { Cluster, Command, Redis } from 'ioredis';
+import type { Argument } from '../../commands/arguments.js';
+import { runsScript } from '../../commands/command.js';
 import type { RawReply } from '../target/mirror-plan.js';
 import { type Announcement, number, sendAnnounced } from './announce.js';
 import { type Observer, observe, standIn } from './observe-command.js';
 import { type Awaited, Unanswered } from './unanswered.js';
-import { type Argument, classify, runsScript, type Write } from './write.js';
+import { classify, type Write } from './write.js';
 
 /** A write that the source has carried out. */
 export interface AcceptedWrite {

@@ -1,9 +1,6 @@
 /** What a command is to the dual write: a write that names its keys, nothing the target need hear of, or refused. */
-import { hasFlag, list } from '@ioredis/commands';
-import { isToken, isWrite, toBytes, writtenKeys } from '../../commands/table.js';
-
-/** An argument of a Redis command as ioredis sends it. */
-export type Argument = string | Buffer;
+import { type Argument, isToken } from '../../commands/arguments.js';
+import { type KnownCommand, keysWrittenWith, knownCommand, writesWith } from '../../commands/command.js';
 
 /** A write as the application gave it to the source. */
 export interface Write {
@@ -33,50 +30,21 @@ const REFUSED: Readonly<Record<string, string>> = {
   MOVE: `it writes into another database, which the link does not cover; ${ON_SOURCE}`,
 };
 
-/** What the name of a command says already: to find that out for each write would cost more than all else about it. */
-interface NamedCommand {
-  /** Upper case. */
-  readonly name: string;
-  readonly mayWrite: boolean;
-  readonly runsScript: boolean;
-  /** Its key, the only one, is its first argument, whatever the others are. */
-  readonly hasOneKey: boolean;
-}
-
-/** All but the rare ones. */
-const ONE_KEY: ReadonlySet<string> = new Set([
-  ...['SET', 'SETNX', 'SETEX', 'PSETEX', 'GETSET', 'GETDEL', 'APPEND', 'SETRANGE', 'SETBIT', 'PFADD'],
-  ...['INCR', 'DECR', 'INCRBY', 'DECRBY', 'INCRBYFLOAT', 'PERSIST', 'EXPIRE', 'PEXPIRE', 'EXPIREAT', 'PEXPIREAT'],
-  ...['LPUSH', 'RPUSH', 'LPUSHX', 'RPUSHX', 'LPOP', 'RPOP', 'LSET', 'LREM', 'LTRIM', 'LINSERT'],
-  ...['HSET', 'HMSET', 'HSETNX', 'HDEL', 'HINCRBY', 'HINCRBYFLOAT', 'SADD', 'SREM', 'SPOP'],
-  ...['ZADD', 'ZREM', 'ZINCRBY', 'ZREMRANGEBYSCORE', 'ZREMRANGEBYRANK', 'ZPOPMIN', 'ZPOPMAX', 'XADD', 'XDEL', 'XACK'],
-]);
-
-/** By their names in lower case. */
-const COMMANDS: ReadonlyMap<string, NamedCommand> = new Map(
-  list.map((lower) => {
-    const name = lower.toUpperCase();
-    const script = hasFlag(lower, 'script_runner');
-    return [lower, { name, mayWrite: isWrite(name), runsScript: script, hasOneKey: ONE_KEY.has(name) }];
-  }),
-);
-
 /** Names its keys when somebody asks for them: of a write that is mirrored nobody does. */
 class NamedWrite implements Write {
   readonly command: string;
   readonly args: readonly Argument[];
-  /** It is its first argument. */
-  readonly #hasOneKey: boolean;
+  readonly #known: KnownCommand;
   #keys: readonly Buffer[] | undefined;
 
-  constructor(command: string, args: readonly Argument[], hasOneKey: boolean) {
-    this.command = command;
+  constructor(known: KnownCommand, args: readonly Argument[]) {
+    this.command = known.name;
     this.args = ownCopies(args);
-    this.#hasOneKey = hasOneKey;
+    this.#known = known;
   }
 
   get keys(): readonly Buffer[] {
-    this.#keys ??= this.#hasOneKey ? [toBytes(this.args[0]!)] : writtenKeys(this.command, this.args);
+    this.#keys ??= keysWrittenWith(this.#known, this.args);
     return this.#keys;
   }
 }
@@ -87,7 +55,7 @@ class NamedWrite implements Write {
  * @param args all after the name, as ioredis sends it; not to be changed afterwards, but for the bytes of buffers
  */
 export function classify(name: string, args: readonly Argument[]): Classification {
-  const known = COMMANDS.get(name) ?? COMMANDS.get(name.toLowerCase());
+  const known = knownCommand(name);
   const command = known?.name ?? name.toUpperCase();
   const refusal = REFUSED[command];
   if (refusal !== undefined) return refused(command, refusal);
@@ -95,12 +63,13 @@ export function classify(name: string, args: readonly Argument[]): Classificatio
     return refused(command, `keymend does not know the command, so neither its keys; ${ON_SOURCE}`);
   }
   if (!known.mayWrite) return OTHER;
-  if (known.hasOneKey && args.length > 0) return { kind: 'write', write: new NamedWrite(command, args, true) };
-  if (!isWrite(command, args)) return OTHER;
+  // Nearly always: the arguments need not be read.
+  if (known.keys === 'only' && args.length > 0) return { kind: 'write', write: new NamedWrite(known, args) };
+  if (!writesWith(known, args)) return OTHER;
   if (command === 'COPY' && args.some((argument, index) => index > 1 && isToken(argument, 'DB'))) {
     return refused(command, `with DB it writes into another database, which the link does not cover; ${ON_SOURCE}`);
   }
-  const write = new NamedWrite(command, args, false);
+  const write = new NamedWrite(known, args);
   if (write.keys.length > 0) return { kind: 'write', write };
   return known.runsScript
     ? refused(command, 'it declares no keys; declare every key it writes, or use its read-only form (…_RO)')
@@ -108,14 +77,6 @@ export function classify(name: string, args: readonly Argument[]): Classificatio
 }
 
 const OTHER: Classification = { kind: 'other' };
-
-/**
- * Whether the command runs a script or function, of which only the declared keys are known.
- * @param command known, in upper case
- */
-export function runsScript(command: string): boolean {
-  return hasFlag(command, 'script_runner', { nameCaseInsensitive: true });
-}
 
 function refused(command: string, why: string): Classification {
   return { kind: 'refused', reason: `${command} is refused on a DualWriter: ${why}` };

@@ -1,5 +1,5 @@
 /** What the target's answers say of a mirrored write: that it did what the source did, or why not. */
-import { isIdempotent } from '../../commands/table.js';
+import { isIdempotent } from '../../commands/command.js';
 import type { Write } from '../source/write.js';
 import type { MirrorFailure } from './mirror-options.js';
 import { agrees, type RawReply, type Replay, sameReply } from './replay.js';

@@ -7,7 +7,7 @@
  * a value from other keys, or choose members by their order, could go wrong on a target that is out of step elsewhere, and
  * nobody would hear of it; that is recorded.
  */
-import { isIdempotent } from '../../commands/table.js';
+import { isIdempotent } from '../../commands/command.js';
 import type { Write } from '../source/write.js';
 import { PLANNERS } from './planners/index.js';
 import { type MirrorPlan, type RawReply, record } from './replay.js';

@@ -1,5 +1,5 @@
 /** What the target is sent for a write of the source, and which answer proves that it did the same there. */
-import type { Argument } from '../source/write.js';
+import type { Argument } from '../../commands/arguments.js';
 
 /** What a server said, unparsed: strings are buffers. */
 export type RawReply = unknown;

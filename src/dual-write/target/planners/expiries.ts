@@ -1,5 +1,5 @@
 /** Writes with a time to live, and what a hash does field by field. */
-import type { Argument } from '../../source/write.js';
+import type { Argument } from '../../../commands/arguments.js';
 import { isIdle, type MirrorPlan, NOTHING, record, replay } from '../replay.js';
 import { absolute, expireAt, readOptions } from './expiry-options.js';
 import { type Accepted, type Planner, unreadable } from './planner.js';

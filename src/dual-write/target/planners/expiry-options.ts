@@ -2,7 +2,7 @@
  * The options of SET and its like. A time to live that starts anew on the target would end later there, by as much as the
  * mirror is late, so it becomes the time at which it ends.
  */
-import type { Argument } from '../../source/write.js';
+import type { Argument } from '../../../commands/arguments.js';
 
 export interface Options {
   /** What the target shall be sent: how long the key lives, in absolute times. */

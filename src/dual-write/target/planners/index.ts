@@ -1,6 +1,6 @@
 /** For each write command, what the target is sent. A command that is not in here is recorded. */
-import { membersOf, writtenKeys } from '../../../commands/table.js';
-import type { Argument } from '../../source/write.js';
+import { addOptionsOf } from '../../../commands/arguments.js';
+import { membersOf, writtenKeys } from '../../../commands/command.js';
 import { NOTHING, record, replay } from '../replay.js';
 import {
   planExpire,
@@ -49,9 +49,6 @@ const planListTrim: Planner = (accepted) => {
   return keepsFirst || keepsLast ? asItIs(accepted) : record('LTRIM removes elements by their position');
 };
 
-const ADD_OPTIONS: ReadonlySet<string> = new Set(['NX', 'XX', 'GT', 'LT', 'CH', 'INCR']);
-const word = (argument: Argument | undefined) => argument?.toString().toUpperCase() ?? '';
-
 /**
  * ZADD and GEOADD. The reply counts the members that were added, with CH also those that were changed; only when it says all
  * or none is it known which.
@@ -60,18 +57,15 @@ const planAddScored =
   (partsPerMember: 2 | 3): Planner =>
   (accepted) => {
     const { command, args, reply } = accepted;
-    let first = 1;
-    const options = new Set<string>();
-    for (; ADD_OPTIONS.has(word(args[first])); first++) options.add(word(args[first]));
-    const unconditional = args.toSpliced(1, first - 1);
-    if (options.has('INCR')) {
+    const options = addOptionsOf(args);
+    if (options.includes('INCR')) {
       return reply === null ? NOTHING : replay('ZADD', [args[0]!, String(reply), args.at(-1)!]);
     }
-    if (!['NX', 'XX', 'GT', 'LT'].some((condition) => options.has(condition))) return asItIs(accepted);
-    if (Number(reply) === 0 && (options.has('NX') || options.has('CH'))) return NOTHING;
-    const all = (args.length - first) / partsPerMember;
+    if (!['NX', 'XX', 'GT', 'LT'].some((condition) => options.includes(condition))) return asItIs(accepted);
+    if (Number(reply) === 0 && (options.includes('NX') || options.includes('CH'))) return NOTHING;
+    const all = (args.length - 1 - options.length) / partsPerMember;
     const distinct = membersOf(command, args)!.length;
-    if (Number(reply) === all && all === distinct) return replay(command, unconditional);
+    if (Number(reply) === all && all === distinct) return replay(command, args.toSpliced(1, options.length));
     return record(`${command} with a condition does not tell which members it changed; with CH and one member it does`);
   };
 

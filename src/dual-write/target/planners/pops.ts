@@ -1,5 +1,5 @@
 /** What takes elements away is mirrored by what it took, which the source's reply tells. */
-import type { Argument } from '../../source/write.js';
+import type { Argument } from '../../../commands/arguments.js';
 import { type MirrorPlan, replay } from '../replay.js';
 import { type Planner, proved } from './planner.js';
 

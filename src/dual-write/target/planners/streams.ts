@@ -1,6 +1,5 @@
 /** What the target is sent for the writes of streams that leave something to the server. */
-import { isToken } from '../../../commands/table.js';
-import type { Argument } from '../../source/write.js';
+import { type Argument, isToken } from '../../../commands/arguments.js';
 import { isIdle, record, replay } from '../replay.js';
 import { type Planner, unreadable } from './planner.js';
 
