@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { FailedWrite } from '../../../workflows/messages.js';
 import { membersOf, touches } from '../../commands/command.js';
+import { endsAtMs, expiryOf, readExpiryOptions } from '../../commands/expiry.js';
 import { encodeKey, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write.js';
 import type { Write } from '../source/write.js';
 import type { MirrorFailure } from '../target/mirror-options.js';
@@ -66,12 +67,9 @@ function describeKey(
 /** An expiry in the past removes the key, and what is there once it is made anew has no more in common with it than the name. */
 function removesByExpiry({ command, args }: Write): boolean {
   if (touches(command) !== 'expiry') return false;
-  const isGetEx = command === 'GETEX';
-  const form = isGetEx ? String(args[1]).toUpperCase() : command;
-  const time = Number(args[isGetEx ? 2 : 1]);
-  if (form === 'EXPIRE' || form === 'PEXPIRE') return time <= 0;
-  if (form === 'EXPIREAT' || form === 'EXAT') return time * 1000 <= Date.now();
-  return (form === 'PEXPIREAT' || form === 'PXAT') && time <= Date.now();
+  const expiry = command === 'GETEX' ? readExpiryOptions(args, 1, args.length)?.expiry : expiryOf(command, args);
+  const nowMs = Date.now();
+  return expiry !== undefined && endsAtMs(expiry, nowMs) <= nowMs;
 }
 
 /** Undefined: not known, or more than a record can hold; then the whole key is reconciled. */
