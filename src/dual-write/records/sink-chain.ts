@@ -3,7 +3,8 @@ import type { FailedWrite } from '../../../workflows/messages.js';
 import type { RecordSink } from '../../events/record-sink.js';
 import { within } from '../../patience/within.js';
 
-interface Place {
+/** A sink and what the chain knows of it. */
+interface ChainedSink {
   readonly sink: RecordSink;
   /** The call that has not ended yet; never rejects. */
   call?: Promise<void> | undefined;
@@ -24,13 +25,13 @@ const LONGEST_REST_MS = 30_000;
  * nothing either: a record makes keymend look at a key, and what it then copies is the source's state.
  */
 export class SinkChain {
-  readonly #places: readonly Place[];
+  readonly #sinks: readonly ChainedSink[];
   readonly #failoverAfterMs: number;
   #closesAt = Number.POSITIVE_INFINITY;
   #hurry: (() => void) | undefined;
 
   constructor(sinks: readonly RecordSink[], failoverAfterMs: number) {
-    this.#places = sinks.map((sink) => ({ sink, failedInARow: 0, restsUntil: 0 }));
+    this.#sinks = sinks.map((sink) => ({ sink, failedInARow: 0, restsUntil: 0 }));
     this.#failoverAfterMs = failoverAfterMs;
   }
 
@@ -39,14 +40,14 @@ export class SinkChain {
     const order = this.#order();
     if (order.length === 1) return this.#call(order[0]!, records);
     const calls: Promise<void>[] = [];
-    for (const [index, place] of order.entries()) {
-      const call = this.#call(place, records);
+    for (const [index, chained] of order.entries()) {
+      const call = this.#call(chained, records);
       calls.push(call);
       // All were asked: whatever still runs may take them.
       if (index === order.length - 1) break;
       const outcome = await this.#within(isFulfilled(call));
       if (outcome === true) return;
-      if (outcome === 'late') this.#rest(place);
+      if (outcome === 'late') this.#rest(chained);
     }
     try {
       await Promise.any(calls);
@@ -65,33 +66,33 @@ export class SinkChain {
   }
 
   /** Those that work, those that failed lately, those that are still busy with an earlier batch. */
-  #order(): Place[] {
+  #order(): ChainedSink[] {
     const now = performance.now();
-    const rank = ({ call, restsUntil }: Place) => (call ? 2 : restsUntil > now ? 1 : 0);
-    return [...this.#places].sort((a, b) => rank(a) - rank(b));
+    const rank = ({ call, restsUntil }: ChainedSink) => (call ? 2 : restsUntil > now ? 1 : 0);
+    return [...this.#sinks].sort((a, b) => rank(a) - rank(b));
   }
 
-  async #call(place: Place, records: readonly FailedWrite[]): Promise<void> {
-    while (place.call) await place.call;
-    const publishing = Promise.resolve(records).then((batch) => place.sink.publish(batch));
-    place.call = publishing
+  async #call(chained: ChainedSink, records: readonly FailedWrite[]): Promise<void> {
+    while (chained.call) await chained.call;
+    const publishing = Promise.resolve(records).then((batch) => chained.sink.publish(batch));
+    chained.call = publishing
       .then(
         () => {
-          place.failedInARow = 0;
-          place.restsUntil = 0;
+          chained.failedInARow = 0;
+          chained.restsUntil = 0;
         },
-        () => this.#rest(place),
+        () => this.#rest(chained),
       )
       .finally(() => {
-        place.call = undefined;
+        chained.call = undefined;
       });
     await publishing;
   }
 
-  #rest(place: Place): void {
-    const restMs = Math.min(FIRST_REST_MS * 2 ** place.failedInARow, LONGEST_REST_MS);
-    place.failedInARow += 1;
-    place.restsUntil = performance.now() + restMs;
+  #rest(chained: ChainedSink): void {
+    const restMs = Math.min(FIRST_REST_MS * 2 ** chained.failedInARow, LONGEST_REST_MS);
+    chained.failedInARow += 1;
+    chained.restsUntil = performance.now() + restMs;
   }
 
   async #within(work: Promise<boolean>): Promise<boolean | 'late'> {
