@@ -20,7 +20,7 @@ import { isSameEnd } from './same-server.js';
 import { type AcceptedWrite, observeSource } from './source/observe-source.js';
 import type { Write } from './source/write.js';
 import type { MirroredWrite } from './target/mirror-answers.js';
-import type { MirrorFailure } from './target/mirror-options.js';
+import type { MirrorFailure } from './target/mirror-failure.js';
 import { planMirror } from './target/mirror-plan.js';
 import { createTarget } from './target/target.js';
 

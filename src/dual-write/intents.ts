@@ -13,7 +13,7 @@ import { connectAfterDetectedFailover } from './failover.js';
 import { type RecordContext, toRecords } from './records/to-records.js';
 import type { Announcement } from './source/announce.js';
 import type { Write } from './source/write.js';
-import type { MirrorFailure } from './target/mirror-options.js';
+import type { MirrorFailure } from './target/mirror-failure.js';
 
 /** `suspended`: writes go without an intent, as in normal mode. `reason`: one line, without anything of the application's data. */
 export type IntentState = { readonly state: 'active' } | { readonly state: 'suspended'; readonly reason: string };

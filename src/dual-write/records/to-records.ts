@@ -5,7 +5,7 @@ import { membersOf, touches } from '../../commands/command.js';
 import { endsAtMs, expiryOf, readExpiryOptions } from '../../commands/expiry.js';
 import { encodeKey, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write.js';
 import type { Write } from '../source/write.js';
-import type { MirrorFailure } from '../target/mirror-options.js';
+import type { MirrorFailure } from '../target/mirror-failure.js';
 import { newRecordId } from './record-id.js';
 
 /** Which link and which application the records speak of. */

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { type Command, ReplyError } from 'ioredis';
 import { compareReplies, compareReply, type MirroredWrite, replyFailure } from './mirror-answers.js';
-import type { MirrorFailure } from './mirror-options.js';
+import type { MirrorFailure } from './mirror-failure.js';
 
 /** What all departures of a connection share. */
 export interface Line {

@@ -1,7 +1,7 @@
 /** What the target's answers say of a mirrored write: that it did what the source did, or why not. */
 import { isIdempotent } from '../../commands/command.js';
 import type { Write } from '../source/write.js';
-import type { MirrorFailure } from './mirror-options.js';
+import type { MirrorFailure } from './mirror-failure.js';
 import { agrees, type RawReply, type Replay, sameReply } from './replay.js';
 
 /** A write of the source on its way to the target. */

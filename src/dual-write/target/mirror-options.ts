@@ -1,16 +1,7 @@
-/** What a client must be like to mirror writes to the target, and how a mirrored write can fail. */
+/** What a client must be like to mirror writes to the target. */
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis';
 import { isCluster } from '../../redis/client-kind.js';
 import { LEAVE_OLD_MASTER } from '../../redis/index.js';
-
-/** Why the target does not have a write. `message` holds nothing of the application's data. */
-export interface MirrorFailure {
-  /** `refused`: nothing of it is under way any more. `unknown`: the target may have applied it. */
-  readonly outcome: 'refused' | 'unknown';
-  readonly error: { readonly code: string; readonly message: string };
-  /** It shows that more of the key may differ than the write touches. */
-  readonly scope?: 'whole';
-}
 
 /**
  * The options that a target client needs, so that a write is sent at most once and never after it was given up:

@@ -4,7 +4,7 @@ import { Breaker, type BreakerOptions, type BreakerState } from './breaker.js';
 import { type Done, isUnreachable } from './flight.js';
 import type { MirroredWrite } from './mirror-answers.js';
 import { MirrorConnection } from './mirror-connection.js';
-import type { MirrorFailure } from './mirror-options.js';
+import type { MirrorFailure } from './mirror-failure.js';
 
 /** How much may wait for one shard; beyond it writes become failed-write records at once. */
 export interface ShardBounds {

@@ -4,7 +4,7 @@ import { isCluster } from '../../redis/client-kind.js';
 import { slotOf } from '../../redis/index.js';
 import { type Done, NOT_SENT } from './flight.js';
 import type { MirroredWrite } from './mirror-answers.js';
-import type { MirrorFailure } from './mirror-options.js';
+import type { MirrorFailure } from './mirror-failure.js';
 import { Shard, type ShardOptions, type ShardStats } from './shard.js';
 
 export type TargetOptions = Pick<ShardOptions, 'bounds' | 'breaker' | 'onBreaker' | 'isSource'>;

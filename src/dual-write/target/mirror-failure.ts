@@ -1,0 +1,10 @@
+/** How a mirrored write can fail. */
+
+/** Why the target does not have a write. `message` holds nothing of the application's data. */
+export interface MirrorFailure {
+  /** `refused`: nothing of it is under way any more. `unknown`: the target may have applied it. */
+  readonly outcome: 'refused' | 'unknown';
+  readonly error: { readonly code: string; readonly message: string };
+  /** It shows that more of the key may differ than the write touches. */
+  readonly scope?: 'whole';
+}
