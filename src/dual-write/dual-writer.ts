@@ -22,7 +22,6 @@ import type { Write } from './source/write.js';
 import type { MirroredWrite } from './target/mirror-answers.js';
 import type { MirrorFailure } from './target/mirror-failure.js';
 import { planMirror } from './target/mirror-plan.js';
-import { createTarget } from './target/target.js';
 
 export type { CloseReport, DualWriter, DualWriterOptions, DualWriterStats } from './options.js';
 export type { BreakerChange } from './target/shard.js';
@@ -49,14 +48,15 @@ export type { BreakerChange } from './target/shard.js';
 export function createDualWriter<Source extends Redis | Cluster>(
   options: DualWriterOptions<Source>,
 ): DualWriter<Source> {
-  const { link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs, intents: mode } = readOptions(options);
+  const read = readOptions(options);
+  const { link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs, intents: mode } = read;
   const source: Redis | Cluster = options.source;
-  const target = createTarget(options.target, {
+  const target = read.target.createTarget({
     bounds,
     breaker,
     // Not in the middle of what runs here: a listener that throws must end in the open, not stop the writes behind.
     onBreaker: (change) => queueMicrotask(() => source.emit('breaker', change)),
-    isSource: (client) => isSameEnd(source, client),
+    isSource: (client) => isSameEnd(read.source, client),
   });
   const publisher = new Publisher({
     sinks,
@@ -218,7 +218,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     sendCommand: observed.sendCommand,
     // What ioredis does by itself once connected (resend, select, …) must not be observed a second time.
     connect: source.connect.bind(source),
-    monitor: 'monitor' in source ? source.monitor.bind(source) : undefined,
+    monitor: read.source.server?.monitor.bind(source),
     duplicate() {
       throw new Error('duplicate() is refused on a DualWriter: the copy would not mirror; duplicate the source client');
     },

@@ -1,16 +1,15 @@
 /** What an application gives to and gets from a DualWriter. */
-
-import type { Cluster, Redis, RedisOptions } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { OUTBOX_KEY } from '../defaults.js';
 import type { RecordSink } from '../events/record-sink.js';
-import { isCluster } from '../redis/client-kind.js';
 import type { IntentState } from './intents.js';
 import type { RecordsLostError } from './records/publisher.js';
 import { isSameServer } from './same-server.js';
 import type { BreakerOptions } from './target/breaker.js';
 import { assertMirrorOptions } from './target/mirror-options.js';
 import { type BreakerChange, DEFAULT_BOUNDS, type ShardBounds, type ShardStats } from './target/shard.js';
+import { type Topology, topologyOf } from './topology.js';
 
 /** How much may wait. Beyond a shard's bounds, writes become failed-write records at once. */
 export interface Bounds extends ShardBounds {
@@ -120,16 +119,17 @@ export class UnrecordedWriteError extends Error {
 }
 
 /** The options with their defaults. @throws Error in one line for what can't work */
-export function readOptions({ source, target, transactional, ...options }: DualWriterOptions<Redis | Cluster>) {
+export function readOptions({ transactional, ...options }: DualWriterOptions<Redis | Cluster>) {
+  const [source, target] = [topologyOf(options.source), topologyOf(options.target)];
   assertMirrorOptions(target);
   const { link, origin, records, onUnrecorded = 'report', breaker = {}, failoverAfterMs = 5000 } = options;
   if (isSameServer(source, target)) {
     throw new Error('source and target of the DualWriter are the same Redis: every write would be done twice');
   }
-  if (!isCluster(source) && source.options.readOnly) {
+  if (source.server?.options.readOnly) {
     throw new Error('the source client of the DualWriter has readOnly set: give it a client that writes to the master');
   }
-  const { blockingTimeout = 0 }: RedisOptions = isCluster(source) ? { ...source.options.redisOptions } : source.options;
+  const { blockingTimeout = 0 } = source.connection;
   if (blockingTimeout > 0) {
     throw new Error(
       `the source client of the DualWriter has blockingTimeout (${blockingTimeout}) set: ioredis then says that nothing was ` +
@@ -148,18 +148,18 @@ export function readOptions({ source, target, transactional, ...options }: DualW
     if (!(value >= 1)) throw new Error(`${name} of the DualWriter is ${value}: it must be a number of at least 1`);
   }
   const intents = transactional && readTransactional(source, target, transactional);
-  return { link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs, intents };
+  return { source, target, link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs, intents };
 }
 
 function readTransactional(
-  source: Redis | Cluster,
-  target: Redis | Cluster,
+  source: Topology,
+  target: Topology,
   { outbox: key = OUTBOX_KEY, graceMs = 10_000, maxEntries = 1_000_000 }: TransactionalOptions,
 ) {
-  if (isCluster(source)) {
+  if (source.server === undefined) {
     throw new Error('transactional of the DualWriter is not supported on a Cluster yet; give a source of one server');
   }
-  const { commandTimeout = 0 }: RedisOptions = isCluster(target) ? { ...target.options.redisOptions } : target.options;
+  const { commandTimeout = 0 } = target.connection;
   if (!(graceMs > commandTimeout)) {
     throw new Error(
       `transactional.graceMs of the DualWriter is ${graceMs}: it must be more than the target's commandTimeout (${commandTimeout})`,
@@ -168,5 +168,5 @@ function readTransactional(
   if (!(maxEntries >= 1)) {
     throw new Error(`transactional.maxEntries of the DualWriter is ${maxEntries}: it must be a number of at least 1`);
   }
-  return { client: source, key, graceMs, maxEntries };
+  return { client: source.server, key, graceMs, maxEntries };
 }

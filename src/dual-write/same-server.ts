@@ -1,33 +1,33 @@
 /** Whether source and target are one server: then every write would be done twice. */
-import type { Cluster, Redis } from 'ioredis';
-import { isCluster } from '../redis/client-kind.js';
+import type { Redis } from 'ioredis';
+import type { Topology } from './topology.js';
 
 /** As far as the clients' options tell. */
-export function isSameServer(source: Redis | Cluster, target: Redis | Cluster): boolean {
-  if ((source as unknown) === target) return true;
-  if (isCluster(source) || isCluster(target) || source.options.sentinels || target.options.sentinels) return false;
-  const place = ({ options: { host, port, path, db } }: Redis) => JSON.stringify([path ?? [host, port], db]);
-  return place(source) === place(target);
+export function isSameServer(source: Topology, target: Topology): boolean {
+  return source.client === target.client || (source.place !== undefined && source.place === target.place);
 }
 
 /**
  * By where their connections end, whatever the names. Not seen: a server with several addresses, behind a proxy, or asked by TLS.
  * To be asked each time that something is sent: a failover or DNS can lead either name to the other's server.
+ * @param target the client of one connection of the target
  */
-export function isSameEnd(source: Redis | Cluster, target: Redis): boolean {
-  const databaseOf = ({ options }: Redis) => options.db ?? 0;
-  if (databaseOf(target) !== (isCluster(source) ? 0 : databaseOf(source))) return false;
-  const nodes = isCluster(source) ? source.nodes('all') : [source];
+export function isSameEnd(source: Topology, target: Redis): boolean {
+  if ((target.options.db ?? 0) !== source.database) return false;
+  const servers = source.servers();
   // With TLS the name can decide who answers: providers have many servers behind one address.
-  const hasAddressOnly = ({ options }: Redis) => !options.path && !options.tls;
-  if (![target, ...nodes].every(hasAddressOnly)) return false;
+  if (!hasAddressOnly(target) || !servers.every(hasAddressOnly)) return false;
   const { remoteAddress, remotePort } = target.stream;
   if (remoteAddress === undefined) return false;
   const end = endAt(remoteAddress, remotePort);
   // A node of a Cluster may not be connected yet; but its address is known.
-  return nodes.some(({ stream, options }) =>
+  return servers.some(({ stream, options }) =>
     [endAt(stream?.remoteAddress, stream?.remotePort), endAt(options.host, options.port)].includes(end),
   );
+}
+
+function hasAddressOnly({ options }: Redis): boolean {
+  return !options.path && !options.tls;
 }
 
 function endAt(host: string | undefined, port: number | undefined): string {

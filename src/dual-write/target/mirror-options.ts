@@ -1,7 +1,7 @@
 /** What a client must be like to mirror writes to the target. */
-import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis';
-import { isCluster } from '../../redis/client-kind.js';
+import type { ClusterOptions, RedisOptions } from 'ioredis';
 import { LEAVE_OLD_MASTER } from '../../redis/index.js';
+import type { Topology } from '../topology.js';
 
 /**
  * The options that a target client needs, so that a write is sent at most once and never after it was given up:
@@ -41,24 +41,19 @@ export function mirrorClusterOptions(timeoutMs = 1000) {
 }
 
 /** @throws Error naming every option of the client that could make a late or double write */
-export function assertMirrorOptions(target: Redis | Cluster): void {
-  // Of a Cluster only what the writer's own connections to its masters take over.
-  const ofCluster = isCluster(target);
-  const options: RedisOptions = ofCluster ? { ...target.options.redisOptions } : target.options;
+export function assertMirrorOptions({ connection, keyPrefix, asTarget }: Topology): void {
   const problems: [present: boolean, text: string][] = [
-    [!ofCluster && options.enableOfflineQueue !== false, 'enableOfflineQueue (must be false)'],
-    [options.autoResendUnfulfilledCommands !== false, 'autoResendUnfulfilledCommands (must be false)'],
-    [options.maxRetriesPerRequest !== 0, 'maxRetriesPerRequest (must be 0)'],
-    [!(Number(options.commandTimeout) > 0), 'commandTimeout (must be set)'],
-    [Boolean(options.reconnectOnError), 'reconnectOnError (may resend; must not be set)'],
-    [!ofCluster && typeof options.retryStrategy !== 'function', 'retryStrategy (must be a function)'],
-    [Boolean(options.keyPrefix || target.options.keyPrefix), 'keyPrefix (set it on the source alone)'],
-    [options.readOnly === true, 'readOnly (must be false)'],
-    [options.role === 'slave', 'role (must be master)'],
-    [options.monitor === true, 'monitor (must be false)'],
+    [connection.enableOfflineQueue !== false, 'enableOfflineQueue (must be false)'],
+    [connection.autoResendUnfulfilledCommands !== false, 'autoResendUnfulfilledCommands (must be false)'],
+    [connection.maxRetriesPerRequest !== 0, 'maxRetriesPerRequest (must be 0)'],
+    [!(Number(connection.commandTimeout) > 0), 'commandTimeout (must be set)'],
+    [Boolean(connection.reconnectOnError), 'reconnectOnError (may resend; must not be set)'],
+    [typeof connection.retryStrategy !== 'function', 'retryStrategy (must be a function)'],
+    [Boolean(connection.keyPrefix || keyPrefix), 'keyPrefix (set it on the source alone)'],
+    [connection.readOnly === true, 'readOnly (must be false)'],
+    [connection.role === 'slave', 'role (must be master)'],
+    [connection.monitor === true, 'monitor (must be false)'],
   ];
   const unsafe = problems.filter(([present]) => present).map(([, text]) => text);
-  if (unsafe.length === 0) return;
-  const remedy = ofCluster ? 'new Cluster(nodes, mirrorClusterOptions())' : 'new Redis(url, mirrorOptions())';
-  throw new Error(`unsafe options of the target client: ${unsafe.join(', ')}; use ${remedy}`);
+  if (unsafe.length > 0) throw new Error(`unsafe options of the target client: ${unsafe.join(', ')}; use ${asTarget}`);
 }
