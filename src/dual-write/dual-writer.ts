@@ -4,7 +4,6 @@ import type { FailedWrite } from '../../workflows/messages.js';
 import { isIdempotent } from '../commands/command.js';
 import { within } from '../patience/within.js';
 import { Backlog } from './backlog.js';
-import { Intents } from './intents.js';
 import {
   type CloseReport,
   type DualWriter,
@@ -17,6 +16,7 @@ import { Publisher, RecordsLostError } from './records/publisher.js';
 import { RecentFailures } from './records/recent-failures.js';
 import { toRecords } from './records/to-records.js';
 import { isSameEnd } from './same-server.js';
+import { Intents } from './source/intents.js';
 import { type AcceptedWrite, observeSource } from './source/observe-source.js';
 import type { Write } from './source/write.js';
 import type { MirroredWrite } from './target/mirror-answers.js';

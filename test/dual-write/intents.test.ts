@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { Redis } from 'ioredis';
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { Intents } from '../../src/dual-write/intents.js';
+import { Intents } from '../../src/dual-write/source/intents.js';
 import type { Write } from '../../src/dual-write/source/write.js';
 import { startRedis } from '../support/redis.js';
 

@@ -7,13 +7,13 @@
  * AOF) that has the write has the entry. An entry without its write is harmless: keymend compares the key and finds it equal.
  */
 import { Command, type Redis } from 'ioredis';
-import { INTENT_FIELD, outboxFields } from '../outbox/entry.js';
-import { within } from '../patience/within.js';
-import { connectAfterDetectedFailover } from './failover.js';
-import { type RecordContext, toRecords } from './records/to-records.js';
-import type { Announcement } from './source/announce.js';
-import type { Write } from './source/write.js';
-import type { MirrorFailure } from './target/mirror-failure.js';
+import { INTENT_FIELD, outboxFields } from '../../outbox/entry.js';
+import { within } from '../../patience/within.js';
+import { connectAfterDetectedFailover } from '../failover.js';
+import { type RecordContext, toRecords } from '../records/to-records.js';
+import type { MirrorFailure } from '../target/mirror-failure.js';
+import type { Announcement } from './announce.js';
+import type { Write } from './write.js';
 
 /** `suspended`: writes go without an intent, as in normal mode. `reason`: one line, without anything of the application's data. */
 export type IntentState = { readonly state: 'active' } | { readonly state: 'suspended'; readonly reason: string };
