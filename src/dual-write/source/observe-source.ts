@@ -8,28 +8,9 @@ import { runsScript } from '../../commands/command.js';
 import type { RawReply } from '../target/mirror-plan.js';
 import { type Announcement, number, sendAnnounced } from './announce.js';
 import { type Observer, observe, standIn } from './observe-command.js';
+import type { AcceptedWrite, SourceListener } from './source-listener.js';
 import { type Awaited, Unanswered } from './unanswered.js';
 import { classify, type Write } from './write.js';
-
-/** A write that the source has carried out. */
-export interface AcceptedWrite {
-  readonly write: Write;
-  readonly reply: RawReply;
-  /** ioredis sent it again after a lost connection, so the source may have carried it out twice. */
-  readonly resent: boolean;
-}
-
-/** What the source did; called in the order of its replies (in a Cluster: of each node's), before the application sees them. */
-export interface SourceListener {
-  /** Carried out, as one unit. The application gets the reply when the promise resolves, or the error it rejects with. */
-  accepted(unit: readonly AcceptedWrite[]): Promise<void> | undefined;
-  /** Sent, but whether the source carried it out will never be known. */
-  unknown(writes: readonly Write[]): void;
-  /** The source carried none of them out, and never will. */
-  refused(writes: readonly Write[]): void;
-  /** What to send in front of a write, not in a Cluster. */
-  announce?(write: Write): readonly Announcement[];
-}
 
 export interface ObservedSource {
   /** Stands in for the source client's own. */

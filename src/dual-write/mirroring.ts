@@ -1,0 +1,143 @@
+/** Takes each write that the source has carried out to the target, in the order of the source's replies. */
+import type { FailedWrite } from '../../workflows/messages.js';
+import { Backlog } from './backlog.js';
+import type { CallWaitsFor, Recorder } from './records/recorder.js';
+import type { Intents } from './source/intents.js';
+import type { AcceptedWrite } from './source/source-listener.js';
+import type { Write } from './source/write.js';
+import type { MirroredWrite } from './target/mirror-answers.js';
+import type { MirrorFailure } from './target/mirror-failure.js';
+import { planMirror } from './target/mirror-plan.js';
+import type { Target } from './target/target.js';
+
+export interface MirroringOptions {
+  readonly target: Pick<Target, 'send'>;
+  readonly recorder: Recorder;
+  /** In transactional mode. */
+  readonly intents: Pick<Intents, 'conclude'> | undefined;
+  /** Whether the application's calls wait until the target has their writes, or a sink the records. */
+  readonly callsWait: boolean;
+}
+
+/** What the source did as one unit. */
+interface Replied {
+  readonly unit: readonly AcceptedWrite[];
+  /** The application's clock, in ms since the epoch. */
+  readonly repliedAt: number;
+  /** Its place in the order of the source's replies, which is that of the mirror too. */
+  readonly number: number;
+}
+
+export class Mirroring {
+  readonly #target: MirroringOptions['target'];
+  readonly #recorder: Recorder;
+  readonly #intents: MirroringOptions['intents'];
+  readonly #callsWait: boolean;
+  /** What the source did, in the order of its replies, and nobody followed yet. */
+  readonly #backlog = new Backlog<Replied>((replied) => this.#follow(replied));
+  /** Units that the source has carried out, or of which that will never be known. */
+  #replies = 0;
+  /** Parts of units that the target has not answered yet. */
+  #inFlight = 0;
+  #mirrored = 0;
+  readonly #whenAnswered: (() => void)[] = [];
+
+  constructor({ target, recorder, intents, callsWait }: MirroringOptions) {
+    this.#target = target;
+    this.#recorder = recorder;
+    this.#intents = intents;
+    this.#callsWait = callsWait;
+  }
+
+  /** How many units the target has carried out as the source did. */
+  get mirrored(): number {
+    return this.#mirrored;
+  }
+
+  /** How many units the target has not answered yet. */
+  get inFlight(): number {
+    return this.#inFlight + this.#backlog.size;
+  }
+
+  /** The source has carried out a unit. */
+  accepted(unit: readonly AcceptedWrite[]): CallWaitsFor {
+    const replied = { unit, repliedAt: Date.now(), number: this.#nextNumber() };
+    if (!this.#callsWait) {
+      this.#backlog.add(replied);
+      return undefined;
+    }
+    // The application waits for it: it follows at once.
+    const outcomes: CallWaitsFor[] = [];
+    this.#follow(replied, outcomes);
+    return Promise.all(outcomes).then(() => {});
+  }
+
+  /** Whether the source carries out the writes will never be known, so they are recorded. Their intents stay. */
+  unknown(writes: readonly Write[], failure: MirrorFailure): FailedWrite[] {
+    return this.#recorder.unknown(writes, failure, this.#nextNumber());
+  }
+
+  /** Follows at once what the source did so far. */
+  catchUp(): void {
+    this.#backlog.drain();
+  }
+
+  /** Resolves when nothing waits for the target any more. */
+  async idle(): Promise<void> {
+    this.catchUp();
+    while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#whenAnswered.push(resolve));
+  }
+
+  #nextNumber(): number {
+    this.#replies += 1;
+    return this.#replies;
+  }
+
+  /**
+   * Mirrors or records what the source did as one unit.
+   * @param outcomes is added what rejects when that can't be done
+   */
+  #follow({ unit, repliedAt, number }: Replied, outcomes?: CallWaitsFor[]): void {
+    const toMirror: MirroredWrite[] = [];
+    for (const { write, reply, resent } of unit) {
+      const plan = planMirror(write, reply, repliedAt, resent);
+      if (plan.kind === 'replay') toMirror.push({ write, reply, replay: plan.replay });
+      else if (plan.kind === 'nothing') this.#intents?.conclude([write]);
+      else {
+        const recorded = this.#recorder.failed([write], notMirrored(plan.reason), number);
+        outcomes?.push(recorded);
+      }
+    }
+    if (toMirror.length === 0) return;
+    this.#target.send(toMirror, (part) => {
+      this.#inFlight += 1;
+      if (!outcomes) return (failure) => void this.#answered(part, failure, number);
+      let resolve!: (outcome: CallWaitsFor) => void;
+      outcomes.push(new Promise((settle) => (resolve = settle)));
+      return (failure) => resolve(this.#answered(part, failure, number));
+    });
+  }
+
+  /** In one stretch from the flight to its records: nobody must see it neither here nor there. */
+  #answered(part: readonly MirroredWrite[], failure: MirrorFailure | undefined, number: number): CallWaitsFor {
+    this.#inFlight -= 1;
+    const outcome = this.#conclude(part, failure, number);
+    if (this.#inFlight === 0) for (const resolve of this.#whenAnswered.splice(0)) resolve();
+    return outcome;
+  }
+
+  #conclude(part: readonly MirroredWrite[], failure: MirrorFailure | undefined, number: number): CallWaitsFor {
+    if (failure) return this.#recorder.failed(writesOf(part), failure, number);
+    this.#mirrored += 1;
+    return this.#recorder.mayConcern(number) ? this.#recorder.mirrored(writesOf(part), number) : undefined;
+  }
+}
+
+function writesOf(part: readonly MirroredWrite[]): Write[] {
+  return part.map(({ write }) => write);
+}
+
+function notMirrored(reason: string): MirrorFailure {
+  // Earlier writes of the key may still be on their way to the target: hence `unknown`, which is settled and verified.
+  return { outcome: 'unknown', error: { code: 'NOT_MIRRORED', message: reason } };
+}

@@ -1,0 +1,106 @@
+/** What becomes of a write once it is known whether the target has it: a record where it lacks one, and no intent any more. */
+import type { FailedWrite } from '../../../workflows/messages.js';
+import { isIdempotent } from '../../commands/command.js';
+import { UnrecordedWriteError } from '../options.js';
+import type { Intents } from '../source/intents.js';
+import type { Write } from '../source/write.js';
+import type { MirrorFailure } from '../target/mirror-failure.js';
+import { type Publisher, RecordsLostError } from './publisher.js';
+import { RecentFailures } from './recent-failures.js';
+import { type RecordContext, toRecords } from './to-records.js';
+
+/**
+ * What the application's call waits for, with `onUnrecorded: 'reject'`: that the records are safe. It rejects with what the
+ * call shall reject with. Undefined: no call waits, and `onError` alone hears of records that are lost.
+ */
+export type CallWaitsFor = Promise<void> | undefined;
+
+export interface RecorderOptions {
+  readonly publisher: Pick<Publisher, 'add' | 'addAndWait' | 'awaits' | 'size'>;
+  /** In transactional mode. */
+  readonly intents: Pick<Intents, 'conclude'> | undefined;
+  readonly context: RecordContext;
+  readonly onUnrecorded: 'report' | 'reject';
+}
+
+/** The numbers are those of units in the order of the source's replies. */
+export class Recorder {
+  readonly #publisher: RecorderOptions['publisher'];
+  readonly #intents: RecorderOptions['intents'];
+  readonly #context: RecordContext;
+  readonly #onUnrecorded: 'report' | 'reject';
+  readonly #recentFailures = new RecentFailures();
+
+  constructor({ publisher, intents, context, onUnrecorded }: RecorderOptions) {
+    this.#publisher = publisher;
+    this.#intents = intents;
+    this.#context = context;
+    this.#onUnrecorded = onUnrecorded;
+  }
+
+  /** The target lacks writes, or may: hands over a record for each of their keys. */
+  failed(writes: readonly Write[], failure: MirrorFailure, number: number): CallWaitsFor {
+    return this.#handOver(this.#recordsOf(writes, failure, number), writes);
+  }
+
+  /** The same for writes that the source may carry out even later. No call waits, and their intents stay. */
+  unknown(writes: readonly Write[], failure: MirrorFailure, number: number): FailedWrite[] {
+    const records = this.#recordsOf(writes, failure, number);
+    this.#publisher.add(records);
+    return records;
+  }
+
+  /** Whether `mirrored` may have something to do. Mostly not. */
+  mayConcern(number: number): boolean {
+    return this.#intents !== undefined || this.#recentFailures.mayConcern(number) || this.#publisher.size > 0;
+  }
+
+  /**
+   * The target has writes. Those of a key that misses another one are mirrored nevertheless: the repair copies the source's
+   * state, whatever landed meanwhile. But two kinds of them are in doubt:
+   * - What was on its way before the one that failed can land on top of the repair and take it back.
+   * - What came behind it, and is not idempotent, can be done once more than the repair has brought already.
+   *
+   * Such a write gets a record of its own, which makes keymend compare again later. These records are not remembered as
+   * failures, or they would have no end.
+   */
+  mirrored(writes: readonly Write[], number: number): CallWaitsFor {
+    const doubtful = writes.filter((write) => this.#isDoubtful(write, number));
+    if (doubtful.length > 0) return this.#handOver(toRecords(doubtful, AFTER_FAILURE, this.#context), writes);
+    this.#intents?.conclude(writes);
+    return undefined;
+  }
+
+  #isDoubtful({ command, keys }: Write, number: number): boolean {
+    if (this.#recentFailures.hasAnyNewer(keys, number)) return true;
+    if (isIdempotent(command)) return false;
+    return this.#recentFailures.hasAny(keys) || keys.some((key) => this.#publisher.awaits(key));
+  }
+
+  #recordsOf(writes: readonly Write[], failure: MirrorFailure, number: number): FailedWrite[] {
+    for (const { keys } of writes) this.#recentFailures.add(keys, number);
+    return toRecords(writes, failure, this.#context);
+  }
+
+  /** Gives the records to the sinks. Once they are safe, nobody needs the intents of `writes`. */
+  #handOver(records: readonly FailedWrite[], writes: readonly Write[]): CallWaitsFor {
+    if (this.#onUnrecorded === 'report' && !this.#intents) {
+      this.#publisher.add(records);
+      return undefined;
+    }
+    const safe = this.#publisher.addAndWait(records).then(() => this.#intents?.conclude(writes));
+    if (this.#onUnrecorded === 'reject') return safe.catch(rejectUnrecorded);
+    // Records that are lost were told to `onError`; their intents stay in the outbox.
+    safe.catch(() => {});
+    return undefined;
+  }
+}
+
+const AFTER_FAILURE: MirrorFailure = {
+  outcome: 'unknown',
+  error: { code: 'AFTER_FAILURE', message: 'the target has it, but lately missed another write of the key' },
+};
+
+function rejectUnrecorded(error: unknown): never {
+  throw error instanceof RecordsLostError ? new UnrecordedWriteError(error) : error;
+}
