@@ -104,12 +104,12 @@ export function touches(command: string): 'whole' | 'members' | 'expiry' {
  * @returns undefined when the command touches more than named members, or is not known to touch less
  */
 export function membersOf(command: string, args: readonly Argument[]): Buffer[] | undefined {
-  const places = knownCommand(command)?.members;
-  if (places === undefined) return undefined;
+  const where = knownCommand(command)?.members;
+  if (where === undefined) return undefined;
   const members: Argument[] = [];
-  const first = places.first + (places.behindAddOptions ? addOptionsOf(args).length : 0);
-  for (let index = first; index < args.length; index += places.step) {
-    if (members.length === places.count) break;
+  const first = where.first + (where.behindAddOptions ? addOptionsOf(args).length : 0);
+  for (let index = first; index < args.length; index += where.step) {
+    if (members.length === where.count) break;
     members.push(args[index]!);
   }
   return distinctBytes(members);

@@ -56,7 +56,7 @@ const BEHIND_COUNT: MemberArguments = { first: 3, step: 1 };
 /** ZADD key [options] score member … */
 const BEHIND_SCORES: MemberArguments = { first: 2, step: 2, behindAddOptions: true };
 /** GEOADD key [options] longitude latitude member … */
-const BEHIND_PLACES: MemberArguments = { first: 3, step: 3, behindAddOptions: true };
+const BEHIND_COORDINATES: MemberArguments = { first: 3, step: 3, behindAddOptions: true };
 
 const SORT_STORE: StoreOption = { from: 1, words: ['STORE'], skipped: { LIMIT: 2, GET: 1, BY: 1 } };
 const GEO_STORE = { words: ['STORE', 'STOREDIST'], skipped: {} } as const;
@@ -180,7 +180,7 @@ const ROWS = {
   BZMPOP: {},
   BZPOPMAX: {},
   BZPOPMIN: {},
-  GEOADD: { members: BEHIND_PLACES, idempotent: true },
+  GEOADD: { members: BEHIND_COORDINATES, idempotent: true },
   GEORADIUS: { keys: { from: 5, ...GEO_STORE } },
   GEORADIUSBYMEMBER: { keys: { from: 4, ...GEO_STORE } },
   GEOSEARCHSTORE: { keys: 'first' },

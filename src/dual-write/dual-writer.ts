@@ -38,7 +38,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
 ): DualWriter<Source> {
   const { source, target: mirror, link, origin, intents: mode, onUnrecorded, ...rest } = readOptions(options);
   const context = { link, origin };
-  // Not in the middle of what runs here: a listener that throws must end in the open, not stop the writes behind.
+  // Not in the middle of what runs here: a listener that throws shall show as an uncaught exception, not stop the writes behind.
   const emit = (event: string) => (change: unknown) => void queueMicrotask(() => source.client.emit(event, change));
 
   const target = mirror.createTarget({

@@ -33,7 +33,7 @@ export class Mirroring {
   readonly #recorder: Recorder;
   readonly #intents: MirroringOptions['intents'];
   readonly #callsWait: boolean;
-  /** What the source did, in the order of its replies, and nobody followed yet. */
+  /** What the source did, in the order of its replies, and what is not followed yet. */
   readonly #backlog = new Backlog<Replied>((replied) => this.#follow(replied));
   /** Units that the source has carried out, or of which that will never be known. */
   #replies = 0;
@@ -118,15 +118,15 @@ export class Mirroring {
     });
   }
 
-  /** In one stretch from the flight to its records: nobody must see it neither here nor there. */
+  /** From the flight to its records in one synchronous stretch: at no moment must it be in neither. */
   #answered(part: readonly MirroredWrite[], failure: MirrorFailure | undefined, number: number): CallWaitsFor {
     this.#inFlight -= 1;
-    const outcome = this.#conclude(part, failure, number);
+    const outcome = this.#outcomeOf(part, failure, number);
     if (this.#inFlight === 0) for (const resolve of this.#whenAnswered.splice(0)) resolve();
     return outcome;
   }
 
-  #conclude(part: readonly MirroredWrite[], failure: MirrorFailure | undefined, number: number): CallWaitsFor {
+  #outcomeOf(part: readonly MirroredWrite[], failure: MirrorFailure | undefined, number: number): CallWaitsFor {
     if (failure) return this.#recorder.failed(writesOf(part), failure, number);
     this.#mirrored += 1;
     return this.#recorder.mayConcern(number) ? this.#recorder.mirrored(writesOf(part), number) : undefined;

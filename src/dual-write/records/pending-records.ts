@@ -67,7 +67,7 @@ export class PendingRecords {
       if (taken.length === count) break;
       this.#entries.delete(name);
       this.#memberBytes -= entry.memberBytes;
-      taken.push({ record: write(entry), waiters: entry.waiters });
+      taken.push({ record: toRecord(entry), waiters: entry.waiters });
     }
     return taken;
   }
@@ -77,12 +77,12 @@ export class PendingRecords {
     const entries = [...this.#entries.values()];
     this.#entries = new Map();
     this.#memberBytes = 0;
-    return entries.map((entry) => ({ record: write(entry), waiters: entry.waiters }));
+    return entries.map((entry) => ({ record: toRecord(entry), waiters: entry.waiters }));
   }
 
   /** As they are now. */
   list(): FailedWrite[] {
-    return [...this.#entries.values()].map(write);
+    return [...this.#entries.values()].map(toRecord);
   }
 
   #join(entry: Entry, added: FailedWrite): void {
@@ -125,7 +125,7 @@ export class PendingRecords {
   }
 }
 
-/** The command that says for both what they can have touched and whether it harms to do it twice; undefined: the whole key. */
+/** The command that stands for both: it says what they can have touched, and whether it harms to do it twice. Undefined: there is none, so the whole key is meant. */
 function jointCommand({ record, members }: Entry, added: FailedWrite): string | undefined {
   const [one, other] = [record.command, added.command];
   if (one === undefined || other === undefined) return undefined;
@@ -137,7 +137,7 @@ function jointCommand({ record, members }: Entry, added: FailedWrite): string | 
   return isIdempotent(one) ? other : one;
 }
 
-function write({ record, members }: Entry): FailedWrite {
+function toRecord({ record, members }: Entry): FailedWrite {
   if (record.members === undefined) return record;
   const { members: _, encoding: __, ...rest } = record;
   const key = keyBytes({ key: record.key, encoding: record.encoding ?? 'utf8' });

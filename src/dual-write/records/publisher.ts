@@ -162,7 +162,7 @@ export class Publisher {
   #lose(records: readonly FailedWrite[], cause: unknown): RecordsLostError {
     this.#lost += records.length;
     const error = new RecordsLostError(records, cause, this.#outboxKnows);
-    // Outside of what runs here: a handler that throws must end in the open, not stop the records behind.
+    // Not in the middle of what runs here: a handler that throws shall show as an uncaught exception, not stop the records behind.
     queueMicrotask(() => this.#onError(error));
     return error;
   }

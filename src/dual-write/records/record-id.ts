@@ -2,7 +2,7 @@
 import { randomFillSync } from 'node:crypto';
 import { monotonicFactory } from 'ulid';
 
-/** Randomness in stock: an id needs 16 bytes of it, and to draw them one by one costs fifty times as much as all else about it. */
+/** Random bytes in stock. An id needs 16 of them, and drawing them one by one costs fifty times as much as the rest of it. */
 const stock = Buffer.alloc(4096);
 let used = stock.length;
 

@@ -38,7 +38,7 @@ export function sendAnnounced(
     for (const own of ahead) send(own);
     return send(command);
   }
-  // A pipeline writes when it has the bytes of as many commands as it has itself: ours come with those of the write.
+  // A pipeline writes once it was given bytes as often as it has commands. It does not count ours, so their bytes come together with those of the write.
   const held: (string | Buffer)[] = [];
   const holding = {
     isPipeline: true,
@@ -62,7 +62,7 @@ export function number(command: Command, stream: PipelineStream): void {
   command.pipelineIndex = index;
 }
 
-/** What callbacks of one turn send goes out at once, in one system call and without delay: it pays for what is sent in addition. */
+/** All that is sent in this turn of the event loop goes out together behind it: the system calls that this saves pay for what is sent in addition. */
 function corkForThisTurn(socket: Pick<Socket, 'cork' | 'uncork' | 'writableCorked'> | undefined): void {
   if (socket === undefined || socket.writableCorked > 0) return;
   socket.cork();

@@ -98,7 +98,7 @@ export class Intents {
     this.#sinceLook += records.length;
     if (this.#sinceLook >= LOOK_AFTER_ENTRIES) this.#look();
     return records.map((record) => ({
-      // Its upper-case name keeps the reply as it came.
+      // With an upper-case name ioredis leaves the reply as it came.
       command: new Command('XADD', [key, '*', ...outboxFields(record), ...grace]),
       answered: (reply) => (reply instanceof Error ? this.#refused(reply) : this.#added(intent, String(reply))),
     }));
@@ -150,7 +150,7 @@ export class Intents {
         await this.#client.xdel(this.#options.key, ...ids);
       } catch (error) {
         if (this.#closed) return;
-        // They stay and become repairs of what needs none. So no more of them, for a while.
+        // These entries stay and become repairs that nobody needs. So there shall be no more of them for a while.
         this.#refused(error);
       }
     }
@@ -194,7 +194,7 @@ const IN_FLIGHT: MirrorFailure = {
 
 /** How long the write may wait at the source before it does anything. The grace begins only then. */
 function blockMs({ command, args }: Write): number {
-  // To read the arguments of each write would cost a command for each.
+  // Only a Command can read the arguments, which is too much to make for each write.
   if (!Command.checkFlag('BLOCKING_COMMANDS', command)) return 0;
   const timeoutMs = new Command(command, [...args]).extractBlockingTimeout();
   if (timeoutMs === undefined || timeoutMs === null) return 0;

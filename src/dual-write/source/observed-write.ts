@@ -7,7 +7,7 @@ import type { SourceListener } from './source-listener.js';
 import { isQueued, type Transaction } from './transaction.js';
 import type { Awaited, Unanswered } from './unanswered.js';
 
-/** A class, because there is one for each write: what it is made of stands in front of other callers' replies. */
+/** A class, because one is made for each write: what that costs delays the replies of other callers. */
 export class ObservedWrite implements Observer {
   readonly #awaited: Awaited;
   readonly #open: Transaction | undefined;

@@ -30,7 +30,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   MOVE: `it writes into another database, which the link does not cover; ${ON_SOURCE}`,
 };
 
-/** Names its keys when somebody asks for them: of a write that is mirrored nobody does. */
+/** Finds its keys only when somebody asks for them. Of a write that is mirrored to one server nobody does. */
 class NamedWrite implements Write {
   readonly command: string;
   readonly args: readonly Argument[];

@@ -35,8 +35,7 @@ type SentCommand = Pick<
 >;
 
 /**
- * Waits in the queue of ioredis for the answer to each command of a unit. It is no `Command`, of which each would have a
- * promise and a timer of its own: what an application pays for every write.
+ * Stands in the queue of ioredis until each command of a unit is answered. It is no `Command`: each of those has a promise and a timer of its own, and the application would pay for them with every write.
  */
 export class Flight implements SentCommand {
   readonly unit: readonly MirroredWrite[];
@@ -71,7 +70,7 @@ export class Flight implements SentCommand {
 
   reject = (error: unknown): void => {
     const failure = this.#failureOf(error);
-    // That part of it may have been carried out outweighs that another was refused.
+    // One command was refused, but another may have been carried out: that outweighs.
     if (this.#failure === undefined || (failure.outcome === 'unknown' && this.#failure.outcome === 'refused')) {
       this.#failure = failure;
     }

@@ -15,7 +15,7 @@ interface ConnectError extends NodeJS.ErrnoException {
 export class MirrorConnection {
   readonly #client: Redis;
   readonly #timeoutMs: number;
-  /** What ioredis writes a pipeline to. Here the bytes go to the socket in another way: those of many units at once. */
+  /** Ioredis takes it for the stream of a pipeline, so it writes nothing itself. The bytes of many units go to the socket at once. */
   readonly #nowhere: { isPipeline: true; destination: { redis: Redis }; write(): void };
   /** What was handed over in this turn of the event loop. */
   #boarding: { flights: Flight[]; departure: Departure } | undefined;
@@ -43,11 +43,11 @@ export class MirrorConnection {
     this.#isSource = isSource;
     this.#timeoutMs = client.options.commandTimeout!;
     this.#nowhere = { isPipeline: true, destination: { redis: client }, write() {} };
-    // What a broken connection costs is told write by write; without a listener ioredis would print each attempt.
+    // Each write is told what a broken connection meant for it. Without a listener ioredis would print each attempt to connect.
     client.on('error', (error: ConnectError) => {
       const code = error.code ?? errorCode(error);
       if (error.command?.name === 'select') this.#leaveWrongDatabase(code);
-      // One without a code is a consequence: it says less than that before it.
+      // An error without a code follows from an earlier one, which says more.
       else this.#line.connectError = code ?? this.#line.connectError;
     });
     connectAfterDetectedFailover(client);
@@ -81,9 +81,9 @@ export class MirrorConnection {
   }
 
   /**
-   * A demoted master keeps its connections and refuses every write. What has a name, in DNS or among Sentinels, may be another
-   * server by now: connect anew. FIN, not RST: what is in flight here is answered first. Where it leads to a replica again and
-   * again, not each of its answers shall cost a connection.
+   * A demoted master keeps its connections and refuses every write. Behind its name, in DNS or among Sentinels, there may be another server by now, so the client connects anew. It ends this connection with FIN, not RST: what is in flight on it is answered first.
+   *
+   * Where the name leads to a replica again and again, not each of its answers shall cost a connection: the pauses grow.
    */
   #leaveReplica(socket: Socket | undefined): void {
     const { sentinels, host } = this.#client.options;
@@ -96,8 +96,7 @@ export class MirrorConnection {
   }
 
   /**
-   * Of a refused SELECT ioredis only tells and goes on in database 0, whose keys are others. It tells before it takes the
-   * connection for ready, so nothing was sent on it yet.
+   * When a SELECT is refused, ioredis only emits an error and goes on in database 0, which has other keys. The error comes before the connection is ready, so nothing was sent on it yet.
    */
   #leaveWrongDatabase(code = 'ERR'): void {
     this.#line.connectError = `SELECT: ${code}`;
@@ -141,7 +140,7 @@ export class MirrorConnection {
 
   /** One timer for all that is in flight. Alone it is no reason for a process to live on. */
   #checkAfter(delayMs: number): NodeJS.Timeout {
-    // Answers that came while the process was busy are read before the check.
+    // Answers that came while the process was busy shall be read before the check.
     return setTimeout(() => setImmediate(() => this.#check()), delayMs).unref();
   }
 
@@ -161,8 +160,7 @@ export class MirrorConnection {
       this.#deadline = this.#checkAfter(leftMs);
       return;
     }
-    // The bytes may still wait somewhere on the way: only a reset makes sure that they do not land after the repair. It also
-    // ends everything sent behind them.
+    // Its bytes may still wait somewhere on the way. Only a reset makes sure that they do not land after the repair. It also ends everything that was sent behind them.
     oldest.timedOutAfterMs = this.#timeoutMs;
     this.reset();
   }

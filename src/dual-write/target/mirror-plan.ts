@@ -2,10 +2,12 @@
  * How a write that the source has accepted gets to the target: as it is, by its effect, or as a failed-write record, which
  * makes the reconcile copy the source's state.
  *
- * The rule: what is sent either changes the target only where it may be out of step anyway (its own key, about which a record
- * is then under way), or carries all it writes with it, or is proved by the target's answer. What would compute
- * a value from other keys, or choose members by their order, could go wrong on a target that is out of step elsewhere, and
- * nobody would hear of it; that is recorded.
+ * The rule: a command may be sent if one of these holds.
+ * - It changes the target only where that may be out of step anyway: in its own key, about which a record is then under way.
+ * - It carries all that it writes with it.
+ * - The target's answer proves that it did the same there.
+ *
+ * All else is recorded: what computes a value from other keys, or chooses members by their order. It could go wrong on a target that is out of step elsewhere, and nobody would hear of it.
  */
 import { isIdempotent } from '../../commands/command.js';
 import type { Write } from '../source/write.js';

@@ -57,9 +57,9 @@ export function sameReply(one: RawReply, other: RawReply): boolean {
   if (Array.isArray(one)) {
     return Array.isArray(other) && one.length === other.length && one.every((part, i) => sameReply(part, other[i]));
   }
-  return toBytes(one).equals(toBytes(other));
+  return replyBytes(one).equals(replyBytes(other));
 }
 
-function toBytes(reply: RawReply): Buffer {
+function replyBytes(reply: RawReply): Buffer {
   return Buffer.isBuffer(reply) ? reply : Buffer.from(String(reply));
 }

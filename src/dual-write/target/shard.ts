@@ -159,8 +159,7 @@ export class Shard {
   }
 }
 
-// `refused`, although older writes of the key may be under way: no settling time would be long enough for them, and it would
-// cost thousands of keys a second comparison while the target is at its limit. When one of them lands, it gets a record.
+// `refused`, although older writes of the key may be under way. No settling time would be long enough for those, and `unknown` would cost thousands of keys a second comparison while the target is at its limit. When such an older write lands, it gets a record of its own.
 const BREAKER_OPEN: MirrorFailure = {
   outcome: 'refused',
   error: { code: 'BREAKER_OPEN', message: 'the target did not answer several times in a row; nothing was sent' },

@@ -39,8 +39,7 @@ const stored: Planner = ({ command, args, reply }) =>
 const planIncrementByFloat: Planner = ({ args, reply }) => replay('SET', [args[0]!, reply as Buffer, 'KEEPTTL']);
 
 /**
- * What keeps the first or the last so many elements finds nothing to do when it is done again. Any other trim would cut once more,
- * where a repair has brought its effect already, and no answer tells.
+ * A trim that keeps the first or the last so many elements finds nothing to do when it is done again. Any other would cut once more where a repair has brought its effect already, and the answer would not tell.
  */
 const planListTrim: Planner = (accepted) => {
   const [start, stop] = accepted.args.slice(1).map(Number) as [number, number];

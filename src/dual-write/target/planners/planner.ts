@@ -18,7 +18,7 @@ export const asItIs: Planner = ({ command, args, reply }) => replay(command, arg
 export const proved: Planner = ({ command, args, reply }) =>
   isIdle(reply) ? NOTHING : replay(command, args, { reply });
 
-/** Sent to a target that is out of step, it could do what the source did not do at all. */
+/** What did nothing on the source is not sent: on a target that is out of step it could do something. */
 export const unlessIdle =
   (planner: Planner): Planner =>
   (accepted) =>
