@@ -1,9 +1,15 @@
-/** What a command says about what it writes. For the engine, the bridge and the dual writer; names in any case. */
+/**
+ * What a command says about what it writes. For the engine, the bridge and the dual writer; names
+ * in any case.
+ */
 import { getKeyIndexes, hasFlag, list } from '@ioredis/commands';
 import { type Argument, addOptionsOf, distinctBytes, storeKey, toBytes } from './arguments.js';
 import { type CommandRow, type MemberArguments, TABLE, type TimeForm, type WrittenKeys } from './table.js';
 
-/** What the name of a command says already. To find that out for each write would cost more than all else about it. */
+/**
+ * What the name of a command says already. To find that out for each write would cost more than all
+ * else about it.
+ */
 export interface KnownCommand {
   /** Upper case. */
   readonly name: string;
@@ -44,13 +50,17 @@ const COMMANDS: ReadonlyMap<string, KnownCommand> = new Map(
   ]),
 );
 
-/** @returns undefined when the metadata does not know the command, so that nothing is known of its keys */
+/**
+ * @returns undefined when the metadata does not know the command, so that nothing is known of its
+ * keys
+ */
 export function knownCommand(name: string): KnownCommand | undefined {
   return COMMANDS.get(name) ?? COMMANDS.get(name.toLowerCase());
 }
 
 /**
- * Whether sending the command twice leaves the same state as sending it once, whatever its arguments. Unknown: false.
+ * Whether sending the command twice leaves the same state as sending it once, whatever its
+ * arguments. Unknown: false.
  * @example isIdempotent('SADD') // true
  * @example isIdempotent('INCR') // false
  */
@@ -58,13 +68,17 @@ export function isIdempotent(command: string): boolean {
   return knownCommand(command)?.idempotent ?? false;
 }
 
-/** Whether the command runs a script or function, of which only the declared keys are known. Unknown: false. */
+/**
+ * Whether the command runs a script or function, of which only the declared keys are known.
+ * Unknown: false.
+ */
 export function runsScript(command: string): boolean {
   return knownCommand(command)?.runsScript ?? false;
 }
 
 /**
- * Whether the command may change keys. A command nobody knows may: a needless repair is better than a lost write.
+ * Whether the command may change keys. A command nobody knows may: a needless repair is better than
+ * a lost write.
  * @param args what stands behind the command's name; without them: whether it may with any
  * @example isWrite('HSET') // true
  * @example isWrite('HGETALL') // false
@@ -77,10 +91,11 @@ export function isWrite(command: string, args?: readonly Argument[]): boolean {
 }
 
 /**
- * The raw bytes of every key that a write may change, each once, in the order named. Not those that it only reads.
- * Of scripts and functions: the declared keys.
+ * The raw bytes of every key that a write may change, each once, in the order named. Not those that
+ * it only reads. Of scripts and functions: the declared keys.
  * @param args what stands behind the command's name
- * @returns empty when the command is unknown, names no key (FLUSHALL) or writes nothing with these arguments
+ * @returns empty when the command is unknown, names no key (FLUSHALL) or writes nothing with these
+ * arguments
  * @example writtenKeys('SUNIONSTORE', ['to', 'from', 'and']) // [Buffer.from('to')]
  */
 export function writtenKeys(command: string, args: readonly Argument[]): Buffer[] {
@@ -101,7 +116,8 @@ export function touches(command: string): 'whole' | 'members' | 'expiry' {
 /**
  * The raw bytes of the members that a write touches in each of the keys it writes, each once.
  * @param args what stands behind the command's name
- * @returns undefined when the command touches more than named members, or is not known to touch less
+ * @returns undefined when the command touches more than named members, or is not known to touch
+ * less
  */
 export function membersOf(command: string, args: readonly Argument[]): Buffer[] | undefined {
   const where = knownCommand(command)?.members;

@@ -1,4 +1,7 @@
-/** How commands say when a key or a field ends: the family of EXPIRE, and the options of SET and its like. */
+/**
+ * How commands say when a key or a field ends: the family of EXPIRE, and the options of SET and its
+ * like.
+ */
 import type { Argument } from './arguments.js';
 import { knownCommand } from './command.js';
 import { AT_MS, AT_SECONDS, IN_MS, IN_SECONDS, type TimeForm } from './table.js';

@@ -1,16 +1,22 @@
 /**
- * What keymend knows of the write commands of Redis beyond what `@ioredis/commands` tells: a row for each.
- * For a new command: a row here, one in `dual-write/target/planners`, an example in the tests.
+ * What keymend knows of the write commands of Redis beyond what `@ioredis/commands` tells: a row
+ * for each. For a new command: a row here, one in `dual-write/target/planners`, an example in the
+ * tests.
  */
 import { type Argument, isToken, type StoreOption } from './arguments.js';
 
-/** A command without a single entry: it may write all keys that it names, anything of them, and twice is not once. */
+/**
+ * A row without entries: the command may write all keys that it names, may change anything about
+ * them, and leaves another state when it is executed twice.
+ */
 export interface CommandRow {
-  /** Whether it writes with these arguments. Left out: with any, but a STORE option must be there. */
+  /** Whether it writes with these arguments. Left out: yes (of a `StoreOption`: if that is there). */
   readonly writes?: (args: readonly Argument[]) => boolean;
   /** Which of the keys that it names it may write; the others it only reads. Left out: all. */
   readonly keys?: WrittenKeys;
-  /** It touches nothing of its key but the members that it names (and may create or remove the key). */
+  /**
+   * It touches nothing of its key but the members that it names (and may create or remove the key).
+   */
   readonly members?: MemberArguments;
   /** It touches nothing of its key but the expiry (and removes the key when that has passed). */
   readonly expiry?: true;
@@ -20,7 +26,10 @@ export interface CommandRow {
   readonly idempotent?: true;
 }
 
-/** `only`: it names one key, as its first argument, whatever the others are. A `StoreOption`: the key behind STORE. */
+/**
+ * `only`: it names one key, as its first argument, whatever the others are. A `StoreOption`: the
+ * key behind STORE.
+ */
 export type WrittenKeys = 'only' | 'first' | 'last' | StoreOption;
 
 /** Where a command names its members. */
@@ -67,14 +76,16 @@ const changesBits = (args: readonly Argument[]) =>
   args.some((argument, index) => index > 0 && (isToken(argument, 'SET') || isToken(argument, 'INCRBY')));
 
 /*
- * Why a command is not idempotent stands at its row, where it could be taken for one. Never idempotent are:
+ * Why a command is not idempotent stands at its row, where it could be taken for one. Never
+ * idempotent are:
  * - relative expiries: the second time moves the expiry;
- * - what takes its value from another key (COPY, RENAME, *STORE, …), which may itself have diverged;
+ * - what takes its value from another key (COPY, RENAME, *STORE, …), which may itself have
+ *   diverged;
  * - what Redis 8 brought and nobody has tried here.
  *
- * No members have: what chooses them itself (SPOP, ZPOPMIN, ZREMRANGE…), and what gives fields an expiry of their
- * own (HEXPIRE, HPERSIST, HGETEX, HSETEX). Where their fields stand depends on their options, and they are rare
- * enough for a look at the whole key.
+ * No members have: what chooses them itself (SPOP, ZPOPMIN, ZREMRANGE…), and what gives fields an
+ * expiry of their own (HEXPIRE, HPERSIST, HGETEX, HSETEX). Where their fields stand depends on
+ * their options, and they are rare enough for a look at the whole key.
  */
 const ROWS = {
   // Any type
@@ -246,5 +257,8 @@ const ROWS = {
   TRIMSLOTS: {},
 } satisfies Record<string, CommandRow>;
 
-/** By the command's name in upper case. A command in here may write, whether or not the metadata flags it. */
+/**
+ * By the command's name in upper case. A command in here may write, whether or not the metadata
+ * flags it.
+ */
 export const TABLE: ReadonlyMap<string, CommandRow> = new Map<string, CommandRow>(Object.entries(ROWS));

@@ -1,14 +1,24 @@
-/** Puts off what the application need not wait for, so that it stands in front of nobody's reply. */
+/**
+ * Puts off what the application need not wait for, so that it stands in front of nobody's reply.
+ */
 
 /**
- * What comes within this time after the last handling, in ms, waits. Many items handled together cost the application less than one by one.
+ * What comes within this time after the last handling, in ms, waits. Many items handled together
+ * cost the application less than one by one.
  *
- * The first item that comes later has all of them handled, behind the turn of the event loop in which it came. Its caller has its reply by then and is not kept waiting.
+ * The first item that comes later has all of them handled, behind the turn of the event loop in
+ * which it came. Its caller has its reply by then and is not kept waiting.
  */
 const GATHER_MS = 2;
-/** If no such item comes, they are handled after this time. The mirror is later than the source anyway. */
+/**
+ * If no such item comes, they are handled after this time. The mirror is later than the source
+ * anyway.
+ */
 const LONGEST_MS = 4;
-/** So many items are handled in a row. Then the event loop has its turn, with replies and their callers. */
+/**
+ * So many items are handled in a row. Then the event loop has its turn, with replies and their
+ * callers.
+ */
 const SLICE = 64;
 
 export class Backlog<Item> {
@@ -50,7 +60,8 @@ export class Backlog<Item> {
   readonly #handleSlice = (): void => {
     this.#isNext = false;
     try {
-      // At least a part of what is there: if each turn brought more than a slice, it would grow without bound.
+      // At least a part of what is there: if each turn brought more than a slice, it would grow
+      // without bound.
       this.#handleFirst(Math.max(SLICE, this.size >> 2));
     } finally {
       this.#handledAt = performance.now();

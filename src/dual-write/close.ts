@@ -26,7 +26,8 @@ export async function closeWriter(
   const deadline = performance.now() + timeoutMs;
   const answered = observed.unanswered.none().then(() => mirroring.idle());
   await within(timeoutMs / 2, answered);
-  // The source may have answered further writes since: what it did is followed before anything is given up.
+  // The source may have answered further writes since: what it did is followed before anything is
+  // given up.
   mirroring.catchUp();
   if (mirroring.inFlight > 0) target.abandon();
   await within(deadline - performance.now(), mirroring.idle());

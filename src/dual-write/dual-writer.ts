@@ -1,4 +1,7 @@
-/** The client SDK: writes go to the source, and whatever the target did not get becomes a failed-write record. */
+/**
+ * The client SDK: writes go to the source, and whatever the target did not get becomes a
+ * failed-write record.
+ */
 import type { Cluster, Redis } from 'ioredis';
 import { closeWriter } from './close.js';
 import { Mirroring } from './mirroring.js';
@@ -15,10 +18,12 @@ export type { CloseReport, DualWriter, DualWriterOptions, DualWriterStats } from
 export type { BreakerChange } from './target/shard.js';
 
 /**
- * Wraps the source client: replies and errors are those of the source alone, as soon as it gives them. Then the write is
- * sent to the target, in the order of the source's replies, and its failure or timeout becomes one record per key.
+ * Wraps the source client: replies and errors are those of the source alone, as soon as it gives
+ * them. Then the write is sent to the target, in the order of the source's replies, and its failure
+ * or timeout becomes one record per key.
  *
- * Commands that reach keys they do not name (FLUSHALL, SELECT, scripts without keys, …) are rejected with one line saying why.
+ * Commands that reach keys they do not name (FLUSHALL, SELECT, scripts without keys, …) are
+ * rejected with one line saying why.
  *
  * @example
  * const redis = createDualWriter({
@@ -31,14 +36,16 @@ export type { BreakerChange } from './target/shard.js';
  * });
  * await redis.hset('user:42', { name: 'Ada' });
  *
- * @throws Error when the target client has options that could make a late or double write, or the source can't be written
+ * @throws Error when the target client has options that could make a late or double write, or the
+ * source can't be written
  */
 export function createDualWriter<Source extends Redis | Cluster>(
   options: DualWriterOptions<Source>,
 ): DualWriter<Source> {
   const { source, target: mirror, link, origin, intents: mode, onUnrecorded, ...rest } = readOptions(options);
   const context = { link, origin };
-  // Not in the middle of what runs here: a listener that throws shall show as an uncaught exception, not stop the writes behind.
+  // Not in the middle of what runs here: a listener that throws shall show as an uncaught
+  // exception, not stop the writes behind.
   const emit = (event: string) => (change: unknown) => void queueMicrotask(() => source.client.emit(event, change));
 
   const target = mirror.createTarget({
@@ -59,7 +66,8 @@ export function createDualWriter<Source extends Redis | Cluster>(
   const mirroring = new Mirroring({ target, recorder, intents, callsWait: onUnrecorded === 'reject' });
   const observed = observeSource(source.client, {
     accepted: (unit) => mirroring.accepted(unit),
-    // The application gets the source's error in any case. The intents stay: the source may carry the writes out even later.
+    // The application gets the source's error in any case. The intents stay: the source may carry
+    // the writes out even later.
     unknown: (writes) => mirroring.unknown(writes, SOURCE_UNKNOWN),
     refused: (writes) => intents?.conclude(writes),
     ...(intents && { announce: (write: Write) => intents.announce(write) }),
@@ -76,7 +84,8 @@ export function createDualWriter<Source extends Redis | Cluster>(
   });
   return withOverrides(source.client, {
     sendCommand: observed.sendCommand,
-    // What ioredis does by itself once connected (resend, select, …) must not be observed a second time.
+    // What ioredis does by itself once connected (resend, select, …) must not be observed a second
+    // time.
     connect: source.client.connect.bind(source.client),
     monitor: source.server?.monitor.bind(source.server),
     duplicate() {

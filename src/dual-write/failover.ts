@@ -2,8 +2,8 @@
 import type { Redis } from 'ioredis';
 
 /**
- * ioredis ends a client for good when it hears of a failover just while it asks for the master. This connects such a client anew.
- * Where disconnect() ended it, ioredis tells of no error.
+ * ioredis ends a client for good when it hears of a failover just while it asks for the master.
+ * This connects such a client anew. Where disconnect() ended it, ioredis tells of no error.
  * @param isClosed whether nobody wants the client any more
  */
 export function connectAfterDetectedFailover(client: Redis, isClosed: () => boolean = () => false): void {

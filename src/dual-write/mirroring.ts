@@ -1,4 +1,7 @@
-/** Takes each write that the source has carried out to the target, in the order of the source's replies. */
+/**
+ * Takes each write that the source has carried out to the target, in the order of the source's
+ * replies.
+ */
 import type { FailedWrite } from '../../workflows/messages.js';
 import { Backlog } from './backlog.js';
 import type { CallWaitsFor, Recorder } from './records/recorder.js';
@@ -15,7 +18,9 @@ export interface MirroringOptions {
   readonly recorder: Recorder;
   /** In transactional mode. */
   readonly intents: Pick<Intents, 'conclude'> | undefined;
-  /** Whether the application's calls wait until the target has their writes, or a sink the records. */
+  /**
+   * Whether the application's calls wait until the target has their writes, or a sink the records.
+   */
   readonly callsWait: boolean;
 }
 
@@ -72,7 +77,10 @@ export class Mirroring {
     return Promise.all(outcomes).then(() => {});
   }
 
-  /** Whether the source carries out the writes will never be known, so they are recorded. Their intents stay. */
+  /**
+   * Whether the source carries out the writes will never be known, so they are recorded. Their
+   * intents stay.
+   */
   unknown(writes: readonly Write[], failure: MirrorFailure): FailedWrite[] {
     return this.#recorder.unknown(writes, failure, this.#nextNumber());
   }
@@ -118,7 +126,9 @@ export class Mirroring {
     });
   }
 
-  /** From the flight to its records in one synchronous stretch: at no moment must it be in neither. */
+  /**
+   * From the flight to its records in one synchronous stretch: at no moment must it be in neither.
+   */
   #answered(part: readonly MirroredWrite[], failure: MirrorFailure | undefined, number: number): CallWaitsFor {
     this.#inFlight -= 1;
     const outcome = this.#outcomeOf(part, failure, number);
@@ -138,6 +148,7 @@ function writesOf(part: readonly MirroredWrite[]): Write[] {
 }
 
 function notMirrored(reason: string): MirrorFailure {
-  // Earlier writes of the key may still be on their way to the target: hence `unknown`, which is settled and verified.
+  // Earlier writes of the key may still be on their way to the target: hence `unknown`, which is
+  // settled and verified.
   return { outcome: 'unknown', error: { code: 'NOT_MIRRORED', message: reason } };
 }

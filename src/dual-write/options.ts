@@ -13,7 +13,10 @@ import { type Topology, topologyOf } from './topology.js';
 
 /** How much may wait. Beyond a shard's bounds, writes become failed-write records at once. */
 export interface Bounds extends ShardBounds {
-  /** Keys of which a record waits for a sink; beyond it failed writes of further keys are lost. Default 100,000. */
+  /**
+   * Keys of which a record waits for a sink; beyond it failed writes of further keys are lost.
+   * Default 100,000.
+   */
   readonly records: number;
 }
 
@@ -22,18 +25,25 @@ export interface TransactionalOptions {
   /** The key of the outbox, as `stream.key` of keymend.yaml. Default `keymend:outbox`. */
   readonly outbox?: string;
   /**
-   * How long, in ms, a write may be under way before keymend takes it for abandoned and compares its keys. More than the target's
-   * `commandTimeout`. Too short costs comparisons, too long delays the repair after a crash. Default 10,000.
+   * How long, in ms, a write may be under way before keymend takes it for abandoned and compares
+   * its keys. More than the target's `commandTimeout`. Too short costs comparisons, too long delays
+   * the repair after a crash. Default 10,000.
    */
   readonly graceMs?: number;
-  /** With so many entries, about, the outbox is full: writes go without an entry, and a `transactional` event says so. Default 1,000,000. */
+  /**
+   * With so many entries, about, the outbox is full: writes go without an entry, and a
+   * `transactional` event says so. Default 1,000,000.
+   */
   readonly maxEntries?: number;
 }
 
 export interface DualWriterOptions<Source extends Redis | Cluster = Redis> {
   /** The name of the link in `keymend.yaml`. */
   readonly link: string;
-  /** Where the truth is. May have any options but `readOnly` and `blockingTimeout`, a `keyPrefix` too. */
+  /**
+   * Where the truth is. May have any options but `readOnly` and `blockingTimeout`, a `keyPrefix`
+   * too.
+   */
   readonly source: Source;
   /** A client of the writer's own, made with `mirrorOptions` or `mirrorClusterOptions`. */
   readonly target: Redis | Cluster;
@@ -44,18 +54,26 @@ export interface DualWriterOptions<Source extends Redis | Cluster = Redis> {
   /** Failed writes that could not be recorded: keep `error.records`, or at least tell someone. */
   readonly onError: (error: RecordsLostError) => void;
   /**
-   * What becomes of a write that the target did not get and no sink took: `report` (default) tells `onError` alone. With
-   * `reject` the write's promise rejects too, with an `UnrecordedWriteError`. For that every write waits until the target has
-   * it or its record is safe, so the application feels the target's latency.
+   * What becomes of a write that the target did not get and no sink took: `report` (default) tells
+   * `onError` alone. With `reject` the write's promise rejects too, with an `UnrecordedWriteError`.
+   * For that every write waits until the target has it or its record is safe, so the application
+   * feels the target's latency.
    */
   readonly onUnrecorded?: 'report' | 'reject';
-  /** How much may wait: see there for the defaults. Of a Cluster, each master has `inFlight`, `queued` and `bytes` of its own. */
+  /**
+   * How much may wait: see there for the defaults. Of a Cluster, each master has `inFlight`,
+   * `queued` and `bytes` of its own.
+   */
   readonly bounds?: Partial<Bounds>;
-  /** When to stop sending to a target that does not answer, and how often to ask whether it does again. */
+  /**
+   * When to stop sending to a target that does not answer, and how often to ask whether it does
+   * again.
+   */
   readonly breaker?: BreakerOptions;
   /**
-   * Transactional mode (`{}` for the defaults): a record of each write is in the outbox on the source before the write is, until the
-   * target has the write. So what was under way when the application died is repaired too. Needs a source of one server.
+   * Transactional mode (`{}` for the defaults): a record of each write is in the outbox on the
+   * source before the write is, until the target has the write. So what was under way when the
+   * application died is repaired too. Needs a source of one server.
    */
   readonly transactional?: TransactionalOptions;
   /** How long a sink may take before the next one gets the records too, in ms. Default 5,000. */
@@ -74,7 +92,9 @@ export interface DualWriterStats {
   readonly lost: number;
   /** Writes and transactions that the target has not answered yet. */
   readonly inFlight: number;
-  /** Writes that, in spite of transactional mode, went to the source without an entry in the outbox. */
+  /**
+   * Writes that, in spite of transactional mode, went to the source without an entry in the outbox.
+   */
   readonly uncovered: number;
   /** Each master of the target. */
   readonly shards: readonly ShardStats[];
@@ -84,29 +104,40 @@ export interface DualWriterStats {
 export interface CloseReport {
   /** Records that no sink had taken in time. */
   readonly notRecorded: readonly FailedWrite[];
-  /** Writes that the source had not answered in time, as records that were handed over; it may still carry them out. */
+  /**
+   * Writes that the source had not answered in time, as records that were handed over; it may still
+   * carry them out.
+   */
   readonly unanswered: readonly FailedWrite[];
 }
 
-/** The source client, but with it every write goes to the target as well. `duplicate()` throws: the copy would not mirror. */
+/**
+ * The source client, but with it every write goes to the target as well. `duplicate()` throws: the
+ * copy would not mirror.
+ */
 export type DualWriter<Source extends Redis | Cluster = Redis> = Source & {
   stats(): DualWriterStats;
   /**
-   * Refuses further writes and waits until all that went before is mirrored or recorded, `timeoutMs` at most (default 10,000).
-   * For half of that time the target may still answer; then what is in flight is given up and recorded. A sink that does not
-   * take the records gets half of the time that is left, then the next one is asked. Closes neither client and no sink.
+   * Refuses further writes and waits until all that went before is mirrored or recorded,
+   * `timeoutMs` at most (default 10,000). For half of that time the target may still answer; then
+   * what is in flight is given up and recorded. A sink that does not take the records gets half of
+   * the time that is left, then the next one is asked. Closes neither client and no sink.
    */
   close(options?: { timeoutMs?: number }): Promise<CloseReport>;
   /** A shard of the target stopped answering (`open`, with a `reason`), or answers again. */
   on(event: 'breaker', listener: (change: BreakerChange) => void): unknown;
-  /** The outbox takes no entries for writes (`suspended`, with a `reason`), or does again (`active`). */
+  /**
+   * The outbox takes no entries for writes (`suspended`, with a `reason`), or does again
+   * (`active`).
+   */
   on(event: 'transactional', listener: (change: IntentState) => void): unknown;
 };
 
 /**
- * The source has carried out the write. The target may lack it, and the failed write could not be recorded, so nothing will
- * repair its keys, unless the receiver does: `records` is the last chance. In transactional mode keymend will, by the entry that
- * the outbox still has of the write, if it has one: the message says which. Writing again is right only for what is idempotent.
+ * The source has carried out the write. The target may lack it, and the failed write could not be
+ * recorded, so nothing will repair its keys, unless the receiver does: `records` is the last
+ * chance. In transactional mode keymend will, by the entry that the outbox still has of the write,
+ * if it has one: the message says which. Writing again is right only for what is idempotent.
  */
 export class UnrecordedWriteError extends Error {
   override readonly name = 'UnrecordedWriteError';

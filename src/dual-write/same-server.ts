@@ -8,8 +8,9 @@ export function isSameServer(source: Topology, target: Topology): boolean {
 }
 
 /**
- * By where their connections end, whatever the names. Not seen: a server with several addresses, behind a proxy, or asked by TLS.
- * To be asked each time that something is sent: a failover or DNS can lead either name to the other's server.
+ * By where their connections end, whatever the names. Not seen: a server with several addresses,
+ * behind a proxy, or asked by TLS. To be asked each time that something is sent: a failover or DNS
+ * can lead either name to the other's server.
  * @param target the client of one connection of the target
  */
 export function isSameEnd(source: Topology, target: Redis): boolean {

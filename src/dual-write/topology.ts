@@ -1,6 +1,6 @@
 /**
- * What the dual write has to know of a client, whatever stands behind it. Nothing else in this room tells one server from a
- * Cluster: a further topology is one more function here.
+ * What the dual write has to know of a client, whatever stands behind it. Nothing else in this room
+ * tells one server from a Cluster: a further topology is one more function here.
  */
 import type { Cluster, Redis, RedisOptions } from 'ioredis';
 import { isCluster } from '../redis/client-kind.js';
@@ -11,16 +11,22 @@ import type { Target, TargetOptions } from './target/target.js';
 export interface Topology {
   readonly client: Redis | Cluster;
   /**
-   * The client again, if one server at a time carries out all that is sent, in its order. Transactional mode needs that.
-   * Undefined: several servers do.
+   * The client again, if one server at a time carries out all that is sent, in its order.
+   * Transactional mode needs that. Undefined: several servers do.
    */
   readonly server: Redis | undefined;
-  /** The options of each connection to a server; those that the writer opens itself to mirror writes have them too. */
+  /**
+   * The options of each connection to a server; those that the writer opens itself to mirror writes
+   * have them too.
+   */
   readonly connection: RedisOptions;
   /** What the client itself puts in front of keys. */
   readonly keyPrefix: string | undefined;
   readonly database: number;
-  /** Where it is, if the options say so for good. Undefined: others tell, Sentinels or the nodes of a Cluster. */
+  /**
+   * Where it is, if the options say so for good. Undefined: others tell, Sentinels or the nodes of
+   * a Cluster.
+   */
   readonly place: string | undefined;
   /** How an application creates such a client as a target. */
   readonly asTarget: string;

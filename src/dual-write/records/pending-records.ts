@@ -1,4 +1,7 @@
-/** Failed-write records that wait for a sink: one for each key, however many writes of it fail, and boundedly many. */
+/**
+ * Failed-write records that wait for a sink: one for each key, however many writes of it fail, and
+ * boundedly many.
+ */
 import { isUtf8 } from 'node:buffer';
 import type { FailedWrite } from '../../../workflows/messages.js';
 import { isIdempotent, touches } from '../../commands/command.js';
@@ -72,7 +75,10 @@ export class PendingRecords {
     return taken;
   }
 
-  /** A new Map: one that is emptied entry by entry leaves its old tables behind, and the garbage collector pauses for longer. */
+  /**
+   * A new Map: one that is emptied entry by entry leaves its old tables behind, and the garbage
+   * collector pauses for longer.
+   */
   #takeAll(): TakenRecord[] {
     const entries = [...this.#entries.values()];
     this.#entries = new Map();
@@ -125,7 +131,10 @@ export class PendingRecords {
   }
 }
 
-/** The command that stands for both: it says what they can have touched, and whether it harms to do it twice. Undefined: there is none, so the whole key is meant. */
+/**
+ * The command that stands for both: it says what they can have touched, and whether it harms to do
+ * it twice. Undefined: there is none, so the whole key is meant.
+ */
 function jointCommand({ record, members }: Entry, added: FailedWrite): string | undefined {
   const [one, other] = [record.command, added.command];
   if (one === undefined || other === undefined) return undefined;

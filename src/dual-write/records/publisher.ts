@@ -1,4 +1,7 @@
-/** Hands failed-write records over, many at once and in their order, and never loses one without saying so. */
+/**
+ * Hands failed-write records over, many at once and in their order, and never loses one without
+ * saying so.
+ */
 import type { FailedWrite } from '../../../workflows/messages.js';
 import type { RecordSink } from '../../events/record-sink.js';
 import { within } from '../../patience/within.js';
@@ -6,8 +9,9 @@ import { PendingRecords, type TakenRecord, type Waiter } from './pending-records
 import { SinkChain } from './sink-chain.js';
 
 /**
- * Failed writes that no sink took. No one but the receiver of this error knows of them: `records` is the last chance to keep
- * them. In transactional mode the outbox knows too: of each write but those that went without an entry.
+ * Failed writes that no sink took. No one but the receiver of this error knows of them: `records`
+ * is the last chance to keep them. In transactional mode the outbox knows too: of each write but
+ * those that went without an entry.
  */
 export class RecordsLostError extends Error {
   override readonly name = 'RecordsLostError';
@@ -31,7 +35,10 @@ export interface PublisherOptions {
   readonly maxPending: number;
   /** How long a sink may take before the next one is asked. */
   readonly failoverAfterMs: number;
-  /** Whether each write has an entry in the outbox until its record is safe, as in transactional mode. */
+  /**
+   * Whether each write has an entry in the outbox until its record is safe, as in transactional
+   * mode.
+   */
   readonly outboxKnows: boolean;
 }
 
@@ -104,8 +111,8 @@ export class Publisher {
   }
 
   /**
-   * Waits until nothing is pending, but not longer than `timeoutMs`. Whoever waits for a record that is pending even then
-   * gets an error; the sink may still take it.
+   * Waits until nothing is pending, but not longer than `timeoutMs`. Whoever waits for a record
+   * that is pending even then gets an error; the sink may still take it.
    */
   async close(timeoutMs: number): Promise<readonly FailedWrite[]> {
     this.#chain.closeWithin(timeoutMs);
@@ -162,7 +169,8 @@ export class Publisher {
   #lose(records: readonly FailedWrite[], cause: unknown): RecordsLostError {
     this.#lost += records.length;
     const error = new RecordsLostError(records, cause, this.#outboxKnows);
-    // Not in the middle of what runs here: a handler that throws shall show as an uncaught exception, not stop the records behind.
+    // Not in the middle of what runs here: a handler that throws shall show as an uncaught
+    // exception, not stop the records behind.
     queueMicrotask(() => this.#onError(error));
     return error;
   }

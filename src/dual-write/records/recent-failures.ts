@@ -10,11 +10,16 @@ class Generation extends Map<string, number> {
 }
 
 /**
- * Why it matters: a repair copies the source's state. What is still on its way to the target is part of that state, and then lands on top of the repair.
+ * Why it matters: a repair copies the source's state. What is still on its way to the target is
+ * part of that state, and then lands on top of the repair.
  *
- * A write behind the one that failed is then done twice. That is harmless for SADD, but one too many for LPUSH. Where the target's reply shows it, the writer sees it. Where the reply does not (BITFIELD with OVERFLOW SAT), only a second comparison helps, which a record of that write asks for.
+ * A write behind the one that failed is then done twice. That is harmless for SADD, but one too
+ * many for LPUSH. Where the target's reply shows it, the writer sees it. Where the reply does not
+ * (BITFIELD with OVERFLOW SAT), only a second comparison helps, which a record of that write asks
+ * for.
  *
- * A write before the one that failed, which waits for a slow target, takes back what the repair has brought. So does even a SET.
+ * A write before the one that failed, which waits for a slow target, takes back what the repair has
+ * brought. So does even a SET.
  */
 export class RecentFailures {
   // Two generations instead of a time for each key: a key is remembered for one to two spans.
@@ -22,7 +27,9 @@ export class RecentFailures {
   #old = new Generation();
   #turnedAt = 0;
   /**
-   * The newest failure of a forgotten key. All writes up to it count as writes of a key that missed one. Of these only those still matter that the target has not answered yet. They are boundedly many, and it costs each of them a comparison.
+   * The newest failure of a forgotten key. All writes up to it count as writes of a key that missed
+   * one. Of these only those still matter that the target has not answered yet. They are boundedly
+   * many, and it costs each of them a comparison.
    */
   #forgotten = 0;
 
@@ -48,7 +55,10 @@ export class RecentFailures {
     return this.#newestOf(keys) > 0;
   }
 
-  /** Whether one of the keys missed a write behind the one with this number, or in the same transaction; however long ago. */
+  /**
+   * Whether one of the keys missed a write behind the one with this number, or in the same
+   * transaction; however long ago.
+   */
   hasAnyNewer(keys: readonly Buffer[], number: number): boolean {
     return number <= this.#newestOf(keys) || number <= this.#forgotten;
   }

@@ -2,7 +2,10 @@
 import { randomFillSync } from 'node:crypto';
 import { monotonicFactory } from 'ulid';
 
-/** Random bytes in stock. An id needs 16 of them, and drawing them one by one costs fifty times as much as the rest of it. */
+/**
+ * Random bytes in stock. An id needs 16 of them, and drawing them one by one costs fifty times as
+ * much as the rest of it.
+ */
 const stock = Buffer.alloc(4096);
 let used = stock.length;
 

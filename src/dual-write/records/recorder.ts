@@ -1,4 +1,7 @@
-/** What becomes of a write once it is known whether the target has it: a record where it lacks one, and no intent any more. */
+/**
+ * What becomes of a write once it is known whether the target has it: a record where it lacks one,
+ * and no intent any more.
+ */
 import type { FailedWrite } from '../../../workflows/messages.js';
 import { isIdempotent } from '../../commands/command.js';
 import { UnrecordedWriteError } from '../options.js';
@@ -10,8 +13,9 @@ import { RecentFailures } from './recent-failures.js';
 import { type RecordContext, toRecords } from './to-records.js';
 
 /**
- * What the application's call waits for, with `onUnrecorded: 'reject'`: that the records are safe. It rejects with what the
- * call shall reject with. Undefined: no call waits, and `onError` alone hears of records that are lost.
+ * What the application's call waits for, with `onUnrecorded: 'reject'`: that the records are safe.
+ * It rejects with what the call shall reject with. Undefined: no call waits, and `onError` alone
+ * hears of records that are lost.
  */
 export type CallWaitsFor = Promise<void> | undefined;
 
@@ -43,7 +47,10 @@ export class Recorder {
     return this.#handOver(this.#recordsOf(writes, failure, number), writes);
   }
 
-  /** The same for writes that the source may carry out even later. No call waits, and their intents stay. */
+  /**
+   * The same for writes that the source may carry out even later. No call waits, and their intents
+   * stay.
+   */
   unknown(writes: readonly Write[], failure: MirrorFailure, number: number): FailedWrite[] {
     const records = this.#recordsOf(writes, failure, number);
     this.#publisher.add(records);
@@ -56,13 +63,16 @@ export class Recorder {
   }
 
   /**
-   * The target has writes. Those of a key that misses another one are mirrored nevertheless: the repair copies the source's
-   * state, whatever landed meanwhile. But two kinds of them are in doubt:
-   * - What was on its way before the one that failed can land on top of the repair and take it back.
-   * - What came behind it, and is not idempotent, can be done once more than the repair has brought already.
+   * The target has writes. Those of a key that misses another one are mirrored nevertheless: the
+   * repair copies the source's state, whatever landed meanwhile. But two kinds of them are in
+   * doubt:
+   * - What was on its way before the one that failed can land on top of the repair and take it
+   *   back.
+   * - What came behind it, and is not idempotent, can be done once more than the repair has brought
+   *   already.
    *
-   * Such a write gets a record of its own, which makes keymend compare again later. These records are not remembered as
-   * failures, or they would have no end.
+   * Such a write gets a record of its own, which makes keymend compare again later. These records
+   * are not remembered as failures, or they would have no end.
    */
   mirrored(writes: readonly Write[], number: number): CallWaitsFor {
     const doubtful = writes.filter((write) => this.#isDoubtful(write, number));

@@ -17,12 +17,14 @@ const FIRST_REST_MS = 1000;
 const LONGEST_REST_MS = 30_000;
 
 /**
- * Records are handed over batch by batch, each in the order of the sinks: the next sink is asked when one fails, or does not
- * answer within `failoverAfterMs`. A sink that failed rests, for 1 s at first and 30 s at most, before it is asked first again.
+ * Records are handed over batch by batch, each in the order of the sinks: the next sink is asked
+ * when one fails, or does not answer within `failoverAfterMs`. A sink that failed rests, for 1 s at
+ * first and 30 s at most, before it is asked first again.
  *
- * A sink that was too slow may take its records after all: then they are there twice, with the same ids, which harms nothing.
- * When the first sink works again, its records can reach keymend before those that the second one still holds. That harms
- * nothing either: a record makes keymend look at a key, and what it then copies is the source's state.
+ * A sink that was too slow may take its records after all: then they are there twice, with the same
+ * ids, which harms nothing. When the first sink works again, its records can reach keymend before
+ * those that the second one still holds. That harms nothing either: a record makes keymend look at
+ * a key, and what it then copies is the source's state.
  */
 export class SinkChain {
   readonly #sinks: readonly ChainedSink[];
@@ -35,7 +37,10 @@ export class SinkChain {
     this.#failoverAfterMs = failoverAfterMs;
   }
 
-  /** @throws what the sink rejected with; of several an Error that says all, with them as `cause`; when none took the records */
+  /**
+   * @throws what the sink rejected with; of several an Error that says all, with them as `cause`;
+   * when none took the records
+   */
   async publish(records: readonly FailedWrite[]): Promise<void> {
     const order = this.#order();
     if (order.length === 1) return this.#call(order[0]!, records);
@@ -59,7 +64,10 @@ export class SinkChain {
     }
   }
 
-  /** From now on a slow sink gets half of the time that is left, so that the next one can still be asked. */
+  /**
+   * From now on a slow sink gets half of the time that is left, so that the next one can still be
+   * asked.
+   */
   closeWithin(timeoutMs: number): void {
     this.#closesAt = performance.now() + timeoutMs;
     this.#hurry?.();

@@ -15,7 +15,8 @@ export interface RecordContext {
 }
 
 /**
- * Makes the records of writes that failed together. A key that several of them name gets one record, for the whole key.
+ * Makes the records of writes that failed together. A key that several of them name gets one
+ * record, for the whole key.
  */
 export function toRecords(writes: readonly Write[], failure: MirrorFailure, context: RecordContext): FailedWrite[] {
   const failedAt = new Date().toISOString();
@@ -64,7 +65,10 @@ function describeKey(
   };
 }
 
-/** An expiry in the past removes the key, and what is there once it is made anew has no more in common with it than the name. */
+/**
+ * An expiry in the past removes the key, and what is there once it is made anew has no more in
+ * common with it than the name.
+ */
 function removesByExpiry({ command, args }: Write): boolean {
   if (touches(command) !== 'expiry') return false;
   const expiry = command === 'GETEX' ? readExpiryOptions(args, 1, args.length)?.expiry : expiryOf(command, args);

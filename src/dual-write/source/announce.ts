@@ -1,8 +1,14 @@
-/** Sends commands of the writer's own right in front of one of the application's, which does not notice. */
+/**
+ * Sends commands of the writer's own right in front of one of the application's, which does not
+ * notice.
+ */
 import type { Socket } from 'node:net';
 import type { Command, Redis } from 'ioredis';
 
-/** A command to go in front of a write, on the same connection: so the source carries it out first, or neither. */
+/**
+ * A command to go in front of a write, on the same connection: so the source carries it out first,
+ * or neither.
+ */
 export interface Announcement {
   readonly command: Command;
   /** The source has carried it out, in a transaction with EXEC. An error is a reply too. */
@@ -38,7 +44,8 @@ export function sendAnnounced(
     for (const own of ahead) send(own);
     return send(command);
   }
-  // A pipeline writes once it was given bytes as often as it has commands. It does not count ours, so their bytes come together with those of the write.
+  // A pipeline writes once it was given bytes as often as it has commands. It does not count ours,
+  // so their bytes come together with those of the write.
   const held: (string | Buffer)[] = [];
   const holding = {
     isPipeline: true,
@@ -55,14 +62,20 @@ export function sendAnnounced(
   return send(command, stream as never);
 }
 
-/** After a lost connection ioredis sends a pipeline again only if it finds it complete: numbered from 0 without a gap. */
+/**
+ * After a lost connection ioredis sends a pipeline again only if it finds it complete: numbered
+ * from 0 without a gap.
+ */
 export function number(command: Command, stream: PipelineStream): void {
   const index = sentOf.get(stream) ?? 0;
   sentOf.set(stream, index + 1);
   command.pipelineIndex = index;
 }
 
-/** All that is sent in this turn of the event loop goes out together behind it: the system calls that this saves pay for what is sent in addition. */
+/**
+ * All that is sent in this turn of the event loop goes out together behind it: the system calls
+ * that this saves pay for what is sent in addition.
+ */
 function corkForThisTurn(socket: Pick<Socket, 'cork' | 'uncork' | 'writableCorked'> | undefined): void {
   if (socket === undefined || socket.writableCorked > 0) return;
   socket.cork();

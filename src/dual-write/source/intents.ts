@@ -1,10 +1,11 @@
 /**
- * Transactional mode: every write is announced in the outbox before the source carries it out, and the entry (the intent) removed
- * when the target has the write or a sink its record. An application that dies in between leaves the entry, which becomes
- * a repair.
+ * Transactional mode: every write is announced in the outbox before the source carries it out, and
+ * the entry (the intent) removed when the target has the write or a sink its record. An application
+ * that dies in between leaves the entry, which becomes a repair.
  *
- * Why it needs no MULTI: the entry goes in front of the write on the same connection, so a source (and a replica, and a replayed
- * AOF) that has the write has the entry. An entry without its write is harmless: keymend compares the key and finds it equal.
+ * Why it needs no MULTI: the entry goes in front of the write on the same connection, so a source
+ * (and a replica, and a replayed AOF) that has the write has the entry. An entry without its write
+ * is harmless: keymend compares the key and finds it equal.
  */
 import { Command, type Redis } from 'ioredis';
 import { INTENT_FIELD, outboxFields } from '../../outbox/entry.js';
@@ -15,7 +16,10 @@ import type { MirrorFailure } from '../target/mirror-failure.js';
 import type { Announcement } from './announce.js';
 import type { Write } from './write.js';
 
-/** `suspended`: writes go without an intent, as in normal mode. `reason`: one line, without anything of the application's data. */
+/**
+ * `suspended`: writes go without an intent, as in normal mode. `reason`: one line, without anything
+ * of the application's data.
+ */
 export type IntentState = { readonly state: 'active' } | { readonly state: 'suspended'; readonly reason: string };
 
 export interface IntentsOptions {
@@ -35,10 +39,15 @@ interface Intent {
   concluded: boolean;
 }
 
-/** How long entries that are done wait for others to be removed with them, and how many go at once. */
+/**
+ * How long entries that are done wait for others to be removed with them, and how many go at once.
+ */
 const REMOVE_EVERY_MS = 10;
 const REMOVE_AT_ONCE = 1000;
-/** How often to look how full the outbox is: after so many new entries or so long, and when it is full again after so long. */
+/**
+ * How often to look how full the outbox is: after so many new entries or so long, and when it is
+ * full again after so long.
+ */
 const LOOK_AFTER_ENTRIES = 1000;
 const LOOK_AFTER_MS = 100;
 const SUSPENDED_MS = 1000;
@@ -84,7 +93,9 @@ export class Intents {
     return this.#uncovered;
   }
 
-  /** What to send in front of a write: an entry for each key. Nothing while the outbox takes none. */
+  /**
+   * What to send in front of a write: an entry for each key. Nothing while the outbox takes none.
+   */
   announce(write: Write): Announcement[] {
     if (this.#full || performance.now() < this.#refusedUntil) {
       this.#uncovered += 1;
@@ -104,7 +115,10 @@ export class Intents {
     }));
   }
 
-  /** Nobody needs the intents of these writes any more. Those that the source may still carry out must keep theirs. */
+  /**
+   * Nobody needs the intents of these writes any more. Those that the source may still carry out
+   * must keep theirs.
+   */
   conclude(writes: readonly Write[]): void {
     for (const write of writes) {
       const intent = this.#intents.get(write);
@@ -150,7 +164,8 @@ export class Intents {
         await this.#client.xdel(this.#options.key, ...ids);
       } catch (error) {
         if (this.#closed) return;
-        // These entries stay and become repairs that nobody needs. So there shall be no more of them for a while.
+        // These entries stay and become repairs that nobody needs. So there shall be no more of
+        // them for a while.
         this.#refused(error);
       }
     }
@@ -192,7 +207,9 @@ const IN_FLIGHT: MirrorFailure = {
   error: { code: 'IN_FLIGHT', message: 'the application ended, or took long, before the target had answered' },
 };
 
-/** How long the write may wait at the source before it does anything. The grace begins only then. */
+/**
+ * How long the write may wait at the source before it does anything. The grace begins only then.
+ */
 function blockMs({ command, args }: Write): number {
   // Only a Command can read the arguments, which is too much to make for each write.
   if (!Command.checkFlag('BLOCKING_COMMANDS', command)) return 0;

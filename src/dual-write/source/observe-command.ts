@@ -3,7 +3,10 @@ import { type Command, ReplyError } from 'ioredis';
 import type { RawReply } from '../target/replay.js';
 
 export interface Observer {
-  /** The application gets the reply when the promise resolves, or the error it rejects with; without a promise at once. */
+  /**
+   * The application gets the reply when the promise resolves, or the error it rejects with; without
+   * a promise at once.
+   */
   answered(reply: RawReply, resent: boolean): Promise<void> | undefined;
   /** The source answered with an error. */
   refused?(error: Error): void;

@@ -1,6 +1,7 @@
 /**
- * What the application writes to the source, and what came of it. Observed at `sendCommand`, the one place that every command
- * of ioredis goes through: methods, `call`, pipelines, MULTI, scripts, auto-pipelining.
+ * What the application writes to the source, and what came of it. Observed at `sendCommand`, the
+ * one place that every command of ioredis goes through: methods, `call`, pipelines, MULTI, scripts,
+ * auto-pipelining.
  */
 import type { Cluster, Command, Redis } from 'ioredis';
 import type { Argument } from '../../commands/arguments.js';
@@ -31,7 +32,8 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
   let transaction: Transaction | undefined;
   let closed = false;
 
-  // The server forgets the transaction with the connection. ioredis sends nothing again that was answered, with QUEUED too.
+  // The server forgets the transaction with the connection. ioredis sends nothing again that was
+  // answered, with QUEUED too.
   source.on('close', () => transaction?.forget());
 
   const sendCommand: SendCommand = (command, stream, node) => {

@@ -7,7 +7,9 @@ import type { SourceListener } from './source-listener.js';
 import { isQueued, type Transaction } from './transaction.js';
 import type { Awaited, Unanswered } from './unanswered.js';
 
-/** A class, because one is made for each write: what that costs delays the replies of other callers. */
+/**
+ * A class, because one is made for each write: what that costs delays the replies of other callers.
+ */
 export class ObservedWrite implements Observer {
   readonly #awaited: Awaited;
   readonly #open: Transaction | undefined;
@@ -65,7 +67,10 @@ export function observeAnnouncement(announcement: Announcement, open: Transactio
   announcement.command.promise.catch(() => {});
 }
 
-/** The server says only that it is a replica; that it is the writer's source is what the application can mend. */
+/**
+ * The server says only that it is a replica; that it is the writer's source is what the application
+ * can mend.
+ */
 function explainReadOnly(error: Error): void {
   if (!error.message.startsWith('READONLY')) return;
   error.message += ' (it is the source of a DualWriter: give that a client of the master)';

@@ -11,9 +11,15 @@ export interface AcceptedWrite {
   readonly resent: boolean;
 }
 
-/** What the source did; called in the order of its replies (in a Cluster: of each node's), before the application sees them. */
+/**
+ * What the source did; called in the order of its replies (in a Cluster: of each node's), before
+ * the application sees them.
+ */
 export interface SourceListener {
-  /** Carried out, as one unit. The application gets the reply when the promise resolves, or the error it rejects with. */
+  /**
+   * Carried out, as one unit. The application gets the reply when the promise resolves, or the
+   * error it rejects with.
+   */
   accepted(unit: readonly AcceptedWrite[]): Promise<void> | undefined;
   /** Sent, but whether the source carried it out will never be known. */
   unknown(writes: readonly Write[]): void;

@@ -1,4 +1,6 @@
-/** A transaction of the application: what the source has queued, and what of it EXEC carries out. */
+/**
+ * A transaction of the application: what the source has queued, and what of it EXEC carries out.
+ */
 import type { Command } from 'ioredis';
 import { runsScript } from '../../commands/command.js';
 import type { RawReply } from '../target/replay.js';
@@ -49,7 +51,10 @@ export class Transaction {
     });
   }
 
-  /** DISCARD and RESET. Without an answer, the connection is lost or they arrive yet: either ends the transaction. */
+  /**
+   * DISCARD and RESET. Without an answer, the connection is lost or they arrive yet: either ends
+   * the transaction.
+   */
   observeEnd(command: Command): void {
     const end = () => this.forget();
     observe(command, {
@@ -120,7 +125,8 @@ function isOfApplication(queued: Queued): queued is Awaited {
 }
 
 /**
- * Answers the announcements of a transaction and removes their replies from those that the application gets.
+ * Answers the announcements of a transaction and removes their replies from those that the
+ * application gets.
  * @returns what the replies that are left belong to
  */
 function takeAnnouncements(queued: readonly Queued[], replies: unknown[]): (Awaited | null)[] {

@@ -11,7 +11,9 @@ export interface Awaited {
 }
 
 /**
- * A Set would do the same. But at tens of thousands of writes a second it leaves old tables behind, each of which holds on to the next. They make the pauses of the garbage collector several times as long.
+ * A Set would do the same. But at tens of thousands of writes a second it leaves old tables behind,
+ * each of which holds on to the next. They make the pauses of the garbage collector several times
+ * as long.
  */
 export class Unanswered {
   readonly #all: Awaited[] = [];
@@ -25,7 +27,9 @@ export class Unanswered {
     return awaited;
   }
 
-  /** Does nothing when it is removed already: a write that was given up may be answered after all. */
+  /**
+   * Does nothing when it is removed already: a write that was given up may be answered after all.
+   */
   remove(awaited: Awaited): void {
     if (awaited.index < 0) return;
     const last = this.#all.pop()!;

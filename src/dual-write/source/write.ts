@@ -1,4 +1,7 @@
-/** What a command is to the dual write: a write that names its keys, nothing the target need hear of, or refused. */
+/**
+ * What a command is to the dual write: a write that names its keys, nothing the target need hear
+ * of, or refused.
+ */
 import { type Argument, isToken } from '../../commands/arguments.js';
 import { type KnownCommand, keysWrittenWith, knownCommand, writesWith } from '../../commands/command.js';
 
@@ -6,9 +9,15 @@ import { type KnownCommand, keysWrittenWith, knownCommand, writesWith } from '..
 export interface Write {
   /** Upper case. */
   readonly command: string;
-  /** All after the command's name. A `keyPrefix` of the source client already stands in front of the keys. */
+  /**
+   * All after the command's name. A `keyPrefix` of the source client already stands in front of the
+   * keys.
+   */
   readonly args: readonly Argument[];
-  /** Raw bytes of every key that the command may write (not of those it only reads), each once, at least one. */
+  /**
+   * Raw bytes of every key that the command may write (not of those it only reads), each once, at
+   * least one.
+   */
   readonly keys: readonly Buffer[];
 }
 
@@ -30,7 +39,10 @@ const REFUSED: Readonly<Record<string, string>> = {
   MOVE: `it writes into another database, which the link does not cover; ${ON_SOURCE}`,
 };
 
-/** Finds its keys only when somebody asks for them. Of a write that is mirrored to one server nobody does. */
+/**
+ * Finds its keys only when somebody asks for them. Of a write that is mirrored to one server nobody
+ * does.
+ */
 class NamedWrite implements Write {
   readonly command: string;
   readonly args: readonly Argument[];
@@ -52,7 +64,8 @@ class NamedWrite implements Write {
 /**
  * Decides by name and arguments alone.
  * @param name the command in any case
- * @param args all after the name, as ioredis sends it; not to be changed afterwards, but for the bytes of buffers
+ * @param args all after the name, as ioredis sends it; not to be changed afterwards, but for the
+ * bytes of buffers
  */
 export function classify(name: string, args: readonly Argument[]): Classification {
   const known = knownCommand(name);
@@ -82,7 +95,10 @@ function refused(command: string, why: string): Classification {
   return { kind: 'refused', reason: `${command} is refused on a DualWriter: ${why}` };
 }
 
-/** An application may reuse a buffer once its command is sent, but the mirror sends it only after the source replied. */
+/**
+ * An application may reuse a buffer once its command is sent, but the mirror sends it only after
+ * the source replied.
+ */
 function ownCopies(args: readonly Argument[]): readonly Argument[] {
   if (args.every((argument) => typeof argument === 'string')) return args;
   return args.map((argument) => (Buffer.isBuffer(argument) ? Buffer.from(argument) : argument));

@@ -5,7 +5,10 @@ export type BreakerState = 'closed' | 'open';
 export interface BreakerOptions {
   /** So many writes in a row without an answer open it. Default 5. */
   readonly failures?: number;
-  /** The first probe comes so long after it opened, in ms; each further one takes twice as long. Default 100. */
+  /**
+   * The first probe comes so long after it opened, in ms; each further one takes twice as long.
+   * Default 100.
+   */
   readonly minProbeMs?: number;
   /** The longest time between two probes, in ms. Default 5,000. */
   readonly maxProbeMs?: number;
@@ -52,7 +55,10 @@ export class Breaker {
     this.#probeAfter(this.#minProbeMs);
   }
 
-  /** For good: from now on it neither probes nor changes, whatever becomes of the writes that are still under way. */
+  /**
+   * For good: from now on it neither probes nor changes, whatever becomes of the writes that are
+   * still under way.
+   */
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timer);

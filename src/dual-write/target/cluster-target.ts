@@ -29,8 +29,8 @@ const MIN_REFRESH_MS = 250;
 const SHOWS_OLD_TOPOLOGY = new Set(['MOVED', 'CLUSTERDOWN', 'READONLY', 'NOT_CONNECTED', 'CONNECTION_LOST', 'TIMEOUT']);
 
 /**
- * Redirects are not followed: a write that meets a moved slot is recorded, and the topology read anew. Followed, it could
- * be overtaken on its way by a later write of the same key.
+ * Redirects are not followed: a write that meets a moved slot is recorded, and the topology read
+ * anew. Followed, it could be overtaken on its way by a later write of the same key.
  */
 class ClusterTarget implements Target {
   readonly #cluster: Cluster;
@@ -78,7 +78,10 @@ class ClusterTarget implements Target {
     });
   }
 
-  /** ioredis asks one node after the other and opens a connection for each: not for each of a thousand failures. */
+  /**
+   * ioredis asks one node after the other and opens a connection for each: not for each of a
+   * thousand failures.
+   */
   #refresh(): void {
     if (performance.now() - this.#refreshedAt < MIN_REFRESH_MS) return;
     this.#refreshedAt = performance.now();
@@ -115,13 +118,19 @@ class ClusterTarget implements Target {
 }
 
 const CROSS_SLOT = -1;
-/** `refused`: an older write of a key that is still under way gets a record of its own when it lands. */
+/**
+ * `refused`: an older write of a key that is still under way gets a record of its own when it
+ * lands.
+ */
 const KEYS_APART: MirrorFailure = {
   outcome: 'refused',
   error: { code: 'CROSSSLOT', message: 'its keys lie in different slots of the target' },
 };
 
-/** A transaction of the source can reach over slots if that is no Cluster; in the target each slot's part stays one. */
+/**
+ * A transaction of the source can reach over slots if that is no Cluster; in the target each slot's
+ * part stays one.
+ */
 function bySlot(unit: readonly MirroredWrite[]): Map<number, MirroredWrite[]> {
   const parts = new Map<number, MirroredWrite[]>();
   for (const mirrored of unit) {

@@ -1,4 +1,6 @@
-/** A unit of writes between the moment it is handed to ioredis and the target's last answer to it. */
+/**
+ * A unit of writes between the moment it is handed to ioredis and the target's last answer to it.
+ */
 import type { Socket } from 'node:net';
 import { type Command, ReplyError } from 'ioredis';
 import { compareReplies, compareReply, type MirroredWrite, replyFailure } from './mirror-answers.js';
@@ -6,7 +8,10 @@ import type { MirrorFailure } from './mirror-failure.js';
 
 /** What all departures of a connection share. */
 export interface Line {
-  /** Why the last attempt to connect failed, such as `ECONNREFUSED`, `WRONGPASS`, `SELECT: NOPERM` or `CERT_HAS_EXPIRED`. */
+  /**
+   * Why the last attempt to connect failed, such as `ECONNREFUSED`, `WRONGPASS`, `SELECT: NOPERM`
+   * or `CERT_HAS_EXPIRED`.
+   */
   connectError: string | undefined;
   /** The server behind the socket says that it is a replica. */
   isReadOnly(socket: Socket | undefined): void;
@@ -25,7 +30,9 @@ export interface Departure {
   timedOutAfterMs?: number | undefined;
 }
 
-/** Told once what became of a unit; undefined: the target did what the source did. Must not throw. */
+/**
+ * Told once what became of a unit; undefined: the target did what the source did. Must not throw.
+ */
 export type Done = (failure: MirrorFailure | undefined) => void;
 
 /** All that ioredis asks of a command that it sends. */
@@ -35,7 +42,9 @@ type SentCommand = Pick<
 >;
 
 /**
- * Stands in the queue of ioredis until each command of a unit is answered. It is no `Command`: each of those has a promise and a timer of its own, and the application would pay for them with every write.
+ * Stands in the queue of ioredis until each command of a unit is answered. It is no `Command`: each
+ * of those has a promise and a timer of its own, and the application would pay for them with every
+ * write.
  */
 export class Flight implements SentCommand {
   readonly unit: readonly MirroredWrite[];
@@ -62,7 +71,8 @@ export class Flight implements SentCommand {
     this.#unanswered = this.commands;
   }
 
-  // These two are functions of their own, not methods: what traces ioredis calls them without `this`.
+  // These two are functions of their own, not methods: what traces ioredis calls them without
+  // `this`.
   resolve = (reply: unknown): void => {
     this.#lastReply = reply;
     this.#answered();

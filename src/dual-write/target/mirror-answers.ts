@@ -1,4 +1,6 @@
-/** What the target's answers say of a mirrored write: that it did what the source did, or why not. */
+/**
+ * What the target's answers say of a mirrored write: that it did what the source did, or why not.
+ */
 import { isIdempotent } from '../../commands/command.js';
 import type { Write } from '../source/write.js';
 import type { MirrorFailure } from './mirror-failure.js';
@@ -31,7 +33,10 @@ export function errorCode({ message }: Error): string | undefined {
   return /^[A-Z]+\b/.exec(message)?.[0];
 }
 
-/** The server said no, so it did nothing. An error's text may quote a value, and ioredis attaches the whole command. */
+/**
+ * The server said no, so it did nothing. An error's text may quote a value, and ioredis attaches
+ * the whole command.
+ */
 export function replyFailure(error: unknown): MirrorFailure {
   const text = (error as Error).message;
   const code = errorCode(error as Error) ?? 'ERR';
@@ -40,8 +45,9 @@ export function replyFailure(error: unknown): MirrorFailure {
 }
 
 /**
- * Finds writes that did not do the same on both sides: SETNX on a key that the target has and the source had not, INCR of
- * a counter that lacks an earlier INCR. More may differ then than what this write touched.
+ * Finds writes that did not do the same on both sides: SETNX on a key that the target has and the
+ * source had not, INCR of a counter that lacks an earlier INCR. More may differ then than what this
+ * write touched.
  * @param answers of the target, one for each write
  */
 export function compareReplies(unit: readonly MirroredWrite[], answers: readonly unknown[]): MirrorFailure | undefined {

@@ -1,4 +1,7 @@
-/** A connection to the target: sends each write once, in order, and says for certain what became of it. */
+/**
+ * A connection to the target: sends each write once, in order, and says for certain what became of
+ * it.
+ */
 import { isIP, type Socket } from 'node:net';
 import type { Command, Redis } from 'ioredis';
 import { encodeCommands } from '../../redis/index.js';
@@ -15,7 +18,10 @@ interface ConnectError extends NodeJS.ErrnoException {
 export class MirrorConnection {
   readonly #client: Redis;
   readonly #timeoutMs: number;
-  /** Ioredis takes it for the stream of a pipeline, so it writes nothing itself. The bytes of many units go to the socket at once. */
+  /**
+   * In the place of what ioredis writes a pipeline to. The bytes of many units go to the socket at
+   * once, in another way.
+   */
   readonly #nowhere: { isPipeline: true; destination: { redis: Redis }; write(): void };
   /** What was handed over in this turn of the event loop. */
   #boarding: { flights: Flight[]; departure: Departure } | undefined;
@@ -43,7 +49,8 @@ export class MirrorConnection {
     this.#isSource = isSource;
     this.#timeoutMs = client.options.commandTimeout!;
     this.#nowhere = { isPipeline: true, destination: { redis: client }, write() {} };
-    // Each write is told what a broken connection meant for it. Without a listener ioredis would print each attempt to connect.
+    // Each write is told what a broken connection meant for it. Without a listener ioredis would
+    // print each attempt to connect.
     client.on('error', (error: ConnectError) => {
       const code = error.code ?? errorCode(error);
       if (error.command?.name === 'select') this.#leaveWrongDatabase(code);
@@ -60,7 +67,10 @@ export class MirrorConnection {
     else if (client.status !== 'connecting' && client.options.db) this.reset();
   }
 
-  /** Sends writes as one unit (several: a transaction), behind all units sent before and with all of this turn. */
+  /**
+   * Sends writes as one unit (several: a transaction), behind all units sent before and with all of
+   * this turn.
+   */
   send(unit: readonly MirroredWrite[], done: Done): void {
     this.#boarding ??= this.#nextDeparture();
     const { flights, departure } = this.#boarding;
@@ -68,22 +78,30 @@ export class MirrorConnection {
     flights.push(new Flight(unit, departure, done));
   }
 
-  /** Whether the target answers at all, even if with an error. A connection on which it does not is reset. */
+  /**
+   * Whether the target answers at all, even if with an error. A connection on which it does not is
+   * reset.
+   */
   ping(): Promise<boolean> {
     return new Promise((resolve) => {
       this.send(PING, (failure) => resolve(failure === undefined || !isUnreachable(failure)));
     });
   }
 
-  /** Gives up what is in flight: its outcome becomes `unknown` as soon as the connection is closed. */
+  /**
+   * Gives up what is in flight: its outcome becomes `unknown` as soon as the connection is closed.
+   */
   reset(): void {
     if (this.#client.stream) resetSocket(this.#client.stream);
   }
 
   /**
-   * A demoted master keeps its connections and refuses every write. Behind its name, in DNS or among Sentinels, there may be another server by now, so the client connects anew. It ends this connection with FIN, not RST: what is in flight on it is answered first.
+   * A demoted master keeps its connections and refuses every write. Behind its name, in DNS or
+   * among Sentinels, there may be another server by now, so the client connects anew. It ends this
+   * connection with FIN, not RST: what is in flight on it is answered first.
    *
-   * Where the name leads to a replica again and again, not each of its answers shall cost a connection: the pauses grow.
+   * Where the name leads to a replica again and again, not each of its answers shall cost a
+   * connection: the pauses grow.
    */
   #leaveReplica(socket: Socket | undefined): void {
     const { sentinels, host } = this.#client.options;
@@ -96,7 +114,8 @@ export class MirrorConnection {
   }
 
   /**
-   * When a SELECT is refused, ioredis only emits an error and goes on in database 0, which has other keys. The error comes before the connection is ready, so nothing was sent on it yet.
+   * When a SELECT is refused, ioredis only emits an error and goes on in database 0, which has
+   * other keys. The error comes before the connection is ready, so nothing was sent on it yet.
    */
   #leaveWrongDatabase(code = 'ERR'): void {
     this.#line.connectError = `SELECT: ${code}`;
@@ -115,7 +134,9 @@ export class MirrorConnection {
     return { flights: [], departure: { at: performance.now(), flying: 0, line: this.#line } };
   }
 
-  /** In one synchronous stretch: nothing gets between the commands of a unit, and nothing overtakes. */
+  /**
+   * In one synchronous stretch: nothing gets between the commands of a unit, and nothing overtakes.
+   */
   #depart(): void {
     const { flights, departure } = this.#boarding!;
     this.#boarding = undefined;
@@ -133,7 +154,8 @@ export class MirrorConnection {
     try {
       this.#client.stream.write(encodeCommands(commandsOf(flights)));
     } catch {
-      // No memory for so many bytes. ioredis waits for answers that will never come: the connection must not go on.
+      // No memory for so many bytes. ioredis waits for answers that will never come: the connection
+      // must not go on.
       this.reset();
     }
   }
@@ -160,13 +182,17 @@ export class MirrorConnection {
       this.#deadline = this.#checkAfter(leftMs);
       return;
     }
-    // Its bytes may still wait somewhere on the way. Only a reset makes sure that they do not land after the repair. It also ends everything that was sent behind them.
+    // Its bytes may still wait somewhere on the way. Only a reset makes sure that they do not land
+    // after the repair. It also ends everything that was sent behind them.
     oldest.timedOutAfterMs = this.#timeoutMs;
     this.reset();
   }
 }
 
-/** How long to stay with a replica that was found again; twice as long with each further one, until a write succeeds. */
+/**
+ * How long to stay with a replica that was found again; twice as long with each further one, until
+ * a write succeeds.
+ */
 const FIRST_REPLICA_PAUSE_MS = 1000;
 const LONGEST_REPLICA_PAUSE_MS = 30_000;
 
@@ -192,7 +218,8 @@ function commandsOf(flights: readonly Flight[]): Replay[] {
 
 /**
  * RST: the kernel forgets what it has not sent, and whoever holds bytes on the way must drop them.
- * Node can't do it on TLS and Unix sockets; there, bytes already handed to the kernel may still arrive.
+ * Node can't do it on TLS and Unix sockets; there, bytes already handed to the kernel may still
+ * arrive.
  */
 function resetSocket(socket: Socket): void {
   try {

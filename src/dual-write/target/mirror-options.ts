@@ -4,12 +4,14 @@ import { LEAVE_OLD_MASTER } from '../../redis/index.js';
 import type { Topology } from '../topology.js';
 
 /**
- * The options that a target client needs, so that a write is sent at most once and never after it was given up:
- * `new Redis(url, mirrorOptions(500))`.
+ * The options that a target client needs, so that a write is sent at most once and never after it
+ * was given up: `new Redis(url, mirrorOptions(500))`.
  *
- * On TLS and Unix sockets Node can't reset a connection, only destroy it: there, a write that was given up after a timeout may
- * still land if its bytes were with the kernel already. Its record says `unknown`, so keymend waits and compares again.
- * @param timeoutMs how long the target may take to answer, for a write and for each step of connecting
+ * On TLS and Unix sockets Node can't reset a connection, only destroy it: there, a write that was
+ * given up after a timeout may still land if its bytes were with the kernel already. Its record
+ * says `unknown`, so keymend waits and compares again.
+ * @param timeoutMs how long the target may take to answer, for a write and for each step of
+ * connecting
  */
 export function mirrorOptions(timeoutMs = 1000) {
   return {
@@ -26,16 +28,18 @@ export function mirrorOptions(timeoutMs = 1000) {
 }
 
 /**
- * The same for a Cluster: `new Cluster(nodes, mirrorClusterOptions(500))`. It tells only which master has which slot; the
- * writes go through connections that the writer opens itself with its `redisOptions`, one to each master. For a password
- * or TLS: `{ ...options, redisOptions: { ...options.redisOptions, password } }`.
+ * The same for a Cluster: `new Cluster(nodes, mirrorClusterOptions(500))`. It tells only which
+ * master has which slot. The writes go through connections that the writer opens itself with its
+ * `redisOptions`, one to each master. A password or TLS belongs there too:
+ * `{ ...options, redisOptions: { ...options.redisOptions, password } }`.
  * @param timeoutMs as in `mirrorOptions`
  */
 export function mirrorClusterOptions(timeoutMs = 1000) {
   return {
     redisOptions: mirrorOptions(timeoutMs),
     slotsRefreshTimeout: timeoutMs,
-    // A move of slots shows as MOVED. Only a master that is gone without a trace shows no other way.
+    // A move of slots shows as MOVED. Only a master that is gone without a trace shows no other
+    // way.
     slotsRefreshInterval: 5000,
   } as const satisfies ClusterOptions;
 }

@@ -1,13 +1,15 @@
 /**
- * How a write that the source has accepted gets to the target: as it is, by its effect, or as a failed-write record, which
- * makes the reconcile copy the source's state.
+ * How a write that the source has accepted gets to the target: as it is, by its effect, or as a
+ * failed-write record, which makes the reconcile copy the source's state.
  *
  * The rule: a command may be sent if one of these holds.
- * - It changes the target only where that may be out of step anyway: in its own key, about which a record is then under way.
+ * - It changes the target only where that may be out of step anyway: in its own key, about which a
+ *   record is then under way.
  * - It carries all that it writes with it.
  * - The target's answer proves that it did the same there.
  *
- * All else is recorded: what computes a value from other keys, or chooses members by their order. It could go wrong on a target that is out of step elsewhere, and nobody would hear of it.
+ * All else is recorded: what computes a value from other keys, or chooses members by their order.
+ * It could go wrong on a target that is out of step elsewhere, and nobody would hear of it.
  */
 import { isIdempotent } from '../../commands/command.js';
 import type { Write } from '../source/write.js';
@@ -19,8 +21,10 @@ export { agrees, isIdle, type MirrorPlan, type RawReply, type Replay } from './r
 /**
  * Never throws: a write must not get lost because its reply looks as no reply should.
  * @param reply the source's reply to the write
- * @param nowMs the application's clock (ms since the epoch) when the reply came: relative expiries become absolute by it
- * @param resent whether the write was sent to the source twice, so that the reply may be that of the second time
+ * @param nowMs the application's clock (ms since the epoch) when the reply came: relative expiries
+ * become absolute by it
+ * @param resent whether the write was sent to the source twice, so that the reply may be that of
+ * the second time
  */
 export function planMirror(write: Write, reply: RawReply, nowMs: number, resent = false): MirrorPlan {
   const { command } = write;

@@ -1,4 +1,7 @@
-/** What the target is sent for a write of the source, and which answer proves that it did the same there. */
+/**
+ * What the target is sent for a write of the source, and which answer proves that it did the same
+ * there.
+ */
 import type { Argument } from '../../commands/arguments.js';
 
 /** What a server said, unparsed: strings are buffers. */
@@ -10,7 +13,10 @@ export interface Replay {
   readonly args: readonly Argument[];
   /** Whether the source's reply said that nothing was there to do; the target must say the same. */
   readonly idle?: boolean | undefined;
-  /** The target must give this very reply: it proves the same effect where the effect depends on what the target holds. */
+  /**
+   * The target must give this very reply: it proves the same effect where the effect depends on
+   * what the target holds.
+   */
   readonly reply?: RawReply;
 }
 
@@ -37,8 +43,9 @@ export function record(reason: string): MirrorPlan {
 }
 
 /**
- * Whether a reply says that there was nothing to do: no such key or member, or a condition (NX, XX, GT, …) not met. When one
- * side says so and the other does not, the write did not do the same on both.
+ * Whether a reply says that there was nothing to do: no such key or member, or a condition (NX, XX,
+ * GT, …) not met. When one side says so and the other does not, the write did not do the same on
+ * both.
  */
 export function isIdle(reply: RawReply): boolean {
   if (Array.isArray(reply)) return reply.length === 0;

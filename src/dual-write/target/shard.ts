@@ -1,4 +1,7 @@
-/** One master of the target: what may be on its way there is bounded, and nothing is sent while it does not answer. */
+/**
+ * One master of the target: what may be on its way there is bounded, and nothing is sent while it
+ * does not answer.
+ */
 import type { Redis } from 'ioredis';
 import { Breaker, type BreakerOptions, type BreakerState } from './breaker.js';
 import { type Done, isUnreachable } from './flight.js';
@@ -159,7 +162,9 @@ export class Shard {
   }
 }
 
-// `refused`, although older writes of the key may be under way. No settling time would be long enough for those, and `unknown` would cost thousands of keys a second comparison while the target is at its limit. When such an older write lands, it gets a record of its own.
+// `refused`, although older writes of the key may be under way. No settling time would be long
+// enough for those, and `unknown` would cost thousands of keys a second comparison while the target
+// is at its limit. When such an older write lands, it gets a record of its own.
 const BREAKER_OPEN: MirrorFailure = {
   outcome: 'refused',
   error: { code: 'BREAKER_OPEN', message: 'the target did not answer several times in a row; nothing was sent' },

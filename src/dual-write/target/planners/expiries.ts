@@ -1,6 +1,7 @@
 /**
- * Writes with a time to live, and what a hash does field by field. A time to live that starts anew on the target would end
- * later there, by as much as the mirror is late. So it becomes the time at which it ends.
+ * Writes with a time to live, and what a hash does field by field. A time to live that starts anew
+ * on the target would end later there, by as much as the mirror is late. So it becomes the time at
+ * which it ends.
  */
 import type { Argument } from '../../../commands/arguments.js';
 import { type ExpiryOptions, endsAtMs, expiryOf, readExpiryOptions } from '../../../commands/expiry.js';
@@ -52,14 +53,20 @@ function lasting({ expiry, word }: ExpiryOptions, nowMs: number): Argument[] {
   return ['PXAT', String(endsAtMs(expiry, nowMs))];
 }
 
-/** key time [NX|XX|GT|LT]: an unmet condition changed nothing, and a met one need not hold on the target. */
+/**
+ * key time [NX|XX|GT|LT]: an unmet condition changed nothing, and a met one need not hold on the
+ * target.
+ */
 export const planExpire: Planner = ({ command, args, reply, nowMs }) => {
   if (args.length > 2 && isIdle(reply)) return NOTHING;
   const at = expireAt(command, args, nowMs);
   return replay(at.command, [args[0]!, at.time], { idle: isIdle(reply) });
 };
 
-/** key time [NX|XX|GT|LT] FIELDS count field …, answered field by field: 1 set, 2 deleted since the time has passed. */
+/**
+ * key time [NX|XX|GT|LT] FIELDS count field …, answered field by field: 1 set, 2 deleted since the
+ * time has passed.
+ */
 export const planExpireFields: Planner = ({ command, args, reply, nowMs }) => {
   const at = expireAt(command, args, nowMs);
   return ofFields({ command, args, reply }, (done, answers) =>
@@ -67,7 +74,10 @@ export const planExpireFields: Planner = ({ command, args, reply, nowMs }) => {
   );
 };
 
-/** EXPIRE, PEXPIRE, HEXPIRE, … by the commands that take a time: (H)PEXPIREAT; those that do already, as they are. */
+/**
+ * EXPIRE, PEXPIRE, HEXPIRE, … by the commands that take a time: (H)PEXPIREAT; those that do
+ * already, as they are.
+ */
 function expireAt(command: string, args: readonly Argument[], nowMs: number): { command: string; time: Argument } {
   const expiry = expiryOf(command, args)!;
   if (expiry.isAbsolute) return { command, time: expiry.time };

@@ -39,7 +39,9 @@ const stored: Planner = ({ command, args, reply }) =>
 const planIncrementByFloat: Planner = ({ args, reply }) => replay('SET', [args[0]!, reply as Buffer, 'KEEPTTL']);
 
 /**
- * A trim that keeps the first or the last so many elements finds nothing to do when it is done again. Any other would cut once more where a repair has brought its effect already, and the answer would not tell.
+ * A trim that keeps the first or the last so many elements finds nothing to do when it is done
+ * again. Any other would cut once more where a repair has brought its effect already, and the
+ * answer would not tell.
  */
 const planListTrim: Planner = (accepted) => {
   const [start, stop] = accepted.args.slice(1).map(Number) as [number, number];
@@ -49,8 +51,8 @@ const planListTrim: Planner = (accepted) => {
 };
 
 /**
- * ZADD and GEOADD. The reply counts the members that were added, with CH also those that were changed; only when it says all
- * or none is it known which.
+ * ZADD and GEOADD. The reply counts the members that were added, with CH also those that were
+ * changed; only when it says all or none is it known which.
  */
 const planAddScored =
   (partsPerMember: 2 | 3): Planner =>

@@ -14,11 +14,17 @@ export type Planner = (accepted: Accepted) => MirrorPlan;
 /** The effect depends on nothing but the key itself and the arguments. */
 export const asItIs: Planner = ({ command, args, reply }) => replay(command, args, { idle: isIdle(reply) });
 
-/** What was taken from the key is in the reply, so the same reply proves the same effect, also on the key it was moved to. */
+/**
+ * What was taken from the key is in the reply, so the same reply proves the same effect, also on
+ * the key it was moved to.
+ */
 export const proved: Planner = ({ command, args, reply }) =>
   isIdle(reply) ? NOTHING : replay(command, args, { reply });
 
-/** What did nothing on the source is not sent: on a target that is out of step it could do something. */
+/**
+ * What did nothing on the source is not sent: on a target that is out of step it could do
+ * something.
+ */
 export const unlessIdle =
   (planner: Planner): Planner =>
   (accepted) =>

@@ -3,7 +3,10 @@ import type { Argument } from '../../../commands/arguments.js';
 import { type MirrorPlan, replay } from '../replay.js';
 import { type Planner, proved } from './planner.js';
 
-/** SPOP chooses at random and ZPOPMIN by order, so the target removes the members that the source took. */
+/**
+ * SPOP chooses at random and ZPOPMIN by order, so the target removes the members that the source
+ * took.
+ */
 function removed(command: 'SREM' | 'ZREM', key: Argument, members: readonly Argument[]): MirrorPlan {
   return replay(command, [key, ...members], { reply: members.length });
 }

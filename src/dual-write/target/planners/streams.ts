@@ -4,9 +4,9 @@ import { isIdle, record, replay } from '../replay.js';
 import { type Planner, unreadable } from './planner.js';
 
 /**
- * XADD may leave the ID to the server, so the target gets the one that the source gave. With MAXLEN ~ or MINID ~ the target
- * trims by its own layout in memory: it may keep some of the oldest entries longer or shorter than the source, as the
- * application has allowed by `~`.
+ * XADD may leave the ID to the server, so the target gets the one that the source gave. With MAXLEN
+ * ~ or MINID ~ the target trims by its own layout in memory: it may keep some of the oldest entries
+ * longer or shorter than the source, as the application has allowed by `~`.
  */
 export const planStreamAppend: Planner = ({ args, reply }) => {
   const index = streamIdIndex(args);
@@ -14,14 +14,20 @@ export const planStreamAppend: Planner = ({ args, reply }) => {
   return replay('XADD', args.with(index, reply as Buffer), { idle: false });
 };
 
-/** CREATE|SETID key group id …: `$` is the source's last ID, which the target may not have yet, or no longer. */
+/**
+ * CREATE|SETID key group id …: `$` is the source's last ID, which the target may not have yet, or
+ * no longer.
+ */
 export const planStreamGroup: Planner = ({ command, args, reply }) => {
   const names = ['CREATE', 'SETID'].some((word) => isToken(args[0]!, word));
   if (names && isToken(args[3] ?? '', '$')) return record('XGROUP with $ depends on the moment it runs');
   return replay(command, args, { idle: isIdle(reply) });
 };
 
-/** Where in `key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] <* | id> field value …` the ID stands. */
+/**
+ * Where in `key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] <* | id> field value …`
+ * the ID stands.
+ */
 function streamIdIndex(args: readonly Argument[]): number | undefined {
   let index = 1;
   while (index < args.length) {
