@@ -140,7 +140,10 @@ function ready(client: Redis): Promise<void> {
   return new Promise((resolve) => client.once('ready', () => resolve()));
 }
 
-/** Waits until the target has answered everything that was written, and the sink has taken or refused what failed. */
+/**
+ * Waits until the target has answered everything that was written, and the sink has taken or
+ * refused what failed.
+ */
 export async function settled(writer: Pick<DualWriter, 'stats'>): Promise<void> {
   const busy = ({ inFlight, recording }: DualWriterStats) => inFlight + recording > 0;
   while (busy(writer.stats())) await new Promise((resolve) => setImmediate(resolve));

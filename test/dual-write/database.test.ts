@@ -1,4 +1,7 @@
-/** A target of which the client may not use the database that it was given: nothing may land in another. */
+/**
+ * A target of which the client may not use the database that it was given: nothing may land in
+ * another.
+ */
 import { Redis, type RedisOptions } from 'ioredis';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';

@@ -1,4 +1,7 @@
-/** Writes that depend on one that the target missed: whatever was mirrored meanwhile, reconciling the records makes both sides equal. */
+/**
+ * Writes that depend on one that the target missed: whatever was mirrored meanwhile, reconciling
+ * the records makes both sides equal.
+ */
 
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { isIdempotent } from '../../src/commands/command.js';
@@ -45,7 +48,10 @@ async function miss(writer: DualWriter, write: () => Promise<unknown>): Promise<
   }
 }
 
-/** Reconciles what is recorded, each key in the part that its records name, until nothing is recorded any more. */
+/**
+ * Reconciles what is recorded, each key in the part that its records name, until nothing is
+ * recorded any more.
+ */
 async function reconcileAll(): Promise<void> {
   while (bed.sink.records.length > 0) {
     const pending = new Map<string, Pending>();

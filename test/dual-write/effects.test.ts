@@ -1,6 +1,6 @@
 /**
- * Whatever an application writes, and whatever of it the target never got: either both sides are equal afterwards, or a record
- * says which key differs, and its reconcile makes them equal.
+ * Whatever an application writes, and whatever of it the target never got: either both sides are
+ * equal afterwards, or a record says which key differs, and its reconcile makes them equal.
  */
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -31,7 +31,10 @@ afterAll(async () => {
   await bed?.stop();
 });
 
-/** What a word in braces stands for; `any` for a key of the type at hand. Few of each, so that commands meet. */
+/**
+ * What a word in braces stands for; `any` for a key of the type at hand. Few of each, so that
+ * commands meet.
+ */
 const WORDS: Readonly<Record<string, readonly string[]>> = {
   s: ['s1', 's2', 's3'],
   l: ['l1', 'l2', 'l3'],
@@ -206,7 +209,10 @@ async function begin(type: Type): Promise<void> {
   bed.sink.records.length = 0;
 }
 
-/** Expiries are apart by 1,000 s or equal, but for the time between the source's reply and the look at the clock. */
+/**
+ * Expiries are apart by 1,000 s or equal, but for the time between the source's reply and the look
+ * at the clock.
+ */
 const EXPIRY_TOLERANCE_MS = 10_000;
 
 async function different(): Promise<string[]> {
@@ -225,7 +231,10 @@ async function lose([command = '', ...args]: string[]): Promise<FailedWrite[]> {
   return toRecords([found.write], { outcome: 'unknown', error: { code: 'LOST', message: '' } }, bed.names);
 }
 
-/** As the bridge and the workflow do, but at once: the scope that all records of a key leave, then its reconcile. */
+/**
+ * As the bridge and the workflow do, but at once: the scope that all records of a key leave, then
+ * its reconcile.
+ */
 async function reconcile(records: readonly FailedWrite[]): Promise<void> {
   const policy = { settleMs: 0, verify: 'never' } as Parameters<typeof addFailedWrites>[2];
   const byKey = new Map<string, FailedWrite[]>();
@@ -237,7 +246,10 @@ async function reconcile(records: readonly FailedWrite[]): Promise<void> {
   }
 }
 
-/** What chance meets rarely: a write that was lost, then one that another key, or other members, depend on. */
+/**
+ * What chance meets rarely: a write that was lost, then one that another key, or other members,
+ * depend on.
+ */
 const MEETINGS: readonly [Type, lost: string, thenSent: string][] = [
   ['z', 'ZADD z1 5 a', 'ZREMRANGEBYRANK z1 0 0'],
   ['z', 'ZADD z1 5 a', 'ZPOPMIN z1'],

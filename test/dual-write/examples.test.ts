@@ -12,7 +12,10 @@ beforeAll(async () => {
 afterEach(() => bed.reset());
 afterAll(() => bed.stop());
 
-/** A handler in the style of Express: a session in a hash with an expiry, a page counter, a rate limit. */
+/**
+ * A handler in the style of Express: a session in a hash with an expiry, a page counter, a rate
+ * limit.
+ */
 function shop(redis: Redis): RequestListener {
   return async (request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://shop');

@@ -42,7 +42,8 @@ describe('a write of a key that lately missed one', () => {
     await settled(writer);
     // More than this write may be missing: the record is for the whole key.
     expect(failures()).toEqual([['n', undefined, 'unknown', 'REPLY_DIFFERS']]);
-    // A repair between the source's reply and the target's is the same: the write landed on top of its own effect.
+    // A repair between the source's reply and the target's is the same: the write landed on top of
+    // its own effect.
     await bed.target.client.set('n', 3);
     await writer.incr('n');
     await settled(writer);

@@ -10,7 +10,10 @@ import { startRedis } from '../support/redis.js';
 const OUTBOX = 'keymend:outbox';
 const WRITE: Write = { command: 'SET', args: ['k', 'v'], keys: [Buffer.from('k')] };
 
-/** Knows one master. Told to announce a failover, it does so while it is asked for the master the next time. */
+/**
+ * Knows one master. Told to announce a failover, it does so while it is asked for the master the
+ * next time.
+ */
 async function startSentinel(master: number) {
   const listening = new Set<Socket>();
   const bulk = (text: string) => `$${text.length}\r\n${text}\r\n`;

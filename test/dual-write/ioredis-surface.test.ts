@@ -1,4 +1,7 @@
-/** What ioredis documents of itself, done by a plain client and by a DualWriter: replies, errors and types must not differ. */
+/**
+ * What ioredis documents of itself, done by a plain client and by a DualWriter: replies, errors and
+ * types must not differ.
+ */
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Bed, settled, startBed } from './bed.js';
@@ -28,7 +31,10 @@ function normalise(value: unknown): unknown {
   return value;
 }
 
-/** All on the same source server, the plain client in a database of its own. Without and with transactional mode. */
+/**
+ * All on the same source server, the plain client in a database of its own. Without and with
+ * transactional mode.
+ */
 async function expectSame(use: Use, options: Parameters<Bed['writer']>[0] = {}): Promise<unknown> {
   const plain = new Redis(bed.source.port, '127.0.0.1', { protocol: 2, ...options.source, db: 1 });
   plain.on('error', () => {});

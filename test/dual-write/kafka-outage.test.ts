@@ -1,4 +1,6 @@
-/** Kafka is down while the target is: what failed waits in the outbox, and nothing of it is lost. */
+/**
+ * Kafka is down while the target is: what failed waits in the outbox, and nothing of it is lost.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';

@@ -55,7 +55,8 @@ async function read(topic: string): Promise<(Message & { partition: number })[]>
     await consumer.subscribe({ topic, fromBeginning: true });
     await new Promise<void>((resolve, reject) => {
       if (expected === 0) resolve();
-      // A coordinator that is still loading is no reason to give up; kafkajs starts again by itself.
+      // A coordinator that is still loading is no reason to give up; kafkajs starts again by
+      // itself.
       consumer.on('consumer.crash', ({ payload }) => payload.restart || reject(payload.error));
       consumer
         .run({

@@ -1,4 +1,7 @@
-/** kill -9 of an application that writes: what of its writes the target lacks, and what the outbox knows of them. */
+/**
+ * kill -9 of an application that writes: what of its writes the target lacks, and what the outbox
+ * knows of them.
+ */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
@@ -44,12 +47,16 @@ interface Killed {
   readonly inFlight: ReadonlySet<string>;
 }
 
-/** Starts the application, kills it at a random moment of its work, and waits until both servers have what it sent. */
+/**
+ * Starts the application, kills it at a random moment of its work, and waits until both servers
+ * have what it sent.
+ */
 async function writeAndKill(transactional: boolean): Promise<Killed> {
   const file = join(directory, 'notes');
   const notes = openSync(file, 'w');
   proxy.restore();
-  // So far away that most writes are in flight, and much longer than it takes to remove an entry that is done.
+  // So far away that most writes are in flight, and much longer than it takes to remove an entry
+  // that is done.
   proxy.slow(20);
   const options = {
     sourcePort: link.source.port,
@@ -81,7 +88,10 @@ async function writeAndKill(transactional: boolean): Promise<Killed> {
   return readNotes(readFileSync(file, 'utf8'));
 }
 
-/** Connections of others than this test: the engine names its own, and each server has the one client of the test. */
+/**
+ * Connections of others than this test: the engine names its own, and each server has the one
+ * client of the test.
+ */
 async function strangers(): Promise<number> {
   const lists = await Promise.all([link.source, link.target].map(({ client }) => client.client('LIST')));
   const connections = lists.flatMap((list) => (list as string).trim().split('\n'));
@@ -99,7 +109,10 @@ function readNotes(notes: string): Killed {
   return { done, inFlight: new Set([...open.values()].flat()) };
 }
 
-/** Does with what the outbox holds what keymend would, at once. @returns how many intents there were */
+/**
+ * Does with what the outbox holds what keymend would, at once.
+ * @returns how many intents there were
+ */
 async function repair(): Promise<number> {
   const entries = await link.source.client.xrangeBuffer(STREAM, '-', '+');
   const keys = new Map<string, Buffer>();

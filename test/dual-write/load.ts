@@ -4,7 +4,10 @@ import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 
 const WRITERS = 4;
 
-/** Writes that run on until `stop`: each to a key of its own, so that each tells by itself what became of it. */
+/**
+ * Writes that run on until `stop`: each to a key of its own, so that each tells by itself what
+ * became of it.
+ */
 export class Load {
   written = 0;
   /** Keys whose write the source answered with an error. */

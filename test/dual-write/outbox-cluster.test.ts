@@ -73,7 +73,10 @@ function idsOf(found: Map<string, FailedWrite[]>): string[] {
   return [...found.values()].flat().map(({ id }) => id);
 }
 
-/** What a test needs in which the records of a key go to the stream that stands in for the right one. */
+/**
+ * What a test needs in which the records of a key go to the stream that stands in for the right
+ * one.
+ */
 function aside() {
   return {
     substituteOf: (key: string) => STREAMS[(STREAMS.indexOf(streamOfKey(key)) + 8) % 16]!,

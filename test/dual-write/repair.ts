@@ -1,4 +1,7 @@
-/** What keymend does with records, at once: the end of every fault is that both sides are equal again. */
+/**
+ * What keymend does with records, at once: the end of every fault is that both sides are equal
+ * again.
+ */
 
 import { expect } from 'vitest';
 import { isIdempotent } from '../../src/commands/command.js';
@@ -53,7 +56,9 @@ export async function differing({ source, target }: BothSides): Promise<string[]
   return (await compareRedis(source.client, target.client)).map(({ key }) => key.toString());
 }
 
-/** The records are all that is needed: repaired by them, source and target are equal in every key. */
+/**
+ * The records are all that is needed: repaired by them, source and target are equal in every key.
+ */
 export async function expectEqualAfterRepair(sides: BothSides, records: readonly FailedWrite[]): Promise<void> {
   await repair(sides, records);
   expect(await differing(sides)).toEqual([]);
@@ -68,7 +73,10 @@ export function swept(keys: readonly string[]): FailedWrite[] {
   );
 }
 
-/** The end of every test with a fault: without the fault, the records of the test are all that is needed. */
+/**
+ * The end of every test with a fault: without the fault, the records of the test are all that is
+ * needed.
+ */
 export async function expectMended(bed: Bed): Promise<void> {
   bed.link.restore();
   await bed.target.client.replicaof('NO', 'ONE');

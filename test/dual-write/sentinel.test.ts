@@ -1,4 +1,7 @@
-/** Source and target behind Sentinels: what a failover of either costs, and what of it the records know. */
+/**
+ * Source and target behind Sentinels: what a failover of either costs, and what of it the records
+ * know.
+ */
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
@@ -96,7 +99,10 @@ async function killBesideFrozenSentinel(of: SentinelGroup): Promise<void> {
 }
 
 describe('a target behind Sentinels', () => {
-  /** Writes before, during and after a failover. @returns the keys that differ, no record tells of, and when it was over */
+  /**
+   * Writes before, during and after a failover.
+   * @returns the keys that differ, no record tells of, and when it was over
+   */
   async function failOverUnderLoad(west: SentinelGroup, failOver: (of: SentinelGroup) => Promise<void>) {
     const source = await single();
     const target = await connectMirror(west);

@@ -270,7 +270,8 @@ describe('a write that the target does not get', () => {
     await redis.set('k', 'v');
     await redis.multi().incr('n').exec();
     const written = Math.max(...(await entries()).map(({ id }) => Number(id.split('-')[0])));
-    // Nothing can tell the outbox any more. What the writer does about its failed writes is not looked at.
+    // Nothing can tell the outbox any more. What the writer does about its failed writes is not
+    // looked at.
     bed.sink.broken = true;
     redis.disconnect();
     await vi.waitFor(() => expect(seen.flatMap(({ keys }) => keys)).toEqual(['k', 'n']), { timeout: 30_000 });

@@ -1,4 +1,7 @@
-/** For every write command of Redis 7 and 8: one example, what it may write, and whether twice is the same as once. */
+/**
+ * For every write command of Redis 7 and 8: one example, what it may write, and whether twice is
+ * the same as once.
+ */
 
 export interface Sample {
   /** `$DUMP`: a serialised string; `$PORT`: of another server; `$SHA`: of the script `SCRIPT`. */

@@ -1,4 +1,7 @@
-/** What the table of commands says, held against the servers' own metadata and against what the commands do. */
+/**
+ * What the table of commands says, held against the servers' own metadata and against what the
+ * commands do.
+ */
 import { createHash } from 'node:crypto';
 import { getKeyIndexes, hasFlag, list } from '@ioredis/commands';
 import type { Redis } from 'ioredis';
@@ -11,7 +14,10 @@ import { FIXTURE, SAMPLES, type Sample, SCRIPT, WITHOUT_KEYS } from './command-s
 let server: RedisServer;
 let other: RedisServer;
 let redis: Redis;
-/** Upper case: every command of the server that is flagged as a write, subcommands by their container. */
+/**
+ * Upper case: every command of the server that is flagged as a write, subcommands by their
+ * container.
+ */
 let serverWrites: ReadonlySet<string>;
 let serverKnows: ReadonlySet<string>;
 
@@ -161,7 +167,8 @@ describe('on a real server', () => {
       const args = await argumentsOf(sample);
       const named = (await redis.call('COMMAND', 'GETKEYSANDFLAGS', nameOf(sample), ...args)) as [string, string[]][];
       const written = named.filter(([, flags]) => flags.some((flag) => ['RW', 'OW', 'RM'].includes(flag)));
-      // XREADGROUP writes what it delivers into the stream's group, which the server counts as no write of the key.
+      // XREADGROUP writes what it delivers into the stream's group, which the server counts as no
+      // write of the key.
       if (nameOf(sample) === 'XREADGROUP') continue;
       // It names a key behind each of two STOREs; Redis writes the last, as the next test shows.
       if (sample.line.includes('STORE set STOREDIST new')) continue;
