@@ -23,7 +23,7 @@ export function provideChromium(provision: Provision): Promise<string> {
     APPLICATIONS.find(isExecutable) ??
     noWay('no Chromium and no Chrome there');
   return firstWay(provision, 'Chromium', REMEDIES, [
-    { name: 'PATH', attempt: installed },
+    { name: 'PATH', looks: true, attempt: installed },
     {
       name: 'package manager',
       attempt: async () => {

@@ -12,7 +12,7 @@ const REMEDIES =
  */
 export function provideFaketime(provision: Provision): Promise<string> {
   return firstWay(provision, 'faketime', REMEDIES, [
-    { name: 'PATH', attempt: () => library(provision) },
+    { name: 'PATH', looks: true, attempt: () => library(provision) },
     {
       name: 'package manager',
       attempt: async () => {

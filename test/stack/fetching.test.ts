@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { expect, type TestContext, test } from 'vitest';
+import { run } from '../../src/stack/command.js';
 import {
   provideRedis62,
   provideTimeSkippingServer,
@@ -9,6 +10,7 @@ import {
   StackError,
   stackUp,
 } from '../../src/stack/index.js';
+import { provideTemporal } from '../../src/stack/temporal.js';
 import { startRedis } from '../support/redis.js';
 import { onlyStarting, scratchFolder, silent, stackDirectory } from './scratch.js';
 
@@ -32,6 +34,12 @@ test('Kafka is fetched into an empty cache, and runs', async (context) => {
   const up = stackUp({ directory: stackDirectory(), environment, report, preferredPorts: 'free' });
   const { kafka } = await fetched(context, up);
   expect(lines.at(-1)).toBe(`Kafka: up on port ${kafka.brokers[0]?.split(':')[1]}`);
+});
+
+test('Temporal is fetched into an empty cache, and is the server that this version is made for', async (context) => {
+  const environment = nothingCached(process.env);
+  const path = await fetched(context, provideTemporal({ environment, report: silent }));
+  expect(await run(path, ['--version'], { environment, timeoutMs: 10_000 })).toMatch(/Server 1\.32\./);
 });
 
 test('the time-skipping server is fetched into an empty cache, and a timer of 30 days passes', async (context) => {

