@@ -69,6 +69,14 @@ describe('docker-compose.yml', () => {
     }
   });
 
+  test('runs the line of Temporal that the local stack fetches, with tools of the same version', () => {
+    const server = services.temporal?.image.replace('temporalio/server:', '');
+    expect(server).toMatch(/^1\.32\./);
+    for (const name of ['temporal-schema', 'temporal-namespace']) {
+      expect(services[name]?.image).toBe(`temporalio/admin-tools:${server}`);
+    }
+  });
+
   test('checks the health of every service, but for those that run to their end', () => {
     const unchecked = Object.keys(services).filter((name) => services[name]?.healthcheck === undefined);
     expect(unchecked.sort()).toEqual(onceOnly.map(([name]) => name).sort());

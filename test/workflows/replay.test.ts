@@ -1,10 +1,12 @@
 /**
  * Workflows that run while a new version is deployed must go on with it: every history that was ever recorded replays with the
- * code of today. `RECORD_HISTORIES=1 npx vitest run test/workflows/replay.test.ts` records them anew, which is right only for a
- * change that was made safe with `patched` or before a first release. (protobufjs is a dependency of its own only so that the
+ * code of today, whichever server wrote it. Each folder under `test/histories/` is named after the server of its histories.
+ * `RECORD_HISTORIES=1 npx vitest run test/workflows/replay.test.ts` records them anew with the server of the stack, which is
+ * right for a new server, and otherwise only for a change that was made safe with `patched`. (protobufjs is a dependency of its own only so that the
  * SDK packages share one copy of it: with two, their conversion of histories to and from JSON fails.)
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
@@ -88,9 +90,12 @@ const SCENARIOS: Record<string, Scenario> = {
 if (process.env.RECORD_HISTORIES) {
   describe('recording', () => {
     let env: TestWorkflowEnvironment;
+    let folder: string;
     beforeAll(async () => {
       env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
-      mkdirSync(FOLDER, { recursive: true });
+      const { serverVersion } = await env.connection.workflowService.getSystemInfo({});
+      folder = join(FOLDER, `server-${serverVersion}`);
+      mkdirSync(folder, { recursive: true });
     });
     afterAll(() => env?.teardown());
 
@@ -102,7 +107,7 @@ if (process.env.RECORD_HISTORIES) {
         await during?.(handle, script);
         await env.client.workflow.getHandle(handle.workflowId).result();
         const history = await env.client.workflow.getHandle(handle.workflowId, runId).fetchHistory();
-        writeFileSync(`${FOLDER}${name}.json`, `${withoutStackTraces(historyToJSON(history))}\n`);
+        writeFileSync(join(folder, `${name}.json`), `${withoutStackTraces(historyToJSON(history))}\n`);
       });
     });
   });
@@ -114,12 +119,15 @@ function withoutStackTraces(history: string): string {
 }
 
 describe('replay', () => {
+  const files = readdirSync(FOLDER, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.json'));
+
   it('has a history for every scenario', () => {
-    expect(Object.keys(SCENARIOS).filter((name) => !existsSync(`${FOLDER}${name}.json`))).toEqual([]);
+    const recorded = new Set(files.map((file) => basename(file, '.json')));
+    expect(Object.keys(SCENARIOS).filter((name) => !recorded.has(name))).toEqual([]);
   });
 
-  it.each(readdirSync(FOLDER))('of %s goes the way that was recorded', async (file) => {
-    const history = JSON.parse(readFileSync(`${FOLDER}${file}`, 'utf8')) as unknown;
+  it.each(files)('of %s goes the way that was recorded', async (file) => {
+    const history = JSON.parse(readFileSync(join(FOLDER, file), 'utf8')) as unknown;
     await Worker.runReplayHistory({ workflowBundle: await workflowBundle() }, history);
   });
 });
