@@ -9,7 +9,7 @@ import { type Config, type LinkConfig, loadConfig } from '../config.js';
 import { connectClient, type TemporalTarget, temporalTarget } from '../temporal/connect.js';
 
 /** Exit codes, a contract with scripts. */
-export const EXIT = { ok: 0, failure: 1, usage: 2, divergence: 3 } as const;
+export const EXIT = { ok: 0, failure: 1, usage: 2, divergence: 3, interrupted: 130 } as const;
 
 /** A verb can't do what it was asked. One line for the person; `exitCode` for scripts. */
 export class VerbError extends Error {

@@ -1,9 +1,18 @@
 /** `keymend stack up|down|status` */
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { Command } from 'commander';
-import { type ServiceStatus, type StackInfo, stackDown, stackStatus, stackUp } from '../stack/index.js';
-import { globalOptions, print } from './context.js';
+import {
+  type ServiceStatus,
+  type StackInfo,
+  stackDown,
+  stackStatus,
+  stackUp,
+  wasStarted,
+  whatRuns,
+} from '../stack/index.js';
+import { EXIT, globalOptions, print, VerbError } from './context.js';
+
+const DEFAULT_DIRECTORY = '.keymend';
 
 interface StackVerbOptions {
   readonly directory: string;
@@ -12,20 +21,23 @@ interface StackVerbOptions {
 export function stackCommand(): Command {
   const up = verb('up', 'Start what does not run yet; prints where everything is').action(
     async ({ directory }: StackVerbOptions, command: Command) => {
-      const info = await stackUp({ directory, environment: process.env, report });
-      print(globalOptions(command), info, () => describeInfo(info));
+      const info = await upUnlessInterrupted(directory);
+      print(globalOptions(command), info, () => describeInfo(info, directory));
     },
   );
-  const down = verb('down', 'Stop what `stack up` started; the data stays').action(
+  const down = verb('down', 'Stop what `stack up` started, and what a demo kept; the data stays').action(
     async ({ directory }: StackVerbOptions, command: Command) => {
-      noteAbsence(directory);
-      await stackDown({ directory, report });
-      print(globalOptions(command), { stopped: true }, () => 'stopped');
+      const { stopped } = await stackDown({ directory, report });
+      if (stopped.length === 0)
+        report(wasStarted(directory) ? `nothing runs in ${resolve(directory)}` : absence(directory));
+      if (stopped.length > 0 || globalOptions(command).output === 'json') {
+        print(globalOptions(command), { stopped }, () => 'stopped; the data stays');
+      }
     },
   );
   const status = verb('status', 'Show which services run').action(
     async ({ directory }: StackVerbOptions, command: Command) => {
-      noteAbsence(directory);
+      if (!wasStarted(directory)) report(absence(directory));
       const services = await stackStatus({ directory, environment: process.env });
       print(globalOptions(command), services, () => services.map(describeService).join('\n'));
     },
@@ -37,13 +49,39 @@ export function stackCommand(): Command {
     .addCommand(status);
 }
 
+/** @returns the command that stops what runs in this directory */
+export function downCommand(directory: string): string {
+  return `npx keymend stack down${directory === DEFAULT_DIRECTORY ? '' : ` --directory ${directory}`}`;
+}
+
+/** The first Ctrl-C ends the fetching and starting, and the last line says what stays; the second ends the process at once. */
+async function upUnlessInterrupted(directory: string): Promise<StackInfo> {
+  const interruption = new AbortController();
+  const interrupt = () => interruption.abort();
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  try {
+    return await stackUp({ directory, environment: process.env, report, signal: interruption.signal });
+  } catch (error) {
+    if (!interruption.signal.aborted) throw error;
+    const running = whatRuns(directory);
+    throw new VerbError(
+      running.length === 0
+        ? 'interrupted; nothing stays running'
+        : `interrupted; stays running: ${running.join(', ')}; stop it with \`${downCommand(directory)}\``,
+      EXIT.interrupted,
+    );
+  } finally {
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+  }
+}
+
 function verb(name: string, description: string): Command {
   return new Command(name)
     .description(description)
-    .option('--directory <dir>', 'where data, logs and state of the services are', '.keymend');
+    .option('--directory <dir>', 'where data, logs and state of the services are', DEFAULT_DIRECTORY);
 }
 
-function describeInfo(info: StackInfo): string {
+function describeInfo(info: StackInfo, directory: string): string {
   return [
     `Temporal      ${info.temporal.address}`,
     `Web UI        ${info.temporal.ui}`,
@@ -51,6 +89,9 @@ function describeInfo(info: StackInfo): string {
     `Redis source  ${info.redis.source}`,
     `Redis target  ${info.redis.target}`,
     `config        ${info.config}`,
+    '',
+    `next          npx keymend start --config ${join(directory, basename(info.config))}`,
+    `to stop it    ${downCommand(directory)}`,
   ].join('\n');
 }
 
@@ -60,9 +101,8 @@ function describeService({ service, state, address, answers }: ServiceStatus): s
 }
 
 /** Whoever is in another folder than at `stack up` would take running services for stopped. */
-function noteAbsence(directory: string): void {
-  if (existsSync(directory)) return;
-  report(`no stack was ever started in ${resolve(directory)}; go where you started it, or name that with --directory`);
+function absence(directory: string): string {
+  return `no stack was ever started in ${resolve(directory)}; go where you started it, or name that with --directory`;
 }
 
 function report(line: string): void {

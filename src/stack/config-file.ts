@@ -16,7 +16,7 @@ export interface ConfigAddresses {
 
 /** Writes the file into the data directory. @returns its path */
 export function writeConfigFile(directory: string, addresses: ConfigAddresses): string {
-  const path = join(directory, 'keymend.yaml');
+  const path = configFile(directory);
   const text =
     HEADER +
     stringify({
@@ -32,6 +32,11 @@ export function writeConfigFile(directory: string, addresses: ConfigAddresses): 
     });
   if (readIfPresent(path) !== text) writeAtomically(path, text);
   return path;
+}
+
+/** @returns where the file is, or will be */
+export function configFile(directory: string): string {
+  return join(directory, 'keymend.yaml');
 }
 
 /** A URL with a password can only come from that variable; the file refers to it, so that the password stays out. */

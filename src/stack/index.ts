@@ -2,9 +2,20 @@
 export { provideChromium } from './chromium.js';
 export { StackError } from './errors.js';
 export { provideFaketime } from './faketime.js';
+export { type KeymendOptions, startKeymend, stopKeymend } from './keymend-process.js';
+export { withLock } from './lock.js';
 export type { Report } from './progress.js';
 export type { Provision } from './provision.js';
 export { provideRedis62, provideValkey9 } from './redis-lines.js';
 export type { ServiceName } from './service.js';
-export { type ServiceStatus, type StackInfo, type StackOptions, stackDown, stackStatus, stackUp } from './stack.js';
+export {
+  type ServiceStatus,
+  type StackInfo,
+  type StackOptions,
+  stackDown,
+  stackStatus,
+  stackUp,
+  wasStarted,
+  whatRuns,
+} from './stack.js';
 export { provideTimeSkippingServer } from './time-skipping-server.js';

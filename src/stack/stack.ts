@@ -1,11 +1,12 @@
 /** The local services as a whole: up, down, status. */
 import { existsSync, mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { writeConfigFile } from './config-file.js';
+import { configFile, writeConfigFile } from './config-file.js';
 import { type GivenAddresses, givenAddresses } from './environment.js';
 import { StackError } from './errors.js';
 import { awaitGiven, givenService } from './given.js';
 import { kafkaService } from './kafka.js';
+import { isKeymendRunning, KEYMEND, KEYMEND_TITLE, stopKeymend } from './keymend-process.js';
 import { withLock } from './lock.js';
 import { HOST, type Ports } from './ports.js';
 import { processOf, terminate } from './process.js';
@@ -14,7 +15,7 @@ import type { Provision } from './provision.js';
 import { redisSourceService, redisTargetService } from './redis.js';
 import { type Prepare, portOf, type Service, type ServiceName } from './service.js';
 import { awaitRunning, folderOf, type PreferredPorts, STOP_GRACE_MS, type StartOptions, start } from './start.js';
-import { readState, writeState } from './state.js';
+import { readState, stateFile, writeState } from './state.js';
 import { temporalService } from './temporal.js';
 import { untilReady } from './wait.js';
 
@@ -40,6 +41,8 @@ export interface StackOptions {
   readonly report: Report;
   /** `usual` (default): 7233, 8233, 9092, 6379 and 6380, a free one where busy. `free`: always free ones. */
   readonly preferredPorts?: PreferredPorts;
+  /** Aborting it ends {@link stackUp} early, which then rejects with its reason. What runs by then goes on. */
+  readonly signal?: AbortSignal;
 }
 
 export interface ServiceStatus {
@@ -62,7 +65,7 @@ export async function stackUp(options: StackOptions): Promise<StackInfo> {
   const directory = resolve(options.directory);
   const given = givenAddresses(options.environment);
   makeDirectory(directory);
-  return locked(directory, options.report, async () => {
+  return locked(directory, options, async () => {
     const ours = SERVICES.filter(({ name }) => givenService(given, name) === undefined);
     await settleAll(SERVICES.flatMap(({ name }) => givenService(given, name) ?? []).map(awaitGiven));
     let ports = readState(directory).ports;
@@ -79,6 +82,7 @@ export async function stackUp(options: StackOptions): Promise<StackInfo> {
       preferredPorts: options.preferredPorts ?? 'usual',
       ports,
       remember,
+      signal: options.signal,
     });
     const stopped = await settleAll(ours.map((service) => unlessUp(service, startOptions())));
     const prepares = await provideAll(stopped.flat(), options);
@@ -87,23 +91,41 @@ export async function stackUp(options: StackOptions): Promise<StackInfo> {
   });
 }
 
-/** Stops what {@link stackUp} started in this directory, and nothing else. The data stays. */
+/**
+ * Stops what {@link stackUp} started in this directory, and bridge and worker of a demo there; nothing else. The data stays.
+ * @returns what ran until then
+ */
 export async function stackDown(
   options: Pick<StackOptions, 'directory' | 'report'>,
-): Promise<{ readonly stopped: ServiceName[] }> {
+): Promise<{ readonly stopped: (ServiceName | typeof KEYMEND)[] }> {
   const directory = resolve(options.directory);
   if (!existsSync(directory)) return { stopped: [] };
-  return locked(directory, options.report, async () => {
+  const told = <T extends string>(name: T, title: string, outcome: Awaited<ReturnType<typeof terminate>>): T[] => {
+    if (outcome === 'was not running') return [];
+    options.report(`${title}: ${outcome === 'ended' ? 'stopped' : 'killed, it did not stop when asked'}`);
+    return [name];
+  };
+  return locked(directory, options, async () => {
+    // First of all, while the services that it says goodbye to are there.
+    const keymend = told(KEYMEND, KEYMEND_TITLE, await stopKeymend(directory));
     const outcomes = await Promise.all(
-      SERVICES.map(async (service) => {
-        const outcome = await terminate(folderOf(directory, service), STOP_GRACE_MS);
-        if (outcome === 'was not running') return [];
-        options.report(`${service.title}: ${outcome === 'ended' ? 'stopped' : 'killed, it did not stop when asked'}`);
-        return [service.name];
-      }),
+      SERVICES.map(async (service) =>
+        told(service.name, service.title, await terminate(folderOf(directory, service), STOP_GRACE_MS)),
+      ),
     );
-    return { stopped: outcomes.flat() };
+    return { stopped: [...outcomes.flat(), ...keymend] };
   });
+}
+
+/** @returns what runs in this directory, as a person calls it: services that the stack started, bridge and worker of a demo */
+export function whatRuns(directory: string): string[] {
+  const services = SERVICES.filter((service) => processOf(folderOf(resolve(directory), service)) !== undefined);
+  return [...services.map(({ title }) => title), ...(isKeymendRunning(resolve(directory)) ? [KEYMEND_TITLE] : [])];
+}
+
+/** @returns whether {@link stackUp} ever got as far as to start something in this directory, or to find all of it given */
+export function wasStarted(directory: string): boolean {
+  return existsSync(stateFile(directory)) || existsSync(configFile(directory));
 }
 
 /** @returns every service, in a fixed order; changes nothing */
@@ -141,7 +163,8 @@ async function unlessUp(service: Service, options: StartOptions): Promise<[] | [
  */
 async function provideAll(services: readonly Service[], options: StackOptions): Promise<[Service, Prepare][]> {
   const aborter = new AbortController();
-  const provision: Provision = { environment: options.environment, report: options.report, signal: aborter.signal };
+  const signal = AbortSignal.any([aborter.signal, ...(options.signal ? [options.signal] : [])]);
+  const provision: Provision = { environment: options.environment, report: options.report, signal };
   return settleAll(
     services.map(async (service): Promise<[Service, Prepare]> => {
       try {
@@ -181,8 +204,12 @@ function makeDirectory(directory: string): void {
   }
 }
 
-function locked<T>(directory: string, report: Report, task: () => Promise<T>): Promise<T> {
+function locked<T>(
+  directory: string,
+  { report, signal }: Pick<StackOptions, 'report' | 'signal'>,
+  task: () => Promise<T>,
+): Promise<T> {
   const onWait = (pid: number) =>
     report(`process ${pid} is starting or stopping the services of ${directory}, waiting`);
-  return withLock({ folder: directory, onWait }, task);
+  return withLock({ folder: directory, onWait, signal }, task);
 }

@@ -4,7 +4,7 @@ import { StackError } from './errors.js';
 import { readIfPresent } from './files.js';
 import { freePort, isFree, type Ports, USUAL_PORTS } from './ports.js';
 import { launch, logOf, processOf, terminate } from './process.js';
-import type { Report } from './progress.js';
+import { type Report, withProgress } from './progress.js';
 import type { Prepare, Service } from './service.js';
 import { untilReady } from './wait.js';
 
@@ -24,6 +24,8 @@ export interface StartOptions {
   readonly ports: Ports;
   /** Called before each start, so that the ports are known wherever this is killed. */
   readonly remember: (ports: Ports) => void;
+  /** Aborted when nothing more is to be started; what has been goes on. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export function folderOf(directory: string, service: Service): string {
@@ -41,6 +43,7 @@ export async function awaitRunning(service: Service, options: StartOptions): Pro
     () => service.answers(options.ports),
     READY_WITHIN_MS,
     () => lives(folder),
+    options.signal,
   );
   if (readiness.kind !== 'silent') return readiness.kind;
   throw new StackError(
@@ -54,18 +57,24 @@ export async function awaitRunning(service: Service, options: StartOptions): Pro
  * @returns the ports it has now
  * @throws StackError when it ends or stays silent, with the last line of its log
  */
-export async function start(service: Service, prepare: Prepare, options: StartOptions): Promise<Ports> {
+export function start(service: Service, prepare: Prepare, options: StartOptions): Promise<Ports> {
+  return withProgress(options.report, `${service.title}: starting`, () => startNow(service, prepare, options));
+}
+
+async function startNow(service: Service, prepare: Prepare, options: StartOptions): Promise<Ports> {
   const folder = folderOf(options.directory, service);
   let ports = options.ports;
   for (let attempt = 1; ; attempt++) {
     ports = await choosePorts(service, ports, options.preferredPorts);
     options.remember(ports);
     const program = await prepare(folder, ports);
+    options.signal?.throwIfAborted();
     await launch({ folder, ...program });
     const readiness = await untilReady(
       () => service.answers(ports),
       READY_WITHIN_MS,
       () => lives(folder),
+      options.signal,
     );
     if (readiness.kind === 'ready') {
       const port = ports[service.ports[0]];

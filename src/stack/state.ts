@@ -29,6 +29,7 @@ export function writeState(directory: string, state: StackState): void {
   writeAtomically(stateFile(directory), `${JSON.stringify({ version: 1, ...state }, null, 2)}\n`);
 }
 
-function stateFile(directory: string): string {
+/** @returns where the file is, or will be */
+export function stateFile(directory: string): string {
   return join(directory, 'stack.json');
 }

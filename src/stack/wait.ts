@@ -14,11 +14,13 @@ const ASK_AGAIN_MS = 100;
  * Asks until the service answers, its process is gone, or `timeoutMs` are over.
  * @param answers resolves when the service answers as it should, rejects with the reason when not yet
  * @param lives whether its process runs, for a service whose process we know
+ * @throws the reason of `signal` once that is aborted
  */
 export async function untilReady(
   answers: () => Promise<void>,
   timeoutMs: number,
   lives: () => boolean = () => true,
+  signal?: AbortSignal,
 ): Promise<Readiness> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
@@ -26,6 +28,7 @@ export async function untilReady(
       () => undefined,
       (error: unknown) => reasonOf(error),
     );
+    signal?.throwIfAborted();
     // An answer from a port whose process is gone comes from somebody else.
     if (!lives()) return { kind: 'ended' };
     if (reason === undefined) return { kind: 'ready' };
