@@ -1,17 +1,22 @@
 /** `keymend demo` */
-import { spawn } from 'node:child_process';
-import { openSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { type DemoResult, environmentFor, runDemo } from '../demo/demo.js';
-import { type StackInfo, stackDown, stackUp } from '../stack/index.js';
+import { type DemoOptions, keepKeymend, runDemo } from '../demo/demo.js';
+import { type DemoResult, describeResult, problemOf, verdictOf } from '../demo/result.js';
+import { makeDirectory, type StackInfo, stackDown, stackUp, whatRuns, withLock } from '../stack/index.js';
 import { connectClient } from '../temporal/connect.js';
 import { EXIT, globalOptions, print, VerbError } from './context.js';
+import { downCommand } from './stack.js';
 
 /** Apart from the stack of `keymend stack up`, whose data the demo must not touch. */
 const DIRECTORY = '.keymend/demo';
 const CLI = fileURLToPath(new URL('./main.js', import.meta.url));
+
+interface Shown {
+  readonly stack: StackInfo;
+  readonly result: DemoResult;
+}
 
 export function demoCommand(): Command {
   return new Command('demo')
@@ -21,34 +26,68 @@ export function demoCommand(): Command {
     .option('--keep', 'leave the services, the bridge and a worker running to look around')
     .action(async (options: { keep?: true }, command: Command) => {
       const global = globalOptions(command);
-      const abort = new AbortController();
-      const interrupted = () => abort.abort(new VerbError('interrupted; everything is stopped', 130));
-      process.on('SIGINT', interrupted).on('SIGTERM', interrupted);
-      let kept: number | undefined;
-      try {
-        const stack = await stackUp({ directory: DIRECTORY, environment: process.env, report });
-        const result = await demonstrate(stack, abort.signal);
-        if (options.keep) kept = keepRunning(stack);
-        print(global, { ...result, ui: stack.temporal.ui, ...(kept ? { keptProcess: kept } : {}) }, () =>
-          describe(result, stack, kept),
-        );
-        if (result.divergedNow > 0) throw new VerbError('the two Redis did not converge', EXIT.divergence);
-        if (!hasConverged(result)) throw new VerbError('not every failed write was repaired');
-      } finally {
-        if (kept === undefined) await down();
-        process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
-      }
+      const keep = options.keep === true;
+      const { stack, result } = await alone(() => demonstrate(keep));
+      const { ui } = stack.temporal;
+      const problem = problemOf(result);
+      print(global, { ...result, ui, kept: keep }, () => describe({ stack, result }, keep, problem));
+      if (problem === undefined) return;
+      // Bridge and worker that are kept write a log of their own; that of the demo is the one before.
+      const log = join(DIRECTORY, 'keymend', keep ? 'output.log.1' : 'output.log');
+      throw new VerbError(
+        `${problem}; see ${log}, or run \`npx keymend demo --keep\` and look around`,
+        result.divergedNow > 0 ? EXIT.divergence : EXIT.failure,
+      );
     });
 }
 
-async function demonstrate(stack: StackInfo, signal: AbortSignal): Promise<DemoResult> {
-  const directory = resolve(DIRECTORY);
+/** Runs `task` while no other demo runs in this folder: each would take the other's services and data for its own. */
+function alone<T>(task: () => Promise<T>): Promise<T> {
+  const onWait = (pid: number) => {
+    throw new VerbError(
+      `process ${pid} is running a demo in ${resolve(DIRECTORY)} already; wait until it ends, or run this one in another folder`,
+    );
+  };
+  makeDirectory(resolve(DIRECTORY));
+  return withLock({ folder: join(DIRECTORY, 'lock'), onWait }, async () => {
+    const running = whatRuns(DIRECTORY);
+    if (running.length === 0) return task();
+    throw new VerbError(
+      `an earlier demo's ${running.join(', ')} still run in ${resolve(DIRECTORY)}; stop them with ` +
+        `\`${downCommand(DIRECTORY)}\`, then try again`,
+    );
+  });
+}
+
+/** Runs the demo and stops everything, unless it came to its end and all is to be kept. */
+async function demonstrate(keep: boolean): Promise<Shown> {
+  const abort = new AbortController();
+  const interrupted = () => abort.abort(new VerbError('interrupted; everything is stopped', EXIT.interrupted));
+  process.on('SIGINT', interrupted).on('SIGTERM', interrupted);
+  let kept = false;
+  try {
+    const { signal } = abort;
+    const stack = await stackUp({ directory: DIRECTORY, environment: process.env, report, signal });
+    report(`Web UI: ${stack.temporal.ui} shows the repairs while they go on`);
+    const result = await show(stack, signal, keep);
+    kept = keep;
+    return { stack, result };
+  } finally {
+    if (!kept) await stackDown({ directory: DIRECTORY, report });
+    process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
+  }
+}
+
+async function show(stack: StackInfo, signal: AbortSignal, keep: boolean): Promise<DemoResult> {
   const { address } = stack.temporal;
   // Not from the environment: a profile for production must not lead the demo there.
   const client = await connectClient({ options: { address }, address, namespace: 'default' });
+  const options: DemoOptions = { stack, directory: resolve(DIRECTORY), client, signal, cli: CLI, report };
   try {
     signal.throwIfAborted();
-    return await runDemo({ stack, directory, client, signal, cli: CLI, report });
+    const result = await runDemo(options);
+    if (keep) await keepKeymend(options);
+    return result;
   } catch (error) {
     // An aborted pause rejects with an error of its own, whose cause is the reason.
     signal.throwIfAborted();
@@ -58,58 +97,24 @@ async function demonstrate(stack: StackInfo, signal: AbortSignal): Promise<DemoR
   }
 }
 
-/** Bridge and worker, now on the healthy link and apart from this process. Returns the process ID. */
-function keepRunning(stack: StackInfo): number {
-  const log = openSync(join(DIRECTORY, 'start.log'), 'a');
-  const child = spawn(process.execPath, [CLI, 'start', '--config', stack.config], {
-    detached: true,
-    stdio: ['ignore', 'ignore', log],
-    env: environmentFor(stack, resolve(DIRECTORY)),
-  });
-  child.unref();
-  return child.pid!;
-}
-
-function hasConverged(result: DemoResult): boolean {
-  return result.divergedNow === 0 && result.escalated === 0 && result.lostRecords === 0 && result.divergedBefore > 0;
-}
-
-function describe(result: DemoResult, stack: StackInfo, kept: number | undefined): string {
-  const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
-  const rows: [string, string | number][] = [
-    ['operations', `${result.operations}, of which ${result.failedWrites} failed on the target`],
-    [
-      'failed writes',
-      `${result.throughOutbox} by the outbox while Kafka was away, the others by Kafka, ${result.lostRecords} lost`,
-    ],
-    ['breaker', `opened ${result.breakerOpened} times by a target that did not answer`],
-    ['keys compared', `${result.keysComparedBefore} before, ${result.keysCompared} now`],
-    ['diverged before', result.divergedBefore],
-    ['repaired', `${result.repaired} keys, some of them before the last outage`],
-    ['diverged now', result.divergedNow],
-    ['escalated', result.escalated],
-    ['time to convergence', describeTimes(result, seconds)],
-    ['Web UI', `${stack.temporal.ui}${kept === undefined ? ' (stopped now; --keep leaves it running)' : ''}`],
-  ];
-  const lines = rows.map(([name, value]) => `${name.padEnd(20)} ${value}`);
-  if (kept !== undefined)
+/** The verdict comes last; one that is bad comes as the error. */
+function describe({ stack, result }: Shown, keep: boolean, problem: string | undefined): string {
+  const lines = [...describeResult(result)];
+  if (keep) {
+    const { host } = new URL(stack.redis.target);
+    const key = 'demo:string:1';
     lines.push(
       '',
-      `To look around: export KEYMEND_CONFIG=${DIRECTORY}/keymend.yaml`,
-      `To stop all of it: kill ${kept} && npx keymend stack down --directory ${DIRECTORY}`,
+      'Everything goes on running, on a healthy link:',
+      `Web UI          ${stack.temporal.ui}`,
+      `try             redis-cli -u redis://${host} set ${key} wrong`,
+      `                npx keymend reconcile ${key} --config ${relative('.', stack.config)}`,
+      `stop all of it  ${downCommand(DIRECTORY)}`,
     );
-  return lines.join('\n');
-}
-
-function describeTimes({ convergenceMs }: DemoResult, seconds: (ms: number) => string): string {
-  if (convergenceMs === null) return 'nothing had to be repaired';
-  return `p50 ${seconds(convergenceMs.p50)}, p99 ${seconds(convergenceMs.p99)} (after a key's last failed write, outage included)`;
-}
-
-async function down(): Promise<void> {
-  await stackDown({ directory: DIRECTORY, report });
+  }
+  return [...lines, ...(problem === undefined ? ['', verdictOf(result)] : [])].join('\n');
 }
 
 function report(line: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`${line}\n`);
+  process.stderr.write(`${line}\n`);
 }

