@@ -18,7 +18,7 @@ export interface Progress {
  */
 export function showProgress(text: () => string, report: (line: string) => void): Progress {
   const { isTTY, columns } = process.stderr;
-  const draw = () => process.stderr.write(`\r\x1b[K${text().slice(0, (columns ?? 80) - 1)}`);
+  const draw = () => process.stderr.write(`\r\x1b[K${text().slice(0, (columns || 80) - 1)}`);
   const tell = () => report(text());
   const show = isTTY ? draw : tell;
   const everyMs = isTTY ? REDRAW_MS : IN_A_PIPE_MS;

@@ -73,30 +73,34 @@ export function resultOf({ written, before, after, closed, retried, escalated }:
 
 /** @returns lines for a person, without the verdict */
 export function describeResult(result: DemoResult): string[] {
-  const { operations, failedWrites, throughOutbox, lostRecords, keysComparedBefore, divergedBefore } = result;
-  const { workflows, repaired, repairedOfDiverged, keysCompared, divergedNow } = result;
+  const { operations, failedWrites, throughOutbox, lostRecords, breakerOpened } = result;
+  const { keysComparedBefore, divergedBefore, deletedOnSource, repaired, repairedOfDiverged } = result;
+  const { workflows, retried, escalated, keysCompared, divergedNow } = result;
   const earlier = repaired - repairedOfDiverged;
-  const fewer = keysComparedBefore - keysCompared;
+  const gone = keysComparedBefore - keysCompared;
   const rows: [string, string][] = [
     ['written', `${operations} operations, of which ${failedWrites} failed on the target`],
     [
       'recorded',
       `${failedWrites - throughOutbox} by Kafka, ${throughOutbox} by the outbox while Kafka was away, ${lostRecords} lost`,
     ],
-    ['breaker', `opened ${result.breakerOpened} times by a target that did not answer`],
+    ['breaker', `opened ${breakerOpened} times by a target that did not answer`],
     [
       'diverged',
-      `${divergedBefore} of ${keysComparedBefore} keys when the writing ended, ${result.deletedOnSource} of them deleted on the source`,
+      `${divergedBefore} of the ${keysComparedBefore} keys on either side when the writing ended; ${deletedOnSource} of them the source had deleted`,
     ],
     [
       'repaired',
       `${repaired} keys: ${repairedOfDiverged} of those, and ${earlier} before, while the link was back for a while`,
     ],
-    ['workflows', `${workflows} done: one for a key, and another when its writes failed again after its repair`],
-    ['escalated', `${result.escalated} now; ${result.retried} while the link was away, tried again when it was back`],
+    ['workflows', `${workflows} done: one for each key, and another when its writes failed again after its repair`],
+    [
+      'escalated',
+      `${escalated} now${retried > 0 ? `; ${retried} while the link was away, tried again when it was back` : ''}`,
+    ],
     [
       'diverged now',
-      `${divergedNow} of ${keysCompared} keys${fewer > 0 ? `: deleted ones are gone, ${fewer} fewer` : ''}`,
+      `${divergedNow} of ${keysCompared} keys${gone > 0 ? `: the deleted ones are gone, which makes ${gone} fewer` : ''}`,
     ],
     ['time to repair', describeTimes(result)],
   ];

@@ -82,7 +82,7 @@ export async function writeThroughFaults(options: WritingOptions): Promise<Writt
   let phaseName = '';
   const line = showProgress(() => {
     const { recorded } = redis.stats();
-    return `link ${phaseName.padEnd(20)} ${operations} operations, ${recorded} failed on the target, ${throughOutbox} by the outbox`;
+    return `link ${phaseName.padEnd(20)} ${operations} writes, ${recorded} of them failed, ${throughOutbox} in the outbox`;
   }, report);
   try {
     for (const phase of PHASES) {
