@@ -32,7 +32,7 @@ export function demoCommand(): Command {
       const problem = problemOf(result);
       print(global, { ...result, ui, kept: keep }, () => describe({ stack, result }, keep, problem));
       if (problem === undefined) return;
-      // Bridge and worker that are kept write a log of their own; that of the demo is the one before.
+      // Bridge and worker that are kept have begun a log of their own.
       const log = join(DIRECTORY, 'keymend', keep ? 'output.log.1' : 'output.log');
       throw new VerbError(
         `${problem}; see ${log}, or run \`npx keymend demo --keep\` and look around`,
@@ -41,7 +41,10 @@ export function demoCommand(): Command {
     });
 }
 
-/** Runs `task` while no other demo runs in this folder: each would take the other's services and data for its own. */
+/**
+ * Runs `task` while no other demo runs in this folder: each would take the other's services and
+ * data for its own.
+ */
 function alone<T>(task: () => Promise<T>): Promise<T> {
   const onWait = (pid: number) => {
     throw new VerbError(

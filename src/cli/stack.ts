@@ -54,7 +54,10 @@ export function downCommand(directory: string): string {
   return `npx keymend stack down${directory === DEFAULT_DIRECTORY ? '' : ` --directory ${directory}`}`;
 }
 
-/** The first Ctrl-C ends the fetching and starting, and the last line says what stays; the second ends the process at once. */
+/**
+ * The first Ctrl-C ends the fetching and starting, and the last line says what stays; the second
+ * ends the process at once.
+ */
 async function upUnlessInterrupted(directory: string): Promise<StackInfo> {
   const interruption = new AbortController();
   const interrupt = () => interruption.abort();

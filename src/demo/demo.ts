@@ -65,7 +65,10 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   }
 }
 
-/** Starts bridge and worker again after a demo, on the healthy link and to stay. @throws StackError */
+/**
+ * Starts bridge and worker again after a demo, on the healthy link and to stay.
+ * @throws StackError
+ */
 export function keepKeymend(options: DemoOptions): Promise<void> {
   options.report('bridge and worker: starting again, on the healthy link');
   return startKeymend(keymendOptions(options, options.stack.redis.target));
@@ -73,7 +76,7 @@ export function keepKeymend(options: DemoOptions): Promise<void> {
 
 function connect(url: string): Redis {
   const client = new Redis(url, { protocol: 2 });
-  // Without a listener ioredis would print every attempt to connect; what matters rejects a command.
+  // Without a listener ioredis prints every failed attempt; what matters rejects a command.
   client.on('error', () => {});
   return client;
 }
@@ -106,7 +109,10 @@ async function endRepairs(client: Client): Promise<void> {
   }
 }
 
-/** Bridge and worker in a process of their own, which reach the target at `target`: through the failing link, or straight. */
+/**
+ * Bridge and worker in a process of their own, which reach the target at `target`: through the
+ * failing link, or straight.
+ */
 function keymendOptions({ stack, directory, cli, signal }: DemoOptions, target: string): KeymendOptions {
   let { config } = stack;
   if (target !== stack.redis.target) {
@@ -131,8 +137,9 @@ function environmentFor(stack: StackInfo, directory: string): NodeJS.ProcessEnv 
 }
 
 /**
- * Waits until both Redis are equal and no repair is under way. Keys that were given up on while the link was away are tried
- * again once, as an operator does. Those that stay escalated, and whatever differs after five minutes, are left to the result.
+ * Waits until both Redis are equal and no repair is under way. Keys that were given up on while the
+ * link was away are tried again once, as an operator does. Those that stay escalated, and whatever
+ * differs after five minutes, are left to the result.
  */
 async function untilConverged(
   { client, report, signal }: DemoOptions,

@@ -1,6 +1,6 @@
 /**
- * Progress as a person likes it: on a terminal one line that is always current, in a pipe (a CI job's log, for example) a line
- * for each step, and now and then one in between.
+ * Progress as a person likes it: on a terminal one line that is always current, in a pipe (a CI
+ * job's log, for example) a line for each step, and now and then one in between.
  */
 const REDRAW_MS = 200;
 const IN_A_PIPE_MS = 10_000;

@@ -37,7 +37,10 @@ export async function countRepairs(client: Client, since: Date): Promise<Repairs
   return { running, closed, escalated };
 }
 
-/** Tries every key again that is given up on for now, as `keymend retry --escalated` does. @returns how many */
+/**
+ * Tries every key again that is given up on for now, as `keymend retry --escalated` does.
+ * @returns how many
+ */
 export async function retryEscalated(client: Client, since: Date): Promise<number> {
   let retried = 0;
   for await (const { workflowId } of client.workflow.list({ query: query(since, ESCALATED) })) {

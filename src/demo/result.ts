@@ -7,7 +7,10 @@ export interface DemoResult {
   readonly operations: number;
   /** Failed-write records that Kafka or the outbox took. */
   readonly failedWrites: number;
-  /** How many of them waited in the outbox for the relay, because the application could not reach Kafka. */
+  /**
+   * How many of them waited in the outbox for the relay, because the application could not reach
+   * Kafka.
+   */
   readonly throughOutbox: number;
   /** Records that neither took. */
   readonly lostRecords: number;
@@ -19,11 +22,16 @@ export interface DemoResult {
   readonly divergedBefore: number;
   /** How many of those the source had deleted. */
   readonly deletedOnSource: number;
-  /** Workflows that have ended: a key has another one when its writes fail again after its repair. */
+  /**
+   * Workflows that have ended: a key has another one when its writes fail again after its repair.
+   */
   readonly workflows: number;
   /** Keys that one of them repaired. */
   readonly repaired: number;
-  /** How many of those differed when the writing ended; the others were repaired before, while the link was back. */
+  /**
+   * How many of those differed when the writing ended; the others were repaired before, while the
+   * link was back.
+   */
   readonly repairedOfDiverged: number;
   /** Keys that were given up on while the link was away, and then tried again. */
   readonly retried: number;
@@ -33,7 +41,10 @@ export interface DemoResult {
   readonly keysCompared: number;
   /** How many of them differ. */
   readonly divergedNow: number;
-  /** From the last failed write of a key until it was equal again, the outage included; null when no key had to be repaired. */
+  /**
+   * From the last failed write of a key until it was equal again, the outage included; null when no
+   * key had to be repaired.
+   */
   readonly convergenceMs: { readonly p50: number; readonly p99: number } | null;
 }
 
@@ -112,7 +123,10 @@ export function verdictOf({ keysCompared }: DemoResult): string {
   return `the two Redis are equal: ${keysCompared} keys, 0 differ`;
 }
 
-/** @returns what is not as it should be at the end, in one line; undefined when the two Redis are equal by keymend's doing */
+/**
+ * @returns what is not as it should be at the end, in one line; undefined when the two Redis are
+ * equal by keymend's doing
+ */
 export function problemOf(result: DemoResult): string | undefined {
   const { divergedBefore, divergedNow, keysCompared, escalated, lostRecords } = result;
   if (divergedNow > 0) return `the two Redis are not equal: ${divergedNow} of ${keysCompared} keys differ`;

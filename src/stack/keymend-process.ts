@@ -1,6 +1,6 @@
 /**
- * Bridge and worker of a stack, as a process that is found again like its services are: it may outlive the command that started
- * it, be it because it is kept or because that command was killed.
+ * Bridge and worker of a stack, as a process that is found again like its services are: it may
+ * outlive the command that started it, be it because it is kept or because that command was killed.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,8 +32,10 @@ export interface KeymendOptions {
 }
 
 /**
- * Runs `keymend start` in place of the one that runs for this directory, if any; resolves when it is ready.
- * @throws StackError when it ends or stays silent, with what it said last; the reason of `signal` once that is aborted
+ * Runs `keymend start` in place of the one that runs for this directory, if any; resolves when it
+ * is ready.
+ * @throws StackError when it ends or stays silent, with what it said last; the reason of `signal`
+ * once that is aborted
  */
 export async function startKeymend(options: KeymendOptions): Promise<void> {
   const { directory, cli, config, environment, signal } = options;

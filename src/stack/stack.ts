@@ -41,7 +41,10 @@ export interface StackOptions {
   readonly report: Report;
   /** `usual` (default): 7233, 8233, 9092, 6379 and 6380, a free one where busy. `free`: always free ones. */
   readonly preferredPorts?: PreferredPorts;
-  /** Aborting it ends {@link stackUp} early, which then rejects with its reason. What runs by then goes on. */
+  /**
+   * Aborting it ends {@link stackUp} early, which then rejects with its reason. What runs by then
+   * goes on.
+   */
   readonly signal?: AbortSignal;
 }
 
@@ -92,7 +95,8 @@ export async function stackUp(options: StackOptions): Promise<StackInfo> {
 }
 
 /**
- * Stops what {@link stackUp} started in this directory, and bridge and worker of a demo there; nothing else. The data stays.
+ * Stops what {@link stackUp} started in this directory, and bridge and worker of a demo there;
+ * nothing else. The data stays.
  * @returns what ran until then
  */
 export async function stackDown(
@@ -117,13 +121,19 @@ export async function stackDown(
   });
 }
 
-/** @returns what runs in this directory, as a person calls it: services that the stack started, bridge and worker of a demo */
+/**
+ * @returns what runs in this directory, as a person calls it: services that the stack started,
+ * bridge and worker of a demo
+ */
 export function whatRuns(directory: string): string[] {
   const services = SERVICES.filter((service) => processOf(folderOf(resolve(directory), service)) !== undefined);
   return [...services.map(({ title }) => title), ...(isKeymendRunning(resolve(directory)) ? [KEYMEND_TITLE] : [])];
 }
 
-/** @returns whether {@link stackUp} ever got as far as to start something in this directory, or to find all of it given */
+/**
+ * @returns whether {@link stackUp} ever got as far as to start something in this directory, or to
+ * find all of it given
+ */
 export function wasStarted(directory: string): boolean {
   return existsSync(stateFile(directory)) || existsSync(configFile(directory));
 }

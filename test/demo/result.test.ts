@@ -9,7 +9,10 @@ const repair = (workflowId: string, closedAt: number, outcome: 'repaired' | 'equ
   outcome,
 });
 
-/** Of five keys one was repaired before the last outage, two differ after it, and one of those is deleted on the source. */
+/**
+ * Of five keys one was repaired before the last outage, two differ after it, and one of those is
+ * deleted on the source.
+ */
 const RESULT = resultOf({
   written: {
     operations: 100,

