@@ -6,8 +6,10 @@ export default defineConfig({
     globalSetup: ['test/support/global-setup.ts'],
     // Real servers on two cores: more workers than this make timeouts, not speed.
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // Only nets: what takes seconds on an idle machine takes minutes on a busy one.
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 240_000 } },
     reporters: ['default', './test/support/closing-line.ts'],
   },
 });

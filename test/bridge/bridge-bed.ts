@@ -4,13 +4,14 @@ import { defaultPayloadConverter } from '@temporalio/common';
 import { type ITopicConfig, Kafka, type KafkaMessage, logLevel, type Message, Partitioners } from 'kafkajs';
 import { pino } from 'pino';
 import { ulid } from 'ulid';
-import { onTestFinished, vi } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { type Bridge, startBridge } from '../../src/bridge/bridge.js';
 import type { SignalClient } from '../../src/bridge/signaller.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import { type Config, parseConfig } from '../../src/config.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite, ReconcileKeyInput } from '../../workflows/messages.js';
+import { eventually } from '../support/eventually.js';
 import { stack } from '../support/services.js';
 
 export interface BedOptions {
@@ -239,7 +240,7 @@ export function gate() {
 
 /** Repeats a check of the outside world until it does not throw. */
 export function until(check: () => unknown): Promise<unknown> {
-  return vi.waitFor(check, { timeout: 45_000, interval: 50 });
+  return eventually(check);
 }
 
 export function loggerInto(lines: LogLine[]) {

@@ -97,7 +97,7 @@ test('a stream whose slot moves is followed, with what was in hand, without a wo
   await until(async () => expect(await bed.waiting()).toBe(0));
   expect(idsByKey(seen)).toEqual(idsByKey(sent));
   expect(bed.warnings()).toEqual([]);
-}, 60_000);
+});
 
 test('while slots are on their way, streams are read wherever they are, without a word', async () => {
   const bed = await clusterBed();
@@ -129,7 +129,7 @@ test('while slots are on their way, streams are read wherever they are, without 
   await taken(sent.slice(600));
   expect(idsByKey(seen.filter(({ id }) => Number(id.slice(1)) >= 300))).toEqual(idsByKey(sent.slice(300)));
   expect(bed.warnings()).toEqual([]);
-}, 60_000);
+});
 
 test('while one master does not answer, the streams of the others are read; the rest arrives when it does', async () => {
   const bed = await clusterBed();
@@ -160,7 +160,7 @@ test('while one master does not answer, the streams of the others are read; the 
   await until(async () => expect(await bed.waiting()).toBe(0));
   await until(() => expect(over()).toHaveLength(1));
   await untilSeen(sent);
-}, 90_000);
+});
 
 test.each<[how: string, failOver: (cluster: RedisCluster) => Promise<void>]>([
   ['in order', (cluster) => cluster.failOver(0)],

@@ -108,4 +108,4 @@ test('while Kafka is away, failed writes wait in the Cluster; then the topic get
   const [letter] = await messages(kafka, `${TOPIC}.dlq`, 1);
   expect(String(letter!.headers!['dlq.original.topic'])).toBe(STREAMS[7]);
   expect(String(letter!.headers!['dlq.original.offset'])).toBe(poison);
-}, 180_000);
+});

@@ -165,7 +165,7 @@ describe('with Redis Streams and no Kafka', () => {
     for (const key of keys) expect(await signalledIds(key)).toEqual([`${key}#1`, `${key}#1`]);
     await sandbox.start('worker');
     await until(async () => expect(await target.client.mget(keys)).toEqual(['new', 'new', 'new']));
-  }, 120_000);
+  });
 
   it('a source that comes back without data gets its outbox and group again', async () => {
     const { source, target } = sandbox;

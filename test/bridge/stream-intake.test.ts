@@ -116,7 +116,7 @@ describe('what a consumer did not finish', () => {
     expect([...seen].sort()).toEqual([...values].sort());
     await until(async () => expect(await bed.consumers()).not.toContainEqual(expect.stringMatching(/^dead-/)));
     expect(await bed.consumers()).toHaveLength(1);
-  }, 90_000);
+  });
 
   test('is handed out again when its handler failed, and does not hold up what came later', async () => {
     const bed = await streamBed();
@@ -156,7 +156,7 @@ describe('what a consumer did not finish', () => {
     open();
     await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
     expect(slow).toEqual(['slow']);
-  }, 90_000);
+  });
 
   test('is taken over at once when it stops in order', async () => {
     const bed = await streamBed();

@@ -81,7 +81,7 @@ describe('an intent in the outbox', () => {
     const [[pending, holder]] = (await bed.redis().xpending(STREAM, GROUP, '-', '+', 1)) as [[string, string]];
     expect(pending).toBe(young);
     expect(holder).not.toMatch(/^dead-/);
-  }, 90_000);
+  });
 
   test('is left by a reader that stops in order to the next one, which knows its age', async () => {
     const bed = await streamBed();

@@ -261,4 +261,4 @@ test('while Kafka is down, records wait in the outbox; then all arrive, once per
     expect([...new Set(ids.get(`k${key}`))]).toEqual(expected);
   }
   expect(bed.logs()).toContainEqual(expect.stringMatching(/^over.*outbox/));
-}, 180_000);
+});

@@ -3,7 +3,7 @@
  * the records makes both sides equal.
  */
 
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { isIdempotent } from '../../src/commands/command.js';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import { type LinkSides, scopeOf } from '../../src/engine/index.js';
@@ -12,6 +12,7 @@ import { addFailedWrites, NOTHING_PENDING } from '../../workflows/pending.js';
 import type { Pending } from '../../workflows/run-state.js';
 import { reconcileOne } from '../engine/link.js';
 import { compareRedis } from '../support/compare.js';
+import { eventually } from '../support/eventually.js';
 import { POLICY } from '../support/workflow-bed.js';
 import { type Bed, settled, startBed } from './bed.js';
 
@@ -93,7 +94,7 @@ test('a key that expired on the target alone, after a PERSIST was lost, and is m
   await writer.pexpire('h', 300);
   await settled(writer);
   await miss(writer, () => writer.persist('h'));
-  await vi.waitFor(async () => expect(await bed.target.client.exists('h')).toBe(0));
+  await eventually(async () => expect(await bed.target.client.exists('h')).toBe(0));
   await writer.hset('h', 'c', '3');
   await settled(writer);
   await reconcileAll();

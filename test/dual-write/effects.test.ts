@@ -293,7 +293,7 @@ describe('a DualWriter', () => {
       ),
       settings,
     );
-  }, 120_000);
+  });
 
   it('leaves a record of every key that differs, and with these the sides become equal', async () => {
     const step = (command: fc.Arbitrary<string[]>) => fc.record({ command, lost: fc.integer({ min: 0, max: 3 }) });
@@ -318,5 +318,5 @@ describe('a DualWriter', () => {
       }),
       { ...settings, examples },
     );
-  }, 240_000);
+  });
 });

@@ -1,6 +1,7 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import type { FaultProxy } from '../../src/stack/proxy.js';
+import { eventually } from '../support/eventually.js';
 import { startRelay } from '../support/relay.js';
 import { type Bed, settled, startBed } from './bed.js';
 import { differing, expectEqualAfterRepair, repair } from './repair.js';
@@ -175,7 +176,7 @@ describe('a late write', () => {
       await bed.source.client.set('k', 'newer');
       await expectEqualAfterRepair(bed, bed.sink.records);
       relay.deliver();
-      await vi.waitFor(async () => expect(await bed.target.client.get('k')).toBe('late'));
+      await eventually(async () => expect(await bed.target.client.get('k')).toBe('late'));
       await expectEqualAfterRepair(bed, bed.sink.records);
     } finally {
       relay.close();

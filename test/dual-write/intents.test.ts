@@ -1,10 +1,12 @@
 /** The entries of transactional mode, while the source's Sentinels tell of a failover. */
+
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { Redis } from 'ioredis';
-import { expect, it, onTestFinished, vi } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { Intents } from '../../src/dual-write/source/intents.js';
 import type { Write } from '../../src/dual-write/source/write.js';
+import { eventually } from '../support/eventually.js';
 import { startRedis } from '../support/redis.js';
 
 const OUTBOX = 'keymend:outbox';
@@ -93,15 +95,13 @@ it('entries are removed also after a failover that was announced while the maste
     return write;
   };
   intents.conclude([await written()]);
-  await vi.waitFor(async () => expect([await entries(), sentinel.subscriptions()]).toEqual([0, 1]), {
-    timeout: 10_000,
-  });
+  await eventually(async () => expect([await entries(), sentinel.subscriptions()]).toEqual([0, 1]));
 
   const announced = sentinel.announceWhenAsked();
   await source.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
   await announced;
   // It listens to them again once it is connected to the master.
-  await vi.waitFor(() => expect(sentinel.subscriptions()).toBe(2), { timeout: 10_000 });
+  await eventually(() => expect(sentinel.subscriptions()).toBe(2));
   intents.conclude([await written()]);
-  await vi.waitFor(async () => expect(await entries()).toBe(0), { timeout: 10_000 });
+  await eventually(async () => expect(await entries()).toBe(0));
 });

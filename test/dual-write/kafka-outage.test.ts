@@ -7,7 +7,7 @@ import { runInNewContext } from 'node:vm';
 import { Redis } from 'ioredis';
 import { Kafka, logLevel } from 'kafkajs';
 import { pino } from 'pino';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { startRelay } from '../../src/bridge/relay.js';
 import { parseConfig } from '../../src/config.js';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
@@ -20,6 +20,7 @@ import { connectRedis } from '../../src/redis/index.js';
 import { DEFAULT_OPTIONS } from '../engine/link.js';
 import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
+import { eventually } from '../support/eventually.js';
 import { startOwnKafka } from '../support/own-kafka.js';
 import { startBed } from './bed.js';
 
@@ -35,7 +36,7 @@ async function createTopic(brokers: readonly string[], topic: string): Promise<v
   const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
   await admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: 4 }] });
-  await vi.waitFor(() => admin.fetchTopicMetadata({ topics: [topic] }), 10_000);
+  await eventually(() => admin.fetchTopicMetadata({ topics: [topic] }));
   await admin.disconnect();
 }
 
@@ -59,7 +60,7 @@ async function read(brokers: readonly string[], topic: string): Promise<{ id: st
     },
   });
   try {
-    await vi.waitFor(() => expect(found.length).toBe(expected), { timeout: 30_000 });
+    await eventually(() => expect(found.length).toBe(expected));
   } finally {
     await consumer.disconnect();
   }
@@ -102,9 +103,9 @@ function heapBytes(): number {
   return process.memoryUsage().heapUsed;
 }
 
-test(`no failed write is lost while Kafka is down for ${OUTAGE_SECONDS} s under load, and the writer needs no more memory for it`, {
-  timeout: 300_000,
-}, async ({ annotate }) => {
+test(`no failed write is lost while Kafka is down for ${OUTAGE_SECONDS} s under load, and the writer needs no more memory for it`, async ({
+  annotate,
+}) => {
   const kafka = await startOwnKafka();
   const { brokers } = kafka;
   const topic = 'outage';
@@ -141,7 +142,7 @@ test(`no failed write is lost while Kafka is down for ${OUTAGE_SECONDS} s under 
   expect(bed.lost).toEqual([]);
   expect(toKafka.size).toBeGreaterThan(0);
   expect(toOutbox.size).toBeGreaterThan(KEYS);
-  await vi.waitFor(async () => expect(await bed.source.client.xlen('keymend:outbox')).toBe(0), 60_000);
+  await eventually(async () => expect(await bed.source.client.xlen('keymend:outbox')).toBe(0));
   // What Kafka was slow to take went to the outbox as well, and its sink still may be at it.
   await kafkaSink.close();
 

@@ -1,11 +1,12 @@
 import { connect } from 'node:net';
 import { type Admin, Kafka, logLevel, type Message } from 'kafkajs';
 import { ulid } from 'ulid';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeFailedWrite } from '../../src/events/failed-write.js';
 import { createKafkaRecordSink, type KafkaRecordSink } from '../../src/kafka/record-sink.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
+import { eventually } from '../support/eventually.js';
 import { stack } from '../support/services.js';
 
 /** One try. */
@@ -31,7 +32,7 @@ function newTopicName(): string {
 async function createTopic(topic: string, numPartitions: number): Promise<string> {
   await admin.createTopics({ topics: [{ topic, numPartitions }], waitForLeaders: false });
   // kafkajs' own waiting gives up at once when a broker has not heard of the topic yet.
-  await vi.waitFor(() => admin.fetchTopicMetadata({ topics: [topic] }), 10_000);
+  await eventually(() => admin.fetchTopicMetadata({ topics: [topic] }));
   topics.push(topic);
   return topic;
 }

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { reconcileKeys } from '../../src/engine/index.js';
 import { decodeFailedWrite } from '../../src/events/failed-write.js';
 import { entryRecord, intentUntil } from '../../src/outbox/entry.js';
@@ -17,6 +17,7 @@ import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import { DEFAULT_OPTIONS, startLink, type TestLink } from '../engine/link.js';
 import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
+import { eventually } from '../support/eventually.js';
 
 const APPLICATION = fileURLToPath(new URL('./killed-application.js', import.meta.url));
 const STREAM = 'keymend:outbox';
@@ -84,7 +85,7 @@ async function writeAndKill(transactional: boolean): Promise<Killed> {
   }
   // What the network still had is gone with it.
   proxy.cut();
-  await vi.waitFor(async () => expect(await strangers()).toBe(0), { timeout: 5000, interval: 5 });
+  await eventually(async () => expect(await strangers()).toBe(0));
   return readNotes(readFileSync(file, 'utf8'));
 }
 
@@ -168,7 +169,7 @@ describe(`an application that is killed under load, ${KILLS} times`, () => {
     );
     expect(total.done).toBeGreaterThan(0);
   });
-}, 400_000);
+}, 900_000);
 
 async function differingKeys(): Promise<string[]> {
   const differences = await compareRedis(link.source.client, link.target.client);

@@ -1,5 +1,5 @@
 import { Cluster } from 'ioredis';
-import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { decodeFailedWrite } from '../../src/events/failed-write.js';
 import { clusterStreams } from '../../src/outbox/cluster-streams.js';
 import { entryRecord } from '../../src/outbox/entry.js';
@@ -12,6 +12,7 @@ import {
 import { slotOf } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
+import { eventually } from '../support/eventually.js';
 import type { RedisServer } from '../support/redis.js';
 
 const STREAMS = clusterStreams('keymend:outbox');
@@ -161,17 +162,17 @@ describe('the outbox on a Cluster', () => {
       ended = true;
     });
     const streams = STREAMS.filter((stream) => masterOfKey(stream) === living);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const found = (await Promise.all(streams.map((stream) => stored(stream)))).flat();
       const ids = new Set(found.map(({ id }) => id));
       expect(sent.filter(({ id, key }) => streams.includes(streamOfKey(key)) && !ids.has(id))).toEqual([]);
-    }, 10_000);
+    });
     expect(ended).toBe(false);
     thaw();
     await published;
     const ids = new Set(idsOf(await everything()));
     expect(sent.filter(({ id }) => !ids.has(id))).toEqual([]);
-  }, 60_000);
+  });
 
   it('pays the wait for a silent master once, not for each part and each call', async () => {
     const { substituteOf, ofKey, freezeMasterOf } = aside();
@@ -187,7 +188,7 @@ describe('the outbox on a Cluster', () => {
       remembering.publish(ofKey('k0', 1, 3_000)).then(() => 'who has met it'),
     ]);
     expect(first).toBe('who has met it');
-  }, 30_000);
+  });
 
   it('waits for the right stream when the one in its place is full', async () => {
     const { substituteOf, ofKey, freezeMasterOf, fill } = aside();
@@ -205,12 +206,12 @@ describe('the outbox on a Cluster', () => {
     expect(before).toBeGreaterThan(0);
     const sent = ofKey('k0', 1, 1);
     const published = bounded.publish(sent);
-    await Promise.race([published, vi.waitFor(async () => expect(await tried()).toBeGreaterThan(before), 10_000)]);
+    await Promise.race([published, eventually(async () => expect(await tried()).toBeGreaterThan(before))]);
     frozen.thaw();
     await published;
     expect((await stored(streamOfKey('k0'))).map(({ id }) => id)).toContain(sent[0]!.id);
     expect(await source.client.xlen(substituteOf('k0'))).toBe(20);
-  }, 30_000);
+  });
 
   it('rejects in one line when no master answers, names no record, and works again when they do', async () => {
     const impatient = outbox({ timeoutMs: 500 });
@@ -226,10 +227,10 @@ describe('the outbox on a Cluster', () => {
     );
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('specVersion');
     for (const node of source.nodes) node.thaw();
-    await vi.waitFor(() => impatient.publish(records(100, 100, 200)), 10_000);
+    await eventually(() => impatient.publish(records(100, 100, 200)));
     const ids = new Set(idsOf(await everything()));
     expect(records(100, 100, 200).filter(({ id }) => !ids.has(id))).toEqual([]);
-  }, 30_000);
+  });
 
   it('follows a stream whose slot moves, with what it holds, and a slot that moves while it takes records', async () => {
     const following = outbox();

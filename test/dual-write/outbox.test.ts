@@ -1,6 +1,6 @@
 import { Redis } from 'ioredis';
 import { ulid } from 'ulid';
-import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { decodeFailedWrite } from '../../src/events/failed-write.js';
 import { entryRecord } from '../../src/outbox/entry.js';
 import {
@@ -11,6 +11,7 @@ import {
 } from '../../src/outbox/record-sink.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
+import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 
 const STREAM = 'keymend:outbox';
@@ -151,7 +152,7 @@ describe('the outbox', () => {
     const before = await connections();
     proxy.swallow();
     const published = waiting.publish(records(1));
-    await vi.waitFor(async () => expect(await connections()).toBeGreaterThan(before), 8_000);
+    await eventually(async () => expect(await connections()).toBeGreaterThan(before));
     proxy.restore();
     await published;
     expect(new Set(await storedIds())).toEqual(new Set(['w0']));
@@ -165,7 +166,7 @@ describe('the outbox', () => {
     const before = await connections();
     await source.client.replicaof('127.0.0.1', 1);
     const published = waiting.publish(records(2));
-    await vi.waitFor(async () => expect(await connections()).toBeGreaterThan(before), 8_000);
+    await eventually(async () => expect(await connections()).toBeGreaterThan(before));
     await source.client.replicaof('NO', 'ONE');
     await published;
     expect(await storedIds()).toEqual(['w0', 'w0', 'w1']);

@@ -1,9 +1,10 @@
 /** Source and target that are reached by TLS alone. */
 import { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
+import { eventually } from '../support/eventually.js';
 import { type Certificates, makeCertificates, startTlsRedis, type TlsRedisServer } from '../support/tls.js';
 import { MemorySink, settled } from './bed.js';
 import { differing, expectEqualAfterRepair, repair } from './repair.js';
@@ -92,7 +93,7 @@ it('a write that is given up may land nevertheless, so its record says unknown: 
   expect(await target.client.get('k')).toBe('new');
   // A FIN comes behind the bytes; an RST, which TLS can't send, would have discarded them.
   link.release();
-  await vi.waitFor(async () => expect(await target.client.get('k')).toBe('late'));
+  await eventually(async () => expect(await target.client.get('k')).toBe('late'));
   await expectEqualAfterRepair({ source, target }, sink.records);
 });
 

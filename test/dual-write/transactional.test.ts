@@ -1,7 +1,7 @@
 /** Transactional mode: what of it the outbox shows, and that the application sees nothing of it. */
 import { Cluster, Redis } from 'ioredis';
 import { pino } from 'pino';
-import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import type { TransactionalOptions } from '../../src/dual-write/options.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
@@ -10,6 +10,7 @@ import { entryRecord } from '../../src/outbox/entry.js';
 import { createOutboxIntake } from '../../src/outbox/intake.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
+import { eventually } from '../support/eventually.js';
 import { type Bed, MemorySink, settled, startBed, type WriterOptions } from './bed.js';
 
 const STREAM = 'keymend:outbox';
@@ -47,7 +48,7 @@ async function keysInOutbox(): Promise<string[]> {
 
 /** The outbox is emptied behind the writer's back. */
 function untilEmpty(): Promise<unknown> {
-  return vi.waitFor(async () => expect(await keysInOutbox()).toEqual([]), { timeout: 5000, interval: 5 });
+  return eventually(async () => expect(await keysInOutbox()).toEqual([]));
 }
 
 /** Every command that the source got, but for the test's own. */
@@ -165,7 +166,7 @@ describe('a write in transactional mode', () => {
   it('that blocks has the time of its blocking on top of the grace', async () => {
     const redis = await writer({ graceMs: 3000 });
     const popped = redis.blpop('queue', 5);
-    await vi.waitFor(async () => expect((await entries()).map(({ graceMs }) => graceMs)).toEqual([8000]));
+    await eventually(async () => expect((await entries()).map(({ graceMs }) => graceMs)).toEqual([8000]));
     await bed.source.client.rpush('queue', 'job');
     expect(await popped).toEqual(['queue', 'job']);
     await untilEmpty();
@@ -274,7 +275,7 @@ describe('a write that the target does not get', () => {
     // looked at.
     bed.sink.broken = true;
     redis.disconnect();
-    await vi.waitFor(() => expect(seen.flatMap(({ keys }) => keys)).toEqual(['k', 'n']), { timeout: 30_000 });
+    await eventually(() => expect(seen.flatMap(({ keys }) => keys)).toEqual(['k', 'n']));
     expect(seen.at(-1)!.at).toBeGreaterThanOrEqual(written + 1000);
     await untilEmpty();
   });
@@ -294,14 +295,14 @@ describe('an outbox that takes no entries', () => {
     const told = states(redis);
     // The bound is looked at with the first entry that is removed.
     await redis.set('k', '0');
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(told).toEqual([{ state: 'suspended', reason: 'keymend:outbox: it has 1 entries or more' }]),
     );
     expect(await redis.set('k', '1')).toBe('OK');
     expect(await redis.multi().set('k', '2').exec()).toEqual([[null, 'OK']]);
     expect(redis.stats().uncovered).toBe(2);
     await bed.source.client.del(STREAM);
-    await vi.waitFor(() => expect(told).toHaveLength(2), { timeout: 10_000 });
+    await eventually(() => expect(told).toHaveLength(2));
     expect(told[1]).toEqual({ state: 'active' });
     await redis.set('k', '3');
     expect(redis.stats().uncovered).toBe(2);

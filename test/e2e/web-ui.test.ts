@@ -1,6 +1,7 @@
 import { type Browser, chromium, type Locator, type Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { provideChromium } from '../../src/stack/index.js';
+import { NET_MS } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
 import { describeWith, stack } from '../support/services.js';
 import { until } from '../support/workflow-bed.js';
@@ -29,6 +30,7 @@ await describeWith('the Temporal Web UI', provideChromium, (executablePath) => {
       ],
     });
     page = await browser.newPage({ viewport: { width: 1400, height: 1000 } });
+    page.setDefaultTimeout(NET_MS);
   });
   afterAll(async () => {
     await browser?.close();

@@ -97,7 +97,7 @@ describe('with a budget', () => {
     } finally {
       for (const { process } of workers) process.kill('SIGKILL');
     }
-  }, 120_000);
+  });
 
   it.each([
     ['hash', (from: number) => ['HSET', ...numbers(from).flatMap((number) => [`field:${number}`, number])]],

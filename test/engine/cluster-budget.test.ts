@@ -63,7 +63,7 @@ test('a backlog is repaired by two workers within the share of each shard, and u
   } finally {
     for (const { process } of workers) process.kill('SIGKILL');
   }
-}, 120_000);
+});
 
 /** One shard is ready before the other. */
 function whileBusy(samples: readonly Sample[]): Sample[] {

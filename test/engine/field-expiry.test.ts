@@ -1,10 +1,11 @@
 /** Hashes in which single fields expire: as whole keys, by commands, and field by field. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type KeyResult, LinkMemory } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { provideRedis62, provideValkey9 } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
+import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink, writesOn } from './link.js';
@@ -116,7 +117,7 @@ await describeWith('fields that expire by themselves, between two Valkey 9', pro
         await link.source.client.hset('k', 'a', '1');
         await expireField(link.source, 'a', Date.now() + 5);
         await link.target.client.hset('k', 'a', 'old');
-        await vi.waitFor(async () => expect(await link.source.client.hget('k', 'a')).toBeNull());
+        await eventually(async () => expect(await link.source.client.hget('k', 'a')).toBeNull());
         await reconcile();
         expect(await link.target.client.hgetall('k')).toEqual({});
       } finally {

@@ -1,10 +1,11 @@
 /** Replacing a large value never puts an older one over a newer one, never writes a torn one, and leaves nothing behind. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { replaceLargeKey } from '../../src/engine/large/replacement.js';
 import { connectRedis, type RedisPort } from '../../src/redis/index.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import { compareRedis } from '../support/compare.js';
+import { eventually } from '../support/eventually.js';
 import { startRelay } from '../support/relay.js';
 import { fillList, fillStream, stringOf } from './large-values.js';
 import { DEFAULT_OPTIONS, once, startLink, type TestLink, withMemory } from './link.js';
@@ -177,7 +178,7 @@ describe.each(TYPES)('a $type', ({ fill, write }) => {
     const execs = async () => /cmdstat_exec:calls=\d+/.exec(await link.target.client.info('commandstats'))?.[0];
     const before = await execs();
     relay.deliver();
-    await vi.waitFor(async () => expect(await execs()).not.toBe(before));
+    await eventually(async () => expect(await execs()).not.toBe(before));
     expect(await link.target.client.get('k')).toBe('old');
   });
 

@@ -137,9 +137,7 @@ async function trouble(going: () => boolean): Promise<void> {
   }
 }
 
-test('no repair brings back what a client has overwritten or deleted, and all ends equal', {
-  timeout: 120_000,
-}, async () => {
+test('no repair brings back what a client has overwritten or deleted, and all ends equal', async () => {
   const [source, target] = await Promise.all([
     monitorRegisters(link.source.client, REGISTERS),
     monitorRegisters(link.target.client, REGISTERS),

@@ -40,7 +40,7 @@ test.each(
     if (which === 'source') await other.client.set(KEY, 'newer');
     const results: KeyResult[] = [];
     await expect
-      .poll(async () => results[results.push(await reconcile()) - 1], { timeout: 20_000, interval: 100 })
+      .poll(async () => results[results.push(await reconcile()) - 1], { interval: 100 })
       .toMatchObject({ outcome: which === 'source' ? 'equal' : 'repaired' });
     expect(results.filter((result) => result.outcome === 'failed' && isPermanent(result.error.type))).toEqual([]);
     if (which === 'source') expect(results.filter(({ outcome }) => outcome === 'repaired')).toEqual([]);

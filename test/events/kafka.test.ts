@@ -1,12 +1,13 @@
 import { type Admin, Kafka, type KafkaMessage, logLevel } from 'kafkajs';
 import { pino } from 'pino';
 import { ulid } from 'ulid';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseConfig } from '../../src/config.js';
 import { DeadLetterRefused, type DeadLetters } from '../../src/events/dead-letters.js';
 import { checkKafka } from '../../src/kafka/check.js';
 import { createKafka } from '../../src/kafka/client.js';
 import { connectDeadLetters } from '../../src/kafka/dead-letters.js';
+import { eventually } from '../support/eventually.js';
 import { stack } from '../support/services.js';
 
 const lines: { level: number; msg: string }[] = [];
@@ -27,7 +28,7 @@ beforeAll(async () => {
   admin = new Kafka({ brokers: stack().kafka.brokers, logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
   await admin.createTopics({ topics: [{ topic, configEntries: [{ name: 'max.message.bytes', value: '10000' }] }] });
-  await vi.waitFor(() => admin.fetchTopicMetadata({ topics: [topic] }));
+  await eventually(() => admin.fetchTopicMetadata({ topics: [topic] }));
   deadLetters = await connectDeadLetters(createKafka(configFor({ topic, deadLetterTopic: topic }), logger), topic);
 });
 

@@ -2,10 +2,11 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { type Budget, createBudget, type Refused, type Reservation } from '../../src/redis/budget.js';
 import { Connection } from '../../src/redis/connection.js';
 import { provideRedis62 } from '../../src/stack/index.js';
+import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { calmRate, gaps, type Sample, type Second, type Standstill, sample, seconds, watch } from './commandstats.js';
@@ -155,7 +156,7 @@ describe('a lease', () => {
   test('leaves nothing behind on an idle target', async () => {
     const target = await server();
     await granted(budgetAt(target, 2_000), 10);
-    await vi.waitFor(async () => expect(await target.client.dbsize()).toBe(0), 10_000);
+    await eventually(async () => expect(await target.client.dbsize()).toBe(0));
   });
 
   test('is had on a full target too, which only deletes can help', async () => {

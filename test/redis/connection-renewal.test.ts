@@ -1,8 +1,9 @@
 /** A connection that leads to a replica is given up for one that may lead to a master. */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { afterEach, expect, test, vi } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { Connection } from '../../src/redis/connection.js';
 import { connectRedis } from '../../src/redis/index.js';
+import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 
 const cleanups: (() => unknown)[] = [];
@@ -47,7 +48,7 @@ async function server(): Promise<RedisServer> {
 
 async function demote(old: RedisServer, next: RedisServer): Promise<void> {
   await old.client.replicaof('127.0.0.1', next.port);
-  await vi.waitFor(async () => expect(await old.client.info('replication')).toContain('master_link_status:up'));
+  await eventually(async () => expect(await old.client.info('replication')).toContain('master_link_status:up'));
 }
 
 test('the new master is found although commands are always under way at the old one', async () => {

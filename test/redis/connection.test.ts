@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { connectRedis, type ObservedState, RedisFailure, type RedisPort } from '../../src/redis/index.js';
+import { eventually } from '../support/eventually.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
 import { startRelay } from '../support/relay.js';
 
@@ -103,7 +104,7 @@ describe('a lost connection', () => {
     const port = portTo(url);
     await port.check();
     await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-    await vi.waitFor(() => port.check());
+    await eventually(() => port.check());
   });
 
   test('fails calls soon while the server is away, and works again when it is back', async () => {
@@ -114,7 +115,7 @@ describe('a lost connection', () => {
     const failures = await Promise.all(Array.from({ length: 10 }, () => port.inspect([KEY])));
     expect(failures.flat().map((failure) => (failure as RedisFailure).code)).toEqual(Array(10).fill('CONNECTION'));
     await server([], first.port);
-    await vi.waitFor(async () => expect(await observe(port)).toMatchObject({ type: 'none' }));
+    await eventually(async () => expect(await observe(port)).toMatchObject({ type: 'none' }));
   });
 
   test('says why it fails, each time that it tries', async () => {
@@ -172,7 +173,7 @@ describe('a command without an answer in time', () => {
     frozen.freeze();
     expect(await port.inspect([KEY])).toMatchObject([{ code: 'TIMEOUT' }]);
     frozen.thaw();
-    await vi.waitFor(() => port.check());
+    await eventually(() => port.check());
     expect((await clientIds(frozen)).filter((id) => before.includes(id))).toEqual([]);
   });
 
@@ -197,7 +198,7 @@ describe('a command without an answer in time', () => {
     const evals = async () => /cmdstat_eval(sha)?:calls=\d+/g.exec(await slow.client.info('commandstats'));
     const calls = await evals();
     relay.deliver();
-    await vi.waitFor(async () => expect(await evals()).not.toEqual(calls));
+    await eventually(async () => expect(await evals()).not.toEqual(calls));
     expect(await slow.client.exists('k')).toBe(0);
   });
 

@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { expect, type TestContext, test } from 'vitest';
 import { run } from '../../src/stack/command.js';
 import {
@@ -12,6 +11,7 @@ import {
 } from '../../src/stack/index.js';
 import { provideTemporal } from '../../src/stack/temporal.js';
 import { startRedis } from '../support/redis.js';
+import { startTimeSkipping } from '../support/time-skipping.js';
 import { onlyStarting, scratchFolder, silent, stackDirectory } from './scratch.js';
 
 /** As on a machine that has the package managers, but nothing of ours yet. */
@@ -46,9 +46,7 @@ test('the time-skipping server is fetched into an empty cache, and a timer of 30
   const environment = nothingCached(process.env);
   const path = await fetched(context, provideTimeSkippingServer({ environment, report: silent }));
   expect(path).toMatch(new RegExp(`^${join(environment.XDG_CACHE_HOME, 'keymend')}`));
-  const workflows = await TestWorkflowEnvironment.createTimeSkipping({
-    server: { executable: { type: 'existing-path', path } },
-  });
+  const workflows = await startTimeSkipping(path);
   try {
     const before = await workflows.currentTimeMs();
     await workflows.sleep('30 days');

@@ -14,9 +14,6 @@ const info = await stackUp({ directory: process.argv[2], environment: process.en
 console.log(JSON.stringify(info));
 `;
 
-/** Kafka alone may need twenty seconds where everything else runs at the same time. */
-const LOADED_MACHINE_MS = 180_000;
-
 /** The stack as a program of its own, so that it can be killed. */
 let program: string;
 
@@ -25,9 +22,7 @@ beforeAll(() => {
 });
 afterAll(() => stopAndRemove(dirname(program)));
 
-test('`up` killed at any moment leaves what the next one completes: every service once, and none after `down`', {
-  timeout: LOADED_MACHINE_MS,
-}, async () => {
+test('`up` killed at any moment leaves what the next one completes: every service once, and none after `down`', async () => {
   const directory = stackDirectory();
   const environment = startingAll();
   // From before anything is there, over the format of Kafka's storage and each start, to everything being up.
@@ -48,7 +43,7 @@ test('`up` killed at any moment leaves what the next one completes: every servic
   expect(processesIn(directory)).toEqual([]);
 });
 
-test('two processes that bring the stack up at once agree on it', { timeout: LOADED_MACHINE_MS }, async () => {
+test('two processes that bring the stack up at once agree on it', async () => {
   const directory = stackDirectory();
   const environment = startingAll();
   const up = async () => {

@@ -17,10 +17,7 @@ import {
   temporaryFolder,
 } from './scratch.js';
 
-/** Kafka alone may need twenty seconds where everything else runs at the same time. */
-const LOADED_MACHINE_MS = 180_000;
-
-describe('the whole stack', { timeout: LOADED_MACHINE_MS }, () => {
+describe('the whole stack', () => {
   let directory: string;
   let environment: NodeJS.ProcessEnv;
   let info: StackInfo;

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs';
-import { vi } from 'vitest';
 import { stringify } from 'yaml';
+import { eventually, NET_MS } from './eventually.js';
 import { type RedisServer, startRedis } from './redis.js';
 import { stack } from './services.js';
 
@@ -88,7 +88,7 @@ export async function createSandbox(): Promise<Sandbox> {
     waitForLeaders: false,
   });
   // kafkajs' own waiting gives up at once when a broker has not heard of the topic yet.
-  await vi.waitFor(() => admin.fetchTopicMetadata({ topics: [topic, deadLetterTopic] }), 10_000);
+  await eventually(() => admin.fetchTopicMetadata({ topics: [topic, deadLetterTopic] }));
   await admin.disconnect();
   const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
   await producer.connect();
@@ -150,7 +150,7 @@ export function runKeymend(args: readonly string[], environment: NodeJS.ProcessE
     execFile(
       process.execPath,
       [CLI, ...args],
-      { env: { ...ENVIRONMENT, ...environment }, timeout: 60_000, killSignal: 'SIGKILL' },
+      { env: { ...ENVIRONMENT, ...environment }, timeout: NET_MS, killSignal: 'SIGKILL' },
       (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
     );
   });

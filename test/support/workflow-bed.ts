@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { Client, WorkflowHandle, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
 import { afterAll, beforeAll } from 'vitest';
 import { provideTimeSkippingServer } from '../../src/stack/index.js';
@@ -28,6 +28,7 @@ import {
 } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import { describeWith } from './services.js';
+import { startTimeSkipping } from './time-skipping.js';
 
 // Before anything makes the process-wide runtime: attempts that fail on purpose are no news.
 Runtime.install({ logger: new DefaultLogger('ERROR') });
@@ -106,18 +107,15 @@ export function describeTimeSkipping(
   return describeWith(title, provideTimeSkippingServer, (executable) => {
     const server = {} as { env: TestWorkflowEnvironment };
     beforeAll(async () => {
-      server.env = await startTimeSkipping(executable);
+      server.env = await withSearchAttributes(await startTimeSkipping(executable));
     });
     afterAll(() => server.env?.teardown());
     suite(server);
   });
 }
 
-/** A server whose clock runs on while a test waits, with the search attributes that the workflow writes. */
-async function startTimeSkipping(executable: string): Promise<TestWorkflowEnvironment> {
-  const env = await TestWorkflowEnvironment.createTimeSkipping({
-    server: { executable: { type: 'existing-path', path: executable } },
-  });
+/** Those that the workflow writes. */
+async function withSearchAttributes(env: TestWorkflowEnvironment): Promise<TestWorkflowEnvironment> {
   const KEYWORD = 2; // IndexedValueType
   await env.connection.operatorService.addSearchAttributes({
     namespace: 'default',
