@@ -7,6 +7,7 @@ import {
   type Handle,
   POLICY,
   Script,
+  SLOW_POLICY,
   UNAVAILABLE,
   untilState,
   withScript,
@@ -16,19 +17,17 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
   const LONG = { defer: 3_600_000 } as const;
 
   async function untilEscalated(script: Script, handle: Handle): Promise<messages.KeyStatus> {
-    while (script.escalations.length === 0) await server.env.sleep('10 seconds');
+    while (script.escalations.length === 0) await server.env.sleep('10 minutes');
     return untilState(server.env, handle, 'escalated');
   }
 
   it('comes back locally when it was told to, and that is no attempt', async () => {
-    const script = new Script(server.env, { defer: 5_000 }, { defer: 2_000 }, 'repaired');
+    const script = new Script(server.env, { defer: 5 * 60_000 }, { defer: 2 * 60_000 }, 'repaired');
     await withScript(script, async (start) => {
       const handle = await start();
       expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
       expect(script.requests.map(({ isLocal }) => isLocal)).toEqual([true, true, true]);
-      const [first, second] = script.pauses();
-      expect(first).toBeGreaterThanOrEqual(5_000);
-      expect(second).toBeGreaterThanOrEqual(2_000);
+      expect(script.pauses()).toEqual([5, 2]);
     });
   });
 
@@ -49,7 +48,7 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
   it('still gets every attempt of its policy when they fail after a long wait', async () => {
     const script = new Script(server.env, LONG, UNAVAILABLE);
     await withScript(script, async (start) => {
-      const handle = await start();
+      const handle = await start({ policy: SLOW_POLICY });
       expect((await untilEscalated(script, handle)).attempts).toBe(POLICY.retry.maximumAttempts);
       await giveUp(handle);
     });
@@ -58,7 +57,7 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
   it('in the midst of its durable attempts goes on with those that are left', async () => {
     const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, LONG, UNAVAILABLE);
     await withScript(script, async (start) => {
-      const handle = await start();
+      const handle = await start({ policy: SLOW_POLICY });
       const { attempts } = await untilEscalated(script, handle);
       expect(attempts).toBeGreaterThanOrEqual(POLICY.retry.maximumAttempts - 1);
       expect(attempts).toBeLessThanOrEqual(POLICY.retry.maximumAttempts + 1);
@@ -89,7 +88,7 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
       await untilState(server.env, handle, 'retrying');
       await handle.signal(messages.retry);
       expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
-      expect(script.pauses()[0]).toBeLessThan(LONG.defer);
+      expect(script.pauses()[0]).toBeLessThan(60);
     });
   });
 

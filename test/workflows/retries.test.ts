@@ -6,7 +6,9 @@ import {
   giveUp,
   POLICY,
   Script,
+  SLOW_POLICY,
   UNAVAILABLE,
+  until,
   untilState,
   withScript,
 } from '../support/workflow-bed.js';
@@ -65,10 +67,10 @@ await describeTimeSkipping('reconcileKey: attempts', (server) => {
     it('is tried again durably with the pauses of the policy until it heals', async () => {
       const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, 'repaired');
       await withScript(script, async (start) => {
-        const handle = await start();
+        const handle = await start({ policy: SLOW_POLICY });
         expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 4 });
         expect(script.requests.map(({ isLocal }) => isLocal)).toEqual([true, false, false, false]);
-        expect(script.pauses().slice(1)).toEqual([500, 1000]);
+        expect(script.pauses()).toEqual([0, 10, 20]);
         expect(script.escalations).toEqual([]);
       });
     });
@@ -77,14 +79,15 @@ await describeTimeSkipping('reconcileKey: attempts', (server) => {
       const script = new Script(server.env, UNAVAILABLE);
       const event = failedWrite({ command: 'SADD', members: ['a'] });
       await withScript(script, async (start) => {
-        const handle = await start({ events: [event] });
-        const status = await untilState(server.env, handle, 'escalated');
+        const handle = await start({ events: [event], policy: SLOW_POLICY });
+        const status = await untilState(server.env, handle, 'escalated', SLOW_POLICY.retry.initialIntervalMs);
         expect(status).toMatchObject({
           attempts: 8,
           pending: 1,
           lastError: { type: 'TargetUnavailable', stage: 'write' },
         });
-        expect(script.pauses().slice(1)).toEqual([500, 1000, 2000, 4000, 8000, 16_000]);
+        expect(script.pauses()).toEqual([0, 10, 20, 40, 80, 160, 320]);
+        await until(() => script.escalations.length > 0);
         expect(script.escalations).toMatchObject([
           {
             event: { id: event.id, command: 'SADD', members: ['a'] },
@@ -129,7 +132,7 @@ await describeTimeSkipping('reconcileKey: attempts', (server) => {
       await withScript(script, async (start) => {
         const handle = await start();
         expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 3 });
-        expect(script.pauses()).toEqual([900_000, 900_000]);
+        expect(script.pauses()).toEqual([15, 15]);
         expect(script.escalations).toHaveLength(1);
         const { searchAttributes } = await handle.describe();
         expect(searchAttributes[messages.SEARCH_ATTRIBUTES.state] ?? []).not.toContain('escalated');
@@ -143,7 +146,7 @@ await describeTimeSkipping('reconcileKey: attempts', (server) => {
         await untilState(server.env, handle, 'escalated');
         await handle.signal(messages.retry);
         expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 4 });
-        expect(Math.max(...script.pauses())).toBeLessThan(900_000);
+        expect(Math.max(...script.pauses())).toBeLessThan(15);
       });
     });
 
@@ -174,18 +177,16 @@ await describeTimeSkipping('reconcileKey: attempts', (server) => {
     it('is attempted once more when a new write fails, though not in a hot loop', async () => {
       const script = new Script(server.env, permanent, permanent, permanent, 'repaired');
       await withScript(script, async (start) => {
-        const handle = await start();
+        const handle = await start({ policy: SLOW_POLICY });
         await untilState(server.env, handle, 'escalated');
         await handle.signal(messages.failedWrites, [failedWrite()]);
-        while (script.requests.length < 2) await server.env.sleep(1000);
+        while (script.requests.length < 2) await server.env.sleep('10 minutes');
         await handle.signal(messages.failedWrites, [failedWrite()]);
-        while (script.requests.length < 3) await server.env.sleep(1000);
+        while (script.requests.length < 3) await server.env.sleep('10 minutes');
         await handle.signal(messages.failedWrites, [failedWrite()]);
         expect((await handle.result()).outcome).toBe('repaired');
-        for (const pause of script.pauses()) {
-          expect(pause).toBeGreaterThanOrEqual(POLICY.retry.maximumIntervalMs);
-          expect(pause).toBeLessThan(60_000);
-        }
+        // The longest pause of the policy lies between them, far less than `retryEvery`.
+        expect(script.pauses()).toEqual([360, 360, 360]);
         expect(script.escalations).toHaveLength(1);
       });
     });
