@@ -15,6 +15,7 @@ afterAll(() => bed.stop());
 
 /** One write that the target misses; afterwards it takes writes again. */
 async function miss(writer: DualWriter, write: () => Promise<unknown>): Promise<void> {
+  await settled(writer);
   await bed.target.client.replicaof('127.0.0.1', 1);
   await write();
   await settled(writer);

@@ -144,12 +144,13 @@ describe('a process that is busy itself', () => {
     try {
       const writer = createDualWriter({ ...bed.names, source, target, records: bed.sink, onError: () => {} });
       await Promise.all([source.ping(), new Promise((resolve) => target.once('ready', resolve))]);
-      await bed.target.client.client('PAUSE', 20, 'WRITE');
+      await bed.target.client.client('PAUSE', 60_000, 'WRITE');
       await writer.set('k', 'v');
       while (shard(writer).inFlight === 0) await new Promise((resolve) => setImmediate(resolve));
+      const goesOn = bed.target.client.client('UNPAUSE');
       const until = performance.now() + 1000;
       while (performance.now() < until);
-      await settled(writer);
+      await Promise.all([goesOn, settled(writer)]);
       expect(codes()).toEqual([]);
       expect(writer.stats().mirrored).toBe(1);
     } finally {

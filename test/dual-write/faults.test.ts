@@ -90,8 +90,7 @@ describe('a write that the target does not get', () => {
   it('is recorded as unknown after a timeout, with all that was sent behind it, and can not land later', async () => {
     const writer = await bed.writer({ timeoutMs: 150 });
     bed.link.swallow();
-    await writer.set('late', 'v');
-    await writer.set('behind', 'v');
+    await Promise.all([writer.set('late', 'v'), writer.set('behind', 'v')]);
     const records = await bed.sink.have(2);
     expect(records.map(failure)).toEqual([
       ['late', 'unknown', 'TIMEOUT'],
@@ -177,12 +176,10 @@ describe('the caller', () => {
 
   it('writes to a slow target at the pace of the source', async () => {
     const writer = await bed.writer({ timeoutMs: 60_000 });
-    const slowMs = 100;
-    bed.link.slow(slowMs);
-    const started = performance.now();
+    bed.link.slow(1_500);
     for (let turn = 0; turn < 100; turn++) await writer.set('k', turn);
-    // One by one, each would take the way there and back.
-    expect(performance.now() - started).toBeLessThan((100 * 2 * slowMs) / 10);
+    // At the pace of the target, the first ones would have been answered long ago.
+    expect(writer.stats().inFlight).toBeGreaterThan(50);
     await settled(writer);
     expect(await bed.target.client.get('k')).toBe('99');
   });

@@ -211,7 +211,7 @@ describe('the Kafka sink', () => {
 
     it('never takes a new record for the repetition of one whose acknowledgement was lost', async () => {
       await sink.publish([record('first')]);
-      link.slow(1000);
+      link.slow(4_000);
       const lost = sink.publish([record('acknowledgement lost')]);
       lost.catch(() => {});
       // The broker has it; its answer is still on the way.

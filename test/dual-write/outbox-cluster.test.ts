@@ -176,7 +176,7 @@ describe('the outbox on a Cluster', () => {
 
   it('pays the wait for a silent master once, not for each part and each call', async () => {
     const { substituteOf, ofKey, freezeMasterOf } = aside();
-    const [forgetful, remembering] = [outbox({ timeoutMs: 30_000 }), outbox({ timeoutMs: 3_000 })];
+    const [forgetful, remembering] = [outbox({ timeoutMs: 30_000 }), outbox({ timeoutMs: 5_500 })];
     await Promise.all([forgetful, remembering].map((each) => each.publish(ofKey('k0', 1))));
     freezeMasterOf('k0');
     const sent = ofKey('k0', 1_250, 1);
@@ -193,7 +193,7 @@ describe('the outbox on a Cluster', () => {
   it('waits for the right stream when the one in its place is full', async () => {
     const { substituteOf, ofKey, freezeMasterOf, fill } = aside();
     const bounded = outbox({ maxEntries: 320, timeoutMs: 30_000 });
-    const impatient = outbox({ maxEntries: 320, timeoutMs: 3_000 });
+    const impatient = outbox({ maxEntries: 320, timeoutMs: 6_000 });
     await Promise.all([bounded, impatient].map((each) => each.connect()));
     const frozen = freezeMasterOf('k0');
     await fill(substituteOf('k0'), 20);

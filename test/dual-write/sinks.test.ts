@@ -277,8 +277,9 @@ describe('with onUnrecorded: reject, a write', () => {
   });
 
   it('waits for the target, also longer than the source may take', async () => {
-    const writer = await bed.writer({ more: { onUnrecorded: 'reject' }, source: { commandTimeout: 50 } });
-    bed.link.slow(200);
+    const more = { onUnrecorded: 'reject' } as const;
+    const writer = await bed.writer({ more, source: { commandTimeout: 1_000 }, timeoutMs: 60_000 });
+    bed.link.slow(1_000);
     expect(await writer.set('k', 'v')).toBe('OK');
     expect(await bed.target.client.get('k')).toBe('v');
   });
