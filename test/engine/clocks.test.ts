@@ -10,6 +10,8 @@ import { type ClusterSide, type Side, startClusterSide, startSide } from './topo
 const HOUR_MS = 3_600_000;
 const AHEAD_MS = 5_000;
 const AHEAD = { FAKETIME: `+${AHEAD_MS / 1000}s`, FAKETIME_DONT_FAKE_MONOTONIC: '1' };
+/** Far less than the clocks differ, though more than a busy machine lets pass between two commands. */
+const TOLERANT = { expiryToleranceMs: 2_000 };
 const EXPIRY = { scope: { kind: 'members' as const, members: [] } };
 const FIELD = { scope: { kind: 'members' as const, members: [Buffer.from('f')] } };
 
@@ -46,13 +48,13 @@ await describeWith('clocks five seconds apart', provide, ({ faketime, valkey }) 
         [link.source, link.target].map((each) => each.client.pexpiretime('k')),
       );
       expect(Math.abs(source! - target!)).toBeGreaterThan(AHEAD_MS / 2);
-      expect(await link.reconcile('k', scope)).toEqual({ outcome: 'equal' });
+      expect(await link.reconcile('k', { ...scope, ...TOLERANT })).toEqual({ outcome: 'equal' });
     });
 
     test('a relative expiry of a field that both executed is equal', async () => {
       await onBoth('HSET', 'k', 'f', 'v');
       await onBoth('HEXPIRE', 'k', 3600, 'FIELDS', 1, 'f');
-      expect(await link.reconcile('k', FIELD)).toEqual({ outcome: 'equal' });
+      expect(await link.reconcile('k', { ...FIELD, ...TOLERANT })).toEqual({ outcome: 'equal' });
     });
 
     test.each([
@@ -72,7 +74,11 @@ await describeWith('clocks five seconds apart', provide, ({ faketime, valkey }) 
       ['hash', ['HSET', 'k', ...Array.from({ length: 1_000 }, (_, index) => `${index}`)]],
     ] as [string, [string, ...string[]]][])('a large %s', (_type, write) => {
       const reconcileLarge = () =>
-        reconcileLargeKey(link.sides, { key: Buffer.from('k') }, { ...DEFAULT_OPTIONS, onProgress: () => {} });
+        reconcileLargeKey(
+          link.sides,
+          { key: Buffer.from('k') },
+          { ...DEFAULT_OPTIONS, ...TOLERANT, onProgress: () => {} },
+        );
       beforeEach(async () => {
         await onBoth(...write);
         await onBoth('EXPIRE', 'k', 3600);
@@ -131,7 +137,8 @@ await describeWith('one master of a Cluster five seconds ahead', provide, ({ fak
     const requests = keys.map((key) => ({ key: Buffer.from(key) }));
     const sides = { source: source.port, target: target.port };
     const linked = { ...sides, memory: new LinkMemory(sides) };
-    const outcomes = async () => (await reconcileKeys(linked, requests, DEFAULT_OPTIONS)).map(({ outcome }) => outcome);
+    const outcomes = async () =>
+      (await reconcileKeys(linked, requests, { ...DEFAULT_OPTIONS, ...TOLERANT })).map(({ outcome }) => outcome);
     expect(await outcomes()).toEqual(keys.map(() => 'equal'));
     // Later on the target than the source's clock explains; only the one that is ahead does.
     const at = Date.now() + HOUR_MS;

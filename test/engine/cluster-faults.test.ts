@@ -28,7 +28,7 @@ const errorOf = (result: KeyResult | undefined) => (result?.outcome === 'failed'
 
 describe('a frozen master', () => {
   test.each(['source', 'target'] as const)('of the %s fails its own keys alone', async (frozen) => {
-    const cluster = await begin(startClusterSide(frozen, 3, { commandTimeoutMs: 400 }));
+    const cluster = await begin(startClusterSide(frozen, 3, { commandTimeoutMs: 3_000 }));
     const other = await begin(startSide(frozen === 'source' ? 'target' : 'source', 'one server'));
     const [source, target] = frozen === 'source' ? [cluster, other] : [other, cluster];
     const sides = { source: source.port, target: target.port };

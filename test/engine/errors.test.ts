@@ -12,6 +12,9 @@ import type { ErrorType, Stage } from '../../workflows/messages.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
 import { intercept, once, reconcileOne } from './link.js';
 
+/** As long as no machine takes for an answer, however busy. */
+const PATIENT_MS = 60_000;
+
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -23,7 +26,7 @@ async function server(...args: string[]): Promise<RedisServer> {
   return started;
 }
 
-function port(url: string, name: string, commandTimeoutMs = 5_000): RedisPort {
+function port(url: string, name: string, commandTimeoutMs = PATIENT_MS): RedisPort {
   const connected = connectRedis({ url }, { name, commandTimeoutMs });
   cleanups.push(() => connected.close());
   return connected;
@@ -38,11 +41,23 @@ async function failure(source: RedisPort, target: RedisPort): Promise<ReconcileE
 
 const UNLOCKED = ['--enable-debug-command', 'yes', '--enable-protected-configs', 'yes'];
 
-/** A link whose key `k` differs, so that reconciling it wants to write. */
-async function divergedLink(): Promise<{ source: RedisServer; target: RedisServer; ports: [RedisPort, RedisPort] }> {
+/**
+ * A link whose key `k` differs, so that reconciling it wants to write.
+ * @param silent the side that is not going to answer, for which nobody shall wait long
+ */
+async function divergedLink(
+  silent?: 'source' | 'target',
+): Promise<{ source: RedisServer; target: RedisServer; ports: [RedisPort, RedisPort] }> {
   const [source, target] = await Promise.all([server(...UNLOCKED), server(...UNLOCKED)]);
   await source.client.set('k', 'secret value of a user');
-  return { source, target, ports: [port(source.url, 'the source', 400), port(target.url, 'the target', 400)] };
+  return {
+    source,
+    target,
+    ports: [
+      port(source.url, 'the source', silent === 'source' ? 400 : PATIENT_MS),
+      port(target.url, 'the target', silent === 'target' ? 400 : PATIENT_MS),
+    ],
+  };
 }
 
 function expectError(error: ReconcileError, type: ErrorType, stage: Stage, text: string): void {
@@ -114,13 +129,13 @@ describe('on the target', () => {
   });
 
   test('an answer that does not come: TargetUnavailable', async () => {
-    const { target, ports } = await divergedLink();
+    const { target, ports } = await divergedLink('target');
     await target.client.call('CLIENT', 'PAUSE', '60000', 'ALL');
     expectError(await failure(...ports), 'TargetUnavailable', 'read', 'did not answer in time');
   });
 
   test('an answer to the write that does not come: TargetUnavailable', async () => {
-    const { target, ports } = await divergedLink();
+    const { target, ports } = await divergedLink('target');
     const frozen = intercept(ports[1], { 'before repair': once(() => target.freeze()) });
     expectError(await failure(ports[0], frozen), 'TargetUnavailable', 'write', 'did not answer in time');
     target.thaw();
@@ -165,7 +180,7 @@ describe('on the source', () => {
   });
 
   test('an answer that does not come: SourceUnavailable', async () => {
-    const { source, ports } = await divergedLink();
+    const { source, ports } = await divergedLink('source');
     source.freeze();
     expectError(await failure(...ports), 'SourceUnavailable', 'read', 'did not answer in time');
     source.thaw();
@@ -242,7 +257,7 @@ test('a command that the server lacks: Unsupported', async () => {
 /** Makes a server answer LOADING for longer than the test takes. */
 async function reloadSlowly(loading: RedisServer): Promise<void> {
   await loading.client.call('DEBUG', 'POPULATE', '20000');
-  await loading.client.config('SET', 'key-load-delay', '1000');
+  await loading.client.config('SET', 'key-load-delay', '3000');
   await loading.client.config('SET', 'loading-process-events-interval-bytes', '1024');
   loading.client.call('DEBUG', 'RELOAD').catch(() => {});
 }

@@ -4,6 +4,8 @@ import { compareRedis } from '../support/compare.js';
 import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink, writesOn } from './link.js';
 
 const HOUR_MS = 3_600_000;
+/** Between two commands a busy machine may let more time pass than two servers at work ever do. */
+const TOLERANCE_MS = 30_000;
 
 let link: TestLink;
 beforeAll(async () => {
@@ -75,7 +77,7 @@ test('a relative expiry does not drift: what was repaired once is equal each tim
 test('a relative expiry that both sides executed, one after the other, is equal', async () => {
   for (const { client } of [link.source, link.target]) await client.set('k', 'v', 'EX', 3600);
   await resetWrites(link.target);
-  expect(await link.reconcile('k')).toEqual({ outcome: 'equal' });
+  expect(await link.reconcile('k', { expiryToleranceMs: TOLERANCE_MS })).toEqual({ outcome: 'equal' });
   expect(await writesOn(link.target)).toEqual({});
 });
 

@@ -138,7 +138,7 @@ describe.each(TYPES)('a $type', ({ fill, write }) => {
 
   test('that expires before the write is not resurrected', async () => {
     await fill('source');
-    const expiry = Date.now() + 2_000;
+    const expiry = Date.now() + 5_000;
     await link.source.client.pexpireat('k', expiry);
     await link.target.client.set('k', 'old');
     const expired = async () => {
@@ -170,7 +170,7 @@ describe.each(TYPES)('a $type', ({ fill, write }) => {
     await link.target.client.set('k', 'old');
     const relay = await startRelay(link.target.port);
     cleanups.push(() => relay.close());
-    const target = hookWatches(targetAt(relay.port, 500), { 'before write': () => relay.holdFrom('MULTI') }).port;
+    const target = hookWatches(targetAt(relay.port, 3_000), { 'before write': () => relay.holdFrom('MULTI') }).port;
     const result = await replace({ source: link.sides.source, target });
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetUnavailable', stage: 'write' } });
     // Past the deadline by the server's own clock; what was sent arrives now, although its sender has gone.
@@ -289,7 +289,7 @@ describe('while a string is sent', () => {
   });
 
   test('a peer that takes no more bytes ends it, and nothing lands later', async () => {
-    const { sides } = await through(500);
+    const { sides } = await through(3_000);
     const source = midway(() => link.target.freeze());
     const result = await replace({ ...sides, source }).finally(() => link.target.thaw());
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetUnavailable', stage: 'write' } });
@@ -298,10 +298,10 @@ describe('while a string is sent', () => {
   });
 
   test('a slow peer does not, though it all takes longer than a command may', async () => {
-    const { sides } = await through(300);
+    const { sides } = await through(2_000);
     let steps = 0;
     const source = hookWatches(sides.source, {
-      'before readString': () => (steps++ % 8 === 0 ? sleep(100) : undefined),
+      'before readString': () => (steps++ % 8 === 0 ? sleep(200) : undefined),
     }).port;
     expect(await replace({ ...sides, source })).toMatchObject({ outcome: 'repaired' });
     expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
