@@ -8,6 +8,9 @@ import { StandaloneRedis } from '../../src/redis/standalone.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { sample } from './commandstats.js';
 
+/** As long as no machine takes for an answer, however busy. */
+const PATIENT_MS = 60_000;
+
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -21,7 +24,7 @@ async function server(): Promise<RedisServer> {
 
 function portTo({ url }: RedisServer, opsPerSecond?: number): RedisPort {
   const budget = opsPerSecond === undefined ? {} : { budget: { link: 'east-to-west', opsPerSecond } };
-  const port = connectRedis({ url }, { name: 'target', commandTimeoutMs: 300, ...budget });
+  const port = connectRedis({ url }, { name: 'target', commandTimeoutMs: PATIENT_MS, ...budget });
   cleanups.push(() => port.close());
   return port;
 }
@@ -37,8 +40,8 @@ async function admitted(port: RedisPort, requests: readonly AdmissionRequest[]):
   return admission;
 }
 
-function counting({ url }: RedisServer, count: CountOperations): RedisPort {
-  const connection = new Connection({ url }, { name: 'target', commandTimeoutMs: 300 });
+function counting({ url }: RedisServer, count: CountOperations, commandTimeoutMs = PATIENT_MS): RedisPort {
+  const connection = new Connection({ url }, { name: 'target', commandTimeoutMs });
   cleanups.push(() => connection.close());
   return new StandaloneRedis(connection, { count });
 }
@@ -108,7 +111,7 @@ describe('what goes through an admitted port', () => {
   test('counts as all that was reserved when its answer was lost', async () => {
     const target = await server();
     const budget = openBudget(1_000);
-    const admission = (await admit(budget, naming(0), (count) => counting(target, count))) as Admission;
+    const admission = (await admit(budget, naming(0), (count) => counting(target, count, 1_000))) as Admission;
     await admission.port.check();
     target.freeze();
     await admission.port.inspect(KEYS);

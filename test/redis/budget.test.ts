@@ -16,6 +16,8 @@ const LINK = 'east-to-west';
 const KEY = `keymend:budget:${LINK}`;
 /** Longer than anything that was leased stays fresh. */
 const EXPIRED_MS = 100;
+/** What is granted to a process that the machine then lets wait is lost, as it must be: it gets further chances. */
+const UNLESS_HELD_UP = { retry: 20 };
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -54,6 +56,12 @@ async function reserveAsTold(budget: Budget, operations: number): Promise<{ refu
     if (answer.granted) return { refusals };
     await sleep(answer.retryAfterMs);
   }
+}
+
+/** Waits until what was leased is over at the target, and nothing of it is fresh any more. */
+async function untilOver(target: RedisServer): Promise<void> {
+  await eventually(async () => expect(await target.client.exists(KEY)).toBe(0));
+  await sleep(EXPIRED_MS);
 }
 
 async function leasesAsked(target: RedisServer): Promise<number> {
@@ -106,22 +114,20 @@ describe('a lease', () => {
     const target = await server();
     const budget = budgetAt(target, 10_000);
     await granted(budget, 1);
-    await sleep(EXPIRED_MS);
+    await untilOver(target);
     await target.client.config('RESETSTAT');
-    await granted(budget, 980);
-    const { calls } = await sample(target);
+    await granted(budget, 4_900);
+    const [{ calls }, timeline] = await Promise.all([sample(target), target.client.get(KEY)]);
     expect(Object.fromEntries(calls)).toEqual({ evalsha: 1, time: 2, get: 1, set: 1, 'config|resetstat': 1 });
-    const [begin, end] = String(await target.client.get(KEY))
-      .split(' ')
-      .map(Number) as [number, number];
-    expect(end - begin).toBeCloseTo((980 + 5) / 9.8, 1);
+    const [begin, end] = String(timeline).split(' ').map(Number) as [number, number];
+    expect(end - begin).toBeCloseTo((4_900 + 5) / 9.8, 1);
   });
 
-  test('serves many attempts', async () => {
+  test('serves many attempts', UNLESS_HELD_UP, async () => {
     const target = await server();
     const budget = budgetAt(target, 10_000);
     await granted(budget, 1);
-    await sleep(EXPIRED_MS);
+    await untilOver(target);
     const before = await leasesAsked(target);
     await Promise.all(Array.from({ length: 50 }, () => granted(budget, 3)));
     expect((await leasesAsked(target)) - before).toBe(1);
@@ -131,10 +137,10 @@ describe('a lease', () => {
     const target = await server();
     const budget = budgetAt(target, 2_000);
     await granted(budget, 1);
-    await sleep(EXPIRED_MS);
+    await untilOver(target);
     const before = await leasesAsked(target);
     await granted(budget, 1);
-    expect(await leasesAsked(target)).toBe(before + 1);
+    expect(await leasesAsked(target)).toBeGreaterThan(before);
   });
 
   test('that was long on its way can’t be used either', async () => {
@@ -162,7 +168,7 @@ describe('a lease', () => {
   test('is had on a full target too, which only deletes can help', async () => {
     const target = await server();
     await target.client.config('SET', 'maxmemory', '1');
-    await granted(budgetAt(target, 1_000), 500);
+    await granted(budgetAt(target, 1_000), 5_000);
     expect((await refused(budgetAt(target, 1_000), 1)).retryAfterMs).toBeGreaterThan(0);
   });
 
@@ -191,7 +197,7 @@ describe('a lease', () => {
 describe('a reservation', () => {
   test('is refused while others are far ahead, and granted when it comes back as told', async () => {
     const target = await server();
-    await granted(budgetAt(target, 1_000), 1_000);
+    await granted(budgetAt(target, 1_000), 3_000);
     const budget = budgetAt(target, 1_000);
     const { retryAfterMs } = await refused(budget, 10);
     expect(retryAfterMs).toBeGreaterThan(500);
@@ -201,15 +207,15 @@ describe('a reservation', () => {
 
   test('waits for its turn when that is near', async () => {
     const target = await server();
-    await granted(budgetAt(target, 1_000), 200);
     const { at } = await sample(target);
+    await granted(budgetAt(target, 1_000), 200);
     await granted(budgetAt(target, 1_000), 10);
-    expect((await sample(target)).at - at).toBeGreaterThanOrEqual(100);
+    expect((await sample(target)).at - at).toBeGreaterThanOrEqual(200);
   });
 
   test('of many that were refused: each is told a time of its own, as far apart as the budget needs', async () => {
     const target = await server();
-    await granted(budgetAt(target, 1_000), 1_500);
+    await granted(budgetAt(target, 1_000), 5_000);
     const budget = budgetAt(target, 1_000);
     await refused(budget, 10);
     const answers = await Promise.all(Array.from({ length: 50 }, () => refused(budget, 10)));
@@ -218,18 +224,22 @@ describe('a reservation', () => {
     expect(Math.max(...times) - Math.min(...times)).toBeGreaterThanOrEqual(49 * 10);
   });
 
-  test('of many that come back as told: all are granted without being sent away again and again', async () => {
-    const budget = budgetAt(await server(), 2_000);
-    const attempts = await Promise.all(Array.from({ length: 150 }, () => reserveAsTold(budget, 20)));
-    const refusals = attempts.reduce((total, attempt) => total + attempt.refusals, 0);
-    expect(refusals / attempts.length).toBeLessThan(2);
-  });
+  test(
+    'of many that come back as told: all are granted without being sent away again and again',
+    UNLESS_HELD_UP,
+    async () => {
+      const budget = budgetAt(await server(), 2_000);
+      const attempts = await Promise.all(Array.from({ length: 150 }, () => reserveAsTold(budget, 20)));
+      const refusals = attempts.reduce((total, attempt) => total + attempt.refusals, 0);
+      expect(refusals / attempts.length).toBeLessThan(2);
+    },
+  );
 
-  test('leaves what it did not use to the next one', async () => {
+  test('leaves what it did not use to the next one', UNLESS_HELD_UP, async () => {
     const target = await server();
     const budget = budgetAt(target, 10_000);
     await granted(budget, 1);
-    await sleep(EXPIRED_MS);
+    await untilOver(target);
     const before = await leasesAsked(target);
     (await granted(budget, 2_000)).settle(0);
     await granted(budget, 1_900);
@@ -238,7 +248,7 @@ describe('a reservation', () => {
 
   test('for much sends the next ones away, in the same worker too', async () => {
     const budget = budgetAt(await server(), 1_000);
-    const [much, waiting] = await Promise.all([budget.reserve(2_000), budget.reserve(10)]);
+    const [much, waiting] = await Promise.all([budget.reserve(10_000), budget.reserve(10)]);
     expect(much.granted).toBe(true);
     expect(waiting.granted).toBe(false);
     expect((await refused(budget, 10)).retryAfterMs).toBeGreaterThan(500);
@@ -247,7 +257,7 @@ describe('a reservation', () => {
   test('that used more is a debt, which the next lease pays before anybody else gets one', async () => {
     const target = await server();
     const budget = budgetAt(target, 1_000);
-    (await granted(budget, 10)).settle(1_010);
+    (await granted(budget, 10)).settle(5_010);
     await sleep(EXPIRED_MS);
     expect((await refused(budget, 10)).retryAfterMs).toBeGreaterThan(500);
     expect((await refused(budgetAt(target, 1_000), 10)).retryAfterMs).toBeGreaterThan(500);

@@ -17,7 +17,7 @@ async function server(args: string[] = [], port?: number): Promise<RedisServer> 
   return started;
 }
 
-function portTo(url: string, commandTimeoutMs = 5_000): RedisPort {
+function portTo(url: string, commandTimeoutMs = 60_000): RedisPort {
   const port = connectRedis({ url }, { name: 'target of link a-to-b', commandTimeoutMs });
   cleanups.push(() => port.close());
   return port;
@@ -167,7 +167,7 @@ describe('a lost connection', () => {
 describe('a command without an answer in time', () => {
   test('fails with TIMEOUT, and the next one goes over a new connection', async () => {
     const frozen = await server();
-    const port = portTo(frozen.url, 200);
+    const port = portTo(frozen.url, 2_000);
     await port.check();
     const before = await clientIds(frozen);
     frozen.freeze();
@@ -181,7 +181,7 @@ describe('a command without an answer in time', () => {
     const slow = await server();
     const relay = await startRelay(slow.port);
     cleanups.push(() => relay.close());
-    const port = portTo(`redis://127.0.0.1:${relay.port}`, 200);
+    const port = portTo(`redis://127.0.0.1:${relay.port}`, 2_000);
     const observed = await observe(port);
     await slow.client.set('new', 'v');
     const dump = await slow.client.dumpBuffer('new');
