@@ -64,19 +64,23 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
       });
     });
 
-    it('that can not be read are taken as writes of the whole key instead of being dropped', async () => {
-      const script = new Script(server.env, 'repaired');
-      await withScript(script, async (start) => {
-        const handle = await start({ events: [], policy: { ...POLICY, settleMs: 0, verify: 'never' } });
-        await handle.result();
-        const other = await start({
-          events: [null as never, { nonsense: true } as never],
-          policy: { ...POLICY, settleMs: 0, verify: 'never' },
+    it.each([
+      ['no record at all', null],
+      ['a record that says nothing of its write', { nonsense: true }],
+    ])(
+      'that can not be read are taken as writes of the whole key instead of being dropped: %s',
+      async (_what, unreadable) => {
+        const script = new Script(server.env, UNAVAILABLE);
+        await withScript(script, async (start) => {
+          // One member is known to differ: only the one that can't be read asks for more than that.
+          const events = [failedWrite({ command: 'SADD', members: ['a'] }), unreadable as never];
+          const handle = await start({ events, policy: { ...POLICY, verify: 'never' } });
+          expect(await untilState(server.env, handle, 'escalated')).toMatchObject({ pending: 2 });
+          expect(script.requests[0]?.request.hint).toMatchObject({ whole: true });
+          await giveUp(handle);
         });
-        await other.result();
-        expect(script.requests.at(-1)?.request.hint.whole).toBe(true);
-      });
-    });
+      },
+    );
   });
 
   describe('retry', () => {
