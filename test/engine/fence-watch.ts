@@ -6,7 +6,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { RedisPort } from '../../src/redis/index.js';
-import type { TestLink } from './link.js';
+import { portWith, type TestLink } from './link.js';
 
 interface Observation {
   readonly sequence: number;
@@ -34,10 +34,13 @@ export function watchFence(
   let sequence = 0;
 
   const observing =
-    <Request, State>(method: (requests: readonly Request[]) => Promise<State[]>, partOf: (request: Request) => Part) =>
-    (requests: readonly Request[]) =>
+    <Request, Rest extends unknown[], State>(
+      method: (requests: readonly Request[], ...rest: Rest) => Promise<State[]>,
+      partOf: (request: Request) => Part,
+    ) =>
+    (requests: readonly Request[], ...rest: Rest) =>
       undisturbed(async () => {
-        const states = await method(requests);
+        const states = await method(requests, ...rest);
         const contents = await contentsOf(target, requests.map(partOf));
         sequence += 1;
         states.forEach((state, index) => {
@@ -47,13 +50,13 @@ export function watchFence(
       });
 
   const repairing =
-    <Repair extends Part & { readonly observed: object }, Outcome>(
-      method: (repairs: readonly Repair[]) => Promise<Outcome[]>,
+    <Repair extends Part & { readonly observed: object }, Rest extends unknown[], Outcome>(
+      method: (repairs: readonly Repair[], ...rest: Rest) => Promise<Outcome[]>,
     ) =>
-    (repairs: readonly Repair[]) =>
+    (repairs: readonly Repair[], ...rest: Rest) =>
       undisturbed(async () => {
         const contents = await contentsOf(target, repairs);
-        const outcomes = await method(repairs);
+        const outcomes = await method(repairs, ...rest);
         for (const [index, repair] of repairs.entries()) {
           const observed = observations.get(repair.observed)!;
           if (observed.sequence > readAt.get(nameOf(repair.key))!)
@@ -66,66 +69,40 @@ export function watchFence(
       });
 
   const reading =
-    <Request extends Part, Answer>(method: (requests: readonly Request[]) => Promise<Answer[]>) =>
-    (requests: readonly Request[]) => {
+    <Request extends Part, Rest extends unknown[], Answer>(
+      method: (requests: readonly Request[], ...rest: Rest) => Promise<Answer[]>,
+    ) =>
+    (requests: readonly Request[], ...rest: Rest) => {
       sequence += 1;
       for (const { key } of requests) readAt.set(nameOf(key), sequence);
-      return method(requests);
+      return method(requests, ...rest);
     };
 
+  const { source, target: repaired } = sides;
   return {
     violations,
     sides: {
-      source: {
-        ...passing(sides.source),
-        read: reading((requests) => sides.source.read(requests)),
-        readMembers: reading((requests) => sides.source.readMembers(requests)),
-      },
-      target: {
-        ...passing(sides.target),
-        inspect: observing(
-          (keys) => sides.target.inspect(keys),
-          (key: Buffer) => ({ key }),
-        ),
-        inspectMembers: observing(
-          (requests) => sides.target.inspectMembers(requests),
-          (request) => request,
-        ),
-        repair: repairing((repairs) => sides.target.repair(repairs)),
-        repairMembers: repairing((repairs) => sides.target.repairMembers(repairs)),
-      },
+      source: watched(source, {
+        read: reading(source.read.bind(source)),
+        readMembers: reading(source.readMembers.bind(source)),
+      }),
+      target: watched(repaired, {
+        inspect: observing(repaired.inspect.bind(repaired), (key) => ({ key })),
+        inspectMembers: observing(repaired.inspectMembers.bind(repaired), (request) => request),
+        repair: repairing(repaired.repair.bind(repaired)),
+        repairMembers: repairing(repaired.repairMembers.bind(repaired)),
+      }),
     },
   };
 }
 
-function passing(port: RedisPort): RedisPort {
-  return {
-    place: port.place,
-    shardsOf: (keys) => port.shardsOf(keys),
-    async admit(requests) {
-      // Without a budget all are admitted; the admitted port must be watched as well.
-      return { kind: 'admitted', keys: requests.length, port: this, done() {} };
-    },
-    inspect: (keys) => port.inspect(keys),
-    read: (requests) => port.read(requests),
-    repair: (repairs) => port.repair(repairs),
-    readRecipes: (keys) => port.readRecipes(keys),
-    rebuild: (rebuilds) => port.rebuild(rebuilds),
-    inspectMembers: (requests) => port.inspectMembers(requests),
-    readMembers: (requests) => port.readMembers(requests),
-    repairMembers: (repairs) => port.repairMembers(repairs),
-    scanMembers: (scan) => port.scanMembers(scan),
-    server: (key) => port.server(key),
-    differingMembers: (key, type, page) => port.differingMembers(key, type, page),
-    watch: (key) => port.watch(key),
-    get connections() {
-      return port.connections;
-    },
-    clock: (key) => port.clock(key),
-    health: (of) => port.health(of),
-    check: () => port.check(),
-    close: () => port.close(),
-  };
+/** Without a budget all are admitted; the admitted port must be watched as well. */
+function watched(port: RedisPort, methods: Partial<RedisPort>): RedisPort {
+  const watching = portWith(port, {
+    ...methods,
+    admit: async (requests) => ({ kind: 'admitted', keys: requests.length, port: watching, done() {} }),
+  });
+  return watching;
 }
 
 /** A whole key, or some of its members. */

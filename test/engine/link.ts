@@ -75,9 +75,24 @@ export function withMemory({ source, target }: LinkSides): Required<LinkSides> {
   return { source, target, memory: new LinkMemory({ source, target }) };
 }
 
-type Step = 'inspect' | 'read' | 'repair' | 'health';
+/** Which methods a step of the protocol stands for. */
+const STEPS = {
+  inspect: 'inspect',
+  inspectMembers: 'inspect',
+  scanMembers: 'inspect',
+  read: 'read',
+  readRecipes: 'read',
+  readMembers: 'read',
+  repair: 'repair',
+  rebuild: 'repair',
+  repairMembers: 'repair',
+  health: 'health',
+} as const satisfies Partial<Record<keyof RedisPort, string>>;
+
+type Step = (typeof STEPS)[keyof typeof STEPS];
 /** Awaited; is told how often it was called before. */
 type Hook = (call: number) => unknown;
+type AnyMethod = (...args: unknown[]) => Promise<unknown>;
 
 /** The same port, with something happening before or after its steps. */
 export function intercept(
@@ -90,42 +105,37 @@ export function intercept(
     calls.set(when, call + 1);
     await hooks[when]?.(call);
   };
-  const step =
-    <Argument, Result>(name: Step, method: (argument: Argument) => Promise<Result>) =>
-    async (argument: Argument): Promise<Result> => {
-      await run(`before ${name}`);
-      const result = await method(argument);
-      await run(`after ${name}`);
-      return result;
-    };
-  const hooked = (port: RedisPort): RedisPort => ({
-    place: port.place,
-    get connections() {
-      return port.connections;
-    },
-    clock: (key) => port.clock(key),
-    shardsOf: (keys) => port.shardsOf(keys),
-    admit: async (requests) => {
-      const admission = await port.admit(requests);
-      return 'port' in admission ? { ...admission, port: hooked(admission.port) } : admission;
-    },
-    inspect: step('inspect', (keys) => port.inspect(keys as Buffer[])),
-    read: step('read', (requests) => port.read(requests as never)),
-    repair: step('repair', (repairs) => port.repair(repairs as never)),
-    readRecipes: step('read', (keys) => port.readRecipes(keys as never)),
-    rebuild: step('repair', (rebuilds) => port.rebuild(rebuilds as never)),
-    inspectMembers: step('inspect', (requests) => port.inspectMembers(requests as never)),
-    readMembers: step('read', (requests) => port.readMembers(requests as never)),
-    repairMembers: step('repair', (repairs) => port.repairMembers(repairs as never)),
-    scanMembers: step('inspect', (scan) => port.scanMembers(scan as never)),
-    server: (key) => port.server(key),
-    differingMembers: (key, type, page) => port.differingMembers(key, type, page),
-    watch: (key) => port.watch(key),
-    health: step('health', (of) => port.health(of as never)) as RedisPort['health'],
-    check: () => port.check(),
-    close: () => port.close(),
-  });
+  const hooked = (port: RedisPort): RedisPort => {
+    const steps = Object.entries(STEPS).map(([name, step]) => {
+      const method = (port[name as keyof typeof STEPS] as AnyMethod).bind(port);
+      const withHooks = async (...args: unknown[]) => {
+        await run(`before ${step}`);
+        const result = await method(...args);
+        await run(`after ${step}`);
+        return result;
+      };
+      return [name, withHooks];
+    });
+    return portWith(port, {
+      ...Object.fromEntries(steps),
+      async admit(...args) {
+        const admission = await port.admit(...args);
+        return 'port' in admission ? { ...admission, port: hooked(admission.port) } : admission;
+      },
+    });
+  };
   return hooked(port);
+}
+
+/** The same port but for some of its methods. All others are the port's own: they get every argument that they are called with. */
+export function portWith(port: RedisPort, methods: Partial<RedisPort>): RedisPort {
+  return new Proxy(port, {
+    get(target, name) {
+      if (Object.hasOwn(methods, name)) return methods[name as keyof RedisPort];
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }
 
 /** Runs a hook at its first call only. */

@@ -176,12 +176,12 @@ for (const [title, pair] of Object.entries(PAIRS)) {
   });
 }
 
-/** The same port, with a note of every call. */
 /** As a port without a budget does, so that what is admitted goes through the stand-in. */
 function admitAll(port: RedisPort): RedisPort['admit'] {
   return async (requests) => ({ kind: 'admitted', keys: requests.length, port, done() {} });
 }
 
+/** The same port, with a note of every call. */
 function noting(port: RedisPort, side: string, notes: string[]): RedisPort {
   return new Proxy(port, {
     get(_target, name: keyof RedisPort, receiver: RedisPort) {
