@@ -1,10 +1,12 @@
 /**
  * A repair confirmed by a demoted source fails: what a replica says of a key may be older than what was written, so it can't
- * end a repair. Each way to write has a second look of its own.
+ * end a repair. Each way to write has a second look of its own. Nor may what a replica says be written at all.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LinkMemory, type LinkSides, reconcileLargeKey } from '../../src/engine/index.js';
+import { connectRedis } from '../../src/redis/index.js';
 import { freePort } from '../support/redis.js';
+import { startRelay } from '../support/relay.js';
 import { DEFAULT_OPTIONS, intercept, once, reconcileOne, startLink, type TestLink } from './link.js';
 import { hookWatches } from './watched.js';
 
@@ -104,6 +106,43 @@ describe('a source that is demoted between the repair and the second look', () =
     await link.target.client.rpush('k', ...numbers(500));
     const result = await replaceDemoting();
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' }, wrote: true });
+  });
+});
+
+describe('a source that is demoted before it is read', () => {
+  test.each([
+    ['as dumped', false],
+    ['by commands', true],
+  ])('brings nothing to the target: %s', async (_form, byCommands) => {
+    await link.source.client.rpush('k', 'stale');
+    await link.target.client.rpush('k', 'newer');
+    const memory = new LinkMemory(link.sides);
+    if (byCommands) memory.payloadVersionRefused();
+    const source = intercept(link.sides.source, { 'before read': demote });
+    const result = await reconcileOne({ ...link.sides, source, memory }, 'k');
+    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious', stage: 'read' } });
+    expect(await link.target.client.lrange('k', 0, -1)).toEqual(['newer']);
+  });
+
+  test('brings nothing, even when the question was already on its way: its role is asked behind that', async () => {
+    const relay = await startRelay(link.source.port);
+    const source = connectRedis({ url: `redis://127.0.0.1:${relay.port}` }, { name: 'source' });
+    try {
+      // Connected, and the server knows the script.
+      expect(await reconcileOne({ ...link.sides, source }, 'k')).toEqual({ outcome: 'equal' });
+      await link.source.client.set('k', 'stale');
+      await link.target.client.set('k', 'newer');
+      const held = relay.holdFrom('EVALSHA');
+      const result = reconcileOne({ ...link.sides, source }, 'k');
+      await held;
+      await link.source.client.replicaof('127.0.0.1', nowhere);
+      relay.deliver();
+      expect(await result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious', stage: 'read' } });
+      expect(await link.target.client.get('k')).toBe('newer');
+    } finally {
+      await source.close();
+      relay.close();
+    }
   });
 });
 

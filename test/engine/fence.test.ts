@@ -140,6 +140,16 @@ test('a repair after which the source moved on is followed by another', async ()
   expect(await values()).toEqual(['newest', 'newest']);
 });
 
+test('a repair after which the expiry of the source moved on is followed by another', async () => {
+  const soon = Date.now() + 3_600_000;
+  await link.source.client.set('k', 'v', 'PXAT', soon);
+  await link.target.client.set('k', 'old');
+  const later = () => link.source.client.pexpireat('k', soon + 3_600_000);
+  const target = intercept(link.sides.target, { 'after repair': once(later) });
+  expect(await reconcileOne({ source: link.sides.source, target }, 'k')).toMatchObject({ outcome: 'repaired' });
+  expect(await link.target.client.pexpiretime('k')).toBe(soon + 3_600_000);
+});
+
 test('a key that changes in every round is Contended, with the live value in place, and may be tried again', async () => {
   await diverge();
   const target = intercept(link.sides.target, {

@@ -1,12 +1,21 @@
 /** Servers of different lines: what is equal is left alone, and what the target can't read as dumped is built by commands. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { LinkMemory } from '../../src/engine/index.js';
+import { LinkMemory, reconcileKeys } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import { type Provision, provideRedis62, provideValkey9 } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
-import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink, writesOn } from './link.js';
+import {
+  DEFAULT_OPTIONS,
+  intercept,
+  once,
+  reconcileOne,
+  resetWrites,
+  startLink,
+  type TestLink,
+  writesOn,
+} from './link.js';
 
 /** The stack's own server, 7.0 or what the machine has. */
 const provideRedis = async (_provision: Provision) => 'redis-server';
@@ -160,6 +169,18 @@ for (const [title, pair] of Object.entries(PAIRS)) {
       await reconcileOne({ ...sides, target: intercepted, memory }, 'k');
       expect(seen.length).toBeGreaterThan(0);
       for (const value of seen) expect(value).toEqual(['new', 'newest']);
+    });
+
+    test('gets values that are more than travel at once, each of them, whatever was learnt from the first', async () => {
+      const keys = Array.from({ length: 8 }, (_, index) => `k${index}`);
+      for (const key of keys) await source.client.set(key, Buffer.alloc(900_000, key));
+      await resetWrites(target);
+      const requests = keys.map((key) => ({ key: Buffer.from(key) }));
+      const results = await reconcileKeys({ ...sides, memory: new LinkMemory(sides) }, requests, DEFAULT_OPTIONS);
+      expect(results.map(({ outcome }) => outcome)).toEqual(keys.map(() => 'repaired'));
+      expect(await compareRedis(source.client, target.client)).toEqual([]);
+      // Those that had not travelled yet need not be refused as well.
+      if (pair.refused) expect((await writesOn(target)).restore).toBeLessThan(keys.length);
     });
 
     test(`is asked to RESTORE ${pair.refused ? 'once, and then learns' : 'every value'}`, async () => {

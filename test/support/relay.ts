@@ -3,8 +3,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface Relay {
   readonly port: number;
-  /** From the next piece of data on that has this text, nothing reaches the server until `deliver`. */
-  holdFrom(text: string): void;
+  /** From where this text comes next, nothing reaches the server until `deliver`. Resolves when something is held. */
+  holdFrom(text: string): Promise<void>;
   deliver(): void;
   close(): void;
 }
@@ -12,6 +12,7 @@ export interface Relay {
 export async function startRelay(serverPort: number): Promise<Relay> {
   let trigger: string | null = null;
   let holding = false;
+  let whenHeld = () => {};
   const held: (() => void)[] = [];
   const sockets: Socket[] = [];
   const relay = createServer((client) => {
@@ -19,9 +20,15 @@ export async function startRelay(serverPort: number): Promise<Relay> {
     sockets.push(client, upstream);
     for (const socket of [client, upstream]) socket.on('error', () => {});
     client.on('data', (bytes) => {
-      holding ||= trigger !== null && bytes.includes(trigger);
-      if (holding) held.push(() => upstream.write(bytes));
-      else upstream.write(bytes);
+      const from = holding ? 0 : trigger === null ? -1 : bytes.indexOf(trigger);
+      if (from === -1) {
+        upstream.write(bytes);
+        return;
+      }
+      holding = true;
+      upstream.write(bytes.subarray(0, from));
+      held.push(() => upstream.write(bytes.subarray(from)));
+      whenHeld();
     });
     upstream.on('data', (bytes) => client.write(bytes));
   });
@@ -30,6 +37,9 @@ export async function startRelay(serverPort: number): Promise<Relay> {
     port: (relay.address() as AddressInfo).port,
     holdFrom(text) {
       trigger = text;
+      return new Promise((resolve) => {
+        whenHeld = resolve;
+      });
     },
     deliver() {
       holding = false;
