@@ -1,10 +1,10 @@
 /** Hashes, sets and sorted sets that are too large for one call. The limits are set low, so that small values count as large. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from '../../src/engine/index.js';
-import { connectRedis } from '../../src/redis/index.js';
+import { connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';
-import { DEFAULT_OPTIONS, intercept, once, startLink, type TestLink } from './link.js';
+import { DEFAULT_OPTIONS, intercept, once, portWith, startLink, type TestLink } from './link.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -180,6 +180,35 @@ function watchScans(cursors: string[]) {
     },
   });
 }
+
+test.each(['m0', 'nobody'])(
+  'a member (%s) of a large value that has another type on the target leads to the whole key',
+  async (name) => {
+    await add(link.source, 'hash', 0, 200);
+    await add(link.target, 'set', 0, 200);
+    const scope = { kind: 'members' as const, members: [Buffer.from(name)] };
+    expect(await link.reconcile('k', { scope })).toEqual({ outcome: 'large' });
+  },
+);
+
+test('a value that becomes another one on the target behind the last page is not taken for equal', async () => {
+  await add(link.source, 'hash', 0, 300);
+  await add(link.target, 'hash', 0, 300);
+  let scans = 0;
+  const scanMembers: RedisPort['scanMembers'] = async (scan) => {
+    const page = await link.sides.target.scanMembers(scan);
+    const isLast = page !== null && !(page instanceof RedisFailure) && page.cursor === '0';
+    if (isLast && scans++ === 0) await link.target.client.set('k', 'another');
+    return page;
+  };
+  const target = portWith(link.sides.target, {
+    scanMembers,
+    admit: async (requests) => ({ kind: 'admitted', keys: requests.length, port: target, done() {} }),
+  });
+  expect(await reconcileLarge({}, { source: link.sides.source, target })).toMatchObject({ outcome: 'repaired' });
+  expect(scans).toBeGreaterThan(0);
+  await expectEqual();
+});
 
 test('a source that has become a replica is not believed, although its pages are', async () => {
   await add(link.source, 'hash', 0, 500);

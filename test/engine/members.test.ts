@@ -74,13 +74,15 @@ describe('members', () => {
   });
 
   test.each([
-    ['members', members('b')],
-    ['the expiry', EXPIRY],
+    ['the target', 'members', members('b')],
+    ['the target', 'the expiry', EXPIRY],
+    ['the source', 'members', members('b')],
+    ['the source', 'the expiry', EXPIRY],
   ])(
-    'of which one side has more, although no failed write named them, lead from %s to the whole key',
-    async (_what, scope) => {
+    'of which %s has more, although no failed write named them, lead from %s to the whole key',
+    async (side, _what, scope) => {
       await onBoth('HSET', 'k', 'a', '1', 'b', '2');
-      await link.target.client.hset('k', 'only', 'here');
+      await (side === 'the target' ? link.target : link.source).client.hset('k', 'only', 'here');
       expect(await link.reconcile('k', scope)).toMatchObject({ outcome: 'repaired', action: 'restored' });
       expect(await differences()).toBe(0);
     },
