@@ -2,7 +2,7 @@
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { compareRedis } from '../support/compare.js';
-import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink } from './link.js';
+import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink, writesOn } from './link.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -95,6 +95,16 @@ describe('members', () => {
     expect(await differences()).toBe(0);
   });
 
+  test('whose removal empties the target, because its others went meanwhile, bring the whole key', async () => {
+    await onBoth('SADD', 'k', 'other');
+    await link.target.client.sadd('k', 'a');
+    const target = intercept(link.sides.target, {
+      'before repair': once(() => link.target.client.srem('k', 'other')),
+    });
+    expect(await reconcileOne({ ...link.sides, target }, 'k', members('a'))).toMatchObject({ outcome: 'repaired' });
+    expect(await differences()).toBe(0);
+  });
+
   test('that replace the last one keep the expiry', async () => {
     await link.source.client.sadd('k', 'b');
     await link.target.client.sadd('k', 'a');
@@ -156,13 +166,19 @@ describe('expiry alone', () => {
 });
 
 describe('a live write of a member is never undone', () => {
-  test.each(['after inspect', 'before repair'] as const)('%s', async (moment) => {
+  test.each([
+    ['after the target was observed', 'target', 'after inspect'],
+    ['after the source was read', 'source', 'after read'],
+    ['before the repair', 'target', 'before repair'],
+  ] as const)('%s', async (_moment, side, when) => {
     await onBoth('HSET', 'k', 'a', '1');
     await link.source.client.hset('k', 'a', 'new');
-    const target = intercept(link.sides.target, { [moment]: once(() => onBoth('HSET', 'k', 'a', 'newest')) });
+    const hooked = intercept(link.sides[side], { [when]: once(() => onBoth('HSET', 'k', 'a', 'newest')) });
     await resetWrites(link.target);
-    await reconcileOne({ ...link.sides, target }, 'k', members('a'));
+    await reconcileOne({ ...link.sides, [side]: hooked }, 'k', members('a'));
     expect(await link.target.client.hget('k', 'a')).toBe('newest');
+    // By the live write alone: not even for a moment was it anything else.
+    expect(await writesOn(link.target)).toEqual({ hset: 1 });
   });
 
   test('when the value of the comparison comes back before the repair', async () => {
@@ -175,6 +191,35 @@ describe('a live write of a member is never undone', () => {
     await reconcileOne({ ...link.sides, target }, 'k', members('a'));
     expect(await link.target.client.hget('k', 'a')).toBe('A');
   });
+});
+
+test('a member that becomes another one on the target alone, before the repair, is compared anew', async () => {
+  await onBoth('HSET', 'k', 'a', '1');
+  await link.source.client.hset('k', 'a', 'new');
+  const target = intercept(link.sides.target, {
+    'before repair': once(() => link.target.client.hset('k', 'a', 'stray')),
+  });
+  expect(await reconcileOne({ ...link.sides, target }, 'k', members('a'))).toMatchObject({ outcome: 'repaired' });
+  expect(await differences()).toBe(0);
+});
+
+test.each([
+  ['another expiry', () => link.source.client.pexpireat('k', 4_000_000_000_000)],
+  ['another type', () => link.source.client.multi().del('k').set('k', 'v').exec()],
+])('a repair after which the source has %s is followed by another', async (_what, move) => {
+  await onBoth('HSET', 'k', 'a', '1');
+  await link.source.client.pexpireat('k', 3_900_000_000_000);
+  const target = intercept(link.sides.target, { 'after repair': once(move) });
+  expect(await reconcileOne({ ...link.sides, target }, 'k', EXPIRY)).toMatchObject({ outcome: 'repaired' });
+  expect(await differences()).toBe(0);
+});
+
+test('a repair that a live write of both sides followed still counts as one', async () => {
+  await onBoth('HSET', 'k', 'a', '1');
+  await link.source.client.hset('k', 'a', 'new');
+  const target = intercept(link.sides.target, { 'after repair': once(() => onBoth('HSET', 'k', 'a', 'newest')) });
+  const result = await reconcileOne({ ...link.sides, target }, 'k', members('a'));
+  expect(result).toMatchObject({ outcome: 'repaired', action: 'members' });
 });
 
 test('a score of -0 is one of 0, as other versions have it', async () => {

@@ -69,6 +69,41 @@ describe('continue-as-new', () => {
     });
   });
 
+  it('does not forget that a repair has still to be verified', async () => {
+    const script = new Script(env, 'repaired', 'equal');
+    const policy = { ...POLICY, settleMs: 2_000 };
+    await withScript(script, async (start) => {
+      const event = failedWrite({ outcome: 'unknown' });
+      const handle = await start({ events: [event], policy, historyEventsPerRun: 40 });
+      const first = await latest(handle).describe();
+      await until(async () => (await handle.query(messages.status)).state === 'verifying');
+      for (let i = 0; i < 40; i++) await handle.signal(messages.failedWrites, [failedWrite()]);
+      await latest(handle).result();
+      expect((await latest(handle).describe()).runId).not.toBe(first.runId);
+      const [repair, ...comparisons] = script.requests;
+      expect(comparisons.at(-1)!.at - repair!.at).toBeGreaterThanOrEqual(policy.settleMs);
+    });
+  });
+
+  it('keeps what a person vouched for', async () => {
+    const script = new Script(env, { fail: 'SourceSuspicious', permanent: true }, { fail: 'TargetUnavailable' });
+    const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1_000 } };
+    await withScript(script, async (start) => {
+      const handle = await start({ policy, historyEventsPerRun: 40 });
+      const first = await latest(handle).describe();
+      await until(async () => (await handle.query(messages.status)).state === 'escalated');
+      await handle.signal(messages.retry, { allowDelete: true });
+      await until(async () => {
+        await handle.signal(messages.failedWrites, [failedWrite()]);
+        return (await latest(handle).describe()).runId !== first.runId;
+      });
+      const before = script.requests.length;
+      await until(() => script.requests.length > before);
+      expect(script.requests.slice(1).map(({ request }) => request.allowDelete)).not.toContain(false);
+      await giveUp(latest(handle));
+    });
+  });
+
   it('tells who waits on an update to ask again', async () => {
     const script = new Script(env, { fail: 'TargetUnavailable' });
     const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1_000 } };

@@ -103,6 +103,43 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
       });
     });
 
+    const READ = { fail: 'TargetUnavailable', stage: 'read' } as const;
+    const WRITE = { fail: 'TargetUnavailable', stage: 'write' } as const;
+
+    it('is compared again when an attempt may have written of which only the next one is heard', async () => {
+      const script = new Script(server.env, READ, WRITE, 'equal');
+      await withScript(script, async (start) => {
+        const event = await failedNow({ outcome: 'unknown' });
+        const result = await (await start({ events: [event], policy: POLICY_10S })).result();
+        expect(result).toEqual({ outcome: 'equal', attempts: 4 });
+        expect(script.pauses().at(-1)).toBeGreaterThanOrEqual(10_000);
+      });
+    });
+
+    it('is compared again when the last attempt before the escalation failed to read, but one before it may have written', async () => {
+      const script = new Script(server.env, READ, WRITE, READ, 'equal');
+      const policy = { ...POLICY_10S, retry: { ...POLICY_10S.retry, maximumAttempts: 3 } };
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [await failedNow({ outcome: 'unknown' })], policy });
+        await untilState(server.env, handle, 'escalated');
+        await handle.signal(messages.retry);
+        expect(await handle.result()).toEqual({ outcome: 'equal', attempts: 5 });
+      });
+    });
+
+    it('is compared again when a person ended the pause behind an attempt that may have written', async () => {
+      const script = new Script(server.env, READ, WRITE, 'equal');
+      const retry = { ...POLICY.retry, initialIntervalMs: 3_600_000, maximumIntervalMs: 3_600_000 };
+      await withScript(script, async (start) => {
+        const events = [await failedNow({ outcome: 'unknown' })];
+        const handle = await start({ events, policy: { ...POLICY_10S, retry } });
+        while (script.requests.length < 2) await server.env.sleep(10);
+        await handle.signal(messages.retry);
+        expect(await handle.result()).toMatchObject({ outcome: 'equal' });
+        expect(script.requests).toHaveLength(4);
+      });
+    });
+
     it('is no sign of contention when further writes failed meanwhile', async () => {
       const script = new Script(server.env, 'repaired');
       await withScript(script, async (start) => {
