@@ -28,7 +28,6 @@ async function values(): Promise<(string | null)[]> {
 }
 
 describe('a dual write that lands on both sides is never undone', () => {
-  // `on` sees each reading step of either side, so the test does not care in which order they come.
   const points: [string, (write: () => Promise<unknown>) => { source: RedisPort; target: RedisPort }][] = [
     [
       'after the target was observed',

@@ -181,6 +181,32 @@ describe('a live write of a member is never undone', () => {
     expect(await writesOn(link.target)).toEqual({ hset: 1 });
   });
 
+  test.each([
+    ['a new expiry', ['PEXPIREAT', 'k', '4000000000000'], { pexpireat: 1 }],
+    ['the end of the key', ['DEL', 'k'], { del: 1 }],
+  ] as const)('when it is %s', async (_what, [command, ...args], writes) => {
+    await onBoth('HSET', 'k', 'a', '1');
+    await link.source.client.hset('k', 'b', 'new');
+    await link.source.client.pexpireat('k', 3_900_000_000_000);
+    const target = intercept(link.sides.target, { 'before repair': once(() => onBoth(command, ...args)) });
+    const written: Record<string, number>[] = [];
+    const watched = intercept(target, { 'after repair': once(async () => written.push(await writesOn(link.target))) });
+    await resetWrites(link.target);
+    await reconcileOne({ ...link.sides, target: watched }, 'k', members('b'));
+    expect(written).toEqual([writes]);
+    expect(await differences()).toBe(0);
+  });
+
+  test('when it makes another value of the key, which then gets no expiry of the old one', async () => {
+    await onBoth('HSET', 'k', 'a', '1');
+    await link.source.client.expire('k', 3600);
+    const target = intercept(link.sides.target, { 'before repair': once(() => onBoth('SET', 'k', 'newest')) });
+    await resetWrites(link.target);
+    await reconcileOne({ ...link.sides, target }, 'k', EXPIRY);
+    expect(await writesOn(link.target)).toEqual({});
+    expect(await differences()).toBe(0);
+  });
+
   test('when the value of the comparison comes back before the repair', async () => {
     await onBoth('HSET', 'k', 'a', 'A');
     await link.source.client.hset('k', 'a', 'B');
@@ -205,7 +231,7 @@ test('a member that becomes another one on the target alone, before the repair, 
 
 test.each([
   ['another expiry', () => link.source.client.pexpireat('k', 4_000_000_000_000)],
-  ['another type', () => link.source.client.multi().del('k').set('k', 'v').exec()],
+  ['another type', () => link.source.client.set('k', 'v', 'PXAT', 3_900_000_000_000)],
 ])('a repair after which the source has %s is followed by another', async (_what, move) => {
   await onBoth('HSET', 'k', 'a', '1');
   await link.source.client.pexpireat('k', 3_900_000_000_000);
