@@ -132,9 +132,9 @@ describe('a source that is demoted before it is read', () => {
       expect(await reconcileOne({ ...link.sides, source }, 'k')).toEqual({ outcome: 'equal' });
       await link.source.client.set('k', 'stale');
       await link.target.client.set('k', 'newer');
-      const held = relay.holdFrom('EVALSHA');
+      relay.holdFrom('EVALSHA');
       const result = reconcileOne({ ...link.sides, source }, 'k');
-      await held;
+      await relay.held();
       await link.source.client.replicaof('127.0.0.1', nowhere);
       relay.deliver();
       expect(await result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious', stage: 'read' } });

@@ -3,8 +3,10 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface Relay {
   readonly port: number;
-  /** From where this text comes next, nothing reaches the server until `deliver`. Resolves when something is held. */
-  holdFrom(text: string): Promise<void>;
+  /** From where this text comes next, nothing reaches the server until `deliver`. */
+  holdFrom(text: string): void;
+  /** Resolves when the text has come. */
+  held(): Promise<void>;
   deliver(): void;
   close(): void;
 }
@@ -13,6 +15,7 @@ export async function startRelay(serverPort: number): Promise<Relay> {
   let trigger: string | null = null;
   let holding = false;
   let whenHeld = () => {};
+  let isHeld = Promise.resolve();
   const held: (() => void)[] = [];
   const sockets: Socket[] = [];
   const relay = createServer((client) => {
@@ -37,10 +40,11 @@ export async function startRelay(serverPort: number): Promise<Relay> {
     port: (relay.address() as AddressInfo).port,
     holdFrom(text) {
       trigger = text;
-      return new Promise((resolve) => {
+      isHeld = new Promise((resolve) => {
         whenHeld = resolve;
       });
     },
+    held: () => isHeld,
     deliver() {
       holding = false;
       trigger = null;
