@@ -1,7 +1,8 @@
 /** A repair that reaches the target when nobody waits for its answer any more does nothing, whichever way it writes. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import type { RedisPort } from '../../src/redis/index.js';
-import { startLink, type TestLink } from './link.js';
+import { connectRedis, type RedisPort } from '../../src/redis/index.js';
+import { intercept, reconcileOne, startLink, type TestLink } from './link.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -62,4 +63,23 @@ test.each(Object.entries(WAYS))('%s', async (_name, write) => {
 
   expect(await write(link.sides, 0)).toEqual([expect.stringMatching(/^(restored|repaired)$/)]);
   expect(await link.target.client.hgetall('hash')).toEqual({ f: 'new' });
+});
+
+test('a repair is in time however long ago it was compared: only the wait for its answer is bounded', async () => {
+  const commandTimeoutMs = 1_000;
+  const target = connectRedis({ url: link.target.url }, { name: 'target', commandTimeoutMs });
+  try {
+    await link.source.client.set('k', 'new');
+    let repairs = 0;
+    const slow = intercept(target, {
+      'before repair': async () => {
+        repairs += 1;
+        await sleep(1.2 * commandTimeoutMs);
+      },
+    });
+    expect(await reconcileOne({ ...link.sides, target: slow }, 'k')).toMatchObject({ outcome: 'repaired' });
+    expect(repairs).toBe(1);
+  } finally {
+    await target.close();
+  }
 });

@@ -8,7 +8,7 @@ import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { startRelay } from '../support/relay.js';
 import { fillList, fillStream, stringOf } from './large-values.js';
-import { DEFAULT_OPTIONS, once, startLink, type TestLink, withMemory } from './link.js';
+import { DEFAULT_OPTIONS, once, resetWrites, startLink, type TestLink, withMemory, writesOn } from './link.js';
 import { hookWatches, type WatchHooks } from './watched.js';
 
 const KEY = Buffer.from('k');
@@ -145,8 +145,11 @@ describe.each(TYPES)('a $type', ({ fill, write }) => {
       while (Date.now() <= expiry) await sleep(50);
     };
     const sides = hooked({ target: { 'before write': once(expired) } });
+    await resetWrites(link.target);
     expect(await replace(sides)).toMatchObject({ outcome: 'again' });
     expect(await link.target.client.keys('*')).toEqual([]);
+    // Nor put in place to expire there at once, which would hold the server while all of it is freed.
+    expect(await writesOn(link.target)).toEqual({ unlink: expect.any(Number) });
     expect(await replace()).toEqual({ outcome: 'equal' });
   });
 

@@ -171,6 +171,28 @@ for (const [title, pair] of Object.entries(PAIRS)) {
       for (const value of seen) expect(value).toEqual(['new', 'newest']);
     });
 
+    test.each([
+      ['as dumped, if it can be', false],
+      ['by recipe', true],
+    ])('never takes a live expiry away, not even for a moment: %s', async (_form, byRecipe) => {
+      await source.client.rpush('k', 'new');
+      await target.client.rpush('k', 'old');
+      const expire = async () => {
+        for (const { client } of [source, target]) await client.pexpireat('k', EXPIRY);
+      };
+      const seen: number[] = [];
+      const memory = new LinkMemory(sides);
+      if (byRecipe) memory.payloadVersionRefused();
+      const intercepted = intercept(sides.target, {
+        'before repair': once(expire),
+        'after repair': async () => seen.push(await target.client.pttl('k')),
+      });
+      await reconcileOne({ ...sides, target: intercepted, memory }, 'k');
+      expect(seen.length).toBeGreaterThan(0);
+      for (const left of seen) expect(left).toBeGreaterThan(0);
+      expect(await compareRedis(source.client, target.client, { expiryToleranceMs: 2 })).toEqual([]);
+    });
+
     test('gets values that are more than travel at once, each of them, whatever was learnt from the first', async () => {
       const keys = Array.from({ length: 8 }, (_, index) => `k${index}`);
       for (const key of keys) await source.client.set(key, Buffer.alloc(900_000, key));

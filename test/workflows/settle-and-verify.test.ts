@@ -83,6 +83,15 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
       });
     });
 
+    it('is compared again also on a link that needs no time to settle', async () => {
+      const script = new Script(server.env, 'repaired', 'equal');
+      await withScript(script, async (start) => {
+        const policy = { ...POLICY, settleMs: 0 };
+        const result = await (await start({ events: [await failedNow({ outcome: 'unknown' })], policy })).result();
+        expect(result).toEqual({ outcome: 'repaired', attempts: 2 });
+      });
+    });
+
     it('says that it is verifying while it waits', async () => {
       const script = new Script(server.env, 'repaired', 'equal');
       await withScript(script, async (start) => {
