@@ -3,12 +3,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import { compareRedis } from '../support/compare.js';
-import type { RedisServer } from '../support/redis.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
 import { DEFAULT_OPTIONS, intercept, once, portWith, startLink, type TestLink } from './link.js';
+
+const LIMITS = { elements: 100, bytes: 20_000 };
 
 let link: TestLink;
 beforeAll(async () => {
-  link = await startLink([], [], { largeValues: { elements: 100, bytes: 20_000 } });
+  link = await startLink([], [], { largeValues: LIMITS });
 });
 afterAll(() => link?.stop());
 beforeEach(() => link.clear());
@@ -42,7 +44,10 @@ async function expectEqual(): Promise<void> {
 
 test.each(TYPES)('one call answers that a %s with too many elements is large, and does nothing', async (type) => {
   await add(link.source, type, 0, 101);
+  await link.source.client.config('RESETSTAT');
   expect(await link.reconcile('k')).toEqual({ outcome: 'large' });
+  // Not even to find that out is it gone through as a whole.
+  expect(await link.source.client.info('commandstats')).not.toContain('cmdstat_dump');
   expect(await link.target.client.exists('k')).toBe(0);
   await remove(link.source, type, 'm0');
   expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired' });
@@ -164,6 +169,43 @@ describe.each(TYPES)('a large %s', (type) => {
       await expectEqual();
     }
   });
+});
+
+test('an attempt that follows a restart of the target, which has lost what was repaired, begins anew', async () => {
+  let target = await startRedis();
+  const port = connectRedis({ url: target.url }, { name: 'target', largeValues: LIMITS });
+  try {
+    await add(link.source, 'hash', 0, 3_000);
+    const reached: (LargeKeyProgress | undefined)[] = [];
+    const stop = new AbortController();
+    const onProgress = (progress: LargeKeyProgress | undefined) => {
+      reached.push(progress);
+      if (reached.length === 3) stop.abort();
+    };
+    const sides = { source: link.sides.source, target: port };
+    await expect(reconcileLarge({ signal: stop.signal, onProgress }, sides)).rejects.toThrow();
+    await target.stop();
+    target = await startRedis([], { port: target.port });
+    await expect.poll(() => port.check().then(() => 'answers', String)).toBe('answers');
+    await reconcileLarge({ resume: reached.at(-1) }, sides);
+    expect(await compareRedis(link.source.client, target.client)).toEqual([]);
+  } finally {
+    await port.close();
+    await target.stop();
+  }
+});
+
+test('a server that another one has replaced on the way has its members gone through once more', async () => {
+  await add(link.source, 'hash', 0, 300);
+  await add(link.target, 'hash', 0, 300);
+  const cursors: string[] = [];
+  let asked = 0;
+  // A failover between two calls, none of which fails: no real one can be timed so.
+  const target = portWith(link.sides.target, {
+    server: async (key) => (asked++ === 0 ? 'the old master' : link.sides.target.server(key)),
+  });
+  expect(await reconcileLarge({}, { source: watchScans(cursors), target })).toEqual({ outcome: 'equal' });
+  expect(cursors.filter((cursor) => cursor === '0')).toHaveLength(2);
 });
 
 function watchScans(cursors: string[]) {
