@@ -108,14 +108,15 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
     });
 
     it.each([
-      ['in time', 60_000, true],
-      ['too late', -1, false],
-    ])('with an allowDelete that comes %s for its `before`', async (_when, leftMs, isVouched) => {
+      ['comes in time for its `before`', (now: number) => new Date(now + 60_000).toISOString(), true],
+      ['comes too late for its `before`', (now: number) => new Date(now - 1).toISOString(), false],
+      ['has a `before` that can not be read', () => 'soon', false],
+    ])('with an allowDelete that %s', async (_when, beforeAt, isVouched) => {
       const script = new Script(server.env, { fail: 'SourceSuspicious', permanent: true }, 'repaired');
       await withScript(script, async (start) => {
         const handle = await start();
         await untilState(server.env, handle, 'escalated');
-        const before = new Date((await server.env.currentTimeMs()) + leftMs).toISOString();
+        const before = beforeAt(await server.env.currentTimeMs());
         await handle.signal(messages.retry, { allowDelete: true, before });
         await handle.result();
         expect(script.requests.map(({ request }) => request.allowDelete)).toEqual([false, isVouched]);

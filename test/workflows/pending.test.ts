@@ -38,6 +38,13 @@ describe('pending failed writes', () => {
     expect(add(once, write('2'))).toEqual(once);
   });
 
+  it('are known by the newest thousand ids, for redeliveries come soon or not at all', () => {
+    const many = Array.from({ length: 1_001 }, (_, i) => write(`${i}`));
+    const pending = add(NOTHING_PENDING, ...many);
+    expect(pending.seen).toHaveLength(1_000);
+    expect(add(pending, ...many.slice(1)).count).toBe(1_001);
+  });
+
   it('are known again after the round that covered them', () => {
     const { rest } = takeRound(add(NOTHING_PENDING, write('1')));
     expect(isNothing(rest)).toBe(true);
@@ -63,6 +70,8 @@ describe('pending failed writes', () => {
   it('keep apart which commands named members, so that none is taken for narrower than it was', () => {
     const pending = add(NOTHING_PENDING, member('1', 'a'), write('2', { command: 'SADD' }));
     expect(pending.hint).toMatchObject({ memberCommands: ['SADD'], otherCommands: ['SADD'] });
+    // An empty list names none.
+    expect(add(NOTHING_PENDING, member('3')).hint).toMatchObject({ memberCommands: [], otherCommands: ['SADD'] });
   });
 
   it('become the whole key when one says nothing of its command, or when there are too many members', () => {
@@ -78,8 +87,11 @@ describe('pending failed writes', () => {
     expect(add(NOTHING_PENDING, long('1'), long('2')).hint.whole).toBe(true);
   });
 
-  it('that do not say what their key is do not stand for the others', () => {
-    const pending = addFailedWrites(add(NOTHING_PENDING, write('1')), [{ id: 'by-hand' }], POLICY, NOW);
+  it.each([
+    ['what their key is', { id: 'by-hand' }],
+    ['when they failed', write('by-hand', { failedAt: 'yesterday' })],
+  ])('that do not say %s do not stand for the others', (_what, unsaid) => {
+    const pending = addFailedWrites(add(NOTHING_PENDING, write('1')), [unsaid], POLICY, NOW);
     expect(pending.count).toBe(2);
     expect(representative(pending)).toMatchObject({ id: '1', key: 'k' });
   });
@@ -87,8 +99,38 @@ describe('pending failed writes', () => {
   it('wait for settle from the newest failure, and only those that may be in flight', () => {
     const refused = { outcome: 'refused', idempotent: true } as const;
     expect(add(NOTHING_PENDING, write('1', refused)).settledAt).toBe(0);
-    const pending = add(NOTHING_PENDING, write('1'), write('2', { failedAt: '2026-11-20T23:00:09.500Z' }));
-    expect(pending.settledAt).toBe(Date.parse('2026-11-20T23:00:10.500Z'));
+    const two = [write('1'), write('2', { failedAt: '2026-11-20T23:00:09.500Z' })];
+    for (const writes of [two, two.toReversed()]) {
+      expect(add(NOTHING_PENDING, ...writes, write('3', refused)).settledAt).toBe(
+        Date.parse('2026-11-20T23:00:10.500Z'),
+      );
+    }
+  });
+
+  it.each([
+    ['refused', true, false],
+    ['refused', false, true],
+    ['refused', undefined, true],
+    ['unknown', true, true],
+    [undefined, true, true],
+  ] as const)('with the outcome %s, idempotent: %s, may be in flight: %s', (outcome, idempotent, inFlight) => {
+    const one = write('1', { outcome, idempotent });
+    const followed = { auto: inFlight, always: true, never: false };
+    for (const verify of ['auto', 'always', 'never'] as const) {
+      const pending = addFailedWrites(NOTHING_PENDING, [one], { ...POLICY, verify }, NOW);
+      expect(pending.settledAt > 0).toBe(inFlight);
+      expect(pending.verify).toBe(followed[verify]);
+      // Once one asks for it, none of the others takes that back.
+      const refused = write('2', { outcome: 'refused', idempotent: true });
+      expect(addFailedWrites(pending, [refused], { ...POLICY, verify }, NOW).verify).toBe(followed[verify]);
+    }
+  });
+
+  it('leave the wish to look at the key as it was, also when a round is put back', () => {
+    const demanded = add(demand(NOTHING_PENDING), member('1', 'a'));
+    expect(demanded).toMatchObject({ demanded: true, hint: { whole: true } });
+    const { round, rest } = takeRound(demanded);
+    expect(putBack(round, rest)).toMatchObject({ demanded: true, hint: { whole: true } });
   });
 
   it('of a producer whose clock is ahead or unreadable wait no longer than settle', () => {
