@@ -175,6 +175,19 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
       });
     });
 
+    it('covers what failed until it came, whether or not that was attempted yet', async () => {
+      const script = new Script(server.env, PERMANENT);
+      await withScript(script, async (start) => {
+        const handle = await start();
+        await untilState(server.env, handle, 'escalated');
+        await handle.signal(messages.failedWrites, [failedWrite({ command: 'DEL' })]);
+        await handle.signal(messages.skip, { reason: 'both' });
+        await handle.result();
+        expect(await handle.query(messages.status)).toMatchObject({ state: 'done', pending: 0 });
+        expect(script.requests).toHaveLength(1);
+      });
+    });
+
     it('does not touch what fails after it', async () => {
       const script = new Script(server.env, PERMANENT);
       await withScript(script, async (start, taskQueue) => {
