@@ -35,6 +35,24 @@ export async function sample({ client }: RedisServer): Promise<Sample> {
   };
 }
 
+/** How long a server has been at work itself so far, in µs: on a busy machine its commands last longer, because it waits. */
+export async function workedUs({ client }: RedisServer): Promise<number> {
+  const seconds = [...(await client.info('cpu')).matchAll(/^used_cpu_(?:user|sys):([\d.]+)/gm)];
+  return seconds.reduce((total, [, each]) => total + 1e6 * Number(each), 0);
+}
+
+/**
+ * How long its commands lasted at least, in µs, since `CONFIG RESETSTAT`: the scripts, or if that is more, all others. Together
+ * they would be too much, because what scripts run is among the others.
+ */
+export async function lastedUs({ client }: RedisServer): Promise<number> {
+  const lasted = { scripts: 0, others: 0 };
+  for (const [, name, us] of (await client.info('commandstats')).matchAll(/cmdstat_([^:]+):calls=\d+,usec=(\d+)/g)) {
+    lasted[name!.startsWith('eval') ? 'scripts' : 'others'] += Number(us);
+  }
+  return Math.max(lasted.scripts, lasted.others);
+}
+
 /** Samples all the time while `run` runs, a few ms apart. */
 export async function watch(target: RedisServer, run: () => Promise<void>): Promise<Sample[]> {
   const samples = [await sample(target)];
