@@ -36,7 +36,8 @@ export async function startLink(
     startRedis(sourceArgs, options.source),
     startRedis(targetArgs, options.target),
   ]);
-  const limits = options.largeValues === undefined ? {} : { largeValues: options.largeValues };
+  // No test wants these connections to give up: that takes so long that a busy machine does not get there either.
+  const limits = { commandTimeoutMs: 30_000, ...(options.largeValues && { largeValues: options.largeValues }) };
   const sides = {
     source: connectRedis({ url: source.url }, { ...limits, name: 'source' }),
     target: connectRedis({ url: target.url }, { ...limits, name: 'target' }),
