@@ -94,6 +94,20 @@ test('a source that loses its data just before it is read is noticed', async () 
   expect(await link.target.client.dbsize()).toBe(50);
 });
 
+test('a target that does not say how many keys it has loses none', async () => {
+  await fill('target', 20);
+  await link.target.client.call('ACL', 'SETUSER', 'blind', 'on', '>right', '~*', '+@all', '-dbsize');
+  const url = link.target.url.replace('//', '//blind:right@');
+  const target = connectRedis({ url }, { name: 'target' });
+  try {
+    const error = errorOf(await reconcileOne({ ...link.sides, target }, 'k1'));
+    expect(error).toMatchObject({ type: 'NoPermission', stage: 'compare' });
+    expect(await link.target.client.dbsize()).toBe(20);
+  } finally {
+    await target.close();
+  }
+});
+
 test('a source that was flushed never empties the target', async () => {
   await fill('source', 300);
   await fill('target', 300);

@@ -8,7 +8,16 @@ import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { startRelay } from '../support/relay.js';
 import { fillList, fillStream, stringOf } from './large-values.js';
-import { DEFAULT_OPTIONS, once, resetWrites, startLink, type TestLink, withMemory, writesOn } from './link.js';
+import {
+  DEFAULT_OPTIONS,
+  once,
+  portWith,
+  resetWrites,
+  startLink,
+  type TestLink,
+  withMemory,
+  writesOn,
+} from './link.js';
 import { hookWatches, type WatchHooks } from './watched.js';
 
 const KEY = Buffer.from('k');
@@ -203,6 +212,22 @@ test('a string that is written while its pieces are read is never torn', async (
   expect(await replace(sides)).toEqual(AGAIN);
   expect(await link.target.client.keys('*')).toEqual([]);
   await becomesEqual();
+});
+
+test('a list that lost an element while it was built beside the key is not put in its place', async () => {
+  await link.source.client.rpush('k', ...Array.from({ length: 10_000 }, (_, index) => `${index}`));
+  await link.target.client.set('k', 'old');
+  let lost = 0;
+  // Asked for between the steps.
+  const admit: RedisPort['admit'] = async (...args) => {
+    const [temporary] = await leftovers();
+    if (temporary !== undefined && lost++ === 0) await link.target.client.rpop(temporary);
+    return link.sides.target.admit(...args);
+  };
+  const target = portWith(link.sides.target, { admit });
+  expect(await replace({ source: link.sides.source, target })).toEqual(AGAIN);
+  expect(lost).toBeGreaterThan(0);
+  expect(await link.target.client.get('k')).toBe('old');
 });
 
 test('a list that is written while its ranges are read is never torn', async () => {
