@@ -178,35 +178,56 @@ describe('a record that no workflow can be told of', () => {
   });
 });
 
-test('when the dead-letter topic refuses the record, it is held back until the topic takes it, loudly, and then goes on', async () => {
-  const tooSmall = { name: 'max.message.bytes', value: '1000' };
-  const bed = await bridgeBed({ deadLetterTopic: { configEntries: [tooSmall] } });
+describe('when the dead-letter topic refuses the record', () => {
   // Random, so that compressing does not help.
   const value = Buffer.from(Array.from({ length: 3000 }, () => Math.floor(Math.random() * 256)));
-  await bed.produce({ id: 'before', key: 'k' }, { key: null, value }, { id: 'after', key: 'k' });
-  await bed.start();
-  await until(async () => expect(await bed.signalledIds('k')).toEqual([['before', 'after']]));
-  await until(() =>
-    expect(bed.warnings().join()).toMatch(/does not take records: the topic \S+ refuses a record of 3000 bytes/),
-  );
-  expect(bed.warnings().join()).toContain(
-    `--entity-name ${bed.config.kafka.deadLetterTopic} --add-config max.message.bytes=`,
-  );
-  await bed.untilCommitted(1);
 
-  await bed.admin.alterConfigs({
-    validateOnly: false,
-    resources: [
-      {
-        type: ConfigResourceTypes.TOPIC,
-        name: bed.config.kafka.deadLetterTopic,
-        configEntries: [{ name: 'max.message.bytes', value: '1048588' }],
-      },
-    ],
+  async function refusing() {
+    const tooSmall = { name: 'max.message.bytes', value: '1000' };
+    const bed = await bridgeBed({ deadLetterTopic: { configEntries: [tooSmall] } });
+    await bed.produce({ id: 'before', key: 'k' }, { key: null, value }, { id: 'after', key: 'k' });
+    const bridge = await bed.start();
+    await until(async () => expect(await bed.signalledIds('k')).toEqual([['before', 'after']]));
+    await until(() =>
+      expect(bed.warnings().join()).toMatch(/does not take records: the topic \S+ refuses a record of 3000 bytes/),
+    );
+    await bed.untilCommitted(1);
+    const name = bed.config.kafka.deadLetterTopic;
+    const raiseLimit = () =>
+      bed.admin.alterConfigs({
+        validateOnly: false,
+        resources: [
+          {
+            type: ConfigResourceTypes.TOPIC,
+            name,
+            configEntries: [{ name: 'max.message.bytes', value: '1048588' }],
+          },
+        ],
+      });
+    return { bed, bridge, raiseLimit };
+  }
+
+  test('it is held back until the topic takes it, loudly, and then goes on', async () => {
+    const { bed, raiseLimit } = await refusing();
+    expect(bed.warnings().join()).toContain(
+      `--entity-name ${bed.config.kafka.deadLetterTopic} --add-config max.message.bytes=`,
+    );
+    await raiseLimit();
+    await bed.untilCommitted(3);
+    const [letter] = await bed.deadLetters(1);
+    expect(letter!.value!.equals(value)).toBe(true);
   });
-  await bed.untilCommitted(3);
-  const [letter] = await bed.deadLetters(1);
-  expect(letter!.value!.equals(value)).toBe(true);
+
+  test('a bridge that stops meanwhile leaves it to the next one', async () => {
+    const { bed, bridge, raiseLimit } = await refusing();
+    await bridge.stop();
+    expect(await bed.committed()).toEqual([1]);
+    await raiseLimit();
+    await bed.start();
+    await bed.untilCommitted(3);
+    const [letter] = await bed.deadLetters(1);
+    expect(letter!.value!.equals(value)).toBe(true);
+  });
 });
 
 test('a bug that a record provokes in the decoder costs that record alone', async () => {

@@ -9,7 +9,7 @@ import { type KafkaIntakeConfig, parseConfig } from '../../src/config.js';
 import { createOutbox } from '../../src/outbox/record-sink.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import { startOwnKafka } from '../support/own-kafka.js';
-import { startRedis } from '../support/redis.js';
+import { freePort, startRedis } from '../support/redis.js';
 import { stack } from '../support/services.js';
 import { failedWrite, type LogLine, loggerInto, until } from './bridge-bed.js';
 import { STREAM } from './stream-bed.js';
@@ -215,6 +215,19 @@ describe('the relay', () => {
       const once = writes.filter((write) => write.key === `k${key}`).map(({ id }) => id);
       expect(ids.get(`k${key}`)).toEqual([...once, ...once]);
     }
+  });
+
+  test('that is stopped while Kafka is away leaves all to the next one', async () => {
+    const bed = await relayBed();
+    const nobody = [`127.0.0.1:${await freePort()}`];
+    const stopped = bed.start({ ...bed.config, kafka: { ...bed.config.kafka, brokers: nobody } });
+    await bed.outbox.publish(writesOf(1, 3));
+    await until(() => expect(bed.warnings().join()).toMatch(/does not take what is in the outbox/));
+    await stopped.stop();
+    expect(await bed.redis.xlen(STREAM)).toBe(3);
+    bed.start();
+    await bed.untilEmpty();
+    expect(await bed.messages(3)).toHaveLength(3);
   });
 
   test('waits for a source that is away, says so once, and takes up what is there then', async () => {

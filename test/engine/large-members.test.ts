@@ -197,14 +197,15 @@ test('an attempt that follows a restart of the target, which has lost what was r
 
 test('a server that another one has replaced on the way has its members gone through once more', async () => {
   await add(link.source, 'hash', 0, 300);
-  await add(link.target, 'hash', 0, 300);
+  await add(link.target, 'hash', 1, 300);
   const cursors: string[] = [];
   let asked = 0;
   // A failover between two calls, none of which fails: no real one can be timed so.
   const target = portWith(link.sides.target, {
     server: async (key) => (asked++ === 0 ? 'the old master' : link.sides.target.server(key)),
   });
-  expect(await reconcileLarge({}, { source: watchScans(cursors), target })).toEqual({ outcome: 'equal' });
+  // The second time there is nothing to repair; the first still counts.
+  expect(await reconcileLarge({}, { source: watchScans(cursors), target })).toMatchObject({ outcome: 'repaired' });
   expect(cursors.filter((cursor) => cursor === '0')).toHaveLength(2);
 });
 
