@@ -4,7 +4,7 @@ import { type KeyRequest, reconcileLargeKey } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';
-import { DEFAULT_OPTIONS, once, startLink, type TestLink } from './link.js';
+import { DEFAULT_OPTIONS, once, resetWrites, startLink, type TestLink, writesOn } from './link.js';
 import { hookWatches } from './watched.js';
 
 const LIMITS = { elements: 100, bytes: 20_000 };
@@ -78,6 +78,32 @@ test('a source that has become a stale replica does not cost the target its key 
   } finally {
     await link.source.client.replicaof('NO', 'ONE');
   }
+});
+
+test.each([
+  [
+    'both sides get another value',
+    () => Promise.all([link.source, link.target].map((side) => side.client.set('k', 'newest'))),
+  ],
+  [
+    'the target gets its type',
+    async () => {
+      await link.target.client.del('k');
+      await LARGE.hash!(link.target);
+    },
+  ],
+])('what would have made way stays when, just before, %s', async (_what, write) => {
+  await LARGE.hash!(link.source);
+  await LARGE.string!(link.target);
+  const live = async () => {
+    await write();
+    await resetWrites(link.target);
+  };
+  const { port } = hookWatches(link.sides.target, { 'before watch': once(live) });
+  const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+  await reconcileLargeKey({ ...link.sides, target: port }, { key: Buffer.from('k') }, options);
+  expect(await writesOn(link.target)).not.toHaveProperty('unlink');
+  expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
 });
 
 test.each(['string', 'list'])(

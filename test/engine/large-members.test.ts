@@ -195,6 +195,20 @@ test('an attempt that follows a restart of the target, which has lost what was r
   }
 });
 
+test('an attempt that fails behind a repair says that the target was written', async () => {
+  await add(link.source, 'hash', 0, 300);
+  await add(link.target, 'hash', 1, 300);
+  const target = portWith(link.sides.target, {
+    scanMembers: async () => new RedisFailure('CONNECTION', 'lost'),
+    admit: async (requests) => ({ kind: 'admitted', keys: requests.length, port: target, done() {} }),
+  });
+  expect(await reconcileLarge({}, { source: link.sides.source, target })).toMatchObject({
+    outcome: 'failed',
+    error: { type: 'TargetUnavailable', stage: 'read' },
+    wrote: true,
+  });
+});
+
 test('a server that another one has replaced on the way has its members gone through once more', async () => {
   await add(link.source, 'hash', 0, 300);
   await add(link.target, 'hash', 1, 300);
