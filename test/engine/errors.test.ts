@@ -83,7 +83,9 @@ describe('on the target', () => {
     const { source, target, ports } = await divergedLink();
     await target.client.set('gone', 'v');
     await target.client.config('SET', 'maxmemory', '1');
-    expectError(await failure(...ports), 'TargetOutOfMemory', 'write', 'is out of memory');
+    const error = await failure(...ports);
+    expectError(error, 'TargetOutOfMemory', 'write', 'is out of memory');
+    expect(error.retryable).toBe(true);
     expect(await reconcileOne({ source: ports[0], target: ports[1] }, 'gone')).toMatchObject({ action: 'deleted' });
     expect(await source.client.exists('k')).toBe(1);
   });

@@ -149,6 +149,16 @@ test('a repair after which the expiry of the source moved on is followed by anot
   expect(await link.target.client.pexpiretime('k')).toBe(soon + 3_600_000);
 });
 
+test('a repair counts as one, although the key changed twice behind it', async () => {
+  await diverge();
+  const target = intercept(link.sides.target, {
+    'after repair': once(() => link.source.client.set('k', 'newest')),
+    'before repair': (call) => (call === 1 ? link.target.client.set('k', 'newest') : undefined),
+  });
+  expect(await reconcileOne({ source: link.sides.source, target }, 'k')).toMatchObject({ outcome: 'repaired' });
+  expect(await values()).toEqual(['newest', 'newest']);
+});
+
 test('a key that changes in every round is Contended, with the live value in place, and may be tried again', async () => {
   await diverge();
   const target = intercept(link.sides.target, {

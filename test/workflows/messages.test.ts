@@ -267,7 +267,8 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
     });
 
     it('attempts an escalated key once and fails with the type of its error', async () => {
-      const script = new Script(server.env, PERMANENT);
+      // A second failure that, outside of an escalation, would be tried again.
+      const script = new Script(server.env, PERMANENT, UNAVAILABLE);
       await withScript(script, async (start) => {
         const handle = await start();
         await untilState(server.env, handle, 'escalated');
@@ -275,7 +276,7 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
           .executeUpdate(messages.reconcileNow, { args: [{}] })
           .catch((error: unknown) => error);
         expect(failure).toBeInstanceOf(WorkflowUpdateFailedError);
-        expect((failure as WorkflowUpdateFailedError).cause).toMatchObject({ type: 'NoPermission' });
+        expect((failure as WorkflowUpdateFailedError).cause).toMatchObject({ type: 'TargetUnavailable' });
         expect(script.requests).toHaveLength(2);
         expect((await handle.query(messages.status)).state).toBe('escalated');
         await giveUp(handle);
