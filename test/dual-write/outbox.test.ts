@@ -126,6 +126,15 @@ describe('the outbox', () => {
     expect(new Set(await storedIds())).toEqual(new Set(['w0']));
   });
 
+  it('takes none into another database than its own, where nobody looks for them', async () => {
+    const client = new Redis(source.port, '127.0.0.1', { lazyConnect: true, db: 99 });
+    const error: unknown = await outbox({ client, timeoutMs: 100 })
+      .publish(records(1))
+      .catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(OutboxUnavailableError);
+    expect(await source.client.dbsize()).toBe(0);
+  });
+
   it('keeps a record whose acknowledgement was lost, at worst twice under the same id', async () => {
     const proxy = await startProxy({ target: { host: '127.0.0.1', port: source.port } });
     onTestFinished(() => proxy.close());
