@@ -134,6 +134,8 @@ describe.each(TYPES)('a large %s', (type) => {
   test('is gone on with where an attempt stopped', async () => {
     await add(link.source, type, 0, 5_000);
     await add(link.target, type, 0, 4_900);
+    // Wherever the pages of the source have stopped, those of the target begin at the beginning.
+    await add(link.target, type, 6_000, 6_300);
     const reached: LargeKeyProgress[] = [];
     const abort = new AbortController();
     const onProgress = (progress: LargeKeyProgress | undefined) => {
