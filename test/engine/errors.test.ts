@@ -85,7 +85,7 @@ describe('on the target', () => {
     await target.client.config('SET', 'maxmemory', '1');
     const error = await failure(...ports);
     expectError(error, 'TargetOutOfMemory', 'write', 'is out of memory');
-    expect(error.retryable).toBe(true);
+    expect(isPermanent(error.type)).toBe(false);
     expect(await reconcileOne({ source: ports[0], target: ports[1] }, 'gone')).toMatchObject({ action: 'deleted' });
     expect(await source.client.exists('k')).toBe(1);
   });

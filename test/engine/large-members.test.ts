@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
+import { workedUs } from '../redis/commandstats.js';
 import { compareRedis } from '../support/compare.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { DEFAULT_OPTIONS, intercept, once, portWith, startLink, type TestLink } from './link.js';
