@@ -1,4 +1,7 @@
-/** A thread of its own that says when requests arrive, at random moments: timers of the measured one would come in clumps. */
+/**
+ * A thread of its own that says when requests arrive, at random moments: timers of the measured one
+ * would come in clumps.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
 
 const { perSecond, count, seed } = workerData;

@@ -1,6 +1,7 @@
 /**
- * What an application feels of dual writing: a DualWriter on the source against plain ioredis on the same server, in short turns.
- * A second plain client has its turns too: how far it is from the first is what the machine does, not the DualWriter.
+ * What an application feels of dual writing: a DualWriter on the source against plain ioredis on
+ * the same server, in short turns. A second plain client has its turns too: how far it is from the
+ * first is what the machine does, not the DualWriter.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -37,7 +38,8 @@ const CASES: readonly Case[] = [
   { name: 'transactional', target: 'healthy', options: { transactional: {} }, promised: false },
   { name: 'target dead, breaker open', target: 'dead', promised: true },
   { name: 'target dead, breaker open, source about 1 ms away', target: 'dead', far: true, promised: true },
-  // It takes every byte and answers nothing. What is sent to it is given up only when all is measured.
+  // It takes every byte and answers nothing. What is sent to it is given up only when all is
+  // measured.
   { name: 'target half-open, breaker closed', target: 'half-open', promised: true },
   {
     name: 'target half-open, breaker closed, source and target about 1 ms away',
@@ -52,7 +54,10 @@ const PROMISE = 1 / 1.1;
 
 interface Load {
   readonly name: string;
-  /** As fast as replies come there is no latency of the source alone: whatever is done besides makes it slower. */
+  /**
+   * As fast as replies come there is no latency of the source alone: whatever is done besides makes
+   * it slower.
+   */
   readonly saturates: boolean;
   run(redis: Redis, turn: number): Promise<Run>;
 }

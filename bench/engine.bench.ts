@@ -1,6 +1,7 @@
 /**
- * The batched reconcile against what one would write by hand, on the same data. The hand-written loops have no fence, no second
- * look, no guard and no other types of errors: what the engine adds must be paid for by its batches.
+ * The batched reconcile against what one would write by hand, on the same data. The hand-written
+ * loops have no fence, no second look, no guard and no other types of errors: what the engine adds
+ * must be paid for by its batches.
  */
 import pMap from 'p-map';
 import { test } from 'vitest';
@@ -96,7 +97,8 @@ test('engine', async () => {
           digests(link.source.client, sha, keys),
           digests(link.target.client, sha, keys),
         ]);
-        // Of equal sets and hashes some differ in their DUMP: by hand one would have to look further at these.
+        // Of equal sets and hashes some differ in their DUMP: by hand one would have to look
+        // further at these.
         return one.filter((digest, index) => String(digest) !== String(other[index]));
       };
       const ratio = await speedRatio(

@@ -1,4 +1,7 @@
-/** A process of its own between a client and a Redis: what passes arrives `delayMs` later, or up to 1 ms more. */
+/**
+ * A process of its own between a client and a Redis: what passes arrives `delayMs` later, or up to
+ * 1 ms more.
+ */
 import { connect, createServer } from 'node:net';
 
 const { host, port, delayMs } = JSON.parse(process.argv[2]);

@@ -1,6 +1,6 @@
 /**
- * Both intakes alone: how fast records come to a handler that accepts them at once, and are forgotten. What follows in a bridge
- * is bounded by Temporal, at a small part of this.
+ * Both intakes alone: how fast records come to a handler that accepts them at once, and are
+ * forgotten. What follows in a bridge is bounded by Temporal, at a small part of this.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -6,14 +6,20 @@ const KEYS = 1_000;
 export const VALUE = 'v'.repeat(100);
 
 export interface Run {
-  /** From when the request arrived to its reply, in ms: what waits because the process is busy counts too. */
+  /**
+   * From when the request arrived to its reply, in ms: what waits because the process is busy
+   * counts too.
+   */
   readonly latencies: Float64Array;
   /** Of the whole process, in µs per write. */
   readonly cpuPerWrite: number;
   readonly writesPerSecond: number;
 }
 
-/** So many requests a second, each at its own random moment, whether those before it were answered or not. */
+/**
+ * So many requests a second, each at its own random moment, whether those before it were answered
+ * or not.
+ */
 export function arriving(redis: Redis, perSecond: number, writes: number, seed: number): Promise<Run> {
   const workerData = { perSecond, count: writes, seed };
   return measured(writes, (latencies) => {

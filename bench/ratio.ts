@@ -9,8 +9,8 @@ export interface Contestant {
 }
 
 /**
- * @returns how many times as fast as `other` the `one` is: the quotient of their median times over `runs` interleaved runs, after
- *   one of each that does not count
+ * @returns how many times as fast as `other` the `one` is: the quotient of their median times over
+ *   `runs` interleaved runs, after one of each that does not count
  */
 export async function speedRatio(one: Contestant, other: Contestant, runs = 7): Promise<number> {
   const times: [number[], number[]] = [[], []];

@@ -1,4 +1,6 @@
-/** Compiles to dist/ and copies what the compiler leaves out: the Lua scripts that run inside Redis. */
+/**
+ * Compiles to dist/ and copies what the compiler leaves out: the Lua scripts that run inside Redis.
+ */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, rmSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

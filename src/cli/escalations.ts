@@ -1,5 +1,4 @@
 /** `keymend escalations`, and the list of escalated workflows that `retry --escalated` shares. */
-
 import type { Client } from '@temporalio/client';
 import { Command } from 'commander';
 import pMap from 'p-map';

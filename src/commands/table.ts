@@ -10,7 +10,9 @@ import { type Argument, isToken, type StoreOption } from './arguments.js';
  * them, and leaves another state when it is executed twice.
  */
 export interface CommandRow {
-  /** Whether it writes with these arguments. Left out: yes (of a `StoreOption`: if that is there). */
+  /**
+   * Whether it writes with these arguments. Left out: yes (of a `StoreOption`: if that is there).
+   */
   readonly writes?: (args: readonly Argument[]) => boolean;
   /** Which of the keys that it names it may write; the others it only reads. Left out: all. */
   readonly keys?: WrittenKeys;

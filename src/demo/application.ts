@@ -1,4 +1,6 @@
-/** An application as keymend's users have it: it writes to both Redis and knows nothing of repairs. */
+/**
+ * An application as keymend's users have it: it writes to both Redis and knows nothing of repairs.
+ */
 import type { DualWriter } from '../dual-write/dual-writer.js';
 
 /** Every key of the demo starts with this. */

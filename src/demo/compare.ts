@@ -1,13 +1,15 @@
 /**
- * Compares two Redis completely, by plain reads and in JavaScript: no script, no DUMP, nothing shared with the engine it is
- * meant to judge. For servers at rest; a difference is looked at twice before it counts, so that a key that expires in
- * between is none.
+ * Compares two Redis completely, by plain reads and in JavaScript: no script, no DUMP, nothing
+ * shared with the engine it is meant to judge. For servers at rest; a difference is looked at twice
+ * before it counts, so that a key that expires in between is none.
  */
 import type { Redis } from 'ioredis';
 
 export interface Difference {
   readonly key: Buffer;
-  /** What differs, without a value: for example `missing on b`, `expiry`, `type: hash and string`. */
+  /**
+   * What differs, without a value: for example `missing on b`, `expiry`, `type: hash and string`.
+   */
   readonly what: string;
 }
 
@@ -19,8 +21,9 @@ export interface CompareOptions {
 const BATCH = 500;
 
 /**
- * What keymend keeps in the Redis it works on: outbox, budget, and keys under replacement. They belong to one side alone, so
- * they are no part of a comparison. Neither is a key of an application whose name begins so.
+ * What keymend keeps in the Redis it works on: outbox, budget, and keys under replacement. They
+ * belong to one side alone, so they are no part of a comparison. Neither is a key of an application
+ * whose name begins so.
  */
 export const OWN_KEYS = 'keymend:';
 
@@ -111,7 +114,10 @@ const READ: Readonly<Record<string, (key: Buffer) => (string | Buffer)[]>> = {
   stream: (key) => ['XRANGE', key, '-', '+'],
 };
 
-/** One promise per key; all plain reads of a batch still leave in one pipeline, the streams' groups in a second one. */
+/**
+ * One promise per key; all plain reads of a batch still leave in one pipeline, the streams' groups
+ * in a second one.
+ */
 function contentsByType(redis: Redis, keys: Buffer[], types: string[]): Promise<string | null>[] {
   const present = keys.flatMap((_, index) => (types[index] === 'none' ? [] : [index]));
   const commands = present.map((index) => {

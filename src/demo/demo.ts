@@ -1,7 +1,7 @@
 /**
- * The main job on real services: an application writes to two Redis while the link to one of them fails in every way, and for
- * a while that to Kafka too; keymend repairs what got lost; a comparison that knows nothing of the engine says whether both
- * are equal.
+ * The main job on real services: an application writes to two Redis while the link to one of them
+ * fails in every way, and for a while that to Kafka too; keymend repairs what got lost; a
+ * comparison that knows nothing of the engine says whether both are equal.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -35,7 +35,10 @@ const CONVERGENCE_TIMEOUT_MS = 5 * 60_000;
 /** All attempts of the policy take half of it. */
 const RETRIES_TIMEOUT_MS = 60_000;
 
-/** Runs the demo on an empty stack. Leaves nothing running of its own and no proxy, whatever happens. */
+/**
+ * Runs the demo on an empty stack. Leaves nothing running of its own and no proxy, whatever
+ * happens.
+ */
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const { stack, report, signal } = options;
   const source = connect(stack.redis.source);
@@ -82,7 +85,8 @@ function connect(url: string): Redis {
 }
 
 /**
- * The demo compares whole databases, so only its own keys and keymend's may be in them; its own of an earlier run are removed.
+ * The demo compares whole databases, so only its own keys and keymend's may be in them; its own of
+ * an earlier run are removed.
  */
 async function makeRoom(...sides: Redis[]): Promise<void> {
   for (const side of sides) {
@@ -124,7 +128,10 @@ function keymendOptions({ stack, directory, cli, signal }: DemoOptions, target: 
   return { directory, cli, config, environment: environmentFor(stack, directory), signal };
 }
 
-/** The environment for a process on the demo's stack: no address or profile of Temporal that a person has set up reaches it. */
+/**
+ * The environment for a process on the demo's stack: no address or profile of Temporal that a
+ * person has set up reaches it.
+ */
 function environmentFor(stack: StackInfo, directory: string): NodeJS.ProcessEnv {
   const emptyProfile = join(directory, 'temporal.toml');
   writeFileSync(emptyProfile, '[profile.default]\n');

@@ -3,7 +3,10 @@ import { connect, type Socket } from 'node:net';
 import type { ISocketFactory } from 'kafkajs';
 
 export interface KafkaLink {
-  /** For kafkajs. Not a proxy, because whoever connects is led on to the addresses that the brokers advertise. */
+  /**
+   * For kafkajs. Not a proxy, because whoever connects is led on to the addresses that the brokers
+   * advertise.
+   */
   readonly socketFactory: ISocketFactory;
   /** Breaks every connection, now and whenever a new one is made, until `restore`. */
   cut(): void;

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { createDualWriter } from '../dual-write/dual-writer.js';
+import { createDualWriter, type DualWriter } from '../dual-write/dual-writer.js';
 import { mirrorOptions } from '../dual-write/target/mirror-options.js';
 import type { RecordSink } from '../events/record-sink.js';
 import { createKafkaRecordSink } from '../kafka/record-sink.js';
@@ -10,7 +10,7 @@ import { createOutbox } from '../outbox/record-sink.js';
 import type { FaultProxy } from '../stack/proxy.js';
 import { writeOnce } from './application.js';
 import { createKafkaLink } from './kafka-link.js';
-import { MIRROR_TIMEOUT_MS, PHASES } from './phases.js';
+import { type Links, MIRROR_TIMEOUT_MS, PHASES, type Phase } from './phases.js';
 import { showProgress } from './progress.js';
 
 export interface Written {
@@ -40,7 +40,10 @@ export interface WritingOptions {
 const KEYS_PER_TYPE = 60;
 const PAUSE_BETWEEN_WRITES_MS = 2;
 
-/** Writes through all phases. Leaves the links as the last one had them, and no connection of its own. */
+/**
+ * Writes through all phases. Leaves the links as the last one had them, and no connection of its
+ * own.
+ */
 export async function writeThroughFaults(options: WritingOptions): Promise<Written> {
   const { source, target, brokers, report, signal } = options;
   const kafka = createKafkaLink();
@@ -78,6 +81,7 @@ export async function writeThroughFaults(options: WritingOptions): Promise<Writt
   redis.on('breaker', ({ state }) => {
     if (state === 'open') breakerOpened += 1;
   });
+  const links = { target, kafka };
   let operations = 0;
   let phaseName = '';
   const line = showProgress(() => {
@@ -87,13 +91,7 @@ export async function writeThroughFaults(options: WritingOptions): Promise<Writt
   try {
     for (const phase of PHASES) {
       phaseName = phase.name;
-      phase.begin({ target, kafka });
-      for (let operation = 0; operation < phase.operations; operation++) {
-        phase.during?.({ target, kafka }, operation);
-        await writeOnce(redis, KEYS_PER_TYPE, Math.random);
-        operations += 1;
-        await sleep(PAUSE_BETWEEN_WRITES_MS, undefined, { signal });
-      }
+      for await (const _ of writesOf(phase, links, redis, signal)) operations += 1;
       if (phase !== PHASES.at(-1)) line.step();
     }
     const { notRecorded } = await redis.close();
@@ -114,6 +112,17 @@ export async function writeThroughFaults(options: WritingOptions): Promise<Writt
     line.stop();
     mirror.disconnect();
     await Promise.all([kafkaSink.close(), outbox.close()]);
+  }
+}
+
+/** Writes through one phase; yields after each write. */
+async function* writesOf(phase: Phase, links: Links, redis: DualWriter, signal: AbortSignal): AsyncGenerator<void> {
+  phase.begin(links);
+  for (let operation = 0; operation < phase.operations; operation++) {
+    phase.during?.(links, operation);
+    await writeOnce(redis, KEYS_PER_TYPE, Math.random);
+    yield;
+    await sleep(PAUSE_BETWEEN_WRITES_MS, undefined, { signal });
   }
 }
 

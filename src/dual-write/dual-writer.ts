@@ -30,7 +30,7 @@ export type { BreakerChange } from './target/shard.js';
  *   link: 'east-to-west',
  *   source: new Redis('redis://east'),
  *   target: new Redis('redis://west', mirrorOptions(500)),
- *   records: createKafkaRecordSink({ kafka: { brokers: ['127.0.0.1:9092'] }, topic: 'keymend.failed-writes' }),
+ *   records: createKafkaRecordSink({ kafka: { brokers: ['kafka:9092'] }, topic: 'failed' }),
  *   origin: 'orders-api',
  *   onError: (error) => log.error({ lost: error.records }, error.message),
  * });

@@ -9,7 +9,8 @@ import { NO_TYPE } from '../redis/index.js';
 
 /**
  * How a large value is gone through: `by member`, each by its name and by itself
- * (large/all-members.ts), or `in order`, as a whole that is replaced at once (large/replacement.ts).
+ * (large/all-members.ts), or `in order`, as a whole that is replaced at once
+ * (large/replacement.ts).
  */
 const LARGE_VALUES: ReadonlyMap<string, 'by member' | 'in order'> = new Map([
   ['string', 'in order'],

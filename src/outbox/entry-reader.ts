@@ -78,16 +78,6 @@ export function createEntryReader({ consumerGroup, group, logger, signal }: Entr
     return entries;
   }
 
-  async function announce(): Promise<void> {
-    logger.info(`reads ${consumerGroup.place} as ${group}`);
-    if (await consumerGroup.mayEvict()) {
-      logger.warn(
-        `${consumerGroup.place} may be evicted when memory is full, and failed writes with it; set maxmemory-policy there to ` +
-          'noeviction or to one of volatile-*',
-      );
-    }
-  }
-
   return {
     get hasJoined() {
       return joined;
@@ -99,7 +89,7 @@ export function createEntryReader({ consumerGroup, group, logger, signal }: Entr
           await pause(LOOK_INTERVAL_MS);
           return [];
         }
-        await announce();
+        await announce(consumerGroup, group, logger);
       }
       const ripe = await intents.takeRipe(BATCH);
       if (ripe.length > 0) return ripe;
@@ -108,4 +98,13 @@ export function createEntryReader({ consumerGroup, group, logger, signal }: Entr
       return joined ? readNew() : [];
     },
   };
+}
+
+async function announce(consumerGroup: ConsumerGroup, group: string, logger: Logger): Promise<void> {
+  logger.info(`reads ${consumerGroup.place} as ${group}`);
+  if (!(await consumerGroup.mayEvict())) return;
+  logger.warn(
+    `${consumerGroup.place} may be evicted when memory is full, and failed writes with it; set maxmemory-policy there to ` +
+      'noeviction or to one of volatile-*',
+  );
 }

@@ -2,7 +2,6 @@
  * Failed-write records to the outbox on the source: where they wait while Kafka is away, or where
  * the bridge reads them.
  */
-
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
@@ -90,7 +89,7 @@ const AVOIDED_MS = 10_000;
 /**
  * @example
  * records: [
- *   createKafkaRecordSink({ kafka: { brokers: ['127.0.0.1:9092'] }, topic: 'keymend.failed-writes' }),
+ *   createKafkaRecordSink({ kafka: { brokers: ['kafka:9092'] }, topic: 'failed' }),
  *   createOutbox({ client: source }),
  * ]
  * @throws Error when the client is a Cluster and the key has a `{`
@@ -105,6 +104,7 @@ export function createOutbox({
   const streams = own.streamsOf(key);
   const maxEntriesOfStream = Math.ceil(maxEntries / streams.length);
   let closed = false;
+  const patience = { place: `outbox ${key} at ${own.place}`, isClosed: () => closed };
 
   /**
    * Until when, by `performance.now()`, the right stream of an index is asked second, because its
@@ -115,7 +115,7 @@ export function createOutbox({
   async function append(part: readonly EntryFields[], index: number, deadline: number): Promise<void> {
     const places = placesFor(index, streams);
     let turn = performance.now() < (avoidedUntil.get(index) ?? 0) ? 1 : 0;
-    await untilDeadline(deadline, async () => {
+    await untilDeadline(deadline, patience, async () => {
       if (closed) throw new RedisFailure('CONNECTION', 'it was closed here');
       await own.ready();
       const place = turn++ % places.length;
@@ -135,28 +135,6 @@ export function createOutbox({
     });
   }
 
-  /**
-   * @param work resolves with null when it is done; with an error, or rejecting with a
-   *   RedisFailure, it is tried again
-   */
-  async function untilDeadline(deadline: number, work: () => Promise<OutboxFullError | null>): Promise<void> {
-    let unavailable: OutboxUnavailableError | null = null;
-    for (let failed = 1; ; failed++) {
-      let full: OutboxFullError | null = null;
-      try {
-        full = await work();
-        if (full === null) return;
-      } catch (error) {
-        if (!(error instanceof RedisFailure)) throw error;
-        unavailable = new OutboxUnavailableError(`outbox ${key} at ${own.place}`, error);
-      }
-      const pause = pauseAfter(failed, PAUSES);
-      // Were the right master there, nobody would need the substitute: that it is full says less.
-      if (closed || Date.now() + pause > deadline) throw unavailable ?? full;
-      await sleep(pause);
-    }
-  }
-
   return {
     async publish(records) {
       const deadline = Date.now() + timeoutMs;
@@ -169,7 +147,7 @@ export function createOutbox({
       }
     },
     connect: () =>
-      untilDeadline(0, async () => {
+      untilDeadline(0, patience, async () => {
         await own.ready();
         return null;
       }),
@@ -178,6 +156,34 @@ export function createOutbox({
       own.close();
     },
   };
+}
+
+/**
+ * Repeats work until it is done, the time is over or nobody waits any more.
+ * @param work resolves with null when it is done; with an error, or rejecting with a RedisFailure,
+ *   it is tried again
+ * @throws the last error; rather that the right master did not answer than that its substitute is
+ *   full, for nobody would need the substitute were it there
+ */
+async function untilDeadline(
+  deadline: number,
+  { place, isClosed }: { readonly place: string; readonly isClosed: () => boolean },
+  work: () => Promise<OutboxFullError | null>,
+): Promise<void> {
+  let unavailable: OutboxUnavailableError | null = null;
+  for (let failed = 1; ; failed++) {
+    let full: OutboxFullError | null = null;
+    try {
+      full = await work();
+      if (full === null) return;
+    } catch (error) {
+      if (!(error instanceof RedisFailure)) throw error;
+      unavailable = new OutboxUnavailableError(place, error);
+    }
+    const pause = pauseAfter(failed, PAUSES);
+    if (isClosed() || Date.now() + pause > deadline) throw unavailable ?? full;
+    await sleep(pause);
+  }
 }
 
 /** Records of one key stay in their order: they have one stream. */

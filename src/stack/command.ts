@@ -10,7 +10,10 @@ export interface CommandOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** @returns the absolute path of an executable file of that name on the PATH of `environment`; undefined when none */
+/**
+ * @returns the absolute path of an executable file of that name on the PATH of `environment`;
+ *   undefined when none
+ */
 export function findOnPath(name: string, environment: NodeJS.ProcessEnv): string | undefined {
   return (environment.PATH ?? '')
     .split(delimiter)
@@ -31,7 +34,8 @@ export function isExecutable(path: string): boolean {
 /**
  * Runs a program to its end.
  * @returns what it printed on both of its outputs
- * @throws Error with one line: the program and the last thing it said, when it fails, takes longer or is aborted
+ * @throws Error with one line: the program and the last thing it said, when it fails, takes longer
+ *   or is aborted
  */
 export function run(program: string, args: readonly string[], options: CommandOptions): Promise<string> {
   return new Promise((resolve, reject) => {

@@ -39,7 +39,10 @@ export function configFile(directory: string): string {
   return join(directory, 'keymend.yaml');
 }
 
-/** A URL with a password can only come from that variable; the file refers to it, so that the password stays out. */
+/**
+ * A URL with a password can only come from that variable; the file refers to it, so that the
+ * password stays out.
+ */
 function withoutSecret(url: string, variable: string): string {
   return /\/\/[^/]*@/.test(url) ? `\${${variable}}` : url;
 }

@@ -31,7 +31,8 @@ export async function fetchArchive(provision: Provision, url: string, folder: st
 }
 
 /**
- * Asks for a document; the connection must be answered within seconds, whatever time the whole may take.
+ * Asks for a document; the connection must be answered within seconds, whatever time the whole may
+ * take.
  * @throws Error saying which host failed and how
  */
 async function request(provision: Provision, url: string, withinMs: number): Promise<Response> {

@@ -5,7 +5,7 @@
  * | --- | --- |
  * | `KEYMEND_STACK_TEMPORAL_ADDRESS` | host:port of a running Temporal; none is started |
  * | `KEYMEND_STACK_TEMPORAL_UI` | URL of its Web UI; default: the same host, port 8233 |
- * | `KEYMEND_STACK_KAFKA_BROKERS` | host:port of running Kafka brokers, separated by commas; none is started |
+ * | `KEYMEND_STACK_KAFKA_BROKERS` | host:port of running brokers, with commas; none is started |
  * | `KEYMEND_STACK_REDIS_SOURCE` | URL or host:port of a running source Redis; none is started |
  * | `KEYMEND_STACK_REDIS_TARGET` | the same for the target |
  * | `XDG_CACHE_HOME` | where downloaded programs are kept, under `keymend/` |
@@ -49,7 +49,10 @@ export function givenAddresses(environment: NodeJS.ProcessEnv): GivenAddresses {
   };
 }
 
-/** Where programs are kept between runs and between checkouts, by the custom of the operating system. */
+/**
+ * Where programs are kept between runs and between checkouts, by the custom of the operating
+ * system.
+ */
 export function cacheFolder(environment: NodeJS.ProcessEnv): string {
   const home = environment.HOME || homedir();
   const base =

@@ -1,8 +1,8 @@
 /** What can go wrong with the local services, as one line for a person. */
 
 /**
- * A local service can't be had, started or reached. The message is one line: what is missing or wrong, and what to do;
- * for a missing program it names the two ways to get it.
+ * A local service can't be had, started or reached. The message is one line: what is missing or
+ * wrong, and what to do; for a missing program it names the two ways to get it.
  */
 export class StackError extends Error {
   override readonly name = 'StackError';

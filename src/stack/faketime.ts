@@ -1,4 +1,7 @@
-/** libfaketime, for tests of servers whose clocks differ: preloaded into a process, it shifts the clock which that process sees. */
+/**
+ * libfaketime, for tests of servers whose clocks differ: preloaded into a process, it shifts the
+ * clock which that process sees.
+ */
 import { findOnPath, run } from './command.js';
 import { installPackage } from './package-manager.js';
 import { firstWay, noWay, type Provision } from './provision.js';
@@ -7,7 +10,8 @@ const REMEDIES =
   'Install faketime so that `faketime` is on the PATH, on Linux (elsewhere processes take no preloaded library).';
 
 /**
- * @returns the path of the library, for LD_PRELOAD; FAKETIME then says how far off the clock is, for example `+5s`
+ * @returns the path of the library, for LD_PRELOAD; FAKETIME then says how far off the clock is,
+ *   for example `+5s`
  * @throws StackError
  */
 export function provideFaketime(provision: Provision): Promise<string> {

@@ -16,7 +16,9 @@ export interface GivenService {
   readonly variable: string;
   /** Without a password. */
   readonly address: string;
-  /** Resolves when it answers and holds what keymend needs of it; rejects with the reason when not. */
+  /**
+   * Resolves when it answers and holds what keymend needs of it; rejects with the reason when not.
+   */
   readonly answers: () => Promise<void>;
 }
 

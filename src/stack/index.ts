@@ -1,4 +1,7 @@
-/** The local services for demo and tests: Temporal, Kafka and two Redis, real ones; and programs that only tests need. */
+/**
+ * The local services for demo and tests: Temporal, Kafka and two Redis, real ones; and programs
+ * that only tests need.
+ */
 export { provideChromium } from './chromium.js';
 export { StackError } from './errors.js';
 export { provideFaketime } from './faketime.js';

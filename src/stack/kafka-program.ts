@@ -74,7 +74,8 @@ async function fromArchive(provision: Provision, folder: string): Promise<void> 
   const published = await fetchText(provision, `${ARCHIVE}.sha512`);
   await withProgress(provision.report, `Kafka: downloading ${ARCHIVE}`, async () => {
     const archive = await fetchArchive(provision, ARCHIVE, folder);
-    // The file names the archive, a colon, then the digest in groups of upper-case hex digits over several lines.
+    // The file names the archive, a colon, then the digest in groups of upper-case hex digits over
+    // several lines.
     const expected = published
       .slice(published.indexOf(':') + 1)
       .replace(/\s/g, '')

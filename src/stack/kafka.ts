@@ -20,8 +20,8 @@ const DATA = 'data';
 const HEAP = '384m';
 
 /**
- * Six partitions let six bridges share the failed writes. Dead letters are few, and one partition keeps them in the order in
- * which they came.
+ * Six partitions let six bridges share the failed writes. Dead letters are few, and one partition
+ * keeps them in the order in which they came.
  */
 const TOPICS = [
   { topic: 'keymend.failed-writes', numPartitions: 6 },
@@ -84,8 +84,9 @@ export async function kafkaAnswers(brokers: readonly string[]): Promise<void> {
 }
 
 /**
- * Gives the storage its identity, before the first start: in a draft that becomes the data when complete. The tool goes on for a
- * moment when we are killed, so every attempt has a draft of its own.
+ * Gives the storage its identity, before the first start: in a draft that becomes the data when
+ * complete. The tool goes on for a moment when we are killed, so every attempt has a draft of its
+ * own.
  */
 async function formatOnce(
   provision: Provision,
@@ -113,12 +114,18 @@ async function formatOnce(
   }
 }
 
-/** Kafka's form of a UUID: 16 bytes in URL-safe base64. A leading dash would look like an option to its tools. */
+/**
+ * Kafka's form of a UUID: 16 bytes in URL-safe base64. A leading dash would look like an option to
+ * its tools.
+ */
 function clusterId(): string {
   return randomBytes(16).toString('base64url').replace(/^-/, 'A');
 }
 
-/** Paths are relative to the service's folder: a comma or a character outside of Latin-1 would not survive in this file. */
+/**
+ * Paths are relative to the service's folder: a comma or a character outside of Latin-1 would not
+ * survive in this file.
+ */
 function serverProperties(ports: Ports, data: string): string {
   const broker = portOf(ports, 'kafka');
   const controller = portOf(ports, 'kafkaController');

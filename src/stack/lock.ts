@@ -1,9 +1,10 @@
 /**
  * One holder at a time per folder, also when the one before was killed.
  *
- * Everybody puts down a claim, a file of its own, and then looks for claims of others that still live. Of two that claim at
- * once, at least one sees the other and withdraws. A claim dies with its process and is then removed by whoever meets
- * it, which is safe because its name is never used again.
+ * Everybody puts down a claim, a file of its own, and then looks for claims of others that still
+ * live. Of two that claim at once, at least one sees the other and withdraws. A claim dies with its
+ * process and is then removed by whoever meets it, which is safe because its name is never used
+ * again.
  */
 import { mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +24,10 @@ export interface LockOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Runs `task` while nobody else runs one under the lock of the same folder. Waits for its turn without bound. */
+/**
+ * Runs `task` while nobody else runs one under the lock of the same folder. Waits for its turn
+ * without bound.
+ */
 export async function withLock<T>(options: LockOptions, task: () => Promise<T>): Promise<T> {
   mkdirSync(options.folder, { recursive: true });
   const claim = `lock.${ulid()}`;
@@ -38,7 +42,8 @@ export async function withLock<T>(options: LockOptions, task: () => Promise<T>):
     }
     if (!told) options.onWait(other);
     told = true;
-    // Not all after the same time: those that withdrew together must not claim together again and again.
+    // Not all after the same time: those that withdrew together must not claim together again and
+    // again.
     await sleep(ASK_AGAIN_MS * (1 + Math.random()), undefined, options.signal ? { signal: options.signal } : {});
   }
   try {

@@ -13,7 +13,10 @@ interface PackageManager {
   readonly install: readonly string[];
   /** Gets the lists of packages, for managers that don't by themselves. */
   readonly refresh?: readonly string[];
-  /** What to run after installing a package, because installing it starts a service that nobody asked for. */
+  /**
+   * What to run after installing a package, because installing it starts a service that nobody
+   * asked for.
+   */
   readonly afterwards?: Readonly<Partial<Record<PackageName, readonly (readonly string[])[]>>>;
   /** Homebrew installs for the user and refuses root. */
   readonly asUser?: true;
@@ -42,8 +45,8 @@ const MANAGERS: readonly PackageManager[] = [
 const INSTALL_WITHIN_MS = 10 * 60_000;
 
 /**
- * Installs a package. Rejects with a short reason where there is no package manager, where it wants a password, or where
- * it fails.
+ * Installs a package. Rejects with a short reason where there is no package manager, where it wants
+ * a password, or where it fails.
  */
 export async function installPackage(provision: Provision, name: PackageName): Promise<void> {
   const manager =
@@ -57,7 +60,8 @@ export async function installPackage(provision: Provision, name: PackageName): P
   };
   const { refresh } = manager;
   const install = () => execute([manager.program, ...manager.install, manager.packages[name]]);
-  // Lists of packages may be missing or name versions that are gone: then they are fetched, and it is tried once more.
+  // Lists of packages may be missing or name versions that are gone: then they are fetched, and it
+  // is tried once more.
   const refreshAndInstall = async (error: unknown) => {
     if (!refresh) throw error;
     await execute([manager.program, ...refresh]);
@@ -79,7 +83,10 @@ export async function installPackage(provision: Provision, name: PackageName): P
   );
 }
 
-/** What to put in front of a command so that it may install: nothing for root, sudo where it asks for no password. */
+/**
+ * What to put in front of a command so that it may install: nothing for root, sudo where it asks
+ * for no password.
+ */
 async function privilege(provision: Provision): Promise<readonly string[]> {
   if (process.getuid?.() === 0) return [];
   const sudo = findOnPath('sudo', provision.environment) ?? noWay('it needs root, and there is no sudo');

@@ -18,8 +18,8 @@ export type PortName = keyof typeof USUAL_PORTS;
 export type Ports = Partial<Record<PortName, number>>;
 
 /**
- * True when nothing listens there and we may. Asked both ways, because some systems let a loopback address be bound while
- * somebody listens on all addresses.
+ * True when nothing listens there and we may. Asked both ways, because some systems let a loopback
+ * address be bound while somebody listens on all addresses.
  */
 export async function isFree(port: number): Promise<boolean> {
   return !(await accepts(port)) && (await listenOn(port)) !== undefined;

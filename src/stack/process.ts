@@ -1,10 +1,11 @@
 /**
  * Processes that outlive the command that started them, and how a later command recognises them.
  *
- * A pid alone proves nothing: the system gives it to somebody else once its process is gone. So a process is known by its
- * pid and its birth, the moment it was started, which no two processes with the same pid share. The process writes the
- * record of both itself and becomes the service only when told that the record is there: wherever the command that
- * starts it is killed, no service ever runs unrecorded.
+ * A pid alone proves nothing: the system gives it to somebody else once its process is gone. So a
+ * process is known by its pid and its birth, the moment it was started, which no two processes with
+ * the same pid share. The process writes the record of both itself and becomes the service only
+ * when told that the record is there: wherever the command that starts it is killed, no service
+ * ever runs unrecorded.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync } from 'node:fs';
@@ -13,8 +14,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readIfPresent } from './files.js';
 
 /**
- * Records pid and birth in the file $1, waits for the word on its input (which ends without it when we are killed), then turns
- * into the program that follows; `exec` keeps both pid and birth.
+ * Records pid and birth in the file $1, waits for the word on its input (which ends without it when
+ * we are killed), then turns into the program that follows; `exec` keeps both pid and birth.
  */
 const RECORD_AND_BECOME = `record=$1; shift
 (
@@ -31,21 +32,27 @@ export interface LiveProcess {
 }
 
 export interface Launch {
-  /** Where the process works, and where its record (`pid`) and its output (`output.log`) go. Created when missing. */
+  /**
+   * Where the process works, and where its record (`pid`) and its output (`output.log`) go. Created
+   * when missing.
+   */
   readonly folder: string;
   readonly program: string;
   readonly arguments: readonly string[];
   readonly environment: NodeJS.ProcessEnv;
 }
 
-/** The file that holds what the service of a folder prints; the previous start's is kept beside it as `.1`. */
+/**
+ * The file that holds what the service of a folder prints; the previous start's is kept beside it
+ * as `.1`.
+ */
 export function logOf(folder: string): string {
   return join(folder, 'output.log');
 }
 
 /**
- * Starts a process of its own session, so that it goes on when this one ends or its terminal is closed. Resolves once it is
- * recorded, or has ended already.
+ * Starts a process of its own session, so that it goes on when this one ends or its terminal is
+ * closed. Resolves once it is recorded, or has ended already.
  */
 export async function launch(options: Launch): Promise<void> {
   mkdirSync(options.folder, { recursive: true });
@@ -84,7 +91,8 @@ export function processOf(folder: string): LiveProcess | undefined {
 }
 
 /**
- * Ends the process of a folder: asks, waits up to `graceMs`, then insists. Resolves once it is gone.
+ * Ends the process of a folder: asks, waits up to `graceMs`, then insists. Resolves once it is
+ * gone.
  * @returns what was done
  */
 export async function terminate(folder: string, graceMs: number): Promise<'was not running' | 'ended' | 'killed'> {
@@ -107,7 +115,10 @@ export async function terminate(folder: string, graceMs: number): Promise<'was n
   return outcome;
 }
 
-/** @returns what tells the process apart from all others that ever have this pid; undefined when it does not run */
+/**
+ * @returns what tells the process apart from all others that ever have this pid; undefined when it
+ *   does not run
+ */
 export function birthOf(pid: number): string | undefined {
   if (!Number.isInteger(pid) || pid <= 0) return undefined;
   if (process.platform === 'linux') {
@@ -132,9 +143,9 @@ function recordOf(folder: string): string {
 }
 
 /**
- * Boot id, newline, and the line of /proc/PID/stat; or what `ps -o lstart=` prints.
- * In the line of stat, the state is the first and the start time (in ticks since boot) the twentieth field after the
- * program's name, which stands in parentheses and may hold anything (proc(5)).
+ * Boot id, newline, and the line of /proc/PID/stat; or what `ps -o lstart=` prints. In the line of
+ * stat, the state is the first and the start time (in ticks since boot) the twentieth field after
+ * the program's name, which stands in parentheses and may hold anything (proc(5)).
  */
 function parseBirth(text: string): string | undefined {
   const end = text.lastIndexOf(')');

@@ -5,7 +5,10 @@ export type Report = (line: string) => void;
 
 const EVERY_MS = 10_000;
 
-/** Runs `task`, saying `what` at the start and again with the elapsed seconds every ten seconds until it settles. */
+/**
+ * Runs `task`, saying `what` at the start and again with the elapsed seconds every ten seconds
+ * until it settles.
+ */
 export async function withProgress<T>(report: Report, what: string, task: () => Promise<T>): Promise<T> {
   const started = performance.now();
   report(what);

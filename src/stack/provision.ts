@@ -1,4 +1,7 @@
-/** Getting a program that is not there yet: ways tried in order, and a cache that is never half full. */
+/**
+ * Getting a program that is not there yet: ways tried in order, and a cache that is never half
+ * full.
+ */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { cacheFolder } from './environment.js';
@@ -42,7 +45,8 @@ export async function firstWay<T>(
       return await attempt();
     } catch (error) {
       provision.signal?.throwIfAborted();
-      // A broken cache or disk would break every further way too, and says better itself what is wrong.
+      // A broken cache or disk would break every further way too, and says better itself what is
+      // wrong.
       if (error instanceof StackError) throw error;
       const reason = `${name}: ${reasonOf(error)}`;
       reasons.push(reason);
@@ -64,8 +68,9 @@ export function cachePath(environment: NodeJS.ProcessEnv, entry: string): string
 }
 
 /**
- * Fills an entry of the cache, such as `kafka/4.1.0`, unless it is there: in a temporary folder that gets its name only when
- * complete. Two processes that want the same entry take turns, and the second finds it there.
+ * Fills an entry of the cache, such as `kafka/4.1.0`, unless it is there: in a temporary folder
+ * that gets its name only when complete. Two processes that want the same entry take turns, and the
+ * second finds it there.
  * @returns the entry's folder
  */
 export async function cached(

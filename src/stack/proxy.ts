@@ -1,15 +1,24 @@
 /**
- * A TCP proxy that breaks the network on demand: the link between an application and the target, for the demo and tests.
- * A FIN travels behind the bytes in front of it, however long they are held; an RST overtakes and discards them, as on a real network.
+ * A TCP proxy that breaks the network on demand: the link between an application and the target,
+ * for the demo and tests. A FIN travels behind the bytes in front of it, however long they are
+ * held; an RST overtakes and discards them, as on a real network.
  */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface FaultProxy {
-  /** Where to connect to instead of the target, on 127.0.0.1. Stays the same through every fault. */
+  /**
+   * Where to connect to instead of the target, on 127.0.0.1. Stays the same through every fault.
+   */
   readonly port: number;
-  /** Resets every connection, now and whenever a new one is made, until `restore`. What was held is gone. */
+  /**
+   * Resets every connection, now and whenever a new one is made, until `restore`. What was held is
+   * gone.
+   */
   cut(): void;
-  /** A black hole: connections are accepted and bytes taken in both directions, but nothing is forwarded. */
+  /**
+   * A black hole: connections are accepted and bytes taken in both directions, but nothing is
+   * forwarded.
+   */
   swallow(): void;
   /** Ends `swallow`: what was held is forwarded in its order, and bytes flow again. */
   release(): void;
@@ -101,7 +110,10 @@ export async function startProxy(options: { target: { host: string; port: number
   };
 }
 
-/** Carries bytes and the FIN from one socket to the other, in order, as the state of the link allows. */
+/**
+ * Carries bytes and the FIN from one socket to the other, in order, as the state of the link
+ * allows.
+ */
 function createLane(from: Socket, to: Socket, state: LinkState): Lane {
   const queue: { data: Buffer | 'fin'; dueAt: number }[] = [];
   let timer: NodeJS.Timeout | undefined;
@@ -126,7 +138,8 @@ function createLane(from: Socket, to: Socket, state: LinkState): Lane {
 
   from.on('data', accept);
   from.on('end', () => accept('fin'));
-  // Whatever broke this side (a reset, a refused connection), the other side must not mistake it for a clean end.
+  // Whatever broke this side (a reset, a refused connection), the other side must not mistake it
+  // for a clean end.
   from.on('error', () => {
     clearTimeout(timer);
     queue.length = 0;

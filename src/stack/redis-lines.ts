@@ -1,6 +1,7 @@
 /**
- * Servers of other lines than the one the stack runs, for tests of repairs between versions. Their RDB formats differ (Redis 6.2
- * writes 9, Redis 7.0 writes 10, Valkey 9 writes 80), and each refuses to RESTORE what a newer one dumped.
+ * Servers of other lines than the one the stack runs, for tests of repairs between versions. Their
+ * RDB formats differ (Redis 6.2 writes 9, Redis 7.0 writes 10, Valkey 9 writes 80), and each
+ * refuses to RESTORE what a newer one dumped.
  */
 import { join } from 'node:path';
 import { findOnPath } from './command.js';

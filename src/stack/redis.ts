@@ -1,4 +1,7 @@
-/** Redis: two servers, each with an append-only file, so that a kill loses nothing that was acknowledged. */
+/**
+ * Redis: two servers, each with an append-only file, so that a kill loses nothing that was
+ * acknowledged.
+ */
 import { Redis } from 'ioredis';
 import { findOnPath } from './command.js';
 import { REDIS_SOURCE, REDIS_TARGET } from './environment.js';
@@ -56,8 +59,8 @@ export async function redisAnswers(url: string): Promise<void> {
     await client.connect();
     await client.ping();
   } catch (error) {
-    // ioredis rejects with "Connection is closed" and gives the cause to the listener. Its errors carry the arguments of the
-    // command, a password among them, so only the message goes on.
+    // ioredis rejects with "Connection is closed" and gives the cause to the listener. Its errors
+    // carry the arguments of the command, a password among them, so only the message goes on.
     throw new Error((problem ?? (error as Error)).message);
   } finally {
     client.disconnect();

@@ -1,4 +1,7 @@
-/** What the local services have in common, so that they are started, watched and stopped by the same code. */
+/**
+ * What the local services have in common, so that they are started, watched and stopped by the same
+ * code.
+ */
 import type { PortName, Ports } from './ports.js';
 import type { Provision } from './provision.js';
 
@@ -27,7 +30,10 @@ export interface Service {
    * @throws StackError when it can't be had
    */
   provide(provision: Provision): Promise<Prepare>;
-  /** Resolves when it answers at these ports and holds what keymend needs of it; rejects with the reason when not yet. */
+  /**
+   * Resolves when it answers at these ports and holds what keymend needs of it; rejects with the
+   * reason when not yet.
+   */
   answers(ports: Ports): Promise<void>;
 }
 

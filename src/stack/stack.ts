@@ -34,12 +34,18 @@ export interface StackInfo {
 }
 
 export interface StackOptions {
-  /** Where data, logs and state of the services are kept, for example `.keymend`. Created when missing. */
+  /**
+   * Where data, logs and state of the services are kept, for example `.keymend`. Created when
+   * missing.
+   */
   readonly directory: string;
   readonly environment: NodeJS.ProcessEnv;
   /** Takes progress for a person, line by line. */
   readonly report: Report;
-  /** `usual` (default): 7233, 8233, 9092, 6379 and 6380, a free one where busy. `free`: always free ones. */
+  /**
+   * `usual` (default): 7233, 8233, 9092, 6379 and 6380, a free one where busy. `free`: always free
+   * ones.
+   */
   readonly preferredPorts?: PreferredPorts;
   /**
    * Aborting it ends {@link stackUp} early, which then rejects with its reason. What runs by then
@@ -60,8 +66,8 @@ export interface ServiceStatus {
 }
 
 /**
- * Sees to it that all services run and answer: leaves those that do, starts those that don't with the data they had. Can be
- * killed and repeated at any moment; two at once take turns.
+ * Sees to it that all services run and answer: leaves those that do, starts those that don't with
+ * the data they had. Can be killed and repeated at any moment; two at once take turns.
  * @throws StackError
  */
 export async function stackUp(options: StackOptions): Promise<StackInfo> {
@@ -161,15 +167,19 @@ export async function stackStatus(options: Pick<StackOptions, 'directory' | 'env
   );
 }
 
-/** @returns the service if it is to be started: it does not run, or has just been killed and is not gone yet */
+/**
+ * @returns the service if it is to be started: it does not run, or has just been killed and is not
+ *   gone yet
+ */
 async function unlessUp(service: Service, options: StartOptions): Promise<[] | [Service]> {
   if (processOf(folderOf(options.directory, service)) === undefined) return [service];
   return (await awaitRunning(service, options)) === 'ready' ? [] : [service];
 }
 
 /**
- * Provides what the services need, all at once: the long way of one (a build) and of another (a fetch) use different things.
- * The first that can't be had ends the others, so that nobody waits minutes to hear of it.
+ * Provides what the services need, all at once: the long way of one (a build) and of another (a
+ * fetch) use different things. The first that can't be had ends the others, so that nobody waits
+ * minutes to hear of it.
  */
 async function provideAll(services: readonly Service[], options: StackOptions): Promise<[Service, Prepare][]> {
   const aborter = new AbortController();
@@ -187,7 +197,10 @@ async function provideAll(services: readonly Service[], options: StackOptions): 
   );
 }
 
-/** Like `Promise.all`, but rejects, with the first reason, only when nothing goes on behind the caller's back any more. */
+/**
+ * Like `Promise.all`, but rejects, with the first reason, only when nothing goes on behind the
+ * caller's back any more.
+ */
 async function settleAll<T>(promises: readonly Promise<T>[]): Promise<Awaited<T>[]> {
   await Promise.allSettled(promises);
   return Promise.all(promises);

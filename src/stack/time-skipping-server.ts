@@ -15,7 +15,8 @@ const REMEDIES =
   '(https://github.com/temporalio/sdk-java/releases) on the PATH.';
 
 /**
- * @returns the path of a program that `TestWorkflowEnvironment.createTimeSkipping` takes as `existing-path`
+ * @returns the path of a program that `TestWorkflowEnvironment.createTimeSkipping` takes as
+ *   `existing-path`
  * @throws StackError
  */
 export function provideTimeSkippingServer(provision: Provision): Promise<string> {

@@ -12,7 +12,8 @@ const ASK_AGAIN_MS = 100;
 
 /**
  * Asks until the service answers, its process is gone, or `timeoutMs` are over.
- * @param answers resolves when the service answers as it should, rejects with the reason when not yet
+ * @param answers resolves when the service answers as it should, rejects with the reason when not
+ *   yet
  * @param lives whether its process runs, for a service whose process we know
  * @throws the reason of `signal` once that is aborted
  */

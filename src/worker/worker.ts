@@ -1,5 +1,4 @@
 /** A Temporal worker that reconciles the keys of the configured links. */
-
 import { bundleWorkflowCode, DefaultLogger, type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { create, type LinkRuntime } from '../../activities/index.js';

@@ -5,7 +5,10 @@ import { describe, expect, it } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-/** What each part of the house may import besides itself. Arrows point one way: a part that is not named may not be imported. */
+/**
+ * What each part of the house may import besides itself. Arrows point one way: a part that is not
+ * named may not be imported.
+ */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   workflows: [],
   activities: ['workflows', 'src/engine', 'src/events'],
@@ -112,6 +115,22 @@ describe('imports', () => {
       (file) => importsOf(file).filter((specifier) => /temporalio|kafkajs/.test(specifier)),
     );
     expect(wrong).toEqual([]);
+  });
+});
+
+describe('the code', () => {
+  const read = (file: string) => readFileSync(join(ROOT, file), 'utf8').split('\n');
+
+  it('has no comment beyond column 100', () => {
+    const scripts = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.lua'))
+      .map((name) => join('src', name));
+    const wide = [...FILES, ...scripts, ...filesUnder('test'), ...filesUnder('bench')].flatMap((file) =>
+      read(file).flatMap((line, index) =>
+        line.length > 100 && /^\s*(\/\/|\*|\/\*\*|--)/.test(line) ? [`${file}:${index + 1}`] : [],
+      ),
+    );
+    expect(wide).toEqual([]);
   });
 });
 

@@ -1,4 +1,7 @@
-/** A bridge on the real stack with topics, a consumer group, a task queue and workflow IDs of its own. */
+/**
+ * A bridge on the real stack with topics, a consumer group, a task queue and workflow IDs of its
+ * own.
+ */
 import { type Client, Connection, Client as TemporalClient, type WorkflowClient } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { type ITopicConfig, Kafka, type KafkaMessage, logLevel, type Message, Partitioners } from 'kafkajs';
@@ -191,7 +194,10 @@ export async function bridgeBed(options: BedOptions = {}) {
       return readWorkflow(client, workflowIdFor(prefix, Buffer.from(key)));
     },
 
-    /** Ids of the failed writes signalled to a key, one list per signal; empty when there is no workflow. */
+    /**
+     * Ids of the failed writes signalled to a key, one list per signal; empty when there is no
+     * workflow.
+     */
     async signalledIds(key: string): Promise<string[][]> {
       const seen = await bed.workflow(key).catch(() => null);
       return (seen?.signals ?? []).map((events) => events.map(({ id }) => id));

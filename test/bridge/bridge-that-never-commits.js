@@ -1,4 +1,7 @@
-/** A bridge in a process of its own that hangs between signal and commit, so that it can be killed there. */
+/**
+ * A bridge in a process of its own that hangs between signal and commit, so that it can be killed
+ * there.
+ */
 import { Client, Connection } from '@temporalio/client';
 import { pino } from 'pino';
 import { startBridge } from '../../dist/src/bridge/bridge.js';

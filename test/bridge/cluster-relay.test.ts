@@ -1,4 +1,7 @@
-/** An application whose source is a Cluster, from its writes to the topic, with Kafka away in between. */
+/**
+ * An application whose source is a Cluster, from its writes to the topic, with Kafka away in
+ * between.
+ */
 import { Cluster, Redis } from 'ioredis';
 import { Kafka, type KafkaMessage, logLevel } from 'kafkajs';
 import { expect, onTestFinished, test } from 'vitest';

@@ -2,7 +2,6 @@
  * Writes that depend on one that the target missed: whatever was mirrored meanwhile, reconciling
  * the records makes both sides equal.
  */
-
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { isIdempotent } from '../../src/commands/command.js';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';

@@ -189,7 +189,8 @@ describe('a write of whose answer the writer can make nothing', () => {
   it('is recorded without a word of the answer; those with and behind it are mirrored', async () => {
     const writer = await bed.writer();
     await writer.zadd('k', 1, 'secret');
-    // Were it still on its way, it would rightly get a record of its own: it could land on top of the repair.
+    // Were it still on its way, it would rightly get a record of its own: it could land on top of
+    // the repair.
     await settled(writer);
     const planners = new Map(PLANNERS);
     // As a server of another kind might answer.

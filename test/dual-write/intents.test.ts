@@ -1,5 +1,4 @@
 /** The entries of transactional mode, while the source's Sentinels tell of a failover. */
-
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { Redis } from 'ioredis';

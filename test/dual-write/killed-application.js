@@ -1,6 +1,7 @@
 /**
- * An application that writes until it is killed: all kinds of writes, many at once. It notes in a file when it begins one and
- * when that is mirrored or recorded, so that afterwards it is known which keys were in flight.
+ * An application that writes until it is killed: all kinds of writes, many at once. It notes in a
+ * file when it begins one and when that is mirrored or recorded, so that afterwards it is known
+ * which keys were in flight.
  */
 import { writeSync } from 'node:fs';
 import { Redis } from 'ioredis';

@@ -2,7 +2,6 @@
  * What keymend does with records, at once: the end of every fault is that both sides are equal
  * again.
  */
-
 import { expect } from 'vitest';
 import { isIdempotent } from '../../src/commands/command.js';
 import { toRecords } from '../../src/dual-write/records/to-records.js';

@@ -114,7 +114,8 @@ describe('failed writes on Kafka', () => {
     const secret = `secret-${randomUUID()}`;
     await source.client.set('user:1', secret);
     await source.client.hset('user:2', 'name', secret);
-    // The second key can't be written on the target, so that its failure shows wherever failures show.
+    // The second key can't be written on the target, so that its failure shows wherever failures
+    // show.
     sandbox.configure({ link: { retry: { maximumAttempts: 2, initialInterval: '10ms' } } });
     const running = await sandbox.start('start', '--log-level', 'trace');
     await producer.send({ topic, messages: [recordOf('user:1')] });

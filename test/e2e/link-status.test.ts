@@ -1,4 +1,7 @@
-/** What an operator sees of a link whose source is not to be believed: the delete guard refuses, and the target loses nothing. */
+/**
+ * What an operator sees of a link whose source is not to be believed: the delete guard refuses, and
+ * the target loses nothing.
+ */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { LinkReport } from '../../src/cli/link-status.js';
 import { createSandbox, type Running, type Sandbox } from '../support/keymend.js';

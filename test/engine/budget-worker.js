@@ -1,4 +1,7 @@
-/** A worker of a link, in a process of its own: reconciles the keys it is sent, deferred ones again when they are due. */
+/**
+ * A worker of a link, in a process of its own: reconciles the keys it is sent, deferred ones again
+ * when they are due.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { reconcileKeys } from '../../dist/src/engine/index.js';
 import { connectRedis } from '../../dist/src/redis/index.js';

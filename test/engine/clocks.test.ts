@@ -1,4 +1,7 @@
-/** Servers whose clocks differ: a relative expiry that both executed is no difference, one that the source alone moved is. */
+/**
+ * Servers whose clocks differ: a relative expiry that both executed is no difference, one that the
+ * source alone moved is.
+ */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LinkMemory, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
 import { type ClockReading, RedisFailure, type RedisPort } from '../../src/redis/index.js';
@@ -10,7 +13,9 @@ import { type ClusterSide, type Side, startClusterSide, startSide } from './topo
 const HOUR_MS = 3_600_000;
 const AHEAD_MS = 5_000;
 const AHEAD = { FAKETIME: `+${AHEAD_MS / 1000}s`, FAKETIME_DONT_FAKE_MONOTONIC: '1' };
-/** Far less than the clocks differ, though more than a busy machine lets pass between two commands. */
+/**
+ * Far less than the clocks differ, though more than a busy machine lets pass between two commands.
+ */
 const TOLERANT = { expiryToleranceMs: 2_000 };
 const EXPIRY = { scope: { kind: 'members' as const, members: [] } };
 const FIELD = { scope: { kind: 'members' as const, members: [Buffer.from('f')] } };

@@ -1,4 +1,7 @@
-/** The budget of a link whose target is a Cluster: every shard has its share of it, whoever is at work. */
+/**
+ * The budget of a link whose target is a Cluster: every shard has its share of it, whoever is at
+ * work.
+ */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';

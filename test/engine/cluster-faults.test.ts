@@ -1,5 +1,7 @@
-/** A Cluster in trouble: nodes that freeze, fail over or lose their keys, slots that wander while everybody writes. */
-
+/**
+ * A Cluster in trouble: nodes that freeze, fail over or lose their keys, slots that wander while
+ * everybody writes.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { KeyResult } from '../../src/engine/index.js';

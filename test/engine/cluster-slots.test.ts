@@ -1,4 +1,7 @@
-/** Slots that move while the engine is at work: what has moved is never taken for deleted, and nothing is written half. */
+/**
+ * Slots that move while the engine is at work: what has moved is never taken for deleted, and
+ * nothing is written half.
+ */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { KeyRequest } from '../../src/engine/index.js';
 import type { KeyWatch, ObservedState, RecipeReading, RedisPort } from '../../src/redis/index.js';

@@ -1,4 +1,7 @@
-/** Links from and to a Cluster: the same result as between two servers, whatever becomes of its slots meanwhile. */
+/**
+ * Links from and to a Cluster: the same result as between two servers, whatever becomes of its
+ * slots meanwhile.
+ */
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { KeyRequest } from '../../src/engine/index.js';

@@ -1,4 +1,7 @@
-/** A repair that reaches the target when nobody waits for its answer any more does nothing, whichever way it writes. */
+/**
+ * A repair that reaches the target when nobody waits for its answer any more does nothing,
+ * whichever way it writes.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { connectRedis, type RedisPort } from '../../src/redis/index.js';
@@ -14,7 +17,10 @@ beforeEach(() => link.clear());
 const KEY = Buffer.from('hash');
 const MEMBERS = { key: KEY, members: [Buffer.from('f')] };
 
-/** Each writes the source's hash on the target; `late`: by the target's clock so many ms after it was observed. */
+/**
+ * Each writes the source's hash on the target; `late`: by the target's clock so many ms after it
+ * was observed.
+ */
 const WAYS: Record<string, (sides: TestLink['sides'], late: number) => Promise<unknown[]>> = {
   repair: async ({ source, target }, late) => {
     const observed = await first(target.inspect([KEY]));

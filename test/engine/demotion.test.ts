@@ -1,6 +1,7 @@
 /**
- * A repair confirmed by a demoted source fails: what a replica says of a key may be older than what was written, so it can't
- * end a repair. Each way to write has a second look of its own. Nor may what a replica says be written at all.
+ * A repair confirmed by a demoted source fails: what a replica says of a key may be older than what
+ * was written, so it can't end a repair. Each way to write has a second look of its own. Nor may
+ * what a replica says be written at all.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LinkMemory, type LinkSides, reconcileLargeKey } from '../../src/engine/index.js';

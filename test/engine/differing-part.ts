@@ -1,9 +1,12 @@
-/** What of a key differs between two servers, for deciding what a narrow scope can promise. Shares no code with the engine. */
+/**
+ * What of a key differs between two servers, for deciding what a narrow scope can promise. Shares
+ * no code with the engine.
+ */
 import type { Redis } from 'ioredis';
 
 /**
- * @returns `key`: it is absent on one side or of another type; `content`: it has no members that could be named, or they say nothing
- *   of it; else the members (fields) that differ
+ * @returns `key`: it is absent on one side or of another type; `content`: it has no members that
+ *   could be named, or they say nothing of it; else the members (fields) that differ
  */
 export async function differingPart(a: Redis, b: Redis, key: Buffer): Promise<'key' | 'content' | Buffer[]> {
   const [type, other] = await Promise.all([a.type(key), b.type(key)]);

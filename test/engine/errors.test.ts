@@ -1,5 +1,4 @@
 /** Errors as real servers and real connections give them, one small link per cause. */
-
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,8 +1,9 @@
 /**
- * Watches the engine's calls on the two sides of a link, and proves for each repair, by plain reads of its own:
+ * Watches the engine's calls on the two sides of a link, and proves for each repair, by plain reads
+ * of its own:
  * - what it writes was read from the source after the target had been observed;
- * - where the target has changed since it was observed, nothing is written.
- * Without that, a newer write could be undone for a moment, until the engine's second look at the source mends it.
+ * - where the target has changed since it was observed, nothing is written. Without that, a newer
+ *   write could be undone for a moment, until the engine's second look at the source mends it.
  */
 import type { Redis } from 'ioredis';
 import type { RedisPort } from '../../src/redis/index.js';

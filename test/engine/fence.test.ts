@@ -1,4 +1,7 @@
-/** No repair replaces a newer value by an older one: live writes at every point between the engine's steps. */
+/**
+ * No repair replaces a newer value by an older one: live writes at every point between the engine's
+ * steps.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { RedisPort } from '../../src/redis/index.js';
@@ -119,7 +122,8 @@ describe('a dual write that lands on both sides is never undone', () => {
 });
 
 test('a value that comes back between compare and repair does not hide the newer write', async () => {
-  // The target holds A. The source becomes B, is read, becomes A again; both writes then reach the target: B, A.
+  // The target holds A. The source becomes B, is read, becomes A again; both writes then reach the
+  // target: B, A.
   await link.target.client.set('k', 'A');
   await link.source.client.set('k', 'B');
   const meanwhile = async () => {

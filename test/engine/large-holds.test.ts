@@ -1,4 +1,7 @@
-/** What replacing a large value costs: no command holds a server for long, and the worker's memory stays bounded. */
+/**
+ * What replacing a large value costs: no command holds a server for long, and the worker's memory
+ * stays bounded.
+ */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -34,8 +37,8 @@ async function resetSlowlog(server: RedisServer): Promise<number> {
 }
 
 /**
- * What was long, without what differs from run to run: names of temporary keys, points in time. On a busy machine all commands
- * last longer than the server works, and each may last as much longer.
+ * What was long, without what differs from run to run: names of temporary keys, points in time. On
+ * a busy machine all commands last longer than the server works, and each may last as much longer.
  */
 async function longCommands(server: RedisServer, side: string, workedBefore: number): Promise<Set<string>> {
   const { client } = server;

@@ -1,4 +1,7 @@
-/** A key that is large on either side, whatever its types. The limits are set low, so that small values count as large. */
+/**
+ * A key that is large on either side, whatever its types. The limits are set low, so that small
+ * values count as large.
+ */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type KeyRequest, reconcileLargeKey } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';

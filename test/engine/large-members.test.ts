@@ -1,4 +1,7 @@
-/** Hashes, sets and sorted sets that are too large for one call. The limits are set low, so that small values count as large. */
+/**
+ * Hashes, sets and sorted sets that are too large for one call. The limits are set low, so that
+ * small values count as large.
+ */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';

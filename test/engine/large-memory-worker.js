@@ -1,4 +1,7 @@
-/** A process that reconciles one large key, with the compiled engine, and says how much its memory grew. */
+/**
+ * A process that reconciles one large key, with the compiled engine, and says how much its memory
+ * grew.
+ */
 import { reconcileLargeKey } from '../../dist/src/engine/index.js';
 import { connectRedis } from '../../dist/src/redis/index.js';
 

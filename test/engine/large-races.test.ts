@@ -1,4 +1,7 @@
-/** Replacing a large value never puts an older one over a newer one, never writes a torn one, and leaves nothing behind. */
+/**
+ * Replacing a large value never puts an older one over a newer one, never writes a torn one, and
+ * leaves nothing behind.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { replaceLargeKey } from '../../src/engine/large/replacement.js';
@@ -157,7 +160,8 @@ describe.each(TYPES)('a $type', ({ fill, write }) => {
     await resetWrites(link.target);
     expect(await replace(sides)).toMatchObject({ outcome: 'again' });
     expect(await link.target.client.keys('*')).toEqual([]);
-    // Nor put in place to expire there at once, which would hold the server while all of it is freed.
+    // Nor put in place to expire there at once, which would hold the server while all of it is
+    // freed.
     expect(await writesOn(link.target)).toEqual({ unlink: expect.any(Number) });
     expect(await replace()).toEqual({ outcome: 'equal' });
   });
@@ -185,7 +189,8 @@ describe.each(TYPES)('a $type', ({ fill, write }) => {
     const target = hookWatches(targetAt(relay.port, 3_000), { 'before write': () => relay.holdFrom('MULTI') }).port;
     const result = await replace({ source: link.sides.source, target });
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetUnavailable', stage: 'write' } });
-    // Past the deadline by the server's own clock; what was sent arrives now, although its sender has gone.
+    // Past the deadline by the server's own clock; what was sent arrives now, although its sender
+    // has gone.
     await sleep(10);
     const execs = async () => /cmdstat_exec:calls=\d+/.exec(await link.target.client.info('commandstats'))?.[0];
     const before = await execs();

@@ -1,4 +1,6 @@
-/** Large strings, lists and streams become equal, whatever differs, between all kinds of servers. */
+/**
+ * Large strings, lists and streams become equal, whatever differs, between all kinds of servers.
+ */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { replaceLargeKey } from '../../src/engine/large/replacement.js';
 import { provideRedis62 } from '../../src/stack/index.js';
@@ -25,7 +27,10 @@ function replace({ sides }: Pick<TestLink, 'sides'>, options: { allowDelete?: bo
   return replaceLargeKey(withMemory(sides), KEY, { ...DEFAULT_OPTIONS, ...options }, silent);
 }
 
-/** Every divergence on a link: repaired by one round, then equal, and nothing else is left on the target. */
+/**
+ * Every divergence on a link: repaired by one round, then equal, and nothing else is left on the
+ * target.
+ */
 function repairsAll(divergences: readonly Divergence[], start: () => Promise<TestLink>): void {
   let link: TestLink;
   beforeAll(async () => {

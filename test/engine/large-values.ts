@@ -1,4 +1,7 @@
-/** What large strings, lists and streams look like in tests: how they are filled, and how the two sides come to differ. */
+/**
+ * What large strings, lists and streams look like in tests: how they are filled, and how the two
+ * sides come to differ.
+ */
 import type { Redis } from 'ioredis';
 
 export interface Divergence {

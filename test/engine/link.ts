@@ -1,4 +1,7 @@
-/** A source and a target for tests of the engine: two real servers, ports on them, and hooks between the engine's steps. */
+/**
+ * A source and a target for tests of the engine: two real servers, ports on them, and hooks between
+ * the engine's steps.
+ */
 import {
   type KeyRequest,
   type KeyResult,
@@ -36,7 +39,8 @@ export async function startLink(
     startRedis(sourceArgs, options.source),
     startRedis(targetArgs, options.target),
   ]);
-  // No test wants these connections to give up: that takes so long that a busy machine does not get there either.
+  // No test wants these connections to give up: that takes so long that a busy machine does not get
+  // there either.
   const limits = { commandTimeoutMs: 30_000, ...(options.largeValues && { largeValues: options.largeValues }) };
   const sides = {
     source: connectRedis({ url: source.url }, { ...limits, name: 'source' }),
@@ -128,7 +132,10 @@ export function intercept(
   return hooked(port);
 }
 
-/** The same port but for some of its methods. All others are the port's own: they get every argument that they are called with. */
+/**
+ * The same port but for some of its methods. All others are the port's own: they get every argument
+ * that they are called with.
+ */
 export function portWith(port: RedisPort, methods: Partial<RedisPort>): RedisPort {
   return new Proxy(port, {
     get(target, name) {

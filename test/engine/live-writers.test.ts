@@ -1,9 +1,9 @@
 /**
- * A live writer during the repair is never undone. Several dual writers write strings and fields of shared hashes, and delete them, while the
- * link to the target is slowed, held and cut; what fails is reconciled at once, beside the writers. Every write that
- * either server carries out is recorded by the server itself, and a checker judges the record.
+ * A live writer during the repair is never undone. Several dual writers write strings and fields of
+ * shared hashes, and delete them, while the link to the target is slowed, held and cut; what fails
+ * is reconciled at once, beside the writers. Every write that either server carries out is recorded
+ * by the server itself, and a checker judges the record.
  */
-
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -75,7 +75,10 @@ class Pendings {
     return this.#byKey.size;
   }
 
-  /** Reconciles some of the keys, in the part that their failed writes name. What does not succeed stays pending. */
+  /**
+   * Reconciles some of the keys, in the part that their failed writes name. What does not succeed
+   * stays pending.
+   */
   async reconcileSome(sides: TestLink['sides']): Promise<string[]> {
     const round = [...this.#byKey].filter(() => Math.random() < 0.7);
     for (const [key] of round) this.#byKey.delete(key);

@@ -1,9 +1,9 @@
 /**
- * A dual writer with a fault at every turn, for tests: each write goes to the source at once, and to the target when the test
- * says so, twice, late, or never. What the target did not get in order and once becomes a failed write, described by the
- * code that describes it in production, and is kept pending as a workflow keeps it.
+ * A dual writer with a fault at every turn, for tests: each write goes to the source at once, and
+ * to the target when the test says so, twice, late, or never. What the target did not get in order
+ * and once becomes a failed write, described by the code that describes it in production, and is
+ * kept pending as a workflow keeps it.
  */
-
 import type { Redis } from 'ioredis';
 import { isIdempotent } from '../../src/commands/command.js';
 import { toRecords } from '../../src/dual-write/records/to-records.js';
@@ -32,7 +32,10 @@ const POLICY: LinkPolicy = {
 export class MirrorModel {
   /** By key, in latin1. */
   readonly #pending = new Map<string, Pending>();
-  /** Keys whose repair a write in flight may have met half-way: carried out by the source, not yet by the target. */
+  /**
+   * Keys whose repair a write in flight may have met half-way: carried out by the source, not yet
+   * by the target.
+   */
   readonly #toVerify = new Set<string>();
 
   constructor(
@@ -56,7 +59,9 @@ export class MirrorModel {
     return { write, replay: plan.kind === 'replay' ? plan.replay : null };
   }
 
-  /** The target gets the write, and its answer is compared with the source's as a dual writer does. */
+  /**
+   * The target gets the write, and its answer is compared with the source's as a dual writer does.
+   */
   async deliver({ write, replay }: Accepted): Promise<void> {
     if (replay === null) return;
     try {
@@ -78,9 +83,9 @@ export class MirrorModel {
   }
 
   /**
-   * Notes a write that is in flight while its keys are repaired. If it isn't idempotent, or what it writes depends on another key,
-   * a repair that already holds its effect would be followed by the write itself: such keys are compared once more, as
-   * with `verify: always`.
+   * Notes a write that is in flight while its keys are repaired. If it isn't idempotent, or what it
+   * writes depends on another key, a repair that already holds its effect would be followed by the
+   * write itself: such keys are compared once more, as with `verify: always`.
    */
   inFlight({ write }: Accepted): void {
     if (isIdempotent(write.command) && write.keys.length === 1) return;

@@ -26,7 +26,10 @@ export class PlannedWriters {
     this.#planned = [...planned].sort((one, other) => one.at - other.at);
   }
 
-  /** Lets one tick pass; resolves when all that was due has happened. One after the other, whoever calls. */
+  /**
+   * Lets one tick pass; resolves when all that was due has happened. One after the other, whoever
+   * calls.
+   */
   tick(): Promise<void> {
     this.#turn = this.#turn.then(() => this.#advance(this.#now++));
     return this.#turn;

@@ -1,10 +1,11 @@
 /**
- * The engine against a model of production: any writes on the source, mirrored with losses, duplicates, delays and reorders;
- * then keys are reconciled in any order, as a whole or in the part that their failed writes name, while live writers go on
- * between the engine's steps. In the end an independent comparison must find no difference, and one more reconcile nothing to do.
+ * The engine against a model of production: any writes on the source, mirrored with losses,
+ * duplicates, delays and reorders; then keys are reconciled in any order, as a whole or in the part
+ * that their failed writes name, while live writers go on between the engine's steps. In the end an
+ * independent comparison must find no difference, and one more reconcile nothing to do.
  *
- * The target encodes everything differently from the source, so that equal DUMPs are the exception. fast-check prints seed
- * and path of a failure: give them to `fc.assert` to see it again.
+ * The target encodes everything differently from the source, so that equal DUMPs are the exception.
+ * fast-check prints seed and path of a failure: give them to `fc.assert` to see it again.
  */
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -51,7 +52,8 @@ const scenario = fc.oneof(
   writesOfOneType.chain((write) =>
     fc.record({ history: commands(write, 40), live: liveWrites(write, 12, 12, 6), ...around }),
   ),
-  // The target missed the way there, and writers go on going to and fro: what was compared can come back before the repair.
+  // The target missed the way there, and writers go on going to and fro: what was compared can come
+  // back before the repair.
   toAndFro.chain(([home, away]) =>
     fc.record({
       ...{ live: liveWrites(fc.constantFrom(home, away), 4, 6, 1), ...around },
@@ -93,8 +95,9 @@ async function play(model: MirrorModel, history: Scenario['history']): Promise<v
 }
 
 /**
- * What is asked of the engine for a key. A narrow scope is only promised to make the key equal when it covers all that differs; a write
- * whose effect depends on what an earlier loss left behind can differ in more than it names, and then the whole key is asked for.
+ * What is asked of the engine for a key. A narrow scope is only promised to make the key equal when
+ * it covers all that differs; a write whose effect depends on what an earlier loss left behind can
+ * differ in more than it names, and then the whole key is asked for.
  */
 async function requestFor(model: MirrorModel, key: Buffer, quiet: boolean): Promise<KeyRequest> {
   const scope = model.scope(key);
@@ -109,7 +112,8 @@ function covers(
   differing: Awaited<ReturnType<typeof differingPart>>,
   quiet: boolean,
 ): boolean {
-  // Absent on one side, or another type: the engine widens the scope by itself, unless a live writer makes the key anew before it looks.
+  // Absent on one side, or another type: the engine widens the scope by itself, unless a live
+  // writer makes the key anew before it looks.
   if (differing === 'key') return quiet;
   if (differing === 'content') return false;
   return differing.every((member) => scope.members.some((named) => named.equals(member)));
@@ -167,7 +171,8 @@ async function run({ history, damage, live: planned, order, alsoBy, oneByOne }: 
   expect(failures(results.flat())).toEqual([]);
   expect([...first.watch.violations, ...second.watch.violations]).toEqual([]);
 
-  // As in production: what failed meanwhile is reconciled once more, and so is a key that was Contended.
+  // As in production: what failed meanwhile is reconciled once more, and so is a key that was
+  // Contended.
   const contended = [...results[0].entries()].filter(([, { outcome }]) => outcome === 'failed').map(([index]) => index);
   const pending = order.filter((key, index) => model.isPending(key) || contended.includes(index));
   const late = await reconcile(await Promise.all(pending.map((key) => requestFor(model, key, true))), oneByOne);

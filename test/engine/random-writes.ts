@@ -1,6 +1,7 @@
 /**
- * Random writes: every write command of Redis 7.0 on a handful of keys, so that most commands find something to change and
- * many meet a key of another type. Each shape below is one form of a command; a word with a colon stands for random arguments.
+ * Random writes: every write command of Redis 7.0 on a handful of keys, so that most commands find
+ * something to change and many meet a key of another type. Each shape below is one form of a
+ * command; a word with a colon stands for random arguments.
  */
 import * as fc from 'fast-check';
 
@@ -21,7 +22,10 @@ const FUTURE = Date.now() + 24 * 3_600_000;
 /** DUMP of the string `restored` by Redis 7.0. */
 const DUMP = Buffer.from('0008726573746f7265640a00b565b8d8d26f0af4', 'hex');
 
-/** Few distinct small ones, so that commands meet; sometimes bytes, long ones or numbers, which Redis encodes on their own. */
+/**
+ * Few distinct small ones, so that commands meet; sometimes bytes, long ones or numbers, which
+ * Redis encodes on their own.
+ */
 const text: fc.Arbitrary<Argument> = fc.oneof(
   { weight: 7, arbitrary: fc.constantFrom<Argument>('', 'x', 'y', 'xy', '1', '-1', '1.5', '9223372036854775807') },
   { weight: 2, arbitrary: fc.uint8Array({ maxLength: 12 }).map((bytes) => Buffer.from(bytes)) },

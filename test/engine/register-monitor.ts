@@ -1,9 +1,10 @@
 /**
- * Records what a Redis carries out, in its own order and with its own clock, through MONITOR: as events of registers, see
- * test/support/history.ts. What scripts do are repairs, because only the engine runs scripts.
+ * Records what a Redis carries out, in its own order and with its own clock, through MONITOR: as
+ * events of registers, see test/support/history.ts. What scripts do are repairs, because only the
+ * engine runs scripts.
  *
- * Values are `<register>=<version>;`. A delete names beside its key or field one that never exists and carries the version:
- * `DEL key tomb=<version>;`, `HDEL key field tomb=<version>;`.
+ * Values are `<register>=<version>;`. A delete names beside its key or field one that never exists
+ * and carries the version: `DEL key tomb=<version>;`, `HDEL key field tomb=<version>;`.
  */
 import { once } from 'node:events';
 import type { Redis } from 'ioredis';

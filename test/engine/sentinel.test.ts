@@ -1,5 +1,4 @@
 /** A side that Sentinels name: after their failover the link works on the new master. */
-
 import { afterEach, expect, test } from 'vitest';
 import { type KeyResult, reconcileKeys } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';

@@ -23,7 +23,10 @@ export interface ClusterSide extends Side {
   nodeOf(key: string | Buffer): RedisServer;
   /** A node that has not the key. */
   otherNode(key: string | Buffer): RedisServer;
-  /** The slot of the key begins to move, and with it the key, if it is there: from now on only the other node has it. */
+  /**
+   * The slot of the key begins to move, and with it the key, if it is there: from now on only the
+   * other node has it.
+   */
   moveHalfWay(key: string | Buffer): Promise<RedisServer>;
 }
 

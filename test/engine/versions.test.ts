@@ -1,4 +1,7 @@
-/** Servers of different lines: what is equal is left alone, and what the target can't read as dumped is built by commands. */
+/**
+ * Servers of different lines: what is equal is left alone, and what the target can't read as dumped
+ * is built by commands.
+ */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LinkMemory, reconcileKeys } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
@@ -35,7 +38,9 @@ const PAIRS: Readonly<Record<string, Pair>> = {
   'a source of Valkey 9 and a target of Redis 6.2': { source: provideValkey9, target: provideRedis62, refused: true },
 };
 
-/** So that values of the same content have another encoding here; by names that all versions know. */
+/**
+ * So that values of the same content have another encoding here; by names that all versions know.
+ */
 const OTHER_ENCODINGS = ['hash', 'zset']
   .flatMap((type) => [`--${type}-max-ziplist-entries`, '0'])
   .concat('--set-max-intset-entries', '0', '--list-max-ziplist-size', '1');

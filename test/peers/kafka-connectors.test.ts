@@ -1,4 +1,7 @@
-/** What users of redis-kafka-connect, KeyDB and EVCache meet, on the whole way of the data; see README.md. */
+/**
+ * What users of redis-kafka-connect, KeyDB and EVCache meet, on the whole way of the data; see
+ * README.md.
+ */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compareRedis } from '../support/compare.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
@@ -11,7 +14,9 @@ beforeAll(async () => {
 });
 afterAll(() => sandbox?.close());
 
-/** Sends records in one request, hence in one batch, and waits until the key's workflow has ended. */
+/**
+ * Sends records in one request, hence in one batch, and waits until the key's workflow has ended.
+ */
 async function repaired(key: string, ...records: ReturnType<typeof recordOf>[]): Promise<void> {
   await sandbox.producer.send({ topic: sandbox.topic, messages: records });
   const handle = sandbox.client.workflow.getHandle(sandbox.prefix + key);

@@ -1,4 +1,7 @@
-/** A worker with an endless backlog in a process of its own: reserves operations, executes as many commands, again. */
+/**
+ * A worker with an endless backlog in a process of its own: reserves operations, executes as many
+ * commands, again.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createBudget } from '../../dist/src/redis/budget.js';
 import { Connection } from '../../dist/src/redis/connection.js';

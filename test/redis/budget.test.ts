@@ -16,7 +16,10 @@ const LINK = 'east-to-west';
 const KEY = `keymend:budget:${LINK}`;
 /** Longer than anything that was leased stays fresh. */
 const EXPIRED_MS = 100;
-/** What is granted to a process that the machine then lets wait is lost, as it must be: it gets further chances. */
+/**
+ * What is granted to a process that the machine then lets wait is lost, as it must be: it gets
+ * further chances.
+ */
 const UNLESS_HELD_UP = { retry: 20 };
 
 const cleanups: (() => unknown)[] = [];
@@ -68,7 +71,10 @@ async function leasesAsked(target: RedisServer): Promise<number> {
   return (await sample(target)).calls.get('evalsha') ?? 0;
 }
 
-/** The guarantee is for operations that are executed as soon as they are granted; what this machine held up comes on top. */
+/**
+ * The guarantee is for operations that are executed as soon as they are granted; what this machine
+ * held up comes on top.
+ */
 function tooBusy(samples: readonly Sample[], standstills: readonly Standstill[], opsPerSecond: number): Second[] {
   return seconds(samples, standstills).filter(
     ({ operations, heldUpMs }) => operations > opsPerSecond * (1.05 + heldUpMs / 1_000),

@@ -35,15 +35,19 @@ export async function sample({ client }: RedisServer): Promise<Sample> {
   };
 }
 
-/** How long a server has been at work itself so far, in µs: on a busy machine its commands last longer, because it waits. */
+/**
+ * How long a server has been at work itself so far, in µs: on a busy machine its commands last
+ * longer, because it waits.
+ */
 export async function workedUs({ client }: RedisServer): Promise<number> {
   const seconds = [...(await client.info('cpu')).matchAll(/^used_cpu_(?:user|sys):([\d.]+)/gm)];
   return seconds.reduce((total, [, each]) => total + 1e6 * Number(each), 0);
 }
 
 /**
- * How long its commands lasted at least, in µs, since `CONFIG RESETSTAT`: the scripts, or if that is more, all others. Together
- * they would be too much, because what scripts run is among the others.
+ * How long its commands lasted at least, in µs, since `CONFIG RESETSTAT`: the scripts, or if that
+ * is more, all others. Together they would be too much, because what scripts run is among the
+ * others.
  */
 export async function lastedUs({ client }: RedisServer): Promise<number> {
   const lasted = { scripts: 0, others: 0 };
@@ -84,7 +88,9 @@ export interface Second {
   readonly from: number;
   readonly to: number;
   readonly operations: number;
-  /** What was held up for so long may have been executed in this second instead of the one before. */
+  /**
+   * What was held up for so long may have been executed in this second instead of the one before.
+   */
   readonly heldUpMs: number;
 }
 

@@ -17,7 +17,10 @@ function connectionTo(port: number): Connection {
   return connection;
 }
 
-/** One address with a server behind it that can change: connections stay, new ones go to the new server. */
+/**
+ * One address with a server behind it that can change: connections stay, new ones go to the new
+ * server.
+ */
 async function startName(first: RedisServer) {
   let target = first;
   const sockets: Socket[] = [];

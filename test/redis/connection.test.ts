@@ -193,7 +193,8 @@ describe('a command without an answer in time', () => {
     relay.holdFrom('');
     const outcomes = await port.repair([{ key: KEY, observed, change }]);
     expect(outcomes).toMatchObject([{ code: 'TIMEOUT' }]);
-    // Past the deadline by the server's own clock; what was sent arrives now, although its sender has gone.
+    // Past the deadline by the server's own clock; what was sent arrives now, although its sender
+    // has gone.
     await sleep(10);
     const evals = async () => /cmdstat_eval(sha)?:calls=\d+/g.exec(await slow.client.info('commandstats'));
     const calls = await evals();

@@ -1,4 +1,6 @@
-/** The stack's code as a program of its own, for tests that kill it or run it several times at once. */
+/**
+ * The stack's code as a program of its own, for tests that kill it or run it several times at once.
+ */
 import { execFileSync } from 'node:child_process';
 import { symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,8 +9,8 @@ import { fileURLToPath } from 'node:url';
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
 
 /**
- * Compiles a module of `src/stack/` and what it imports into `folder`, beside a program of this text, which finds it under
- * `./src/stack/`.
+ * Compiles a module of `src/stack/` and what it imports into `folder`, beside a program of this
+ * text, which finds it under `./src/stack/`.
  * @returns the path of the program
  */
 export function compileProgram(folder: string, module: string, text: string): string {

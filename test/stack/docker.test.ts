@@ -13,7 +13,10 @@ const text = z.string().min(1);
 const duration = z.string().regex(/^\d+s$/);
 const word = z.union([text, z.literal('')]);
 
-/** The part of the Compose Specification that the file uses; strict, so that a misspelt key is found. */
+/**
+ * The part of the Compose Specification that the file uses; strict, so that a misspelt key is
+ * found.
+ */
 const composeService = z.strictObject({
   image: z.string().regex(/^[a-z0-9/-]+(:[\w.-]+)?$/),
   build: z.literal('.').optional(),

@@ -25,7 +25,8 @@ afterAll(() => stopAndRemove(dirname(program)));
 test('`up` killed at any moment leaves what the next one completes: every service once, and none after `down`', async () => {
   const directory = stackDirectory();
   const environment = startingAll();
-  // From before anything is there, over the format of Kafka's storage and each start, to everything being up.
+  // From before anything is there, over the format of Kafka's storage and each start, to everything
+  // being up.
   for (const afterMs of [150, 400, 700, 1100, 1600, 2400]) {
     const child = spawn(process.execPath, [program, directory], { env: environment, stdio: 'ignore' });
     const exited = once(child, 'exit');

@@ -84,7 +84,8 @@ test('the scripts of a Kafka distribution on the PATH come before any other, and
 });
 
 describe('a package manager that asks for no password', () => {
-  // Not the real one: what it installs is there already, and can't be taken from under the other tests.
+  // Not the real one: what it installs is there already, and can't be taken from under the other
+  // tests.
   test('is asked for Redis, with its lists fetched first when they are missing', async () => {
     const folder = scratchFolder();
     const calls = join(folder, 'calls');

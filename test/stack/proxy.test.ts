@@ -66,7 +66,10 @@ describe('the TCP fault proxy', () => {
     for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** The far end of a new connection, which has carried one echo so that both sides are known to stand. */
+  /**
+   * The far end of a new connection, which has carried one echo so that both sides are known to
+   * stand.
+   */
   async function established(): Promise<{ client: Socket; farEnd: FarEnd }> {
     const client = open();
     await echo(client, '.');

@@ -1,4 +1,7 @@
-/** What the tests of the stack share: directories that leave nothing behind, and a look at the processes in them. */
+/**
+ * What the tests of the stack share: directories that leave nothing behind, and a look at the
+ * processes in them.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
@@ -11,7 +14,10 @@ import { stack } from '../support/services.js';
 
 export const silent = () => {};
 
-/** A directory for a stack; at the end of the test, failed or not, its services are stopped and it is removed. */
+/**
+ * A directory for a stack; at the end of the test, failed or not, its services are stopped and it
+ * is removed.
+ */
 export function stackDirectory(): string {
   const directory = temporaryFolder();
   onTestFinished(() => stopAndRemove(directory));
@@ -34,7 +40,10 @@ export async function stopAndRemove(directory: string): Promise<void> {
   rmSync(directory, { recursive: true, force: true });
 }
 
-/** An environment in which the run's own stack serves all but what is named, so that only that gets started. */
+/**
+ * An environment in which the run's own stack serves all but what is named, so that only that gets
+ * started.
+ */
 export function onlyStarting(
   ...started: ('temporal' | 'kafka' | 'redis-source' | 'redis-target')[]
 ): NodeJS.ProcessEnv {
@@ -59,7 +68,10 @@ export function bare(environment: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   return { ...environment, PATH: '', JAVA_HOME: '', XDG_CACHE_HOME: scratchFolder() };
 }
 
-/** The command lines of all processes that work in the directory or below. Linux tells; elsewhere none are found. */
+/**
+ * The command lines of all processes that work in the directory or below. Linux tells; elsewhere
+ * none are found.
+ */
 export function processesIn(directory: string): string[] {
   if (process.platform !== 'linux') return [];
   return readdirSync('/proc')
@@ -75,7 +87,10 @@ export function processesIn(directory: string): string[] {
     });
 }
 
-/** Listens on a port until the end of the test. @returns the port, also when somebody else listens there already */
+/**
+ * Listens on a port until the end of the test. @returns the port, also when somebody else listens
+ * there already
+ */
 export async function occupy(port: number): Promise<number> {
   const server = createServer();
   const listening = new Promise<number>((resolve) => {

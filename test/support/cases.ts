@@ -1,4 +1,7 @@
-/** How many generated cases a property test runs: few in every run, many in a full one (`npm run test:full`). */
+/**
+ * How many generated cases a property test runs: few in every run, many in a full one (`npm run
+ * test:full`).
+ */
 
 /**
  * @param everyRun how many are enough for every run of the tests

@@ -1,4 +1,6 @@
-/** The last word of a test run, for people and machines alike; in CI a skipped test fails the run. */
+/**
+ * The last word of a test run, for people and machines alike; in CI a skipped test fails the run.
+ */
 import type { Reporter, TestModule } from 'vitest/node';
 
 export default class ClosingLine implements Reporter {

@@ -1,4 +1,7 @@
-/** A real Redis Cluster for tests: masters, with or without replicas, one process each, gone when the test is. */
+/**
+ * A real Redis Cluster for tests: masters, with or without replicas, one process each, gone when
+ * the test is.
+ */
 import { createServer } from 'node:net';
 import { Cluster } from 'ioredis';
 import { freePort, type RedisServer, startRedis } from './redis.js';
@@ -14,13 +17,22 @@ export interface RedisCluster {
   masterOf(slot: number): RedisServer;
   /** Gives a slot, and the keys in it, to another master. Clients learn of it by MOVED. */
   moveSlot(slot: number, to: RedisServer): Promise<void>;
-  /** The state in the middle of that: for keys that are not there any more, the old master answers ASK. */
+  /**
+   * The state in the middle of that: for keys that are not there any more, the old master answers
+   * ASK.
+   */
   startMovingSlot(slot: number, to: RedisServer): Promise<void>;
   /** A new node, once it has all that the master has and every master knows it. */
   addReplica(of: RedisServer): Promise<RedisServer>;
-  /** The replica takes the place of its master, without anybody's consent. Resolves when every living master knows. */
+  /**
+   * The replica takes the place of its master, without anybody's consent. Resolves when every
+   * living master knows.
+   */
   takeOver(from: RedisServer, to: RedisServer): Promise<void>;
-  /** CLUSTER FAILOVER: the slot's replica takes over from its master, in agreement. Resolves when all nodes know. */
+  /**
+   * CLUSTER FAILOVER: the slot's replica takes over from its master, in agreement. Resolves when
+   * all nodes know.
+   */
   failOver(slot: number): Promise<void>;
   /** kill -9 of the slot's master. Resolves when its replica has taken over and all nodes know. */
   killMaster(slot: number): Promise<void>;

@@ -1,10 +1,14 @@
 import { vi } from 'vitest';
 
-/** Only a net, below that of a test, so that who waited in vain says for what: on a busy machine all takes long. */
+/**
+ * Only a net, below that of a test, so that who waited in vain says for what: on a busy machine all
+ * takes long.
+ */
 export const NET_MS = 240_000;
 
 /**
- * Resolves with what `check` gives, once it neither throws nor rejects. For what has no event to wait for.
+ * Resolves with what `check` gives, once it neither throws nor rejects. For what has no event to
+ * wait for.
  * @throws what `check` threw last
  */
 export function eventually<T>(check: () => T | Promise<T>): Promise<T> {

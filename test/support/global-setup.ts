@@ -17,7 +17,10 @@ function report(line: string): void {
   process.stderr.write(`[stack] ${line}\n`);
 }
 
-/** Starts what the environment gives no address for (`KEYMEND_STACK_…`), and stops it after the last test. */
+/**
+ * Starts what the environment gives no address for (`KEYMEND_STACK_…`), and stops it after the last
+ * test.
+ */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   await removeLeftovers();
   const directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));

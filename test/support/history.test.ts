@@ -3,8 +3,9 @@ import { expect, test } from 'vitest';
 import { type History, type RegisterEvent, violations } from './history.js';
 
 /**
- * A history of one register `k` as text, one event per word, which is also the time: `s1` the source gets version 1, `s2-` version 2 is a
- * delete there, `t1` the client's version 1 lands on the target, `r1` a repair brings version 1, `r-` a repair deletes.
+ * A history of one register `k` as text, one event per word, which is also the time: `s1` the
+ * source gets version 1, `s2-` version 2 is a delete there, `t1` the client's version 1 lands on
+ * the target, `r1` a repair brings version 1, `r-` a repair deletes.
  */
 function history(text: string): History {
   const events = text.split(' ').map((word, at): RegisterEvent & { side: string } => {

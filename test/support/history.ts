@@ -1,8 +1,9 @@
 /**
- * Judges a recorded history of versioned writes: whether a repair ever took back what a client had written. Pure.
+ * Judges a recorded history of versioned writes: whether a repair ever took back what a client had
+ * written. Pure.
  *
- * A register is what holds one version: a string key, or one field of a hash. Its writer counts its writes up from 1, deletes
- * included, so that of two states of a register the older one is known.
+ * A register is what holds one version: a string key, or one field of a hash. Its writer counts its
+ * writes up from 1, deletes included, so that of two states of a register the older one is known.
  */
 
 /** What a register was made to be. */
@@ -27,13 +28,15 @@ export interface History {
  * Proves of each register:
  * - its writer counted up on the source (else the history is not fit to be judged);
  * - no repair brings a state that the source never had, or did not have yet;
- * - no repair brings a state older than one which a client had already written on the target. That holds from the moment of its
- *   execution there, which is before the client has its acknowledgement. What a client itself brings back is its own affair;
+ * - no repair brings a state older than one which a client had already written on the target. That
+ *   holds from the moment of its execution there, which is before the client has its
+ *   acknowledgement. What a client itself brings back is its own affair;
  * - in the end the target is as the source.
  *
- * One exception, of which no value can tell: an absence is like any other. A register that was absent when it was compared, and is
- * absent once more after newer writes have come and gone, may get the version that was read in between; the engine then sees that the
- * source has moved on and goes again. So an older version may be put where nothing is, if something newer follows.
+ * One exception, of which no value can tell: an absence is like any other. A register that was
+ * absent when it was compared, and is absent once more after newer writes have come and gone, may
+ * get the version that was read in between; the engine then sees that the source has moved on and
+ * goes again. So an older version may be put where nothing is, if something newer follows.
  *
  * @returns each violation as one line, empty for a good history
  */
@@ -75,7 +78,10 @@ function judge(source: readonly RegisterEvent[], target: readonly RegisterEvent[
   return found;
 }
 
-/** The write of the source that a repair stands for: of a delete, the newest one until then, as the most favourable reading. */
+/**
+ * The write of the source that a repair stands for: of a delete, the newest one until then, as the
+ * most favourable reading.
+ */
 function originOf(repair: RegisterEvent, source: readonly RegisterEvent[]): RegisterEvent | undefined {
   return source.findLast(
     ({ version, present, at }) =>
@@ -83,7 +89,10 @@ function originOf(repair: RegisterEvent, source: readonly RegisterEvent[]): Regi
   );
 }
 
-/** Whether a repair put something where nothing was, and what comes next is as new as what clients had written. */
+/**
+ * Whether a repair put something where nothing was, and what comes next is as new as what clients
+ * had written.
+ */
 function isMendedReappearance(
   index: number,
   newest: number,

@@ -1,4 +1,7 @@
-/** keymend as its users run it: the built command line, in processes of its own, against a link of its own. */
+/**
+ * keymend as its users run it: the built command line, in processes of its own, against a link of
+ * its own.
+ */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -32,11 +35,17 @@ export interface Running {
   log(): string;
   /** Resolves when the log contains `text`; rejects when the process ends before. */
   logged(text: string): Promise<void>;
-  /** Sends a signal and resolves with the exit code (null: ended by the signal) when the process is gone. */
+  /**
+   * Sends a signal and resolves with the exit code (null: ended by the signal) when the process is
+   * gone.
+   */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
-/** A link with its own two Redis, topics, task queue and workflow ID prefix, on the stack that all tests share. */
+/**
+ * A link with its own two Redis, topics, task queue and workflow ID prefix, on the stack that all
+ * tests share.
+ */
 export interface Sandbox {
   readonly source: RedisServer;
   readonly target: RedisServer;
@@ -56,8 +65,9 @@ export interface Sandbox {
 }
 
 /**
- * A record as any program may write it: made by hand from the documented format, not by our code. By default of a write that
- * was refused and may be sent twice, so that nothing has to be waited for.
+ * A record as any program may write it: made by hand from the documented format, not by our code.
+ * By default of a write that was refused and may be sent twice, so that nothing has to be waited
+ * for.
  */
 export function recordOf(key: string, more: object = {}): { key: string; value: string } {
   const value = {
@@ -144,7 +154,10 @@ export async function createSandbox(): Promise<Sandbox> {
   return sandbox;
 }
 
-/** Runs the command line to its end. The environment says nothing about keymend or Temporal, unless `environment` does. */
+/**
+ * Runs the command line to its end. The environment says nothing about keymend or Temporal, unless
+ * `environment` does.
+ */
 export function runKeymend(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Finished> {
   return new Promise((resolve) => {
     execFile(

@@ -11,7 +11,10 @@ export interface RedisServer {
   readonly port: number;
   /** A client for the test itself, apart from the code under test. */
   readonly client: Redis;
-  /** Pauses the process (SIGSTOP), so that it neither answers nor closes connections; `thaw` lets it go on. */
+  /**
+   * Pauses the process (SIGSTOP), so that it neither answers nor closes connections; `thaw` lets it
+   * go on.
+   */
   freeze(): void;
   thaw(): void;
   stop(): Promise<void>;

@@ -1,4 +1,7 @@
-/** A relay whose bytes arrive although their sender has long given up: what a network can do, and no reset takes back. */
+/**
+ * A relay whose bytes arrive although their sender has long given up: what a network can do, and no
+ * reset takes back.
+ */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface Relay {

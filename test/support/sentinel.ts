@@ -1,4 +1,7 @@
-/** A real Redis Sentinel group for tests: master, replica and three sentinels, one process each, gone when the test is. */
+/**
+ * A real Redis Sentinel group for tests: master, replica and three sentinels, one process each,
+ * gone when the test is.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,14 +24,17 @@ export interface SentinelGroup {
   failover(): Promise<void>;
   /** kill -9 of the master. Resolves when all sentinels tell the address of the other. */
   killMaster(): Promise<void>;
-  /** Master and replica change places as an operator does it by hand: nobody closes a connection. */
+  /**
+   * Master and replica change places as an operator does it by hand: nobody closes a connection.
+   */
   swapByHand(): Promise<void>;
   stop(): Promise<void>;
 }
 
 /** In the words that follow upon "a failover": how, and what makes it. */
 export const FAILOVERS: readonly [how: string, failOver: (group: SentinelGroup) => Promise<void>][] = [
-  // The old master goes on for seconds and takes itself for one, until the Sentinels make it a replica of the new one.
+  // The old master goes on for seconds and takes itself for one, until the Sentinels make it a
+  // replica of the new one.
   ['in order', (group) => group.failover()],
   ['because the master was killed', (group) => group.killMaster()],
 ];

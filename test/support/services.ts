@@ -2,15 +2,18 @@
 import { describe, inject } from 'vitest';
 import { type Provision, StackError, type StackInfo } from '../../src/stack/index.js';
 
-/** The stack that serves the whole run: keep keys, topics and workflow IDs of your test apart from those of others. */
+/**
+ * The stack that serves the whole run: keep keys, topics and workflow IDs of your test apart from
+ * those of others.
+ */
 export function stack(): StackInfo {
   return inject('stack');
 }
 
 /**
- * A suite that needs a program (or several) which can't be had everywhere. Without it, the suite is skipped and its name says why; in CI
- * nothing may be skipped, so there it fails.
- * @example await describeWith('retry schedule', provideTimeSkippingServer, (executable) => { test('…', …) });
+ * A suite that needs a program (or several) which can't be had everywhere. Without it, the suite is
+ * skipped and its name says why; in CI nothing may be skipped, so there it fails.
+ * @example await describeWith('retries', provideTimeSkippingServer, (executable) => { test(…) });
  */
 export async function describeWith<T = string>(
   title: string,

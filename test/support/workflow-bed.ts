@@ -1,5 +1,6 @@
-/** Runs `reconcileKey` against scripted attempts, for what real Redis can't be made to do on cue. */
-
+/**
+ * Runs `reconcileKey` against scripted attempts, for what real Redis can't be made to do on cue.
+ */
 import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { Client, WorkflowHandle, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
@@ -42,7 +43,10 @@ export const POLICY: LinkPolicy = {
 
 const MINUTE_MS = 60_000;
 
-/** Next to its pauses the seconds that a busy machine takes do not count. For a server whose clock runs over them. */
+/**
+ * Next to its pauses the seconds that a busy machine takes do not count. For a server whose clock
+ * runs over them.
+ */
 export const SLOW_POLICY: LinkPolicy = {
   settleMs: 10 * MINUTE_MS,
   verify: 'auto',
@@ -85,8 +89,9 @@ export class Script {
   }
 
   /**
-   * The pauses between the beginnings of the attempts, in minutes of the server's clock, rounded: an attempt looks at that clock a
-   * little later than it begins, on a busy machine by as much as seconds.
+   * The pauses between the beginnings of the attempts, in minutes of the server's clock, rounded:
+   * an attempt looks at that clock a little later than it begins, on a busy machine by as much as
+   * seconds.
    */
   pauses(): number[] {
     return this.requests.slice(1).map(({ at }, index) => Math.round((at - this.requests[index]!.at) / MINUTE_MS));
@@ -117,7 +122,10 @@ export class Script {
   };
 }
 
-/** A suite on one server whose clock runs on while a test waits. Its `env` is there once the tests run. */
+/**
+ * A suite on one server whose clock runs on while a test waits. Its `env` is there once the tests
+ * run.
+ */
 export function describeTimeSkipping(
   title: string,
   suite: (server: { readonly env: TestWorkflowEnvironment }) => void,
@@ -160,7 +168,10 @@ export async function untilState(
   }
 }
 
-/** Ends a workflow in good order: a terminated one would leave the time-skipping server waiting for its activities. */
+/**
+ * Ends a workflow in good order: a terminated one would leave the time-skipping server waiting for
+ * its activities.
+ */
 export async function giveUp(handle: WorkflowHandle): Promise<void> {
   await handle.signal(skip, { reason: 'the test is over' });
   await handle.result();
@@ -236,7 +247,10 @@ export function failedWrite(changes: Partial<FailedWrite> = {}): FailedWrite {
   };
 }
 
-/** Resolves once `holds` does, looking again every few milliseconds; the test's own timeout bounds it. */
+/**
+ * Resolves once `holds` does, looking again every few milliseconds; the test's own timeout bounds
+ * it.
+ */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20));
 }

@@ -58,7 +58,8 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
           await during(attempt);
         };
         await (await started).result();
-        // The server refused the completion, so the whole workflow task ran once more, now with both writes.
+        // The server refused the completion, so the whole workflow task ran once more, now with
+        // both writes.
         expect(script.requests[0]?.request.hint.otherCommands).toEqual(['SET']);
         expect(script.requests.at(-1)?.request.hint.otherCommands).toContain('DEL');
       });

@@ -1,5 +1,4 @@
 /** A large list, compared range by range. */
-
 import type { Range, RangeDigest } from '../../redis/index.js';
 import { ahead } from './ahead.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';

@@ -14,7 +14,6 @@
  * before step 5: a value of the source that went and came back in the meantime shows there.
  * `round.ts` says why that matters.
  */
-
 import { type KeyWatch, NO_TYPE, RedisFailure, type WatchedChange, type WatchedOutcome } from '../../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from '../contract.js';
 import { refuseDeletes } from '../delete-guard.js';

@@ -1,5 +1,4 @@
 /** A large stream, compared by ranges of IDs; then its groups and what is pending in them. */
-
 import type {
   EntryRange,
   PendingEntry,

@@ -1,5 +1,4 @@
 /** A large string, compared piece by piece. */
-
 import type { Range } from '../../redis/index.js';
 import { ahead } from './ahead.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';

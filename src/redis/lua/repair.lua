@@ -4,7 +4,7 @@
 --          action               — 'restore', 'delete', 'expiry'
 --          new expiry           — in ms since the epoch, -1 for none
 --          expiry tolerated     — '1' when the present expiry is close enough to the new one
---          content, dump        — for 'restore': content digest of the new value ('': not to be compared), DUMP
+--          content, dump        — for 'restore': digest of the new content ('': not compared), DUMP
 -- Row out: {outcome}:
 --   'changed'   the key is not as it was compared, or the deadline has passed: nothing was done
 --   'equal'     the content is the new one already, the expiry close enough: nothing was done
