@@ -1,6 +1,7 @@
 /** Several places for failed-write records as one: the first that takes them has them. */
 import type { FailedWrite } from '../../../workflows/messages.js';
 import type { RecordSink } from '../../events/record-sink.js';
+import { pauseAfter } from '../../patience/pause.js';
 import { within } from '../../patience/within.js';
 
 /** A sink and what the chain knows of it. */
@@ -13,8 +14,8 @@ interface ChainedSink {
   restsUntil: number;
 }
 
-const FIRST_REST_MS = 1000;
-const LONGEST_REST_MS = 30_000;
+/** How long a sink that failed is not asked first. */
+const RESTS = { firstMs: 1000, longestMs: 30_000 };
 
 /**
  * Records are handed over batch by batch, each in the order of the sinks: the next sink is asked
@@ -98,9 +99,8 @@ export class SinkChain {
   }
 
   #rest(chained: ChainedSink): void {
-    const restMs = Math.min(FIRST_REST_MS * 2 ** chained.failedInARow, LONGEST_REST_MS);
     chained.failedInARow += 1;
-    chained.restsUntil = performance.now() + restMs;
+    chained.restsUntil = performance.now() + pauseAfter(chained.failedInARow, RESTS);
   }
 
   async #within(work: Promise<boolean>): Promise<boolean | 'late'> {

@@ -1,4 +1,5 @@
 /** Stops sending to a target that does not answer, and finds out when it answers again. */
+import { type Pauses, pauseAfter } from '../../patience/pause.js';
 
 export type BreakerState = 'closed' | 'open';
 
@@ -16,8 +17,7 @@ export interface BreakerOptions {
 
 export class Breaker {
   readonly #failures: number;
-  readonly #minProbeMs: number;
-  readonly #maxProbeMs: number;
+  readonly #pauses: Pauses;
   readonly #probe: () => Promise<boolean>;
   readonly #onChange: (state: BreakerState) => void;
   #state: BreakerState = 'closed';
@@ -31,8 +31,7 @@ export class Breaker {
    */
   constructor(options: BreakerOptions, probe: () => Promise<boolean>, onChange: (state: BreakerState) => void) {
     this.#failures = options.failures ?? 5;
-    this.#minProbeMs = options.minProbeMs ?? 100;
-    this.#maxProbeMs = options.maxProbeMs ?? 5000;
+    this.#pauses = { firstMs: options.minProbeMs ?? 100, longestMs: options.maxProbeMs ?? 5000 };
     this.#probe = probe;
     this.#onChange = onChange;
   }
@@ -52,7 +51,7 @@ export class Breaker {
     this.#failedInARow += 1;
     if (this.#stopped || this.#state === 'open' || this.#failedInARow < this.#failures) return;
     this.#change('open');
-    this.#probeAfter(this.#minProbeMs);
+    this.#probeAgain(0);
   }
 
   /**
@@ -71,15 +70,17 @@ export class Breaker {
     this.#onChange(state);
   }
 
-  #probeAfter(intervalMs: number): void {
+  /** @param unanswered how many probes were, since it opened */
+  #probeAgain(unanswered: number): void {
+    const pauseMs = pauseAfter(unanswered + 1, this.#pauses);
     // Jitter: not all writers of a fleet at once, when the target that they all lost comes back.
-    const delayMs = intervalMs * (0.75 + Math.random() / 2);
+    const delayMs = pauseMs * (0.75 + Math.random() / 2);
     const timer = setTimeout(async () => {
       const answered = await this.#probe();
       // Stopped meanwhile.
       if (this.#timer !== timer) return;
       if (answered) this.#change('closed');
-      else this.#probeAfter(Math.min(intervalMs * 2, this.#maxProbeMs));
+      else this.#probeAgain(unanswered + 1);
     }, delayMs);
     this.#timer = timer;
     // Probing alone is no reason for a process to live on.

@@ -4,6 +4,7 @@
  */
 import { isIP, type Socket } from 'node:net';
 import type { Command, Redis } from 'ioredis';
+import { pauseAfter } from '../../patience/pause.js';
 import { encodeCommands } from '../../redis/index.js';
 import { connectAfterDetectedFailover } from '../failover.js';
 import { type Departure, type Done, Flight, isUnreachable, type Line } from './flight.js';
@@ -32,12 +33,13 @@ export class MirrorConnection {
     connectError: undefined,
     isReadOnly: (socket) => this.#leaveReplica(socket),
     isWritable: () => {
-      this.#replicaPauseMs = FIRST_REPLICA_PAUSE_MS;
+      this.#replicasLeft = 0;
     },
   };
   /** Before it, in `performance.now()`, no replica is left again. */
   #stayUntil = Number.NEGATIVE_INFINITY;
-  #replicaPauseMs = FIRST_REPLICA_PAUSE_MS;
+  /** In a row, without a write in between that succeeded. */
+  #replicasLeft = 0;
   readonly #isSource: (client: Redis) => boolean;
 
   /**
@@ -108,8 +110,8 @@ export class MirrorConnection {
     // Not writable: it is being left already, and what is connected now may be its successor.
     if (!socket?.writable || (!sentinels && isIP(host ?? ''))) return;
     if (performance.now() < this.#stayUntil) return;
-    this.#stayUntil = performance.now() + this.#replicaPauseMs;
-    this.#replicaPauseMs = Math.min(2 * this.#replicaPauseMs, LONGEST_REPLICA_PAUSE_MS);
+    this.#replicasLeft += 1;
+    this.#stayUntil = performance.now() + pauseAfter(this.#replicasLeft, REPLICA_PAUSES);
     this.#client.disconnect(true);
   }
 
@@ -189,12 +191,8 @@ export class MirrorConnection {
   }
 }
 
-/**
- * How long to stay with a replica that was found again; twice as long with each further one, until
- * a write succeeds.
- */
-const FIRST_REPLICA_PAUSE_MS = 1000;
-const LONGEST_REPLICA_PAUSE_MS = 30_000;
+/** How long to stay with a replica that was found again. */
+const REPLICA_PAUSES = { firstMs: 1000, longestMs: 30_000 };
 
 /** Any answer to it will do. */
 const PING: readonly MirroredWrite[] = [
