@@ -143,9 +143,23 @@ export function keysWrittenWith({ name, keys }: KnownCommand, args: readonly Arg
   if (keys === 'only') return args.length > 0 ? [toBytes(args[0]!)] : [];
   if (typeof keys === 'object') return [toBytes(storeKey(keys, args)!)];
   // Of MIGRATE the metadata understands text alone.
-  const named = getKeyIndexes(name.toLowerCase(), name === 'MIGRATE' ? args.map(String) : [...args])
+  const named = getKeyIndexes(name.toLowerCase(), name === 'MIGRATE' ? args.map(String) : withoutHugeCounts(args))
     .map((index) => args[index])
     .filter((key) => key !== undefined);
   if (keys === undefined) return distinctBytes(named);
   return distinctBytes(keys === 'first' ? named.slice(0, 1) : named.slice(-1));
+}
+
+/** Digits of the longest count that is worth a look. */
+const LONGEST_COUNT = 20;
+
+/**
+ * The arguments with every number in front that is larger than they are many cut down to that. The
+ * metadata makes a list as long as a count of keys says, and `EVAL script 1700000000`, which Redis
+ * refuses, would end the process. Only the places of keys are read from these, not the keys.
+ */
+function withoutHugeCounts(args: readonly Argument[]): Argument[] {
+  return args.map((argument, index) =>
+    index < 3 && argument.length <= LONGEST_COUNT && Number(argument) > args.length ? `${args.length}` : argument,
+  );
 }

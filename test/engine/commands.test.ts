@@ -244,3 +244,12 @@ async function membersIn(redis: Redis, key: string, type: string): Promise<Recor
   const flat = (await redis.call('ZRANGE', key, '0', '-1', 'WITHSCORES')) as string[];
   return Object.fromEntries(flat.flatMap((member, index) => (index % 2 === 0 ? [[member, flat[index + 1]!]] : [])));
 }
+
+test('a count of keys that no command can have costs no list of that length', () => {
+  const huge = '1700000000';
+  expect(writtenKeys('EVAL', ['return 1', huge, 'a', 'b'])).toEqual([Buffer.from('a'), Buffer.from('b')]);
+  expect(writtenKeys('LMPOP', [huge, 'a', 'LEFT']).length).toBeLessThanOrEqual(3);
+  expect(writtenKeys('BLMPOP', ['0', huge, 'a', 'LEFT']).length).toBeLessThanOrEqual(4);
+  // A key may well be a number.
+  expect(writtenKeys('DEL', [huge, '9'])).toEqual([Buffer.from(huge), Buffer.from('9')]);
+});
