@@ -4,8 +4,8 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    // Real servers on two cores: more workers than this make timeouts, not speed.
-    maxWorkers: 2,
+    // More than two cores have: most tests wait for real servers, for failovers and timeouts of theirs.
+    maxWorkers: 3,
     // Only nets: what takes seconds on an idle machine takes minutes on a busy one.
     testTimeout: 300_000,
     hookTimeout: 300_000,

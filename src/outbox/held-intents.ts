@@ -1,5 +1,5 @@
 /**
- * Intents (see `events/outbox.ts`) that this consumer was given too early: it looks at them again
+ * Intents (see `entry.ts`) that this consumer was given too early: it looks at them again
  * when they have come of age.
  */
 import type { ConsumerGroup, DeliveredEntry } from './consumer-group.js';

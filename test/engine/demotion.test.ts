@@ -12,7 +12,7 @@ import { DEFAULT_OPTIONS, intercept, once, reconcileOne, startLink, type TestLin
 import { hookWatches } from './watched.js';
 
 const LIMITS = { elements: 100, bytes: 20_000 };
-const DEMOTED = { outcome: 'failed', error: { type: 'SourceSuspicious', stage: 'verify', retryable: false } };
+const DEMOTED = { outcome: 'failed', error: { type: 'SourceSuspicious', stage: 'verify' } };
 const HOUR_MS = 3_600_000;
 
 let link: TestLink;

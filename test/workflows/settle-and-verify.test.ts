@@ -97,7 +97,7 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
       const script = new Script(server.env, 'repaired', 'equal');
       await withScript(script, async (start) => {
         const handle = await start({ events: [await failedNow({ outcome: 'unknown' })], policy: SLOW_POLICY });
-        await untilState(server.env, handle, 'verifying');
+        await untilState(server.env, handle, 'verifying', 60_000);
         await handle.result();
       });
     });
@@ -131,7 +131,7 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
       const policy = { ...SLOW_POLICY, retry: { ...SLOW_POLICY.retry, maximumAttempts: 3 } };
       await withScript(script, async (start) => {
         const handle = await start({ events: [await failedNow({ outcome: 'unknown' })], policy });
-        await untilState(server.env, handle, 'escalated');
+        await untilState(server.env, handle, 'escalated', SLOW_POLICY.retry.initialIntervalMs);
         await handle.signal(messages.retry);
         expect(await handle.result()).toEqual({ outcome: 'equal', attempts: 5 });
       });
@@ -143,7 +143,7 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
       await withScript(script, async (start) => {
         const events = [await failedNow({ outcome: 'unknown' })];
         const handle = await start({ events, policy: { ...SLOW_POLICY, retry } });
-        while (script.requests.length < 2) await server.env.sleep(10);
+        while (script.requests.length < 2) await server.env.sleep('1 minute');
         await handle.signal(messages.retry);
         expect(await handle.result()).toMatchObject({ outcome: 'equal' });
         expect(script.requests).toHaveLength(4);
