@@ -17,8 +17,8 @@ const MAX_SIGNAL_BYTES = 256 * 1024;
  * Splits a group into as few signals as its bytes allow, nearly always one. A single large write
  * has a signal of its own.
  */
-export function splitBySize({ writes }: KeyGroup): Iterable<RecordedWrite[]> {
-  return inParts(writes, ({ event }) => Buffer.byteLength(JSON.stringify(event)), { bytes: MAX_SIGNAL_BYTES });
+export function splitBySize({ writes }: KeyGroup): RecordedWrite[][] {
+  return [...inParts(writes, ({ event }) => Buffer.byteLength(JSON.stringify(event)), { bytes: MAX_SIGNAL_BYTES })];
 }
 
 /** @param now ms since the epoch */

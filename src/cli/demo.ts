@@ -65,8 +65,12 @@ function alone<T>(task: () => Promise<T>): Promise<T> {
 /** Runs the demo and stops everything, unless it came to its end and all is to be kept. */
 async function demonstrate(keep: boolean): Promise<Shown> {
   const abort = new AbortController();
-  const interrupted = () => abort.abort(new VerbError('interrupted; everything is stopped', EXIT.interrupted));
-  process.on('SIGINT', interrupted).on('SIGTERM', interrupted);
+  // A second signal ends the process at once; the next demo then names what it has left.
+  const interrupted = () => {
+    report('stopping everything; once more to leave it as it is');
+    abort.abort(new VerbError('interrupted; everything is stopped', EXIT.interrupted));
+  };
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
   let kept = false;
   try {
     const { signal } = abort;

@@ -25,16 +25,17 @@ export function stackCommand(): Command {
       print(globalOptions(command), info, () => describeInfo(info, directory));
     },
   );
-  const down = verb('down', 'Stop what `stack up` started, and what a demo kept; the data stays').action(
-    async ({ directory }: StackVerbOptions, command: Command) => {
-      const { stopped } = await stackDown({ directory, report });
-      if (stopped.length === 0)
-        report(wasStarted(directory) ? `nothing runs in ${resolve(directory)}` : absence(directory));
-      if (stopped.length > 0 || globalOptions(command).output === 'json') {
-        print(globalOptions(command), { stopped }, () => 'stopped; the data stays');
-      }
-    },
-  );
+  const down = verb(
+    'down',
+    'Stop what runs in the directory (what a demo kept: `--directory .keymend/demo`); the data stays',
+  ).action(async ({ directory }: StackVerbOptions, command: Command) => {
+    const { stopped } = await stackDown({ directory, report });
+    if (stopped.length === 0)
+      report(wasStarted(directory) ? `nothing runs in ${resolve(directory)}` : absence(directory));
+    if (stopped.length > 0 || globalOptions(command).output === 'json') {
+      print(globalOptions(command), { stopped }, () => 'stopped; the data stays');
+    }
+  });
   const status = verb('status', 'Show which services run').action(
     async ({ directory }: StackVerbOptions, command: Command) => {
       if (!wasStarted(directory)) report(absence(directory));

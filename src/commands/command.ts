@@ -150,16 +150,19 @@ export function keysWrittenWith({ name, keys }: KnownCommand, args: readonly Arg
   return distinctBytes(keys === 'first' ? named.slice(0, 1) : named.slice(-1));
 }
 
-/** Digits of the longest count that is worth a look. */
-const LONGEST_COUNT = 20;
+/** Longer than any count and any word of a command's own. */
+const LONGEST_WORD = 20;
 
 /**
  * The arguments with every number in front that is larger than they are many cut down to that. The
  * metadata makes a list as long as a count of keys says, and `EVAL script 1700000000`, which Redis
- * refuses, would end the process. Only the places of keys are read from these, not the keys.
+ * refuses, would end the process. Only the places of keys are read from these, not the keys: so
+ * what is too long to be a count or a word need not be looked at.
  */
 function withoutHugeCounts(args: readonly Argument[]): Argument[] {
-  return args.map((argument, index) =>
-    index < 3 && argument.length <= LONGEST_COUNT && Number(argument) > args.length ? `${args.length}` : argument,
-  );
+  return args.map((argument, index) => {
+    if (index > 2) return argument;
+    if (argument.length > LONGEST_WORD) return '-';
+    return Number(argument) > args.length ? `${args.length}` : argument;
+  });
 }

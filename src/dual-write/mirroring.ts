@@ -54,12 +54,12 @@ export class Mirroring {
     this.#callsWait = callsWait;
   }
 
-  /** How many units the target has carried out as the source did. */
+  /** How many parts of units the target has carried out as the source did. */
   get mirrored(): number {
     return this.#mirrored;
   }
 
-  /** How many units the target has not answered yet. */
+  /** How many parts of units, and units not followed yet, the target has not answered. */
   get inFlight(): number {
     return this.#inFlight + this.#backlog.size;
   }

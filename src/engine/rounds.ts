@@ -16,7 +16,7 @@ export const MAXIMUM_ROUNDS = 5;
 export const PAUSES = {
   small: { firstMs: 10, longestMs: 80 },
   members: { firstMs: 20, longestMs: 320 },
-  large: { firstMs: 50, longestMs: 400 },
+  large: { firstMs: 200, longestMs: 1_600 },
 } as const satisfies Record<string, Pauses>;
 
 /**

@@ -12,7 +12,7 @@ import { NO_TYPE } from '../redis/index.js';
  * (large/all-members.ts), or `in order`, as a whole that is replaced at once
  * (large/replacement.ts).
  */
-const LARGE_VALUES: ReadonlyMap<string, 'by member' | 'in order'> = new Map([
+const WAYS: ReadonlyMap<string, 'by member' | 'in order'> = new Map([
   ['string', 'in order'],
   ['list', 'in order'],
   ['stream', 'in order'],
@@ -25,10 +25,10 @@ const LARGE_VALUES: ReadonlyMap<string, 'by member' | 'in order'> = new Map([
 
 /** Whether the members of a value have names, so that each can be looked at by itself. */
 export function hasMembers(type: string): boolean {
-  return LARGE_VALUES.get(type) === 'by member';
+  return WAYS.get(type) === 'by member';
 }
 
 /** Whether a large value, or its absence, is brought into place as a whole. */
 export function isInOrder(type: string): boolean {
-  return LARGE_VALUES.get(type) === 'in order';
+  return WAYS.get(type) === 'in order';
 }

@@ -87,7 +87,7 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
     connect: () => untilDeadline(0, producer.connect),
     async publish(records) {
       const deadline = performance.now() + timeoutMs;
-      const batches = inBatches(records.map(toMessage), (message) => message);
+      const batches = inBatches(messagesOf(records), (message) => message);
       for (const messages of batches) await untilDeadline(deadline, () => producer.publish(messages));
     },
     async close() {
@@ -95,6 +95,11 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
       await producer.close();
     },
   };
+}
+
+/** One by one, as they are asked for: what waits for Kafka need not be there twice. */
+function* messagesOf(records: readonly FailedWrite[]) {
+  for (const record of records) yield toMessage(record);
 }
 
 function toMessage(record: FailedWrite) {

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { BatchHandler, IntakeRecord } from '../events/intake.js';
+import { messageOf } from '../patience/outage.js';
 import type { OutageReport } from '../patience/shared-outage.js';
 import { untilTaken } from '../patience/until-taken.js';
 import type { ConsumerGroup, DeliveredEntry } from './consumer-group.js';
@@ -60,7 +61,7 @@ export async function handOut(entries: readonly DeliveredEntry[], holder: BatchH
   if (accepted.length === 0) return;
   // Once even when stopping; not finished, they come again, known by their ids.
   if (signal.aborted) await finishAccepted().catch(() => {});
-  else await untilTaken(finishAccepted, { outage, explain: (error) => (error as Error).message, signal });
+  else await untilTaken(finishAccepted, { outage, explain: messageOf, signal });
 }
 
 /**

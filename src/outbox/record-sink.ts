@@ -139,7 +139,7 @@ export function createOutbox({
     async publish(records) {
       const deadline = Date.now() + timeoutMs;
       const published = [...byStream(records, streams.length)].map(async ([index, ofStream]) => {
-        for (const part of inParts(ofStream.map(outboxFields), sizeOf, PART)) await append(part, index, deadline);
+        for (const part of inParts(entriesOf(ofStream), sizeOf, PART)) await append(part, index, deadline);
       });
       // All masters are asked at once: those that answer must not wait for one that does not.
       for (const outcome of await Promise.allSettled(published)) {
@@ -207,6 +207,11 @@ function byStream(records: readonly FailedWrite[], streams: number): Map<number,
  */
 function placesFor(index: number, streams: readonly string[]): readonly string[] {
   return streams.length === 1 ? streams : [streams[index]!, streams[(index + streams.length / 2) % streams.length]!];
+}
+
+/** One by one, as they are asked for: what waits for the source need not be there twice. */
+function* entriesOf(records: readonly FailedWrite[]): Generator<EntryFields> {
+  for (const record of records) yield outboxFields(record);
 }
 
 function sizeOf(fields: EntryFields): number {

