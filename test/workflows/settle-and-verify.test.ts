@@ -131,7 +131,8 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
       const policy = { ...SLOW_POLICY, retry: { ...SLOW_POLICY.retry, maximumAttempts: 3 } };
       await withScript(script, async (start) => {
         const handle = await start({ events: [await failedNow({ outcome: 'unknown' })], policy });
-        await untilState(server.env, handle, 'escalated', SLOW_POLICY.retry.initialIntervalMs);
+        // In steps far shorter than `settle`, or that is over before anybody asks for the retry.
+        await untilState(server.env, handle, 'escalated', 60_000);
         await handle.signal(messages.retry);
         expect(await handle.result()).toEqual({ outcome: 'equal', attempts: 5 });
       });
