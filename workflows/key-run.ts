@@ -291,7 +291,8 @@ export class KeyRun {
 }
 
 /**
- * Turns an answer into what the caller of `reconcileNow` gets. @throws ApplicationFailure of the
+ * Turns an answer into what the caller of `reconcileNow` gets.
+ * @throws ApplicationFailure of the
  * type of the last error
  */
 export function unwrap(answer: Answer): ReconcileKeyResult {

@@ -11,7 +11,8 @@ interface Sized {
 }
 
 /**
- * Splits messages into parts that a broker takes in one batch, in order. @param messageOf what an
+ * Splits messages into parts that a broker takes in one batch, in order.
+ * @param messageOf what an
  * item becomes in Kafka
  */
 export function inBatches<Item>(items: Iterable<Item>, messageOf: (item: Item) => Sized): Iterable<Item[]> {

@@ -6,6 +6,7 @@ import { Kafka, type KafkaConfig, logLevel } from 'kafkajs';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { encodeFailedWrite, keyBytes } from '../events/failed-write.js';
 import type { RecordSink } from '../events/record-sink.js';
+import { messageOf } from '../patience/outage.js';
 import { pauseAfter } from '../patience/pause.js';
 import { inBatches } from './batches.js';
 import { kafkaErrorType } from './client.js';
@@ -75,8 +76,7 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
         const pause = pauseAfter(failed, PAUSES);
         const refused = REFUSALS.has(kafkaErrorType(error) ?? '');
         if (refused || closed || performance.now() + pause > deadline) {
-          const reason = error instanceof Error ? error.message : String(error);
-          throw new Error(`Kafka topic ${topic} at ${String(kafka.brokers)}: ${reason}`, { cause: error });
+          throw new Error(`Kafka topic ${topic} at ${String(kafka.brokers)}: ${messageOf(error)}`, { cause: error });
         }
         await sleep(pause);
       }

@@ -85,7 +85,8 @@ export class KeyServers {
   }
 
   /**
-   * Makes sure that the server, or one of the Cluster, answers. @throws RedisFailure whose message
+   * Makes sure that the server, or one of the Cluster, answers.
+   * @throws RedisFailure whose message
    * says what to do
    */
   async check(): Promise<void> {

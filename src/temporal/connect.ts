@@ -25,7 +25,8 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const KEYWORD = 2; // temporal.api.enums.v1.IndexedValueType
 
 /**
- * Says where Temporal is, without connecting. @throws TemporalError when a profile or a file that
+ * Says where Temporal is, without connecting.
+ * @throws TemporalError when a profile or a file that
  * it names is unusable
  */
 export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): TemporalTarget {

@@ -4,6 +4,7 @@
  */
 import type { FailedWrite } from '../../../workflows/messages.js';
 import type { RecordSink } from '../../events/record-sink.js';
+import { messageOf } from '../../patience/outage.js';
 import { within } from '../../patience/within.js';
 import { PendingRecords, type TakenRecord, type Waiter } from './pending-records.js';
 import { SinkChain } from './sink-chain.js';
@@ -18,11 +19,10 @@ export class RecordsLostError extends Error {
   readonly records: readonly FailedWrite[];
 
   constructor(records: readonly FailedWrite[], cause: unknown, outboxKnows: boolean) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
     const consequence = outboxKnows
       ? 'but the outbox has entries of the writes, so keymend will repair their keys, unless a write went without an entry'
       : 'so nothing will repair their keys';
-    super(`${records.length} failed writes were not recorded, ${consequence}: ${reason}`, { cause });
+    super(`${records.length} failed writes were not recorded, ${consequence}: ${messageOf(cause)}`, { cause });
     this.records = records;
   }
 }

@@ -1,6 +1,7 @@
 /** Several places for failed-write records as one: the first that takes them has them. */
 import type { FailedWrite } from '../../../workflows/messages.js';
 import type { RecordSink } from '../../events/record-sink.js';
+import { messageOf } from '../../patience/outage.js';
 import { pauseAfter } from '../../patience/pause.js';
 import { within } from '../../patience/within.js';
 
@@ -59,7 +60,7 @@ export class SinkChain {
       await Promise.any(calls);
     } catch (error) {
       const { errors } = error as AggregateError;
-      throw new Error(errors.map((reason) => textOf(reason)).join('; '), {
+      throw new Error(errors.map(messageOf).join('; '), {
         cause: errors.length > 1 ? error : errors[0],
       });
     }
@@ -120,8 +121,4 @@ async function isFulfilled(ended: Promise<void>): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-function textOf(reason: unknown): string {
-  return reason instanceof Error ? reason.message : String(reason);
 }
