@@ -47,6 +47,11 @@ export const ERRORS = {
     retryable: true,
     nextStep: 'The key changes faster than it can be compared. Pause its writers for a moment, then retry.',
   },
+  ClockOffset: {
+    retryable: true,
+    nextStep:
+      "The target's clock is ahead of the source's by so much that the key would expire there long before its time. Set the clocks (NTP).",
+  },
   Unsupported: {
     retryable: false,
     nextStep: 'Neither side can copy this value to the other. Copy it by hand, or skip it.',

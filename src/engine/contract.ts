@@ -33,8 +33,11 @@ export interface ReconcileOptions {
    */
   readonly expiryToleranceMs: number;
   readonly deleteGuard: DeleteGuard;
-  /** Ends the work before its next step; the promise then rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
+  /**
+   * Ends the work before its next write, and the promise then rejects with the signal's reason; but
+   * see `healing` in `rounds.ts`.
+   */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface KeyRequest {
@@ -44,7 +47,10 @@ export interface KeyRequest {
    * key equal.
    */
   readonly scope?: Scope;
-  /** A person has confirmed that the key may be deleted: the guard is not asked. */
+  /**
+   * A person has confirmed that the key may be deleted: the guard is not asked. Holds for the first
+   * comparison alone, for behind a later one the source may have been emptied.
+   */
   readonly allowDelete?: boolean;
 }
 

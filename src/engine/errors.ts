@@ -17,6 +17,8 @@ export type ReconcileErrorType =
   | 'NoPermission'
   /** The key kept changing. */
   | 'Contended'
+  /** By the target's clock the key would be gone long before its time. */
+  | 'ClockOffset'
   /** No later attempt can bring the value over. */
   | 'Unsupported';
 

@@ -14,11 +14,14 @@ import {
   NO_EXPIRY,
   NO_TYPE,
   RedisFailure,
+  TEMPORARY_LIFETIME_MS,
+  type TemporaryKey,
 } from '../redis/index.js';
 import type { Link, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 import { reconcileError, type Side, type Stage } from './errors.js';
 import { type ExpiryTolerance, sameExpiry, toleranceFor, tolerates } from './expiry-tolerance.js';
-import type { RoundResult } from './round.js';
+import { shortened } from './lifetime.js';
+import { AGAIN, type RoundResult } from './round.js';
 import { hasMembers } from './value-types.js';
 
 /** Which part of a key to look at. No members: only its expiry. */
@@ -30,6 +33,8 @@ export interface MembersOf {
    * them.
    */
   readonly creates?: boolean;
+  /** Where they are put on the target, in the place of the key. */
+  readonly beside?: TemporaryKey;
 }
 
 /** `whole`: members alone can't tell; look at the whole key. */
@@ -59,7 +64,9 @@ export async function runMembersRound(
     results[index] = { outcome: 'failed', error: reconcileError(failure, side, stage, sides[side].place) };
   };
 
-  const states = await sides.target.inspectMembers(requests);
+  const states = await sides.target.inspectMembers(
+    requests.map(({ key, members, beside }) => ({ key: beside?.name ?? key, members })),
+  );
   const observed: Observed[] = [];
   for (const [index, request] of requests.entries()) {
     const state = states[index]!;
@@ -68,6 +75,7 @@ export async function runMembersRound(
   }
 
   const readings = await read(sides, observed);
+  const { connections } = sides.source;
   const pairs = observed.flatMap(({ observed }, position) => expiryPairs(observed, readings[position]!));
   const tolerance = await toleranceFor(sides.memory, requests[0]!.key, options.expiryToleranceMs, pairs);
   const planned: Planned[] = [];
@@ -78,16 +86,26 @@ export async function runMembersRound(
       continue;
     }
     const repair = plan(key, reading, tolerance);
-    if (repair === 'equal' || repair === 'whole') results[key.index] = { outcome: repair };
+    if (repair === 'equal' || repair === 'whole') {
+      results[key.index] = { outcome: repair };
+      continue;
+    }
+    const clocks = { source: reading.serverTimeMs, target: key.observed.serverTimeMs };
+    const error = await shortened(sides.memory, key.request.key, expiriesOf(repair), clocks, options);
+    if (error !== null) results[key.index] = { outcome: 'failed', error };
     else planned.push({ ...key, reading, repair });
   }
 
-  const outcomes = planned.length === 0 ? [] : await sides.target.repairMembers(planned.map(({ repair }) => repair));
   const written: Planned[] = [];
+  // In the moment before the write, as in `round.ts`.
+  if (options.signal?.aborted) {
+    for (const { index } of planned.splice(0)) results[index] = AGAIN;
+  }
+  const outcomes = planned.length === 0 ? [] : await sides.target.repairMembers(planned.map(({ repair }) => repair));
   for (const [position, key] of planned.entries()) {
     const outcome = outcomes[position]!;
     if (outcome instanceof RedisFailure) fail(key.index, outcome, 'target', 'write');
-    else if (outcome === 'changed') results[key.index] = { outcome: 'again', repaired: null };
+    else if (outcome === 'changed') results[key.index] = AGAIN;
     // The source has the key, so on the target more than these members is missing.
     else if (outcome === 'gone') results[key.index] = { outcome: 'whole' };
     else written.push(key);
@@ -96,13 +114,13 @@ export async function runMembersRound(
   // As in `round.ts`: a value that went and came back while the repair was on its way would pass
   // the fence.
   const confirmed = await read(sides, written);
+  const isSameServer = sides.source.connections === connections;
   for (const [position, key] of written.entries()) {
     const reading = confirmed[position]!;
     if (reading instanceof RedisFailure) fail(key.index, reading, 'source', 'verify');
     else
-      results[key.index] = unchanged(key.reading, reading)
-        ? repaired(key)
-        : { outcome: 'again', repaired: repaired(key) };
+      results[key.index] =
+        isSameServer && unchanged(key.reading, reading) ? repaired(key) : { outcome: 'again', repaired: repaired(key) };
   }
   return results;
 }
@@ -121,9 +139,12 @@ function plan(
   if (request.members.length > 0 && !hasMembers(source.type)) return 'whole';
   if (!request.creates && !countsAgree(observed, source)) return 'whole';
   const sameMembers = source.cells.every((cell, index) => sameMember(observed.digests[index]!, cell, tolerance));
-  const tolerated = tolerates(tolerance, observed.expiry, source.expiry);
+  const tolerated = request.beside !== undefined || tolerates(tolerance, observed.expiry, source.expiry);
   if (sameMembers && tolerated) return 'equal';
-  return { ...request, observed, type: source.type, cells: source.cells, expiry: tolerated ? null : source.expiry };
+  const { members, beside } = request;
+  const repair = { members, observed, type: source.type, cells: source.cells };
+  if (beside === undefined) return { ...repair, key: request.key, expiry: tolerated ? null : source.expiry };
+  return { ...repair, key: beside.name, expiry: observed.serverTimeMs + TEMPORARY_LIFETIME_MS };
 }
 
 /**
@@ -184,6 +205,16 @@ function expiryPairs(
     return [{ target: memberOfDigest(digest).expiry, source: expiryOf(cell.toString('latin1', 0, cell.indexOf('+'))) }];
   });
   return [{ target: target.expiry, source: source.expiry }, ...fields];
+}
+
+/** All that the repair sets. */
+function expiriesOf({ observed, cells, expiry }: MembersRepair): number[] {
+  const fields = cells.flatMap((cell, index) => {
+    if (cell.length === 0 || cell[0] === PLUS) return [];
+    const { expiry, digest } = memberOfCell(cell);
+    return observed.digests[index] === `${expiry}+${digest}` ? [] : [expiry];
+  });
+  return [expiry ?? NO_EXPIRY, ...fields];
 }
 
 function unchanged(one: MembersReading, other: MembersReading): boolean {

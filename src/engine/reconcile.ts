@@ -5,8 +5,8 @@ import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOpti
 import { reconcileError } from './errors.js';
 import { LinkMemory } from './link-memory.js';
 import { runMembersRound } from './members.js';
-import { type RoundResult, runRound } from './round.js';
-import { contended, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from './rounds.js';
+import { AGAIN, type RoundResult, runRound } from './round.js';
+import { contended, healing, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from './rounds.js';
 import { WHOLE } from './scope.js';
 
 /** As many keys as a call of the port takes. */
@@ -28,7 +28,8 @@ interface OpenKey {
  * Makes keys on the target equal to the source. See `round.ts` for the protocol and why it is
  * right. Idempotent: running it twice, late or concurrently with itself does no harm.
  * @returns one result per request, in order. A key's failure is its result and never rejects
- * @throws the signal's reason when it aborts; what was written until then is valid
+ * @throws the signal's reason when it aborts; nothing is written then but to keys that were written
+ *   before and have changed since, within `HEALING_MS`
  */
 export async function reconcileKeys(
   sides: LinkSides,
@@ -76,27 +77,39 @@ async function reconcileBatch(
   options: ReconcileOptions,
 ): Promise<KeyResult[]> {
   const results = new Array<KeyResult>(requests.length);
+  let { signal } = options;
+  let isGivenUp = false;
   let open: OpenKey[] = requests.map((request, index) => ({ index, request, repaired: null }));
   for (let round = 1; open.length > 0; round++) {
-    options.signal?.throwIfAborted();
-    const outcomes = await admittedRound(
-      sides,
-      open.map(({ request }) => request),
-      options,
-    );
+    signal?.throwIfAborted();
+    if (options.signal?.aborted) {
+      // Only what was written and has changed since is still looked after.
+      const written = open.filter(({ repaired }) => repaired !== null);
+      isGivenUp = written.length < open.length;
+      open = written;
+    }
+    const asked = open.map(({ request }) => request);
+    const outcomes = await admittedRound(sides, asked, { ...options, signal });
     const changed: OpenKey[] = [];
     for (const [position, key] of open.entries()) {
       const outcome = outcomes[position]!;
-      if (outcome.outcome === 'again') changed.push({ ...key, repaired: outcome.repaired ?? key.repaired });
-      else results[key.index] = withEarlier(outcome, key.repaired);
+      if (outcome.outcome !== 'again') {
+        results[key.index] = withEarlier(outcome, key.repaired);
+        continue;
+      }
+      // A confirmation vouches for one comparison: by the next the source may have been emptied.
+      const request = { ...key.request, allowDelete: false };
+      changed.push({ ...key, request, repaired: outcome.repaired ?? key.repaired });
     }
     if (round === MAXIMUM_ROUNDS) {
       for (const { index, repaired } of changed) results[index] = contended(sides, repaired);
       break;
     }
     open = changed;
-    if (open.length > 0) await restAfter(round, PAUSES.small, options.signal);
+    if (signal === options.signal && open.some(({ repaired }) => repaired !== null)) signal = healing(options.signal);
+    if (open.length > 0) await restAfter(round, PAUSES.small, signal);
   }
+  if (isGivenUp) options.signal?.throwIfAborted();
   return results;
 }
 
@@ -111,8 +124,8 @@ async function admittedRound(
 ): Promise<(RoundResult | KeyDeferred)[]> {
   const results: (RoundResult | KeyDeferred)[] = [];
   while (results.length < requests.length) {
-    options.signal?.throwIfAborted();
     const rest = requests.slice(results.length);
+    if (options.signal?.aborted) return [...results, ...rest.map(() => AGAIN)];
     const admission = await sides.target.admit(rest.map(admissionRequest));
     if (admission instanceof RedisFailure) {
       const error = reconcileError(admission, 'target', 'read', sides.target.place);

@@ -14,6 +14,7 @@
 import {
   type Change,
   LARGE,
+  NO_EXPIRY,
   NO_TYPE,
   type ObservedState,
   type Reading,
@@ -27,13 +28,23 @@ import {
 import type { KeyDeferred, KeyRequest, KeyResult, Link, ReconcileOptions, Repaired } from './contract.js';
 import { decide } from './decide.js';
 import { refuseDeletes } from './delete-guard.js';
-import { reconcileError, refusesPayload, refusesVersion, type Side, type Stage } from './errors.js';
+import {
+  type ReconcileError,
+  reconcileError,
+  refusesPayload,
+  refusesVersion,
+  type Side,
+  type Stage,
+} from './errors.js';
 import { sameExpiry, toleranceFor } from './expiry-tolerance.js';
+import { shortened } from './lifetime.js';
 
 /** `again`: the key changed meanwhile. `repaired` says what this round wrote all the same. */
 export type RoundResult =
   | Exclude<KeyResult, KeyDeferred>
   | { readonly outcome: 'again'; readonly repaired: Repaired | null };
+
+export const AGAIN = { outcome: 'again', repaired: null } as const satisfies RoundResult;
 
 interface Observed {
   readonly index: number;
@@ -55,7 +66,9 @@ interface Planned extends Observed {
 }
 
 interface Written extends Planned {
-  readonly repaired: Repaired;
+  /** null: it had expired before it was there. */
+  readonly repaired: Repaired | null;
+  readonly expired: boolean;
 }
 
 /**
@@ -70,48 +83,61 @@ interface Round {
   readonly results: RoundResult[];
 }
 
-/** @returns one result per request, in order */
+/**
+ * @returns one result per request, in order; `again` for what the signal has kept from being
+ *   written
+ */
 export async function runRound(
   link: Link,
   requests: readonly KeyRequest[],
   options: ReconcileOptions,
 ): Promise<RoundResult[]> {
   const round: Round = { link, requests, options, results: new Array(requests.length) };
-  const observed = await observe(round);
-  const refused = link.memory.needsRecipes ? observed : await reconcile(round, observed, 'dump');
-  // The source is read anew, still after the target was observed; the fence is the same.
+  const all = [...requests.keys()];
+  const refused = link.memory.needsRecipes ? all : await reconcile(round, all, 'dump');
   await reconcile(round, refused, 'recipe');
   return round.results;
 }
 
-/** @returns the keys whose dumps the target can't read */
-async function reconcile(round: Round, keys: readonly Observed[], form: Form): Promise<Observed[]> {
-  const allRefused: Observed[] = [];
-  let unread = keys;
-  while (unread.length > 0) {
-    round.options.signal?.throwIfAborted();
+/**
+ * @param keys indices of the requests
+ * @returns those whose dumps the target can't read
+ */
+async function reconcile(round: Round, keys: readonly number[], form: Form): Promise<number[]> {
+  const allRefused: number[] = [];
+  let open = keys;
+  for (let size = keys.length; open.length > 0; ) {
+    if (round.options.signal?.aborted) {
+      for (const index of [...allRefused, ...open]) round.results[index] = AGAIN;
+      return [];
+    }
+    const part = open.slice(0, size);
+    const observed = await observe(round, part);
     // The values read are held in memory until they are written: the port bounds them and defers
-    // the rest.
-    const { planned, deferred } = await read(round, unread, form);
+    // the rest. They are observed anew, for an observation holds for a short time only, and no more
+    // of them than were read at once.
+    const { planned, deferred } = await read(round, observed, form);
+    const { connections } = round.link.source;
     const permitted = await guardDeletes(round, planned);
     const { written, refused } = await repair(round, permitted);
-    await confirm(round, written);
+    await confirm(round, written, connections);
     allRefused.push(...refused);
-    unread = deferred;
-    if (form === 'dump' && round.link.memory.needsRecipes) return [...allRefused, ...unread];
+    open = [...deferred, ...open.slice(size)];
+    size = Math.max(1, part.length - deferred.length);
+    if (form === 'dump' && round.link.memory.needsRecipes) return [...allRefused, ...open];
   }
   return allRefused;
 }
 
-async function observe(round: Round): Promise<Observed[]> {
+async function observe(round: Round, keys: readonly number[]): Promise<Observed[]> {
   const { link, requests, results } = round;
-  const states = await link.target.inspect(requests.map(({ key }) => key));
+  const states = await link.target.inspect(keys.map((index) => requests[index]!.key));
   const all: Observed[] = [];
-  for (const [index, request] of requests.entries()) {
-    const observed = states[index]!;
+  for (const [position, index] of keys.entries()) {
+    const observed = states[position]!;
     if (observed instanceof RedisFailure) fail(round, index, observed, 'target', 'read');
     else if (observed.digest === LARGE) results[index] = { outcome: 'large' };
-    else all.push({ index, request, observed });
+    else all.push({ index, request: requests[index]!, observed });
   }
   return all;
 }
@@ -120,15 +146,16 @@ async function read(
   round: Round,
   keys: readonly Observed[],
   form: Form,
-): Promise<{ planned: Planned[]; deferred: Observed[] }> {
+): Promise<{ planned: Planned[]; deferred: number[] }> {
   const { link, requests, options, results } = round;
+  if (keys.length === 0) return { planned: [], deferred: [] };
   const asked = keys.map(({ request, observed }) => ({ key: request.key, known: observed }));
   const readings = await (form === 'dump' ? link.source.read(asked) : link.source.readRecipes(asked));
   const known: (Observed & { reading: AnyReading })[] = [];
-  const deferred: Observed[] = [];
+  const deferred: number[] = [];
   for (const [position, key] of keys.entries()) {
     const reading = readings[position]!;
-    if (reading === 'deferred') deferred.push(key);
+    if (reading === 'deferred') deferred.push(key.index);
     // What neither the target can read nor commands build: the target's version or modules are what
     // is to be mended.
     else if (reading instanceof RedisFailure && reading.code === 'NORECIPE')
@@ -142,10 +169,26 @@ async function read(
   const planned: Planned[] = [];
   for (const key of known) {
     const decision = decide(key.observed, key.reading, tolerance);
-    if (decision === 'equal') results[key.index] = { outcome: 'equal' };
+    if (decision === 'equal') {
+      results[key.index] = { outcome: 'equal' };
+      continue;
+    }
+    const error = await wouldShorten(round, key, decision);
+    if (error !== null) results[key.index] = { outcome: 'failed', error };
     else planned.push({ ...key, change: decision });
   }
   return { planned, deferred };
+}
+
+async function wouldShorten(
+  { link, options }: Round,
+  { request, observed, reading }: Omit<Planned, 'change'>,
+  change: Planned['change'],
+): Promise<ReconcileError | null> {
+  if (change.action === 'delete') return null;
+  const expiries = [change.expiry, change.action === 'expiry' ? NO_EXPIRY : reading.soonestFieldExpiry];
+  const clocks = { source: reading.serverTimeMs, target: observed.serverTimeMs };
+  return shortened(link.memory, request.key, expiries, clocks, options);
 }
 
 async function guardDeletes({ link, options, results }: Round, planned: Planned[]): Promise<Planned[]> {
@@ -160,24 +203,29 @@ async function guardDeletes({ link, options, results }: Round, planned: Planned[
   return planned.filter(({ index }) => results[index] === undefined);
 }
 
-async function repair(round: Round, planned: readonly Planned[]): Promise<{ written: Written[]; refused: Observed[] }> {
-  const { link, results } = round;
-  const outcomes = await write(link, planned);
+async function repair(round: Round, planned: readonly Planned[]): Promise<{ written: Written[]; refused: number[] }> {
+  const { link, options, results } = round;
   const written: Written[] = [];
-  const refused: Observed[] = [];
+  const refused: number[] = [];
+  // In the moment before the write: another attempt may have found the key equal since.
+  if (options.signal?.aborted) {
+    for (const { index } of planned) results[index] = AGAIN;
+    return { written, refused };
+  }
+  const outcomes = await write(link, planned);
   for (const [position, key] of planned.entries()) {
     const outcome = outcomes[position]!;
     if (outcome instanceof RedisFailure && refusesPayload(outcome)) {
       if (refusesVersion(outcome)) link.memory.payloadVersionRefused();
-      refused.push(key);
+      refused.push(key.index);
     } else if (outcome instanceof RedisFailure) {
       fail(round, key.index, outcome, 'target', 'write');
     } else if (outcome === 'changed') {
-      results[key.index] = { outcome: 'again', repaired: null };
+      results[key.index] = AGAIN;
     } else {
       const repaired = describeWrite(key, outcome);
-      if (repaired === null) results[key.index] = { outcome: 'equal' };
-      else written.push({ ...key, repaired });
+      if (outcome === 'equal') results[key.index] = { outcome: 'equal' };
+      else written.push({ ...key, repaired, expired: outcome === 'expired' });
     }
   }
   return { written, refused };
@@ -196,17 +244,23 @@ async function write({ target }: Link, planned: readonly Planned[]): Promise<(Re
   return planned.map(({ change }) => (change.action === 'rebuild' ? rebuilt : repaired).shift()!);
 }
 
-async function confirm(round: Round, written: readonly Written[]): Promise<void> {
+/** @param connections of the source, when it had been read */
+async function confirm(round: Round, written: readonly Written[], connections: number): Promise<void> {
   if (written.length === 0) return;
   const keys = written.map(({ request }) => request.key);
-  const states = await round.link.source.inspect(keys, { atMaster: true });
-  for (const [position, { index, reading, repaired }] of written.entries()) {
+  const { source } = round.link;
+  const states = await source.inspect(keys, { atMaster: true });
+  // Another master, after a failover, knows nothing of what happened at the one that was read.
+  const isSameServer = source.connections === connections;
+  for (const [position, { index, reading, repaired, expired }] of written.entries()) {
     const state = states[position]!;
     if (state instanceof RedisFailure) {
       fail(round, index, state, 'source', 'verify');
     } else {
-      const holds = state.digest === reading.digest && sameExpiry(state.expiry, reading.expiry);
-      round.results[index] = holds ? repaired : { outcome: 'again', repaired };
+      const isAsRead = state.digest === reading.digest && sameExpiry(state.expiry, reading.expiry);
+      // What has expired at the target must be gone here as well.
+      const holds = isSameServer && (expired ? state.type === NO_TYPE : isAsRead);
+      round.results[index] = holds ? (repaired ?? { outcome: 'equal' }) : { outcome: 'again', repaired };
     }
   }
 }

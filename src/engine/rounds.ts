@@ -20,12 +20,32 @@ export const PAUSES = {
 } as const satisfies Record<string, Pauses>;
 
 /**
- * Rests after a round, with jitter, so that two attempts at one key fall out of step.
+ * Rests after a round, with jitter, so that two attempts at one key fall out of step. Ends early,
+ * and does not throw, when the signal aborts.
  * @param round the one that has ended, from 1
- * @throws the signal's reason when it aborts
  */
 export async function restAfter(round: number, pauses: Pauses, signal: AbortSignal | undefined): Promise<void> {
-  await sleep(jittered(pauseAfter(round, pauses)), undefined, { signal });
+  await sleep(jittered(pauseAfter(round, pauses)), undefined, { signal }).catch(() => {});
+}
+
+/**
+ * How long an attempt that was given up goes on with a key that it has written, until a look at the
+ * source holds, in ms.
+ */
+export const HEALING_MS = 3_000;
+
+/**
+ * The signal for the rounds after a write: what was written and then found to be old must not stay
+ * because nobody waits for this attempt any more.
+ * @returns aborts with the same reason `HEALING_MS` after `signal`
+ */
+export function healing(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (signal === undefined) return undefined;
+  const later = new AbortController();
+  const end = () => setTimeout(() => later.abort(signal.reason), HEALING_MS).unref();
+  if (signal.aborted) end();
+  else signal.addEventListener('abort', end, { once: true });
+  return later.signal;
 }
 
 /** The end of a key of which an earlier round wrote `repaired`. */

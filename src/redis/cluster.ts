@@ -165,6 +165,10 @@ export class ClusterRedis implements RedisPort {
     return this.#atMasterOf(key, (port) => port.differingMembers(key, type, page));
   }
 
+  cardinality(key: Buffer, type: string): Promise<number | RedisFailure> {
+    return this.#atMasterOf(key, (port) => port.cardinality(key, type));
+  }
+
   watch(key: Buffer): Promise<KeyWatch | RedisFailure> {
     return this.#atMasterOf(key, (port) => port.watch(key));
   }

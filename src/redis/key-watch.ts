@@ -103,6 +103,10 @@ export type WatchedOutcome = 'changed' | 'replaced' | 'deleted' | 'expiry' | 'ex
  * so.
  */
 export interface KeyWatch {
+  /** Which process answers, and the database there; as `RedisPort.server` names them. */
+  readonly server: string;
+  /** The server's clock when the watch began, in ms since the epoch. */
+  readonly serverTimeMs: number;
   readonly state: WatchedState;
 
   digestString(range: Range): Promise<RangeDigest | RedisFailure>;
@@ -136,8 +140,14 @@ export interface KeyWatch {
   temporaryKey(): TemporaryKey;
 
   /**
-   * Writes, unless anybody else has since the watch began. Ends the watch. Executed late, it does
-   * nothing. After a failure with the code `TIMEOUT` or `CONNECTION` it is unknown whether it was
+   * From now on `write` has as long as a command may take: to be called before the last look at the
+   * other side. Where it was not called, `write` begins with it.
+   */
+  boundWrite(): Promise<'bounded' | RedisFailure>;
+
+  /**
+   * Writes, unless anybody else has since the watch began, or its time has passed. Ends the watch.
+   * After a failure with the code `TIMEOUT` or `CONNECTION` it is unknown whether it was
    * done; with any other code it was not.
    */
   write(change: WatchedChange): Promise<WatchedOutcome | RedisFailure>;
@@ -154,7 +164,8 @@ export type GrowthOutcome = 'grown' | 'lost';
 
 /**
  * A value that is built in steps until it takes the place of the watched key. Left alone, it
- * expires ten minutes after the last step. It holds one type: a string, or a list, or a stream.
+ * expires ten minutes after the last step. What its methods build is a string, a list or a stream;
+ * members are put into it by its name.
  */
 export interface TemporaryKey {
   readonly name: Buffer;
@@ -167,6 +178,9 @@ export interface TemporaryKey {
    * @throws what `pieces` threw; then nothing was written
    */
   writeString(bytes: number, pieces: AsyncIterable<Buffer>): Promise<GrowthOutcome | RedisFailure>;
+
+  /** Any value, as a server of a version that this one understands has dumped it. */
+  restore(dump: Buffer): Promise<'grown' | RedisFailure>;
 
   /**
    * @param size elements before this step. Also for the next methods: `elements` or entries that

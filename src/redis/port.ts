@@ -18,8 +18,6 @@ import type { Slots } from './slots.js';
 export interface ObservedState extends KeyState {
   /** The server's clock when it looked, in ms since the epoch. */
   readonly serverTimeMs: number;
-  /** `performance.now()` here when the answer had arrived: at or after `serverTimeMs`. */
-  readonly receivedAtMs: number;
 }
 
 /** What `read` is told of the other side, so that an equal value need not travel. */
@@ -30,6 +28,10 @@ export interface ReadRequest {
 
 /** A key at one moment, with its value when that differs from the known one. */
 export interface Reading extends KeyState {
+  /** The server's clock when it looked, in ms since the epoch. */
+  readonly serverTimeMs: number;
+  /** When the first of the fields expires, in ms since the epoch; `NO_EXPIRY`: none, or no dump. */
+  readonly soonestFieldExpiry: number;
   /** The key's DUMP; null when its digest is the known one, and without key. */
   readonly dump: Buffer | null;
   /**
@@ -44,10 +46,8 @@ export interface Reading extends KeyState {
  * A `Reading` whose value is told as the commands that build it, for `rebuild` alone; null where
  * `dump` would be.
  */
-export interface RecipeReading extends KeyState {
+export interface RecipeReading extends Omit<Reading, 'dump'> {
   readonly recipe: Buffer | null;
-  /** As in `Reading`. */
-  readonly content: string | null;
 }
 
 /**
@@ -59,7 +59,7 @@ export interface MembersRequest {
   readonly members: readonly Buffer[];
 }
 
-/** Members at one moment, without their values. Times as in `ObservedState`. */
+/** Members at one moment, without their values. `serverTimeMs` as in `ObservedState`. */
 export interface MembersState {
   /** As TYPE says it. */
   readonly type: string;
@@ -75,7 +75,6 @@ export interface MembersState {
    */
   readonly digests: readonly string[];
   readonly serverTimeMs: number;
-  readonly receivedAtMs: number;
 }
 
 /** Members at one moment. */
@@ -89,6 +88,8 @@ export interface MembersReading {
    * of the `+` of a field that expires: when, in ms since the epoch.
    */
   readonly cells: readonly Buffer[];
+  /** The server's clock when it looked, in ms since the epoch. */
+  readonly serverTimeMs: number;
 }
 
 /** A write of members that applies only if they, the type and the expiry still are as observed. */
@@ -272,7 +273,8 @@ export interface RedisPort {
 
   /**
    * Writes, each key fenced by its observed state. Executed twice, the second does nothing.
-   * Executed late, it does nothing: the server refuses it once the caller has stopped waiting.
+   * Executed late, it does nothing: the server refuses it once as long has passed since the
+   * observation as a command may take.
    * After a failure with the code `TIMEOUT` or `CONNECTION` it is unknown whether it was done; with
    * any other code it was not.
    */
@@ -317,6 +319,9 @@ export interface RedisPort {
 
   /** Which members of a page from the other side differ here or are not here. Idempotent. */
   differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure>;
+
+  /** How many members a hash, set or sorted set has; fields that have expired may be among them. */
+  cardinality(key: Buffer, type: string): Promise<number | RedisFailure>;
 
   /**
    * Begins to watch a key on a connection of its own, for what is too large for one call. To be

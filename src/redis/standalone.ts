@@ -29,8 +29,9 @@ import type {
   Repair,
   RepairOutcome,
 } from './port.js';
-import { type Cells, type Row, type Script, scripts } from './script.js';
+import { type Row, type Script, scripts } from './script.js';
 import { type CountOperations, operationsOf, type RowAnswer, type RunOptions, runScript } from './script-runner.js';
+import { serverName } from './server-name.js';
 import { ALL_SLOTS, slotOf, tagIn } from './slots.js';
 import { watchKey } from './watch.js';
 
@@ -76,7 +77,7 @@ export class StandaloneRedis implements RedisPort {
   async read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {
     const answers = await this.#run(scripts.read, requests.map(readRow), { atMaster: true });
     return answers.map((answer) =>
-      answer === 'deferred' || answer instanceof RedisFailure ? answer : reading(answer.cells),
+      answer === 'deferred' || answer instanceof RedisFailure ? answer : reading(answer),
     );
   }
 
@@ -92,7 +93,7 @@ export class StandaloneRedis implements RedisPort {
     const answers = await this.#run(scripts.readRecipe, requests.map(readRow), { atMaster: true });
     return answers.map((answer) => {
       if (answer === 'deferred' || answer instanceof RedisFailure) return answer;
-      const { dump: recipe, ...state } = reading(answer.cells);
+      const { dump: recipe, ...state } = reading(answer);
       return { ...state, recipe };
     });
   }
@@ -124,7 +125,9 @@ export class StandaloneRedis implements RedisPort {
     return answers.map((answer) => {
       if (answer instanceof RedisFailure) return answer;
       const [type, expiry, count, ...cells] = answer.cells;
-      return { type: String(type), expiry: Number(expiry), count: Number(count), cells: cells as Buffer[] };
+      const { serverTimeMs } = answer;
+      const state = { type: String(type), expiry: Number(expiry), count: Number(count), serverTimeMs };
+      return { ...state, cells: cells as Buffer[] };
     });
   }
 
@@ -155,14 +158,17 @@ export class StandaloneRedis implements RedisPort {
 
   async server(): Promise<string | RedisFailure> {
     const [info] = await this.#send(['INFO', 'server']);
-    if (info instanceof RedisFailure) return info;
-    const [, runId] = /run_id:(\w+)/.exec(String(info)) ?? [];
-    return runId ? `${runId}/${this.#connection.database}` : new RedisFailure('ERR', 'INFO names no run_id');
+    return serverName(info, this.#connection.database);
   }
 
   async differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure> {
     const answer = await this.#runForKey(scripts.differingMembers, [key, type, page.members, page.digests]);
     return answer instanceof RedisFailure ? answer : unpacked(answer.cells[0] as Buffer);
+  }
+
+  async cardinality(key: Buffer, type: string): Promise<number | RedisFailure> {
+    const [count] = await this.#send([CARDINALITY[type]!, key]);
+    return count instanceof RedisFailure ? count : Number(count);
   }
 
   watch(key: Buffer): Promise<KeyWatch | RedisFailure> {
@@ -208,12 +214,12 @@ export class StandaloneRedis implements RedisPort {
   }
 
   /**
-   * In ms of the server's clock. That is at least so far by now, so the deadline has passed there
-   * when we stop waiting here.
+   * In ms of the server's clock: counted from the observation, for by then another attempt may have
+   * found the key equal and ended, whatever has kept this one. So it has also passed there when we
+   * stop waiting here.
    */
-  #deadline({ serverTimeMs, receivedAtMs }: Pick<ObservedState, 'serverTimeMs' | 'receivedAtMs'>): string {
-    const serverNow = serverTimeMs + (performance.now() - receivedAtMs);
-    return `${Math.floor(serverNow + this.#connection.commandTimeoutMs)}`;
+  #deadline({ serverTimeMs }: Pick<ObservedState, 'serverTimeMs'>): string {
+    return `${serverTimeMs + this.#connection.commandTimeoutMs}`;
   }
 
   async #send(...commands: Command[]): Promise<unknown[]> {
@@ -254,6 +260,8 @@ export class StandaloneRedis implements RedisPort {
   }
 }
 
+const CARDINALITY: Readonly<Record<string, string>> = { hash: 'HLEN', set: 'SCARD', zset: 'ZCARD' };
+
 function readRow({ key, known }: ReadRequest): Row {
   return [key, known.digest, known.type];
 }
@@ -262,7 +270,7 @@ function membersRow({ key, members }: MembersRequest): Row {
   return [key, packed(members)];
 }
 
-function membersState({ cells, serverTimeMs, receivedAtMs }: RowAnswer): MembersState {
+function membersState({ cells, serverTimeMs }: RowAnswer): MembersState {
   const [type, expiry, count, ...digests] = cells;
   return {
     type: String(type),
@@ -270,23 +278,24 @@ function membersState({ cells, serverTimeMs, receivedAtMs }: RowAnswer): Members
     count: Number(count),
     digests: digests.map(String),
     serverTimeMs,
-    receivedAtMs,
   };
 }
 
-function observedState({ cells, serverTimeMs, receivedAtMs }: RowAnswer): ObservedState {
+function observedState({ cells, serverTimeMs }: RowAnswer): ObservedState {
   const [type, digest, expiry] = cells;
-  return { type: String(type), digest: String(digest), expiry: Number(expiry), serverTimeMs, receivedAtMs };
+  return { type: String(type), digest: String(digest), expiry: Number(expiry), serverTimeMs };
 }
 
-function reading(cells: Cells): Reading {
-  const [type, digest, expiry, content, dump] = cells;
+function reading({ cells, serverTimeMs }: RowAnswer): Reading {
+  const [type, digest, expiry, content, dump, soonest] = cells;
   return {
     type: String(type),
     digest: String(digest),
     expiry: Number(expiry),
     content: String(content) || null,
     dump: (dump as Buffer).length > 0 ? (dump as Buffer) : null,
+    soonestFieldExpiry: Number(soonest),
+    serverTimeMs,
   };
 }
 

@@ -18,7 +18,8 @@ import { runForKey } from './script-runner.js';
 import { slotOf, tagIn } from './slots.js';
 
 /** Longer than the budget makes a step wait, even one that is refused several times. */
-const LIFETIME_MS = '600000';
+export const TEMPORARY_LIFETIME_MS = 600_000;
+const LIFETIME_MS = `${TEMPORARY_LIFETIME_MS}`;
 
 const STEPS = [scripts.grow, scripts.growByCopy];
 
@@ -53,6 +54,11 @@ export class BuiltKey implements TemporaryKey {
     } finally {
       connection.close();
     }
+  }
+
+  async restore(dump: Buffer): Promise<'grown' | RedisFailure> {
+    const [reply] = await this.#connection.send([['RESTORE', this.name, LIFETIME_MS, dump]]);
+    return reply instanceof RedisFailure ? reply : 'grown';
   }
 
   appendElements(size: number, elements: readonly Buffer[]): Promise<GrowthOutcome | RedisFailure> {

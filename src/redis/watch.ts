@@ -19,6 +19,7 @@ import type {
 } from './key-watch.js';
 import { type Cells, type Row, type Script, scripts } from './script.js';
 import { failureIn, type RowAnswer, runForKey, type ScriptReply, scriptArguments } from './script-runner.js';
+import { serverName } from './server-name.js';
 import { BuiltKey } from './temporary-key.js';
 
 /** A connection that is never made anew. */
@@ -27,38 +28,53 @@ export type OpenConnection = () => Connection;
 /** @param open makes the connection of the watch, and those for writing large strings beside it */
 export async function watchKey(open: OpenConnection, key: Buffer): Promise<KeyWatch | RedisFailure> {
   const connection = open();
-  const [watching] = await connection.send([['WATCH', key]]);
-  const state = watching instanceof RedisFailure ? watching : await runForKey(connection, scripts.watched, [key]);
-  if (state instanceof RedisFailure) {
+  const [watching, info] = await connection.send([
+    ['WATCH', key],
+    ['INFO', 'server'],
+  ]);
+  const server = watching instanceof RedisFailure ? watching : serverName(info, connection.database);
+  const state = server instanceof RedisFailure ? server : await runForKey(connection, scripts.watched, [key]);
+  if (server instanceof RedisFailure || state instanceof RedisFailure) {
     connection.close();
-    return state;
+    return state as RedisFailure;
   }
   const [type, expiry, size, groups] = state.cells;
-  return new ServerKeyWatch(open, connection, key, String(groups), {
-    type: String(type),
-    expiry: Number(expiry),
-    size: Number(size),
+  return new ServerKeyWatch({
+    ...{ open, connection, key, server, groups: String(groups), serverTimeMs: state.serverTimeMs },
+    state: { type: String(type), expiry: Number(expiry), size: Number(size) },
   });
 }
 
+interface Begun {
+  readonly open: OpenConnection;
+  readonly connection: Connection;
+  readonly key: Buffer;
+  /** What WATCH does not see, see lua/groups.lua. */
+  readonly groups: string;
+  readonly server: string;
+  readonly serverTimeMs: number;
+  readonly state: WatchedState;
+}
+
 class ServerKeyWatch implements KeyWatch {
+  readonly server: string;
+  readonly serverTimeMs: number;
+  readonly state: WatchedState;
   readonly #open: OpenConnection;
   readonly #connection: Connection;
   readonly #key: Buffer;
-  /** What WATCH does not see, see lua/groups.lua. */
   readonly #groups: string;
+  /** Of a write, in ms of this server's clock. */
+  #deadline: number | null = null;
 
-  constructor(
-    open: OpenConnection,
-    connection: Connection,
-    key: Buffer,
-    groups: string,
-    readonly state: WatchedState,
-  ) {
+  constructor({ open, connection, key, groups, server, serverTimeMs, state }: Begun) {
     this.#open = open;
     this.#connection = connection;
     this.#key = key;
     this.#groups = groups;
+    this.server = server;
+    this.serverTimeMs = serverTimeMs;
+    this.state = state;
   }
 
   async digestString({ start, count }: Range): Promise<RangeDigest | RedisFailure> {
@@ -161,18 +177,22 @@ class ServerKeyWatch implements KeyWatch {
     return new BuiltKey(this.#open, this.#connection, this.#key);
   }
 
-  async write(change: WatchedChange): Promise<WatchedOutcome | RedisFailure> {
+  async boundWrite(): Promise<'bounded' | RedisFailure> {
     const time = await this.#send('TIME');
     if (time instanceof RedisFailure) return time;
     const [seconds, micros] = time as [Buffer, Buffer];
-    // The server's clock is at least so far by now, so the deadline has passed there when we stop
-    // waiting here.
-    const deadline = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) + this.#connection.commandTimeoutMs;
+    this.#deadline = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) + this.#connection.commandTimeoutMs;
+    return 'bounded';
+  }
+
+  async write(change: WatchedChange): Promise<WatchedOutcome | RedisFailure> {
+    const bounded = this.#deadline === null ? await this.boundWrite() : 'bounded';
+    if (bounded instanceof RedisFailure) return bounded;
     const replies = await this.#transact(
       this.#evaluate(scripts.swap, [
         this.#key,
         this.#groups,
-        `${deadline}`,
+        `${this.#deadline}`,
         change.action,
         `${change.action === 'delete' ? NO_EXPIRY : change.expiry}`,
         change.action === 'replace' ? change.temporary.name : '',

@@ -124,6 +124,90 @@ await describeWith('clocks five seconds apart', provide, ({ faketime, valkey }) 
   });
 });
 
+/** More than what the keys below have left. */
+const FAR_AHEAD_S = 120;
+
+await describeWith('a target whose clock is two minutes ahead', provide, ({ faketime, valkey }) => {
+  let link: TestLink;
+  beforeAll(async () => {
+    const environment = { FAKETIME: `+${FAR_AHEAD_S}s`, FAKETIME_DONT_FAKE_MONOTONIC: '1', LD_PRELOAD: faketime };
+    link = await startLink([], [], {
+      source: { binary: valkey },
+      target: { binary: valkey, environment },
+      largeValues: { elements: 100, bytes: 20_000 },
+    });
+  });
+  afterAll(() => link?.stop());
+  beforeEach(() => link.clear());
+
+  const OFFSET = { outcome: 'failed', error: { type: 'ClockOffset', stage: 'compare' } };
+  const reconcileLarge = () =>
+    reconcileLargeKey(link.sides, { key: Buffer.from('k') }, { ...DEFAULT_OPTIONS, onProgress: () => {} });
+  const FIELDS = ['HSET', 'k', ...Array.from({ length: 1_000 }, (_, index) => `${index}`)];
+
+  interface Case {
+    readonly what: string;
+    readonly fill: [string, ...(string | number)[]];
+    readonly expire: [string, ...(string | number)[]];
+    readonly reconcile: () => Promise<unknown>;
+  }
+  const expireKey: Case['expire'] = ['EXPIRE', 'k', 60];
+  const cases: Case[] = [
+    { what: 'a value', fill: ['SET', 'k', 'v'], expire: expireKey, reconcile: () => link.reconcile('k') },
+    {
+      what: 'an expiry alone',
+      fill: ['SET', 'k', 'v'],
+      expire: expireKey,
+      reconcile: () => link.reconcile('k', EXPIRY),
+    },
+    { what: 'a member', fill: ['HSET', 'k', 'f', 'v'], expire: expireKey, reconcile: () => link.reconcile('k', FIELD) },
+    {
+      what: 'a field that expires',
+      fill: ['HSET', 'k', 'f', 'v', 'g', 'w'],
+      expire: ['HEXPIRE', 'k', 60, 'FIELDS', 1, 'f'],
+      reconcile: () => link.reconcile('k'),
+    },
+    {
+      what: 'a member that expires',
+      fill: ['HSET', 'k', 'f', 'v', 'g', 'w'],
+      expire: ['HEXPIRE', 'k', 60, 'FIELDS', 1, 'f'],
+      reconcile: () => link.reconcile('k', FIELD),
+    },
+    { what: 'a large string', fill: ['SET', 'k', 'v'.repeat(50_000)], expire: expireKey, reconcile: reconcileLarge },
+    { what: 'a large hash', fill: FIELDS as Case['fill'], expire: expireKey, reconcile: reconcileLarge },
+    {
+      what: 'a large hash with a field that expires',
+      fill: FIELDS as Case['fill'],
+      expire: ['HEXPIRE', 'k', 60, 'FIELDS', 1, '500'],
+      reconcile: reconcileLarge,
+    },
+  ];
+
+  test.each(cases)('$what is not written there to be gone at once, nor called equal', async (each) => {
+    await link.source.client.call(...each.fill);
+    await link.target.client.call(...each.fill);
+    await link.source.client.call(...each.expire);
+    const before = await link.target.client.dump('k');
+    for (let run = 0; run < 2; run++) expect(await each.reconcile()).toMatchObject(OFFSET);
+    expect(await link.target.client.dump('k')).toBe(before);
+    // Nor is it called equal where the target has nothing.
+    await link.target.client.del('k');
+    expect(await each.reconcile()).toMatchObject(OFFSET);
+  });
+
+  test('a key that keeps most of its time is written', async () => {
+    await link.source.client.set('k', 'v', 'EX', 10 * FAR_AHEAD_S);
+    expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired' });
+    expect(await link.reconcile('k')).toEqual({ outcome: 'equal' });
+    expect(await link.target.client.get('k')).toBe('v');
+  });
+
+  test('a key that has expired on the source as well is deleted', async () => {
+    await link.target.client.set('k', 'v');
+    expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired', action: 'deleted' });
+  });
+});
+
 await describeWith('one master of a Cluster five seconds ahead', provide, ({ faketime, valkey: binary }) => {
   let source: Side;
   let target: ClusterSide;

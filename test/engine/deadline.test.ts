@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { connectRedis, type RedisPort } from '../../src/redis/index.js';
-import { intercept, reconcileOne, startLink, type TestLink } from './link.js';
+import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink, writesOn } from './link.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -71,20 +71,22 @@ test.each(Object.entries(WAYS))('%s', async (_name, write) => {
   expect(await link.target.client.hgetall('hash')).toEqual({ f: 'new' });
 });
 
-test('a repair is in time however long ago it was compared: only the wait for its answer is bounded', async () => {
+test('the time counts from the observation, whatever has kept the attempt since', async () => {
   const commandTimeoutMs = 1_000;
   const target = connectRedis({ url: link.target.url }, { name: 'target', commandTimeoutMs });
   try {
-    await link.source.client.set('k', 'new');
-    let repairs = 0;
-    const slow = intercept(target, {
-      'before repair': async () => {
-        repairs += 1;
-        await sleep(1.2 * commandTimeoutMs);
-      },
-    });
-    expect(await reconcileOne({ ...link.sides, target: slow }, 'k')).toMatchObject({ outcome: 'repaired' });
-    expect(repairs).toBe(1);
+    await link.source.client.set('k', 'A');
+    await link.target.client.set('k', 'X');
+    await resetWrites(link.target);
+    // The value comes back, and another attempt finds both equal and ends.
+    const stalled = async () => {
+      await link.source.client.set('k', 'X');
+      await sleep(1.2 * commandTimeoutMs);
+    };
+    const source = intercept(link.sides.source, { 'after read': once(stalled) });
+    expect(await reconcileOne({ source, target }, 'k')).toEqual({ outcome: 'equal' });
+    expect(await writesOn(link.target)).toEqual({});
+    expect(await link.target.client.get('k')).toBe('X');
   } finally {
     await target.close();
   }

@@ -3,9 +3,11 @@
  * steps.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { RedisPort } from '../../src/redis/index.js';
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { connectRedis, type RedisPort } from '../../src/redis/index.js';
 import { compareRedis } from '../support/compare.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
 import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink, writesOn } from './link.js';
 
 let link: TestLink;
@@ -237,4 +239,49 @@ test('two reconciles of one key at once do no harm', async () => {
     expect(results.filter(({ outcome }) => outcome === 'failed')).toEqual([]);
     expect(await values()).toEqual(['new', 'new']);
   }
+});
+
+describe('a source that another server has replaced since it was read', () => {
+  /** As behind a name, or Sentinels: the same address, the same value, another process. */
+  async function replaced(write: (client: Redis) => Promise<unknown>) {
+    const first = await startRedis();
+    let second: RedisServer | undefined;
+    const source = connectRedis({ url: first.url }, { name: 'source', commandTimeoutMs: 30_000 });
+    onTestFinished(async () => {
+      await source.close();
+      await Promise.all([first.stop(), second?.stop()]);
+    });
+    await write(first.client);
+    const replace = once(async () => {
+      await first.stop();
+      second = await startRedis([], { port: first.port });
+      await write(second.client);
+    });
+    let reads = 0;
+    const counted = intercept(source, {
+      'before read': () => {
+        reads += 1;
+      },
+    });
+    return { source: counted, replace, reads: () => reads };
+  }
+
+  test('confirms nothing: the key is compared once more', async () => {
+    const { source, replace, reads } = await replaced((client) => client.set('k', 'new'));
+    await link.target.client.set('k', 'old');
+    const target = intercept(link.sides.target, { 'after repair': replace });
+    expect(await reconcileOne({ source, target }, 'k')).toMatchObject({ outcome: 'repaired' });
+    expect(reads()).toBe(2);
+    expect(await link.target.client.get('k')).toBe('new');
+  });
+
+  test('nor does it confirm a member', async () => {
+    const { source, replace, reads } = await replaced((client) => client.hset('k', 'f', 'new'));
+    await link.target.client.hset('k', 'f', 'old');
+    const target = intercept(link.sides.target, { 'after repair': replace });
+    const scope = { kind: 'members' as const, members: [Buffer.from('f')] };
+    expect(await reconcileOne({ source, target }, 'k', { scope })).toMatchObject({ outcome: 'repaired' });
+    // Before and behind each repair; the second one finds nothing to do.
+    expect(reads()).toBe(3);
+  });
 });

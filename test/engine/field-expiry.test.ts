@@ -1,14 +1,23 @@
 /** Hashes in which single fields expire: as whole keys, by commands, and field by field. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type KeyResult, LinkMemory } from '../../src/engine/index.js';
+import { type KeyResult, LinkMemory, reconcileLargeKey } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { provideRedis62, provideValkey9 } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
-import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink, writesOn } from './link.js';
+import {
+  DEFAULT_OPTIONS,
+  intercept,
+  once,
+  reconcileOne,
+  resetWrites,
+  startLink,
+  type TestLink,
+  writesOn,
+} from './link.js';
 
 const HOUR_MS = 3_600_000;
 const at = Date.now() + HOUR_MS;
@@ -257,6 +266,21 @@ for (const [title, provide] of Object.entries(provideOlder)) {
           'take the expiry from these fields on the source (HPERSIST)',
       );
       expect(await target.client.hgetall('k')).toEqual({ a: 'old' });
+      expect(await target.client.keys('*')).toEqual(['k']);
+    });
+
+    test.each([
+      ['a large one', 6_000],
+      ['a small one', 1],
+    ])('a large value of another type is not given up for %s', async (_size, fields) => {
+      const numbers = Array.from({ length: 10_000 }, (_, index) => `${index}`);
+      await source.client.hset('k', ...numbers.slice(0, fields).flatMap((number) => [`f${number}`, number]));
+      await expireField(source, 'f0', at);
+      await target.client.rpush('k', ...numbers);
+      const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+      const result = await reconcileLargeKey(sides, { key: Buffer.from('k') }, options);
+      expect(result).toMatchObject({ outcome: 'failed', error: { type: 'Unsupported', stage: 'write' } });
+      expect(await target.client.llen('k')).toBe(numbers.length);
       expect(await target.client.keys('*')).toEqual(['k']);
     });
 

@@ -2,12 +2,12 @@
  * A key that is large on either side, whatever its types. The limits are set low, so that small
  * values count as large.
  */
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type KeyRequest, reconcileLargeKey } from '../../src/engine/index.js';
-import { connectRedis } from '../../src/redis/index.js';
+import { connectRedis, RedisFailure } from '../../src/redis/index.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';
-import { DEFAULT_OPTIONS, once, resetWrites, startLink, type TestLink, writesOn } from './link.js';
+import { DEFAULT_OPTIONS, once, portWith, resetWrites, startLink, type TestLink, writesOn } from './link.js';
 import { hookWatches } from './watched.js';
 
 const LIMITS = { elements: 100, bytes: 20_000 };
@@ -109,6 +109,64 @@ test.each([
   expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
 });
 
+describe('a target of another type than a source that', () => {
+  const FIELDS = Array.from({ length: 4_000 }, (_, index) => `${index}`);
+
+  /** That what the target has is still there, whenever one looks. */
+  async function staysAs(type: string, before: number): Promise<void> {
+    expect(await link.target.client.type('k')).toBe(type);
+    expect(await link.target.client.llen('k')).toBe(before);
+    expect(await link.target.client.keys('*')).toEqual(['k']);
+  }
+
+  test('dies while it is read keeps its value', async () => {
+    await link.source.client.hset('k', ...FIELDS);
+    await LARGE.list!(link.target);
+    const before = await link.target.client.llen('k');
+    const source = portWith(link.sides.source, {
+      scanMembers: async (scan) =>
+        scan.cursor === '0' ? link.sides.source.scanMembers(scan) : new RedisFailure('CONNECTION', 'gone'),
+    });
+    const result = await reconcileLargeKey(
+      { ...link.sides, source },
+      { key: Buffer.from('k') },
+      { ...DEFAULT_OPTIONS, onProgress: () => {} },
+    );
+    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceUnavailable' } });
+    await staysAs('list', before);
+  });
+
+  test('does not fit into its memory keeps its value', async () => {
+    await link.source.client.hset('k', ...FIELDS.map((field) => field.padEnd(1_000)));
+    await LARGE.list!(link.target);
+    const before = await link.target.client.llen('k');
+    const used = /used_memory:(\d+)/.exec(await link.target.client.info('memory'))![1]!;
+    await link.target.client.config('SET', 'maxmemory', `${Number(used) + 1_000_000}`);
+    try {
+      expect(await reconcileLarge()).toMatchObject({ outcome: 'failed', error: { type: 'TargetOutOfMemory' } });
+      await staysAs('list', before);
+    } finally {
+      await link.target.client.config('SET', 'maxmemory', '0');
+    }
+    expect(await reconcileLarge()).toMatchObject({ outcome: 'repaired', action: 'restored' });
+    expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+  });
+
+  test('is small gets that in one step', async () => {
+    await link.source.client.hset('k', 'f', 'v');
+    await link.source.client.expire('k', 3600);
+    await LARGE.list!(link.target);
+    const { port } = hookWatches(link.sides.target, {
+      'before write': once(async () => expect(await link.target.client.type('k')).toBe('list')),
+      'after write': once(async () => expect(await link.target.client.hgetall('k')).toEqual({ f: 'v' })),
+    });
+    const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+    const result = await reconcileLargeKey({ ...link.sides, target: port }, { key: Buffer.from('k') }, options);
+    expect(result).toMatchObject({ outcome: 'repaired' });
+    expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+  });
+});
+
 test.each(['string', 'list'])(
   'a large %s on a source that is out of memory can be compared and copied',
   async (type) => {
@@ -144,11 +202,11 @@ test('one that has become small, and that the budget has no room for once more, 
   }
 });
 
-test('one whose target of another type made way, and whose source then went, says that the target was written', async () => {
+test('one that took the place of another type, and whose source then went, says that the target was written', async () => {
   await LARGE.hash!(link.source);
   await LARGE.string!(link.target);
   const { port } = hookWatches(link.sides.target, { 'after write': once(() => link.source.client.del('k')) });
   const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
   const result = await reconcileLargeKey({ ...link.sides, target: port }, { key: Buffer.from('k') }, options);
-  expect(result).toMatchObject({ outcome: 'repaired', action: 'deleted', type: 'string' });
+  expect(result).toMatchObject({ outcome: 'repaired', action: 'deleted', type: 'hash' });
 });

@@ -244,6 +244,42 @@ function watchScans(cursors: string[]) {
   });
 }
 
+describe.each(TYPES)('a %s whose key vanishes from the target alone behind the first pages', (type) => {
+  const vanish = () => link.target.client.del('k');
+
+  test('is not repaired before all of it is there', async () => {
+    await add(link.source, type, 0, 3_001);
+    await add(link.target, type, 0, 1);
+    const target = intercept(link.sides.target, { 'before repair': (call) => (call === 3 ? vanish() : undefined) });
+    expect(await reconcileLarge({}, { ...link.sides, target })).toMatchObject({ outcome: 'repaired' });
+    await expectEqual();
+  });
+
+  test('nor is it in an attempt that goes on where another one has stopped', async () => {
+    await add(link.source, type, 0, 3_001);
+    const abort = new AbortController();
+    let reached: LargeKeyProgress | undefined;
+    const onProgress = (progress: LargeKeyProgress | undefined) => {
+      reached = progress;
+      abort.abort();
+    };
+    await reconcileLarge({ onProgress, signal: abort.signal }).catch(() => {});
+    await vanish();
+    expect(await reconcileLarge({ resume: reached })).toMatchObject({ outcome: 'repaired' });
+    await expectEqual();
+  });
+
+  test('is not equal', async () => {
+    await add(link.source, type, 0, 3_001);
+    await add(link.target, type, 0, 3_001);
+    const target = intercept(link.sides.target, {
+      'before inspect': (call) => (call === 3 ? vanish() : undefined),
+    });
+    expect(await reconcileLarge({}, { ...link.sides, target })).toMatchObject({ outcome: 'repaired' });
+    await expectEqual();
+  });
+});
+
 test.each(['m0', 'nobody'])(
   'a member (%s) of a large value that has another type on the target leads to the whole key',
   async (name) => {

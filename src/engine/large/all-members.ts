@@ -8,12 +8,12 @@
  * a page's back has a failed write of its own, if the change was lost.
  */
 import { pMapIterable } from 'p-map';
-import { type MembersPage, RedisFailure, type RedisPort } from '../../redis/index.js';
+import { type MembersPage, RedisFailure, type RedisPort, unpacked } from '../../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from '../contract.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { runMembersRound } from '../members.js';
 import type { RoundResult } from '../round.js';
-import { MAXIMUM_ROUNDS, PAUSES, restAfter } from '../rounds.js';
+import { healing, MAXIMUM_ROUNDS, PAUSES, restAfter } from '../rounds.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { paced } from './pace.js';
 
@@ -47,6 +47,8 @@ interface Work {
   readonly key: Buffer;
   readonly type: string;
   readonly options: AllMembersOptions;
+  /** For members that were written and have changed since. */
+  readonly healing: AbortSignal | undefined;
   /** Bytes written so far; null: no difference was met. */
   repairedBytes: number | null;
 }
@@ -58,7 +60,8 @@ export async function reconcileAllMembers(
   type: string,
   options: AllMembersOptions,
 ): Promise<RoundResult> {
-  const work: Work = { link, key, type, options, repairedBytes: options.resume?.repairedBytes ?? null };
+  const repairedBytes = options.resume?.repairedBytes ?? null;
+  const work: Work = { link, key, type, options, healing: healing(options.signal), repairedBytes };
   try {
     await goThroughBoth(work);
     return repairedBy(work) ?? { outcome: 'equal' };
@@ -83,9 +86,40 @@ async function goThroughBoth(work: Work): Promise<void> {
   // The expiry, which no page may have touched; and whether the source, whose pages anyone could
   // have given, is a master.
   await reconcileMembers(work, []);
+  await mustBeAsMany(work);
   // A failover on the way: cursors of the one server meant nothing to the other, and what was
   // repaired may be lost.
   if (!isSame(await serversOf(work), servers)) throw new ChangedMeanwhile();
+}
+
+/**
+ * That the target lacks nothing of what was gone through: its key may have vanished behind the
+ * first pages (evicted, expired there alone, flushed), and a later page has made it anew. What it
+ * has too much, its own pages have shown. Looked at several times, for live writes may be on their
+ * way.
+ * @throws ChangedMeanwhile
+ */
+async function mustBeAsMany(work: Work): Promise<void> {
+  const { link, key, type, options } = work;
+  let onTarget = 0;
+  for (let look = 1; look <= MAXIMUM_ROUNDS; look++) {
+    options.signal?.throwIfAborted();
+    const onSource = counted(work, 'source', await link.source.cardinality(key, type));
+    onTarget = counted(work, 'target', await atTarget(work, (target) => target.cardinality(key, type)));
+    if (onTarget >= onSource) return;
+    await restAfter(look, PAUSES.members, options.signal);
+  }
+  // Fields that have expired count until the server has taken them away.
+  if (type !== 'hash') throw new ChangedMeanwhile();
+  let present = 0;
+  for await (const { members } of pagesOf(work, 'source', undefined)) present += unpacked(members).length;
+  if (onTarget < present) throw new ChangedMeanwhile();
+}
+
+function counted({ link }: Work, side: Side, answer: number | RedisFailure): number {
+  if (!(answer instanceof RedisFailure)) return answer;
+  if (answer.code === 'WRONGTYPE') throw new ChangedMeanwhile();
+  throw notRead(link, answer, side);
 }
 
 async function serversOf({ link, key }: Work): Promise<MembersProgress['servers']> {
@@ -153,17 +187,23 @@ async function* pagesOf(work: Work, pass: Side, resume: MembersProgress | undefi
 
 /** With no members: the expiry alone. */
 async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise<void> {
-  const { link, key, options } = work;
+  const { link, key } = work;
+  let options: ReconcileOptions = work.options;
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
     options.signal?.throwIfAborted();
     const request = { key, members, creates: true };
-    const [result] = await atTarget(work, (target) => runMembersRound({ ...link, target }, [request], options));
+    const [result] = await paced(link, key, options.signal, (target) =>
+      runMembersRound({ ...link, target }, [request], options),
+    );
     const { outcome } = result!;
     if (outcome === 'whole' || outcome === 'large') throw new ChangedMeanwhile();
     if (result!.outcome === 'failed') throw result!.error;
     if (result!.outcome === 'repaired') count(work, result!.bytes);
     if (result!.outcome !== 'again') return;
-    if (result!.repaired !== null) count(work, result!.repaired.bytes);
+    if (result!.repaired !== null) {
+      count(work, result!.repaired.bytes);
+      options = { ...work.options, signal: work.healing };
+    }
     await restAfter(round, PAUSES.members, options.signal);
   }
   throw new ChangedMeanwhile();

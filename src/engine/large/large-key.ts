@@ -4,10 +4,11 @@ import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOpti
 import { reconcileError, type Side, type Stage } from '../errors.js';
 import { LinkMemory } from '../link-memory.js';
 import { reconcileKeys } from '../reconcile.js';
-import type { RoundResult } from '../round.js';
-import { contended, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from '../rounds.js';
+import { AGAIN, type RoundResult } from '../round.js';
+import { contended, healing, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from '../rounds.js';
 import { hasMembers, isInOrder } from '../value-types.js';
 import { type MembersProgress, reconcileAllMembers } from './all-members.js';
+import { replaceOtherType } from './other-type.js';
 import { replaceLargeKey } from './replacement.js';
 
 /** How far a large key has been compared. Plain data. */
@@ -24,7 +25,8 @@ export interface LargeKeyOptions extends ReconcileOptions {
  * Makes one key on the target equal to the source, whatever its size, with no command that holds a
  * server for long and with bounded memory. Idempotent like `reconcileKeys`, whose result it gives
  * where the value has become small.
- * @throws the signal's reason when it aborts; what was written until then is valid
+ * @throws the signal's reason when it aborts; what was written until then is valid, or was not
+ *   compared again within `HEALING_MS`
  */
 export async function reconcileLargeKey(
   sides: LinkSides,
@@ -33,13 +35,18 @@ export async function reconcileLargeKey(
 ): Promise<KeyResult> {
   const link = { memory: new LinkMemory(sides), ...sides };
   let repaired: Repaired | null = null;
-  let { resume } = options;
+  let { resume, signal } = options;
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
-    if (round > 1) await restAfter(round - 1, PAUSES.large, options.signal);
-    options.signal?.throwIfAborted();
-    const result = await runLargeRound(link, request, { ...options, resume });
+    if (round > 1) await restAfter(round - 1, PAUSES.large, signal);
+    signal?.throwIfAborted();
+    // As in `reconcile.ts`: it vouches for one comparison.
+    const asked = round === 1 ? request : { ...request, allowDelete: false };
+    const result = await runLargeRound(link, asked, { ...options, signal, resume });
     if (result.outcome !== 'again') return withEarlier(result, repaired);
-    repaired = result.repaired ?? repaired;
+    if (result.repaired !== null) {
+      if (repaired === null) signal = healing(signal);
+      repaired = result.repaired;
+    }
     resume = undefined;
   }
   return contended(sides, repaired);
@@ -65,36 +72,13 @@ async function runLargeRound(
       options.onProgress(undefined);
     });
   }
-  if (target!.type !== NO_TYPE && target!.type !== source!.type) return makeWay(sides, key, source!.type);
+  if (target!.type !== NO_TYPE && target!.type !== source!.type) {
+    return replaceOtherType(sides, key, source!.type, options, () => options.onProgress(undefined));
+  }
   // A type that is not known is never large.
   if (!hasMembers(source!.type)) return AGAIN;
   return reconcileAllMembers(sides, key, source!.type, options);
 }
-
-/**
- * Removes a target of another type than the source's, for members can't be put into it one by one.
- * The next round puts them.
- */
-async function makeWay(sides: LinkSides, key: Buffer, type: string): Promise<RoundResult> {
-  const watch = await sides.target.watch(key);
-  if (watch instanceof RedisFailure) return failed(sides, 'target', watch);
-  try {
-    // Read after the watch began: a live write of both sides that comes later breaks it. At the
-    // master alone: a stale replica must not decide about the target's key.
-    const [source] = await sides.source.readMembers([{ key, members: [] }]);
-    if (source instanceof RedisFailure) return failed(sides, 'source', source);
-    if (source!.type !== type || watch.state.type === type) return AGAIN;
-    const outcome = await watch.write({ action: 'delete' });
-    if (outcome instanceof RedisFailure) return failed(sides, 'target', outcome, 'write');
-    if (outcome === 'changed') return AGAIN;
-    const removed = { outcome: 'repaired', action: 'deleted', type: watch.state.type, bytes: 0 } as const;
-    return { outcome: 'again', repaired: removed };
-  } finally {
-    watch.close();
-  }
-}
-
-const AGAIN: RoundResult = { outcome: 'again', repaired: null };
 
 function failed(sides: LinkSides, side: Side, failure: RedisFailure, stage: Stage = 'read'): RoundResult {
   return { outcome: 'failed', error: reconcileError(failure, side, stage, sides[side].place) };

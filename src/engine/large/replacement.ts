@@ -19,6 +19,7 @@ import type { Link, ReconcileOptions, Repaired } from '../contract.js';
 import { refuseDeletes } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { toleranceFor, tolerates } from '../expiry-tolerance.js';
+import { shortened } from '../lifetime.js';
 import type { RoundResult } from '../round.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { type Comparison, WatchedPair } from './comparison.js';
@@ -83,6 +84,13 @@ async function replace(work: Replacement, onStep: () => void): Promise<RoundResu
   if (comparison === undefined) throw new ChangedMeanwhile();
 
   const { expiry } = source.state;
+  const expiries = { target: target.state.expiry, source: expiry };
+  const tolerance = await toleranceFor(link.memory, key, options.expiryToleranceMs, [expiries]);
+  const isTolerated = tolerates(tolerance, expiries.target, expiries.source);
+  if (comparison.equal && isTolerated) return confirmEqual(pair);
+  const clocks = { source: source.serverTimeMs, target: target.serverTimeMs };
+  const error = await shortened(link.memory, key, [expiry], clocks, options);
+  if (error !== null) return { outcome: 'failed', error };
   if (!comparison.equal) {
     const temporary = target.temporaryKey();
     // In place of the key it no longer has that name.
@@ -90,9 +98,6 @@ async function replace(work: Replacement, onStep: () => void): Promise<RoundResu
     await comparison.build(temporary);
     return write(work, pair, { action: 'replace', temporary, expiry }, comparison.bytes);
   }
-  const expiries = { target: target.state.expiry, source: expiry };
-  const tolerance = await toleranceFor(link.memory, key, options.expiryToleranceMs, [expiries]);
-  if (tolerates(tolerance, expiries.target, expiries.source)) return confirmEqual(pair);
   return write(work, pair, { action: 'expiry', expiry }, 0);
 }
 
@@ -115,14 +120,20 @@ async function confirmEqual(pair: WatchedPair): Promise<RoundResult> {
 }
 
 async function write(work: Replacement, pair: WatchedPair, change: WatchedChange, bytes: number): Promise<RoundResult> {
-  work.options.signal?.throwIfAborted();
   const secondLook = await watch(work, 'source');
+  // After a failover the new master knows nothing of what was read at the old one.
+  if (secondLook.server !== pair.source.server) throw new ChangedMeanwhile();
+  // Counted from before the source is looked at: that look is what another attempt, which may have
+  // found the key equal since, can make void.
+  pair.settled(await pair.target.boundWrite(), 'target', 'write');
   await mustBeUnchanged(pair, 'source');
+  work.options.signal?.throwIfAborted();
   const outcome = pair.settled(await pair.target.write(change), 'target', 'write');
   if (outcome === 'changed') throw new ChangedMeanwhile();
   const repaired = describeWrite(pair, outcome, bytes);
   const holds = pair.settled(await secondLook.unchanged({ atMaster: true }), 'source', 'verify');
-  if (!holds) return { outcome: 'again', repaired };
+  // What has expired at the target must be gone at the source as well: its watch tells neither way.
+  if (!holds || outcome === 'expired') return { outcome: 'again', repaired };
   return repaired ?? { outcome: 'equal' };
 }
 

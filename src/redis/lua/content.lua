@@ -49,6 +49,15 @@ local function fieldExpiries(key, flat)
   return found
 end
 
+-- When the first field of a hash expires; -1 when none does.
+local function soonestExpiry(key)
+  local soonest = -1
+  for _, expiry in pairs(HAS_FIELD_EXPIRY and fieldExpiries(key, redis.call('HGETALL', key)) or {}) do
+    if soonest < 0 or expiry < soonest then soonest = expiry end
+  end
+  return soonest
+end
+
 -- Versions write the same number differently (0.1 or 0.10000000000000001, -0 or 0).
 local function canonicalScore(text)
   local score = tonumber(text)

@@ -1,10 +1,12 @@
 -- What does each key hold, unless the other side is known to hold the same? Reads only; all of one
 -- key at one moment.
 -- Row in:  key, its digest on the other side ('' without key), its type there
--- Row out: {type, digest, expiry, content, value}; {'none', '', -2, '', ''} without key; {type,
---          'large', expiry, '', ''} of a large value. `value` is '' when the digest is the known
---          one: equal, so the value need not travel. `content` is the content digest when the types
---          agree and the digests do not, else '': only then can it help.
+-- Row out: {type, digest, expiry, content, value, soonest}; {'none', '', -2, '', '', -1} without
+--          key; {type, 'large', expiry, '', '', -1} of a large value. `value` is '' when the digest
+--          is the known one: equal, so the value need not travel. `content` is the content digest
+--          when the types agree and the digests do not, else '': only then can it help. `soonest`:
+--          when the first of its fields expires, in ms since the epoch; -1: none does, or no value
+--          travels.
 --
 -- valueOf(key, kind): the value in the form that the script is for, and the bytes of it that
 -- `fingerprint` has not gone through.
@@ -13,11 +15,11 @@ local function readEach(valueOf)
   return eachRow(3, function(first)
     local key, knownDigest, knownType = ARGV[first], ARGV[first + 1], ARGV[first + 2]
     local digest, size, kind = fingerprint(key)
-    if kind == 'none' then return { 'none', '', NO_KEY, '', '' }, 0 end
+    if kind == 'none' then return { 'none', '', NO_KEY, '', '', -1 }, 0 end
     local expiry = expiryOf(key)
-    if digest == knownDigest or digest == LARGE then return { kind, digest, expiry, '', '' }, size end
+    if digest == knownDigest or digest == LARGE then return { kind, digest, expiry, '', '', -1 }, size end
     local value, more = valueOf(key, kind)
     local content = kind == knownType and contentDigest(key, kind) or ''
-    return { kind, digest, expiry, content, value }, size + more
+    return { kind, digest, expiry, content, value, kind == 'hash' and soonestExpiry(key) or -1 }, size + more
   end)
 end

@@ -1,0 +1,122 @@
+/**
+ * A target of another type than the source's, at least one of the two large: the source's value is
+ * built beside the target's and takes its place in one step, so that the old one goes only when the
+ * new one is there. What has changed while it was built shows in the next round.
+ */
+import { type KeyWatch, RedisFailure, type RedisPort, type TemporaryKey, unpacked } from '../../redis/index.js';
+import type { Link, ReconcileOptions } from '../contract.js';
+import { ReconcileError, reconcileError, type Side, type Stage } from '../errors.js';
+import { shortened } from '../lifetime.js';
+import { runMembersRound } from '../members.js';
+import { AGAIN, type RoundResult } from '../round.js';
+import { hasMembers } from '../value-types.js';
+import { ChangedMeanwhile } from './changed-meanwhile.js';
+import { paced } from './pace.js';
+
+const MEMBERS_PER_PAGE = 500;
+
+interface Work {
+  readonly link: Link;
+  readonly key: Buffer;
+  /** Of the source. */
+  readonly type: string;
+  readonly options: ReconcileOptions;
+  readonly onStep: () => void;
+  /** Something may be there beside the key. */
+  begun: boolean;
+}
+
+/**
+ * @param type the source's: with members, or one that only its DUMP can bring over
+ * @returns `again` also when all went well: the next round compares
+ * @throws the signal's reason when it aborts; the target's key is then as it was
+ */
+export async function replaceOtherType(
+  link: Link,
+  key: Buffer,
+  type: string,
+  options: ReconcileOptions,
+  onStep: () => void,
+): Promise<RoundResult> {
+  const work: Work = { link, key, type, options, onStep, begun: false };
+  const watch = await link.target.watch(key);
+  if (watch instanceof RedisFailure) return { outcome: 'failed', error: failed(link, watch, 'target', 'read') };
+  if (watch.state.type === type) {
+    watch.close();
+    return AGAIN;
+  }
+  const temporary = watch.temporaryKey();
+  try {
+    const bytes = hasMembers(type) ? await buildOfMembers(work, temporary) : await copyDump(work, temporary);
+    return await swap(work, watch, temporary, bytes);
+  } catch (error) {
+    if (error instanceof ChangedMeanwhile) return AGAIN;
+    if (error instanceof ReconcileError) return { outcome: 'failed', error };
+    throw error;
+  } finally {
+    if (work.begun) await temporary.discard();
+    watch.close();
+  }
+}
+
+/**
+ * By the same steps as any members are repaired, page by page.
+ * @returns bytes written
+ */
+async function buildOfMembers(work: Work, temporary: TemporaryKey): Promise<number> {
+  const { link, key, type, options, onStep } = work;
+  let bytes = 0;
+  let cursor = '0';
+  do {
+    options.signal?.throwIfAborted();
+    const page = await link.source.scanMembers({ key, type, cursor, count: MEMBERS_PER_PAGE });
+    if (page instanceof RedisFailure) throw failed(link, page, 'source', 'read');
+    if (page === null) throw new ChangedMeanwhile();
+    const request = { key, members: unpacked(page.members), creates: true, beside: temporary };
+    const step = (target: RedisPort) => runMembersRound({ ...link, target }, [request], options);
+    work.begun ||= request.members.length > 0;
+    const [result] = request.members.length === 0 ? [] : await paced(link, key, options.signal, step);
+    options.signal?.throwIfAborted();
+    if (result?.outcome === 'failed') throw result.error;
+    if (result?.outcome === 'whole') throw new ChangedMeanwhile();
+    if (result?.outcome === 'repaired') bytes += result.bytes;
+    onStep();
+    cursor = page.cursor;
+  } while (cursor !== '0');
+  return bytes;
+}
+
+async function copyDump(work: Work, temporary: TemporaryKey): Promise<number> {
+  const { link, key, type } = work;
+  const [reading] = await link.source.read([{ key, known: { type: '', digest: '' } }]);
+  if (reading instanceof RedisFailure) throw failed(link, reading, 'source', 'read');
+  if (reading === 'deferred' || reading!.type !== type || reading!.dump === null) throw new ChangedMeanwhile();
+  work.begun = true;
+  const restored = await temporary.restore(reading!.dump);
+  if (restored instanceof RedisFailure) throw failed(link, restored, 'target', 'write');
+  return reading!.dump.length;
+}
+
+async function swap(work: Work, watch: KeyWatch, temporary: TemporaryKey, bytes: number): Promise<RoundResult> {
+  const { link, key, type, options } = work;
+  const bounded = await watch.boundWrite();
+  if (bounded instanceof RedisFailure) throw failed(link, bounded, 'target', 'write');
+  // Read after the watch began: a live write of both sides that comes later breaks it. At the
+  // master alone: a stale replica must not decide about the target's key.
+  const [source] = await link.source.readMembers([{ key, members: [] }]);
+  if (source instanceof RedisFailure) throw failed(link, source, 'source', 'read');
+  const { expiry, serverTimeMs } = source!;
+  if (source!.type !== type) return AGAIN;
+  const clocks = { source: serverTimeMs, target: watch.serverTimeMs };
+  const error = await shortened(link.memory, key, [expiry], clocks, options);
+  if (error !== null) throw error;
+  options.signal?.throwIfAborted();
+  const outcome = await watch.write({ action: 'replace', temporary, expiry });
+  if (outcome instanceof RedisFailure) throw failed(link, outcome, 'target', 'write');
+  if (outcome === 'changed') return AGAIN;
+  return { outcome: 'again', repaired: { outcome: 'repaired', action: 'restored', type, bytes } };
+}
+
+function failed(link: Link, failure: RedisFailure, side: Side, stage: Stage): ReconcileError {
+  return reconcileError(failure, side, stage, link[side].place);
+}
