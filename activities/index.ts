@@ -21,12 +21,14 @@ import { keyBytes } from '../src/events/failed-write.js';
 import type {
   Activities,
   AttemptErrorDetail,
+  Earlier,
   EscalateRequest,
   ReconcileReply,
   ReconcileRequest,
 } from '../workflows/activities.js';
 import { type ErrorType, isPermanent } from '../workflows/errors.js';
 import type { Stage as WorkflowStage } from '../workflows/messages.js';
+import { startPulse } from './pulse.js';
 
 /** One link as a worker holds it. */
 export interface LinkRuntime {
@@ -54,12 +56,6 @@ export interface WorkflowRun {
   readonly runId: string;
 }
 
-/**
- * Below the heartbeat timeout of the workflow's durable activity (10 s) with room for a slow
- * network.
- */
-const HEARTBEAT_INTERVAL_MS = 3_000;
-
 export function create({ links, publishEscalation, onResult }: ActivityDependencies): Activities {
   return {
     async reconcile(request: ReconcileRequest): Promise<ReconcileReply> {
@@ -73,12 +69,12 @@ export function create({ links, publishEscalation, onResult }: ActivityDependenc
           nonRetryable: isPermanent(type),
         });
       }
-      const key = { key: keyBytes(request), scope: scopeOf(request.hint), allowDelete: request.allowDelete };
+      const key = { key: keyBytes(request), scope: scopeOf(request.hint), allowDelete: vouched(request, attempt) };
       const begunAt = performance.now();
-      const result = await reconcileOne(link, key, isLocal);
+      const { result, earlier } = await reconcileOne(link, key, isLocal);
       if (result.outcome === 'large') return { outcome: 'large' };
       onResult(result, performance.now() - begunAt, { link: request.link });
-      return reply(result, attempt);
+      return reply(result, attempt, earlier);
     },
 
     async escalate(request: EscalateRequest): Promise<void> {
@@ -89,43 +85,61 @@ export function create({ links, publishEscalation, onResult }: ActivityDependenc
 }
 
 /**
+ * A person vouched for one attempt, soon. By a later one the source may have been emptied.
+ */
+function vouched({ allowDelete, allowDeleteUntil }: ReconcileRequest, attempt: number): boolean {
+  return allowDelete && attempt === 1 && Date.now() < (allowDeleteUntil ?? Number.POSITIVE_INFINITY);
+}
+
+interface Attempted {
+  readonly result: KeyResult;
+  /** What earlier attempts of the activity have done to the target. */
+  readonly earlier: Earlier;
+}
+
+/**
  * @param isLocal a local attempt leaves a large value alone, because that takes longer than a
  *   workflow task may
  */
-async function reconcileOne({ sides, options: ofLink }: LinkRuntime, key: KeyRequest, isLocal: boolean) {
-  const options = { ...ofLink, signal: Context.current().cancellationSignal };
-  const pulse = isLocal ? null : startPulse<LargeKeyProgress>();
+async function reconcileOne(link: LinkRuntime, key: KeyRequest, isLocal: boolean): Promise<Attempted> {
+  const options = { ...link.options, signal: Context.current().cancellationSignal };
+  if (isLocal) {
+    const [result] = await reconcileKeys(link.sides, [key], options);
+    return { result: result!, earlier: 'nothing' };
+  }
+  const pulse = startPulse<LargeKeyProgress>();
   try {
-    const [result] = await reconcileKeys(sides, [key], options);
-    if (result!.outcome !== 'large' || pulse === null) return result!;
-    return await reconcileLargeKey(sides, key, { ...options, resume: pulse.resume, onProgress: pulse.report });
+    let [result] = await reconcileKeys(link.sides, [key], options);
+    if (result!.outcome === 'large') {
+      const { resume, report } = pulse;
+      result = await reconcileLargeKey(link.sides, key, { ...options, resume, onProgress: report });
+    }
+    pulse.end(wrote(result!));
+    return { result: result!, earlier: pulse.earlier };
   } finally {
-    pulse?.stop();
+    pulse.stop();
+  }
+}
+
+function wrote(result: KeyResult): boolean {
+  switch (result.outcome) {
+    case 'repaired':
+      return true;
+    case 'deferred':
+      return result.repaired !== null;
+    case 'failed':
+      return result.wrote === true;
+    default:
+      return false;
   }
 }
 
 /**
- * Says that this process lives, so that another worker takes over soon after it does not, and how
- * far it has come, so that the other can go on from there.
+ * A positional write that was on its way when the list was copied is in the copy, and happens once
+ * more when it arrives.
  */
-function startPulse<Progress>() {
-  const context = Context.current();
-  const resume = context.info.heartbeatDetails as Progress | undefined;
-  let progress = resume;
-  // With what was reported last, also when there is nothing new: the server keeps only the last
-  // details.
-  const beat = () => context.heartbeat(progress);
-  const timer = setInterval(beat, HEARTBEAT_INTERVAL_MS);
-  // An attempt that fails before its first heartbeat must not lose what an earlier one had reached.
-  beat();
-  return {
-    resume,
-    report(reached: Progress | undefined) {
-      progress = reached;
-      beat();
-    },
-    stop: () => clearInterval(timer),
-  };
+function wroteList(repaired: KeyResult | null): boolean {
+  return repaired?.outcome === 'repaired' && repaired.type === 'list' && repaired.action !== 'expiry';
 }
 
 type Same<One, Other> = [One, Other] extends [Other, One] ? true : false;
@@ -136,22 +150,23 @@ type WorkerError = 'UnknownLink';
 void (true satisfies Same<ReconcileErrorType, Exclude<ErrorType, WorkerError>>);
 void (true satisfies Same<Stage, Exclude<WorkflowStage, 'decode' | 'signal'>>);
 
-function reply(result: EndedResult, attempt: number): ReconcileReply {
+function reply(result: EndedResult, attempt: number, earlier: Earlier): ReconcileReply {
+  const before = earlier === 'nothing' ? {} : { earlier };
   switch (result.outcome) {
     case 'equal':
-      return { outcome: 'equal', summary: 'equal', attempt };
-    case 'repaired':
-      return { outcome: 'repaired', summary: `${result.action} ${result.type}, ${result.bytes} bytes`, attempt };
-    case 'deferred':
-      return {
-        outcome: 'deferred',
-        retryAfterMs: result.retryAfterMs,
-        wrote: result.repaired !== null,
-        attempt,
-      };
+      return { outcome: 'equal', summary: 'equal', attempt, ...before };
+    case 'repaired': {
+      const summary = `${result.action} ${result.type}, ${result.bytes} bytes`;
+      return { outcome: 'repaired', summary, attempt, ...(wroteList(result) && { lookAgain: true }), ...before };
+    }
+    case 'deferred': {
+      const { retryAfterMs, repaired } = result;
+      const lookAgain = wroteList(repaired) && { lookAgain: true as const };
+      return { outcome: 'deferred', retryAfterMs, wrote: repaired !== null, attempt, ...lookAgain, ...before };
+    }
     case 'failed': {
       const { type, message, stage } = result.error;
-      const detail: AttemptErrorDetail = { stage, attempt, ...(result.wrote && { wrote: true }) };
+      const detail: AttemptErrorDetail = { stage, attempt, ...(result.wrote && { wrote: true }), ...before };
       // The cause stays in the worker: a Redis error may carry the arguments of its command.
       throw ApplicationFailure.create({ type, message, nonRetryable: isPermanent(type), details: [detail] });
     }

@@ -22,8 +22,17 @@ export interface ScopeHint {
 export interface ReconcileRequest extends EncodedKey {
   readonly link: string;
   readonly hint: ScopeHint;
+  /** A person vouches for a delete, in the first attempt of this activity alone… */
   readonly allowDelete: boolean;
+  /** …and before this, in ms since the epoch. */
+  readonly allowDeleteUntil?: number | undefined;
 }
+
+/**
+ * What earlier attempts of the same activity have done to the target. `unknown`: one of them has not
+ * told its end, and may be at work still.
+ */
+export type Earlier = 'nothing' | 'wrote' | 'unknown';
 
 /** What one attempt found or did. Failures are activity errors whose type is an `ErrorType`. */
 export type ReconcileReply = ReconciledReply | DeferredReply | LargeReply;
@@ -34,6 +43,10 @@ export interface ReconciledReply {
   readonly summary: string;
   /** Which attempt of this activity answered, from 1. */
   readonly attempt: number;
+  /** What was written is to be compared again after `settle`, whatever the failed writes were. */
+  readonly lookAgain?: boolean | undefined;
+  /** Absent: `nothing`, or not known to a worker of an earlier version. */
+  readonly earlier?: Earlier | undefined;
 }
 
 /**
@@ -47,6 +60,8 @@ export interface DeferredReply {
   readonly wrote: boolean;
   /** As in `ReconciledReply`. */
   readonly attempt: number;
+  readonly lookAgain?: boolean | undefined;
+  readonly earlier?: Earlier | undefined;
 }
 
 /**
@@ -66,6 +81,8 @@ export interface AttemptErrorDetail {
    * go by the stage.
    */
   readonly wrote?: boolean | undefined;
+  /** As in `ReconciledReply`. */
+  readonly earlier?: Earlier | undefined;
 }
 
 /** Everything a dead-letter record says about a key that was given up on for now. */

@@ -6,6 +6,7 @@ import {
   CancellationScope,
   condition,
   isCancellation,
+  patched,
   proxyActivities,
   proxyLocalActivities,
   TimeoutFailure,
@@ -14,6 +15,7 @@ import type {
   Activities,
   AttemptErrorDetail,
   DeferredReply,
+  Earlier,
   ReconciledReply,
   ReconcileReply,
   ReconcileRequest,
@@ -24,6 +26,13 @@ import type { LastError, LinkPolicy, Stage, State } from './messages.js';
 /** How often a repair is looked at again before the key counts as contended. */
 const VERIFY_ROUNDS = 5;
 const CANCELLED = 'Cancelled';
+/**
+ * How long an attempt that was given up without a word may still write: the time of a command (2 s)
+ * and what the engine goes on for behind a write (`HEALING_MS`, 3 s), with room.
+ */
+export const OUTLIVES_MS = 6_000;
+/** Histories of runs that were begun before know nothing of it. */
+const LOOKS_AGAIN = 'looks-again-after-lost-attempts';
 
 export type RoundEnd =
   | { readonly kind: 'finished'; readonly outcome: 'equal' | 'repaired' }
@@ -39,6 +48,7 @@ type AttemptEnd =
       readonly attempts: number;
       readonly permanent: boolean;
       readonly wrote: boolean;
+      readonly earlier: Earlier;
     }
   | { readonly kind: 'interrupted'; readonly by: Interruption };
 
@@ -57,7 +67,6 @@ const local = proxyLocalActivities<Pick<Activities, 'reconcile'>>({
  *   the rest is one durable activity with the retry policy of the link
  */
 export async function reconcileRound(run: KeyRun, maximumAttempts: number): Promise<RoundEnd> {
-  let outcome: 'equal' | 'repaired' = 'equal';
   let repairs = 0;
   let state: State = 'reconciling';
   let stopped = await wait(run, 'settling', run.current().settledAt - Date.now());
@@ -65,16 +74,14 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
     const begunAt = Date.now();
     const end = await attempt(run, state, maximumAttempts);
     if (end.kind === 'deferred') {
-      if (end.reply.wrote) outcome = 'repaired';
       stopped = await awaitBudget(run, end.reply.retryAfterMs);
       continue;
     }
     if (end.kind !== 'replied') return end;
-    if (end.reply.outcome === 'repaired') {
-      outcome = 'repaired';
-      repairs += 1;
+    if (end.reply.outcome === 'repaired') repairs += 1;
+    if (isVerified(run, end.reply, begunAt)) {
+      return { kind: 'finished', outcome: run.hasRepaired ? 'repaired' : 'equal' };
     }
-    if (isVerified(run, end.reply, begunAt)) return { kind: 'finished', outcome };
     if (run.hasNewWork() && run.interruption() !== 'skip') {
       // It was written again, so that it differed is no sign of a repair that does not hold.
       run.absorbPending();
@@ -83,7 +90,8 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
       return { kind: 'failed', error: contended() };
     }
     state = 'verifying';
-    stopped = await wait(run, state, Math.max(run.policy.settleMs, run.current().settledAt - Date.now()));
+    const provesAt = Math.max(run.current().settledAt, (run.unverifiedSince ?? 0) + run.policy.settleMs);
+    stopped = await wait(run, state, Math.max(run.policy.settleMs, provesAt - Date.now()));
   }
   return { kind: 'interrupted', by: stopped };
 }
@@ -93,7 +101,7 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
  * met one in flight.
  */
 function isVerified(run: KeyRun, reply: ReconciledReply, begunAt: number): boolean {
-  if (!run.current().verify || run.unverifiedSince === null) return true;
+  if (!(run.current().verify || run.mustLookAgain) || run.unverifiedSince === null) return true;
   return reply.outcome === 'equal' && begunAt - run.unverifiedSince >= run.policy.settleMs;
 }
 
@@ -184,8 +192,8 @@ async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<At
 
 /**
  * "Try again now" can't reach into the server's back-off, so the activity is cancelled and later
- * scheduled afresh. The old attempt may still be at work: its writes are fenced, so two of them do
- * no harm.
+ * scheduled afresh. The old attempt may still be at work: its writes are fenced, also by time, and
+ * what it has written it looks after, so two of them do no harm.
  */
 async function interruptible(
   run: KeyRun,
@@ -225,19 +233,20 @@ function failedAttempt(failure: unknown): AttemptEnd {
   if (cause instanceof ApplicationFailure) {
     const detail = cause.details?.[0] as AttemptErrorDetail | undefined;
     const error = { type: cause.type ?? 'Error', message: cause.message, stage: detail?.stage ?? null };
-    const wrote = detail?.wrote === true;
-    return { kind: 'failed', error, attempts: detail?.attempt ?? 1, permanent: cause.nonRetryable === true, wrote };
+    const { attempt = 1, wrote = false, earlier = 'nothing' } = detail ?? {};
+    return { kind: 'failed', error, attempts: attempt, permanent: cause.nonRetryable === true, wrote, earlier };
   }
   if (isCancellation(failure)) return cancelled();
   const timedOut = cause instanceof TimeoutFailure;
   const type = timedOut ? 'TargetUnavailable' : cause instanceof Error ? cause.name : 'Error';
   const message = timedOut ? 'the attempt did not end in time: its worker died, or a Redis hangs' : String(cause);
-  return { kind: 'failed', error: { type, message, stage: null }, attempts: 1, permanent: false, wrote: true };
+  const error = { type, message, stage: null };
+  return { kind: 'failed', error, attempts: 1, permanent: false, wrote: false, earlier: 'unknown' };
 }
 
 function cancelled(): AttemptEnd {
   const error: LastError = { type: CANCELLED, message: 'cancelled', stage: null };
-  return { kind: 'failed', error, attempts: 0, permanent: false, wrote: false };
+  return { kind: 'failed', error, attempts: 0, permanent: false, wrote: false, earlier: 'nothing' };
 }
 
 /** Stages at which nothing has been written yet. */
@@ -248,16 +257,37 @@ function count(run: KeyRun, end: AttemptEnd): void {
     // Whatever it was doing: nobody knows.
     run.unverifiedSince = Date.now();
   } else if (end.kind === 'deferred') {
+    const { attempt, wrote, lookAgain, earlier = 'nothing' } = end.reply;
     // Itself it was none; those of the same activity before it were.
-    run.countAttempts(end.reply.attempt - 1, null);
-    if (end.reply.wrote || end.reply.attempt > 1) run.unverifiedSince = Date.now();
+    run.countAttempts(attempt - 1, null);
+    if (wrote || attempt > 1) run.unverifiedSince = Date.now();
+    noteWrites(run, { wrote, lookAgain, earlier });
   } else if (end.kind === 'replied') {
-    run.countAttempts(end.reply.attempt, null);
+    const { attempt, outcome, lookAgain, earlier = 'nothing' } = end.reply;
+    run.countAttempts(attempt, null);
     run.triesBegunAt = null;
     // An earlier attempt of the activity may have written although it failed.
-    if (end.reply.outcome === 'repaired' || end.reply.attempt > 1) run.unverifiedSince = Date.now();
+    if (outcome === 'repaired' || attempt > 1) run.unverifiedSince = Date.now();
+    noteWrites(run, { wrote: outcome === 'repaired', lookAgain, earlier });
   } else {
-    run.countAttempts(end.attempts, end.error);
-    if (end.wrote || end.attempts > 1 || !BEFORE_WRITING.includes(end.error.stage)) run.unverifiedSince = Date.now();
+    const { attempts, error, wrote, earlier } = end;
+    run.countAttempts(attempts, error);
+    if (wrote || attempts > 1 || !BEFORE_WRITING.includes(error.stage)) run.unverifiedSince = Date.now();
+    noteWrites(run, { wrote, lookAgain: wrote && patched(LOOKS_AGAIN), earlier });
   }
+}
+
+interface Writes {
+  readonly wrote: boolean;
+  readonly lookAgain?: boolean | undefined;
+  readonly earlier: Earlier;
+}
+
+function noteWrites(run: KeyRun, { wrote, lookAgain, earlier }: Writes): void {
+  if (wrote || earlier === 'wrote') run.hasRepaired = true;
+  if ((lookAgain || earlier === 'wrote') && run.policy.verify !== 'never') run.mustLookAgain = true;
+  if (earlier !== 'unknown' || !patched(LOOKS_AGAIN)) return;
+  // What it finds when it goes on is fenced by time: only a comparison after that proves something.
+  run.mustLookAgain = true;
+  run.unverifiedSince = Date.now() + Math.max(0, OUTLIVES_MS - run.policy.settleMs);
 }

@@ -23,6 +23,8 @@ import { addFailedWrites, demand, isNothing, NOTHING_PENDING, putBack, takeRound
 import type { CarriedState, Pending, RunInput } from './run-state.js';
 
 const HISTORY_EVENTS_PER_RUN = 4_000;
+/** Whoever vouches for a delete looks at the source now: for one attempt, within this time. */
+const VOUCHED_FOR_MS = 60_000;
 const STATE = { name: SEARCH_ATTRIBUTES.state, type: 'KEYWORD' } as const;
 
 /** What stops a wait or a durable attempt before its end. */
@@ -42,9 +44,14 @@ export class KeyRun {
   #repaired: boolean;
   #nextRetry: number | null = null;
   #retryAsked = false;
-  #allowDelete: boolean;
+  /** Until when a person vouches for a delete, in ms since the epoch. */
+  #allowDeleteUntil: number | null;
   triesBegunAt: number | null;
   unverifiedSince: number | null;
+  /** The round under way has written the target, in whichever of its attempts. */
+  hasRepaired: boolean;
+  /** Whatever the failed writes were, what the round has written is to be compared again. */
+  mustLookAgain: boolean;
   #skipAsked: string | null = null;
   #skipReason: string | null = null;
   // `reconcileNow`: each ask gets a ticket; an answer covers every ticket up to its own.
@@ -61,7 +68,9 @@ export class KeyRun {
     this.#pending = carried?.pending ?? NOTHING_PENDING;
     this.escalation = carried?.escalation ?? 'none';
     this.#attempts = carried?.attempts ?? 0;
-    this.#allowDelete = carried?.allowDelete ?? false;
+    this.#allowDeleteUntil = carried?.allowDeleteUntil ?? null;
+    this.hasRepaired = carried?.hasRepaired ?? false;
+    this.mustLookAgain = carried?.mustLookAgain ?? false;
     this.triesBegunAt = carried?.triesBegunAt ?? null;
     this.unverifiedSince = carried?.unverifiedSince ?? null;
     this.#lastOutcome = carried?.lastOutcome ?? null;
@@ -164,7 +173,10 @@ export class KeyRun {
 
   request(): ReconcileRequest {
     const { link, key, encoding } = this.#input;
-    return { link, key, encoding: encoding ?? 'utf8', hint: this.current().hint, allowDelete: this.#allowDelete };
+    const request = { link, key, encoding: encoding ?? 'utf8', hint: this.current().hint };
+    const until = this.#allowDeleteUntil;
+    if (until === null || Date.now() >= until) return { ...request, allowDelete: false };
+    return { ...request, allowDelete: true, allowDeleteUntil: until };
   }
 
   // What the loop does.
@@ -196,6 +208,8 @@ export class KeyRun {
 
   countAttempts(made: number, error: LastError | null): void {
     this.#attempts += made;
+    // It vouched for one attempt: by the next one the source may have been emptied.
+    if (made > 0) this.#allowDeleteUntil = null;
     if (error !== null) this.lastError = error;
     this.#showDetails();
   }
@@ -222,9 +236,11 @@ export class KeyRun {
     // What is done is done: a skip that came too late for it has nothing left to give up on.
     this.#skipAsked = null;
     this.#round = null;
-    this.#allowDelete = false;
+    this.#allowDeleteUntil = null;
     this.triesBegunAt = null;
     this.unverifiedSince = null;
+    this.hasRepaired = false;
+    this.mustLookAgain = false;
     this.#lastOutcome = outcome;
     this.#repaired ||= outcome === 'repaired';
     this.#answer({ result: this.#resultWith(outcome) });
@@ -265,7 +281,9 @@ export class KeyRun {
       pending: this.#round === null ? this.#pending : putBack(this.#round, this.#pending),
       escalation: this.escalation,
       attempts: this.#attempts,
-      allowDelete: this.#allowDelete,
+      allowDeleteUntil: this.#allowDeleteUntil,
+      hasRepaired: this.hasRepaired,
+      mustLookAgain: this.mustLookAgain,
       triesBegunAt: this.triesBegunAt,
       unverifiedSince: this.unverifiedSince,
       lastOutcome: this.#lastOutcome,
@@ -277,8 +295,11 @@ export class KeyRun {
 
   #vouch(request: unknown): void {
     const { allowDelete, before } = (request ?? {}) as RetryRequest;
-    const isLate = before !== undefined && !(Date.now() < Date.parse(before));
-    if (allowDelete === true && !isLate) this.#allowDelete = true;
+    if (allowDelete !== true) return;
+    const aMinute = Date.now() + VOUCHED_FOR_MS;
+    const until = before === undefined ? aMinute : Math.min(aMinute, Date.parse(before));
+    // NaN: what can't be read vouches for nothing.
+    if (Date.now() < until) this.#allowDeleteUntil = until;
   }
 
   #answer(answer: Answer): void {

@@ -18,7 +18,8 @@ export interface CarriedState {
   readonly escalation: 'none' | 'unpublished' | 'published';
   readonly attempts: number;
   readonly lastOutcome: Outcome | null;
-  readonly allowDelete: boolean;
+  /** Until when a person vouches for a delete, in ms since the epoch. */
+  readonly allowDeleteUntil: number | null;
   /** When the attempts of the round under way began, in ms since the epoch; null: none was made. */
   readonly triesBegunAt: number | null;
   /**
@@ -26,6 +27,10 @@ export interface CarriedState {
    * epoch.
    */
   readonly unverifiedSince: number | null;
+  /** The round under way has written the target. Absent: a run of an earlier version. */
+  readonly hasRepaired?: boolean | undefined;
+  /** What the round under way has written is to be compared again, whatever the failed writes were. */
+  readonly mustLookAgain?: boolean | undefined;
   /** A round of this key repaired it. */
   readonly repaired: boolean;
   readonly lastError: LastError | null;

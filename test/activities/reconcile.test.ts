@@ -1,3 +1,4 @@
+import type { Info } from '@temporalio/activity';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -18,10 +19,7 @@ interface Told {
 }
 
 /** One attempt at a key as a worker makes it, with all that it told `onResult`. */
-async function attempt(
-  key: string,
-  { isLocal = false, ...more }: Partial<ReconcileRequest> & { isLocal?: boolean } = {},
-) {
+async function attempt(key: string, { info = {}, ...more }: Partial<ReconcileRequest> & { info?: Partial<Info> } = {}) {
   const told: Told[] = [];
   const activities = create({
     links: new Map([['east-to-west', { sides: link.sides, options: DEFAULT_OPTIONS }]]),
@@ -37,10 +35,14 @@ async function attempt(
     ...more,
   };
   // Without a log: it would print each failure.
-  const environment = new MockActivityEnvironment({ isLocal }, { logger: new DefaultLogger('ERROR') });
+  const environment = new MockActivityEnvironment({ isLocal: false, ...info }, { logger: new DefaultLogger('ERROR') });
+  let details: unknown;
+  environment.on('heartbeat', (last: unknown) => {
+    details = last;
+  });
   const ended: Promise<ReconcileReply | Error> = environment.run(activities.reconcile, request);
   const reply = await ended.catch((error: Error) => error);
-  return { reply, told };
+  return { reply, told, details };
 }
 
 test('an attempt tells once how it ended, with the link and how long it took', async () => {
@@ -64,8 +66,8 @@ test('an attempt that failed tells why', async () => {
 
 test('a large value is told of by the attempt that goes through it, not by the one that leaves it alone', async () => {
   await link.source.client.sadd('large', ...Array.from({ length: 50 }, (_, index) => `m${index}`));
-  const left = await attempt('large', { isLocal: true });
-  expect(left).toEqual({ reply: { outcome: 'large' }, told: [] });
+  const left = await attempt('large', { info: { isLocal: true } });
+  expect(left).toMatchObject({ reply: { outcome: 'large' }, told: [] });
   const { told } = await attempt('large');
   expect(told).toMatchObject([{ result: { outcome: 'repaired', action: 'members' } }]);
 });
@@ -74,4 +76,41 @@ test('a link that the worker does not know is an error that is tried again', asy
   const { reply, told } = await attempt('k', { link: 'elsewhere' });
   expect(reply).toMatchObject({ type: 'UnknownLink', nonRetryable: false });
   expect(told).toEqual([]);
+});
+
+test('a list that was written is to be looked at again: a positional write may have been on its way', async () => {
+  await link.source.client.rpush('list', 'b', 'z');
+  await link.target.client.rpush('list', 'a', 'b', 'z');
+  expect((await attempt('list')).reply).toMatchObject({ outcome: 'repaired', lookAgain: true });
+  await link.source.client.expire('list', 3600);
+  expect((await attempt('list')).reply).not.toHaveProperty('lookAgain');
+  await link.source.client.del('list');
+  expect((await attempt('list', { allowDelete: true })).reply).toMatchObject({ lookAgain: true });
+  await link.source.client.sadd('set', 'm');
+  expect((await attempt('set')).reply).not.toHaveProperty('lookAgain');
+});
+
+test('an attempt tells the next one that it ended by itself, and whether anything was written', async () => {
+  const next = (number: number, heartbeatDetails: unknown) =>
+    attempt('told', { info: { attempt: number, heartbeatDetails } });
+  await link.source.client.set('told', 'v');
+  const first = await next(1, undefined);
+  expect(first.reply).not.toHaveProperty('earlier');
+  const second = await next(2, first.details);
+  expect(second.reply).toMatchObject({ outcome: 'equal', earlier: 'wrote' });
+  expect((await next(3, second.details)).reply).toMatchObject({ earlier: 'wrote' });
+  // Its worker was lost, or an earlier version that says nothing of its end.
+  expect((await next(4, second.details)).reply).toMatchObject({ earlier: 'unknown' });
+  expect((await next(2, undefined)).reply).toMatchObject({ earlier: 'unknown' });
+});
+
+test.each([
+  ['the first attempt, in time', { attempt: 1 }, 60_000, true],
+  ['the first attempt, too late', { attempt: 1 }, -1, false],
+  ['a later attempt of the same activity', { attempt: 2 }, 60_000, false],
+])('a person’s word for a delete holds for %s: %#', async (_which, info, leftMs, holds) => {
+  await link.target.client.set('vouched', 'old');
+  await link.target.client.mset(Object.fromEntries(Array.from({ length: 30 }, (_, index) => [`more${index}`, 'x'])));
+  const { reply } = await attempt('vouched', { allowDelete: true, allowDeleteUntil: Date.now() + leftMs, info });
+  expect(reply).toMatchObject(holds ? { outcome: 'repaired' } : { type: 'SourceSuspicious' });
 });

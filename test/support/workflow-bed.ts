@@ -13,6 +13,7 @@ import { WORKFLOWS_PATH } from '../../src/worker/workflows-path.js';
 import type {
   AttemptErrorDetail,
   EscalateRequest,
+  ReconciledReply,
   ReconcileReply,
   ReconcileRequest,
 } from '../../workflows/activities.js';
@@ -63,6 +64,7 @@ export type Attempt =
   | 'equal'
   | 'repaired'
   | 'large'
+  | ({ readonly reply: 'equal' | 'repaired' } & Pick<ReconciledReply, 'lookAgain' | 'earlier'>)
   | {
       readonly fail: string;
       readonly permanent?: boolean;
@@ -106,6 +108,10 @@ export class Script {
       await this.during(this.requests.length);
       if (planned === 'large') return { outcome: planned };
       if (typeof planned === 'string') return { outcome: planned, summary: planned, attempt };
+      if ('reply' in planned) {
+        const { reply, ...more } = planned;
+        return { outcome: reply, summary: reply, attempt, ...more };
+      }
       if ('defer' in planned) {
         return { outcome: 'deferred', retryAfterMs: planned.defer, wrote: planned.wrote ?? false, attempt };
       }

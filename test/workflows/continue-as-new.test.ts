@@ -86,20 +86,18 @@ describe('continue-as-new', () => {
   });
 
   it('keeps what a person vouched for', async () => {
-    const script = new Script(env, { fail: 'SourceSuspicious', permanent: true }, { fail: 'TargetUnavailable' });
-    const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1_000 } };
+    const script = new Script(env, { fail: 'SourceSuspicious', permanent: true }, { defer: 100 });
     await withScript(script, async (start) => {
-      const handle = await start({ policy, historyEventsPerRun: 40 });
+      const handle = await start({ historyEventsPerRun: 40 });
       const first = await latest(handle).describe();
       await until(async () => (await handle.query(messages.status)).state === 'escalated');
       await handle.signal(messages.retry, { allowDelete: true });
-      await until(async () => {
-        await handle.signal(messages.failedWrites, [failedWrite()]);
-        return (await latest(handle).describe()).runId !== first.runId;
-      });
+      await until(async () => (await latest(handle).describe()).runId !== first.runId);
       const before = script.requests.length;
       await until(() => script.requests.length > before);
-      expect(script.requests.slice(1).map(({ request }) => request.allowDelete)).not.toContain(false);
+      const ofMinute = script.requests.slice(1).filter(({ at }) => at < script.requests[1]!.at + 50_000);
+      expect(ofMinute.length).toBeGreaterThan(1);
+      expect(ofMinute.map(({ request }) => request.allowDelete)).not.toContain(false);
       await giveUp(latest(handle));
     });
   });

@@ -68,7 +68,7 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
   it('after it wrote is compared again before it counts as verified', async () => {
     const script = new Script(server.env, { defer: 10, wrote: true }, 'equal', 'equal');
     await withScript(script, async (start) => {
-      const handle = await start({ events: [failedWrite({ outcome: 'unknown' })] });
+      const handle = await start({ events: [failedWrite({ outcome: 'unknown' })], policy: SLOW_POLICY });
       expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 2 });
     });
   });

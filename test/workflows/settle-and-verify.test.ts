@@ -1,4 +1,6 @@
+import { Context } from '@temporalio/activity';
 import { describe, expect, it } from 'vitest';
+import { OUTLIVES_MS } from '../../workflows/attempts.js';
 import * as messages from '../../workflows/messages.js';
 import {
   describeTimeSkipping,
@@ -7,6 +9,7 @@ import {
   POLICY,
   Script,
   SLOW_POLICY,
+  UNAVAILABLE,
   untilState,
   withScript,
 } from '../support/workflow-bed.js';
@@ -190,5 +193,62 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
         });
       },
     );
+  });
+
+  describe('a repair of a write that was refused', () => {
+    it('is compared again after settle when what it wrote asks for it, as a list does', async () => {
+      const script = new Script(server.env, { reply: 'repaired', lookAgain: true }, 'equal');
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [await failedNow({})], policy: SLOW_POLICY });
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 2 });
+        expect(script.pauses()).toEqual([10]);
+      });
+    });
+
+    it('is one also when only the next attempt could tell that the one before had written', async () => {
+      const script = new Script(server.env, UNAVAILABLE, { reply: 'equal', earlier: 'wrote' }, 'equal');
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [await failedNow({})], policy: SLOW_POLICY });
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 3 });
+        expect(script.pauses().at(-1)).toBe(10);
+      });
+    });
+  });
+
+  describe('an attempt that ended without a word', () => {
+    const LONGER_THAN_IT_WRITES = { ...SLOW_POLICY, settleMs: 0 };
+
+    it('is outlasted before the key counts as equal: a first one that hangs', async () => {
+      const script = new Script(server.env, 'equal');
+      script.during = async (attempt) => {
+        if (attempt === 1) await Context.current().cancelled;
+      };
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [await failedNow({})], policy: LONGER_THAN_IT_WRITES });
+        expect(await handle.result()).toEqual({ outcome: 'equal', attempts: 3 });
+        const [first, , third] = script.requests;
+        expect(third!.at - first!.at).toBeGreaterThanOrEqual(OUTLIVES_MS);
+      });
+    });
+
+    it('is outlasted before the key counts as equal: one whose worker was lost', async () => {
+      const script = new Script(server.env, UNAVAILABLE, { reply: 'equal', earlier: 'unknown' }, 'equal');
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [await failedNow({})], policy: LONGER_THAN_IT_WRITES });
+        expect(await handle.result()).toEqual({ outcome: 'equal', attempts: 3 });
+        const [, second, third] = script.requests;
+        expect(third!.at - second!.at).toBeGreaterThanOrEqual(OUTLIVES_MS - 1_000);
+      });
+    });
+  });
+
+  it('a repair is not forgotten when its round is interrupted behind it', async () => {
+    const script = new Script(server.env, { defer: 3_600_000, wrote: true }, 'equal');
+    await withScript(script, async (start) => {
+      const handle = await start({ events: [await failedNow({})] });
+      await untilState(server.env, handle, 'retrying');
+      await handle.signal(messages.retry);
+      expect(await handle.result()).toMatchObject({ outcome: 'repaired' });
+    });
   });
 });

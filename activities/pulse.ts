@@ -1,0 +1,62 @@
+/**
+ * The sign of life of a durable attempt, and what the next attempt of the same activity learns from
+ * it: how far this one has come, and whether it ended by itself.
+ */
+import { Context } from '@temporalio/activity';
+import type { Earlier } from '../workflows/activities.js';
+
+/**
+ * Below the heartbeat timeout of the workflow's durable activity (10 s) with room for a slow
+ * network.
+ */
+const HEARTBEAT_INTERVAL_MS = 3_000;
+
+/** What the server keeps of an attempt. It keeps only the last. */
+interface Details<Progress> {
+  readonly progress: Progress | undefined;
+  /** The number of the last attempt that ended by itself, and said so. */
+  readonly ended: number;
+  /** Of all attempts until that one. */
+  readonly earlier: Earlier;
+}
+
+export interface Pulse<Progress> {
+  /** How far an earlier attempt has come. */
+  readonly resume: Progress | undefined;
+  /** What earlier attempts of the activity have done to the target. */
+  readonly earlier: Earlier;
+  report(reached: Progress | undefined): void;
+  /** Says how this attempt ended: to be called before it fails or answers, if it knows. */
+  end(wrote: boolean): void;
+  stop(): void;
+}
+
+/**
+ * Says that this process lives, so that another worker takes over soon after it does not, and how
+ * far it has come, so that the other can go on from there.
+ */
+export function startPulse<Progress>(): Pulse<Progress> {
+  const context = Context.current();
+  const { attempt, heartbeatDetails } = context.info;
+  const { progress, ended = 0, earlier: known = 'nothing' } = (heartbeatDetails ?? {}) as Partial<Details<Progress>>;
+  // One that has not told its end may have written, and may even be at work still.
+  const earlier: Earlier = ended === attempt - 1 ? known : 'unknown';
+  let details: Details<Progress> = { progress, ended, earlier };
+  const beat = () => context.heartbeat(details);
+  const timer = setInterval(beat, HEARTBEAT_INTERVAL_MS);
+  // An attempt that fails before its first heartbeat must not lose what an earlier one had reached.
+  beat();
+  return {
+    resume: progress,
+    earlier,
+    report(reached) {
+      details = { ...details, progress: reached };
+      beat();
+    },
+    end(wrote) {
+      details = { ...details, ended: attempt, earlier: wrote && earlier === 'nothing' ? 'wrote' : earlier };
+      beat();
+    },
+    stop: () => clearInterval(timer),
+  };
+}
