@@ -313,8 +313,7 @@ export class KeyRun {
 
 /**
  * Turns an answer into what the caller of `reconcileNow` gets.
- * @throws ApplicationFailure of the
- * type of the last error
+ * @throws ApplicationFailure of the type of the last error
  */
 export function unwrap(answer: Answer): ReconcileKeyResult {
   if ('result' in answer) return answer.result;

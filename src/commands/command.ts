@@ -52,7 +52,7 @@ const COMMANDS: ReadonlyMap<string, KnownCommand> = new Map(
 
 /**
  * @returns undefined when the metadata does not know the command, so that nothing is known of its
- * keys
+ *   keys
  */
 export function knownCommand(name: string): KnownCommand | undefined {
   return COMMANDS.get(name) ?? COMMANDS.get(name.toLowerCase());
@@ -95,7 +95,7 @@ export function isWrite(command: string, args?: readonly Argument[]): boolean {
  * it only reads. Of scripts and functions: the declared keys.
  * @param args what stands behind the command's name
  * @returns empty when the command is unknown, names no key (FLUSHALL) or writes nothing with these
- * arguments
+ *   arguments
  * @example writtenKeys('SUNIONSTORE', ['to', 'from', 'and']) // [Buffer.from('to')]
  */
 export function writtenKeys(command: string, args: readonly Argument[]): Buffer[] {
@@ -117,7 +117,7 @@ export function touches(command: string): 'whole' | 'members' | 'expiry' {
  * The raw bytes of the members that a write touches in each of the keys it writes, each once.
  * @param args what stands behind the command's name
  * @returns undefined when the command touches more than named members, or is not known to touch
- * less
+ *   less
  */
 export function membersOf(command: string, args: readonly Argument[]): Buffer[] | undefined {
   const where = knownCommand(command)?.members;

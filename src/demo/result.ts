@@ -125,7 +125,7 @@ export function verdictOf({ keysCompared }: DemoResult): string {
 
 /**
  * @returns what is not as it should be at the end, in one line; undefined when the two Redis are
- * equal by keymend's doing
+ *   equal by keymend's doing
  */
 export function problemOf(result: DemoResult): string | undefined {
   const { divergedBefore, divergedNow, keysCompared, escalated, lostRecords } = result;

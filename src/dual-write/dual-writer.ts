@@ -37,7 +37,7 @@ export type { BreakerChange } from './target/shard.js';
  * await redis.hset('user:42', { name: 'Ada' });
  *
  * @throws Error when the target client has options that could make a late or double write, or the
- * source can't be written
+ *   source can't be written
  */
 export function createDualWriter<Source extends Redis | Cluster>(
   options: DualWriterOptions<Source>,

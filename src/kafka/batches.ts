@@ -12,8 +12,7 @@ interface Sized {
 
 /**
  * Splits messages into parts that a broker takes in one batch, in order.
- * @param messageOf what an
- * item becomes in Kafka
+ * @param messageOf what an item becomes in Kafka
  */
 export function inBatches<Item>(items: Iterable<Item>, messageOf: (item: Item) => Sized): Iterable<Item[]> {
   const sizeOf = (item: Item) => {

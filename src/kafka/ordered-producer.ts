@@ -4,8 +4,7 @@ import { type Kafka, type Message, Partitioners, type Producer, type RetryOption
 export interface OrderedProducer {
   /**
    * Connects now instead of with the first message.
-   * @throws an error of kafkajs when no broker
-   * answers
+   * @throws an error of kafkajs when no broker answers
    */
   connect(): Promise<void>;
   /**

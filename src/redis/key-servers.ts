@@ -86,8 +86,7 @@ export class KeyServers {
 
   /**
    * Makes sure that the server, or one of the Cluster, answers.
-   * @throws RedisFailure whose message
-   * says what to do
+   * @throws RedisFailure whose message says what to do
    */
   async check(): Promise<void> {
     const answer = await this.#servers.signOfLife();

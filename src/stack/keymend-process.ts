@@ -35,7 +35,7 @@ export interface KeymendOptions {
  * Runs `keymend start` in place of the one that runs for this directory, if any; resolves when it
  * is ready.
  * @throws StackError when it ends or stays silent, with what it said last; the reason of `signal`
- * once that is aborted
+ *   once that is aborted
  */
 export async function startKeymend(options: KeymendOptions): Promise<void> {
   const { directory, cli, config, environment, signal } = options;

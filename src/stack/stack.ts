@@ -129,7 +129,7 @@ export async function stackDown(
 
 /**
  * @returns what runs in this directory, as a person calls it: services that the stack started,
- * bridge and worker of a demo
+ *   bridge and worker of a demo
  */
 export function whatRuns(directory: string): string[] {
   const services = SERVICES.filter((service) => processOf(folderOf(resolve(directory), service)) !== undefined);
@@ -138,7 +138,7 @@ export function whatRuns(directory: string): string[] {
 
 /**
  * @returns whether {@link stackUp} ever got as far as to start something in this directory, or to
- * find all of it given
+ *   find all of it given
  */
 export function wasStarted(directory: string): boolean {
   return existsSync(stateFile(directory)) || existsSync(configFile(directory));

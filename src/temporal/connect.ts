@@ -26,8 +26,7 @@ const KEYWORD = 2; // temporal.api.enums.v1.IndexedValueType
 
 /**
  * Says where Temporal is, without connecting.
- * @throws TemporalError when a profile or a file that
- * it names is unusable
+ * @throws TemporalError when a profile or a file that it names is unusable
  */
 export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): TemporalTarget {
   let loaded: ReturnType<typeof loadClientConnectConfig>;

@@ -89,8 +89,7 @@ export function processesIn(directory: string): string[] {
 
 /**
  * Listens on a port until the end of the test.
- * @returns the port, also when somebody else listens
- * there already
+ * @returns the port, also when somebody else listens there already
  */
 export async function occupy(port: number): Promise<number> {
   const server = createServer();

@@ -41,7 +41,7 @@ export class SinkChain {
 
   /**
    * @throws what the sink rejected with; of several an Error that says all, with them as `cause`;
-   * when none took the records
+   *   when none took the records
    */
   async publish(records: readonly FailedWrite[]): Promise<void> {
     const order = this.#order();

@@ -65,7 +65,7 @@ class NamedWrite implements Write {
  * Decides by name and arguments alone.
  * @param name the command in any case
  * @param args all after the name, as ioredis sends it; not to be changed afterwards, but for the
- * bytes of buffers
+ *   bytes of buffers
  */
 export function classify(name: string, args: readonly Argument[]): Classification {
   const known = knownCommand(name);

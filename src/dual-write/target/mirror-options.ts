@@ -11,7 +11,7 @@ import type { Topology } from '../topology.js';
  * given up after a timeout may still land if its bytes were with the kernel already. Its record
  * says `unknown`, so keymend waits and compares again.
  * @param timeoutMs how long the target may take to answer, for a write and for each step of
- * connecting
+ *   connecting
  */
 export function mirrorOptions(timeoutMs = 1000) {
   return {

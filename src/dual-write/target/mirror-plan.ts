@@ -22,9 +22,9 @@ export { agrees, isIdle, type MirrorPlan, type RawReply, type Replay } from './r
  * Never throws: a write must not get lost because its reply looks as no reply should.
  * @param reply the source's reply to the write
  * @param nowMs the application's clock (ms since the epoch) when the reply came: relative expiries
- * become absolute by it
+ *   become absolute by it
  * @param resent whether the write was sent to the source twice, so that the reply may be that of
- * the second time
+ *   the second time
  */
 export function planMirror(write: Write, reply: RawReply, nowMs: number, resent = false): MirrorPlan {
   const { command } = write;

@@ -10,7 +10,7 @@ export interface Target {
    * Sends what the source did as one unit. In a Cluster each slot's part of it is sent as a unit of
    * its own.
    * @param begin called for each part before it is sent; what it returns is called when it is known
-   * what became of the part
+   *   what became of the part
    */
   send(unit: readonly MirroredWrite[], begin: (part: readonly MirroredWrite[]) => Done): void;
   /** In a stable order. */
