@@ -1,11 +1,11 @@
 /**
  * Workflows that run while a new version is deployed must go on with it: every history that was
  * ever recorded replays with the code of today, whichever server wrote it. Each folder under
- * `test/histories/` is named after the server of its histories. `RECORD_HISTORIES=1 npx vitest run
- * test/workflows/replay.test.ts` records them anew with the server of the stack, which is right for
- * a new server, and otherwise only for a change that was made safe with `patched`. (protobufjs is a
- * dependency of its own only so that the SDK packages share one copy of it: with two, their
- * conversion of histories to and from JSON fails.)
+ * `test/histories/` is named after the server of its histories, and has one for each scenario.
+ * `RECORD_HISTORIES=1 npx vitest run test/workflows/replay.test.ts` records them anew with the
+ * server of the stack, which is right for a new server, and otherwise only for a change that was
+ * made safe with `patched`. (protobufjs is a dependency of its own only so that the SDK packages
+ * share one copy of it: with two, their conversion of histories to and from JSON fails.)
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -120,16 +120,15 @@ function withoutStackTraces(history: string): string {
   return JSON.stringify(JSON.parse(history), (key, value) => (key === 'stackTrace' ? '' : value), 2);
 }
 
-describe('replay', () => {
-  const files = readdirSync(FOLDER, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.json'));
+describe.each(readdirSync(FOLDER))('replay of %s', (server) => {
+  const names = readdirSync(join(FOLDER, server)).map((file) => basename(file, '.json'));
 
   it('has a history for every scenario', () => {
-    const recorded = new Set(files.map((file) => basename(file, '.json')));
-    expect(Object.keys(SCENARIOS).filter((name) => !recorded.has(name))).toEqual([]);
+    expect(Object.keys(SCENARIOS).filter((name) => !names.includes(name))).toEqual([]);
   });
 
-  it.each(files)('of %s goes the way that was recorded', async (file) => {
-    const history = JSON.parse(readFileSync(join(FOLDER, file), 'utf8')) as unknown;
+  it.each(names)('%s goes the way that was recorded', async (name) => {
+    const history = JSON.parse(readFileSync(join(FOLDER, server, `${name}.json`), 'utf8')) as unknown;
     await Worker.runReplayHistory({ workflowBundle: await workflowBundle() }, history);
   });
 });
