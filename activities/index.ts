@@ -18,6 +18,7 @@ import {
   scopeOf,
 } from '../src/engine/index.js';
 import { keyBytes } from '../src/events/failed-write.js';
+import type { Same } from '../src/events/same.js';
 import type {
   Activities,
   AttemptErrorDetail,
@@ -141,8 +142,6 @@ function wrote(result: KeyResult): boolean {
 function wroteList(repaired: KeyResult | null): boolean {
   return repaired?.outcome === 'repaired' && repaired.type === 'list' && repaired.action !== 'expiry';
 }
-
-type Same<One, Other> = [One, Other] extends [Other, One] ? true : false;
 
 /** The errors that concern the worker itself and not the two sides. */
 type WorkerError = 'UnknownLink';

@@ -7,6 +7,7 @@ import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
 import type { EncodedKey, FailedWrite } from '../../workflows/messages.js';
 import { MAX_LINK_LENGTH } from '../defaults.js';
+import type { Same } from './same.js';
 
 /** A larger value is not read at all. Kafka's own default limit for a record is about the same. */
 export const MAX_RECORD_BYTES = 1024 * 1024;
@@ -61,7 +62,6 @@ type Wire = z.output<typeof schema>;
  */
 type Field = Exclude<keyof FailedWrite, 'idempotent' | 'record'>;
 const FIELDS = Object.keys(schema.shape) as Field[];
-type Same<One, Other> = [One, Other] extends [Other, One] ? true : false;
 // A field that the schema or the type alone has does not compile.
 void (true satisfies Same<keyof Wire, Field>);
 
