@@ -1,13 +1,12 @@
 /**
  * Failed-write records to Kafka: acknowledged by all replicas, idempotent, one partition per key.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Kafka, type KafkaConfig, logLevel } from 'kafkajs';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { encodeFailedWrite, keyBytes } from '../events/failed-write.js';
 import type { RecordSink } from '../events/record-sink.js';
 import { messageOf } from '../patience/outage.js';
-import { pauseAfter } from '../patience/pause.js';
+import { untilDeadline } from '../patience/until-deadline.js';
 import { inBatches } from './batches.js';
 import { kafkaErrorType } from './client.js';
 import { createOrderedProducer } from './ordered-producer.js';
@@ -68,27 +67,27 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
   const producer = createOrderedProducer(client, topic, ONE_TRY);
   let closed = false;
 
-  async function untilDeadline(deadline: number, attempt: () => Promise<void>): Promise<void> {
-    for (let failed = 1; ; failed++) {
+  async function tryUntil(deadline: number, work: () => Promise<void>): Promise<void> {
+    const attempt = async () => {
       try {
-        return await attempt();
+        await work();
+        return null;
       } catch (error) {
-        const pause = pauseAfter(failed, PAUSES);
-        const refused = REFUSALS.has(kafkaErrorType(error) ?? '');
-        if (refused || closed || performance.now() + pause > deadline) {
-          throw new Error(`Kafka topic ${topic} at ${String(kafka.brokers)}: ${messageOf(error)}`, { cause: error });
-        }
-        await sleep(pause);
+        const place = `Kafka topic ${topic} at ${String(kafka.brokers)}`;
+        const failure = new Error(`${place}: ${messageOf(error)}`, { cause: error });
+        if (REFUSALS.has(kafkaErrorType(error) ?? '')) throw failure;
+        return failure;
       }
-    }
+    };
+    await untilDeadline(attempt, { deadline, pauses: PAUSES, isClosed: () => closed });
   }
 
   return {
-    connect: () => untilDeadline(0, producer.connect),
+    connect: () => tryUntil(0, producer.connect),
     async publish(records) {
       const deadline = performance.now() + timeoutMs;
       const batches = inBatches(messagesOf(records), (message) => message);
-      for (const messages of batches) await untilDeadline(deadline, () => producer.publish(messages));
+      for (const messages of batches) await tryUntil(deadline, () => producer.publish(messages));
     },
     async close() {
       closed = true;

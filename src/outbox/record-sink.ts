@@ -2,14 +2,13 @@
  * Failed-write records to the outbox on the source: where they wait while Kafka is away, or where
  * the bridge reads them.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { OUTBOX_KEY } from '../defaults.js';
 import { keyBytes } from '../events/failed-write.js';
 import { inParts, type PartLimits } from '../events/parts.js';
 import type { RecordSink } from '../events/record-sink.js';
-import { pauseAfter } from '../patience/pause.js';
+import { untilDeadline } from '../patience/until-deadline.js';
 import { explain, RedisFailure, slotOf } from '../redis/index.js';
 import { APPEND, appendArguments, appended } from './append.js';
 import { createOutboxClient } from './client.js';
@@ -115,7 +114,7 @@ export function createOutbox({
   async function append(part: readonly EntryFields[], index: number, deadline: number): Promise<void> {
     const places = placesFor(index, streams);
     let turn = performance.now() < (avoidedUntil.get(index) ?? 0) ? 1 : 0;
-    await untilDeadline(deadline, patience, async () => {
+    await tryUntil(deadline, patience, async () => {
       if (closed) throw new RedisFailure('CONNECTION', 'it was closed here');
       await own.ready();
       const place = turn++ % places.length;
@@ -137,7 +136,7 @@ export function createOutbox({
 
   return {
     async publish(records) {
-      const deadline = Date.now() + timeoutMs;
+      const deadline = performance.now() + timeoutMs;
       const published = [...byStream(records, streams.length)].map(async ([index, ofStream]) => {
         for (const part of inParts(entriesOf(ofStream), sizeOf, PART)) await append(part, index, deadline);
       });
@@ -147,7 +146,7 @@ export function createOutbox({
       }
     },
     connect: () =>
-      untilDeadline(0, patience, async () => {
+      tryUntil(0, patience, async () => {
         await own.ready();
         return null;
       }),
@@ -159,31 +158,28 @@ export function createOutbox({
 }
 
 /**
- * Repeats work until it is done, the time is over or nobody waits any more.
  * @param work resolves with null when it is done; with an error, or rejecting with a RedisFailure,
  *   it is tried again
  * @throws the last error; rather that the right master did not answer than that its substitute is
  *   full, for nobody would need the substitute were it there
  */
-async function untilDeadline(
+async function tryUntil(
   deadline: number,
   { place, isClosed }: { readonly place: string; readonly isClosed: () => boolean },
   work: () => Promise<OutboxFullError | null>,
 ): Promise<void> {
   let unavailable: OutboxUnavailableError | null = null;
-  for (let failed = 1; ; failed++) {
-    let full: OutboxFullError | null = null;
+  const attempt = async () => {
     try {
-      full = await work();
-      if (full === null) return;
+      const full = await work();
+      return full && (unavailable ?? full);
     } catch (error) {
       if (!(error instanceof RedisFailure)) throw error;
       unavailable = new OutboxUnavailableError(place, error);
+      return unavailable;
     }
-    const pause = pauseAfter(failed, PAUSES);
-    if (isClosed() || Date.now() + pause > deadline) throw unavailable ?? full;
-    await sleep(pause);
-  }
+  };
+  await untilDeadline(attempt, { deadline, pauses: PAUSES, isClosed });
 }
 
 /** Records of one key stay in their order: they have one stream. */
