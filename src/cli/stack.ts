@@ -2,6 +2,8 @@
 import { basename, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import {
+  KEYMEND,
+  KEYMEND_TITLE,
   type ServiceStatus,
   type StackInfo,
   stackDown,
@@ -101,7 +103,8 @@ function describeInfo(info: StackInfo, directory: string): string {
 
 function describeService({ service, state, address, answers }: ServiceStatus): string {
   const silent = state !== 'stopped' && !answers ? '  (does not answer)' : '';
-  return `${service.padEnd(14)} ${state.padEnd(9)} ${address ?? ''}${silent}`;
+  const where = service === KEYMEND ? KEYMEND_TITLE : (address ?? '');
+  return `${service.padEnd(14)} ${state.padEnd(9)} ${where}${silent}`;
 }
 
 /** Whoever is in another folder than at `stack up` would take running services for stopped. */

@@ -5,7 +5,7 @@
 export { provideChromium } from './chromium.js';
 export { StackError } from './errors.js';
 export { provideFaketime } from './faketime.js';
-export { type KeymendOptions, startKeymend, stopKeymend } from './keymend-process.js';
+export { KEYMEND, KEYMEND_TITLE, type KeymendOptions, startKeymend, stopKeymend } from './keymend-process.js';
 export { withLock } from './lock.js';
 export type { Report } from './progress.js';
 export type { Provision } from './provision.js';

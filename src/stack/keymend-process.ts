@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StackError } from './errors.js';
 import { readIfPresent } from './files.js';
-import { launch, logOf, processOf, terminate } from './process.js';
+import { type LiveProcess, launch, logOf, processOf, terminate } from './process.js';
 
 /** Also the name of its folder in the data directory. */
 export const KEYMEND = 'keymend';
@@ -44,10 +44,10 @@ export async function startKeymend(options: KeymendOptions): Promise<void> {
   await launch({ folder, program: process.execPath, arguments: [cli, 'start', '--config', config], environment });
   const deadline = performance.now() + READY_WITHIN_MS;
   for (;;) {
-    const log = readIfPresent(logOf(folder)) ?? '';
-    if (log.includes(READY)) return;
-    if (!isKeymendRunning(directory) || performance.now() > deadline) {
-      const said = log.trim().split('\n').at(-1) || 'it said nothing';
+    const found = findKeymend(directory);
+    if (found?.isReady) return;
+    if (found === undefined || performance.now() > deadline) {
+      const said = (readIfPresent(logOf(folder)) ?? '').trim().split('\n').at(-1) || 'it said nothing';
       throw new StackError(`${KEYMEND_TITLE} did not start: ${said}; see ${logOf(folder)}`);
     }
     signal.throwIfAborted();
@@ -60,6 +60,9 @@ export function stopKeymend(directory: string): ReturnType<typeof terminate> {
   return terminate(join(directory, KEYMEND), STOP_GRACE_MS);
 }
 
-export function isKeymendRunning(directory: string): boolean {
-  return processOf(join(directory, KEYMEND)) !== undefined;
+/** @returns the one that runs; `isReady`: all of it has come up */
+export function findKeymend(directory: string): (LiveProcess & { readonly isReady: boolean }) | undefined {
+  const folder = join(directory, KEYMEND);
+  const found = processOf(folder);
+  return found && { ...found, isReady: readIfPresent(logOf(folder))?.includes(READY) === true };
 }

@@ -6,7 +6,7 @@ import { type GivenAddresses, givenAddresses } from './environment.js';
 import { StackError } from './errors.js';
 import { awaitGiven, givenService } from './given.js';
 import { kafkaService } from './kafka.js';
-import { isKeymendRunning, KEYMEND, KEYMEND_TITLE, stopKeymend } from './keymend-process.js';
+import { findKeymend, KEYMEND, KEYMEND_TITLE, stopKeymend } from './keymend-process.js';
 import { withLock } from './lock.js';
 import { HOST, type Ports } from './ports.js';
 import { processOf, terminate } from './process.js';
@@ -55,13 +55,13 @@ export interface StackOptions {
 }
 
 export interface ServiceStatus {
-  readonly service: ServiceName;
+  readonly service: ServiceName | typeof KEYMEND;
   /** `external`: an address was given by the environment, and the stack has no hand in it. */
   readonly state: 'running' | 'stopped' | 'external';
   /** host:port, or a URL without its password. */
   readonly address?: string;
   readonly pid?: number;
-  /** Whether it answers now. */
+  /** Whether it answers now; of bridge and worker, whether they have come up. */
   readonly answers: boolean;
 }
 
@@ -133,7 +133,7 @@ export async function stackDown(
  */
 export function whatRuns(directory: string): string[] {
   const services = SERVICES.filter((service) => processOf(folderOf(resolve(directory), service)) !== undefined);
-  return [...services.map(({ title }) => title), ...(isKeymendRunning(resolve(directory)) ? [KEYMEND_TITLE] : [])];
+  return [...services.map(({ title }) => title), ...(findKeymend(resolve(directory)) ? [KEYMEND_TITLE] : [])];
 }
 
 /**
@@ -144,14 +144,17 @@ export function wasStarted(directory: string): boolean {
   return existsSync(stateFile(directory)) || existsSync(configFile(directory));
 }
 
-/** @returns every service, in a fixed order; changes nothing */
+/**
+ * Changes nothing.
+ * @returns every service, in a fixed order; then bridge and worker of a demo, if they run
+ */
 export async function stackStatus(options: Pick<StackOptions, 'directory' | 'environment'>): Promise<ServiceStatus[]> {
   const directory = resolve(options.directory);
   const given = givenAddresses(options.environment);
   const { ports } = readState(directory);
   const answering = async (answers: () => Promise<void>) =>
     (await untilReady(answers, STATUS_ANSWERS_WITHIN_MS)).kind === 'ready';
-  return Promise.all(
+  const services = await Promise.all(
     SERVICES.map(async (service): Promise<ServiceStatus> => {
       const external = givenService(given, service.name);
       if (external) {
@@ -165,6 +168,9 @@ export async function stackStatus(options: Pick<StackOptions, 'directory' | 'env
       return { service: service.name, state: 'running', address, pid: found.pid, answers };
     }),
   );
+  const keymend = findKeymend(directory);
+  if (keymend === undefined) return services;
+  return [...services, { service: KEYMEND, state: 'running', pid: keymend.pid, answers: keymend.isReady }];
 }
 
 /**

@@ -2,7 +2,8 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { stackDown } from '../../src/stack/index.js';
-import { onlyStarting, processesIn, scratchFolder, silent } from '../stack/scratch.js';
+import { birthOf } from '../../src/stack/process.js';
+import { idleProcess, onlyStarting, processesIn, recordKeymend, scratchFolder, silent } from '../stack/scratch.js';
 import { stack } from '../support/services.js';
 import { runVerb, startVerb } from './verb.js';
 
@@ -28,6 +29,21 @@ test('`stack up` ends with the next command, which goes with its directory, and 
   expect((await up('--directory', 'other')).stdout).toMatch(
     /start --config other\/keymend\.yaml\n.* stack down --directory other\n$/,
   );
+});
+
+test('`stack status` lists bridge and worker that a demo kept', async () => {
+  const folder = scratchFolder();
+  const directory = join(folder, 'demo');
+  const { pid } = await idleProcess();
+  const status = (...args: string[]) =>
+    runVerb(folder, ['stack', 'status', '--directory', 'demo', ...args], onlyStarting());
+  expect((await status()).stdout).not.toContain('keymend');
+  recordKeymend(directory, pid, birthOf(pid));
+  expect((await status()).stdout).toMatch(/^keymend +running +bridge and worker {2}\(does not answer\)$/m);
+  writeFileSync(join(directory, 'keymend', 'output.log'), '{"level":30,"msg":"bridge is ready"}\n');
+  expect((await status()).stdout).toMatch(/^keymend +running +bridge and worker$/m);
+  const listed = JSON.parse((await status('--output', 'json')).stdout) as unknown[];
+  expect(listed.at(-1)).toEqual({ service: 'keymend', state: 'running', pid, answers: true });
 });
 
 test('`stack up` that is interrupted says what stays running, and how to stop it', async () => {

@@ -4,7 +4,16 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, sep } from 'node:path';
@@ -101,6 +110,12 @@ export async function occupy(port: number): Promise<number> {
     server.close();
   });
   return listening;
+}
+
+/** Makes a process pass for the bridge and worker that a demo left in the directory. */
+export function recordKeymend(directory: string, pid: number, birth: string | undefined): void {
+  mkdirSync(join(directory, 'keymend'), { recursive: true });
+  writeFileSync(join(directory, 'keymend', 'pid'), `${pid}\n${birth}`);
 }
 
 /** A process that does nothing for long; ends with the test. */
