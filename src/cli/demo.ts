@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { type DemoOptions, keepKeymend, runDemo } from '../demo/demo.js';
 import { type DemoResult, describeResult, problemOf, verdictOf } from '../demo/result.js';
-import { makeDirectory, type StackInfo, stackDown, stackUp, whatRuns, withLock } from '../stack/index.js';
+import { demoLock, makeDirectory, type StackInfo, stackDown, stackUp, whatRuns, withLock } from '../stack/index.js';
 import { connectClient } from '../temporal/connect.js';
 import { EXIT, globalOptions, print, VerbError } from './context.js';
 import { downCommand } from './stack.js';
@@ -52,7 +52,7 @@ function alone<T>(task: () => Promise<T>): Promise<T> {
     );
   };
   makeDirectory(resolve(DIRECTORY));
-  return withLock({ folder: join(DIRECTORY, 'lock'), onWait }, async () => {
+  return withLock({ folder: demoLock(DIRECTORY), onWait }, async () => {
     const running = whatRuns(DIRECTORY);
     if (running.length === 0) return task();
     throw new VerbError(

@@ -12,6 +12,7 @@ export type { Provision } from './provision.js';
 export { provideRedis62, provideValkey9 } from './redis-lines.js';
 export type { ServiceName } from './service.js';
 export {
+  demoLock,
   makeDirectory,
   type ServiceStatus,
   type StackInfo,

@@ -6,7 +6,7 @@
  * process and is then removed by whoever meets it, which is safe because its name is never used
  * again.
  */
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ulid } from 'ulid';
@@ -55,6 +55,11 @@ export async function withLock<T>(options: LockOptions, task: () => Promise<T>):
   } finally {
     rmSync(join(options.folder, claim), { force: true });
   }
+}
+
+/** @returns the pid of whoever holds the lock of a folder now, if anybody does */
+export function holderOf(folder: string): number | undefined {
+  return existsSync(folder) ? holderBeside(folder, '') : undefined;
 }
 
 /** @returns the pid of a live claim other than `own`, if there is one */

@@ -1,13 +1,13 @@
 /** The local services as a whole: up, down, status. */
 import { existsSync, mkdirSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { configFile, writeConfigFile } from './config-file.js';
 import { type GivenAddresses, givenAddresses } from './environment.js';
 import { StackError } from './errors.js';
 import { awaitGiven, givenService } from './given.js';
 import { kafkaService } from './kafka.js';
 import { findKeymend, KEYMEND, KEYMEND_TITLE, stopKeymend } from './keymend-process.js';
-import { withLock } from './lock.js';
+import { holderOf, withLock } from './lock.js';
 import { HOST, type Ports } from './ports.js';
 import { processOf, terminate } from './process.js';
 import type { Report } from './progress.js';
@@ -104,6 +104,7 @@ export async function stackUp(options: StackOptions): Promise<StackInfo> {
  * Stops what {@link stackUp} started in this directory, and bridge and worker of a demo there;
  * nothing else. The data stays.
  * @returns what ran until then
+ * @throws StackError while another process runs a demo there, which would start them again
  */
 export async function stackDown(
   options: Pick<StackOptions, 'directory' | 'report'>,
@@ -116,6 +117,14 @@ export async function stackDown(
     return [name];
   };
   return locked(directory, options, async () => {
+    // A demo that begins after this look starts nothing before we are done.
+    const demo = holderOf(demoLock(directory));
+    // A demo's own call comes when it starts nothing more.
+    if (demo !== undefined && demo !== process.pid) {
+      throw new StackError(
+        `process ${demo} is running a demo in ${directory}; interrupt that one (Ctrl-C), which stops everything, or wait until it ends`,
+      );
+    }
     // First of all, while the services that it says goodbye to are there.
     const keymend = told(KEYMEND, KEYMEND_TITLE, await stopKeymend(directory));
     const outcomes = await Promise.all(
@@ -125,6 +134,11 @@ export async function stackDown(
     );
     return { stopped: [...outcomes.flat(), ...keymend] };
   });
+}
+
+/** @returns the folder of the lock that whoever runs a demo in this directory holds */
+export function demoLock(directory: string): string {
+  return join(directory, 'lock');
 }
 
 /**

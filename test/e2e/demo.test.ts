@@ -36,6 +36,14 @@ test(
         'wait until it ends, or run this one in another folder\n',
     });
 
+    expect(await run('stack', 'down', '--directory', '.keymend/demo')).toEqual({
+      code: 1,
+      stdout: '',
+      stderr:
+        `keymend: process ${demo.pid} is running a demo in ${directory}; ` +
+        'interrupt that one (Ctrl-C), which stops everything, or wait until it ends\n',
+    });
+
     const { code, stdout, stderr } = await demo.ended;
     expect(stderr).not.toContain('keymend: ');
     expect(code).toBe(0);

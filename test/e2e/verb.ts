@@ -1,5 +1,6 @@
 /** The command line as a person runs it in a folder of theirs, with what they see. */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 
@@ -30,8 +31,10 @@ export function startVerb(folder: string, args: readonly string[], environment: 
     said.stderr += chunk;
   });
   const ended = new Promise<Ended>((resolve) => child.once('close', (code) => resolve({ code, ...said })));
-  onTestFinished(() => {
+  const exited = once(child, 'exit');
+  onTestFinished(async () => {
     child.kill('SIGKILL');
+    await exited; // Else `stack down` could still meet the demo that it was.
   });
   return {
     pid: child.pid as number,
