@@ -37,7 +37,7 @@ export interface LinkRuntime {
   readonly options: ReconcileOptions;
 }
 
-export interface ActivityDependencies {
+interface ActivityDependencies {
   readonly links: ReadonlyMap<string, LinkRuntime>;
   /** Resolves when the dead-letter topic has acknowledged the record. */
   readonly publishEscalation: (request: EscalateRequest, workflow: WorkflowRun) => Promise<void>;
@@ -52,7 +52,7 @@ export interface ActivityDependencies {
 /** How an attempt at a key ended. */
 export type EndedResult = Exclude<KeyResult, { outcome: 'large' }>;
 
-export interface WorkflowRun {
+interface WorkflowRun {
   readonly workflowId: string;
   readonly runId: string;
 }

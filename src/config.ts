@@ -14,7 +14,7 @@ import { LARGE_VALUES, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
  * The configuration can't be used. The message is one line: the file, the place in it, what is
  * wrong.
  */
-export class ConfigError extends Error {
+class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 

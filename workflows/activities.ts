@@ -68,7 +68,7 @@ export interface DeferredReply {
  * The value is too large for one call, and nothing was done yet. Only a local attempt says so; a
  * durable one goes through the value in chunks.
  */
-export interface LargeReply {
+interface LargeReply {
   readonly outcome: 'large';
 }
 

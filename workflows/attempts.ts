@@ -160,7 +160,7 @@ async function attempt(run: KeyRun, state: State, maximumAttempts: number): Prom
 /**
  * How many attempts of the policy are still to come so long after the first one, that one included.
  */
-export function attemptsLeft(retry: LinkPolicy['retry'], elapsedMs: number): number {
+function attemptsLeft(retry: LinkPolicy['retry'], elapsedMs: number): number {
   let left = retry.maximumAttempts;
   let pause = retry.initialIntervalMs;
   for (let due = pause; due <= elapsedMs && left > 1; due += pause) {

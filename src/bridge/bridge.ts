@@ -8,7 +8,7 @@ import type { Counters, Forwarding } from './forwarder.js';
 import { intakeOf } from './intakes.js';
 import { createSignaller, type SignalClient } from './signaller.js';
 
-export interface BridgeOptions {
+interface BridgeOptions {
   readonly config: Config;
   /** `client.workflow` of a Temporal client. The bridge does not close its connection. */
   readonly client: SignalClient;

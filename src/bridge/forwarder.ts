@@ -16,7 +16,7 @@ import { splitBySize } from './key-signal.js';
 import type { SignalEnd, Signaller } from './signaller.js';
 import { workflowIdFor } from './workflow-id.js';
 
-export interface ForwarderOptions {
+interface ForwarderOptions {
   readonly links: Links;
   readonly signaller: Signaller;
   readonly deadLetters: DeadLetters;
@@ -38,7 +38,7 @@ export interface Forwarded extends Intake {
   readonly counters: Counters;
 }
 
-export interface Forwarder {
+interface Forwarder {
   readonly forward: BatchHandler;
   /** Live: read it again for newer numbers. */
   readonly counters: Counters;

@@ -28,7 +28,7 @@ export interface KeyGroup {
 }
 
 /** A record that no workflow can be told of. */
-export interface Undeliverable {
+interface Undeliverable {
   readonly kind: 'undeliverable';
   readonly record: IntakeRecord;
   readonly failure: DeadLetterCause;

@@ -15,7 +15,7 @@ import { startFromKafka } from './from-kafka.js';
 import { startFromOutboxes } from './from-outboxes.js';
 import { startRelay } from './relay.js';
 
-export interface ConfiguredIntake {
+interface ConfiguredIntake {
   /** What the bridge reads, as fields of a log line. */
   readonly reads: Readonly<Record<string, string>>;
   /** The service that it needs besides the Redis of the links, for a person; null: none. */

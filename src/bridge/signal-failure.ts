@@ -3,7 +3,7 @@ import { isGrpcServiceError } from '@temporalio/client';
 import { NamespaceNotFoundError, WorkflowNotFoundError } from '@temporalio/common';
 import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
 
-export type SignalFailure =
+type SignalFailure =
   /** Temporal takes nothing from us now. Any signal may work later; none is to be given up. */
   | { readonly kind: 'unavailable'; readonly reason: string }
   /** This signal will never be taken. */

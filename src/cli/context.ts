@@ -22,7 +22,7 @@ export class VerbError extends Error {
   }
 }
 
-export interface GlobalOptions {
+interface GlobalOptions {
   readonly config?: string;
   readonly output: 'text' | 'json';
   readonly logLevel: string;

@@ -8,7 +8,7 @@ import { globalOptions, print, withClient } from './context.js';
 
 const CONCURRENCY = 16;
 
-export type Escalation =
+type Escalation =
   | (KeyStatus & { readonly workflowId: string; readonly nextStep: string })
   /** No worker answered for it. */
   | { readonly workflowId: string; readonly unanswered: string };

@@ -7,7 +7,7 @@ import { outboxSources } from '../outbox/sources.js';
 import { checkDistinct, connectRedis, explain, type Health, RedisFailure, type ServerHealth } from '../redis/index.js';
 import { chooseLink } from './context.js';
 
-export interface SideReport {
+interface SideReport {
   /** Name and address, never a password. */
   readonly place: string;
   /** null: unknown, see `problem`. */
@@ -34,7 +34,7 @@ export interface LinkReport {
 /**
  * What waits on the source, where links share it that of all of them. null: unknown, see `problem`.
  */
-export interface OutboxReport {
+interface OutboxReport {
   /** Records that are not taken yet; in transactional mode writes under way, too. */
   readonly entries: number | null;
   /** What keymend could not use and somebody has to look at; null as well where Kafka has them. */

@@ -9,13 +9,13 @@ import { runtimeLogger } from '../worker/runtime-logger.js';
 import { startWorker } from '../worker/worker.js';
 import { untilStopped } from './context.js';
 
-export interface Service {
+interface Service {
   readonly name: string;
   readonly finished: Promise<void>;
   stop(): Promise<void>;
 }
 
-export interface ServiceOptions {
+interface ServiceOptions {
   readonly config: Config;
   readonly temporal: TemporalTarget;
   readonly logger: Logger;

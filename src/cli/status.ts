@@ -14,7 +14,7 @@ import {
 import { describeLinks, linkReports } from './link-status.js';
 
 /** The answer of the workflow, completed by what the server knows of the attempts under way. */
-export interface KeyReport extends KeyStatus {
+interface KeyReport extends KeyStatus {
   readonly workflowId: string;
   readonly runId: string;
   /** RUNNING, COMPLETED, TERMINATED, … */
@@ -45,7 +45,7 @@ export function statusCommand(): Command {
 }
 
 /** @throws VerbError when there is no workflow for the key, or no worker to answer for it */
-export async function keyReport(client: Client, key: KeyWorkflow): Promise<KeyReport> {
+async function keyReport(client: Client, key: KeyWorkflow): Promise<KeyReport> {
   const handle = handleOf(client, key);
   const description = await handle.describe().catch((error: unknown) => {
     throw explainMissing(error, key);

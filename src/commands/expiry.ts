@@ -7,7 +7,7 @@ import { knownCommand } from './command.js';
 import { AT_MS, AT_SECONDS, IN_MS, IN_SECONDS, type TimeForm } from './table.js';
 
 /** When something ends, as a command says it. */
-export interface Expiry extends TimeForm {
+interface Expiry extends TimeForm {
   readonly time: Argument;
 }
 

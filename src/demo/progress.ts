@@ -5,7 +5,7 @@
 const REDRAW_MS = 200;
 const IN_A_PIPE_MS = 10_000;
 
-export interface Progress {
+interface Progress {
   /** Leaves the present line as it is now and goes on with another. */
   step(): void;
   /** The same, and ends. */

@@ -27,7 +27,7 @@ export interface Written {
   readonly lastFailedAt: ReadonlyMap<string, number>;
 }
 
-export interface WritingOptions {
+interface WritingOptions {
   readonly source: Redis;
   /** The way to the target. */
   readonly target: FaultProxy;

@@ -9,7 +9,7 @@ import type { MirrorFailure } from './target/mirror-failure.js';
 import type { Target } from './target/target.js';
 
 /** What a DualWriter is made of, as far as it has an end. */
-export interface Closing {
+interface Closing {
   readonly observed: ObservedSource;
   readonly mirroring: Mirroring;
   readonly target: Target;

@@ -13,7 +13,7 @@ import type { MirrorFailure } from './target/mirror-failure.js';
 import { planMirror } from './target/mirror-plan.js';
 import type { Target } from './target/target.js';
 
-export interface MirroringOptions {
+interface MirroringOptions {
   readonly target: Pick<Target, 'send'>;
   readonly recorder: Recorder;
   /** In transactional mode. */

@@ -10,7 +10,7 @@ import {
 import { type ExpiryTolerance, tolerates } from './expiry-tolerance.js';
 
 /** `equal`: nothing. Else the change that makes the target equal. */
-export type Decision = 'equal' | Change | RebuildChange;
+type Decision = 'equal' | Change | RebuildChange;
 
 /**
  * @param target the key on the target, observed before `source` was read: so what is written is

@@ -34,7 +34,7 @@ async function refuseDelete(sides: LinkSides, key: Buffer, guard: DeleteGuard): 
 }
 
 /** What each side answered about itself. */
-export interface LinkHealth {
+interface LinkHealth {
   readonly source: Health | RedisFailure;
   readonly target: Health | RedisFailure;
 }

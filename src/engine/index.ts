@@ -2,16 +2,7 @@
  * The domain: compare a key on the two sides of a link and repair the target.
  * Knows Redis through a port, and nothing of Temporal or Kafka.
  */
-export type {
-  DeleteGuard,
-  KeyDeferred,
-  KeyRequest,
-  KeyResult,
-  Link,
-  LinkSides,
-  ReconcileOptions,
-  Repaired,
-} from './contract.js';
+export type { KeyRequest, KeyResult, LinkSides, ReconcileOptions } from './contract.js';
 export { refusedDeletes } from './delete-guard.js';
 export { ReconcileError, type ReconcileErrorType, type Stage } from './errors.js';
 export { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from './large/large-key.js';

@@ -5,7 +5,7 @@
 import { type ClockReading, RedisFailure, type RedisPort } from '../redis/index.js';
 
 /** How far the target's clock is ahead of the source's; negative when it is behind. */
-export interface ClockOffset {
+interface ClockOffset {
   readonly offsetMs: number;
   /** The true offset is at most this far from `offsetMs`. */
   readonly uncertaintyMs: number;

@@ -25,7 +25,7 @@ import { AGAIN, type RoundResult } from './round.js';
 import { hasMembers } from './value-types.js';
 
 /** Which part of a key to look at. No members: only its expiry. */
-export interface MembersOf {
+interface MembersOf {
   readonly key: Buffer;
   readonly members: readonly Buffer[];
   /**
@@ -38,7 +38,7 @@ export interface MembersOf {
 }
 
 /** `whole`: members alone can't tell; look at the whole key. */
-export type MembersResult = RoundResult | { readonly outcome: 'whole' };
+type MembersResult = RoundResult | { readonly outcome: 'whole' };
 
 interface Observed {
   readonly index: number;

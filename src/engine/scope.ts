@@ -7,7 +7,7 @@ export type Scope = { readonly kind: 'whole' } | { readonly kind: 'members'; rea
 export const WHOLE: Scope = { kind: 'whole' };
 
 /** What is known of the commands that failed on a key. `whole` overrides the rest. */
-export interface WritesHint {
+interface WritesHint {
   readonly whole: boolean;
   /** Commands that named members; all of these are in `members`. */
   readonly memberCommands: readonly string[];

@@ -8,20 +8,29 @@ import type { FailedWrite, RecordPosition, Stage } from '../../workflows/message
 import { encodeFailedWrite, keyBytes } from './failed-write.js';
 import type { HeaderValue, IntakeRecord } from './intake.js';
 
-/** Every value that `dlq.reason` can have, with what it means. */
-export const DEAD_LETTER_REASONS = {
-  'invalid-json': 'The value is not JSON in UTF-8.',
-  'invalid-record': 'The value is JSON, but not a failed-write record.',
-  'unsupported-spec-version': 'The record has a newer format than this keymend. Upgrade the bridge, then redrive.',
-  'unknown-link': 'The link is not in keymend.yaml. Add it, restart, then redrive.',
-  'too-large': 'The record or its key is over the limits.',
-  'temporal-rejected': 'Temporal refuses this one key for good.',
-  'attempts-exhausted': 'The last attempt of the retry policy failed. The workflow is escalated and waits.',
-  'permanent-error': 'The repair failed in a way that trying again does not heal. The workflow is escalated and waits.',
-  'internal-error': 'keymend itself failed on this record. Please report it; redrive after an upgrade.',
-} as const;
-
-export type DeadLetterReason = keyof typeof DEAD_LETTER_REASONS;
+/** Every value that `dlq.reason` can have. */
+export type DeadLetterReason =
+  /** The value is not JSON in UTF-8. */
+  | 'invalid-json'
+  /** The value is JSON, but not a failed-write record. */
+  | 'invalid-record'
+  /** The record has a newer format than this keymend. Upgrade the bridge, then redrive. */
+  | 'unsupported-spec-version'
+  /** The link is not in keymend.yaml. Add it, restart, then redrive. */
+  | 'unknown-link'
+  /** The record or its key is over the limits. */
+  | 'too-large'
+  /** Temporal refuses this one key for good. */
+  | 'temporal-rejected'
+  /** The last attempt of the retry policy failed. The workflow is escalated and waits. */
+  | 'attempts-exhausted'
+  /**
+   * The repair failed in a way that trying again does not heal. The workflow is escalated and
+   * waits.
+   */
+  | 'permanent-error'
+  /** keymend itself failed on this record. Please report it; redrive after an upgrade. */
+  | 'internal-error';
 
 /**
  * A record for the dead letters, wherever these are kept: a Kafka message, or an entry of a stream.

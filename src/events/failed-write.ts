@@ -69,7 +69,7 @@ void (true satisfies Same<keyof Wire, Field>);
  * Why a record can't be taken as a failed write. `message` is one line for a person, without
  * anything from the record.
  */
-export interface DecodeProblem {
+interface DecodeProblem {
   readonly reason: 'invalid-json' | 'invalid-record' | 'unsupported-spec-version' | 'too-large';
   readonly message: string;
 }

@@ -10,7 +10,7 @@ const { ConfigResourceTypes } = kafkajs;
 /**
  * Kafka can't be used as the configuration says. The message is one line: what, where, what to do.
  */
-export class KafkaSetupError extends Error {
+class KafkaSetupError extends Error {
   override readonly name = 'KafkaSetupError';
 }
 

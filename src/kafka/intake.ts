@@ -16,11 +16,11 @@ import { kafkaErrorMessage } from './client.js';
 const { KafkaJSError } = kafkajs;
 
 /** The consumer ended and will not come back. The message is one line. */
-export class IntakeEnded extends Error {
+class IntakeEnded extends Error {
   override readonly name = 'IntakeEnded';
 }
 
-export interface KafkaIntakeOptions {
+interface KafkaIntakeOptions {
   readonly kafka: Kafka;
   readonly config: KafkaConfig;
   readonly handle: BatchHandler;

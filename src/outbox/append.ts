@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs';
 
 /** An entry's fields in order: name, value, name, value, … */
-export type StreamFields = readonly (Buffer | string)[];
+type StreamFields = readonly (Buffer | string)[];
 
 /** What `lua/append.lua` answered. `entries`: in the stream now. */
-export interface Appended {
+interface Appended {
   readonly outcome: 'appended' | 'full';
   readonly entries: number;
 }

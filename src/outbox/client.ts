@@ -7,7 +7,7 @@ import { isCluster } from '../redis/client-kind.js';
 import { failureOf, LEAVE_OLD_MASTER } from '../redis/index.js';
 import { clusterStreams } from './cluster-streams.js';
 
-export interface OutboxClient {
+interface OutboxClient {
   /** For messages; never with a password. */
   readonly place: string;
   /**

@@ -15,7 +15,7 @@ export interface DeliveredEntry {
   readonly fields: readonly Buffer[];
 }
 
-export interface ConsumerGroupOptions {
+interface ConsumerGroupOptions {
   /** Where the stream is. Stays open when the consumer is closed. */
   readonly servers: KeyServers;
   /** The key of the stream. */

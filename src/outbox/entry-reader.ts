@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { ConsumerGroup, DeliveredEntry } from './consumer-group.js';
 import { HeldIntents } from './held-intents.js';
 
-export interface EntryReaderOptions {
+interface EntryReaderOptions {
   readonly consumerGroup: ConsumerGroup;
   /** Its name, for messages. */
   readonly group: string;
@@ -13,7 +13,7 @@ export interface EntryReaderOptions {
   readonly signal: AbortSignal;
 }
 
-export interface EntryReader {
+interface EntryReader {
   /** Entries to work on, at most 500; none after about a second. @throws RedisFailure */
   next(): Promise<readonly DeliveredEntry[]>;
   /** Whether the group knows this consumer. */

@@ -8,7 +8,7 @@ import { untilTaken } from '../patience/until-taken.js';
 import type { ConsumerGroup, DeliveredEntry } from './consumer-group.js';
 import { entryRecord } from './entry.js';
 
-export interface BatchHolder {
+interface BatchHolder {
   readonly consumerGroup: ConsumerGroup;
   /** The key of the stream. */
   readonly stream: string;

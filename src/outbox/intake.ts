@@ -7,7 +7,7 @@ import { connectKeyServers } from '../redis/index.js';
 import { type OutboxSource, streamsOf } from './sources.js';
 import { createStreamIntake } from './stream-intake.js';
 
-export interface OutboxIntakeOptions {
+interface OutboxIntakeOptions {
   readonly source: OutboxSource;
   /** `stream.key` of keymend.yaml. */
   readonly key: string;

@@ -8,7 +8,7 @@ import { connectKeyServers } from '../redis/index.js';
 import { fullStream } from './dead-letters.js';
 import { type OutboxSource, streamsOf } from './sources.js';
 
-export interface OutboxLengths {
+interface OutboxLengths {
   /** Entries: records that are not taken yet, and in transactional mode writes under way. */
   readonly entries: number;
   /** Of all its dead-letter streams; null: dead letters go to Kafka. */

@@ -15,7 +15,7 @@ import { ConsumerGroup } from './consumer-group.js';
 import { createEntryReader } from './entry-reader.js';
 import { handOut } from './hand-out.js';
 
-export interface StreamIntakeOptions {
+interface StreamIntakeOptions {
   /** Where the stream is. Stay open when the intake has stopped. */
   readonly servers: KeyServers;
   /** The key of the stream. */
@@ -26,7 +26,7 @@ export interface StreamIntakeOptions {
   readonly logger: Logger;
 }
 
-export interface StreamIntake extends Intake {
+interface StreamIntake extends Intake {
   /** Starts to hand out batches. */
   start(): void;
 }

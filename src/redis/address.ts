@@ -1,7 +1,7 @@
 /** One server: by its url, or whoever is the master of a group that Sentinels watch. */
 import type { RedisOptions } from 'ioredis';
 
-export interface SentinelGroup {
+interface SentinelGroup {
   /** Of the master, as the Sentinels know it. */
   readonly name: string;
   /**

@@ -17,7 +17,7 @@ const SHORT = 1000;
 type Word = Buffer | string;
 
 /** A command by its name and what stands behind that. */
-export interface NamedCommand {
+interface NamedCommand {
   readonly command: string;
   readonly args: readonly Word[];
 }

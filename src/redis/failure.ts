@@ -3,32 +3,25 @@
  * user stored.
  */
 
-/** Codes of our own, beside those of Redis (`READONLY`, `OOM`, `ERR`, …). */
-export type OwnCode =
-  /** No answer in time. The connection was reset; whether the command was executed is unknown. */
-  | 'TIMEOUT'
-  /**
-   * No connection, or it broke before the answer. Whether a command that had been sent was executed
-   * is unknown.
-   */
-  | 'CONNECTION'
-  /** Read at a server that is not a master. */
-  | 'NOTMASTER'
-  /** Asked a server that was the master once; Sentinels or the Cluster lead to the next one. */
-  | 'DEMOTED'
-  /** No commands build a value of this type. */
-  | 'NORECIPE'
-  /** A field is to expire on a server that can't let single fields expire. */
-  | 'NOFIELDEXPIRY'
-  /** Source and target are one. */
-  | 'SAME';
-
+/**
+ * `code` is that of Redis (`READONLY`, `OOM`, `ERR`, …), or one of our own:
+ * - `TIMEOUT`: no answer in time. The connection was reset; whether the command was executed is
+ *   unknown.
+ * - `CONNECTION`: no connection, or it broke before the answer. Whether a command that had been
+ *   sent was executed is unknown.
+ * - `NOTMASTER`: read at a server that is not a master.
+ * - `DEMOTED`: asked a server that was the master once; Sentinels or the Cluster lead to the next
+ *   one.
+ * - `NORECIPE`: no commands build a value of this type.
+ * - `NOFIELDEXPIRY`: a field is to expire on a server that can't let single fields expire.
+ * - `SAME`: source and target are one.
+ */
 export class RedisFailure extends Error {
   override readonly name = 'RedisFailure';
   /** Of several servers the one that failed: its name and address. */
   readonly place: string | undefined;
   /**
-   * @param code the first word of Redis' error, or an `OwnCode`
+   * @param code the first word of Redis' error, or one of our own
    * @param message a text for a person, safe to log
    */
   constructor(

@@ -1,7 +1,7 @@
 /** Redis behind one port: what the engine needs, whatever the topology. */
 
-export { type Address, LEAVE_OLD_MASTER } from './address.js';
-export { type Command, Connection, type ConnectionOptions, type LargeValues } from './connection.js';
+export { LEAVE_OLD_MASTER } from './address.js';
+export { type Command, Connection, type LargeValues } from './connection.js';
 export { checkDistinct } from './distinct.js';
 export { encodeCommands } from './encode-command.js';
 export { explain, explained } from './explain.js';

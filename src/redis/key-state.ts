@@ -1,8 +1,7 @@
 /** What there is to say of a key without its value. */
 
-/** `expiry` of a key that has none, and of a key that is not there: the words of PEXPIRETIME. */
+/** `expiry` of a key that has none: the word of PEXPIRETIME. */
 export const NO_EXPIRY = -1;
-export const NO_KEY = -2;
 
 /** `type` of a key that is not there: the word of TYPE. */
 export const NO_TYPE = 'none';
@@ -24,6 +23,6 @@ export interface KeyState {
    * values.
    */
   readonly digest: string;
-  /** ms since the epoch, `NO_EXPIRY` or `NO_KEY`. */
+  /** ms since the epoch, or `NO_EXPIRY`; without key -2, the word of PEXPIRETIME. */
   readonly expiry: number;
 }

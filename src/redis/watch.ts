@@ -23,7 +23,7 @@ import { serverName } from './server-name.js';
 import { BuiltKey } from './temporary-key.js';
 
 /** A connection that is never made anew. */
-export type OpenConnection = () => Connection;
+type OpenConnection = () => Connection;
 
 /** @param open makes the connection of the watch, and those for writing large strings beside it */
 export async function watchKey(open: OpenConnection, key: Buffer): Promise<KeyWatch | RedisFailure> {

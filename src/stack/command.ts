@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-export interface CommandOptions {
+interface CommandOptions {
   readonly environment: NodeJS.ProcessEnv;
   readonly folder?: string;
   readonly timeoutMs: number;

@@ -7,7 +7,7 @@ import { readIfPresent, writeAtomically } from './files.js';
 const HEADER = `# Written by \`keymend stack up\` and again by the next one. To change something, copy it to keymend.yaml in your own folder.
 `;
 
-export interface ConfigAddresses {
+interface ConfigAddresses {
   readonly temporal: string;
   readonly brokers: readonly string[];
   readonly source: string;

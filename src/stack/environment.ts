@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { StackError } from './errors.js';
 
 export const TEMPORAL_ADDRESS = 'KEYMEND_STACK_TEMPORAL_ADDRESS';
-export const TEMPORAL_UI = 'KEYMEND_STACK_TEMPORAL_UI';
+const TEMPORAL_UI = 'KEYMEND_STACK_TEMPORAL_UI';
 export const KAFKA_BROKERS = 'KEYMEND_STACK_KAFKA_BROKERS';
 export const REDIS_SOURCE = 'KEYMEND_STACK_REDIS_SOURCE';
 export const REDIS_TARGET = 'KEYMEND_STACK_REDIS_TARGET';

@@ -9,7 +9,7 @@ import { untilReady } from './wait.js';
 
 const ANSWERS_WITHIN_MS = 5_000;
 
-export interface GivenService {
+interface GivenService {
   /** How a person calls it. */
   readonly title: string;
   /** The environment variable that gave the address. */

@@ -7,16 +7,13 @@ export { StackError } from './errors.js';
 export { provideFaketime } from './faketime.js';
 export { KEYMEND, KEYMEND_TITLE, type KeymendOptions, startKeymend, stopKeymend } from './keymend-process.js';
 export { withLock } from './lock.js';
-export type { Report } from './progress.js';
 export type { Provision } from './provision.js';
 export { provideRedis62, provideValkey9 } from './redis-lines.js';
-export type { ServiceName } from './service.js';
 export {
   demoLock,
   makeDirectory,
   type ServiceStatus,
   type StackInfo,
-  type StackOptions,
   stackDown,
   stackStatus,
   stackUp,

@@ -9,7 +9,7 @@ const FETCH_WITHIN_MS = 15 * 60_000;
 const DEPENDENCY_PLUGIN = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1';
 
 /** A jar in Maven's coordinates, with everything it depends on. */
-export type MavenArtifact = `${string}:${string}:${string}`;
+type MavenArtifact = `${string}:${string}:${string}`;
 
 /**
  * @returns the path of a `java` of at least this version: JAVA_HOME's, else the one on PATH

@@ -16,7 +16,7 @@ import { birthOf } from './process.js';
 const CLAIM = /^lock\.[0-9A-Z]{26}$/;
 const ASK_AGAIN_MS = 50;
 
-export interface LockOptions {
+interface LockOptions {
   /** Created when missing. */
   readonly folder: string;
   /** Called once when somebody else holds the lock, with the pid. */

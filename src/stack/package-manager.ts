@@ -5,7 +5,7 @@ import { withLock } from './lock.js';
 import { withProgress } from './progress.js';
 import { cachePath, noWay, type Provision } from './provision.js';
 
-export type PackageName = 'redis' | 'chromium' | 'faketime';
+type PackageName = 'redis' | 'chromium' | 'faketime';
 
 interface PackageManager {
   readonly program: string;

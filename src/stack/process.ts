@@ -31,7 +31,7 @@ export interface LiveProcess {
   readonly pid: number;
 }
 
-export interface Launch {
+interface Launch {
   /**
    * Where the process works, and where its record (`pid`) and its output (`output.log`) go. Created
    * when missing.

@@ -18,7 +18,7 @@ export interface Provision {
 }
 
 /** One way to get a program. `attempt` rejects with a short reason where this way can't be gone. */
-export interface Way<T> {
+interface Way<T> {
   readonly name: string;
   /**
    * It fetches nothing and only looks at what is there: that it fails is usual, and no line of

@@ -8,7 +8,7 @@ import type { Provision } from './provision.js';
 export type ServiceName = 'temporal' | 'kafka' | 'redis-source' | 'redis-target';
 
 /** A program and how to call it; what `launch` needs besides the folder. */
-export interface Program {
+interface Program {
   readonly program: string;
   readonly arguments: readonly string[];
   readonly environment: NodeJS.ProcessEnv;

@@ -33,7 +33,7 @@ export interface StackInfo {
   readonly config: string;
 }
 
-export interface StackOptions {
+interface StackOptions {
   /**
    * Where data, logs and state of the services are kept, for example `.keymend`. Created when
    * missing.

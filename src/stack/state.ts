@@ -13,7 +13,7 @@ const stateSchema = z.object({
   ports: z.partialRecord(z.enum(portNames), z.number().int().min(1).max(65_535)),
 });
 
-export interface StackState {
+interface StackState {
   readonly ports: Ports;
 }
 

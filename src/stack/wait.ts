@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { reasonOf } from './errors.js';
 
 /** How the wait for a service ended. */
-export type Readiness =
+type Readiness =
   | { readonly kind: 'ready' }
   | { readonly kind: 'ended' }
   | { readonly kind: 'silent'; readonly reason: string };

@@ -11,7 +11,7 @@ import type { Config } from '../config.js';
 /**
  * Temporal can't be used as configured. The message is one line: where, what is wrong, what to do.
  */
-export class TemporalError extends Error {
+class TemporalError extends Error {
   override readonly name = 'TemporalError';
 }
 

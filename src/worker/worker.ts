@@ -10,7 +10,7 @@ import type { DeadLetters } from '../events/dead-letters.js';
 import { checkDistinct, connectRedis, type RedisOptions, type RedisPort } from '../redis/index.js';
 import { WORKFLOWS_PATH } from './workflows-path.js';
 
-export interface WorkerOptions {
+interface WorkerOptions {
   readonly config: Config;
   readonly connection: NativeConnection;
   readonly namespace: string;
@@ -18,7 +18,7 @@ export interface WorkerOptions {
   readonly logger: Logger;
 }
 
-export interface RunningWorker {
+interface RunningWorker {
   /** Resolves after `stop`; rejects when the worker fails for good. */
   readonly finished: Promise<void>;
   /**

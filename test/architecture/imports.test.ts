@@ -51,9 +51,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/index.ts': ['src/dual-write', 'src/events', 'src/kafka', 'src/outbox'],
 };
 
-function filesUnder(folder: string): string[] {
+function filesUnder(folder: string, ...endings: string[]): string[] {
   return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
+    .filter((name) => endings.some((ending) => name.endsWith(ending)))
     .map((name) => join(folder, name));
 }
 
@@ -71,7 +71,11 @@ function importsOf(file: string): string[] {
 function importedFiles(file: string): string[] {
   return importsOf(file)
     .filter((specifier) => specifier.startsWith('.'))
-    .map((specifier) => relative(ROOT, resolve(ROOT, dirname(file), specifier)).replace(/\.js$/, '.ts'));
+    .map((specifier) => resolved(file, specifier));
+}
+
+function resolved(file: string, specifier: string): string {
+  return relative(ROOT, resolve(ROOT, dirname(file), specifier)).replace(/\.js$/, '.ts');
 }
 
 /** Every way along imports that leads back to a file of the way, from there on. */
@@ -84,7 +88,7 @@ function cyclesFrom(file: string, way: readonly string[], done: Set<string>): st
   return cycles;
 }
 
-const FILES = [...filesUnder('src'), ...filesUnder('workflows'), ...filesUnder('activities')];
+const FILES = ['src', 'workflows', 'activities'].flatMap((folder) => filesUnder(folder, '.ts'));
 
 describe('imports', () => {
   it('point one way through the house', () => {
@@ -117,14 +121,54 @@ describe('imports', () => {
   });
 });
 
+describe('exports', () => {
+  /** What applications import: `exports` of package.json. */
+  const PUBLIC = ['src/index.ts', 'workflows/messages.ts'];
+  const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
+  /** The names in `{ one, type Two as Three }`, before or behind `as`. */
+  const namesIn = (braces: string, side: 'before' | 'behind') =>
+    [...braces.matchAll(/(\w+)(?: as (\w+))?\s*[,}]/g)].map(([, name, alias]) => (side === 'behind' && alias) || name!);
+
+  function exportsOf(file: string): string[] {
+    const text = read(file);
+    const declared = [...text.matchAll(/^export (?:async |abstract )*(?:function|class|const|interface|type) (\w+)/gm)];
+    const listed = [...text.matchAll(/^export (?:type )?(\{[^}]*\})/gm)];
+    return [...declared.map(([, name]) => name!), ...listed.flatMap(([, braces]) => namesIn(braces!, 'behind'))];
+  }
+
+  /** What a file imports, as `file name`; as `file *` where an index exports again all there is. */
+  function importedNames(file: string): string[] {
+    const text = read(file);
+    const lists = text.matchAll(/\b(?:im|ex)port\s+(?:type\s+)?(\{[^}]*\}|\*(?: as (\w+))?)\s*from\s*'(\.[^']+)'/g);
+    return [...lists].flatMap(([, list, namespace, specifier]) => {
+      const imported = resolved(file, specifier!).replace(/^dist\//, '');
+      const members = () => [...text.matchAll(new RegExp(`\\b${namespace}\\.(\\w+)`, 'g'))].map(([, name]) => name!);
+      const names = namespace ? members() : list === '*' ? ['*'] : namesIn(list!, 'before');
+      return names.map((name) => `${imported} ${name}`);
+    });
+  }
+
+  it('are each imported by another file', () => {
+    const users = [...FILES, ...['test', 'bench', 'scripts'].flatMap((folder) => filesUnder(folder, '.ts', '.js'))];
+    const imported = new Set(users.flatMap(importedNames));
+    const isImported = (file: string, name: string): boolean =>
+      imported.has(`${file} ${name}`) ||
+      (imported.has(`${file} *`) && isImported(join(dirname(file), 'index.ts'), name));
+    const dead = FILES.filter((file) => !PUBLIC.includes(file)).flatMap((file) =>
+      exportsOf(file)
+        .filter((name) => !isImported(file, name))
+        .map((name) => `${file} ${name}`),
+    );
+    expect(dead).toEqual([]);
+  });
+});
+
 describe('the code', () => {
   const read = (file: string) => readFileSync(join(ROOT, file), 'utf8').split('\n');
 
   it('has no comment beyond column 100', () => {
-    const scripts = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })
-      .filter((name) => name.endsWith('.lua'))
-      .map((name) => join('src', name));
-    const wide = [...FILES, ...scripts, ...filesUnder('test'), ...filesUnder('bench')].flatMap((file) =>
+    const tests = ['test', 'bench'].flatMap((folder) => filesUnder(folder, '.ts'));
+    const wide = [...FILES, ...filesUnder('src', '.lua'), ...tests].flatMap((file) =>
       read(file).flatMap((line, index) =>
         line.length > 100 && /^\s*(\/\/|\*|\/\*\*|--)/.test(line) ? [`${file}:${index + 1}`] : [],
       ),

@@ -2,7 +2,8 @@ import { list } from '@ioredis/commands';
 import { describe, expect, it } from 'vitest';
 import { isWrite, writtenKeys } from '../../src/commands/command.js';
 import { classify, type Write } from '../../src/dual-write/source/write.js';
-import { agrees, type MirrorPlan, planMirror, type Replay } from '../../src/dual-write/target/mirror-plan.js';
+import { planMirror } from '../../src/dual-write/target/mirror-plan.js';
+import { agrees, type MirrorPlan, type Replay } from '../../src/dual-write/target/replay.js';
 
 const NOW = 1_000_000;
 const OK = Buffer.from('OK');

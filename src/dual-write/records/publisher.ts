@@ -27,7 +27,7 @@ export class RecordsLostError extends Error {
   }
 }
 
-export interface PublisherOptions {
+interface PublisherOptions {
   /** In the order of preference. */
   readonly sinks: readonly RecordSink[];
   readonly onError: (error: RecordsLostError) => void;

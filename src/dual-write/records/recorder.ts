@@ -19,7 +19,7 @@ import { type RecordContext, toRecords } from './to-records.js';
  */
 export type CallWaitsFor = Promise<void> | undefined;
 
-export interface RecorderOptions {
+interface RecorderOptions {
   readonly publisher: Pick<Publisher, 'add' | 'addAndWait' | 'awaits' | 'size'>;
   /** In transactional mode. */
   readonly intents: Pick<Intents, 'conclude'> | undefined;

@@ -22,7 +22,7 @@ import type { Write } from './write.js';
  */
 export type IntentState = { readonly state: 'active' } | { readonly state: 'suspended'; readonly reason: string };
 
-export interface IntentsOptions {
+interface IntentsOptions {
   /** A client of the source. Only its options are used. */
   readonly client: Redis;
   /** The key of the outbox. */

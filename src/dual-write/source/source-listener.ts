@@ -1,5 +1,5 @@
 /** What is told of the source, and to whom. */
-import type { RawReply } from '../target/mirror-plan.js';
+import type { RawReply } from '../target/replay.js';
 import type { Announcement } from './announce.js';
 import type { Write } from './write.js';
 

@@ -21,7 +21,7 @@ export interface Write {
   readonly keys: readonly Buffer[];
 }
 
-export type Classification =
+type Classification =
   | { readonly kind: 'other' }
   | { readonly kind: 'write'; readonly write: Write }
   /** `reason`: one line saying which command, why, and what to do instead. */

@@ -16,8 +16,6 @@ import type { Write } from '../source/write.js';
 import { PLANNERS } from './planners/index.js';
 import { type MirrorPlan, type RawReply, record } from './replay.js';
 
-export { agrees, isIdle, type MirrorPlan, type RawReply, type Replay } from './replay.js';
-
 /**
  * Never throws: a write must not get lost because its reply looks as no reply should.
  * @param reply the source's reply to the write

@@ -31,7 +31,7 @@ export interface MembersProgress {
   readonly repairedBytes: number | null;
 }
 
-export interface AllMembersOptions extends ReconcileOptions {
+interface AllMembersOptions extends ReconcileOptions {
   readonly resume?: MembersProgress | undefined;
   readonly onProgress: (progress: MembersProgress) => void;
 }
