@@ -6,7 +6,14 @@ import { Context } from '@temporalio/activity';
 import type { Client, WorkflowHandle, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { bundleWorkflowCode, DefaultLogger, Runtime, Worker, type WorkflowBundle } from '@temporalio/worker';
+import {
+  bundleWorkflowCode,
+  DefaultLogger,
+  Runtime,
+  Worker,
+  type WorkerOptions,
+  type WorkflowBundle,
+} from '@temporalio/worker';
 import { afterAll, beforeAll } from 'vitest';
 import { provideTimeSkippingServer } from '../../src/stack/index.js';
 import { WORKFLOWS_PATH } from '../../src/worker/workflows-path.js';
@@ -201,15 +208,24 @@ export async function withScript<T>(
   script: Script,
   work: (start: (options?: StartOptions) => Promise<Handle>, taskQueue: string) => Promise<T>,
 ): Promise<T> {
-  const { env } = script;
   const taskQueue = `script-${randomUUID()}`;
-  const worker = await Worker.create({
-    connection: env.nativeConnection,
+  const worker = await workerFor(script, taskQueue);
+  return worker.runUntil(() => work((options) => startKey(script.env.client, taskQueue, options), taskQueue));
+}
+
+/** A worker with scripted activities that does not run yet. */
+export async function workerFor(
+  script: Script,
+  taskQueue: string,
+  options: Partial<WorkerOptions> = {},
+): Promise<Worker> {
+  return Worker.create({
+    connection: script.env.nativeConnection,
     taskQueue,
     workflowBundle: await workflowBundle(),
     activities: script.activities,
+    ...options,
   });
-  return worker.runUntil(() => work((options) => startKey(env.client, taskQueue, options), taskQueue));
 }
 
 export interface StartOptions {

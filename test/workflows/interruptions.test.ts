@@ -1,0 +1,118 @@
+/** What was asked of a key just as something else came to its end. */
+import { randomUUID } from 'node:crypto';
+import { CompleteAsyncError, Context } from '@temporalio/activity';
+import { WithStartWorkflowOperation } from '@temporalio/client';
+import { defaultPayloadConverter } from '@temporalio/common';
+import { expect, it } from 'vitest';
+import * as messages from '../../workflows/messages.js';
+import type { reconcileKey } from '../../workflows/reconcile-key.js';
+import type { RunInput } from '../../workflows/run-state.js';
+import {
+  describeTimeSkipping,
+  failedWrite,
+  giveUp,
+  POLICY,
+  Script,
+  SLOW_POLICY,
+  startKey,
+  UNAVAILABLE,
+  until,
+  untilState,
+  withScript,
+  workerFor,
+} from '../support/workflow-bed.js';
+
+const PERMANENT = { fail: 'NoPermission', permanent: true } as const;
+/** An attempt that is not heard of for 10 s counts as dead. */
+const HEARTBEAT_INTERVAL_MS = 1_000;
+
+await describeTimeSkipping('reconcileKey: an interruption', (server) => {
+  it('that comes together with the end of an attempt finds the key done', async () => {
+    const { client } = server.env;
+    const script = new Script(server.env, UNAVAILABLE, 'repaired');
+    let token: Uint8Array | undefined;
+    const reconcile = script.activities.reconcile;
+    script.activities.reconcile = async (request) => {
+      const reply = await reconcile(request);
+      if (Context.current().info.isLocal) return reply;
+      token = Context.current().info.taskToken;
+      throw new CompleteAsyncError();
+    };
+    const taskQueue = `script-${randomUUID()}`;
+    // Nothing of the workflow may wait for this worker once it is gone.
+    const first = await workerFor(script, taskQueue, { maxCachedWorkflows: 0 });
+    const beating = setInterval(() => token && client.activity.heartbeat(token).catch(() => {}), HEARTBEAT_INTERVAL_MS);
+    const handle = await first.runUntil(async () => {
+      const started = await startKey(client, taskQueue);
+      await until(() => token !== undefined);
+      return started;
+    });
+    clearInterval(beating);
+    await client.activity.complete(token!, { outcome: 'repaired', summary: 'repaired', attempt: 1 });
+    await handle.signal(messages.retry);
+    const second = await workerFor(script, taskQueue);
+    expect(await second.runUntil(handle.result())).toEqual({ outcome: 'repaired', attempts: 2 });
+    expect(script.requests).toHaveLength(2);
+  });
+
+  it('that ends an escalation also ends the wait of its dead letter for Kafka', async () => {
+    const script = new Script(server.env, PERMANENT, 'repaired', 'equal');
+    const publish = script.activities.escalate;
+    let isAway = true;
+    let refusals = 0;
+    script.activities.escalate = async (request) => {
+      if (!isAway) return publish(request);
+      refusals += 1;
+      throw new Error('Kafka is away');
+    };
+    await withScript(script, async (start) => {
+      const handle = await start({ events: [failedWrite({ outcome: 'unknown' })], policy: SLOW_POLICY });
+      await untilState(server.env, handle, 'escalated');
+      await until(() => refusals > 0);
+      await handle.signal(messages.retry);
+      await untilState(server.env, handle, 'verifying');
+      isAway = false;
+      // Meanwhile `settle` passes: far more than lies between two attempts to publish.
+      expect(await handle.result()).toMatchObject({ outcome: 'repaired' });
+      expect(script.escalations).toEqual([]);
+    });
+  });
+
+  it('by who asks an escalated key just after it continued as new is answered by an attempt', async () => {
+    const script = new Script(server.env, PERMANENT);
+    await withScript(script, async (start, taskQueue) => {
+      const policy = { ...POLICY, escalation: { retryEveryMs: 20 } };
+      const handle = await start({ policy, historyEventsPerRun: 40 });
+      const carried = await carriedBy(handle.workflowId);
+      await giveUp(server.env.client.workflow.getHandle(handle.workflowId));
+      expect(carried.carried).toMatchObject({ escalation: 'published' });
+      script.attempts = ['repaired'];
+      // The first thing that a run finds: as of a key that continues as new at this moment.
+      const operation = new WithStartWorkflowOperation<typeof reconcileKey>(messages.WORKFLOW_TYPE, {
+        workflowId: `asked-${taskQueue}`,
+        taskQueue,
+        workflowIdConflictPolicy: 'FAIL',
+        args: [{ ...carried, policy: SLOW_POLICY }],
+      });
+      const answer = await server.env.client.workflow.executeUpdateWithStart(messages.reconcileNow, {
+        args: [{}],
+        startWorkflowOperation: operation,
+      });
+      expect(answer).toMatchObject({ outcome: 'repaired' });
+      await (await operation.workflowHandle()).result();
+    });
+  });
+
+  /** What the first run of a workflow that continues as new hands to the next one. */
+  async function carriedBy(workflowId: string): Promise<RunInput> {
+    const latest = server.env.client.workflow.getHandle(workflowId);
+    let input: RunInput | undefined;
+    await until(async () => {
+      const { events } = await latest.fetchHistory();
+      const started = events?.[0]?.workflowExecutionStartedEventAttributes;
+      input = defaultPayloadConverter.fromPayload<RunInput>(started!.input!.payloads![0]!);
+      return input.carried !== undefined;
+    });
+    return input!;
+  }
+});
