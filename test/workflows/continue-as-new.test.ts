@@ -15,6 +15,16 @@ function latest(handle: Handle) {
   return env.client.workflow.getHandle(handle.workflowId);
 }
 
+/** Sends failed writes until the workflow has continued as new. */
+async function renew(handle: Handle): Promise<void> {
+  const { runId } = await latest(handle).describe();
+  const signal = () => latest(handle).signal(messages.failedWrites, [failedWrite()]);
+  await until(async () => {
+    await Promise.all(Array.from({ length: 20 }, signal));
+    return (await latest(handle).describe()).runId !== runId;
+  });
+}
+
 describe('continue-as-new', () => {
   it('loses no failed write while signals pour in', async () => {
     const script = new Script(env, { fail: 'TargetUnavailable' });
@@ -56,16 +66,52 @@ describe('continue-as-new', () => {
     });
   });
 
-  it('does not grant a key that is written all the time the whole policy again and again', async () => {
-    const script = new Script(env, { fail: 'TargetUnavailable' });
-    const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 4 } };
+  it('leaves an escalated key alone', async () => {
+    const script = new Script(env, { fail: 'NoPermission', permanent: true });
+    const HOUR_MS = 3_600_000;
+    const retry = { ...POLICY.retry, maximumIntervalMs: HOUR_MS };
     await withScript(script, async (start) => {
-      const handle = await start({ policy, historyEventsPerRun: 40 });
-      await until(async () => {
-        await handle.signal(messages.failedWrites, [failedWrite()]);
-        return script.escalations.length > 0;
+      const handle = await start({
+        policy: { ...POLICY, retry, escalation: { retryEveryMs: HOUR_MS } },
+        historyEventsPerRun: 40,
+      });
+      await until(async () => (await handle.query(messages.status)).state === 'escalated');
+      await renew(handle);
+      expect(await latest(handle).query(messages.status)).toMatchObject({
+        state: 'escalated',
+        lastError: { type: 'NoPermission' },
       });
       await giveUp(latest(handle));
+      expect(script.requests).toHaveLength(1);
+    });
+  });
+
+  it('does not grant a key that is written all the time the whole policy again and again', async () => {
+    const script = new Script(env, { fail: 'TargetUnavailable' });
+    // A run is over long before the pauses between four attempts are.
+    const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 4, initialIntervalMs: 1_000 } };
+    await withScript(script, async (start) => {
+      const handle = await start({ policy, historyEventsPerRun: 40 });
+      while (script.escalations.length === 0) await renew(handle);
+      await giveUp(latest(handle));
+    });
+  });
+
+  it('remembers what came of the writes before', async () => {
+    const script = new Script(env, { fail: 'TargetUnavailable' }, 'repaired', { fail: 'TargetUnavailable' });
+    const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1_000 } };
+    await withScript(script, async (start) => {
+      const started = start({ policy, historyEventsPerRun: 60 });
+      script.during = async (attempt) => {
+        if (attempt === 2) await (await started).signal(messages.failedWrites, [failedWrite()]);
+      };
+      const handle = await started;
+      await until(() => script.requests.length > 2);
+      await renew(handle);
+      expect(await latest(handle).query(messages.status)).toMatchObject({ lastOutcome: 'repaired' });
+      script.attempts = ['equal'];
+      await latest(handle).signal(messages.retry);
+      expect(await latest(handle).result()).toMatchObject({ outcome: 'repaired' });
     });
   });
 
@@ -73,13 +119,16 @@ describe('continue-as-new', () => {
     const script = new Script(env, 'repaired', 'equal');
     const policy = { ...POLICY, settleMs: 2_000 };
     await withScript(script, async (start) => {
-      const event = failedWrite({ outcome: 'unknown' });
-      const handle = await start({ events: [event], policy, historyEventsPerRun: 40 });
-      const first = await latest(handle).describe();
-      await until(async () => (await handle.query(messages.status)).state === 'verifying');
-      for (let i = 0; i < 40; i++) await handle.signal(messages.failedWrites, [failedWrite()]);
+      const started = start({ events: [failedWrite({ outcome: 'unknown' })], policy, historyEventsPerRun: 40 });
+      script.during = async (attempt) => {
+        if (attempt > 1) return;
+        // All at once, when the repair is not over yet: none can come too late to be of this run.
+        const handle = await started;
+        await Promise.all(Array.from({ length: 40 }, () => handle.signal(messages.failedWrites, [failedWrite()])));
+      };
+      const handle = await started;
       await latest(handle).result();
-      expect((await latest(handle).describe()).runId).not.toBe(first.runId);
+      expect((await latest(handle).describe()).runId).not.toBe(handle.firstExecutionRunId);
       const [repair, ...comparisons] = script.requests;
       expect(comparisons.at(-1)!.at - repair!.at).toBeGreaterThanOrEqual(policy.settleMs);
     });
