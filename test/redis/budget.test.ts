@@ -5,22 +5,29 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Budget, createBudget, type Refused, type Reservation } from '../../src/redis/budget.js';
 import { Connection } from '../../src/redis/connection.js';
+import { scripts } from '../../src/redis/script.js';
+import { type RowAnswer, runForKey } from '../../src/redis/script-runner.js';
 import { provideRedis62 } from '../../src/stack/index.js';
 import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
-import { calmRate, gaps, type Sample, type Second, type Standstill, sample, seconds, watch } from './commandstats.js';
+import {
+  calmRate,
+  gaps,
+  type Sample,
+  type Second,
+  type Standstill,
+  sample,
+  seconds,
+  unlessHeldUp,
+  watch,
+} from './commandstats.js';
 
 const WORKER = fileURLToPath(new URL('budget-worker.js', import.meta.url));
 const LINK = 'east-to-west';
 const KEY = `keymend:budget:${LINK}`;
 /** Longer than anything that was leased stays fresh. */
 const EXPIRED_MS = 100;
-/**
- * What is granted to a process that the machine then lets wait is lost, as it must be: it gets
- * further chances.
- */
-const UNLESS_HELD_UP = { retry: 20 };
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -129,14 +136,16 @@ describe('a lease', () => {
     expect(end - begin).toBeCloseTo((4_900 + 5) / 9.8, 1);
   });
 
-  test('serves many attempts', UNLESS_HELD_UP, async () => {
+  test('serves many attempts', async () => {
     const target = await server();
     const budget = budgetAt(target, 10_000);
     await granted(budget, 1);
-    await untilOver(target);
-    const before = await leasesAsked(target);
-    await Promise.all(Array.from({ length: 50 }, () => granted(budget, 3)));
-    expect((await leasesAsked(target)) - before).toBe(1);
+    await unlessHeldUp(target, async () => {
+      await untilOver(target);
+      const before = await leasesAsked(target);
+      await Promise.all(Array.from({ length: 50 }, () => granted(budget, 3)));
+      expect((await leasesAsked(target)) - before).toBe(1);
+    });
   });
 
   test('can’t be used later, so that a burst can’t be saved up', async () => {
@@ -193,6 +202,24 @@ describe('a lease', () => {
     expect((await refused(budgetAt(target, 1_000), 10)).retryAfterMs).toBeLessThanOrEqual(66_000);
   });
 
+  test('that is refused costs its five operations, nothing of what was wanted, and says when half the queue is over', async () => {
+    const target = await server();
+    await granted(budgetAt(target, 1_000), 60_000);
+    const timeline = async () =>
+      String(await target.client.get(KEY))
+        .split(' ')
+        .map(Number) as [number, number];
+    const [, before] = await timeline();
+    const connection = new Connection({ url: target.url }, { name: 'target' });
+    cleanups.push(() => connection.close());
+    const answer = await runForKey(connection, scripts.lease, [Buffer.from(KEY), '500', '0.98', '250']);
+    const [kind, wait] = (answer as RowAnswer).cells;
+    const [asked, after] = await timeline();
+    expect(String(kind)).toBe('refused');
+    expect(after - before).toBeCloseTo(5 / 0.98, 1);
+    expect(Number(wait)).toBe(Math.ceil(before - asked - 250 / 2));
+  });
+
   test('of one link does not use the budget of another', async () => {
     const target = await server();
     await granted(budgetAt(target, 1_000, 'east-to-west'), 2_000);
@@ -230,26 +257,28 @@ describe('a reservation', () => {
     expect(Math.max(...times) - Math.min(...times)).toBeGreaterThanOrEqual(49 * 10);
   });
 
-  test(
-    'of many that come back as told: all are granted without being sent away again and again',
-    UNLESS_HELD_UP,
-    async () => {
-      const budget = budgetAt(await server(), 2_000);
+  test('of many that come back as told: all are granted without being sent away again and again', async () => {
+    const target = await server();
+    await unlessHeldUp(target, async () => {
+      await untilOver(target);
+      const budget = budgetAt(target, 2_000);
       const attempts = await Promise.all(Array.from({ length: 150 }, () => reserveAsTold(budget, 20)));
       const refusals = attempts.reduce((total, attempt) => total + attempt.refusals, 0);
       expect(refusals / attempts.length).toBeLessThan(2);
-    },
-  );
+    });
+  });
 
-  test('leaves what it did not use to the next one', UNLESS_HELD_UP, async () => {
+  test('leaves what it did not use to the next one', async () => {
     const target = await server();
     const budget = budgetAt(target, 10_000);
     await granted(budget, 1);
-    await untilOver(target);
-    const before = await leasesAsked(target);
-    (await granted(budget, 2_000)).settle(0);
-    await granted(budget, 1_900);
-    expect((await leasesAsked(target)) - before).toBe(1);
+    await unlessHeldUp(target, async () => {
+      await untilOver(target);
+      const before = await leasesAsked(target);
+      (await granted(budget, 2_000)).settle(0);
+      await granted(budget, 1_900);
+      expect((await leasesAsked(target)) - before).toBe(1);
+    });
   });
 
   test('for much sends the next ones away, in the same worker too', async () => {
