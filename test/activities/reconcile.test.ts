@@ -4,7 +4,7 @@ import { DefaultLogger } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { create, type EndedResult } from '../../activities/index.js';
 import type { ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
-import { DEFAULT_OPTIONS, startLink, type TestLink } from '../engine/link.js';
+import { DEFAULT_OPTIONS, intercept, once, startLink, type TestLink } from '../engine/link.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -18,11 +18,27 @@ interface Told {
   readonly link: string;
 }
 
+interface AttemptOptions {
+  readonly info?: Partial<Info>;
+  /** In its midst, when the target has been looked at. */
+  readonly cancelled?: boolean;
+}
+
 /** One attempt at a key as a worker makes it, with all that it told `onResult`. */
-async function attempt(key: string, { info = {}, ...more }: Partial<ReconcileRequest> & { info?: Partial<Info> } = {}) {
+async function attempt(
+  key: string,
+  { info = {}, cancelled = false, ...more }: Partial<ReconcileRequest> & AttemptOptions = {},
+) {
+  // Without a log: it would print each failure.
+  const environment = new MockActivityEnvironment({ isLocal: false, ...info }, { logger: new DefaultLogger('ERROR') });
+  let details: unknown;
+  environment.on('heartbeat', (last: unknown) => {
+    details = last;
+  });
+  const target = intercept(link.sides.target, { 'after inspect': once(() => cancelled && environment.cancel()) });
   const told: Told[] = [];
   const activities = create({
-    links: new Map([['east-to-west', { sides: link.sides, options: DEFAULT_OPTIONS }]]),
+    links: new Map([['east-to-west', { sides: { ...link.sides, target }, options: DEFAULT_OPTIONS }]]),
     publishEscalation: async () => {},
     onResult: (result, durationMs, { link }) => told.push({ result, durationMs, link }),
   });
@@ -34,12 +50,6 @@ async function attempt(key: string, { info = {}, ...more }: Partial<ReconcileReq
     allowDelete: false,
     ...more,
   };
-  // Without a log: it would print each failure.
-  const environment = new MockActivityEnvironment({ isLocal: false, ...info }, { logger: new DefaultLogger('ERROR') });
-  let details: unknown;
-  environment.on('heartbeat', (last: unknown) => {
-    details = last;
-  });
   const ended: Promise<ReconcileReply | Error> = environment.run(activities.reconcile, request);
   const reply = await ended.catch((error: Error) => error);
   return { reply, told, details };
@@ -63,6 +73,18 @@ test('an attempt that failed tells why', async () => {
   expect(reply).toMatchObject({ type: 'SourceSuspicious', nonRetryable: true });
   expect(told).toMatchObject([{ result: { outcome: 'failed', error: { type: 'SourceSuspicious' } } }]);
 });
+
+test.each(['local', 'durable'])(
+  'a %s attempt that is cancelled writes nothing more and tells nothing',
+  async (kind) => {
+    await link.source.client.set('k', 'newer');
+    await link.target.client.set('k', 'older');
+    const { reply, told } = await attempt('k', { info: { isLocal: kind === 'local' }, cancelled: true });
+    expect(reply).toMatchObject({ name: 'CancelledFailure' });
+    expect(told).toEqual([]);
+    expect(await link.target.client.get('k')).toBe('older');
+  },
+);
 
 test('a large value is told of by the attempt that goes through it, not by the one that leaves it alone', async () => {
   await link.source.client.sadd('large', ...Array.from({ length: 50 }, (_, index) => `m${index}`));
