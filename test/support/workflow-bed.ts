@@ -4,7 +4,7 @@
 import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { Client, WorkflowHandle, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
-import { ApplicationFailure } from '@temporalio/common';
+import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import {
   bundleWorkflowCode,
@@ -36,6 +36,7 @@ import {
   status,
 } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
+import type { RunInput } from '../../workflows/run-state.js';
 import { describeWith } from './services.js';
 import { startTimeSkipping } from './time-skipping.js';
 
@@ -267,6 +268,13 @@ export function failedWrite(changes: Partial<FailedWrite> = {}): FailedWrite {
     failedAt: '2026-11-20T23:00:00.000Z',
     ...changes,
   };
+}
+
+/** What the newest run of a workflow began with. */
+export async function inputOf(env: TestWorkflowEnvironment, { workflowId }: WorkflowHandle): Promise<RunInput> {
+  const { events } = await env.client.workflow.getHandle(workflowId).fetchHistory();
+  const { input } = events![0]!.workflowExecutionStartedEventAttributes!;
+  return defaultPayloadConverter.fromPayload<RunInput>(input!.payloads![0]!);
 }
 
 /**

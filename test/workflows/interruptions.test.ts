@@ -2,15 +2,14 @@
 import { randomUUID } from 'node:crypto';
 import { CompleteAsyncError, Context } from '@temporalio/activity';
 import { WithStartWorkflowOperation } from '@temporalio/client';
-import { defaultPayloadConverter } from '@temporalio/common';
 import { expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
-import type { RunInput } from '../../workflows/run-state.js';
 import {
   describeTimeSkipping,
   failedWrite,
   giveUp,
+  inputOf,
   POLICY,
   Script,
   SLOW_POLICY,
@@ -83,7 +82,8 @@ await describeTimeSkipping('reconcileKey: an interruption', (server) => {
     await withScript(script, async (start, taskQueue) => {
       const policy = { ...POLICY, escalation: { retryEveryMs: 20 } };
       const handle = await start({ policy, historyEventsPerRun: 40 });
-      const carried = await carriedBy(handle.workflowId);
+      await until(async () => (await inputOf(server.env, handle)).carried !== undefined);
+      const carried = await inputOf(server.env, handle);
       await giveUp(server.env.client.workflow.getHandle(handle.workflowId));
       expect(carried.carried).toMatchObject({ escalation: 'published' });
       script.attempts = ['repaired'];
@@ -102,17 +102,4 @@ await describeTimeSkipping('reconcileKey: an interruption', (server) => {
       await (await operation.workflowHandle()).result();
     });
   });
-
-  /** What the first run of a workflow that continues as new hands to the next one. */
-  async function carriedBy(workflowId: string): Promise<RunInput> {
-    const latest = server.env.client.workflow.getHandle(workflowId);
-    let input: RunInput | undefined;
-    await until(async () => {
-      const { events } = await latest.fetchHistory();
-      const started = events?.[0]?.workflowExecutionStartedEventAttributes;
-      input = defaultPayloadConverter.fromPayload<RunInput>(started!.input!.payloads![0]!);
-      return input.carried !== undefined;
-    });
-    return input!;
-  }
 });
