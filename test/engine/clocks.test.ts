@@ -4,8 +4,10 @@
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LinkMemory, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
-import { type ClockReading, RedisFailure, type RedisPort } from '../../src/redis/index.js';
+import { type ClockReading, connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import { provideFaketime, provideValkey9 } from '../../src/stack/index.js';
+import { eventually } from '../support/eventually.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { DEFAULT_OPTIONS, reconcileOne, startLink, type TestLink } from './link.js';
 import { type ClusterSide, type Side, startClusterSide, startSide } from './topology.js';
@@ -205,6 +207,39 @@ await describeWith('a target whose clock is two minutes ahead', provide, ({ fake
   test('a key that has expired on the source as well is deleted', async () => {
     await link.target.client.set('k', 'v');
     expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired', action: 'deleted' });
+
+await describeWith('a clock that was five seconds ahead', provide, ({ faketime, valkey: binary }) => {
+  let source: RedisServer;
+  let target: RedisServer;
+  beforeAll(async () => {
+    source = await startRedis([], { binary });
+    target = await startRedis([], { binary, environment: { ...AHEAD, LD_PRELOAD: faketime } });
+  });
+  afterAll(async () => {
+    await Promise.all([source?.stop(), target?.stop()]);
+  });
+
+  test('is forgotten with the connection: behind the same address there may be another server by then', async () => {
+    const ports = {
+      source: connectRedis({ url: source.url }, { name: 'source' }),
+      target: connectRedis({ url: target.url }, { name: 'target' }),
+    };
+    try {
+      const linked = { ...ports, memory: new LinkMemory(ports) };
+      const at = Date.now() + HOUR_MS;
+      const reconcileApart = async () => {
+        await source.client.set('k', 'v', 'PXAT', at);
+        await target.client.set('k', 'v', 'PXAT', at + AHEAD_MS);
+        return reconcileOne(linked, 'k', TOLERANT);
+      };
+      expect(await reconcileApart()).toEqual({ outcome: 'equal' });
+      await target.stop();
+      target = await startRedis([], { binary, port: target.port });
+      await eventually(() => ports.target.check());
+      expect(await reconcileApart()).toMatchObject({ outcome: 'repaired', action: 'expiry' });
+    } finally {
+      await Promise.all([ports.source.close(), ports.target.close()]);
+    }
   });
 });
 

@@ -5,6 +5,7 @@ import { Connection } from '../../src/redis/connection.js';
 import { type Admission, type AdmissionRequest, connectRedis, type RedisPort } from '../../src/redis/index.js';
 import type { CountOperations } from '../../src/redis/script-runner.js';
 import { StandaloneRedis } from '../../src/redis/standalone.js';
+import { portWith, reconcileOne } from '../engine/link.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { sample } from './commandstats.js';
 
@@ -81,6 +82,26 @@ describe('a round over many keys', () => {
     await admit(budget, naming(0), () => ({}) as RedisPort);
     await admit(budget, naming(100), () => ({}) as RedisPort);
     expect(budget.reserved[1]! - budget.reserved[0]!).toBe(300);
+  });
+});
+
+describe('what is reserved', () => {
+  test.each([
+    ['is repaired', (source: RedisServer) => source.client.set('k', 'new'), {}],
+    ['is deleted', () => {}, { allowDelete: true }],
+  ])('is enough for a small key that %s, and not several times as much', async (_what, write, options) => {
+    const [source, target] = await Promise.all([server(), server()]);
+    await target.client.set('k', 'old');
+    await write(source);
+    const budget = openBudget(1_000);
+    const counted = (count: CountOperations) => counting(target, count);
+    const sides = {
+      source: portTo(source),
+      target: portWith(portTo(target), { admit: (requests) => admit(budget, requests, counted) }),
+    };
+    expect(await reconcileOne(sides, 'k', options)).toMatchObject({ outcome: 'repaired' });
+    expect(budget.settled[0]).toBeLessThanOrEqual(budget.reserved[0]!);
+    expect(budget.settled[0]).toBeGreaterThan(budget.reserved[0]! / 2);
   });
 });
 
