@@ -48,6 +48,8 @@ export function createSignaller(client: SignalClient, taskQueue: string, logger:
   return {
     async signal(group, all, abort) {
       let events = all;
+      // While Temporal was away nobody knew whether there was room.
+      let backlogged = 0;
       for (let attempt = 1; !abort.aborted; attempt++) {
         try {
           await send(group, events);
@@ -64,7 +66,8 @@ export function createSignaller(client: SignalClient, taskQueue: string, logger:
               events = asWholeKey(events);
               break;
             case 'backlogged':
-              if (attempt >= BACKLOGGED_ATTEMPTS) return { ...failure, kind: 'refused', attempts: attempt };
+              backlogged += 1;
+              if (backlogged >= BACKLOGGED_ATTEMPTS) return { ...failure, kind: 'refused', attempts: attempt };
               break;
             case 'refused':
               return { ...failure, attempts: attempt };

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { backOff } from '../../src/patience/back-off.js';
 import { provideTemporal } from '../../src/stack/temporal.js';
 import { describeWith } from '../support/services.js';
-import { bridgeBed, until } from './bridge-bed.js';
+import { bridgeBed, clientThat, until } from './bridge-bed.js';
 
 // Real, unless a test can't wait for a minute of them.
 vi.mock(import('../../src/patience/back-off.js'), { spy: true });
@@ -11,6 +11,7 @@ afterEach(() => {
   vi.resetAllMocks();
 });
 
+const ANY = { taskQueue: 'none', signal: 'failedWrites' };
 const MEMBERS = Array.from({ length: 500 }, (_, index) => `${index}`.padStart(100, 'm'));
 
 await describeWith('a Temporal with low limits', provideTemporal, (path) => {
@@ -104,6 +105,35 @@ await describeWith('a Temporal with low limits', provideTemporal, (path) => {
     await bed.untilCommitted(5);
     expect(await bed.signalledIds('full')).toEqual([['d']]);
     expect(await bed.deadLetterCount()).toBe(0);
+  });
+
+  test('that was away for long and then has no room for a signal is asked again all the same', async () => {
+    const bed = await bridgeBed({ temporal });
+    vi.mocked(backOff).mockResolvedValue();
+    const { client: away, proxy } = await bed.clientThroughProxy();
+    proxy.cut();
+    let outages = 0;
+    const full = bed.client.workflow.getHandle(`${bed.config.links[0]!.workflowIdPrefix}full`);
+    let refusals = 0;
+    await bed.start({
+      client: clientThat(bed.client.workflow, async (_key, send) => {
+        const isLast = (await bed.signalledIds('full')).length === 3;
+        if (isLast && outages++ < 30) return away.signalWithStart('reconcileKey', { ...ANY, workflowId: 'full' });
+        return send().catch(async (error: unknown) => {
+          refusals += 1;
+          await full.terminate();
+          throw error;
+        });
+      }),
+    });
+    for (const [index, id] of ['a', 'b', 'c', 'd'].entries()) {
+      await bed.produce({ id, key: 'full' });
+      await bed.untilCommitted(index + 1);
+    }
+    expect(outages).toBeGreaterThan(30);
+    expect(refusals).toBe(1);
+    expect(await bed.deadLetterCount()).toBe(0);
+    expect(await bed.signalledIds('full')).toEqual([['d']]);
   });
 
   test('whose workflow never has room again does not hold up the other keys for ever', async () => {
