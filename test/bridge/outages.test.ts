@@ -60,6 +60,15 @@ describe('while Temporal is away', () => {
     expect(await bed.deadLetterCount()).toBe(0);
   });
 
+  test('because it does not take the task queue, nothing is skipped: no key could be signalled', async () => {
+    const bed = await bridgeBed();
+    await bed.produce({ key: 'k' });
+    await bed.start({ config: { ...bed.config, temporal: { ...bed.config.temporal, taskQueue: 'q'.repeat(2_000) } } });
+    await until(() => expect(bed.warnings()).toEqual([expect.stringMatching(/does not take signals: .*task ?queue/i)]));
+    expect(await bed.committed()).toEqual([0]);
+    expect(await bed.deadLetterCount()).toBe(0);
+  });
+
   test('because the search attribute is missing, nothing is skipped, the line says what to do, and then it goes on', async () => {
     const bed = await bridgeBed();
     const namespace = `bare-${ulid().toLowerCase()}`;
