@@ -11,6 +11,7 @@ import {
 } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { calmRate, gaps, type Standstill, seconds, watch } from '../redis/commandstats.js';
+import { freePort } from '../support/redis.js';
 import { DEFAULT_OPTIONS, intercept, once as onlyOnce, startLink, type TestLink } from './link.js';
 
 const WORKER = fileURLToPath(new URL('budget-worker.js', import.meta.url));
@@ -148,6 +149,17 @@ describe('with a budget', () => {
       const [result] = await reconcileKeys({ source, target: changing }, [request!], DEFAULT_OPTIONS);
       expect(result).toMatchObject({ outcome: 'deferred', repaired: { action: 'restored' } });
     });
+  });
+
+  it('a target that can not be asked for it fails each key with its own error', async () => {
+    const requests = await diverge(2);
+    const budget = { link: 'east-to-west', opsPerSecond: 500 };
+    const target = connectRedis({ url: `redis://127.0.0.1:${await freePort()}` }, { name: 'target', budget });
+    const results = await reconcileKeys({ source: link.sides.source, target }, requests, DEFAULT_OPTIONS);
+    await target.close();
+    expect(results).toMatchObject(
+      Array(2).fill({ outcome: 'failed', error: { type: 'TargetUnavailable', stage: 'read' } }),
+    );
   });
 
   it('a replica, which takes no lease, is told by its refusal of the write', async () => {

@@ -77,6 +77,13 @@ describe('a round over many keys', () => {
     expect((await admitted(port, naming(1_000, 1_000))).keys).toBe(1);
   });
 
+  test('reserves a slice at most, and nearly all of it', async () => {
+    const budget = openBudget(60);
+    const admission = await admit(budget, naming(...Array(20).fill(0)), () => ({}) as RedisPort);
+    expect(admission).toMatchObject({ kind: 'admitted', keys: 5 });
+    expect(budget.reserved).toEqual([57]);
+  });
+
   test('reserves more for keys of which many members are named', async () => {
     const budget = openBudget(1_000);
     await admit(budget, naming(0), () => ({}) as RedisPort);
