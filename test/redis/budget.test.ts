@@ -5,8 +5,6 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Budget, createBudget, type Refused, type Reservation } from '../../src/redis/budget.js';
 import { Connection } from '../../src/redis/connection.js';
-import { scripts } from '../../src/redis/script.js';
-import { type RowAnswer, runForKey } from '../../src/redis/script-runner.js';
 import { provideRedis62 } from '../../src/stack/index.js';
 import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
@@ -200,24 +198,6 @@ describe('a lease', () => {
     await granted(budgetAt(target, 1_000), 10);
     await queueOf(60_000);
     expect((await refused(budgetAt(target, 1_000), 10)).retryAfterMs).toBeLessThanOrEqual(66_000);
-  });
-
-  test('that is refused costs its five operations, nothing of what was wanted, and says when half the queue is over', async () => {
-    const target = await server();
-    await granted(budgetAt(target, 1_000), 60_000);
-    const timeline = async () =>
-      String(await target.client.get(KEY))
-        .split(' ')
-        .map(Number) as [number, number];
-    const [, before] = await timeline();
-    const connection = new Connection({ url: target.url }, { name: 'target' });
-    cleanups.push(() => connection.close());
-    const answer = await runForKey(connection, scripts.lease, [Buffer.from(KEY), '500', '0.98', '250']);
-    const [kind, wait] = (answer as RowAnswer).cells;
-    const [asked, after] = await timeline();
-    expect(String(kind)).toBe('refused');
-    expect(after - before).toBeCloseTo(5 / 0.98, 1);
-    expect(Number(wait)).toBe(Math.ceil(before - asked - 250 / 2));
   });
 
   test('of one link does not use the budget of another', async () => {
