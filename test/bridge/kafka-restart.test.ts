@@ -6,9 +6,10 @@ test('a bridge outlives its Kafka: one line says that it is gone, and no record 
   const kafka = await startOwnKafka();
   const bed = await bridgeBed({ brokers: kafka.brokers });
   const bridge = await bed.start();
-  const other = await bed.start({
-    config: { ...bed.config, kafka: { ...bed.config.kafka, groupId: `other-${Date.now()}` } },
-  });
+  const groupId = `other-${Date.now()}`;
+  const other = await bed.start({ config: { ...bed.config, kafka: { ...bed.config.kafka, groupId } } });
+  const joins = () => bed.logs.filter(({ msg }) => msg.startsWith('reads') && msg.endsWith(groupId));
+  await until(() => expect(joins()).toHaveLength(1));
   await bed.produce({ id: 'before', key: 'k' });
   await bed.untilCommitted(1);
 
@@ -25,6 +26,8 @@ test('a bridge outlives its Kafka: one line says that it is gone, and no record 
   await until(async () => expect((await bed.signalledIds('k')).flat()).toContain('after'));
   await bed.untilCommitted(2);
   expect(new Set((await bed.signalledIds('k')).flat())).toEqual(new Set(['before', 'after']));
+  // The one that was stopped stays away.
+  expect(joins()).toHaveLength(1);
   await bridge.stop();
   await expect(bridge.finished).resolves.toBeUndefined();
 });

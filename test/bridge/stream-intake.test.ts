@@ -1,3 +1,4 @@
+import type { Redis } from 'ioredis';
 import { describe, expect, test } from 'vitest';
 import { gate, until } from './bridge-bed.js';
 import { accepting, GROUP, STREAM, streamBed, text } from './stream-bed.js';
@@ -84,6 +85,33 @@ describe('the outbox as an intake', () => {
         /^keymend:outbox at source of link l \(127\.0\.0\.1:\d+\) cannot be read: .*No record is lost/,
       ),
     ]);
+  });
+
+  test.each([
+    ['for a moment', async () => {}],
+    // It has said that it still works. By then it looks next for what others have left.
+    [
+      'for long',
+      (redis: Redis) => until(async () => expect(await redis.info('commandstats')).toContain('cmdstat_xclaim')),
+    ],
+  ])('goes on when its stream was deleted while it worked %s', async (_long, worked) => {
+    const bed = await streamBed();
+    await bed.add('before');
+    const seen: string[] = [];
+    const { open, opened } = gate();
+    let isWorking = false;
+    bed.start(async (batch) => {
+      isWorking = true;
+      await opened;
+      await accepting(seen)(batch);
+    });
+    await until(() => expect(isWorking).toBe(true));
+    await worked(bed.redis());
+    await bed.redis().del(STREAM);
+    await bed.add('after');
+    open();
+    await until(() => expect(seen).toEqual(['before', 'after']));
+    expect(bed.warnings()).toEqual([]);
   });
 
   test('begins with the oldest entry, also when it was added before any group was there', async () => {

@@ -94,6 +94,20 @@ await describeTimeSkipping('reconcileKey: an interruption', (server) => {
     });
   });
 
+  it('by who asks a key that then escalates is answered by its error', async () => {
+    const script = new Script(server.env, UNAVAILABLE);
+    await withScript(script, async (start) => {
+      const handle = await start({ policy: SLOW_POLICY });
+      await until(() => script.requests.length > 1);
+      const answer = handle.executeUpdate(messages.reconcileNow, { args: [{}] }).catch((error: unknown) => error);
+      // Asked for, it is attempted once more, locally.
+      await until(() => script.requests.filter(({ isLocal }) => isLocal).length > 1);
+      await untilState(server.env, handle, 'escalated', SLOW_POLICY.retry.initialIntervalMs);
+      await giveUp(handle);
+      expect(await answer).toMatchObject({ cause: { type: 'TargetUnavailable' } });
+    });
+  });
+
   it('by who asks an escalated key just after it continued as new is answered by an attempt', async () => {
     const script = new Script(server.env, PERMANENT);
     await withScript(script, async (start, taskQueue) => {
