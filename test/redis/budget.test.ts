@@ -279,6 +279,22 @@ describe('a reservation', () => {
   });
 });
 
+describe('a debt', () => {
+  test('is paid once', async () => {
+    const target = await server();
+    const budget = budgetAt(target, 10_000);
+    (await granted(budget, 10)).settle(1_010);
+    await untilOver(target);
+    await granted(budget, 1);
+    await untilOver(target);
+    await granted(budget, 49_000);
+    const [asked, leasedUntil] = String(await target.client.get(KEY))
+      .split(' ')
+      .map(Number);
+    expect(leasedUntil! - asked!).toBeCloseTo((49_000 + 5) / 9.8, 1);
+  });
+});
+
 describe('when the target can’t be asked', () => {
   test('all who wait are told its own error, and the next one asks again', async () => {
     const target = await server();
