@@ -1,7 +1,7 @@
 import type { Info } from '@temporalio/activity';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { create, type EndedResult } from '../../activities/index.js';
 import type { ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
 import { DEFAULT_OPTIONS, intercept, once, startLink, type TestLink } from '../engine/link.js';
@@ -20,14 +20,14 @@ interface Told {
 
 interface AttemptOptions {
   readonly info?: Partial<Info>;
-  /** In its midst, when the target has been looked at. */
-  readonly cancelled?: boolean;
+  /** Runs when the target has been looked at. */
+  readonly midst?: (environment: MockActivityEnvironment) => void;
 }
 
 /** One attempt at a key as a worker makes it, with all that it told `onResult`. */
 async function attempt(
   key: string,
-  { info = {}, cancelled = false, ...more }: Partial<ReconcileRequest> & AttemptOptions = {},
+  { info = {}, midst = () => {}, ...more }: Partial<ReconcileRequest> & AttemptOptions = {},
 ) {
   // Without a log: it would print each failure.
   const environment = new MockActivityEnvironment({ isLocal: false, ...info }, { logger: new DefaultLogger('ERROR') });
@@ -35,7 +35,7 @@ async function attempt(
   environment.on('heartbeat', (last: unknown) => {
     details = last;
   });
-  const target = intercept(link.sides.target, { 'after inspect': once(() => cancelled && environment.cancel()) });
+  const target = intercept(link.sides.target, { 'after inspect': once(() => midst(environment)) });
   const told: Told[] = [];
   const activities = create({
     links: new Map([['east-to-west', { sides: { ...link.sides, target }, options: DEFAULT_OPTIONS }]]),
@@ -79,12 +79,34 @@ test.each(['local', 'durable'])(
   async (kind) => {
     await link.source.client.set('k', 'newer');
     await link.target.client.set('k', 'older');
-    const { reply, told } = await attempt('k', { info: { isLocal: kind === 'local' }, cancelled: true });
+    const { reply, told } = await attempt('k', {
+      info: { isLocal: kind === 'local' },
+      midst: (environment) => environment.cancel(),
+    });
     expect(reply).toMatchObject({ name: 'CancelledFailure' });
     expect(told).toEqual([]);
     expect(await link.target.client.get('k')).toBe('older');
   },
 );
+
+test('a durable attempt says often enough that it is at work, and ends that with its work', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  try {
+    let heartbeats = 0;
+    const midst = (environment: MockActivityEnvironment) => {
+      environment.on('heartbeat', () => {
+        heartbeats += 1;
+      });
+      // After which the workflow takes it for dead.
+      vi.advanceTimersByTime(10_000);
+    };
+    await attempt('k', { midst });
+    expect(heartbeats).toBeGreaterThan(1);
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
+});
 
 test('a large value is told of by the attempt that goes through it, not by the one that leaves it alone', async () => {
   await link.source.client.sadd('large', ...Array.from({ length: 50 }, (_, index) => `m${index}`));

@@ -207,6 +207,8 @@ await describeWith('a target whose clock is two minutes ahead', provide, ({ fake
   test('a key that has expired on the source as well is deleted', async () => {
     await link.target.client.set('k', 'v');
     expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired', action: 'deleted' });
+  });
+});
 
 await describeWith('a clock that was five seconds ahead', provide, ({ faketime, valkey: binary }) => {
   let source: RedisServer;
