@@ -56,6 +56,11 @@ export const ERRORS = {
     retryable: false,
     nextStep: 'Neither side can copy this value to the other. Copy it by hand, or skip it.',
   },
+  ReservedKey: {
+    retryable: false,
+    nextStep:
+      'Keys under `keymend:` are of keymend itself and stay as they are. Skip it, and see who reports such keys.',
+  },
   UnknownLink: {
     retryable: true,
     nextStep: "The workers' configuration lacks the link of this key. Add it and restart them, or skip the key.",

@@ -18,7 +18,7 @@ export async function startFromOutboxes(
 ): Promise<Forwarded> {
   const { logger } = forwarding;
   const parts = outboxSources(links).map((source) => {
-    const deadLetters = createStreamDeadLetters(source, stream);
+    const deadLetters = createStreamDeadLetters(source, stream, (line) => logger.warn(line));
     const { forward: handle, counters } = createForwarder({ ...forwarding, deadLetters });
     const intake = createOutboxIntake({ source, key: stream.key, group: stream.groupId, handle, logger });
     return { intake, counters, finished: intake.finished.finally(() => deadLetters.close()) };

@@ -8,6 +8,7 @@ import type { LinkConfig } from '../config.js';
 import type { DeadLetterCause } from '../events/dead-letter.js';
 import { decodeFailedWrite } from '../events/failed-write.js';
 import type { IntakeRecord } from '../events/intake.js';
+import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 
 /** The links of the configuration by name. */
 export type Links = ReadonlyMap<string, LinkConfig>;
@@ -76,6 +77,7 @@ function readRecord(record: IntakeRecord, links: Links): Readable | Undeliverabl
     const decoded = decodeFailedWrite(record.value);
     if (!decoded.ok) return undeliverable(decoded.problem.reason, 'DecodeError', decoded.problem.message);
     const { event, key } = decoded;
+    if (isOwnKey(key)) return undeliverable('reserved-key', 'ReservedKey', OWN_KEY_REFUSED, event);
     const link = links.get(event.link);
     if (link === undefined) {
       const message = `link ${JSON.stringify(event.link)} is not in the configuration of this bridge; add it, restart, then redrive`;

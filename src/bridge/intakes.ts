@@ -63,6 +63,6 @@ function outboxIntake(config: StreamIntakeConfig): ConfiguredIntake {
     start: (forwarding) => startFromOutboxes(config, forwarding),
     // What is in the outbox is read there.
     startRelay: () => null,
-    connectDeadLetters: async () => createLinkDeadLetters(config),
+    connectDeadLetters: async (logger) => createLinkDeadLetters(config, (line) => logger.warn(line)),
   };
 }

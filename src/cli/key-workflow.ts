@@ -5,7 +5,8 @@ import type { EncodedKey } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import { workflowIdFor } from '../bridge/workflow-id.js';
 import type { Config, LinkConfig } from '../config.js';
-import { encodeKey } from '../events/failed-write.js';
+import { encodeKey, keyBytes } from '../events/failed-write.js';
+import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 import { chooseLink, EXIT, VerbError } from './context.js';
 
 export interface KeyOptions {
@@ -33,6 +34,13 @@ export function keyWorkflow(config: Config, text: string, { link: name, encoding
     throw new VerbError(`KEY is not base64: ${text}`, EXIT.usage);
   }
   return { link, key: encodeKey(bytes), workflowId: workflowIdFor(link.workflowIdPrefix, bytes) };
+}
+
+/** `keyWorkflow` for verbs that want the key reconciled. @throws VerbError for a key of our own */
+export function keyToReconcile(config: Config, text: string, options: KeyOptions): KeyWorkflow {
+  const found = keyWorkflow(config, text, options);
+  if (isOwnKey(keyBytes(found.key))) throw new VerbError(OWN_KEY_REFUSED, EXIT.usage);
+  return found;
 }
 
 export function handleOf(client: Client, { workflowId }: KeyWorkflow): WorkflowHandle<typeof reconcileKey> {

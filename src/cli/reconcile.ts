@@ -13,7 +13,7 @@ import { startOptions } from '../bridge/start-options.js';
 import type { Config } from '../config.js';
 import { keyBytes } from '../events/failed-write.js';
 import { globalOptions, print, VerbError, withClient } from './context.js';
-import { type KeyOptions, type KeyWorkflow, keyWorkflow, withKeyOptions } from './key-workflow.js';
+import { type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from './key-workflow.js';
 
 const ACCEPTANCE_MS = 15_000;
 /**
@@ -32,7 +32,7 @@ export function reconcileCommand(): Command {
     .action(async (text: string, options: KeyOptions & RetryRequest, command: Command) => {
       const global = globalOptions(command);
       await withClient(global, async (client, config) => {
-        const key = keyWorkflow(config, text, options);
+        const key = keyToReconcile(config, text, options);
         const result = await reconcile(client, config, key, { allowDelete: options.allowDelete });
         const answer = { ...key.key, link: key.link.name, ...result };
         print(

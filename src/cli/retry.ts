@@ -5,7 +5,7 @@ import pMap from 'p-map';
 import { retry } from '../../workflows/messages.js';
 import { EXIT, globalOptions, print, VerbError, withClient } from './context.js';
 import { escalatedIds } from './escalations.js';
-import { explainMissing, handleOf, type KeyOptions, keyWorkflow, withKeyOptions } from './key-workflow.js';
+import { explainMissing, handleOf, type KeyOptions, keyToReconcile, withKeyOptions } from './key-workflow.js';
 
 const CONCURRENCY = 16;
 
@@ -21,7 +21,7 @@ export function retryCommand(): Command {
       const global = globalOptions(command);
       await withClient(global, async (client, config) => {
         if (text !== undefined) {
-          const key = keyWorkflow(config, text, options);
+          const key = keyToReconcile(config, text, options);
           await handleOf(client, key)
             .signal(retry)
             .catch((error: unknown) => {

@@ -1,4 +1,5 @@
 /** Why a key could not be reconciled: a type for programs, a stage, and one line for a person. */
+import { OWN_KEY_REFUSED } from '../own-keys.js';
 import { explain, type RedisFailure } from '../redis/index.js';
 
 export type Side = 'source' | 'target';
@@ -20,7 +21,9 @@ export type ReconcileErrorType =
   /** By the target's clock the key would be gone long before its time. */
   | 'ClockOffset'
   /** No later attempt can bring the value over. */
-  | 'Unsupported';
+  | 'Unsupported'
+  /** The key is one of keymend's own. */
+  | 'ReservedKey';
 
 /** The message says what, where and what to do next, in one line without any user value. */
 export class ReconcileError extends Error {
@@ -34,6 +37,11 @@ export class ReconcileError extends Error {
   ) {
     super(message, options);
   }
+}
+
+/** The end of a key of our own: nothing was looked at. */
+export function reservedKey(): { readonly outcome: 'failed'; readonly error: ReconcileError } {
+  return { outcome: 'failed', error: new ReconcileError('ReservedKey', 'read', OWN_KEY_REFUSED) };
 }
 
 /** What a code of Redis means on each side, where it is not simply unavailable. */

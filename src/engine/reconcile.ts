@@ -1,8 +1,9 @@
 /** Many keys at once: rounds until each is settled, in batches that one call can carry. */
 import pMap from 'p-map';
+import { isOwnKey } from '../own-keys.js';
 import { type AdmissionRequest, RedisFailure } from '../redis/index.js';
 import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOptions, Repaired } from './contract.js';
-import { reconcileError } from './errors.js';
+import { reconcileError, reservedKey } from './errors.js';
 import { LinkMemory } from './link-memory.js';
 import { runMembersRound } from './members.js';
 import { AGAIN, type RoundResult, runRound } from './round.js';
@@ -43,6 +44,7 @@ export async function reconcileKeys(
     const ofBatch = await reconcileBatch(link, asked, options);
     for (const [position, index] of batch.entries()) results[index] = ofBatch[position]!;
   };
+  for (const [index, { key }] of requests.entries()) if (isOwnKey(key)) results[index] = reservedKey();
   await pMap(await batches(sides, requests), reconcilePart, { concurrency: CONCURRENT_BATCHES });
   return results;
 }
@@ -51,14 +53,15 @@ export async function reconcileKeys(
  * Puts keys into batches by the two servers that have them, one on each side. So a batch waits for
  * no other server, which may be slow or dead, and one budget and one clock offset hold for all of
  * its keys.
- * @returns indices of the requests
+ * @returns indices of the requests that are not for keys of our own
  */
 async function batches({ source, target }: LinkSides, requests: readonly KeyRequest[]): Promise<number[][]> {
   const keys = requests.map(({ key }) => key);
   const [ofSource, ofTarget] = await Promise.all([source.shardsOf(keys), target.shardsOf(keys)]);
   const open = new Map<string, number[]>();
   const all: number[][] = [];
-  for (const index of keys.keys()) {
+  for (const [index, key] of keys.entries()) {
+    if (isOwnKey(key)) continue;
     const servers = `${ofSource[index]} ${ofTarget[index]}`;
     let batch = open.get(servers);
     if (batch === undefined || batch.length === BATCH_SIZE) {

@@ -16,6 +16,8 @@ export type DeadLetterReason =
   | 'invalid-record'
   /** The record has a newer format than this keymend. Upgrade the bridge, then redrive. */
   | 'unsupported-spec-version'
+  /** The key begins with `keymend:`: it is of keymend itself, and such keys are never reconciled. */
+  | 'reserved-key'
   /** The link is not in keymend.yaml. Add it, restart, then redrive. */
   | 'unknown-link'
   /** The record or its key is over the limits. */
@@ -110,7 +112,7 @@ export function escalationLetter(
     value: encodeFailedWrite(event),
     ...(record && timestampOf(record)),
     headers: dlqHeaders({
-      reason: isPermanent(error.type) ? 'permanent-error' : 'attempts-exhausted',
+      reason: escalationReason(error.type),
       stage: error.stage,
       'original.topic': record?.topic,
       'original.partition': record?.partition,
@@ -129,6 +131,11 @@ export function escalationLetter(
       command: event.command,
     }),
   };
+}
+
+function escalationReason(type: string): DeadLetterReason {
+  if (type === 'ReservedKey') return 'reserved-key';
+  return isPermanent(type) ? 'permanent-error' : 'attempts-exhausted';
 }
 
 interface DlqFields {

@@ -8,6 +8,8 @@ type StreamFields = readonly (Buffer | string)[];
 interface Appended {
   readonly outcome: 'appended' | 'full';
   readonly entries: number;
+  /** The name that what stood there in place of a stream has now; null: nothing did. */
+  readonly setAside: string | null;
 }
 
 /**
@@ -22,6 +24,16 @@ export function appendArguments(entries: readonly StreamFields[], maxEntries: nu
 
 /** @param reply of EVAL, with texts as `Buffer` or as strings */
 export function appended(reply: unknown): Appended {
-  const [outcome, entries] = reply as [Buffer | string, number];
-  return { outcome: String(outcome) as Appended['outcome'], entries };
+  const [outcome, entries, setAside] = reply as [Buffer | string, number, Buffer | string];
+  return { outcome: String(outcome) as Appended['outcome'], entries, setAside: String(setAside) || null };
+}
+
+/** Appends nothing, but sets aside what is no stream. Arguments of EVAL. */
+export function setAsideForeign(stream: string): readonly [string, '1', string, ...string[]] {
+  return [APPEND, '1', stream, '0', '0'];
+}
+
+/** One line about it. */
+export function describeSetAside(stream: string, place: string, setAside: string): string {
+  return `${stream} at ${place} was no stream, so it was set aside as ${setAside}; look what wrote it, and delete it`;
 }

@@ -7,6 +7,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, type Connection, explained, type KeyServers, RedisFailure } from '../redis/index.js';
+import { appended, describeSetAside, setAsideForeign } from './append.js';
 
 export interface DeliveredEntry {
   /** `<ms since the epoch>-<number>`, as Redis gave it. */
@@ -23,6 +24,8 @@ interface ConsumerGroupOptions {
   readonly group: string;
   /** Unique among all processes, ever: whoever takes this name takes what is assigned to it. */
   readonly consumer: string;
+  /** Gets one line when the stream was something else, which was set aside. */
+  readonly warn: (line: string) => void;
 }
 
 const REMOVE_IDLE_CONSUMERS = readFileSync(new URL('./lua/remove-idle-consumers.lua', import.meta.url), 'utf8');
@@ -45,6 +48,7 @@ export class ConsumerGroup {
   readonly #stream: string;
   readonly #group: string;
   readonly #consumer: string;
+  readonly #warn: (line: string) => void;
   /**
    * Blocks while it waits for entries, so that it is of no use for anything else. To the server
    * that `of` leads to.
@@ -52,11 +56,12 @@ export class ConsumerGroup {
   #reader: { readonly connection: Connection; readonly of: Connection } | null = null;
   #claimFrom = '0-0';
 
-  constructor({ servers, stream, group, consumer }: ConsumerGroupOptions) {
+  constructor({ servers, stream, group, consumer, warn }: ConsumerGroupOptions) {
     this.#servers = servers;
     this.#stream = stream;
     this.#group = group;
     this.#consumer = consumer;
+    this.#warn = warn;
     this.place = `${stream} at ${servers.place}`;
   }
 
@@ -66,9 +71,16 @@ export class ConsumerGroup {
    *   one
    */
   async join(): Promise<boolean> {
-    if ((await this.#ask(['EXISTS', this.#stream])) === 0) return false;
+    const type = String(await this.#ask(['TYPE', this.#stream]));
+    if (type !== 'none' && type !== 'stream') await this.#setAside();
+    if (type !== 'stream') return false;
     await this.#ask(['XGROUP', 'CREATE', this.#stream, this.#group, '0'], ['BUSYGROUP']);
     return true;
+  }
+
+  async #setAside(): Promise<void> {
+    const { setAside } = appended(await this.#ask(['EVAL', ...setAsideForeign(this.#stream)]));
+    if (setAside !== null) this.#warn(describeSetAside(this.#stream, this.#servers.place, setAside));
   }
 
   /**

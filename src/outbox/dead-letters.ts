@@ -6,7 +6,7 @@ import type { Config, StreamConfig } from '../config.js';
 import type { DeadLetter } from '../events/dead-letter.js';
 import { DeadLetterRefused, type DeadLetters } from '../events/dead-letters.js';
 import { connectKeyServers, slotOf } from '../redis/index.js';
-import { APPEND, appendArguments, appended } from './append.js';
+import { APPEND, appendArguments, appended, describeSetAside } from './append.js';
 import { clusterStreamIndex } from './cluster-streams.js';
 import { deadLetterFields } from './entry.js';
 import { type OutboxSource, outboxSources, streamsOf } from './sources.js';
@@ -14,8 +14,13 @@ import { type OutboxSource, outboxSources, streamsOf } from './sources.js';
 /**
  * The dead-letter stream on one source, in a Cluster one beside each stream of the outbox. Connects
  * with the first letter.
+ * @param warn gets one line when a stream was something else, which was set aside
  */
-export function createStreamDeadLetters(source: OutboxSource, config: StreamConfig): DeadLetters {
+export function createStreamDeadLetters(
+  source: OutboxSource,
+  config: StreamConfig,
+  warn: (line: string) => void = () => {},
+): DeadLetters {
   const { maxEntries } = config;
   const servers = connectKeyServers(source.endpoint, { name: source.name });
   const streamOf = dealing(streamsOf(source, config.key), streamsOf(source, config.deadLetterKey));
@@ -26,7 +31,8 @@ export function createStreamDeadLetters(source: OutboxSource, config: StreamConf
       const stream = streamOf(letter);
       const args = appendArguments([deadLetterFields(letter)], maxEntries);
       const { reply, place } = await servers.send(stream, ['EVAL', APPEND, '1', stream, ...args]);
-      const { outcome, entries } = appended(reply);
+      const { outcome, entries, setAside } = appended(reply);
+      if (setAside !== null) warn(describeSetAside(stream, place, setAside));
       if (outcome === 'appended') return;
       throw new DeadLetterRefused(fullStream({ stream, place, entries, maxEntries }));
     },
@@ -58,8 +64,11 @@ function dealing(outbox: readonly string[], deadLetters: readonly string[]): (le
 /**
  * For letters of any link: each goes to the source of the link that its header `dlq.link` names.
  */
-export function createLinkDeadLetters({ links, stream }: Config): DeadLetters {
-  const streams = outboxSources(links).map((source) => ({ source, letters: createStreamDeadLetters(source, stream) }));
+export function createLinkDeadLetters({ links, stream }: Config, warn?: (line: string) => void): DeadLetters {
+  const streams = outboxSources(links).map((source) => ({
+    source,
+    letters: createStreamDeadLetters(source, stream, warn),
+  }));
   return {
     kind: 'stream',
     async publish(letter) {

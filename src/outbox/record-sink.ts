@@ -10,7 +10,7 @@ import { inParts, type PartLimits } from '../events/parts.js';
 import type { RecordSink } from '../events/record-sink.js';
 import { untilDeadline } from '../patience/until-deadline.js';
 import { explain, RedisFailure, slotOf } from '../redis/index.js';
-import { APPEND, appendArguments, appended } from './append.js';
+import { APPEND, appendArguments, appended, describeSetAside } from './append.js';
 import { createOutboxClient } from './client.js';
 import { clusterStreamIndex } from './cluster-streams.js';
 import { type EntryFields, outboxFields } from './entry.js';
@@ -125,7 +125,8 @@ export function createOutbox({
         throw error;
       });
       if (place === 0) avoidedUntil.delete(index);
-      const { outcome, entries } = appended(reply);
+      const { outcome, entries, setAside } = appended(reply);
+      if (setAside !== null) process.emitWarning(describeSetAside(stream, own.place, setAside), 'KeymendWarning');
       if (outcome === 'appended') return null;
       const full = new OutboxFullError(`outbox ${stream} at ${own.place}`, entries, maxEntriesOfStream);
       if (place === 0) throw full;

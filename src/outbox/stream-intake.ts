@@ -35,7 +35,8 @@ export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
   const { servers, stream, group, handle, outage, logger } = options;
   // Never the name of an earlier process: that would take what it was assigned for ours.
   const consumer = `${hostname()}-${process.pid}-${ulid()}`;
-  const consumerGroup = new ConsumerGroup({ servers, stream, group, consumer });
+  const warn = (line: string) => logger.warn(line);
+  const consumerGroup = new ConsumerGroup({ servers, stream, group, consumer, warn });
   const stopping = new AbortController();
   const { signal } = stopping;
   // Each record of a batch may wait on it; Node warns past ten.

@@ -52,6 +52,8 @@ export interface Budget {
 export interface BudgetOptions {
   readonly link: string;
   readonly opsPerSecond: number;
+  /** Gets one line when the budget's key held something else, which was replaced. */
+  readonly warn?: (line: string) => void;
 }
 
 /**
@@ -92,10 +94,10 @@ interface LeftOver {
 /** @param keyOf where the timeline is kept; asked with each lease */
 export function createBudget(
   connection: Connection,
-  { link, opsPerSecond }: BudgetOptions,
-  keyOf: () => string = () => `keymend:budget:${link}`,
+  options: BudgetOptions,
+  keyOf: () => string = () => `keymend:budget:${options.link}`,
 ): Budget {
-  return new LeasedBudget(connection, opsPerSecond, keyOf);
+  return new LeasedBudget(connection, options, keyOf);
 }
 
 class LeasedBudget implements Budget {
@@ -120,10 +122,12 @@ class LeasedBudget implements Budget {
 
   readonly #connection: Connection;
   readonly #keyOf: () => string;
+  readonly #warn: (line: string) => void;
 
-  constructor(connection: Connection, opsPerSecond: number, keyOf: () => string) {
+  constructor(connection: Connection, { opsPerSecond, warn }: BudgetOptions, keyOf: () => string) {
     this.#connection = connection;
     this.#keyOf = keyOf;
+    this.#warn = warn ?? (() => {});
     this.#perMs = (opsPerSecond * PACE_RATIO) / 1_000;
     this.slice = Math.floor(this.#perMs * SLICE_MS);
   }
@@ -200,12 +204,16 @@ class LeasedBudget implements Budget {
     const leasedMs = debtMs + ms - paidMs;
     const numbers = [Math.ceil(leasedMs * this.#perMs), this.#perMs, LONGEST_QUEUE_MS].map(String);
     const sentAt = performance.now();
-    const [answer] = await runScript(this.#connection, scripts.lease, [[Buffer.from(this.#keyOf()), ...numbers]]);
+    const key = this.#keyOf();
+    const [answer] = await runScript(this.#connection, scripts.lease, [[Buffer.from(key), ...numbers]]);
     if (answer instanceof RedisFailure) {
       for (const { reject } of [...pieces, ...this.#waiting.splice(0)]) reject(answer);
       return;
     }
     const { cells, receivedAtMs } = answer as RowAnswer;
+    if (String(cells[2]) === 'foreign') {
+      this.#warn(`${key} at ${this.#connection.place} held no budget of keymend, and was replaced by one`);
+    }
     const begin = this.#usualArrival(sentAt, receivedAtMs) + Number(cells[1]);
     if (String(cells[0]) === 'refused') return this.#refuseAll(pieces, begin);
     this.#debtMs -= debtMs;

@@ -35,7 +35,7 @@ interface RunningWorker {
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   const { config, connection, namespace, deadLetters, logger } = options;
-  const links = new Map(config.links.map((link) => [link.name, connectLink(link)]));
+  const links = new Map(config.links.map((link) => [link.name, connectLink(link, logger)]));
   const closeLinks = async () => {
     await Promise.all([...links.values()].flatMap(({ sides }) => [sides.source.close(), sides.target.close()]));
   };
@@ -87,7 +87,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 /** Well below the 5 s of a first attempt, so that a Redis which hangs is named as such. */
 const COMMAND_TIMEOUT_MS = 2_000;
 
-function connectLink(link: LinkConfig): LinkRuntime {
+function connectLink(link: LinkConfig, logger: Logger): LinkRuntime {
   const connect = (side: 'source' | 'target', options: Pick<RedisOptions, 'budget'> = {}): RedisPort =>
     connectRedis(link[side], {
       name: `${side} of link ${link.name}`,
@@ -95,7 +95,8 @@ function connectLink(link: LinkConfig): LinkRuntime {
       largeValues: link.largeValues,
       ...options,
     });
-  const budget = { link: link.name, opsPerSecond: link.budget.opsPerSecond };
+  const { opsPerSecond } = link.budget;
+  const budget = { link: link.name, opsPerSecond, warn: (line: string) => logger.warn({ link: link.name }, line) };
   const sides = { source: connect('source'), target: connect('target', { budget }) };
   return {
     sides: { ...sides, memory: new LinkMemory(sides) },

@@ -12,6 +12,15 @@ afterEach(() => {
 const TIME = '1700000000123';
 const TIME_ISO = '2023-11-14T22:13:20.123Z';
 
+const RESERVED = {
+  reason: 'reserved-key',
+  'error.type': 'ReservedKey',
+  'error.message': "a key that begins with keymend: is keymend's own and is never reconciled",
+  'event.id': 'w-own',
+  link: LINK,
+  command: 'SADD',
+};
+
 function textHeaders(headers: IHeaders | undefined): Record<string, string> {
   return Object.fromEntries(Object.entries(headers ?? {}).map(([name, value]) => [name, String(value)]));
 }
@@ -69,6 +78,25 @@ describe('a record that no workflow can be told of', () => {
         'failed.first_at': '2026-11-20T23:00:00.000Z',
         'failed.last_at': '2026-11-20T23:00:00.000Z',
       },
+    ],
+    [
+      "of a key of keymend's own",
+      Buffer.from(JSON.stringify(failedWrite({ key: 'keymend:budget:east-to-west', id: 'w-own', failedAt: TIME_ISO }))),
+      RESERVED,
+    ],
+    [
+      "of a key of keymend's own, in base64, for a link that is not known",
+      Buffer.from(
+        JSON.stringify(
+          failedWrite({
+            key: Buffer.concat([Buffer.from('keymend:'), Buffer.from([0xff, 0])]).toString('base64'),
+            encoding: 'base64',
+            id: 'w-own',
+            failedAt: TIME_ISO,
+          }),
+        ),
+      ),
+      RESERVED,
     ],
     [
       'with a key over the limit',

@@ -43,7 +43,7 @@ describe('the outbox as an intake', () => {
     const bed = await streamBed();
     const seen: string[] = [];
     bed.start(accepting(seen));
-    const looked = async () => Number(/cmdstat_exists:calls=(\d+)/.exec(await bed.redis().info('commandstats'))?.[1]);
+    const looked = async () => Number(/cmdstat_type:calls=(\d+)/.exec(await bed.redis().info('commandstats'))?.[1]);
     await until(async () => expect(await looked()).toBeGreaterThan(1));
     expect(await bed.redis().dbsize()).toBe(0);
     await bed.add('first');
@@ -112,6 +112,19 @@ describe('the outbox as an intake', () => {
     open();
     await until(() => expect(seen).toEqual(['before', 'after']));
     expect(bed.warnings()).toEqual([]);
+  });
+
+  test('sets aside, with one line, what is no stream under a key of keymend', async () => {
+    const bed = await streamBed();
+    await bed.redis().hset('keymend:outbox', 'f', 'v');
+    const seen: string[] = [];
+    bed.start(accepting(seen));
+    await until(() => expect(bed.warnings()).toHaveLength(1));
+    await bed.add('a');
+    await until(() => expect(seen).toEqual(['a']));
+    const [, setAside] = /set aside as (\S+);/.exec(bed.warnings().join())!;
+    expect(await bed.redis().hgetall(setAside!)).toEqual({ f: 'v' });
+    expect(bed.warnings()).toHaveLength(1);
   });
 
   test('begins with the oldest entry, also when it was added before any group was there', async () => {

@@ -74,6 +74,42 @@ describe('a DualWriter is not created', () => {
   });
 });
 
+describe("a write of a key of keymend's own", () => {
+  it('reaches the source alone, and is neither mirrored nor recorded', async () => {
+    const writer = await bed.writer();
+    const binary = Buffer.concat([Buffer.from('keymend:'), Buffer.from([0xff, 0])]);
+    await writer.set('keymend:a', 'v');
+    await writer.hset(binary, 'f', 'v');
+    await writer.mset('keymend:b', '1', 'keymend:c', '2');
+    await writer.rename('keymend:b', 'keymend:d');
+    await writer.multi().set('keymend:e', '1').set('user:1', '1').exec();
+    await writer.eval("return redis.call('SET', KEYS[1], 1)", 1, 'keymend:f');
+    await settled(writer);
+    expect(await bed.source.client.dbsize()).toBe(7);
+    expect(await bed.target.client.keys('*')).toEqual(['user:1']);
+    expect(bed.sink.records).toEqual([]);
+  });
+
+  it('together with others is refused, for half of it can’t be mirrored', async () => {
+    const writer = await bed.writer();
+    const refusal = oneLine(/is refused on a DualWriter: of its keys some begin with keymend:/);
+    await expect(writer.mset('keymend:a', '1', 'user:1', '1')).rejects.toThrow(refusal);
+    await expect(writer.rename('user:1', 'keymend:a')).rejects.toThrow(refusal);
+    await expect(writer.unlink('user:1', Buffer.from('keymend:a'))).rejects.toThrow(refusal);
+    expect(await bed.source.client.dbsize()).toBe(0);
+  });
+
+  it('with a prefix of the client is an application’s, unless the prefix makes it one of keymend', async () => {
+    const writer = await bed.writer({ source: { keyPrefix: 'app:' } });
+    await writer.set('keymend:a', 'v');
+    const own = await bed.writer({ source: { keyPrefix: 'keymend:' } });
+    await own.set('a', 'v');
+    await settled(writer);
+    await settled(own);
+    expect(await bed.target.client.keys('*')).toEqual(['app:keymend:a']);
+  });
+});
+
 describe('a write that the source does not carry out', () => {
   it('because it is a replica says so, and is neither mirrored nor recorded', async () => {
     const writer = await bed.writer();

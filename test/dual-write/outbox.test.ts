@@ -51,6 +51,32 @@ async function storedIds(): Promise<string[]> {
   return (await stored()).map(({ event }) => event.id);
 }
 
+describe('the outbox, when its key is no stream,', () => {
+  it.each([
+    ['a string', (redis: Redis) => redis.set(STREAM, 'v')],
+    ['a set', (redis: Redis) => redis.sadd(STREAM, 'm')],
+  ])('takes records all the same, and says in one line what it set aside: %s', async (_what, write) => {
+    const warned: Error[] = [];
+    const listen = (warning: Error) => void warned.push(warning);
+    process.on('warning', listen);
+    onTestFinished(() => void process.off('warning', listen));
+    await write(source.client);
+    const taking = outbox();
+    await taking.publish(records(2));
+    await taking.publish(records(1));
+    expect(await storedIds()).toEqual(['w0', 'w1', 'w0']);
+    await eventually(() => expect(warned).toHaveLength(1));
+    const [, setAside] = /^keymend:outbox at .* was no stream, so it was set aside as (\S+);/.exec(warned[0]!.message)!;
+    expect(await source.client.exists(setAside!)).toBe(1);
+  });
+
+  it('leaves a key that is an application’s alone, and says so', async () => {
+    await source.client.set('orders', 'v');
+    await expect(outbox({ key: 'orders', timeoutMs: 100 }).publish(records(1))).rejects.toThrow(/WRONGTYPE/);
+    expect(await source.client.get('orders')).toBe('v');
+  });
+});
+
 describe('the outbox', () => {
   it('has one entry for each record, in order, with the raw key and the value that Kafka would get', async () => {
     const key = Buffer.from([0xff, 0, 0x80]);
@@ -183,8 +209,8 @@ describe('the outbox', () => {
   });
 
   it('shows no command in its errors: ioredis attaches the arguments', async () => {
-    await source.client.set(STREAM, 'something else');
-    const error = await outbox({ timeoutMs: 100 })
+    await source.client.set('orders', 'something else');
+    const error = await outbox({ key: 'orders', timeoutMs: 100 })
       .publish([record('secret-key')])
       .catch((reason: Error) => reason);
     expect(error).toBeInstanceOf(OutboxUnavailableError);

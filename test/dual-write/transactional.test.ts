@@ -327,6 +327,18 @@ describe('an outbox that takes no entries', () => {
     expect(await bed.target.client.get('k')).toBe('2');
   });
 
+  it('because its key is something else sets that aside and goes on', async () => {
+    await bed.source.client.set(STREAM, 'no stream');
+    const redis = await writer();
+    const told = states(redis);
+    await redis.set('k', '1');
+    await eventually(async () => {
+      await redis.set('k', '2');
+      expect(told).toMatchObject([{ state: 'suspended' }, { state: 'active' }]);
+    });
+    expect(await bed.source.client.keys(`${STREAM}:set-aside-*`)).toHaveLength(1);
+  });
+
   it('is told in the open: a listener that throws does not keep a transaction from the target', async () => {
     await bed.source.client.set(STREAM, 'no stream');
     const redis = await writer();

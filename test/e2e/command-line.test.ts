@@ -201,6 +201,18 @@ describe('verbs about one key', () => {
     expectOneLine(await sandbox.keymend('status', 'never-seen'), 'never-seen', 'reconcile');
   });
 
+  it("refuse a key of keymend's own with one line, however it is written", async () => {
+    sandbox.configure({});
+    const base64 = Buffer.from([...Buffer.from('keymend:'), 0xff]).toString('base64');
+    for (const verb of ['reconcile', 'retry']) {
+      for (const key of [['keymend:budget:east-to-west'], [base64, '--encoding', 'base64']]) {
+        const { code, stderr } = await sandbox.keymend(verb, ...key);
+        expect(stderr).toBe("keymend: a key that begins with keymend: is keymend's own and is never reconciled\n");
+        expect(code).toBe(2);
+      }
+    }
+  });
+
   it('end with code 2 when they are used wrongly', async () => {
     for (const args of [
       ['status', '--link', 'none'],

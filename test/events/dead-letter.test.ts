@@ -119,4 +119,8 @@ test('an escalation whose record is not known says nothing about it; one that no
   expect(Object.keys(letter.headers!).filter((name) => name.startsWith('dlq.original'))).toEqual([]);
   expect(letter.headers).not.toHaveProperty('dlq.stage');
   expect(letter.headers).toMatchObject({ 'dlq.reason': 'permanent-error' });
+  const own = { type: 'ReservedKey', message: "keymend's own", stage: null };
+  expect(escalationLetter({ ...REQUEST, error: own }, WORKFLOW).headers).toMatchObject({
+    'dlq.reason': 'reserved-key',
+  });
 });

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { Redis } from 'ioredis';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Budget, createBudget, type Refused, type Reservation } from '../../src/redis/budget.js';
 import { Connection } from '../../src/redis/connection.js';
@@ -129,7 +130,7 @@ describe('a lease', () => {
     await target.client.config('RESETSTAT');
     await granted(budget, 4_900);
     const [{ calls }, timeline] = await Promise.all([sample(target), target.client.get(KEY)]);
-    expect(Object.fromEntries(calls)).toEqual({ evalsha: 1, time: 2, get: 1, set: 1, 'config|resetstat': 1 });
+    expect(Object.fromEntries(calls)).toEqual({ evalsha: 1, time: 2, getrange: 1, set: 1, 'config|resetstat': 1 });
     const [begin, end] = String(timeline).split(' ').map(Number) as [number, number];
     expect(end - begin).toBeCloseTo((4_900 + 5) / 9.8, 1);
   });
@@ -198,6 +199,33 @@ describe('a lease', () => {
     await granted(budgetAt(target, 1_000), 10);
     await queueOf(60_000);
     expect((await refused(budgetAt(target, 1_000), 10)).retryAfterMs).toBeLessThanOrEqual(66_000);
+  });
+
+  describe('whose key somebody else has written', () => {
+    const day = 86_400_000;
+    const foreign: readonly [string, (redis: Redis) => Promise<unknown>][] = [
+      ['a hash', (redis) => redis.hset(KEY, 'f', 'v')],
+      ['a list', (redis) => redis.rpush(KEY, 'e')],
+      ['a stream', (redis) => redis.xadd(KEY, '*', 'f', 'v')],
+      ['a text', (redis) => redis.set(KEY, 'not a state')],
+      ['a number', (redis) => redis.set(KEY, '42')],
+      ['numbers of no use', (redis) => redis.set(KEY, '1 inf')],
+      ['a huge text', (redis) => redis.setrange(KEY, 1_000_000, 'x')],
+      ['a moment that no lease reaches', (redis) => redis.set(KEY, `${Date.now()} ${Date.now() + 9 * day}.000`)],
+    ];
+
+    test.each(foreign)('is granted, and says in one line what it replaced: %s', async (_what, write) => {
+      const target = await server();
+      await write(target.client);
+      const lines: string[] = [];
+      const connection = new Connection({ url: target.url }, { name: 'the target' });
+      cleanups.push(() => connection.close());
+      const budget = createBudget(connection, { link: LINK, opsPerSecond: 1_000, warn: (line) => lines.push(line) });
+      await granted(budget, 10);
+      await granted(budget, 300);
+      expect(lines).toEqual([`${KEY} at ${connection.place} held no budget of keymend, and was replaced by one`]);
+      expect(await target.client.pttl(KEY)).toBeGreaterThan(0);
+    });
   });
 
   test('of one link does not use the budget of another', async () => {

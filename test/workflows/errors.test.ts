@@ -4,7 +4,7 @@ import { ERRORS, isPermanent, nextStep } from '../../workflows/errors.js';
 
 it('only what a person has to change first is permanent', () => {
   const permanent = Object.keys(ERRORS).filter(isPermanent);
-  expect(permanent).toEqual(['SourceSuspicious', 'NoPermission', 'Unsupported']);
+  expect(permanent).toEqual(['SourceSuspicious', 'NoPermission', 'Unsupported', 'ReservedKey']);
 });
 
 it('an error that keymend does not name is tried again, and has a next step all the same', () => {

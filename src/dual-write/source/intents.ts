@@ -8,6 +8,7 @@
  * is harmless: keymend compares the key and finds it equal.
  */
 import { Command, type Redis } from 'ioredis';
+import { appended, describeSetAside, setAsideForeign } from '../../outbox/append.js';
 import { INTENT_FIELD, outboxFields } from '../../outbox/entry.js';
 import { within } from '../../patience/within.js';
 import { connectAfterDetectedFailover } from '../failover.js';
@@ -189,7 +190,21 @@ export class Intents {
   #refused(error: unknown): void {
     const code = /^[A-Z]+\b/.exec((error as Error).message)?.[0] ?? 'ERR';
     this.#refusedUntil = performance.now() + SUSPENDED_MS;
+    if (code === 'WRONGTYPE') this.#setAside();
     this.#tell(`the source answered with the error ${code}`);
+  }
+
+  /** What else than a stream has the outbox's name, if that is one of ours. */
+  #setAside(): void {
+    const { key } = this.#options;
+    this.#client.call('EVAL', ...setAsideForeign(key)).then(
+      (reply) => {
+        const { setAside } = appended(reply);
+        if (setAside !== null) process.emitWarning(describeSetAside(key, 'the source', setAside), 'KeymendWarning');
+      },
+      // It is met again, and told, at the next write.
+      () => {},
+    );
   }
 
   #tell(refusal?: string): void {

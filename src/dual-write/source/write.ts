@@ -4,6 +4,7 @@
  */
 import { type Argument, isToken } from '../../commands/arguments.js';
 import { type KnownCommand, keysWrittenWith, knownCommand, writesWith } from '../../commands/command.js';
+import { isOwnKey, OWN_PREFIX } from '../../own-keys.js';
 
 /** A write as the application gave it to the source. */
 export interface Write {
@@ -29,6 +30,9 @@ type Classification =
 
 const ON_BOTH_SIDES = 'run it on source and target yourself, then compare them with `npx keymend sweep`';
 const ON_SOURCE = 'run it on the source client itself; the target will not follow';
+
+/** A key of ours is never mirrored, and half a command can't be. */
+const MIXED = `of its keys some begin with ${OWN_PREFIX}, which are keymend's own and not mirrored; write the others alone`;
 
 /** Writes whose reach no list of keys can describe. */
 const REFUSED: Readonly<Record<string, string>> = {
@@ -77,12 +81,15 @@ export function classify(name: string, args: readonly Argument[]): Classificatio
   }
   if (!known.mayWrite) return OTHER;
   // Nearly always: the arguments need not be read.
-  if (known.keys === 'only' && args.length > 0) return { kind: 'write', write: new NamedWrite(known, args) };
+  if (known.keys === 'only' && args.length > 0) {
+    return isOwnKey(args[0]!) ? OTHER : { kind: 'write', write: new NamedWrite(known, args) };
+  }
   if (!writesWith(known, args)) return OTHER;
   if (command === 'COPY' && args.some((argument, index) => index > 1 && isToken(argument, 'DB'))) {
     return refused(command, `with DB it writes into another database, which the link does not cover; ${ON_SOURCE}`);
   }
   const write = new NamedWrite(known, args);
+  if (write.keys.some(isOwnKey)) return write.keys.every(isOwnKey) ? OTHER : refused(command, MIXED);
   if (write.keys.length > 0) return { kind: 'write', write };
   return known.runsScript
     ? refused(command, 'it declares no keys; declare every key it writes, or use its read-only form (…_RO)')

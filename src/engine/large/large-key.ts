@@ -1,7 +1,8 @@
 /** One key whose value is too large for one call, on either side. */
+import { isOwnKey } from '../../own-keys.js';
 import { LARGE, NO_TYPE, RedisFailure } from '../../redis/index.js';
 import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
-import { reconcileError, type Side, type Stage } from '../errors.js';
+import { reconcileError, reservedKey, type Side, type Stage } from '../errors.js';
 import { LinkMemory } from '../link-memory.js';
 import { reconcileKeys } from '../reconcile.js';
 import { AGAIN, type RoundResult } from '../round.js';
@@ -33,6 +34,7 @@ export async function reconcileLargeKey(
   request: KeyRequest,
   options: LargeKeyOptions,
 ): Promise<KeyResult> {
+  if (isOwnKey(request.key)) return reservedKey();
   const link = { memory: new LinkMemory(sides), ...sides };
   let repaired: Repaired | null = null;
   let { resume, signal } = options;

@@ -3,14 +3,24 @@
 -- KEYS[1]: the stream
 -- ARGV:    how many entries the stream may have, how many there are to append; then for each entry
 --          the number of its fields and values together, then these
--- Returns: {'appended' | 'full', entries in the stream now}
+-- Returns: {'appended' | 'full', entries in the stream now, what was set aside}
+--
+-- What else than a stream is found under a key of ours is set aside under a name that is returned
+-- ('': nothing was): it must not keep records from being taken. Other keys are an application's.
 --
 -- Sent twice, because the first answer was lost, it appends twice: readers know an entry by what is
 -- in it.
 
+local setAside = ''
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'none' and kind ~= 'stream' and string.sub(KEYS[1], 1, 8) == 'keymend:' then
+  setAside = KEYS[1] .. ':set-aside-' .. table.concat(redis.call('TIME'), '-')
+  redis.call('RENAME', KEYS[1], setAside)
+end
+
 local limit, count = tonumber(ARGV[1]), tonumber(ARGV[2])
 local present = redis.call('XLEN', KEYS[1])
-if present + count > limit then return { 'full', present } end
+if present + count > limit then return { 'full', present, setAside } end
 
 local at = 3
 for _ = 1, count do
@@ -18,4 +28,4 @@ for _ = 1, count do
   redis.call('XADD', KEYS[1], '*', unpack(ARGV, at + 1, at + width))
   at = at + 1 + width
 end
-return { 'appended', present + count }
+return { 'appended', present + count, setAside }

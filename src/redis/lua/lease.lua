@@ -6,17 +6,29 @@
 --          operations     how many are wanted
 --          per ms         the pace: how many operations a ms may see
 --          longest queue  in ms: a slice that would begin later than that is refused
--- Row out: {'granted', wait}  the slice begins `wait` ms from now
---          {'refused', wait}  nothing is leased; asking again makes sense `wait` ms from now
+-- Row out: {'granted', wait, form}  the slice begins `wait` ms from now
+--          {'refused', wait, form}  nothing is leased; asking again makes sense `wait` ms from now
+--          form: 'own', or 'foreign': the key held what no lease leaves, and that is replaced
 -- The commands of this call are charged as well, granted or not.
+
+-- No lease reaches further: such a state is of somebody else, and would hold up the link.
+local LONGEST_LEASED_MS = 86400000
 
 -- A clock that was set back, or the one of a promoted replica, must neither hold everybody up until
 -- it has caught up nor forget what is leased: the distance is kept.
 local function theoreticalArrival(key, started)
-  local state = redis.call('GET', key)
-  if not state then return started end
-  local at, arrival = string.match(state, '^(%S+) (%S+)$')
-  return math.max(started, arrival - math.max(0, at - started))
+  -- No more than a state of ours has: what is there may be anything.
+  local state = redis.pcall('GETRANGE', key, 0, 63)
+  if state == '' then return started, 'own' end
+  if type(state) == 'table' then
+    if not string.find(state.err, 'WRONGTYPE', 1, true) then error(state) end
+    -- Freed beside the commands, whatever it is. SET would do it at once.
+    redis.call('UNLINK', key)
+    return started, 'foreign'
+  end
+  local at, arrival = string.match(state, '^(%d+) (%d+%.%d+)$')
+  if not at or arrival - at > LONGEST_LEASED_MS then return started, 'foreign' end
+  return math.max(started, arrival - math.max(0, at - started)), 'own'
 end
 
 -- A full server refuses SET, but lets a script go on that has written before: without a lease
@@ -38,11 +50,11 @@ return eachRow(4, function(first)
   local key, wanted = ARGV[first], tonumber(ARGV[first + 1])
   local perMs, longestQueue = tonumber(ARGV[first + 2]), tonumber(ARGV[first + 3])
   local started = now()
-  local begin = theoreticalArrival(key, started)
+  local begin, form = theoreticalArrival(key, started)
   local queue = begin - started
   local refused = queue > longestQueue
   local own = operations + 1 -- and SET
   keep(key, started, begin + (own + (refused and 0 or wanted)) / perMs)
-  if refused then return { 'refused', math.ceil(queue - longestQueue / 2) }, 0 end
-  return { 'granted', math.ceil(queue) }, 0
+  if refused then return { 'refused', math.ceil(queue - longestQueue / 2), form }, 0 end
+  return { 'granted', math.ceil(queue), form }, 0
 end)
