@@ -9,6 +9,7 @@ import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/policy.js';
 import { LARGE_VALUES, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
+import { parseRedisUrl, urlProblem } from './redis-url.js';
 
 /**
  * The configuration can't be used. The message is one line: the file, the place in it, what is
@@ -36,32 +37,21 @@ const duration = z.union([z.number(), z.string()]).transform((value, context) =>
 /** A pause: one of 0 would be a hot loop. */
 const pause = (leastMs: number) => duration.refine((value) => value >= leastMs, `must be at least ${ms(leastMs)}`);
 
-const url = z
-  .string()
-  .regex(/^rediss?:\/\/|^unix:\/\//, 'must start with redis:// or rediss://')
-  .superRefine((text, context) => {
-    const problem = text.startsWith('unix:') ? undefined : urlProblem(text);
-    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
-  });
-
-function urlProblem(text: string): string | undefined {
-  let pathname: string;
-  try {
-    const parsed = new URL(text);
-    decodeURIComponent(parsed.username + parsed.password);
-    pathname = parsed.pathname;
-  } catch {
-    return 'is no url: look at the port, and write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25';
-  }
-  if (/^\/?\d*\/?$/.test(pathname)) return undefined;
-  return 'names no database, which is a number, behind its last /; a / in a password is written as %2F';
-}
+const url = z.string().superRefine((text, context) => {
+  const problem = urlProblem(text);
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+});
 
 /** One that can't be read is refused for that. */
 function isDatabase0(text: string): boolean {
-  if (!URL.canParse(text)) return true;
-  const { pathname, searchParams } = new URL(text);
-  return [pathname.slice(1), searchParams.get('db') ?? ''].every((database) => database === '' || database === '0');
+  return urlProblem(text) !== undefined || (parseRedisUrl(text).db ?? 0) === 0;
+}
+
+/** As `isDatabase0`. */
+function saysNoMore(text: string): boolean {
+  if (urlProblem(text) !== undefined) return true;
+  const { db, family, path } = parseRedisUrl(text);
+  return db === undefined && family === undefined && path === undefined;
 }
 
 const endpoint = z.union(
@@ -76,7 +66,11 @@ const endpoint = z.union(
       sentinel: z.strictObject({
         name: z.string().min(1),
         /** Of the Sentinels. User and password in them are the Sentinels' own. */
-        urls: z.array(url).min(1),
+        urls: z
+          .array(
+            url.refine(saysNoMore, 'is of a Sentinel: host, port, its user and password; db is written beside urls'),
+          )
+          .min(1),
         /** These are the master's. */
         username: z.string().optional(),
         password: z.string().optional(),

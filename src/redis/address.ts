@@ -1,5 +1,6 @@
 /** One server: by its url, or whoever is the master of a group that Sentinels watch. */
 import type { RedisOptions } from 'ioredis';
+import { parseRedisUrl } from '../redis-url.js';
 
 interface SentinelGroup {
   /** Of the master, as the Sentinels know it. */
@@ -35,19 +36,18 @@ export const LEAVE_OLD_MASTER = {
  * connecting anew.
  */
 export function sentinelOptions({ name, urls, username, password, db }: SentinelGroup, timeoutMs: number) {
-  const parsed = urls.map((url) => new URL(url));
-  const [first] = parsed as [URL];
-  const tls = first.protocol === 'rediss:' ? {} : null;
+  const parsed = urls.map(parseRedisUrl);
+  const { tls, ...first } = parsed[0]!;
   return {
     name,
     role: 'master',
-    sentinels: parsed.map(({ hostname, port }) => ({ host: bare(hostname), port: Number(port || SENTINEL_PORT) })),
+    sentinels: parsed.map(({ host = 'localhost', port = SENTINEL_PORT }) => ({ host, port })),
     sentinelCommandTimeout: timeoutMs,
     // After one round through all Sentinels the attempt has failed.
     sentinelRetryStrategy: () => null,
     ...LEAVE_OLD_MASTER,
-    ...(first.username && { sentinelUsername: decodeURIComponent(first.username) }),
-    ...(first.password && { sentinelPassword: decodeURIComponent(first.password) }),
+    ...(first.username && { sentinelUsername: first.username }),
+    ...(first.password && { sentinelPassword: first.password }),
     ...(tls && { sentinelTLS: tls, tls, enableTLSForSentinelMode: true }),
     ...(username !== undefined && { username }),
     ...(password !== undefined && { password }),
@@ -60,9 +60,4 @@ export function describeAddress({ sentinels, name, path, host, port, db }: Redis
   const group = `master ${name} of Sentinels ${sentinels?.map((each) => `${each.host}:${each.port}`).join(', ')}`;
   const address = sentinels ? group : (path ?? `${host}:${port}`);
   return db ? `${address}, database ${db}` : address;
-}
-
-/** WHATWG keeps the brackets of an IPv6 address. */
-function bare(hostname: string): string {
-  return hostname.replace(/^\[(.*)\]$/, '$1');
 }

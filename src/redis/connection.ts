@@ -7,6 +7,7 @@ import { TLSSocket } from 'node:tls';
 import { Redis, Command as RedisCommand, type RedisOptions } from 'ioredis';
 import { LARGE_VALUES } from '../defaults.js';
 import { jittered, pauseAfter } from '../patience/pause.js';
+import { parseRedisUrl } from '../redis-url.js';
 import { type Address, describeAddress, sentinelOptions } from './address.js';
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
@@ -111,7 +112,7 @@ export class Connection {
     } as const satisfies RedisOptions;
     this.#client =
       'url' in address
-        ? new Redis(address.url, settings)
+        ? new Redis({ ...parseRedisUrl(address.url), ...settings })
         : new Redis({ ...sentinelOptions(address.sentinel, this.commandTimeoutMs), ...settings });
     this.#client.on('error', (error: unknown) => {
       this.#lastError = error;

@@ -12,6 +12,7 @@
  */
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { urlProblem } from '../redis-url.js';
 import { StackError } from './errors.js';
 
 export const TEMPORAL_ADDRESS = 'KEYMEND_STACK_TEMPORAL_ADDRESS';
@@ -68,7 +69,10 @@ function hostAndPort(variable: string, value: string): string {
 
 /** Says nothing of the value: it may hold a password. */
 function redisUrl(variable: string, value: string): string {
-  if (/^rediss?:\/\/\S+$/.test(value)) return value;
-  if (/^[^\s/@]+:\d+$/.test(value)) return `redis://${value}`;
+  const url = /^[^\s/@]+:\d+$/.test(value) ? `redis://${value}` : value;
+  const isRedis = /^rediss?:\/\/\S+$/.test(url);
+  const problem = isRedis ? urlProblem(url) : undefined;
+  if (problem !== undefined) throw new StackError(`${variable} ${problem}`);
+  if (isRedis) return url;
   throw new StackError(`${variable} must be redis://… , rediss://… or host:port, for example redis://127.0.0.1:6379`);
 }

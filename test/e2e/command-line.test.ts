@@ -91,6 +91,14 @@ describe('the configuration', () => {
       /links\[0\]\.source\.url: names no database, which is a number/,
     ],
     [
+      'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: "redis://:pw@a?connectTimeout=5000"}, target: {url: redis://b}}]',
+      /links\[0\]\.source\.url: has the parameter connectTimeout/,
+    ],
+    [
+      'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: "redis://b?db=abc"}}]',
+      /links\[0\]\.target\.url: has a parameter db that can't be one/,
+    ],
+    [
       'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: redis://b}}, {name: b, source: {url: redis://a}, target: {url: redis://c}}]',
       /workflowIdPrefix/,
     ],
