@@ -59,7 +59,10 @@ const REFUSED_VERSION = /DUMP payload version/i;
 const UNREADABLE_PAYLOAD = /bad data format|DUMP payload version/i;
 
 /** What no later attempt can change. */
-const UNSUPPORTED: readonly { readonly when: (failure: RedisFailure) => boolean; readonly explanation: string }[] = [
+const UNSUPPORTED: readonly {
+  readonly when: (failure: RedisFailure) => boolean;
+  readonly explanation: string | ((failure: RedisFailure) => string);
+}[] = [
   {
     when: (failure) => failure.code === 'NORECIPE' || refusesPayload(failure),
     explanation:
@@ -73,8 +76,9 @@ const UNSUPPORTED: readonly { readonly when: (failure: RedisFailure) => boolean;
       'on the source (HPERSIST)',
   },
   {
-    when: ({ code, message }) => code === 'ERR' && /unknown (redis )?command/i.test(message),
-    explanation: 'lacks a command that is needed to reconcile (DUMP, RESTORE, …); enable it there',
+    when: ({ code, message }) => code === 'ERR' && /unknown (redis )?(sub)?command/i.test(message),
+    explanation: ({ refused }) =>
+      `lacks a command that is needed to reconcile (${refused.command ?? 'one of a script'}); enable it there`,
   },
 ];
 
@@ -102,7 +106,9 @@ export function reconcileError(failure: RedisFailure, side: Side, stage: Stage, 
   const place = failure.place ?? ofSide;
   const unsupported = UNSUPPORTED.find(({ when }) => when(failure));
   if (unsupported !== undefined) {
-    return new ReconcileError('Unsupported', stage, `${place} ${unsupported.explanation}`, { cause: failure });
+    const { explanation } = unsupported;
+    const text = typeof explanation === 'string' ? explanation : explanation(failure);
+    return new ReconcileError('Unsupported', stage, `${place} ${text}`, { cause: failure });
   }
   const unavailable: ReconcileErrorType = side === 'source' ? 'SourceUnavailable' : 'TargetUnavailable';
   const type = TYPES[failure.code]?.[side] ?? unavailable;

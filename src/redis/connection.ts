@@ -6,12 +6,13 @@ import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { Redis, Command as RedisCommand, type RedisOptions } from 'ioredis';
 import { LARGE_VALUES } from '../defaults.js';
+import { isOwnKey } from '../own-keys.js';
 import { jittered, pauseAfter } from '../patience/pause.js';
 import { parseRedisUrl } from '../redis-url.js';
 import { type Address, describeAddress, sentinelOptions } from './address.js';
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
-import { failureOf, failureOfReply, RedisFailure } from './failure.js';
+import { failureOf, failureOfReply, RedisFailure, type RefusedCommand } from './failure.js';
 
 /**
  * A value with more elements or bytes than these is large: no single command goes through it as a
@@ -158,7 +159,11 @@ export class Connection {
       const failure = failureOf(error);
       return commands.map(() => failure);
     }
-    const answered = Promise.all(commands.map((command) => this.#write(command).catch(failureOf)));
+    const answered = Promise.all(
+      commands.map((command) =>
+        this.#write(command).catch((error: unknown) => failureOf(error, describeCommand(command))),
+      ),
+    );
     this.#underWay.add(answered);
     const replies = await answered;
     this.#underWay.delete(answered);
@@ -303,6 +308,14 @@ export class Connection {
       stream?.destroy();
     }
   }
+}
+
+const HAVE_SUBCOMMANDS: ReadonlySet<string> = new Set(['CLUSTER', 'MEMORY', 'SCRIPT', 'XGROUP', 'XINFO']);
+
+/** What a refusal is told of it. Of a script only its call is known here. */
+function describeCommand([name, ...args]: Command): RefusedCommand {
+  const command = HAVE_SUBCOMMANDS.has(name) ? `${name} ${args[0]}` : name;
+  return { command, onOwnKey: args.slice(0, 2).some(isOwnKey) };
 }
 
 function tellsOfReplica([name]: Command, reply: unknown): boolean {

@@ -15,7 +15,6 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   LOADING: 'is still loading its data; wait until it has ended',
   NOAUTH: 'wants a password; put it into the url of the link',
   WRONGPASS: 'refuses the user or the password; correct them in the url of the link',
-  NOPERM: 'does not let this user run a command or touch a key; grant it in the ACL of that user',
   MISCONF: 'refuses writes because its last save to disk failed; look at its disk and its log',
   NOREPLICAS: 'refuses writes because too few of its replicas are connected; look at the replicas',
   BUSY: 'is busy with a script; wait, or end that with SCRIPT KILL',
@@ -33,8 +32,23 @@ export function explain(failure: RedisFailure): string {
   if (failure.code === 'CONNECTION') {
     return `cannot be reached: ${failure.message}; check that it runs and that the url of the link is right`;
   }
+  if (failure.code === 'NOPERM') return explainDenied(failure);
   if (/cluster support disabled/i.test(failure.message)) return 'is no Cluster; write { url: … } in the link';
   return EXPLANATIONS[failure.code] ?? `answered: ${failure.message}`;
+}
+
+/** Which command on which keys. A refusal of EVALSHA names what ran in the script where it can. */
+function explainDenied({ message, refused }: RedisFailure): string {
+  const command = /script/.test(message) && /^EVAL/.test(refused.command ?? '') ? undefined : refused.command;
+  const keys = refused.onOwnKey ? '~keymend:*' : 'the keys of the link (~*, or their patterns)';
+  if (/not allowed from script/i.test(message)) {
+    return `does not let scripts run ${command ?? 'a command'}; ask who runs that Redis to allow it`;
+  }
+  if (/access .*key/i.test(message)) {
+    return `does not let this user touch a key with ${command ?? 'a command'}; grant ${keys} in the ACL of that user`;
+  }
+  const grant = command === undefined ? 'what keymend needs' : `+${command.toLowerCase().replace(' ', '|')}`;
+  return `does not let this user run ${command ?? 'a command of a script'}; grant ${grant} on ${keys} in the ACL of that user`;
 }
 
 /** The failure with a message that is a whole sentence: which Redis, what is wrong, what to do. */

@@ -3,6 +3,13 @@
  * user stored.
  */
 
+interface RefusedCommand {
+  /** Upper case, with its subcommand: `RESTORE`, `MEMORY USAGE`. */
+  readonly command?: string | undefined;
+  /** It named a key of ours, or one of the application's. */
+  readonly onOwnKey?: boolean;
+}
+
 /**
  * `code` is that of Redis (`READONLY`, `OOM`, `ERR`, …), or one of our own:
  * - `TIMEOUT`: no answer in time. The connection was reset; whether the command was executed is
@@ -20,6 +27,8 @@ export class RedisFailure extends Error {
   override readonly name = 'RedisFailure';
   /** Of several servers the one that failed: its name and address. */
   readonly place: string | undefined;
+  /** The command that was refused, as far as is known. */
+  readonly refused: RefusedCommand;
   /**
    * @param code the first word of Redis' error, or one of our own
    * @param message a text for a person, safe to log
@@ -27,36 +36,49 @@ export class RedisFailure extends Error {
   constructor(
     readonly code: string,
     message: string,
-    { place, ...options }: ErrorOptions & { place?: string } = {},
+    { place, refused, ...options }: ErrorOptions & { place?: string; refused?: RefusedCommand } = {},
   ) {
     super(message, options);
     this.place = place;
+    this.refused = refused ?? {};
   }
 }
 
 /**
  * The failure that an error of ioredis stands for. The error itself is dropped, for it carries the
  * command with its arguments; its stack is kept.
+ * @param refused what was sent
  */
-export function failureOf(error: unknown): RedisFailure {
+export function failureOf(error: unknown, refused: RefusedCommand = {}): RedisFailure {
   if (error instanceof RedisFailure) return error;
-  const failure = classify(error instanceof Error ? error : new Error(String(error)));
+  const failure = classify(error instanceof Error ? error : new Error(String(error)), refused);
   if (error instanceof Error && error.stack !== undefined) {
     failure.stack = `${failure.name}: ${failure.message}\n${error.stack.split('\n').filter(isFrame).join('\n')}`;
   }
   return failure;
 }
 
-/** The failure that an error text of Redis stands for, as a reply or as caught inside a script. */
-export function failureOfReply(text: string): RedisFailure {
+/**
+ * The failure that an error text of Redis stands for, as a reply or as caught inside a script.
+ * @param refused the command, for texts that do not name it
+ */
+export function failureOfReply(text: string, refused: RefusedCommand = {}): RedisFailure {
   // Redis before 7 puts "@user_script: 12: -" in front of what a command said inside a script.
   const plain = text.replace(/^@user_script:\s*\d+:\s*/, '').replace(/^-/, '');
-  return new RedisFailure(codeOf(plain), withoutData(plain));
+  const named = /\bthe '([a-z]+(?:\|[a-z]+)?)' command/.exec(plain)?.[1];
+  const command = named?.replace('|', ' ').toUpperCase() ?? refused.command;
+  return new RedisFailure(codeOf(plain), withoutData(plain), { refused: { ...refused, command } });
 }
 
+/**
+ * Inside a script or a transaction a missing permission has no code of its own, nor has what a
+ * managed service lets nobody do.
+ */
+const NOT_PERMITTED =
+  /user executing the script can't|no permissions to (run|access)|command is not (allowed|available)|not support for normal user/i;
+
 function codeOf(text: string): string {
-  // Inside a script a missing permission has no code of its own.
-  if (text.includes("The user executing the script can't")) return 'NOPERM';
+  if (NOT_PERMITTED.test(text)) return 'NOPERM';
   // Nor have these, and a script says neither MOVED nor ASK nor TRYAGAIN apart: the key's slot is
   // elsewhere, or is being moved.
   if (/attempted to access a non local key/i.test(text)) return 'MOVED';
@@ -78,9 +100,9 @@ function withoutData(text: string): string {
     .slice(0, 160);
 }
 
-function classify(error: Error): RedisFailure {
+function classify(error: Error, refused: RefusedCommand): RedisFailure {
   if (error.message === 'Command timed out') return new RedisFailure('TIMEOUT', 'no answer in time');
-  if (error.name === 'ReplyError') return failureOfReply(error.message);
+  if (error.name === 'ReplyError') return failureOfReply(error.message, refused);
   const { code } = error as NodeJS.ErrnoException;
   return new RedisFailure('CONNECTION', typeof code === 'string' ? describeErrno(code) : 'the connection was closed');
 }

@@ -54,7 +54,10 @@ export async function runScript(
   const receivedAtMs = performance.now();
 
   const failed = [reply, role].find((each) => each instanceof RedisFailure);
-  if (failed !== undefined) return rows.map(() => failed);
+  if (failed instanceof RedisFailure) {
+    const failure = ofClock(failed);
+    return rows.map(() => failure);
+  }
   if (atMaster && !isMaster(role)) {
     const failure = connection.notMaster;
     return rows.map(() => failure);
@@ -66,6 +69,16 @@ export async function runScript(
     const failure = failureIn(cells);
     return failure ?? { cells, serverTimeMs, receivedAtMs };
   });
+}
+
+/**
+ * What a script of ours does before its first row, and so without catching errors, is to look at
+ * the clock.
+ */
+function ofClock(failure: RedisFailure): RedisFailure {
+  const { code, message, refused } = failure;
+  if (!/script/.test(message) || !/^EVAL/.test(refused.command ?? '')) return failure;
+  return new RedisFailure(code, message, { cause: failure, refused: { command: 'TIME' } });
 }
 
 /** What stands behind the number of keys when a script is called. */
@@ -81,8 +94,9 @@ export async function runForKey(connection: Connection, script: Script, row: Row
 }
 
 /** Why the script could not do one row, if so. */
-export function failureIn([head, text]: Cells): RedisFailure | null {
-  return head instanceof Buffer && head.equals(ERROR) ? failureOfReply(String(text)) : null;
+export function failureIn([head, text, command, own]: Cells): RedisFailure | null {
+  if (!(head instanceof Buffer && head.equals(ERROR))) return null;
+  return failureOfReply(String(text), { command: String(command), onOwnKey: String(own) === 'own' });
 }
 
 /** What a script answers. */

@@ -14,7 +14,7 @@ import type {
 } from './key-watch.js';
 import { packed } from './packed.js';
 import { type Script, scripts } from './script.js';
-import { runForKey } from './script-runner.js';
+import { runForKey, scriptArguments } from './script-runner.js';
 import { slotOf, tagIn } from './slots.js';
 
 /** Longer than the budget makes a step wait, even one that is refused several times. */
@@ -132,8 +132,9 @@ export class BuiltKey implements TemporaryKey {
 
   async #step(script: Script, size: number, ...args: Word[]): Promise<GrowthOutcome | RedisFailure> {
     // A script that the server does not know yet would be sent a second time, behind steps that
-    // must come after it.
-    this.#loaded ??= this.#connection.send(STEPS.map(({ source }) => ['SCRIPT', 'LOAD', source]));
+    // must come after it. For no rows it does nothing, and needs no right to SCRIPT LOAD.
+    const limits = scriptArguments(this.#connection, []);
+    this.#loaded ??= this.#connection.send(STEPS.map(({ source }) => ['EVAL', source, '0', ...limits]));
     await this.#loaded;
     const answer = await runForKey(this.#connection, script, [this.name, `${size}`, LIFETIME_MS, ...args]);
     return answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as GrowthOutcome);

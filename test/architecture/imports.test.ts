@@ -18,7 +18,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/redis-url.ts': [],
   'src/commands': [],
   'src/patience': [],
-  'src/redis': ['src/config.ts', 'src/defaults.ts', 'src/patience', 'src/redis-url.ts'],
+  'src/redis': ['src/config.ts', 'src/defaults.ts', 'src/own-keys.ts', 'src/patience', 'src/redis-url.ts'],
   'src/engine': ['src/commands', 'src/own-keys.ts', 'src/patience', 'src/redis'],
   'src/events': ['src/defaults.ts', 'workflows'],
   'src/kafka': ['src/config.ts', 'src/events', 'src/patience', 'workflows'],

@@ -233,7 +233,11 @@ describe.each(['source', 'target'] as const)('permissions on the %s: NoPermissio
   test.each([
     ['no password', (locked: RedisServer) => locked.url, 'wants a password'],
     ['a wrong password', withUser(':secret-but-wrong'), 'refuses the user or the password'],
-    ['a user without the commands', withUser('reader:right'), 'does not let this user run a command'],
+    [
+      'a user without the commands',
+      withUser('reader:right'),
+      'does not let this user run GETRANGE; grant +getrange on',
+    ],
   ])('%s', async (_name, url, text) => {
     const error = await secured(url);
     expectError(error, 'NoPermission', 'read', text);
@@ -245,14 +249,34 @@ test('a target user that may read but not RESTORE: NoPermission at the stage wri
   const { target, ports } = await divergedLink();
   await target.client.call('ACL', 'SETUSER', 'reader', 'on', '>right', '~*', '+@all', '-restore');
   const limited = port(target.url.replace('//', '//reader:right@'), 'the target');
-  expectError(await failure(ports[0], limited), 'NoPermission', 'write', 'does not let this user run a command');
+  expectError(await failure(ports[0], limited), 'NoPermission', 'write', 'does not let this user run RESTORE; grant');
 });
 
 test('a command that the server lacks: Unsupported', async () => {
   const crippled = await server('--rename-command', 'RESTORE', '');
   const { ports } = await divergedLink();
   const error = await failure(ports[0], port(crippled.url, 'the target'));
-  expectError(error, 'Unsupported', 'write', 'lacks a command');
+  expectError(error, 'Unsupported', 'write', 'lacks a command that is needed to reconcile (RESTORE)');
+});
+
+test.each(['MEMORY', 'DUMP', 'ROLE', 'TIME', 'EVALSHA'])('a source that lacks %s: Unsupported', async (command) => {
+  const crippled = await server('--rename-command', command, '');
+  await crippled.client.rpush('k', 'secret');
+  const { ports } = await divergedLink();
+  const result = await reconcileOne({ source: port(crippled.url, 'the source'), target: ports[1] }, 'k');
+  // Without some of them keymend finds another way.
+  if (result.outcome === 'repaired') return;
+  if (result.outcome !== 'failed') throw new Error(result.outcome);
+  expectError(result.error, 'Unsupported', 'read', `the source`);
+  expect(result.error.message).toContain(`(${command}`);
+});
+
+test('a server that lacks CONFIG is served like any other', async () => {
+  const crippled = await server('--rename-command', 'CONFIG', '');
+  const { ports } = await divergedLink();
+  expect(await reconcileOne({ source: ports[0], target: port(crippled.url, 'the target') }, 'k')).toMatchObject({
+    outcome: 'repaired',
+  });
 });
 
 /** Makes a server answer LOADING for longer than the test takes. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { explain } from '../../src/redis/explain.js';
 import { failureOf, failureOfReply } from '../../src/redis/failure.js';
 
 describe('the code of an error text', () => {
@@ -12,6 +13,13 @@ describe('the code of an error text', () => {
       "ERR The user executing the script can't access at least one of the keys mentioned in the command arguments",
       'NOPERM',
     ],
+    ["ERR ACL failure in script: User u has no permissions to run the 'dump' command", 'NOPERM'],
+    ['ERR ACL failure in script: No permissions to access a key', 'NOPERM'],
+    ["EXECABORT Transaction discarded because of: this user has no permissions to run the 'exec' command", 'NOPERM'],
+    ['ERR This Redis command is not allowed from script script: 0123, on @user_script:1.', 'NOPERM'],
+    ['This Redis command is not allowed from scripts', 'NOPERM'],
+    ['ERR This Valkey command is not allowed from script', 'NOPERM'],
+    ["ERR command 'config' not support for normal user", 'NOPERM'],
     ['CLUSTERDOWN Hash slot not served', 'CLUSTERDOWN'],
     ['', 'ERR'],
   ])('%s', (text, code) => expect(failureOfReply(text).code).toBe(code));
@@ -27,6 +35,28 @@ describe('the message of a failure', () => {
   ])('has nothing that a user stored: %s', (text, message) => expect(failureOfReply(text).message).toBe(message));
 
   test('is short', () => expect(failureOfReply(`ERR ${'x'.repeat(10_000)}`).message.length).toBeLessThanOrEqual(160));
+});
+
+describe('what is not permitted is named, with the keys', () => {
+  const memory = { command: 'MEMORY USAGE' };
+  const own = { command: 'SET', onOwnKey: true };
+  test.each([
+    [
+      'ERR This Redis command is not allowed from script',
+      memory,
+      'does not let scripts run MEMORY USAGE; ask who runs that Redis to allow it',
+    ],
+    [
+      'ERR ACL failure in script: No permissions to access a key',
+      own,
+      'does not let this user touch a key with SET; grant ~keymend:* in the ACL of that user',
+    ],
+    [
+      "NOPERM User u has no permissions to run the 'memory|usage' command",
+      {},
+      'does not let this user run MEMORY USAGE; grant +memory|usage on the keys of the link (~*, or their patterns) in the ACL of that user',
+    ],
+  ])('%s', (text, refused, explanation) => expect(explain(failureOfReply(text, refused))).toBe(explanation));
 });
 
 test('the command of an ioredis error is dropped, its stack is kept', () => {

@@ -7,25 +7,31 @@
 --
 -- What a script answers: {now, operations, row, row, …}, `now` being this server's clock in ms and
 -- `operations` how many commands INFO commandstats counts for this call. A row is what the script's
--- header says, or {'error', text} when this one key failed; the others are not touched by that.
+-- header says, or {'error', text, command, 'own' or ''} when this one key failed at that command,
+-- which named a key of ours; the others are not touched by that.
 -- There may be fewer rows than keys (see BYTE_LIMIT): the caller asks again for the rest.
 
 -- The call of the script itself is one, each command it calls another.
 local operations = 1
+-- Of the last command, for what is said when it is refused: Redis does not always name it.
+local lastCommand, lastArguments = '', {}
 local server = redis
 local redis = setmetatable({
   sha1hex = server.sha1hex,
   call = function(...)
     operations = operations + 1
+    lastCommand, lastArguments[1], lastArguments[2] = ...
     return server.call(...)
   end,
   pcall = function(...)
     operations = operations + 1
+    lastCommand, lastArguments[1], lastArguments[2] = ...
     return server.pcall(...)
   end,
 }, { __index = server })
 
 local NO_KEY = -2
+local HAS_SUBCOMMANDS = { MEMORY = true, XGROUP = true, XINFO = true }
 
 -- LIMITS: a value with more elements or bytes than these two is large. No script goes through one
 -- as a whole. Commands are given them as they came, for writing a number costs as much as a small
@@ -79,6 +85,7 @@ end
 -- told absent.
 local function isGone(key)
   local reply = redis.pcall('EXISTS', key)
+  if type(reply) == 'table' and not string.find(reply.err, 'cluster', 1, true) then error(reply) end
   return type(reply) == 'table' or reply == 0
 end
 
@@ -114,6 +121,17 @@ local function fingerprint(key)
   return 'dump:' .. redis.sha1hex(dump), #dump, kind
 end
 
+-- The last command with its subcommand, and whether it named a key of ours.
+local function describeLastCommand()
+  local command, isOwn = lastCommand, false
+  for i = 1, 2 do
+    local argument = lastArguments[i]
+    isOwn = isOwn or type(argument) == 'string' and string.sub(argument, 1, 8) == 'keymend:'
+  end
+  if HAS_SUBCOMMANDS[command] then command = command .. ' ' .. lastArguments[1] end
+  return command, isOwn and 'own' or ''
+end
+
 -- Calls handle(first) for each row, `first` being its place in ARGV. handle returns the row of the
 -- reply and the bytes it went through. An error inside is caught for its row alone.
 local function eachRow(width, handle)
@@ -125,7 +143,7 @@ local function eachRow(width, handle)
     if ok then
       bytes = bytes + size
     else
-      row = { 'error', type(row) == 'table' and row.err or tostring(row) }
+      row = { 'error', type(row) == 'table' and row.err or tostring(row), describeLastCommand() }
     end
     reply[#reply + 1] = row
   end

@@ -1,0 +1,207 @@
+/**
+ * A user who may do no more than keymend needs, and what is said when one of these rights is
+ * missing: which command, and on which keys.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  type KeyRequest,
+  type KeyResult,
+  LinkMemory,
+  reconcileKeys,
+  reconcileLargeKey,
+} from '../../src/engine/index.js';
+import { connectRedis } from '../../src/redis/index.js';
+import { provideValkey9 } from '../../src/stack/index.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
+import { describeWith } from '../support/services.js';
+import { DEFAULT_OPTIONS } from './link.js';
+
+const READS = [
+  ...['evalsha', 'eval', 'role', 'info', 'dbsize', 'time', 'watch', 'multi', 'exec', 'type', 'pexpiretime'],
+  ...['getrange', 'strlen', 'dump', 'memory|usage', 'llen', 'lrange', 'scard', 'smembers', 'sscan', 'smismember'],
+  ...['hlen', 'hgetall', 'hscan', 'hmget', 'zcard', 'zrange', 'zscan', 'zmscore', 'xlen', 'xrange', 'xinfo|stream'],
+  ...['xinfo|groups', 'xinfo|consumers', 'xpending'],
+];
+const WRITES = [
+  ...[
+    'exists',
+    'restore',
+    'unlink',
+    'pexpireat',
+    'pexpire',
+    'persist',
+    'rename',
+    'set',
+    'rpush',
+    'xadd',
+    'xclaim',
+    'xsetid',
+  ],
+  ...['xgroup|create', 'xgroup|createconsumer', 'xgroup|destroy', 'hset', 'hdel', 'sadd', 'srem', 'zadd', 'zrem'],
+];
+/** Without which keymend finds another way, or which only servers of other lines are asked. */
+const DISPENSABLE = ['memory|usage', 'hgetall', 'smembers'];
+const LARGE = { elements: 20, bytes: 2_000 };
+const SCENARIO_KEYS = 40;
+
+let source: RedisServer;
+let target: RedisServer;
+
+async function permit(server: RedisServer, commands: readonly string[], keys: readonly string[]): Promise<void> {
+  const rules = ['reset', 'on', '>secret', ...keys, ...commands.map((command) => `+${command}`)];
+  await server.client.call('ACL', 'SETUSER', 'keymend', ...rules);
+}
+
+/** Every way in which a key can differ. @returns what is asked of keymend */
+async function diverge(): Promise<KeyRequest[]> {
+  const [a, b] = [source.client, target.client];
+  await Promise.all([a.flushall(), b.flushall()]);
+  const many = (make: (index: number) => string) => Array.from({ length: SCENARIO_KEYS }, (_, index) => make(index));
+  const pairs = (make: (index: number) => readonly [string | number, string]) =>
+    Array.from({ length: SCENARIO_KEYS }, (_, index) => make(index)).flat();
+  await a.set('string', '1');
+  await a.rpush('list', '1');
+  await a.hset('hash', 'f', '1', 'g', '1');
+  await b.hset('hash', 'f', '2', 'h', '1');
+  await a.sadd('set', '1');
+  await b.sadd('set', '2');
+  await a.zadd('zset', 1, 'm');
+  await b.zadd('zset', 2, 'm');
+  await a.xadd('stream', '1-1', 'f', 'v');
+  await b.xadd('stream', '1-1', 'f', 'w');
+  for (const side of [a, b]) await side.set('expires', '1');
+  await a.pexpire('expires', 100_000);
+  for (const side of [a, b]) await side.set('persists', '1');
+  await b.pexpire('persists', 100_000);
+  await b.set('gone', '1');
+  await a.set('large string', 'x'.repeat(5_000));
+  await b.set('large string', 'y'.repeat(5_000), 'PX', 100_000);
+  await a.rpush('large list', ...many((i) => `${i}`));
+  await b.rpush('large list', ...many((i) => `${i === 5 ? 'other' : i}`));
+  await a.hset('large hash', ...pairs((i) => [`f${i}`, '1']));
+  await b.hset('large hash', ...pairs((i) => [`f${i + 2}`, '1']));
+  await a.sadd('large set', ...many((i) => `m${i}`));
+  await b.sadd('large set', ...many((i) => `m${i + 2}`));
+  await a.zadd('large zset', ...pairs((i) => [i, `m${i}`]));
+  await b.zadd('large zset', ...pairs((i) => [i, `m${i + 2}`]));
+  for (let index = 1; index <= SCENARIO_KEYS; index++) {
+    for (const side of [a, b]) await side.xadd('large stream', `${index}-1`, 'f', 'v');
+  }
+  for (const [side, count] of [
+    [a, 3],
+    [b, 2],
+  ] as const) {
+    await side.xgroup('CREATE', 'large stream', 'g', '0');
+    await side.xreadgroup('GROUP', 'g', 'c', 'COUNT', count, 'STREAMS', 'large stream', '>');
+  }
+  const members = (...names: string[]) =>
+    ({ kind: 'members', members: names.map((name) => Buffer.from(name)) }) as const;
+  const keys = [...(await a.keys('*')), 'gone'].map((key): KeyRequest => ({ key: Buffer.from(key) }));
+  return [{ key: Buffer.from('hash'), scope: members('f', 'h') }, ...keys];
+}
+
+async function reconcileAll(requests: readonly KeyRequest[]): Promise<KeyResult[]> {
+  const url = (server: RedisServer) => server.url.replace('//', '//keymend:secret@');
+  const ports = {
+    source: connectRedis({ url: url(source) }, { name: 'the source', largeValues: LARGE }),
+    target: connectRedis(
+      { url: url(target) },
+      { name: 'the target', largeValues: LARGE, budget: { link: 'l', opsPerSecond: 1_000_000 } },
+    ),
+  };
+  const sides = { ...ports, memory: new LinkMemory(ports) };
+  try {
+    const results: KeyResult[] = [];
+    for (const request of requests) {
+      const [result] = await reconcileKeys(sides, [request], DEFAULT_OPTIONS);
+      if (result!.outcome !== 'large') results.push(result!);
+      else results.push(await reconcileLargeKey(sides, request, { ...DEFAULT_OPTIONS, onProgress() {} }));
+    }
+    return results;
+  } finally {
+    await Promise.all([ports.source.close(), ports.target.close()]);
+  }
+}
+
+const ALL_KEYS = ['~*'];
+
+/** What is said of the failures, which must all be of that type. */
+function refusals(results: readonly KeyResult[]): string[] {
+  const errors = results.flatMap((result) => (result.outcome === 'failed' ? [result.error] : []));
+  expect(errors.length).toBeGreaterThan(0);
+  expect(new Set(errors.map(({ type }) => type))).toEqual(new Set(['NoPermission']));
+  return [...new Set(errors.map(({ message }) => message))];
+}
+
+/** @param more what this line of servers is asked besides */
+function permissionTests(start: () => Promise<RedisServer>, more: readonly string[] = []): void {
+  const reads = [...READS, ...more];
+  const all = [...reads, ...WRITES];
+
+  beforeAll(async () => {
+    [source, target] = await Promise.all([start(), start()]);
+  });
+  afterAll(() => Promise.all([source?.stop(), target?.stop()]));
+
+  async function permitAll(): Promise<void> {
+    await permit(source, reads, ALL_KEYS);
+    await permit(target, all, ALL_KEYS);
+  }
+
+  test('with no more rights than these every key is repaired', async () => {
+    await permitAll();
+    const requests = await diverge();
+    const results = await reconcileAll(requests);
+    expect(results.filter(({ outcome }) => outcome === 'failed')).toEqual([]);
+    expect((await reconcileAll(requests)).map(({ outcome }) => outcome)).toEqual(requests.map(() => 'equal'));
+  });
+
+  const word = (command: string) => command.toUpperCase().replace('|', ' ');
+  const missing = [
+    ...reads.map((command) => ['source', command] as const),
+    ...all.map((command) => ['target', command] as const),
+  ].filter(([, command]) => !DISPENSABLE.includes(command));
+
+  test.each(missing)('the %s’s user may not %s: that command is named, and the keys', async (side, command) => {
+    await permitAll();
+    const [server, commands] = side === 'source' ? [source, reads] : [target, all];
+    await permit(
+      server,
+      commands.filter((each) => each !== command),
+      ALL_KEYS,
+    );
+    const results = await reconcileAll(await diverge());
+    for (const message of refusals(results)) {
+      expect(message).toMatch(new RegExp(`^the ${side} .* does not let this user run ${word(command)}; grant \\+`));
+      expect(message).toMatch(
+        /on (~keymend:\*|the keys of the link \(~\*, or their patterns\)) in the ACL of that user$/,
+      );
+    }
+  });
+
+  test('its own keys are not among those that the user may touch: their pattern is named', async () => {
+    await permitAll();
+    await permit(target, all, ['~[^k]*']);
+    for (const message of refusals(await reconcileAll(await diverge()))) {
+      expect(message).toMatch(
+        /^the target .* does not let this user touch a key with GETRANGE; grant ~keymend:\* in the/,
+      );
+    }
+  });
+
+  test('the keys of the link are not: that is named', async () => {
+    await permitAll();
+    await permit(source, reads, ['~other:*']);
+    for (const message of refusals(await reconcileAll(await diverge()))) {
+      expect(message).toMatch(
+        /^the source .* does not let this user touch a key with TYPE; grant the keys of the link/,
+      );
+    }
+  });
+}
+
+describe('Redis 7', () => permissionTests(() => startRedis()));
+
+await describeWith('Valkey 9', provideValkey9, (binary) =>
+  permissionTests(() => startRedis([], { binary }), ['hpexpiretime']),
+);
