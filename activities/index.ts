@@ -144,7 +144,7 @@ function wroteList(repaired: KeyResult | null): boolean {
 }
 
 /** The errors that concern the worker itself and not the two sides. */
-type WorkerError = 'UnknownLink';
+type WorkerError = 'UnknownLink' | 'AttemptLost';
 // The engine's words go on as they are. A word that either side alone has does not compile.
 void (true satisfies Same<ReconcileErrorType, Exclude<ErrorType, WorkerError>>);
 void (true satisfies Same<Stage, Exclude<WorkflowStage, 'decode' | 'signal'>>);

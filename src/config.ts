@@ -15,7 +15,7 @@ import { parseRedisUrl, urlProblem } from './redis-url.js';
  * The configuration can't be used. The message is one line: the file, the place in it, what is
  * wrong.
  */
-class ConfigError extends Error {
+export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 

@@ -237,11 +237,17 @@ function failedAttempt(failure: unknown): AttemptEnd {
     return { kind: 'failed', error, attempts: attempt, permanent: cause.nonRetryable === true, wrote, earlier };
   }
   if (isCancellation(failure)) return cancelled();
-  const timedOut = cause instanceof TimeoutFailure;
-  const type = timedOut ? 'TargetUnavailable' : cause instanceof Error ? cause.name : 'Error';
-  const message = timedOut ? 'the attempt did not end in time: its worker died, or a Redis hangs' : String(cause);
+  const type = cause instanceof TimeoutFailure ? 'AttemptLost' : cause instanceof Error ? cause.name : 'Error';
+  const message = cause instanceof TimeoutFailure ? describeTimeout(cause) : String(cause);
   const error = { type, message, stage: null };
   return { kind: 'failed', error, attempts: 1, permanent: false, wrote: false, earlier: 'unknown' };
+}
+
+/** A heartbeat is sent by the clock, whatever a Redis does. */
+function describeTimeout({ timeoutType }: TimeoutFailure): string {
+  return timeoutType === 'HEARTBEAT'
+    ? 'the worker of the attempt died, stood still or lost Temporal; neither source nor target is to blame'
+    : 'the attempt did not end in time: its worker died or stood still, or source or target answers too slowly';
 }
 
 function cancelled(): AttemptEnd {

@@ -33,10 +33,14 @@ export const ERRORS = {
     retryable: true,
     nextStep: 'Check that the source Redis is up and reachable from the workers.',
   },
+  SourceNotMaster: {
+    retryable: true,
+    nextStep: 'The source is a replica. Point the link at the master, or wait for the failover to end.',
+  },
   SourceSuspicious: {
     retryable: false,
     nextStep:
-      'The source looks emptied, demoted or restarted, so nothing was deleted on the target. Check the source; if the delete is ' +
+      'The source looks emptied or restarted, so nothing was deleted on the target. Check the source; if the delete is ' +
       'meant, `keymend reconcile KEY --allow-delete` or the signal `retry` with {"allowDelete": true}.',
   },
   NoPermission: {
@@ -55,6 +59,10 @@ export const ERRORS = {
   Unsupported: {
     retryable: false,
     nextStep: 'Neither side can copy this value to the other. Copy it by hand, or skip it.',
+  },
+  AttemptLost: {
+    retryable: true,
+    nextStep: 'See whether the workers run and have time; if so, whether source and target answer quickly.',
   },
   ReservedKey: {
     retryable: false,

@@ -13,7 +13,9 @@ export type ReconcileErrorType =
   | 'TargetOutOfMemory'
   | 'TargetLoading'
   | 'SourceUnavailable'
-  /** The source looks as if it had lost its data or its role: what it lacks proves nothing. */
+  /** What is read there may be old. */
+  | 'SourceNotMaster'
+  /** The source looks as if it had lost its data: what it lacks proves nothing. */
   | 'SourceSuspicious'
   | 'NoPermission'
   /** The key kept changing. */
@@ -46,8 +48,9 @@ export function reservedKey(): { readonly outcome: 'failed'; readonly error: Rec
 
 /** What a code of Redis means on each side, where it is not simply unavailable. */
 const TYPES: Readonly<Record<string, Readonly<Record<Side, ReconcileErrorType>>>> = {
-  READONLY: { source: 'SourceSuspicious', target: 'TargetReadOnly' },
-  NOTMASTER: { source: 'SourceSuspicious', target: 'TargetReadOnly' },
+  READONLY: { source: 'SourceNotMaster', target: 'TargetReadOnly' },
+  NOTMASTER: { source: 'SourceNotMaster', target: 'TargetReadOnly' },
+  MASTERDOWN: { source: 'SourceNotMaster', target: 'TargetUnavailable' },
   OOM: { source: 'SourceUnavailable', target: 'TargetOutOfMemory' },
   LOADING: { source: 'SourceUnavailable', target: 'TargetLoading' },
   NOAUTH: { source: 'NoPermission', target: 'NoPermission' },

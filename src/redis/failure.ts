@@ -3,7 +3,7 @@
  * user stored.
  */
 
-interface RefusedCommand {
+export interface RefusedCommand {
   /** Upper case, with its subcommand: `RESTORE`, `MEMORY USAGE`. */
   readonly command?: string | undefined;
   /** It named a key of ours, or one of the application's. */

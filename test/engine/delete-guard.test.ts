@@ -190,7 +190,7 @@ describe('a source that is a replica', () => {
   ])('is not believed %s', async (_name, key, allowDelete) => {
     await link.target.client.set('other', 'v');
     const error = errorOf(await link.reconcile(key, { allowDelete }));
-    expect(error).toMatchObject({ type: 'SourceSuspicious', stage: 'read' });
+    expect(error).toMatchObject({ type: 'SourceNotMaster', stage: 'read' });
     expect(error.message).toContain('is a replica, not a master; point the link at its master');
     expect(await link.target.client.keys('*')).toEqual(['other']);
   });
@@ -203,7 +203,7 @@ describe('a source that is a replica', () => {
       'after read': once(() => link.source.client.replicaof('127.0.0.1', `${port}`)),
     });
     const error = errorOf(await reconcileOne({ source, target: link.sides.target }, 'other'));
-    expect(error.type).toBe('SourceSuspicious');
+    expect(error.type).toBe('SourceNotMaster');
     expect(await link.target.client.exists('other')).toBe(1);
   });
 });

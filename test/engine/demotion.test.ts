@@ -12,7 +12,7 @@ import { DEFAULT_OPTIONS, intercept, once, reconcileOne, startLink, type TestLin
 import { hookWatches } from './watched.js';
 
 const LIMITS = { elements: 100, bytes: 20_000 };
-const DEMOTED = { outcome: 'failed', error: { type: 'SourceSuspicious', stage: 'verify' } };
+const DEMOTED = { outcome: 'failed', error: { type: 'SourceNotMaster', stage: 'verify' } };
 const HOUR_MS = 3_600_000;
 
 let link: TestLink;
@@ -106,7 +106,7 @@ describe('a source that is demoted between the repair and the second look', () =
     await link.source.client.sadd('k', ...numbers(500));
     await link.target.client.rpush('k', ...numbers(500));
     const result = await replaceDemoting();
-    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' }, wrote: true });
+    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceNotMaster' }, wrote: true });
   });
 });
 
@@ -121,7 +121,7 @@ describe('a source that is demoted before it is read', () => {
     if (byCommands) memory.payloadVersionRefused();
     const source = intercept(link.sides.source, { 'before read': demote });
     const result = await reconcileOne({ ...link.sides, source, memory }, 'k');
-    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious', stage: 'read' } });
+    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceNotMaster', stage: 'read' } });
     expect(await link.target.client.lrange('k', 0, -1)).toEqual(['newer']);
   });
 
@@ -138,7 +138,7 @@ describe('a source that is demoted before it is read', () => {
       await relay.held();
       await link.source.client.replicaof('127.0.0.1', nowhere);
       relay.deliver();
-      expect(await result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious', stage: 'read' } });
+      expect(await result).toMatchObject({ outcome: 'failed', error: { type: 'SourceNotMaster', stage: 'read' } });
       expect(await link.target.client.get('k')).toBe('newer');
     } finally {
       await source.close();
@@ -152,7 +152,7 @@ test('a source that is demoted while a large value is compared does not confirm 
   const { port: source } = hookWatches(link.sides.source, { 'before unchanged': demote });
   expect(await reconcileLarge({ ...link.sides, source })).toMatchObject({
     outcome: 'failed',
-    error: { type: 'SourceSuspicious', stage: 'compare' },
+    error: { type: 'SourceNotMaster', stage: 'compare' },
   });
 });
 
@@ -160,7 +160,7 @@ test('a source that is demoted while a large value is built does not bring it to
   await link.source.client.rpush('k', ...numbers(500));
   await link.target.client.set('k', 'newer');
   const { port: source } = hookWatches(link.sides.source, { 'before unchanged': demote });
-  expect(await reconcileLarge({ ...link.sides, source })).toMatchObject({ error: { type: 'SourceSuspicious' } });
+  expect(await reconcileLarge({ ...link.sides, source })).toMatchObject({ error: { type: 'SourceNotMaster' } });
   expect(await link.target.client.get('k')).toBe('newer');
 });
 

@@ -76,7 +76,7 @@ test('a source that has become a stale replica does not cost the target its key 
   await LARGE.string!(link.target);
   await link.source.client.replicaof('127.0.0.1', 1);
   try {
-    expect(await reconcileLarge()).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' } });
+    expect(await reconcileLarge()).toMatchObject({ outcome: 'failed', error: { type: 'SourceNotMaster' } });
     expect(await link.target.client.type('k')).toBe('string');
   } finally {
     await link.source.client.replicaof('NO', 'ONE');

@@ -316,7 +316,7 @@ test('a source that has become a replica is not believed, although its pages are
   await link.source.client.replicaof('127.0.0.1', 1);
   try {
     const result = await reconcileLarge();
-    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' } });
+    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceNotMaster' } });
   } finally {
     await link.source.client.replicaof('NO', 'ONE');
   }

@@ -206,7 +206,7 @@ describe('one round', () => {
     await link.source.client.set('k', 'v');
     await link.source.client.call('REPLICAOF', '127.0.0.1', '1');
     try {
-      expect(await replace(link)).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' } });
+      expect(await replace(link)).toMatchObject({ outcome: 'failed', error: { type: 'SourceNotMaster' } });
     } finally {
       await link.source.client.call('REPLICAOF', 'NO', 'ONE');
     }

@@ -207,4 +207,25 @@ await describeTimeSkipping('reconcileKey: attempts', (server) => {
       });
     });
   });
+
+  it('an attempt whose worker says nothing for long is lost, and neither side is blamed', async () => {
+    const script = new Script(server.env, 'large', 'equal');
+    let release = () => {};
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    script.during = (attempt) => (attempt === 2 ? released : undefined);
+    await withScript(script, async (start) => {
+      const policy = { ...SLOW_POLICY, retry: { ...SLOW_POLICY.retry, maximumAttempts: 1 } };
+      const handle = await start({ policy });
+      const { lastError } = await untilState(server.env, handle, 'escalated');
+      expect(lastError).toEqual({
+        type: 'AttemptLost',
+        message: 'the worker of the attempt died, stood still or lost Temporal; neither source nor target is to blame',
+        stage: null,
+      });
+      release();
+      await giveUp(handle);
+    });
+  });
 });

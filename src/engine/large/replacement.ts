@@ -20,7 +20,7 @@ import { refuseDeletes } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { toleranceFor, tolerates } from '../expiry-tolerance.js';
 import { shortened } from '../lifetime.js';
-import type { RoundResult } from '../round.js';
+import { AGAIN, type RoundResult } from '../round.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { type Comparison, WatchedPair } from './comparison.js';
 import { compareLists } from './lists.js';
@@ -53,23 +53,38 @@ export async function replaceLargeKey(
   options: ReplaceOptions,
   onStep: () => void,
 ): Promise<RoundResult> {
-  const work: Replacement = { link, key, options, opened: [] };
+  const work: Replacement = { link, key, options, watches: [], opened: [] };
   try {
     return await replace(work, onStep);
   } catch (error) {
-    if (error instanceof ChangedMeanwhile) return { outcome: 'again', repaired: null };
-    if (error instanceof ReconcileError) return { outcome: 'failed', error };
-    throw error;
+    if (error instanceof ChangedMeanwhile) return AGAIN;
+    if (!(error instanceof ReconcileError)) throw error;
+    return (await wroteMeanwhile(work, error)) ? AGAIN : { outcome: 'failed', error };
   } finally {
     // The last first: a temporary key goes while the watch that made it still has its connection.
     for (const end of work.opened.toReversed()) await end();
   }
 }
 
+/** What a server says of a key that is not there any more, or of another type. */
+const SAID_OF_KEY: ReadonlySet<string> = new Set(['ERR', 'WRONGTYPE', 'NOGROUP', 'BUSYGROUP']);
+
+/**
+ * Whether that answer is no wonder, because somebody has written the key since its watch began:
+ * commands that go through it range by range met another value.
+ */
+async function wroteMeanwhile({ watches }: Replacement, { cause }: ReconcileError): Promise<boolean> {
+  if (!(cause instanceof RedisFailure) || !SAID_OF_KEY.has(cause.code)) return false;
+  const unchanged = await Promise.all(watches.map((each) => each.unchanged()));
+  return unchanged.includes(false);
+}
+
 interface Replacement {
   readonly link: Link;
   readonly key: Buffer;
   readonly options: ReplaceOptions;
+  /** Of this round, the first ones of both sides. */
+  readonly watches: KeyWatch[];
   /** What has to be ended in any case. */
   readonly opened: (() => Promise<void> | void)[];
 }
@@ -78,6 +93,7 @@ async function replace(work: Replacement, onStep: () => void): Promise<RoundResu
   const { link, key, options } = work;
   const target = await watch(work, 'target');
   const source = await watch(work, 'source');
+  work.watches.push(target, source);
   const pair = new WatchedPair(link, key, target, source, onStep, options.signal);
   if (source.state.type === NO_TYPE) return remove(work, pair);
   const comparison = await COMPARISONS[source.state.type]?.(pair);
