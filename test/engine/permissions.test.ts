@@ -31,6 +31,7 @@ const WRITES = [
     'pexpire',
     'persist',
     'rename',
+    'setrange',
     'set',
     'rpush',
     'xadd',
@@ -111,11 +112,10 @@ async function reconcileAll(requests: readonly KeyRequest[]): Promise<KeyResult[
   };
   const sides = { ...ports, memory: new LinkMemory(ports) };
   try {
-    const results: KeyResult[] = [];
-    for (const request of requests) {
-      const [result] = await reconcileKeys(sides, [request], DEFAULT_OPTIONS);
-      if (result!.outcome !== 'large') results.push(result!);
-      else results.push(await reconcileLargeKey(sides, request, { ...DEFAULT_OPTIONS, onProgress() {} }));
+    const results = await reconcileKeys(sides, requests, DEFAULT_OPTIONS);
+    for (const [index, request] of requests.entries()) {
+      if (results[index]!.outcome !== 'large') continue;
+      results[index] = await reconcileLargeKey(sides, request, { ...DEFAULT_OPTIONS, onProgress() {} });
     }
     return results;
   } finally {

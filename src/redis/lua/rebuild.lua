@@ -45,7 +45,9 @@ return eachRow(9, function(first)
   size = size + #recipe
   if digest == LARGE or digest ~= ARGV[first + 1] or started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
+  lookForRoom(key)
   if content == '' or contentDigest(key, kind) ~= content then
+    requireRoom()
     return { replace(key, recipe, newExpiry, ARGV[first + 8]) }, size
   end
   if ARGV[first + 5] == '1' then return { 'equal' }, size end

@@ -34,6 +34,7 @@ local function put(kind, key, members, cells, wanted)
       if kind == 'hash' then add(value) end
     end
   end
+  if #arguments > 0 then requireRoom() end
   callInParts(PUT[kind], key, arguments)
 end
 
@@ -66,6 +67,8 @@ return eachRow(9, function(first)
   for i = 1, #members do
     if string.find(wanted[i], '^%d') then requireFieldExpiry() end
   end
+  -- For the rows behind it.
+  if first + 9 <= #ARGV then lookForRoom(key) end
   put(newKind, key, members, cells, wanted)
   -- Afterwards: with its last member a key would go, and its expiry with it.
   takeAway(newKind, key, members, cells, wanted)

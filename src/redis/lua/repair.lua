@@ -29,6 +29,8 @@ return eachRow(9, function(first)
   if digest == LARGE or digest ~= ARGV[first + 1] then return { 'changed' }, size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
   if started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
+  -- For the rows behind it.
+  if first + 9 <= #ARGV then lookForRoom(key) end
   if action == 'delete' then
     redis.call('UNLINK', key)
     return { 'deleted' }, size
@@ -36,6 +38,7 @@ return eachRow(9, function(first)
   local content, dump = ARGV[first + 7], ARGV[first + 8]
   size = size + #dump
   if action == 'restore' and (content == '' or contentDigest(key, kind) ~= content) then
+    requireRoom()
     redis.call('RESTORE', key, newExpiry == '-1' and '0' or newExpiry, dump, 'REPLACE', 'ABSTTL')
     return { unlessExpired(key, newExpiry, 'restored') }, size
   end
