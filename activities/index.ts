@@ -30,6 +30,7 @@ import type {
 import { type ErrorType, isPermanent } from '../workflows/errors.js';
 import type { Stage as WorkflowStage } from '../workflows/messages.js';
 import { startPulse } from './pulse.js';
+import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, Slots } from './slots.js';
 
 /** One link as a worker holds it. */
 export interface LinkRuntime {
@@ -58,6 +59,7 @@ interface WorkflowRun {
 }
 
 export function create({ links, publishEscalation, onResult }: ActivityDependencies): Activities {
+  const slots = new Map(Array.from(links.keys(), (name) => [name, slotsOfLink()]));
   return {
     async reconcile(request: ReconcileRequest): Promise<ReconcileReply> {
       const { attempt, isLocal } = Context.current().info;
@@ -72,7 +74,7 @@ export function create({ links, publishEscalation, onResult }: ActivityDependenc
       }
       const key = { key: keyBytes(request), scope: scopeOf(request.hint), allowDelete: vouched(request, attempt) };
       const begunAt = performance.now();
-      const { result, earlier } = await reconcileOne(link, key, isLocal);
+      const { result, earlier } = await reconcileOne(link, key, slots.get(request.link)!, isLocal);
       if (result.outcome === 'large') return { outcome: 'large' };
       onResult(result, performance.now() - begunAt, { link: request.link });
       return reply(result, attempt, earlier);
@@ -83,6 +85,15 @@ export function create({ links, publishEscalation, onResult }: ActivityDependenc
       await publishEscalation(request, workflowExecution!);
     },
   };
+}
+
+interface LinkSlots {
+  readonly attempts: Slots;
+  readonly largeKeys: Slots;
+}
+
+function slotsOfLink(): LinkSlots {
+  return { attempts: new Slots(ATTEMPTS_AT_ONCE), largeKeys: new Slots(LARGE_KEYS_AT_ONCE) };
 }
 
 /**
@@ -102,24 +113,31 @@ interface Attempted {
  * @param isLocal a local attempt leaves a large value alone, because that takes longer than a
  *   workflow task may
  */
-async function reconcileOne(link: LinkRuntime, key: KeyRequest, isLocal: boolean): Promise<Attempted> {
-  const options = { ...link.options, signal: Context.current().cancellationSignal };
-  if (isLocal) {
-    const [result] = await reconcileKeys(link.sides, [key], options);
-    return { result: result!, earlier: 'nothing' };
-  }
-  const pulse = startPulse<LargeKeyProgress>();
+async function reconcileOne(
+  { sides, options: ofLink }: LinkRuntime,
+  key: KeyRequest,
+  { attempts, largeKeys }: LinkSlots,
+  isLocal: boolean,
+): Promise<Attempted> {
+  const options = { ...ofLink, signal: Context.current().cancellationSignal };
+  const pulse = isLocal ? null : startPulse<LargeKeyProgress>();
   try {
-    let [result] = await reconcileKeys(link.sides, [key], options);
-    if (result!.outcome === 'large') {
+    let result = deferredOr(await attempts.run(async () => (await reconcileKeys(sides, [key], options))[0]!));
+    if (result.outcome === 'large' && pulse !== null) {
       const { resume, report } = pulse;
-      result = await reconcileLargeKey(link.sides, key, { ...options, resume, onProgress: report });
+      const work = () => reconcileLargeKey(sides, key, { ...options, resume, onProgress: report });
+      result = deferredOr(await largeKeys.run(work));
     }
-    pulse.end(wrote(result!));
-    return { result: result!, earlier: pulse.earlier };
+    pulse?.end(wrote(result));
+    return { result, earlier: pulse?.earlier ?? 'nothing' };
   } finally {
-    pulse.stop();
+    pulse?.stop();
   }
+}
+
+/** What the link has no slot for now is deferred as by the budget. */
+function deferredOr(ended: KeyResult | { readonly retryAfterMs: number }): KeyResult {
+  return 'outcome' in ended ? ended : { outcome: 'deferred', repaired: null, ...ended };
 }
 
 function wrote(result: KeyResult): boolean {

@@ -2,6 +2,7 @@
 import { bundleWorkflowCode, DefaultLogger, type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { create, type LinkRuntime } from '../../activities/index.js';
+import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE } from '../../activities/slots.js';
 import { nextStep } from '../../workflows/errors.js';
 import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
@@ -41,6 +42,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   };
   try {
     await checkLinks(links, logger);
+    // However many links hang, each of the others has as many as it may use.
+    const slots = (ATTEMPTS_AT_ONCE + LARGE_KEYS_AT_ONCE) * links.size + SPARE_SLOTS;
     const worker = await Worker.create({
       connection,
       namespace,
@@ -64,6 +67,10 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
           logger.debug({ link, outcome, ...more, durationMs: Math.round(durationMs) }, 'attempt ended');
         },
       }),
+      // Local attempts hold a slot of each of the first two.
+      maxConcurrentWorkflowTaskExecutions: slots,
+      maxConcurrentLocalActivityExecutions: slots,
+      maxConcurrentActivityTaskExecutions: slots,
       shutdownGraceTime: '10 seconds',
       // What a large key's attempt has reached is known to the server this soon, whatever the
       // heartbeat timeout allows.
@@ -83,6 +90,9 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     throw error;
   }
 }
+
+/** For what is of no link's attempts: dead letters, and workflow tasks without an attempt. */
+const SPARE_SLOTS = 50;
 
 /** Well below the 5 s of a first attempt, so that a Redis which hangs is named as such. */
 const COMMAND_TIMEOUT_MS = 2_000;

@@ -1,0 +1,85 @@
+/** What one link may hold of a worker, with real servers. */
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
+import { afterEach, expect, test } from 'vitest';
+import { create, type LinkRuntime } from '../../activities/index.js';
+import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, Slots } from '../../activities/slots.js';
+import type { ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
+import { DEFAULT_OPTIONS, startLink, type TestLink } from '../engine/link.js';
+
+const links: TestLink[] = [];
+afterEach(async () => {
+  for (const link of links.splice(0)) await link.stop();
+});
+
+async function twoLinks() {
+  const started = await Promise.all([startLink(), startLink()]);
+  links.push(...started);
+  const runtime = ({ sides }: TestLink): LinkRuntime => ({ sides, options: DEFAULT_OPTIONS });
+  const activities = create({
+    links: new Map([
+      ['hanging', runtime(started[0])],
+      ['other', runtime(started[1])],
+    ]),
+    publishEscalation: async () => {},
+    onResult: () => {},
+  });
+  const attempt = (link: string, key: string, isLocal: boolean): Promise<ReconcileReply> => {
+    const hint = { whole: true, memberCommands: [], otherCommands: [], members: { utf8: [], base64: [] } };
+    const request: ReconcileRequest = { link, key, encoding: 'utf8', hint, allowDelete: false };
+    const environment = new MockActivityEnvironment({ isLocal }, { logger: new DefaultLogger('ERROR') });
+    return environment.run(activities.reconcile, request) as Promise<ReconcileReply>;
+  };
+  return { hanging: started[0], other: started[1], attempt };
+}
+
+/** How each has ended as soon as nothing more ends by itself; null: it is under way. */
+function watchEnds(replies: readonly Promise<ReconcileReply>[]): (string | null)[] {
+  const ends: (string | null)[] = replies.map(() => null);
+  for (const [index, reply] of replies.entries()) void reply.then(({ outcome }) => (ends[index] = outcome));
+  return ends;
+}
+
+test.each([true, false])(
+  'a link that hangs holds no more than its slots, and other links have theirs (local attempts: %s)',
+  async (isLocal) => {
+    const { hanging, other, attempt } = await twoLinks();
+    await other.source.client.set('k', 'v');
+    hanging.target.freeze();
+    const surplus = 20;
+    const replies = Array.from({ length: ATTEMPTS_AT_ONCE + surplus }, (_, i) => attempt('hanging', `k${i}`, isLocal));
+    const ends = watchEnds(replies);
+    await expect.poll(() => ends.filter((end) => end === 'deferred').length, { timeout: 60_000 }).toBe(surplus);
+    expect(await attempt('other', 'k', isLocal)).toMatchObject({ outcome: 'repaired' });
+    expect(ends.filter((end) => end === null)).toHaveLength(ATTEMPTS_AT_ONCE);
+    hanging.target.thaw();
+    await Promise.all(replies);
+    expect(await attempt('hanging', 'k', isLocal)).toMatchObject({ outcome: 'equal' });
+  },
+);
+
+test('of one link only some large keys are copied at once; the others come again, and are equal in the end', async () => {
+  const { hanging: link, attempt } = await twoLinks();
+  const keys = Array.from({ length: LARGE_KEYS_AT_ONCE + 3 }, (_, index) => `large ${index}`);
+  for (const key of keys) await link.source.client.setrange(key, 8_000_000, 'end');
+  const replies = await Promise.all(keys.map((key) => attempt('hanging', key, false)));
+  expect(replies.filter(({ outcome }) => outcome === 'deferred')).toHaveLength(3);
+  expect(replies.filter(({ outcome }) => outcome === 'repaired')).toHaveLength(LARGE_KEYS_AT_ONCE);
+  for (const key of keys) await attempt('hanging', key, false);
+  for (const key of keys) expect(await attempt('hanging', key, false)).toMatchObject({ outcome: 'equal' });
+});
+
+test('who finds no slot is told a time of its own, and at most half a minute', async () => {
+  const slots = new Slots(1);
+  let release = () => {};
+  const held = slots.run(() => new Promise<void>((resolve) => (release = resolve)));
+  const told: number[] = [];
+  for (let count = 0; count < 1_000; count++)
+    told.push(((await slots.run(async () => {})) as { retryAfterMs: number }).retryAfterMs);
+  expect(told[0]).toBeGreaterThanOrEqual(100);
+  expect(told[100]).toBeGreaterThan(2 * told[0]!);
+  expect(Math.max(...told)).toBeLessThanOrEqual(33_000);
+  release();
+  await held;
+  expect(await slots.run(async () => 'done')).toBe('done');
+});
