@@ -16,10 +16,14 @@ export interface ExpiryTolerance {
   readonly laterMs: number;
 }
 
-/** To expire or not to expire is always a difference. */
+/**
+ * To expire or not to expire is always a difference. From the year 287396 on an expiry is no exact
+ * `number` any more, and a few seconds are none.
+ */
 export function tolerates({ earlierMs, laterMs }: ExpiryTolerance, target: number, source: number): boolean {
   if (target < 0 || source < 0) return target === source;
-  return source - target <= earlierMs && target - source <= laterMs;
+  const precisionMs = source < 2 ** 53 ? 0 : source * 2 ** -51;
+  return source - target <= earlierMs + precisionMs && target - source <= laterMs + precisionMs;
 }
 
 /** Servers before Redis 7 say an absolute expiry only to within a tick or two. */

@@ -110,6 +110,8 @@ export class Connection {
       // A server that is loading answers LOADING, which says more than a connection that never
       // becomes ready.
       enableReadyCheck: false,
+      // Counters of a stream have 64 bits; what is asked for by the thousand has fewer.
+      stringNumbers: lifetime === 'single',
     } as const satisfies RedisOptions;
     this.#client =
       'url' in address

@@ -3,6 +3,14 @@
 /** `expiry` of a key that has none: the word of PEXPIRETIME. */
 export const NO_EXPIRY = -1;
 
+/**
+ * An expiry as commands take it. The greatest number of 64 bits has no `number`; the one beside it
+ * stands for it.
+ */
+export function expiryDigits(expiry: number): string {
+  return expiry < 2 ** 63 ? `${expiry}` : '9223372036854775807';
+}
+
 /** `type` of a key that is not there: the word of TYPE. */
 export const NO_TYPE = 'none';
 
@@ -23,6 +31,9 @@ export interface KeyState {
    * values.
    */
   readonly digest: string;
-  /** ms since the epoch, or `NO_EXPIRY`; without key -2, the word of PEXPIRETIME. */
+  /**
+   * ms since the epoch, or `NO_EXPIRY`; without key -2, the word of PEXPIRETIME. From 2^53 on (the
+   * year 287396) to the nearest `number`.
+   */
   readonly expiry: number;
 }

@@ -72,7 +72,8 @@ export interface PendingEntry {
   readonly consumer: Buffer;
   /** ms since the epoch. */
   readonly deliveredAt: number;
-  readonly timesDelivered: number;
+  /** Digits: up to 64 bits. */
+  readonly timesDelivered: string;
   /** Whether the stream still has the entry. */
   readonly exists: boolean;
 }

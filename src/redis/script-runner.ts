@@ -3,7 +3,7 @@
  */
 import { type Command, type Connection, isMaster } from './connection.js';
 import { failureOfReply, RedisFailure } from './failure.js';
-import type { Cells, Row, Script } from './script.js';
+import type { Cells, Integer, Row, Script } from './script.js';
 
 /** What a script said about one row. */
 export interface RowAnswer {
@@ -62,7 +62,8 @@ export async function runScript(
     const failure = connection.notMaster;
     return rows.map(() => failure);
   }
-  const [serverTimeMs, , ...answers] = reply as ScriptReply;
+  const [serverTime, , ...answers] = reply as ScriptReply;
+  const serverTimeMs = Number(serverTime);
   return rows.map((_, index) => {
     const cells = answers[index];
     if (cells === undefined) return 'deferred';
@@ -100,7 +101,7 @@ export function failureIn([head, text, command, own]: Cells): RedisFailure | nul
 }
 
 /** What a script answers. */
-export type ScriptReply = [serverTimeMs: number, operations: number, ...answers: Cells[]];
+export type ScriptReply = [serverTimeMs: Integer, operations: Integer, ...answers: Cells[]];
 
 /**
  * @param reply of a script, or of a plain command, which is one operation; as is one that was
@@ -108,6 +109,6 @@ export type ScriptReply = [serverTimeMs: number, operations: number, ...answers:
  */
 export function operationsOf(reply: unknown): number | null {
   if (reply instanceof RedisFailure) return reply.code === 'TIMEOUT' || reply.code === 'CONNECTION' ? null : 1;
-  const [serverTimeMs, operations] = Array.isArray(reply) ? (reply as ScriptReply) : [];
-  return typeof serverTimeMs === 'number' ? Number(operations) : 1;
+  const [serverTime, operations] = Array.isArray(reply) ? (reply as ScriptReply) : [];
+  return ['number', 'string'].includes(typeof serverTime) ? Number(operations) : 1;
 }

@@ -11,7 +11,10 @@ export interface Script {
 export type Row = readonly [key: Buffer, ...rest: (Buffer | string)[]];
 
 /** One row of a script's answer. */
-export type Cells = readonly (Buffer | number)[];
+export type Cells = readonly (Buffer | Integer)[];
+
+/** An integer of a reply: digits on connections of lifetime `single`. */
+export type Integer = number | string;
 
 const CONTENT = ['pack', 'replies', 'fields', 'content'];
 const MEMBERS = ['unpack', 'fields', 'members'];

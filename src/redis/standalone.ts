@@ -4,6 +4,7 @@ import type { Budget } from './budget.js';
 import { type Command, type Connection, isMaster } from './connection.js';
 import { explained } from './explain.js';
 import { RedisFailure } from './failure.js';
+import { expiryDigits } from './key-state.js';
 import type { KeyWatch } from './key-watch.js';
 import { packed, unpacked } from './packed.js';
 import type {
@@ -103,7 +104,7 @@ export class StandaloneRedis implements RedisPort {
       ({ key, observed, change }): Row => [
         key,
         ...this.#fence(observed),
-        `${change.expiry}`,
+        expiryDigits(change.expiry),
         change.expiryTolerated ? '1' : '0',
         change.content ?? '',
         change.recipe,
@@ -138,7 +139,7 @@ export class StandaloneRedis implements RedisPort {
         observed.type,
         `${observed.expiry}`,
         this.#deadline(observed),
-        expiry === null ? '' : `${expiry}`,
+        expiry === null ? '' : expiryDigits(expiry),
         type,
         packed(members),
         packed(observed.digests.map((digest) => Buffer.from(digest))),
@@ -306,10 +307,16 @@ function outcome<Outcome extends string>(answer: RowAnswer | RedisFailure): Outc
 function changeCells(change: Change): (Buffer | string)[] {
   switch (change.action) {
     case 'restore':
-      return ['restore', `${change.expiry}`, change.expiryTolerated ? '1' : '0', change.content ?? '', change.dump];
+      return [
+        'restore',
+        expiryDigits(change.expiry),
+        change.expiryTolerated ? '1' : '0',
+        change.content ?? '',
+        change.dump,
+      ];
     case 'delete':
       return ['delete', '', '0', '', ''];
     case 'expiry':
-      return ['expiry', `${change.expiry}`, '0', '', ''];
+      return ['expiry', expiryDigits(change.expiry), '0', '', ''];
   }
 }

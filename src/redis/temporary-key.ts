@@ -107,7 +107,7 @@ export class BuiltKey implements TemporaryKey {
     return this.#grow(
       size,
       entries.map(({ id, consumer, deliveredAt, timesDelivered }) => {
-        const delivery = ['TIME', `${deliveredAt}`, 'RETRYCOUNT', `${timesDelivered}`];
+        const delivery = ['TIME', `${deliveredAt}`, 'RETRYCOUNT', timesDelivered];
         return ['XCLAIM', group, consumer, '0', id, ...delivery, 'FORCE', 'JUSTID'];
       }),
     );

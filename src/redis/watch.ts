@@ -1,7 +1,7 @@
 /** `KeyWatch` on one server: WATCH, reads of ranges, and one EXEC at the end. */
 import { type Command, type Connection, isMaster } from './connection.js';
 import { failureOf, RedisFailure } from './failure.js';
-import { NO_EXPIRY } from './key-state.js';
+import { expiryDigits, NO_EXPIRY } from './key-state.js';
 import type {
   EntryRange,
   KeyWatch,
@@ -154,8 +154,8 @@ class ServerKeyWatch implements KeyWatch {
         id: String(id),
         consumer: consumer as Buffer,
         deliveredAt: serverTimeMs - Number(idleMs),
-        timesDelivered: Number(timesDelivered),
-        exists: exists === 1,
+        timesDelivered: String(timesDelivered),
+        exists: Number(exists) === 1,
       };
     });
   }
@@ -194,7 +194,7 @@ class ServerKeyWatch implements KeyWatch {
         this.#groups,
         `${this.#deadline}`,
         change.action,
-        `${change.action === 'delete' ? NO_EXPIRY : change.expiry}`,
+        expiryDigits(change.action === 'delete' ? NO_EXPIRY : change.expiry),
         change.action === 'replace' ? change.temporary.name : '',
       ]),
     );

@@ -6,5 +6,5 @@
 return eachRow(1, function(first)
   local key = ARGV[first]
   local digest, size, kind = fingerprint(key)
-  return { kind, digest, kind == 'none' and NO_KEY or expiryOf(key) }, size
+  return { kind, digest, kind == 'none' and NO_KEY or said(expiryOf(key)) }, size
 end)

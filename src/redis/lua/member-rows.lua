@@ -4,16 +4,16 @@
 --          cell for each member, as the script says, '' for one that is not there; {'none', -2, 0,
 --          '', …} without key.
 --
--- said(cell): what the script says of a cell (see members.lua).
+-- written(cell): what the script says of a cell (see members.lua).
 
-local function memberRows(said)
+local function memberRows(written)
   return eachRow(2, function(first)
     local key = ARGV[first]
     local members = unpackList(ARGV[first + 1])
     local kind = typeOf(key)
     local cells, size = cellsOf(kind, key, members)
-    local row = { kind, kind == 'none' and NO_KEY or expiryOf(key), countOf(kind, key) }
-    for i = 1, #cells do row[i + 3] = said(cells[i]) end
+    local row = { kind, kind == 'none' and NO_KEY or said(expiryOf(key)), countOf(kind, key) }
+    for i = 1, #cells do row[i + 3] = written(cells[i]) end
     return row, size
   end)
 end

@@ -32,7 +32,7 @@ local function addFieldExpiries(key, members, cells, first, last)
   local expiries = redis.call('HPEXPIRETIME', key, 'FIELDS', last - first + 1, unpack(members, first, last))
   for i = first, last do
     local expiry = expiries[i - first + 1]
-    if expiry >= 0 then cells[i] = string.format('%.0f', expiry) .. cells[i] end
+    if expiry >= 0 then cells[i] = digits(expiry) .. cells[i] end
   end
 end
 

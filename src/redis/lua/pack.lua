@@ -14,7 +14,9 @@ local lengthPrefix = setmetatable({}, {
 
 local function packList(list)
   for i = 1, #list do
-    local item = list[i] .. ''
+    local item = list[i]
+    -- Lua alone would write 14 digits of a number.
+    item = type(item) == 'number' and item >= 1e14 and digits(item) or item .. ''
     list[i] = lengthPrefix[#item] .. item
   end
   return table.concat(list)

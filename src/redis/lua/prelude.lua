@@ -43,6 +43,16 @@ local FIRST_ROW = 3
 -- blocks the server for long nor builds a huge reply. It always takes one.
 local BYTE_LIMIT = 4194304
 
+-- An integer of Redis has 64 bits, a number of Lua 53. From there on it is said in digits, to the
+-- nearest number of Lua, of which the greatest does not fit into 64 bits any more.
+local EXACT = 2 ^ 53
+local function digits(integer)
+  return integer < 2 ^ 63 and string.format('%.0f', integer) or '9223372036854775807'
+end
+local function said(integer)
+  return integer < EXACT and integer or digits(integer)
+end
+
 local function now()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
@@ -53,7 +63,7 @@ end
 local HAS_PEXPIRETIME = redis.REDIS_VERSION_NUM ~= nil
 local EXPIRY_SLACK = HAS_PEXPIRETIME and 0 or 2
 
--- ms since the epoch; -1 without expiry; -2 without key.
+-- ms since the epoch; -1 without expiry; -2 without key. Rows `said` it.
 local function expiryOf(key)
   if HAS_PEXPIRETIME then return redis.call('PEXPIRETIME', key) end
   local left = redis.call('PTTL', key)
@@ -63,7 +73,9 @@ end
 
 local function sameExpiry(one, other)
   if one < 0 or other < 0 then return one == other end
-  return math.abs(one - other) <= EXPIRY_SLACK
+  -- Where the numbers of Lua lie apart, a sum of two readings may be the next one or the one behind.
+  local slack = one < EXACT and EXPIRY_SLACK or one * 2 ^ -51
+  return math.abs(one - other) <= slack
 end
 
 -- expiry: digits, ms since the epoch, or '-1' for none. One that has passed removes the key.

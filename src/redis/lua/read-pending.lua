@@ -10,7 +10,7 @@ return eachRow(3, function(first)
   for _, pending in ipairs(pendingPage(key, ARGV[first + 1], ARGV[first + 2])) do
     local id = pending[1]
     local entry = redis.call('XRANGE', key, id, id)[1]
-    for i = 1, 4 do row[#row + 1] = pending[i] end
+    for i = 1, 4 do row[#row + 1] = i > 2 and said(pending[i]) or pending[i] end
     row[#row + 1] = entry and 1 or 0
     for _, text in ipairs(entry and entry[2] or {}) do bytes = bytes + #text end
     if bytes >= RANGE_BYTES then break end

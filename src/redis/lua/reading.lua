@@ -16,10 +16,10 @@ local function readEach(valueOf)
     local key, knownDigest, knownType = ARGV[first], ARGV[first + 1], ARGV[first + 2]
     local digest, size, kind = fingerprint(key)
     if kind == 'none' then return { 'none', '', NO_KEY, '', '', -1 }, 0 end
-    local expiry = expiryOf(key)
+    local expiry = said(expiryOf(key))
     if digest == knownDigest or digest == LARGE then return { kind, digest, expiry, '', '', -1 }, size end
     local value, more = valueOf(key, kind)
     local content = kind == knownType and contentDigest(key, kind) or ''
-    return { kind, digest, expiry, content, value, kind == 'hash' and soonestExpiry(key) or -1 }, size + more
+    return { kind, digest, expiry, content, value, kind == 'hash' and said(soonestExpiry(key)) or -1 }, size + more
   end)
 end

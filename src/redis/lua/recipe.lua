@@ -26,7 +26,7 @@ local function addHash(recipe, key)
   inParts(recipe, 'HSET', flat, 2)
   local byExpiry = {}
   for field, expiry in pairs(fieldExpiries(key, flat)) do
-    local at = string.format('%.0f', expiry)
+    local at = digits(expiry)
     byExpiry[at] = byExpiry[at] or {}
     table.insert(byExpiry[at], field)
   end

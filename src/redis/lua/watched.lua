@@ -9,5 +9,5 @@ return eachRow(1, function(first)
   local key = ARGV[first]
   local kind = typeOf(key)
   local size = SIZE[kind] and redis.call(SIZE[kind], key) or 0
-  return { kind, kind == 'none' and NO_KEY or expiryOf(key), size, groupsFence(key) }, 0
+  return { kind, kind == 'none' and NO_KEY or said(expiryOf(key)), size, groupsFence(key) }, 0
 end)
