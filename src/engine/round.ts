@@ -160,6 +160,8 @@ async function read(
     // is to be mended.
     else if (reading instanceof RedisFailure && reading.code === 'NORECIPE')
       fail(round, key.index, reading, 'target', 'write');
+    // No one call can write it, as if it were large.
+    else if (reading instanceof RedisFailure && reading.code === 'TOOLONG') results[key.index] = { outcome: 'large' };
     else if (reading instanceof RedisFailure) fail(round, key.index, reading, 'source', 'read');
     else if (reading.digest === LARGE) results[key.index] = { outcome: 'large' };
     else known.push({ ...key, reading });

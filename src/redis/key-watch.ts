@@ -43,6 +43,13 @@ export interface RangeDigest {
   readonly digest: string;
 }
 
+export interface StreamRangeDigest extends RangeDigest {
+  /** ID of the last entry that was digested. */
+  readonly last: string;
+  /** Whether `copyEntries` can take it: no entry is too long for a script. */
+  readonly isCopyable: boolean;
+}
+
 export interface StreamEntry {
   readonly id: string;
   /** Fields and values in turn. */
@@ -60,6 +67,8 @@ export interface StreamGroup {
 /** A stream without its entries and without what is pending. */
 export interface StreamState {
   readonly lastGeneratedId: string;
+  /** null: it has no entry. */
+  readonly firstId: string | null;
   /**
    * Ever added, and the greatest ID ever deleted. null: a server before Redis 7 does not keep them.
    */
@@ -116,8 +125,7 @@ export interface KeyWatch {
   digestList(range: Range): Promise<RangeDigest | RedisFailure>;
   readList(range: Range): Promise<Buffer[] | RedisFailure>;
 
-  /** Also answers with the ID of the last entry that was digested. */
-  digestStream(range: EntryRange & { count: number }): Promise<(RangeDigest & { last: string }) | RedisFailure>;
+  digestStream(range: EntryRange & { count: number }): Promise<StreamRangeDigest | RedisFailure>;
   readStream(range: EntryRange): Promise<StreamEntry[] | RedisFailure>;
   readStreamState(): Promise<StreamState | RedisFailure>;
 
@@ -194,9 +202,11 @@ export interface TemporaryKey {
   /** The first step of a stream, which may stay without entries. */
   createStream(): Promise<GrowthOutcome | RedisFailure>;
   appendEntries(size: number, entries: readonly StreamEntry[]): Promise<GrowthOutcome | RedisFailure>;
-  /** Appends entries of the watched key. */
+  /** Appends entries of the watched key: a range that is copyable. */
   copyEntries(size: number, range: EntryRange): Promise<GrowthOutcome | RedisFailure>;
   deleteEntries(size: number, ids: readonly string[]): Promise<GrowthOutcome | RedisFailure>;
+  /** Takes `count` entries away from the front. Redis keeps no note of it, as it does of a delete. */
+  trimEntries(size: number, count: number): Promise<GrowthOutcome | RedisFailure>;
   addGroup(size: number, group: StreamGroup): Promise<GrowthOutcome | RedisFailure>;
   /** The entries must be there: servers since Redis 7 drop others. */
   addPending(size: number, group: Buffer, entries: readonly PendingEntry[]): Promise<GrowthOutcome | RedisFailure>;

@@ -282,7 +282,8 @@ export interface RedisPort {
 
   /**
    * `read` in a form that servers of any version understand; larger and slower. A type that
-   * commands can't build (a module's) fails with the code `NORECIPE`.
+   * commands can't build (a module's) fails with the code `NORECIPE`; one that no script can write
+   * in one call with `TOOLONG`.
    */
   readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]>;
 

@@ -21,6 +21,9 @@ import { slotOf, tagIn } from './slots.js';
 export const TEMPORARY_LIFETIME_MS = 600_000;
 const LIFETIME_MS = `${TEMPORARY_LIFETIME_MS}`;
 
+/** Of an entry that a script can write: its fields and values; Lua's stack holds 8,000. */
+export const LONGEST_ENTRY = 4_000;
+
 const STEPS = [scripts.grow, scripts.growByCopy];
 
 type Word = Buffer | string;
@@ -77,11 +80,40 @@ export class BuiltKey implements TemporaryKey {
     ]);
   }
 
-  appendEntries(size: number, entries: readonly StreamEntry[]): Promise<GrowthOutcome | RedisFailure> {
-    return this.#grow(
-      size,
-      entries.map(({ id, fields }) => ['XADD', id, ...fields]),
-    );
+  async appendEntries(size: number, entries: readonly StreamEntry[]): Promise<GrowthOutcome | RedisFailure> {
+    const steps: Promise<GrowthOutcome | RedisFailure>[] = [];
+    let open: StreamEntry[] = [];
+    const close = (end: number) => {
+      if (open.length > 0)
+        steps.push(
+          this.#grow(
+            size + end - open.length,
+            open.map(({ id, fields }) => ['XADD', id, ...fields]),
+          ),
+        );
+      open = [];
+    };
+    for (const [index, entry] of entries.entries()) {
+      if (entry.fields.length <= LONGEST_ENTRY) {
+        open.push(entry);
+        continue;
+      }
+      close(index);
+      steps.push(this.#appendLongEntry(entry));
+    }
+    close(entries.length);
+    return (await Promise.all(steps)).find((outcome) => outcome !== 'grown') ?? 'grown';
+  }
+
+  /** By a command of its own. One that has gone is not made anew; a step that was lost shows later. */
+  async #appendLongEntry({ id, fields }: StreamEntry): Promise<GrowthOutcome | RedisFailure> {
+    await this.#load();
+    const [added, kept] = await this.#connection.send([
+      ['XADD', this.name, 'NOMKSTREAM', id, ...fields],
+      ['PEXPIRE', this.name, LIFETIME_MS],
+    ]);
+    const failure = [added, kept].find((reply) => reply instanceof RedisFailure);
+    return failure ?? (added === null ? 'lost' : 'grown');
   }
 
   copyEntries(size: number, { after, through }: EntryRange): Promise<GrowthOutcome | RedisFailure> {
@@ -90,6 +122,10 @@ export class BuiltKey implements TemporaryKey {
 
   deleteEntries(size: number, ids: readonly string[]): Promise<GrowthOutcome | RedisFailure> {
     return this.#grow(size, [['XDEL', ...ids]]);
+  }
+
+  trimEntries(size: number, count: number): Promise<GrowthOutcome | RedisFailure> {
+    return this.#grow(size, [['XTRIM', 'MAXLEN', `${size - count}`]]);
   }
 
   addGroup(
@@ -130,12 +166,18 @@ export class BuiltKey implements TemporaryKey {
     return this.#step(scripts.growByCopy, size, this.#key, from, to);
   }
 
-  async #step(script: Script, size: number, ...args: Word[]): Promise<GrowthOutcome | RedisFailure> {
-    // A script that the server does not know yet would be sent a second time, behind steps that
-    // must come after it. For no rows it does nothing, and needs no right to SCRIPT LOAD.
+  /**
+   * A script that the server does not know yet would be sent a second time, behind steps that must
+   * come after it. For no rows it does nothing, and needs no right to SCRIPT LOAD.
+   */
+  async #load(): Promise<void> {
     const limits = scriptArguments(this.#connection, []);
     this.#loaded ??= this.#connection.send(STEPS.map(({ source }) => ['EVAL', source, '0', ...limits]));
     await this.#loaded;
+  }
+
+  async #step(script: Script, size: number, ...args: Word[]): Promise<GrowthOutcome | RedisFailure> {
+    await this.#load();
     const answer = await runForKey(this.#connection, script, [this.name, `${size}`, LIFETIME_MS, ...args]);
     return answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as GrowthOutcome);
   }

@@ -11,6 +11,7 @@ import type {
   RangeDigest,
   StreamEntry,
   StreamGroup,
+  StreamRangeDigest,
   StreamState,
   TemporaryKey,
   WatchedChange,
@@ -20,7 +21,9 @@ import type {
 import { type Cells, type Row, type Script, scripts } from './script.js';
 import { failureIn, type RowAnswer, runForKey, type ScriptReply, scriptArguments } from './script-runner.js';
 import { serverName } from './server-name.js';
-import { BuiltKey } from './temporary-key.js';
+import { BuiltKey, LONGEST_ENTRY } from './temporary-key.js';
+
+const GREATEST_ID = '18446744073709551615-18446744073709551615';
 
 /** A connection that is never made anew. */
 type OpenConnection = () => Connection;
@@ -101,12 +104,16 @@ class ServerKeyWatch implements KeyWatch {
     after,
     through,
     count,
-  }: EntryRange & { count: number }): Promise<(RangeDigest & { last: string }) | RedisFailure> {
+  }: EntryRange & { count: number }): Promise<StreamRangeDigest | RedisFailure> {
     const answer = await this.#run(scripts.digestStream, after, through, `${count}`);
-    return answer instanceof RedisFailure ? answer : { ...rangeDigest(answer.cells), last: String(answer.cells[3]) };
+    if (answer instanceof RedisFailure) return answer;
+    const [, , , last, longest] = answer.cells;
+    return { ...rangeDigest(answer.cells), last: String(last), isCopyable: Number(longest) <= LONGEST_ENTRY };
   }
 
   async readStream({ after, through }: EntryRange): Promise<StreamEntry[] | RedisFailure> {
+    // Behind it there is nothing, and Redis knows no such range.
+    if (after === GREATEST_ID) return [];
     const reply = await this.#send('XRANGE', this.#key, `(${after}`, through);
     if (reply instanceof RedisFailure) return reply;
     return (reply as [Buffer, Buffer[]][]).map(([id, fields]) => ({ id: String(id), fields }));
@@ -127,7 +134,9 @@ class ServerKeyWatch implements KeyWatch {
     if (failed !== undefined) return failed as RedisFailure;
     const fields = named(stream as unknown[]);
     const entriesAdded = fields.get('entries-added');
+    const first = fields.get('first-entry') as [Buffer, ...unknown[]] | null;
     return {
+      firstId: first === null ? null : String(first[0]),
       lastGeneratedId: String(fields.get('last-generated-id')),
       history:
         entriesAdded === undefined

@@ -66,7 +66,9 @@ async function runLargeRound(
   if (source instanceof RedisFailure) return failed(sides, 'source', source);
   if (target!.digest !== LARGE && source!.digest !== LARGE) {
     const [result] = await reconcileKeys(sides, [request], options);
-    return result!.outcome === 'large' ? AGAIN : result!;
+    if (result!.outcome !== 'large') return result!;
+    // It has become large just now; or no script can write it, and it is replaced as if it were.
+    if (!isInOrder(source!.type)) return AGAIN;
   }
   if (isInOrder(source!.type)) {
     return replaceLargeKey(sides, key, { ...options, allowDelete: request.allowDelete ?? false }, () => {

@@ -18,6 +18,7 @@ interface Part extends EntryRange {
   readonly count: number;
   readonly bytes: number;
   readonly onTarget: boolean;
+  readonly isCopyable: boolean;
 }
 
 interface Planned {
@@ -33,7 +34,7 @@ interface Loaded extends Pick<Planned, 'size' | 'part'> {
   readonly entries: readonly StreamEntry[] | null;
 }
 
-const BEHIND_ALL: Part = { after: '+', through: '+', count: 0, bytes: 0, onTarget: false };
+const BEHIND_ALL: Part = { after: '+', through: '+', count: 0, bytes: 0, onTarget: false, isCopyable: false };
 const STAND_IN = [Buffer.from('keymend'), Buffer.from('')];
 
 export async function compareStreams(pair: WatchedPair): Promise<Comparison> {
@@ -61,6 +62,7 @@ interface RangeOfSource extends EntryRange {
   readonly count: number;
   readonly bytes: number;
   readonly digest: string;
+  readonly isCopyable: boolean;
 }
 
 /** One behind the other: where a range begins is known when the one before it has ended. */
@@ -132,11 +134,32 @@ async function build(
       await pair.advance();
     }
   }
-  for (const ids of inChunks(missing, ENTRIES_PER_RANGE)) {
-    pair.grown(await temporary.deleteEntries(size, ids));
-    size -= ids.length;
-  }
+  size -= await removeStandIns(pair, state, missing, size, temporary);
   pair.grown(await temporary.setStreamState(size, state));
+}
+
+/**
+ * Those in front of all entries are trimmed: a delete is noted by Redis, which then does not know a
+ * group's lag any more.
+ * @returns how many entries it took away
+ */
+async function removeStandIns(
+  pair: WatchedPair,
+  { firstId }: StreamState,
+  missing: readonly string[],
+  size: number,
+  temporary: TemporaryKey,
+): Promise<number> {
+  const inside = firstId === null ? -1 : missing.findIndex((id) => compareIds(firstId, id) < 0);
+  const front = inside === -1 ? missing.length : inside;
+  for (let trimmed = 0; trimmed < front; trimmed += ENTRIES_PER_RANGE) {
+    const count = Math.min(ENTRIES_PER_RANGE, front - trimmed);
+    pair.grown(await temporary.trimEntries(size - trimmed, count));
+  }
+  for (const [index, ids] of inChunks(missing.slice(front), ENTRIES_PER_RANGE).entries()) {
+    pair.grown(await temporary.deleteEntries(size - front - index * ENTRIES_PER_RANGE, ids));
+  }
+  return missing.length;
 }
 
 async function* pendingPages(pair: WatchedPair, { name }: StreamGroup): AsyncGenerator<PendingEntry[]> {
@@ -204,7 +227,7 @@ function* withMissing(parts: readonly Part[], missing: readonly string[]): Gener
 }
 
 async function load(pair: WatchedPair, { size, part, missing }: Planned): Promise<Loaded> {
-  if (part.onTarget && missing.length === 0) return { size, part, entries: null };
+  if (part.onTarget && part.isCopyable && missing.length === 0) return { size, part, entries: null };
   const entries = part.count === 0 ? [] : pair.settled(await pair.source.readStream(part), 'source', 'read');
   if (entries.length !== part.count) throw new ChangedMeanwhile();
   const standIns = missing.map((id): StreamEntry => ({ id, fields: STAND_IN }));

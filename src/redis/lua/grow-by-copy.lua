@@ -1,7 +1,7 @@
 -- Appends a range of another key on this server to a temporary key.
 -- Row in:  temporary key, its size before (see temporary.lua), ms that it lives on
 --          key and range: index of the first and the last element of a list; ID behind which to
---          begin and last ID of a stream
+--          begin and last ID of a stream, whose entries each fit into one command of a script
 -- Row out: {'grown'}, or {'lost'}: it has another size, or the other key no longer has the range;
 --          nothing was done
 
@@ -16,7 +16,7 @@ return eachRow(6, function(first)
   elseif kind ~= 'stream' then
     return { 'lost' }, 0
   else
-    for _, entry in ipairs(redis.call('XRANGE', key, '(' .. from, to)) do
+    for _, entry in ipairs(redis.call('XRANGE', key, behind(from), to)) do
       redis.call('XADD', temporary, entry[1], unpack(entry[2]))
     end
   end

@@ -4,5 +4,6 @@ local PAGE = 250
 
 -- {id, consumer, idle ms, times delivered} for the entries behind the ID `after`.
 local function pendingPage(key, group, after)
-  return redis.call('XPENDING', key, group, '(' .. after, '+', PAGE)
+  local start = behind(after)
+  return start and redis.call('XPENDING', key, group, start, '+', PAGE) or {}
 end

@@ -34,8 +34,8 @@ end
 -- Entries behind the ID `after` up to `through`: {id, {field, value, …}} each.
 local function streamRange(key, after, through, count)
   return readRange(count, function(read, step)
-    local last = #read > 0 and read[#read][1] or after
-    local entries = redis.call('XRANGE', key, '(' .. last, through, 'COUNT', step)
+    local start = behind(#read > 0 and read[#read][1] or after)
+    local entries = start and redis.call('XRANGE', key, start, through, 'COUNT', step) or {}
     local size = 0
     for i = 1, #entries do
       for _, text in ipairs(entries[i][2]) do size = size + #text end

@@ -5,6 +5,10 @@
 
 local ARGUMENTS_PER_COMMAND = 1000
 
+-- Lua's stack holds 8,000 of them. What can't be parted, and has more than this, no script can
+-- write: an entry of a stream.
+local LONGEST_COMMAND = 4000
+
 -- One command, or several where it has too many arguments. They stay together in groups of `width`.
 local function inParts(recipe, name, arguments, width)
   local step = ARGUMENTS_PER_COMMAND - ARGUMENTS_PER_COMMAND % width
@@ -39,7 +43,10 @@ local function addHash(recipe, key)
 end
 
 local function addGroup(recipe, group)
-  recipe[#recipe + 1] = { 'XGROUP CREATE', group.name, group['last-delivered-id'] }
+  local create = { 'XGROUP CREATE', group.name, group['last-delivered-id'] }
+  local read = group['entries-read']
+  if read then create[4], create[5] = 'ENTRIESREAD', digits(read) end
+  recipe[#recipe + 1] = create
   for _, consumer in ipairs(group.consumers) do
     recipe[#recipe + 1] = { 'XGROUP CREATECONSUMER', group.name, named(consumer).name }
   end
@@ -60,7 +67,7 @@ local function isBefore(one, other)
 end
 
 -- The entries in order, with stand-ins for what is pending although it was deleted or trimmed away,
--- and the IDs of these: servers since Redis 7 make an entry pending only while it is there.
+-- and the IDs of these in order: servers since Redis 7 make an entry pending only while it is there.
 local function withStandIns(stream)
   local entries, missing, known = {}, {}, {}
   for i, entry in ipairs(stream.entries) do
@@ -77,8 +84,21 @@ local function withStandIns(stream)
       end
     end
   end
-  if #missing > 0 then table.sort(entries, function(one, other) return isBefore(one[1], other[1]) end) end
+  if #missing > 0 then
+    table.sort(entries, function(one, other) return isBefore(one[1], other[1]) end)
+    table.sort(missing, isBefore)
+  end
   return entries, missing
+end
+
+-- Takes the stand-ins away. Those in front of all entries are trimmed: XDEL notes the greatest ID
+-- that was ever deleted, behind which Redis does not know a group's lag any more.
+local function removeStandIns(recipe, stream, missing)
+  local firstEntry = stream.entries[1]
+  local front = 0
+  while front < #missing and not (firstEntry and isBefore(firstEntry[1], missing[front + 1])) do front = front + 1 end
+  if front > 0 then recipe[#recipe + 1] = { 'XTRIM', 'MAXLEN', #stream.entries + #missing - front } end
+  for i = front + 1, #missing do recipe[#recipe + 1] = { 'XDEL', missing[i] } end
 end
 
 local function addStream(recipe, key)
@@ -88,13 +108,20 @@ local function addStream(recipe, key)
   recipe[#recipe + 1] = { 'XGROUP DESTROY', 'keymend' }
   local entries, missing = withStandIns(stream)
   for _, entry in ipairs(entries) do
+    if #entry[2] > LONGEST_COMMAND then error({ err = 'TOOLONG an entry has too many fields for a script' }) end
     local command = { 'XADD', entry[1] }
     for _, part in ipairs(entry[2]) do command[#command + 1] = part end
     recipe[#recipe + 1] = command
   end
   for _, group in ipairs(stream.groups) do addGroup(recipe, named(group)) end
-  for _, id in ipairs(missing) do recipe[#recipe + 1] = { 'XDEL', id } end
-  recipe[#recipe + 1] = { 'XSETID', stream['last-generated-id'] }
+  removeStandIns(recipe, stream, missing)
+  local setId = { 'XSETID', stream['last-generated-id'] }
+  local added = stream['entries-added']
+  if added then
+    setId[3], setId[4] = 'ENTRIESADDED', digits(added)
+    setId[5], setId[6] = 'MAXDELETEDID', stream['max-deleted-entry-id']
+  end
+  recipe[#recipe + 1] = setId
 end
 
 local function recipeOf(key, kind)
