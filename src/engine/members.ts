@@ -38,7 +38,10 @@ interface MembersOf {
 }
 
 /** `whole`: members alone can't tell; look at the whole key. */
-type MembersResult = RoundResult | { readonly outcome: 'whole' };
+type MembersResult =
+  | RoundResult
+  /** `repaired`: what was written all the same: with its last member the key went. */
+  | { readonly outcome: 'whole'; readonly repaired?: Repaired };
 
 interface Observed {
   readonly index: number;
@@ -107,7 +110,8 @@ export async function runMembersRound(
     if (outcome instanceof RedisFailure) fail(key.index, outcome, 'target', 'write');
     else if (outcome === 'changed') results[key.index] = AGAIN;
     // The source has the key, so on the target more than these members is missing.
-    else if (outcome === 'gone') results[key.index] = { outcome: 'whole' };
+    else if (outcome === 'gone')
+      results[key.index] = { outcome: 'whole', ...(key.observed.type !== NO_TYPE && { repaired: repaired(key) }) };
     else written.push(key);
   }
 

@@ -8,7 +8,7 @@
  * a page's back has a failed write of its own, if the change was lost.
  */
 import { pMapIterable } from 'p-map';
-import { type MembersPage, RedisFailure, type RedisPort, unpacked } from '../../redis/index.js';
+import { type MembersPage, NO_TYPE, RedisFailure, type RedisPort, unpacked } from '../../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from '../contract.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { runMembersRound } from '../members.js';
@@ -51,6 +51,11 @@ interface Work {
   readonly healing: AbortSignal | undefined;
   /** Bytes written so far; null: no difference was met. */
   repairedBytes: number | null;
+  /**
+   * The source's pages had no member, from the first to the last one. Of a hash that is there:
+   * fields that have expired and were not taken away yet.
+   */
+  isEmpty: boolean;
 }
 
 /** @param type the source's, and the target's where it has the key */
@@ -61,7 +66,7 @@ export async function reconcileAllMembers(
   options: AllMembersOptions,
 ): Promise<RoundResult> {
   const repairedBytes = options.resume?.repairedBytes ?? null;
-  const work: Work = { link, key, type, options, healing: healing(options.signal), repairedBytes };
+  const work: Work = { link, key, type, options, healing: healing(options.signal), repairedBytes, isEmpty: false };
   try {
     await goThroughBoth(work);
     return repairedBy(work) ?? { outcome: 'equal' };
@@ -81,6 +86,7 @@ async function goThroughBoth(work: Work): Promise<void> {
   const servers = await serversOf(work);
   const { resume } = work.options;
   const resumed = resume !== undefined && isSame(resume.servers, servers) ? resume : undefined;
+  work.isEmpty = resumed === undefined;
   if (resumed?.pass !== 'target') await goThrough(work, 'source', servers, resumed);
   await goThrough(work, 'target', servers, resumed?.pass === 'target' ? resumed : undefined);
   // The expiry, which no page may have touched; and whether the source, whose pages anyone could
@@ -138,6 +144,7 @@ async function goThrough(
   const compared = pMapIterable(
     pagesOf(work, pass, resume),
     async (page) => {
+      if (pass === 'source' && page.members.length > 0) work.isEmpty = false;
       const differing = await differingMembers(work, pass, page);
       if (differing instanceof RedisFailure) {
         throw notRead(work.link, differing, pass === 'source' ? 'target' : 'source');
@@ -196,7 +203,13 @@ async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise
       runMembersRound({ ...link, target }, [request], options),
     );
     const { outcome } = result!;
-    if (outcome === 'whole' || outcome === 'large') throw new ChangedMeanwhile();
+    if (result!.outcome === 'whole') {
+      const { repaired } = result!;
+      if (repaired) count(work, repaired.bytes);
+      if (work.isEmpty && (await isAbsentOnTarget(work))) return;
+      throw new ChangedMeanwhile();
+    }
+    if (outcome === 'large') throw new ChangedMeanwhile();
     if (result!.outcome === 'failed') throw result!.error;
     if (result!.outcome === 'repaired') count(work, result!.bytes);
     if (result!.outcome !== 'again') return;
@@ -207,6 +220,12 @@ async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise
     await restAfter(round, PAUSES.members, options.signal);
   }
   throw new ChangedMeanwhile();
+}
+
+async function isAbsentOnTarget(work: Work): Promise<boolean> {
+  const [state] = await atTarget(work, (target) => target.inspect([work.key]));
+  if (state instanceof RedisFailure) throw notRead(work.link, state, 'target');
+  return state!.type === NO_TYPE;
 }
 
 function count(work: Work, bytes: number): void {
