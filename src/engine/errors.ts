@@ -73,6 +73,12 @@ const UNSUPPORTED: readonly {
       'upgrade it, or copy this key by hand',
   },
   {
+    when: ({ code }) => code === 'INCOMPARABLE',
+    explanation:
+      'dumps one and the same value of this type (a module’s) each time otherwise, so it is not comparable: it may be equal by now; ' +
+      'compare it by hand with commands of the module, then skip it',
+  },
+  {
     when: ({ code }) => code === 'NOFIELDEXPIRY',
     explanation:
       'is too old for a hash in which single fields expire; upgrade it (Redis 7.4, Valkey 9), or take the expiry from these fields ' +

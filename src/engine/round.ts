@@ -69,6 +69,7 @@ interface Written extends Planned {
   /** null: it had expired before it was there. */
   readonly repaired: Repaired | null;
   readonly expired: boolean;
+  readonly isComparable: boolean;
 }
 
 /**
@@ -227,7 +228,7 @@ async function repair(round: Round, planned: readonly Planned[]): Promise<{ writ
     } else {
       const repaired = describeWrite(key, outcome);
       if (outcome === 'equal') results[key.index] = { outcome: 'equal' };
-      else written.push({ ...key, repaired, expired: outcome === 'expired' });
+      else written.push({ ...key, repaired, expired: outcome === 'expired', isComparable: outcome !== 'incomparable' });
     }
   }
   return { written, refused };
@@ -254,7 +255,7 @@ async function confirm(round: Round, written: readonly Written[], connections: n
   const states = await source.inspect(keys, { atMaster: true });
   // Another master, after a failover, knows nothing of what happened at the one that was read.
   const isSameServer = source.connections === connections;
-  for (const [position, { index, reading, repaired, expired }] of written.entries()) {
+  for (const [position, { index, reading, repaired, expired, isComparable }] of written.entries()) {
     const state = states[position]!;
     if (state instanceof RedisFailure) {
       fail(round, index, state, 'source', 'verify');
@@ -262,9 +263,17 @@ async function confirm(round: Round, written: readonly Written[], connections: n
       const isAsRead = state.digest === reading.digest && sameExpiry(state.expiry, reading.expiry);
       // What has expired at the target must be gone here as well.
       const holds = isSameServer && (expired ? state.type === NO_TYPE : isAsRead);
-      round.results[index] = holds ? (repaired ?? { outcome: 'equal' }) : { outcome: 'again', repaired };
+      if (!holds) round.results[index] = { outcome: 'again', repaired };
+      else if (!isComparable) round.results[index] = incomparable(round.link, reading.type);
+      else round.results[index] = repaired ?? { outcome: 'equal' };
     }
   }
+}
+
+/** Said once, instead of a repair each time that somebody looks. */
+function incomparable({ target }: Link, type: string): RoundResult {
+  const failure = new RedisFailure('INCOMPARABLE', `it dumps a ${type} otherwise than it was written`);
+  return { outcome: 'failed', error: reconcileError(failure, 'target', 'verify', target.place), wrote: true };
 }
 
 function fail({ link, results }: Round, index: number, failure: RedisFailure, side: Side, stage: Stage): void {
@@ -280,6 +289,7 @@ function describeWrite(
     case 'equal':
       return null;
     case 'restored':
+    case 'incomparable':
       return { outcome: 'repaired', action: 'restored', type: reading.type, bytes: sizeOf(change) };
     case 'deleted':
       return { outcome: 'repaired', action: 'deleted', type: observed.type, bytes: 0 };

@@ -20,6 +20,7 @@ export interface RefusedCommand {
  * - `DEMOTED`: asked a server that was the master once; Sentinels or the Cluster lead to the next
  *   one.
  * - `NORECIPE`: no commands build a value of this type.
+ * - `INCOMPARABLE`: two dumps of one value differ, and nothing else is known of its type.
  * - `TOOLONG`: a value has a part too long for any script to write; other commands can.
  * - `NOFIELDEXPIRY`: a field is to expire on a server that can't let single fields expire.
  * - `SAME`: source and target are one.

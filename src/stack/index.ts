@@ -8,7 +8,7 @@ export { provideFaketime } from './faketime.js';
 export { KEYMEND, KEYMEND_TITLE, type KeymendOptions, startKeymend, stopKeymend } from './keymend-process.js';
 export { withLock } from './lock.js';
 export type { Provision } from './provision.js';
-export { provideRedis62, provideValkey9 } from './redis-lines.js';
+export { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from './redis-lines.js';
 export {
   demoLock,
   makeDirectory,

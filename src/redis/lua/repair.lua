@@ -9,6 +9,8 @@
 --   'changed'   the key is not as it was compared, or the deadline has passed: nothing was done
 --   'equal'     the content is the new one already, the expiry close enough: nothing was done
 --   'restored', 'deleted', 'expiry'   done
+--   'incomparable'   restored, but this server dumps it otherwise than it was written: whether it is
+--               the source's can't be seen
 --   'expired'   the new expiry lies in the past, so the key is gone
 --
 -- Late or twice: a copy of this call that is executed after the deadline does nothing; one executed
@@ -21,6 +23,13 @@ local started = now()
 local function unlessExpired(key, expiry, outcome)
   if expiry ~= '-1' and isGone(key) then return 'expired' end
   return outcome
+end
+
+-- Only of types that are not known: others have a digest of their content.
+local function looksAsWritten(key, dump)
+  local kind = typeOf(key)
+  if kind == 'none' or kind == 'string' or CARDINALITY[kind] then return true end
+  return unversioned(redis.call('DUMP', key)) == unversioned(dump)
 end
 
 return eachRow(9, function(first)
@@ -40,7 +49,7 @@ return eachRow(9, function(first)
   if action == 'restore' and (content == '' or contentDigest(key, kind) ~= content) then
     requireRoom()
     redis.call('RESTORE', key, newExpiry == '-1' and '0' or newExpiry, dump, 'REPLACE', 'ABSTTL')
-    return { unlessExpired(key, newExpiry, 'restored') }, size
+    return { unlessExpired(key, newExpiry, looksAsWritten(key, dump) and 'restored' or 'incomparable') }, size
   end
   if ARGV[first + 6] == '1' then return { 'equal' }, size end
   setExpiry(key, newExpiry)
