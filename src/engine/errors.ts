@@ -61,6 +61,10 @@ const TYPES: Readonly<Record<string, Readonly<Record<Side, ReconcileErrorType>>>
 const REFUSED_VERSION = /DUMP payload version/i;
 const UNREADABLE_PAYLOAD = /bad data format|DUMP payload version/i;
 
+/** What commands say of an argument that no command lets in. */
+const REFUSED_CONTENT =
+  /not a valid float|not a number \(NaN\)|not an integer or out of range|ID specified in X|Invalid stream ID|invalid expire time/i;
+
 /** What no later attempt can change. */
 const UNSUPPORTED: readonly {
   readonly when: (failure: RedisFailure) => boolean;
@@ -71,6 +75,16 @@ const UNSUPPORTED: readonly {
     explanation:
       'cannot read the value as the other side dumped it: it lacks the module or the version for this type, and commands cannot build it; ' +
       'upgrade it, or copy this key by hand',
+  },
+  {
+    when: ({ code }) => code === 'TOOBIG',
+    explanation: 'takes no argument as long as a part of this value; raise its proto-max-bulk-len, then try again',
+  },
+  {
+    when: ({ message }) => REFUSED_CONTENT.test(message),
+    explanation:
+      'refuses what the value holds, as no command can have written it (a score that is no number, an ID that is none): it comes from a ' +
+      'damaged or crafted payload; mend the value on the source',
   },
   {
     when: ({ code }) => code === 'INCOMPARABLE',

@@ -45,6 +45,9 @@ export interface ConnectionOptions {
 /** A command: its name, then its arguments. */
 export type Command = readonly [name: string, ...args: (Buffer | string)[]];
 
+/** Every server takes an argument of so many bytes, whatever its proto-max-bulk-len. */
+const LEAST_LIMIT = 1_048_576;
+
 /** Between attempts to connect. */
 const PAUSES = { firstMs: 50, longestMs: 2_000 };
 /**
@@ -69,6 +72,8 @@ export class Connection {
   /** The handshake went well, and the connection has not been given up since. */
   #usable = false;
   #connections = 0;
+  /** It has not refused to say how long an argument may be. */
+  #saysLimit = true;
   #nodeId: string | undefined;
   #expectedNodeId: string | undefined;
   /** Calls that wait for their replies. They do not reject. */
@@ -161,6 +166,8 @@ export class Connection {
       const failure = failureOf(error);
       return commands.map(() => failure);
     }
+    const refused = await this.#refusedLength(longestArgument(commands));
+    if (refused !== null) return commands.map(() => refused);
     const answered = Promise.all(
       commands.map((command) =>
         this.#write(command).catch((error: unknown) => failureOf(error, describeCommand(command))),
@@ -195,6 +202,8 @@ export class Connection {
     }
     let reply: unknown;
     try {
+      const refused = await this.#refusedLength(command.bytes);
+      if (refused !== null) return refused;
       reply = await sendInPieces(this.#client, command, this.commandTimeoutMs);
     } catch (error) {
       this.#reset();
@@ -202,6 +211,21 @@ export class Connection {
     }
     if (reply instanceof RedisFailure && reply.code === 'TIMEOUT') this.#reset();
     return reply;
+  }
+
+  /**
+   * A server that is sent a longer argument than it takes closes the connection, on which others
+   * wait for their answers.
+   * @returns why not to send one of so many bytes; null where it is taken, or nobody can say
+   */
+  async #refusedLength(bytes: number): Promise<RedisFailure | null> {
+    if (bytes <= LEAST_LIMIT || !this.#saysLimit) return null;
+    // Each time: beside so many bytes it costs nothing, and the setting may have changed.
+    const reply = await this.#write(['CONFIG', 'GET', 'proto-max-bulk-len']).catch(failureOf);
+    this.#saysLimit = Array.isArray(reply) && reply.length === 2;
+    const limit = this.#saysLimit ? Number((reply as Buffer[])[1]) : Infinity;
+    if (bytes <= limit) return null;
+    return new RedisFailure('TOOBIG', `it takes no argument of more than ${limit} bytes (proto-max-bulk-len)`);
   }
 
   /** A further connection to the same server, of lifetime `single`. */
@@ -240,6 +264,7 @@ export class Connection {
       if (this.#options.isNode) await this.#identify();
       this.#failedAttempts = 0;
       this.#connections += 1;
+      this.#saysLimit = true;
       this.#usable = true;
     } catch (error) {
       // What connect() itself says is only "closed"; the reason came as an event.
@@ -318,6 +343,12 @@ const HAVE_SUBCOMMANDS: ReadonlySet<string> = new Set(['CLUSTER', 'MEMORY', 'SCR
 function describeCommand([name, ...args]: Command): RefusedCommand {
   const command = HAVE_SUBCOMMANDS.has(name) ? `${name} ${args[0]}` : name;
   return { command, onOwnKey: args.slice(0, 2).some(isOwnKey) };
+}
+
+function longestArgument(commands: readonly Command[]): number {
+  let longest = 0;
+  for (const command of commands) for (const { length } of command) if (length > longest) longest = length;
+  return longest;
 }
 
 function tellsOfReplica([name]: Command, reply: unknown): boolean {

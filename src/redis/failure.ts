@@ -20,6 +20,7 @@ export interface RefusedCommand {
  * - `DEMOTED`: asked a server that was the master once; Sentinels or the Cluster lead to the next
  *   one.
  * - `NORECIPE`: no commands build a value of this type.
+ * - `TOOBIG`: an argument is longer than the server takes; the command was not executed.
  * - `INCOMPARABLE`: two dumps of one value differ, and nothing else is known of its type.
  * - `TOOLONG`: a value has a part too long for any script to write; other commands can.
  * - `NOFIELDEXPIRY`: a field is to expire on a server that can't let single fields expire.
@@ -85,6 +86,7 @@ function codeOf(text: string): string {
   // elsewhere, or is being moved.
   if (/attempted to access a non local key/i.test(text)) return 'MOVED';
   if (/attempted to execute a .*cluster is down/i.test(text)) return 'CLUSTERDOWN';
+  if (/invalid bulk length|exceeds maximum allowed size/i.test(text)) return 'TOOBIG';
   return /^[A-Z]{2,}(?=\s|$)/.exec(text)?.[0] ?? 'ERR';
 }
 

@@ -54,6 +54,10 @@ export async function runScript(
   const receivedAtMs = performance.now();
 
   const failed = [reply, role].find((each) => each instanceof RedisFailure);
+  // The others did nothing wrong, and nothing was executed.
+  if (failed instanceof RedisFailure && failed.code === 'TOOBIG' && rows.length > 1) {
+    return eachAlone(connection, script, rows, { atMaster, count });
+  }
   if (failed instanceof RedisFailure) {
     const failure = ofClock(failed);
     return rows.map(() => failure);
@@ -80,6 +84,12 @@ function ofClock(failure: RedisFailure): RedisFailure {
   const { code, message, refused } = failure;
   if (!/script/.test(message) || !/^EVAL/.test(refused.command ?? '')) return failure;
   return new RedisFailure(code, message, { cause: failure, refused: { command: 'TIME' } });
+}
+
+async function eachAlone(connection: Connection, script: Script, rows: readonly Row[], options: RunOptions) {
+  const answers: (RowAnswer | 'deferred' | RedisFailure)[] = [];
+  for (const row of rows) answers.push(...(await runScript(connection, script, [row], options)));
+  return answers;
 }
 
 /** What stands behind the number of keys when a script is called. */
