@@ -5,7 +5,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LinkMemory, reconcileKeys } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
-import { type Provision, provideRedis62, provideValkey9 } from '../../src/stack/index.js';
+import {
+  type Provision,
+  provideRedis62,
+  provideRedis74,
+  provideRedis82,
+  provideValkey9,
+} from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
@@ -20,23 +26,40 @@ import {
   writesOn,
 } from './link.js';
 
-/** The stack's own server, 7.0 or what the machine has. */
-const provideRedis = async (_provision: Provision) => 'redis-server';
+interface Line {
+  readonly provide: (provision: Provision) => Promise<string>;
+  /** The version of its dumps. */
+  readonly dumps: number;
+  /** A server reads dumps up to its own version; Valkey none of the versions that are Redis' own. */
+  readonly reads: (dumps: number) => boolean;
+}
+
+const LINES: Readonly<Record<string, Line>> = {
+  'Redis 6.2': { provide: provideRedis62, dumps: 9, reads: (dumps) => dumps <= 9 },
+  // The stack's own server, 7.0 or what the machine has.
+  'Redis 7': { provide: async () => 'redis-server', dumps: 10, reads: (dumps) => dumps <= 10 },
+  'Redis 7.4': { provide: provideRedis74, dumps: 12, reads: (dumps) => dumps <= 12 },
+  'Redis 8.2': { provide: provideRedis82, dumps: 12, reads: (dumps) => dumps <= 12 },
+  'Valkey 9': { provide: provideValkey9, dumps: 80, reads: (dumps) => dumps <= 11 || dumps === 80 },
+};
 
 interface Pair {
-  readonly source: (provision: Provision) => Promise<string>;
-  readonly target: (provision: Provision) => Promise<string>;
+  readonly source: Line;
+  readonly target: Line;
   /** The target can't read what the source dumps. */
   readonly refused: boolean;
 }
 
-const PAIRS: Readonly<Record<string, Pair>> = {
-  'a source of Redis 7 and a target of Redis 6.2': { source: provideRedis, target: provideRedis62, refused: true },
-  'a source of Redis 6.2 and a target of Redis 7': { source: provideRedis62, target: provideRedis, refused: false },
-  'a source of Valkey 9 and a target of Redis 7': { source: provideValkey9, target: provideRedis, refused: true },
-  'a source of Redis 7 and a target of Valkey 9': { source: provideRedis, target: provideValkey9, refused: false },
-  'a source of Valkey 9 and a target of Redis 6.2': { source: provideValkey9, target: provideRedis62, refused: true },
-};
+const PAIRS: Readonly<Record<string, Pair>> = Object.fromEntries(
+  Object.entries(LINES).flatMap(([ofSource, source]) =>
+    Object.entries(LINES)
+      .filter(([ofTarget]) => ofTarget !== ofSource)
+      .map(([ofTarget, target]) => [
+        `a source of ${ofSource} and a target of ${ofTarget}`,
+        { source, target, refused: !target.reads(source.dumps) },
+      ]),
+  ),
+);
 
 /**
  * So that values of the same content have another encoding here; by names that all versions know.
@@ -95,8 +118,8 @@ function connectSides(source: RedisServer, target: RedisServer): TestLink['sides
 
 for (const [title, pair] of Object.entries(PAIRS)) {
   const provide = async (provision: Provision) => ({
-    source: await pair.source(provision),
-    target: await pair.target(provision),
+    source: await pair.source.provide(provision),
+    target: await pair.target.provide(provision),
   });
   await describeWith(title, provide, (binaries) => {
     let source: RedisServer;
