@@ -2,8 +2,8 @@
  * What a command says about what it writes. For the engine, the bridge and the dual writer; names
  * in any case.
  */
-import { getKeyIndexes, hasFlag, list } from '@ioredis/commands';
-import { type Argument, addOptionsOf, distinctBytes, storeKey, toBytes } from './arguments.js';
+import { exists, getKeyIndexes, hasFlag, list } from '@ioredis/commands';
+import { type Argument, addOptionsOf, distinctBytes, isToken, storeKey, toBytes } from './arguments.js';
 import { type CommandRow, type MemberArguments, TABLE, type TimeForm, type WrittenKeys } from './table.js';
 
 /**
@@ -32,7 +32,7 @@ function know(lower: string): KnownCommand {
   return {
     name,
     mayWrite: row !== undefined || hasFlag(lower, 'write'),
-    runsScript: hasFlag(lower, 'script_runner'),
+    runsScript: exists(lower) && hasFlag(lower, 'script_runner'),
     writes: row?.writes,
     keys: row?.keys,
     members: row?.members,
@@ -42,9 +42,12 @@ function know(lower: string): KnownCommand {
   };
 }
 
+/** What the metadata lacks has a row that says which key it names. */
+const NAMES: ReadonlySet<string> = new Set([...list, ...[...TABLE.keys()].map((name) => name.toLowerCase())]);
+
 /** By their names in lower and in upper case. */
 const COMMANDS: ReadonlyMap<string, KnownCommand> = new Map(
-  list.map(know).flatMap((command) => [
+  [...NAMES].map(know).flatMap((command) => [
     [command.name, command],
     [command.name.toLowerCase(), command],
   ]),
@@ -122,6 +125,7 @@ export function touches(command: string): 'whole' | 'members' | 'expiry' {
 export function membersOf(command: string, args: readonly Argument[]): Buffer[] | undefined {
   const where = knownCommand(command)?.members;
   if (where === undefined) return undefined;
+  if (where.behindFields) return membersBehindFields(where, args);
   const members: Argument[] = [];
   const first = where.first + (where.behindAddOptions ? addOptionsOf(args).length : 0);
   for (let index = first; index < args.length; index += where.step) {
@@ -129,6 +133,15 @@ export function membersOf(command: string, args: readonly Argument[]): Buffer[] 
     members.push(args[index]!);
   }
   return distinctBytes(members);
+}
+
+function membersBehindFields({ first, step }: MemberArguments, args: readonly Argument[]): Buffer[] | undefined {
+  const word = args.findIndex((argument, index) => index >= first && isToken(argument, 'FIELDS'));
+  const count = Number(args[word + 1]);
+  const begin = word + 2;
+  // Other options may stand behind them.
+  if (word === -1 || !(count > 0) || begin + count * step > args.length) return undefined;
+  return distinctBytes(args.slice(begin, begin + count * step).filter((_, index) => index % step === 0));
 }
 
 /** `isWrite` for who has looked the command up. */

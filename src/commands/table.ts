@@ -44,6 +44,11 @@ export interface MemberArguments {
   readonly count?: number;
   /** All of it stands behind the options of ZADD, as far as there are any. */
   readonly behindAddOptions?: true;
+  /**
+   * They stand behind the word FIELDS and their number, somewhere from `first` on; each takes `step`
+   * arguments.
+   */
+  readonly behindFields?: true;
 }
 
 /** How a command or an option says when something ends. */
@@ -62,8 +67,12 @@ const EVERY: MemberArguments = { first: 1, step: 1 };
 const FIRST_OF_PAIRS: MemberArguments = { first: 1, step: 2 };
 const ONE_FIELD: MemberArguments = { first: 1, step: 1, count: 1 };
 const ONE_MEMBER: MemberArguments = { first: 2, step: 1, count: 1 };
-/** HGETDEL key FIELDS count field … */
-const BEHIND_COUNT: MemberArguments = { first: 3, step: 1 };
+/** HGETDEL key [options] FIELDS count field … */
+const FIELDS: MemberArguments = { first: 1, step: 1, behindFields: true };
+/** HEXPIRE key time [options] FIELDS count field … */
+const FIELDS_BEHIND_TIME: MemberArguments = { first: 2, step: 1, behindFields: true };
+/** HSETEX key [options] FIELDS count field value … */
+const FIELDS_WITH_VALUES: MemberArguments = { first: 1, step: 2, behindFields: true };
 /** ZADD key [options] score member … */
 const BEHIND_SCORES: MemberArguments = { first: 2, step: 2, behindAddOptions: true };
 /** GEOADD key [options] longitude latitude member … */
@@ -85,15 +94,15 @@ const changesBits = (args: readonly Argument[]) =>
  *   diverged;
  * - what Redis 8 brought and nobody has tried here.
  *
- * No members have: what chooses them itself (SPOP, ZPOPMIN, ZREMRANGE…), and what gives fields an
- * expiry of their own (HEXPIRE, HPERSIST, HGETEX, HSETEX). Where their fields stand depends on
- * their options, and they are rare enough for a look at the whole key.
+ * No members has what chooses them itself (SPOP, ZPOPMIN, ZREMRANGE…).
  */
 const ROWS = {
   // Any type
   COPY: { keys: 'last' },
   DEL: { idempotent: true },
   DELEX: { idempotent: true },
+  // Of Valkey.
+  DELIFEQ: { keys: 'only', idempotent: true },
   EXPIRE: { keys: 'only', expiry: true, time: IN_SECONDS },
   EXPIREAT: { keys: 'only', expiry: true, time: AT_SECONDS, idempotent: true },
   MIGRATE: {},
@@ -164,20 +173,20 @@ const ROWS = {
 
   // Hashes
   HDEL: { keys: 'only', members: EVERY, idempotent: true },
-  HEXPIRE: { time: IN_SECONDS },
-  HEXPIREAT: { time: AT_SECONDS, idempotent: true },
-  HGETDEL: { members: BEHIND_COUNT, idempotent: true },
-  HGETEX: { writes: isNotAt(1, 'FIELDS') },
+  HEXPIRE: { members: FIELDS_BEHIND_TIME, time: IN_SECONDS },
+  HEXPIREAT: { members: FIELDS_BEHIND_TIME, time: AT_SECONDS, idempotent: true },
+  HGETDEL: { members: FIELDS, idempotent: true },
+  HGETEX: { writes: isNotAt(1, 'FIELDS'), members: FIELDS },
   // The metadata has no flags for what a container of subcommands does.
   HIMPORT: { writes: isAt(0, 'SET') },
   HINCRBY: { keys: 'only', members: ONE_FIELD },
   HINCRBYFLOAT: { keys: 'only', members: ONE_FIELD },
   HMSET: { keys: 'only', members: FIRST_OF_PAIRS, idempotent: true },
-  HPERSIST: { idempotent: true },
-  HPEXPIRE: { time: IN_MS },
-  HPEXPIREAT: { time: AT_MS, idempotent: true },
+  HPERSIST: { members: FIELDS, idempotent: true },
+  HPEXPIRE: { members: FIELDS_BEHIND_TIME, time: IN_MS },
+  HPEXPIREAT: { members: FIELDS_BEHIND_TIME, time: AT_MS, idempotent: true },
   HSET: { keys: 'only', members: FIRST_OF_PAIRS, idempotent: true },
-  HSETEX: {},
+  HSETEX: { members: FIELDS_WITH_VALUES },
   HSETNX: { keys: 'only', members: ONE_FIELD, idempotent: true },
 
   // Sets
@@ -253,6 +262,8 @@ const ROWS = {
   FCALL: {},
 
   // Whole databases
+  // A container as HIMPORT is; of Valkey.
+  CLUSTER: { writes: isAt(0, 'FLUSHSLOT') },
   FLUSHALL: {},
   FLUSHDB: {},
   SWAPDB: {},

@@ -57,6 +57,7 @@ export const SAMPLES: readonly Sample[] = [
   whole('COPY s n REPLACE', 'n'),
   twice(whole('DEL s l none', 's l none')),
   twice(whole('DELEX s IFEQ hello', 's')),
+  twice(whole('DELIFEQ s hello', 's')),
   twice(whole('UNLINK s l', 's l')),
   expiry('EXPIRE s 100', 's'),
   expiry('EXPIRE s -1', 's'),
@@ -124,19 +125,19 @@ export const SAMPLES: readonly Sample[] = [
   whole('RPUSHX l x', 'l'),
   // Hashes
   twice(members('HDEL h f n', 'h', 'f n')),
-  whole('HEXPIRE h 100 FIELDS 1 f', 'h'),
-  twice(whole('HEXPIREAT h 4000000000 FIELDS 1 f', 'h')),
+  members('HEXPIRE h 100 NX FIELDS 1 f', 'h', 'f'),
+  twice(members('HEXPIREAT h 4000000000 FIELDS 2 f n', 'h', 'f n')),
   twice(members('HGETDEL h FIELDS 2 f n', 'h', 'f n')),
-  whole('HGETEX h EX 100 FIELDS 1 f', 'h'),
+  members('HGETEX h EX 100 FIELDS 1 f', 'h', 'f'),
   whole('HIMPORT SET h fieldset v', 'h'),
   members('HINCRBY h n 1', 'h', 'n'),
   members('HINCRBYFLOAT h n 0.1', 'h', 'n'),
   twice(members('HMSET h f x new y', 'h', 'f new')),
-  twice(whole('HPERSIST h FIELDS 1 f', 'h')),
-  whole('HPEXPIRE h 100000 FIELDS 1 f', 'h'),
-  twice(whole('HPEXPIREAT h 4000000000000 FIELDS 1 f', 'h')),
+  twice(members('HPERSIST h FIELDS 1 t', 'h', 't')),
+  members('HPEXPIRE h 100000 FIELDS 1 f', 'h', 'f'),
+  twice(members('HPEXPIREAT h 4000000000000 GT FIELDS 1 t', 'h', 't')),
   twice(members('HSET h f x new y f z', 'h', 'f new')),
-  whole('HSETEX h EX 100 FIELDS 1 f x', 'h'),
+  members('HSETEX h FXX EX 100 FIELDS 2 f x n y', 'h', 'f n'),
   twice(members('HSETNX h new x', 'h', 'new')),
   // Sets
   twice(members('SADD set a x y', 'set', 'a x y')),
@@ -200,7 +201,7 @@ export const SAMPLES: readonly Sample[] = [
   whole('ARSEEK ar 1', 'ar'),
   whole('ARSET ar 0 v', 'ar'),
   // Vector sets
-  whole('VADD vec VALUES 1 1 e', 'vec'),
+  whole('VADD vec VALUES 1 1 f', 'vec'),
   whole('VREM vec e', 'vec'),
   whole('VSETATTR vec e {}', 'vec'),
   // Scripts and functions
@@ -210,4 +211,4 @@ export const SAMPLES: readonly Sample[] = [
 ];
 
 /** Writes of whole databases, and of what is no key. */
-export const WITHOUT_KEYS = ['FLUSHALL', 'FLUSHDB', 'SWAPDB', 'TRIMSLOTS'] as const;
+export const WITHOUT_KEYS = ['CLUSTER', 'FLUSHALL', 'FLUSHDB', 'SWAPDB', 'TRIMSLOTS'] as const;

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type KeyResult, LinkMemory, reconcileLargeKey } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
-import { provideRedis62, provideValkey9 } from '../../src/stack/index.js';
+import { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
@@ -38,186 +38,194 @@ const named = (...names: string[]) => ({
   scope: { kind: 'members' as const, members: names.map((name) => Buffer.from(name)) },
 });
 
-await describeWith('fields that expire by themselves, between two Valkey 9', provideValkey9, (binary) => {
-  let link: TestLink;
-  beforeAll(async () => {
-    link = await startLink(['--enable-debug-command', 'local'], ['--hash-max-listpack-entries', '0'], {
-      source: { binary },
-      target: { binary },
+const LINES = { 'Redis 7.4': provideRedis74, 'Redis 8.2': provideRedis82, 'Valkey 9': provideValkey9 };
+
+for (const [title, provide] of Object.entries(LINES)) {
+  await describeWith(`fields that expire by themselves, between two ${title}`, provide, (binary) => {
+    let link: TestLink;
+    beforeAll(async () => {
+      link = await startLink(['--enable-debug-command', 'local'], ['--hash-max-listpack-entries', '0'], {
+        source: { binary },
+        target: { binary },
+      });
+      // What is learnt holds for a connection.
+      await Promise.all([link.sides.source.check(), link.sides.target.check()]);
     });
-    // What is learnt holds for a connection.
-    await Promise.all([link.sides.source.check(), link.sides.target.check()]);
-  });
-  afterAll(() => link?.stop());
-  beforeEach(() => link.clear());
+    afterAll(() => link?.stop());
+    beforeEach(() => link.clear());
 
-  async function expectEqual(): Promise<void> {
-    expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
-    expect(await expiriesOf(link.target)).toEqual(await expiriesOf(link.source));
-  }
+    async function expectEqual(): Promise<void> {
+      expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+      expect(await expiriesOf(link.target)).toEqual(await expiriesOf(link.source));
+    }
 
-  async function onBoth(...args: [string, ...(string | number)[]]): Promise<void> {
-    await Promise.all([link.source, link.target].map(({ client }) => client.call(...args)));
-  }
+    async function onBoth(...args: [string, ...(string | number)[]]): Promise<void> {
+      await Promise.all([link.source, link.target].map(({ client }) => client.call(...args)));
+    }
 
-  describe.each([
-    ['as dumped', false],
-    ['by commands', true],
-  ])('the whole key, %s', (_form, byCommands) => {
-    const reconcile = (sides = link.sides): Promise<KeyResult> => {
-      const memory = new LinkMemory(sides);
-      if (byCommands) memory.payloadVersionRefused();
-      return reconcileOne({ ...sides, memory }, 'k');
-    };
-
-    test.each([
-      ['is missing', async () => {}],
-      ['has other values', async () => void (await link.target.client.hset('k', 'a', 'old', 'other', 'x'))],
-      ['lacks an expiry', async () => void (await link.target.client.hset('k', 'a', '1', 'b', '2', 'c', '3'))],
-      [
-        'has another expiry',
-        async () => {
-          await link.target.client.hset('k', 'a', '1', 'b', '2', 'c', '3');
-          await expireField(link.target, 'a', at + 60_000);
-          await expireField(link.target, 'c', at);
-        },
-      ],
-    ])('that %s on the target gets the source’s values and expiries', async (_what, damage) => {
-      await link.source.client.hset('k', 'a', '1', 'b', '2', 'c', '3');
-      await expireField(link.source, 'a', at);
-      await expireField(link.source, 'b', at + 1);
-      await damage();
-      expect(await reconcile()).toMatchObject({ outcome: 'repaired', action: 'restored' });
-      await expectEqual();
-      expect(await reconcile()).toEqual({ outcome: 'equal' });
-    });
-
-    test('of thousands of fields with one expiry or several', async () => {
-      const fields = Array.from({ length: 2_500 }, (_, index) => `f${index}`);
-      await link.source.client.hset('k', ...fields.flatMap((field) => [field, 'v']));
-      await link.source.client.call('HPEXPIREAT', 'k', at, 'FIELDS', 2_000, ...fields.slice(0, 2_000));
-      for (const [index, field] of fields.slice(2_000, 2_050).entries())
-        await expireField(link.source, field, at + index);
-      await reconcile();
-      await expectEqual();
-    });
-
-    test('does not bring back a field that expires between read and write', async () => {
-      await link.source.client.hset('k', 'a', '1', 'b', '2');
-      await expireField(link.source, 'a', Date.now() + 30);
-      const target = intercept(link.sides.target, { 'before repair': once(() => sleep(60)) });
-      await reconcile({ ...link.sides, target });
-      expect(await link.target.client.hgetall('k')).toEqual({ b: '2' });
-      await expectEqual();
-    });
-
-    test('is gone when all of its fields expire between read and write', async () => {
-      await link.source.client.hset('k', 'a', '1');
-      await expireField(link.source, 'a', Date.now() + 30);
-      await link.target.client.hset('k', 'a', 'old');
-      const target = intercept(link.sides.target, { 'before repair': once(() => sleep(60)) });
-      await reconcile({ ...link.sides, target });
-      expect(await link.target.client.hgetall('k')).toEqual({});
-    });
-
-    test('is empty on the target, too, where the source has not yet swept its expired fields', async () => {
-      await link.source.client.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0');
-      try {
-        await link.source.client.hset('k', 'a', '1');
-        await expireField(link.source, 'a', Date.now() + 5);
-        await link.target.client.hset('k', 'a', 'old');
-        await eventually(async () => expect(await link.source.client.hget('k', 'a')).toBeNull());
-        await reconcile();
-        expect(await link.target.client.hgetall('k')).toEqual({});
-      } finally {
-        await link.source.client.call('DEBUG', 'SET-ACTIVE-EXPIRE', '1');
-      }
-    });
-
-    test('that only waits for an expiry is equal each time, with nothing written', async () => {
-      await onBoth('HSET', 'k', 'a', '1', 'b', '2');
-      await onBoth('HPEXPIREAT', 'k', at, 'FIELDS', '1', 'a');
-      await resetWrites(link.target);
-      for (let times = 0; times < 3; times++) {
-        expect(await reconcile()).toEqual({ outcome: 'equal' });
-        await sleep(5);
-      }
-      expect(await writesOn(link.target)).toEqual({});
-    });
-  });
-
-  describe('a field alone', () => {
-    test.each([
-      ['that is missing comes with its expiry', async () => {}],
-      ['of another value gets value and expiry', async () => void (await link.target.client.hset('k', 'a', 'old'))],
-      ['that lacks its expiry gets it', async () => void (await link.target.client.hset('k', 'a', '1'))],
-      [
-        'of another expiry gets it',
-        async () => {
-          await link.target.client.hset('k', 'a', '1');
-          await expireField(link.target, 'a', at + 60_000);
-        },
-      ],
-    ])('%s, and nothing else is touched', async (_what, damage) => {
-      await onBoth('HSET', 'k', 'other', 'x');
-      await onBoth('HPEXPIREAT', 'k', at + 5, 'FIELDS', '1', 'other');
-      await link.target.client.hset('k', 'more', 'only here');
-      await link.source.client.hset('k', 'a', '1', 'more', 'another value');
-      await expireField(link.source, 'a', at);
-      await damage();
-      await resetWrites(link.target);
-      expect(await link.reconcile('k', named('a'))).toMatchObject({ outcome: 'repaired', action: 'members', bytes: 1 });
-      expect(await writesOn(link.target)).toEqual({ hset: 1, hpexpireat: 1 });
-      expect(await link.target.client.hgetall('k')).toEqual({ a: '1', other: 'x', more: 'only here' });
-      expect(await expiriesOf(link.target)).toEqual({ a: at, other: at + 5, more: -1 });
-      expect(await link.reconcile('k', named('a'))).toEqual({ outcome: 'equal' });
-    });
-
-    test('loses an expiry that the source has no more', async () => {
-      await onBoth('HSET', 'k', 'a', '1', 'b', '2');
-      await expireField(link.target, 'a', at);
-      expect(await link.reconcile('k', named('a'))).toMatchObject({ outcome: 'repaired' });
-      await expectEqual();
-    });
-
-    test.each([
-      [100, 'equal'],
-      [101, 'repaired'],
-    ])('whose expiry is %i ms off the source’s is %s, under a tolerance of 100 ms', async (apart, outcome) => {
-      await onBoth('HSET', 'k', 'a', '1');
-      await expireField(link.source, 'a', at);
-      for (const expiry of [at - apart, at + apart]) {
-        await expireField(link.target, 'a', expiry);
-        expect(await link.reconcile('k', named('a'))).toMatchObject({ outcome });
-      }
-    });
-
-    test('that expires between read and write is not brought back, and takes no expiry of the key along', async () => {
-      await link.source.client.hset('k', 'a', '1', 'b', '2');
-      await link.target.client.hset('k', 'a', 'old');
-      await onBoth('PEXPIREAT', 'k', at);
-      await expireField(link.source, 'a', Date.now() + 30);
-      const target = intercept(link.sides.target, { 'before repair': once(() => sleep(60)) });
-      await reconcileOne({ ...link.sides, target }, 'k', named('a', 'b'));
-      expect(await link.target.client.hgetall('k')).toEqual({ b: '2' });
-      await expectEqual();
-    });
-
-    test('that got an expiry on the target after the comparison is left alone', async () => {
-      await onBoth('HSET', 'k', 'a', 'old');
-      await link.source.client.hset('k', 'a', 'new');
-      const live = async () => {
-        await onBoth('HSET', 'k', 'a', 'old');
-        await onBoth('HPEXPIREAT', 'k', at, 'FIELDS', '1', 'a');
+    describe.each([
+      ['as dumped', false],
+      ['by commands', true],
+    ])('the whole key, %s', (_form, byCommands) => {
+      const reconcile = (sides = link.sides): Promise<KeyResult> => {
+        const memory = new LinkMemory(sides);
+        if (byCommands) memory.payloadVersionRefused();
+        return reconcileOne({ ...sides, memory }, 'k');
       };
-      await resetWrites(link.target);
-      const target = intercept(link.sides.target, { 'before repair': once(live) });
-      await reconcileOne({ ...link.sides, target }, 'k', named('a'));
-      expect(await writesOn(link.target)).toEqual({ hset: 1, hpexpireat: 1 });
-      await expectEqual();
+
+      test.each([
+        ['is missing', async () => {}],
+        ['has other values', async () => void (await link.target.client.hset('k', 'a', 'old', 'other', 'x'))],
+        ['lacks an expiry', async () => void (await link.target.client.hset('k', 'a', '1', 'b', '2', 'c', '3'))],
+        [
+          'has another expiry',
+          async () => {
+            await link.target.client.hset('k', 'a', '1', 'b', '2', 'c', '3');
+            await expireField(link.target, 'a', at + 60_000);
+            await expireField(link.target, 'c', at);
+          },
+        ],
+      ])('that %s on the target gets the source’s values and expiries', async (_what, damage) => {
+        await link.source.client.hset('k', 'a', '1', 'b', '2', 'c', '3');
+        await expireField(link.source, 'a', at);
+        await expireField(link.source, 'b', at + 1);
+        await damage();
+        expect(await reconcile()).toMatchObject({ outcome: 'repaired', action: 'restored' });
+        await expectEqual();
+        expect(await reconcile()).toEqual({ outcome: 'equal' });
+      });
+
+      test('of thousands of fields with one expiry or several', async () => {
+        const fields = Array.from({ length: 2_500 }, (_, index) => `f${index}`);
+        await link.source.client.hset('k', ...fields.flatMap((field) => [field, 'v']));
+        await link.source.client.call('HPEXPIREAT', 'k', at, 'FIELDS', 2_000, ...fields.slice(0, 2_000));
+        for (const [index, field] of fields.slice(2_000, 2_050).entries())
+          await expireField(link.source, field, at + index);
+        await reconcile();
+        await expectEqual();
+      });
+
+      test('does not bring back a field that expires between read and write', async () => {
+        await link.source.client.hset('k', 'a', '1', 'b', '2');
+        await expireField(link.source, 'a', Date.now() + 30);
+        const target = intercept(link.sides.target, { 'before repair': once(() => sleep(60)) });
+        await reconcile({ ...link.sides, target });
+        expect(await link.target.client.hgetall('k')).toEqual({ b: '2' });
+        await expectEqual();
+      });
+
+      test('is gone when all of its fields expire between read and write', async () => {
+        await link.source.client.hset('k', 'a', '1');
+        await expireField(link.source, 'a', Date.now() + 30);
+        await link.target.client.hset('k', 'a', 'old');
+        const target = intercept(link.sides.target, { 'before repair': once(() => sleep(60)) });
+        await reconcile({ ...link.sides, target });
+        expect(await link.target.client.hgetall('k')).toEqual({});
+      });
+
+      test('is empty on the target, too, where the source has not yet swept its expired fields', async () => {
+        await link.source.client.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0');
+        try {
+          await link.source.client.hset('k', 'a', '1');
+          await expireField(link.source, 'a', Date.now() + 5);
+          await link.target.client.hset('k', 'a', 'old');
+          await eventually(async () => expect(await link.source.client.hget('k', 'a')).toBeNull());
+          await reconcile();
+          expect(await link.target.client.hgetall('k')).toEqual({});
+        } finally {
+          await link.source.client.call('DEBUG', 'SET-ACTIVE-EXPIRE', '1');
+        }
+      });
+
+      test('that only waits for an expiry is equal each time, with nothing written', async () => {
+        await onBoth('HSET', 'k', 'a', '1', 'b', '2');
+        await onBoth('HPEXPIREAT', 'k', at, 'FIELDS', '1', 'a');
+        await resetWrites(link.target);
+        for (let times = 0; times < 3; times++) {
+          expect(await reconcile()).toEqual({ outcome: 'equal' });
+          await sleep(5);
+        }
+        expect(await writesOn(link.target)).toEqual({});
+      });
+    });
+
+    describe('a field alone', () => {
+      test.each([
+        ['that is missing comes with its expiry', async () => {}],
+        ['of another value gets value and expiry', async () => void (await link.target.client.hset('k', 'a', 'old'))],
+        ['that lacks its expiry gets it', async () => void (await link.target.client.hset('k', 'a', '1'))],
+        [
+          'of another expiry gets it',
+          async () => {
+            await link.target.client.hset('k', 'a', '1');
+            await expireField(link.target, 'a', at + 60_000);
+          },
+        ],
+      ])('%s, and nothing else is touched', async (_what, damage) => {
+        await onBoth('HSET', 'k', 'other', 'x');
+        await onBoth('HPEXPIREAT', 'k', at + 5, 'FIELDS', '1', 'other');
+        await link.target.client.hset('k', 'more', 'only here');
+        await link.source.client.hset('k', 'a', '1', 'more', 'another value');
+        await expireField(link.source, 'a', at);
+        await damage();
+        await resetWrites(link.target);
+        expect(await link.reconcile('k', named('a'))).toMatchObject({
+          outcome: 'repaired',
+          action: 'members',
+          bytes: 1,
+        });
+        expect(await writesOn(link.target)).toEqual({ hset: 1, hpexpireat: 1 });
+        expect(await link.target.client.hgetall('k')).toEqual({ a: '1', other: 'x', more: 'only here' });
+        expect(await expiriesOf(link.target)).toEqual({ a: at, other: at + 5, more: -1 });
+        expect(await link.reconcile('k', named('a'))).toEqual({ outcome: 'equal' });
+      });
+
+      test('loses an expiry that the source has no more', async () => {
+        await onBoth('HSET', 'k', 'a', '1', 'b', '2');
+        await expireField(link.target, 'a', at);
+        expect(await link.reconcile('k', named('a'))).toMatchObject({ outcome: 'repaired' });
+        await expectEqual();
+      });
+
+      test.each([
+        [100, 'equal'],
+        [101, 'repaired'],
+      ])('whose expiry is %i ms off the source’s is %s, under a tolerance of 100 ms', async (apart, outcome) => {
+        await onBoth('HSET', 'k', 'a', '1');
+        await expireField(link.source, 'a', at);
+        for (const expiry of [at - apart, at + apart]) {
+          await expireField(link.target, 'a', expiry);
+          expect(await link.reconcile('k', named('a'))).toMatchObject({ outcome });
+        }
+      });
+
+      test('that expires between read and write is not brought back, and takes no expiry of the key along', async () => {
+        await link.source.client.hset('k', 'a', '1', 'b', '2');
+        await link.target.client.hset('k', 'a', 'old');
+        await onBoth('PEXPIREAT', 'k', at);
+        await expireField(link.source, 'a', Date.now() + 30);
+        const target = intercept(link.sides.target, { 'before repair': once(() => sleep(60)) });
+        await reconcileOne({ ...link.sides, target }, 'k', named('a', 'b'));
+        expect(await link.target.client.hgetall('k')).toEqual({ b: '2' });
+        await expectEqual();
+      });
+
+      test('that got an expiry on the target after the comparison is left alone', async () => {
+        await onBoth('HSET', 'k', 'a', 'old');
+        await link.source.client.hset('k', 'a', 'new');
+        const live = async () => {
+          await onBoth('HSET', 'k', 'a', 'old');
+          await onBoth('HPEXPIREAT', 'k', at, 'FIELDS', '1', 'a');
+        };
+        await resetWrites(link.target);
+        const target = intercept(link.sides.target, { 'before repair': once(live) });
+        await reconcileOne({ ...link.sides, target }, 'k', named('a'));
+        expect(await writesOn(link.target)).toEqual({ hset: 1, hpexpireat: 1 });
+        await expectEqual();
+      });
     });
   });
-});
+}
 
 const provideOlder = {
   'Redis 7': async () => 'redis-server',

@@ -35,16 +35,24 @@ describe('a command', () => {
     ['HINCRBY', ['k', 'f', '1'], ['f']],
     ['ZINCRBY', ['k', '1', 'm'], ['m']],
     ['smove', ['k', 'l', 'm'], ['m']],
+    ['HEXPIRE', ['k', '10', 'NX', 'FIELDS', '2', 'f', 'FIELDS'], ['f', 'FIELDS']],
+    ['HSETEX', ['k', 'FIELDS', '2', 'f', 'v', 'g', 'w', 'EX', '10'], ['f', 'g']],
+    ['hgetex', ['FIELDS', 'PERSIST', 'fields', '1', 'f'], ['f']],
   ])('%s names its members', (command, args, members) => {
     expect(membersOf(command, args)).toEqual(members.map((member) => Buffer.from(member)));
     expect(touches(command)).toBe('members');
   });
 
-  test.each(['SPOP', 'LPUSH', 'DEL', 'ZPOPMIN', 'HEXPIRE', 'unheard-of', 'constructor'])(
-    '%s touches the whole key',
-    (command) => {
-      expect(touches(command)).toBe('whole');
-      expect(membersOf(command, ['k', 'a'])).toBeUndefined();
-    },
-  );
+  test.each([
+    ['HEXPIRE', ['k', '10', 'FIELDS', '2', 'f']],
+    ['HPERSIST', ['k', 'FIELDS', 'many', 'f']],
+    ['HSETEX', ['k', 'EX', '10']],
+  ])('%s that no server takes names none', (command, args) => {
+    expect(membersOf(command, args)).toBeUndefined();
+  });
+
+  test.each(['SPOP', 'LPUSH', 'DEL', 'ZPOPMIN', 'unheard-of', 'constructor'])('%s touches the whole key', (command) => {
+    expect(touches(command)).toBe('whole');
+    expect(membersOf(command, ['k', 'a'])).toBeUndefined();
+  });
 });

@@ -75,6 +75,7 @@ export const PLANNERS: ReadonlyMap<string, Planner> = new Map(
     // Any type
     DEL: asItIs,
     UNLINK: asItIs,
+    DELIFEQ: unlessIdle(({ args }) => replay('DEL', [args[0]!], { idle: false })),
     DELEX: unlessIdle(({ args }) => replay('DEL', [args[0]!], { idle: false })),
     PERSIST: asItIs,
     EXPIRE: planExpire,
