@@ -111,10 +111,21 @@ async function swap(work: Work, watch: KeyWatch, temporary: TemporaryKey, bytes:
   const error = await shortened(link.memory, key, [expiry], clocks, options);
   if (error !== null) throw error;
   options.signal?.throwIfAborted();
+  // A hash that has nothing but expired fields, which the source has not taken away yet: no key can
+  // be made of none.
+  if (!work.begun) return remove(work, watch);
   const outcome = await watch.write({ action: 'replace', temporary, expiry });
   if (outcome instanceof RedisFailure) throw failed(link, outcome, 'target', 'write');
   if (outcome === 'changed') return AGAIN;
   return { outcome: 'again', repaired: { outcome: 'repaired', action: 'restored', type, bytes } };
+}
+
+async function remove({ link }: Work, watch: KeyWatch): Promise<RoundResult> {
+  const outcome = await watch.write({ action: 'delete' });
+  if (outcome instanceof RedisFailure) throw failed(link, outcome, 'target', 'write');
+  if (outcome === 'changed') return AGAIN;
+  const { type } = watch.state;
+  return { outcome: 'again', repaired: { outcome: 'repaired', action: 'deleted', type, bytes: 0 } };
 }
 
 function failed(link: Link, failure: RedisFailure, side: Side, stage: Stage): ReconcileError {
