@@ -45,8 +45,7 @@ export interface MemberArguments {
   /** All of it stands behind the options of ZADD, as far as there are any. */
   readonly behindAddOptions?: true;
   /**
-   * They stand behind the word FIELDS and their number, somewhere from `first` on; each takes `step`
-   * arguments.
+   * They stand behind the word FIELDS and their number, from `first` on; each takes `step` words.
    */
   readonly behindFields?: true;
 }

@@ -72,6 +72,8 @@ export class Connection {
   /** The handshake went well, and the connection has not been given up since. */
   #usable = false;
   #connections = 0;
+  /** Set while the server is asked how long an argument may be. */
+  #asking: Promise<RedisFailure | null> | null = null;
   /** It has not refused to say how long an argument may be. */
   #saysLimit = true;
   #nodeId: string | undefined;
@@ -166,8 +168,16 @@ export class Connection {
       const failure = failureOf(error);
       return commands.map(() => failure);
     }
-    const refused = await this.#refusedLength(longestArgument(commands));
-    if (refused !== null) return commands.map(() => refused);
+    // What is sent later stays behind what waits for its answer here.
+    while (this.#asking !== null) await this.#asking;
+    const longest = longestArgument(commands);
+    if (longest > LEAST_LIMIT && this.#saysLimit) {
+      this.#asking = this.#refusedLength(longest).finally(() => {
+        this.#asking = null;
+      });
+      const refused = await this.#asking;
+      if (refused !== null) return commands.map(() => refused);
+    }
     const answered = Promise.all(
       commands.map((command) =>
         this.#write(command).catch((error: unknown) => failureOf(error, describeCommand(command))),

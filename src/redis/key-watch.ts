@@ -205,7 +205,7 @@ export interface TemporaryKey {
   /** Appends entries of the watched key: a range that is copyable. */
   copyEntries(size: number, range: EntryRange): Promise<GrowthOutcome | RedisFailure>;
   deleteEntries(size: number, ids: readonly string[]): Promise<GrowthOutcome | RedisFailure>;
-  /** Takes `count` entries away from the front. Redis keeps no note of it, as it does of a delete. */
+  /** Takes `count` entries away from the front. Redis notes a delete, but not this. */
   trimEntries(size: number, count: number): Promise<GrowthOutcome | RedisFailure>;
   addGroup(size: number, group: StreamGroup): Promise<GrowthOutcome | RedisFailure>;
   /** The entries must be there: servers since Redis 7 drop others. */

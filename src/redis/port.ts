@@ -169,8 +169,8 @@ export interface RebuildChange {
  * - `changed`: the key is no longer as observed, or the call came too late; nothing was done
  * - `equal`: its content is the wanted one already, its expiry close enough; nothing was done
  * - `restored`, `deleted`, `expiry`: done
- * - `incomparable`: restored; but this server dumps the value otherwise than it was written, so it can
- *   never be seen whether it is the source's
+ * - `incomparable`: restored; but this server dumps the value otherwise than it was written: it
+ *   can't be seen whether it is the source's
  * - `expired`: the wanted expiry has passed on this server, so the key is gone (not: set)
  */
 export type RepairOutcome = 'changed' | 'equal' | 'restored' | 'incomparable' | 'deleted' | 'expiry' | 'expired';

@@ -105,7 +105,7 @@ export class BuiltKey implements TemporaryKey {
     return (await Promise.all(steps)).find((outcome) => outcome !== 'grown') ?? 'grown';
   }
 
-  /** By a command of its own. One that has gone is not made anew; a step that was lost shows later. */
+  /** By a command of its own. A key that has gone is not made anew. */
   async #appendLongEntry({ id, fields }: StreamEntry): Promise<GrowthOutcome | RedisFailure> {
     await this.#load();
     const [added, kept] = await this.#connection.send([

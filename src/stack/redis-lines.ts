@@ -1,7 +1,7 @@
 /**
  * Servers of other lines than the one the stack runs, for tests of repairs between versions. Their
- * RDB formats differ (Redis 6.2 writes 9, 7.0 writes 10, 7.4 and 8.2 write 12, Valkey 9 writes 80), and each
- * refuses to RESTORE what a newer one dumped.
+ * RDB formats differ (Redis 6.2 writes 9, 7.0 writes 10, 7.4 and 8.2 write 12, Valkey 9 writes 80),
+ * and each refuses to RESTORE what a newer one dumped.
  */
 import { readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -83,8 +83,8 @@ export function provideRedis62(provision: Provision): Promise<string> {
 }
 
 /**
- * @returns the path of a `redis-server` 7.4; where it comes from a wheel, the modules RedisBloom and
- *   RedisJSON lie beside it
+ * @returns the path of a `redis-server` 7.4; where it comes from a wheel, the modules RedisBloom
+ *   and RedisJSON lie beside it
  * @throws StackError
  */
 export function provideRedis74(provision: Provision): Promise<string> {

@@ -30,7 +30,7 @@ interface Line {
   readonly provide: (provision: Provision) => Promise<string>;
   /** The version of its dumps. */
   readonly dumps: number;
-  /** A server reads dumps up to its own version; Valkey none of the versions that are Redis' own. */
+  /** Those up to its own version; Valkey none of the versions that are Redis' own. */
   readonly reads: (dumps: number) => boolean;
 }
 

@@ -1,7 +1,7 @@
 -- A digest of some entries of a stream with their IDs. Reads only.
 -- Row in:  key, the ID behind which to begin, the last ID or '+', how many at most
--- Row out: {entries, bytes, digest, ID of the last one, fields and values of the longest one}: fewer
---          than asked for where there are no more, or the range gets large (see ranges.lua)
+-- Row out: {entries, bytes, digest, ID of the last one, fields and values of the longest one}:
+--          fewer than asked for where there are no more, or the range gets large (see ranges.lua)
 
 return eachRow(4, function(first)
   local after = ARGV[first + 1]

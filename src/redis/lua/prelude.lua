@@ -73,7 +73,7 @@ end
 
 local function sameExpiry(one, other)
   if one < 0 or other < 0 then return one == other end
-  -- Where the numbers of Lua lie apart, a sum of two readings may be the next one or the one behind.
+  -- Where the numbers of Lua lie apart, a sum of two readings may be the next one or one further.
   local slack = one < EXACT and EXPIRY_SLACK or one * 2 ^ -51
   return math.abs(one - other) <= slack
 end

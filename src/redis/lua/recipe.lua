@@ -67,7 +67,8 @@ local function isBefore(one, other)
 end
 
 -- The entries in order, with stand-ins for what is pending although it was deleted or trimmed away,
--- and the IDs of these in order: servers since Redis 7 make an entry pending only while it is there.
+-- and the IDs of these in order: servers since Redis 7 make an entry pending only while it is
+-- there.
 local function withStandIns(stream)
   local entries, missing, known = {}, {}, {}
   for i, entry in ipairs(stream.entries) do

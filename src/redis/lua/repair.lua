@@ -9,8 +9,8 @@
 --   'changed'   the key is not as it was compared, or the deadline has passed: nothing was done
 --   'equal'     the content is the new one already, the expiry close enough: nothing was done
 --   'restored', 'deleted', 'expiry'   done
---   'incomparable'   restored, but this server dumps it otherwise than it was written: whether it is
---               the source's can't be seen
+--   'incomparable'   restored, but this server dumps it otherwise than it was written: whether it
+--               is the source's can't be seen
 --   'expired'   the new expiry lies in the past, so the key is gone
 --
 -- Late or twice: a copy of this call that is executed after the deadline does nothing; one executed
