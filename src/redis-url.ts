@@ -5,7 +5,7 @@
  */
 
 /** What a url says, in the words of ioredis. */
-export interface RedisUrl {
+interface RedisUrl {
   readonly host?: string;
   readonly port?: number;
   /** Of a Unix socket. */

@@ -16,7 +16,7 @@ export type DeadLetterReason =
   | 'invalid-record'
   /** The record has a newer format than this keymend. Upgrade the bridge, then redrive. */
   | 'unsupported-spec-version'
-  /** The key begins with `keymend:`: it is of keymend itself, and such keys are never reconciled. */
+  /** The key begins with `keymend:`: it is of keymend itself, and never reconciled. */
   | 'reserved-key'
   /** The link is not in keymend.yaml. Add it, restart, then redrive. */
   | 'unknown-link'

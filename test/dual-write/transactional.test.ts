@@ -311,37 +311,38 @@ describe('an outbox that takes no entries', () => {
     expect(await bed.target.client.get('k')).toBe('3');
   });
 
-  it('because its key is something else does the same', async () => {
-    await bed.source.client.set(STREAM, 'no stream');
-    const redis = await writer();
+  it('because its key is an application’s does the same, and leaves that alone', async () => {
+    await bed.source.client.set('orders', 'no stream');
+    const redis = await writer({ outbox: 'orders' });
     const told = states(redis);
     expect(await redis.set('k', '1')).toBe('OK');
     expect(await redis.multi().set('k', '2').get('k').exec()).toEqual([
       [null, 'OK'],
       [null, '2'],
     ]);
-    expect(told).toEqual([
-      { state: 'suspended', reason: 'keymend:outbox: the source answered with the error WRONGTYPE' },
-    ]);
+    expect(told).toEqual([{ state: 'suspended', reason: 'orders: the source answered with the error WRONGTYPE' }]);
     await settled(redis);
     expect(await bed.target.client.get('k')).toBe('2');
+    expect(await bed.source.client.get('orders')).toBe('no stream');
   });
 
   it('because its key is something else sets that aside and goes on', async () => {
-    await bed.source.client.set(STREAM, 'no stream');
-    const redis = await writer();
+    // Of this writer alone: an earlier one may still have something to remove.
+    const outbox = 'keymend:outbox:healed';
+    await bed.source.client.set(outbox, 'no stream');
+    const redis = await writer({ outbox });
     const told = states(redis);
     await redis.set('k', '1');
     await eventually(async () => {
       await redis.set('k', '2');
       expect(told).toMatchObject([{ state: 'suspended' }, { state: 'active' }]);
     });
-    expect(await bed.source.client.keys(`${STREAM}:set-aside-*`)).toHaveLength(1);
+    expect(await bed.source.client.keys(`${outbox}:set-aside-*`)).toHaveLength(1);
   });
 
   it('is told in the open: a listener that throws does not keep a transaction from the target', async () => {
-    await bed.source.client.set(STREAM, 'no stream');
-    const redis = await writer();
+    await bed.source.client.set('orders', 'no stream');
+    const redis = await writer({ outbox: 'orders' });
     const others = process.rawListeners('uncaughtException') as NodeJS.UncaughtExceptionListener[];
     process.removeAllListeners('uncaughtException');
     onTestFinished(() => {

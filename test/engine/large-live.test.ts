@@ -1,4 +1,4 @@
-/** Somebody trims, deletes or replaces a large value in the middle of its round: then it is looked at again. */
+/** A large value that somebody trims, deletes or replaces in the middle of its round. */
 
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
