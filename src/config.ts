@@ -109,17 +109,12 @@ const link = z.strictObject({
   escalation: z.strictObject({ retryEvery: pause(1_000).default(DEFAULT_POLICY.escalation.retryEveryMs) }).prefault({}),
   /**
    * A value with more elements or bytes is compared and repaired in chunks, so that it never holds
-   * a Redis for long.
+   * a Redis for long: these limits can be lowered, not raised.
    */
   largeValues: z
     .strictObject({
-      elements: z.number().int().min(1).max(100_000).default(LARGE_VALUES.elements),
-      bytes: z
-        .number()
-        .int()
-        .min(1024)
-        .max(64 * 1024 * 1024)
-        .default(LARGE_VALUES.bytes),
+      elements: z.number().int().min(1).max(LARGE_VALUES.elements).default(LARGE_VALUES.elements),
+      bytes: z.number().int().min(1024).max(LARGE_VALUES.bytes).default(LARGE_VALUES.bytes),
     })
     .prefault({}),
   /** A difference of expiry up to this many ms is no difference. */

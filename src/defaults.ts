@@ -3,7 +3,10 @@
 /** The key of the outbox: `stream.key`. */
 export const OUTBOX_KEY = 'keymend:outbox';
 
-/** A value with more elements or bytes than these is large: `largeValues` of a link. */
+/**
+ * A value with more elements or bytes than these is large: `largeValues` of a link, which may only
+ * lower them. One call goes through as much, and must not hold a server for long.
+ */
 export const LARGE_VALUES = { elements: 5_000, bytes: 1024 * 1024 };
 
 /** The longest name of a link, in characters. */
