@@ -99,6 +99,12 @@ const UNSUPPORTED: readonly {
       'on the source (HPERSIST)',
   },
   {
+    when: ({ code }) => code === 'ONEPIECE',
+    explanation:
+      'keeps this value in one piece that is too large to be read without holding the server for long; lower the setting of its encoding ' +
+      'there (hash-max-listpack-entries, set-max-intset-entries, …), and add and remove one member so that it takes effect',
+  },
+  {
     when: ({ code, message }) => code === 'ERR' && /unknown (redis )?(sub)?command/i.test(message),
     explanation: ({ refused }) =>
       `lacks a command that is needed to reconcile (${refused.command ?? 'one of a script'}); enable it there`,

@@ -5,6 +5,9 @@
  *
  * Where members alone can't make the key equal (it is absent on one side, of another type, or has
  * more or fewer of the others), the whole key is asked for.
+ *
+ * Members that cost too much at once, for they are large or hard to find, are gone through in
+ * parts, each of which is a round of its own.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -17,11 +20,12 @@ import {
   TEMPORARY_LIFETIME_MS,
   type TemporaryKey,
 } from '../redis/index.js';
-import type { Link, LinkSides, ReconcileOptions, Repaired } from './contract.js';
+import type { Link, ReconcileOptions, Repaired } from './contract.js';
 import { reconcileError, type Side, type Stage } from './errors.js';
 import { type ExpiryTolerance, sameExpiry, toleranceFor, tolerates } from './expiry-tolerance.js';
 import { shortened } from './lifetime.js';
 import { AGAIN, type RoundResult } from './round.js';
+import { withEarlier } from './rounds.js';
 import { hasMembers } from './value-types.js';
 
 /** Which part of a key to look at. No members: only its expiry. */
@@ -45,8 +49,12 @@ type MembersResult =
 
 interface Observed {
   readonly index: number;
+  /** As asked for, or the part of it that was answered. */
   readonly request: MembersOf;
+  /** Of these members, perhaps of further ones. */
   readonly observed: MembersState;
+  /** Whether the part is the last. */
+  readonly isLast: boolean;
 }
 
 interface Planned extends Observed {
@@ -55,6 +63,22 @@ interface Planned extends Observed {
 }
 
 const PLUS = 0x2b;
+/** At most: it is less where they are large or hard to find. */
+const MEMBERS_PER_PART = 1_000;
+
+/** What the steps of a round share, as in `round.ts`. */
+interface Round {
+  readonly sides: Link;
+  readonly options: ReconcileOptions;
+  readonly results: MembersResult[];
+}
+
+/** How far a request has been gone through. */
+interface Open {
+  readonly index: number;
+  readonly request: MembersOf;
+  readonly repaired: Repaired | null;
+}
 
 /** @returns one result per request, in order */
 export async function runMembersRound(
@@ -63,85 +87,174 @@ export async function runMembersRound(
   options: ReconcileOptions,
 ): Promise<MembersResult[]> {
   const results = new Array<MembersResult>(requests.length);
-  const fail = (index: number, failure: RedisFailure, side: Side, stage: Stage) => {
-    results[index] = { outcome: 'failed', error: reconcileError(failure, side, stage, sides[side].place) };
-  };
+  let open: Open[] = requests.map((request, index) => ({ index, request, repaired: null }));
+  while (open.length > 0) {
+    const parts = await runPart(
+      sides,
+      open.map(({ request }) => request),
+      options,
+    );
+    const unfinished: Open[] = [];
+    for (const [position, { index, request, repaired }] of open.entries()) {
+      const { result, done } = parts[position]!;
+      const rest = request.members.slice(done);
+      const goesOn = rest.length > 0 && (result.outcome === 'equal' || result.outcome === 'repaired');
+      if (goesOn) unfinished.push({ index, request: { ...request, members: rest }, repaired: sum(repaired, result) });
+      else results[index] = withEarlierPart(result, repaired);
+    }
+    open = unfinished;
+  }
+  return results;
+}
 
-  const states = await sides.target.inspectMembers(
-    requests.map(({ key, members, beside }) => ({ key: beside?.name ?? key, members })),
+function sum(earlier: Repaired | null, result: RoundResult): Repaired | null {
+  if (result.outcome !== 'repaired') return earlier;
+  return { ...result, bytes: result.bytes + (earlier?.bytes ?? 0) };
+}
+
+function withEarlierPart(result: MembersResult, earlier: Repaired | null): MembersResult {
+  if (earlier === null || result.outcome === 'whole') return result;
+  if (result.outcome === 'again') return { ...result, repaired: result.repaired ?? earlier };
+  if (result.outcome === 'repaired') return sum(earlier, result)!;
+  return withEarlier(result, earlier) as MembersResult;
+}
+
+/** One part of each request: its first members, and how many of them were gone through. */
+async function runPart(
+  sides: Link,
+  requests: readonly MembersOf[],
+  options: ReconcileOptions,
+): Promise<{ result: MembersResult; done: number }[]> {
+  const round: Round = { sides, options, results: new Array(requests.length) };
+  const done = requests.map(({ members }) => members.length);
+  let unread = await observe(round, requests);
+  while (unread.length > 0) {
+    const { planned, deferred, known } = await readAndPlan(round, unread);
+    const { connections } = sides.source;
+    for (const { index, request } of known) done[index] = request.members.length;
+    await confirm(round, await repair(round, planned), connections);
+    unread = deferred;
+  }
+  return round.results.map((result, index) => ({ result, done: done[index]! }));
+}
+
+function fail({ sides, results }: Round, index: number, failure: RedisFailure, side: Side, stage: Stage): void {
+  results[index] = { outcome: 'failed', error: reconcileError(failure, side, stage, sides[side].place) };
+}
+
+async function observe(round: Round, requests: readonly MembersOf[]): Promise<Observed[]> {
+  const states = await round.sides.target.inspectMembers(
+    requests.map(({ key, members, beside }) => ({
+      key: beside?.name ?? key,
+      members: members.slice(0, MEMBERS_PER_PART),
+    })),
   );
   const observed: Observed[] = [];
   for (const [index, request] of requests.entries()) {
     const state = states[index]!;
-    if (state instanceof RedisFailure) fail(index, state, 'target', 'read');
-    else observed.push({ index, request, observed: state });
+    if (state instanceof RedisFailure) fail(round, index, state, 'target', 'read');
+    else observed.push(firstOf({ index, request, observed: state, isLast: true }, state.digests.length));
   }
+  return observed;
+}
 
-  const readings = await read(sides, observed);
-  const { connections } = sides.source;
-  const pairs = observed.flatMap(({ observed }, position) => expiryPairs(observed, readings[position]!));
-  const tolerance = await toleranceFor(sides.memory, requests[0]!.key, options.expiryToleranceMs, pairs);
-  const planned: Planned[] = [];
+/** The same with its first members alone. */
+function firstOf(key: Observed, count: number): Observed {
+  if (count === key.request.members.length) return key;
+  return {
+    index: key.index,
+    request: { ...key.request, members: key.request.members.slice(0, count) },
+    observed: key.observed,
+    isLast: false,
+  };
+}
+
+async function readAndPlan(
+  round: Round,
+  observed: readonly Observed[],
+): Promise<{ planned: Planned[]; deferred: Observed[]; known: Observed[] }> {
+  const { sides, options, results } = round;
+  const readings = await sides.source.readMembers(observed.map(({ request }) => request));
+  const known: (Observed & { reading: MembersReading })[] = [];
+  const deferred: Observed[] = [];
   for (const [position, key] of observed.entries()) {
     const reading = readings[position]!;
-    if (reading instanceof RedisFailure) {
-      fail(key.index, reading, 'source', 'read');
-      continue;
-    }
-    const repair = plan(key, reading, tolerance);
+    if (reading === 'deferred') deferred.push(key);
+    else if (reading instanceof RedisFailure) fail(round, key.index, reading, 'source', 'read');
+    else known.push({ ...firstOf(key, reading.cells.length), reading });
+  }
+  const pairs = known.flatMap(({ observed, reading }) => expiryPairs(observed, reading));
+  const { key } = observed[0]!.request;
+  const tolerance = await toleranceFor(sides.memory, key, options.expiryToleranceMs, pairs);
+  const planned: Planned[] = [];
+  for (const key of known) {
+    const repair = plan(key, key.reading, tolerance);
     if (repair === 'equal' || repair === 'whole') {
       results[key.index] = { outcome: repair };
       continue;
     }
-    const clocks = { source: reading.serverTimeMs, target: key.observed.serverTimeMs };
+    const clocks = { source: key.reading.serverTimeMs, target: key.observed.serverTimeMs };
     const error = await shortened(sides.memory, key.request.key, expiriesOf(repair), clocks, options);
     if (error !== null) results[key.index] = { outcome: 'failed', error };
-    else planned.push({ ...key, reading, repair });
+    else planned.push({ ...key, repair });
   }
+  return { planned, deferred, known };
+}
 
-  const written: Planned[] = [];
+/** @returns what was written */
+async function repair(round: Round, planned: readonly Planned[]): Promise<Planned[]> {
+  const { sides, options, results } = round;
   // In the moment before the write, as in `round.ts`.
   if (options.signal?.aborted) {
-    for (const { index } of planned.splice(0)) results[index] = AGAIN;
+    for (const { index } of planned) results[index] = AGAIN;
+    return [];
   }
   const outcomes = planned.length === 0 ? [] : await sides.target.repairMembers(planned.map(({ repair }) => repair));
+  const written: Planned[] = [];
   for (const [position, key] of planned.entries()) {
     const outcome = outcomes[position]!;
-    if (outcome instanceof RedisFailure) fail(key.index, outcome, 'target', 'write');
+    if (outcome instanceof RedisFailure) fail(round, key.index, outcome, 'target', 'write');
     else if (outcome === 'changed') results[key.index] = AGAIN;
     // The source has the key, so on the target more than these members is missing.
     else if (outcome === 'gone')
       results[key.index] = { outcome: 'whole', ...(key.observed.type !== NO_TYPE && { repaired: repaired(key) }) };
     else written.push(key);
   }
-
-  // As in `round.ts`: a value that went and came back while the repair was on its way would pass
-  // the fence.
-  const confirmed = await read(sides, written);
-  const isSameServer = sides.source.connections === connections;
-  for (const [position, key] of written.entries()) {
-    const reading = confirmed[position]!;
-    if (reading instanceof RedisFailure) fail(key.index, reading, 'source', 'verify');
-    else
-      results[key.index] =
-        isSameServer && unchanged(key.reading, reading) ? repaired(key) : { outcome: 'again', repaired: repaired(key) };
-  }
-  return results;
+  return written;
 }
 
-async function read({ source }: LinkSides, keys: readonly Observed[]): Promise<(MembersReading | RedisFailure)[]> {
-  return keys.length === 0 ? [] : source.readMembers(keys.map(({ request }) => request));
+/**
+ * As in `round.ts`: a value that went and came back while the repair was on its way would pass the
+ * fence.
+ */
+async function confirm(round: Round, written: readonly Planned[], connections: number): Promise<void> {
+  const { sides, results } = round;
+  for (let unread = written; unread.length > 0; ) {
+    const readings = await sides.source.readMembers(unread.map(({ request }) => request));
+    const deferred: Planned[] = [];
+    for (const [position, key] of unread.entries()) {
+      const reading = readings[position]!;
+      if (reading === 'deferred') deferred.push(key);
+      else if (reading instanceof RedisFailure) fail(round, key.index, reading, 'source', 'verify');
+      else {
+        const holds = sides.source.connections === connections && unchanged(key.reading, reading);
+        results[key.index] = holds ? repaired(key) : { outcome: 'again', repaired: repaired(key) };
+      }
+    }
+    unread = deferred;
+  }
 }
 
 function plan(
-  { request, observed }: Observed,
+  { request, observed, isLast }: Observed,
   source: MembersReading,
   tolerance: ExpiryTolerance,
 ): MembersRepair | 'equal' | 'whole' {
   if (source.type === NO_TYPE) return 'whole';
   if (source.type !== observed.type && !(request.creates && observed.type === NO_TYPE)) return 'whole';
   if (request.members.length > 0 && !hasMembers(source.type)) return 'whole';
-  if (!request.creates && !countsAgree(observed, source)) return 'whole';
+  // Of parts before the last, others are still to come.
+  if (!request.creates && isLast && !countsAgree(observed, source)) return 'whole';
   const sameMembers = source.cells.every((cell, index) => sameMember(observed.digests[index]!, cell, tolerance));
   const tolerated = request.beside !== undefined || tolerates(tolerance, observed.expiry, source.expiry);
   if (sameMembers && tolerated) return 'equal';
@@ -197,11 +310,7 @@ function expiryOf(digits: string): number {
 }
 
 /** The expiries to compare: of the key, and of the fields that have one. */
-function expiryPairs(
-  target: MembersState,
-  source: MembersReading | RedisFailure,
-): { target: number; source: number }[] {
-  if (source instanceof RedisFailure) return [];
+function expiryPairs(target: MembersState, source: MembersReading): { target: number; source: number }[] {
   const fields = source.cells.flatMap((cell, index) => {
     const digest = target.digests[index]!;
     // Most cells begin with the `+` at once.
@@ -225,6 +334,7 @@ function unchanged(one: MembersReading, other: MembersReading): boolean {
   return (
     one.type === other.type &&
     sameExpiry(one.expiry, other.expiry) &&
+    one.cells.length === other.cells.length &&
     one.cells.every((cell, index) => cell.equals(other.cells[index]!))
   );
 }

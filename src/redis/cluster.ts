@@ -145,7 +145,7 @@ export class ClusterRedis implements RedisPort {
     return this.#observe(requests, (port, part) => port.inspectMembers(part));
   }
 
-  readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | RedisFailure)[]> {
+  readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | 'deferred' | RedisFailure)[]> {
     return this.#split(requests, (port, part) => port.readMembers(part));
   }
 
@@ -153,8 +153,12 @@ export class ClusterRedis implements RedisPort {
     return this.#fenced(repairs, (port, part) => port.repairMembers(part));
   }
 
-  scanMembers(scan: MembersScan): Promise<MembersPage | null | RedisFailure> {
+  scanMembers(scan: MembersScan): Promise<MembersPage | 'lost' | null | RedisFailure> {
     return this.#atMasterOf(scan.key, (port) => port.scanMembers(scan));
+  }
+
+  isInOnePiece(key: Buffer): Promise<boolean | RedisFailure> {
+    return this.#atMasterOf(key, (port) => port.isInOnePiece(key));
   }
 
   server(key: Buffer): Promise<string | RedisFailure> {

@@ -13,6 +13,7 @@ import { type Address, describeAddress, sentinelOptions } from './address.js';
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
 import { failureOf, failureOfReply, RedisFailure, type RefusedCommand } from './failure.js';
+import { operationsOf } from './operations.js';
 
 /**
  * A value with more elements or bytes than these is large: no single command goes through it as a
@@ -28,7 +29,7 @@ export interface ConnectionOptions {
   readonly name: string;
   /** How long to wait for an answer, in ms. The connection is reset then. Default 5,000. */
   readonly commandTimeoutMs?: number;
-  /** Default 5,000 elements or 1 MiB. */
+  /** Default 2,000 elements or 512 KiB. */
   readonly largeValues?: LargeValues;
   /**
    * Who becomes the master in its place is found without a change of the address. Default: so with
@@ -76,6 +77,7 @@ export class Connection {
   #asking: Promise<RedisFailure | null> | null = null;
   /** It has not refused to say how long an argument may be. */
   #saysLimit = true;
+  #operations = 0;
   #nodeId: string | undefined;
   #expectedNodeId: string | undefined;
   /** Calls that wait for their replies. They do not reject. */
@@ -157,6 +159,11 @@ export class Connection {
     return this.#connections;
   }
 
+  /** How many it has executed, as far as is known; within a transaction, a script counts as one. */
+  get operations(): number {
+    return this.#operations;
+  }
+
   /**
    * Sends commands one behind the other without waiting in between. Never rejects.
    * @returns their replies in order, bulk strings as `Buffer`
@@ -186,6 +193,7 @@ export class Connection {
     this.#underWay.add(answered);
     const replies = await answered;
     this.#underWay.delete(answered);
+    for (const reply of replies) this.#operations += operationsOf(reply) ?? 0;
     if (replies.some((reply) => reply instanceof RedisFailure && reply.code === 'TIMEOUT')) this.#reset();
     if (replies.some((reply, index) => tellsOfReplica(commands[index]!, reply))) this.#renew();
     return replies;

@@ -24,6 +24,8 @@ export interface RefusedCommand {
  * - `INCOMPARABLE`: two dumps of one value differ, and nothing else is known of its type.
  * - `TOOLONG`: a value has a part too long for any script to write; other commands can.
  * - `NOFIELDEXPIRY`: a field is to expire on a server that can't let single fields expire.
+ * - `ONEPIECE`: a value lies in one piece that is too large to be read without holding the server
+ *   for long.
  * - `SAME`: source and target are one.
  */
 export class RedisFailure extends Error {

@@ -117,12 +117,18 @@ export interface KeyWatch {
   readonly server: string;
   /** The server's clock when the watch began, in ms since the epoch. */
   readonly serverTimeMs: number;
+  /** How many operations the server has executed for it so far, in the unit of the budget. */
+  readonly operations: number;
   readonly state: WatchedState;
 
   digestString(range: Range): Promise<RangeDigest | RedisFailure>;
   readString(range: Range): Promise<Buffer | RedisFailure>;
 
-  digestList(range: Range): Promise<RangeDigest | RedisFailure>;
+  /**
+   * @param bytes that the same range has on the other side. Then all of it is read at once, unless
+   *   it has more
+   */
+  digestList(range: Range, bytes?: number): Promise<RangeDigest | RedisFailure>;
   readList(range: Range): Promise<Buffer[] | RedisFailure>;
 
   digestStream(range: EntryRange & { count: number }): Promise<StreamRangeDigest | RedisFailure>;

@@ -71,7 +71,8 @@ export interface MembersState {
   readonly count: number;
   /**
    * By member: `+` and a digest of its value or score, '' when it is not there. In front of the `+`
-   * of a field that expires: when, in ms since the epoch.
+   * of a field that expires: when, in ms since the epoch. Of the first members alone where all cost
+   * too much at once: ask again for the others.
    */
   readonly digests: readonly string[];
   readonly serverTimeMs: number;
@@ -85,7 +86,8 @@ export interface MembersReading {
   readonly count: number;
   /**
    * By member: `+` and its value or score (nothing for a set); empty when it is not there. In front
-   * of the `+` of a field that expires: when, in ms since the epoch.
+   * of the `+` of a field that expires: when, in ms since the epoch. Of the first members alone, as
+   * in `MembersState`.
    */
   readonly cells: readonly Buffer[];
   /** The server's clock when it looked, in ms since the epoch. */
@@ -94,6 +96,7 @@ export interface MembersReading {
 
 /** A write of members that applies only if they, the type and the expiry still are as observed. */
 export interface MembersRepair extends MembersRequest {
+  /** Of these members first; what it has of others does not matter. */
   readonly observed: MembersState;
   /** The observed one, or what the members make of a key that was not there. */
   readonly type: string;
@@ -113,7 +116,8 @@ export interface MembersScan {
   /** `0` at the beginning. */
   readonly cursor: string;
   /**
-   * About how many members at most: fewer where they are large; a small value may come as a whole.
+   * About how many members at most: fewer where they are large. A value that lies in one piece (see
+   * `isInOnePiece`) may come as a whole.
    */
   readonly count: number;
 }
@@ -122,8 +126,8 @@ export interface MembersScan {
 export interface MembersPage {
   /** Where the next page begins; `0`: this was the last. */
   readonly cursor: string;
-  /** For `differingMembers` of the other side. */
-  readonly members: Buffer;
+  readonly members: readonly Buffer[];
+  /** 40 characters for each, for `differingMembers` of the other side. */
   readonly digests: Buffer;
 }
 
@@ -298,21 +302,29 @@ export interface RedisPort {
   /** `inspect` for some members of each key. */
   inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]>;
 
-  /** `read` for some members of each key, and like it at the master alone. */
-  readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | RedisFailure)[]>;
+  /** `read` for some members of each key: at the master alone, and with what it defers. */
+  readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | 'deferred' | RedisFailure)[]>;
 
   /**
-   * `repair` for some members of each key, fenced by them, the type and the expiry. Field expiries:
-   * see `rebuild`.
+   * `repair` for some members of each key, fenced by them, the type and the expiry; no more at once
+   * than were observed at once. Field expiries: see `rebuild`.
    */
   repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]>;
 
   /**
    * One page of a large value, by SCAN's rules: whoever goes on until the cursor is `0`, on the
    * same server, has met every member that was there all the time; some may come twice. Idempotent.
-   * @returns null when the key is not of that type any more
+   * @returns null when the key is not of that type any more; `lost` when it has changed so much
+   *   that this page can't be joined to the one before. Fails with the code `ONEPIECE` when the
+   *   value lies in one piece which is too large to be read at once
    */
-  scanMembers(scan: MembersScan): Promise<MembersPage | null | RedisFailure>;
+  scanMembers(scan: MembersScan): Promise<MembersPage | 'lost' | null | RedisFailure>;
+
+  /**
+   * Whether a hash, set or sorted set lies in one piece of memory, and is not small: to look up one
+   * member, the server steps over the others. So it is better read once, and compared here.
+   */
+  isInOnePiece(key: Buffer): Promise<boolean | RedisFailure>;
 
   /**
    * Names the process that answers for a key, and the database there. After a restart or a

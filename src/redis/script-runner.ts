@@ -3,7 +3,8 @@
  */
 import { type Command, type Connection, isMaster } from './connection.js';
 import { failureOfReply, RedisFailure } from './failure.js';
-import type { Cells, Integer, Row, Script } from './script.js';
+import { operationsOf, type ScriptReply } from './operations.js';
+import type { Cells, Row, Script } from './script.js';
 
 /** What a script said about one row. */
 export interface RowAnswer {
@@ -31,11 +32,12 @@ export interface RunOptions {
 
 const ERROR = Buffer.from('error');
 
+const MOST_ARGUMENT_BYTES = 1024 * 1024;
+
 /**
  * Runs a script once, by its SHA, and by its source where the server does not know it (nothing was
  * executed then). Never rejects.
- * @returns one answer per row, in order; `deferred` for rows that the script left for a further
- *   call
+ * @returns one answer per row, in order; `deferred` for rows that are left for a further call
  */
 export async function runScript(
   connection: Connection,
@@ -43,7 +45,7 @@ export async function runScript(
   rows: readonly Row[],
   { atMaster = false, count = () => {} }: RunOptions = {},
 ): Promise<(RowAnswer | 'deferred' | RedisFailure)[]> {
-  const args = scriptArguments(connection, rows);
+  const args = scriptArguments(connection, rows.slice(0, fitting(rows)));
   const run = async (command: string, body: string) => {
     const replies = await connection.send([[command, body, '0', ...args], ...(atMaster ? [['ROLE'] as Command] : [])]);
     for (const each of replies) count(operationsOf(each));
@@ -92,6 +94,16 @@ async function eachAlone(connection: Connection, script: Script, rows: readonly 
   return answers;
 }
 
+/** How many rows one call may carry: a server takes in all of it at once. */
+function fitting(rows: readonly Row[]): number {
+  let bytes = 0;
+  const beyond = rows.findIndex((row, index) => {
+    for (const each of row) bytes += each.length;
+    return index > 0 && bytes > MOST_ARGUMENT_BYTES;
+  });
+  return beyond < 0 ? rows.length : beyond;
+}
+
 /** What stands behind the number of keys when a script is called. */
 export function scriptArguments({ largeValues }: Connection, rows: readonly Row[]): (Buffer | string)[] {
   return [`${largeValues.elements}`, `${largeValues.bytes}`, ...rows.flat()];
@@ -108,17 +120,4 @@ export async function runForKey(connection: Connection, script: Script, row: Row
 export function failureIn([head, text, command, own]: Cells): RedisFailure | null {
   if (!(head instanceof Buffer && head.equals(ERROR))) return null;
   return failureOfReply(String(text), { command: String(command), onOwnKey: String(own) === 'own' });
-}
-
-/** What a script answers. */
-export type ScriptReply = [serverTimeMs: Integer, operations: Integer, ...answers: Cells[]];
-
-/**
- * @param reply of a script, or of a plain command, which is one operation; as is one that was
- *   refused
- */
-export function operationsOf(reply: unknown): number | null {
-  if (reply instanceof RedisFailure) return reply.code === 'TIMEOUT' || reply.code === 'CONNECTION' ? null : 1;
-  const [serverTime, operations] = Array.isArray(reply) ? (reply as ScriptReply) : [];
-  return ['number', 'string'].includes(typeof serverTime) ? Number(operations) : 1;
 }

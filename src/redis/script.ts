@@ -29,6 +29,8 @@ export const scripts = {
   inspectMembers: load(...MEMBERS, 'member-rows', 'inspect-members'),
   readMembers: load(...MEMBERS, 'member-rows', 'read-members'),
   repairMembers: load(...MEMBERS, 'room', 'repair-members'),
+  digestMembers: load(...MEMBERS, 'digest-members'),
+  piece: load(...MEMBERS, 'piece'),
   scanMembers: load(...MEMBERS, 'pack', 'scan-members'),
   differingMembers: load(...MEMBERS, 'pack', 'differing-members'),
   watched: load(...GROUPS, 'watched'),

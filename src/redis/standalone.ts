@@ -6,7 +6,9 @@ import { explained } from './explain.js';
 import { RedisFailure } from './failure.js';
 import { expiryDigits } from './key-state.js';
 import type { KeyWatch } from './key-watch.js';
+import { operationsOf } from './operations.js';
 import { packed, unpacked } from './packed.js';
+import { MEMBERS_PER_ROW, type PieceReader, pieceIn, readPiece } from './piece.js';
 import type {
   Admission,
   AdmissionRequest,
@@ -31,7 +33,7 @@ import type {
   RepairOutcome,
 } from './port.js';
 import { type Row, type Script, scripts } from './script.js';
-import { type CountOperations, operationsOf, type RowAnswer, type RunOptions, runScript } from './script-runner.js';
+import { type CountOperations, type RowAnswer, type RunOptions, runScript } from './script-runner.js';
 import { serverName } from './server-name.js';
 import { ALL_SLOTS, slotOf, tagIn } from './slots.js';
 import { watchKey } from './watch.js';
@@ -121,10 +123,10 @@ export class StandaloneRedis implements RedisPort {
     return answers.map((answer) => (answer instanceof RedisFailure ? answer : membersState(answer)));
   }
 
-  async readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | RedisFailure)[]> {
-    const answers = await this.#runToTheEnd(scripts.readMembers, requests.map(membersRow), { atMaster: true });
+  async readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | 'deferred' | RedisFailure)[]> {
+    const answers = await this.#run(scripts.readMembers, requests.map(membersRow), { atMaster: true });
     return answers.map((answer) => {
-      if (answer instanceof RedisFailure) return answer;
+      if (answer === 'deferred' || answer instanceof RedisFailure) return answer;
       const [type, expiry, count, ...cells] = answer.cells;
       const { serverTimeMs } = answer;
       const state = { type: String(type), expiry: Number(expiry), count: Number(count), serverTimeMs };
@@ -142,7 +144,7 @@ export class StandaloneRedis implements RedisPort {
         expiry === null ? '' : expiryDigits(expiry),
         type,
         packed(members),
-        packed(observed.digests.map((digest) => Buffer.from(digest))),
+        packed(observed.digests.slice(0, members.length)),
         packed(cells),
       ],
     );
@@ -150,11 +152,25 @@ export class StandaloneRedis implements RedisPort {
     return answers.map(outcome<MembersOutcome>);
   }
 
-  async scanMembers({ key, type, cursor, count }: MembersScan): Promise<MembersPage | null | RedisFailure> {
+  async scanMembers({ key, type, cursor, count }: MembersScan): Promise<MembersPage | 'lost' | null | RedisFailure> {
     const answer = await this.#runForKey(scripts.scanMembers, [key, type, cursor, `${count}`]);
     if (answer instanceof RedisFailure) return answer;
-    const [next, members, digests] = answer.cells as readonly Buffer[];
-    return next!.length === 0 ? null : { cursor: `${next}`, members: members!, digests: digests! };
+    const [next, members, digests] = answer.cells;
+    switch (String(next)) {
+      case '':
+        return null;
+      case 'lost':
+        return 'lost';
+      case 'piece':
+        return readPiece(this.#pieceReader(), key, type, pieceIn(answer.cells));
+      default:
+        return { cursor: String(next), members: unpacked(members as Buffer), digests: digests as Buffer };
+    }
+  }
+
+  async isInOnePiece(key: Buffer): Promise<boolean | RedisFailure> {
+    const answer = await this.#runForKey(scripts.piece, [key]);
+    return answer instanceof RedisFailure ? answer : Number(answer.cells[0]) > 0;
   }
 
   async server(): Promise<string | RedisFailure> {
@@ -163,8 +179,17 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure> {
-    const answer = await this.#runForKey(scripts.differingMembers, [key, type, page.members, page.digests]);
-    return answer instanceof RedisFailure ? answer : unpacked(answer.cells[0] as Buffer);
+    const differing: Buffer[] = [];
+    for (let done = 0; done < page.members.length; ) {
+      const members = page.members.slice(done, done + MEMBERS_PER_ROW);
+      const row: Row = [key, type, packed(members), page.digests.subarray(40 * done, 40 * (done + members.length))];
+      const answer = await this.#runForKey(scripts.differingMembers, row);
+      if (answer instanceof RedisFailure) return answer;
+      const [found, compared] = answer.cells;
+      differing.push(...unpacked(found as Buffer));
+      done += Number(compared);
+    }
+    return differing;
   }
 
   async cardinality(key: Buffer, type: string): Promise<number | RedisFailure> {
@@ -236,6 +261,13 @@ export class StandaloneRedis implements RedisPort {
     options?: Pick<RunOptions, 'atMaster'>,
   ): Promise<(RowAnswer | 'deferred' | RedisFailure)[]> {
     return runScript(this.#connection, script, rows, { ...options, count: this.#count });
+  }
+
+  #pieceReader(): PieceReader {
+    return {
+      ask: async (...command) => (await this.#send(command))[0],
+      digest: (row) => this.#runForKey(scripts.digestMembers, row),
+    };
   }
 
   async #runForKey(script: Script, row: Row): Promise<RowAnswer | RedisFailure> {

@@ -76,7 +76,7 @@ function suite(binary?: string) {
         const bytes = Buffer.from(key);
         const { port } = source;
         const request = { key: bytes, known: { type: 'hash', digest: '' }, members: MEMBERS.members };
-        const page = { cursor: '0', members: Buffer.from('1:f'), digests: Buffer.from('f'.repeat(40)) };
+        const page = { cursor: '0', members: [Buffer.from('f')], digests: Buffer.from('f'.repeat(40)) };
         const answers = await Promise.all([
           port.inspect([bytes]),
           port.read([request]),

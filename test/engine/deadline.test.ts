@@ -40,7 +40,9 @@ const WAYS: Record<string, (sides: TestLink['sides'], late: number) => Promise<u
   },
   repairMembers: async ({ source, target }, late) => {
     const observed = await first(target.inspectMembers([MEMBERS]));
-    const { type, cells } = await first(source.readMembers([MEMBERS]));
+    const reading = await first(source.readMembers([MEMBERS]));
+    if (reading === 'deferred') throw new Error('one key is never deferred');
+    const { type, cells } = reading;
     return target.repairMembers([{ ...MEMBERS, observed: seenEarlier(observed, late), type, cells, expiry: null }]);
   },
 };

@@ -8,7 +8,7 @@
  * a page's back has a failed write of its own, if the change was lost.
  */
 import { pMapIterable } from 'p-map';
-import { type MembersPage, NO_TYPE, RedisFailure, type RedisPort, unpacked } from '../../redis/index.js';
+import { type MembersPage, NO_TYPE, RedisFailure, type RedisPort } from '../../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from '../contract.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { runMembersRound } from '../members.js';
@@ -57,6 +57,12 @@ interface Work {
    */
   isEmpty: boolean;
 }
+
+/**
+ * A side whose value lies in one piece, as it was at the beginning of a pass: each member with its
+ * digest, both as Latin-1. null: its members are asked for page by page.
+ */
+type Pieces = Readonly<Record<Side, ReadonlyMap<string, string> | null>>;
 
 /** @param type the source's, and the target's where it has the key */
 export async function reconcileAllMembers(
@@ -118,7 +124,7 @@ async function mustBeAsMany(work: Work): Promise<void> {
   // Fields that have expired count until the server has taken them away.
   if (type !== 'hash') throw new ChangedMeanwhile();
   let present = 0;
-  for await (const { members } of pagesOf(work, 'source', undefined)) present += unpacked(members).length;
+  for await (const { members } of pagesOf(work, 'source', undefined)) present += members.length;
   if (onTarget < present) throw new ChangedMeanwhile();
 }
 
@@ -141,11 +147,14 @@ async function goThrough(
   servers: MembersProgress['servers'],
   resume: MembersProgress | undefined,
 ): Promise<void> {
+  if (resume?.cursor === '0') return;
+  const pieces = { source: await pieceOf(work, 'source'), target: await pieceOf(work, 'target') };
+  const pages = pieces[pass] === null ? pagesOf(work, pass, resume?.cursor) : pagesOfPiece(pieces[pass]);
   const compared = pMapIterable(
-    pagesOf(work, pass, resume),
+    pages,
     async (page) => {
       if (pass === 'source' && page.members.length > 0) work.isEmpty = false;
-      const differing = await differingMembers(work, pass, page);
+      const differing = await differingMembers(work, pass, page, pieces);
       if (differing instanceof RedisFailure) {
         throw notRead(work.link, differing, pass === 'source' ? 'target' : 'source');
       }
@@ -160,8 +169,17 @@ async function goThrough(
   }
 }
 
-function differingMembers(work: Work, pass: Side, page: MembersPage): Promise<Buffer[] | RedisFailure> {
+async function differingMembers(
+  work: Work,
+  pass: Side,
+  page: MembersPage,
+  pieces: Pieces,
+): Promise<Buffer[] | RedisFailure> {
   const { link, key, type } = work;
+  const piece = pieces[pass === 'target' ? 'source' : 'target'];
+  if (piece !== null) {
+    return page.members.filter((member, index) => piece.get(member.toString('latin1')) !== digestIn(page, index));
+  }
   if (pass === 'target') return link.source.differingMembers(key, type, page);
   return atTarget(work, (target) => target.differingMembers(key, type, page));
 }
@@ -171,16 +189,47 @@ function atTarget<Result>({ link, key, options }: Work, step: (target: RedisPort
   return paced(link, key, options.signal, step);
 }
 
-async function* pagesOf(work: Work, pass: Side, resume: MembersProgress | undefined): AsyncGenerator<MembersPage> {
+function digestIn({ digests }: MembersPage, index: number): string {
+  return digests.toString('latin1', 40 * index, 40 * (index + 1));
+}
+
+async function pieceOf(work: Work, side: Side): Promise<ReadonlyMap<string, string> | null> {
+  const { link, key } = work;
+  const inOnePiece = await (side === 'source'
+    ? link.source.isInOnePiece(key)
+    : atTarget(work, (target) => target.isInOnePiece(key)));
+  if (inOnePiece instanceof RedisFailure) throw notRead(link, inOnePiece, side);
+  if (!inOnePiece) return null;
+  const piece = new Map<string, string>();
+  for await (const page of pagesOf(work, side, undefined)) {
+    for (const [index, member] of page.members.entries()) piece.set(member.toString('latin1'), digestIn(page, index));
+  }
+  return piece;
+}
+
+/** It has no cursors: an attempt that follows begins anew, from '', until the last page is done. */
+async function* pagesOfPiece(piece: ReadonlyMap<string, string>): AsyncGenerator<MembersPage> {
+  const all = [...piece];
+  for (let first = 0; first === 0 || first < all.length; first += MEMBERS_PER_PAGE) {
+    const some = all.slice(first, first + MEMBERS_PER_PAGE);
+    yield {
+      cursor: first + MEMBERS_PER_PAGE < all.length ? '' : '0',
+      members: some.map(([member]) => Buffer.from(member, 'latin1')),
+      digests: Buffer.from(some.map(([, digest]) => digest).join('')),
+    };
+  }
+}
+
+async function* pagesOf(work: Work, pass: Side, resumed: string | undefined): AsyncGenerator<MembersPage> {
   const { link, key, type, options } = work;
-  if (resume?.cursor === '0') return;
-  let cursor = resume?.cursor ?? '0';
+  let cursor = resumed || '0';
   do {
     options.signal?.throwIfAborted();
     const scan = { key, type, cursor, count: MEMBERS_PER_PAGE };
     const page =
       pass === 'source' ? await link.source.scanMembers(scan) : await atTarget(work, (port) => port.scanMembers(scan));
     if (page instanceof RedisFailure) throw notRead(link, page, pass);
+    if (page === 'lost') throw new ChangedMeanwhile();
     if (page === null) {
       // Its last member may have gone by our own hand; what the source has is decided by the
       // members themselves.

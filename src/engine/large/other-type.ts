@@ -3,7 +3,7 @@
  * built beside the target's and takes its place in one step, so that the old one goes only when the
  * new one is there. What has changed while it was built shows in the next round.
  */
-import { type KeyWatch, RedisFailure, type RedisPort, type TemporaryKey, unpacked } from '../../redis/index.js';
+import { type KeyWatch, RedisFailure, type RedisPort, type TemporaryKey } from '../../redis/index.js';
 import type { Link, ReconcileOptions } from '../contract.js';
 import { ReconcileError, reconcileError, type Side, type Stage } from '../errors.js';
 import { shortened } from '../lifetime.js';
@@ -71,16 +71,19 @@ async function buildOfMembers(work: Work, temporary: TemporaryKey): Promise<numb
     options.signal?.throwIfAborted();
     const page = await link.source.scanMembers({ key, type, cursor, count: MEMBERS_PER_PAGE });
     if (page instanceof RedisFailure) throw failed(link, page, 'source', 'read');
-    if (page === null) throw new ChangedMeanwhile();
-    const request = { key, members: unpacked(page.members), creates: true, beside: temporary };
-    const step = (target: RedisPort) => runMembersRound({ ...link, target }, [request], options);
-    work.begun ||= request.members.length > 0;
-    const [result] = request.members.length === 0 ? [] : await paced(link, key, options.signal, step);
-    options.signal?.throwIfAborted();
-    if (result?.outcome === 'failed') throw result.error;
-    if (result?.outcome === 'whole') throw new ChangedMeanwhile();
-    if (result?.outcome === 'repaired') bytes += result.bytes;
-    onStep();
+    if (page === null || page === 'lost') throw new ChangedMeanwhile();
+    for (let first = 0; first < page.members.length; first += MEMBERS_PER_PAGE) {
+      const members = page.members.slice(first, first + MEMBERS_PER_PAGE);
+      const request = { key, members, creates: true, beside: temporary };
+      const step = (target: RedisPort) => runMembersRound({ ...link, target }, [request], options);
+      work.begun = true;
+      const [result] = await paced(link, key, options.signal, step);
+      options.signal?.throwIfAborted();
+      if (result!.outcome === 'failed') throw result!.error;
+      if (result!.outcome === 'whole') throw new ChangedMeanwhile();
+      if (result!.outcome === 'repaired') bytes += result!.bytes;
+      onStep();
+    }
     cursor = page.cursor;
   } while (cursor !== '0');
   return bytes;
@@ -105,8 +108,8 @@ async function swap(work: Work, watch: KeyWatch, temporary: TemporaryKey, bytes:
   // master alone: a stale replica must not decide about the target's key.
   const [source] = await link.source.readMembers([{ key, members: [] }]);
   if (source instanceof RedisFailure) throw failed(link, source, 'source', 'read');
+  if (source === 'deferred' || source!.type !== type) return AGAIN;
   const { expiry, serverTimeMs } = source!;
-  if (source!.type !== type) return AGAIN;
   const clocks = { source: serverTimeMs, target: watch.serverTimeMs };
   const error = await shortened(link.memory, key, [expiry], clocks, options);
   if (error !== null) throw error;

@@ -1,7 +1,8 @@
--- contentDigest(key, kind): a digest of what the key holds, the same on every server whatever the
--- encoding, the order of unordered elements or the version. '' for types that need none (a string's
--- fingerprint is one) or are not known: then the fingerprint alone decides. The expiry of the key
--- is no part of it.
+-- contentDigest(key, kind, size): a digest of what the key holds, and the work it took for a value
+-- of that size, as `fingerprint` has it. It is the same on every server whatever the encoding, the
+-- order of unordered elements or the version. '' for types that need none (a string's fingerprint
+-- is one) or are not known: then the fingerprint alone decides. The expiry of the key is no part of
+-- it.
 --
 -- Lua's string comparison follows the server's locale, even for hex digits ('aa' sorts last in
 -- Danish): it is used where that is the order of bytes.
@@ -51,11 +52,12 @@ end
 
 -- When the first field of a hash expires; -1 when none does.
 local function soonestExpiry(key)
-  local soonest = -1
-  for _, expiry in pairs(HAS_FIELD_EXPIRY and fieldExpiries(key, redis.call('HGETALL', key)) or {}) do
+  if not HAS_FIELD_EXPIRY then return -1, 0 end
+  local soonest, flat = -1, redis.call('HGETALL', key)
+  for _, expiry in pairs(fieldExpiries(key, flat)) do
     if soonest < 0 or expiry < soonest then soonest = expiry end
   end
-  return soonest
+  return soonest, #flat
 end
 
 -- Versions write the same number differently (0.1 or 0.10000000000000001, -0 or 0).
@@ -68,13 +70,14 @@ end
 local digestOf = {}
 
 function digestOf.list(key)
-  return redis.sha1hex(packList(redis.call('LRANGE', key, 0, -1)))
+  local elements = redis.call('LRANGE', key, 0, -1)
+  return redis.sha1hex(packList(elements)), #elements
 end
 
 function digestOf.set(key)
   local digests = redis.call('SMEMBERS', key)
   for i = 1, #digests do digests[i] = redis.sha1hex(digests[i]) end
-  return unordered(digests)
+  return unordered(digests), #digests
 end
 
 function digestOf.hash(key)
@@ -89,14 +92,14 @@ function digestOf.hash(key)
     if expiry then element = string.format('expires %.0f ', expiry) .. element end
     digests[#digests + 1] = redis.sha1hex(element)
   end
-  return unordered(digests)
+  return unordered(digests), #flat
 end
 
 -- A sorted set has one order on all servers: by score, then by the bytes of the member.
 function digestOf.zset(key)
   local flat = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
   for i = 2, #flat, 2 do flat[i] = canonicalScore(flat[i]) end
-  return redis.sha1hex(packList(flat))
+  return redis.sha1hex(packList(flat)), #flat
 end
 
 -- Entries, consumer groups, consumers and what is pending; not the times at which something was
@@ -126,10 +129,11 @@ function digestOf.stream(key)
     add(#group.consumers)
     for _, consumer in ipairs(group.consumers) do add(named(consumer).name) end
   end
-  return redis.sha1hex(packList(parts))
+  return redis.sha1hex(packList(parts)), #parts
 end
 
-local function contentDigest(key, kind)
-  local digest = digestOf[kind]
-  return digest and digest(key) or ''
+local function contentDigest(key, kind, size)
+  if not digestOf[kind] then return '', 0 end
+  local digest, elements = digestOf[kind](key)
+  return digest, 2 * size + ELEMENT_WORK * elements
 end

@@ -36,19 +36,58 @@ local function addFieldExpiries(key, members, cells, first, last)
   end
 end
 
--- The cells of members, and the bytes gone through.
-local function cellsOf(kind, key, members)
-  local cells, size = {}, 0
-  for first = 1, #members, ARGUMENTS_PER_COMMAND do
-    local last = math.min(first + ARGUMENTS_PER_COMMAND - 1, #members)
+-- A value this small may lie in one piece, whatever the server's settings.
+local SMALL_PIECE = 600
+-- To step over an element of such a piece.
+local STEP_WORK = 1.5
+
+-- Hashes, sets and sorted sets that are small lie in one piece of memory; how large "small" is, is
+-- a setting of the server. SCAN answers with all of it.
+local IN_ONE_PIECE = { listpack = true, listpackex = true, ziplist = true, intset = true }
+
+-- The encoding of such a value, and its members; nil, 0 where there is none to mind.
+local function pieceOf(kind, key)
+  if not ASK[kind] then return nil, 0 end
+  local count = redis.call(CARDINALITY[kind], key)
+  if count <= SMALL_PIECE then return nil, 0 end
+  local encoding = redis.pcall('OBJECT', 'ENCODING', key)
+  if IN_ONE_PIECE[encoding] then return encoding, count end
+  return nil, 0
+end
+
+-- To look up one member, the server steps over the others, but for integers.
+local WORDS = { hash = 2, set = 1, zset = 2 }
+local function lookUpWork(kind, key)
+  local encoding, members = pieceOf(kind, key)
+  if not encoding or encoding == 'intset' then return ELEMENT_WORK end
+  local words = encoding == 'listpackex' and 3 or WORDS[kind]
+  local times = kind == 'hash' and HAS_FIELD_EXPIRY and 2 or 1
+  return ELEMENT_WORK + STEP_WORK * words * members * times
+end
+
+-- What members may cost of one key and call, about 4 ms: a repair looks them up as well, and writes
+-- them.
+local MEMBERS_WORK = 393216
+-- Values are asked for in steps that grow no further than so, for large ones show only then.
+local LONGEST_STEP = { hash = 16, set = 200, zset = 200 }
+
+-- The cells of the first members, up to where they cost too much together, or of all when no limit
+-- of work is given; and the work. There always is a first one.
+local function cellsOf(kind, key, members, limit)
+  local cells, work, step = {}, 0, 1
+  local lookUp = lookUpWork(kind, key)
+  while #cells < #members and (not limit or #cells == 0 or work < limit) do
+    local first, last = #cells + 1, math.min(#cells + step, #members)
     local answers = ASK[kind] and redis.call(ASK[kind], key, unpack(members, first, last)) or {}
     for i = first, last do
       cells[i] = cellFrom(kind, answers[i - first + 1])
-      size = size + #members[i] + #cells[i]
+      work = work + lookUp + #members[i] + #cells[i]
     end
     if kind == 'hash' and HAS_FIELD_EXPIRY then addFieldExpiries(key, members, cells, first, last) end
+    local fitting = limit and math.floor((limit - work) * #cells / work) or LONGEST_STEP.set
+    step = math.max(1, math.min(4 * step, LONGEST_STEP[kind] or LONGEST_STEP.set, fitting))
   end
-  return cells, size
+  return cells, work
 end
 
 -- The parts of a cell that is not empty: digits or '', and the value.

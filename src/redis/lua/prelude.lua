@@ -9,7 +9,7 @@
 -- `operations` how many commands INFO commandstats counts for this call. A row is what the script's
 -- header says, or {'error', text, command, 'own' or ''} when this one key failed at that command,
 -- which named a key of ours; the others are not touched by that.
--- There may be fewer rows than keys (see BYTE_LIMIT): the caller asks again for the rest.
+-- There may be fewer rows than keys (see WORK_LIMIT): the caller asks again for the rest.
 
 -- The call of the script itself is one, each command it calls another.
 local operations = 1
@@ -39,9 +39,13 @@ local HAS_SUBCOMMANDS = { MEMORY = true, XGROUP = true, XINFO = true }
 local LARGE_ELEMENTS, LARGE_BYTES = tonumber(ARGV[1]), tonumber(ARGV[2])
 local FIRST_ROW = 3
 
--- A script takes no further row after it has gone through this many bytes, so that one call neither
--- blocks the server for long nor builds a huge reply. It always takes one.
-local BYTE_LIMIT = 4194304
+-- A script takes no further row after this much work, so that one call neither holds the server for
+-- long nor builds a huge reply. It always takes one. Work is counted in what a byte costs that is
+-- read and digested: 5 ns, and 10 where all cores are busy.
+local WORK_LIMIT = 786432
+local ROW_WORK = 200
+-- An element of a collection costs its bytes and this much for each time that Lua gets it.
+local ELEMENT_WORK = 250
 
 -- An integer of Redis has 64 bits, a number of Lua 53. From there on it is said in digits, to the
 -- nearest number of Lua, of which the greatest does not fit into 64 bits any more.
@@ -78,10 +82,13 @@ local function sameExpiry(one, other)
   return math.abs(one - other) <= slack
 end
 
--- expiry: digits, ms since the epoch, or '-1' for none. One that has passed removes the key.
-local function setExpiry(key, expiry)
+-- expiry: digits, ms since the epoch, or '-1' for none. One that has passed at `started` removes
+-- the key: by UNLINK, for PEXPIREAT would free it then and there, however large it is.
+local function setExpiry(key, expiry, started)
   if expiry == '-1' then
     redis.call('PERSIST', key)
+  elseif tonumber(expiry) <= started then
+    redis.call('UNLINK', key)
   else
     redis.call('PEXPIREAT', key, expiry)
   end
@@ -103,14 +110,80 @@ end
 
 local CARDINALITY = { list = 'LLEN', set = 'SCARD', hash = 'HLEN', zset = 'ZCARD', stream = 'XLEN' }
 
--- Not for strings. A type that is not known can only be dumped, whatever its size.
+-- Some elements of a collection, as one list of texts; of sets and hashes any, also the same ones.
+local SAMPLE = {
+  list = function(key, count) return redis.call('LRANGE', key, 0, count - 1) end,
+  set = function(key, count) return redis.call('SRANDMEMBER', key, -count) end,
+  hash = function(key, count) return redis.call('HRANDFIELD', key, -count, 'WITHVALUES') end,
+  zset = function(key, count) return redis.call('ZRANGE', key, 0, count - 1) end,
+  stream = function(key, count)
+    local texts = {}
+    for _, entry in ipairs(redis.call('XRANGE', key, '-', '+', 'COUNT', count)) do
+      for _, text in ipairs(entry[2]) do texts[#texts + 1] = text end
+    end
+    return texts
+  end,
+}
+local SAMPLED, ELEMENT_OVERHEAD = 20, 64
+
+-- What a collection takes in memory, about, by a few of its elements.
+local function sampledBytes(key, kind)
+  local count = redis.call(CARDINALITY[kind], key)
+  local function estimated(asked)
+    local bytes = 0
+    for _, text in ipairs(SAMPLE[kind](key, asked)) do bytes = bytes + #text end
+    local found = (kind == 'set' or kind == 'hash') and asked or math.min(asked, count)
+    return math.ceil(count * (bytes / found + ELEMENT_OVERHEAD))
+  end
+  if count == 0 then return 0 end
+  -- One tells whether it is safe to ask for more.
+  local bytes = estimated(1)
+  return bytes > LARGE_BYTES and bytes or estimated(SAMPLED)
+end
+
+-- What a collection takes in memory, by so many of its elements. Managed services refuse to say:
+-- then it is not asked a second time in this call.
+local tellsMemory = true
+local function bytesOf(key, kind, samples)
+  if tellsMemory then
+    local bytes = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', samples)
+    if type(bytes) == 'number' then return bytes end
+    tellsMemory = false
+  end
+  return sampledBytes(key, kind)
+end
+
+-- How many elements Lua gets when it is given all of a collection.
+local function elementsOf(key, kind)
+  local count = redis.call(CARDINALITY[kind], key)
+  if kind ~= 'stream' then return count end
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+    for i = 1, #group, 2 do
+      if group[i] == 'pending' or group[i] == 'consumers' then count = count + group[i + 1] end
+    end
+  end
+  return count
+end
+
+-- Where fields expire, a hash may lie in one piece in which each is looked for among all others.
+local MOST_EXPIRING_FIELDS = 600
+local function isHardToRead(key, kind, count)
+  return kind == 'hash'
+    and count > MOST_EXPIRING_FIELDS
+    and redis.pcall('OBJECT', 'ENCODING', key) == 'listpackex'
+end
+
+-- Not for strings. A type that is not known can only be dumped, whatever its size. Answers with the
+-- bytes in memory as well.
 local function isLarge(key, kind)
-  if not CARDINALITY[kind] then return false end
+  if not CARDINALITY[kind] then return false, 0 end
   -- Exact up to the limit of elements: a single huge one counts.
-  local bytes = redis.call('MEMORY', 'USAGE', key, 'SAMPLES', ARGV[1])
-  if bytes > LARGE_BYTES then return true end
+  local bytes = bytesOf(key, kind, ARGV[1])
+  if bytes > LARGE_BYTES then return true, bytes end
   -- The shortest element takes two bytes, so most keys are spared this question.
-  return bytes > 2 * LARGE_ELEMENTS and redis.call(CARDINALITY[kind], key) > LARGE_ELEMENTS
+  if bytes <= 2 * LARGE_ELEMENTS then return false, bytes end
+  local count = elementsOf(key, kind)
+  return count > LARGE_ELEMENTS or isHardToRead(key, kind, count), bytes
 end
 
 -- Of a DUMP of a type that is not known, whose content can't be compared otherwise: without the
@@ -130,7 +203,10 @@ end
 -- The digest of every large value. It proves nothing.
 local LARGE = 'large'
 
--- Digest, size in bytes and type of a key; '', 0, 'none' without key; LARGE, 0 and the type of a
+-- The DUMP that `fingerprint` made last.
+local dumped
+
+-- Digest, work and type of a key; '', 0, 'none' without key; LARGE, 0 and the type of a
 -- large one. Other equal digests prove equal type and content. A string's is made from its value;
 -- any other type's from its DUMP, and then different ones prove nothing.
 local function fingerprint(key)
@@ -142,9 +218,11 @@ local function fingerprint(key)
     if #value > LARGE_BYTES then return LARGE, 0, kind end
     return 'value:' .. redis.sha1hex(value), #value, kind
   end
-  if isLarge(key, kind) then return LARGE, 0, kind end
-  local dump, digest = dumpOf(key, kind)
-  return 'dump:' .. digest, #dump, kind
+  local large, bytes = isLarge(key, kind)
+  if large then return LARGE, 0, kind end
+  local digest
+  dumped, digest = dumpOf(key, kind)
+  return 'dump:' .. digest, math.max(#dumped, bytes), kind
 end
 
 -- The last command with its subcommand, and whether it named a key of ours.
@@ -159,15 +237,16 @@ local function describeLastCommand()
 end
 
 -- Calls handle(first) for each row, `first` being its place in ARGV. handle returns the row of the
--- reply and the bytes it went through. An error inside is caught for its row alone.
+-- reply and the work it took. An error inside is caught for its row alone.
 local function eachRow(width, handle)
   local reply = { now(), 0 }
-  local bytes = 0
+  local work = 0
   for first = FIRST_ROW, #ARGV, width do
-    if bytes >= BYTE_LIMIT then break end
-    local ok, row, size = pcall(handle, first)
+    if work >= WORK_LIMIT then break end
+    local ok, row, more = pcall(handle, first)
+    work = work + ROW_WORK
     if ok then
-      bytes = bytes + size
+      work = work + more
     else
       row = { 'error', type(row) == 'table' and row.err or tostring(row), describeLastCommand() }
     end

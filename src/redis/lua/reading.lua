@@ -8,8 +8,7 @@
 --          when the first of its fields expires, in ms since the epoch; -1: none does, or no value
 --          travels.
 --
--- valueOf(key, kind): the value in the form that the script is for, and the bytes of it that
--- `fingerprint` has not gone through.
+-- valueOf(key, kind): the value in the form that the script is for, and the work it took.
 
 local function readEach(valueOf)
   return eachRow(3, function(first)
@@ -19,7 +18,10 @@ local function readEach(valueOf)
     local expiry = said(expiryOf(key))
     if digest == knownDigest or digest == LARGE then return { kind, digest, expiry, '', '', -1 }, size end
     local value, more = valueOf(key, kind)
-    local content = kind == knownType and contentDigest(key, kind) or ''
-    return { kind, digest, expiry, content, value, kind == 'hash' and said(soonestExpiry(key)) or -1 }, size + more
+    local content, work = '', 0
+    if kind == knownType then content, work = contentDigest(key, kind, size) end
+    local soonest, elements = -1, 0
+    if kind == 'hash' then soonest, elements = soonestExpiry(key) end
+    return { kind, digest, expiry, content, value, said(soonest) }, size + more + work + ELEMENT_WORK * elements
   end)
 end

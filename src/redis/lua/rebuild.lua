@@ -25,6 +25,10 @@ end
 
 -- Nobody sees the name beside, because nothing else runs before the script has ended.
 local function replace(key, recipe, expiry, beside)
+  if expiry ~= '-1' and tonumber(expiry) <= started then
+    redis.call('UNLINK', key)
+    return 'expired'
+  end
   local ok, failure = pcall(build, beside, recipe, expiry)
   if not ok then
     redis.call('UNLINK', beside)
@@ -46,11 +50,14 @@ return eachRow(9, function(first)
   if digest == LARGE or digest ~= ARGV[first + 1] or started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
   lookForRoom(key)
-  if content == '' or contentDigest(key, kind) ~= content then
+  local present, work = '', 0
+  if content ~= '' then present, work = contentDigest(key, kind, size) end
+  size = size + work
+  if content == '' or present ~= content then
     requireRoom()
     return { replace(key, recipe, newExpiry, ARGV[first + 8]) }, size
   end
   if ARGV[first + 5] == '1' then return { 'equal' }, size end
-  setExpiry(key, newExpiry)
+  setExpiry(key, newExpiry, started)
   return { isGone(key) and 'expired' or 'expiry' }, size
 end)

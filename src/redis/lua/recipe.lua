@@ -1,7 +1,8 @@
--- recipeOf(key, kind): the commands that build the key anew, for a server that can't read this
--- one's DUMP; nil for a type that commands can't build. One packed list of packed commands, without
--- the key: {'RPUSH', 'a', 'b'}, {'XGROUP CREATE', 'g', '0-0'}. Not kept, as nothing compares them
--- either: when a pending entry of a stream was delivered and a consumer seen.
+-- recipeOf(key, kind): the commands that build the key anew, and how many words they have; for a
+-- server that can't read this one's DUMP; nil for a type that commands can't build. One packed list
+-- of packed commands, without the key: {'RPUSH', 'a', 'b'}, {'XGROUP CREATE', 'g', '0-0'}. Not
+-- kept, as nothing compares them either: when a pending entry of a stream was delivered and a
+-- consumer seen.
 
 local ARGUMENTS_PER_COMMAND = 1000
 
@@ -144,6 +145,10 @@ local function recipeOf(key, kind)
   else
     return nil
   end
-  for i = 1, #recipe do recipe[i] = packList(recipe[i]) end
-  return packList(recipe)
+  local words = 0
+  for i = 1, #recipe do
+    words = words + #recipe[i]
+    recipe[i] = packList(recipe[i])
+  end
+  return packList(recipe), words
 end

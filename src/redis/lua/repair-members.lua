@@ -73,6 +73,7 @@ return eachRow(9, function(first)
   -- Afterwards: with its last member a key would go, and its expiry with it.
   takeAway(newKind, key, members, cells, wanted)
   if isGone(key) then return { 'gone' }, size end
-  if newExpiry ~= '' then setExpiry(key, newExpiry) end
-  return { 'repaired' }, size
+  if newExpiry ~= '' then setExpiry(key, newExpiry, started) end
+  -- They are looked up once more to be written.
+  return { 'repaired' }, 3 * size
 end)

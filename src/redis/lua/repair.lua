@@ -46,12 +46,15 @@ return eachRow(9, function(first)
   end
   local content, dump = ARGV[first + 7], ARGV[first + 8]
   size = size + #dump
-  if action == 'restore' and (content == '' or contentDigest(key, kind) ~= content) then
+  local present, work = '', 0
+  if action == 'restore' and content ~= '' then present, work = contentDigest(key, kind, size) end
+  size = size + work
+  if action == 'restore' and (content == '' or present ~= content) then
     requireRoom()
     redis.call('RESTORE', key, newExpiry == '-1' and '0' or newExpiry, dump, 'REPLACE', 'ABSTTL')
     return { unlessExpired(key, newExpiry, looksAsWritten(key, dump) and 'restored' or 'incomparable') }, size
   end
   if ARGV[first + 6] == '1' then return { 'equal' }, size end
-  setExpiry(key, newExpiry)
+  setExpiry(key, newExpiry, started)
   return { unlessExpired(key, newExpiry, 'expiry') }, size
 end)

@@ -30,7 +30,7 @@ return eachRow(6, function(first)
     redis.call('UNLINK', key)
     redis.call('RENAME', temporary, key)
   end
-  setExpiry(key, expiry)
+  setExpiry(key, expiry, started)
   if isGone(key) then return { 'expired' }, 0 end
   return { action == 'replace' and 'replaced' or 'expiry' }, 0
 end)

@@ -1,0 +1,8 @@
+-- Does SCAN answer with all of a hash, set or sorted set at once? Reads only.
+-- Row in:  key
+-- Row out: {1 or 0}
+
+return eachRow(1, function(first)
+  local key = ARGV[first]
+  return { pieceOf(typeOf(key), key) and 1 or 0 }, 0
+end)

@@ -1,0 +1,168 @@
+/**
+ * Hashes, sets and sorted sets that lie in one piece of memory, because a server's settings say so:
+ * SCAN then answers with all of one whatever COUNT says, and looking up a member steps over others.
+ */
+import type { Redis } from 'ioredis';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
+import { compareRedis } from '../support/compare.js';
+import type { RedisServer } from '../support/redis.js';
+import { longestHold } from './held.js';
+import { DEFAULT_OPTIONS, startLink, type TestLink } from './link.js';
+
+const IN_ONE_PIECE = [
+  ...['--hash-max-listpack-entries', '10000000', '--hash-max-listpack-value', '10000000'],
+  ...['--zset-max-listpack-entries', '10000000', '--set-max-intset-entries', '10000000'],
+];
+const MOST_MS = 25;
+const KEY = Buffer.from('k');
+
+interface Value {
+  readonly name: string;
+  readonly encoding: string;
+  fill(client: Redis): Promise<unknown>;
+  /** On the target. */
+  damage(client: Redis): Promise<unknown>;
+}
+
+function numbers(count: number, first = 0): number[] {
+  return Array.from({ length: count }, (_, n) => first + n);
+}
+
+/** Adds in steps what is not much at once. */
+async function inSteps(count: number, step: number, add: (numbers: number[]) => Promise<unknown>): Promise<void> {
+  for (let first = 0; first < count; first += step) {
+    await add(numbers(Math.min(step, count - first), first));
+  }
+}
+
+/** Member by member each would be found among all others. */
+async function moved(client: Redis, command: string, words: string[][]): Promise<void> {
+  const [setting, usual] = { HSET: ['hash-max-listpack-entries', '128'], ZADD: ['zset-max-listpack-entries', '128'] }[
+    command
+  ] as [string, string];
+  const [, before] = (await client.config('GET', setting)) as [string, string];
+  await client.config('SET', setting, usual);
+  for (const some of words) await client.call(command, 'k', ...some);
+  const dump = await client.dumpBuffer('k');
+  await client.config('SET', setting, before);
+  await client.restore('k', 0, dump!, 'REPLACE');
+}
+
+function fields(count: number, value = 'v'): string[][] {
+  return numbers(count / 1_000).map((step) =>
+    numbers(1_000, 1_000 * step).flatMap((n) => [`field:${n}`, `${value}${n % 1_000}`]),
+  );
+}
+
+const HASH: Value = {
+  name: 'hash of 40,000 fields',
+  encoding: 'listpack',
+  fill: (client) => moved(client, 'HSET', fields(40_000)),
+  damage: async (client) => {
+    await client.hset('k', 'too many', '1', ...numbers(500).flatMap((n) => [`field:${70 * n + 1}`, 'other']));
+    await client.hdel('k', 'field:39999', 'field:0');
+  },
+};
+
+const VALUES: readonly Value[] = [
+  HASH,
+  {
+    name: 'hash of 600 large fields',
+    encoding: 'listpack',
+    fill: (client) =>
+      inSteps(600, 20, (numbers) => client.hset('k', ...numbers.flatMap((n) => [`f${n}`, `${n}`.padEnd(20_000)]))),
+    damage: (client) => client.hset('k', 'f599', 'other'),
+  },
+  {
+    name: 'set of 200,000 integers',
+    encoding: 'intset',
+    fill: (client) => inSteps(200_000, 5_000, (numbers) => client.sadd('k', ...numbers.map((n) => 7 * n))),
+    damage: async (client) => {
+      await client.srem('k', 7, 7 * 150_000);
+      await client.sadd('k', 1);
+    },
+  },
+  {
+    name: 'sorted set of 20,000 members',
+    encoding: 'listpack',
+    fill: (client) => {
+      const words = fields(20_000, '').map((some) => some.toReversed());
+      return moved(client, 'ZADD', words);
+    },
+    damage: async (client) => {
+      await client.zadd('k', 3, 'too many', ...numbers(500).flatMap((n) => [1.5, `field:${30 * n + 1}`]));
+      await client.zrem('k', 'field:19999', 'field:0');
+    },
+  },
+];
+
+test('one that no command reads soon enough is not read, and the failure says what to do', async () => {
+  const link = await startLink(IN_ONE_PIECE);
+  try {
+    await inSteps(300_000, 5_000, (numbers) => link.source.client.sadd('k', ...numbers));
+    const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+    const longest = await longestHold([link.source, link.target], MOST_MS, async () => {
+      expect(await reconcileLargeKey(link.sides, { key: KEY }, options)).toMatchObject({
+        outcome: 'failed',
+        error: {
+          type: 'Unsupported',
+          message: expect.stringMatching(/^source .*in one piece.*set-max-intset-entries/),
+        },
+      });
+    });
+    expect(longest.ms, longest.text).toBeLessThan(MOST_MS);
+  } finally {
+    await link.stop();
+  }
+});
+
+describe.each([
+  ['the source', IN_ONE_PIECE, []],
+  ['the target', [], IN_ONE_PIECE],
+  ['both sides', IN_ONE_PIECE, IN_ONE_PIECE],
+])('in one piece on %s', (where, sourceArgs, targetArgs) => {
+  let link: TestLink;
+  beforeAll(async () => {
+    link = await startLink(sourceArgs, targetArgs);
+  });
+  afterAll(() => link?.stop());
+  beforeEach(() => link.clear());
+
+  const pieces = () => [
+    ...(where === 'the target' ? [] : [link.source]),
+    ...(where === 'the source' ? [] : [link.target]),
+  ];
+
+  async function reconcile() {
+    const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+    const result = await reconcileLargeKey(link.sides, { key: KEY }, options);
+    expect(result).toMatchObject({ outcome: 'repaired' });
+    return result;
+  }
+
+  test.each(VALUES)('a $name is repaired, and no server is held for long', async ({ encoding, fill, damage }) => {
+    await Promise.all([fill(link.source.client), fill(link.target.client)]);
+    for (const { client } of pieces()) expect(await client.object('ENCODING', 'k')).toBe(encoding);
+    const servers: RedisServer[] = [link.source, link.target];
+    const longest = await longestHold(servers, MOST_MS, async () => {
+      await damage(link.target.client);
+      await reconcile();
+    });
+    expect(longest.ms, longest.text).toBeLessThan(MOST_MS);
+    expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+  });
+
+  test('members that a failed write names are looked up a few at a time', async () => {
+    await Promise.all([HASH.fill(link.source.client), HASH.fill(link.target.client)]);
+    const names = numbers(300).map((n) => `field:${100 * n}`);
+    const scope = { kind: 'members', members: names.map((name) => Buffer.from(name)) } as const;
+    const longest = await longestHold([link.source, link.target], MOST_MS, async () => {
+      await link.target.client.hset('k', ...names.flatMap((name) => [name, 'other']));
+      const [result] = await reconcileKeys(link.sides, [{ key: KEY, scope }], DEFAULT_OPTIONS);
+      expect(result).toMatchObject({ outcome: 'repaired', action: 'members' });
+    });
+    expect(longest.ms, longest.text).toBeLessThan(MOST_MS);
+    expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+  });
+});

@@ -1,0 +1,43 @@
+/** Servers that refuse in scripts what managed services refuse there. */
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { compareRedis } from '../support/compare.js';
+import { startLink, type TestLink } from './link.js';
+
+const LIMITS = { elements: 100, bytes: 20_000 };
+
+let link: TestLink;
+beforeAll(async () => {
+  link = await startLink([], [], { largeValues: LIMITS });
+  for (const { client } of [link.source, link.target]) {
+    await client.call('ACL', 'SETUSER', 'default', '-memory|usage');
+    await expect(client.memory('USAGE', 'k')).rejects.toThrow('NOPERM');
+  }
+});
+afterAll(() => link?.stop());
+beforeEach(() => link.clear());
+
+const VALUES: [string, (text: string) => (string | number)[]][] = [
+  ['list', (text) => ['RPUSH', 'k', 'a', text]],
+  ['set', (text) => ['SADD', 'k', 'a', text]],
+  ['hash', (text) => ['HSET', 'k', 'a', '1', 'b', text]],
+  ['zset', (text) => ['ZADD', 'k', 1, 'a', 2, text]],
+  ['stream', (text) => ['XADD', 'k', '*', 'a', text]],
+];
+
+test.each(VALUES)('without MEMORY USAGE a %s is repaired', async (_type, command) => {
+  const [name, ...args] = command('value'.repeat(1_500)) as [string, ...string[]];
+  await link.source.client.call(name, ...args);
+  expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired' });
+  expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+});
+
+test.each(VALUES)('without MEMORY USAGE a %s of many bytes is large all the same', async (_type, command) => {
+  const [name, ...args] = command('x'.repeat(60_000)) as [string, ...string[]];
+  await link.source.client.call(name, ...args);
+  expect(await link.reconcile('k')).toEqual({ outcome: 'large' });
+});
+
+test('without MEMORY USAGE so is one of many elements', async () => {
+  await link.source.client.sadd('k', ...Array.from({ length: 101 }, (_, n) => n));
+  expect(await link.reconcile('k')).toEqual({ outcome: 'large' });
+});
