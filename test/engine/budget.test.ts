@@ -125,6 +125,30 @@ describe('with a budget', () => {
     });
   });
 
+  it('a large stream is built within it, entry by entry and group by group', async () => {
+    const opsPerSecond = 2_000;
+    for (let from = 0; from < 5_000; from += 1_000) {
+      const pipeline = link.source.client.pipeline();
+      for (const number of numbers(from)) pipeline.xadd('large', `${Number(number) + 1}-0`, 'f', number);
+      await pipeline.exec();
+    }
+    await link.source.client.xgroup('CREATE', 'large', 'g', '0');
+    await link.source.client.xreadgroup('GROUP', 'g', 'ann', 'COUNT', 2_000, 'STREAMS', 'large', '>');
+    await withBudget(opsPerSecond, async (sides) => {
+      const samples = await watch(link.target, async () => {
+        const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+        const result = await reconcileLargeKey(sides, { key: Buffer.from('large') }, options);
+        expect(result).toMatchObject({ outcome: 'repaired' });
+      });
+      expect(samples.at(-1)!.operations - samples[0]!.operations).toBeGreaterThan(7_000);
+      // One step may come in one moment with the next.
+      const tooBusy = seconds(samples, gaps(samples)).filter(
+        ({ operations, heldUpMs }) => operations > opsPerSecond * (1.15 + heldUpMs / 1_000),
+      );
+      expect(tooBusy).toEqual([]);
+    });
+  });
+
   it('keys that it has no room for are deferred, untouched, and say until when', async () => {
     const requests = await diverge(10);
     await withBudget(500, async (sides) => {

@@ -3,7 +3,7 @@ import { type GrowthOutcome, type KeyWatch, RedisFailure, type TemporaryKey } fr
 import type { LinkSides } from '../contract.js';
 import { reconcileError, type Side, type Stage } from '../errors.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
-import { payForStep } from './pace.js';
+import { pay } from './pace.js';
 
 /** How many ranges are under way at once, so that neither server waits for the network. */
 export const RANGES_IN_FLIGHT = 4;
@@ -25,6 +25,8 @@ export class WatchedPair {
   readonly #key: Buffer;
   readonly #onStep: () => void;
   readonly #signal: AbortSignal | undefined;
+  /** Of the target's operations, also of some that are still to come. */
+  #paid = 0;
 
   constructor(
     sides: LinkSides,
@@ -55,11 +57,23 @@ export class WatchedPair {
   }
 
   /**
+   * Resolves when the target's budget has room for a step of so many operations, and pays for it:
+   * for one that is much at once, and would be a burst if it was paid for afterwards. Throws as
+   * `advance` does.
+   */
+  async afford(operations: number): Promise<void> {
+    this.#paid += operations;
+    await pay(this.#sides, this.#key, this.#signal, operations);
+  }
+
+  /**
    * One more step has ended. Resolves when the target's budget has room for another.
    * @throws the reason of an aborted signal, ReconcileError
    */
   async advance(): Promise<void> {
     this.#onStep();
-    await payForStep(this.#sides, this.#key, this.#signal);
+    const unpaid = Math.max(0, this.target.operations - this.#paid);
+    this.#paid += unpaid;
+    await pay(this.#sides, this.#key, this.#signal, unpaid);
   }
 }

@@ -7,9 +7,6 @@ import { type Admission, RedisFailure, type RedisPort } from '../../redis/index.
 import type { LinkSides } from '../contract.js';
 import { reconcileError } from '../errors.js';
 
-/** What a step on a connection of its own (a script over one range) costs at most. */
-const STEP_OPERATIONS = 12;
-
 /**
  * Does one step when the target's budget has room for it.
  * @param step gets the target through which it is counted
@@ -29,15 +26,33 @@ export async function paced<Result>(
   }
 }
 
-/** Pays for one step that goes past the port, when the budget has room. Throws as `paced` does. */
-export async function payForStep(sides: LinkSides, key: Buffer, signal: AbortSignal | undefined): Promise<void> {
-  (await admitted(sides, key, signal)).done(STEP_OPERATIONS);
+/** As `admission.ts` of the port reserves: what a key costs without members, and each member. */
+const KEY_OPERATIONS = 17;
+const MEMBER_OPERATIONS = 3;
+
+/**
+ * Pays for operations that go past the port, when the budget has room for them. Throws as `paced`
+ * does.
+ */
+export async function pay(
+  sides: LinkSides,
+  key: Buffer,
+  signal: AbortSignal | undefined,
+  operations: number,
+): Promise<void> {
+  const members = Math.max(0, Math.ceil((operations - KEY_OPERATIONS) / MEMBER_OPERATIONS));
+  (await admitted(sides, key, signal, members)).done(operations);
 }
 
-async function admitted({ target }: LinkSides, key: Buffer, signal: AbortSignal | undefined): Promise<Admission> {
+async function admitted(
+  { target }: LinkSides,
+  key: Buffer,
+  signal: AbortSignal | undefined,
+  members = 0,
+): Promise<Admission> {
   for (;;) {
     signal?.throwIfAborted();
-    const answer = await target.admit([{ key, members: 0 }]);
+    const answer = await target.admit([{ key, members }]);
     if (answer instanceof RedisFailure) throw reconcileError(answer, 'target', 'read', target.place);
     if (answer.kind === 'admitted') return answer;
     await sleep(answer.retryAfterMs, undefined, { signal });

@@ -11,7 +11,10 @@ import { ahead } from './ahead.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './comparison.js';
 
-const ENTRIES_PER_RANGE = 250;
+/** Each is an operation when the stream is built. */
+const ENTRIES_PER_RANGE = 100;
+/** What a step of building costs besides. */
+const STEP_OPERATIONS = 6;
 const BEFORE_ALL = '0-0';
 
 interface Part extends EntryRange {
@@ -129,7 +132,9 @@ async function build(
   let size = await appendParts(pair, parts, missing, temporary);
   for (const group of state.groups) {
     pair.grown(await temporary.addGroup(size, group));
+    await pair.advance();
     for await (const page of pendingPages(pair, group)) {
+      await pair.afford(page.length + STEP_OPERATIONS);
       pair.grown(await temporary.addPending(size, group.name, page));
       await pair.advance();
     }
@@ -206,8 +211,17 @@ async function appendParts(
     for (const outcome of await Promise.all(steps)) pair.grown(outcome);
   };
   const loaded = ahead(withMissing(parts, missing), RANGES_IN_FLIGHT, (planned) => load(pair, planned));
-  for await (const _ of ahead(loaded, RANGES_IN_FLIGHT, append)) await pair.advance();
+  for await (const _ of ahead(afforded(pair, loaded), RANGES_IN_FLIGHT, append)) await pair.advance();
   return parts.reduce((sum, { count }) => sum + count, 0) + missing.length;
+}
+
+/** In their order, for they are appended in it. */
+async function* afforded(pair: WatchedPair, loaded: AsyncIterable<Loaded>): AsyncGenerator<Loaded> {
+  for await (const each of loaded) {
+    const entries = each.entries?.length ?? each.part.count;
+    await pair.afford(entries + STEP_OPERATIONS * Math.max(1, Math.ceil(entries / ENTRIES_PER_RANGE)));
+    yield each;
+  }
 }
 
 /**

@@ -1,6 +1,6 @@
 -- Pages of what is pending in a consumer group, by entry ID.
 
-local PAGE = 250
+local PAGE = 100
 
 -- {id, consumer, idle ms, times delivered} for the entries behind the ID `after`.
 local function pendingPage(key, group, after)

@@ -1,10 +1,21 @@
--- A range of a list or stream, read in steps so that neither many elements nor large ones make it
--- long.
+-- A range of a list or stream, so that neither many elements nor large ones make it long.
 
 -- No further step once a range has this many bytes. A single element may be larger, and then is a
 -- range of its own.
 local RANGE_BYTES = 262144
 local LONGEST_STEP = 256
+
+-- Read by one command: of a list that is compressed, each that touches a large element has the
+-- server try anew to compress it. How many elements fit, the caller has to find out; those that do
+-- not are left out.
+local function listRange(key, start, count)
+  local elements = redis.call('LRANGE', key, start, start + count - 1)
+  local bytes = 0
+  for i = 1, #elements do
+    if bytes >= RANGE_BYTES then elements[i] = nil else bytes = bytes + #elements[i] end
+  end
+  return elements, bytes
+end
 
 -- Calls more(read, step) for the next `step` items until `count` are there, the range is large
 -- enough, or none is left. `more` answers with items and bytes. The steps grow, but never beyond
@@ -20,15 +31,6 @@ local function readRange(count, more)
     step = math.max(1, math.min(4 * step, LONGEST_STEP, fitting))
   end
   return items, bytes
-end
-
-local function listRange(key, start, count)
-  return readRange(count, function(read, step)
-    local elements = redis.call('LRANGE', key, start + #read, start + #read + step - 1)
-    local size = 0
-    for i = 1, #elements do size = size + #elements[i] end
-    return elements, size
-  end)
 end
 
 -- Entries behind the ID `after` up to `through`: {id, {field, value, …}} each.
