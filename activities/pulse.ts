@@ -20,7 +20,7 @@ interface Details<Progress> {
   readonly earlier: Earlier;
 }
 
-export interface Pulse<Progress> {
+interface Pulse<Progress> {
   /** How far an earlier attempt has come. */
   readonly resume: Progress | undefined;
   /** What earlier attempts of the activity have done to the target. */

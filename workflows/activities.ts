@@ -29,8 +29,8 @@ export interface ReconcileRequest extends EncodedKey {
 }
 
 /**
- * What earlier attempts of the same activity have done to the target. `unknown`: one of them has not
- * told its end, and may be at work still.
+ * What earlier attempts of the same activity have done to the target. `unknown`: one of them has
+ * not told its end, and may be at work still.
  */
 export type Earlier = 'nothing' | 'wrote' | 'unknown';
 

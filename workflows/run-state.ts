@@ -29,7 +29,7 @@ export interface CarriedState {
   readonly unverifiedSince: number | null;
   /** The round under way has written the target. Absent: a run of an earlier version. */
   readonly hasRepaired?: boolean | undefined;
-  /** What the round under way has written is to be compared again, whatever the failed writes were. */
+  /** What the round under way has written is to be compared again in any case. */
   readonly mustLookAgain?: boolean | undefined;
   /** A round of this key repaired it. */
   readonly repaired: boolean;

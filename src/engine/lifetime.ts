@@ -8,7 +8,7 @@ import { ReconcileError } from './errors.js';
 import type { LinkMemory } from './link-memory.js';
 
 /** The clocks of both servers, as they were seen on the way, in ms since the epoch. */
-export interface SeenClocks {
+interface SeenClocks {
   readonly source: number;
   readonly target: number;
 }

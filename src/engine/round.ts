@@ -94,40 +94,41 @@ export async function runRound(
   options: ReconcileOptions,
 ): Promise<RoundResult[]> {
   const round: Round = { link, requests, options, results: new Array(requests.length) };
-  const all = [...requests.keys()];
-  const refused = link.memory.needsRecipes ? all : await reconcile(round, all, 'dump');
-  await reconcile(round, refused, 'recipe');
+  let open = [...requests.keys()];
+  // An observation holds for a short time only: of what is left for a further read no more is
+  // observed than was read at once.
+  for (let size = open.length; open.length > 0; ) {
+    if (options.signal?.aborted) {
+      for (const index of open) round.results[index] = AGAIN;
+      break;
+    }
+    const part = open.slice(0, size);
+    const observed = await observe(round, part);
+    // Asked behind the observation, with which a new connection to the target may have come.
+    const { refused, deferred } = await reconcile(round, observed, link.memory.needsRecipes ? 'recipe' : 'dump');
+    // The source is read anew, still after the target was observed; the fence is the same.
+    const left = [...deferred, ...(await reconcile(round, refused, 'recipe')).deferred];
+    open = [...left, ...open.slice(size)];
+    size = Math.max(1, part.length - left.length);
+  }
   return round.results;
 }
 
 /**
- * @param keys indices of the requests
- * @returns those whose dumps the target can't read
+ * @returns those whose dumps the target can't read, and the indices of those for which there was no
+ *   room: the values read are held in memory until they are written, so the port bounds them
  */
-async function reconcile(round: Round, keys: readonly number[], form: Form): Promise<number[]> {
-  const allRefused: number[] = [];
-  let open = keys;
-  for (let size = keys.length; open.length > 0; ) {
-    if (round.options.signal?.aborted) {
-      for (const index of [...allRefused, ...open]) round.results[index] = AGAIN;
-      return [];
-    }
-    const part = open.slice(0, size);
-    const observed = await observe(round, part);
-    // The values read are held in memory until they are written: the port bounds them and defers
-    // the rest. They are observed anew, for an observation holds for a short time only, and no more
-    // of them than were read at once.
-    const { planned, deferred } = await read(round, observed, form);
-    const { connections } = round.link.source;
-    const permitted = await guardDeletes(round, planned);
-    const { written, refused } = await repair(round, permitted);
-    await confirm(round, written, connections);
-    allRefused.push(...refused);
-    open = [...deferred, ...open.slice(size)];
-    size = Math.max(1, part.length - deferred.length);
-    if (form === 'dump' && round.link.memory.needsRecipes) return [...allRefused, ...open];
-  }
-  return allRefused;
+async function reconcile(
+  round: Round,
+  keys: readonly Observed[],
+  form: Form,
+): Promise<{ refused: readonly Observed[]; deferred: readonly number[] }> {
+  const { planned, deferred } = await read(round, keys, form);
+  const { connections } = round.link.source;
+  const permitted = await guardDeletes(round, planned);
+  const { written, refused } = await repair(round, permitted);
+  await confirm(round, written, connections);
+  return { refused, deferred };
 }
 
 async function observe(round: Round, keys: readonly number[]): Promise<Observed[]> {
@@ -206,10 +207,10 @@ async function guardDeletes({ link, options, results }: Round, planned: Planned[
   return planned.filter(({ index }) => results[index] === undefined);
 }
 
-async function repair(round: Round, planned: readonly Planned[]): Promise<{ written: Written[]; refused: number[] }> {
+async function repair(round: Round, planned: readonly Planned[]): Promise<{ written: Written[]; refused: Observed[] }> {
   const { link, options, results } = round;
   const written: Written[] = [];
-  const refused: number[] = [];
+  const refused: Observed[] = [];
   // In the moment before the write: another attempt may have found the key equal since.
   if (options.signal?.aborted) {
     for (const { index } of planned) results[index] = AGAIN;
@@ -220,7 +221,7 @@ async function repair(round: Round, planned: readonly Planned[]): Promise<{ writ
     const outcome = outcomes[position]!;
     if (outcome instanceof RedisFailure && refusesPayload(outcome)) {
       if (refusesVersion(outcome)) link.memory.payloadVersionRefused();
-      refused.push(key.index);
+      refused.push(key);
     } else if (outcome instanceof RedisFailure) {
       fail(round, key.index, outcome, 'target', 'write');
     } else if (outcome === 'changed') {

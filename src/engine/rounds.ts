@@ -32,7 +32,7 @@ export async function restAfter(round: number, pauses: Pauses, signal: AbortSign
  * How long an attempt that was given up goes on with a key that it has written, until a look at the
  * source holds, in ms.
  */
-export const HEALING_MS = 3_000;
+const HEALING_MS = 3_000;
 
 /**
  * The signal for the rounds after a write: what was written and then found to be old must not stay

@@ -29,7 +29,7 @@ export interface ConnectionOptions {
   readonly name: string;
   /** How long to wait for an answer, in ms. The connection is reset then. Default 5,000. */
   readonly commandTimeoutMs?: number;
-  /** Default 2,000 elements or 512 KiB. */
+  /** Default 5,000 elements or 1 MiB. */
   readonly largeValues?: LargeValues;
   /**
    * Who becomes the master in its place is found without a change of the address. Default: so with

@@ -295,16 +295,10 @@ await describeWith('what a pair of versions has taught', provideRedis62, (binary
 
   const AS_DUMPED = ['target.inspect', 'source.read', 'target.repair', 'source.inspect'];
   // Observed anew: an observation holds for a short time only.
-  const LEARNING = [
-    ...AS_DUMPED.slice(0, 3),
-    'target.inspect',
-    'source.readRecipes',
-    'target.rebuild',
-    'source.inspect',
-  ];
+  const LEARNING = [...AS_DUMPED.slice(0, 3), 'source.readRecipes', 'target.rebuild', 'source.inspect'];
   const LEARNT = ['target.inspect', 'source.readRecipes', 'target.rebuild', 'source.inspect'];
 
-  test('costs the first key three more calls, and the later ones none', async () => {
+  test('costs the first key two more calls, and the later ones none', async () => {
     for (const key of ['a', 'b', 'c']) await source.client.sadd(key, 'member');
     expect(await calls('a')).toEqual(LEARNING);
     expect(await calls('b')).toEqual(LEARNT);
