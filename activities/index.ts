@@ -74,10 +74,10 @@ export function create({ links, publishEscalation, onResult }: ActivityDependenc
       }
       const key = { key: keyBytes(request), scope: scopeOf(request.hint), allowDelete: vouched(request, attempt) };
       const begunAt = performance.now();
-      const { result, earlier } = await reconcileOne(link, key, slots.get(request.link)!, isLocal);
+      const { result, ...attempted } = await reconcileOne(link, key, slots.get(request.link)!, isLocal);
       if (result.outcome === 'large') return { outcome: 'large' };
       onResult(result, performance.now() - begunAt, { link: request.link });
-      return reply(result, attempt, earlier);
+      return reply(result, { attempt, ...attempted });
     },
 
     async escalate(request: EscalateRequest): Promise<void> {
@@ -107,6 +107,7 @@ interface Attempted {
   readonly result: KeyResult;
   /** What earlier attempts of the activity have done to the target. */
   readonly earlier: Earlier;
+  readonly lookAgain: boolean;
 }
 
 /**
@@ -129,7 +130,11 @@ async function reconcileOne(
       result = deferredOr(await largeKeys.run(work));
     }
     pulse?.end(wrote(result));
-    return { result, earlier: pulse?.earlier ?? 'nothing' };
+    const earlier = pulse?.earlier ?? 'nothing';
+    // What an earlier attempt wrote is not known; large members, of which each was compared since
+    // and which are no list, are not gone through once more for that.
+    const lookAgain = wroteList(result) || (earlier === 'wrote' && pulse?.progress === undefined);
+    return { result, earlier, lookAgain };
   } finally {
     pulse?.stop();
   }
@@ -157,7 +162,8 @@ function wrote(result: KeyResult): boolean {
  * A positional write that was on its way when the list was copied is in the copy, and happens once
  * more when it arrives.
  */
-function wroteList(repaired: KeyResult | null): boolean {
+function wroteList(result: KeyResult): boolean {
+  const repaired = result.outcome === 'deferred' ? result.repaired : result;
   return repaired?.outcome === 'repaired' && repaired.type === 'list' && repaired.action !== 'expiry';
 }
 
@@ -167,19 +173,20 @@ type WorkerError = 'UnknownLink' | 'AttemptLost';
 void (true satisfies Same<ReconcileErrorType, Exclude<ErrorType, WorkerError>>);
 void (true satisfies Same<Stage, Exclude<WorkflowStage, 'decode' | 'signal'>>);
 
-function reply(result: EndedResult, attempt: number, earlier: Earlier): ReconcileReply {
+function reply(
+  result: EndedResult,
+  { attempt, earlier, lookAgain }: Omit<Attempted, 'result'> & { readonly attempt: number },
+): ReconcileReply {
   const before = earlier === 'nothing' ? {} : { earlier };
+  const more = { attempt, ...(lookAgain && { lookAgain }), ...before };
   switch (result.outcome) {
     case 'equal':
-      return { outcome: 'equal', summary: 'equal', attempt, ...before };
-    case 'repaired': {
-      const summary = `${result.action} ${result.type}, ${result.bytes} bytes`;
-      return { outcome: 'repaired', summary, attempt, ...(wroteList(result) && { lookAgain: true }), ...before };
-    }
+      return { outcome: 'equal', summary: 'equal', ...more };
+    case 'repaired':
+      return { outcome: 'repaired', summary: `${result.action} ${result.type}, ${result.bytes} bytes`, ...more };
     case 'deferred': {
       const { retryAfterMs, repaired } = result;
-      const lookAgain = wroteList(repaired) && { lookAgain: true as const };
-      return { outcome: 'deferred', retryAfterMs, wrote: repaired !== null, attempt, ...lookAgain, ...before };
+      return { outcome: 'deferred', retryAfterMs, wrote: repaired !== null, ...more };
     }
     case 'failed': {
       const { type, message, stage } = result.error;

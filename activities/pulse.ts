@@ -25,6 +25,8 @@ interface Pulse<Progress> {
   readonly resume: Progress | undefined;
   /** What earlier attempts of the activity have done to the target. */
   readonly earlier: Earlier;
+  /** What was reported last, by this attempt or an earlier one. */
+  readonly progress: Progress | undefined;
   report(reached: Progress | undefined): void;
   /** Says how this attempt ended: to be called before it fails or answers, if it knows. */
   end(wrote: boolean): void;
@@ -49,6 +51,9 @@ export function startPulse<Progress>(): Pulse<Progress> {
   return {
     resume: progress,
     earlier,
+    get progress() {
+      return details.progress;
+    },
     report(reached) {
       details = { ...details, progress: reached };
       beat();

@@ -291,7 +291,7 @@ interface Writes {
 
 function noteWrites(run: KeyRun, { wrote, lookAgain, earlier }: Writes): void {
   if (wrote || earlier === 'wrote') run.hasRepaired = true;
-  if ((lookAgain || earlier === 'wrote') && run.policy.verify !== 'never') run.mustLookAgain = true;
+  if (lookAgain && run.policy.verify !== 'never') run.mustLookAgain = true;
   if (earlier !== 'unknown' || !patched(LOOKS_AGAIN)) return;
   // What it finds when it goes on is fenced by time: only a comparison after that proves something.
   run.mustLookAgain = true;

@@ -158,8 +158,10 @@ async function untilConverged(
   let repairs: Repairs = { running: 0, closed: 0, escalated: 0 };
   let retried = 0;
   let retriedUntilMs: number | undefined;
+  let differing = '';
   const progress = showProgress(
-    () => `repairing  ${repairs.closed} workflows done, ${repairs.running} under way, ${repairs.escalated} escalated`,
+    () =>
+      `repairing  ${repairs.closed} workflows done, ${repairs.running} under way, ${repairs.escalated} escalated${differing}`,
     report,
   );
   try {
@@ -176,6 +178,7 @@ async function untilConverged(
       if (running > 0 && !late) continue;
       // What Temporal lists lags behind, and the bridge behind Kafka: only the comparison knows.
       const after = await compare();
+      differing = `, ${after.differences.length} keys differ`;
       if (after.differences.length === 0 || late) return { repairs, retried, after };
     }
   } finally {

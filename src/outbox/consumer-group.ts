@@ -6,6 +6,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isOwnKey } from '../own-keys.js';
 import { type Command, type Connection, explained, type KeyServers, RedisFailure } from '../redis/index.js';
 import { appended, describeSetAside, setAsideForeign } from './append.js';
 
@@ -71,11 +72,14 @@ export class ConsumerGroup {
    *   one
    */
   async join(): Promise<boolean> {
-    const type = String(await this.#ask(['TYPE', this.#stream]));
-    if (type !== 'none' && type !== 'stream') await this.#setAside();
-    if (type !== 'stream') return false;
-    await this.#ask(['XGROUP', 'CREATE', this.#stream, this.#group, '0'], ['BUSYGROUP']);
-    return true;
+    if ((await this.#ask(['EXISTS', this.#stream])) === 0) return false;
+    const reply = await this.#ask(
+      ['XGROUP', 'CREATE', this.#stream, this.#group, '0'],
+      ['BUSYGROUP', ...(isOwnKey(this.#stream) ? ['WRONGTYPE'] : [])],
+    );
+    const isForeign = reply instanceof RedisFailure && reply.code === 'WRONGTYPE';
+    if (isForeign) await this.#setAside();
+    return !isForeign;
   }
 
   async #setAside(): Promise<void> {

@@ -141,7 +141,7 @@ test('an attempt tells the next one that it ended by itself, and whether anythin
   const first = await next(1, undefined);
   expect(first.reply).not.toHaveProperty('earlier');
   const second = await next(2, first.details);
-  expect(second.reply).toMatchObject({ outcome: 'equal', earlier: 'wrote' });
+  expect(second.reply).toMatchObject({ outcome: 'equal', earlier: 'wrote', lookAgain: true });
   expect((await next(3, second.details)).reply).toMatchObject({ earlier: 'wrote' });
   // Its worker was lost, or an earlier version that says nothing of its end.
   expect((await next(4, second.details)).reply).toMatchObject({ earlier: 'unknown' });

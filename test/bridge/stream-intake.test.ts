@@ -43,7 +43,7 @@ describe('the outbox as an intake', () => {
     const bed = await streamBed();
     const seen: string[] = [];
     bed.start(accepting(seen));
-    const looked = async () => Number(/cmdstat_type:calls=(\d+)/.exec(await bed.redis().info('commandstats'))?.[1]);
+    const looked = async () => Number(/cmdstat_exists:calls=(\d+)/.exec(await bed.redis().info('commandstats'))?.[1]);
     await until(async () => expect(await looked()).toBeGreaterThan(1));
     expect(await bed.redis().dbsize()).toBe(0);
     await bed.add('first');

@@ -206,7 +206,12 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
     });
 
     it('is one also when only the next attempt could tell that the one before had written', async () => {
-      const script = new Script(server.env, UNAVAILABLE, { reply: 'equal', earlier: 'wrote' }, 'equal');
+      const script = new Script(
+        server.env,
+        UNAVAILABLE,
+        { reply: 'equal', earlier: 'wrote', lookAgain: true },
+        'equal',
+      );
       await withScript(script, async (start) => {
         const handle = await start({ events: [await failedNow({})], policy: SLOW_POLICY });
         expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 3 });
