@@ -129,7 +129,7 @@ async function reconcileOne(
       const work = () => reconcileLargeKey(sides, key, { ...options, resume, onProgress: report });
       result = deferredOr(await largeKeys.run(work));
     }
-    pulse?.end(wrote(result));
+    pulse?.end(effectOf(result));
     const earlier = pulse?.earlier ?? 'nothing';
     // What an earlier attempt wrote is not known; large members, of which each was compared since
     // and which are no list, are not gone through once more for that.
@@ -145,16 +145,22 @@ function deferredOr(ended: KeyResult | { readonly retryAfterMs: number }): KeyRe
   return 'outcome' in ended ? ended : { outcome: 'deferred', repaired: null, ...ended };
 }
 
-function wrote(result: KeyResult): boolean {
+/** What an attempt has done to the target. `unknown`: what it sent may still arrive. */
+function effectOf(result: KeyResult): Earlier {
   switch (result.outcome) {
     case 'repaired':
-      return true;
+      return 'wrote';
     case 'deferred':
-      return result.repaired !== null;
-    case 'failed':
-      return result.wrote === true;
+      return result.repaired === null ? 'nothing' : 'wrote';
+    case 'failed': {
+      const { stage, cause } = result.error;
+      if (stage === 'write' && ['TIMEOUT', 'CONNECTION'].includes((cause as { code?: string })?.code ?? '')) {
+        return 'unknown';
+      }
+      return result.wrote || stage === 'verify' ? 'wrote' : 'nothing';
+    }
     default:
-      return false;
+      return 'nothing';
   }
 }
 
@@ -190,7 +196,10 @@ function reply(
     }
     case 'failed': {
       const { type, message, stage } = result.error;
-      const detail: AttemptErrorDetail = { stage, attempt, ...(result.wrote && { wrote: true }), ...before };
+      const effect = effectOf(result);
+      const wrote = result.wrote === true || effect === 'wrote';
+      const unknown = effect === 'unknown' && { earlier: 'unknown' as const };
+      const detail: AttemptErrorDetail = { stage, attempt, ...(wrote && { wrote }), ...before, ...unknown };
       // The cause stays in the worker: a Redis error may carry the arguments of its command.
       throw ApplicationFailure.create({ type, message, nonRetryable: isPermanent(type), details: [detail] });
     }

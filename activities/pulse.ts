@@ -28,8 +28,8 @@ interface Pulse<Progress> {
   /** What was reported last, by this attempt or an earlier one. */
   readonly progress: Progress | undefined;
   report(reached: Progress | undefined): void;
-  /** Says how this attempt ended: to be called before it fails or answers, if it knows. */
-  end(wrote: boolean): void;
+  /** Says what this attempt has done: to be called before it fails or answers. */
+  end(effect: Earlier): void;
   stop(): void;
 }
 
@@ -58,10 +58,16 @@ export function startPulse<Progress>(): Pulse<Progress> {
       details = { ...details, progress: reached };
       beat();
     },
-    end(wrote) {
-      details = { ...details, ended: attempt, earlier: wrote && earlier === 'nothing' ? 'wrote' : earlier };
+    end(effect) {
+      details = { ...details, ended: attempt, earlier: stronger(earlier, effect) };
       beat();
     },
     stop: () => clearInterval(timer),
   };
+}
+
+const BY_STRENGTH: readonly Earlier[] = ['nothing', 'wrote', 'unknown'];
+
+function stronger(one: Earlier, other: Earlier): Earlier {
+  return BY_STRENGTH[Math.max(BY_STRENGTH.indexOf(one), BY_STRENGTH.indexOf(other))]!;
 }

@@ -48,7 +48,7 @@ export function urlProblem(text: string): string | undefined {
   let parsed: URL;
   try {
     parsed = new URL(text);
-    decodeURIComponent(parsed.username + parsed.password);
+    decodeURIComponent(parsed.username + parsed.password + parsed.hostname + parsed.pathname);
   } catch {
     return `is no url: look at the port, and ${ESCAPES}`;
   }

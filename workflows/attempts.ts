@@ -261,26 +261,31 @@ const BEFORE_WRITING: readonly (Stage | null)[] = ['read', 'compare'];
 function count(run: KeyRun, end: AttemptEnd): void {
   if (end.kind === 'interrupted') {
     // Whatever it was doing: nobody knows.
-    run.unverifiedSince = Date.now();
+    noteUnverified(run);
   } else if (end.kind === 'deferred') {
     const { attempt, wrote, lookAgain, earlier = 'nothing' } = end.reply;
     // Itself it was none; those of the same activity before it were.
     run.countAttempts(attempt - 1, null);
-    if (wrote || attempt > 1) run.unverifiedSince = Date.now();
+    if (wrote || attempt > 1) noteUnverified(run);
     noteWrites(run, { wrote, lookAgain, earlier });
   } else if (end.kind === 'replied') {
     const { attempt, outcome, lookAgain, earlier = 'nothing' } = end.reply;
     run.countAttempts(attempt, null);
     run.triesBegunAt = null;
     // An earlier attempt of the activity may have written although it failed.
-    if (outcome === 'repaired' || attempt > 1) run.unverifiedSince = Date.now();
+    if (outcome === 'repaired' || attempt > 1) noteUnverified(run);
     noteWrites(run, { wrote: outcome === 'repaired', lookAgain, earlier });
   } else {
     const { attempts, error, wrote, earlier } = end;
     run.countAttempts(attempts, error);
-    if (wrote || attempts > 1 || !BEFORE_WRITING.includes(error.stage)) run.unverifiedSince = Date.now();
+    if (wrote || attempts > 1 || !BEFORE_WRITING.includes(error.stage)) noteUnverified(run);
     noteWrites(run, { wrote, lookAgain: wrote && patched(LOOKS_AGAIN), earlier });
   }
+}
+
+/** Never earlier than what is known of a lost attempt. */
+function noteUnverified(run: KeyRun): void {
+  run.unverifiedSince = Math.max(run.unverifiedSince ?? 0, Date.now());
 }
 
 interface Writes {

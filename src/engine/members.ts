@@ -113,7 +113,8 @@ function sum(earlier: Repaired | null, result: RoundResult): Repaired | null {
 }
 
 function withEarlierPart(result: MembersResult, earlier: Repaired | null): MembersResult {
-  if (earlier === null || result.outcome === 'whole') return result;
+  if (earlier === null) return result;
+  if (result.outcome === 'whole') return { ...result, repaired: result.repaired ?? earlier };
   if (result.outcome === 'again') return { ...result, repaired: result.repaired ?? earlier };
   if (result.outcome === 'repaired') return sum(earlier, result)!;
   return withEarlier(result, earlier) as MembersResult;
@@ -194,7 +195,7 @@ async function readAndPlan(
       continue;
     }
     const clocks = { source: key.reading.serverTimeMs, target: key.observed.serverTimeMs };
-    const error = await shortened(sides.memory, key.request.key, expiriesOf(repair), clocks, options);
+    const error = await shortened(sides.memory, key.request.key, expiriesOf(key.request, repair), clocks, options);
     if (error !== null) results[key.index] = { outcome: 'failed', error };
     else planned.push({ ...key, repair });
   }
@@ -321,13 +322,14 @@ function expiryPairs(target: MembersState, source: MembersReading): { target: nu
 }
 
 /** All that the repair sets. */
-function expiriesOf({ observed, cells, expiry }: MembersRepair): number[] {
+function expiriesOf({ beside }: MembersOf, { observed, cells, expiry }: MembersRepair): number[] {
   const fields = cells.flatMap((cell, index) => {
     if (cell.length === 0 || cell[0] === PLUS) return [];
     const { expiry, digest } = memberOfCell(cell);
     return observed.digests[index] === `${expiry}+${digest}` ? [] : [expiry];
   });
-  return [expiry ?? NO_EXPIRY, ...fields];
+  // A temporary key has its expiry by the target's own clock.
+  return [beside === undefined ? (expiry ?? NO_EXPIRY) : NO_EXPIRY, ...fields];
 }
 
 function unchanged(one: MembersReading, other: MembersReading): boolean {

@@ -162,20 +162,27 @@ async function roundOfAnyScope(
   options: ReconcileOptions,
 ): Promise<RoundResult[]> {
   const results = new Array<RoundResult>(requests.length);
-  const whole: number[] = [];
+  const whole: { readonly index: number; readonly repaired: Repaired | null }[] = [];
   const parts: { index: number; key: Buffer; members: readonly Buffer[] }[] = [];
   for (const [index, { key, scope = WHOLE }] of requests.entries()) {
-    if (scope.kind === 'whole') whole.push(index);
+    if (scope.kind === 'whole') whole.push({ index, repaired: null });
     else parts.push({ index, key, members: scope.members });
   }
   const ofParts = parts.length === 0 ? [] : await runMembersRound(sides, parts, options);
   for (const [position, { index }] of parts.entries()) {
     const result = ofParts[position]!;
-    if (result.outcome === 'whole') whole.push(index);
+    if (result.outcome === 'whole') whole.push({ index, repaired: result.repaired ?? null });
     else results[index] = result;
   }
-  const wholeRequests = whole.map((index) => requests[index]!);
+  const wholeRequests = whole.map(({ index }) => requests[index]!);
   const ofWhole = whole.length === 0 ? [] : await runRound(sides, wholeRequests, options);
-  for (const [position, index] of whole.entries()) results[index] = ofWhole[position]!;
+  for (const [position, { index, repaired }] of whole.entries()) {
+    const result = ofWhole[position]!;
+    // What was written on the way to the whole key is not forgotten, also where it must be mended.
+    results[index] =
+      result.outcome === 'again'
+        ? { ...result, repaired: result.repaired ?? repaired }
+        : (withEarlier(result, repaired) as RoundResult);
+  }
   return results;
 }

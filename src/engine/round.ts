@@ -190,7 +190,9 @@ async function wouldShorten(
   change: Planned['change'],
 ): Promise<ReconcileError | null> {
   if (change.action === 'delete') return null;
-  const expiries = [change.expiry, change.action === 'expiry' ? NO_EXPIRY : reading.soonestFieldExpiry];
+  // The same expiry, written again, takes nothing away.
+  const ofKey = sameExpiry(observed.expiry, change.expiry) ? NO_EXPIRY : change.expiry;
+  const expiries = [ofKey, change.action === 'expiry' ? NO_EXPIRY : reading.soonestFieldExpiry];
   const clocks = { source: reading.serverTimeMs, target: observed.serverTimeMs };
   return shortened(link.memory, request.key, expiries, clocks, options);
 }

@@ -18,7 +18,7 @@ import { type KeyWatch, NO_TYPE, RedisFailure, type WatchedChange, type WatchedO
 import type { Link, ReconcileOptions, Repaired } from '../contract.js';
 import { refuseDeletes } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
-import { toleranceFor, tolerates } from '../expiry-tolerance.js';
+import { sameExpiry, toleranceFor, tolerates } from '../expiry-tolerance.js';
 import { shortened } from '../lifetime.js';
 import { AGAIN, type RoundResult } from '../round.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
@@ -105,7 +105,13 @@ async function replace(work: Replacement, onStep: () => void): Promise<RoundResu
   const isTolerated = tolerates(tolerance, expiries.target, expiries.source);
   if (comparison.equal && isTolerated) return confirmEqual(pair);
   const clocks = { source: source.serverTimeMs, target: target.serverTimeMs };
-  const error = await shortened(link.memory, key, [expiry], clocks, options);
+  const error = await shortened(
+    link.memory,
+    key,
+    sameExpiry(target.state.expiry, expiry) ? [] : [expiry],
+    clocks,
+    options,
+  );
   if (error !== null) return { outcome: 'failed', error };
   if (!comparison.equal) {
     const temporary = target.temporaryKey();

@@ -39,6 +39,8 @@ end
 local function fieldExpiries(key, flat)
   local found = {}
   if not HAS_FIELD_EXPIRY then return found end
+  -- None expires in this form, and each would be looked for among all others.
+  if redis.pcall('OBJECT', 'ENCODING', key) == 'listpack' then return found end
   for first = 1, #flat, 2 * FIELDS_PER_CALL do
     local fields = {}
     for i = first, math.min(#flat, first + 2 * FIELDS_PER_CALL - 1), 2 do fields[#fields + 1] = flat[i] end
