@@ -130,8 +130,7 @@ async function runPart(
   const done = requests.map(({ members }) => members.length);
   let unread = await observe(round, requests);
   while (unread.length > 0) {
-    const { planned, deferred, known } = await readAndPlan(round, unread);
-    const { connections } = sides.source;
+    const { planned, deferred, known, connections } = await readAndPlan(round, unread);
     for (const { index, request } of known) done[index] = request.members.length;
     await confirm(round, await repair(round, planned), connections);
     unread = deferred;
@@ -173,9 +172,10 @@ function firstOf(key: Observed, count: number): Observed {
 async function readAndPlan(
   round: Round,
   observed: readonly Observed[],
-): Promise<{ planned: Planned[]; deferred: Observed[]; known: Observed[] }> {
+): Promise<{ planned: Planned[]; deferred: Observed[]; known: Observed[]; connections: number }> {
   const { sides, options, results } = round;
   const readings = await sides.source.readMembers(observed.map(({ request }) => request));
+  const { connections } = sides.source;
   const known: (Observed & { reading: MembersReading })[] = [];
   const deferred: Observed[] = [];
   for (const [position, key] of observed.entries()) {
@@ -199,7 +199,7 @@ async function readAndPlan(
     if (error !== null) results[key.index] = { outcome: 'failed', error };
     else planned.push({ ...key, repair });
   }
-  return { planned, deferred, known };
+  return { planned, deferred, known, connections };
 }
 
 /** @returns what was written */

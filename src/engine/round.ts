@@ -123,8 +123,7 @@ async function reconcile(
   keys: readonly Observed[],
   form: Form,
 ): Promise<{ refused: readonly Observed[]; deferred: readonly number[] }> {
-  const { planned, deferred } = await read(round, keys, form);
-  const { connections } = round.link.source;
+  const { planned, deferred, connections } = await read(round, keys, form);
   const permitted = await guardDeletes(round, planned);
   const { written, refused } = await repair(round, permitted);
   await confirm(round, written, connections);
@@ -148,11 +147,13 @@ async function read(
   round: Round,
   keys: readonly Observed[],
   form: Form,
-): Promise<{ planned: Planned[]; deferred: number[] }> {
+): Promise<{ planned: Planned[]; deferred: number[]; connections: number }> {
   const { link, requests, options, results } = round;
-  if (keys.length === 0) return { planned: [], deferred: [] };
+  if (keys.length === 0) return { planned: [], deferred: [], connections: link.source.connections };
   const asked = keys.map(({ request, observed }) => ({ key: request.key, known: observed }));
   const readings = await (form === 'dump' ? link.source.read(asked) : link.source.readRecipes(asked));
+  // At once: a failover while the clocks are asked would pass for the server that was read.
+  const { connections } = link.source;
   const known: (Observed & { reading: AnyReading })[] = [];
   const deferred: number[] = [];
   for (const [position, key] of keys.entries()) {
@@ -181,7 +182,7 @@ async function read(
     if (error !== null) results[key.index] = { outcome: 'failed', error };
     else planned.push({ ...key, change: decision });
   }
-  return { planned, deferred };
+  return { planned, deferred, connections };
 }
 
 async function wouldShorten(

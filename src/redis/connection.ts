@@ -240,6 +240,8 @@ export class Connection {
     if (bytes <= LEAST_LIMIT || !this.#saysLimit) return null;
     // Each time: beside so many bytes it costs nothing, and the setting may have changed.
     const reply = await this.#write(['CONFIG', 'GET', 'proto-max-bulk-len']).catch(failureOf);
+    // Without an answer it has not refused to say.
+    if (reply instanceof RedisFailure && ['TIMEOUT', 'CONNECTION'].includes(reply.code)) return reply;
     this.#saysLimit = Array.isArray(reply) && reply.length === 2;
     const limit = this.#saysLimit ? Number((reply as Buffer[])[1]) : Infinity;
     if (bytes <= limit) return null;
