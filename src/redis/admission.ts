@@ -20,6 +20,11 @@ const KEY_OPERATIONS = 10;
 /** A member is looked up twice, its expiry too where fields have one, and written. */
 const MEMBER_OPERATIONS = 3;
 
+/** How many members a request for one key has to name to reserve so many operations, at least. */
+export function membersWorth(operations: number): number {
+  return Math.max(0, Math.ceil((operations - ROUND_OPERATIONS - KEY_OPERATIONS) / MEMBER_OPERATIONS));
+}
+
 /**
  * Reserves for as many of the keys, the first ones, as fit into a slice of the budget; for one at
  * least.

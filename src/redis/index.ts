@@ -1,6 +1,7 @@
 /** Redis behind one port: what the engine needs, whatever the topology. */
 
 export { LEAVE_OLD_MASTER } from './address.js';
+export { membersWorth } from './admission.js';
 export { type Command, Connection, type LargeValues } from './connection.js';
 export { checkDistinct } from './distinct.js';
 export { encodeCommands } from './encode-command.js';

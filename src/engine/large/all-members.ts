@@ -37,7 +37,7 @@ interface AllMembersOptions extends ReconcileOptions {
 }
 
 /** So that no page holds a server for long. */
-const MEMBERS_PER_PAGE = 500;
+export const MEMBERS_PER_PAGE = 500;
 /** While one page is compared, the next are on their way. */
 const CONCURRENT_PAGES = 4;
 

@@ -4,16 +4,15 @@
  * new one is there. What has changed while it was built shows in the next round.
  */
 import { type KeyWatch, RedisFailure, type RedisPort, type TemporaryKey } from '../../redis/index.js';
-import type { Link, ReconcileOptions } from '../contract.js';
+import type { Link, ReconcileOptions, Repaired } from '../contract.js';
 import { ReconcileError, reconcileError, type Side, type Stage } from '../errors.js';
 import { shortened } from '../lifetime.js';
 import { runMembersRound } from '../members.js';
 import { AGAIN, type RoundResult } from '../round.js';
 import { hasMembers } from '../value-types.js';
+import { MEMBERS_PER_PAGE } from './all-members.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { paced } from './pace.js';
-
-const MEMBERS_PER_PAGE = 500;
 
 interface Work {
   readonly link: Link;
@@ -116,19 +115,14 @@ async function swap(work: Work, watch: KeyWatch, temporary: TemporaryKey, bytes:
   options.signal?.throwIfAborted();
   // A hash that has nothing but expired fields, which the source has not taken away yet: no key can
   // be made of none.
-  if (!work.begun) return remove(work, watch);
-  const outcome = await watch.write({ action: 'replace', temporary, expiry });
+  const replaces = work.begun;
+  const outcome = await watch.write(replaces ? { action: 'replace', temporary, expiry } : { action: 'delete' });
   if (outcome instanceof RedisFailure) throw failed(link, outcome, 'target', 'write');
   if (outcome === 'changed') return AGAIN;
-  return { outcome: 'again', repaired: { outcome: 'repaired', action: 'restored', type, bytes } };
-}
-
-async function remove({ link }: Work, watch: KeyWatch): Promise<RoundResult> {
-  const outcome = await watch.write({ action: 'delete' });
-  if (outcome instanceof RedisFailure) throw failed(link, outcome, 'target', 'write');
-  if (outcome === 'changed') return AGAIN;
-  const { type } = watch.state;
-  return { outcome: 'again', repaired: { outcome: 'repaired', action: 'deleted', type, bytes: 0 } };
+  const written: Pick<Repaired, 'action' | 'type'> = replaces
+    ? { action: 'restored', type }
+    : { action: 'deleted', type: watch.state.type };
+  return { outcome: 'again', repaired: { outcome: 'repaired', ...written, bytes } };
 }
 
 function failed(link: Link, failure: RedisFailure, side: Side, stage: Stage): ReconcileError {

@@ -3,7 +3,7 @@
  * would cost more.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Admission, RedisFailure, type RedisPort } from '../../redis/index.js';
+import { type Admission, membersWorth, RedisFailure, type RedisPort } from '../../redis/index.js';
 import type { LinkSides } from '../contract.js';
 import { reconcileError } from '../errors.js';
 
@@ -26,10 +26,6 @@ export async function paced<Result>(
   }
 }
 
-/** As `admission.ts` of the port reserves: what a key costs without members, and each member. */
-const KEY_OPERATIONS = 17;
-const MEMBER_OPERATIONS = 3;
-
 /**
  * Pays for operations that go past the port, when the budget has room for them. Throws as `paced`
  * does.
@@ -40,8 +36,7 @@ export async function pay(
   signal: AbortSignal | undefined,
   operations: number,
 ): Promise<void> {
-  const members = Math.max(0, Math.ceil((operations - KEY_OPERATIONS) / MEMBER_OPERATIONS));
-  (await admitted(sides, key, signal, members)).done(operations);
+  (await admitted(sides, key, signal, membersWorth(operations))).done(operations);
 }
 
 async function admitted(

@@ -36,8 +36,11 @@ end
 
 -- {field = expiry in ms since the epoch} for the fields of a hash that have one. `flat` is the
 -- reply of HGETALL. An expiry is compared to the millisecond: no digest can tolerate a little.
+-- Remembers when the first of them expires, -1 when none does, for `soonestExpiry`.
+local lastHash, lastSoonest
 local function fieldExpiries(key, flat)
   local found = {}
+  lastHash, lastSoonest = key, -1
   if not HAS_FIELD_EXPIRY then return found end
   -- None expires in this form, and each would be looked for among all others.
   if redis.pcall('OBJECT', 'ENCODING', key) == 'listpack' then return found end
@@ -46,20 +49,24 @@ local function fieldExpiries(key, flat)
     for i = first, math.min(#flat, first + 2 * FIELDS_PER_CALL - 1), 2 do fields[#fields + 1] = flat[i] end
     local expiries = redis.call('HPEXPIRETIME', key, 'FIELDS', #fields, unpack(fields))
     for i = 1, #fields do
-      if expiries[i] >= 0 then found[fields[i]] = expiries[i] end
+      local expiry = expiries[i]
+      if expiry >= 0 then
+        found[fields[i]] = expiry
+        if lastSoonest < 0 or expiry < lastSoonest then lastSoonest = expiry end
+      end
     end
   end
   return found
 end
 
--- When the first field of a hash expires; -1 when none does.
+-- When the first field of a hash expires, -1 when none does; and how many elements had to be got
+-- for that. For scripts that only read: what was asked of the hash just before still holds.
 local function soonestExpiry(key)
   if not HAS_FIELD_EXPIRY then return -1, 0 end
-  local soonest, flat = -1, redis.call('HGETALL', key)
-  for _, expiry in pairs(fieldExpiries(key, flat)) do
-    if soonest < 0 or expiry < soonest then soonest = expiry end
-  end
-  return soonest, #flat
+  if lastHash == key then return lastSoonest, 0 end
+  local flat = redis.call('HGETALL', key)
+  fieldExpiries(key, flat)
+  return lastSoonest, #flat
 end
 
 -- Versions write the same number differently (0.1 or 0.10000000000000001, -0 or 0).
