@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { PHASES } from '../../src/demo/phases.js';
@@ -8,6 +9,12 @@ import { runVerb, startVerb } from './verb.js';
 
 /** A net: it takes a minute where nothing else runs. */
 const WHOLE_DEMO_MS = 1_200_000;
+const SLOW_DEMO_MS = 200_000;
+
+/** What bridge and worker logged, as far as the demo came before they were started again. */
+function logOf(directory: string): string {
+  return readFileSync(join(directory, 'keymend', 'output.log.1'), 'utf8');
+}
 
 test(
   'a demo in a pipe, another one in the same folder while it runs, and while it is kept',
@@ -26,6 +33,7 @@ test(
     };
     const run = (...args: string[]) => runVerb(folder, args, environment);
 
+    const started = performance.now();
     const demo = startVerb(folder, ['demo', '--keep'], environment);
     await demo.says('link healthy');
     expect(await run('demo')).toEqual({
@@ -45,6 +53,8 @@ test(
     });
 
     const { code, stdout, stderr } = await demo.ended;
+    // It has been seen to wait for minutes with nothing under way; what it said tells for what.
+    if (performance.now() - started > SLOW_DEMO_MS) console.warn(`${stderr}\n${logOf(directory)}`);
     expect(stderr).not.toContain('keymend: ');
     expect(code).toBe(0);
     const steps = stderr.trimEnd().split('\n');
