@@ -123,11 +123,12 @@ async function reconcileOne(
   const options = { ...ofLink, signal: Context.current().cancellationSignal };
   const pulse = isLocal ? null : startPulse<LargeKeyProgress>();
   try {
-    let result = deferredOr(await attempts.run(async () => (await reconcileKeys(sides, [key], options))[0]!));
+    const isResumed = pulse?.resume !== undefined;
+    let result = await inSlot(attempts, isResumed, async () => (await reconcileKeys(sides, [key], options))[0]!);
     if (result.outcome === 'large' && pulse !== null) {
       const { resume, report } = pulse;
       const work = () => reconcileLargeKey(sides, key, { ...options, resume, onProgress: report });
-      result = deferredOr(await largeKeys.run(work));
+      result = await inSlot(largeKeys, isResumed, work);
     }
     pulse?.end(effectOf(result));
     const earlier = pulse?.earlier ?? 'nothing';
@@ -140,9 +141,17 @@ async function reconcileOne(
   }
 }
 
-/** What the link has no slot for now is deferred as by the budget. */
-function deferredOr(ended: KeyResult | { readonly retryAfterMs: number }): KeyResult {
-  return 'outcome' in ended ? ended : { outcome: 'deferred', repaired: null, ...ended };
+/**
+ * What the link has no slot for now is deferred as by the budget. An attempt that takes up the work
+ * of an earlier one waits here: how far that had come is kept no longer than this activity.
+ */
+async function inSlot(slots: Slots, isResumed: boolean, work: () => Promise<KeyResult>): Promise<KeyResult> {
+  for (;;) {
+    const ended = await slots.run(work);
+    const result: KeyResult = 'outcome' in ended ? ended : { outcome: 'deferred', repaired: null, ...ended };
+    if (!isResumed || result.outcome !== 'deferred' || result.repaired !== null) return result;
+    await Context.current().sleep(result.retryAfterMs);
+  }
 }
 
 /** What an attempt has done to the target. `unknown`: what it sent may still arrive. */

@@ -8,6 +8,7 @@
  * measured and added on the side to which it moves the target's expiry. An offset that the
  * measurement can't tell from none adds nothing.
  */
+import { ReconcileError } from './errors.js';
 import type { LinkMemory } from './link-memory.js';
 
 /** How much earlier and how much later than the source's the target's expiry may be, in ms. */
@@ -51,7 +52,8 @@ export async function toleranceFor(
     target >= 0 && source >= 0 && !tolerates(configured, target, source);
   if (!pairs.some(clocksMatter)) return configured;
   const clocks = await memory.clockOffset(key);
-  if (clocks === null || Math.abs(clocks.offsetMs) <= clocks.uncertaintyMs) return configured;
+  // What keeps a server from answering shows in the work itself, and is reported there.
+  if (clocks instanceof ReconcileError || Math.abs(clocks.offsetMs) <= clocks.uncertaintyMs) return configured;
   const added = Math.abs(clocks.offsetMs) + clocks.uncertaintyMs;
   return clocks.offsetMs > 0
     ? { earlierMs: configuredMs, laterMs: configuredMs + added }

@@ -24,6 +24,7 @@ const SEEN_WITHIN_MS = 2_000;
  * expiries. What has expired by the source's clock as well may go.
  * @param key has the two servers whose clocks these are
  * @param expiries in ms since the epoch; negative ones are none
+ * @returns why not to write them: that, or that a server does not say its time
  */
 export async function shortened(
   memory: LinkMemory,
@@ -35,7 +36,9 @@ export async function shortened(
   const soon = expiries.filter((at) => at >= 0 && at - clocks.target <= (at - clocks.source) / 2 + SEEN_WITHIN_MS);
   if (soon.length === 0) return null;
   const offset = await memory.clockOffset(key);
-  if (offset === null || offset.offsetMs - offset.uncertaintyMs <= expiryToleranceMs) return null;
+  // Not knowing is no reason to write.
+  if (offset instanceof ReconcileError) return offset;
+  if (offset.offsetMs - offset.uncertaintyMs <= expiryToleranceMs) return null;
   const { offsetMs } = offset;
   const isShortened = (at: number) => at > clocks.source && at - clocks.source <= 2 * offsetMs;
   if (!soon.some(isShortened)) return null;

@@ -3,6 +3,7 @@
  * out key by key.
  */
 import { type ClockReading, RedisFailure, type RedisPort } from '../redis/index.js';
+import { ReconcileError, reconcileError, type Side } from './errors.js';
 
 /** How far the target's clock is ahead of the source's; negative when it is behind. */
 interface ClockOffset {
@@ -10,6 +11,9 @@ interface ClockOffset {
   /** The true offset is at most this far from `offsetMs`. */
   readonly uncertaintyMs: number;
 }
+
+type Sides = Readonly<Record<Side, RedisPort>>;
+type MeasuredOffset = ClockOffset | ReconcileError;
 
 const OFFSET_HOLDS_MS = 60_000;
 const MAX_OFFSETS = 1_000;
@@ -21,11 +25,11 @@ export class LinkMemory {
   /** The connections on which a payload was refused, as `#connections` names them. */
   #refusedOn: string | null = null;
   /** By the names of the two servers. */
-  readonly #offsets = new Map<string, { readonly measured: Promise<ClockOffset | null>; readonly atMs: number }>();
+  readonly #offsets = new Map<string, { readonly measured: Promise<MeasuredOffset>; readonly atMs: number }>();
 
-  readonly #sides: { readonly source: RedisPort; readonly target: RedisPort };
+  readonly #sides: Sides;
 
-  constructor(sides: { readonly source: RedisPort; readonly target: RedisPort }) {
+  constructor(sides: Sides) {
     this.#sides = sides;
   }
 
@@ -44,9 +48,9 @@ export class LinkMemory {
   /**
    * Of the two servers that have the key. Measured when first asked for, then remembered for a
    * minute.
-   * @returns null where a server doesn't say its time now
+   * @returns an error where a server doesn't say its time now
    */
-  async clockOffset(key: Buffer): Promise<ClockOffset | null> {
+  async clockOffset(key: Buffer): Promise<MeasuredOffset> {
     const { source, target } = this.#sides;
     const names = await Promise.all([source.shardsOf([key]), target.shardsOf([key])]);
     // Behind the same name there may be another server after a failover, with another clock.
@@ -55,7 +59,7 @@ export class LinkMemory {
     const isFresh = known !== undefined && performance.now() - known.atMs <= OFFSET_HOLDS_MS;
     const { measured } = isFresh ? known : this.#measure(servers, key);
     const offset = await measured;
-    if (offset === null) this.#offsets.delete(servers);
+    if (offset instanceof ReconcileError) this.#offsets.delete(servers);
     return offset;
   }
 
@@ -71,25 +75,22 @@ export class LinkMemory {
   }
 }
 
-async function measureOffset(
-  sides: { source: RedisPort; target: RedisPort },
-  key: Buffer,
-): Promise<ClockOffset | null> {
-  const [source, target] = await Promise.all([bestReading(sides.source, key), bestReading(sides.target, key)]);
-  if (source === null || target === null) return null;
+async function measureOffset(sides: Sides, key: Buffer): Promise<MeasuredOffset> {
+  const [source, target] = await Promise.all([bestReading(sides, 'source', key), bestReading(sides, 'target', key)]);
+  if (source instanceof ReconcileError) return source;
+  if (target instanceof ReconcileError) return target;
   return {
     offsetMs: target.serverTimeMs - target.atMs - (source.serverTimeMs - source.atMs),
     uncertaintyMs: source.uncertaintyMs + target.uncertaintyMs,
   };
 }
 
-async function bestReading(port: RedisPort, key: Buffer): Promise<ClockReading | null> {
-  let best: ClockReading | null = null;
-  for (let count = 0; count < CLOCK_READINGS; count++) {
-    const reading = await port.clock(key);
-    // What keeps it from answering shows in the work itself, and is reported there.
-    if (reading instanceof RedisFailure) return null;
-    if (best === null || reading.uncertaintyMs < best.uncertaintyMs) best = reading;
+async function bestReading(sides: Sides, side: Side, key: Buffer): Promise<ClockReading | ReconcileError> {
+  const readings: ClockReading[] = [];
+  while (readings.length < CLOCK_READINGS) {
+    const reading = await sides[side].clock(key);
+    if (reading instanceof RedisFailure) return reconcileError(reading, side, 'compare', sides[side].place);
+    readings.push(reading);
   }
-  return best;
+  return readings.reduce((best, reading) => (reading.uncertaintyMs < best.uncertaintyMs ? reading : best));
 }

@@ -128,12 +128,16 @@ async function runPart(
 ): Promise<{ result: MembersResult; done: number }[]> {
   const round: Round = { sides, options, results: new Array(requests.length) };
   const done = requests.map(({ members }) => members.length);
-  let unread = await observe(round, requests);
-  while (unread.length > 0) {
-    const { planned, deferred, known, connections } = await readAndPlan(round, unread);
+  let open = [...requests.keys()];
+  // As in `round.ts`: no more is observed than was read at once, for an observation does not hold
+  // for long.
+  for (let size = open.length; open.length > 0; ) {
+    const part = open.slice(0, size);
+    const { planned, deferred, known, connections } = await readAndPlan(round, await observe(round, requests, part));
     for (const { index, request } of known) done[index] = request.members.length;
     await confirm(round, await repair(round, planned), connections);
-    unread = deferred;
+    open = [...deferred, ...open.slice(size)];
+    size = Math.max(1, part.length - deferred.length);
   }
   return round.results.map((result, index) => ({ result, done: done[index]! }));
 }
@@ -142,16 +146,18 @@ function fail({ sides, results }: Round, index: number, failure: RedisFailure, s
   results[index] = { outcome: 'failed', error: reconcileError(failure, side, stage, sides[side].place) };
 }
 
-async function observe(round: Round, requests: readonly MembersOf[]): Promise<Observed[]> {
+async function observe(round: Round, requests: readonly MembersOf[], indices: readonly number[]): Promise<Observed[]> {
+  const asked = indices.map((index) => requests[index]!);
   const states = await round.sides.target.inspectMembers(
-    requests.map(({ key, members, beside }) => ({
+    asked.map(({ key, members, beside }) => ({
       key: beside?.name ?? key,
       members: members.slice(0, MEMBERS_PER_PART),
     })),
   );
   const observed: Observed[] = [];
-  for (const [index, request] of requests.entries()) {
-    const state = states[index]!;
+  for (const [position, index] of indices.entries()) {
+    const state = states[position]!;
+    const request = requests[index]!;
     if (state instanceof RedisFailure) fail(round, index, state, 'target', 'read');
     else observed.push(firstOf({ index, request, observed: state, isLast: true }, state.digests.length));
   }
@@ -172,15 +178,16 @@ function firstOf(key: Observed, count: number): Observed {
 async function readAndPlan(
   round: Round,
   observed: readonly Observed[],
-): Promise<{ planned: Planned[]; deferred: Observed[]; known: Observed[]; connections: number }> {
+): Promise<{ planned: Planned[]; deferred: number[]; known: Observed[]; connections: number }> {
   const { sides, options, results } = round;
+  if (observed.length === 0) return { planned: [], deferred: [], known: [], connections: sides.source.connections };
   const readings = await sides.source.readMembers(observed.map(({ request }) => request));
   const { connections } = sides.source;
   const known: (Observed & { reading: MembersReading })[] = [];
-  const deferred: Observed[] = [];
+  const deferred: number[] = [];
   for (const [position, key] of observed.entries()) {
     const reading = readings[position]!;
-    if (reading === 'deferred') deferred.push(key);
+    if (reading === 'deferred') deferred.push(key.index);
     else if (reading instanceof RedisFailure) fail(round, key.index, reading, 'source', 'read');
     else known.push({ ...firstOf(key, reading.cells.length), reading });
   }

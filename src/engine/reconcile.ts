@@ -80,40 +80,41 @@ async function reconcileBatch(
   options: ReconcileOptions,
 ): Promise<KeyResult[]> {
   const results = new Array<KeyResult>(requests.length);
-  let { signal } = options;
-  let isGivenUp = false;
+  let mending: AbortSignal | undefined;
   let open: OpenKey[] = requests.map((request, index) => ({ index, request, repaired: null }));
-  for (let round = 1; open.length > 0; round++) {
-    signal?.throwIfAborted();
-    if (options.signal?.aborted) {
-      // Only what was written and has changed since is still looked after.
-      const written = open.filter(({ repaired }) => repaired !== null);
-      isGivenUp = written.length < open.length;
-      open = written;
-    }
-    const asked = open.map(({ request }) => request);
-    const outcomes = await admittedRound(sides, asked, { ...options, signal });
+  for (let round = 1; open.length > 0 && round <= MAXIMUM_ROUNDS; round++) {
+    if (round > 1) await restAfter(round - 1, PAUSES.small, mending ?? options.signal);
+    mending?.throwIfAborted();
+    // Once it is given up, only what was written and has changed since is still looked after.
+    if (!open.some(wasWritten)) options.signal?.throwIfAborted();
     const changed: OpenKey[] = [];
-    for (const [position, key] of open.entries()) {
-      const outcome = outcomes[position]!;
-      if (outcome.outcome !== 'again') {
-        results[key.index] = withEarlier(outcome, key.repaired);
-        continue;
+    for (const [keys, signal] of [
+      [open.filter((key) => !wasWritten(key)), options.signal],
+      [open.filter(wasWritten), mending],
+    ] as const) {
+      const asked = keys.map(({ request }) => request);
+      const outcomes = await admittedRound(sides, asked, { ...options, signal });
+      for (const [position, key] of keys.entries()) {
+        const outcome = outcomes[position]!;
+        if (outcome.outcome === 'again') changed.push(asChanged(key, outcome.repaired));
+        else results[key.index] = withEarlier(outcome, key.repaired);
       }
-      // A confirmation vouches for one comparison: by the next the source may have been emptied.
-      const request = { ...key.request, allowDelete: false };
-      changed.push({ ...key, request, repaired: outcome.repaired ?? key.repaired });
-    }
-    if (round === MAXIMUM_ROUNDS) {
-      for (const { index, repaired } of changed) results[index] = contended(sides, repaired);
-      break;
     }
     open = changed;
-    if (signal === options.signal && open.some(({ repaired }) => repaired !== null)) signal = healing(options.signal);
-    if (open.length > 0) await restAfter(round, PAUSES.small, signal);
+    if (open.some(wasWritten)) mending ??= healing(options.signal);
   }
-  if (isGivenUp) options.signal?.throwIfAborted();
+  if (!open.every(wasWritten)) options.signal?.throwIfAborted();
+  for (const { index, repaired } of open) results[index] = contended(sides, repaired);
   return results;
+}
+
+function wasWritten({ repaired }: OpenKey): boolean {
+  return repaired !== null;
+}
+
+/** A confirmation vouches for one comparison: by the next the source may have been emptied. */
+function asChanged(key: OpenKey, repaired: Repaired | null): OpenKey {
+  return { ...key, request: { ...key.request, allowDelete: false }, repaired: repaired ?? key.repaired };
 }
 
 /**

@@ -169,34 +169,57 @@ export class Connection {
    * @returns their replies in order, bulk strings as `Buffer`
    */
   async send(commands: readonly Command[]): Promise<unknown[]> {
-    try {
-      await this.#ready();
-    } catch (error) {
-      const failure = failureOf(error);
-      return commands.map(() => failure);
-    }
-    // What is sent later stays behind what waits for its answer here.
-    while (this.#asking !== null) await this.#asking;
-    const longest = longestArgument(commands);
-    if (longest > LEAST_LIMIT && this.#saysLimit) {
-      this.#asking = this.#refusedLength(longest).finally(() => {
-        this.#asking = null;
-      });
-      const refused = await this.#asking;
-      if (refused !== null) return commands.map(() => refused);
-    }
-    const answered = Promise.all(
-      commands.map((command) =>
-        this.#write(command).catch((error: unknown) => failureOf(error, describeCommand(command))),
+    const refused = await this.#readyFor(longestArgument(commands));
+    if (refused !== null) return commands.map(() => refused);
+    const replies = await this.#answered(
+      Promise.all(
+        commands.map((command) =>
+          this.#write(command).catch((error: unknown) => failureOf(error, describeCommand(command))),
+        ),
       ),
     );
-    this.#underWay.add(answered);
-    const replies = await answered;
-    this.#underWay.delete(answered);
     for (const reply of replies) this.#operations += operationsOf(reply) ?? 0;
     if (replies.some((reply) => reply instanceof RedisFailure && reply.code === 'TIMEOUT')) this.#reset();
     if (replies.some((reply, index) => tellsOfReplica(commands[index]!, reply))) this.#renew();
     return replies;
+  }
+
+  /**
+   * Resolves when a command whose longest argument has so many bytes may be sent, at once and on
+   * the connection as it is then.
+   * @returns why it may not
+   */
+  async #readyFor(bytes: number): Promise<RedisFailure | null> {
+    let isAsked = bytes <= LEAST_LIMIT;
+    try {
+      await this.#ready();
+      // What is sent later stays behind what waits for its answer here. Meanwhile the connection
+      // may have been given up.
+      for (; this.#asking !== null || !isAsked; await this.#ready()) {
+        if (this.#asking !== null) {
+          await this.#asking;
+          continue;
+        }
+        isAsked = true;
+        this.#asking = this.#answered(this.#refusedLength(bytes));
+        const refused = await this.#asking;
+        this.#asking = null;
+        if (refused !== null) return refused;
+      }
+      return null;
+    } catch (error) {
+      return failureOf(error);
+    }
+  }
+
+  /** The connection is not ended meanwhile. */
+  async #answered<Reply>(reply: Promise<Reply>): Promise<Reply> {
+    this.#underWay.add(reply);
+    try {
+      return await reply;
+    } finally {
+      this.#underWay.delete(reply);
+    }
   }
 
   #write(words: Command): Promise<unknown> {

@@ -4,7 +4,7 @@ import { DefaultLogger } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { create, type EndedResult } from '../../activities/index.js';
 import type { ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
-import { DEFAULT_OPTIONS, intercept, once, startLink, type TestLink } from '../engine/link.js';
+import { DEFAULT_OPTIONS, intercept, once, portWith, startLink, type TestLink } from '../engine/link.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -22,12 +22,14 @@ interface AttemptOptions {
   readonly info?: Partial<Info>;
   /** Runs when the target has been looked at. */
   readonly midst?: (environment: MockActivityEnvironment) => void;
+  /** Whether the target's budget has no room this time. */
+  readonly defers?: (environment: MockActivityEnvironment) => boolean;
 }
 
 /** One attempt at a key as a worker makes it, with all that it told `onResult`. */
 async function attempt(
   key: string,
-  { info = {}, midst = () => {}, ...more }: Partial<ReconcileRequest> & AttemptOptions = {},
+  { info = {}, midst = () => {}, defers = () => false, ...more }: Partial<ReconcileRequest> & AttemptOptions = {},
 ) {
   // Without a log: it would print each failure.
   const environment = new MockActivityEnvironment({ isLocal: false, ...info }, { logger: new DefaultLogger('ERROR') });
@@ -35,7 +37,10 @@ async function attempt(
   environment.on('heartbeat', (last: unknown) => {
     details = last;
   });
-  const target = intercept(link.sides.target, { 'after inspect': once(() => midst(environment)) });
+  const hooked = intercept(link.sides.target, { 'after inspect': once(() => midst(environment)) });
+  const target = portWith(hooked, {
+    admit: async (...args) => (defers(environment) ? { kind: 'deferred', retryAfterMs: 1 } : hooked.admit(...args)),
+  });
   const told: Told[] = [];
   const activities = create({
     links: new Map([['east-to-west', { sides: { ...link.sides, target }, options: DEFAULT_OPTIONS }]]),
@@ -114,6 +119,23 @@ test('a large value is told of by the attempt that goes through it, not by the o
   expect(left).toMatchObject({ reply: { outcome: 'large' }, told: [] });
   const { told } = await attempt('large');
   expect(told).toMatchObject([{ result: { outcome: 'repaired', action: 'members' } }]);
+});
+
+test('an attempt that goes on where another has stopped waits for the budget itself: only this activity knows where', async () => {
+  await link.source.client.sadd('resumed', ...Array.from({ length: 50 }, (_, index) => `m${index}`));
+  const progress = { pass: 'source', cursor: '0', servers: { source: '', target: '' }, repairedBytes: null };
+  const heartbeatDetails = { progress, ended: 1, earlier: 'nothing' };
+  const info = { attempt: 2, heartbeatDetails };
+  let left = 3;
+  const defers = () => --left > 0;
+  expect((await attempt('resumed', { defers, info })).reply).toMatchObject({ outcome: 'repaired' });
+  const cancels = (environment: MockActivityEnvironment) => {
+    environment.cancel();
+    return true;
+  };
+  expect((await attempt('resumed', { defers: cancels, info })).reply).toMatchObject({ name: 'CancelledFailure' });
+  // The first attempt has nothing to lose.
+  expect((await attempt('resumed', { defers: () => true })).reply).toMatchObject({ outcome: 'deferred' });
 });
 
 test('a link that the worker does not know is an error that is tried again', async () => {

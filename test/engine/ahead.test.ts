@@ -44,3 +44,17 @@ test('throws what the work threw at its place, and nothing goes unhandled', asyn
   await expect(run()).rejects.toThrow('3');
   expect(seen).toEqual([1, 2]);
 });
+
+test('has nothing at work any more when it ends, because one has failed or nobody wants more', async () => {
+  let underWay = 0;
+  const work = async (item: number) => {
+    if (item === 1) throw new Error('the first');
+    underWay++;
+    await sleep(1);
+    underWay--;
+  };
+  await expect(all(ahead([1, 2, 3], 3, work))).rejects.toThrow('the first');
+  expect(underWay).toBe(0);
+  for await (const _ of ahead([2, 3, 4], 3, work)) break;
+  expect(underWay).toBe(0);
+});

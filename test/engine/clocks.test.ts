@@ -9,7 +9,7 @@ import { provideFaketime, provideValkey9 } from '../../src/stack/index.js';
 import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
-import { DEFAULT_OPTIONS, reconcileOne, startLink, type TestLink } from './link.js';
+import { DEFAULT_OPTIONS, portWith, reconcileOne, startLink, type TestLink } from './link.js';
 import { type ClusterSide, type Side, startClusterSide, startSide } from './topology.js';
 
 const HOUR_MS = 3_600_000;
@@ -195,6 +195,16 @@ await describeWith('a target whose clock is two minutes ahead', provide, ({ fake
     // Nor is it called equal where the target has nothing.
     await link.target.client.del('k');
     expect(await each.reconcile()).toMatchObject(OFFSET);
+  });
+
+  test('nor is it written while nobody can say how far the clocks are apart', async () => {
+    await link.source.client.set('k', 'v', 'EX', 60);
+    for (const side of ['source', 'target'] as const) {
+      const silent = portWith(link.sides[side], { clock: async () => new RedisFailure('TIMEOUT', 'no answer') });
+      const error = { type: side === 'source' ? 'SourceUnavailable' : 'TargetUnavailable', stage: 'compare' };
+      expect(await reconcileOne({ ...link.sides, [side]: silent }, 'k')).toMatchObject({ outcome: 'failed', error });
+    }
+    expect(await link.target.client.exists('k')).toBe(0);
   });
 
   test('a key that keeps most of its time is written', async () => {

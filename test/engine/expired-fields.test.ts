@@ -37,11 +37,12 @@ for (const [title, provide] of Object.entries(LINES)) {
     }
 
     /** @param isLarge false: by now the server may have noticed that nothing is left */
-    async function reconcile({ isLarge = true } = {}) {
+    async function reconcile({ isLarge = true, allowDelete = false } = {}) {
       const result = await reconcileOne(link.sides, 'k');
       if (!isLarge && result.outcome !== 'large') return result;
       expect(result).toEqual({ outcome: 'large' });
-      return reconcileLargeKey(link.sides, { key: Buffer.from('k') }, { ...DEFAULT_OPTIONS, onProgress: () => {} });
+      const request = { key: Buffer.from('k'), allowDelete };
+      return reconcileLargeKey(link.sides, request, { ...DEFAULT_OPTIONS, onProgress: () => {} });
     }
 
     test('all of them, and nothing on the target: equal', async () => {
@@ -68,6 +69,19 @@ for (const [title, provide] of Object.entries(LINES)) {
       await link.target.client.rpush('k', 'a');
       await letExpire('source', FIELDS);
       expect(await reconcile()).toMatchObject({ outcome: 'repaired' });
+      expect(await link.target.client.exists('k')).toBe(0);
+    });
+
+    test('all of them, and another type on the target, by a source that looks emptied: it stays', async () => {
+      await fill('source', FIELDS);
+      await link.target.client.rpush('k', 'a');
+      await link.target.client.mset(
+        Object.fromEntries(Array.from({ length: 30 }, (_, index) => [`other ${index}`, 'x'])),
+      );
+      await letExpire('source', FIELDS);
+      expect(await reconcile()).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' } });
+      expect(await link.target.client.lrange('k', 0, -1)).toEqual(['a']);
+      expect(await reconcile({ allowDelete: true })).toMatchObject({ outcome: 'repaired' });
       expect(await link.target.client.exists('k')).toBe(0);
     });
 

@@ -4,7 +4,7 @@
  * has moved on.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { LinkMemory, type LinkSides, reconcileLargeKey } from '../../src/engine/index.js';
+import { LinkMemory, type LinkSides, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
 import { compareRedis } from '../support/compare.js';
 import { stringOf } from './large-values.js';
 import { DEFAULT_OPTIONS, intercept, once, reconcileOne, startLink, type TestLink } from './link.js';
@@ -108,13 +108,32 @@ describe.each(CASES)('$what', ({ what, options = {}, stays, passes, lastStep }) 
 test('of many keys those that were not written yet stay as they are', async () => {
   const names = ['a', 'b', 'k'];
   for (const name of names) await link.source.client.set(name, 'new');
-  const { reconcileKeys } = await import('../../src/engine/index.js');
   const abort = new AbortController();
   const source = intercept(link.sides.source, { 'after read': once(() => abort.abort(GIVEN_UP)) });
   const requests = names.map((name) => ({ key: Buffer.from(name) }));
   const options = { ...DEFAULT_OPTIONS, signal: abort.signal };
   await expect(reconcileKeys({ ...link.sides, source }, requests, options)).rejects.toBe(GIVEN_UP);
   expect(await link.target.client.dbsize()).toBe(0);
+});
+
+test('nor does another key of theirs, that was written and has changed since, take them along', async () => {
+  for (const name of ['a', 'b']) await link.source.client.set(name, 'first');
+  const abort = new AbortController();
+  const source = intercept(link.sides.source, {
+    'after read': (call) => {
+      if (call === 1) abort.abort(GIVEN_UP);
+    },
+  });
+  const target = intercept(link.sides.target, {
+    // So `b` is for the second round, unwritten,
+    'before repair': once(() => link.target.client.set('b', 'of a live write')),
+    // and `a` as well, written.
+    'after repair': once(() => link.source.client.set('a', 'second')),
+  });
+  const requests = ['a', 'b'].map((name) => ({ key: Buffer.from(name) }));
+  const options = { ...DEFAULT_OPTIONS, signal: abort.signal };
+  await expect(reconcileKeys({ source, target }, requests, options)).rejects.toBe(GIVEN_UP);
+  expect(await link.target.client.mget('a', 'b')).toEqual(['second', 'of a live write']);
 });
 
 describe.each([

@@ -215,6 +215,28 @@ test('an attempt that fails behind a repair says that the target was written', a
   });
 });
 
+test('an attempt that fails at one page ends when nothing of it is at work any more', async () => {
+  await add(link.source, 'hash', 0, 1_200);
+  await add(link.target, 'hash', 0, 1_200, 'other');
+  let begun = () => {};
+  const nextPage = new Promise<void>((resolve) => (begun = resolve));
+  let written = 0;
+  const target = intercept(link.sides.target, {
+    'before repair': async (call) => {
+      if (call > 0) return begun();
+      await nextPage;
+      throw new Error('one page');
+    },
+    'after repair': () => (written += 1),
+  });
+  await expect(reconcileLarge({}, { ...link.sides, target })).rejects.toThrow('one page');
+  const before = written;
+  expect(before).toBeGreaterThan(0);
+  // A round trip, behind whatever would still come.
+  for (let turn = 0; turn < 20; turn++) await link.target.client.ping();
+  expect(written).toBe(before);
+});
+
 test('a server that another one has replaced on the way has its members gone through once more', async () => {
   await add(link.source, 'hash', 0, 300);
   await add(link.target, 'hash', 1, 300);

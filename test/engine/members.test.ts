@@ -1,8 +1,18 @@
 /** Reconciling named members alone: right like the whole key, and at the cost of the members. */
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { reconcileKeys } from '../../src/engine/index.js';
 import { compareRedis } from '../support/compare.js';
-import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink, writesOn } from './link.js';
+import {
+  DEFAULT_OPTIONS,
+  intercept,
+  once,
+  reconcileOne,
+  resetWrites,
+  startLink,
+  type TestLink,
+  writesOn,
+} from './link.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -238,6 +248,24 @@ test.each([
   const target = intercept(link.sides.target, { 'after repair': once(move) });
   expect(await reconcileOne({ ...link.sides, target }, 'k', EXPIRY)).toMatchObject({ outcome: 'repaired' });
   expect(await differences()).toBe(0);
+});
+
+test('members that the source answers only later are looked at on the target once more before', async () => {
+  const keys = ['k1', 'k2', 'k3', 'k4'];
+  for (const key of keys) await link.source.client.hset(key, 'f', 'v'.repeat(500_000), 'g', 'w');
+  for (const key of keys) await link.target.client.hset(key, 'f', 'old', 'g', 'w');
+  const steps: string[] = [];
+  const step = (name: string) => () => void steps.push(name);
+  const source = intercept(link.sides.source, { 'before read': step('read') });
+  const target = intercept(link.sides.target, { 'before inspect': step('observe'), 'before repair': step('write') });
+  const scope = { kind: 'members' as const, members: [Buffer.from('f')] };
+  const requests = keys.map((key) => ({ key: Buffer.from(key), scope }));
+  const results = await reconcileKeys({ source, target }, requests, DEFAULT_OPTIONS);
+  expect(results).toMatchObject(keys.map(() => ({ outcome: 'repaired' })));
+  // One part at a time, each with its second look (more than one call where that is long).
+  const parts = steps.join(' ').match(/observe read write( read)+/g)!;
+  expect(parts.length).toBeGreaterThan(1);
+  expect(parts.join(' ')).toBe(steps.join(' '));
 });
 
 test('a repair that a live write of both sides followed still counts as one', async () => {

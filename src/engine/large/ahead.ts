@@ -6,7 +6,7 @@
 
 /**
  * Begins with up to `depth` items before the first has ended, always in their order, and answers in
- * their order.
+ * their order. When it ends, however it does, nothing that it has begun is still at work.
  * @throws what `work` or `items` threw, at its place in the order
  */
 export async function* ahead<Item, Result>(
@@ -15,12 +15,16 @@ export async function* ahead<Item, Result>(
   work: (item: Item) => Promise<Result>,
 ): AsyncGenerator<Result> {
   const begun: Promise<Result>[] = [];
-  for await (const item of items) {
-    const result = work(item);
-    // It is thrown where its turn comes; until then it must not count as unhandled.
-    result.catch(() => {});
-    begun.push(result);
-    if (begun.length === depth) yield (await begun.shift())!;
+  try {
+    for await (const item of items) {
+      const result = work(item);
+      // It is thrown where its turn comes; until then it must not count as unhandled.
+      result.catch(() => {});
+      begun.push(result);
+      if (begun.length === depth) yield (await begun.shift())!;
+    }
+    for (const result of begun) yield await result;
+  } finally {
+    await Promise.allSettled(begun);
   }
-  for (const result of begun) yield await result;
 }

@@ -7,13 +7,13 @@
  * A page says only where to look: nothing is written by what it said. A member that changes behind
  * a page's back has a failed write of its own, if the change was lost.
  */
-import { pMapIterable } from 'p-map';
 import { type MembersPage, NO_TYPE, RedisFailure, type RedisPort } from '../../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from '../contract.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { runMembersRound } from '../members.js';
 import type { RoundResult } from '../round.js';
 import { healing, MAXIMUM_ROUNDS, PAUSES, restAfter } from '../rounds.js';
+import { ahead } from './ahead.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { paced } from './pace.js';
 
@@ -150,19 +150,15 @@ async function goThrough(
   if (resume?.cursor === '0') return;
   const pieces = { source: await pieceOf(work, 'source'), target: await pieceOf(work, 'target') };
   const pages = pieces[pass] === null ? pagesOf(work, pass, resume?.cursor) : pagesOfPiece(pieces[pass]);
-  const compared = pMapIterable(
-    pages,
-    async (page) => {
-      if (pass === 'source' && page.members.length > 0) work.isEmpty = false;
-      const differing = await differingMembers(work, pass, page, pieces);
-      if (differing instanceof RedisFailure) {
-        throw notRead(work.link, differing, pass === 'source' ? 'target' : 'source');
-      }
-      if (differing.length > 0) await reconcileMembers(work, differing);
-      return page;
-    },
-    { concurrency: CONCURRENT_PAGES },
-  );
+  const compared = ahead(pages, CONCURRENT_PAGES, async (page) => {
+    if (pass === 'source' && page.members.length > 0) work.isEmpty = false;
+    const differing = await differingMembers(work, pass, page, pieces);
+    if (differing instanceof RedisFailure) {
+      throw notRead(work.link, differing, pass === 'source' ? 'target' : 'source');
+    }
+    if (differing.length > 0) await reconcileMembers(work, differing);
+    return page;
+  });
   // In the order of the cursors: what is reported as done has nothing undone before it.
   for await (const { cursor } of compared) {
     work.options.onProgress({ pass, cursor, servers, repairedBytes: work.repairedBytes });

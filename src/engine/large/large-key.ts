@@ -70,14 +70,12 @@ async function runLargeRound(
     // It has become large just now; or no script can write it, and it is replaced as if it were.
     if (!isInOrder(source!.type)) return AGAIN;
   }
-  if (isInOrder(source!.type)) {
-    return replaceLargeKey(sides, key, { ...options, allowDelete: request.allowDelete ?? false }, () => {
-      // It has to be read at one moment, so a later attempt begins anew.
-      options.onProgress(undefined);
-    });
-  }
+  const replacing = { ...options, allowDelete: request.allowDelete ?? false };
+  // It has to be read at one moment, so a later attempt begins anew.
+  const onStep = () => options.onProgress(undefined);
+  if (isInOrder(source!.type)) return replaceLargeKey(sides, key, replacing, onStep);
   if (target!.type !== NO_TYPE && target!.type !== source!.type) {
-    return replaceOtherType(sides, key, source!.type, options, () => options.onProgress(undefined));
+    return replaceOtherType(sides, key, source!.type, replacing, onStep);
   }
   // A type that is not known is never large.
   if (!hasMembers(source!.type)) return AGAIN;

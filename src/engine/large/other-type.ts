@@ -4,7 +4,8 @@
  * new one is there. What has changed while it was built shows in the next round.
  */
 import { type KeyWatch, RedisFailure, type RedisPort, type TemporaryKey } from '../../redis/index.js';
-import type { Link, ReconcileOptions, Repaired } from '../contract.js';
+import type { Link, Repaired } from '../contract.js';
+import { refuseDeletes } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side, type Stage } from '../errors.js';
 import { shortened } from '../lifetime.js';
 import { runMembersRound } from '../members.js';
@@ -13,13 +14,14 @@ import { hasMembers } from '../value-types.js';
 import { MEMBERS_PER_PAGE } from './all-members.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { paced } from './pace.js';
+import type { ReplaceOptions } from './replacement.js';
 
 interface Work {
   readonly link: Link;
   readonly key: Buffer;
   /** Of the source. */
   readonly type: string;
-  readonly options: ReconcileOptions;
+  readonly options: ReplaceOptions;
   readonly onStep: () => void;
   /** Something may be there beside the key. */
   begun: boolean;
@@ -34,7 +36,7 @@ export async function replaceOtherType(
   link: Link,
   key: Buffer,
   type: string,
-  options: ReconcileOptions,
+  options: ReplaceOptions,
   onStep: () => void,
 ): Promise<RoundResult> {
   const work: Work = { link, key, type, options, onStep, begun: false };
@@ -112,10 +114,14 @@ async function swap(work: Work, watch: KeyWatch, temporary: TemporaryKey, bytes:
   const clocks = { source: serverTimeMs, target: watch.serverTimeMs };
   const error = await shortened(link.memory, key, [expiry], clocks, options);
   if (error !== null) throw error;
-  options.signal?.throwIfAborted();
   // A hash that has nothing but expired fields, which the source has not taken away yet: no key can
   // be made of none.
   const replaces = work.begun;
+  if (!replaces && !options.allowDelete) {
+    const [refused] = await refuseDeletes(link, [key], options.deleteGuard);
+    if (refused) throw refused;
+  }
+  options.signal?.throwIfAborted();
   const outcome = await watch.write(replaces ? { action: 'replace', temporary, expiry } : { action: 'delete' });
   if (outcome instanceof RedisFailure) throw failed(link, outcome, 'target', 'write');
   if (outcome === 'changed') return AGAIN;

@@ -27,7 +27,7 @@ import { compareLists } from './lists.js';
 import { compareStreams } from './streams.js';
 import { compareStrings } from './strings.js';
 
-interface ReplaceOptions extends ReconcileOptions {
+export interface ReplaceOptions extends ReconcileOptions {
   /** A person has confirmed that the key may be deleted: the guard is not asked. */
   readonly allowDelete?: boolean;
 }
