@@ -7,7 +7,7 @@ import { CancellationScope, condition, proxyActivities } from '@temporalio/workf
 import type { Activities } from './activities.js';
 import { type RoundEnd, reconcileRound } from './attempts.js';
 import type { Interruption, KeyRun } from './key-run.js';
-import type { LastError } from './messages.js';
+import type { FailedWrite, LastError } from './messages.js';
 import { representative } from './pending.js';
 
 const { escalate } = proxyActivities<Pick<Activities, 'escalate'>>({
@@ -89,4 +89,25 @@ async function nextWake(run: KeyRun): Promise<Interruption | 'attempt'> {
 function asked(run: KeyRun): Interruption | 'attempt' | null {
   const by = run.interruption();
   return by === 'retry' && !run.retryWanted ? 'attempt' : by;
+}
+
+/**
+ * Failed writes of another key, which Temporal has led here: each becomes a dead letter. Waited for
+ * by the end of the run, like every handler.
+ */
+export async function refuseOthers(events: readonly FailedWrite[]): Promise<void> {
+  for (const event of events) {
+    const message =
+      'the workflow that took it is of another key: the store of Temporal takes their two IDs for one. Let it compare IDs ' +
+      'byte by byte (a binary collation), or make the keys differ by more than case';
+    const now = new Date().toISOString();
+    const error = { type: 'WorkflowIdTaken', message, stage: 'signal' } as const;
+    await escalate({
+      event,
+      error,
+      attempts: 1,
+      firstFailedAt: event.failedAt ?? now,
+      lastFailedAt: event.failedAt ?? now,
+    });
+  }
 }

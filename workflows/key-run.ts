@@ -21,6 +21,7 @@ import {
 } from './messages.js';
 import { addFailedWrites, demand, isNothing, NOTHING_PENDING, putBack, takeRound } from './pending.js';
 import type { CarriedState, Pending, RunInput } from './run-state.js';
+import { isSameKey } from './same-key.js';
 
 const HISTORY_EVENTS_PER_RUN = 4_000;
 /** Whoever vouches for a delete looks at the source now: for one attempt, within this time. */
@@ -80,8 +81,13 @@ export class KeyRun {
 
   // What messages do.
 
-  add(events: FailedWrite[]): void {
-    this.#pending = addFailedWrites(this.#pending, events, this.policy, Date.now());
+  /** @returns those that are for another key: a store that takes two IDs for one brings them */
+  add(events: FailedWrite[]): readonly FailedWrite[] {
+    const list = Array.isArray(events) ? events : [events];
+    const misled = list.filter((event) => typeof event?.key === 'string' && !isSameKey(event, this.#input));
+    const mine = misled.length === 0 ? list : list.filter((event) => !misled.includes(event));
+    this.#pending = addFailedWrites(this.#pending, mine, this.policy, Date.now());
+    return misled;
   }
 
   askRetry(request: unknown): void {

@@ -55,6 +55,11 @@ export interface FailedWrite {
   readonly idempotent?: boolean | undefined;
   /** Set by the intake: where the record stood, so that a person can find it again. */
   readonly record?: RecordPosition | undefined;
+  /**
+   * Set by the intake: how often the record was redriven out of the dead letters. It then is new
+   * work although its id was seen.
+   */
+  readonly redrive?: number | undefined;
 }
 
 /**

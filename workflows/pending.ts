@@ -90,7 +90,7 @@ export function representative(pending: Pending): FailedWrite | null {
 
 function addOne(pending: Pending, event: unknown, policy: LinkPolicy, now: number): Pending {
   const write = typeof event === 'object' && event !== null ? (event as Partial<FailedWrite>) : {};
-  const id = typeof write.id === 'string' ? write.id : null;
+  const id = identityOf(write);
   if (id !== null && pending.seen.includes(id)) return pending;
   const failedAt = failedAtOf(write, now);
   // Only a write that says what its key is, and when it failed, can stand for the others in a dead
@@ -107,6 +107,15 @@ function addOne(pending: Pending, event: unknown, policy: LinkPolicy, now: numbe
     verify: pending.verify || policy.verify === 'always' || (policy.verify === 'auto' && mayBeInFlight(write)),
     demanded: pending.demanded,
   };
+}
+
+/**
+ * By what a redelivered failed write is known. One that was redriven is another each time that it
+ * was published.
+ */
+function identityOf({ id, redrive, record }: Partial<FailedWrite>): string | null {
+  if (typeof id !== 'string') return null;
+  return redrive === undefined ? id : `${id} of ${record?.topic}[${record?.partition}] ${record?.offset}`;
 }
 
 function hintOf({ command, members, encoding }: Partial<FailedWrite>): ScopeHint {

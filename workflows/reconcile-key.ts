@@ -5,7 +5,7 @@
  */
 import { allHandlersFinished, condition, continueAsNew, setHandler } from '@temporalio/workflow';
 import { reconcileRound } from './attempts.js';
-import { holdEscalated } from './escalation.js';
+import { holdEscalated, refuseOthers } from './escalation.js';
 import { KeyRun, unwrap } from './key-run.js';
 import * as messages from './messages.js';
 import type { RunInput } from './run-state.js';
@@ -57,7 +57,7 @@ async function carryOn(run: KeyRun): Promise<never> {
 }
 
 function listen(run: KeyRun): void {
-  setHandler(messages.failedWrites, (events) => run.add(events), {
+  setHandler(messages.failedWrites, (events) => refuseOthers(run.add(events)), {
     description:
       'Adds failed writes (an array of failed-write records) to what is pending. Records seen before are ignored.',
   });

@@ -6,7 +6,8 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.js';
 import type { Counters, Forwarding } from './forwarder.js';
 import { intakeOf } from './intakes.js';
-import { createSignaller, type SignalClient } from './signaller.js';
+import type { SignalClient } from './own-runs.js';
+import { createSignaller } from './signaller.js';
 
 interface BridgeOptions {
   readonly config: Config;

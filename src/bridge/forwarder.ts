@@ -6,7 +6,7 @@ import pMap from 'p-map';
 import type { Logger } from 'pino';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type DeadLetterCause, type DeadLetterReason, deadLetterOf } from '../events/dead-letter.js';
-import type { DeadLetters } from '../events/dead-letters.js';
+import { type DeadLetters, describeRefusal, publishWhatFits } from '../events/dead-letters.js';
 import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
 import { kafkaErrorMessage } from '../kafka/client.js';
 import { Outage } from '../patience/outage.js';
@@ -90,11 +90,11 @@ export function createForwarder({ links, signaller, deadLetters, logger }: Forwa
       const end = await signaller.signal(group, events, batch.signal);
       if (end.kind === 'aborted') return;
       for (const { record, event } of writes) {
-        if (end.kind === 'refused') {
-          await deadLetter(record, refused(group, event, end), batch, letters);
-        } else {
+        if (end.kind === 'taken') {
           counters.signalled++;
           batch.accepted(record);
+        } else {
+          await deadLetter(record, notTaken(group, event, end), batch, letters);
         }
       }
     }
@@ -107,7 +107,10 @@ export function createForwarder({ links, signaller, deadLetters, logger }: Forwa
     letters: Letters,
   ): Promise<void> {
     const letter = deadLetterOf(record, failure);
-    const publish = () => deadLetters.publish(letter);
+    const publish = async () => {
+      const refusal = await publishWhatFits(deadLetters, letter);
+      if (refusal !== null) logger.error(describeRefusal(deadLetters, record.position, refusal));
+    };
     if (!(await untilTaken(publish, { outage, explain: kafkaErrorMessage, signal: batch.signal }))) return;
     counters.deadLettered++;
     const { count = 0, first = { record, failure } } = letters.get(failure.reason) ?? {};
@@ -118,15 +121,22 @@ export function createForwarder({ links, signaller, deadLetters, logger }: Forwa
   return { forward, counters };
 }
 
-function refused(group: KeyGroup, event: FailedWrite, end: SignalEnd & { kind: 'refused' }): DeadLetterCause {
-  return {
-    reason: 'temporal-rejected',
-    stage: 'signal',
-    error: { type: 'TemporalRejected', code: end.code, message: end.message },
-    attempts: end.attempts,
-    event,
-    workflowId: workflowIdFor(group.link.workflowIdPrefix, group.key),
-  };
+function notTaken(
+  { link, key }: KeyGroup,
+  event: FailedWrite,
+  end: SignalEnd & { kind: 'refused' | 'misled' },
+): DeadLetterCause {
+  const workflowId = workflowIdFor(link.workflowIdPrefix, key);
+  if (end.kind === 'refused') {
+    const error = { type: 'TemporalRejected', code: end.code, message: end.message };
+    return { reason: 'temporal-rejected', stage: 'signal', error, attempts: end.attempts, event, workflowId };
+  }
+  const { type, taskQueue } = end.run;
+  const message =
+    `a workflow of type ${type} on task queue ${taskQueue} runs under the ID of this key; it took the signal and repairs ` +
+    `nothing. Give keymend a Temporal namespace of its own, or link ${link.name} a workflowIdPrefix; then redrive`;
+  const error = { type: 'WorkflowIdTaken', message };
+  return { reason: 'workflow-id-taken', stage: 'signal', error, attempts: 1, event, workflowId };
 }
 
 function describeLetters(kind: string, count: number, { record: { position }, failure }: Letter): string {

@@ -84,10 +84,19 @@ function readRecord(record: IntakeRecord, links: Links): Readable | Undeliverabl
       return undeliverable('unknown-link', 'UnknownLink', message, event);
     }
     const idempotent = event.command === undefined ? undefined : isIdempotent(event.command);
-    return { kind: 'write', link, key, write: { record, event: { ...event, idempotent, record: record.position } } };
+    const added = { idempotent, record: record.position, ...redriveOf(record) };
+    return { kind: 'write', link, key, write: { record, event: { ...event, ...added } } };
   } catch (error) {
     // A bug of ours on one record must not hold up the records behind it.
     const { name, message } = error instanceof Error ? error : new Error(String(error));
     return undeliverable('internal-error', name, message);
   }
+}
+
+/** Of a record that was redriven, how often; whatever the header says, it is new work. */
+function redriveOf({ headers }: IntakeRecord): Pick<FailedWrite, 'redrive'> {
+  const header = headers['dlq.redrive.count'];
+  if (header === undefined) return {};
+  const count = Number(String(Array.isArray(header) ? header.at(-1) : header));
+  return { redrive: Number.isSafeInteger(count) && count > 0 ? count : 1 };
 }

@@ -6,7 +6,7 @@ import type { Message } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaIntakeConfig } from '../config.js';
 import { type DeadLetterCause, deadLetterOf } from '../events/dead-letter.js';
-import type { DeadLetters } from '../events/dead-letters.js';
+import { type DeadLetters, describeRefusal, publishWhatFits } from '../events/dead-letters.js';
 import { decodeFailedWrite } from '../events/failed-write.js';
 import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
 import { inBatches } from '../kafka/batches.js';
@@ -86,7 +86,10 @@ function createRelayHandler({ producer, deadLetters, topic, logger }: RelayHandl
 
   async function deadLetter(record: IntakeRecord, failure: DeadLetterCause, batch: IntakeBatch): Promise<void> {
     const letter = deadLetterOf(record, failure);
-    const publish = () => deadLetters.publish(letter);
+    const publish = async () => {
+      const refusal = await publishWhatFits(deadLetters, letter);
+      if (refusal !== null) logger.error(describeRefusal(deadLetters, record.position, refusal));
+    };
     const patience = { outage: deadLetterOutage, explain: kafkaErrorMessage, signal: batch.signal };
     if (!(await untilTaken(publish, patience))) return;
     const { topic: stream, offset } = record.position;

@@ -5,7 +5,7 @@ import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
 
 type SignalFailure =
   /** Temporal takes nothing from us now. Any signal may work later; none is to be given up. */
-  | { readonly kind: 'unavailable'; readonly reason: string }
+  | { readonly kind: 'unavailable'; readonly code: string; readonly message: string }
   /** This signal will never be taken. */
   | { readonly kind: 'refused'; readonly code: string; readonly message: string }
   /**
@@ -17,7 +17,7 @@ type SignalFailure =
    * Temporal has just ended the workflow of the key because its history was full, and with it what
    * it had still to do.
    */
-  | { readonly kind: 'history-lost'; readonly message: string }
+  | { readonly kind: 'history-lost'; readonly code: string; readonly message: string }
   /** Not from Temporal: a bug. */
   | { readonly kind: 'unexpected' };
 
@@ -46,13 +46,13 @@ export function signalFailure(error: unknown): SignalFailure {
   if (code !== 'INVALID_ARGUMENT') return unavailable(code, message + hintFor(code));
   if (SETUP.test(message)) return unavailable(code, message + hintFor(code));
   // The server's words; it has no codes of its own for these two.
-  if (/history (size|count) exceeds limit/i.test(message)) return { kind: 'history-lost', message };
+  if (/history (size|count) exceeds limit/i.test(message)) return { kind: 'history-lost', code, message };
   if (/execution limit for signal/i.test(message)) return { kind: 'backlogged', code, message };
   return { kind: 'refused', code, message };
 }
 
 function unavailable(code: string, message: string): SignalFailure {
-  return { kind: 'unavailable', reason: `${code}: ${message}` };
+  return { kind: 'unavailable', code, message };
 }
 
 function hintFor(code: string): string {

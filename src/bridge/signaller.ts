@@ -1,20 +1,19 @@
 /**
  * Tells Temporal of the failed writes of a key, and does not give up while Temporal is merely away.
  */
-import type { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { type FailedWrite, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { backOff } from '../patience/back-off.js';
 import { Outage } from '../patience/outage.js';
 import type { KeyGroup } from './group.js';
 import { signalWithStartOptions } from './key-signal.js';
+import { type ForeignRun, observing, type SignalClient } from './own-runs.js';
 import { signalFailure } from './signal-failure.js';
-
-/** The part of Temporal's client that the bridge needs. */
-export type SignalClient = Pick<WorkflowClient, 'signalWithStart' | 'withDeadline'>;
 
 export type SignalEnd =
   | { readonly kind: 'taken' }
+  /** By a run that is not ours, which repairs nothing. */
+  | { readonly kind: 'misled'; readonly run: ForeignRun }
   /** Temporal refuses this key: trying again changes nothing. */
   | { readonly kind: 'refused'; readonly code: string; readonly message: string; readonly attempts: number }
   /** Nobody waits for the end any more. The signal may or may not have been taken. */
@@ -31,18 +30,46 @@ export interface Signaller {
  */
 const SIGNAL_TIMEOUT_MS = 10_000;
 /**
- * Attempts, about a minute, for a workflow that no worker reads. Past that it is better to let the
- * other keys go on.
+ * Attempts, about a minute, for a key that Temporal takes nothing of while it takes other keys, and
+ * for a workflow that no worker reads. Past that it is better to let the others go on.
  */
-const BACKLOGGED_ATTEMPTS = 18;
+const MOST_ATTEMPTS = 18;
+/**
+ * How often another key must have been taken between two failures of a key, so that they are that
+ * key's own: more than once, for an outage may just begin or end.
+ */
+const PASSED_BY_OTHERS = 3;
 
 export function createSignaller(client: SignalClient, taskQueue: string, logger: Logger): Signaller {
+  const temporal = observing(client, taskQueue);
   const outage = new Outage(logger, 'Temporal does not take signals');
+  /** The last signal that was taken, of whichever key. */
+  let lastTaken: { readonly group: KeyGroup; readonly events: readonly FailedWrite[]; readonly at: number } | null =
+    null;
 
-  async function send(group: KeyGroup, events: readonly FailedWrite[]): Promise<void> {
+  /** @returns the run that took it, if that is not ours */
+  async function send(group: KeyGroup, events: readonly FailedWrite[]): Promise<ForeignRun | null> {
     const now = Date.now();
     const options = signalWithStartOptions(group, events, taskQueue, now);
-    await client.withDeadline(now + SIGNAL_TIMEOUT_MS, () => client.signalWithStart(WORKFLOW_TYPE, options));
+    return temporal.withDeadline(now + SIGNAL_TIMEOUT_MS, async () => {
+      const { signaledRunId } = await temporal.signalWithStart(WORKFLOW_TYPE, options);
+      const run = await temporal.foreignRun(options.workflowId, signaledRunId);
+      lastTaken = { group, events, at: performance.now() };
+      return run;
+    });
+  }
+
+  /**
+   * Whether Temporal has taken another key's signal since then. Where nobody else has sent one, the
+   * last one is sent again: its events are known by their ids, so that is only a question.
+   */
+  async function takesOthers(since: number): Promise<boolean> {
+    if (lastTaken === null || lastTaken.at > since) return lastTaken !== null;
+    const { group, events } = lastTaken;
+    return send(group, events).then(
+      () => true,
+      () => false,
+    );
   }
 
   return {
@@ -50,16 +77,19 @@ export function createSignaller(client: SignalClient, taskQueue: string, logger:
       let events = all;
       // While Temporal was away nobody knew whether there was room.
       let backlogged = 0;
+      let passed = 0;
+      let since = performance.now();
       for (let attempt = 1; !abort.aborted; attempt++) {
         try {
-          await send(group, events);
+          const run = await send(group, events);
           outage.worked();
-          return { kind: 'taken' };
+          return run === null ? { kind: 'taken' } : { kind: 'misled', run };
         } catch (error) {
           const failure = signalFailure(error);
           switch (failure.kind) {
             case 'unavailable':
-              outage.failed(failure.reason);
+              outage.failed(`${failure.code}: ${failure.message}`);
+              if (attempt >= MOST_ATTEMPTS && (await takesOthers(since))) passed += 1;
               break;
             case 'history-lost':
               logger.warn(`Temporal ended a workflow of ${group.link.name} (${failure.message}); it is started anew`);
@@ -67,13 +97,15 @@ export function createSignaller(client: SignalClient, taskQueue: string, logger:
               break;
             case 'backlogged':
               backlogged += 1;
-              if (backlogged >= BACKLOGGED_ATTEMPTS) return { ...failure, kind: 'refused', attempts: attempt };
               break;
             case 'refused':
               return { ...failure, attempts: attempt };
             case 'unexpected':
               throw error;
           }
+          if (backlogged >= MOST_ATTEMPTS || passed >= PASSED_BY_OTHERS)
+            return { ...failure, kind: 'refused', attempts: attempt };
+          since = performance.now();
         }
         await backOff(attempt, abort);
       }

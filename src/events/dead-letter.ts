@@ -22,6 +22,11 @@ export type DeadLetterReason =
   | 'unknown-link'
   /** The record or its key is over the limits. */
   | 'too-large'
+  /**
+   * A workflow of somebody else runs under the ID of the key. Give keymend a namespace of its own,
+   * or the link a `workflowIdPrefix`, then redrive.
+   */
+  | 'workflow-id-taken'
   /** Temporal refuses this one key for good. */
   | 'temporal-rejected'
   /** The last attempt of the retry policy failed. The workflow is escalated and waits. */
@@ -101,6 +106,26 @@ export function deadLetterOf(record: IntakeRecord, cause: DeadLetterCause): Dead
   };
 }
 
+/** What says which record it was, and why it became a letter. */
+const POSITION = ['reason', 'original.topic', 'original.partition', 'original.offset', 'original.timestamp'];
+
+/**
+ * The same letter without what may be too much of it: first with its key, then with its position
+ * alone, which is its key as well, for a compacted topic takes none without. There a value that is
+ * null would be a removal, so it is empty.
+ */
+export function lessOf({ key, timestamp, headers }: DeadLetter): readonly DeadLetter[] {
+  const position: LetterHeaders = Object.fromEntries(
+    Object.entries(headers).filter(([name]) => POSITION.includes(name.slice('dlq.'.length))),
+  );
+  const less = { value: Buffer.alloc(0), headers: position, ...(timestamp !== undefined && { timestamp }) };
+  const place = ['topic', 'partition', 'offset'].map((name) => String(headers[`dlq.original.${name}`]));
+  return [
+    { ...less, key },
+    { ...less, key: Buffer.from(place.join('/')) },
+  ];
+}
+
 /** The dead-letter record of a key that a workflow gave up on for now. */
 export function escalationLetter(
   { event, error, attempts, firstFailedAt, lastFailedAt }: EscalateRequest,
@@ -129,12 +154,14 @@ export function escalationLetter(
       'workflow.run_id': workflow.runId,
       link: event.link,
       command: event.command,
+      'redrive.count': event.redrive,
     }),
   };
 }
 
 function escalationReason(type: string): DeadLetterReason {
   if (type === 'ReservedKey') return 'reserved-key';
+  if (type === 'WorkflowIdTaken') return 'workflow-id-taken';
   return isPermanent(type) ? 'permanent-error' : 'attempts-exhausted';
 }
 

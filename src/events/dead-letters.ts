@@ -1,5 +1,6 @@
 /** Where dead letters go. */
-import type { DeadLetter } from './dead-letter.js';
+import type { RecordPosition } from '../../workflows/messages.js';
+import { type DeadLetter, lessOf } from './dead-letter.js';
 
 export interface DeadLetters {
   /** What it is, in messages. */
@@ -19,4 +20,44 @@ export interface DeadLetters {
  */
 export class DeadLetterRefused extends Error {
   override readonly name = 'DeadLetterRefused';
+  /** `letter`: it may take a smaller one. `place`: it takes none. */
+  readonly because: 'letter' | 'place';
+
+  constructor(because: DeadLetterRefused['because'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.because = because;
+  }
+}
+
+/**
+ * Publishes a letter, or as much of it as is taken: one letter that is refused must not hold up
+ * what stands behind its record.
+ * @returns why the letter is not there as a whole; null when it is
+ * @throws as `DeadLetters.publish`, but never because of the letter unless not even its position is
+ *   taken
+ */
+export async function publishWhatFits(deadLetters: DeadLetters, letter: DeadLetter): Promise<DeadLetterRefused | null> {
+  let refused: DeadLetterRefused | null = null;
+  for (const less of [letter, ...lessOf(letter)]) {
+    try {
+      await deadLetters.publish(less);
+      return refused;
+    } catch (error) {
+      if (!(error instanceof DeadLetterRefused) || error.because !== 'letter') throw error;
+      refused ??= error;
+    }
+  }
+  throw refused;
+}
+
+/** One line for the log, of a letter that is not there as a whole. */
+export function describeRefusal(
+  { kind }: DeadLetters,
+  { topic, partition, offset }: RecordPosition,
+  refusal: DeadLetterRefused,
+): string {
+  return (
+    `the dead-letter ${kind} has only the position of the record at ${topic}[${partition}] offset ${offset}, for it did not ` +
+    `take the record: ${refusal.message}`
+  );
 }

@@ -60,7 +60,7 @@ type Wire = z.output<typeof schema>;
 /**
  * The fields of the record: those of a failed write but what intakes add, which no producer writes.
  */
-type Field = Exclude<keyof FailedWrite, 'idempotent' | 'record'>;
+type Field = Exclude<keyof FailedWrite, 'idempotent' | 'record' | 'redrive'>;
 const FIELDS = Object.keys(schema.shape) as Field[];
 // A field that the schema or the type alone has does not compile.
 void (true satisfies Same<keyof Wire, Field>);

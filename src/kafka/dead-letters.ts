@@ -4,6 +4,9 @@ import type { DeadLetter } from '../events/dead-letter.js';
 import { DeadLetterRefused, type DeadLetters } from '../events/dead-letters.js';
 import { kafkaErrorMessage, kafkaErrorType } from './client.js';
 
+/** What a broker answers to this one record, however often it gets it. */
+const REFUSALS: ReadonlySet<string> = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD']);
+
 /** Connects a producer for `topic`. Throws kafkajs errors when no broker answers. */
 export async function connectDeadLetters(kafka: Kafka, topic: string): Promise<DeadLetters> {
   const producer = kafka.producer({
@@ -24,8 +27,9 @@ export async function connectDeadLetters(kafka: Kafka, topic: string): Promise<D
         const { timestamp: _timestamp, ...now } = letter;
         return publish(now, compression);
       }
-      if (type !== 'MESSAGE_TOO_LARGE') throw error;
-      if (compression === CompressionTypes.None) return publish(letter, CompressionTypes.GZIP);
+      if (type === undefined || !REFUSALS.has(type)) throw error;
+      if (type !== 'INVALID_RECORD' && compression === CompressionTypes.None)
+        return publish(letter, CompressionTypes.GZIP);
       throw refused(topic, letter, error);
     }
   }
@@ -60,6 +64,7 @@ export function lazyDeadLetters(kafka: Kafka, topic: string): DeadLetters {
 function refused(topic: string, { key, value }: DeadLetter, error: unknown): DeadLetterRefused {
   const bytes = Buffer.byteLength(key ?? '') + Buffer.byteLength(value ?? '');
   return new DeadLetterRefused(
+    'letter',
     `the topic ${topic} refuses a record of ${bytes} bytes (${kafkaErrorMessage(error)}); raise its limit: kafka-configs.sh ` +
       `--alter --entity-type topics --entity-name ${topic} --add-config max.message.bytes=${bytes + 65_536}`,
     { cause: error },

@@ -39,6 +39,8 @@ const HEARTBEAT_INTERVAL_MS = 3_000;
  */
 const WATCH_INTERVAL_MS = 250;
 const COMMIT_INTERVAL_MS = 1_000;
+/** So that a key which is waited for in one partition does not hold up the others. */
+const PARTITIONS_AT_ONCE = 4;
 /** How long a fetch waits for records, hence about how long `stop` takes. */
 const FETCH_WAIT_MS = 500;
 
@@ -76,6 +78,7 @@ export async function startKafkaIntake({ kafka, config, handle, logger }: KafkaI
     eachBatch: (payload) => handleBatch(payload, handle, logger),
     eachBatchAutoResolve: false,
     autoCommitInterval: COMMIT_INTERVAL_MS,
+    partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
   });
 
   return {

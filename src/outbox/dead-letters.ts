@@ -34,7 +34,7 @@ export function createStreamDeadLetters(
       const { outcome, entries, setAside } = appended(reply);
       if (setAside !== null) warn(describeSetAside(stream, place, setAside));
       if (outcome === 'appended') return;
-      throw new DeadLetterRefused(fullStream({ stream, place, entries, maxEntries }));
+      throw new DeadLetterRefused('place', fullStream({ stream, place, entries, maxEntries }));
     },
     close: async () => servers.close(),
   };
@@ -76,7 +76,7 @@ export function createLinkDeadLetters({ links, stream }: Config, warn?: (line: s
       const found = streams.find(({ source }) => source.links.includes(link));
       if (found === undefined) {
         const message = `link ${JSON.stringify(link)} is not in the configuration, so its dead letters have no stream; add it`;
-        throw new DeadLetterRefused(message);
+        throw new DeadLetterRefused('place', message);
       }
       await found.letters.publish(letter);
     },

@@ -7,7 +7,7 @@ import { nextStep } from '../../workflows/errors.js';
 import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
 import { escalationLetter } from '../events/dead-letter.js';
-import type { DeadLetters } from '../events/dead-letters.js';
+import { type DeadLetters, publishWhatFits } from '../events/dead-letters.js';
 import { checkDistinct, connectRedis, type RedisOptions, type RedisPort } from '../redis/index.js';
 import { WORKFLOWS_PATH } from './workflows-path.js';
 
@@ -59,7 +59,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
             { key, encoding, link, type: error.type, attempts, workflowId: workflow.workflowId },
             `escalated: ${error.message}. ${nextStep(error.type)}`,
           );
-          await deadLetters.publish(escalationLetter(request, workflow));
+          const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow));
+          if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
         },
         onResult: (result, durationMs, { link }) => {
           const { outcome } = result;

@@ -206,56 +206,46 @@ describe('a record that no workflow can be told of', () => {
   });
 });
 
-describe('when the dead-letter topic refuses the record', () => {
+describe('when the dead-letter topic refuses the letter', () => {
   // Random, so that compressing does not help.
-  const value = Buffer.from(Array.from({ length: 3000 }, () => Math.floor(Math.random() * 256)));
+  const random = (bytes: number) => Buffer.from(Array.from({ length: bytes }, () => Math.floor(Math.random() * 256)));
+  const tooSmall = { configEntries: [{ name: 'max.message.bytes', value: '1000' }] };
 
-  async function refusing() {
-    const tooSmall = { name: 'max.message.bytes', value: '1000' };
-    const bed = await bridgeBed({ deadLetterTopic: { configEntries: [tooSmall] } });
-    await bed.produce({ id: 'before', key: 'k' }, { key: null, value }, { id: 'after', key: 'k' });
-    const bridge = await bed.start();
-    await until(async () => expect(await bed.signalledIds('k')).toEqual([['before', 'after']]));
-    await until(() =>
-      expect(bed.warnings().join()).toMatch(/does not take records: the topic \S+ refuses a record of 3000 bytes/),
-    );
-    await bed.untilCommitted(1);
-    const name = bed.config.kafka.deadLetterTopic;
-    const raiseLimit = () =>
-      bed.admin.alterConfigs({
-        validateOnly: false,
-        resources: [
-          {
-            type: ConfigResourceTypes.TOPIC,
-            name,
-            configEntries: [{ name: 'max.message.bytes', value: '1048588' }],
-          },
-        ],
-      });
-    return { bed, bridge, raiseLimit };
-  }
-
-  test('it is held back until the topic takes it, loudly, and then goes on', async () => {
-    const { bed, raiseLimit } = await refusing();
-    expect(bed.warnings().join()).toContain(
-      `--entity-name ${bed.config.kafka.deadLetterTopic} --add-config max.message.bytes=`,
-    );
-    await raiseLimit();
-    await bed.untilCommitted(3);
-    const [letter] = await bed.deadLetters(1);
-    expect(letter!.value!.equals(value)).toBe(true);
-  });
-
-  test('a bridge that stops meanwhile leaves it to the next one', async () => {
-    const { bed, bridge, raiseLimit } = await refusing();
-    await bridge.stop();
-    expect(await bed.committed()).toEqual([1]);
-    await raiseLimit();
+  test.each([
+    ['its value is too much', { key: 'no user', value: random(3_000) }, 'no user'],
+    ['its headers are too much', { key: 'no user', value: 'no JSON', headers: { trace: random(3_000) } }, 'no user'],
+    ['its key is too much', { key: random(3_000), value: 'no JSON' }, /^failed-writes-\w+\/0\/1$/],
+  ])('for %s, its position is kept, said loudly, and nothing is held up', async (_what, message, key) => {
+    const bed = await bridgeBed({ deadLetterTopic: tooSmall });
+    await bed.produce({ id: 'before', key: 'k' }, message, { id: 'after', key: 'k' });
     await bed.start();
     await bed.untilCommitted(3);
+    expect(await bed.signalledIds('k')).toEqual([['before', 'after']]);
     const [letter] = await bed.deadLetters(1);
-    expect(letter!.value!.equals(value)).toBe(true);
+    expect(letter!.value).toHaveLength(0);
+    expect(String(letter!.key)).toMatch(key);
+    const { topic, deadLetterTopic } = bed.config.kafka;
+    expect(textHeaders(letter!.headers)).toMatchObject({
+      'dlq.reason': 'invalid-json',
+      'dlq.original.topic': topic,
+      'dlq.original.partition': '0',
+      'dlq.original.offset': '1',
+    });
+    expect(bed.warnings().join()).toMatch(
+      new RegExp(
+        `only the position of the record at ${topic}\\[0\\] offset 1.*--entity-name ${deadLetterTopic} --add-config`,
+      ),
+    );
   });
+});
+
+test('of a topic that keeps one record a key, a letter without a key is refused for good: it holds up nothing', async () => {
+  const bed = await bridgeBed({ deadLetterTopic: { configEntries: [{ name: 'cleanup.policy', value: 'compact' }] } });
+  await bed.produce({ key: null, value: 'no JSON' }, { id: 'after', key: 'k' });
+  await bed.start();
+  await bed.untilCommitted(2);
+  const [letter] = await bed.deadLetters(1);
+  expect(textHeaders(letter!.headers)).toMatchObject({ 'dlq.reason': 'invalid-json', 'dlq.original.offset': '0' });
 });
 
 test('a bug that a record provokes in the decoder costs that record alone', async () => {

@@ -68,6 +68,19 @@ describe('a record of a failed write', () => {
   });
 });
 
+test('a record that is published once more out of the dead letters is told of as that', async () => {
+  const bed = await bridgeBed();
+  const value = JSON.stringify(failedWrite({ id: 'a', key: 'k' }));
+  await bed.produce({ key: 'k', value }, { key: 'k', value, headers: { 'dlq.redrive.count': '2' } });
+  await bed.start();
+  await bed.untilCommitted(2);
+  const events = (await bed.workflow('k')).signals.flat();
+  expect(events.map(({ id, redrive }) => [id, redrive])).toEqual([
+    ['a', undefined],
+    ['a', 2],
+  ]);
+});
+
 describe('the records of a batch', () => {
   test('become one signal per key that carries all its failed writes in their order', async () => {
     const bed = await bridgeBed();

@@ -8,7 +8,19 @@ function hashed(key: Buffer): string {
 }
 
 test('a key that a person can read is the ID', () => {
-  for (const key of ['user:42', 'grün', '日本語', '👩‍🚀', ' ', 'a b', 'sha256:abc', 'k'.repeat(900), 'é'.repeat(450)]) {
+  for (const key of [
+    'user:42',
+    'grün',
+    '日本語',
+    '👩‍🚀',
+    ' ',
+    'a b',
+    'sha256:abc',
+    'k'.repeat(255),
+    'é'.repeat(255),
+    'keymend',
+    'a/keymend/b',
+  ]) {
     expect(workflowIdFor('', Buffer.from(key))).toBe(key);
   }
   expect(workflowIdFor('west/', Buffer.from('user:42'))).toBe('west/user:42');
@@ -16,8 +28,9 @@ test('a key that a person can read is the ID', () => {
 
 test.each([
   ['it is empty', Buffer.alloc(0)],
-  ['it is longer than 900 bytes', Buffer.from('k'.repeat(901))],
-  ['it is longer than 900 bytes, though not characters', Buffer.from('é'.repeat(451))],
+  ['it is longer than 255 characters', Buffer.from('k'.repeat(256))],
+  ['it is longer than Temporal takes in bytes', Buffer.from('👩'.repeat(251))],
+  ['it is named like other workflows of ours', Buffer.from('keymend/sweep/east-to-west')],
   ['it is not UTF-8', Buffer.from([0xc3, 0x28])],
   ['it holds half a surrogate pair as bytes', Buffer.from([0xed, 0xa0, 0x80])],
   ['it holds a control character', Buffer.from('a\u0000b')],
@@ -29,6 +42,13 @@ test.each([
 ])('the ID is the digest of the raw key when %s', (_title, key) => {
   expect(workflowIdFor('', key)).toBe(hashed(key));
   expect(workflowIdFor('west/', key)).toBe(`west/${hashed(key)}`);
+});
+
+test('the prefix counts', () => {
+  const key = Buffer.from('k'.repeat(250));
+  expect(workflowIdFor('west/', key)).toBe(`west/${key}`);
+  expect(workflowIdFor('north/', key)).toBe(`north/${hashed(key)}`);
+  expect(workflowIdFor('keymend', Buffer.from('/sweep/a'))).toBe(`keymend${hashed(Buffer.from('/sweep/a'))}`);
 });
 
 test('two keys never share an ID, and every ID is one that Temporal takes', () => {
@@ -46,6 +66,8 @@ test('two keys never share an ID, and every ID is one that Temporal takes', () =
       expect(ids[0] === ids[1]).toBe(a.equals(b));
       for (const id of ids) {
         expect(Buffer.byteLength(id)).toBeLessThanOrEqual(1_000);
+        expect([...id].length).toBeLessThanOrEqual(255);
+        expect(id).not.toMatch(/^keymend\/(?!sha256:)/);
         expect(id).not.toBe('');
         expect(id).not.toMatch(/[\p{Cc}\p{Cs}]/u);
       }

@@ -43,6 +43,23 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
       });
     });
 
+    it.each([
+      ['in other case', { key: 'USER:42' }],
+      ['as base64', { key: Buffer.from('USER:42').toString('base64'), encoding: 'base64' as const }],
+    ])('are no business of it when they are of another key, %s: each becomes a dead letter', async (_how, other) => {
+      const script = new Script(server.env, 'repaired', 'equal');
+      await withScript(script, async (start) => {
+        const mine = { key: Buffer.from('user:42').toString('base64'), encoding: 'base64', command: 'DEL' } as const;
+        const misled = failedWrite(other);
+        const handle = await start({ events: [failedWrite(), misled, failedWrite(mine)] });
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
+        expect(script.requests).toMatchObject([{ request: { hint: { otherCommands: ['SET', 'DEL'] } } }]);
+        expect(script.escalations).toMatchObject([
+          { event: misled, error: { type: 'WorkflowIdTaken', stage: 'signal' } },
+        ]);
+      });
+    });
+
     it('that come while an attempt is at work get an attempt of their own', async () => {
       const script = new Script(server.env, 'repaired', 'equal');
       let handle: Handle;

@@ -29,6 +29,10 @@ function add(pending: Pending, ...events: FailedWrite[]): Pending {
   return addFailedWrites(pending, events, POLICY, NOW);
 }
 
+function redriven(id: string, offset: string): FailedWrite {
+  return write(id, { redrive: 1, record: { topic: 't', partition: 0, offset, timestamp: '0' } });
+}
+
 const member = (id: string, ...members: string[]) => write(id, { command: 'SADD', members });
 
 describe('pending failed writes', () => {
@@ -36,6 +40,14 @@ describe('pending failed writes', () => {
     const once = add(NOTHING_PENDING, write('1'), write('2'), write('1'));
     expect(once.count).toBe(2);
     expect(add(once, write('2'))).toEqual(once);
+  });
+
+  it('are new work when they are redriven, each time that they are published, but not when that is delivered twice', () => {
+    const once = add(NOTHING_PENDING, write('1'));
+    const again = add(once, redriven('1', '7'), redriven('1', '7'));
+    expect(again.count).toBe(2);
+    expect(add(again, redriven('1', '8')).count).toBe(3);
+    expect(add(again, redriven('1', '7'), write('1'))).toEqual(again);
   });
 
   it('are known by the newest thousand ids, for redeliveries come soon or not at all', () => {
