@@ -52,11 +52,15 @@ export async function admit(
       // Nobody knows what a lost call did: it counts as all that was reserved.
       used += operations ?? reserved;
     });
-    return { kind: 'admitted', keys, port, done: (besides = 0) => answer.settle(used + besides) };
+    const done = (besides = 0) => {
+      answer.settle(used + besides);
+      return used + besides;
+    };
+    return { kind: 'admitted', keys, port, done };
   } catch (failure) {
     // A replica takes no lease, and no repair either: the write says so, unless the keys are equal.
     if (failure instanceof RedisFailure && failure.code === 'READONLY') {
-      return { kind: 'admitted', keys, port: counted(() => {}), done() {} };
+      return { kind: 'admitted', keys, port: counted(() => {}), done: () => 0 };
     }
     if (failure instanceof RedisFailure) return failure;
     throw failure;

@@ -25,6 +25,7 @@ import type {
   AdmissionRequest,
   ClockReading,
   Deferred,
+  DifferingMembers,
   Health,
   HealthOf,
   MembersOutcome,
@@ -43,6 +44,7 @@ import type {
   Repair,
   RepairOutcome,
   ServerHealth,
+  TypedMembers,
 } from './port.js';
 import type { CountOperations } from './script-runner.js';
 import { ALL_SLOTS, haveCommonSlots, slotOf } from './slots.js';
@@ -98,7 +100,7 @@ export class ClusterRedis implements RedisPort {
 
   async admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure> {
     const budgets = this.#budgets;
-    if (budgets === undefined) return { kind: 'admitted', keys: requests.length, port: this, done() {} };
+    if (budgets === undefined) return { kind: 'admitted', keys: requests.length, port: this, done: () => 0 };
     const { key } = requests[0]!;
     const ask = async (master: Master) => {
       const masters = await this.#nodes.masters();
@@ -165,8 +167,12 @@ export class ClusterRedis implements RedisPort {
     return this.#atMasterOf(key, (port) => port.server());
   }
 
-  differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure> {
-    return this.#atMasterOf(key, (port) => port.differingMembers(key, type, page));
+  digestMembers(members: TypedMembers): Promise<Buffer | null | RedisFailure> {
+    return this.#atMasterOf(members.key, (port) => port.digestMembers(members));
+  }
+
+  differingMembers(members: TypedMembers, digests: Buffer): Promise<DifferingMembers | RedisFailure> {
+    return this.#atMasterOf(members.key, (port) => port.differingMembers(members, digests));
   }
 
   cardinality(key: Buffer, type: string): Promise<number | RedisFailure> {

@@ -8,17 +8,8 @@ import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Command } from './connection.js';
 import { RedisFailure } from './failure.js';
-import { packed } from './packed.js';
 import type { MembersPage } from './port.js';
-import type { Cells, Row } from './script.js';
-import type { RowAnswer } from './script-runner.js';
-
-/** How a server is asked, with what is counted for the budget. */
-export interface PieceReader {
-  ask(...command: Command): Promise<unknown>;
-  /** Runs `digestMembers`. */
-  digest(row: Row): Promise<RowAnswer | RedisFailure>;
-}
+import type { Cells } from './script.js';
 
 /** As `scan-members.lua` tells of it. */
 interface Piece {
@@ -30,10 +21,10 @@ interface Piece {
 /** About 10 ms of one command. */
 const MOST_ITEMS = 250_000;
 const MOST_BYTES = 4 * 1024 * 1024;
+/** Each is looked for among all others, some in a call of 1 ms: so many take 7,000 calls. */
+const MOST_LOOKED_UP = 20_000;
 /** Between two looks at what else this process has to do. */
 const DIGESTS_PER_TURN = 2_000;
-/** A script unpacks all that it is given. */
-export const MEMBERS_PER_ROW = 500;
 
 const OF_A_SET = sha1('+');
 
@@ -43,29 +34,30 @@ export function pieceIn([, encoding, members, bytes]: Cells): Piece {
 
 /**
  * All members of a piece, as one page and the last.
+ * @param ask sends a command, which is counted for the budget
  * @returns null when the key is not of that type any more
  */
 export async function readPiece(
-  reader: PieceReader,
+  ask: (...command: Command) => Promise<unknown>,
   key: Buffer,
   type: string,
   { encoding, members, bytes }: Piece,
 ): Promise<MembersPage | null | RedisFailure> {
   if (type === 'set') {
     if (members > MOST_ITEMS || bytes > MOST_BYTES) return tooLarge();
-    const all = await reader.ask('SMEMBERS', key);
+    const all = await ask('SMEMBERS', key);
     if (!Array.isArray(all)) return noPage(all);
     return { cursor: '0', members: all, digests: Buffer.from(OF_A_SET.repeat(all.length)) };
   }
   // Only in such a piece may fields expire, which no command tells of all at once.
   const hasExpiries = encoding === 'listpackex';
   if (!hasExpiries && 2 * members <= MOST_ITEMS && bytes <= MOST_BYTES) {
-    const flat = await reader.ask('HGETALL', key);
+    const flat = await ask('HGETALL', key);
     return Array.isArray(flat) ? digested(flat) : noPage(flat);
   }
-  if (members > MOST_ITEMS) return tooLarge();
-  const names = await reader.ask('HKEYS', key);
-  return Array.isArray(names) ? digestedThere(reader, key, names) : noPage(names);
+  if (members > MOST_LOOKED_UP) return tooLarge();
+  const names = await ask('HKEYS', key);
+  return Array.isArray(names) ? { cursor: '0', members: names, digests: null } : noPage(names);
 }
 
 async function digested(flat: readonly Buffer[]): Promise<MembersPage> {
@@ -77,25 +69,6 @@ async function digested(flat: readonly Buffer[]): Promise<MembersPage> {
     if (members.length % DIGESTS_PER_TURN === 0) await nextTurn();
   }
   return { cursor: '0', members, digests: Buffer.from(digests.join('')) };
-}
-
-/** By the server, some at a time. */
-async function digestedThere(
-  reader: PieceReader,
-  key: Buffer,
-  members: readonly Buffer[],
-): Promise<MembersPage | null | RedisFailure> {
-  const digests: Buffer[] = [];
-  for (let done = 0; done < members.length; ) {
-    const row: Row = [key, 'hash', packed(members.slice(done, done + MEMBERS_PER_ROW))];
-    const answer = await reader.digest(row);
-    if (answer instanceof RedisFailure) return answer;
-    const [some, count] = answer.cells;
-    if (Number(count) === 0) return null;
-    digests.push(some as Buffer);
-    done += Number(count);
-  }
-  return { cursor: '0', members, digests: Buffer.concat(digests) };
 }
 
 /** The type may have changed since the piece was told of. */

@@ -127,8 +127,24 @@ export interface MembersPage {
   /** Where the next page begins; `0`: this was the last. */
   readonly cursor: string;
   readonly members: readonly Buffer[];
-  /** 40 characters for each, for `differingMembers` of the other side. */
-  readonly digests: Buffer;
+  /**
+   * 40 characters for each, for `differingMembers` of the other side. null: too many for one call,
+   * `digestMembers` tells some at a time.
+   */
+  readonly digests: Buffer | null;
+}
+
+/** Some members of a key of that type. */
+export interface TypedMembers extends MembersRequest {
+  /** As TYPE says it. */
+  readonly type: string;
+}
+
+/** What one call found out about the first so many members of those asked for. */
+export interface DifferingMembers {
+  readonly differing: readonly Buffer[];
+  /** At least one; fewer than all where they would take the server long at once. */
+  readonly compared: number;
 }
 
 /** A write that applies only if the key still is as observed. */
@@ -230,8 +246,9 @@ export interface Admission {
   /**
    * The work has ended, well or not. Call it exactly once.
    * @param besides operations that went past `port`, on a connection of their own
+   * @returns how many operations it took; 0 where nobody counts
    */
-  done(besides?: number): void;
+  done(besides?: number): number;
 }
 
 /** The budget is spoken for; asking again makes sense in so many ms. */
@@ -332,8 +349,19 @@ export interface RedisPort {
    */
   server(key: Buffer): Promise<string | RedisFailure>;
 
-  /** Which members of a page from the other side differ here or are not here. Idempotent. */
-  differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure>;
+  /**
+   * The digests of the first members as a page has them: of one at least, of fewer than all where
+   * they would take the server long at once. Idempotent.
+   * @returns null when the key is not of that type any more
+   */
+  digestMembers(members: TypedMembers): Promise<Buffer | null | RedisFailure>;
+
+  /**
+   * Which of the first members, from a page of the other side, differ here or are not here.
+   * Idempotent.
+   * @param digests of all members, as a page has them
+   */
+  differingMembers(members: TypedMembers, digests: Buffer): Promise<DifferingMembers | RedisFailure>;
 
   /** How many members a hash, set or sorted set has; fields that have expired may be among them. */
   cardinality(key: Buffer, type: string): Promise<number | RedisFailure>;

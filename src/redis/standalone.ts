@@ -8,13 +8,14 @@ import { expiryDigits } from './key-state.js';
 import type { KeyWatch } from './key-watch.js';
 import { operationsOf } from './operations.js';
 import { packed, unpacked } from './packed.js';
-import { MEMBERS_PER_ROW, type PieceReader, pieceIn, readPiece } from './piece.js';
+import { pieceIn, readPiece } from './piece.js';
 import type {
   Admission,
   AdmissionRequest,
   Change,
   ClockReading,
   Deferred,
+  DifferingMembers,
   Health,
   MembersOutcome,
   MembersPage,
@@ -31,6 +32,7 @@ import type {
   RedisPort,
   Repair,
   RepairOutcome,
+  TypedMembers,
 } from './port.js';
 import { type Row, type Script, scripts } from './script.js';
 import { type CountOperations, type RowAnswer, type RunOptions, runScript } from './script-runner.js';
@@ -67,7 +69,7 @@ export class StandaloneRedis implements RedisPort {
 
   async admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure> {
     const budget = this.#budget;
-    if (budget === undefined) return { kind: 'admitted', keys: requests.length, port: this, done() {} };
+    if (budget === undefined) return { kind: 'admitted', keys: requests.length, port: this, done: () => 0 };
     return admit(budget, requests, (count) => new StandaloneRedis(this.#connection, { budget, count }));
   }
 
@@ -162,7 +164,7 @@ export class StandaloneRedis implements RedisPort {
       case 'lost':
         return 'lost';
       case 'piece':
-        return readPiece(this.#pieceReader(), key, type, pieceIn(answer.cells));
+        return readPiece(async (...command) => (await this.#send(command))[0], key, type, pieceIn(answer.cells));
       default:
         return { cursor: String(next), members: unpacked(members as Buffer), digests: digests as Buffer };
     }
@@ -178,18 +180,21 @@ export class StandaloneRedis implements RedisPort {
     return serverName(info, this.#connection.database);
   }
 
-  async differingMembers(key: Buffer, type: string, page: MembersPage): Promise<Buffer[] | RedisFailure> {
-    const differing: Buffer[] = [];
-    for (let done = 0; done < page.members.length; ) {
-      const members = page.members.slice(done, done + MEMBERS_PER_ROW);
-      const row: Row = [key, type, packed(members), page.digests.subarray(40 * done, 40 * (done + members.length))];
-      const answer = await this.#runForKey(scripts.differingMembers, row);
-      if (answer instanceof RedisFailure) return answer;
-      const [found, compared] = answer.cells;
-      differing.push(...unpacked(found as Buffer));
-      done += Number(compared);
-    }
-    return differing;
+  async digestMembers({ key, type, members }: TypedMembers): Promise<Buffer | null | RedisFailure> {
+    const answer = await this.#runForKey(scripts.digestMembers, [key, type, packed(members)]);
+    if (answer instanceof RedisFailure) return answer;
+    const [digests, count] = answer.cells;
+    return Number(count) === 0 ? null : (digests as Buffer);
+  }
+
+  async differingMembers(
+    { key, type, members }: TypedMembers,
+    digests: Buffer,
+  ): Promise<DifferingMembers | RedisFailure> {
+    const answer = await this.#runForKey(scripts.differingMembers, [key, type, packed(members), digests]);
+    if (answer instanceof RedisFailure) return answer;
+    const [differing, compared] = answer.cells;
+    return { differing: unpacked(differing as Buffer), compared: Number(compared) };
   }
 
   async cardinality(key: Buffer, type: string): Promise<number | RedisFailure> {
@@ -261,13 +266,6 @@ export class StandaloneRedis implements RedisPort {
     options?: Pick<RunOptions, 'atMaster'>,
   ): Promise<(RowAnswer | 'deferred' | RedisFailure)[]> {
     return runScript(this.#connection, script, rows, { ...options, count: this.#count });
-  }
-
-  #pieceReader(): PieceReader {
-    return {
-      ask: async (...command) => (await this.#send(command))[0],
-      digest: (row) => this.#runForKey(scripts.digestMembers, row),
-    };
   }
 
   async #runForKey(script: Script, row: Row): Promise<RowAnswer | RedisFailure> {

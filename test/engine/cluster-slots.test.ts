@@ -76,7 +76,7 @@ function suite(binary?: string) {
         const bytes = Buffer.from(key);
         const { port } = source;
         const request = { key: bytes, known: { type: 'hash', digest: '' }, members: MEMBERS.members };
-        const page = { cursor: '0', members: [Buffer.from('f')], digests: Buffer.from('f'.repeat(40)) };
+        const members = { key: bytes, type: 'hash', members: MEMBERS.members };
         const answers = await Promise.all([
           port.inspect([bytes]),
           port.read([request]),
@@ -84,7 +84,8 @@ function suite(binary?: string) {
           port.inspectMembers([request]),
           port.readMembers([request]),
           port.scanMembers({ key: bytes, type: 'hash', cursor: '0', count: 10 }),
-          port.differingMembers(bytes, 'hash', page),
+          port.digestMembers(members),
+          port.differingMembers(members, Buffer.from('f'.repeat(40))),
           port.watch(bytes),
         ]);
         for (const answer of answers.flat())

@@ -101,7 +101,7 @@ export function watchFence(
 function watched(port: RedisPort, methods: Partial<RedisPort>): RedisPort {
   const watching = portWith(port, {
     ...methods,
-    admit: async (requests) => ({ kind: 'admitted', keys: requests.length, port: watching, done() {} }),
+    admit: async (requests) => ({ kind: 'admitted', keys: requests.length, port: watching, done: () => 0 }),
   });
   return watching;
 }

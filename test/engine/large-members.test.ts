@@ -206,7 +206,7 @@ test('an attempt that fails behind a repair says that the target was written', a
   await add(link.target, 'hash', 1, 300);
   const target = portWith(link.sides.target, {
     scanMembers: async () => new RedisFailure('CONNECTION', 'lost'),
-    admit: async (requests) => ({ kind: 'admitted', keys: requests.length, port: target, done() {} }),
+    admit: async (requests) => ({ kind: 'admitted', keys: requests.length, port: target, done: () => 0 }),
   });
   expect(await reconcileLarge({}, { source: link.sides.source, target })).toMatchObject({
     outcome: 'failed',
@@ -324,7 +324,7 @@ test('a value that becomes another one on the target behind the last page is not
   };
   const target = portWith(link.sides.target, {
     scanMembers,
-    admit: async (requests) => ({ kind: 'admitted', keys: requests.length, port: target, done() {} }),
+    admit: async (requests) => ({ kind: 'admitted', keys: requests.length, port: target, done: () => 0 }),
   });
   expect(await reconcileLarge({}, { source: link.sides.source, target })).toMatchObject({ outcome: 'repaired' });
   expect(scans).toBeGreaterThan(0);

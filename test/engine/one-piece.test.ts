@@ -5,10 +5,13 @@
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
+import type { AdmissionRequest, RedisPort } from '../../src/redis/index.js';
+import { provideRedis74, provideRedis82 } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';
+import { describeWith } from '../support/services.js';
 import { longestHold } from './held.js';
-import { DEFAULT_OPTIONS, startLink, type TestLink } from './link.js';
+import { DEFAULT_OPTIONS, portWith, startLink, type TestLink } from './link.js';
 
 const IN_ONE_PIECE = [
   ...['--hash-max-listpack-entries', '10000000', '--hash-max-listpack-value', '10000000'],
@@ -166,3 +169,91 @@ describe.each([
     expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
   });
 });
+
+const LINES = { 'Redis 7.4': provideRedis74, 'Redis 8.2': provideRedis82 };
+
+for (const [title, provide] of Object.entries(LINES)) {
+  await describeWith(`${title}: a hash in one piece of which fields expire`, provide, (binary) => {
+    let link: TestLink;
+    beforeAll(async () => {
+      link = await startLink(IN_ONE_PIECE, IN_ONE_PIECE, { source: { binary }, target: { binary } });
+    });
+    afterAll(() => link?.stop());
+    beforeEach(() => link.clear());
+
+    const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+
+    async function fill({ client }: RedisServer, count: number): Promise<void> {
+      await moved(client, 'HSET', fields(count));
+      await client.call('HPEXPIRE', 'k', 10_000_000, 'FIELDS', 1, 'field:1');
+      expect(await client.object('ENCODING', 'k')).toBe('listpackex');
+    }
+
+    /** The port, with something done at each call that digests some members. */
+    function digesting(port: RedisPort, onCall: () => void): RedisPort {
+      const hooked = (port: RedisPort): RedisPort =>
+        portWith(port, {
+          digestMembers(members) {
+            onCall();
+            return port.digestMembers(members);
+          },
+          async admit(requests: readonly AdmissionRequest[]) {
+            const admission = await port.admit(requests);
+            return 'port' in admission ? { ...admission, port: hooked(admission.port) } : admission;
+          },
+        });
+      return hooked(port);
+    }
+
+    test('is not read where the fields are too many to be looked up', async () => {
+      await fill(link.source, 21_000);
+      expect(await reconcileLargeKey(link.sides, { key: KEY }, options)).toMatchObject({
+        outcome: 'failed',
+        error: {
+          type: 'Unsupported',
+          message: expect.stringMatching(/^source .*in one piece.*hash-max-listpack-entries/),
+        },
+      });
+    });
+
+    test.each(['source', 'target'] as const)(
+      'on the %s is read no further by an attempt that was given up',
+      async (side) => {
+        await Promise.all([fill(link.source, 2_000), fill(link.target, 2_000)]);
+        const attempt = new AbortController();
+        let calls = 0;
+        const port = digesting(link.sides[side], () => {
+          calls += 1;
+          attempt.abort(new Error('given up'));
+        });
+        const sides = { ...link.sides, [side]: port };
+        const ended = reconcileLargeKey(sides, { key: KEY }, { ...options, signal: attempt.signal });
+        await expect(ended).rejects.toThrow('given up');
+        expect(calls).toBe(1);
+      },
+    );
+
+    test('on the target is paid for call by call', async () => {
+      await Promise.all([fill(link.source, 2_000), fill(link.target, 2_000)]);
+      let [calls, admissions] = [0, 0];
+      const target = digesting(
+        portWith(link.sides.target, {
+          admit(requests) {
+            admissions += 1;
+            return link.sides.target.admit(requests);
+          },
+        }),
+        () => {
+          calls += 1;
+        },
+      );
+      await link.target.client.hset('k', 'field:2', 'other');
+      expect(await reconcileLargeKey({ ...link.sides, target }, { key: KEY }, options)).toMatchObject({
+        outcome: 'repaired',
+      });
+      expect(calls).toBeGreaterThan(10);
+      expect(admissions).toBeGreaterThanOrEqual(calls);
+      expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+    });
+  });
+}

@@ -15,7 +15,7 @@ import type { RoundResult } from '../round.js';
 import { healing, MAXIMUM_ROUNDS, PAUSES, restAfter } from '../rounds.js';
 import { ahead } from './ahead.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
-import { paced } from './pace.js';
+import { paced, type StepCost } from './pace.js';
 
 /** Up to where the members have been compared and repaired. Plain data. */
 export interface MembersProgress {
@@ -41,6 +41,8 @@ export const MEMBERS_PER_PAGE = 500;
 /** While one page is compared, the next are on their way. */
 const CONCURRENT_PAGES = 4;
 
+type StepKind = 'look' | 'page' | 'digest' | 'compare' | 'repair';
+
 /** A large key whose members are gone through. */
 interface Work {
   readonly link: Link;
@@ -49,6 +51,8 @@ interface Work {
   readonly options: AllMembersOptions;
   /** For members that were written and have changed since. */
   readonly healing: AbortSignal | undefined;
+  /** Of the last step of each kind at the target. */
+  readonly costs: Record<StepKind, StepCost>;
   /** Bytes written so far; null: no difference was met. */
   repairedBytes: number | null;
   /**
@@ -72,7 +76,10 @@ export async function reconcileAllMembers(
   options: AllMembersOptions,
 ): Promise<RoundResult> {
   const repairedBytes = options.resume?.repairedBytes ?? null;
-  const work: Work = { link, key, type, options, healing: healing(options.signal), repairedBytes, isEmpty: false };
+  const free = () => ({ operations: 0 });
+  const costs = { look: free(), page: free(), digest: free(), compare: free(), repair: free() };
+  const state = { healing: healing(options.signal), costs, repairedBytes, isEmpty: false };
+  const work: Work = { link, key, type, options, ...state };
   try {
     await goThroughBoth(work);
     return repairedBy(work) ?? { outcome: 'equal' };
@@ -117,7 +124,7 @@ async function mustBeAsMany(work: Work): Promise<void> {
   for (let look = 1; look <= MAXIMUM_ROUNDS; look++) {
     options.signal?.throwIfAborted();
     const onSource = counted(work, 'source', await link.source.cardinality(key, type));
-    onTarget = counted(work, 'target', await atTarget(work, (target) => target.cardinality(key, type)));
+    onTarget = counted(work, 'target', await atTarget(work, 'look', (target) => target.cardinality(key, type)));
     if (onTarget >= onSource) return;
     await restAfter(look, PAUSES.members, options.signal);
   }
@@ -153,9 +160,6 @@ async function goThrough(
   const compared = ahead(pages, CONCURRENT_PAGES, async (page) => {
     if (pass === 'source' && page.members.length > 0) work.isEmpty = false;
     const differing = await differingMembers(work, pass, page, pieces);
-    if (differing instanceof RedisFailure) {
-      throw notRead(work.link, differing, pass === 'source' ? 'target' : 'source');
-    }
     if (differing.length > 0) await reconcileMembers(work, differing);
     return page;
   });
@@ -165,40 +169,80 @@ async function goThrough(
   }
 }
 
-async function differingMembers(
-  work: Work,
-  pass: Side,
-  page: MembersPage,
-  pieces: Pieces,
-): Promise<Buffer[] | RedisFailure> {
-  const { link, key, type } = work;
-  const piece = pieces[pass === 'target' ? 'source' : 'target'];
+async function differingMembers(work: Work, pass: Side, page: MembersPage, pieces: Pieces): Promise<Buffer[]> {
+  const { key, type } = work;
+  const other: Side = pass === 'target' ? 'source' : 'target';
+  const piece = pieces[other];
+  const digests = await digestsOf(work, pass, page);
   if (piece !== null) {
-    return page.members.filter((member, index) => piece.get(member.toString('latin1')) !== digestIn(page, index));
+    return page.members.filter((member, index) => piece.get(member.toString('latin1')) !== digestIn(digests, index));
   }
-  if (pass === 'target') return link.source.differingMembers(key, type, page);
-  return atTarget(work, (target) => target.differingMembers(key, type, page));
+  const differing: Buffer[] = [];
+  for (let done = 0; done < page.members.length; ) {
+    const members = page.members.slice(done, done + MEMBERS_PER_PAGE);
+    const some = digests.subarray(40 * done, 40 * (done + members.length));
+    const found = await at(work, other, 'compare', (port) => port.differingMembers({ key, type, members }, some));
+    differing.push(...found.differing);
+    done += found.compared;
+  }
+  return differing;
 }
 
-/** One step at the target, within its budget. */
-function atTarget<Result>({ link, key, options }: Work, step: (target: RedisPort) => Promise<Result>): Promise<Result> {
-  return paced(link, key, options.signal, step);
+/**
+ * Where no page has them, some at a time.
+ * @throws ChangedMeanwhile
+ */
+async function digestsOf(work: Work, side: Side, { members, digests }: MembersPage): Promise<Buffer> {
+  if (digests !== null) return digests;
+  const { key, type } = work;
+  const all: Buffer[] = [];
+  for (let done = 0; done < members.length; ) {
+    const some = members.slice(done, done + MEMBERS_PER_PAGE);
+    const found = await at(work, side, 'digest', (port) => port.digestMembers({ key, type, members: some }));
+    if (found === null) throw new ChangedMeanwhile();
+    all.push(found);
+    done += found.length / 40;
+  }
+  return Buffer.concat(all);
 }
 
-function digestIn({ digests }: MembersPage, index: number): string {
+/**
+ * One step at a side, at the target within its budget.
+ * @throws ReconcileError for a failure; the reason of an aborted signal
+ */
+async function at<Answer>(
+  work: Work,
+  side: Side,
+  kind: StepKind,
+  step: (port: RedisPort) => Promise<Answer | RedisFailure>,
+): Promise<Answer> {
+  const { link, options } = work;
+  options.signal?.throwIfAborted();
+  const answer = await (side === 'source' ? step(link.source) : atTarget(work, kind, step));
+  if (answer instanceof RedisFailure) throw notRead(link, answer, side);
+  return answer;
+}
+
+function atTarget<Result>(
+  { link, key, options, costs }: Work,
+  kind: StepKind,
+  step: (target: RedisPort) => Promise<Result>,
+): Promise<Result> {
+  return paced(link, key, options.signal, step, costs[kind]);
+}
+
+function digestIn(digests: Buffer, index: number): string {
   return digests.toString('latin1', 40 * index, 40 * (index + 1));
 }
 
 async function pieceOf(work: Work, side: Side): Promise<ReadonlyMap<string, string> | null> {
-  const { link, key } = work;
-  const inOnePiece = await (side === 'source'
-    ? link.source.isInOnePiece(key)
-    : atTarget(work, (target) => target.isInOnePiece(key)));
-  if (inOnePiece instanceof RedisFailure) throw notRead(link, inOnePiece, side);
-  if (!inOnePiece) return null;
+  if (!(await at(work, side, 'look', (port) => port.isInOnePiece(work.key)))) return null;
   const piece = new Map<string, string>();
   for await (const page of pagesOf(work, side, undefined)) {
-    for (const [index, member] of page.members.entries()) piece.set(member.toString('latin1'), digestIn(page, index));
+    const digests = await digestsOf(work, side, page);
+    for (const [index, member] of page.members.entries()) {
+      piece.set(member.toString('latin1'), digestIn(digests, index));
+    }
   }
   return piece;
 }
@@ -217,14 +261,11 @@ async function* pagesOfPiece(piece: ReadonlyMap<string, string>): AsyncGenerator
 }
 
 async function* pagesOf(work: Work, pass: Side, resumed: string | undefined): AsyncGenerator<MembersPage> {
-  const { link, key, type, options } = work;
+  const { key, type } = work;
   let cursor = resumed || '0';
   do {
-    options.signal?.throwIfAborted();
     const scan = { key, type, cursor, count: MEMBERS_PER_PAGE };
-    const page =
-      pass === 'source' ? await link.source.scanMembers(scan) : await atTarget(work, (port) => port.scanMembers(scan));
-    if (page instanceof RedisFailure) throw notRead(link, page, pass);
+    const page = await at(work, pass, 'page', (port) => port.scanMembers(scan));
     if (page === 'lost') throw new ChangedMeanwhile();
     if (page === null) {
       // Its last member may have gone by our own hand; what the source has is decided by the
@@ -244,9 +285,8 @@ async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
     options.signal?.throwIfAborted();
     const request = { key, members, creates: true };
-    const [result] = await paced(link, key, options.signal, (target) =>
-      runMembersRound({ ...link, target }, [request], options),
-    );
+    const step = (target: RedisPort) => runMembersRound({ ...link, target }, [request], options);
+    const [result] = await paced(link, key, options.signal, step, work.costs.repair);
     const { outcome } = result!;
     if (result!.outcome === 'whole') {
       const { repaired } = result!;
@@ -268,7 +308,7 @@ async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise
 }
 
 async function isAbsentOnTarget(work: Work): Promise<boolean> {
-  const [state] = await atTarget(work, (target) => target.inspect([work.key]));
+  const [state] = await atTarget(work, 'look', (target) => target.inspect([work.key]));
   if (state instanceof RedisFailure) throw notRead(work.link, state, 'target');
   return state!.type === NO_TYPE;
 }

@@ -7,9 +7,16 @@ import { type Admission, membersWorth, RedisFailure, type RedisPort } from '../.
 import type { LinkSides } from '../contract.js';
 import { reconcileError } from '../errors.js';
 
+/** What the last step of a kind has cost, in operations: the next one is likely to cost as much. */
+export interface StepCost {
+  operations: number;
+}
+
 /**
  * Does one step when the target's budget has room for it.
  * @param step gets the target through which it is counted
+ * @param cost what is reserved; becomes what the step has cost. The first of a kind is paid for
+ *   afterwards
  * @throws ReconcileError when the target can't be asked; the signal's reason when it aborts
  */
 export async function paced<Result>(
@@ -17,12 +24,13 @@ export async function paced<Result>(
   key: Buffer,
   signal: AbortSignal | undefined,
   step: (target: RedisPort) => Promise<Result>,
+  cost: StepCost = { operations: 0 },
 ): Promise<Result> {
-  const admission = await admitted(sides, key, signal);
+  const admission = await admitted(sides, key, signal, membersWorth(cost.operations));
   try {
     return await step(admission.port);
   } finally {
-    admission.done();
+    cost.operations = admission.done();
   }
 }
 
