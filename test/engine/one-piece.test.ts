@@ -58,33 +58,38 @@ function fields(count: number, value = 'v'): string[][] {
   );
 }
 
-const HASH: Value = {
-  name: 'hash of 40,000 fields',
-  encoding: 'listpack',
-  fill: (client) => moved(client, 'HSET', fields(40_000)),
-  damage: async (client) => {
-    await client.hset('k', 'too many', '1', ...numbers(500).flatMap((n) => [`field:${70 * n + 1}`, 'other']));
-    await client.hdel('k', 'field:39999', 'field:0');
-  },
-};
+function hashOf(count: number): Value {
+  return {
+    name: `hash of ${count} fields`,
+    encoding: 'listpack',
+    fill: (client) => moved(client, 'HSET', fields(count)),
+    damage: async (client) => {
+      const some = numbers(500).flatMap((n) => [`field:${(count / 600) * n + 1}`, 'other']);
+      await client.hset('k', 'too many', '1', ...some);
+      await client.hdel('k', `field:${count - 1}`, 'field:0');
+    },
+  };
+}
 
-const VALUES: readonly Value[] = [
-  HASH,
+function integersOf(count: number): Value {
+  return {
+    name: `set of ${count} integers`,
+    encoding: 'intset',
+    fill: (client) => inSteps(count, 5_000, (numbers) => client.sadd('k', ...numbers.map((n) => 7 * n))),
+    damage: async (client) => {
+      await client.srem('k', 7, 7 * (count - 1_000));
+      await client.sadd('k', 1);
+    },
+  };
+}
+
+const OTHERS: readonly Value[] = [
   {
     name: 'hash of 600 large fields',
     encoding: 'listpack',
     fill: (client) =>
       inSteps(600, 20, (numbers) => client.hset('k', ...numbers.flatMap((n) => [`f${n}`, `${n}`.padEnd(20_000)]))),
     damage: (client) => client.hset('k', 'f599', 'other'),
-  },
-  {
-    name: 'set of 200,000 integers',
-    encoding: 'intset',
-    fill: (client) => inSteps(200_000, 5_000, (numbers) => client.sadd('k', ...numbers.map((n) => 7 * n))),
-    damage: async (client) => {
-      await client.srem('k', 7, 7 * 150_000);
-      await client.sadd('k', 1);
-    },
   },
   {
     name: 'sorted set of 20,000 members',
@@ -99,6 +104,10 @@ const VALUES: readonly Value[] = [
     },
   },
 ];
+
+const VALUES = [hashOf(42_000), integersOf(200_000), ...OTHERS];
+/** To see what is in one piece takes time as well where the encoding is not told. */
+const SMALLER_VALUES = [hashOf(18_000), integersOf(60_000), ...OTHERS];
 
 test('one that no command reads soon enough is not read, and the failure says what to do', async () => {
   const link = await startLink(IN_ONE_PIECE);
@@ -121,16 +130,27 @@ test('one that no command reads soon enough is not read, and the failure says wh
 });
 
 describe.each([
-  ['the source', IN_ONE_PIECE, []],
-  ['the target', [], IN_ONE_PIECE],
-  ['both sides', IN_ONE_PIECE, IN_ONE_PIECE],
-])('in one piece on %s', (where, sourceArgs, targetArgs) => {
+  ['the source', 'told', IN_ONE_PIECE, [], VALUES],
+  ['the target', 'told', [], IN_ONE_PIECE, VALUES],
+  ['both sides', 'told', IN_ONE_PIECE, IN_ONE_PIECE, VALUES],
+  ['both sides', 'refused', IN_ONE_PIECE, IN_ONE_PIECE, SMALLER_VALUES],
+] as const)('in one piece on %s, the encoding being %s', (where, encodings, sourceArgs, targetArgs, values) => {
   let link: TestLink;
   beforeAll(async () => {
-    link = await startLink(sourceArgs, targetArgs);
+    link = await startLink([...sourceArgs], [...targetArgs]);
   });
   afterAll(() => link?.stop());
-  beforeEach(() => link.clear());
+  beforeEach(async () => {
+    await allowEncodings(true);
+    await link.clear();
+  });
+
+  async function allowEncodings(allowed: boolean): Promise<void> {
+    for (const { client } of [link.source, link.target]) {
+      await client.call('ACL', 'SETUSER', 'default', allowed ? '+object' : '-object');
+      if (!allowed) await expect(client.object('ENCODING', 'k')).rejects.toThrow('NOPERM');
+    }
+  }
 
   const pieces = () => [
     ...(where === 'the target' ? [] : [link.source]),
@@ -144,9 +164,10 @@ describe.each([
     return result;
   }
 
-  test.each(VALUES)('a $name is repaired, and no server is held for long', async ({ encoding, fill, damage }) => {
+  test.each(values)('a $name is repaired, and no server is held for long', async ({ encoding, fill, damage }) => {
     await Promise.all([fill(link.source.client), fill(link.target.client)]);
     for (const { client } of pieces()) expect(await client.object('ENCODING', 'k')).toBe(encoding);
+    await allowEncodings(encodings === 'told');
     const servers: RedisServer[] = [link.source, link.target];
     const longest = await longestHold(servers, MOST_MS, async () => {
       await damage(link.target.client);
@@ -157,8 +178,10 @@ describe.each([
   });
 
   test('members that a failed write names are looked up a few at a time', async () => {
-    await Promise.all([HASH.fill(link.source.client), HASH.fill(link.target.client)]);
-    const names = numbers(300).map((n) => `field:${100 * n}`);
+    const { fill } = values[0]!;
+    await Promise.all([fill(link.source.client), fill(link.target.client)]);
+    await allowEncodings(encodings === 'told');
+    const names = numbers(300).map((n) => `field:${60 * n}`);
     const scope = { kind: 'members', members: names.map((name) => Buffer.from(name)) } as const;
     const longest = await longestHold([link.source, link.target], MOST_MS, async () => {
       await link.target.client.hset('k', ...names.flatMap((name) => [name, 'other']));
@@ -184,6 +207,7 @@ for (const [title, provide] of Object.entries(LINES)) {
     const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
 
     async function fill({ client }: RedisServer, count: number): Promise<void> {
+      await client.call('ACL', 'SETUSER', 'default', '+object');
       await moved(client, 'HSET', fields(count));
       await client.call('HPEXPIRE', 'k', 10_000_000, 'FIELDS', 1, 'field:1');
       expect(await client.object('ENCODING', 'k')).toBe('listpackex');
@@ -205,8 +229,9 @@ for (const [title, provide] of Object.entries(LINES)) {
       return hooked(port);
     }
 
-    test('is not read where the fields are too many to be looked up', async () => {
+    test.each(['+object', '-object'])('is not read where the fields are too many to be looked up: %s', async (rule) => {
       await fill(link.source, 21_000);
+      await link.source.client.call('ACL', 'SETUSER', 'default', rule);
       expect(await reconcileLargeKey(link.sides, { key: KEY }, options)).toMatchObject({
         outcome: 'failed',
         error: {

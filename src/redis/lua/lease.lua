@@ -22,7 +22,7 @@ local function theoreticalArrival(key, started)
   if state == '' then return started, 'own' end
   if type(state) == 'table' then
     if not string.find(state.err, 'WRONGTYPE', 1, true) then error(state) end
-    -- Freed beside the commands, whatever it is. SET would do it at once.
+    -- It may be a huge list or hash: UNLINK has that freed by another thread, SET would free it here.
     redis.call('UNLINK', key)
     return started, 'foreign'
   end

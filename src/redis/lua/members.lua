@@ -13,9 +13,6 @@ local function countOf(kind, key)
   return count <= LARGE_ELEMENTS and count or -1
 end
 
--- So many arguments fit into one command: Lua's stack is bounded.
-local ARGUMENTS_PER_COMMAND = 1000
-
 local ASK = { hash = 'HMGET', set = 'SMISMEMBER', zset = 'ZMSCORE' }
 
 -- A member's part of the value with '+' in front, '' when it is not there: a field's value, a score
@@ -41,28 +38,26 @@ local SMALL_PIECE = 600
 -- To step over an element of such a piece.
 local STEP_WORK = 1.5
 
--- Hashes, sets and sorted sets that are small lie in one piece of memory; how large "small" is, is
--- a setting of the server. SCAN answers with all of it.
-local IN_ONE_PIECE = { listpack = true, listpackex = true, ziplist = true, intset = true }
-
--- The encoding of such a value, and its members; nil, 0 where there is none to mind.
+-- The encoding of a value in one piece, and its members; nil, 0 where there is none to mind; and
+-- the work of finding out.
 local function pieceOf(kind, key)
-  if not ASK[kind] then return nil, 0 end
+  if not ASK[kind] then return nil, 0, 0 end
   local count = redis.call(CARDINALITY[kind], key)
-  if count <= SMALL_PIECE then return nil, 0 end
-  local encoding = redis.pcall('OBJECT', 'ENCODING', key)
-  if IN_ONE_PIECE[encoding] then return encoding, count end
-  return nil, 0
+  if count <= SMALL_PIECE then return nil, 0, 0 end
+  local encoding, work = encodingOf(key, kind, count)
+  if IN_ONE_PIECE[encoding] then return encoding, count, work end
+  return nil, 0, work
 end
 
--- To look up one member, the server steps over the others, but for integers.
+-- To look up one member, the server steps over the others, but for integers. And the work of
+-- finding out.
 local WORDS = { hash = 2, set = 1, zset = 2 }
 local function lookUpWork(kind, key)
-  local encoding, members = pieceOf(kind, key)
-  if not encoding or encoding == 'intset' then return ELEMENT_WORK end
+  local encoding, members, work = pieceOf(kind, key)
+  if not encoding or encoding == 'intset' then return ELEMENT_WORK, work end
   local words = encoding == 'listpackex' and 3 or WORDS[kind]
   local times = kind == 'hash' and HAS_FIELD_EXPIRY and 2 or 1
-  return ELEMENT_WORK + STEP_WORK * words * members * times
+  return ELEMENT_WORK + STEP_WORK * words * members * times, work
 end
 
 -- What members may cost of one key and call, about 4 ms: a repair looks them up as well, and writes
@@ -75,7 +70,7 @@ local LONGEST_STEP = { hash = 16, set = 200, zset = 200 }
 -- of work is given; and the work. There always is a first one.
 local function cellsOf(kind, key, members, limit)
   local cells, work, step = {}, 0, 1
-  local lookUp = lookUpWork(kind, key)
+  local lookUp, before = lookUpWork(kind, key)
   while #cells < #members and (not limit or #cells == 0 or work < limit) do
     local first, last = #cells + 1, math.min(#cells + step, #members)
     local answers = ASK[kind] and redis.call(ASK[kind], key, unpack(members, first, last)) or {}
@@ -87,7 +82,7 @@ local function cellsOf(kind, key, members, limit)
     local fitting = limit and math.floor((limit - work) * #cells / work) or LONGEST_STEP.set
     step = math.max(1, math.min(4 * step, LONGEST_STEP[kind] or LONGEST_STEP.set, fitting))
   end
-  return cells, work
+  return cells, before + work
 end
 
 -- The parts of a cell that is not empty: digits or '', and the value.

@@ -4,5 +4,6 @@
 
 return eachRow(1, function(first)
   local key = ARGV[first]
-  return { pieceOf(typeOf(key), key) and 1 or 0 }, 0
+  local encoding, _, work = pieceOf(typeOf(key), key)
+  return { encoding and 1 or 0 }, work
 end)

@@ -31,6 +31,8 @@ local redis = setmetatable({
 }, { __index = server })
 
 local NO_KEY = -2
+-- So many arguments fit into one command: Lua's stack is bounded.
+local ARGUMENTS_PER_COMMAND = 1000
 local HAS_SUBCOMMANDS = { MEMORY = true, XGROUP = true, XINFO = true }
 
 -- LIMITS: a value with more elements or bytes than these two is large. No script goes through one
@@ -165,12 +167,46 @@ local function elementsOf(key, kind)
   return count
 end
 
+local SCAN = { hash = 'HSCAN', set = 'SSCAN', zset = 'ZSCAN' }
+-- Hashes, sets and sorted sets that are small lie in one piece of memory; how large "small" is, is
+-- a setting of the server. SCAN answers with all of it.
+local IN_ONE_PIECE = { listpack = true, listpackex = true, ziplist = true, intset = true }
+-- Where single fields may expire in such a piece. Valkey, which calls itself a Redis 7.2 as well,
+-- has none.
+local HAS_EXPIRING_PIECES = (redis.REDIS_VERSION_NUM or 0) >= 0x00070400
+
+-- Whether a hash, set or sorted set of more than a hundred elements lies in one piece, as SCAN
+-- shows it: with a pattern that nothing matches, it has come to an end only there, and answers with
+-- next to nothing. Of a table it looks at ten places; a piece it goes through, which takes 20 ns a
+-- field in Redis 8 and 120 ns in 7.0: 2.4 ms for 20,000 of them, and more than 25 ms from about
+-- 100,000 on.
+local function scansAtOnce(key, kind)
+  return redis.call(SCAN[kind], key, '0', 'MATCH', '', 'COUNT', '1')[1] == '0'
+end
+local PROBE_WORK = 20
+local FEW_ELEMENTS = 100
+
+-- The encoding of a hash, set or sorted set, and the work of finding out. Some services and users
+-- may not ask for it: then that which takes the longest to read of those that it may be, or 'table'
+-- where it is in no one piece. A few elements count as one: they may end a SCAN as soon.
+local tellsEncoding = true
+local function encodingOf(key, kind, count)
+  if tellsEncoding then
+    local encoding = redis.pcall('OBJECT', 'ENCODING', key)
+    if type(encoding) == 'string' then return encoding, 0 end
+    tellsEncoding = false
+  end
+  if count <= FEW_ELEMENTS or not scansAtOnce(key, kind) then return 'table', 0 end
+  return kind == 'hash' and HAS_EXPIRING_PIECES and 'listpackex' or 'listpack', PROBE_WORK * count
+end
+
 -- Where fields expire, a hash may lie in one piece in which each is looked for among all others.
 local MOST_EXPIRING_FIELDS = 600
 local function isHardToRead(key, kind, count)
   return kind == 'hash'
+    and HAS_EXPIRING_PIECES
     and count > MOST_EXPIRING_FIELDS
-    and redis.pcall('OBJECT', 'ENCODING', key) == 'listpackex'
+    and encodingOf(key, kind, count) == 'listpackex'
 end
 
 -- Not for strings. A type that is not known can only be dumped, whatever its size. Answers with the

@@ -4,8 +4,6 @@
 -- kept, as nothing compares them either: when a pending entry of a stream was delivered and a
 -- consumer seen.
 
-local ARGUMENTS_PER_COMMAND = 1000
-
 -- Lua's stack holds 8,000 of them. What can't be parted, and has more than this, no script can
 -- write: an entry of a stream.
 local LONGEST_COMMAND = 4000

@@ -6,7 +6,6 @@
 --          join; each member's digest, 40 characters and no separator
 --          {'piece', encoding, elements, bytes}: SCAN would answer with all of it
 
-local SCAN = { hash = 'HSCAN', set = 'SSCAN', zset = 'ZSCAN' }
 local PAGE_BYTES = 262144
 -- So many members tell how large they are on average.
 local SAMPLES = 100
@@ -75,7 +74,7 @@ return eachRow(4, function(first)
   local bytes = bytesOf(key, kind, SAMPLES)
   -- SCAN reads values, too, whatever their size: by their mean, so many fit into a page.
   local count = math.max(1, math.min(tonumber(ARGV[first + 3]), math.floor(PAGE_BYTES * elements / bytes)))
-  local encoding = (elements > SMALL_PIECE or bytes > PAGE_BYTES) and redis.pcall('OBJECT', 'ENCODING', key)
+  local encoding = (elements > SMALL_PIECE or bytes > PAGE_BYTES) and encodingOf(key, kind, elements)
   local inPiece = IN_ONE_PIECE[encoding]
   if inPiece and kind ~= 'zset' then return { 'piece', encoding, elements, bytes }, 0 end
   local page
