@@ -70,6 +70,40 @@ test.each(TOGETHER)('%s in one batch hold no server for long', async (_name, cou
   expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
 });
 
+/** Of the same type as those of that name. */
+const SMALL: Readonly<Record<string, string[]>> = {
+  sets: ['SADD', 'element'],
+  hashes: ['HSET', 'field', 'value'],
+  'sorted sets': ['ZADD', '1', 'element'],
+  lists: ['RPUSH', 'element'],
+  streams: ['XADD', '1-0', 'field', 'value'],
+  'hashes of 400 KB': ['HSET', 'field', 'value'],
+};
+
+const REPLACED = TOGETHER.filter(([name]) => SMALL[name]);
+
+test.each(REPLACED)('%s that a full target does not let go hold it not for long', async (name, count, put) => {
+  const { source, target } = link;
+  const [command, ...args] = SMALL[name] as [string, ...string[]];
+  for (const key of keys(count)) {
+    await source.client.call(command, key, ...args);
+    await put(target.client, key, 'target');
+  }
+  await target.client.config('SET', 'maxmemory', '1000000');
+  try {
+    const requests = keys(count).map((key) => ({ key: Buffer.from(key) }));
+    const longest = await longestHold([source, target], MOST_MS, async () => {
+      const results = await reconcile(requests);
+      expect(results.map((each) => each.outcome === 'failed' && each.error.type)).toEqual(
+        keys(count).map(() => 'TargetOutOfMemory'),
+      );
+    });
+    expect(longest.ms, longest.text).toBeLessThan(MOST_MS);
+  } finally {
+    await target.client.config('SET', 'maxmemory', '0');
+  }
+});
+
 test('named members hold no server for long, however large they are', async () => {
   const names = Array.from({ length: 200 }, (_, index) => `field:${index}`);
   for (const name of names) await link.source.client.hset('k', name, randomBytes(150 * 1024));

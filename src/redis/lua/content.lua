@@ -144,5 +144,5 @@ end
 local function contentDigest(key, kind, size)
   if not digestOf[kind] then return '', 0 end
   local digest, elements = digestOf[kind](key)
-  return digest, 2 * size + ELEMENT_WORK * elements
+  return digest, spend(2 * size + ELEMENT_WORK * elements)
 end

@@ -82,7 +82,7 @@ local function cellsOf(kind, key, members, limit)
     local fitting = limit and math.floor((limit - work) * #cells / work) or LONGEST_STEP.set
     step = math.max(1, math.min(4 * step, LONGEST_STEP[kind] or LONGEST_STEP.set, fitting))
   end
-  return cells, before + work
+  return cells, spend(before + work)
 end
 
 -- The parts of a cell that is not empty: digits or '', and the value.

@@ -49,6 +49,13 @@ local ROW_WORK = 200
 -- An element of a collection costs its bytes and this much for each time that Lua gets it.
 local ELEMENT_WORK = 250
 
+-- What was done for a row so far: a row that fails is charged that, and what it was given.
+local spent = 0
+local function spend(work)
+  spent = spent + work
+  return work
+end
+
 -- An integer of Redis has 64 bits, a number of Lua 53. From there on it is said in digits, to the
 -- nearest number of Lua, of which the greatest does not fit into 64 bits any more.
 local EXACT = 2 ^ 53
@@ -252,13 +259,13 @@ local function fingerprint(key)
     -- The end is included, so a large one shows by one byte more.
     local value = redis.call('GETRANGE', key, '0', ARGV[2])
     if #value > LARGE_BYTES then return LARGE, 0, kind end
-    return 'value:' .. redis.sha1hex(value), #value, kind
+    return 'value:' .. redis.sha1hex(value), spend(#value), kind
   end
   local large, bytes = isLarge(key, kind)
   if large then return LARGE, 0, kind end
   local digest
   dumped, digest = dumpOf(key, kind)
-  return 'dump:' .. digest, math.max(#dumped, bytes), kind
+  return 'dump:' .. digest, spend(math.max(#dumped, bytes)), kind
 end
 
 -- The last command with its subcommand, and whether it named a key of ours.
@@ -272,6 +279,12 @@ local function describeLastCommand()
   return command, isOwn and 'own' or ''
 end
 
+local function given(first, width)
+  local bytes = 0
+  for i = first, math.min(first + width - 1, #ARGV) do bytes = bytes + #ARGV[i] end
+  return bytes
+end
+
 -- Calls handle(first) for each row, `first` being its place in ARGV. handle returns the row of the
 -- reply and the work it took. An error inside is caught for its row alone.
 local function eachRow(width, handle)
@@ -279,11 +292,13 @@ local function eachRow(width, handle)
   local work = 0
   for first = FIRST_ROW, #ARGV, width do
     if work >= WORK_LIMIT then break end
+    spent = 0
     local ok, row, more = pcall(handle, first)
     work = work + ROW_WORK
     if ok then
       work = work + more
     else
+      work = work + spent + given(first, width)
       row = { 'error', type(row) == 'table' and row.err or tostring(row), describeLastCommand() }
     end
     reply[#reply + 1] = row

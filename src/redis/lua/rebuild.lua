@@ -17,6 +17,7 @@ local function build(key, recipe, expiry)
   redis.call('UNLINK', key)
   for _, packed in ipairs(unpackList(recipe)) do
     local command = unpackList(packed)
+    spend(#packed + ELEMENT_WORK * #command)
     if command[1] == 'HPEXPIREAT' then requireFieldExpiry() end
     runCommand(key, command)
   end
@@ -55,7 +56,8 @@ return eachRow(9, function(first)
   size = size + work
   if content == '' or present ~= content then
     requireRoom()
-    return { replace(key, recipe, newExpiry, ARGV[first + 8]) }, size
+    local outcome = replace(key, recipe, newExpiry, ARGV[first + 8])
+    return { outcome }, spent
   end
   if ARGV[first + 5] == '1' then return { 'equal' }, size end
   setExpiry(key, newExpiry, started)

@@ -111,6 +111,7 @@ local function addStream(recipe, key)
     if #entry[2] > LONGEST_COMMAND then error({ err = 'TOOLONG an entry has too many fields for a script' }) end
     local command = { 'XADD', entry[1] }
     for _, part in ipairs(entry[2]) do command[#command + 1] = part end
+    spend(ELEMENT_WORK * #command)
     recipe[#recipe + 1] = command
   end
   for _, group in ipairs(stream.groups) do addGroup(recipe, named(group)) end
