@@ -105,6 +105,12 @@ const UNSUPPORTED: readonly {
       'there (hash-max-listpack-entries, set-max-intset-entries, …), and add and remove one member so that it takes effect',
   },
   {
+    when: ({ code }) => code === 'MANYGROUPS',
+    explanation:
+      'has more than 5,000 consumers and groups on this stream, which Redis tells only all at once; delete those that are idle there ' +
+      '(XINFO CONSUMERS, XGROUP DELCONSUMER), or copy this key by hand',
+  },
+  {
     when: ({ code, message }) => code === 'ERR' && /unknown (redis )?(sub)?command/i.test(message),
     explanation: ({ refused }) =>
       `lacks a command that is needed to reconcile (${refused.command ?? 'one of a script'}); enable it there`,

@@ -26,6 +26,7 @@ export interface RefusedCommand {
  * - `NOFIELDEXPIRY`: a field is to expire on a server that can't let single fields expire.
  * - `ONEPIECE`: a value lies in one piece that is too large to be read without holding the server
  *   for long.
+ * - `MANYGROUPS`: a stream has more groups and consumers than can be read at once.
  * - `SAME`: source and target are one.
  */
 export class RedisFailure extends Error {

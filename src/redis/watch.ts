@@ -24,6 +24,7 @@ import { failureIn, type RowAnswer, runForKey, scriptArguments } from './script-
 import { serverName } from './server-name.js';
 import { BuiltKey, LONGEST_ENTRY } from './temporary-key.js';
 
+/** As lua/behind.lua has it. */
 const GREATEST_ID = '18446744073709551615-18446744073709551615';
 
 /** As lua/ranges.lua has it. */

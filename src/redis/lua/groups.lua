@@ -5,14 +5,29 @@
 -- Beyond this many pending entries only their number by consumer counts: one call must not be long.
 local PENDING_LIMIT = 2000
 
+-- No command tells of some groups or consumers alone: more of them than so many take too long.
+local MOST_GROUPS_AND_CONSUMERS = 5000
+
+local function groupsOf(key, number)
+  local groups, all = {}, number
+  if all <= MOST_GROUPS_AND_CONSUMERS then
+    for i, reply in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+      groups[i] = named(reply)
+      all = all + groups[i].consumers
+    end
+  end
+  if all > MOST_GROUPS_AND_CONSUMERS then error({ err = 'MANYGROUPS a stream has too many groups and consumers' }) end
+  return groups
+end
+
 local function groupsFence(key)
   if typeOf(key) ~= 'stream' then return '' end
   local parts = {}
   local function add(part) parts[#parts + 1] = part end
-  add(named(redis.call('XINFO', 'STREAM', key))['last-generated-id'])
+  local stream = named(redis.call('XINFO', 'STREAM', key))
+  add(stream['last-generated-id'])
   local left = PENDING_LIMIT
-  for _, reply in ipairs(redis.call('XINFO', 'GROUPS', key)) do
-    local group = named(reply)
+  for _, group in ipairs(groupsOf(key, stream.groups)) do
     add(group.name)
     add(group['last-delivered-id'])
     for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', key, group.name)) do

@@ -49,7 +49,7 @@ local ROW_WORK = 200
 -- An element of a collection costs its bytes and this much for each time that Lua gets it.
 local ELEMENT_WORK = 250
 
--- What was done for a row so far: a row that fails is charged that, and what it was given.
+-- What was done for a row so far: it is charged that at least, and what it was given if it fails.
 local spent = 0
 local function spend(work)
   spent = spent + work
@@ -135,6 +135,23 @@ local SAMPLE = {
 }
 local SAMPLED, ELEMENT_OVERHEAD = 20, 64
 
+-- What the groups of a stream take in memory, about. Their number comes first: with many of them
+-- the look at all takes long.
+local GROUP_BYTES = 280
+local function groupBytes(key)
+  local stream, bytes = redis.call('XINFO', 'STREAM', key), 0
+  for i = 1, #stream, 2 do
+    if stream[i] == 'groups' then bytes = GROUP_BYTES * stream[i + 1] end
+  end
+  if bytes == 0 or bytes > LARGE_BYTES then return bytes end
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+    for i = 1, #group, 2 do
+      if group[i] == 'consumers' or group[i] == 'pending' then bytes = bytes + GROUP_BYTES * group[i + 1] end
+    end
+  end
+  return bytes
+end
+
 -- What a collection takes in memory, about, by a few of its elements.
 local function sampledBytes(key, kind)
   local count = redis.call(CARDINALITY[kind], key)
@@ -144,10 +161,11 @@ local function sampledBytes(key, kind)
     local found = (kind == 'set' or kind == 'hash') and asked or math.min(asked, count)
     return math.ceil(count * (bytes / found + ELEMENT_OVERHEAD))
   end
-  if count == 0 then return 0 end
+  local besides = kind == 'stream' and groupBytes(key) or 0
+  if count == 0 or besides > LARGE_BYTES then return besides end
   -- One tells whether it is safe to ask for more.
   local bytes = estimated(1)
-  return bytes > LARGE_BYTES and bytes or estimated(SAMPLED)
+  return besides + (bytes > LARGE_BYTES and bytes or estimated(SAMPLED))
 end
 
 -- What a collection takes in memory, by so many of its elements. Managed services refuse to say:
@@ -162,13 +180,20 @@ local function bytesOf(key, kind, samples)
   return sampledBytes(key, kind)
 end
 
--- How many elements Lua gets when it is given all of a collection.
+-- How many elements Lua gets when it is given all of a collection. A group or consumer of a stream
+-- comes with so much that it counts as several.
+local ELEMENTS_WORTH = { pending = 1, consumers = 3 }
+local A_GROUP = 3
 local function elementsOf(key, kind)
   local count = redis.call(CARDINALITY[kind], key)
   if kind ~= 'stream' then return count end
-  for _, group in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+  local groups = redis.call('XINFO', 'GROUPS', key)
+  spend(ELEMENT_WORK * A_GROUP * #groups)
+  for _, group in ipairs(groups) do
+    count = count + A_GROUP
     for i = 1, #group, 2 do
-      if group[i] == 'pending' or group[i] == 'consumers' then count = count + group[i + 1] end
+      local worth = ELEMENTS_WORTH[group[i]]
+      if worth then count = count + worth * group[i + 1] end
     end
   end
   return count
@@ -296,7 +321,7 @@ local function eachRow(width, handle)
     local ok, row, more = pcall(handle, first)
     work = work + ROW_WORK
     if ok then
-      work = work + more
+      work = work + math.max(more, spent)
     else
       work = work + spent + given(first, width)
       row = { 'error', type(row) == 'table' and row.err or tostring(row), describeLastCommand() }

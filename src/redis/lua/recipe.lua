@@ -4,7 +4,7 @@
 -- kept, as nothing compares them either: when a pending entry of a stream was delivered and a
 -- consumer seen.
 
--- Lua's stack holds 8,000 of them. What can't be parted, and has more than this, no script can
+-- Lua's stack holds 8,000 of them (temporary-key.ts has the same number for an entry). What can't be parted, and has more than this, no script can
 -- write: an entry of a stream.
 local LONGEST_COMMAND = 4000
 
