@@ -9,7 +9,9 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { parseConfig } from '../../src/config.js';
 import { LARGE_VALUES } from '../../src/defaults.js';
 import { type KeyRequest, type KeyResult, reconcileKeys } from '../../src/engine/index.js';
+import { provideRedis82 } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
+import { describeWith } from '../support/services.js';
 import { longestHold } from './held.js';
 import { DEFAULT_OPTIONS, startLink, type TestLink } from './link.js';
 
@@ -172,4 +174,23 @@ test.each([
   const parse = () => parseConfig(`links: [${link}]`, 'keymend.yaml', {});
   expect(parse).toThrow(new RegExp(`^keymend\\.yaml: .*links.*largeValues.${name}`));
   expect(parse).toThrow(/^[^\n]+$/);
+});
+
+await describeWith('to a target that can’t read the dump', provideRedis82, (binary) => {
+  test('a hash of long fields at the limits holds no server for long', async () => {
+    const older = await startLink([], [], { source: { binary } });
+    try {
+      const fields = (salt: string) =>
+        ELEMENTS.slice(0, 4_000).flatMap((each) => [each.padEnd(40), salt.padEnd(150, each)]);
+      await older.source.client.hset('k', ...fields('source'));
+      const longest = await longestHold([older.source, older.target], MOST_MS, async () => {
+        await older.target.client.hset('k', ...fields('target'));
+        expect(await older.reconcile('k')).toMatchObject({ outcome: 'repaired', action: 'restored' });
+      });
+      expect(longest.ms, longest.text).toBeLessThan(MOST_MS);
+      expect(await compareRedis(older.source.client, older.target.client)).toEqual([]);
+    } finally {
+      await older.stop();
+    }
+  });
 });

@@ -4,17 +4,15 @@
 -- kept, as nothing compares them either: when a pending entry of a stream was delivered and a
 -- consumer seen.
 
--- Lua's stack holds 8,000 of them (temporary-key.ts has the same number for an entry). What can't be parted, and has more than this, no script can
--- write: an entry of a stream.
+-- Lua's stack holds 8,000 of them. What can't be parted, and has more than this, no script can
+-- write: an entry of a stream, for which temporary-key.ts has the same number.
 local LONGEST_COMMAND = 4000
 
 -- One command, or several where it has too many arguments. They stay together in groups of `width`.
 local function inParts(recipe, name, arguments, width)
   local step = ARGUMENTS_PER_COMMAND - ARGUMENTS_PER_COMMAND % width
   for first = 1, #arguments, step do
-    local command = { name }
-    for i = first, math.min(first + step - 1, #arguments) do command[#command + 1] = arguments[i] end
-    recipe[#recipe + 1] = command
+    recipe[#recipe + 1] = { name, unpack(arguments, first, math.min(first + step - 1, #arguments)) }
   end
 end
 
