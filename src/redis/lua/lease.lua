@@ -22,7 +22,8 @@ local function theoreticalArrival(key, started)
   if state == '' then return started, 'own' end
   if type(state) == 'table' then
     if not string.find(state.err, 'WRONGTYPE', 1, true) then error(state) end
-    -- It may be a huge list or hash: UNLINK has that freed by another thread, SET would free it here.
+    -- It may be a huge list or hash: UNLINK has that freed by another thread, SET would free it
+    -- here.
     redis.call('UNLINK', key)
     return started, 'foreign'
   end
