@@ -11,7 +11,7 @@ import {
   reconcileLargeKey,
 } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
-import { provideValkey9 } from '../../src/stack/index.js';
+import { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from '../../src/stack/index.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { DEFAULT_OPTIONS } from './link.js';
@@ -133,9 +133,8 @@ function refusals(results: readonly KeyResult[]): string[] {
   return [...new Set(errors.map(({ message }) => message))];
 }
 
-/** @param more what this line of servers is asked besides */
-function permissionTests(start: () => Promise<RedisServer>, more: readonly string[] = []): void {
-  const reads = [...READS, ...more];
+/** @param reads what this line of servers is asked */
+function permissionTests(start: () => Promise<RedisServer>, reads = READS): void {
   const all = [...reads, ...WRITES];
 
   beforeAll(async () => {
@@ -202,6 +201,21 @@ function permissionTests(start: () => Promise<RedisServer>, more: readonly strin
 
 describe('Redis 7', () => permissionTests(() => startRedis()));
 
-await describeWith('Valkey 9', provideValkey9, (binary) =>
-  permissionTests(() => startRedis([], { binary }), ['hpexpiretime']),
+const ABSOLUTE_EXPIRY = 'pexpiretime';
+
+await describeWith('Redis 6.2', provideRedis62, (binary) =>
+  permissionTests(
+    () => startRedis([], { binary }),
+    READS.map((command) => (command === ABSOLUTE_EXPIRY ? 'pttl' : command)),
+  ),
 );
+
+for (const [line, provide] of [
+  ['Redis 7.4', provideRedis74],
+  ['Redis 8.2', provideRedis82],
+  ['Valkey 9', provideValkey9],
+] as const) {
+  await describeWith(line, provide, (binary) =>
+    permissionTests(() => startRedis([], { binary }), [...READS, 'hpexpiretime']),
+  );
+}
