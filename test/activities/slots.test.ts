@@ -1,6 +1,8 @@
 /** What one link may hold of a worker, with real servers. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
+import pMap from 'p-map';
 import { afterEach, expect, test } from 'vitest';
 import { create, type LinkRuntime } from '../../activities/index.js';
 import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, Slots } from '../../activities/slots.js';
@@ -57,6 +59,52 @@ test.each([true, false])(
     expect(await attempt('hanging', 'k', isLocal)).toMatchObject({ outcome: 'equal' });
   },
 );
+
+/** How long the slowest of a hundred took, in ms, of many that are a few at a time under way. */
+async function p99(attempts: number, attempt: (number: number) => Promise<unknown>): Promise<number> {
+  const took: number[] = [];
+  const one = async (_: unknown, number: number) => {
+    const begunAt = performance.now();
+    await attempt(number);
+    took.push(performance.now() - begunAt);
+  };
+  await pMap(Array.from({ length: attempts }), one, { concurrency: 10 });
+  return took.sort((a, b) => a - b)[Math.floor(0.99 * attempts)]!;
+}
+
+/** What other work on this machine adds is not the same in each; what the link adds would be. */
+const MOST_ROUNDS = 20;
+
+test('a link that hangs, and asks again and again, does not make another one slower', async () => {
+  const { hanging, other, attempt } = await twoLinks();
+  const others = async () => {
+    await Promise.all([other.source.client.flushall(), other.target.client.flushall()]);
+    for (let number = 0; number < 300; number++) await other.source.client.set(`k${number}`, 'v');
+    return p99(300, async (number) => {
+      expect(await attempt('other', `k${number}`, true)).toMatchObject({ outcome: 'repaired' });
+    });
+  };
+  await others();
+  let least = Number.POSITIVE_INFINITY;
+  for (let round = 1; round <= MOST_ROUNDS && least > 1.5; round++) {
+    const alone = await others();
+    hanging.target.freeze();
+    let isOver = false;
+    const asking = Array.from({ length: 4 * ATTEMPTS_AT_ONCE }, async (_, index) => {
+      while (!isOver) {
+        const reply = await attempt('hanging', `k${index}`, true);
+        // As its workflow does.
+        if (reply.outcome === 'deferred') await sleep(reply.retryAfterMs);
+      }
+    });
+    const beside = await others();
+    isOver = true;
+    hanging.target.thaw();
+    await Promise.all(asking);
+    least = Math.min(least, beside / alone);
+  }
+  expect(least).toBeLessThanOrEqual(1.5);
+});
 
 test('of one link only some large keys are copied at once; the others come again, and are equal in the end', async () => {
   const { hanging: link, attempt } = await twoLinks();
