@@ -16,6 +16,7 @@ import {
   reconcileLargeKey,
   type Stage,
   scopeOf,
+  withEarlier,
 } from '../src/engine/index.js';
 import { keyBytes } from '../src/events/failed-write.js';
 import type { Same } from '../src/events/same.js';
@@ -75,7 +76,7 @@ export function create({ links, publishEscalation, onResult }: ActivityDependenc
       const key = { key: keyBytes(request), scope: scopeOf(request.hint), allowDelete: vouched(request, attempt) };
       const begunAt = performance.now();
       const { result, ...attempted } = await reconcileOne(link, key, slots.get(request.link)!, isLocal);
-      if (result.outcome === 'large') return { outcome: 'large' };
+      if (result.outcome === 'large') return largeReply(result, attempted.lookAgain);
       onResult(result, performance.now() - begunAt, { link: request.link });
       return reply(result, { attempt, ...attempted });
     },
@@ -128,7 +129,7 @@ async function reconcileOne(
     if (result.outcome === 'large' && pulse !== null) {
       const { resume, report } = pulse;
       const work = () => reconcileLargeKey(sides, key, { ...options, resume, onProgress: report });
-      result = await inSlot(largeKeys, isResumed, work);
+      result = withEarlier(await inSlot(largeKeys, isResumed, work), result.repaired ?? null);
     }
     pulse?.end(effectOf(result));
     const earlier = pulse?.earlier ?? 'nothing';
@@ -160,7 +161,8 @@ function effectOf(result: KeyResult): Earlier {
     case 'repaired':
       return 'wrote';
     case 'deferred':
-      return result.repaired === null ? 'nothing' : 'wrote';
+    case 'large':
+      return result.repaired ? 'wrote' : 'nothing';
     case 'failed': {
       const { stage, cause } = result.error;
       if (stage === 'write' && ['TIMEOUT', 'CONNECTION'].includes((cause as { code?: string })?.code ?? '')) {
@@ -178,7 +180,7 @@ function effectOf(result: KeyResult): Earlier {
  * more when it arrives.
  */
 function wroteList(result: KeyResult): boolean {
-  const repaired = result.outcome === 'deferred' ? result.repaired : result;
+  const repaired = 'repaired' in result ? result.repaired : result;
   return repaired?.outcome === 'repaired' && repaired.type === 'list' && repaired.action !== 'expiry';
 }
 
@@ -187,6 +189,10 @@ type WorkerError = 'UnknownLink' | 'AttemptLost';
 // The engine's words go on as they are. A word that either side alone has does not compile.
 void (true satisfies Same<ReconcileErrorType, Exclude<ErrorType, WorkerError>>);
 void (true satisfies Same<Stage, Exclude<WorkflowStage, 'decode' | 'signal'>>);
+
+function largeReply({ repaired }: Exclude<KeyResult, EndedResult>, lookAgain: boolean): ReconcileReply {
+  return { outcome: 'large', ...(repaired && { wrote: true }), ...(lookAgain && { lookAgain }) };
+}
 
 function reply(
   result: EndedResult,

@@ -65,11 +65,15 @@ export interface DeferredReply {
 }
 
 /**
- * The value is too large for one call, and nothing was done yet. Only a local attempt says so; a
- * durable one goes through the value in chunks.
+ * The value is too large for one call. Only a local attempt says so; a durable one goes through the
+ * value in chunks.
  */
-interface LargeReply {
+export interface LargeReply {
   readonly outcome: 'large';
+  /** The target was written before the value became large. */
+  readonly wrote?: boolean | undefined;
+  /** As in `ReconciledReply`. */
+  readonly lookAgain?: boolean | undefined;
 }
 
 /** The one detail that an activity error carries. */

@@ -16,6 +16,7 @@ import type {
   AttemptErrorDetail,
   DeferredReply,
   Earlier,
+  LargeReply,
   ReconciledReply,
   ReconcileReply,
   ReconcileRequest,
@@ -53,7 +54,7 @@ type AttemptEnd =
   | { readonly kind: 'interrupted'; readonly by: Interruption };
 
 /** `large`: the value takes longer than a workflow task may. */
-type LocalEnd = AttemptEnd | { readonly kind: 'large' };
+type LocalEnd = AttemptEnd | { readonly kind: 'large'; readonly reply: LargeReply };
 
 const local = proxyLocalActivities<Pick<Activities, 'reconcile'>>({
   // Well below the workflow task timeout of 10 s, so that a hanging Redis does not hold the
@@ -147,8 +148,13 @@ async function attempt(run: KeyRun, state: State, maximumAttempts: number): Prom
   const left = resumed
     ? attemptsLeft(run.policy.retry, Date.now() - (run.triesBegunAt ?? Date.now()))
     : maximumAttempts;
-  // Nothing was tried yet.
-  if (first.kind === 'large') return durableAttempts(run, Math.min(left, maximumAttempts));
+  if (first.kind === 'large') {
+    const { wrote = false, lookAgain } = first.reply;
+    if (wrote) noteUnverified(run);
+    noteWrites(run, { wrote, lookAgain, earlier: 'nothing' });
+    // Of the value that it is now nothing was tried yet.
+    return durableAttempts(run, Math.min(left, maximumAttempts));
+  }
   count(run, first);
   if (first.kind === 'deferred' && !resumed) run.triesBegunAt = null;
   if (first.kind !== 'failed' || first.permanent) return first;
@@ -221,7 +227,7 @@ async function interruptible(
 async function ending(reply: Promise<ReconcileReply>): Promise<LocalEnd> {
   try {
     const replied = await reply;
-    if (replied.outcome === 'large') return { kind: 'large' };
+    if (replied.outcome === 'large') return { kind: 'large', reply: replied };
     return replied.outcome === 'deferred' ? { kind: 'deferred', reply: replied } : { kind: 'replied', reply: replied };
   } catch (failure) {
     return failedAttempt(failure);

@@ -79,13 +79,14 @@ export interface KeyDeferred {
 }
 
 /**
- * How it ended for one key. `equal`: nothing had to be written. `large`: nothing was done, because
- * a value is too large for one call; `reconcileLargeKey` is for it.
+ * How it ended for one key. `equal`: nothing had to be written. `large`: it was not compared to its
+ * end, because a value is too large for one call; `reconcileLargeKey` is for it. `repaired`: what
+ * was written before it had become large.
  */
 export type KeyResult =
   | { readonly outcome: 'equal' }
   | Repaired
-  | { readonly outcome: 'large' }
+  | { readonly outcome: 'large'; readonly repaired?: Repaired }
   | KeyDeferred
   /** `wrote`: the target was written before it failed, whatever the stage at which it did. */
   | { readonly outcome: 'failed'; readonly error: ReconcileError; readonly wrote?: boolean };

@@ -8,4 +8,5 @@ export { ReconcileError, type ReconcileErrorType, type Stage } from './errors.js
 export { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from './large/large-key.js';
 export { LinkMemory } from './link-memory.js';
 export { reconcileKeys } from './reconcile.js';
+export { withEarlier } from './rounds.js';
 export { type Scope, scopeOf } from './scope.js';

@@ -55,6 +55,7 @@ export function withEarlier(result: KeyResult, repaired: Repaired | null): KeyRe
     case 'equal':
       return repaired;
     case 'deferred':
+    case 'large':
       return { ...result, repaired: result.repaired ?? repaired };
     case 'failed':
       return { ...result, wrote: true };

@@ -24,12 +24,20 @@ interface AttemptOptions {
   readonly midst?: (environment: MockActivityEnvironment) => void;
   /** Whether the target's budget has no room this time. */
   readonly defers?: (environment: MockActivityEnvironment) => boolean;
+  /** Runs when the target has been written. */
+  readonly written?: () => Promise<unknown>;
 }
 
 /** One attempt at a key as a worker makes it, with all that it told `onResult`. */
 async function attempt(
   key: string,
-  { info = {}, midst = () => {}, defers = () => false, ...more }: Partial<ReconcileRequest> & AttemptOptions = {},
+  {
+    info = {},
+    midst = () => {},
+    written = async () => {},
+    defers = () => false,
+    ...more
+  }: Partial<ReconcileRequest> & AttemptOptions = {},
 ) {
   // Without a log: it would print each failure.
   const environment = new MockActivityEnvironment({ isLocal: false, ...info }, { logger: new DefaultLogger('ERROR') });
@@ -37,7 +45,10 @@ async function attempt(
   environment.on('heartbeat', (last: unknown) => {
     details = last;
   });
-  const hooked = intercept(link.sides.target, { 'after inspect': once(() => midst(environment)) });
+  const hooked = intercept(link.sides.target, {
+    'after inspect': once(() => midst(environment)),
+    'after repair': once(written),
+  });
   const target = portWith(hooked, {
     admit: async (...args) => (defers(environment) ? { kind: 'deferred', retryAfterMs: 1 } : hooked.admit(...args)),
   });
@@ -154,6 +165,22 @@ test('a list that was written is to be looked at again: a positional write may h
   expect((await attempt('list', { allowDelete: true })).reply).toMatchObject({ lookAgain: true });
   await link.source.client.sadd('set', 'm');
   expect((await attempt('set')).reply).not.toHaveProperty('lookAgain');
+});
+
+test.each([
+  ['local', { outcome: 'large', wrote: true, lookAgain: true }],
+  ['durable', { outcome: 'repaired', lookAgain: true }],
+])('a list that became large behind its repair was repaired: a %s attempt', async (kind, expected) => {
+  const key = `grows, ${kind}`;
+  await link.source.client.rpush(key, 'a', 'b');
+  // By live writes, which reach both sides.
+  const written = async () => {
+    for (const side of [link.source, link.target]) await side.client.rpush(key, ...'0123456789');
+  };
+  expect((await attempt(key, { info: { isLocal: kind === 'local' }, written })).reply).toEqual(
+    expect.objectContaining(expected),
+  );
+  expect(await link.target.client.llen(key)).toBe(12);
 });
 
 test('an attempt tells the next one that it ended by itself, and whether anything was written', async () => {

@@ -20,6 +20,7 @@ import { WORKFLOWS_PATH } from '../../src/worker/workflows-path.js';
 import type {
   AttemptErrorDetail,
   EscalateRequest,
+  LargeReply,
   ReconciledReply,
   ReconcileReply,
   ReconcileRequest,
@@ -73,6 +74,7 @@ export type Attempt =
   | 'repaired'
   | 'large'
   | ({ readonly reply: 'equal' | 'repaired' } & Pick<ReconciledReply, 'lookAgain' | 'earlier'>)
+  | ({ readonly reply: 'large' } & Pick<LargeReply, 'wrote' | 'lookAgain'>)
   | {
       readonly fail: string;
       readonly permanent?: boolean;
@@ -118,6 +120,7 @@ export class Script {
       if (typeof planned === 'string') return { outcome: planned, summary: planned, attempt };
       if ('reply' in planned) {
         const { reply, ...more } = planned;
+        if (reply === 'large') return { outcome: reply, ...more };
         return { outcome: reply, summary: reply, attempt, ...more };
       }
       if ('defer' in planned) {

@@ -195,6 +195,20 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
     );
   });
 
+  describe('a repair behind which the value became large', () => {
+    it.each([
+      ['a write of unknown outcome', { outcome: 'unknown' as const }, {}],
+      ['a write that was refused, where what was written asks for it', {}, { lookAgain: true }],
+    ])('is one, and is compared again after settle: of %s', async (_what, changes, asks) => {
+      const script = new Script(server.env, { reply: 'large', wrote: true, ...asks }, 'equal', 'equal');
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [await failedNow(changes)], policy: SLOW_POLICY });
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 2 });
+        expect(script.pauses().at(-1)).toBe(10);
+      });
+    });
+  });
+
   describe('a repair of a write that was refused', () => {
     it('is compared again after settle when what it wrote asks for it, as a list does', async () => {
       const script = new Script(server.env, { reply: 'repaired', lookAgain: true }, 'equal');

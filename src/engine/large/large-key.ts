@@ -68,7 +68,8 @@ async function runLargeRound(
     const [result] = await reconcileKeys(sides, [request], options);
     if (result!.outcome !== 'large') return result!;
     // It has become large just now; or no script can write it, and it is replaced as if it were.
-    if (!isInOrder(source!.type)) return AGAIN;
+    const { repaired } = result!;
+    if (repaired || !isInOrder(source!.type)) return { outcome: 'again', repaired: repaired ?? null };
   }
   const replacing = { ...options, allowDelete: request.allowDelete ?? false };
   // It has to be read at one moment, so a later attempt begins anew.
