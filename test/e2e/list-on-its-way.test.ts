@@ -65,7 +65,7 @@ it('is found after settle, and the list is repaired once more', async () => {
   }
   sandbox.configure({ link: { settle: SETTLE } });
   await sandbox.start('start');
-  // Of another write of the list, that was refused and may be sent twice: there is nothing to wait for.
+  // Of another write of the list, refused and idempotent: there is nothing to wait for.
   await producer.send({ topic, messages: LATE.map(({ key }) => recordOf(key)) });
   await eventually(async () => expect(await compareRedis(source.client, target.client)).toEqual([]));
 

@@ -1,4 +1,4 @@
-/** One key that takes long is slow alone: others on the same connections have their answers in time. */
+/** One key that takes long is slow alone: others on its connections have their answers in time. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type KeyRequest, type LinkSides, reconcileKeys } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
