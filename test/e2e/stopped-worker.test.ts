@@ -126,13 +126,17 @@ it.each(CASES)(
     else expect(durable[0]!.attempt).toBeGreaterThan(1);
     await other.stop();
 
+    const watching = target.client.duplicate();
+    await watching.watch('k');
     stopped.process.kill('SIGCONT');
     if (!answered) relays[held.to].deliver();
     // It is through with what it had begun when it has done something else.
     await reconcileOther('last');
     await reconcileOther('last large', LONG);
     await stopped.stop();
-    expect(await target.client.get('k')).toBe(before);
+    // Not even for a moment: the key was not written.
+    expect(await watching.multi().get('k').exec()).toEqual([[null, before]]);
+    watching.disconnect();
     expect(await compareRedis(source.client, target.client)).toEqual([]);
   },
   LOST_TASKS_MS,
