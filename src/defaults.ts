@@ -1,4 +1,8 @@
-/** What keymend.yaml means when it is silent, where code that never reads it must agree. */
+/**
+ * What keymend.yaml means when it is silent, where code that never reads it must agree. The
+ * defaults of settle, verify, retry and escalation are workflows/policy.ts; all others stand in
+ * config.ts.
+ */
 
 /** The key of the outbox: `stream.key`. */
 export const OUTBOX_KEY = 'keymend:outbox';

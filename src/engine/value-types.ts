@@ -3,7 +3,8 @@
  * copied by its DUMP all the same; what is in here can also be told apart by content, built by
  * commands and gone through when it is large. A further type is a row here and, in redis/lua/, a
  * digest of its content (content.lua), the commands that build it (recipe.lua) and how many
- * elements it has (prelude.lua).
+ * elements it has (prelude.lua); one by member also how they are asked for (members.lua,
+ * scan-members.lua, repair-members.lua), one in order a comparison in large/.
  */
 import { NO_TYPE } from '../redis/index.js';
 

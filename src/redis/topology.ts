@@ -1,6 +1,7 @@
 /**
- * From an endpoint of the configuration to whatever reaches its servers: the one place that tells
- * topologies apart. A further one is a case in each of these functions and an adapter of the port.
+ * From an endpoint of the configuration to whatever reaches its servers: the one place of the
+ * repair that tells topologies apart. A further one is a case in each of these functions and an
+ * adapter of the port. For clients of an application: dual-write/topology.ts, and outbox/client.ts.
  */
 import type { Endpoint } from '../config.js';
 import { type BudgetOptions, createBudget } from './budget.js';
