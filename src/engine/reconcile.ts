@@ -10,13 +10,13 @@ import { AGAIN, type RoundResult, runRound } from './round.js';
 import { contended, healing, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from './rounds.js';
 import { WHOLE } from './scope.js';
 
-/** As many keys as a call of the port takes. */
-const BATCH_SIZE = 500;
+/** So few that a batch of small keys needs no second read for the work it makes. */
+const BATCH_SIZE = 250;
 /**
  * So that both servers have work while a batch is decoded here. Each holds up to about 4 MiB of
  * values.
  */
-const CONCURRENT_BATCHES = 4;
+const CONCURRENT_BATCHES = 8;
 
 interface OpenKey {
   readonly index: number;

@@ -3,7 +3,7 @@ import { RedisFailure } from './failure.js';
 import type { Cells, Integer } from './script.js';
 
 /** What a script answers. */
-export type ScriptReply = [serverTimeMs: Integer, operations: Integer, ...answers: Cells[]];
+export type ScriptReply = [serverTimeMs: Integer, operations: Integer, ...answers: (Cells | Buffer)[]];
 
 /**
  * @param reply of a script, or of a plain command, which is one operation; as is one that was

@@ -36,8 +36,8 @@ export interface Reading extends KeyState {
   readonly dump: Buffer | null;
   /**
    * A digest of the content that does not depend on encoding, order or version. Only given where it
-   * can decide something: the types agree, the digests differ, and it is not a string or of an
-   * unknown type. Else null.
+   * can decide something: the types agree, the digests differ, and it is not of an unknown type; a
+   * word in its place where the digests prove a difference already. Else null.
    */
   readonly content: string | null;
 }
@@ -280,7 +280,10 @@ export interface RedisPort {
    */
   admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure>;
 
-  /** Reads the state of each key, at the master alone if asked so (see `read`). Idempotent. */
+  /**
+   * Reads the state of each key. At the master alone if asked so (see `read`), and then with the
+   * digest that `read` answers with a value. Idempotent.
+   */
   inspect(
     keys: readonly Buffer[],
     options?: { readonly atMaster?: boolean },

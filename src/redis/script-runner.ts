@@ -71,10 +71,11 @@ export async function runScript(
   const [serverTime, , ...answers] = reply as ScriptReply;
   const serverTimeMs = Number(serverTime);
   return rows.map((_, index) => {
-    const cells = answers[index];
-    if (cells === undefined) return 'deferred';
-    const failure = failureIn(cells);
-    return failure ?? { cells, serverTimeMs, receivedAtMs };
+    const answer = answers[index];
+    if (answer === undefined) return 'deferred';
+    if (answer instanceof Buffer) return { cells: [answer], serverTimeMs, receivedAtMs };
+    const cells = answer as Cells;
+    return failureIn(cells) ?? { cells, serverTimeMs, receivedAtMs };
   });
 }
 

@@ -16,12 +16,12 @@ export type Cells = readonly (Buffer | Integer)[];
 /** An integer of a reply: digits on connections of lifetime `single`. */
 export type Integer = number | string;
 
-const CONTENT = ['pack', 'replies', 'fields', 'content'];
+const CONTENT = ['pack', 'replies', 'fields', 'content', 'fingerprint'];
 const MEMBERS = ['unpack', 'fields', 'members'];
 const GROUPS = ['pack', 'replies', 'groups'];
 
 export const scripts = {
-  inspect: load('inspect'),
+  inspect: load(...CONTENT, 'inspect'),
   read: load(...CONTENT, 'reading', 'read'),
   repair: load(...CONTENT, 'room', 'repair'),
   readRecipe: load(...CONTENT, 'recipe', 'reading', 'read-recipe'),

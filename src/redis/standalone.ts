@@ -34,7 +34,7 @@ import type {
   RepairOutcome,
   TypedMembers,
 } from './port.js';
-import { type Row, type Script, scripts } from './script.js';
+import { type Cells, type Row, type Script, scripts } from './script.js';
 import { type CountOperations, type RowAnswer, type RunOptions, runScript } from './script-runner.js';
 import { serverName } from './server-name.js';
 import { ALL_SLOTS, slotOf, tagIn } from './slots.js';
@@ -74,7 +74,8 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async inspect(keys: readonly Buffer[], { atMaster = false } = {}): Promise<(ObservedState | RedisFailure)[]> {
-    const rows = keys.map((key): Row => [key]);
+    const form = atMaster ? 'dump' : '';
+    const rows = keys.map((key): Row => [key, form]);
     const answers = await this.#runToTheEnd(scripts.inspect, rows, { atMaster });
     return answers.map((answer) => (answer instanceof RedisFailure ? answer : observedState(answer)));
   }
@@ -312,22 +313,26 @@ function membersState({ cells, serverTimeMs }: RowAnswer): MembersState {
   };
 }
 
-function observedState({ cells, serverTimeMs }: RowAnswer): ObservedState {
-  const [type, digest, expiry] = cells;
-  return { type: String(type), digest: String(digest), expiry: Number(expiry), serverTimeMs };
+function observedState({ cells: [state], serverTimeMs }: RowAnswer): ObservedState {
+  const [type, digest, expiry] = words(state);
+  return { type: type!, digest: digest!, expiry: Number(expiry), serverTimeMs };
 }
 
-function reading({ cells, serverTimeMs }: RowAnswer): Reading {
-  const [type, digest, expiry, content, dump, soonest] = cells;
+function reading({ cells: [state, dump], serverTimeMs }: RowAnswer): Reading {
+  const [type, digest, expiry, content, soonest] = words(state);
   return {
-    type: String(type),
-    digest: String(digest),
+    type: type!,
+    digest: digest!,
     expiry: Number(expiry),
-    content: String(content) || null,
-    dump: (dump as Buffer).length > 0 ? (dump as Buffer) : null,
+    content: content || null,
+    dump: (dump as Buffer | undefined) ?? null,
     soonestFieldExpiry: Number(soonest),
     serverTimeMs,
   };
+}
+
+function words(text: Cells[number] | undefined): string[] {
+  return (text as Buffer).toString('latin1').split(' ');
 }
 
 function outcome<Outcome extends string>(answer: RowAnswer | RedisFailure): Outcome | RedisFailure {

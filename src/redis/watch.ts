@@ -273,8 +273,8 @@ class ServerKeyWatch implements KeyWatch {
 
 /** Of what a script answered inside a transaction. */
 function firstRow(answer: unknown): Cells | RedisFailure {
-  const [, , cells] = answer as ScriptReply;
-  return failureIn(cells!) ?? cells!;
+  const cells = (answer as ScriptReply)[2] as Cells;
+  return failureIn(cells) ?? cells;
 }
 
 function rangeDigest([count, bytes, digest]: Cells): RangeDigest {

@@ -7,7 +7,7 @@
 -- Lua's string comparison follows the server's locale, even for hex digits ('aa' sorts last in
 -- Danish): it is used where that is the order of bytes.
 
-local SORTS_BY_BYTES = 'B' < 'a' and '9' < 'B'
+local SORTS_BY_BYTES = 'B' < 'a' and '9' < 'B' and '\127' < '\128' and '\195' < '\255'
 
 -- Combines SHA-1 digests without regard to their order: sorted as bytes, or, which is the same, by
 -- their first 52 bits as numbers. When two agree in these, the order may depend on the locale after
@@ -32,6 +32,29 @@ local function unordered(digests)
   table.sort(heads)
   for i = 1, #heads do heads[i] = byHead[heads[i]] end
   return redis.sha1hex(table.concat(heads))
+end
+
+-- Whether a text comes first by its bytes, whatever the locale.
+local function isBefore(one, other)
+  for i = 1, math.min(#one, #other) do
+    local byte, otherByte = string.byte(one, i), string.byte(other, i)
+    if byte ~= otherByte then return byte < otherByte end
+  end
+  return #one < #other
+end
+
+-- A few short texts are sorted as they are, for that is cheaper than a digest of each. Which way it
+-- is depends on the texts alone.
+local FEW, FEW_BYTES = 16, 512
+local function digestOfUnordered(texts)
+  local bytes = 0
+  for i = 1, #texts do bytes = bytes + #texts[i] end
+  if #texts <= FEW and bytes <= FEW_BYTES then
+    table.sort(texts, not SORTS_BY_BYTES and isBefore or nil)
+    return redis.sha1hex(packList(texts))
+  end
+  for i = 1, #texts do texts[i] = redis.sha1hex(texts[i]) end
+  return unordered(texts)
 end
 
 -- {field = expiry in ms since the epoch} for the fields of a hash that have one. `flat` is the
@@ -84,24 +107,23 @@ function digestOf.list(key)
 end
 
 function digestOf.set(key)
-  local digests = redis.call('SMEMBERS', key)
-  for i = 1, #digests do digests[i] = redis.sha1hex(digests[i]) end
-  return unordered(digests), #digests
+  local members = redis.call('SMEMBERS', key)
+  return digestOfUnordered(members), #members
 end
 
 function digestOf.hash(key)
   local flat = redis.call('HGETALL', key)
   local expiries = fieldExpiries(key, flat)
-  local digests = {}
+  local elements = {}
   for i = 1, #flat, 2 do
     local field = flat[i]
     local expiry = expiries[field]
     local element = lengthPrefix[#field] .. field .. flat[i + 1]
     -- The other case begins with a digit.
     if expiry then element = string.format('expires %.0f ', expiry) .. element end
-    digests[#digests + 1] = redis.sha1hex(element)
+    elements[#elements + 1] = element
   end
-  return unordered(digests), #flat
+  return digestOfUnordered(elements), #flat
 end
 
 -- A sorted set has one order on all servers: by score, then by the bytes of the member.

@@ -7,7 +7,7 @@
 --
 -- What a script answers: {now, operations, row, row, …}, `now` being this server's clock in ms and
 -- `operations` how many commands INFO commandstats counts for this call. A row is what the script's
--- header says, or {'error', text, command, 'own' or ''} when this one key failed at that command,
+-- header says, a list or one text, or {'error', text, command, 'own' or ''} when this one key failed at that command,
 -- which named a key of ours; the others are not touched by that.
 -- There may be fewer rows than keys (see WORK_LIMIT): the caller asks again for the rest.
 
@@ -64,6 +64,10 @@ local function digits(integer)
 end
 local function said(integer)
   return integer < EXACT and integer or digits(integer)
+end
+-- The same as a part of a text, in which Lua alone would write 14 digits.
+local function inText(integer)
+  return integer < 1e14 and integer or digits(integer)
 end
 
 local function now()
@@ -239,58 +243,6 @@ local function isHardToRead(key, kind, count)
     and HAS_EXPIRING_PIECES
     and count > MOST_EXPIRING_FIELDS
     and encodingOf(key, kind, count) == 'listpackex'
-end
-
--- Not for strings. A type that is not known can only be dumped, whatever its size. Answers with the
--- bytes in memory as well.
-local function isLarge(key, kind)
-  if not CARDINALITY[kind] then return false, 0 end
-  -- Exact up to the limit of elements: a single huge one counts.
-  local bytes = bytesOf(key, kind, ARGV[1])
-  if bytes > LARGE_BYTES then return true, bytes end
-  -- The shortest element takes two bytes, so most keys are spared this question.
-  if bytes <= 2 * LARGE_ELEMENTS then return false, bytes end
-  local count = elementsOf(key, kind)
-  return count > LARGE_ELEMENTS or isHardToRead(key, kind, count), bytes
-end
-
--- Of a DUMP of a type that is not known, whose content can't be compared otherwise: without the
--- version and the checksum at its end, so that other versions of Redis say the same of it.
-local function unversioned(dump)
-  return server.sha1hex(string.sub(dump, 1, -11))
-end
-
--- A DUMP and what identifies it. Twice, because a type may write the same value in many ways.
-local function dumpOf(key, kind)
-  local dump = redis.call('DUMP', key)
-  if CARDINALITY[kind] then return dump, redis.sha1hex(dump) end
-  if redis.call('DUMP', key) ~= dump then error({ err = 'INCOMPARABLE two dumps of one value differ' }) end
-  return dump, unversioned(dump)
-end
-
--- The digest of every large value. It proves nothing.
-local LARGE = 'large'
-
--- The DUMP that `fingerprint` made last.
-local dumped
-
--- Digest, work and type of a key; '', 0, 'none' without key; LARGE, 0 and the type of a
--- large one. Other equal digests prove equal type and content. A string's is made from its value;
--- any other type's from its DUMP, and then different ones prove nothing.
-local function fingerprint(key)
-  local kind = typeOf(key)
-  if kind == 'none' then return '', 0, kind end
-  if kind == 'string' then
-    -- The end is included, so a large one shows by one byte more.
-    local value = redis.call('GETRANGE', key, '0', ARGV[2])
-    if #value > LARGE_BYTES then return LARGE, 0, kind end
-    return 'value:' .. redis.sha1hex(value), spend(#value), kind
-  end
-  local large, bytes = isLarge(key, kind)
-  if large then return LARGE, 0, kind end
-  local digest
-  dumped, digest = dumpOf(key, kind)
-  return 'dump:' .. digest, spend(math.max(#dumped, bytes)), kind
 end
 
 -- The last command with its subcommand, and whether it named a key of ours.

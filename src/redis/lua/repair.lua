@@ -4,8 +4,9 @@
 --          action               — 'restore', 'delete', 'expiry'
 --          new expiry           — in ms since the epoch, -1 for none
 --          expiry tolerated     — '1' when the present expiry is close enough to the new one
---          content, dump        — for 'restore': digest of the new content ('': not compared), DUMP
--- Row out: {outcome}:
+--          content, dump        — for 'restore': digest of the new content ('' and 'different': not
+--                                 compared, in the latter case because the types agree), DUMP
+-- Row out: outcome, as a text:
 --   'changed'   the key is not as it was compared, or the deadline has passed: nothing was done
 --   'equal'     the content is the new one already, the expiry close enough: nothing was done
 --   'restored', 'deleted', 'expiry'   done
@@ -25,8 +26,9 @@ local function unlessExpired(key, expiry, outcome)
   return outcome
 end
 
--- Only of types that are not known: others have a digest of their content.
-local function looksAsWritten(key, dump)
+-- Only of types that are not known: others have a digest of their content, or are proven to differ.
+local function looksAsWritten(key, dump, content)
+  if content ~= '' then return true end
   local kind = typeOf(key)
   if kind == 'none' or kind == 'string' or CARDINALITY[kind] then return true end
   return unversioned(redis.call('DUMP', key)) == unversioned(dump)
@@ -35,26 +37,27 @@ end
 return eachRow(9, function(first)
   local key, action, newExpiry = ARGV[first], ARGV[first + 4], ARGV[first + 5]
   local digest, size, kind = fingerprint(key)
-  if digest == LARGE or digest ~= ARGV[first + 1] then return { 'changed' }, size end
-  if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
-  if started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
+  if digest == LARGE or digest ~= ARGV[first + 1] then return 'changed', size end
+  if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return 'changed', size end
+  if started > tonumber(ARGV[first + 3]) then return 'changed', size end
   -- For the rows behind it.
   if first + 9 <= #ARGV then lookForRoom(key) end
   if action == 'delete' then
     redis.call('UNLINK', key)
-    return { 'deleted' }, size
+    return 'deleted', size
   end
   local content, dump = ARGV[first + 7], ARGV[first + 8]
   size = size + #dump
   local present, work = '', 0
-  if action == 'restore' and content ~= '' then present, work = contentDigest(key, kind, size) end
+  if action == 'restore' and content ~= '' and content ~= DIFFERENT then present, work = contentDigest(key, kind, size) end
   size = size + work
   if action == 'restore' and (content == '' or present ~= content) then
     requireRoom()
     redis.call('RESTORE', key, newExpiry == '-1' and '0' or newExpiry, dump, 'REPLACE', 'ABSTTL')
-    return { unlessExpired(key, newExpiry, looksAsWritten(key, dump) and 'restored' or 'incomparable') }, size
+    local outcome = looksAsWritten(key, dump, content) and 'restored' or 'incomparable'
+    return unlessExpired(key, newExpiry, outcome), size
   end
-  if ARGV[first + 6] == '1' then return { 'equal' }, size end
+  if ARGV[first + 6] == '1' then return 'equal', size end
   setExpiry(key, newExpiry, started)
-  return { unlessExpired(key, newExpiry, 'expiry') }, size
+  return unlessExpired(key, newExpiry, 'expiry'), size
 end)
