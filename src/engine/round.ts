@@ -178,22 +178,29 @@ async function read(
       results[key.index] = { outcome: 'equal' };
       continue;
     }
-    const error = await wouldShorten(round, key, decision);
+    const expiries = newExpiries(key, decision);
+    // Most have none: for these nothing is awaited.
+    const error = expiries.length === 0 ? null : await wouldShorten(round, key, expiries);
     if (error !== null) results[key.index] = { outcome: 'failed', error };
     else planned.push({ ...key, change: decision });
   }
   return { planned, deferred, connections };
 }
 
+/** Of the key and of its fields, as the change sets them. */
+function newExpiries({ observed, reading }: Omit<Planned, 'change'>, change: Planned['change']): number[] {
+  if (change.action === 'delete') return [];
+  // The same expiry, written again, takes nothing away.
+  const ofKey = sameExpiry(observed.expiry, change.expiry) ? NO_EXPIRY : change.expiry;
+  const ofFields = change.action === 'expiry' ? NO_EXPIRY : reading.soonestFieldExpiry;
+  return [ofKey, ofFields].filter((expiry) => expiry !== NO_EXPIRY);
+}
+
 async function wouldShorten(
   { link, options }: Round,
   { request, observed, reading }: Omit<Planned, 'change'>,
-  change: Planned['change'],
+  expiries: readonly number[],
 ): Promise<ReconcileError | null> {
-  if (change.action === 'delete') return null;
-  // The same expiry, written again, takes nothing away.
-  const ofKey = sameExpiry(observed.expiry, change.expiry) ? NO_EXPIRY : change.expiry;
-  const expiries = [ofKey, change.action === 'expiry' ? NO_EXPIRY : reading.soonestFieldExpiry];
   const clocks = { source: reading.serverTimeMs, target: observed.serverTimeMs };
   return shortened(link.memory, request.key, expiries, clocks, options);
 }

@@ -107,7 +107,10 @@ function fitting(rows: readonly Row[]): number {
 
 /** What stands behind the number of keys when a script is called. */
 export function scriptArguments({ largeValues }: Connection, rows: readonly Row[]): (Buffer | string)[] {
-  return [`${largeValues.elements}`, `${largeValues.bytes}`, ...rows.flat()];
+  const args: (Buffer | string)[] = [`${largeValues.elements}`, `${largeValues.bytes}`];
+  // Not flat(): a batch has thousands of them.
+  for (const row of rows) args.push(...row);
+  return args;
 }
 
 /** `runScript` for one row. */

@@ -57,6 +57,19 @@ describe('sets of few members', () => {
     await expectRepaired();
   });
 
+  test('that differ are gone through once for each look at them', async () => {
+    await link.source.client.sadd('k', ...letters(5));
+    await link.target.client.sadd('k', ...letters(4));
+    expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired' });
+    const calls = await Promise.all(
+      [link.target, link.source].map(
+        async ({ client }) => /smembers:calls=(\d+)/.exec(await client.info('commandstats'))?.[1],
+      ),
+    );
+    // Observation and fence; the reading alone, for the second look compares DUMPs.
+    expect(calls).toEqual(['2', '1']);
+  });
+
   test('of long members they are equal, too', async () => {
     const members = letters(16).map((letter) => letter.repeat(10_000));
     await link.source.client.sadd('k', ...members);
