@@ -67,6 +67,8 @@ local function said(integer)
 end
 -- The same as a part of a text, in which Lua alone would write 14 digits.
 local function inText(integer)
+  -- Most keys have no expiry, and to write a number costs as much as a small command.
+  if integer == -1 then return '-1' end
   return integer < 1e14 and integer or digits(integer)
 end
 
