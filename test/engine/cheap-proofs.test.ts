@@ -1,4 +1,8 @@
 /** What a comparison asks of the servers: no more than what decides. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { compareRedis } from '../support/compare.js';
 import { startLink, type TestLink } from './link.js';
@@ -138,4 +142,31 @@ test('a DUMP proves that two values are equal, whatever memory they take', async
   expect(await bytes('target')).toBeLessThanOrEqual(1024);
   expect(await link.reconcile('k')).toEqual({ outcome: 'equal' });
   expect(await executed('hgetall')).toEqual([]);
+});
+
+describe('a target whose locale does not sort by bytes', () => {
+  const locales = mkdtempSync(join(tmpdir(), 'keymend-locales-'));
+  const { status } = spawnSync('localedef', ['-i', 'da_DK', '-f', 'UTF-8', join(locales, 'da_DK.UTF-8')]);
+  afterAll(() => rmSync(locales, { recursive: true }));
+
+  test.skipIf(status !== 0)('finds sets and hashes equal, and different', async () => {
+    const environment = { LOCPATH: locales, LC_ALL: 'da_DK.UTF-8' };
+    const danish = await startLink([], [], { target: { environment } });
+    try {
+      expect(await danish.target.client.eval("return tostring('aa' < 'b')", 0)).toBe('false');
+      const members = ['aa', 'b', 'Z', 'a', '', '\u00e5', 'prefix-longer-than-8-a', 'prefix-longer-than-8-B', '7'];
+      const fields = (names: string[]) => names.flatMap((name) => [name, name]);
+      await danish.source.client.sadd('set', ...members);
+      await danish.target.client.sadd('set', ...members.toReversed());
+      await danish.source.client.hset('hash', ...fields(members));
+      await danish.target.client.hset('hash', ...fields(members.toReversed()));
+      for (const key of ['set', 'hash']) expect(await danish.reconcile(key)).toEqual({ outcome: 'equal' });
+      await danish.target.client.srem('set', 'aa');
+      await danish.target.client.hset('hash', 'aa', 'other');
+      for (const key of ['set', 'hash']) expect(await danish.reconcile(key)).toMatchObject({ outcome: 'repaired' });
+      expect(await compareRedis(danish.source.client, danish.target.client)).toEqual([]);
+    } finally {
+      await danish.stop();
+    }
+  });
 });
