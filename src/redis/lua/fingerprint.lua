@@ -42,8 +42,8 @@ end
 -- large one. Other equal digests prove equal type and content. Different ones prove nothing, but
 -- for what `provesDifference` says. They are made
 --   from a string's value,
---   from the content of a set of few members, unless its DUMP is asked for: that of a hash table has
---   an order of its own on each server,
+--   from the content of a set of few members, unless its DUMP is asked for: that of a hash table
+--   has an order of its own on each server,
 --   from the DUMP of all others, with how many elements there are where that is known.
 local function fingerprint(key, asDump)
   local kind = typeOf(key)
@@ -72,7 +72,8 @@ local function isOfContent(digest) return string.sub(digest, 1, 8) == 'content:'
 -- 'dump:' and the 40 digits of a SHA-1; the count stands behind that.
 local DUMP_DIGEST = 45
 
--- Where the elements were counted on one side alone: two of one length are equal, or not of one DUMP.
+-- Where the elements were counted on one side alone: two of one length are equal, or not of one
+-- DUMP.
 local function isOfSameDump(one, other)
   if #one == #other or string.sub(one, 1, 5) ~= 'dump:' then return false end
   return string.sub(one, 1, DUMP_DIGEST) == string.sub(other, 1, DUMP_DIGEST)

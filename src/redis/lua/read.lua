@@ -3,5 +3,5 @@
 return readEach(function(key)
   if dumped then return dumped, 0 end
   dumped = redis.call('DUMP', key)
-  return dumped, #dumped
+  return dumped, spend(#dumped)
 end)

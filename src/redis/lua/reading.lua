@@ -2,10 +2,10 @@
 -- key at one moment.
 -- Row in:  key, its digest on the other side ('' without key), its type there
 -- Row out: {'type digest expiry content soonest', value}, or the text alone where no value travels:
---          the digest is the known one, or 'large'; 'none  -2  -1' without key. `content` is '' but
---          when the types agree and the digests do not: then the content digest, or 'different'
---          where the digests prove that already. `soonest`: when the first of its fields expires, in
---          ms since the epoch; -1: none does, or no value travels.
+--          the digest is the known one, or 'large'; 'none  -2  -1' without key. `content` is ''
+--          but when the types agree and the digests do not: then the content digest, or 'different'
+--          where the digests prove that already. `soonest`: when the first of its fields expires,
+--          in ms since the epoch; -1: none does, or no value travels.
 --
 -- valueOf(key, kind): the value in the form that the script is for, and the work it took.
 
