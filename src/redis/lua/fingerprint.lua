@@ -11,8 +11,9 @@ local function isLarge(key, kind)
   -- Exact up to the limit of elements: a single huge one counts.
   local bytes = bytesOf(key, kind, ARGV[1])
   if bytes > LARGE_BYTES then return true, bytes end
-  -- The shortest element takes two bytes, so most keys are spared this question.
-  if bytes <= COUNTED_BYTES and bytes <= 2 * LARGE_ELEMENTS then return false, bytes end
+  -- The shortest element takes two bytes, so most keys are spared this question. Not where the
+  -- bytes are estimated by a sample: that says something else each time, and the digest must not.
+  if tellsMemory and bytes <= COUNTED_BYTES and bytes <= 2 * LARGE_ELEMENTS then return false, bytes end
   local count = elementsOf(key, kind)
   return count > LARGE_ELEMENTS or isHardToRead(key, kind, count), bytes, count
 end
