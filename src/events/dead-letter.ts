@@ -205,5 +205,10 @@ function isoTime(timestamp: string): string | undefined {
 }
 
 function oneLine(text: string): string {
-  return text.replace(/\s*[\r\n]+\s*/g, ' ').slice(0, MAX_TEXT_LENGTH);
+  // Cut first: the pattern goes through a run of blanks once for each of them.
+  return text
+    .slice(0, 2 * MAX_TEXT_LENGTH)
+    .replace(/\s*[\r\n]+\s*/g, ' ')
+    .slice(0, MAX_TEXT_LENGTH)
+    .toWellFormed();
 }

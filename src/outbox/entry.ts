@@ -57,7 +57,12 @@ export function entryRecord(
     const content = fields[at + 1]!;
     if (name === 'key' && key === null) key = content;
     else if (name === 'value' && value === null) value = content;
-    else if (name !== INTENT_FIELD) headers.set(name, [...(headers.get(name) ?? []), content]);
+    else if (name !== INTENT_FIELD) {
+      // Added to, not made anew: an entry may have one name a hundred thousand times.
+      const values = headers.get(name);
+      if (values === undefined) headers.set(name, [content]);
+      else values.push(content);
+    }
   }
   const position = { topic: stream, partition: 0, offset: id, timestamp: id.split('-')[0]! };
   return { key, value, headers: Object.fromEntries(headers), position };

@@ -90,9 +90,30 @@ describe('a failed-write record', () => {
     },
   );
 
-  test('brings its command to upper case, and drops one that no Redis has', () => {
-    expect(decoded({ ...MINIMAL, command: 'sAdd' }).command).toBe('SADD');
-    expect(decoded({ ...MINIMAL, command: 'x'.repeat(65) })).not.toHaveProperty('command');
+  test.each(['sAdd', 'json.set', 'FT._x-1', 'X'.repeat(64)])('brings its command to upper case: %j', (command) => {
+    expect(decoded({ ...MINIMAL, command }).command).toBe(command.toUpperCase());
+  });
+
+  const NO_COMMANDS = [
+    '',
+    'x'.repeat(65),
+    'S ADD',
+    'SADD\n',
+    '\u001b]0;x\u0007',
+    '[x](http://y)',
+    'ſadd',
+    7,
+    [],
+    {},
+    false,
+  ];
+  test.each(NO_COMMANDS)('without a command that a Redis could have means the whole key: %j', (command) => {
+    expect(decoded({ ...MINIMAL, command, members: ['a'] })).toEqual({ ...MINIMAL, members: ['a'] });
+  });
+
+  const NO_MEMBERS = ['a', 1, {}, true, ['a', 1], [null], [['a']], [String.fromCharCode(0xd800)]];
+  test.each(NO_MEMBERS)('with members that are no texts means the whole key: %j', (members) => {
+    expect(decoded({ ...MINIMAL, command: 'SADD', members })).toEqual({ ...MINIMAL, command: 'SADD' });
   });
 
   test('cuts the texts of the error and the origin', () => {
@@ -136,26 +157,31 @@ describe('a failed-write record', () => {
     expect(decodeFailedWrite(Buffer.from(`\ufeff${JSON.stringify(MINIMAL)}`)).ok).toBe(true);
   });
 
-  test('has keys and members that can be bytes: no half surrogate pairs, no base64 that is none', () => {
+  test('has a key that can be bytes: no half of a surrogate pair, no base64 that is none', () => {
     const half = String.fromCharCode(0xd800);
     for (const name of ['id', 'link', 'key']) {
       expect(problemOf(decode({ ...MINIMAL, [name]: `a${half}` }))).toMatch(new RegExp(`^invalid-record: ${name}: `));
     }
-    expect(problemOf(decode({ ...MINIMAL, members: [half] }))).toMatch(/^invalid-record: members: /);
     for (const text of ['a', 'user:42', 'AA=', 'A===', 'AA==AA==', 'A-_A']) {
       expect(problemOf(decode({ ...MINIMAL, key: text, encoding: 'base64' }))).toMatch(
         /^invalid-record: key: is not base64/,
       );
-      expect(problemOf(decode({ ...MINIMAL, key: '', members: ['', text], encoding: 'base64' }))).toMatch(
-        /^invalid-record: members: not all are base64/,
-      );
+      const base64 = { ...MINIMAL, key: '', encoding: 'base64' };
+      expect(decoded({ ...base64, members: ['', text] })).toEqual(base64);
     }
   });
 
-  test('with members that are no texts, or an outcome that is unknown to us, is invalid', () => {
-    expect(problemOf(decode({ ...MINIMAL, members: 'a' }))).toMatch(/^invalid-record: members: /);
-    expect(problemOf(decode({ ...MINIMAL, members: ['a', 1] }))).toMatch(/^invalid-record: members.1: /);
+  test('with an outcome that is unknown to us, or an error that is none, is invalid', () => {
     expect(problemOf(decode({ ...MINIMAL, outcome: 'lost' }))).toMatch(/^invalid-record: outcome: /);
+    expect(problemOf(decode({ ...MINIMAL, error: 'READONLY' }))).toMatch(/^invalid-record: error: /);
+    expect(problemOf(decode({ ...MINIMAL, error: { code: 7 } }))).toMatch(/^invalid-record: error.code: /);
+  });
+
+  test('has one line about its first problem, however many it has', () => {
+    const line = problemOf(decode({ ...MINIMAL, id: 7, link: '', key: [], outcome: 'lost', error: { code: 1 } }));
+    expect(line).toMatch(/^invalid-record: id: [^;\n]{1,100}$/);
+    const members = Array(500_000).fill(0);
+    expect(problemOf(decode({ ...MINIMAL, id: 7, members }))).toMatch(/^invalid-record: id: [^;\n]{1,100}$/);
   });
 
   test('never makes the decoder throw, nor repeat what it holds', () => {
