@@ -116,8 +116,22 @@ export class ConsumerGroup {
     const reply = await this.#ask(['XAUTOCLAIM', this.#stream, this.#group, this.#consumer, ...range], ['NOGROUP']);
     if (reply instanceof RedisFailure) return 'gone';
     const [next, entries] = reply as [Buffer, Entries];
+    const from = this.#claimFrom;
     this.#claimFrom = next.toString();
+    if (entries.includes(null)) await this.#finishRemoved(from);
     return toEntries(entries);
+  }
+
+  /**
+   * Before Redis 7 an entry that was removed while it was assigned is claimed again and again, and
+   * not even its ID is said. Looks at as many as a claim does.
+   */
+  async #finishRemoved(from: string): Promise<void> {
+    const pending = await this.#ask(['XPENDING', this.#stream, this.#group, from, '+', '1000', this.#consumer]);
+    const ids = (pending as [Buffer, ...unknown[]][]).map(([id]) => id.toString());
+    const left = new Set((await this.fetch(ids)).map(({ id }) => id));
+    const removed = ids.filter((id) => !left.has(id));
+    if (removed.length > 0) await this.finish(removed);
   }
 
   /** Entries that were given to a consumer before, as far as they are still there. */
@@ -264,9 +278,7 @@ async function sendAsking(connection: Connection, commands: readonly Command[]):
   return replies.filter((_, index) => asking[index]![0] !== 'ASKING');
 }
 
-/**
- * Entries that were deleted while they were assigned have no fields, or (before Redis 7) are null.
- */
+/** Entries that were deleted while they were assigned have no fields, or (before Redis 7) are null. */
 function toEntries(entries: Entries): DeliveredEntry[] {
   return entries.flatMap((entry) => (entry?.[1] ? [{ id: entry[0].toString(), fields: entry[1] }] : []));
 }

@@ -38,7 +38,7 @@ const REMOVE_IDLE_MS = 15_000;
 const INTENTS_PAUSE_MS = 100;
 
 export function createEntryReader({ consumerGroup, group, logger, signal }: EntryReaderOptions): EntryReader {
-  const intents = new HeldIntents(consumerGroup);
+  const intents = new HeldIntents(consumerGroup, CLAIM_IDLE_MS);
   let joined = false;
   let claimAt = 0;
 
@@ -70,8 +70,8 @@ export function createEntryReader({ consumerGroup, group, logger, signal }: Entr
     return entries;
   }
 
-  async function readNew(): Promise<readonly DeliveredEntry[]> {
-    const read = await known(consumerGroup.read(BATCH, BLOCK_MS));
+  async function readNew(blockMs: number): Promise<readonly DeliveredEntry[]> {
+    const read = await known(consumerGroup.read(BATCH, blockMs));
     const entries = await intents.holdYoung(read);
     // Most intents are gone within milliseconds. Who does not hurry does not get to see them.
     if (entries.length < read.length) await pause(INTENTS_PAUSE_MS);
@@ -94,8 +94,9 @@ export function createEntryReader({ consumerGroup, group, logger, signal }: Entr
       const ripe = await intents.takeRipe(BATCH);
       if (ripe.length > 0) return ripe;
       const left = Date.now() >= claimAt ? await claimLeft() : null;
-      if (left !== null) return left;
-      return joined ? readNew() : [];
+      if (left !== null && left.length > 0) return left;
+      // Intents that are young, however many are claimed, keep nothing new from being read.
+      return joined ? readNew(left === null ? BLOCK_MS : 1) : [];
     },
   };
 }

@@ -6,20 +6,26 @@ import type { ConsumerGroup, DeliveredEntry } from './consumer-group.js';
 import { intentUntil } from './entry.js';
 
 /**
- * They stay assigned to this consumer. If it dies, another claims them and judges them anew. Where
- * that happens while this one lives (their grace is longer than the time after which entries are
- * claimed), both may hand them out: twice, under one id.
+ * They stay assigned to this consumer, and after `claimMs` are claimed like all that nobody has
+ * finished, here or by another. So only those are held that come of age before: their number is
+ * bounded by that time, not by how long a grace is (that of a blocking pop is a day). Where an
+ * entry is claimed while it is held, both may hand it out: twice, under one id.
  */
 export class HeldIntents {
   readonly #group: ConsumerGroup;
-  /** When they come of age, by `performance.now()`. */
-  readonly #held = new Map<string, number>();
+  readonly #claimMs: number;
+  /** When they come of age, rounded up: `performance.now()` by `TICK_MS`. */
+  readonly #ticks = new Map<string, number>();
+  /** The same the other way round. */
+  readonly #ripening = new Map<number, Set<string>>();
 
-  constructor(group: ConsumerGroup) {
+  /** @param claimMs after how long an entry that is not finished is claimed */
+  constructor(group: ConsumerGroup, claimMs: number) {
     this.#group = group;
+    this.#claimMs = claimMs;
   }
 
-  /** @returns the entries that can be worked on now, in their order; the others are held */
+  /** @returns the entries that can be worked on now, in their order; of the others some are held */
   async holdYoung(entries: readonly DeliveredEntry[]): Promise<DeliveredEntry[]> {
     const untils = entries.map(intentUntil);
     if (untils.every((until) => until === null)) return [...entries];
@@ -27,8 +33,8 @@ export class HeldIntents {
     const now = performance.now();
     return entries.filter(({ id }, index) => {
       const leftMs = (untils[index] ?? 0) - serverNow;
-      if (leftMs > 0) this.#held.set(id, now + leftMs);
-      else this.#held.delete(id);
+      if (leftMs <= 0) this.#drop(id);
+      else if (leftMs <= this.#claimMs) this.#hold(id, now + leftMs);
       return leftMs <= 0;
     });
   }
@@ -38,17 +44,47 @@ export class HeldIntents {
    * application has removed.
    */
   async takeRipe(count: number): Promise<DeliveredEntry[]> {
-    const now = performance.now();
-    const ids = [...this.#held]
-      .filter(([, at]) => at <= now)
-      .map(([id]) => id)
-      .slice(0, count);
+    const ids = this.#ripe(count);
     if (ids.length === 0) return [];
     const entries = await this.#group.fetch(ids);
     const left = new Set(entries.map(({ id }) => id));
     const removed = ids.filter((id) => !left.has(id));
     if (removed.length > 0) await this.#group.finish(removed);
-    for (const id of ids) this.#held.delete(id);
+    for (const id of ids) this.#drop(id);
     return entries;
   }
+
+  #hold(id: string, at: number): void {
+    if (this.#ticks.has(id)) return;
+    const tick = Math.ceil(at / TICK_MS);
+    this.#ticks.set(id, tick);
+    const ids = this.#ripening.get(tick);
+    if (ids === undefined) this.#ripening.set(tick, new Set([id]));
+    else ids.add(id);
+  }
+
+  #drop(id: string): void {
+    const tick = this.#ticks.get(id);
+    if (tick === undefined) return;
+    this.#ticks.delete(id);
+    const ids = this.#ripening.get(tick)!;
+    ids.delete(id);
+    if (ids.size === 0) this.#ripening.delete(tick);
+  }
+
+  #ripe(count: number): string[] {
+    const now = performance.now();
+    const ripe: string[] = [];
+    for (const [tick, ids] of this.#ripening) {
+      if (tick * TICK_MS > now) continue;
+      for (const id of ids) {
+        if (ripe.length === count) return ripe;
+        ripe.push(id);
+      }
+    }
+    return ripe;
+  }
 }
+
+/** So long that a pass looks at few of them, so short that nobody notices the wait. */
+const TICK_MS = 100;

@@ -9,9 +9,10 @@ import { type LogLine, loggerInto } from './bridge-bed.js';
 export const STREAM = 'keymend:outbox';
 export const GROUP = 'keymend-bridge';
 
-/** Cleans up after the test that calls it. */
-export async function streamBed() {
-  let server = await startRedis();
+/** Cleans up after the test that calls it. @param binary another redis-server */
+export async function streamBed(binary?: string) {
+  const options = binary === undefined ? {} : { binary };
+  let server = await startRedis([], options);
   const intakes: OutboxIntake[] = [];
   const logs: LogLine[] = [];
   onTestFinished(async () => {
@@ -30,7 +31,7 @@ export async function streamBed() {
       const { port } = server;
       await server.stop();
       await pause();
-      server = await startRedis([], { port });
+      server = await startRedis([], { ...options, port });
     },
 
     start(handle: BatchHandler): OutboxIntake {
