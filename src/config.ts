@@ -9,6 +9,7 @@ import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/policy.js';
 import { LARGE_VALUES, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
+import { didYouMean } from './did-you-mean.js';
 import { parseRedisUrl, urlProblem } from './redis-url.js';
 
 /**
@@ -297,10 +298,26 @@ function describeIssue(issue: z.core.$ZodIssue): string {
     .join('')
     .replace(/^\./, '');
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => `unknown key "${place ? `${place}.` : ''}${key}"`).join('; ');
+    return issue.keys
+      .map((key) => (place ? `${place}.${key}` : key))
+      .map((path) => `unknown key "${path}"${didYouMean(path, keysOf(schema))}`)
+      .join('; ');
   }
   const missing = issue.code === 'invalid_type' && issue.message.endsWith('received undefined');
   return `${place || 'the file'}: ${missing ? 'is missing' : issue.message}`;
+}
+
+/** The paths of all keys that a part of the schema knows, as the file's errors write them. */
+function* keysOf(type: z.core.$ZodType, place = ''): Generator<string> {
+  const { def } = (type as z.core.$ZodTypes)._zod;
+  if ('shape' in def) {
+    for (const [key, part] of Object.entries(def.shape)) {
+      const path = place ? `${place}.${key}` : key;
+      yield path;
+      yield* keysOf(part, path);
+    }
+  } else if ('element' in def) yield* keysOf(def.element, `${place}[]`);
+  else if ('innerType' in def) yield* keysOf(def.innerType, place);
 }
 
 function deepFreeze<T>(value: T): T {

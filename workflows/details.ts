@@ -8,7 +8,7 @@ import type { KeyStatus } from './messages.js';
 /** Markdown for `setCurrentDetails`. */
 export function describeStatus(status: KeyStatus): string {
   const lines = [
-    `**${status.state}** · link \`${status.link}\``,
+    `**${status.state}** · link ${asCode(status.link)}`,
     '',
     `- failed writes pending: ${status.pending}${span(status)}`,
     `- attempts: ${status.attempts}`,
@@ -16,10 +16,12 @@ export function describeStatus(status: KeyStatus): string {
   if (status.lastOutcome !== null) lines.push(`- last outcome: ${status.lastOutcome}`);
   if (status.lastError !== null) {
     const { type, message, stage } = status.lastError;
-    lines.push(`- last error: **${type}**${stage === null ? '' : ` while in stage ${stage}`}: ${message}`);
+    lines.push(
+      `- last error: **${asText(type)}**${stage === null ? '' : ` while in stage ${stage}`}: ${asText(message)}`,
+    );
   }
   if (status.nextRetry !== null) lines.push(`- next try by itself: ${status.nextRetry}`);
-  if (status.skipReason !== null) lines.push(`- skipped: ${status.skipReason}`);
+  if (status.skipReason !== null) lines.push(`- skipped: ${asText(status.skipReason)}`);
   if (status.state === 'escalated') {
     lines.push(
       '',
@@ -28,6 +30,36 @@ export function describeStatus(status: KeyStatus): string {
     );
   }
   return lines.join('\n');
+}
+
+/**
+ * Text for Markdown that shows as it is, in one line: what others wrote may not be a link, an image
+ * or markup of ours.
+ */
+export function asText(text: string): string {
+  return (
+    seen(text)
+      .replace(/[\\`*{}[\]<>#|~!&@]/g, '\\$&')
+      // Within a word it is nothing special.
+      .replace(/(?<![\p{L}\p{N}])_|_(?![\p{L}\p{N}])/gu, '\\_')
+      // Addresses become links by themselves.
+      .replace(/:(?=\S)/g, '\\:')
+      .replace(/(www)\./gi, '$1\\.')
+      // As the first of a line it begins a list.
+      .replace(/^(\d*)([-+.)])/, '$1\\$2')
+  );
+}
+
+/** The same as code. */
+function asCode(text: string): string {
+  return `\`${seen(text).replaceAll('`', "'")}\``;
+}
+
+/** In one line, with the code points of what would not be seen. */
+function seen(text: string): string {
+  return text
+    .replace(/[\s\p{Zl}\p{Zp}]+/gu, ' ')
+    .replace(/[\p{Cc}\p{Cf}\p{Cs}]/gu, (character) => `U+${character.codePointAt(0)!.toString(16).toUpperCase()}`);
 }
 
 function span({ firstFailedAt, lastFailedAt }: KeyStatus): string {

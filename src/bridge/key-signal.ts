@@ -3,6 +3,7 @@
  * runs.
  */
 import type { WorkflowSignalWithStartOptions } from '@temporalio/client';
+import { asText } from '../../workflows/details.js';
 import { type FailedWrite, failedWrites, type ReconcileKeyInput } from '../../workflows/messages.js';
 import { settledAt } from '../../workflows/settle.js';
 import type { LinkConfig } from '../config.js';
@@ -34,7 +35,7 @@ export function signalWithStartOptions(
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
     signal: failedWrites,
     signalArgs: [[...events]],
-    staticSummary: `${events[0]?.command ?? 'a write'} failed on ${link.name}`,
+    staticSummary: `${asText(events[0]?.command ?? 'a write')} failed on ${asText(link.name)}`,
     // Heeded only by a start. A further signal ends the delay; the workflow then sleeps for what is
     // missing.
     ...(startDelay > 0 && { startDelay }),

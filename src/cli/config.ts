@@ -23,7 +23,7 @@ export function configCommand(): Command {
         const checks = await checkServices(config, temporal);
         const failed = checks.filter(({ problem }) => problem !== null);
         print(global, { ok: failed.length === 0, checks }, () =>
-          checks.map(({ what, problem }) => (problem === null ? `ok      ${what}` : `FAILED  ${problem}`)).join('\n'),
+          checks.map(({ what, problem }) => (problem === null ? `ok      ${what}` : `FAILED  ${problem}`)),
         );
         if (failed.length > 0) throw new VerbError(`${failed.length} of ${checks.length} checks failed`);
       }),
@@ -59,7 +59,10 @@ async function checkLink(link: LinkConfig): Promise<Check[]> {
       const doubt = await checkDistinct(sides);
       if (doubt !== null) throw doubt;
     };
-    return [...checks, await check(`source and target of link ${link.name} are two`, areTwo)];
+    return [
+      ...checks,
+      await check(`source and target of link ${link.name} are different servers (or databases of one)`, areTwo),
+    ];
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
   }

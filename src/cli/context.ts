@@ -4,9 +4,12 @@
  */
 import type { Client } from '@temporalio/client';
 import { type Command, Option } from 'commander';
-import { type Logger, pino } from 'pino';
+import { destination, type Logger } from 'pino';
 import { type Config, type LinkConfig, loadConfig } from '../config.js';
 import { connectClient, type TemporalTarget, temporalTarget } from '../temporal/connect.js';
+import { errorText, isTemporalError } from '../temporal/error-text.js';
+import { createLogTo } from './log.js';
+import { jsonLine, printable } from './printable.js';
 
 /** Exit codes, a contract with scripts. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, divergence: 3, interrupted: 130 } as const;
@@ -47,22 +50,24 @@ export function globalOptions(command: Command): GlobalOptions {
   return command.optsWithGlobals() as GlobalOptions;
 }
 
-/** Logs go to stderr as JSON lines; stdout belongs to data. */
+/** Logs go to stderr, on a terminal for a person, else as JSON lines; stdout belongs to data. */
 export function createLogger(options: GlobalOptions): Logger {
-  return pino(
-    {
-      level: options.logLevel,
-      base: { pid: process.pid },
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    pino.destination({ fd: 2, sync: true }),
-  );
+  const file = destination({ fd: 2, sync: true });
+  const stream = { isTTY: process.stderr.isTTY === true, write: (text: string) => file.write(text) };
+  return createLogTo(stream, options.logLevel);
 }
 
-/** Prints data: the value itself as JSON, or the lines made for a person. */
-export function print(options: GlobalOptions, value: unknown, text: () => string): void {
-  process.stdout.write(`${options.output === 'json' ? JSON.stringify(value) : text()}\n`);
+/**
+ * Prints data: the value itself as JSON, or the lines made for a person. What a terminal would not
+ * show but obey is escaped in both.
+ */
+export function print(options: GlobalOptions, value: unknown, lines: () => readonly string[]): void {
+  process.stdout.write(`${options.output === 'json' ? jsonLine(value) : lines().map(printable).join('\n')}\n`);
+}
+
+/** A line about what goes on, to stderr. */
+export function report(line: string): void {
+  process.stderr.write(`${printable(line)}\n`);
 }
 
 export function readConfig(options: GlobalOptions): { config: Config; temporal: TemporalTarget } {
@@ -79,6 +84,10 @@ export async function withClient<T>(
   const client = await connectClient(temporal);
   try {
     return await work(client, config);
+  } catch (error) {
+    if (!isTemporalError(error)) throw error;
+    const { address, namespace } = temporal;
+    throw new VerbError(`Temporal at ${address}, namespace ${namespace}: ${errorText(error)}`);
   } finally {
     await client.connection.close();
   }

@@ -6,7 +6,7 @@ import { type DemoOptions, keepKeymend, runDemo } from '../demo/demo.js';
 import { type DemoResult, describeResult, problemOf, verdictOf } from '../demo/result.js';
 import { demoLock, makeDirectory, type StackInfo, stackDown, stackUp, whatRuns, withLock } from '../stack/index.js';
 import { connectClient } from '../temporal/connect.js';
-import { EXIT, globalOptions, print, VerbError } from './context.js';
+import { EXIT, globalOptions, print, report, VerbError } from './context.js';
 import { downCommand } from './stack.js';
 
 /** Apart from the stack of `keymend stack up`, whose data the demo must not touch. */
@@ -105,7 +105,7 @@ async function show(stack: StackInfo, signal: AbortSignal, keep: boolean): Promi
 }
 
 /** The verdict comes last; one that is bad comes as the error. */
-function describe({ stack, result }: Shown, keep: boolean, problem: string | undefined): string {
+function describe({ stack, result }: Shown, keep: boolean, problem: string | undefined): string[] {
   const lines = [...describeResult(result)];
   if (keep) {
     const { host } = new URL(stack.redis.target);
@@ -119,9 +119,5 @@ function describe({ stack, result }: Shown, keep: boolean, problem: string | und
       `stop all of it  ${downCommand(DIRECTORY)}`,
     );
   }
-  return [...lines, ...(problem === undefined ? ['', verdictOf(result)] : [])].join('\n');
-}
-
-function report(line: string): void {
-  process.stderr.write(`${line}\n`);
+  return [...lines, ...(problem === undefined ? ['', verdictOf(result)] : [])];
 }

@@ -3,15 +3,16 @@ import type { Client } from '@temporalio/client';
 import { Command } from 'commander';
 import pMap from 'p-map';
 import { nextStep } from '../../workflows/errors.js';
-import { type KeyStatus, SEARCH_ATTRIBUTES, status, WORKFLOW_TYPE } from '../../workflows/messages.js';
-import { globalOptions, print, withClient } from './context.js';
+import { type KeyStatus, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
+import type { Config } from '../config.js';
+import { askStatus, type Unanswered } from './answers.js';
+import { chooseLink, globalOptions, print, withClient } from './context.js';
 
 const CONCURRENCY = 16;
 
 type Escalation =
   | (KeyStatus & { readonly workflowId: string; readonly nextStep: string })
-  /** No worker answered for it. */
-  | { readonly workflowId: string; readonly unanswered: string };
+  | (Unanswered & { readonly workflowId: string });
 
 export function escalationsCommand(): Command {
   return new Command('escalations')
@@ -19,44 +20,52 @@ export function escalationsCommand(): Command {
     .option('-l, --link <name>', 'only those of one link')
     .action(async (options: { link?: string }, command: Command) => {
       const global = globalOptions(command);
-      await withClient(global, async (client) => {
-        const escalations = await pMap(escalatedIds(client, options.link), (id) => ask(client, id), {
-          concurrency: CONCURRENCY,
-        });
-        print(global, escalations, () => escalations.map(describe).join('\n') || 'no key is escalated');
+      await withClient(global, async (client, config) => {
+        const listed = escalatedKeys(client, config, options.link);
+        const answered = ({ workflowId }: Listed) => ask(client, config, workflowId);
+        const escalations = await pMap(listed, answered, { concurrency: CONCURRENCY });
+        const nothing = `no key is escalated${options.link === undefined ? '' : ` of link ${options.link}`}`;
+        print(global, escalations, () => (escalations.length === 0 ? [nothing] : escalations.flatMap(describe)));
       });
     });
 }
 
-/** The workflow IDs of escalated keys. Visibility lags behind the workflows by about a second. */
-export async function* escalatedIds(client: Client, link: string | undefined): AsyncGenerator<string> {
+export interface Listed {
+  readonly workflowId: string;
+  /** The one that it was started on. */
+  readonly taskQueue: string;
+}
+
+/**
+ * The workflows of escalated keys. Visibility lags behind the workflows by about a second.
+ * @throws VerbError when the configuration has no such link
+ */
+export async function* escalatedKeys(client: Client, config: Config, link: string | undefined): AsyncGenerator<Listed> {
+  const name = link === undefined ? undefined : chooseLink(config, link).name;
   const clauses = [
     `WorkflowType = "${WORKFLOW_TYPE}"`,
     'ExecutionStatus = "Running"',
     `${SEARCH_ATTRIBUTES.state} = "escalated"`,
   ];
-  if (link !== undefined) clauses.push(`${SEARCH_ATTRIBUTES.link} = "${link.replace(/["\\]/g, '')}"`);
-  for await (const { workflowId } of client.workflow.list({ query: clauses.join(' AND ') })) yield workflowId;
-}
-
-async function ask(client: Client, workflowId: string): Promise<Escalation> {
-  try {
-    const answer = await client.withDeadline(Date.now() + 10_000, () =>
-      client.workflow.getHandle(workflowId).query(status),
-    );
-    return { ...answer, workflowId, nextStep: nextStep(answer.lastError?.type ?? '') };
-  } catch (error) {
-    return { workflowId, unanswered: (error as Error).message.split('\n')[0]! };
+  if (name !== undefined) clauses.push(`${SEARCH_ATTRIBUTES.link} = "${name}"`);
+  for await (const { workflowId, taskQueue } of client.workflow.list({ query: clauses.join(' AND ') })) {
+    yield { workflowId, taskQueue };
   }
 }
 
-function describe(escalation: Escalation): string {
-  if ('unanswered' in escalation) return `${escalation.workflowId}  (nobody answers: ${escalation.unanswered})`;
+async function ask(client: Client, config: Config, workflowId: string): Promise<Escalation> {
+  const answer = await askStatus(client, config, workflowId);
+  if ('unanswered' in answer) return { workflowId, ...answer };
+  return { ...answer, workflowId, nextStep: nextStep(answer.lastError?.type ?? '') };
+}
+
+function describe(escalation: Escalation): string[] {
+  if ('unanswered' in escalation) return [`${escalation.workflowId}  (${escalation.unanswered})`];
   const { key, link, firstFailedAt, attempts, lastError } = escalation;
   const since = firstFailedAt === null ? '' : `, failing since ${firstFailedAt}`;
   return [
     `${key}  (link ${link}${since}, attempts: ${attempts})`,
     `    ${lastError?.type}: ${lastError?.message}`,
     `    ${escalation.nextStep}`,
-  ].join('\n');
+  ];
 }

@@ -7,6 +7,7 @@ import { workflowIdFor } from '../bridge/workflow-id.js';
 import type { Config, LinkConfig } from '../config.js';
 import { encodeKey, keyBytes } from '../events/failed-write.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
+import { errorText } from '../temporal/error-text.js';
 import { chooseLink, EXIT, VerbError } from './context.js';
 
 export interface KeyOptions {
@@ -47,9 +48,14 @@ export function handleOf(client: Client, { workflowId }: KeyWorkflow): WorkflowH
   return client.workflow.getHandle<typeof reconcileKey>(workflowId);
 }
 
-/** Turns "there is no such workflow" into what it means to the person. */
-export function explainMissing(error: unknown, { key, link }: KeyWorkflow): Error {
-  if (!(error instanceof WorkflowNotFoundError)) return error as Error;
+/**
+ * Turns "there is no such workflow" into what it means to the person; any other error names the
+ * workflow and why.
+ */
+export function explainMissing(error: unknown, { key, link, workflowId }: KeyWorkflow): Error {
+  if (!(error instanceof WorkflowNotFoundError)) {
+    return new VerbError(`workflow ${workflowId} cannot be asked: ${errorText(error)}`);
+  }
   return new VerbError(
     `nothing is under way for key ${key.key} of link ${link.name}; \`keymend reconcile\` looks at a key that no failed write named`,
   );

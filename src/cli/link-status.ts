@@ -116,18 +116,16 @@ function serverReport(place: string, answer: ServerHealth['answer']): SideReport
   return { place, role: 'replica', keys, problem: `${place} ${explain(replica)}` };
 }
 
-export function describeLinks(reports: readonly LinkReport[]): string {
-  return reports
-    .map(({ link, source, target, deletes, reason, outbox }) =>
-      [
-        `link ${link}`,
-        ...[source, target].flatMap(describeSide),
-        reason === null ? `deletes are ${deletes}` : `deletes are ${deletes}: ${reason}`,
-        // A source that does not answer has said so already.
-        ...(outbox.entries === null && outbox.problem === source.problem ? [] : describeOutbox(outbox)),
-      ].join('\n  '),
-    )
-    .join('\n');
+export function describeLinks(reports: readonly LinkReport[]): string[] {
+  return reports.flatMap(({ link, source, target, deletes, reason, outbox }) => [
+    `link ${link}`,
+    ...[
+      ...[source, target].flatMap(describeSide),
+      reason === null ? `deletes are ${deletes}` : `deletes are ${deletes}: ${reason}`,
+      // A source that does not answer has said so already.
+      ...(outbox.entries === null && outbox.problem === source.problem ? [] : describeOutbox(outbox)),
+    ].map((line) => `  ${line}`),
+  ]);
 }
 
 function describeOutbox({ entries, deadLetters, problem }: OutboxReport): string[] {

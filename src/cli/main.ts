@@ -3,7 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { bridgeCommand } from './bridge.js';
 import { configCommand } from './config.js';
-import { EXIT, VerbError, withGlobalOptions } from './context.js';
+import { EXIT, report as say, VerbError, withGlobalOptions } from './context.js';
 import { demoCommand } from './demo.js';
 import { escalationsCommand } from './escalations.js';
 import { packageVersion } from './package-version.js';
@@ -34,7 +34,12 @@ const program = new Command('keymend')
   .version(packageVersion())
   .exitOverride();
 for (const verb of VERBS) program.addCommand(withGlobalOptions(verb()));
-for (const command of everyCommand(program)) command.exitOverride().configureHelp({ showGlobalOptions: true });
+for (const command of everyCommand(program)) {
+  command
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ outputError: (text) => say(misuse(text, command)) });
+}
 
 try {
   await program.parseAsync();
@@ -46,12 +51,25 @@ function everyCommand(command: Command): Command[] {
   return [command, ...command.commands.flatMap((child) => everyCommand(child))];
 }
 
+/** What commander says of a verb that is not used as it can be, in the form of our own errors. */
+function misuse(text: string, command: Command): string {
+  const names = [];
+  for (let named: Command | null = command; named !== null; named = named.parent) names.unshift(named.name());
+  const said = text
+    .trim()
+    .replace(/^error: /, '')
+    .replace(/\n\((.*)\)$/, '; $1')
+    .replace(/[.?]$/, (end) => (end === '?' ? '?' : ''));
+  return `keymend: ${said}; see \`${names.join(' ')} --help\``;
+}
+
 /** One line for a person; a stack only where the fault is ours. Returns the exit code. */
 function report(error: unknown): number {
   // Commander has printed its own line, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   const ours = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError;
-  const message = error instanceof Error ? (ours && error.stack) || error.message : String(error);
-  process.stderr.write(`keymend: ${message}\n`);
+  say(`keymend: ${error instanceof Error ? error.message : String(error)}`);
+  const frames = ours ? (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line)) : [];
+  for (const frame of frames) say(frame);
   return error instanceof VerbError ? error.exitCode : EXIT.failure;
 }

@@ -12,10 +12,13 @@ import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import { startOptions } from '../bridge/start-options.js';
 import type { Config } from '../config.js';
 import { keyBytes } from '../events/failed-write.js';
+import { connectRedis, NO_TYPE, RedisFailure } from '../redis/index.js';
+import { whoIsMissing } from './answers.js';
 import { globalOptions, print, VerbError, withClient } from './context.js';
-import { type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from './key-workflow.js';
+import { handleOf, type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from './key-workflow.js';
 
 const ACCEPTANCE_MS = 15_000;
+const LOOK_MS = 5_000;
 /**
  * How long a person's word about a delete holds until a worker hears it; more than the acceptance,
  * for clocks that differ.
@@ -34,12 +37,11 @@ export function reconcileCommand(): Command {
       await withClient(global, async (client, config) => {
         const key = keyToReconcile(config, text, options);
         const result = await reconcile(client, config, key, { allowDelete: options.allowDelete });
-        const answer = { ...key.key, link: key.link.name, ...result };
-        print(
-          global,
-          answer,
-          () => `${result.outcome} after ${result.attempts} attempt${result.attempts === 1 ? '' : 's'}`,
-        );
+        const nowhere = result.outcome === 'equal' && (await isOnNeitherSide(key));
+        const answer = { ...key.key, link: key.link.name, ...result, ...(nowhere && { onNeitherSide: true }) };
+        const tries = `after ${result.attempts} attempt${result.attempts === 1 ? '' : 's'}`;
+        const where = nowhere ? ': the key is on neither side' : '';
+        print(global, answer, () => [`${result.outcome} ${tries}${where}`]);
       });
     });
 }
@@ -55,10 +57,10 @@ async function reconcile(
     // update.
     const update = await client
       .withDeadline(Date.now() + ACCEPTANCE_MS, () => startUpdate(client, config, key, request))
-      .catch((error: unknown) => {
+      .catch(async (error: unknown) => {
         if (!(error instanceof WorkflowUpdateRPCTimeoutOrCancelledError)) throw error;
         throw new VerbError(
-          `nobody accepts the update of workflow ${key.workflowId}; is a worker running? The key is reconciled when one ` +
+          `workflow ${key.workflowId} was told, but ${await missing(client, config, key)} The key is reconciled when one ` +
             'starts, but a delete is then not vouched for any more',
         );
       });
@@ -75,6 +77,29 @@ async function reconcile(
       }
       throw error;
     }
+  }
+}
+
+/** Who does not answer. A workflow that nobody has begun yet is on the task queue of this one. */
+async function missing(client: Client, config: Config, key: KeyWorkflow): Promise<string> {
+  const description = await client
+    .withDeadline(Date.now() + ACCEPTANCE_MS, () => handleOf(client, key).describe())
+    .catch(() => null);
+  return `${whoIsMissing(description?.taskQueue ?? config.temporal.taskQueue, config)}.`;
+}
+
+/**
+ * Such a key is equal, and most likely not the one that was meant. False where it can't be told.
+ */
+async function isOnNeitherSide({ link, key }: KeyWorkflow): Promise<boolean> {
+  const ports = (['source', 'target'] as const).map((side) =>
+    connectRedis(link[side], { name: side, commandTimeoutMs: LOOK_MS }),
+  );
+  try {
+    const states = await Promise.all(ports.map((port) => port.inspect([keyBytes(key)])));
+    return states.flat().every((state) => !(state instanceof RedisFailure) && state.type === NO_TYPE);
+  } finally {
+    await Promise.all(ports.map((port) => port.close()));
   }
 }
 

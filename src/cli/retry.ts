@@ -3,11 +3,15 @@ import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { Command } from 'commander';
 import pMap from 'p-map';
 import { retry } from '../../workflows/messages.js';
+import type { Config } from '../config.js';
+import { errorText } from '../temporal/error-text.js';
+import { askStatus, expectAnswer } from './answers.js';
 import { EXIT, globalOptions, print, VerbError, withClient } from './context.js';
-import { escalatedIds } from './escalations.js';
+import { escalatedKeys, type Listed } from './escalations.js';
 import { explainMissing, handleOf, type KeyOptions, keyToReconcile, withKeyOptions } from './key-workflow.js';
 
 const CONCURRENCY = 16;
+const ASKED_OF_A_QUEUE = 3;
 
 export function retryCommand(): Command {
   return withKeyOptions(new Command('retry'))
@@ -27,28 +31,63 @@ export function retryCommand(): Command {
             .catch((error: unknown) => {
               throw explainMissing(error, key);
             });
-          print(global, { retried: 1 }, () => `asked ${key.workflowId} to try again`);
+          await expectAnswer(client, config, key.workflowId);
+          print(global, { retried: 1 }, () => [`${key.workflowId} tries again`]);
           return;
         }
-        const signalled = await pMap(escalatedIds(client, options.link), (id) => retryListed(client, id), {
+        const told = await pMap(escalatedKeys(client, config, options.link), (key) => retryListed(client, key), {
           concurrency: CONCURRENCY,
         });
-        const retried = signalled.filter(Boolean).length;
-        print(global, { retried }, () => `asked ${retried} escalated keys to try again`);
+        const retried = told.filter((key) => key !== null);
+        const silent = await unanswered(client, config, retried);
+        print(global, { retried: retried.length, ...(silent.length > 0 && { unanswered: silent.length }) }, () => [
+          `told ${retried.length} escalated keys to try again`,
+        ]);
+        if (silent.length > 0) {
+          throw new VerbError(
+            `${silent.length} of ${retried.length} keys do not answer, for example ${silent[0]!.workflowId}: ` +
+              `${silent[0]!.unanswered}. What they were told is kept until a worker takes it`,
+          );
+        }
       });
     });
 }
 
 /**
- * @returns whether the key still was there to retry: one that healed since it was listed has
- *   nothing left
+ * @returns null when the key is not there to retry any more: one that healed since it was listed
+ *   has nothing left
  */
-async function retryListed(client: Client, workflowId: string): Promise<boolean> {
+async function retryListed(client: Client, key: Listed): Promise<Listed | null> {
+  const { workflowId } = key;
   try {
     await client.workflow.getHandle(workflowId).signal(retry);
-    return true;
+    return key;
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return false;
-    throw error;
+    if (error instanceof WorkflowNotFoundError) return null;
+    throw new VerbError(`workflow ${workflowId} was not told to try again: ${errorText(error)}`);
   }
+}
+
+interface Silent extends Listed {
+  readonly unanswered: string;
+}
+
+/**
+ * Those that nobody answers for. Of each task queue a few are asked: where none of them is answered
+ * for, it is the worker that is missing, and the others would only cost their time-out.
+ */
+async function unanswered(client: Client, config: Config, keys: readonly Listed[]): Promise<Silent[]> {
+  const silent: Silent[] = [];
+  for (const taskQueue of new Set(keys.map((key) => key.taskQueue))) {
+    const there = keys.filter((key) => key.taskQueue === taskQueue);
+    const asked = await Promise.all(
+      there
+        .slice(0, ASKED_OF_A_QUEUE)
+        .map(async (key) => ({ key, answer: await askStatus(client, config, key.workflowId) })),
+    );
+    const found = asked.flatMap(({ key, answer }) => ('unanswered' in answer ? [{ ...key, ...answer }] : []));
+    const others = found.length === asked.length ? there.slice(ASKED_OF_A_QUEUE) : [];
+    silent.push(...found, ...others.map((key) => ({ ...key, unanswered: found[0]!.unanswered })));
+  }
+  return silent;
 }

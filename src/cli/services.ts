@@ -6,6 +6,7 @@ import { intakeOf } from '../bridge/intakes.js';
 import type { Config } from '../config.js';
 import { connectClient, connectWorker, ensureSearchAttributes, type TemporalTarget } from '../temporal/connect.js';
 import { runtimeLogger } from '../worker/runtime-logger.js';
+import { TemporalWatch } from '../worker/temporal-watch.js';
 import { startWorker } from '../worker/worker.js';
 import { untilStopped } from './context.js';
 
@@ -44,8 +45,9 @@ export async function bridgeService({ config, temporal, logger }: ServiceOptions
 
 /** Installs the process-wide Temporal runtime, so only one call for each process. */
 export async function workerService(options: ServiceOptions): Promise<Service> {
+  const watch = new TemporalWatch(options.temporal.address, options.logger);
   Runtime.install({
-    logger: runtimeLogger(options.logger),
+    logger: runtimeLogger(options.logger, () => watch.failed()),
     // The signals are ours: the worker stops together with whatever else the process runs.
     shutdownSignals: [],
     // Else the core of the SDK writes its own lines to stdout.
@@ -54,7 +56,7 @@ export async function workerService(options: ServiceOptions): Promise<Service> {
   // A runtime that was installed keeps the process alive until it is shut down.
   const shutDown = () => Runtime.instance().shutdown();
   try {
-    const service = await connectedWorker(options);
+    const service = await connectedWorker(options, watch);
     return asService('worker', service, shutDown);
   } catch (error) {
     await shutDown();
@@ -62,14 +64,16 @@ export async function workerService(options: ServiceOptions): Promise<Service> {
   }
 }
 
-async function connectedWorker({ config, temporal, logger }: ServiceOptions): Promise<Service> {
+async function connectedWorker({ config, temporal, logger }: ServiceOptions, watch: TemporalWatch): Promise<Service> {
   const client = await connectClient(temporal);
   await ensureSearchAttributes(client, temporal.namespace).finally(() => client.connection.close());
   const intake = intakeOf(config);
   await intake.check(logger);
   const connection = await connectWorker(temporal);
   const deadLetters = await intake.connectDeadLetters(logger);
+  watch.over(connection);
   const close = async () => {
+    watch.close();
     await deadLetters.close();
     await connection.close();
   };

@@ -1,6 +1,7 @@
 /** `keymend skip KEY --reason …` */
 import { Command } from 'commander';
 import { skip } from '../../workflows/messages.js';
+import { expectAnswer } from './answers.js';
 import { globalOptions, print, withClient } from './context.js';
 import { explainMissing, handleOf, type KeyOptions, keyWorkflow, withKeyOptions } from './key-workflow.js';
 
@@ -18,7 +19,10 @@ export function skipCommand(): Command {
           .catch((error: unknown) => {
             throw explainMissing(error, key);
           });
-        print(global, { skipped: key.workflowId, reason: options.reason }, () => `asked ${key.workflowId} to skip`);
+        await expectAnswer(client, config, key.workflowId);
+        print(global, { skipped: key.workflowId, reason: options.reason }, () => [
+          `${key.workflowId} gives up on what was pending`,
+        ]);
       });
     });
 }

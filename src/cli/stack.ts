@@ -12,7 +12,7 @@ import {
   wasStarted,
   whatRuns,
 } from '../stack/index.js';
-import { EXIT, globalOptions, print, VerbError } from './context.js';
+import { EXIT, globalOptions, print, report, VerbError } from './context.js';
 
 const DEFAULT_DIRECTORY = '.keymend';
 
@@ -35,14 +35,14 @@ export function stackCommand(): Command {
     if (stopped.length === 0)
       report(wasStarted(directory) ? `nothing runs in ${resolve(directory)}` : absence(directory));
     if (stopped.length > 0 || globalOptions(command).output === 'json') {
-      print(globalOptions(command), { stopped }, () => 'stopped; the data stays');
+      print(globalOptions(command), { stopped }, () => ['stopped; the data stays']);
     }
   });
   const status = verb('status', 'Show which services run').action(
     async ({ directory }: StackVerbOptions, command: Command) => {
       if (!wasStarted(directory)) report(absence(directory));
       const services = await stackStatus({ directory, environment: process.env });
-      print(globalOptions(command), services, () => services.map(describeService).join('\n'));
+      print(globalOptions(command), services, () => services.map(describeService));
     },
   );
   return new Command('stack')
@@ -87,7 +87,7 @@ function verb(name: string, description: string): Command {
     .option('--directory <dir>', 'where data, logs and state of the services are', DEFAULT_DIRECTORY);
 }
 
-function describeInfo(info: StackInfo, directory: string): string {
+function describeInfo(info: StackInfo, directory: string): string[] {
   return [
     `Temporal      ${info.temporal.address}`,
     `Web UI        ${info.temporal.ui}`,
@@ -98,7 +98,7 @@ function describeInfo(info: StackInfo, directory: string): string {
     '',
     `next          npx keymend start --config ${join(directory, basename(info.config))}`,
     `to stop it    ${downCommand(directory)}`,
-  ].join('\n');
+  ];
 }
 
 function describeService({ service, state, address, answers }: ServiceStatus): string {
@@ -110,8 +110,4 @@ function describeService({ service, state, address, answers }: ServiceStatus): s
 /** Whoever is in another folder than at `stack up` would take running services for stopped. */
 function absence(directory: string): string {
   return `no stack was ever started in ${resolve(directory)}; go where you started it, or name that with --directory`;
-}
-
-function report(line: string): void {
-  process.stderr.write(`${line}\n`);
 }

@@ -1,7 +1,9 @@
 /** `keymend status KEY` about a key; `keymend status` about the links. */
 import type { Client } from '@temporalio/client';
 import { Command } from 'commander';
-import { type KeyStatus, status as statusQuery } from '../../workflows/messages.js';
+import type { KeyStatus } from '../../workflows/messages.js';
+import type { Config } from '../config.js';
+import { askStatus } from './answers.js';
 import { globalOptions, print, readConfig, VerbError, withClient } from './context.js';
 import {
   explainMissing,
@@ -21,8 +23,6 @@ interface KeyReport extends KeyStatus {
   readonly workflow: string;
 }
 
-const QUERY_TIMEOUT_MS = 10_000;
-
 export function statusCommand(): Command {
   return withKeyOptions(new Command('status'))
     .description(
@@ -38,25 +38,22 @@ export function statusCommand(): Command {
         return;
       }
       await withClient(global, async (client, config) => {
-        const report = await keyReport(client, keyWorkflow(config, text, options));
+        const report = await keyReport(client, config, keyWorkflow(config, text, options));
         print(global, report, () => describe(report));
       });
     });
 }
 
 /** @throws VerbError when there is no workflow for the key, or no worker to answer for it */
-async function keyReport(client: Client, key: KeyWorkflow): Promise<KeyReport> {
+async function keyReport(client: Client, config: Config, key: KeyWorkflow): Promise<KeyReport> {
   const handle = handleOf(client, key);
   const description = await handle.describe().catch((error: unknown) => {
     throw explainMissing(error, key);
   });
-  const answer = await client
-    .withDeadline(Date.now() + QUERY_TIMEOUT_MS, () => handle.query(statusQuery))
-    .catch((error: Error) => {
-      throw new VerbError(
-        `workflow ${key.workflowId} is ${description.status.name}, but nobody answers for it (${error.message.split('\n')[0]}); is a worker running?`,
-      );
-    });
+  const answer = await askStatus(client, config, key.workflowId);
+  if ('unanswered' in answer) {
+    throw new VerbError(`workflow ${key.workflowId} is ${description.status.name}, but ${answer.unanswered}`);
+  }
   const report = {
     ...answer,
     workflowId: key.workflowId,
@@ -86,7 +83,7 @@ function isoTime({ seconds, nanos }: { seconds?: { toString(): string } | null; 
   return new Date(Number(seconds ?? 0) * 1000 + Math.floor((nanos ?? 0) / 1e6)).toISOString();
 }
 
-function describe(report: KeyReport): string {
+function describe(report: KeyReport): string[] {
   const rows: [string, string | number | null][] = [
     ['key', report.encoding === 'base64' ? `${report.key} (base64)` : report.key],
     ['link', report.link],
@@ -100,8 +97,5 @@ function describe(report: KeyReport): string {
     ['skipped', report.skipReason],
     ['workflow', `${report.workflowId} (${report.workflow}, run ${report.runId})`],
   ];
-  return rows
-    .filter(([, value]) => value !== null)
-    .map(([name, value]) => `${name.padEnd(13)} ${value}`)
-    .join('\n');
+  return rows.filter(([, value]) => value !== null).map(([name, value]) => `${name.padEnd(13)} ${value}`);
 }

@@ -278,7 +278,9 @@ async function sendAsking(connection: Connection, commands: readonly Command[]):
   return replies.filter((_, index) => asking[index]![0] !== 'ASKING');
 }
 
-/** Entries that were deleted while they were assigned have no fields, or (before Redis 7) are null. */
+/**
+ * Entries that were deleted while they were assigned have no fields, or (before Redis 7) are null.
+ */
 function toEntries(entries: Entries): DeliveredEntry[] {
   return entries.flatMap((entry) => (entry?.[1] ? [{ id: entry[0].toString(), fields: entry[1] }] : []));
 }

@@ -7,6 +7,7 @@ import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection, type NativeConnectionOptions } from '@temporalio/worker';
 import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
+import { errorText } from './error-text.js';
 
 /**
  * Temporal can't be used as configured. The message is one line: where, what is wrong, what to do.
@@ -34,7 +35,7 @@ export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): 
     const defined = Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined);
     loaded = loadClientConnectConfig({ overrideEnvVars: Object.fromEntries(defined) });
   } catch (error) {
-    throw new TemporalError(`Temporal: the TEMPORAL_* variables or the profile are not usable: ${text(error)}`, {
+    throw new TemporalError(`Temporal: the TEMPORAL_* variables or the profile are not usable: ${errorText(error)}`, {
       cause: error,
     });
   }
@@ -91,7 +92,7 @@ export async function ensureSearchAttributes(client: Client, namespace: string):
     if ((await missing().catch(() => names)).length === 0) return;
     throw new TemporalError(
       `Temporal namespace ${namespace}: the search attributes ${names.join(' and ')} (type Keyword) are missing and can't be ` +
-        `created from here (${text(error)}); create them with \`temporal operator search-attribute create\``,
+        `created from here (${errorText(error)}); create them with \`temporal operator search-attribute create\``,
       { cause: error },
     );
   }
@@ -99,13 +100,7 @@ export async function ensureSearchAttributes(client: Client, namespace: string):
 
 function unusable({ address, namespace }: TemporalTarget, error: unknown): TemporalError {
   return new TemporalError(
-    `Temporal at ${address}, namespace ${namespace}: ${text(error)}; is it running, and is TEMPORAL_ADDRESS or temporal.address right?`,
+    `Temporal at ${address}, namespace ${namespace}: ${errorText(error)}; is it running, and is TEMPORAL_ADDRESS or temporal.address right?`,
     { cause: error },
   );
-}
-
-/** gRPC errors say most in `details`; messages of several lines are cut to the first. */
-function text(error: unknown): string {
-  const { details, message } = error as { details?: string; message?: string };
-  return (details || message || String(error)).split('\n')[0]!;
 }

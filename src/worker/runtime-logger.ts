@@ -10,7 +10,8 @@ const LEVELS: Record<LogLevel, 'trace' | 'debug' | 'info' | 'warn' | 'error'> = 
   ERROR: 'error',
 };
 
-export function runtimeLogger(logger: Logger): TemporalLogger {
+/** @param retried told of each call to Temporal that fails again and again */
+export function runtimeLogger(logger: Logger, retried: () => void): TemporalLogger {
   const log = (level: LogLevel, message: string, meta?: LogMetadata) => {
     logger[LEVELS[level]](withoutStack(meta), message);
   };
@@ -20,10 +21,15 @@ export function runtimeLogger(logger: Logger): TemporalLogger {
     // The SDK tells of every workflow and activity that starts or ends at this level; at our scale
     // that is tracing.
     debug: (message, meta) => log('TRACE', message, meta),
-    info: (message, meta) => log('INFO', message, meta),
+    // "Worker state changed", "No Nexus services registered": of its inside.
+    info: (message, meta) => log('DEBUG', message, meta),
     // One line for each failed attempt would be a flood in an outage; what fails for good is
     // escalated, and seen there.
-    warn: (message, meta) => log(isFailedAttempt(message, meta) ? 'DEBUG' : 'WARN', message, meta),
+    warn: (message, meta) => {
+      const isRetry = meta?.target === 'temporalio_client::retry';
+      if (isRetry) retried();
+      log(isRetry || isFailedAttempt(message, meta) ? 'DEBUG' : 'WARN', message, meta);
+    },
     error: (message, meta) => log('ERROR', message, meta),
   };
 }

@@ -12,7 +12,8 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const MAY_IMPORT: Record<string, readonly string[]> = {
   workflows: [],
   activities: ['workflows', 'src/engine', 'src/events'],
-  'src/config.ts': ['src/defaults.ts', 'src/redis-url.ts', 'workflows'],
+  'src/config.ts': ['src/defaults.ts', 'src/did-you-mean.ts', 'src/redis-url.ts', 'workflows'],
+  'src/did-you-mean.ts': [],
   'src/defaults.ts': [],
   'src/own-keys.ts': [],
   'src/redis-url.ts': [],
@@ -42,7 +43,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/patience',
     'workflows',
   ],
-  'src/worker': ['activities', 'src/config.ts', 'src/engine', 'src/events', 'src/redis', 'workflows'],
+  'src/worker': ['activities', 'src/config.ts', 'src/engine', 'src/events', 'src/patience', 'src/redis', 'workflows'],
   'src/dual-write': [
     'src/commands',
     'src/defaults.ts',

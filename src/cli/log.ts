@@ -1,0 +1,34 @@
+/** The log: to a terminal lines for a person, to anything else JSON lines. */
+import { type Logger, pino } from 'pino';
+import { printable } from './printable.js';
+
+/** Where a log goes. */
+interface LogStream {
+  readonly isTTY?: boolean;
+  write(text: string): unknown;
+}
+
+type Entry = Readonly<Record<string, unknown>> & { readonly level: string; readonly time: string };
+
+/** @param stream must write at once, so that the last words of a process are not lost */
+export function createLogTo(stream: LogStream, level: string): Logger {
+  const options = {
+    level,
+    base: { pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
+  const write = (line: string) => stream.write(`${forPerson(JSON.parse(line) as Entry).join('\n')}\n`);
+  return pino(options, stream.isTTY ? { write } : stream);
+}
+
+/** For example `20:15:07 warn  what happened (link east-to-west)`; a stack in lines of its own. */
+function forPerson({ level, time, msg, pid: _pid, stack, ...fields }: Entry): string[] {
+  const details = Object.entries(fields).map(
+    ([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  );
+  const [, clock] = /T(\d\d:\d\d:\d\d)/.exec(time) ?? [];
+  const line = `${clock} ${level.padEnd(5)} ${msg ?? ''}${details.length > 0 ? ` (${details.join(', ')})` : ''}`;
+  const frames = typeof stack === 'string' ? stack.split('\n').filter((frame) => /^\s+at /.test(frame)) : [];
+  return [line, ...frames].map(printable);
+}

@@ -1,0 +1,35 @@
+/** What an error of the Temporal client says, all of it, in one line. */
+
+import { isGrpcServiceError, ServiceError } from '@temporalio/client';
+
+const MAX_LENGTH = 600;
+
+/** Whether the client of Temporal threw it: then `errorText` says more than its message. */
+export function isTemporalError(error: unknown): boolean {
+  return error instanceof ServiceError || isGrpcServiceError(error);
+}
+
+/**
+ * The message with those of its causes. That of the client says only which call failed ("Failed to
+ * signal Workflow"); why is in the gRPC error behind it, or between the lines of a native one.
+ */
+export function errorText(error: unknown): string {
+  const said: string[] = [];
+  for (let current = error; current !== undefined && current !== null; current = (current as Error).cause) {
+    const message = oneLine(current instanceof Error ? current.message : String(current));
+    if (message !== '' && !said.some((text) => text.includes(message))) said.push(message);
+    if (said.length === 5 || !(current instanceof Error)) break;
+  }
+  return (said.join(': ') || 'no reason given').slice(0, MAX_LENGTH).toWellFormed();
+}
+
+/** gRPC puts the number of its code in front of the name. */
+function oneLine(message: string): string {
+  return message
+    .slice(0, 4 * MAX_LENGTH)
+    .split(/[\r\n]+/)
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .join('; ')
+    .replace(/^\d+ (?=[A-Z_]+: )/, '');
+}
