@@ -2,34 +2,36 @@
 import { ApplicationFailure, type LogLevel, type LogMetadata, type Logger as TemporalLogger } from '@temporalio/common';
 import type { Logger } from 'pino';
 
-const LEVELS: Record<LogLevel, 'trace' | 'debug' | 'info' | 'warn' | 'error'> = {
+/**
+ * The SDK's words in ours. Of its inside ("Worker state changed", "No Nexus services registered")
+ * nobody wants to read every day, and it tells of every workflow and activity that starts or ends
+ * as DEBUG: at our scale that is tracing.
+ */
+const LEVELS: Record<LogLevel, 'trace' | 'debug' | 'warn' | 'error'> = {
   TRACE: 'trace',
-  DEBUG: 'debug',
-  INFO: 'info',
+  DEBUG: 'trace',
+  INFO: 'debug',
   WARN: 'warn',
   ERROR: 'error',
 };
 
 /** @param retried told of each call to Temporal that fails again and again */
 export function runtimeLogger(logger: Logger, retried: () => void): TemporalLogger {
+  // What comes from the core of the SDK comes through `log`, the rest through the others.
   const log = (level: LogLevel, message: string, meta?: LogMetadata) => {
-    logger[LEVELS[level]](withoutStack(meta), message);
+    const isRetry = level === 'WARN' && meta?.target === 'temporalio_client::retry';
+    if (isRetry) retried();
+    // One line for each failed attempt would be a flood in an outage; what fails for good is
+    // escalated, and seen there.
+    const isNews = !(isRetry || (level === 'WARN' && isFailedAttempt(message, meta)));
+    logger[isNews ? LEVELS[level] : 'debug'](withoutStack(meta), message);
   };
   return {
     log,
     trace: (message, meta) => log('TRACE', message, meta),
-    // The SDK tells of every workflow and activity that starts or ends at this level; at our scale
-    // that is tracing.
-    debug: (message, meta) => log('TRACE', message, meta),
-    // "Worker state changed", "No Nexus services registered": of its inside.
-    info: (message, meta) => log('DEBUG', message, meta),
-    // One line for each failed attempt would be a flood in an outage; what fails for good is
-    // escalated, and seen there.
-    warn: (message, meta) => {
-      const isRetry = meta?.target === 'temporalio_client::retry';
-      if (isRetry) retried();
-      log(isRetry || isFailedAttempt(message, meta) ? 'DEBUG' : 'WARN', message, meta);
-    },
+    debug: (message, meta) => log('DEBUG', message, meta),
+    info: (message, meta) => log('INFO', message, meta),
+    warn: (message, meta) => log('WARN', message, meta),
     error: (message, meta) => log('ERROR', message, meta),
   };
 }
