@@ -41,6 +41,11 @@ const WATCH_INTERVAL_MS = 250;
 const COMMIT_INTERVAL_MS = 1_000;
 /** So that a key which is waited for in one partition does not hold up the others. */
 const PARTITIONS_AT_ONCE = 4;
+/**
+ * How old what the consumer knows of the topic may be: added partitions are read, and partitions
+ * whose leader it does not know are looked up again, after this. kafkajs' own is five minutes.
+ */
+export const METADATA_AGE_MS = 10_000;
 /** How long a fetch waits for records, hence about how long `stop` takes. */
 const FETCH_WAIT_MS = 500;
 
@@ -57,6 +62,7 @@ export async function startKafkaIntake({ kafka, config, handle, logger }: KafkaI
     sessionTimeout: SESSION_TIMEOUT_MS,
     heartbeatInterval: HEARTBEAT_INTERVAL_MS,
     maxWaitTimeInMs: FETCH_WAIT_MS,
+    metadataMaxAge: METADATA_AGE_MS,
     allowAutoTopicCreation: false,
     // A stopped consumer must not come back from a restart that was already planned.
     retry: { restartOnFailure: async () => !stopping },

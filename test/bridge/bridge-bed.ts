@@ -151,6 +151,17 @@ export async function bridgeBed(options: BedOptions = {}) {
       await producer.send({ topic, messages: messages.map((message) => ({ partition: 0, ...toMessage(message) })) });
     },
 
+    /** By a producer of its own, which knows every partition that there is now. */
+    async produceTo(partition: number, message: Message | Partial<FailedWrite>): Promise<void> {
+      const fresh = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
+      await fresh.connect();
+      try {
+        await fresh.send({ topic, messages: [{ ...toMessage(message), partition }] });
+      } finally {
+        await fresh.disconnect();
+      }
+    },
+
     /** The next offset of each partition that the group will read; 0 when nothing is committed. */
     async committed(): Promise<number[]> {
       const [offsets] = await admin.fetchOffsets({ groupId: config.kafka.groupId, topics: [topic] });
