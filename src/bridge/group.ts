@@ -73,6 +73,7 @@ function readRecord(record: IntakeRecord, links: Links): Readable | Undeliverabl
     record,
     failure: { reason, stage: 'decode', error: { type, message }, attempts: 1, event },
   });
+  if (record.unreadable) return undeliverable('unreadable-batch', 'UnreadableBatch', describeUnreadable(record));
   try {
     const decoded = decodeFailedWrite(record.value);
     if (!decoded.ok) return undeliverable(decoded.problem.reason, 'DecodeError', decoded.problem.message);
@@ -91,6 +92,12 @@ function readRecord(record: IntakeRecord, links: Links): Readable | Undeliverabl
     const { name, message } = error instanceof Error ? error : new Error(String(error));
     return undeliverable('internal-error', name, message);
   }
+}
+
+function describeUnreadable({ position: { topic, partition, offset }, unreadable }: IntakeRecord): string {
+  const { lastOffset, reason } = unreadable!;
+  const which = offset === lastOffset ? `offset ${offset}` : `offsets ${offset} to ${lastOffset}`;
+  return `${which} of ${topic}[${partition}] can't be read: ${reason}; only a comparison of both sides finds what was in there`;
 }
 
 /** Of a record that was redriven, how often; whatever the header says, it is new work. */

@@ -10,6 +10,8 @@ import type { HeaderValue, IntakeRecord } from './intake.js';
 
 /** Every value that `dlq.reason` can have. */
 export type DeadLetterReason =
+  /** Records that the log can't give any more. The letter stands for all of them, and has none. */
+  | 'unreadable-batch'
   /** The value is not JSON in UTF-8. */
   | 'invalid-json'
   /** The value is JSON, but not a failed-write record. */

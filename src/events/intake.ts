@@ -11,6 +11,11 @@ export interface IntakeRecord {
   /** A header can occur more than once, and its value can be absent. */
   readonly headers: Readonly<Record<string, HeaderValue | readonly HeaderValue[]>>;
   readonly position: RecordPosition;
+  /**
+   * The log has bytes here that are no records: from `position` up to this offset, both included.
+   * Then nothing else of the record is known.
+   */
+  readonly unreadable?: { readonly lastOffset: string; readonly reason: string };
 }
 
 export type HeaderValue = Buffer | string | null | undefined;

@@ -11,6 +11,7 @@ import type { BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
 import { AcceptedPrefix } from './accepted-prefix.js';
 import { kafkaErrorMessage } from './client.js';
+import { readWhatCanBeRead, unreadableOf } from './unreadable.js';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
 const { KafkaJSError } = kafkajs;
@@ -51,6 +52,7 @@ const FETCH_WAIT_MS = 500;
 
 /** Joins the consumer group and starts to hand out batches. */
 export async function startKafkaIntake({ kafka, config, handle, logger }: KafkaIntakeOptions): Promise<Intake> {
+  readWhatCanBeRead();
   const outage = new Outage(logger, 'the Kafka consumer does not get on');
   let stopping = false;
   let end: { resolve: () => void; reject: (error: Error) => void };
@@ -101,7 +103,7 @@ async function handleBatch(payload: EachBatchPayload, handle: BatchHandler, logg
   const { batch, resolveOffset, heartbeat } = payload;
   // Batches fetched before a rebalance are still handed out after it; this tells.
   await heartbeat();
-  const records = batch.messages.map((message) => toRecord(batch.topic, batch.partition, message));
+  const records = batch.messages.map((message) => toRecord(batch, message));
   const indexOf = new Map(records.map((record, index) => [record, index]));
   const prefix = new AcceptedPrefix(records.length);
   const unwanted = new AbortController();
@@ -115,7 +117,7 @@ async function handleBatch(payload: EachBatchPayload, handle: BatchHandler, logg
       signal: unwanted.signal,
       accepted(record) {
         const last = prefix.accept(indexOf.get(record)!);
-        if (last !== null) resolveOffset(records[last]!.position.offset);
+        if (last !== null) resolveOffset(batch.messages[last]!.offset);
       },
     });
   } catch (error) {
@@ -153,12 +155,16 @@ async function watch(
   }
 }
 
-function toRecord(
-  topic: string,
-  partition: number,
-  { key, value, headers, offset, timestamp }: KafkaMessage,
-): IntakeRecord {
-  return { key, value, headers: headers ?? {}, position: { topic, partition, offset, timestamp } };
+function toRecord({ topic, partition }: EachBatchPayload['batch'], message: KafkaMessage): IntakeRecord {
+  const { key, value, headers, offset, timestamp } = message;
+  const unreadable = unreadableOf(message);
+  return {
+    key,
+    value,
+    headers: headers ?? {},
+    position: { topic, partition, offset: unreadable?.firstOffset ?? offset, timestamp },
+    ...(unreadable && { unreadable }),
+  };
 }
 
 /**
@@ -182,7 +188,5 @@ async function leave(consumer: Consumer, logger: Logger): Promise<void> {
 
 function describeCrash({ brokers, topic, groupId }: KafkaConfig, error: Error): string {
   const what = `the Kafka consumer ${groupId} of ${topic} at ${brokers.join(',')} ended: ${kafkaErrorMessage(error)}`;
-  return error.name === 'KafkaJSNotImplemented'
-    ? `${what}; records compressed with Snappy, LZ4 or ZSTD can't be read, let producers use gzip or none`
-    : `${what}; no record is lost, fix the cause and start again`;
+  return `${what}; no record is lost, fix the cause and start again`;
 }

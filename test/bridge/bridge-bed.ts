@@ -4,7 +4,15 @@
  */
 import { type Client, Connection, Client as TemporalClient, type WorkflowClient } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
-import { type ITopicConfig, Kafka, type KafkaMessage, logLevel, type Message, Partitioners } from 'kafkajs';
+import {
+  type CompressionTypes,
+  type ITopicConfig,
+  Kafka,
+  type KafkaMessage,
+  logLevel,
+  type Message,
+  Partitioners,
+} from 'kafkajs';
 import { pino } from 'pino';
 import { ulid } from 'ulid';
 import { onTestFinished } from 'vitest';
@@ -152,11 +160,19 @@ export async function bridgeBed(options: BedOptions = {}) {
     },
 
     /** By a producer of its own, which knows every partition that there is now. */
-    async produceTo(partition: number, message: Message | Partial<FailedWrite>): Promise<void> {
+    async produceTo(
+      partition: number,
+      message: Message | Partial<FailedWrite>,
+      compression?: CompressionTypes,
+    ): Promise<void> {
       const fresh = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
       await fresh.connect();
       try {
-        await fresh.send({ topic, messages: [{ ...toMessage(message), partition }] });
+        await fresh.send({
+          topic,
+          messages: [{ ...toMessage(message), partition }],
+          ...(compression && { compression }),
+        });
       } finally {
         await fresh.disconnect();
       }

@@ -8,6 +8,8 @@ import { stack } from './services.js';
 
 export interface OwnKafka {
   readonly brokers: string[];
+  /** Where it keeps its data. */
+  readonly data: string;
   stop(): Promise<void>;
   /** With its data, at the same address. */
   start(): Promise<void>;
@@ -36,6 +38,7 @@ export async function startOwnKafka(): Promise<OwnKafka> {
   const { brokers } = (await up()).kafka;
   return {
     brokers,
+    data: join(directory, 'kafka', 'data'),
     stop,
     async start() {
       const again = (await up()).kafka.brokers;
