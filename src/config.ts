@@ -133,11 +133,12 @@ const link = z.strictObject({
     .prefault({}),
 });
 
-const kafka = z.strictObject({
+const kafkaFields = z.strictObject({
   brokers: z.array(z.string().regex(/^\S+:\d+$/, 'must be host:port')).min(1),
   topic: z.string().min(1).default('keymend.failed-writes'),
   deadLetterTopic: z.string().min(1).default('keymend.failed-writes.dlq'),
-  groupId: z.string().min(1).default('keymend-bridge'),
+  /** By default one for each topic: `keymend-bridge.<topic>`. */
+  groupId: z.string().min(1).optional(),
   ssl: z.boolean().default(false),
   sasl: z
     .strictObject({
@@ -147,6 +148,10 @@ const kafka = z.strictObject({
     })
     .optional(),
 });
+const kafka = kafkaFields.transform(({ groupId, ...rest }) => ({
+  ...rest,
+  groupId: groupId ?? `keymend-bridge.${rest.topic}`,
+}));
 
 const schema = z
   .strictObject({

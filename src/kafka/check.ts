@@ -3,6 +3,7 @@ import kafkajs, { type Admin } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
 import { createKafka, kafkaErrorMessage } from './client.js';
+import { strangersInGroup } from './group.js';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
 const { ConfigResourceTypes } = kafkajs;
@@ -20,7 +21,8 @@ class KafkaSetupError extends Error {
 const HEADER_BYTES = 16 * 1024;
 
 /**
- * Makes sure that a broker answers and that both topics exist.
+ * Makes sure that a broker answers, that both topics exist and that nobody in the group reads
+ * another one.
  * @throws KafkaSetupError
  */
 export async function checkKafka(config: KafkaConfig, logger: Logger): Promise<void> {
@@ -31,6 +33,11 @@ export async function checkKafka(config: KafkaConfig, logger: Logger): Promise<v
     const existing = new Set(await admin.listTopics());
     const missing = [config.topic, config.deadLetterTopic].filter((topic) => !existing.has(topic));
     if (missing.length > 0) throw new KafkaSetupError(describeMissing(config, missing));
+    const strangers = await strangersInGroup(admin, config).catch((error: unknown) => {
+      logger.warn(`who else is in the consumer group ${config.groupId} is not known: ${kafkaErrorMessage(error)}`);
+      return null;
+    });
+    if (strangers !== null) throw new KafkaSetupError(strangers);
     await warnOfSmallDeadLetterTopic(admin, config, logger);
   } catch (error) {
     throw error instanceof KafkaSetupError

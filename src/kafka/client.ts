@@ -39,12 +39,13 @@ export function kafkaErrorType(error: unknown): string | undefined {
 /**
  * kafkajs reports every single attempt as an error, up to several a second; whatever matters of
  * that reaches its callers as an exception or an event, and they report it once. What no caller
- * hears of is a consumer whose offset is gone.
+ * hears of is what it says of the group: partitions that nobody reads, an offset that is gone.
  */
 function logTo(logger: Logger): (entry: LogEntry) => void {
   return ({ namespace, level, log: { message, topic, partition, broker, groupId, error } }) => {
     const fields = { namespace, topic, partition, broker, groupId, error };
     if (namespace === 'ConsumerGroup' && level === logLevel.ERROR) logger.error(fields, `Kafka: ${message}`);
+    else if (namespace === 'ConsumerGroup' && level === logLevel.WARN) logger.warn(fields, `Kafka: ${message}`);
     else logger.debug(fields, `Kafka: ${message}`);
   };
 }

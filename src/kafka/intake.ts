@@ -4,13 +4,15 @@
  */
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import kafkajs, { type Consumer, type EachBatchPayload, type Kafka, type KafkaMessage } from 'kafkajs';
+import kafkajs, { type Admin, type Consumer, type EachBatchPayload, type Kafka, type KafkaMessage } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
 import type { BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
 import { AcceptedPrefix } from './accepted-prefix.js';
 import { kafkaErrorMessage } from './client.js';
+import { strangersInGroup } from './group.js';
+import { lookOut } from './lookout.js';
 import { readWhatCanBeRead, unreadableOf } from './unreadable.js';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
@@ -26,7 +28,11 @@ interface KafkaIntakeOptions {
   readonly config: KafkaConfig;
   readonly handle: BatchHandler;
   readonly logger: Logger;
+  /** How often it looks who else is in the group, in ms. */
+  readonly lookEveryMs?: number;
 }
+
+const LOOK_EVERY_MS = 10_000;
 
 /**
  * How soon the others take over from a bridge that died. Heartbeats run beside the work, so a slow
@@ -51,7 +57,8 @@ export const METADATA_AGE_MS = 10_000;
 const FETCH_WAIT_MS = 500;
 
 /** Joins the consumer group and starts to hand out batches. */
-export async function startKafkaIntake({ kafka, config, handle, logger }: KafkaIntakeOptions): Promise<Intake> {
+export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Intake> {
+  const { kafka, config, handle, logger, lookEveryMs = LOOK_EVERY_MS } = options;
   readWhatCanBeRead();
   const outage = new Outage(logger, 'the Kafka consumer does not get on');
   let stopping = false;
@@ -72,6 +79,8 @@ export async function startKafkaIntake({ kafka, config, handle, logger }: KafkaI
 
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     outage.worked();
+    // Whoever has joined as well is known in a moment.
+    lookout?.now();
     const partitions = payload.memberAssignment[config.topic] ?? [];
     logger.info({ partitions }, `reads ${partitions.length} partitions of ${config.topic} as ${config.groupId}`);
   });
@@ -80,6 +89,14 @@ export async function startKafkaIntake({ kafka, config, handle, logger }: KafkaI
     else if (!stopping) end.reject(new IntakeEnded(describeCrash(config, error), { cause: error }));
   });
 
+  const admin = kafka.admin();
+  const lookout = lookOut(lookEveryMs, strangersTold(admin, config, logger));
+  const close = async () => {
+    await lookout.stop();
+    await admin.disconnect().catch(() => {});
+  };
+  finished.then(close, close);
+  await admin.connect();
   await consumer.connect();
   await consumer.subscribe({ topics: [config.topic], fromBeginning: true });
   await consumer.run({
@@ -94,8 +111,24 @@ export async function startKafkaIntake({ kafka, config, handle, logger }: KafkaI
     async stop() {
       stopping = true;
       await leave(consumer, logger);
+      await close();
       end.resolve();
     },
+  };
+}
+
+/** One line when somebody is in the group who reads another topic, and one when that is over. */
+function strangersTold(admin: Admin, config: KafkaConfig, logger: Logger): () => Promise<void> {
+  let told: string | null = null;
+  return async () => {
+    try {
+      const strangers = await strangersInGroup(admin, config);
+      if (strangers !== null && strangers !== told) logger.error(strangers);
+      if (strangers === null && told !== null) logger.info(`the consumer group ${config.groupId} is ours alone again`);
+      told = strangers;
+    } catch (error) {
+      logger.debug({ error: kafkaErrorMessage(error) }, 'Kafka: who else is in the consumer group is not known');
+    }
   };
 }
 

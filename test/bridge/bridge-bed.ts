@@ -126,6 +126,7 @@ export async function bridgeBed(options: BedOptions = {}) {
     config,
     client,
     admin,
+    kafka,
     logs,
     /** Lines that an operator sees by default. */
     warnings: () => logs.filter(({ level }) => level >= WARN).map(({ msg }) => msg),
