@@ -108,7 +108,13 @@ test('intakes', async () => {
     const toOutbox = createOutbox({ client: redis });
 
     const fromKafka = reading(toKafka, (handle) =>
-      startKafkaIntake({ kafka: createKafka(config.kafka, logger), config: config.kafka, handle, logger }),
+      startKafkaIntake({
+        onGap: async () => {},
+        kafka: createKafka(config.kafka, logger),
+        config: config.kafka,
+        handle,
+        logger,
+      }),
     );
     const fromOutbox = reading(toOutbox, async (handle) => {
       const name = 'source of link l';

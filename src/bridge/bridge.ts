@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
 import type { Counters, Forwarding } from './forwarder.js';
+import { createGaps } from './gaps.js';
 import { intakeOf } from './intakes.js';
 import type { SignalClient } from './own-runs.js';
 import { createSignaller } from './signaller.js';
@@ -37,9 +38,11 @@ export interface Bridge {
  * @throws RedisFailure when the intake is redis-stream and no source answers
  */
 export async function startBridge({ config, client, logger }: BridgeOptions): Promise<Bridge> {
+  const links = new Map(config.links.map((link) => [link.name, link]));
   const forwarding: Forwarding = {
     signaller: createSignaller(client, config.temporal.taskQueue, logger),
-    links: new Map(config.links.map((link) => [link.name, link])),
+    gaps: createGaps(client, config.temporal.taskQueue, links, logger),
+    links,
     logger,
   };
   const { counters, finished, stop } = await intakeOf(config).start(forwarding);

@@ -11,6 +11,7 @@ import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/
 import { kafkaErrorMessage } from '../kafka/client.js';
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
+import type { Gaps, NoticedGap } from './gaps.js';
 import { groupByKey, type KeyGroup, type Links } from './group.js';
 import { splitBySize } from './key-signal.js';
 import type { SignalEnd, Signaller } from './signaller.js';
@@ -19,6 +20,7 @@ import { workflowIdFor } from './workflow-id.js';
 interface ForwarderOptions {
   readonly links: Links;
   readonly signaller: Signaller;
+  readonly gaps: Gaps;
   readonly deadLetters: DeadLetters;
   readonly logger: Logger;
 }
@@ -56,7 +58,7 @@ interface Letter {
 /** Signals and dead letters under way at once, so that a batch is not a queue of round trips. */
 const CONCURRENCY = 64;
 
-export function createForwarder({ links, signaller, deadLetters, logger }: ForwarderOptions): Forwarder {
+export function createForwarder({ links, signaller, gaps, deadLetters, logger }: ForwarderOptions): Forwarder {
   const counters = { received: 0, signalled: 0, deadLettered: 0 };
   const outage = new Outage(logger, `the dead-letter ${deadLetters.kind} does not take records`);
 
@@ -112,6 +114,10 @@ export function createForwarder({ links, signaller, deadLetters, logger }: Forwa
       if (refusal !== null) logger.error(describeRefusal(deadLetters, record.position, refusal));
     };
     if (!(await untilTaken(publish, { outage, explain: kafkaErrorMessage, signal: batch.signal }))) return;
+    if (record.unreadable) {
+      await gaps.open(gapOf(record, failure.error.message), batch.signal);
+      if (batch.signal.aborted) return;
+    }
     counters.deadLettered++;
     const { count = 0, first = { record, failure } } = letters.get(failure.reason) ?? {};
     letters.set(failure.reason, { count: count + 1, first });
@@ -119,6 +125,12 @@ export function createForwarder({ links, signaller, deadLetters, logger }: Forwa
   }
 
   return { forward, counters };
+}
+
+function gapOf({ position, unreadable }: IntakeRecord, message: string): NoticedGap {
+  const { topic, partition, offset } = position;
+  const records = Number(BigInt(unreadable!.lastOffset) - BigInt(offset)) + 1;
+  return { id: `${topic}[${partition}] unreadable at ${offset}`, cause: 'unreadable', records, message };
 }
 
 function notTaken(

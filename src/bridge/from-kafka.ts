@@ -8,13 +8,13 @@ import { createForwarder, type Forwarded, type Forwarding } from './forwarder.js
 
 /** @throws KafkaSetupError when Kafka does not answer or a topic is missing */
 export async function startFromKafka(config: KafkaConfig, forwarding: Forwarding): Promise<Forwarded> {
-  const { logger } = forwarding;
+  const { logger, gaps } = forwarding;
   await checkKafka(config, logger);
   const kafka = createKafka(config, logger);
   const deadLetters = await connectDeadLetters(kafka, config.deadLetterTopic);
   const { forward, counters } = createForwarder({ ...forwarding, deadLetters });
   try {
-    const intake = await startKafkaIntake({ kafka, config, handle: forward, logger });
+    const intake = await startKafkaIntake({ kafka, config, handle: forward, logger, onGap: gaps.open });
     return { counters, stop: intake.stop, finished: intake.finished.finally(() => deadLetters.close()) };
   } catch (error) {
     await deadLetters.close();

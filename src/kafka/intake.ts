@@ -6,6 +6,7 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin, type Consumer, type EachBatchPayload, type Kafka, type KafkaMessage } from 'kafkajs';
 import type { Logger } from 'pino';
+import type { NoticedGap } from '../bridge/gaps.js';
 import type { KafkaConfig } from '../config.js';
 import type { BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
@@ -13,6 +14,7 @@ import { AcceptedPrefix } from './accepted-prefix.js';
 import { kafkaErrorMessage } from './client.js';
 import { strangersInGroup } from './group.js';
 import { lookOut } from './lookout.js';
+import { TopicWatch } from './topic-watch.js';
 import { readWhatCanBeRead, unreadableOf } from './unreadable.js';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
@@ -28,7 +30,9 @@ interface KafkaIntakeOptions {
   readonly config: KafkaConfig;
   readonly handle: BatchHandler;
   readonly logger: Logger;
-  /** How often it looks who else is in the group, in ms. */
+  /** Told of what is lost before it goes on; resolves when that is kept, or when aborted. */
+  readonly onGap: (gap: NoticedGap, signal: AbortSignal) => Promise<void>;
+  /** How often it looks at the group and the topic, in ms. */
   readonly lookEveryMs?: number;
 }
 
@@ -58,7 +62,7 @@ const FETCH_WAIT_MS = 500;
 
 /** Joins the consumer group and starts to hand out batches. */
 export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Intake> {
-  const { kafka, config, handle, logger, lookEveryMs = LOOK_EVERY_MS } = options;
+  const { kafka, config, handle, logger } = options;
   readWhatCanBeRead();
   const outage = new Outage(logger, 'the Kafka consumer does not get on');
   let stopping = false;
@@ -82,6 +86,7 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
     // Whoever has joined as well is known in a moment.
     lookout?.now();
     const partitions = payload.memberAssignment[config.topic] ?? [];
+    topic.joined(partitions);
     logger.info({ partitions }, `reads ${partitions.length} partitions of ${config.topic} as ${config.groupId}`);
   });
   consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
@@ -89,18 +94,13 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
     else if (!stopping) end.reject(new IntakeEnded(describeCrash(config, error), { cause: error }));
   });
 
-  const admin = kafka.admin();
-  const lookout = lookOut(lookEveryMs, strangersTold(admin, config, logger));
-  const close = async () => {
-    await lookout.stop();
-    await admin.disconnect().catch(() => {});
-  };
+  const { topic, lookout, begin, giveUp, close } = lookAround(options, consumer);
   finished.then(close, close);
-  await admin.connect();
+  await begin();
   await consumer.connect();
   await consumer.subscribe({ topics: [config.topic], fromBeginning: true });
   await consumer.run({
-    eachBatch: (payload) => handleBatch(payload, handle, logger),
+    eachBatch: (payload) => handleBatch(payload, handle, topic, logger),
     eachBatchAutoResolve: false,
     autoCommitInterval: COMMIT_INTERVAL_MS,
     partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
@@ -110,9 +110,49 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
     finished,
     async stop() {
       stopping = true;
+      giveUp();
       await leave(consumer, logger);
       await close();
       end.resolve();
+    },
+  };
+}
+
+/** What is looked at beside the reading: who else is in the group, and what the topic has lost. */
+function lookAround(options: KafkaIntakeOptions, consumer: Consumer) {
+  const { kafka, config, logger, onGap, lookEveryMs = LOOK_EVERY_MS } = options;
+  const admin = kafka.admin();
+  const closing = new AbortController();
+  // Each gap that waits for Temporal waits on it; Node warns past ten.
+  setMaxListeners(0, closing.signal);
+  const topic = new TopicWatch({
+    kafka,
+    admin,
+    config,
+    logger,
+    onGap: (gap) => onGap(gap, closing.signal),
+    seek: (partition, offset) => consumer.seek({ topic: config.topic, partition, offset }),
+  });
+  const tellStrangers = strangersTold(admin, config, logger);
+  const lookout = lookOut(lookEveryMs, async () => {
+    await tellStrangers();
+    await topic.look();
+  });
+  return {
+    topic,
+    lookout,
+    /** Before anything is read: kafkajs forgets where the group was if that is gone. */
+    async begin() {
+      await admin.connect();
+      await topic.look();
+    },
+    /** What waits for Temporal must not hold up a stop. */
+    giveUp: () => closing.abort(),
+    async close() {
+      closing.abort();
+      await lookout.stop();
+      await topic.close();
+      await admin.disconnect().catch(() => {});
     },
   };
 }
@@ -132,7 +172,12 @@ function strangersTold(admin: Admin, config: KafkaConfig, logger: Logger): () =>
   };
 }
 
-async function handleBatch(payload: EachBatchPayload, handle: BatchHandler, logger: Logger): Promise<void> {
+async function handleBatch(
+  payload: EachBatchPayload,
+  handle: BatchHandler,
+  topic: TopicWatch,
+  logger: Logger,
+): Promise<void> {
   const { batch, resolveOffset, heartbeat } = payload;
   // Batches fetched before a rebalance are still handed out after it; this tells.
   await heartbeat();
@@ -145,12 +190,17 @@ async function handleBatch(payload: EachBatchPayload, handle: BatchHandler, logg
   const handled = new AbortController();
   const watching = watch(payload, unwanted, handled.signal);
   try {
+    const { fetchedOffset } = batch as unknown as { fetchedOffset: string };
+    await topic.fetched(batch.partition, fetchedOffset, batch.lastOffset());
     await handle({
       records,
       signal: unwanted.signal,
       accepted(record) {
         const last = prefix.accept(indexOf.get(record)!);
-        if (last !== null) resolveOffset(batch.messages[last]!.offset);
+        if (last === null) return;
+        const { offset } = batch.messages[last]!;
+        resolveOffset(offset);
+        topic.accepted(batch.partition, last === records.length - 1 ? batch.lastOffset() : offset);
       },
     });
   } catch (error) {

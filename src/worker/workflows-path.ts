@@ -2,9 +2,9 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
- * The file with the workflows, for the bundler of the SDK: TypeScript beside TypeScript, JavaScript
+ * The file that exports the workflows, for the bundler of the SDK: TypeScript beside TypeScript, JavaScript
  * once built.
  */
 export const WORKFLOWS_PATH = fileURLToPath(
-  new URL(`../../workflows/reconcile-key${extname(import.meta.url)}`, import.meta.url),
+  new URL(`../../workflows/index${extname(import.meta.url)}`, import.meta.url),
 );

@@ -21,6 +21,7 @@ import type { SignalClient } from '../../src/bridge/own-runs.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import { type Config, parseConfig } from '../../src/config.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
+import { type Gap, gapWorkflowId } from '../../workflows/gap-messages.js';
 import type { FailedWrite, ReconcileKeyInput } from '../../workflows/messages.js';
 import { eventually } from '../support/eventually.js';
 import { stack } from '../support/services.js';
@@ -29,6 +30,8 @@ export interface BedOptions {
   readonly partitions?: number;
   /** Of the link, as in keymend.yaml. */
   readonly settle?: string;
+  /** Names of other links than the usual one: a gap belongs to a link, and all tests share the stack. */
+  readonly links?: readonly string[];
   readonly deadLetterTopic?: Partial<ITopicConfig>;
   /** Other services than those of the stack. */
   readonly brokers?: readonly string[];
@@ -64,19 +67,23 @@ export async function bridgeBed(options: BedOptions = {}) {
   const topic = `failed-writes-${id}`;
   const deadLetterTopic = `${topic}.dlq`;
   const prefix = `${id}/`;
+  const links = options.links ?? [LINK];
+  const toMessage = (message: Message | Partial<FailedWrite>): Message => {
+    if ('value' in message) return message;
+    const event = failedWrite({ link: links[0]!, ...(message as Partial<FailedWrite>) });
+    return { key: Buffer.from(event.key, event.encoding ?? 'utf8'), value: JSON.stringify(event) };
+  };
   const config = parseConfig(
     JSON.stringify({
       temporal: { taskQueue: `no-worker-${id}` },
       kafka: { brokers, topic, deadLetterTopic, groupId: `bridge-${id}` },
-      links: [
-        {
-          name: LINK,
-          source: { url: 'redis://127.0.0.1:1' },
-          target: { url: 'redis://127.0.0.1:2' },
-          workflowIdPrefix: prefix,
-          settle: options.settle ?? '1s',
-        },
-      ],
+      links: links.map((name, index) => ({
+        name,
+        source: { url: 'redis://127.0.0.1:1' },
+        target: { url: 'redis://127.0.0.1:2' },
+        workflowIdPrefix: index === 0 ? prefix : `${index}/${prefix}`,
+        settle: options.settle ?? '1s',
+      })),
     }),
     'the test',
     {},
@@ -248,6 +255,14 @@ export function failedWrite(fields: Partial<FailedWrite> = {}): FailedWrite {
   };
 }
 
+/** What the bridge has told the gap of a link. */
+export async function toldOf({ client }: { readonly client: Client }, link: string): Promise<Gap[]> {
+  const { events } = await client.workflow.getHandle(gapWorkflowId(link)).fetchHistory();
+  return events!.flatMap(({ workflowExecutionSignaledEventAttributes: signal }) =>
+    signal ? (defaultPayloadConverter.fromPayload(signal.input!.payloads![0]!) as Gap[]) : [],
+  );
+}
+
 /** A client whose `signalWithStart` is what `act` makes of it. */
 export function clientThat(
   client: WorkflowClient,
@@ -279,12 +294,6 @@ export function until(check: () => unknown): Promise<unknown> {
 
 export function loggerInto(lines: LogLine[]) {
   return pino({ level: 'debug', base: null }, { write: (line: string) => void lines.push(JSON.parse(line)) });
-}
-
-function toMessage(message: Message | Partial<FailedWrite>): Message {
-  if ('value' in message) return message;
-  const event = failedWrite(message as Partial<FailedWrite>);
-  return { key: Buffer.from(event.key, event.encoding ?? 'utf8'), value: JSON.stringify(event) };
 }
 
 async function readWorkflow(client: Client, workflowId: string): Promise<SeenWorkflow> {

@@ -2,10 +2,11 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompressionCodecs, CompressionTypes, ConfigResourceTypes, type KafkaMessage } from 'kafkajs';
 import snappy from 'snappyjs';
+import { ulid } from 'ulid';
 import { expect, test } from 'vitest';
 import { crc32c } from '../../src/kafka/crc32c.js';
 import { startOwnKafka } from '../support/own-kafka.js';
-import { bridgeBed, failedWrite } from './bridge-bed.js';
+import { bridgeBed, toldOf } from './bridge-bed.js';
 
 /** Long and alike, so that what is compressed refers back, over several blocks. */
 const members = Array.from({ length: 300 }, (_, index) => `member:${index}:${index ** 3}`);
@@ -74,12 +75,13 @@ const compressedBy = (codec: number) => (batch: Buffer) => {
 
 test('a batch that stays unreadable becomes a letter that names its offsets, and all else goes on', async () => {
   const kafka = await startOwnKafka();
-  const bed = await bridgeBed({ brokers: kafka.brokers, partitions: 2 });
+  const link = ulid();
+  const bed = await bridgeBed({ brokers: kafka.brokers, partitions: 2, links: [link] });
   const batches = [1, 2, 3, 1, 1, 1, 2];
   let id = 0;
   for (const size of batches)
     await bed.produce(...Array.from({ length: size }, () => ({ id: `${id}`, key: `key:${id++}` })));
-  await bed.produce({ partition: 1, key: 'other', value: JSON.stringify(failedWrite({ id: 'other', key: 'other' })) });
+  await bed.produceTo(1, { id: 'other', key: 'other' });
   await kafka.stop();
   const changes = [intact, flipped, compressedBy(4), compressedBy(3), compressedBy(2), intact, compressedBy(6)];
   damage(join(kafka.data, `${bed.config.kafka.topic}-0`, '00000000000000000000.log'), changes);
@@ -116,6 +118,14 @@ test('a batch that stays unreadable becomes a letter that names its offsets, and
     letter(9, 'offsets 9 to 10', 'compression 6 is unknown'),
   ]);
   expect(bed.warnings().join('\n')).toContain('unreadable-batch');
+  const gaps = await toldOf(bed, link);
+  const sizes = gaps.map(({ id, cause, records }) => ({ id, cause, records })).sort((a, b) => (a.id < b.id ? -1 : 1));
+  const gapAt = (offset: number, records: number) => ({
+    id: `${bed.config.kafka.topic}[0] unreadable at ${offset}`,
+    cause: 'unreadable',
+    records,
+  });
+  expect(sizes).toEqual([gapAt(1, 2), gapAt(3, 3), gapAt(6, 1), gapAt(7, 1), gapAt(9, 2)]);
 
   // It lives, and a restart does not meet them again.
   await bed.produce({ id: 'later', key: 'later' });

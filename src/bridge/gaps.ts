@@ -1,0 +1,51 @@
+/** Tells of failed writes that are lost: a line in the log, and a workflow that stays until closed. */
+import { defineSearchAttributeKey } from '@temporalio/common';
+import type { Logger } from 'pino';
+import { GAP_TYPE, type Gap, type GapInput, gapWorkflowId, lost } from '../../workflows/gap-messages.js';
+import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
+import { Outage } from '../patience/outage.js';
+import { untilTaken } from '../patience/until-taken.js';
+import type { Links } from './group.js';
+import type { SignalClient } from './own-runs.js';
+
+/** A gap before anybody was told of it. */
+export type NoticedGap = Omit<Gap, 'noticedAt'>;
+
+export interface Gaps {
+  /**
+   * Opens the gap for every link, for a log holds the records of all of them. Resolves when Temporal
+   * has it, or when aborted.
+   */
+  open(gap: NoticedGap, signal: AbortSignal): Promise<void>;
+}
+
+const LINK = defineSearchAttributeKey(SEARCH_ATTRIBUTES.link, 'KEYWORD');
+const SIGNAL_TIMEOUT_MS = 10_000;
+
+export function createGaps(client: SignalClient, taskQueue: string, links: Links, logger: Logger): Gaps {
+  const outage = new Outage(logger, 'Temporal does not take what is known to be lost');
+  return {
+    async open(noticed, signal) {
+      logger.error(
+        { gap: noticed.id, cause: noticed.cause, records: noticed.records },
+        `${noticed.message}; \`keymend status\` shows it until it is acknowledged`,
+      );
+      const gap: Gap = { ...noticed, noticedAt: new Date().toISOString() };
+      const tell = async (link: string) => {
+        const args: [GapInput] = [{ link }];
+        await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
+          client.signalWithStart(GAP_TYPE, {
+            workflowId: gapWorkflowId(link),
+            taskQueue,
+            args,
+            signal: lost,
+            signalArgs: [[gap]],
+            typedSearchAttributes: [{ key: LINK, value: link }],
+          }),
+        );
+      };
+      const explain = (error: unknown) => String((error as Error).message).split('\n')[0]!;
+      for (const link of links.keys()) await untilTaken(() => tell(link), { outage, explain, signal });
+    },
+  };
+}

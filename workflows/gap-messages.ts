@@ -1,0 +1,59 @@
+/**
+ * The contract of the `gap` workflow: failed writes of a link that are known to be lost, shown until
+ * somebody has dealt with them.
+ */
+import { defineQuery, defineSignal } from '@temporalio/workflow';
+
+/** The workflow type, as it stands in the Web UI. */
+export const GAP_TYPE = 'gap';
+
+/** Failed writes that were noticed to be lost or unreadable. */
+export interface Gap {
+  /** The same gap noticed twice has the same. */
+  readonly id: string;
+  /**
+   * `removed`: by retention or by hand, before they were read. `unreadable`: damaged, or compressed
+   * in an unknown way. `recreated`: the topic was deleted and made anew, or cut at its end.
+   */
+  readonly cause: 'removed' | 'unreadable' | 'recreated';
+  /** How many at most; null: unknown. */
+  readonly records: number | null;
+  /** One line for a person: where, how many, why. */
+  readonly message: string;
+  /** ISO 8601, UTC. */
+  readonly noticedAt: string;
+}
+
+export interface GapInput {
+  readonly link: string;
+  /** Of the run before this one. */
+  readonly carried?: Pick<GapStatus, 'gaps' | 'more' | 'records'> | undefined;
+}
+
+/** The answer to the query `status`, and the result of the workflow. */
+export interface GapStatus {
+  readonly link: string;
+  readonly state: 'open' | 'acknowledged';
+  /** The first ones, at most a hundred. */
+  readonly gaps: readonly Gap[];
+  /** How many there are beside these. */
+  readonly more: number;
+  /** How many records all of them are at most; null: unknown. */
+  readonly records: number | null;
+  /** Why it was closed; null: it is open. */
+  readonly reason: string | null;
+}
+
+/** `acknowledge`: somebody has dealt with what is lost, or can live with it. */
+export interface AcknowledgeRequest {
+  readonly reason: string;
+}
+
+/** Never begins as the ID of a key does. */
+export function gapWorkflowId(link: string): string {
+  return `keymend/gap/${link}`;
+}
+
+export const lost = defineSignal<[Gap[]]>('lost');
+export const acknowledge = defineSignal<[AcknowledgeRequest]>('acknowledge');
+export const status = defineQuery<GapStatus>('status');

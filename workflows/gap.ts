@@ -1,0 +1,67 @@
+/** The workflow `gap`: one for each link that has lost failed writes, open until acknowledged. */
+import { condition, continueAsNew, log, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import { acknowledge, type Gap, type GapInput, type GapStatus, lost, status } from './gap-messages.js';
+
+/** What is kept of them: a topic of many partitions, each told of once. */
+const MOST_GAPS = 100;
+const MOST_REASON_LENGTH = 1_000;
+
+export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
+  let { gaps, more, records } = carried ?? { gaps: [] as readonly Gap[], more: 0, records: 0 as number | null };
+  let reason: string | null = null;
+  const now = (): GapStatus => ({
+    link,
+    state: reason === null ? 'open' : 'acknowledged',
+    gaps,
+    more,
+    records,
+    reason,
+  });
+
+  const add = (found: Gap) => {
+    if (gaps.some(({ id }) => id === found.id)) return;
+    records = records === null || found.records === null ? null : records + found.records;
+    if (gaps.length < MOST_GAPS) gaps = [...gaps, found];
+    else more += 1;
+  };
+  setHandler(status, now);
+  setHandler(lost, (found) => {
+    // What comes after somebody's word is nothing that they have seen.
+    if (reason !== null) [gaps, more, records, reason] = [[], 0, 0, null];
+    for (const one of found) add(one);
+    setCurrentDetails(describeGaps(now()));
+  });
+  setHandler(acknowledge, (request) => {
+    const given = typeof request?.reason === 'string' ? request.reason.trim() : '';
+    if (given === '') return log.warn('acknowledge needs { reason }: nothing was closed');
+    reason = given.slice(0, MOST_REASON_LENGTH);
+    setCurrentDetails(describeGaps(now()));
+  });
+  setCurrentDetails(describeGaps(now()));
+
+  await condition(() => reason !== null || workflowInfo().continueAsNewSuggested);
+  if (reason === null) await continueAsNew<typeof gap>({ link, carried: { gaps, more, records } });
+  return now();
+}
+
+/** Markdown for the Web UI. */
+function describeGaps({ link, state, gaps, more, records, reason }: GapStatus): string {
+  const lines = [
+    `**${state}** · link \`${link}\``,
+    '',
+    `Failed writes are lost${records === null ? '' : `, at most ${records}`}: keys of this link may differ, and nothing repairs them.`,
+    '',
+    ...gaps.map(({ noticedAt, message }) => `- ${noticedAt}: ${escapeMarkdown(message)}`),
+  ];
+  if (more > 0) lines.push(`- and ${more} more`);
+  if (reason === null) {
+    lines.push('', '**Next step:** compare both sides, then send the signal `acknowledge` with `{"reason": "…"}`.');
+  } else {
+    lines.push('', `Acknowledged: ${escapeMarkdown(reason)}`);
+  }
+  return lines.join('\n');
+}
+
+function escapeMarkdown(text: string): string {
+  return text.replace(/[\\`*_<>[\]#|~]/g, '\\$&').replace(/\s+/g, ' ');
+}

@@ -1,0 +1,3 @@
+/** All workflows of a worker, for the bundler. */
+export { gap } from './gap.js';
+export { reconcileKey } from './reconcile-key.js';
