@@ -6,6 +6,7 @@ import { outboxLengths } from '../outbox/lengths.js';
 import { outboxSources } from '../outbox/sources.js';
 import { checkDistinct, connectRedis, explain, type Health, RedisFailure, type ServerHealth } from '../redis/index.js';
 import { chooseLink } from './context.js';
+import { describeGap, type GapReport, type GapReports } from './gaps.js';
 
 interface SideReport {
   /** Name and address, never a password. */
@@ -29,6 +30,8 @@ export interface LinkReport {
   /** Why they are refused and what to do; null: they are not. */
   readonly reason: string | null;
   readonly outbox: OutboxReport;
+  /** What is known to be lost; null: nothing is. */
+  readonly gap: GapReport | null;
 }
 
 /**
@@ -49,12 +52,12 @@ const TIMEOUT_MS = 5_000;
  * @param name only this link; undefined: all
  * @throws VerbError when there is no such link. A side that doesn't answer is in its report
  */
-export async function linkReports(config: Config, name: string | undefined): Promise<LinkReport[]> {
+export async function linkReports(config: Config, name: string | undefined, gaps: GapReports): Promise<LinkReport[]> {
   const links = name === undefined ? config.links : [chooseLink(config, name)];
-  return Promise.all(links.map((link) => linkReport(config, link)));
+  return Promise.all(links.map((link) => linkReport(config, link, gaps.get(link.name) ?? null)));
 }
 
-async function linkReport(config: Config, link: LinkConfig): Promise<LinkReport> {
+async function linkReport(config: Config, link: LinkConfig, gap: GapReport | null): Promise<LinkReport> {
   const connect = (side: 'source' | 'target') => connectRedis(link[side], { name: side, commandTimeoutMs: TIMEOUT_MS });
   const sides: LinkSides = { source: connect('source'), target: connect('target') };
   try {
@@ -73,6 +76,7 @@ async function linkReport(config: Config, link: LinkConfig): Promise<LinkReport>
       deletes: refusals.length === 0 ? 'allowed' : 'refused',
       reason: refusals.length === 0 ? null : refusals.map(({ message }) => message).join('; '),
       outbox,
+      gap,
     };
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
@@ -117,13 +121,14 @@ function serverReport(place: string, answer: ServerHealth['answer']): SideReport
 }
 
 export function describeLinks(reports: readonly LinkReport[]): string[] {
-  return reports.flatMap(({ link, source, target, deletes, reason, outbox }) => [
+  return reports.flatMap(({ link, source, target, deletes, reason, outbox, gap }) => [
     `link ${link}`,
     ...[
       ...[source, target].flatMap(describeSide),
       reason === null ? `deletes are ${deletes}` : `deletes are ${deletes}: ${reason}`,
       // A source that does not answer has said so already.
       ...(outbox.entries === null && outbox.problem === source.problem ? [] : describeOutbox(outbox)),
+      ...describeGap(gap),
     ].map((line) => `  ${line}`),
   ]);
 }

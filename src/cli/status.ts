@@ -5,6 +5,7 @@ import type { KeyStatus } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
 import { askStatus } from './answers.js';
 import { globalOptions, print, readConfig, VerbError, withClient } from './context.js';
+import { gapReports } from './gaps.js';
 import {
   explainMissing,
   handleOf,
@@ -33,7 +34,9 @@ export function statusCommand(): Command {
     .action(async (text: string | undefined, options: KeyOptions, command: Command) => {
       const global = globalOptions(command);
       if (text === undefined) {
-        const reports = await linkReports(readConfig(global).config, options.link);
+        const { config, temporal } = readConfig(global);
+        const gaps = await gapReports(temporal, config);
+        const reports = await linkReports(config, options.link, gaps);
         print(global, reports, () => describeLinks(reports));
         return;
       }

@@ -38,7 +38,7 @@ export async function checkKafka(config: KafkaConfig, logger: Logger): Promise<v
       return null;
     });
     if (strangers !== null) throw new KafkaSetupError(strangers);
-    await warnOfSmallDeadLetterTopic(admin, config, logger);
+    await checkTopics(admin, config, logger);
   } catch (error) {
     throw error instanceof KafkaSetupError
       ? error
@@ -49,28 +49,60 @@ export async function checkKafka(config: KafkaConfig, logger: Logger): Promise<v
   }
 }
 
-async function warnOfSmallDeadLetterTopic(
-  admin: Admin,
-  { topic, deadLetterTopic }: KafkaConfig,
-  logger: Logger,
-): Promise<void> {
-  const limit = async (name: string) => {
-    const { resources } = await admin.describeConfigs({
-      includeSynonyms: false,
-      resources: [{ type: ConfigResourceTypes.TOPIC, name, configNames: ['max.message.bytes'] }],
-    });
-    return Number(resources[0]?.configEntries[0]?.configValue);
-  };
+/** @throws KafkaSetupError when the topic drops records of its own accord */
+async function checkTopics(admin: Admin, config: KafkaConfig, logger: Logger): Promise<void> {
+  const { topic, deadLetterTopic } = config;
+  let intake: TopicSettings;
+  let letters: TopicSettings;
   try {
-    const needed = (await limit(topic)) + HEADER_BYTES;
-    if ((await limit(deadLetterTopic)) >= needed) return;
-    logger.warn(
-      `the dead-letter topic ${deadLetterTopic} takes no more bytes than ${topic}, so the largest records would not fit into it ` +
-        `with their headers; set its max.message.bytes to ${needed} or more`,
-    );
+    [intake, letters] = await Promise.all([settingsOf(admin, topic), settingsOf(admin, deadLetterTopic)]);
   } catch (error) {
-    logger.debug({ error: kafkaErrorMessage(error) }, 'Kafka: the limits of the topics are not visible to this user');
+    const reason = kafkaErrorMessage(error);
+    logger.warn(
+      `whether the topics ${topic} and ${deadLetterTopic} keep what they get is not visible to this user: ${reason}`,
+    );
+    return;
   }
+  if (intake.isCompacted) throw new KafkaSetupError(describeCompacted(config));
+  if (letters.isCompacted) {
+    logger.warn(
+      `the dead-letter topic ${deadLetterTopic} is compacted, so of each key only the last letter stays; set its cleanup.policy to delete`,
+    );
+  }
+  const needed = intake.maxBytes + HEADER_BYTES;
+  if (letters.maxBytes >= needed) return;
+  logger.warn(
+    `the dead-letter topic ${deadLetterTopic} takes no more bytes than ${topic}, so the largest records would not fit into it ` +
+      `with their headers; set its max.message.bytes to ${needed} or more`,
+  );
+}
+
+interface TopicSettings {
+  readonly maxBytes: number;
+  /** Of records with the same key only the last is kept. */
+  readonly isCompacted: boolean;
+}
+
+async function settingsOf(admin: Admin, name: string): Promise<TopicSettings> {
+  const configNames = ['max.message.bytes', 'cleanup.policy'];
+  const { resources } = await admin.describeConfigs({
+    includeSynonyms: false,
+    resources: [{ type: ConfigResourceTypes.TOPIC, name, configNames }],
+  });
+  const value = (wanted: string) =>
+    resources[0]?.configEntries.find(({ configName }) => configName === wanted)?.configValue ?? '';
+  return {
+    maxBytes: Number(value('max.message.bytes')),
+    isCompacted: value('cleanup.policy').split(',').includes('compact'),
+  };
+}
+
+function describeCompacted({ brokers, topic }: KafkaConfig): string {
+  return (
+    `the topic ${topic} is compacted, so of each key only the last failed write stays, and what the others name is not repaired; ` +
+    `set it to delete: kafka-configs.sh --bootstrap-server ${brokers.join(',')} --alter --entity-type topics --entity-name ${topic} ` +
+    '--add-config cleanup.policy=delete'
+  );
 }
 
 function describeMissing({ brokers, deadLetterTopic }: KafkaConfig, missing: readonly string[]): string {

@@ -108,9 +108,11 @@ export class TopicWatch {
   async #compare(partition: number, at: bigint, { low, high }: Ends): Promise<void> {
     const place = `${this.#options.config.topic}[${partition}]`;
     if (at < low) {
-      const message =
-        `${low - at} records of ${place} (offsets ${at} to ${low - 1n}) were removed before they were read: raise its ` +
-        'retention, and compare both sides';
+      const which =
+        low - at === 1n
+          ? `1 record of ${place} (offset ${at}) was removed before it was read`
+          : `${low - at} records of ${place} (offsets ${at} to ${low - 1n}) were removed before they were read`;
+      const message = `${which}: raise the retention of the topic, and compare both sides`;
       await this.#notice({ id: `${place} from ${at}`, cause: 'removed', records: Number(low - at), message });
     } else if (at > high) {
       const message =

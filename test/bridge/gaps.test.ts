@@ -17,7 +17,7 @@ test('records that were removed while the bridge was away are a gap of every lin
   await bed.untilCommitted(5, 0);
   expect(await bed.signalledIds('e')).toEqual([['e']]);
   const message =
-    `2 records of ${topic}[0] (offsets 2 to 3) were removed before they were read: raise its retention, ` +
+    `2 records of ${topic}[0] (offsets 2 to 3) were removed before they were read: raise the retention of the topic, ` +
     'and compare both sides';
   for (const link of links)
     expect(await toldOf(bed, link)).toEqual([

@@ -53,6 +53,7 @@ describe('keymend status without a key', () => {
       deletes: 'allowed',
       reason: null,
       outbox: { entries: 0, deadLetters: null, problem: null },
+      gap: null,
     });
     expect((await sandbox.keymend('status', '--link', 'east-to-west')).stdout).toBe(
       [

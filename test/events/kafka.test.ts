@@ -1,7 +1,7 @@
 import { type Admin, Kafka, type KafkaMessage, logLevel } from 'kafkajs';
 import { pino } from 'pino';
 import { ulid } from 'ulid';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { parseConfig } from '../../src/config.js';
 import { DeadLetterRefused, type DeadLetters } from '../../src/events/dead-letters.js';
 import { checkKafka } from '../../src/kafka/check.js';
@@ -99,6 +99,23 @@ test('the check at start warns when the dead-letter topic takes less than the to
   await checkKafka(configFor({ topic, deadLetterTopic: topic }), logger);
   const warnings = lines.filter(({ level }) => level >= 40).map(({ msg }) => msg);
   expect(warnings).toEqual([expect.stringMatching(/set its max.message.bytes to 26384 or more$/)]);
+});
+
+test('the check at start refuses a topic that is compacted, and warns of such dead letters', async () => {
+  const compacted = `compacted-${ulid().toLowerCase()}`;
+  const kept = `kept-${ulid().toLowerCase()}`;
+  const configEntries = [{ name: 'cleanup.policy', value: 'compact,delete' }];
+  await admin.createTopics({ waitForLeaders: false, topics: [{ topic: compacted, configEntries }, { topic: kept }] });
+  onTestFinished(() => admin.deleteTopics({ topics: [compacted, kept] }));
+  await eventually(() => admin.fetchTopicMetadata({ topics: [compacted, kept] }));
+  await expect(checkKafka(configFor({ topic: compacted, deadLetterTopic: kept }), logger)).rejects.toThrow(
+    new RegExp(
+      `^the topic ${compacted} is compacted, .*--entity-name ${compacted} --add-config cleanup.policy=delete$`,
+    ),
+  );
+  lines.length = 0;
+  await checkKafka(configFor({ topic: kept, deadLetterTopic: compacted }), logger);
+  expect(lines.map(({ msg }) => msg).join()).toContain(`the dead-letter topic ${compacted} is compacted, so`);
 });
 
 test('the check at start names every missing topic in one line', async () => {
