@@ -96,16 +96,23 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
 
   const { topic, lookout, begin, giveUp, close } = lookAround(options, consumer);
   finished.then(close, close);
-  await begin();
-  await consumer.connect();
-  await consumer.subscribe({ topics: [config.topic], fromBeginning: true });
-  await consumer.run({
-    eachBatch: (payload) => handleBatch(payload, handle, topic, logger),
-    eachBatchAutoResolve: false,
-    autoCommitInterval: COMMIT_INTERVAL_MS,
-    partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
-  });
-
+  const run = async () => {
+    await consumer.connect();
+    await consumer.subscribe({ topics: [config.topic], fromBeginning: true });
+    await consumer.run({
+      eachBatch: (payload) => handleBatch(payload, handle, topic, logger),
+      eachBatchAutoResolve: false,
+      autoCommitInterval: COMMIT_INTERVAL_MS,
+      partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
+    });
+  };
+  try {
+    await begin();
+    await run();
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return {
     finished,
     async stop() {

@@ -54,8 +54,11 @@ export class TopicWatch {
   /** Looks at the whole topic. Never rejects. */
   look(): Promise<void> {
     return this.#quietly(async () => {
-      if (await this.#isAnother()) await this.#startAnew();
+      const id = await this.#ids.idOf(this.#options.config.topic);
+      if (id !== null && this.#topicId !== null && id !== this.#topicId) await this.#startAnew(id);
       else await this.#compareAll();
+      // Only now: what failed on the way is looked at again.
+      this.#topicId = id ?? this.#topicId;
     });
   }
 
@@ -127,16 +130,8 @@ export class TopicWatch {
     return new Map(now.map(({ partition, low, high }) => [partition, { low: BigInt(low), high: BigInt(high) }]));
   }
 
-  /** @returns whether it is another topic than at the last look */
-  async #isAnother(): Promise<boolean> {
-    const id = await this.#ids.idOf(this.#options.config.topic);
-    const before = this.#topicId;
-    this.#topicId = id ?? before;
-    return before !== null && id !== null && id !== before;
-  }
-
   /** What is read of it so far may have begun in the middle. */
-  async #startAnew(): Promise<void> {
+  async #startAnew(id: string): Promise<void> {
     const { config, seek } = this.#options;
     this.#read.clear();
     this.#committed.clear();
@@ -145,7 +140,7 @@ export class TopicWatch {
     const message =
       `the topic ${config.topic} was deleted and made anew; it is read from its beginning. What was not read of the old one ` +
       'is lost: compare both sides';
-    await this.#notice({ id: `${config.topic} is now ${this.#topicId}`, cause: 'recreated', records: null, message });
+    await this.#notice({ id: `${config.topic} is now ${id}`, cause: 'recreated', records: null, message });
   }
 
   async #notice(gap: NoticedGap): Promise<void> {
