@@ -1,6 +1,22 @@
 /** The workflow `gap`: one for each link that has lost failed writes, open until acknowledged. */
-import { condition, continueAsNew, log, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
-import { acknowledge, type Gap, type GapInput, type GapStatus, lost, status } from './gap-messages.js';
+import {
+  condition,
+  continueAsNew,
+  log,
+  setCurrentDetails,
+  setDefaultSignalHandler,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import {
+  type AcknowledgeRequest,
+  acknowledge,
+  type Gap,
+  type GapInput,
+  type GapStatus,
+  lost,
+  status,
+} from './gap-messages.js';
 
 /** What is kept of them: a topic of many partitions, each told of once. */
 const MOST_GAPS = 100;
@@ -25,17 +41,27 @@ export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
     else more += 1;
   };
   setHandler(status, now);
-  setHandler(lost, (found) => {
+  const onLost = (found: readonly Gap[]) => {
     // What comes after somebody's word is nothing that they have seen.
     if (reason !== null) [gaps, more, records, reason] = [[], 0, 0, null];
     for (const one of found) add(one);
     setCurrentDetails(describeGaps(now()));
-  });
-  setHandler(acknowledge, (request) => {
+  };
+  const onAcknowledge = (request?: AcknowledgeRequest) => {
     const given = typeof request?.reason === 'string' ? request.reason.trim() : '';
     if (given === '') return log.warn('acknowledge needs { reason }: nothing was closed');
     reason = given.slice(0, MOST_REASON_LENGTH);
     setCurrentDetails(describeGaps(now()));
+  };
+  // First, for it takes what came before this run began in its order; the others do so by name.
+  setDefaultSignalHandler((name, ...args) => {
+    if (name === lost.name) onLost(args[0] as Gap[]);
+    else if (name === acknowledge.name) onAcknowledge(args[0] as AcknowledgeRequest);
+  });
+  setHandler(lost, onLost, { description: 'Failed writes that are known to be lost, as whoever noticed them says.' });
+  setHandler(acknowledge, onAcknowledge, {
+    description:
+      'Closes the gap. Input: {"reason": "why"}, once both sides were compared. What is lost later opens it again.',
   });
   setCurrentDetails(describeGaps(now()));
 

@@ -1,0 +1,85 @@
+/** The workflow `gap`, on a real Temporal. */
+import { Client, Connection } from '@temporalio/client';
+import { NativeConnection, Worker } from '@temporalio/worker';
+import { ulid } from 'ulid';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { acknowledge, type Gap, type GapStatus, gapWorkflowId, lost, status } from '../../workflows/gap-messages.js';
+import { stack } from '../support/services.js';
+import { workflowBundle } from '../support/workflow-bed.js';
+
+const { address } = stack().temporal;
+let connection: Connection;
+let native: NativeConnection;
+let client: Client;
+beforeAll(async () => {
+  connection = await Connection.connect({ address });
+  native = await NativeConnection.connect({ address });
+  client = new Client({ connection });
+});
+afterAll(async () => {
+  await connection?.close();
+  await native?.close();
+});
+
+const gapOf = (id: string, more: Partial<Gap> = {}): Gap => ({
+  id,
+  cause: 'removed',
+  records: 2,
+  message: `*${id}* is <lost>`,
+  noticedAt: '2026-11-20T23:00:00.000Z',
+  ...more,
+});
+
+/** A link of its own with these gaps. Its worker runs while `work` does. */
+async function withGaps(gaps: Gap[], work: (handle: ReturnType<Client['workflow']['getHandle']>) => Promise<void>) {
+  const link = ulid();
+  const taskQueue = `gap-${link}`;
+  const start = (signalArgs: [Gap[]]) =>
+    client.workflow.signalWithStart('gap', {
+      workflowId: gapWorkflowId(link),
+      taskQueue,
+      args: [{ link }],
+      signal: lost,
+      signalArgs,
+    });
+  await start([gaps]);
+  const worker = await Worker.create({ connection: native, taskQueue, workflowBundle: await workflowBundle() });
+  await worker.runUntil(async () => {
+    const handle = client.workflow.getHandle(gapWorkflowId(link));
+    await work(handle);
+    await handle.terminate().catch(() => {});
+  });
+}
+
+test('each gap counts once, the first hundred are named, and the sum is unknown when one of them is', async () => {
+  const gaps = Array.from({ length: 120 }, (_, index) => gapOf(`gap ${index}`));
+  await withGaps([...gaps, ...gaps.slice(0, 100)], async (handle) => {
+    const seen = await handle.query<GapStatus>(status);
+    expect(seen).toMatchObject({ state: 'open', more: 20, records: 240, reason: null });
+    expect(seen.gaps.map(({ id }) => id)).toEqual(gaps.slice(0, 100).map(({ id }) => id));
+    await handle.signal(lost, [gapOf('of unknown size', { records: null })]);
+    expect(await handle.query<GapStatus>(status)).toMatchObject({ more: 21, records: null });
+  });
+});
+
+test('what is lost after somebody’s word stays open', async () => {
+  const link = ulid();
+  const taskQueue = `gap-${link}`;
+  const handle = await client.workflow.signalWithStart('gap', {
+    workflowId: gapWorkflowId(link),
+    taskQueue,
+    args: [{ link }],
+    signal: lost,
+    signalArgs: [[gapOf('seen')]],
+  });
+  // All three before a worker looks, hence in one task.
+  await handle.signal(acknowledge, { reason: 'compared' });
+  await handle.signal(lost, [gapOf('not seen')]);
+  const worker = await Worker.create({ connection: native, taskQueue, workflowBundle: await workflowBundle() });
+  await worker.runUntil(async () => {
+    const seen = (await handle.query(status)) as GapStatus;
+    expect(seen).toMatchObject({ state: 'open', records: 2, gaps: [{ id: 'not seen' }] });
+    await handle.signal(acknowledge, { reason: 'compared again' });
+    expect(await handle.result()).toMatchObject({ state: 'acknowledged', reason: 'compared again' });
+  });
+});
