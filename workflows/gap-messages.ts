@@ -1,6 +1,6 @@
 /**
- * The contract of the `gap` workflow: failed writes of a link that are known to be lost, shown until
- * somebody has dealt with them.
+ * The contract of the `gap` workflow: failed writes of a link that are known to be lost, shown
+ * until somebody has dealt with them.
  */
 import { defineQuery, defineSignal } from '@temporalio/workflow';
 
@@ -23,6 +23,9 @@ export interface Gap {
   /** ISO 8601, UTC. */
   readonly noticedAt: string;
 }
+
+/** A gap before anybody was told of it. */
+export type NoticedGap = Omit<Gap, 'noticedAt'>;
 
 export interface GapInput {
   readonly link: string;

@@ -4,6 +4,7 @@
  */
 import pMap from 'p-map';
 import type { Logger } from 'pino';
+import type { NoticedGap } from '../../workflows/gap-messages.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type DeadLetterCause, type DeadLetterReason, deadLetterOf } from '../events/dead-letter.js';
 import { type DeadLetters, describeRefusal, publishWhatFits } from '../events/dead-letters.js';
@@ -11,7 +12,7 @@ import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/
 import { kafkaErrorMessage } from '../kafka/client.js';
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
-import type { Gaps, NoticedGap } from './gaps.js';
+import type { Gaps } from './gaps.js';
 import { groupByKey, type KeyGroup, type Links } from './group.js';
 import { splitBySize } from './key-signal.js';
 import type { SignalEnd, Signaller } from './signaller.js';

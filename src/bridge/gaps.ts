@@ -1,20 +1,26 @@
-/** Tells of failed writes that are lost: a line in the log, and a workflow that stays until closed. */
+/**
+ * Tells of failed writes that are lost: a line in the log, and a workflow that stays until closed.
+ */
 import { defineSearchAttributeKey } from '@temporalio/common';
 import type { Logger } from 'pino';
-import { GAP_TYPE, type Gap, type GapInput, gapWorkflowId, lost } from '../../workflows/gap-messages.js';
+import {
+  GAP_TYPE,
+  type Gap,
+  type GapInput,
+  gapWorkflowId,
+  lost,
+  type NoticedGap,
+} from '../../workflows/gap-messages.js';
 import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
 import type { Links } from './group.js';
 import type { SignalClient } from './own-runs.js';
 
-/** A gap before anybody was told of it. */
-export type NoticedGap = Omit<Gap, 'noticedAt'>;
-
 export interface Gaps {
   /**
-   * Opens the gap for every link, for a log holds the records of all of them. Resolves when Temporal
-   * has it, or when aborted.
+   * Opens the gap for every link, for a log holds the records of all of them. Resolves when
+   * Temporal has it, or when aborted.
    */
   open(gap: NoticedGap, signal: AbortSignal): Promise<void>;
 }

@@ -1,4 +1,6 @@
-/** CRC-32C (Castagnoli), which Kafka puts in front of each batch. Node's zlib has only the other. */
+/**
+ * CRC-32C (Castagnoli), which Kafka puts in front of each batch. Node's zlib has only the other.
+ */
 const POLYNOMIAL = 0x82f63b78;
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {

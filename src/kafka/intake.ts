@@ -6,7 +6,7 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin, type Consumer, type EachBatchPayload, type Kafka, type KafkaMessage } from 'kafkajs';
 import type { Logger } from 'pino';
-import type { NoticedGap } from '../bridge/gaps.js';
+import type { NoticedGap } from '../../workflows/gap-messages.js';
 import type { KafkaConfig } from '../config.js';
 import type { BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';

@@ -1,7 +1,7 @@
 /** Something that is looked at again and again, beside the work, until it is stopped. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
-export interface Lookout {
+interface Lookout {
   /** Looks now, or once more if a look is under way, instead of at the next time. */
   now(): void;
   /** Waits for a look that is under way. */

@@ -4,7 +4,7 @@
  */
 import type { Admin, Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
-import type { NoticedGap } from '../bridge/gaps.js';
+import type { NoticedGap } from '../../workflows/gap-messages.js';
 import type { KafkaConfig } from '../config.js';
 import { kafkaErrorMessage } from './client.js';
 import { type TopicIds, topicIds } from './topic-id.js';

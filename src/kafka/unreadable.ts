@@ -10,7 +10,7 @@ import { registerCodecs } from './codecs.js';
 import { crc32c } from './crc32c.js';
 
 /** The records that can't be read: all of the offsets between the two, which are among them. */
-export interface Unreadable {
+interface Unreadable {
   readonly firstOffset: string;
   readonly lastOffset: string;
   /** For a person, without a value of a user's data. */

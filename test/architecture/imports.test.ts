@@ -144,8 +144,8 @@ describe('imports', () => {
 });
 
 describe('exports', () => {
-  /** What applications import: `exports` of package.json. */
-  const PUBLIC = ['src/index.ts', 'workflows/messages.ts'];
+  /** What applications import, `exports` of package.json; and what a worker bundles. */
+  const PUBLIC = ['src/index.ts', 'workflows/messages.ts', 'workflows/index.ts'];
   const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
   /** The names in `{ one, type Two as Three }`, before or behind `as`. */
   const namesIn = (braces: string, side: 'before' | 'behind') =>

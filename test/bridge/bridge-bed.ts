@@ -30,7 +30,7 @@ export interface BedOptions {
   readonly partitions?: number;
   /** Of the link, as in keymend.yaml. */
   readonly settle?: string;
-  /** Names of other links than the usual one: a gap belongs to a link, and all tests share the stack. */
+  /** Other links than the usual one: a gap belongs to a link, and all tests share the stack. */
   readonly links?: readonly string[];
   readonly deadLetterTopic?: Partial<ITopicConfig>;
   /** Other services than those of the stack. */
