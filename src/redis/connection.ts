@@ -14,6 +14,7 @@ import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
 import { failureOf, failureOfReply, RedisFailure, type RefusedCommand } from './failure.js';
 import { operationsOf } from './operations.js';
+import { expectFurtherErrors } from './socket-errors.js';
 
 /**
  * A value with more elements or bytes than these is large: no single command goes through it as a
@@ -126,6 +127,7 @@ export class Connection {
       'url' in address
         ? new Redis({ ...parseRedisUrl(address.url), ...settings })
         : new Redis({ ...sentinelOptions(address.sentinel, this.commandTimeoutMs), ...settings });
+    expectFurtherErrors(this.#client);
     this.#client.on('error', (error: unknown) => {
       this.#lastError = error;
     });

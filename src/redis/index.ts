@@ -13,5 +13,6 @@ export * from './key-state.js';
 export * from './key-watch.js';
 export * from './port.js';
 export { countSlots, slotOf } from './slots.js';
+export { expectFurtherErrors } from './socket-errors.js';
 export { TEMPORARY_LIFETIME_MS } from './temporary-key.js';
 export { connectKeyServers, connectRedis, hasSlots, type RedisOptions } from './topology.js';

@@ -113,3 +113,13 @@ it('a target whose certificate is not trusted costs records that say so, and not
   );
   await expectEqualAfterRepair({ source, target }, sink.records);
 });
+
+it('a connection that fails twice does not end the process', async () => {
+  const writer = await createWriter();
+  const [, { stream }] = clients as [Redis, Redis];
+  // ioredis listens for the first error alone.
+  for (const what of ['one', 'another']) stream.emit('error', new Error(what));
+  await writer.set('k', 'v');
+  await settled(writer);
+  expect(await target.client.get('k')).toBe('v');
+});

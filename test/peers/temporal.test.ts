@@ -51,7 +51,8 @@ test('a worker that is told to stop ends the attempt under way first', { retry: 
   await source.client.set('k', 'new');
   await target.client.set('k', 'old');
   await sandbox.start('bridge');
-  const worker = await sandbox.start('worker');
+  // What the library says of its worker is there for who looks.
+  const worker = await sandbox.start('worker', '--log-level', 'debug');
   target.freeze();
   await producer.send({ topic, messages: [recordOf('k')] });
   // The attempt hangs on the frozen target once the workflow task has started.
