@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { REDIS_SOURCE, REDIS_TARGET } from './environment.js';
-import { readIfPresent, writeAtomically } from './files.js';
+import { readIfPresent, writeAtomically } from './processes/files.js';
 
 const HEADER = `# Written by \`keymend stack up\` and again by the next one. To change something, copy it to keymend.yaml in your own folder.
 `;

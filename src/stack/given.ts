@@ -2,10 +2,10 @@
 import { type GivenAddresses, KAFKA_BROKERS, REDIS_SOURCE, REDIS_TARGET, TEMPORAL_ADDRESS } from './environment.js';
 import { StackError } from './errors.js';
 import { kafkaAnswers } from './kafka.js';
+import { untilReady } from './processes/wait.js';
 import { redisAnswers } from './redis.js';
 import type { ServiceName } from './service.js';
 import { temporalAnswers } from './temporal.js';
-import { untilReady } from './wait.js';
 
 const ANSWERS_WITHIN_MS = 5_000;
 

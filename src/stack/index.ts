@@ -2,13 +2,15 @@
  * The local services for demo and tests: Temporal, Kafka and two Redis, real ones; and programs
  * that only tests need.
  */
-export { provideChromium } from './chromium.js';
+
 export { StackError } from './errors.js';
-export { provideFaketime } from './faketime.js';
-export { KEYMEND, KEYMEND_TITLE, type KeymendOptions, startKeymend, stopKeymend } from './keymend-process.js';
-export { withLock } from './lock.js';
-export type { Provision } from './provision.js';
-export { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from './redis-lines.js';
+export { KEYMEND, KEYMEND_TITLE, type KeymendOptions, startKeymend, stopKeymend } from './processes/keymend-process.js';
+export { withLock } from './processes/lock.js';
+export { provideChromium } from './programs/chromium.js';
+export { provideFaketime } from './programs/faketime.js';
+export type { Provision } from './programs/provision.js';
+export { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from './programs/redis-lines.js';
+export { provideTimeSkippingServer } from './programs/time-skipping-server.js';
 export {
   demoLock,
   makeDirectory,
@@ -20,4 +22,3 @@ export {
   wasStarted,
   whatRuns,
 } from './stack.js';
-export { provideTimeSkippingServer } from './time-skipping-server.js';

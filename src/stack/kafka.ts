@@ -4,12 +4,12 @@ import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Kafka, logLevel } from 'kafkajs';
 import { ulid } from 'ulid';
-import { run } from './command.js';
-import { writeAtomically } from './files.js';
-import { type KafkaInstallation, provideKafka } from './kafka-program.js';
-import { HOST, type Ports } from './ports.js';
+import { writeAtomically } from './processes/files.js';
+import { HOST, type Ports } from './processes/ports.js';
+import { run } from './programs/command.js';
+import { type KafkaInstallation, provideKafka } from './programs/kafka-program.js';
+import type { Provision } from './programs/provision.js';
 import { withProgress } from './progress.js';
-import type { Provision } from './provision.js';
 import { portOf, type Service } from './service.js';
 
 const ANSWER_WITHIN_MS = 5_000;

@@ -3,11 +3,11 @@
  * acknowledged.
  */
 import { Redis } from 'ioredis';
-import { findOnPath } from './command.js';
 import { REDIS_SOURCE, REDIS_TARGET } from './environment.js';
-import { installPackage } from './package-manager.js';
-import { HOST, type PortName } from './ports.js';
-import { firstWay, noWay, type Provision } from './provision.js';
+import { HOST, type PortName } from './processes/ports.js';
+import { findOnPath } from './programs/command.js';
+import { installPackage } from './programs/package-manager.js';
+import { firstWay, noWay, type Provision } from './programs/provision.js';
 import { portOf, type Service, type ServiceName } from './service.js';
 
 const ANSWER_WITHIN_MS = 5_000;

@@ -2,8 +2,8 @@
  * What the local services have in common, so that they are started, watched and stopped by the same
  * code.
  */
-import type { PortName, Ports } from './ports.js';
-import type { Provision } from './provision.js';
+import type { PortName, Ports } from './processes/ports.js';
+import type { Provision } from './programs/provision.js';
 
 export type ServiceName = 'temporal' | 'kafka' | 'redis-source' | 'redis-target';
 

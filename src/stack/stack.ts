@@ -6,18 +6,18 @@ import { type GivenAddresses, givenAddresses } from './environment.js';
 import { StackError } from './errors.js';
 import { awaitGiven, givenService } from './given.js';
 import { kafkaService } from './kafka.js';
-import { findKeymend, KEYMEND, KEYMEND_TITLE, stopKeymend } from './keymend-process.js';
-import { holderOf, withLock } from './lock.js';
-import { HOST, type Ports } from './ports.js';
-import { processOf, terminate } from './process.js';
+import { findKeymend, KEYMEND, KEYMEND_TITLE, stopKeymend } from './processes/keymend-process.js';
+import { holderOf, withLock } from './processes/lock.js';
+import { HOST, type Ports } from './processes/ports.js';
+import { processOf, terminate } from './processes/process.js';
+import { untilReady } from './processes/wait.js';
+import type { Provision } from './programs/provision.js';
 import type { Report } from './progress.js';
-import type { Provision } from './provision.js';
 import { redisSourceService, redisTargetService } from './redis.js';
 import { type Prepare, portOf, type Service, type ServiceName } from './service.js';
 import { awaitRunning, folderOf, type PreferredPorts, STOP_GRACE_MS, type StartOptions, start } from './start.js';
 import { readState, stateFile, writeState } from './state.js';
 import { temporalService } from './temporal.js';
-import { untilReady } from './wait.js';
 
 const SERVICES: readonly Service[] = [temporalService, kafkaService, redisSourceService, redisTargetService];
 

@@ -1,12 +1,12 @@
 /** Bringing one service up, or finding it up, in its folder of the data directory. */
 import { join } from 'node:path';
 import { StackError } from './errors.js';
-import { readIfPresent } from './files.js';
-import { freePort, isFree, type Ports, USUAL_PORTS } from './ports.js';
-import { launch, logOf, processOf, terminate } from './process.js';
+import { readIfPresent } from './processes/files.js';
+import { freePort, isFree, type Ports, USUAL_PORTS } from './processes/ports.js';
+import { launch, logOf, processOf, terminate } from './processes/process.js';
+import { untilReady } from './processes/wait.js';
 import { type Report, withProgress } from './progress.js';
 import type { Prepare, Service } from './service.js';
-import { untilReady } from './wait.js';
 
 /** Kafka recovers its log and Redis loads its data before they answer. */
 const READY_WITHIN_MS = 60_000;

@@ -4,8 +4,8 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { readIfPresent, writeAtomically } from './files.js';
-import { type PortName, type Ports, USUAL_PORTS } from './ports.js';
+import { readIfPresent, writeAtomically } from './processes/files.js';
+import { type PortName, type Ports, USUAL_PORTS } from './processes/ports.js';
 
 const portNames = Object.keys(USUAL_PORTS) as [PortName, ...PortName[]];
 const stateSchema = z.object({

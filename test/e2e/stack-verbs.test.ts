@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { stackDown } from '../../src/stack/index.js';
-import { birthOf } from '../../src/stack/process.js';
+import { birthOf } from '../../src/stack/processes/process.js';
 import { idleProcess, onlyStarting, processesIn, recordKeymend, scratchFolder, silent } from '../stack/scratch.js';
 import { stack } from '../support/services.js';
 import { runVerb, startVerb } from './verb.js';

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, type TestContext, test } from 'vitest';
-import { run } from '../../src/stack/command.js';
 import {
   provideRedis62,
   provideTimeSkippingServer,
@@ -9,6 +8,7 @@ import {
   StackError,
   stackUp,
 } from '../../src/stack/index.js';
+import { run } from '../../src/stack/programs/command.js';
 import { provideTemporal } from '../../src/stack/temporal.js';
 import { startRedis } from '../support/redis.js';
 import { startTimeSkipping } from '../support/time-skipping.js';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { loadConfig } from '../../src/config.js';
 import { StackError, stackDown, stackStatus, stackUp } from '../../src/stack/index.js';
-import { freePort } from '../../src/stack/ports.js';
+import { freePort } from '../../src/stack/processes/ports.js';
 import { startRedis } from '../support/redis.js';
 import { stack } from '../support/services.js';
 import { onlyStarting, processesIn, silent, stackDirectory } from './scratch.js';

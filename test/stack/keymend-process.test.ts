@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { ulid } from 'ulid';
 import { expect, test } from 'vitest';
 import { demoLock, StackError, stackDown, whatRuns, withLock } from '../../src/stack/index.js';
-import { birthOf } from '../../src/stack/process.js';
+import { birthOf } from '../../src/stack/processes/process.js';
 import { idleProcess, recordKeymend, scratchFolder, silent } from './scratch.js';
 
 test('bridge and worker that a demo left are found by whoever comes later, and stopped by `stack down`', async () => {

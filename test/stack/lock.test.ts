@@ -5,15 +5,15 @@ import { join } from 'node:path';
 import { setImmediate as yieldOnce } from 'node:timers/promises';
 import { ulid } from 'ulid';
 import { expect, test } from 'vitest';
-import { withLock } from '../../src/stack/lock.js';
-import { birthOf } from '../../src/stack/process.js';
+import { withLock } from '../../src/stack/processes/lock.js';
+import { birthOf } from '../../src/stack/processes/process.js';
 import { compileProgram } from './compiled.js';
 import { idleProcess, scratchFolder, silent } from './scratch.js';
 
 const INCREMENT = `
 import { readFileSync, writeFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { withLock } from './src/stack/lock.js';
+import { withLock } from './src/stack/processes/lock.js';
 const [folder, counter, times] = process.argv.slice(2);
 for (let i = 0; i < Number(times); i++) {
   await withLock({ folder, onWait: () => {} }, async () => {
@@ -41,7 +41,7 @@ test('holders never overlap, and all get their turn', async () => {
 });
 
 test('processes never overlap either: none of their increments gets lost', async () => {
-  const program = compileProgram(scratchFolder(), 'lock.ts', INCREMENT);
+  const program = compileProgram(scratchFolder(), 'processes/lock.ts', INCREMENT);
   const folder = scratchFolder();
   const counter = join(folder, 'counter');
   writeFileSync(counter, '0');

@@ -1,7 +1,6 @@
 import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { findOnPath } from '../../src/stack/command.js';
 import {
   provideChromium,
   provideFaketime,
@@ -11,6 +10,7 @@ import {
   StackError,
   stackUp,
 } from '../../src/stack/index.js';
+import { findOnPath } from '../../src/stack/programs/command.js';
 import { bare, onlyStarting, processesIn, scratchFolder, silent, stackDirectory } from './scratch.js';
 
 describe('on a machine that has nothing, one line names both ways to get', () => {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { birthOf, launch, logOf, processOf, terminate } from '../../src/stack/process.js';
+import { birthOf, launch, logOf, processOf, terminate } from '../../src/stack/processes/process.js';
 import { compileProgram } from './compiled.js';
 import { idleProcess, scratchFolder } from './scratch.js';
 
@@ -11,7 +11,7 @@ const GRACE_MS = 10_000;
 
 /** Starts a service that leaves a mark when it runs. */
 const LAUNCH = `
-import { launch } from './src/stack/process.js';
+import { launch } from './src/stack/processes/process.js';
 const { FOLDER } = process.env;
 const script = 'touch "$FOLDER/ran"';
 await launch({ folder: FOLDER + '/service', program: '/bin/sh', arguments: ['-c', script], environment: process.env });
@@ -56,7 +56,7 @@ describe('a launched process', () => {
   });
 
   test('never runs when the one who starts it is killed before it is recorded', async () => {
-    const program = compileProgram(scratchFolder(), 'process.ts', LAUNCH);
+    const program = compileProgram(scratchFolder(), 'processes/process.ts', LAUNCH);
     const folder = scratchFolder();
     const tools = scratchFolder();
     // The record is written with `cat`; this one says that it was called, and waits.

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { StackError } from '../../src/stack/index.js';
-import { cached, firstWay, noWay, type Provision } from '../../src/stack/provision.js';
+import { cached, firstWay, noWay, type Provision } from '../../src/stack/programs/provision.js';
 import { scratchFolder, silent } from './scratch.js';
 
 function provisionIn(cache: string): Provision {

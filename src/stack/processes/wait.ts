@@ -1,6 +1,6 @@
 /** Waiting for a service to answer. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { reasonOf } from './errors.js';
+import { reasonOf } from '../errors.js';
 
 /** How the wait for a service ended. */
 type Readiness =

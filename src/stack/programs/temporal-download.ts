@@ -6,8 +6,8 @@
 import { chmodSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { withProgress } from '../progress.js';
 import { fetchArchive, fetchText } from './download.js';
-import { withProgress } from './progress.js';
 import { noWay, type Provision } from './provision.js';
 
 const downloadInfo = z.object({ archiveUrl: z.url(), fileToExtract: z.string() });

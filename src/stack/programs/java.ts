@@ -1,8 +1,8 @@
 /** Programs that come as jars: the Java that runs them and Maven, which fetches them. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { withProgress } from '../progress.js';
 import { findOnPath, isExecutable, run } from './command.js';
-import { withProgress } from './progress.js';
 import { noWay, type Provision } from './provision.js';
 
 const FETCH_WITHIN_MS = 15 * 60_000;

@@ -1,8 +1,9 @@
 /** Programs from the system's package manager, where it asks for no password. */
+
+import { reasonOf } from '../errors.js';
+import { withLock } from '../processes/lock.js';
+import { withProgress } from '../progress.js';
 import { findOnPath, run } from './command.js';
-import { reasonOf } from './errors.js';
-import { withLock } from './lock.js';
-import { withProgress } from './progress.js';
 import { cachePath, noWay, type Provision } from './provision.js';
 
 type PackageName = 'redis' | 'chromium' | 'faketime';

@@ -1,6 +1,6 @@
 /** Which TCP ports of the loopback interface the services get. */
 import { connect, createServer } from 'node:net';
-import { StackError } from './errors.js';
+import { StackError } from '../errors.js';
 
 export const HOST = '127.0.0.1';
 

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
+import { reasonOf } from '../errors.js';
 import { findOnPath, run } from './command.js';
-import { reasonOf } from './errors.js';
 import { noWay, type Provision } from './provision.js';
 
 /** Long enough for a slow network to answer, short enough that a closed one costs seconds. */

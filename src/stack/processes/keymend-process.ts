@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { StackError } from './errors.js';
+import { StackError } from '../errors.js';
 import { readIfPresent } from './files.js';
 import { type LiveProcess, launch, logOf, processOf, terminate } from './process.js';
 

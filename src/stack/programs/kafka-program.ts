@@ -2,11 +2,11 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { KAFKA_BROKERS } from '../environment.js';
+import { withProgress } from '../progress.js';
 import { findOnPath } from './command.js';
 import { fetchArchive, fetchText } from './download.js';
-import { KAFKA_BROKERS } from './environment.js';
 import { fetchJars, findJava } from './java.js';
-import { withProgress } from './progress.js';
 import { cached, firstWay, noWay, type Provision } from './provision.js';
 
 const VERSION = '4.1.0';

@@ -4,10 +4,10 @@
  */
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { cacheFolder } from './environment.js';
-import { reasonOf, StackError } from './errors.js';
-import { withLock } from './lock.js';
-import type { Report } from './progress.js';
+import { cacheFolder } from '../environment.js';
+import { reasonOf, StackError } from '../errors.js';
+import { withLock } from '../processes/lock.js';
+import type { Report } from '../progress.js';
 
 /** What every way of getting a program needs to know. */
 export interface Provision {

@@ -4,8 +4,8 @@
  */
 import { chmodSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { withProgress } from '../progress.js';
 import { findOnPath, run } from './command.js';
-import { withProgress } from './progress.js';
 import { noWay, type Provision } from './provision.js';
 
 export interface Wheel {
