@@ -2,6 +2,7 @@
  * The client SDK: writes go to the source, and whatever the target did not get becomes a
  * failed-write record.
  */
+import { randomBytes } from 'node:crypto';
 import type { Cluster, Redis } from 'ioredis';
 import { closeWriter } from './close.js';
 import { Mirroring } from './mirroring.js';
@@ -15,6 +16,7 @@ import type { Write } from './source/write.js';
 import type { MirrorFailure } from './target/mirror-failure.js';
 
 export type { CloseReport, DualWriter, DualWriterOptions, DualWriterStats } from './options.js';
+export type { MarksChange } from './target/marks.js';
 export type { BreakerChange } from './target/shard.js';
 
 /**
@@ -52,6 +54,8 @@ export function createDualWriter<Source extends Redis | Cluster>(
     bounds: rest.bounds,
     breaker: rest.breaker,
     onBreaker: emit('breaker'),
+    writer: randomBytes(9).toString('base64url'),
+    onMarks: emit('marks'),
     isSource: (client) => isSameEnd(source, client),
   });
   const publisher = new Publisher({

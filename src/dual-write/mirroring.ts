@@ -4,10 +4,12 @@
  */
 import type { FailedWrite } from '../../workflows/messages.js';
 import { Backlog } from './backlog.js';
+import { Crossings } from './records/crossings.js';
 import type { CallWaitsFor, Recorder } from './records/recorder.js';
 import type { Intents } from './source/intents.js';
 import type { AcceptedWrite } from './source/source-listener.js';
 import type { Write } from './source/write.js';
+import { CROSSED } from './target/marks.js';
 import type { MirroredWrite } from './target/mirror-answers.js';
 import type { MirrorFailure } from './target/mirror-failure.js';
 import { planMirror } from './target/mirror-plan.js';
@@ -38,6 +40,7 @@ export class Mirroring {
   readonly #recorder: Recorder;
   readonly #intents: MirroringOptions['intents'];
   readonly #callsWait: boolean;
+  readonly #crossings: Crossings;
   /** What the source did, in the order of its replies, and what is not followed yet. */
   readonly #backlog = new Backlog<Replied>((replied) => this.#follow(replied));
   /** Units that the source has carried out, or of which that will never be known. */
@@ -52,6 +55,7 @@ export class Mirroring {
     this.#recorder = recorder;
     this.#intents = intents;
     this.#callsWait = callsWait;
+    this.#crossings = new Crossings((...crossing) => void recorder.failed(...crossing));
   }
 
   /** How many parts of units the target has carried out as the source did. */
@@ -59,9 +63,12 @@ export class Mirroring {
     return this.#mirrored;
   }
 
-  /** How many parts of units, and units not followed yet, the target has not answered. */
+  /**
+   * How many parts of units, and units not followed yet, the target has not answered; and how many
+   * writes are held back for a record that stands for several.
+   */
   get inFlight(): number {
-    return this.#inFlight + this.#backlog.size;
+    return this.#inFlight + this.#backlog.size + this.#crossings.size;
   }
 
   /** The source has carried out a unit. */
@@ -85,15 +92,17 @@ export class Mirroring {
     return this.#recorder.unknown(writes, failure, this.#nextNumber());
   }
 
-  /** Follows at once what the source did so far. */
+  /** Follows at once what the source did so far, and holds back no record. */
   catchUp(): void {
     this.#backlog.drain();
+    this.#crossings.flush();
   }
 
   /** Resolves when nothing waits for the target any more. */
   async idle(): Promise<void> {
     this.catchUp();
     while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#whenAnswered.push(resolve));
+    this.#crossings.flush();
   }
 
   #nextNumber(): number {
@@ -107,9 +116,9 @@ export class Mirroring {
    */
   #follow({ unit, repliedAt, number }: Replied, outcomes?: CallWaitsFor[]): void {
     const toMirror: MirroredWrite[] = [];
-    for (const { write, reply, resent } of unit) {
+    for (const { write, reply, resent, sinceMs } of unit) {
       const plan = planMirror(write, reply, repliedAt, resent);
-      if (plan.kind === 'replay') toMirror.push({ write, reply, replay: plan.replay });
+      if (plan.kind === 'replay') toMirror.push({ write, reply, sinceMs, replay: plan.replay });
       else if (plan.kind === 'nothing') this.#intents?.conclude([write]);
       else {
         const recorded = this.#recorder.failed([write], notMirrored(plan.reason), number);
@@ -137,8 +146,15 @@ export class Mirroring {
   }
 
   #outcomeOf(part: readonly MirroredWrite[], failure: MirrorFailure | undefined, number: number): CallWaitsFor {
-    if (failure) return this.#recorder.failed(writesOf(part), failure, number);
+    const isCrossing = failure?.error.code === CROSSED;
+    if (failure && !isCrossing) return this.#recorder.failed(writesOf(part), failure, number);
     this.#mirrored += 1;
+    if (failure) {
+      // A call that waits for its record is not made to wait for those of others.
+      if (this.#callsWait) return this.#recorder.failed(writesOf(part), failure, number);
+      this.#crossings.add(writesOf(part), failure, number);
+      return undefined;
+    }
     return this.#recorder.mayConcern(number) ? this.#recorder.mirrored(writesOf(part), number) : undefined;
   }
 }

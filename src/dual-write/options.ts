@@ -7,6 +7,7 @@ import type { RecordsLostError } from './records/publisher.js';
 import { isSameServer } from './same-server.js';
 import type { IntentState } from './source/intents.js';
 import type { BreakerOptions } from './target/breaker.js';
+import type { MarksChange } from './target/marks.js';
 import { assertMirrorOptions } from './target/mirror-options.js';
 import { type BreakerChange, DEFAULT_BOUNDS, type ShardBounds, type ShardStats } from './target/shard.js';
 import { type Topology, topologyOf } from './topology.js';
@@ -126,6 +127,11 @@ export type DualWriter<Source extends Redis | Cluster = Redis> = Source & {
   close(options?: { timeoutMs?: number }): Promise<CloseReport>;
   /** A shard of the target stopped answering (`open`, with a `reason`), or answers again. */
   on(event: 'breaker', listener: (change: BreakerChange) => void): unknown;
+  /**
+   * The target takes no marks of this writer (`suspended`, with a `reason`), so that another one's
+   * write may overtake without anyone hearing of it; or does again (`active`).
+   */
+  on(event: 'marks', listener: (change: MarksChange) => void): unknown;
   /**
    * The outbox takes no entries for writes (`suspended`, with a `reason`), or does again
    * (`active`).

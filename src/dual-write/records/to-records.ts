@@ -30,12 +30,14 @@ export function toRecords(writes: readonly Write[], failure: MirrorFailure, cont
     error: failure.error,
     origin: context.origin,
   });
+  const only = failure.keys && new Set(failure.keys.map((key) => key.toString('latin1')));
   // Nearly always.
   if (writes.length === 1 && writes[0]!.keys.length === 1) return [recordOf(writes[0]!.keys[0]!, writes)];
   const byKey = new Map<string, { key: Buffer; writes: Write[] }>();
   for (const write of writes) {
     for (const key of write.keys) {
       const name = key.toString('latin1');
+      if (only && !only.has(name)) continue;
       const entry = byKey.get(name) ?? { key, writes: [] };
       entry.writes.push(write);
       byKey.set(name, entry);

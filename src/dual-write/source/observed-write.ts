@@ -30,7 +30,8 @@ export class ObservedWrite implements Observer {
       return undefined;
     }
     this.#unanswered.remove(this.#awaited);
-    return this.#listener.accepted([{ write: this.#awaited.write, reply, resent }]);
+    const { write, sinceMs } = this.#awaited;
+    return this.#listener.accepted([{ write, reply, resent, sinceMs }]);
   }
 
   refused(error: Error): void {

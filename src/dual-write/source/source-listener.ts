@@ -9,6 +9,8 @@ export interface AcceptedWrite {
   readonly reply: RawReply;
   /** ioredis sent it again after a lost connection, so the source may have carried it out twice. */
   readonly resent: boolean;
+  /** When it was given to the source, in `performance.now()`. */
+  readonly sinceMs: number;
 }
 
 /**

@@ -97,7 +97,7 @@ export class Transaction {
   #carriedOut(replies: unknown[], resent: boolean): Promise<void> | undefined {
     const queued = takeAnnouncements(this.#queued, replies);
     const writes = queued.flatMap((awaited, index): AcceptedWrite[] =>
-      awaited === null ? [] : [{ write: awaited.write, reply: replies[index], resent }],
+      awaited === null ? [] : [{ write: awaited.write, sinceMs: awaited.sinceMs, reply: replies[index], resent }],
     );
     const failed = writes.filter(({ reply }) => reply instanceof Error);
     const accepted = writes.filter(({ reply }) => !(reply instanceof Error));

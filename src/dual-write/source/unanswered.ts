@@ -6,6 +6,8 @@ export interface Awaited {
   readonly write: Write;
   /** In the order in which they were sent. */
   readonly number: number;
+  /** When it was given to the source, in `performance.now()`. */
+  readonly sinceMs: number;
   /** Where the list has it; -1: no longer. */
   index: number;
 }
@@ -21,7 +23,7 @@ export class Unanswered {
   #whenNone: (() => void)[] = [];
 
   add(write: Write): Awaited {
-    const awaited = { write, number: this.#added, index: this.#all.length };
+    const awaited = { write, number: this.#added, sinceMs: performance.now(), index: this.#all.length };
     this.#added += 1;
     this.#all.push(awaited);
     return awaited;

@@ -104,7 +104,7 @@ class ClusterTarget implements Target {
     const node = this.#cluster.nodes('master').find(({ options: { host, port } }) => `${host}:${port}` === name);
     if (!node) return;
     const client = node.duplicate(OWN_CONNECTION);
-    const shard = new Shard({ name, client, onProbe: () => this.#refresh(), ...this.#options });
+    const shard = new Shard({ name, client, isOfCluster: true, onProbe: () => this.#refresh(), ...this.#options });
     this.#masters.set(name, { client, shard });
   }
 

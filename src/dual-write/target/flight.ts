@@ -2,9 +2,10 @@
  * A unit of writes between the moment it is handed to ioredis and the target's last answer to it.
  */
 import type { Socket } from 'node:net';
-import { type Command, ReplyError } from 'ioredis';
+import { ReplyError } from 'ioredis';
 import { compareReplies, compareReply, type MirroredWrite, replyFailure } from './mirror-answers.js';
 import type { MirrorFailure } from './mirror-failure.js';
+import { StandIn } from './stand-in.js';
 
 /** What all departures of a connection share. */
 export interface Line {
@@ -35,35 +36,21 @@ export interface Departure {
  */
 export type Done = (failure: MirrorFailure | undefined) => void;
 
-/** All that ioredis asks of a command that it sends. */
-type SentCommand = Pick<
-  Command,
-  'name' | 'args' | 'isTraced' | 'resolve' | 'reject' | 'toWritable' | 'setTimeout' | 'setReplyContext'
->;
-
-/**
- * Stands in the queue of ioredis until each command of a unit is answered. It is no `Command`: each
- * of those has a promise and a timer of its own, and the application would pay for them with every
- * write.
- */
-export class Flight implements SentCommand {
+/** Stands in for each command of a unit. */
+export class Flight extends StandIn {
   readonly unit: readonly MirroredWrite[];
   /** How many commands are sent for it. */
   readonly commands: number;
-  readonly name = 'mirrored';
-  /** None: ioredis hangs them on errors, and they are the application's data. */
-  readonly args: never[] = [];
-  /** By nobody: it is not a command of the application. */
-  readonly isTraced = true;
-  /** Undefined: ioredis did not take it, so nothing of it is under way. */
-  sentOn: Socket | undefined;
   readonly #departure: Departure;
   readonly #done: Done;
   #unanswered: number;
   #failure: MirrorFailure | undefined;
   #lastReply: unknown;
+  /** With another writer's write. */
+  #crossing: MirrorFailure | undefined;
 
   constructor(unit: readonly MirroredWrite[], departure: Departure, done: Done) {
+    super();
     this.unit = unit;
     this.commands = unit.length === 1 ? 1 : unit.length + 2;
     this.#departure = departure;
@@ -71,8 +58,6 @@ export class Flight implements SentCommand {
     this.#unanswered = this.commands;
   }
 
-  // These two are functions of their own, not methods: what traces ioredis calls them without
-  // `this`.
   resolve = (reply: unknown): void => {
     this.#lastReply = reply;
     this.#answered();
@@ -87,27 +72,36 @@ export class Flight implements SentCommand {
     this.#answered();
   };
 
-  /** The connection writes the bytes itself, of many units at once. */
-  toWritable(socket: object): string {
-    this.sentOn = socket as Socket;
-    return '';
+  /** The target did what the source did, as far as it has answered. */
+  get isMirrored(): boolean {
+    return this.#failure === undefined && this.#compareReplies() === undefined;
   }
 
-  /** The connection has one timer for all. */
-  setTimeout(): void {}
+  /** It ends only when `marked` was called, once more than before. */
+  awaitMarks(): void {
+    this.#unanswered += 1;
+  }
 
-  /** Replies are taken as they come. */
-  setReplyContext(): void {}
+  /** What the marks behind it have told. */
+  marked(crossing: MirrorFailure | undefined): void {
+    if (crossing !== undefined) {
+      const keys = [...(this.#crossing?.keys ?? []), ...(crossing.keys ?? [])];
+      this.#crossing = { ...crossing, keys };
+    }
+    this.#answered();
+  }
 
   #answered(): void {
     this.#unanswered -= 1;
     if (this.#unanswered > 0) return;
     this.#departure.flying -= 1;
-    const failure = this.#failure ?? this.#compareReplies();
+    const failure = this.#failure ?? this.#compareReplies() ?? this.#crossing;
     const { line } = this.#departure;
     if (failure?.error.code === 'READONLY') line.isReadOnly(this.sentOn);
     // A replica carries out a probe too.
-    else if (failure === undefined && this.unit[0]!.write.command !== 'PING') line.isWritable();
+    else if ((failure === undefined || failure === this.#crossing) && this.unit[0]!.write.command !== 'PING') {
+      line.isWritable();
+    }
     this.#done(failure);
   }
 

@@ -12,6 +12,8 @@ export interface MirroredWrite {
   readonly replay: Replay;
   /** What the source answered. */
   readonly reply: RawReply;
+  /** When it was given to the source, in `performance.now()`. */
+  readonly sinceMs: number;
 }
 
 /** Error replies whose text is the server's own and never quotes a command's arguments. */

@@ -8,12 +8,20 @@ import { pauseAfter } from '../../patience/pause.js';
 import { encodeCommands, expectFurtherErrors } from '../../redis/index.js';
 import { connectAfterDetectedFailover } from '../failover.js';
 import { type Departure, type Done, Flight, isUnreachable, type Line } from './flight.js';
+import { checksOf, type MarkCheck } from './mark-check.js';
+import type { Marks } from './marks.js';
 import { errorCode, type MirroredWrite } from './mirror-answers.js';
 import type { Replay } from './replay.js';
 
 /** An error of the network, or a reply to a command of the handshake. */
 interface ConnectError extends NodeJS.ErrnoException {
   readonly command?: { readonly name: string };
+}
+
+interface MirrorConnectionOptions {
+  readonly isSource: (client: Redis) => boolean;
+  readonly marks: Marks;
+  readonly isOfCluster: boolean;
 }
 
 export class MirrorConnection {
@@ -41,14 +49,19 @@ export class MirrorConnection {
   /** In a row, without a write in between that succeeded. */
   #replicasLeft = 0;
   readonly #isSource: (client: Redis) => boolean;
+  readonly #marks: Marks;
+  readonly #isOfCluster: boolean;
 
   /**
    * @param client one with `mirrorOptions` that nobody else uses: a timeout resets its connection
    * @param isSource whether a client's present connection ends at the source
+   * @param isOfCluster whether it leads to a node of a Cluster
    */
-  constructor(client: Redis, isSource: (client: Redis) => boolean) {
+  constructor(client: Redis, { isSource, marks, isOfCluster }: MirrorConnectionOptions) {
     this.#client = client;
     this.#isSource = isSource;
+    this.#marks = marks;
+    this.#isOfCluster = isOfCluster;
     this.#timeoutMs = client.options.commandTimeout!;
     this.#nowhere = { isPipeline: true, destination: { redis: client }, write() {} };
     // Each write is told what a broken connection meant for it. Without a listener ioredis would
@@ -151,16 +164,29 @@ export class MirrorConnection {
       }
     }
     if (departure.flying === 0) return;
+    const checks = this.#leaveMarks(flights);
     this.#oldest();
     this.#departures.push(departure);
     this.#deadline ??= this.#checkAfter(this.#timeoutMs);
     try {
-      this.#client.stream.write(encodeCommands(commandsOf(flights)));
+      this.#client.stream.write(encodeCommands([...commandsOf(flights), ...checks.map(({ command }) => command)]));
     } catch {
       // No memory for so many bytes. ioredis waits for answers that will never come: the connection
       // must not go on.
       this.reset();
     }
+  }
+
+  /** Behind the writes: whoever meets our mark meets what they have written. */
+  #leaveMarks(flights: readonly Flight[]): MarkCheck[] {
+    const sent = flights.filter(({ unit, sentOn }) => sentOn !== undefined && unit !== PING);
+    if (!this.#marks.areLeft()) {
+      for (const { unit } of sent) this.#marks.unmarked += unit.length;
+      return [];
+    }
+    const checks = checksOf(this.#marks, sent, this.#isOfCluster);
+    for (const check of checks) this.#client.sendCommand(check as unknown as Command, this.#nowhere as never);
+    return checks;
   }
 
   /** One timer for all that is in flight. Alone it is no reason for a process to live on. */
@@ -197,7 +223,12 @@ const REPLICA_PAUSES = { firstMs: 1000, longestMs: 30_000 };
 
 /** Any answer to it will do. */
 const PING: readonly MirroredWrite[] = [
-  { write: { command: 'PING', args: [], keys: [] }, replay: { command: 'PING', args: [] }, reply: Buffer.from('PONG') },
+  {
+    write: { command: 'PING', args: [], keys: [] },
+    replay: { command: 'PING', args: [] },
+    reply: Buffer.from('PONG'),
+    sinceMs: 0,
+  },
 ];
 
 const MULTI = { command: 'MULTI', args: [] };

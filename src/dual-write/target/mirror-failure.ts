@@ -7,4 +7,6 @@ export interface MirrorFailure {
   readonly error: { readonly code: string; readonly message: string };
   /** It shows that more of the key may differ than the write touches. */
   readonly scope?: 'whole';
+  /** Of the keys of the writes these alone. Absent: all. */
+  readonly keys?: readonly Buffer[];
 }

@@ -5,6 +5,7 @@
 import type { Redis } from 'ioredis';
 import { Breaker, type BreakerOptions, type BreakerState } from './breaker.js';
 import { type Done, isUnreachable } from './flight.js';
+import { Marks, type MarksChange } from './marks.js';
 import type { MirroredWrite } from './mirror-answers.js';
 import { MirrorConnection } from './mirror-connection.js';
 import type { MirrorFailure } from './mirror-failure.js';
@@ -29,6 +30,8 @@ export interface ShardStats {
   readonly breaker: BreakerState;
   readonly inFlight: number;
   readonly queued: number;
+  /** Writes that were mirrored without a mark of their writer. */
+  readonly unmarked: number;
 }
 
 /** `reason`: one line, without anything of the application's data. */
@@ -44,6 +47,10 @@ export interface ShardOptions {
   readonly onBreaker: (change: BreakerChange) => void;
   /** Whether the present connection of a client ends at the source, under another name. */
   readonly isSource: (client: Redis) => boolean;
+  /** Tells the writer from all others. */
+  readonly writer: string;
+  readonly onMarks: (change: MarksChange) => void;
+  readonly isOfCluster: boolean;
   /** Called before each probe of a target that does not answer. */
   readonly onProbe?: () => void;
 }
@@ -58,6 +65,7 @@ export class Shard {
   readonly name: string;
   readonly #client: Redis;
   readonly #connection: MirrorConnection;
+  readonly #marks: Marks;
   readonly #bounds: ShardBounds;
   readonly #breaker: Breaker;
   readonly #queue: Unit[] = [];
@@ -66,11 +74,12 @@ export class Shard {
   #bytes = 0;
   #lastFailure = '';
 
-  constructor({ name, client, bounds, breaker, onBreaker, onProbe, isSource }: ShardOptions) {
+  constructor({ name, client, bounds, breaker, onBreaker, onProbe, ...options }: ShardOptions) {
     this.name = name;
     this.#client = client;
     this.#bounds = bounds;
-    this.#connection = new MirrorConnection(client, isSource);
+    this.#marks = new Marks(options.writer, name, options.onMarks);
+    this.#connection = new MirrorConnection(client, { ...options, marks: this.#marks });
     const probe = () => {
       onProbe?.();
       return this.#connection.ping();
@@ -88,6 +97,7 @@ export class Shard {
       breaker: this.#breaker.state,
       inFlight: this.#inFlight,
       queued: this.#queued,
+      unmarked: this.#marks.unmarked,
     };
   }
 

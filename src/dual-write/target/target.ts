@@ -3,7 +3,7 @@ import type { Done } from './flight.js';
 import type { MirroredWrite } from './mirror-answers.js';
 import type { ShardOptions, ShardStats } from './shard.js';
 
-export type TargetOptions = Pick<ShardOptions, 'bounds' | 'breaker' | 'onBreaker' | 'isSource'>;
+export type TargetOptions = Pick<ShardOptions, 'bounds' | 'breaker' | 'onBreaker' | 'isSource' | 'writer' | 'onMarks'>;
 
 export interface Target {
   /**
