@@ -10,17 +10,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { reconcileKeys } from '../../src/engine/index.js';
-import { decodeFailedWrite } from '../../src/events/failed-write.js';
-import { entryRecord, intentUntil } from '../../src/outbox/entry.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
-import { DEFAULT_OPTIONS, startLink, type TestLink } from '../engine/link.js';
+import { startLink, type TestLink } from '../engine/link.js';
 import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
+import { repairByOutbox } from './repair.js';
 
 const APPLICATION = fileURLToPath(new URL('./killed-application.js', import.meta.url));
-const STREAM = 'keymend:outbox';
 /** Of each mode. More than this tells nothing more, however many cases other tests generate. */
 const KILLS = Math.min(50, generatedCases(6));
 const KEYS_OF_A_TYPE = 40;
@@ -110,29 +107,6 @@ function readNotes(notes: string): Killed {
   return { done, inFlight: new Set([...open.values()].flat()) };
 }
 
-/**
- * Does with what the outbox holds what keymend would, at once.
- * @returns how many intents there were
- */
-async function repair(): Promise<number> {
-  const entries = await link.source.client.xrangeBuffer(STREAM, '-', '+');
-  const keys = new Map<string, Buffer>();
-  let intents = 0;
-  for (const [id, fields] of entries) {
-    const entry = { id: String(id), fields };
-    if (intentUntil(entry) !== null) intents += 1;
-    const decoded = decodeFailedWrite(entryRecord(STREAM, entry).value);
-    if (!decoded.ok) throw new Error(decoded.problem.message);
-    keys.set(decoded.key.toString('latin1'), decoded.key);
-  }
-  const requests = [...keys.values()].map((key) => ({ key }));
-  for (const result of await reconcileKeys(link.sides, requests, DEFAULT_OPTIONS)) {
-    if (result.outcome === 'failed') throw result.error;
-  }
-  await link.source.client.del(STREAM);
-  return intents;
-}
-
 describe(`an application that is killed under load, ${KILLS} times`, () => {
   it('in transactional mode leaves nothing unknown: the target becomes equal', async () => {
     let total = { done: 0, intents: 0, torn: 0 };
@@ -140,7 +114,7 @@ describe(`an application that is killed under load, ${KILLS} times`, () => {
       const { done, inFlight } = await writeAndKill(true);
       // Others differ too: those of failed writes that were recorded.
       const torn = (await differingKeys()).filter((key) => inFlight.has(key));
-      const intents = await repair();
+      const intents = await repairByOutbox(link);
       expect(await differingKeys()).toEqual([]);
       total = { done: total.done + done, intents: total.intents + intents, torn: total.torn + torn.length };
       await link.clear();
@@ -157,7 +131,7 @@ describe(`an application that is killed under load, ${KILLS} times`, () => {
     let total = { done: 0, inFlight: 0, lost: 0 };
     for (let kill = 0; kill < KILLS; kill++) {
       const { done, inFlight } = await writeAndKill(false);
-      await repair();
+      await repairByOutbox(link);
       const lost = await differingKeys();
       for (const key of lost) expect(inFlight).toContain(key);
       total = { done: total.done + done, inFlight: total.inFlight + inFlight.size, lost: total.lost + lost.length };

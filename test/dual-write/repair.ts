@@ -6,11 +6,13 @@ import { expect } from 'vitest';
 import { isIdempotent } from '../../src/commands/command.js';
 import { toRecords } from '../../src/dual-write/records/to-records.js';
 import { type KeyRequest, reconcileKeys, scopeOf } from '../../src/engine/index.js';
+import { decodeFailedWrite } from '../../src/events/failed-write.js';
+import { entryRecord, intentUntil } from '../../src/outbox/entry.js';
 import { connectRedis } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING } from '../../workflows/pending.js';
 import type { Pending } from '../../workflows/run-state.js';
-import { DEFAULT_OPTIONS } from '../engine/link.js';
+import { DEFAULT_OPTIONS, type TestLink } from '../engine/link.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';
 import { type Bed, settled } from './bed.js';
@@ -48,6 +50,31 @@ export async function repair({ source, target }: BothSides, records: readonly Fa
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
   }
+}
+
+const OUTBOX = 'keymend:outbox';
+
+/**
+ * Does with what the outbox holds what keymend would, at once, and empties it.
+ * @returns how many intents there were
+ */
+export async function repairByOutbox({ source, sides }: Pick<TestLink, 'source' | 'sides'>): Promise<number> {
+  const entries = await source.client.xrangeBuffer(OUTBOX, '-', '+');
+  const keys = new Map<string, Buffer>();
+  let intents = 0;
+  for (const [id, fields] of entries) {
+    const entry = { id: String(id), fields };
+    if (intentUntil(entry) !== null) intents += 1;
+    const decoded = decodeFailedWrite(entryRecord(OUTBOX, entry).value);
+    if (!decoded.ok) throw new Error(decoded.problem.message);
+    keys.set(decoded.key.toString('latin1'), decoded.key);
+  }
+  const requests = [...keys.values()].map((key) => ({ key, allowDelete: true }));
+  for (const result of await reconcileKeys(sides, requests, DEFAULT_OPTIONS)) {
+    if (result.outcome === 'failed') throw result.error;
+  }
+  await source.client.del(OUTBOX);
+  return intents;
 }
 
 /** Every key that differs, by the comparison that shares nothing with the engine. */
