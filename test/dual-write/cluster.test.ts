@@ -4,7 +4,7 @@ import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-wri
 import { mirrorClusterOptions, mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
-import { MemorySink, settled } from './bed.js';
+import { keysOf, MemorySink, settled } from './bed.js';
 
 const NAMES = { link: 'east-to-west', origin: 'test' };
 let east: RedisCluster;
@@ -61,7 +61,7 @@ function slotOf(key: string): number {
 async function content(nodes: readonly RedisServer[]): Promise<Record<string, unknown>> {
   const all: [string, unknown][] = [];
   for (const { client } of nodes) {
-    for (const key of await client.keys('*')) {
+    for (const key of await keysOf(client)) {
       const type = await client.type(key);
       const read = { list: () => client.lrange(key, 0, -1), set: async () => (await client.smembers(key)).sort() };
       all.push([key, await (read[type as keyof typeof read] ?? (() => client.get(key)))()]);

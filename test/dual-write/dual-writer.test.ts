@@ -2,7 +2,7 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createDualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
-import { type Bed, settled, startBed } from './bed.js';
+import { type Bed, keysOf, settled, startBed } from './bed.js';
 
 let bed: Bed;
 beforeAll(async () => {
@@ -13,7 +13,7 @@ afterAll(() => bed.stop());
 
 /** All keys of a server with their expiry and content; what has no order is sorted. */
 async function content(client: Redis): Promise<Record<string, unknown>> {
-  const keys = (await client.keys('*')).sort();
+  const keys = await keysOf(client);
   const entries = keys.map(async (key) => [key, [await client.call('PEXPIRETIME', key), await readKey(client, key)]]);
   return Object.fromEntries(await Promise.all(entries));
 }

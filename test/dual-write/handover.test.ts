@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import type { RecordSink } from '../../src/events/record-sink.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
-import { type Bed, settled, startBed } from './bed.js';
+import { type Bed, keysOf, settled, startBed } from './bed.js';
 
 let bed: Bed;
 beforeAll(async () => {
@@ -177,7 +177,7 @@ describe('a transaction that was queued and never carried out', () => {
     await writer.set('b', '1');
     await writer.exec();
     await settled(writer);
-    expect(await bed.target.client.keys('*')).toEqual(['b']);
+    expect(await keysOf(bed.target.client)).toEqual(['b']);
     expect(await writer.close({ timeoutMs: 600_000 })).toEqual({ notRecorded: [], unanswered: [] });
   });
 });

@@ -4,7 +4,7 @@
  */
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Bed, settled, startBed } from './bed.js';
+import { type Bed, keysOf, settled, startBed } from './bed.js';
 
 let bed: Bed;
 beforeAll(async () => {
@@ -308,7 +308,7 @@ describe('options of the client', () => {
       ],
       { source: { keyPrefix: 'app:' } },
     );
-    expect((await bed.target.client.keys('*')).sort()).toEqual(['app:k', 'app:l', 'app:s']);
+    expect(await keysOf(bed.target.client)).toEqual(['app:k', 'app:l', 'app:s']);
   });
 
   it('enableAutoPipelining: commands of one turn go as one, each with its own reply', async () => {

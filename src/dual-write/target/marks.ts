@@ -137,5 +137,5 @@ export const CROSSED = 'CROSSED';
 
 const CROSSED_ERROR = {
   code: CROSSED,
-  message: 'another writer wrote the key on the target while this write was on its way: the later may have come first',
+  message: 'while this write was on its way, another writer may have written the key: the later may have come first',
 };
