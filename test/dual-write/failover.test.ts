@@ -7,7 +7,7 @@ import { startProxy } from '../../src/stack/proxy.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { replicated } from '../support/replication.js';
-import { MemorySink, settled } from './bed.js';
+import { keysOf, MemorySink, settled } from './bed.js';
 import { isBefore, Load } from './load.js';
 import { differing, expectEqualAfterRepair, repair, swept } from './repair.js';
 
@@ -78,7 +78,7 @@ describe('a Cluster whose master fails over under load', () => {
   async function targetInOne(): Promise<RedisServer> {
     await copy.client.flushall();
     for (const { client } of masters()) {
-      const keys = await client.keysBuffer('*');
+      const keys = await keysOf(client);
       await Promise.all(keys.map(async (key) => copy.client.restore(key, 0, await client.dumpBuffer(key))));
     }
     return copy;
