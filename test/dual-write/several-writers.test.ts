@@ -13,7 +13,7 @@ import { compareRedis } from '../support/compare.js';
 import { repairByOutbox } from './repair.js';
 
 const APPLICATION = fileURLToPath(new URL('./crossing-application.js', import.meta.url));
-const KEYS_OF_A_TYPE = 5;
+const KEYS_OF_A_TYPE = 40;
 
 let link: TestLink;
 let proxy: FaultProxy;
