@@ -2,21 +2,8 @@
  * What the workflow asks of its activities, and what they answer. Plain data: all of it is in the
  * history.
  */
-import type { EncodedKey, FailedWrite, KeyEncoding, LastError, Stage } from './messages.js';
-
-/**
- * What the commands of the pending writes say about the part of the key to look at. `whole`
- * overrides the rest. Whether a command is about members or only about expiry is the engine's
- * knowledge, so both lists travel to it.
- */
-export interface ScopeHint {
-  readonly whole: boolean;
-  /** Commands whose record named members; all the members are in `members`. */
-  readonly memberCommands: readonly string[];
-  /** Commands whose record named none. */
-  readonly otherCommands: readonly string[];
-  readonly members: Readonly<Record<KeyEncoding, readonly string[]>>;
-}
+import type { EncodedKey, FailedWrite, LastError, Stage } from './messages.js';
+import type { ScopeHint } from './scope.js';
 
 /** What one attempt is asked to do. */
 export interface ReconcileRequest extends EncodedKey {

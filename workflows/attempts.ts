@@ -32,6 +32,8 @@ const CANCELLED = 'Cancelled';
  * and what the engine goes on for behind a write (`HEALING_MS`, 3 s), with room.
  */
 export const OUTLIVES_MS = 6_000;
+/** Of the text of an error, which travels to the next run. In UTF-16 units. */
+const MOST_SAID = 2_000;
 /** Histories of runs that were begun before know nothing of it. */
 const LOOKS_AGAIN = 'looks-again-after-lost-attempts';
 
@@ -238,13 +240,14 @@ function failedAttempt(failure: unknown): AttemptEnd {
   const cause = failure instanceof ActivityFailure && failure.cause !== undefined ? failure.cause : failure;
   if (cause instanceof ApplicationFailure) {
     const detail = cause.details?.[0] as AttemptErrorDetail | undefined;
-    const error = { type: cause.type ?? 'Error', message: cause.message, stage: detail?.stage ?? null };
+    const message = cause.message.slice(0, MOST_SAID);
+    const error = { type: cause.type ?? 'Error', message, stage: detail?.stage ?? null };
     const { attempt = 1, wrote = false, earlier = 'nothing' } = detail ?? {};
     return { kind: 'failed', error, attempts: attempt, permanent: cause.nonRetryable === true, wrote, earlier };
   }
   if (isCancellation(failure)) return cancelled();
   const type = cause instanceof TimeoutFailure ? 'AttemptLost' : cause instanceof Error ? cause.name : 'Error';
-  const message = cause instanceof TimeoutFailure ? describeTimeout(cause) : String(cause);
+  const message = cause instanceof TimeoutFailure ? describeTimeout(cause) : String(cause).slice(0, MOST_SAID);
   const error = { type, message, stage: null };
   return { kind: 'failed', error, attempts: 1, permanent: false, wrote: false, earlier: 'unknown' };
 }

@@ -19,7 +19,7 @@ import {
   SEARCH_ATTRIBUTES,
   type State,
 } from './messages.js';
-import { addFailedWrites, demand, isNothing, NOTHING_PENDING, putBack, takeRound } from './pending.js';
+import { demand, Incoming, NOTHING_PENDING, putBack, takeRound } from './pending.js';
 import type { CarriedState, Pending, RunInput } from './run-state.js';
 import { isSameKey } from './same-key.js';
 
@@ -36,7 +36,8 @@ export class KeyRun {
   readonly policy: LinkPolicy;
   escalation: CarriedState['escalation'];
   lastError: LastError | null;
-  #pending: Pending;
+  /** What the round under way does not cover. */
+  #pending: Incoming;
   /** What the round under way covers; null between rounds. */
   #round: Pending | null = null;
   #state: State = 'settling';
@@ -61,12 +62,14 @@ export class KeyRun {
   #answered: { readonly ticket: number; readonly answer: Answer } | null = null;
 
   readonly #input: RunInput;
+  /** How the last failed write of this key has written it. */
+  #alias: Pick<FailedWrite, 'key' | 'encoding'> | null = null;
 
   constructor(input: RunInput) {
     this.#input = input;
     const { carried } = input;
     this.policy = input.policy ?? DEFAULT_POLICY;
-    this.#pending = carried?.pending ?? NOTHING_PENDING;
+    this.#pending = new Incoming(carried?.pending ?? NOTHING_PENDING);
     this.escalation = carried?.escalation ?? 'none';
     this.#attempts = carried?.attempts ?? 0;
     this.#allowDeleteUntil = carried?.allowDeleteUntil ?? null;
@@ -83,10 +86,13 @@ export class KeyRun {
 
   /** @returns those that are for another key: a store that takes two IDs for one brings them */
   add(events: FailedWrite[]): readonly FailedWrite[] {
-    const list = Array.isArray(events) ? events : [events];
-    const misled = list.filter((event) => typeof event?.key === 'string' && !isSameKey(event, this.#input));
-    const mine = misled.length === 0 ? list : list.filter((event) => !misled.includes(event));
-    this.#pending = addFailedWrites(this.#pending, mine, this.policy, Date.now());
+    const mine: FailedWrite[] = [];
+    const misled: FailedWrite[] = [];
+    for (const event of Array.isArray(events) ? events : [events]) {
+      if (typeof event?.key !== 'string' || this.#isMine(event)) mine.push(event);
+      else misled.push(event);
+    }
+    this.#pending.add(mine, this.policy, Date.now());
     return misled;
   }
 
@@ -112,7 +118,7 @@ export class KeyRun {
    */
   askRound(request?: unknown): number {
     this.#vouch(request);
-    this.#pending = demand(this.#pending);
+    this.#pending = new Incoming(demand(this.#pending.pending()));
     this.#lastTicket += 1;
     return this.#lastTicket;
   }
@@ -122,7 +128,7 @@ export class KeyRun {
   }
 
   status(): KeyStatus {
-    const all = this.#round === null ? this.#pending : putBack(this.#round, this.#pending);
+    const all = this.#all();
     return {
       key: this.#input.key,
       encoding: this.#input.encoding ?? 'utf8',
@@ -147,7 +153,7 @@ export class KeyRun {
 
   /** Something has come in that the round under way does not cover. */
   hasNewWork(): boolean {
-    return !isNothing(this.#pending);
+    return !this.#pending.isNothing();
   }
 
   get maximumAttempts(): number {
@@ -198,9 +204,12 @@ export class KeyRun {
    * which is now granted.
    */
   absorbPending(): void {
-    const { round, rest } = takeRound(this.#pending);
-    this.#round = this.#round === null ? round : putBack(this.#round, round);
-    this.#pending = rest;
+    // Of thousands of messages that ask for it, few have something to take.
+    if (this.#round === null || this.hasNewWork()) {
+      const { round, rest } = takeRound(this.#pending.pending());
+      this.#round = this.#round === null ? round : putBack(this.#round, round);
+      this.#pending = new Incoming(rest);
+    }
     this.#roundTicket = this.#lastTicket;
     this.#retryAsked = false;
   }
@@ -284,7 +293,7 @@ export class KeyRun {
   /** The input of the next run. */
   carry(): RunInput {
     const carried: CarriedState = {
-      pending: this.#round === null ? this.#pending : putBack(this.#round, this.#pending),
+      pending: this.#all(),
       escalation: this.escalation,
       attempts: this.#attempts,
       allowDeleteUntil: this.#allowDeleteUntil,
@@ -297,6 +306,19 @@ export class KeyRun {
       lastError: this.lastError,
     };
     return { ...this.#input, carried };
+  }
+
+  #all(): Pending {
+    const pending = this.#pending.pending();
+    return this.#round === null ? pending : putBack(this.#round, pending);
+  }
+
+  /** Of two ways to write a key the other one is compared once, not for each of its events. */
+  #isMine({ key, encoding }: FailedWrite): boolean {
+    if (this.#alias?.key === key && this.#alias.encoding === encoding) return true;
+    if (!isSameKey({ key, encoding }, this.#input)) return false;
+    this.#alias = { key, encoding };
+    return true;
   }
 
   #vouch(request: unknown): void {

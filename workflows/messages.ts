@@ -4,6 +4,7 @@
  */
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { LinkPolicy } from './policy.js';
+import type { ScopeHint } from './scope.js';
 
 export type { ErrorType } from './errors.js';
 export { DEFAULT_POLICY, type LinkPolicy } from './policy.js';
@@ -60,6 +61,24 @@ export interface FailedWrite {
    * work although its id was seen.
    */
   readonly redrive?: number | undefined;
+  /**
+   * Set by the bridge, which makes one of all failed writes of a key in a batch: `outcome`,
+   * `idempotent` and `failedAt` are such that what may be in flight of any has landed, `command`
+   * and `members` cover all, the rest is of the newest.
+   */
+  readonly merged?: MergedWrites | undefined;
+}
+
+/** The failed writes that became one. Times are ISO 8601, UTC. */
+export interface MergedWrites {
+  /** How many, that one included. */
+  readonly count: number;
+  /** By what they are known should they come again; of many only the last ones, newest last. */
+  readonly ids: readonly string[];
+  readonly firstFailedAt: string;
+  readonly lastFailedAt: string;
+  /** What their commands say together, where one command can't. */
+  readonly hint?: ScopeHint | undefined;
 }
 
 /**

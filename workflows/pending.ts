@@ -4,19 +4,16 @@
  * Temporal.
  */
 
-import type { ScopeHint } from './activities.js';
-import type { FailedWrite, LinkPolicy } from './messages.js';
+import type { FailedWrite, LinkPolicy, MergedWrites } from './messages.js';
 import type { Pending } from './run-state.js';
+import { isHint, isTexts, mergeHints, NOWHERE, ScopeSum, WHOLE } from './scope.js';
+import { SeenIds } from './seen-ids.js';
 import { failedAtOf, mayBeInFlight, settledAt } from './settle.js';
 
-/** How many ids are remembered. Redeliveries come soon after the first delivery or not at all. */
-const SEEN_LIMIT = 1_000;
-/** Past this many members looking at the whole key is cheaper. */
-export const MEMBERS_LIMIT = 1_000;
-/** The same in characters: what is pending travels in payloads, which Temporal bounds. */
-const MEMBERS_TEXT_LIMIT = 64 * 1024;
-const NOWHERE: ScopeHint = { whole: false, memberCommands: [], otherCommands: [], members: { utf8: [], base64: [] } };
-const WHOLE: ScopeHint = { ...NOWHERE, whole: true };
+export { MEMBERS_LIMIT } from './scope.js';
+
+/** Of each text that a failed write brings along to a dead letter, in UTF-16 units. */
+const TEXT_LIMIT = 512;
 
 export const NOTHING_PENDING: Pending = {
   seen: [],
@@ -40,9 +37,10 @@ export function isNothing(pending: Pending): boolean {
  *   write of the whole key, because dropping it could lose a failed write
  * @param now ms since the epoch
  */
-export function addFailedWrites(pending: Pending, events: unknown, policy: LinkPolicy, now: number): Pending {
-  const list = Array.isArray(events) ? events : [events];
-  return list.reduce<Pending>((state, event) => addOne(state, event, policy, now), pending);
+export function addFailedWrites(pending: Pending, events: unknown, rules: Rules, now: number): Pending {
+  const incoming = new Incoming(pending);
+  incoming.add(events, rules, now);
+  return incoming.pending();
 }
 
 /** Asks for a round over the whole key although no write failed. */
@@ -88,25 +86,82 @@ export function representative(pending: Pending): FailedWrite | null {
   return { ...wholeKey, command: commands[0], ...(members.length > 0 ? { members } : {}) };
 }
 
-function addOne(pending: Pending, event: unknown, policy: LinkPolicy, now: number): Pending {
-  const write = typeof event === 'object' && event !== null ? (event as Partial<FailedWrite>) : {};
-  const id = identityOf(write);
-  if (id !== null && pending.seen.includes(id)) return pending;
-  const failedAt = failedAtOf(write, now);
-  // Only a write that says what its key is, and when it failed, can stand for the others in a dead
-  // letter.
-  const isWhole = typeof write.key === 'string' && !Number.isNaN(Date.parse(write.failedAt ?? ''));
-  return {
-    seen: id === null ? pending.seen : [...pending.seen, id].slice(-SEEN_LIMIT),
-    count: pending.count + 1,
-    hint: mergeHints(pending.hint, hintOf(write)),
-    newest: isWhole ? (write as FailedWrite) : pending.newest,
-    firstFailedAt: least(pending.firstFailedAt, failedAt),
-    lastFailedAt: most(pending.lastFailedAt, failedAt),
-    settledAt: Math.max(pending.settledAt, settledAt(write, policy.settleMs, now)),
-    verify: pending.verify || policy.verify === 'always' || (policy.verify === 'auto' && mayBeInFlight(write)),
-    demanded: pending.demanded,
-  };
+/** What of the policy of a link a failed write is judged by. */
+type Rules = Pick<LinkPolicy, 'settleMs' | 'verify'>;
+
+/**
+ * Failed writes as they come in, gathered in place: whatever waits already, each further one costs
+ * the same.
+ */
+export class Incoming {
+  readonly #seen: SeenIds;
+  readonly #scope: ScopeSum;
+  /** Without ids and hint, which are gathered beside it. */
+  readonly #sum: { -readonly [Name in keyof Pending]: Pending[Name] };
+
+  constructor(pending: Pending) {
+    this.#seen = new SeenIds(pending.seen);
+    this.#scope = new ScopeSum(pending.hint);
+    this.#sum = { ...pending };
+  }
+
+  /** All that is pending as a plain value, bounded whatever came in. */
+  pending(): Pending {
+    const { newest } = this.#sum;
+    return {
+      ...this.#sum,
+      seen: this.#seen.toArray(),
+      hint: this.#scope.toHint(),
+      newest: newest === null ? null : standIn(newest),
+    };
+  }
+
+  isNothing(): boolean {
+    return isNothing(this.#sum);
+  }
+
+  /** As `addFailedWrites`. */
+  add(events: unknown, rules: Rules, now: number): void {
+    for (const event of Array.isArray(events) ? events : [events]) {
+      this.#addOne(typeof event === 'object' && event !== null ? event : {}, rules, now);
+    }
+  }
+
+  #addOne(write: Partial<FailedWrite>, { settleMs, verify }: Rules, now: number): void {
+    const merged = mergedOf(write);
+    const fresh = this.#countFresh(write, merged);
+    if (fresh === 0) return;
+    const sum = this.#sum;
+    sum.count += fresh;
+    if (merged?.hint !== undefined) this.#scope.add(merged.hint);
+    else this.#scope.addWrite(merged === null ? {} : write);
+    // Only a write that says what its key is, and when it failed, can stand for the others in a
+    // dead letter.
+    if (typeof write.key === 'string' && !Number.isNaN(Date.parse(write.failedAt ?? ''))) {
+      sum.newest = write as FailedWrite;
+    }
+    const failedAt = failedAtOf(write, now);
+    sum.firstFailedAt = least(
+      sum.firstFailedAt,
+      merged ? failedAtOf({ failedAt: merged.firstFailedAt }, now) : failedAt,
+    );
+    sum.lastFailedAt = most(sum.lastFailedAt, merged ? failedAtOf({ failedAt: merged.lastFailedAt }, now) : failedAt);
+    sum.settledAt = Math.max(sum.settledAt, settledAt(write, settleMs, now));
+    sum.verify ||= verify === 'always' || (verify === 'auto' && mayBeInFlight(write));
+  }
+
+  /** How many failed writes that were not seen before the event stands for. */
+  #countFresh(write: Partial<FailedWrite>, merged: MergedWrites | null | undefined): number {
+    const id = identityOf(write);
+    const ids = merged?.ids ?? (id === null ? [] : [id]);
+    // All are asked for before any is added, which may drive out the next.
+    const added = ids.filter((each) => !this.#seen.has(each));
+    for (const each of added) this.#seen.add(each);
+    const fresh = added.length;
+    // Those that it does not name came before those that it names: where one of these was seen, so
+    // were they.
+    return fresh === ids.length ? Math.max(merged?.count ?? 1, fresh) : fresh;
+  }
 }
 
 /**
@@ -118,32 +173,46 @@ function identityOf({ id, redrive, record }: Partial<FailedWrite>): string | nul
   return redrive === undefined ? id : `${id} of ${record?.topic}[${record?.partition}] ${record?.offset}`;
 }
 
-function hintOf({ command, members, encoding }: Partial<FailedWrite>): ScopeHint {
-  if (typeof command !== 'string') return WHOLE;
-  if (!Array.isArray(members) || members.length === 0) return { ...NOWHERE, otherCommands: [command] };
+/**
+ * What the bridge says of the failed writes that it has made one of.
+ * @returns null: nothing that can be read
+ */
+function mergedOf({ merged }: Partial<FailedWrite>): MergedWrites | null | undefined {
+  if (merged === undefined) return undefined;
+  if (typeof merged !== 'object' || merged === null) return null;
+  const { count, ids, hint } = merged;
+  const isRight = Number.isSafeInteger(count) && isTexts(ids) && ids.length > 0 && (hint === undefined || isHint(hint));
+  return isRight ? merged : null;
+}
+
+/**
+ * What a failed write has to tell a dead letter, bounded. Its command and members are part of the
+ * hint.
+ */
+function standIn(write: FailedWrite): FailedWrite {
+  const { id, link, key, encoding, failedAt, outcome, error, origin, record, redrive } = write;
   return {
-    ...NOWHERE,
-    memberCommands: [command],
-    members: encoding === 'base64' ? { utf8: [], base64: members } : { utf8: members, base64: [] },
+    specVersion: 1,
+    id: cut(id),
+    link: cut(link),
+    key,
+    encoding: cut(encoding),
+    failedAt: new Date(Date.parse(failedAt)).toISOString(),
+    outcome: cut(outcome),
+    error: error && { code: cut(error.code), message: cut(error.message) },
+    origin: cut(origin),
+    record: record && {
+      topic: cut(record.topic),
+      partition: Number(record.partition),
+      offset: cut(record.offset),
+      timestamp: cut(record.timestamp),
+    },
+    redrive: redrive === undefined ? undefined : Number(redrive),
   };
 }
 
-function mergeHints(a: ScopeHint, b: ScopeHint): ScopeHint {
-  if (a.whole || b.whole) return WHOLE;
-  const members = { utf8: union(a.members.utf8, b.members.utf8), base64: union(a.members.base64, b.members.base64) };
-  const all = [...members.utf8, ...members.base64];
-  if (all.length > MEMBERS_LIMIT) return WHOLE;
-  if (all.reduce((sum, member) => sum + member.length, 0) > MEMBERS_TEXT_LIMIT) return WHOLE;
-  return {
-    whole: false,
-    memberCommands: union(a.memberCommands, b.memberCommands),
-    otherCommands: union(a.otherCommands, b.otherCommands),
-    members,
-  };
-}
-
-function union(a: readonly string[], b: readonly string[]): readonly string[] {
-  return b.length === 0 ? a : [...new Set([...a, ...b])];
+function cut<Text extends string | undefined>(text: Text): Text {
+  return (typeof text === 'string' ? text.slice(0, TEXT_LIMIT).toWellFormed() : undefined) as Text;
 }
 
 function least(a: number | null, b: number | null): number | null {

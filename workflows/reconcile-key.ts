@@ -57,7 +57,12 @@ async function carryOn(run: KeyRun): Promise<never> {
 }
 
 function listen(run: KeyRun): void {
-  setHandler(messages.failedWrites, (events) => refuseOthers(run.add(events)), {
+  const take = (events: messages.FailedWrite[]) => {
+    const misled = run.add(events);
+    // No promise for nothing: thousands of signals can come in one task, and each promise costs.
+    return misled.length === 0 ? undefined : refuseOthers(misled);
+  };
+  setHandler(messages.failedWrites, take, {
     description:
       'Adds failed writes (an array of failed-write records) to what is pending. Records seen before are ignored.',
   });

@@ -1,6 +1,6 @@
 /** What a run carries through its life and hands to the next one at continue-as-new. Plain data. */
-import type { ScopeHint } from './activities.js';
 import type { FailedWrite, LastError, Outcome, ReconcileKeyInput } from './messages.js';
+import type { ScopeHint } from './scope.js';
 
 /**
  * The input of a run: of the first one what a client gives, of the others also what the run before
@@ -48,6 +48,7 @@ export interface Pending {
   /** Failed writes that no reconcile has covered. */
   readonly count: number;
   readonly hint: ScopeHint;
+  /** Without what is in the hint. */
   readonly newest: FailedWrite | null;
   readonly firstFailedAt: number | null;
   readonly lastFailedAt: number | null;

@@ -14,7 +14,7 @@ import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
 import type { Gaps } from './gaps.js';
 import { groupByKey, type KeyGroup, type Links } from './group.js';
-import { splitBySize } from './key-signal.js';
+import { mergeWrites } from './merge.js';
 import type { SignalEnd, Signaller } from './signaller.js';
 import { workflowIdFor } from './workflow-id.js';
 
@@ -87,18 +87,16 @@ export function createForwarder({ links, signaller, gaps, deadLetters, logger }:
   }
 
   async function forwardKey(group: KeyGroup, batch: IntakeBatch, letters: Letters): Promise<void> {
-    // One after the other, so that the workflow gets the writes of its key in their order.
-    for (const writes of splitBySize(group)) {
-      const events = writes.map(({ event }) => event);
-      const end = await signaller.signal(group, events, batch.signal);
-      if (end.kind === 'aborted') return;
-      for (const { record, event } of writes) {
-        if (end.kind === 'taken') {
-          counters.signalled++;
-          batch.accepted(record);
-        } else {
-          await deadLetter(record, notTaken(group, event, end), batch, letters);
-        }
+    const { writes } = group;
+    const event = mergeWrites(writes.map((write) => write.event));
+    const end = await signaller.signal(group, [event], batch.signal);
+    if (end.kind === 'aborted') return;
+    for (const { record, event } of writes) {
+      if (end.kind === 'taken') {
+        counters.signalled++;
+        batch.accepted(record);
+      } else {
+        await deadLetter(record, notTaken(group, event, end), batch, letters);
       }
     }
   }

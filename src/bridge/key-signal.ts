@@ -7,20 +7,8 @@ import { asText } from '../../workflows/details.js';
 import { type FailedWrite, failedWrites, type ReconcileKeyInput } from '../../workflows/messages.js';
 import { settledAt } from '../../workflows/settle.js';
 import type { LinkConfig } from '../config.js';
-import { inParts } from '../events/parts.js';
-import type { KeyGroup, RecordedWrite } from './group.js';
+import type { KeyGroup } from './group.js';
 import { startOptions } from './start-options.js';
-
-/** Temporal warns from 512 KiB and refuses from 2 MiB per payload. */
-const MAX_SIGNAL_BYTES = 256 * 1024;
-
-/**
- * Splits a group into as few signals as its bytes allow, nearly always one. A single large write
- * has a signal of its own.
- */
-export function splitBySize({ writes }: KeyGroup): RecordedWrite[][] {
-  return [...inParts(writes, ({ event }) => Buffer.byteLength(JSON.stringify(event)), { bytes: MAX_SIGNAL_BYTES })];
-}
 
 /** @param now ms since the epoch */
 export function signalWithStartOptions(

@@ -119,5 +119,8 @@ export function createSignaller(client: SignalClient, taskQueue: string, logger:
  * new one looks at all of it.
  */
 function asWholeKey(events: readonly FailedWrite[]): readonly FailedWrite[] {
-  return events.map(({ command: _command, members: _members, idempotent: _idempotent, ...rest }) => rest);
+  return events.map(({ command: _command, members: _members, idempotent: _idempotent, merged, ...rest }) => ({
+    ...rest,
+    ...(merged && { merged: { ...merged, hint: undefined } }),
+  }));
 }

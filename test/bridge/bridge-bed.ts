@@ -230,12 +230,12 @@ export async function bridgeBed(options: BedOptions = {}) {
     },
 
     /**
-     * Ids of the failed writes signalled to a key, one list per signal; empty when there is no
-     * workflow.
+     * Ids of the failed writes signalled to a key, one list per signal; of those that became one,
+     * all. Empty when there is no workflow.
      */
     async signalledIds(key: string): Promise<string[][]> {
       const seen = await bed.workflow(key).catch(() => null);
-      return (seen?.signals ?? []).map((events) => events.map(({ id }) => id));
+      return (seen?.signals ?? []).map((events) => events.flatMap(({ id, merged }) => merged?.ids ?? [id]));
     },
   };
   return bed;

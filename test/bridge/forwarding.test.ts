@@ -57,14 +57,18 @@ describe('a record of a failed write', () => {
   test('of a command that is not idempotent says so, and one without command says nothing', async () => {
     const bed = await bridgeBed();
     const { command: _command, ...unknown } = failedWrite({ key: 'k' });
-    await bed.produce({ key: 'k', command: 'incr' }, { key: 'k', value: JSON.stringify(unknown) });
+    await bed.produce(
+      { key: 'k', command: 'incr' },
+      { key: 'unknown', value: JSON.stringify({ ...unknown, key: 'unknown' }) },
+    );
     await bed.start();
     await bed.untilCommitted(2);
-    const [events] = (await bed.workflow('k')).signals;
-    expect(events!.map(({ command, idempotent }) => [command, idempotent])).toEqual([
-      ['INCR', false],
-      [undefined, undefined],
-    ]);
+    const said = async (key: string) => {
+      const { signals } = await bed.workflow(key);
+      return signals.flat().map(({ command, idempotent }) => [command, idempotent]);
+    };
+    expect(await said('k')).toEqual([['INCR', false]]);
+    expect(await said('unknown')).toEqual([[undefined, undefined]]);
   });
 });
 
@@ -75,10 +79,8 @@ test('a record that is published once more out of the dead letters is told of as
   await bed.start();
   await bed.untilCommitted(2);
   const events = (await bed.workflow('k')).signals.flat();
-  expect(events.map(({ id, redrive }) => [id, redrive])).toEqual([
-    ['a', undefined],
-    ['a', 2],
-  ]);
+  const { topic } = bed.config.kafka;
+  expect(events).toMatchObject([{ id: 'a', redrive: 2, merged: { count: 2, ids: ['a', `a of ${topic}[0] 1`] } }]);
 });
 
 describe('the records of a batch', () => {
@@ -105,17 +107,40 @@ describe('the records of a batch', () => {
     expect(await bed.signalledIds('same')).toEqual([['text', 'bytes']]);
   });
 
-  test('become several signals of a key only when one would be too large for Temporal', async () => {
+  test('become one failed write of their key, in one small signal, however many they are', async () => {
     const bed = await bridgeBed();
-    const members = Array.from({ length: 600 }, (_, index) => `${index}`.padStart(100, 'm'));
-    const ids = Array.from({ length: 9 }, (_, index) => `w${index}`);
-    await bed.produce(...ids.map((id) => ({ id, key: 'large', members })));
+    const COUNT = 5_000;
+    const records = Array.from({ length: COUNT }, (_, index) => ({
+      ...failedWrite({ id: `w${index}`, key: 'hot', command: index % 2 === 0 ? 'HSET' : 'HDEL' }),
+      members: [`field:${index % 100}`],
+    }));
+    for (let from = 0; from < COUNT; from += 1_000) await bed.produce(...records.slice(from, from + 1_000));
+    const bridge = await bed.start();
+    await bed.untilCommitted(COUNT);
+    const { signals } = await bed.workflow('hot');
+    expect(signals.length).toBeLessThan(COUNT / 100);
+    for (const signal of signals) {
+      expect(signal).toHaveLength(1);
+      expect(Buffer.byteLength(JSON.stringify(signal))).toBeLessThan(64 * 1024);
+    }
+    const merged = signals.flat().map((event) => event.merged!);
+    expect(merged.reduce((sum, { count }) => sum + count, 0)).toBe(COUNT);
+    expect(merged[0]!.hint).toMatchObject({ whole: false, memberCommands: ['HSET', 'HDEL'] });
+    expect(bridge.counters).toEqual({ received: COUNT, signalled: COUNT, deadLettered: 0 });
+  });
+
+  test('become the whole key when they name more than fits into a signal', async () => {
+    const bed = await bridgeBed();
+    const members = (letter: string) => Array.from({ length: 400 }, (_, index) => `${index}`.padStart(100, letter));
+    await bed.produce(
+      { id: 'a', key: 'large', members: members('a') },
+      { id: 'b', key: 'large', members: members('b') },
+    );
     await bed.start();
-    await bed.untilCommitted(9);
-    const { signals } = await bed.workflow('large');
-    expect(signals.length).toBe(3);
-    expect(signals.flat().map(({ id }) => id)).toEqual(ids);
-    for (const signal of signals) expect(Buffer.byteLength(JSON.stringify(signal))).toBeLessThan(260 * 1024);
+    await bed.untilCommitted(2);
+    const [[event] = []] = (await bed.workflow('large')).signals;
+    expect(event).toMatchObject({ id: 'b', merged: { count: 2 } });
+    for (const name of ['command', 'members']) expect(event).not.toHaveProperty(name);
   });
 
   test('of a key whose workflow runs are added to it, and after its end start a new one', async () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { KeyGroup } from '../../src/bridge/group.js';
-import { signalWithStartOptions, splitBySize } from '../../src/bridge/key-signal.js';
+import { signalWithStartOptions } from '../../src/bridge/key-signal.js';
 import { parseConfig } from '../../src/config.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 
@@ -54,12 +54,6 @@ test('it waits neither for the past nor, when a clock runs ahead, longer than se
   expect(startDelay(write(SETTLE_MS, { outcome: 'unknown' }))).toBeUndefined();
   expect(startDelay(write(3_600_000, { outcome: 'unknown' }))).toBeUndefined();
   expect(startDelay(write(-3_600_000, { outcome: 'unknown' }))).toBe(SETTLE_MS);
-});
-
-test('a signal holds up to 256 KiB, and a larger write has one of its own', () => {
-  const ofSize = (bytes: number, id: string) => write(0, { id, members: ['m'.repeat(bytes)] });
-  const group = groupOf(ofSize(300_000, 'a'), ofSize(100_000, 'b'), ofSize(100_000, 'c'), ofSize(100_000, 'd'));
-  expect(splitBySize(group).map((part) => part.map(({ event }) => event.id))).toEqual([['a'], ['b', 'c'], ['d']]);
 });
 
 test('what a person sees of the workflow holds no key and no value', () => {

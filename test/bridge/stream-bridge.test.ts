@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { parseConfig } from '../../src/config.js';
 import { clusterStreams } from '../../src/outbox/cluster-streams.js';
-import { failedWrites, WORKFLOW_TYPE } from '../../workflows/messages.js';
+import { type FailedWrite, failedWrites, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { startCluster } from '../support/cluster.js';
 import { createSandbox, recordOf, runKeymend, type Sandbox } from '../support/keymend.js';
 import { freePort, startRedis } from '../support/redis.js';
@@ -57,7 +57,8 @@ async function signalledIds(key: string): Promise<string[]> {
   return (events ?? []).flatMap(({ workflowExecutionSignaledEventAttributes: signal }) => {
     if (signal?.signalName !== failedWrites.name) return [];
     const [payload] = signal.input!.payloads!;
-    return (JSON.parse(Buffer.from(payload!.data!).toString()) as { id: string }[]).map(({ id }) => id);
+    const told = JSON.parse(Buffer.from(payload!.data!).toString()) as FailedWrite[];
+    return told.flatMap(({ id, merged }) => merged?.ids ?? [id]);
   });
 }
 

@@ -45,7 +45,7 @@ await describeWith('a Temporal with low limits', provideTemporal, (path) => {
     await bed.produce(
       { id: 'a', key: 'huge', members, failedAt: '2026-11-20T23:00:00.000Z' },
       { id: 'b', key: 'fine' },
-      { id: 'c', key: 'huge' },
+      { id: 'c', key: 'huge', members: ['m'] },
     );
     const bridge = await bed.start();
     await bed.untilCommitted(3);

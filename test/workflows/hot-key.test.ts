@@ -1,0 +1,43 @@
+/** A key of which far more failed writes wait than of any other. */
+import { randomUUID } from 'node:crypto';
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { mergeWrites } from '../../src/bridge/merge.js';
+import * as messages from '../../workflows/messages.js';
+import { stack } from '../support/services.js';
+import { failedWrite, inputOf, Script, startKey, workerFor } from '../support/workflow-bed.js';
+
+let env: TestWorkflowEnvironment;
+beforeAll(async () => {
+  env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
+});
+afterAll(() => env?.teardown());
+
+const BATCHES = 200;
+const WRITES_OF_BATCH = 500;
+
+test('100,000 failed writes that waited for a worker are taken within one task', async () => {
+  const script = new Script(env, 'repaired');
+  const taskQueue = `hot-key-${randomUUID()}`;
+  let made = 0;
+  const next = () => failedWrite({ command: 'HSET', members: [`field:${made++ % 900}`] });
+  const handle = await startKey(env.client, taskQueue, { events: [next()] });
+  // As the bridge sends them.
+  const signal = () =>
+    handle.signal(messages.failedWrites, [mergeWrites(Array.from({ length: WRITES_OF_BATCH }, next))]);
+  for (let sent = 0; sent < BATCHES; sent += 20) await Promise.all(Array.from({ length: 20 }, signal));
+
+  const worker = await workerFor(script, taskQueue);
+  await worker.runUntil(() => handle.result());
+  const [{ request } = { request: null }] = script.requests;
+  expect(script.requests).toHaveLength(1);
+  expect(request!.hint.members.utf8).toHaveLength(900);
+
+  // So long a history is not gone on with; the next run has all that waited.
+  const { carried } = await inputOf(env, handle);
+  expect(carried?.pending).toMatchObject({ count: BATCHES * WRITES_OF_BATCH + 1 });
+  const { events } = await env.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId).fetchHistory();
+  const tasks = events!.flatMap((event) => Object.keys(event).filter((name) => name.startsWith('workflowTask')));
+  for (const end of ['Failed', 'TimedOut']) expect(tasks).not.toContain(`workflowTask${end}EventAttributes`);
+  expect(tasks.filter((name) => name === 'workflowTaskCompletedEventAttributes')).toHaveLength(1);
+});
