@@ -140,14 +140,14 @@ describe('a write that the source does not carry out', () => {
 
 describe('a command that reaches more than the keys it names', () => {
   it.each([['FLUSHALL'], ['FLUSHDB'], ['SWAPDB', '0', '1']])(
-    '(%s) is refused with a hint to sweep',
+    '(%s) is refused with what to do instead',
     async (...command) => {
       const writer = await bed.writer();
       await writer.set('k', 'v');
       const [name, ...args] = command;
       await expect(writer.call(name!, ...args)).rejects.toThrow(
         oneLine(
-          new RegExp(`${name} is refused on a DualWriter: .*run it on source and target yourself.*keymend sweep`),
+          new RegExp(`${name} is refused on a DualWriter: .*run it on source and target yourself.*keymend reconcile KEY`),
         ),
       );
       await settled(writer);

@@ -28,7 +28,8 @@ type Classification =
   /** `reason`: one line saying which command, why, and what to do instead. */
   | { readonly kind: 'refused'; readonly reason: string };
 
-const ON_BOTH_SIDES = 'run it on source and target yourself, then compare them with `npx keymend sweep`';
+const ON_BOTH_SIDES =
+  'run it on source and target yourself while nobody writes; a key that differs nevertheless is mended by `npx keymend reconcile KEY`';
 const ON_SOURCE = 'run it on the source client itself; the target will not follow';
 
 /** A key of ours is never mirrored, and half a command can't be. */
