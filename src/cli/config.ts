@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { pino } from 'pino';
 import { intakeOf } from '../bridge/intakes.js';
 import type { Config, LinkConfig } from '../config.js';
+import { counted } from '../counted.js';
 import { checkDistinct, connectRedis, type RedisPort } from '../redis/index.js';
 import { connectClient, type TemporalTarget } from '../temporal/connect.js';
 import { globalOptions, print, readConfig, VerbError } from './context.js';
@@ -25,7 +26,7 @@ export function configCommand(): Command {
         print(global, { ok: failed.length === 0, checks }, () =>
           checks.map(({ what, problem }) => (problem === null ? `ok      ${what}` : `FAILED  ${problem}`)),
         );
-        if (failed.length > 0) throw new VerbError(`${failed.length} of ${checks.length} checks failed`);
+        if (failed.length > 0) throw new VerbError(`${failed.length} of ${counted(checks.length, 'check')} failed`);
       }),
   );
 }

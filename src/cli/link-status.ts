@@ -1,6 +1,7 @@
 /** What `keymend status` says of the links: asked of the servers now, of nobody else. */
 import { intakeOf } from '../bridge/intakes.js';
 import type { Config, LinkConfig } from '../config.js';
+import { counted } from '../counted.js';
 import { type LinkSides, refusedDeletes } from '../engine/index.js';
 import { outboxLengths } from '../outbox/lengths.js';
 import { outboxSources } from '../outbox/sources.js';
@@ -136,11 +137,11 @@ export function describeLinks(reports: readonly LinkReport[]): string[] {
 function describeOutbox({ entries, deadLetters, problem }: OutboxReport): string[] {
   if (entries === null) return [`the outbox cannot be asked: ${problem}`];
   const letters = deadLetters === null ? '' : `, its dead-letter stream ${deadLetters}`;
-  return [`the outbox has ${entries} entries${letters}`, ...(problem === null ? [] : [problem])];
+  return [`the outbox has ${counted(entries, 'entry', 'entries')}${letters}`, ...(problem === null ? [] : [problem])];
 }
 
 function describeSide({ place, keys, problem, masters }: SideReport): string[] {
-  if (masters === undefined) return [problem ?? `${place} is a master with ${keys} keys`];
+  if (masters === undefined) return [problem ?? `${place} is a master with ${counted(keys!, 'key')}`];
   const lines = masters.flatMap(describeSide).map((line) => `  ${line}`);
-  return [`${place} has ${masters.length} masters with ${keys} keys`, ...lines];
+  return [`${place} has ${counted(masters.length, 'master')} with ${counted(keys!, 'key')}`, ...lines];
 }

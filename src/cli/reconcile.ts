@@ -11,6 +11,7 @@ import { type ReconcileKeyResult, type RetryRequest, reconcileNow, WORKFLOW_TYPE
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import { startOptions } from '../bridge/start-options.js';
 import type { Config } from '../config.js';
+import { counted } from '../counted.js';
 import { keyBytes } from '../events/failed-write.js';
 import { connectRedis, NO_TYPE, RedisFailure } from '../redis/index.js';
 import { whoIsMissing } from './answers.js';
@@ -39,7 +40,7 @@ export function reconcileCommand(): Command {
         const result = await reconcile(client, config, key, { allowDelete: options.allowDelete });
         const nowhere = result.outcome === 'equal' && (await isOnNeitherSide(key));
         const answer = { ...key.key, link: key.link.name, ...result, ...(nowhere && { onNeitherSide: true }) };
-        const tries = `after ${result.attempts} attempt${result.attempts === 1 ? '' : 's'}`;
+        const tries = `after ${counted(result.attempts, 'attempt')}`;
         const where = nowhere ? ': the key is on neither side' : '';
         print(global, answer, () => [`${result.outcome} ${tries}${where}`]);
       });

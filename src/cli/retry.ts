@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import pMap from 'p-map';
 import { retry } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
+import { counted } from '../counted.js';
 import { errorText } from '../temporal/error-text.js';
 import { askStatus, expectAnswer } from './answers.js';
 import { EXIT, globalOptions, print, VerbError, withClient } from './context.js';
@@ -41,11 +42,11 @@ export function retryCommand(): Command {
         const retried = told.filter((key) => key !== null);
         const silent = await unanswered(client, config, retried);
         print(global, { retried: retried.length, ...(silent.length > 0 && { unanswered: silent.length }) }, () => [
-          `told ${retried.length} escalated keys to try again`,
+          `told ${counted(retried.length, 'escalated key')} to try again`,
         ]);
         if (silent.length > 0) {
           throw new VerbError(
-            `${silent.length} of ${retried.length} keys do not answer, for example ${silent[0]!.workflowId}: ` +
+            `${silent.length} of ${counted(retried.length, 'key')} without an answer, for example ${silent[0]!.workflowId}: ` +
               `${silent[0]!.unanswered}. What they were told is kept until a worker takes it`,
           );
         }

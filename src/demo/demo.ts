@@ -10,6 +10,7 @@ import type { Client } from '@temporalio/client';
 import { Redis } from 'ioredis';
 import { parse as parseYaml, stringify as stringifyYaml } from 'yaml';
 import { WORKFLOW_TYPE } from '../../workflows/messages.js';
+import { counted } from '../counted.js';
 import { type KeymendOptions, type StackInfo, startKeymend, stopKeymend } from '../stack/index.js';
 import { startProxy } from '../stack/proxy.js';
 import { KEY_PREFIX } from './application.js';
@@ -54,7 +55,7 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     const { brokers } = stack.kafka;
     const written = await writeThroughFaults({ source, target: link, brokers, report, signal });
     const before = await compareDatabases(source, target);
-    report(`${before.differences.length} of ${before.keys} keys differ; the link is back`);
+    report(`${before.differences.length} of ${counted(before.keys, 'key')} differ; the link is back`);
     link.restore();
     const compare = () => compareDatabases(source, target);
     const { repairs, retried, after } = await untilConverged(options, since, compare);
@@ -99,7 +100,7 @@ async function makeRoom(...sides: Redis[]): Promise<void> {
     if (others > 0) {
       const { host, port } = side.options;
       throw new Error(
-        `Redis at ${host}:${port} holds ${others} keys that are not the demo's; it compares whole databases, so give it empty ones`,
+        `Redis at ${host}:${port} holds ${counted(others, 'key')} not of the demo; it compares whole databases, so give it empty ones`,
       );
     }
   }
@@ -161,7 +162,7 @@ async function untilConverged(
   let differing = '';
   const progress = showProgress(
     () =>
-      `repairing  ${repairs.closed} workflows done, ${repairs.running} under way, ${repairs.escalated} escalated${differing}`,
+      `repairing  ${counted(repairs.closed, 'workflow')} done, ${repairs.running} under way, ${repairs.escalated} escalated${differing}`,
     report,
   );
   try {
@@ -178,7 +179,7 @@ async function untilConverged(
       if (running > 0 && !late) continue;
       // What Temporal lists lags behind, and the bridge behind Kafka: only the comparison knows.
       const after = await compare();
-      differing = `, ${after.differences.length} keys differ`;
+      differing = `, ${counted(after.differences.length, 'key differs', 'keys differ')}`;
       if (after.differences.length === 0 || late) return { repairs, retried, after };
     }
   } finally {

@@ -1,4 +1,5 @@
 /** What the demo has shown: the numbers, what each of them counts, and the verdict. */
+import { counted } from '../counted.js';
 import type { Comparison } from './compare.js';
 import type { ClosedRepair } from './repairs.js';
 import type { Written } from './writing.js';
@@ -90,19 +91,19 @@ export function describeResult(result: DemoResult): string[] {
   const earlier = repaired - repairedOfDiverged;
   const gone = keysComparedBefore - keysCompared;
   const rows: [string, string][] = [
-    ['written', `${operations} operations, of which ${failedWrites} failed on the target`],
+    ['written', `${counted(operations, 'operation')}, of which ${failedWrites} failed on the target`],
     [
       'recorded',
       `${failedWrites - throughOutbox} by Kafka, ${throughOutbox} by the outbox while Kafka was away, ${lostRecords} lost`,
     ],
-    ['breaker', `opened ${breakerOpened} times by a target that did not answer`],
+    ['breaker', `opened ${counted(breakerOpened, 'time')} by a target that did not answer`],
     [
       'diverged',
-      `${divergedBefore} of the ${keysComparedBefore} keys on either side when the writing ended; ${deletedOnSource} of them the source had deleted`,
+      `${divergedBefore} of the ${counted(keysComparedBefore, 'key')} on either side when the writing ended; ${deletedOnSource} of them the source had deleted`,
     ],
     [
       'repaired',
-      `${repaired} keys: ${repairedOfDiverged} of those, and ${earlier} before, while the link was back for a while`,
+      `${counted(repaired, 'key')}: ${repairedOfDiverged} of those, and ${earlier} before, while the link was back for a while`,
     ],
     ['workflows', `${workflows} done: one for each key, and another when its writes failed again after its repair`],
     [
@@ -111,7 +112,7 @@ export function describeResult(result: DemoResult): string[] {
     ],
     [
       'diverged now',
-      `${divergedNow} of ${keysCompared} keys${gone > 0 ? `: the deleted ones are gone, which makes ${gone} fewer` : ''}`,
+      `${divergedNow} of ${counted(keysCompared, 'key')}${gone > 0 ? `: the deleted ones are gone, which makes ${gone} fewer` : ''}`,
     ],
     ['time to repair', describeTimes(result)],
   ];
@@ -120,7 +121,7 @@ export function describeResult(result: DemoResult): string[] {
 
 /** The last line, if all is well. */
 export function verdictOf({ keysCompared }: DemoResult): string {
-  return `the two Redis are equal: ${keysCompared} keys, 0 differ`;
+  return `the two Redis are equal: ${counted(keysCompared, 'key')}, 0 differ`;
 }
 
 /**
@@ -129,9 +130,10 @@ export function verdictOf({ keysCompared }: DemoResult): string {
  */
 export function problemOf(result: DemoResult): string | undefined {
   const { divergedBefore, divergedNow, keysCompared, escalated, lostRecords } = result;
-  if (divergedNow > 0) return `the two Redis are not equal: ${divergedNow} of ${keysCompared} keys differ`;
-  if (escalated > 0) return `the two Redis are equal, but ${escalated} keys are still escalated`;
-  if (lostRecords > 0) return `the two Redis are equal by luck: ${lostRecords} failed writes were recorded nowhere`;
+  if (divergedNow > 0) return `the two Redis are not equal: ${divergedNow} of ${counted(keysCompared, 'key')} differ`;
+  if (escalated > 0) return `the two Redis are equal, but ${counted(escalated, 'key is', 'keys are')} still escalated`;
+  if (lostRecords > 0)
+    return `the two Redis are equal by luck: ${counted(lostRecords, 'failed write was', 'failed writes were')} recorded nowhere`;
   if (divergedBefore === 0) return 'the two Redis are equal, but they never differed: nothing was shown';
   return undefined;
 }

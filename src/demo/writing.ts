@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
+import { counted } from '../counted.js';
 import { createDualWriter, type DualWriter } from '../dual-write/dual-writer.js';
 import { mirrorOptions } from '../dual-write/target/mirror-options.js';
 import type { RecordSink } from '../events/record-sink.js';
@@ -86,7 +87,7 @@ export async function writeThroughFaults(options: WritingOptions): Promise<Writt
   let phaseName = '';
   const line = showProgress(() => {
     const { recorded } = redis.stats();
-    return `link ${phaseName.padEnd(20)} ${operations} writes, ${recorded} of them failed, ${throughOutbox} in the outbox`;
+    return `link ${phaseName.padEnd(20)} ${counted(operations, 'write')}, ${recorded} of them failed, ${throughOutbox} in the outbox`;
   }, report);
   try {
     for (const phase of PHASES) {

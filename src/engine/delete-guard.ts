@@ -1,4 +1,5 @@
 /** An empty source must never empty the target: when a delete may be believed. */
+import { counted } from '../counted.js';
 import { countSlots, type Health, healthIn, RedisFailure } from '../redis/index.js';
 import type { DeleteGuard, LinkSides } from './contract.js';
 import { ReconcileError, reconcileError } from './errors.js';
@@ -72,7 +73,7 @@ function judgeDeletes(
   return new ReconcileError(
     'SourceSuspicious',
     'compare',
-    `${place} has ${sourceHealth.keys} keys and ${placeOf(targetHealth, target.place)} ` +
+    `${place} has ${counted(sourceHealth.keys, 'key')} and ${placeOf(targetHealth, target.place)} ` +
       `${isEstimate ? `about ${Math.round(expected)} in the same slots` : expected}: the source may have ` +
       'lost its data, so nothing was deleted; restore the source, or allow the delete of this key if it is meant',
   );

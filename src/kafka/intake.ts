@@ -8,6 +8,7 @@ import kafkajs, { type Admin, type Consumer, type EachBatchPayload, type Kafka, 
 import type { Logger } from 'pino';
 import type { NoticedGap } from '../../workflows/gap-messages.js';
 import type { KafkaConfig } from '../config.js';
+import { counted } from '../counted.js';
 import type { BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
 import { AcceptedPrefix } from './accepted-prefix.js';
@@ -87,7 +88,10 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
     lookout?.now();
     const partitions = payload.memberAssignment[config.topic] ?? [];
     topic.joined(partitions);
-    logger.info({ partitions }, `reads ${partitions.length} partitions of ${config.topic} as ${config.groupId}`);
+    logger.info(
+      { partitions },
+      `reads ${counted(partitions.length, 'partition')} of ${config.topic} as ${config.groupId}`,
+    );
   });
   consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
     if (restart) outage.failed(kafkaErrorMessage(error));

@@ -3,6 +3,7 @@
  * of Kafka's headers.
  */
 import type { Config, StreamConfig } from '../config.js';
+import { counted } from '../counted.js';
 import type { DeadLetter } from '../events/dead-letter.js';
 import { DeadLetterRefused, type DeadLetters } from '../events/dead-letters.js';
 import { connectKeyServers, slotOf } from '../redis/index.js';
@@ -44,7 +45,7 @@ export function createStreamDeadLetters(
 export function fullStream(full: { stream: string; place: string; entries: number; maxEntries: number }): string {
   const { stream, place, entries, maxEntries } = full;
   return (
-    `${stream} at ${place} is full (${entries} entries, stream.maxEntries is ${maxEntries}); look at ` +
+    `${stream} at ${place} is full (${counted(entries, 'entry', 'entries')}, stream.maxEntries is ${maxEntries}); look at ` +
     'its entries, delete those that are dealt with (XDEL), or raise the limit'
   );
 }

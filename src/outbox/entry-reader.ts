@@ -1,6 +1,7 @@
 /** What a consumer has to work on next: what it held, what others left, what is new. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { counted } from '../counted.js';
 import type { ConsumerGroup, DeliveredEntry } from './consumer-group.js';
 import { HeldIntents } from './held-intents.js';
 
@@ -65,7 +66,9 @@ export function createEntryReader({ consumerGroup, group, logger, signal }: Entr
     }
     const entries = await intents.holdYoung(claimed);
     if (entries.length > 0) {
-      logger.info(`took over ${entries.length} entries of ${consumerGroup.place} that nobody had finished`);
+      logger.info(
+        `took over ${counted(entries.length, 'entry', 'entries')} of ${consumerGroup.place} that nobody had finished`,
+      );
     }
     return entries;
   }

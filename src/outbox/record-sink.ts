@@ -4,6 +4,7 @@
  */
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
+import { counted } from '../counted.js';
 import { OUTBOX_KEY } from '../defaults.js';
 import { keyBytes } from '../events/failed-write.js';
 import { inParts, type PartLimits } from '../events/parts.js';
@@ -61,7 +62,7 @@ export class OutboxFullError extends Error {
     readonly maxEntries: number,
   ) {
     super(
-      `the ${place} is full: it has ${entries} of ${maxEntries} entries; see that a bridge (keymend bridge or start) runs and ` +
+      `the ${place} is full: it has ${entries} of ${counted(maxEntries, 'entry', 'entries')}; see that a bridge (keymend bridge or start) runs and ` +
         'reaches Kafka or Temporal, or raise maxEntries if the source has the memory',
     );
   }

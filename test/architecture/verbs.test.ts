@@ -15,7 +15,9 @@ it('every verb that code or documents name is in the command line', () => {
       .map((name) => `${room}/${name}`),
   );
   const named = [...files, 'README.md'].flatMap((path) =>
-    [...read(path).matchAll(/npx keymend ([a-z]+)|`keymend ([a-z]+)[^`$]*`/g)].map(([, called, named]) => `${called ?? named} in ${path}`),
+    [...read(path).matchAll(/npx keymend ([a-z]+)|`keymend ([a-z]+)[^`$]*`/g)].map(
+      ([, called, named]) => `${called ?? named} in ${path}`,
+    ),
   );
   expect(named.length).toBeGreaterThan(30);
   expect(named.filter((where) => !verbs.includes(where.split(' ')[0]!))).toEqual([]);

@@ -56,7 +56,7 @@ describe('the verdict is', () => {
   test.each<[string, Partial<DemoResult>, RegExp | undefined]>([
     ['good when all that diverged is equal again', {}, undefined],
     ['bad when keys still differ', { divergedNow: 3 }, /not equal: 3 of 4 keys differ/],
-    ['bad when keys are given up on', { escalated: 1 }, /1 keys are still escalated/],
+    ['bad when keys are given up on', { escalated: 1 }, /1 key is still escalated/],
     ['bad when failed writes were recorded nowhere', { lostRecords: 2 }, /2 failed writes/],
     ['bad when nothing ever differed', { divergedBefore: 0 }, /nothing was shown/],
   ])('%s', (_title, changes, problem) => {

@@ -147,7 +147,9 @@ describe('a command that reaches more than the keys it names', () => {
       const [name, ...args] = command;
       await expect(writer.call(name!, ...args)).rejects.toThrow(
         oneLine(
-          new RegExp(`${name} is refused on a DualWriter: .*run it on source and target yourself.*keymend reconcile KEY`),
+          new RegExp(
+            `${name} is refused on a DualWriter: .*run it on source and target yourself.*keymend reconcile KEY`,
+          ),
         ),
       );
       await settled(writer);

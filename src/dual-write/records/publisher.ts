@@ -3,6 +3,7 @@
  * saying so.
  */
 import type { FailedWrite } from '../../../workflows/messages.js';
+import { counted } from '../../counted.js';
 import type { RecordSink } from '../../events/record-sink.js';
 import { messageOf } from '../../patience/outage.js';
 import { within } from '../../patience/within.js';
@@ -22,7 +23,8 @@ export class RecordsLostError extends Error {
     const consequence = outboxKnows
       ? 'but the outbox has entries of the writes, so keymend will repair their keys, unless a write went without an entry'
       : 'so nothing will repair their keys';
-    super(`${records.length} failed writes were not recorded, ${consequence}: ${messageOf(cause)}`, { cause });
+    const were = counted(records.length, 'failed write was', 'failed writes were');
+    super(`${were} not recorded, ${consequence}: ${messageOf(cause)}`, { cause });
     this.records = records;
   }
 }
@@ -61,7 +63,7 @@ export class Publisher {
     this.#chain = new SinkChain(sinks, failoverAfterMs);
     this.#onError = onError;
     this.#outboxKnows = outboxKnows;
-    this.#noRoom = `${maxPending} keys already wait for a sink`;
+    this.#noRoom = `${counted(maxPending, 'key already waits', 'keys already wait')} for a sink`;
     this.#waiting = new PendingRecords(maxPending);
   }
 
