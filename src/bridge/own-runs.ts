@@ -51,10 +51,17 @@ export function observing(client: SignalClient, taskQueue: string): ObservedClie
       const met = known.get(runId);
       if (met !== undefined) return remember(runId, met);
       const run = await client.getHandle(workflowId, runId).describe();
-      const isOurs = run.type === WORKFLOW_TYPE && run.taskQueue === taskQueue;
-      return remember(runId, isOurs ? null : { type: run.type, taskQueue: run.taskQueue });
+      return remember(runId, foreignRunOf(run, taskQueue));
     },
   };
+}
+
+/**
+ * @param taskQueue whose workers read the runs that are ours
+ * @returns null for a run of ours
+ */
+export function foreignRunOf({ type, taskQueue: itsQueue }: ForeignRun, taskQueue: string): ForeignRun | null {
+  return type === WORKFLOW_TYPE && itsQueue === taskQueue ? null : { type, taskQueue: itsQueue };
 }
 
 /**

@@ -7,6 +7,12 @@ import { VerbError } from './context.js';
 
 const ANSWER_MS = 10_000;
 
+/** A workflow, and the task queue that it was started on. */
+export interface Listed {
+  readonly workflowId: string;
+  readonly taskQueue: string;
+}
+
 /** Why nobody answers: the second half of a sentence. */
 export interface Unanswered {
   readonly unanswered: string;
@@ -40,10 +46,21 @@ export function whoIsMissing(taskQueue: string, { temporal }: Config): string {
   );
 }
 
+/** Why a workflow on another task queue than that of the configuration is not to be told anything. */
+export async function whoseQueue(client: Client, config: Config, { workflowId, taskQueue }: Listed): Promise<string> {
+  const answer = await askStatus(client, config, workflowId);
+  if ('unanswered' in answer) return answer.unanswered;
+  return (
+    `a worker answers on its task queue ${taskQueue}, but those of this configuration listen on ${config.temporal.taskQueue}; ` +
+    `name a configuration with temporal.taskQueue: ${taskQueue}`
+  );
+}
+
 /** @throws VerbError when nobody takes what a workflow was told */
-export async function expectAnswer(client: Client, config: Config, workflowId: string): Promise<void> {
+export async function expectAnswer(client: Client, config: Config, workflowId: string): Promise<KeyStatus> {
   const answer = await askStatus(client, config, workflowId);
   if ('unanswered' in answer) {
     throw new VerbError(`told ${workflowId}, which is kept until a worker takes it, but ${answer.unanswered}`);
   }
+  return answer;
 }

@@ -25,7 +25,7 @@ export class VerbError extends Error {
   }
 }
 
-interface GlobalOptions {
+export interface GlobalOptions {
   readonly config?: string;
   readonly output: 'text' | 'json';
   readonly logLevel: string;

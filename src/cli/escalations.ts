@@ -5,7 +5,7 @@ import pMap from 'p-map';
 import { nextStep } from '../../workflows/errors.js';
 import { type KeyStatus, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
-import { askStatus, type Unanswered } from './answers.js';
+import { askStatus, type Listed, type Unanswered } from './answers.js';
 import { chooseLink, globalOptions, print, withClient } from './context.js';
 
 const CONCURRENCY = 16;
@@ -28,12 +28,6 @@ export function escalationsCommand(): Command {
         print(global, escalations, () => (escalations.length === 0 ? [nothing] : escalations.flatMap(describe)));
       });
     });
-}
-
-export interface Listed {
-  readonly workflowId: string;
-  /** The one that it was started on. */
-  readonly taskQueue: string;
 }
 
 /**

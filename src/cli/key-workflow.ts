@@ -30,6 +30,12 @@ export function withKeyOptions(command: Command): Command {
 
 export function keyWorkflow(config: Config, text: string, { link: name, encoding }: KeyOptions): KeyWorkflow {
   const link = chooseLink(config, name);
+  if (text === '') {
+    throw new VerbError(
+      'KEY is empty, most likely a shell variable that is not set; the key without a name is reconciled by a record of it',
+      EXIT.usage,
+    );
+  }
   const bytes = Buffer.from(text, encoding);
   if (encoding === 'base64' && bytes.toString('base64') !== text) {
     throw new VerbError(`KEY is not base64: ${text}`, EXIT.usage);
@@ -52,10 +58,12 @@ export function handleOf(client: Client, { workflowId }: KeyWorkflow): WorkflowH
  * Turns "there is no such workflow" into what it means to the person; any other error names the
  * workflow and why.
  */
-export function explainMissing(error: unknown, { key, link, workflowId }: KeyWorkflow): Error {
-  if (!(error instanceof WorkflowNotFoundError)) {
-    return new VerbError(`workflow ${workflowId} cannot be asked: ${errorText(error)}`);
-  }
+export function explainMissing(error: unknown, key: KeyWorkflow): Error {
+  if (error instanceof WorkflowNotFoundError) return nothingUnderWay(key);
+  return new VerbError(`workflow ${key.workflowId} cannot be asked: ${errorText(error)}`);
+}
+
+export function nothingUnderWay({ key, link }: KeyWorkflow): Error {
   return new VerbError(
     `nothing is under way for key ${key.key} of link ${link.name}; \`keymend reconcile\` looks at a key that no failed write named`,
   );

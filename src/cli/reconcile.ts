@@ -17,6 +17,7 @@ import { connectRedis, NO_TYPE, RedisFailure } from '../redis/index.js';
 import { whoIsMissing } from './answers.js';
 import { globalOptions, print, VerbError, withClient } from './context.js';
 import { handleOf, type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from './key-workflow.js';
+import { ownRun } from './own-run.js';
 
 const ACCEPTANCE_MS = 15_000;
 const LOOK_MS = 5_000;
@@ -37,6 +38,7 @@ export function reconcileCommand(): Command {
       const global = globalOptions(command);
       await withClient(global, async (client, config) => {
         const key = keyToReconcile(config, text, options);
+        await ownRun(client, config, key);
         const result = await reconcile(client, config, key, { allowDelete: options.allowDelete });
         const nowhere = result.outcome === 'equal' && (await isOnNeitherSide(key));
         const answer = { ...key.key, link: key.link.name, ...result, ...(nowhere && { onNeitherSide: true }) };

@@ -2,14 +2,15 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { Command } from 'commander';
 import pMap from 'p-map';
-import { retry } from '../../workflows/messages.js';
+import { type ErrorType, retry } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
 import { counted } from '../counted.js';
 import { errorText } from '../temporal/error-text.js';
-import { askStatus, expectAnswer } from './answers.js';
-import { EXIT, globalOptions, print, VerbError, withClient } from './context.js';
-import { escalatedKeys, type Listed } from './escalations.js';
-import { explainMissing, handleOf, type KeyOptions, keyToReconcile, withKeyOptions } from './key-workflow.js';
+import { askStatus, type Listed, whoseQueue } from './answers.js';
+import { EXIT, type GlobalOptions, globalOptions, print, report, VerbError, withClient } from './context.js';
+import { escalatedKeys } from './escalations.js';
+import { type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from './key-workflow.js';
+import { tell } from './own-run.js';
 
 const CONCURRENCY = 16;
 const ASKED_OF_A_QUEUE = 3;
@@ -26,32 +27,56 @@ export function retryCommand(): Command {
       const global = globalOptions(command);
       await withClient(global, async (client, config) => {
         if (text !== undefined) {
-          const key = keyToReconcile(config, text, options);
-          await handleOf(client, key)
-            .signal(retry)
-            .catch((error: unknown) => {
-              throw explainMissing(error, key);
-            });
-          await expectAnswer(client, config, key.workflowId);
-          print(global, { retried: 1 }, () => [`${key.workflowId} tries again`]);
-          return;
-        }
-        const told = await pMap(escalatedKeys(client, config, options.link), (key) => retryListed(client, key), {
-          concurrency: CONCURRENCY,
-        });
-        const retried = told.filter((key) => key !== null);
-        const silent = await unanswered(client, config, retried);
-        print(global, { retried: retried.length, ...(silent.length > 0 && { unanswered: silent.length }) }, () => [
-          `told ${counted(retried.length, 'escalated key')} to try again`,
-        ]);
-        if (silent.length > 0) {
-          throw new VerbError(
-            `${silent.length} of ${counted(retried.length, 'key')} without an answer, for example ${silent[0]!.workflowId}: ` +
-              `${silent[0]!.unanswered}. What they were told is kept until a worker takes it`,
-          );
+          await retryOne(global, client, config, keyToReconcile(config, text, options));
+        } else {
+          await retryEscalated(global, client, config, options.link);
         }
       });
     });
+}
+
+async function retryOne(global: GlobalOptions, client: Client, config: Config, key: KeyWorkflow): Promise<void> {
+  const { state, lastError } = await tell(client, config, key, retry);
+  print(global, { retried: 1 }, () => [`${key.workflowId} tries again`]);
+  if (state === 'done' || lastError?.type !== ('SourceSuspicious' satisfies ErrorType)) return;
+  report(
+    'the delete guard refused the last attempt, and refuses this one too while the source has so few keys; if the delete is ' +
+      'meant, `keymend reconcile KEY --allow-delete`',
+  );
+}
+
+async function retryEscalated(
+  global: GlobalOptions,
+  client: Client,
+  config: Config,
+  link: string | undefined,
+): Promise<void> {
+  const others: Listed[] = [];
+  const tryAgain = async (key: Listed) => {
+    if (key.taskQueue === config.temporal.taskQueue) return retryListed(client, key);
+    others.push(key);
+    return null;
+  };
+  const told = await pMap(escalatedKeys(client, config, link), tryAgain, { concurrency: CONCURRENCY });
+  const retried = told.filter((key) => key !== null);
+  const silent = await unanswered(client, config, retried);
+  print(global, { retried: retried.length, ...(silent.length > 0 && { unanswered: silent.length }) }, () => [
+    `told ${counted(retried.length, 'escalated key')} to try again`,
+  ]);
+  const problems: string[] = [];
+  if (silent.length > 0) {
+    problems.push(
+      `${silent.length} of ${counted(retried.length, 'key')} without an answer, for example ${silent[0]!.workflowId}: ` +
+        `${silent[0]!.unanswered}. What they were told is kept until a worker takes it`,
+    );
+  }
+  if (others.length > 0) {
+    problems.push(
+      `${counted(others.length, 'escalated key')} of other task queues, told nothing, for example ${others[0]!.workflowId}: ` +
+        (await whoseQueue(client, config, others[0]!)),
+    );
+  }
+  if (problems.length > 0) throw new VerbError(problems.join('; '));
 }
 
 /**

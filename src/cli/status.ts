@@ -6,15 +6,9 @@ import type { Config } from '../config.js';
 import { askStatus } from './answers.js';
 import { globalOptions, print, readConfig, VerbError, withClient } from './context.js';
 import { gapReports } from './gaps.js';
-import {
-  explainMissing,
-  handleOf,
-  type KeyOptions,
-  type KeyWorkflow,
-  keyWorkflow,
-  withKeyOptions,
-} from './key-workflow.js';
+import { type KeyOptions, type KeyWorkflow, keyWorkflow, nothingUnderWay, withKeyOptions } from './key-workflow.js';
 import { describeLinks, linkReports } from './link-status.js';
+import { ownRun } from './own-run.js';
 
 /** The answer of the workflow, completed by what the server knows of the attempts under way. */
 interface KeyReport extends KeyStatus {
@@ -49,10 +43,8 @@ export function statusCommand(): Command {
 
 /** @throws VerbError when there is no workflow for the key, or no worker to answer for it */
 async function keyReport(client: Client, config: Config, key: KeyWorkflow): Promise<KeyReport> {
-  const handle = handleOf(client, key);
-  const description = await handle.describe().catch((error: unknown) => {
-    throw explainMissing(error, key);
-  });
+  const description = await ownRun(client, config, key);
+  if (description === null) throw nothingUnderWay(key);
   const answer = await askStatus(client, config, key.workflowId);
   if ('unanswered' in answer) {
     throw new VerbError(`workflow ${key.workflowId} is ${description.status.name}, but ${answer.unanswered}`);

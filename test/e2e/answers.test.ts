@@ -35,7 +35,7 @@ describe('a verb that asks', () => {
     for (const verb of [
       ['escalations', '-l', link],
       ['status', evil],
-      ['skip', evil],
+      ['skip', evil, '--reason', 'a test'],
     ]) {
       const { stdout } = await sandbox.keymend(...verb);
       expect(stdout.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Cf}]/u);
@@ -53,7 +53,7 @@ describe('a verb that asks', () => {
     for (const verb of [
       ['retry', 'a'],
       ['retry', '--escalated', '-l', link],
-      ['skip', 'b'],
+      ['skip', 'b', '--reason', 'a test'],
       ['status', 'a'],
       ['reconcile', 'a'],
     ]) {
@@ -113,14 +113,20 @@ it('reconcile says that a key is on neither side', async () => {
 it.each([
   [['stauts'], "keymend: unknown command 'stauts'; Did you mean status?; see `keymend --help`"],
   [['status', '--nope'], "keymend: unknown option '--nope'; see `keymend status --help`"],
-  [['skip'], "keymend: missing required argument 'key'; see `keymend skip --help`"],
+  [['reconcile'], "keymend: missing required argument 'key'; see `keymend reconcile --help`"],
+  [['skip', 'key'], "keymend: required option '-r, --reason <text>' not specified; see `keymend skip --help`"],
+  [['skip', 'key', '--reason', ' '], 'keymend: --reason is empty; say why, for whoever asks later'],
+  ...['status', 'reconcile', 'retry'].map((verb): [string[], RegExp] => [
+    [verb, ''],
+    /^keymend: KEY is empty, most likely a shell variable that is not set/,
+  ]),
   [['config', 'chek'], /^keymend: unknown command 'chek'.*; see `keymend config --help`$/],
   [['status', '--a\u001b[2J'], "keymend: unknown option '--a\\u001b[2J'; see `keymend status --help`"],
   [
     ['status', '-o', 'xml'],
     /^keymend: option '-o, --output <format>' argument 'xml' is invalid.*; see `keymend status --help`$/,
   ],
-])('%j is refused with one line that points to the help', async (args, line) => {
+])('%j is refused with one line, which points to the help where that helps', async (args, line) => {
   const { code, stderr } = await sandbox.keymend(...args);
   expect(code).toBe(2);
   expect(stderr.trimEnd().split('\n')).toEqual([typeof line === 'string' ? line : expect.stringMatching(line)]);

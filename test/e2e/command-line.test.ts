@@ -226,6 +226,7 @@ describe('verbs about one key', () => {
       ['status', '--link', 'none'],
       ['retry'],
       ['skip'],
+      ['skip', 'a'],
       ['reconcile', 'a', '--link', 'none'],
       ['no-such-verb'],
     ]) {

@@ -153,6 +153,8 @@ describe('the target loses nothing, and keymend status says why deletes are refu
     await source.client.flushall();
     const refused = await sandbox.keymend('reconcile', 'k2');
     expect(refused.stderr).toContain('SourceSuspicious');
+    const { code, stderr } = await sandbox.keymend('retry', 'k2');
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/^the delete guard refused .* --allow-delete`\n$/)]);
     expect(await sandbox.keymend('reconcile', 'k2', '--allow-delete')).toMatchObject({ code: 0 });
     expect(await sandbox.target.client.keys('k[0-9]*')).toHaveLength(KEYS - 1);
     expect((await report()).deletes).toBe('refused');
