@@ -10,8 +10,10 @@ import { globalOptions, print, readConfig, VerbError } from './context.js';
 
 interface Check {
   readonly what: string;
-  /** null: all is well. */
+  /** null: all is well, unless it was not checked. */
   readonly problem: string | null;
+  /** Why it was not checked. */
+  readonly notChecked?: string;
 }
 
 export function configCommand(): Command {
@@ -23,12 +25,15 @@ export function configCommand(): Command {
         const { config, temporal } = readConfig(global);
         const checks = await checkServices(config, temporal);
         const failed = checks.filter(({ problem }) => problem !== null);
-        print(global, { ok: failed.length === 0, checks }, () =>
-          checks.map(({ what, problem }) => (problem === null ? `ok      ${what}` : `FAILED  ${problem}`)),
-        );
+        print(global, { ok: failed.length === 0, checks }, () => checks.map(describe));
         if (failed.length > 0) throw new VerbError(`${failed.length} of ${counted(checks.length, 'check')} failed`);
       }),
   );
+}
+
+function describe({ what, problem, notChecked }: Check): string {
+  if (notChecked !== undefined) return `-       ${what}: not checked, because ${notChecked}`;
+  return problem === null ? `ok      ${what}` : `FAILED  ${problem}`;
 }
 
 async function checkServices(config: Config, temporal: TemporalTarget): Promise<Check[]> {
@@ -55,15 +60,17 @@ async function checkLink(link: LinkConfig): Promise<Check[]> {
       check(`source of link ${link.name}`, () => reach(sides.source)),
       check(`target of link ${link.name}`, () => reach(sides.target)),
     ]);
-    if (checks.some(({ problem }) => problem !== null)) return checks;
+    const what = `source and target of link ${link.name} are different servers (or databases of one)`;
+    const away = checks.filter(({ problem }) => problem !== null);
+    if (away.length > 0) {
+      const which = away.length === 2 ? 'source and target' : away[0]!.what;
+      return [...checks, { what, problem: null, notChecked: `${which} can't be used` }];
+    }
     const areTwo = async () => {
       const doubt = await checkDistinct(sides);
       if (doubt !== null) throw doubt;
     };
-    return [
-      ...checks,
-      await check(`source and target of link ${link.name} are different servers (or databases of one)`, areTwo),
-    ];
+    return [...checks, await check(what, areTwo)];
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
   }

@@ -20,6 +20,8 @@ export class VerbError extends Error {
   constructor(
     message: string,
     readonly exitCode: number = EXIT.failure,
+    /** The error type, where there is one, for scripts. */
+    readonly type?: string,
   ) {
     super(message);
   }

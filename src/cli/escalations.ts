@@ -11,7 +11,12 @@ import { chooseLink, globalOptions, print, withClient } from './context.js';
 const CONCURRENCY = 16;
 
 type Escalation =
-  | (KeyStatus & { readonly workflowId: string; readonly nextStep: string })
+  | (KeyStatus & {
+      readonly workflowId: string;
+      readonly nextStep: string;
+      /** ISO 8601: of the first failed write, else when somebody began to ask for the key. */
+      readonly since: string;
+    })
   | (Unanswered & { readonly workflowId: string });
 
 export function escalationsCommand(): Command {
@@ -22,7 +27,7 @@ export function escalationsCommand(): Command {
       const global = globalOptions(command);
       await withClient(global, async (client, config) => {
         const listed = escalatedKeys(client, config, options.link);
-        const answered = ({ workflowId }: Listed) => ask(client, config, workflowId);
+        const answered = (key: ListedRun) => ask(client, config, key);
         const escalations = await pMap(listed, answered, { concurrency: CONCURRENCY });
         const nothing = `no key is escalated${options.link === undefined ? '' : ` of link ${options.link}`}`;
         print(global, escalations, () => (escalations.length === 0 ? [nothing] : escalations.flatMap(describe)));
@@ -30,11 +35,19 @@ export function escalationsCommand(): Command {
     });
 }
 
+interface ListedRun extends Listed {
+  readonly startTime: Date;
+}
+
 /**
  * The workflows of escalated keys. Visibility lags behind the workflows by about a second.
  * @throws VerbError when the configuration has no such link
  */
-export async function* escalatedKeys(client: Client, config: Config, link: string | undefined): AsyncGenerator<Listed> {
+export async function* escalatedKeys(
+  client: Client,
+  config: Config,
+  link: string | undefined,
+): AsyncGenerator<ListedRun> {
   const name = link === undefined ? undefined : chooseLink(config, link).name;
   const clauses = [
     `WorkflowType = "${WORKFLOW_TYPE}"`,
@@ -42,23 +55,24 @@ export async function* escalatedKeys(client: Client, config: Config, link: strin
     `${SEARCH_ATTRIBUTES.state} = "escalated"`,
   ];
   if (name !== undefined) clauses.push(`${SEARCH_ATTRIBUTES.link} = "${name}"`);
-  for await (const { workflowId, taskQueue } of client.workflow.list({ query: clauses.join(' AND ') })) {
-    yield { workflowId, taskQueue };
+  for await (const { workflowId, taskQueue, startTime } of client.workflow.list({ query: clauses.join(' AND ') })) {
+    yield { workflowId, taskQueue, startTime };
   }
 }
 
-async function ask(client: Client, config: Config, workflowId: string): Promise<Escalation> {
+async function ask(client: Client, config: Config, { workflowId, startTime }: ListedRun): Promise<Escalation> {
   const answer = await askStatus(client, config, workflowId);
   if ('unanswered' in answer) return { workflowId, ...answer };
-  return { ...answer, workflowId, nextStep: nextStep(answer.lastError?.type ?? '') };
+  const since = answer.firstFailedAt ?? startTime.toISOString();
+  return { ...answer, workflowId, nextStep: nextStep(answer.lastError?.type ?? ''), since };
 }
 
 function describe(escalation: Escalation): string[] {
   if ('unanswered' in escalation) return [`${escalation.workflowId}  (${escalation.unanswered})`];
-  const { key, link, firstFailedAt, attempts, lastError } = escalation;
-  const since = firstFailedAt === null ? '' : `, failing since ${firstFailedAt}`;
+  const { key, link, firstFailedAt, since, attempts, lastError } = escalation;
+  const what = firstFailedAt === null ? 'asked for' : 'failing';
   return [
-    `${key}  (link ${link}${since}, attempts: ${attempts})`,
+    `${key}  (link ${link}, ${what} since ${since}, attempts: ${attempts})`,
     `    ${lastError?.type}: ${lastError?.message}`,
     `    ${escalation.nextStep}`,
   ];

@@ -7,6 +7,7 @@ import { EXIT, report as say, VerbError, withGlobalOptions } from './context.js'
 import { demoCommand } from './demo.js';
 import { escalationsCommand } from './escalations.js';
 import { packageVersion } from './package-version.js';
+import { jsonLine } from './printable.js';
 import { reconcileCommand } from './reconcile.js';
 import { retryCommand } from './retry.js';
 import { skipCommand } from './skip.js';
@@ -38,7 +39,7 @@ for (const command of everyCommand(program)) {
   command
     .exitOverride()
     .configureHelp({ showGlobalOptions: true })
-    .configureOutput({ outputError: (text) => say(misuse(text, command)) });
+    .configureOutput({ outputError: (text) => sayError(misuse(text, command)) });
 }
 
 try {
@@ -60,7 +61,22 @@ function misuse(text: string, command: Command): string {
     .replace(/^error: /, '')
     .replace(/\n\((.*)\)$/, '; $1')
     .replace(/[.?]$/, (end) => (end === '?' ? '?' : ''));
-  return `keymend: ${said}; see \`${names.join(' ')} --help\``;
+  return `${said}; see \`${names.join(' ')} --help\``;
+}
+
+/** To stderr, which is read by scripts where the data is JSON. */
+function sayError(message: string, type?: string): void {
+  if (wantsJson(process.argv)) process.stderr.write(`${jsonLine({ error: { type, message } })}\n`);
+  else say(`keymend: ${message}`);
+}
+
+/** Also of a command line that commander does not understand. */
+function wantsJson(line: readonly string[]): boolean {
+  const end = line.indexOf('--');
+  const words = end === -1 ? line : line.slice(0, end);
+  return words.some(
+    (word, at) => /^(-o=?|--output=)json$/.test(word) || (/^(-o|--output)$/.test(word) && words[at + 1] === 'json'),
+  );
 }
 
 /** One line for a person; a stack only where the fault is ours. Returns the exit code. */
@@ -68,7 +84,8 @@ function report(error: unknown): number {
   // Commander has printed its own line, or the help that was asked for.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   const ours = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError;
-  say(`keymend: ${error instanceof Error ? error.message : String(error)}`);
+  const type = error instanceof VerbError ? error.type : undefined;
+  sayError(error instanceof Error ? error.message : String(error), type);
   const frames = ours ? (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line)) : [];
   for (const frame of frames) say(frame);
   return error instanceof VerbError ? error.exitCode : EXIT.failure;

@@ -15,7 +15,7 @@ import { counted } from '../counted.js';
 import { keyBytes } from '../events/failed-write.js';
 import { connectRedis, NO_TYPE, RedisFailure } from '../redis/index.js';
 import { whoIsMissing } from './answers.js';
-import { globalOptions, print, VerbError, withClient } from './context.js';
+import { EXIT, globalOptions, print, VerbError, withClient } from './context.js';
 import { handleOf, type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from './key-workflow.js';
 import { ownRun } from './own-run.js';
 
@@ -73,7 +73,9 @@ async function reconcile(
       if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {
         // The run that was asked has made room for a new one; that one is asked instead.
         if (error.cause.type === 'ContinuedAsNew') continue;
-        throw new VerbError(`${error.cause.type}: ${error.cause.message}; see \`keymend status\` for what comes next`);
+        const { type, message } = error.cause;
+        const line = `${type}: ${message}; see \`keymend status\` for what comes next`;
+        throw new VerbError(line, EXIT.failure, type ?? undefined);
       }
       if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
         throw new VerbError(`workflow ${key.workflowId} is still at it; see \`keymend status\` for how far it is`);

@@ -128,6 +128,12 @@ describe('the configuration', () => {
     const { ok, checks } = JSON.parse(finished.stdout) as { ok: boolean; checks: { problem: string | null }[] };
     expect(ok).toBe(false);
     expect(checks.filter(({ problem }) => problem !== null)).toHaveLength(1);
+    expect(checks.at(-1)).toMatchObject({ problem: null, notChecked: "target of link east-to-west can't be used" });
+    const { stdout, stderr } = await sandbox.keymend('config', 'check');
+    expect(stdout).toMatch(
+      /^- {7}source and target of .* different servers .*: not checked, because target of link east-to-west can't be used$/m,
+    );
+    expect(stderr).toBe('keymend: 1 of 5 checks failed\n');
   });
 
   it('check, and a worker, notice two names of one Redis, but take two databases of it for two', async () => {
