@@ -48,7 +48,15 @@ interface ActivityDependencies {
    * cancelled, nor of a value that turned out to be large before anything was done: its durable
    * attempt follows. Must not throw.
    */
-  readonly onResult: (result: EndedResult, durationMs: number, attempt: { readonly link: string }) => void;
+  readonly onResult: (result: EndedResult, durationMs: number, attempt: AttemptOf) => void;
+}
+
+/** Whose attempt it was. */
+interface AttemptOf {
+  readonly link: string;
+  readonly workflowId: string;
+  /** Of its activity, from 1. */
+  readonly attempt: number;
 }
 
 /** How an attempt at a key ended. */
@@ -63,7 +71,7 @@ export function create({ links, publishEscalation, onResult }: ActivityDependenc
   const slots = new Map(Array.from(links.keys(), (name) => [name, slotsOfLink()]));
   return {
     async reconcile(request: ReconcileRequest): Promise<ReconcileReply> {
-      const { attempt, isLocal } = Context.current().info;
+      const { attempt, isLocal, workflowExecution } = Context.current().info;
       const link = links.get(request.link);
       if (link === undefined) {
         const type: WorkerError = 'UnknownLink';
@@ -77,7 +85,8 @@ export function create({ links, publishEscalation, onResult }: ActivityDependenc
       const begunAt = performance.now();
       const { result, ...attempted } = await reconcileOne(link, key, slots.get(request.link)!, isLocal);
       if (result.outcome === 'large') return largeReply(result, attempted.lookAgain);
-      onResult(result, performance.now() - begunAt, { link: request.link });
+      const { workflowId } = workflowExecution!;
+      onResult(result, performance.now() - begunAt, { link: request.link, workflowId, attempt });
       return reply(result, { attempt, ...attempted });
     },
 

@@ -62,11 +62,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
           const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow));
           if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
         },
-        onResult: (result, durationMs, { link }) => {
-          const { outcome } = result;
-          const more = outcome === 'failed' ? { type: result.error.type, stage: result.error.stage } : {};
-          logger.debug({ link, outcome, ...more, durationMs: Math.round(durationMs) }, 'attempt ended');
-        },
+        onResult: logging(logger),
       }),
       // Local attempts hold a slot of each of the first two.
       maxConcurrentWorkflowTaskExecutions: slots,
@@ -90,6 +86,23 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     await closeLinks();
     throw error;
   }
+}
+
+/** One line at info for each repair, and at debug for each other attempt; never a value. */
+function logging(logger: Logger): Parameters<typeof create>[0]['onResult'] {
+  return (result, durationMs, { link, workflowId, attempt }) => {
+    const { outcome } = result;
+    const of = { link, workflowId, attempt, durationMs: Math.round(durationMs) };
+    // A write whose second look had to wait is repaired, too.
+    const repaired = outcome === 'deferred' ? result.repaired : outcome === 'repaired' ? result : null;
+    if (repaired !== null) {
+      const { action, type, bytes } = repaired;
+      logger.info({ ...of, action, type, bytes }, 'repaired');
+      return;
+    }
+    const more = outcome === 'failed' ? { type: result.error.type, stage: result.error.stage } : {};
+    logger.debug({ ...of, outcome, ...more }, 'attempt ended');
+  };
 }
 
 /** For what is of no link's attempts: dead letters, and workflow tasks without an attempt. */
