@@ -9,7 +9,9 @@ import type { Intake } from '../events/intake.js';
 import { checkKafka } from '../kafka/check.js';
 import { createKafka } from '../kafka/client.js';
 import { connectDeadLetters } from '../kafka/dead-letters.js';
+import { readersOfTopic } from '../kafka/readers.js';
 import { createLinkDeadLetters } from '../outbox/dead-letters.js';
+import { readersOfOutboxes } from '../outbox/readers.js';
 import type { Forwarded, Forwarding } from './forwarder.js';
 import { startFromKafka } from './from-kafka.js';
 import { startFromOutboxes } from './from-outboxes.js';
@@ -24,6 +26,11 @@ interface ConfiguredIntake {
   readonly deadLetters: DeadLetters['kind'];
   /** Makes sure that its service can be used. @throws Error in one line */
   check(logger: Logger): Promise<void>;
+  /**
+   * How many bridges read it now; null: that can't be seen yet.
+   * @throws Error in one line
+   */
+  countReaders(logger: Logger): Promise<number | null>;
   /** Hands what it reads to a forwarder. @throws Error in one line when it can't be read at all */
   start(forwarding: Forwarding): Promise<Forwarded>;
   /**
@@ -47,6 +54,7 @@ function kafkaIntake(config: KafkaIntakeConfig): ConfiguredIntake {
     service: `Kafka at ${brokers.join(', ')}`,
     deadLetters: 'topic',
     check: (logger) => checkKafka(kafka, logger),
+    countReaders: (logger) => readersOfTopic(kafka, logger),
     start: (forwarding) => startFromKafka(kafka, forwarding),
     startRelay: (logger) => startRelay(config, logger),
     connectDeadLetters: (logger) => connectDeadLetters(createKafka(kafka, logger), kafka.deadLetterTopic),
@@ -60,6 +68,7 @@ function outboxIntake(config: StreamIntakeConfig): ConfiguredIntake {
     service: null,
     deadLetters: 'stream',
     check: async () => {},
+    countReaders: () => readersOfOutboxes(config.links, config.stream),
     start: (forwarding) => startFromOutboxes(config, forwarding),
     // What is in the outbox is read there.
     startRelay: () => null,

@@ -1,6 +1,6 @@
 /** `keymend bridge` */
 import { Command } from 'commander';
-import { createLogger, globalOptions, readConfig } from './context.js';
+import { createLogger, examples, globalOptions, readConfig } from './context.js';
 import { bridgeService, runServices } from './services.js';
 
 export function bridgeCommand(): Command {
@@ -8,6 +8,7 @@ export function bridgeCommand(): Command {
     .description(
       'Run the bridge: failed writes from Kafka or from outboxes become signals to the workflow of their key',
     )
+    .addHelpText('after', examples('npx keymend bridge --config /etc/keymend.yaml'))
     .action(async (_options: unknown, command: Command) => {
       const global = globalOptions(command);
       await runServices({ ...readConfig(global), logger: createLogger(global) }, [bridgeService]);

@@ -52,6 +52,11 @@ export function globalOptions(command: Command): GlobalOptions {
   return command.optsWithGlobals() as GlobalOptions;
 }
 
+/** What the help of a verb ends with: how it is used, in a line or two. */
+export function examples(...lines: readonly string[]): string {
+  return ['', lines.length === 1 ? 'Example:' : 'Examples:', ...lines.map((line) => `  ${line}`)].join('\n');
+}
+
 /** Logs go to stderr, on a terminal for a person, else as JSON lines; stdout belongs to data. */
 export function createLogger(options: GlobalOptions): Logger {
   const file = destination({ fd: 2, sync: true });
@@ -72,7 +77,12 @@ export function report(line: string): void {
   process.stderr.write(`${printable(line)}\n`);
 }
 
-export function readConfig(options: GlobalOptions): { config: Config; temporal: TemporalTarget } {
+export interface Configured {
+  readonly config: Config;
+  readonly temporal: TemporalTarget;
+}
+
+export function readConfig(options: GlobalOptions): Configured {
   const config = loadConfig(options.config, process.env);
   return { config, temporal: temporalTarget(config, process.env) };
 }

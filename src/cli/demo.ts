@@ -6,7 +6,7 @@ import { type DemoOptions, keepKeymend, runDemo } from '../demo/demo.js';
 import { type DemoResult, describeResult, problemOf, verdictOf } from '../demo/result.js';
 import { demoLock, makeDirectory, type StackInfo, stackDown, stackUp, whatRuns, withLock } from '../stack/index.js';
 import { connectClient } from '../temporal/connect.js';
-import { EXIT, globalOptions, print, report, VerbError } from './context.js';
+import { EXIT, examples, globalOptions, print, report, VerbError } from './context.js';
 import { downCommand } from './stack.js';
 
 /** Apart from the stack of `keymend stack up`, whose data the demo must not touch. */
@@ -24,6 +24,7 @@ export function demoCommand(): Command {
       'Watch it work: real services, an application that dual-writes over a failing link, and a full comparison',
     )
     .option('--keep', 'leave the services, the bridge and a worker running to look around')
+    .addHelpText('after', examples('npx keymend demo', 'npx keymend demo --keep'))
     .action(async (options: { keep?: true }, command: Command) => {
       const global = globalOptions(command);
       const keep = options.keep === true;

@@ -6,7 +6,7 @@ import { nextStep } from '../../workflows/errors.js';
 import { type KeyStatus, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
 import { askStatus, type Listed, type Unanswered } from './answers.js';
-import { chooseLink, globalOptions, print, withClient } from './context.js';
+import { chooseLink, examples, globalOptions, print, withClient } from './context.js';
 
 const CONCURRENCY = 16;
 
@@ -23,6 +23,10 @@ export function escalationsCommand(): Command {
   return new Command('escalations')
     .description('List the keys that were given up on for now: why, since when, and what to do')
     .option('-l, --link <name>', 'only those of one link')
+    .addHelpText(
+      'after',
+      examples('npx keymend escalations', 'npx keymend escalations --link east-to-west --output json'),
+    )
     .action(async (options: { link?: string }, command: Command) => {
       const global = globalOptions(command);
       await withClient(global, async (client, config) => {

@@ -2,7 +2,6 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { GAP_TYPE, type GapStatus, gapWorkflowId, status } from '../../workflows/gap-messages.js';
 import type { Config } from '../config.js';
-import { connectClient, type TemporalTarget } from '../temporal/connect.js';
 
 export interface GapReport extends Pick<GapStatus, 'gaps' | 'more' | 'records'> {
   readonly workflowId: string;
@@ -15,20 +14,12 @@ export type GapReports = ReadonlyMap<string, GapReport | null>;
 
 const QUERY_TIMEOUT_MS = 10_000;
 
-/** Where Temporal does not answer, the report says so. */
-export async function gapReports(temporal: TemporalTarget, { links }: Config): Promise<GapReports> {
-  let client: Client;
-  try {
-    client = await connectClient(temporal);
-  } catch (error) {
-    return new Map(links.map(({ name }) => [name, unknown(name, error as Error)]));
-  }
-  try {
-    const reports = links.map(async ({ name }) => [name, await gapReport(client, name)] as const);
-    return new Map(await Promise.all(reports));
-  } finally {
-    await client.connection.close();
-  }
+/** @param client an Error where Temporal does not answer: then the reports say so */
+export async function gapReports(client: Client | Error, { links }: Config): Promise<GapReports> {
+  const reports = links.map(async ({ name }) => {
+    return [name, client instanceof Error ? unknown(name, client) : await gapReport(client, name)] as const;
+  });
+  return new Map(await Promise.all(reports));
 }
 
 async function gapReport(client: Client, link: string): Promise<GapReport | null> {

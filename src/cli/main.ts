@@ -52,16 +52,21 @@ function everyCommand(command: Command): Command[] {
   return [command, ...command.commands.flatMap((child) => everyCommand(child))];
 }
 
-/** What commander says of a verb that is not used as it can be, in the form of our own errors. */
-function misuse(text: string, command: Command): string {
+/** For example `keymend`, `stack`, `up`. */
+function namesOf(command: Command): string[] {
   const names = [];
   for (let named: Command | null = command; named !== null; named = named.parent) names.unshift(named.name());
+  return names;
+}
+
+/** What commander says of a verb that is not used as it can be, in the form of our own errors. */
+function misuse(text: string, command: Command): string {
   const said = text
     .trim()
     .replace(/^error: /, '')
     .replace(/\n\((.*)\)$/, '; $1')
     .replace(/[.?]$/, (end) => (end === '?' ? '?' : ''));
-  return `${said}; see \`${names.join(' ')} --help\``;
+  return `${said}; see \`${namesOf(command).join(' ')} --help\``;
 }
 
 /** To stderr, which is read by scripts where the data is JSON. */

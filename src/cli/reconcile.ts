@@ -15,12 +15,15 @@ import { counted } from '../counted.js';
 import { keyBytes } from '../events/failed-write.js';
 import { connectRedis, NO_TYPE, RedisFailure } from '../redis/index.js';
 import { whoIsMissing } from './answers.js';
-import { EXIT, globalOptions, print, VerbError, withClient } from './context.js';
+import { EXIT, examples, globalOptions, print, report, VerbError, withClient } from './context.js';
 import { handleOf, type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from './key-workflow.js';
 import { ownRun } from './own-run.js';
+import { type KeyReport, keyReport } from './status.js';
 
 const ACCEPTANCE_MS = 15_000;
 const LOOK_MS = 5_000;
+const TOLD_AFTER_MS = 4_000;
+const TOLD_EVERY_MS = 10_000;
 /**
  * How long a person's word about a delete holds until a worker hears it; more than the acceptance,
  * for clocks that differ.
@@ -34,6 +37,10 @@ export function reconcileCommand(): Command {
     .description('Make the target equal to the source for one key now, and say what was found: equal or repaired')
     .argument('<key>', 'the Redis key')
     .option('--allow-delete', 'vouch for a delete that the delete guard refused')
+    .addHelpText(
+      'after',
+      examples('npx keymend reconcile user:42', 'npx keymend reconcile //8= --encoding base64 --link east-to-west'),
+    )
     .action(async (text: string, options: KeyOptions & RetryRequest, command: Command) => {
       const global = globalOptions(command);
       await withClient(global, async (client, config) => {
@@ -68,7 +75,9 @@ async function reconcile(
         );
       });
     try {
-      return await client.withDeadline(Date.now() + PATIENCE_MS, () => update.result());
+      return await telling(client, config, key, () =>
+        client.withDeadline(Date.now() + PATIENCE_MS, () => update.result()),
+      );
     } catch (error) {
       if (error instanceof WorkflowUpdateFailedError && error.cause instanceof ApplicationFailure) {
         // The run that was asked has made room for a new one; that one is asked instead.
@@ -83,6 +92,33 @@ async function reconcile(
       throw error;
     }
   }
+}
+
+/**
+ * Says on stderr what goes on while the answer takes its time: the first line after some seconds,
+ * then one every ten.
+ */
+async function telling<T>(client: Client, config: Config, key: KeyWorkflow, answer: () => Promise<T>): Promise<T> {
+  let isOver = false;
+  const tell = async () => {
+    // Whoever can't be asked now is asked again with the next line.
+    const line = await keyReport(client, config, key).then(describeWaiting, () => null);
+    if (line !== null && !isOver) report(line);
+    if (!isOver) timer = setTimeout(tell, TOLD_EVERY_MS);
+  };
+  let timer = setTimeout(tell, TOLD_AFTER_MS);
+  try {
+    return await answer();
+  } finally {
+    isOver = true;
+    clearTimeout(timer);
+  }
+}
+
+function describeWaiting({ state, attempts, lastError, nextRetry }: KeyReport): string {
+  const next = nextRetry === null ? '' : `, next try at ${nextRetry}`;
+  const error = lastError === null ? '' : `: ${lastError.type}: ${lastError.message}`;
+  return `${state}, ${counted(attempts, 'attempt')} so far${next}${error}`;
 }
 
 /** Who does not answer. A workflow that nobody has begun yet is on the task queue of this one. */

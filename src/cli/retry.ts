@@ -7,7 +7,7 @@ import type { Config } from '../config.js';
 import { counted } from '../counted.js';
 import { errorText } from '../temporal/error-text.js';
 import { askStatus, type Listed, whoseQueue } from './answers.js';
-import { EXIT, type GlobalOptions, globalOptions, print, report, VerbError, withClient } from './context.js';
+import { EXIT, examples, type GlobalOptions, globalOptions, print, report, VerbError, withClient } from './context.js';
 import { escalatedKeys } from './escalations.js';
 import { type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from './key-workflow.js';
 import { tell } from './own-run.js';
@@ -20,6 +20,7 @@ export function retryCommand(): Command {
     .description('Try again now: one key, or every escalated key')
     .argument('[key]', 'the Redis key')
     .option('--escalated', 'every escalated key (of --link, when given)')
+    .addHelpText('after', examples('npx keymend retry user:42', 'npx keymend retry --escalated --link east-to-west'))
     .action(async (text: string | undefined, options: KeyOptions & { escalated?: true }, command: Command) => {
       if ((text === undefined) === (options.escalated === undefined)) {
         throw new VerbError('say either a KEY or --escalated', EXIT.usage);

@@ -1,7 +1,7 @@
 /** `keymend skip KEY --reason …` */
 import { Command } from 'commander';
 import { skip } from '../../workflows/messages.js';
-import { EXIT, globalOptions, print, VerbError, withClient } from './context.js';
+import { EXIT, examples, globalOptions, print, VerbError, withClient } from './context.js';
 import { type KeyOptions, keyWorkflow, withKeyOptions } from './key-workflow.js';
 import { tell } from './own-run.js';
 
@@ -10,6 +10,7 @@ export function skipCommand(): Command {
     .description('Give up on what is pending for a key; the reason is kept in the result of its workflow')
     .argument('<key>', 'the Redis key')
     .requiredOption('-r, --reason <text>', 'why, for whoever asks later')
+    .addHelpText('after', examples("npx keymend skip user:42 --reason 'copied by hand'"))
     .action(async (text: string, options: KeyOptions & { reason: string }, command: Command) => {
       const { reason } = options;
       if (reason.trim() === '') throw new VerbError('--reason is empty; say why, for whoever asks later', EXIT.usage);

@@ -12,7 +12,7 @@ import {
   wasStarted,
   whatRuns,
 } from '../stack/index.js';
-import { EXIT, globalOptions, print, report, VerbError } from './context.js';
+import { EXIT, examples, globalOptions, print, report, VerbError } from './context.js';
 
 const DEFAULT_DIRECTORY = '.keymend';
 
@@ -21,32 +21,35 @@ interface StackVerbOptions {
 }
 
 export function stackCommand(): Command {
-  const up = verb('up', 'Start what does not run yet; prints where everything is').action(
-    async ({ directory }: StackVerbOptions, command: Command) => {
+  const up = verb('up', 'Start what does not run yet; prints where everything is')
+    .addHelpText('after', examples('npx keymend stack up', 'npx keymend stack up --directory /tmp/try'))
+    .action(async ({ directory }: StackVerbOptions, command: Command) => {
       const info = await upUnlessInterrupted(directory);
       print(globalOptions(command), info, () => describeInfo(info, directory));
-    },
-  );
+    });
   const down = verb(
     'down',
     'Stop what runs in the directory (what a demo kept: `--directory .keymend/demo`); the data stays',
-  ).action(async ({ directory }: StackVerbOptions, command: Command) => {
-    const { stopped } = await stackDown({ directory, report });
-    if (stopped.length === 0)
-      report(wasStarted(directory) ? `nothing runs in ${resolve(directory)}` : absence(directory));
-    if (stopped.length > 0 || globalOptions(command).output === 'json') {
-      print(globalOptions(command), { stopped }, () => ['stopped; the data stays']);
-    }
-  });
-  const status = verb('status', 'Show which services run').action(
-    async ({ directory }: StackVerbOptions, command: Command) => {
+  )
+    .addHelpText('after', examples('npx keymend stack down', 'npx keymend stack down --directory .keymend/demo'))
+    .action(async ({ directory }: StackVerbOptions, command: Command) => {
+      const { stopped } = await stackDown({ directory, report });
+      if (stopped.length === 0)
+        report(wasStarted(directory) ? `nothing runs in ${resolve(directory)}` : absence(directory));
+      if (stopped.length > 0 || globalOptions(command).output === 'json') {
+        print(globalOptions(command), { stopped }, () => ['stopped; the data stays']);
+      }
+    });
+  const status = verb('status', 'Show which services run')
+    .addHelpText('after', examples('npx keymend stack status', 'npx keymend stack status --output json'))
+    .action(async ({ directory }: StackVerbOptions, command: Command) => {
       if (!wasStarted(directory)) report(absence(directory));
       const services = await stackStatus({ directory, environment: process.env });
       print(globalOptions(command), services, () => services.map(describeService));
-    },
-  );
+    });
   return new Command('stack')
     .description('Local services for a try: Temporal with its Web UI, Kafka, two Redis; all real')
+    .addHelpText('after', examples('npx keymend stack up', 'npx keymend stack status'))
     .addCommand(up)
     .addCommand(down)
     .addCommand(status);

@@ -1,11 +1,12 @@
 /** `keymend start` */
 import { Command } from 'commander';
-import { createLogger, globalOptions, readConfig } from './context.js';
+import { createLogger, examples, globalOptions, readConfig } from './context.js';
 import { bridgeService, runServices, workerService } from './services.js';
 
 export function startCommand(): Command {
   return new Command('start')
     .description('Run the bridge and a worker in one process')
+    .addHelpText('after', examples('npx keymend start', 'npx keymend start --config .keymend/keymend.yaml'))
     .action(async (_options: unknown, command: Command) => {
       const global = globalOptions(command);
       await runServices({ ...readConfig(global), logger: createLogger(global) }, [workerService, bridgeService]);

@@ -3,15 +3,26 @@ import type { Client } from '@temporalio/client';
 import { Command } from 'commander';
 import type { KeyStatus } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
+import { connectClient } from '../temporal/connect.js';
 import { askStatus } from './answers.js';
-import { globalOptions, print, readConfig, VerbError, withClient } from './context.js';
+import {
+  type Configured,
+  chooseLink,
+  examples,
+  globalOptions,
+  print,
+  readConfig,
+  VerbError,
+  withClient,
+} from './context.js';
 import { gapReports } from './gaps.js';
 import { type KeyOptions, type KeyWorkflow, keyWorkflow, nothingUnderWay, withKeyOptions } from './key-workflow.js';
-import { describeLinks, linkReports } from './link-status.js';
+import { describeLinks, type LinkReport, linkReports } from './link-status.js';
 import { ownRun } from './own-run.js';
+import { describeServices, type ServicesReport, servicesReport } from './service-status.js';
 
 /** The answer of the workflow, completed by what the server knows of the attempts under way. */
-interface KeyReport extends KeyStatus {
+export interface KeyReport extends KeyStatus {
   readonly workflowId: string;
   readonly runId: string;
   /** RUNNING, COMPLETED, TERMINATED, … */
@@ -22,16 +33,16 @@ export function statusCommand(): Command {
   return withKeyOptions(new Command('status'))
     .description(
       'Show what is known of a key: state, attempts, pending failed writes, last error, next retry. Without a key: of each link, ' +
-        'whether both sides answer, how many keys they have, and whether the delete guard lets deletes pass now',
+        'whether both sides answer, how many keys they have, whether the delete guard lets deletes pass now, and what is known to ' +
+        'be lost; how many keys are under way, and whether a worker and a bridge run',
     )
     .argument('[key]', 'the Redis key')
+    .addHelpText('after', examples('npx keymend status', 'npx keymend status user:42 --output json'))
     .action(async (text: string | undefined, options: KeyOptions, command: Command) => {
       const global = globalOptions(command);
       if (text === undefined) {
-        const { config, temporal } = readConfig(global);
-        const gaps = await gapReports(temporal, config);
-        const reports = await linkReports(config, options.link, gaps);
-        print(global, reports, () => describeLinks(reports));
+        const report = await wholeReport(readConfig(global), options.link);
+        print(global, report, () => [...describeLinks(report.links), ...describeServices(report)]);
         return;
       }
       await withClient(global, async (client, config) => {
@@ -41,8 +52,25 @@ export function statusCommand(): Command {
     });
 }
 
+interface WholeReport extends ServicesReport {
+  readonly links: readonly LinkReport[];
+}
+
+/** @throws VerbError when there is no such link. What does not answer is in the report */
+async function wholeReport({ config, temporal }: Configured, link: string | undefined): Promise<WholeReport> {
+  if (link !== undefined) chooseLink(config, link);
+  const client = await connectClient(temporal).catch((error: Error) => error);
+  try {
+    const gapsFirst = gapReports(client, config).then((gaps) => linkReports(config, link, gaps));
+    const [links, services] = await Promise.all([gapsFirst, servicesReport(client, config)]);
+    return { links, ...services };
+  } finally {
+    if (!(client instanceof Error)) await client.connection.close();
+  }
+}
+
 /** @throws VerbError when there is no workflow for the key, or no worker to answer for it */
-async function keyReport(client: Client, config: Config, key: KeyWorkflow): Promise<KeyReport> {
+export async function keyReport(client: Client, config: Config, key: KeyWorkflow): Promise<KeyReport> {
   const description = await ownRun(client, config, key);
   if (description === null) throw nothingUnderWay(key);
   const answer = await askStatus(client, config, key.workflowId);

@@ -68,7 +68,7 @@ describe('a link from a Cluster to a Cluster', () => {
       expect(code).toBe(1);
       expect(stdout).toContain(`FAILED  target of link east-to-west ${what}`);
       const shown = await sandbox.keymend('status', '--output', 'json');
-      const [report] = JSON.parse(shown.stdout) as LinkReport[];
+      const [report] = (JSON.parse(shown.stdout) as { links: LinkReport[] }).links;
       expect(report!.target.problem).toBe(`target ${what}`);
       expect(report!.target.masters!.map(({ role }) => role).sort()).toEqual(['master', 'master', null]);
     } finally {
@@ -79,7 +79,8 @@ describe('a link from a Cluster to a Cluster', () => {
   it('shows an emptied shard of the source, for which deletes are refused', async () => {
     const [emptied] = source.nodes;
     await emptied!.client.flushall();
-    const [report] = JSON.parse((await sandbox.keymend('status', '--output', 'json')).stdout) as LinkReport[];
+    const shown = await sandbox.keymend('status', '--output', 'json');
+    const [report] = (JSON.parse(shown.stdout) as { links: LinkReport[] }).links;
     expect(report).toMatchObject({ deletes: 'refused' });
     expect(report!.reason).toContain(`source (127.0.0.1:${emptied!.port}) has 0 keys and target`);
   });

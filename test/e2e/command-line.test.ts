@@ -240,7 +240,7 @@ describe('verbs about one key', () => {
     }
   });
 
-  it('all explain themselves with --help', async () => {
+  it('all explain themselves with --help, which ends with examples', async () => {
     for (const verb of [
       'demo',
       'stack',
@@ -253,10 +253,15 @@ describe('verbs about one key', () => {
       'skip',
       'escalations',
       'config',
+      'stack up',
+      'stack down',
+      'stack status',
+      'config check',
     ]) {
-      const { code, stdout } = await runKeymend([verb, '--help']);
+      const { code, stdout } = await runKeymend([...verb.split(' '), '--help']);
       expect(code).toBe(0);
       expect(stdout).toContain(`keymend ${verb}`);
+      expect(stdout).toMatch(/\nExamples?:\n( {2}np\S+ .*\n)+$/);
     }
   });
 });

@@ -27,7 +27,7 @@ test('a gap is shown until somebody acknowledges it, and again when there is ano
   const report = async () => {
     const { stdout, code } = await sandbox.keymend('status', '--output', 'json');
     expect(code).toBe(0);
-    return (JSON.parse(stdout) as LinkReport[])[0]!.gap;
+    return (JSON.parse(stdout) as { links: LinkReport[] }).links[0]!.gap;
   };
   const losing = async (offset: string) => {
     await write('lost');

@@ -40,8 +40,7 @@ function configure(): void {
 async function report(): Promise<LinkReport> {
   const { stdout, code } = await sandbox.keymend('status', '--output', 'json');
   expect(code).toBe(0);
-  const [only] = JSON.parse(stdout) as LinkReport[];
-  return only!;
+  return (JSON.parse(stdout) as { links: LinkReport[] }).links[0]!;
 }
 
 describe('keymend status without a key', () => {
@@ -62,6 +61,10 @@ describe('keymend status without a key', () => {
         `  target (127.0.0.1:${sandbox.target.port}) is a master with ${KEYS} keys`,
         '  deletes are allowed',
         '  the outbox has 0 entries',
+        'keymend',
+        '  0 keys under way, 0 escalated',
+        `  no worker asks for work on the task queue keymend-${sandbox.prefix.slice(0, -1)}: nothing is repaired`,
+        '  no bridge reads failed writes: they wait where they are',
         '',
       ].join('\n'),
     );

@@ -1,0 +1,113 @@
+/** What `keymend status` says of keymend itself: what is under way, and who is there to do it. */
+import type { Client } from '@temporalio/client';
+import { pino } from 'pino';
+import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
+import { intakeOf } from '../bridge/intakes.js';
+import type { Config } from '../config.js';
+import { counted } from '../counted.js';
+import { errorText } from '../temporal/error-text.js';
+
+/** null: unknown, see `problem`, which is null where all is known. */
+export interface ServicesReport {
+  /** Workflows of keys. What is listed lags behind by about a second. */
+  readonly workflows: {
+    readonly running: number | null;
+    /** How many of those wait for somebody. */
+    readonly escalated: number | null;
+    readonly problem: string | null;
+  };
+  /** Those that asked for work lately: a worker that has stopped counts for a minute more. */
+  readonly workers: {
+    readonly taskQueue: string;
+    readonly count: number | null;
+    readonly problem: string | null;
+  };
+  /** Those that read failed writes now. */
+  readonly bridges: { readonly count: number | null; readonly problem: string | null };
+}
+
+const TIMEOUT_MS = 5_000;
+/** A worker that has nothing to do asks once a minute. */
+const HEARD_OF_MS = 70_000;
+const WORKFLOW_TASKS = 1; // temporal.api.enums.v1.TaskQueueType
+
+/** @param client an Error where Temporal does not answer */
+export async function servicesReport(client: Client | Error, config: Config): Promise<ServicesReport> {
+  const [workflows, workers, bridges] = await Promise.all([
+    workflowsReport(client, config),
+    workersReport(client, config),
+    bridgesReport(config),
+  ]);
+  return { workflows, workers, bridges };
+}
+
+async function workflowsReport(client: Client | Error, config: Config): Promise<ServicesReport['workflows']> {
+  const ours = `WorkflowType = "${WORKFLOW_TYPE}" AND TaskQueue = "${config.temporal.taskQueue}" AND ExecutionStatus = "Running"`;
+  const count = (query: string) => ask(client, async (temporal) => (await temporal.workflow.count(query)).count);
+  const running = await count(ours);
+  if (running instanceof Error) return { running: null, escalated: null, problem: running.message };
+  // An attribute that is missing hides the second number alone.
+  const escalated = await count(`${ours} AND ${SEARCH_ATTRIBUTES.state} = "escalated"`);
+  if (escalated instanceof Error) return { running, escalated: null, problem: escalated.message };
+  return { running, escalated, problem: null };
+}
+
+async function workersReport(client: Client | Error, config: Config): Promise<ServicesReport['workers']> {
+  const { taskQueue } = config.temporal;
+  const pollers = await ask(client, async (temporal) => {
+    const { namespace } = temporal.options;
+    const request = { namespace, taskQueue: { name: taskQueue }, taskQueueType: WORKFLOW_TASKS };
+    return (await temporal.workflowService.describeTaskQueue(request)).pollers;
+  });
+  if (pollers instanceof Error) return { taskQueue, count: null, problem: pollers.message };
+  const since = Date.now() - HEARD_OF_MS;
+  const heardOf = pollers.filter(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000 >= since);
+  return { taskQueue, count: new Set(heardOf.map(({ identity }) => identity)).size, problem: null };
+}
+
+async function bridgesReport(config: Config): Promise<ServicesReport['bridges']> {
+  try {
+    const count = await intakeOf(config).countReaders(pino({ level: 'silent' }));
+    return { count, problem: count === null ? 'it reads nothing that is there yet: no source has an outbox' : null };
+  } catch (error) {
+    return { count: null, problem: (error as Error).message };
+  }
+}
+
+/** @returns an Error in one line where there is no answer */
+async function ask<T>(client: Client | Error, question: (client: Client) => Promise<T>): Promise<T | Error> {
+  if (client instanceof Error) return client;
+  try {
+    return await client.withDeadline(Date.now() + TIMEOUT_MS, () => question(client));
+  } catch (error) {
+    return new Error(errorText(error));
+  }
+}
+
+/** Lines for a person. */
+export function describeServices({ workflows, workers, bridges }: ServicesReport): string[] {
+  return ['keymend', ...[describeWorkflows(workflows), describeWorkers(workers), describeBridges(bridges)].map(indent)];
+}
+
+function indent(line: string): string {
+  return `  ${line}`;
+}
+
+function describeWorkflows({ running, escalated, problem }: ServicesReport['workflows']): string {
+  if (running === null) return `how many keys are under way is not known: ${problem}`;
+  const waiting =
+    escalated === null ? `how many of them are escalated is not known: ${problem}` : `${escalated} escalated`;
+  return `${counted(running, 'key')} under way, ${waiting}`;
+}
+
+function describeWorkers({ taskQueue, count, problem }: ServicesReport['workers']): string {
+  if (count === null) return `whether a worker runs is not known: ${problem}`;
+  if (count === 0) return `no worker asks for work on the task queue ${taskQueue}: nothing is repaired`;
+  return `${counted(count, 'worker asks', 'workers ask')} for work on the task queue ${taskQueue}`;
+}
+
+function describeBridges({ count, problem }: ServicesReport['bridges']): string {
+  if (count === null) return `whether a bridge runs is not known: ${problem}`;
+  if (count === 0) return 'no bridge reads failed writes: they wait where they are';
+  return `${counted(count, 'bridge reads', 'bridges read')} failed writes`;
+}
