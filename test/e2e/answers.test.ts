@@ -92,6 +92,10 @@ describe('a verb that asks', () => {
       );
     }
     writeFileSync(path, text.replace(/address: .*/, '$&\n  namespace: nowhere'));
+    const asJson = await sandbox.keymend('retry', 'a', '-o', 'json');
+    expect(JSON.parse(asJson.stderr)).toEqual({
+      error: { message: expect.stringMatching(/namespace nowhere/) },
+    });
     expect((await sandbox.keymend('retry', 'a')).stderr).toMatch(
       /namespace nowhere: .*NOT_FOUND: Namespace nowhere is not found/i,
     );
@@ -107,6 +111,38 @@ it('reconcile says that a key is on neither side', async () => {
   await sandbox.source.client.set('there', '1');
   await sandbox.target.client.set('there', '1');
   expect(await json('reconcile', 'there')).not.toHaveProperty('onNeitherSide');
+  expect(await running.stop()).toBe(0);
+});
+
+it('reconcile says while it waits what goes on, and the worker logs what it repaired', async () => {
+  sandbox.configure({ link: { retry: { maximumAttempts: 6 } } });
+  const running = await sandbox.start('worker');
+  const { source, target, prefix } = sandbox;
+  await source.client.set('late', 'a value of a user');
+  await target.client.replicaof('127.0.0.1', String(await freePort()));
+  const { code, stderr } = await sandbox.keymend('reconcile', 'late');
+  const lines = stderr.trimEnd().split('\n');
+  expect([code, lines.pop()]).toEqual([1, expect.stringMatching(/^keymend: TargetReadOnly: /)]);
+  expect(lines.length).toBeGreaterThan(0);
+  for (const line of lines) {
+    expect(line).toMatch(/^retrying, \d+ attempts? so far(, next try at \S+)?: TargetReadOnly: /);
+  }
+  const failed = await sandbox.keymend('reconcile', 'late', '--output', 'json');
+  const error = JSON.parse(failed.stderr.trimEnd().split('\n').at(-1)!) as unknown;
+  expect(error).toEqual({ error: { type: 'TargetReadOnly', message: expect.stringContaining('TargetReadOnly') } });
+  expect(failed.stdout).toBe('');
+
+  await target.client.replicaof('NO', 'ONE');
+  expect(await sandbox.keymend('reconcile', 'late')).toMatchObject({ code: 0 });
+  const repairs = running
+    .log()
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter(({ msg }) => msg === 'repaired');
+  const what = { level: 'info', link: 'east-to-west', workflowId: `${prefix}late`, action: 'restored', type: 'string' };
+  expect(repairs).toEqual([expect.objectContaining(what)]);
+  expect(running.log()).not.toContain('a value of a user');
   expect(await running.stop()).toBe(0);
 });
 

@@ -23,7 +23,7 @@ it('counts what is under way, workers and bridges', async () => {
   const taskQueue = `keymend-${sandbox.prefix.slice(0, -1)}`;
   const { source, target, producer, topic } = sandbox;
   const running = await sandbox.start('start');
-  await source.client.set('a', '1');
+  await source.client.mset('a', '1', 'asked-for', '1');
   await target.client.replicaof('127.0.0.1', String(await freePort()));
   await producer.send({ topic, messages: [recordOf('a')] });
   await until(async () => (await report()).workflows.escalated === 1);
@@ -32,6 +32,7 @@ it('counts what is under way, workers and bridges', async () => {
     workers: { taskQueue, count: 1, problem: null },
     bridges: { count: 1, problem: null },
   });
+  await expectSinceWhen('asked-for');
   const { stdout } = await sandbox.keymend('status');
   expect(stdout).toMatch(/^ {2}1 key under way, 1 escalated$/m);
   expect(stdout).toMatch(/^ {2}1 worker asks for work on the task queue /m);
@@ -41,6 +42,19 @@ it('counts what is under way, workers and bridges', async () => {
   expect((await report()).bridges).toEqual({ count: 0, problem: null });
   await sandbox.client.workflow.getHandle(`${sandbox.prefix}a`).terminate();
 });
+
+/** Also of a key of which no failed write tells. */
+async function expectSinceWhen(key: string): Promise<void> {
+  const begunAt = Date.now();
+  expect(await sandbox.keymend('reconcile', key)).toMatchObject({ code: 1 });
+  const handle = sandbox.client.workflow.getHandle(`${sandbox.prefix}${key}`);
+  await until(async () => (await report()).workflows.escalated === 2);
+  const { stdout } = await sandbox.keymend('escalations', '-l', 'east-to-west');
+  const [, since] = new RegExp(`^${key} {2}\\(link east-to-west, asked for since (\\S+), `, 'm').exec(stdout) ?? [];
+  expect(Date.parse(since!)).toBeGreaterThanOrEqual(begunAt);
+  await handle.terminate();
+  await until(async () => (await report()).workflows.running === 1);
+}
 
 it('counts the bridges that read outboxes', async () => {
   sandbox.configure({ config: { intake: 'redis-stream' } });
