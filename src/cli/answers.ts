@@ -46,7 +46,7 @@ export function whoIsMissing(taskQueue: string, { temporal }: Config): string {
   );
 }
 
-/** Why a workflow on another task queue than that of the configuration is not to be told anything. */
+/** Why a workflow on another task queue than the configured one is to be told nothing. */
 export async function whoseQueue(client: Client, config: Config, { workflowId, taskQueue }: Listed): Promise<string> {
   const answer = await askStatus(client, config, workflowId);
   if ('unanswered' in answer) return answer.unanswered;

@@ -138,7 +138,7 @@ describe('with Redis Streams and no Kafka', () => {
     await append({ key: 'k', value: 'no JSON' });
     const running = await sandbox.start('bridge');
     await running.logged('keymend:outbox:dlq at source of link east-to-west');
-    expect(running.log()).toMatch(/is full \(1 entries, stream\.maxEntries is 1\).*No record is lost/);
+    expect(running.log()).toMatch(/is full \(1 entry, stream\.maxEntries is 1\).*No record is lost/);
     expect(await source.client.xlen(STREAM)).toBe(1);
     await source.client.xtrim(DEAD_LETTERS, 'MAXLEN', 0);
     expect(await deadLetters(1)).toMatchObject([{ value: 'no JSON' }]);

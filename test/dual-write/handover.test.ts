@@ -25,7 +25,7 @@ describe('records', () => {
     const report = await writer.close();
     expect(report).toEqual({ notRecorded: [], unanswered: [] });
     expect(bed.lost).toHaveLength(1);
-    expect(bed.lost[0]?.message).toMatch(/^1 failed writes were not recorded, [^\n]+: the log is down$/);
+    expect(bed.lost[0]?.message).toMatch(/^1 failed write was not recorded, [^\n]+: the log is down$/);
     expect(bed.lost[0]?.records.map(({ key }) => key)).toEqual(['a']);
     expect(writer.stats()).toMatchObject({ lost: 1, recorded: 0 });
   });

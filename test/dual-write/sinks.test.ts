@@ -99,7 +99,7 @@ describe('several sinks', () => {
     await settled(writer);
     expect(writer.stats()).toMatchObject({ recorded: 0, lost: 1 });
     expect(bed.lost.map(({ message }) => message)).toEqual([
-      expect.stringMatching(/^1 failed writes were not recorded, [^\n]+: the log is down; the log is down$/),
+      expect.stringMatching(/^1 failed write was not recorded, [^\n]+: the log is down; the log is down$/),
     ]);
   });
 

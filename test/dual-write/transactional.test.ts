@@ -228,7 +228,7 @@ describe('a write that the target does not get', () => {
     bed.sink.broken = true;
     const error: unknown = await redis.set('k', 'v').catch((reason: unknown) => reason);
     const told =
-      /^the source has [^\n]+: 1 failed writes were not recorded, but the outbox has entries [^\n]+ keymend will repair their keys[^\n]+: the log is down$/;
+      /^the source has [^\n]+: 1 failed write was not recorded, but the outbox has entries [^\n]+ keymend will repair their keys[^\n]+: the log is down$/;
     expect((error as Error).message).toMatch(told);
     expect(bed.lost[0]?.message).not.toContain('nothing');
     expect(await keysInOutbox()).toEqual(['k']);
@@ -297,7 +297,7 @@ describe('an outbox that takes no entries', () => {
     // The bound is looked at with the first entry that is removed.
     await redis.set('k', '0');
     await eventually(() =>
-      expect(told).toEqual([{ state: 'suspended', reason: 'keymend:outbox: it has 1 entries or more' }]),
+      expect(told).toEqual([{ state: 'suspended', reason: 'keymend:outbox: it has 1 entry or more' }]),
     );
     expect(await redis.set('k', '1')).toBe('OK');
     expect(await redis.multi().set('k', '2').exec()).toEqual([[null, 'OK']]);

@@ -8,6 +8,7 @@
  * is harmless: keymend compares the key and finds it equal.
  */
 import { Command, type Redis } from 'ioredis';
+import { counted } from '../../counted.js';
 import { appended, describeSetAside, setAsideForeign } from '../../outbox/append.js';
 import { INTENT_FIELD, outboxFields } from '../../outbox/entry.js';
 import { within } from '../../patience/within.js';
@@ -212,7 +213,7 @@ export class Intents {
     if (suspended === this.#suspended) return;
     this.#suspended = suspended;
     const { key, maxEntries, onState } = this.#options;
-    const reason = `${key}: ${refusal ?? `it has ${maxEntries} entries or more`}`;
+    const reason = `${key}: ${refusal ?? `it has ${counted(maxEntries, 'entry', 'entries')} or more`}`;
     onState(suspended ? { state: 'suspended', reason } : { state: 'active' });
   }
 }
