@@ -7,6 +7,7 @@ export {
   type DualWriter,
   type DualWriterOptions,
   type DualWriterStats,
+  type MarksChange,
 } from './dual-write/dual-writer.js';
 export { type Bounds, UnrecordedWriteError } from './dual-write/options.js';
 export { RecordsLostError } from './dual-write/records/publisher.js';

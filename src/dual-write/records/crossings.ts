@@ -7,7 +7,7 @@ import type { Write } from '../source/write.js';
 import type { MirrorFailure } from '../target/mirror-failure.js';
 
 /** Between two records of a key, at least. */
-export const CROSSING_INTERVAL_MS = 1_000;
+const CROSSING_INTERVAL_MS = 1_000;
 /** Of all keys. More are handed over before the interval is over. */
 const MOST_HELD = 1_000;
 

@@ -3,13 +3,13 @@
  * write and then B's; on their ways to the target they can overtake each other, and nobody would
  * know. So each writer leaves its mark behind its writes, and is told of another's that it finds.
  *
- * Why one of two that crossed always hears of it: each leaves its mark after its write, and a script
- * reads and replaces a mark in one step. So the later of the two marks meets the earlier, whatever
- * the order of the writes was.
+ * Why one of two that crossed always hears of it: each leaves its mark after its write, and a
+ * script reads and replaces a mark in one step. So the later of the two marks meets the earlier,
+ * whatever the order of the writes was.
  *
  * Why nobody is told who can't have crossed: the mark says how long ago it was left. If that was
- * before a write was sent to the source, then the other's write was carried out on both sides before
- * this one began. Ages are compared, never the clocks of two machines.
+ * before a write was sent to the source, then the other's write was carried out on both sides
+ * before this one began. Ages are compared, never the clocks of two machines.
  */
 import { slotOf, tagIn } from '../../redis/index.js';
 import type { MirrorFailure } from './mirror-failure.js';
@@ -27,8 +27,8 @@ const SUSPENDED_MS = 1_000;
 export const MARKS_AT_ONCE = 500;
 
 /**
- * KEYS: the marks. ARGV: the writer, and the life of a mark in ms. Answers for each mark how many ms
- * ago another writer left it, or -1. Something else under its name is replaced.
+ * KEYS: the marks. ARGV: the writer, and the life of a mark in ms. Answers for each mark how many
+ * ms ago another writer left it, or -1. Something else under its name is replaced.
  */
 export const LEAVE_MARKS = `local ago = {}
 for i, mark in ipairs(KEYS) do
@@ -51,7 +51,7 @@ export function markOf(key: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`${PREFIX}{${tagIn(slotOf(key))}}`), key]);
 }
 
-/** Whether the target takes marks. `reason`: one line, without anything of the application's data. */
+/** Whether the target takes marks. `reason`: one line, without the application's data. */
 export type MarksChange =
   | { readonly shard: string; readonly state: 'suspended'; readonly reason: string }
   | { readonly shard: string; readonly state: 'active'; readonly reason?: undefined };
@@ -74,7 +74,7 @@ export class Marks {
   /** Writes that were mirrored without a mark. */
   unmarked = 0;
 
-  /** @param writer tells this writer from all others, also from the one that was here before a restart */
+  /** @param writer tells it from all others, also from the one that was here before a restart */
   constructor(writer: string, shard: string, onChange: (change: MarksChange) => void) {
     this.writer = writer;
     this.#shard = shard;
