@@ -1,6 +1,10 @@
 /** Several writers of one service: whatever the order in which their writes reach the target. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { MarksChange } from '../../src/dual-write/dual-writer.js';
+import { markOf } from '../../src/dual-write/target/marks.js';
+import { slotOf } from '../../src/redis/index.js';
+import { eventually } from '../support/eventually.js';
 import { type Bed, settled, startBed } from './bed.js';
 import { differing, repair } from './repair.js';
 
@@ -51,4 +55,124 @@ describe('two writers, one after the other', () => {
     expect(failures()).toEqual([]);
     expect(await differing(bed)).toEqual([]);
   });
+});
+
+describe('keys that two writers change all the time', () => {
+  it('get a record at once, and then one a second for all that crossed in it', async () => {
+    const { slow, fast } = await slowAndFast();
+    bed.link.slow(20);
+    const begunAt = performance.now();
+    for (let write = 0; write < 500; write++) {
+      await Promise.all([slow.set('hot', `slow ${write}`), fast.set('hot', `fast ${write}`)]);
+    }
+    await Promise.all([slow, fast].map((writer) => writer.close()));
+    const seconds = (performance.now() - begunAt) / 1000;
+    expect(bed.sink.records.length).toBeGreaterThan(1);
+    // Of each writer: one at once, one a second, and what it holds back when it is closed, in steps.
+    expect(bed.sink.records.length).toBeLessThanOrEqual(2 * (1 + seconds + 3));
+    await repair(bed, bed.sink.records);
+    expect(await differing(bed)).toEqual([]);
+  });
+
+  it('get the record of what crossed last without another write of theirs', async () => {
+    const { slow, fast } = await slowAndFast();
+    bed.link.slow(50);
+    for (const value of ['1', '2']) {
+      await slow.set('k', value);
+      await fast.set('k', `${value} of the other`);
+      await settled(fast);
+    }
+    await bed.sink.have(2);
+    await repair(bed, bed.sink.records);
+    expect(await differing(bed)).toEqual([]);
+  });
+});
+
+/** The fields are there, so that HSET answers the same whoever comes first. */
+async function haveFields(...fields: string[]): Promise<void> {
+  for (const { client } of [bed.source, bed.target]) await client.hset('h', ...fields.flatMap((field) => [field, '0']));
+}
+
+describe('a member that two writers write', () => {
+  it('is recorded by name, so that a large key costs no more than that', async () => {
+    const { slow, fast } = await slowAndFast();
+    await haveFields('f');
+    bed.link.slow(50);
+    await slow.hset('h', 'f', 'old');
+    await fast.hset('h', 'f', 'new');
+    await settled(slow);
+    expect(bed.sink.records).toMatchObject([{ key: 'h', command: 'HSET', members: ['f'] }]);
+  });
+
+  it('is recorded too when a later write of the same writer has replaced the mark of the other', async () => {
+    const { slow, fast } = await slowAndFast();
+    await haveFields('first', 'second');
+    bed.link.slow(50);
+    await slow.hset('h', 'first', 'old');
+    // Far enough from the first to leave for the target by itself.
+    await sleep(20);
+    await slow.hset('h', 'second', 'old');
+    await fast.hset('h', 'first', 'new', 'second', 'new');
+    await settled(slow);
+    await slow.close();
+    expect(bed.sink.records.flatMap(({ members }) => members)).toEqual(['first', 'second']);
+  });
+
+  it('needs no record of the keys of a write that only one of them wrote', async () => {
+    const { slow, fast } = await slowAndFast();
+    bed.link.slow(50);
+    await slow.mset('a', 'old', 'b', 'old', 'c', 'old');
+    await fast.set('b', 'new');
+    await settled(slow);
+    expect(bed.sink.records.map(({ key }) => key)).toEqual(['b']);
+  });
+});
+
+describe('a target that takes no marks', () => {
+  it.each([
+    ['for want of rights', ['SETUSER', 'default', '-eval']],
+    ['because their names are not allowed', ['SETUSER', 'default', 'resetkeys', '~x*']],
+  ])('%s: says so once, counts, goes on, and says when it does', async (_, acl) => {
+    await bed.target.client.acl(...(acl as ['SETUSER', string]));
+    try {
+      const writer = await bed.writer({ target: bed.target });
+      const changes: MarksChange[] = [];
+      writer.on('marks', (change) => changes.push(change));
+      for (let write = 0; write < 5; write++) {
+        await writer.set('x', `${write}`);
+        await settled(writer);
+      }
+      expect(await bed.target.client.get('x')).toBe('4');
+      const shard = `127.0.0.1:${bed.target.port}`;
+      const reason = 'the target answered with the error NOPERM';
+      expect(changes).toEqual([{ shard, state: 'suspended', reason }]);
+      expect(writer.stats().shards).toMatchObject([{ unmarked: 5 }]);
+      await bed.target.client.acl('SETUSER', 'default', 'allkeys', 'allcommands');
+      await eventually(async () => {
+        await writer.set('x', 'again');
+        expect(changes).toHaveLength(2);
+      });
+      expect(changes[1]).toEqual({ shard, state: 'active' });
+      expect(bed.sink.records).toEqual([]);
+    } finally {
+      await bed.target.client.acl('SETUSER', 'default', 'allkeys', 'allcommands');
+    }
+  });
+
+  it('of another type under their names: replaces it', async () => {
+    const writer = await bed.writer({ target: bed.target });
+    await bed.target.client.rpush('keymend:writer:{k}', 'x');
+    await writer.set('k', 'v');
+    await settled(writer);
+    expect(await bed.target.client.type('keymend:writer:{k}')).toBe('string');
+    expect(await bed.target.client.pttl('keymend:writer:{k}')).toBeGreaterThan(0);
+  });
+});
+
+it('a mark lies in the slot of its key, whatever the braces', () => {
+  const keys = ['', 'k', '{', '}', '{}', 'a}b', '{a}b', '{}{a}', 'x{a{b}c}', '{a', '}{a}', '}}{{', '\u{1f600}{é}'];
+  const slots = (names: readonly Buffer[]) => names.map((name) => slotOf(name));
+  const names = keys.map((key) => Buffer.from(key));
+  expect(slots(names.map(markOf))).toEqual(slots(names));
+  expect(new Set(names.map((key) => markOf(key).toString())).size).toBe(keys.length);
 });
