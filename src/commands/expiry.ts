@@ -64,6 +64,14 @@ export function expiryOf(command: string, args: readonly Argument[]): Expiry | u
 }
 
 /**
+ * How long a time to live is, in ms, as decimal digits: it may be longer than a double can tell.
+ * @throws SyntaxError when it is no integer
+ */
+export function lastsMs({ time, unitMs }: Expiry): string {
+  return String(BigInt(time.toString()) * BigInt(unitMs));
+}
+
+/**
  * The moment in ms since the epoch; NaN when the time is no number.
  * @param nowMs when a time to live begins, in ms since the epoch
  */

@@ -29,8 +29,8 @@ interface MirroringOptions {
 /** What the source did as one unit. */
 interface Replied {
   readonly unit: readonly AcceptedWrite[];
-  /** The application's clock, in ms since the epoch. */
-  readonly repliedAt: number;
+  /** In `performance.now()`. */
+  readonly repliedMs: number;
   /** Its place in the order of the source's replies, which is that of the mirror too. */
   readonly number: number;
 }
@@ -73,7 +73,7 @@ export class Mirroring {
 
   /** The source has carried out a unit. */
   accepted(unit: readonly AcceptedWrite[]): CallWaitsFor {
-    const replied = { unit, repliedAt: Date.now(), number: this.#nextNumber() };
+    const replied = { unit, repliedMs: performance.now(), number: this.#nextNumber() };
     if (!this.#callsWait) {
       this.#backlog.add(replied);
       return undefined;
@@ -114,11 +114,11 @@ export class Mirroring {
    * Mirrors or records what the source did as one unit.
    * @param outcomes is added what rejects when that can't be done
    */
-  #follow({ unit, repliedAt, number }: Replied, outcomes?: CallWaitsFor[]): void {
+  #follow({ unit, repliedMs, number }: Replied, outcomes?: CallWaitsFor[]): void {
     const toMirror: MirroredWrite[] = [];
     for (const { write, reply, resent, sinceMs } of unit) {
-      const plan = planMirror(write, reply, repliedAt, resent);
-      if (plan.kind === 'replay') toMirror.push({ write, reply, sinceMs, replay: plan.replay });
+      const plan = planMirror(write, reply, resent);
+      if (plan.kind === 'replay') toMirror.push({ write, reply, sinceMs, repliedMs, replay: plan.replay });
       else if (plan.kind === 'nothing') this.#intents?.conclude([write]);
       else {
         const recorded = this.#recorder.failed([write], notMirrored(plan.reason), number);

@@ -68,7 +68,7 @@ describe('keys that two writers change all the time', () => {
     await Promise.all([slow, fast].map((writer) => writer.close()));
     const seconds = (performance.now() - begunAt) / 1000;
     expect(bed.sink.records.length).toBeGreaterThan(1);
-    // Of each writer: one at once, one a second, and what it holds back when it is closed, in steps.
+    // Of each writer: one at once, one a second, and in steps what it held back at its close.
     expect(bed.sink.records.length).toBeLessThanOrEqual(2 * (1 + seconds + 3));
     await repair(bed, bed.sink.records);
     expect(await differing(bed)).toEqual([]);

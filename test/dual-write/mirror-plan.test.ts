@@ -5,7 +5,6 @@ import { classify, type Write } from '../../src/dual-write/source/write.js';
 import { planMirror } from '../../src/dual-write/target/mirror-plan.js';
 import { agrees, type MirrorPlan, type Replay } from '../../src/dual-write/target/replay.js';
 
-const NOW = 1_000_000;
 const OK = Buffer.from('OK');
 const m = (text: string) => Buffer.from(text);
 
@@ -13,7 +12,7 @@ function plan(line: string, reply: unknown = OK): MirrorPlan {
   const [command = '', ...args] = line.split(' ');
   const found = classify(command, args);
   if (found.kind !== 'write') throw new Error(`${line} is ${found.kind}`);
-  return planMirror(found.write, reply, NOW);
+  return planMirror(found.write, reply);
 }
 
 /** What the target is sent, as one line. */
@@ -28,24 +27,24 @@ describe('the command that the target is sent', () => {
     ['set k v', 'SET k v'],
     ['SET EX PX', 'SET EX PX'],
     ['INCRBY k 5', 'INCRBY k 5'],
-    ['SETEX k 10 v', 'SET k v PXAT 1010000'],
-    ['PSETEX k 10 v', 'SET k v PXAT 1000010'],
-    ['SET k v ex 10', 'SET k v PXAT 1010000'],
+    ['SETEX k 10 v', 'SET k v PX 10000'],
+    ['PSETEX k 10 v', 'SET k v PX 10'],
+    ['SET k v ex 10', 'SET k v PX 10000'],
     ['SET k v KEEPTTL', 'SET k v KEEPTTL'],
     ['SET k v EXAT 5', 'SET k v EXAT 5'],
     ['GETSET k v', 'SET k v'],
-    ['GETEX k EX 1', 'PEXPIREAT k 1001000'],
-    ['GETEX k PX 1', 'PEXPIREAT k 1000001'],
+    ['GETEX k EX 1', 'PEXPIRE k 1000'],
+    ['GETEX k PX 1', 'PEXPIRE k 1'],
     ['GETEX k EXAT 5', 'EXPIREAT k 5'],
     ['GETEX k PXAT 5', 'PEXPIREAT k 5'],
     ['GETEX k persist', 'PERSIST k'],
-    ['PEXPIRE k 10', 'PEXPIREAT k 1000010'],
+    ['PEXPIRE k 10', 'PEXPIRE k 10'],
     ['EXPIREAT k 10', 'EXPIREAT k 10'],
     ['LTRIM k 0 99', 'LTRIM k 0 99'],
     ['LTRIM k -100 -1', 'LTRIM k -100 -1'],
-    ['HSETEX k EX 1 FIELDS 1 EX PX', 'HSETEX k PXAT 1001000 FIELDS 1 EX PX'],
-    ['HGETEX k PX 1 FIELDS 1 EX', 'HGETEX k PXAT 1000001 FIELDS 1 EX'],
-    ['RESTORE k 5 payload REPLACE', 'RESTORE k 1000005 payload REPLACE ABSTTL'],
+    ['HSETEX k EX 1 FIELDS 1 EX PX', 'HSETEX k PX 1000 FIELDS 1 EX PX'],
+    ['HGETEX k PX 1 FIELDS 1 EX', 'HGETEX k PX 1 FIELDS 1 EX'],
+    ['RESTORE k 5 payload REPLACE', 'RESTORE k 5 payload REPLACE'],
     ['RESTORE k 0 payload', 'RESTORE k 0 payload REPLACE'],
     ['RESTORE k 5 payload ABSTTL', 'RESTORE k 5 payload ABSTTL REPLACE'],
   ])('for %s is %s', (line, expected) => {
@@ -112,20 +111,20 @@ describe('the command that the target is sent', () => {
   it.each([
     ['SETNX k v', 1, 'SET k v'],
     ['SET k v NX', OK, 'SET k v'],
-    ['SET k v XX PX 10', OK, 'SET k v PXAT 1000010'],
+    ['SET k v XX PX 10', OK, 'SET k v PX 10'],
     ['SET k v NX GET', null, 'SET k v'],
     ['SET k v XX GET', m('old'), 'SET k v'],
     ['SET k v GET KEEPTTL', null, 'SET k v KEEPTTL'],
-    ['SET k v IFEQ NX EX 1', OK, 'SET k v PXAT 1001000'],
+    ['SET k v IFEQ NX EX 1', OK, 'SET k v PX 1000'],
     ['MSETNX k v l w', 1, 'MSET k v l w'],
-    ['MSETEX 1 EX EX NX EX 1', 1, 'MSETEX 1 EX EX PXAT 1001000'],
+    ['MSETEX 1 EX EX NX EX 1', 1, 'MSETEX 1 EX EX PX 1000'],
     ['DELEX k IFEQ v', 1, 'DEL k'],
     ['HSETNX k f v', 1, 'HSET k f v'],
-    ['HSETEX k FNX EX 1 FIELDS 1 f v', 1, 'HSETEX k PXAT 1001000 FIELDS 1 f v'],
-    ['EXPIRE k 10 NX', 1, 'PEXPIREAT k 1010000'],
+    ['HSETEX k FNX EX 1 FIELDS 1 f v', 1, 'HSETEX k PX 1000 FIELDS 1 f v'],
+    ['EXPIRE k 10 NX', 1, 'PEXPIRE k 10000'],
     ['PEXPIREAT k 10 GT', 1, 'PEXPIREAT k 10'],
-    ['HEXPIRE k 10 GT FIELDS 3 f g h', [1, 0, 2], 'HPEXPIREAT k 1010000 FIELDS 2 f h'],
-    ['HPEXPIRE k 10 FIELDS 2 f g', [-2, 1], 'HPEXPIREAT k 1000010 FIELDS 1 g'],
+    ['HEXPIRE k 10 GT FIELDS 3 f g h', [1, 0, 2], 'HPEXPIRE k 10000 FIELDS 2 f h'],
+    ['HPEXPIRE k 10 FIELDS 2 f g', [-2, 1], 'HPEXPIRE k 10 FIELDS 1 g'],
     ['HPEXPIREAT k 10 NX FIELDS 1 f', [1], 'HPEXPIREAT k 10 FIELDS 1 f'],
     ['HPERSIST k FIELDS 2 f g', [1, -1], 'HPERSIST k FIELDS 1 f'],
     ['ZADD k NX 1 a', 1, 'ZADD k 1 a'],
@@ -205,7 +204,7 @@ describe('a write is recorded instead of sent', () => {
   it('when it was sent to the source twice, unless twice is the same as once and was done', () => {
     const resent = (line: string, reply: unknown) => {
       const [command = '', ...args] = line.split(' ');
-      return planMirror((classify(command, args) as { write: Write }).write, reply, NOW, true).kind;
+      return planMirror((classify(command, args) as { write: Write }).write, reply, true).kind;
     };
     expect(resent('SET k v', OK)).toBe('replay');
     expect(resent('SADD k a', 0)).toBe('replay');

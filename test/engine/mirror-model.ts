@@ -55,7 +55,7 @@ export class MirrorModel {
     }
     if (classification.kind !== 'write') return null;
     const { write } = classification;
-    const plan = planMirror(write, reply, Date.now());
+    const plan = planMirror(write, reply);
     if (plan.kind === 'record') this.lose(write, 'refused');
     return { write, replay: plan.kind === 'replay' ? plan.replay : null };
   }

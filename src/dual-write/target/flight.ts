@@ -18,6 +18,8 @@ export interface Line {
   isReadOnly(socket: Socket | undefined): void;
   /** It has carried out a write. */
   isWritable(): void;
+  /** The target has answered what departed then. */
+  answered(departedMs: number): void;
 }
 
 /** Flights that left together. */
@@ -101,6 +103,7 @@ export class Flight extends StandIn {
     // A replica carries out a probe too.
     else if ((failure === undefined || failure === this.#crossing) && this.unit[0]!.write.command !== 'PING') {
       line.isWritable();
+      line.answered(this.#departure.at);
     }
     this.#done(failure);
   }

@@ -14,6 +14,8 @@ export interface MirroredWrite {
   readonly reply: RawReply;
   /** When it was given to the source, in `performance.now()`. */
   readonly sinceMs: number;
+  /** When the source's reply came, in `performance.now()`. */
+  readonly repliedMs: number;
 }
 
 /** Error replies whose text is the server's own and never quotes a command's arguments. */

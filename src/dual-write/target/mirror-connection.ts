@@ -11,7 +11,7 @@ import { type Departure, type Done, Flight, isUnreachable, type Line } from './f
 import { checksOf, type MarkCheck } from './mark-check.js';
 import type { Marks } from './marks.js';
 import { errorCode, type MirroredWrite } from './mirror-answers.js';
-import type { Replay } from './replay.js';
+import { leaving, type Replay } from './replay.js';
 
 /** An error of the network, or a reply to a command of the handshake. */
 interface ConnectError extends NodeJS.ErrnoException {
@@ -43,7 +43,13 @@ export class MirrorConnection {
     isWritable: () => {
       this.#replicasLeft = 0;
     },
+    answered: (departedMs) => {
+      const wayMs = (performance.now() - departedMs) / 2;
+      this.#wayMs = this.#wayMs === 0 ? wayMs : Math.min(wayMs, this.#wayMs * LONGER_BY);
+    },
   };
+  /** To the target, in ms; 0: nothing has come back yet. */
+  #wayMs = 0;
   /** Before it, in `performance.now()`, no replica is left again. */
   #stayUntil = Number.NEGATIVE_INFINITY;
   /** In a row, without a write in between that succeeded. */
@@ -169,7 +175,12 @@ export class MirrorConnection {
     this.#departures.push(departure);
     this.#deadline ??= this.#checkAfter(this.#timeoutMs);
     try {
-      this.#client.stream.write(encodeCommands([...commandsOf(flights), ...checks.map(({ command }) => command)]));
+      this.#client.stream.write(
+        encodeCommands([
+          ...commandsOf(flights, performance.now() + this.#wayMs),
+          ...checks.map(({ command }) => command),
+        ]),
+      );
     } catch {
       // No memory for so many bytes. ioredis waits for answers that will never come: the connection
       // must not go on.
@@ -228,19 +239,26 @@ const PING: readonly MirroredWrite[] = [
     replay: { command: 'PING', args: [] },
     reply: Buffer.from('PONG'),
     sinceMs: 0,
+    repliedMs: 0,
   },
 ];
+
+/** The way grows by this much at an answer at most: a slow one tells little of the network. */
+const LONGER_BY = 1.05;
 
 const MULTI = { command: 'MULTI', args: [] };
 const EXEC = { command: 'EXEC', args: [] };
 
-/** What those flights are that ioredis took. */
-function commandsOf(flights: readonly Flight[]): Replay[] {
+/**
+ * What those flights are that ioredis took.
+ * @param arrivingMs when they will be at the target, in `performance.now()`
+ */
+function commandsOf(flights: readonly Flight[], arrivingMs: number): Replay[] {
   const commands: Replay[] = [];
   for (const { unit, sentOn } of flights) {
     if (sentOn === undefined) continue;
     if (unit.length > 1) commands.push(MULTI);
-    for (const { replay } of unit) commands.push(replay);
+    for (const { replay, repliedMs } of unit) commands.push(leaving(replay, arrivingMs - repliedMs));
     if (unit.length > 1) commands.push(EXEC);
   }
   return commands;

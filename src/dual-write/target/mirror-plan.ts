@@ -19,24 +19,22 @@ import { type MirrorPlan, type RawReply, record } from './replay.js';
 /**
  * Never throws: a write must not get lost because its reply looks as no reply should.
  * @param reply the source's reply to the write
- * @param nowMs the application's clock (ms since the epoch) when the reply came: relative expiries
- *   become absolute by it
  * @param resent whether the write was sent to the source twice, so that the reply may be that of
  *   the second time
  */
-export function planMirror(write: Write, reply: RawReply, nowMs: number, resent = false): MirrorPlan {
+export function planMirror(write: Write, reply: RawReply, resent = false): MirrorPlan {
   const { command } = write;
-  const plan = planOnce(write, reply, nowMs);
+  const plan = planOnce(write, reply);
   // The second time, a condition may no longer hold that held the first time.
   const certain = plan.kind === 'replay' && isIdempotent(command);
   return resent && !certain ? record('ioredis sent the write to the source twice') : plan;
 }
 
-function planOnce({ command, args }: Write, reply: RawReply, nowMs: number): MirrorPlan {
+function planOnce({ command, args }: Write, reply: RawReply): MirrorPlan {
   const planner = PLANNERS.get(command);
   if (planner === undefined) return record(`keymend does not know how to mirror ${command}`);
   try {
-    return planner({ command, args, reply, nowMs });
+    return planner({ command, args, reply });
   } catch {
     // What was thrown may quote the reply.
     return record(`keymend can't read the source's answer to ${command}`);

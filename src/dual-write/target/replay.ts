@@ -18,6 +18,11 @@ export interface Replay {
    * what the target holds.
    */
   readonly reply?: RawReply;
+  /**
+   * Which argument is a time to live in ms, counted from the source's reply. What is left of it
+   * when the command leaves is sent.
+   */
+  readonly ttlAt?: number | undefined;
 }
 
 export type MirrorPlan =
@@ -32,9 +37,23 @@ export const NOTHING: MirrorPlan = { kind: 'nothing' };
 export function replay(
   command: string,
   args: readonly Argument[],
-  { idle, reply }: { idle?: boolean; reply?: RawReply } = {},
+  { idle, reply, ttlAt }: Pick<Replay, 'idle' | 'reply' | 'ttlAt'> = {},
 ): MirrorPlan {
-  return { kind: 'replay', replay: { command, args, idle, reply } };
+  return { kind: 'replay', replay: { command, args, idle, reply, ttlAt } };
+}
+
+/**
+ * The command as it is to leave now.
+ * @param passedMs since the source's reply, and until it arrives
+ */
+export function leaving(replay: Replay, passedMs: number): Replay {
+  const { args, ttlAt } = replay;
+  if (ttlAt === undefined) return replay;
+  const all = BigInt(args[ttlAt]!.toString());
+  // What ends at once does so there too. What has ended on its way is there for a moment.
+  if (all <= 0n) return replay;
+  const left = all - BigInt(Math.round(passedMs));
+  return { ...replay, args: args.with(ttlAt, `${left > 0n ? left : 1n}`) };
 }
 
 /** @param reason one line, without anything of the application's data */

@@ -5,8 +5,6 @@ import { isIdle, type MirrorPlan, NOTHING, type RawReply, record, replay } from 
 /** A write that the source has carried out. */
 export interface Accepted extends Pick<Write, 'command' | 'args'> {
   readonly reply: RawReply;
-  /** The application's clock (ms since the epoch) when the reply came. */
-  readonly nowMs: number;
 }
 
 export type Planner = (accepted: Accepted) => MirrorPlan;
