@@ -41,6 +41,8 @@ export interface LinkRuntime {
 
 interface ActivityDependencies {
   readonly links: ReadonlyMap<string, LinkRuntime>;
+  /** Search attributes that can be written now. Must not throw. */
+  readonly usableAttributes: () => Promise<readonly string[]>;
   /** Resolves when the dead-letter topic has acknowledged the record. */
   readonly publishEscalation: (request: EscalateRequest, workflow: WorkflowRun) => Promise<void>;
   /**
@@ -67,7 +69,7 @@ interface WorkflowRun {
   readonly runId: string;
 }
 
-export function create({ links, publishEscalation, onResult }: ActivityDependencies): Activities {
+export function create({ links, publishEscalation, usableAttributes, onResult }: ActivityDependencies): Activities {
   const slots = new Map(Array.from(links.keys(), (name) => [name, slotsOfLink()]));
   return {
     async reconcile(request: ReconcileRequest): Promise<ReconcileReply> {
@@ -94,6 +96,8 @@ export function create({ links, publishEscalation, onResult }: ActivityDependenc
       const { workflowExecution } = Context.current().info;
       await publishEscalation(request, workflowExecution!);
     },
+
+    usableAttributes,
   };
 }
 

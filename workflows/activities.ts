@@ -90,4 +90,6 @@ export interface EscalateRequest {
 export interface Activities {
   reconcile(request: ReconcileRequest): Promise<ReconcileReply>;
   escalate(request: EscalateRequest): Promise<void>;
+  /** The names of the search attributes that can be written now. */
+  usableAttributes(): Promise<readonly string[]>;
 }

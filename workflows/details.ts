@@ -17,7 +17,7 @@ export function describeStatus(status: KeyStatus): string {
   if (status.lastError !== null) {
     const { type, message, stage } = status.lastError;
     lines.push(
-      `- last error: **${asText(type)}**${stage === null ? '' : ` while in stage ${stage}`}: ${asText(message)}`,
+      `- ${status.state === 'done' ? 'earlier' : 'last'} error: **${asText(type)}**${stage === null ? '' : ` while in stage ${stage}`}: ${asText(message)}`,
     );
   }
   if (status.nextRetry !== null) lines.push(`- next try by itself: ${status.nextRetry}`);
@@ -62,7 +62,7 @@ function seen(text: string): string {
     .replace(/[\p{Cc}\p{Cf}\p{Cs}]/gu, (character) => `U+${character.codePointAt(0)!.toString(16).toUpperCase()}`);
 }
 
-function span({ firstFailedAt, lastFailedAt }: KeyStatus): string {
-  if (firstFailedAt === null) return '';
+function span({ pending, firstFailedAt, lastFailedAt }: KeyStatus): string {
+  if (firstFailedAt === null || pending === 0) return '';
   return firstFailedAt === lastFailedAt ? ` (at ${firstFailedAt})` : ` (from ${firstFailedAt} to ${lastFailedAt})`;
 }

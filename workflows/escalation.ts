@@ -3,28 +3,34 @@
  * or the slow retry.
  */
 
-import { CancellationScope, condition, proxyActivities } from '@temporalio/workflow';
+import { CancellationScope, condition, patched, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from './activities.js';
 import { type RoundEnd, reconcileRound } from './attempts.js';
+import { escalate, leaveEscalated } from './attributes.js';
 import type { Interruption, KeyRun } from './key-run.js';
 import type { FailedWrite, LastError } from './messages.js';
 import { representative } from './pending.js';
 
-const { escalate } = proxyActivities<Pick<Activities, 'escalate'>>({
+const { escalate: publish } = proxyActivities<Pick<Activities, 'escalate'>>({
   startToCloseTimeout: '1 minute',
   // No last attempt: a key that was given up on must be heard of, however long Kafka is away.
   retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '1 minute' },
 });
 
+/** Histories of runs that were begun before did so at the next attempt. */
+const TAKES_ALONG = 'escalates-with-what-came-before';
+
 /**
  * Holds the key until it is equal, skipped or asked to be retried.
- * @returns `interrupted` by `retry` (start again with every attempt of the policy), `skip` or
- *   `continueAsNew`; or the end of a slow retry that succeeded. Never `failed`.
+ * @returns `interrupted` by `retry` (start again with every attempt of the policy), `cancel`,
+ *   `skip` or `continueAsNew`; or the end of a slow retry that succeeded. Never `failed`.
  */
 export async function holdEscalated(run: KeyRun, error: LastError): Promise<RoundEnd> {
   const isNew = run.escalation === 'none';
-  run.escalate(error);
+  await escalate(run, error);
   if (isNew) run.answerFailure(error);
+  // What came while it still failed is part of what failed, and no reason to try sooner.
+  if (isNew && run.interruption() === null && run.hasNewWork() && patched(TAKES_ALONG)) run.absorbPending();
   // Whoever asked while an escalated key continued as new has not been answered by any attempt yet.
   let attemptNow = !isNew && run.hasAsks();
   const publishing = new CancellationScope();
@@ -34,7 +40,7 @@ export async function holdEscalated(run: KeyRun, error: LastError): Promise<Roun
       const wake = attemptNow ? 'attempt' : await nextWake(run);
       attemptNow = false;
       if (wake !== 'attempt') {
-        if (wake !== 'continueAsNew') run.leaveEscalated();
+        if (wake !== 'continueAsNew') await leaveEscalated(run);
         return { kind: 'interrupted', by: wake };
       }
       run.absorbPending();
@@ -42,11 +48,11 @@ export async function holdEscalated(run: KeyRun, error: LastError): Promise<Roun
       // while the cause lasts.
       const end = await reconcileRound(run, 1);
       if (end.kind === 'finished') {
-        run.leaveEscalated();
+        await leaveEscalated(run);
         return end;
       }
       if (end.kind === 'failed') {
-        run.escalate(end.error);
+        await escalate(run, end.error);
         run.answerFailure(end.error);
       }
     }
@@ -58,9 +64,15 @@ export async function holdEscalated(run: KeyRun, error: LastError): Promise<Roun
 }
 
 async function publishDeadLetter(run: KeyRun, error: LastError): Promise<void> {
+  await publishLetter(run, error);
+  run.escalation = 'published';
+}
+
+/** Resolves when the dead letters have one with all that is pending, however long that takes. */
+export async function publishLetter(run: KeyRun, error: LastError): Promise<void> {
   const { attempts, firstFailedAt, lastFailedAt, link, key, encoding } = run.status();
   const now = new Date().toISOString();
-  await escalate({
+  await publish({
     // Nothing failed that we know of when the round was asked for by hand; the record then stands
     // for the key itself.
     event: representative(run.current()) ?? { specVersion: 1, id: `demand-${now}`, link, key, encoding, failedAt: now },
@@ -69,7 +81,6 @@ async function publishDeadLetter(run: KeyRun, error: LastError): Promise<void> {
     firstFailedAt: firstFailedAt ?? now,
     lastFailedAt: lastFailedAt ?? now,
   });
-  run.escalation = 'published';
 }
 
 async function nextWake(run: KeyRun): Promise<Interruption | 'attempt'> {
@@ -80,7 +91,10 @@ async function nextWake(run: KeyRun): Promise<Interruption | 'attempt'> {
   if (asked(run) === null && run.hasNewWork()) {
     // A key that is written all the time must not turn its escalation into a hot loop.
     const rest = Math.min(retry.maximumIntervalMs, escalation.retryEveryMs) - (Date.now() - since);
-    if (rest > 0) await condition(() => asked(run) !== null, rest);
+    if (rest > 0) {
+      run.enter('escalated', Date.now() + rest);
+      await condition(() => asked(run) !== null, rest);
+    }
   }
   return asked(run) ?? 'attempt';
 }
@@ -102,7 +116,7 @@ export async function refuseOthers(events: readonly FailedWrite[]): Promise<void
       'byte by byte (a binary collation), or make the keys differ by more than case';
     const now = new Date().toISOString();
     const error = { type: 'WorkflowIdTaken', message, stage: 'signal' } as const;
-    await escalate({
+    await publish({
       event,
       error,
       attempts: 1,

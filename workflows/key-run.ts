@@ -4,7 +4,7 @@
  * key at once.
  */
 
-import { ApplicationFailure, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { ReconcileRequest } from './activities.js';
 import { describeStatus } from './details.js';
 import {
@@ -16,30 +16,32 @@ import {
   type Outcome,
   type ReconcileKeyResult,
   type RetryRequest,
-  SEARCH_ATTRIBUTES,
   type State,
 } from './messages.js';
-import { demand, Incoming, NOTHING_PENDING, putBack, takeRound } from './pending.js';
-import type { CarriedState, Pending, RunInput } from './run-state.js';
+import { demand, Incoming, isNothing, NOTHING_PENDING, putBack, takeRound } from './pending.js';
+import { type CarriedState, NO_ATTRIBUTES, type Pending, type RunInput, type ShownAttributes } from './run-state.js';
 import { isSameKey } from './same-key.js';
 
 const HISTORY_EVENTS_PER_RUN = 4_000;
 /** Whoever vouches for a delete looks at the source now: for one attempt, within this time. */
 const VOUCHED_FOR_MS = 60_000;
-const STATE = { name: SEARCH_ATTRIBUTES.state, type: 'KEYWORD' } as const;
 
 /** What stops a wait or a durable attempt before its end. */
-export type Interruption = 'skip' | 'retry' | 'continueAsNew';
+export type Interruption = 'cancel' | 'skip' | 'retry' | 'continueAsNew';
 type Answer = { readonly result: ReconcileKeyResult } | { readonly failure: LastError };
 
 export class KeyRun {
   readonly policy: LinkPolicy;
   escalation: CarriedState['escalation'];
   lastError: LastError | null;
+  /** The search attributes as they were written last. */
+  shown: ShownAttributes;
   /** What the round under way does not cover. */
   #pending: Incoming;
   /** What the round under way covers; null between rounds. */
   #round: Pending | null = null;
+  /** What the last round that ended was for. */
+  #ended: Pending = NOTHING_PENDING;
   #state: State = 'settling';
   #attempts: number;
   #lastOutcome: Outcome | null;
@@ -54,6 +56,11 @@ export class KeyRun {
   hasRepaired: boolean;
   /** Whatever the failed writes were, what the round has written is to be compared again. */
   mustLookAgain: boolean;
+  #cancelAsked = false;
+  /** How often the task that begins at this length of the history has told of writes. */
+  #told = { at: workflowInfo().historyLength, times: 0 };
+  readonly #begunAt: number | null;
+  #toldBesideCancel = false;
   #skipAsked: string | null = null;
   #skipReason: string | null = null;
   // `reconcileNow`: each ask gets a ticket; an answer covers every ticket up to its own.
@@ -69,9 +76,13 @@ export class KeyRun {
     this.#input = input;
     const { carried } = input;
     this.policy = input.policy ?? DEFAULT_POLICY;
+    this.#begunAt = carried === undefined ? workflowInfo().historyLength : null;
     this.#pending = new Incoming(carried?.pending ?? NOTHING_PENDING);
     this.escalation = carried?.escalation ?? 'none';
     this.#attempts = carried?.attempts ?? 0;
+    // A run of an earlier version shows what it is, and no error.
+    const isEscalated = this.escalation !== 'none';
+    this.shown = carried?.shown ?? { ...NO_ATTRIBUTES, state: isEscalated ? 'escalated' : null };
     this.#allowDeleteUntil = carried?.allowDeleteUntil ?? null;
     this.hasRepaired = carried?.hasRepaired ?? false;
     this.mustLookAgain = carried?.mustLookAgain ?? false;
@@ -93,6 +104,8 @@ export class KeyRun {
       else misled.push(event);
     }
     this.#pending.add(mine, this.policy, Date.now());
+    const at = workflowInfo().historyLength;
+    this.#told = { at, times: this.#told.at === at ? this.#told.times + 1 : 1 };
     return misled;
   }
 
@@ -112,6 +125,14 @@ export class KeyRun {
     this.absorbPending();
   }
 
+  askCancel(): void {
+    this.#cancelAsked = true;
+    // Within one task signals come first, whatever their order was: any but the one that the run
+    // was started with may have come after this.
+    const { at, times } = this.#told;
+    this.#toldBesideCancel = at === workflowInfo().historyLength && times > (at === this.#begunAt ? 1 : 0);
+  }
+
   /**
    * Asks for a round over the whole key that starts after this call. Returns the ticket for
    * `answerTo`.
@@ -129,6 +150,8 @@ export class KeyRun {
 
   status(): KeyStatus {
     const all = this.#all();
+    // Of a key that is done they are those of what it was done for.
+    const { firstFailedAt, lastFailedAt } = isNothing(all) ? this.#ended : all;
     return {
       key: this.#input.key,
       encoding: this.#input.encoding ?? 'utf8',
@@ -136,8 +159,8 @@ export class KeyRun {
       state: this.#state,
       attempts: this.#attempts,
       pending: all.count,
-      firstFailedAt: isoTime(all.firstFailedAt),
-      lastFailedAt: isoTime(all.lastFailedAt),
+      firstFailedAt: isoTime(firstFailedAt),
+      lastFailedAt: isoTime(lastFailedAt),
       lastOutcome: this.#lastOutcome,
       lastError: this.lastError,
       nextRetry: isoTime(this.#nextRetry),
@@ -165,7 +188,17 @@ export class KeyRun {
     return this.#retryAsked;
   }
 
+  get isCancelled(): boolean {
+    return this.#cancelAsked;
+  }
+
+  /** A write may have failed after the run was cancelled. */
+  hasWorkAfterCancel(): boolean {
+    return this.hasNewWork() || this.#toldBesideCancel;
+  }
+
   interruption(): Interruption | null {
+    if (this.#cancelAsked) return 'cancel';
     if (this.#skipAsked !== null) return 'skip';
     if (this.#retryAsked || this.#lastTicket > this.#roundTicket) return 'retry';
     return this.mustContinueAsNew() ? 'continueAsNew' : null;
@@ -231,17 +264,12 @@ export class KeyRun {
 
   escalate(error: LastError): void {
     this.lastError = error;
-    if (this.escalation === 'none') {
-      this.escalation = 'unpublished';
-      upsertSearchAttributes([{ key: STATE, value: 'escalated' }]);
-    }
+    if (this.escalation === 'none') this.escalation = 'unpublished';
     this.enter('escalated');
   }
 
   leaveEscalated(): void {
-    if (this.escalation === 'none') return;
     this.escalation = 'none';
-    upsertSearchAttributes([{ key: STATE, value: null }]);
   }
 
   finishRound(outcome: Outcome): void {
@@ -250,6 +278,7 @@ export class KeyRun {
     }
     // What is done is done: a skip that came too late for it has nothing left to give up on.
     this.#skipAsked = null;
+    this.#ended = this.current();
     this.#round = null;
     this.#allowDeleteUntil = null;
     this.triesBegunAt = null;
@@ -260,6 +289,14 @@ export class KeyRun {
     this.#repaired ||= outcome === 'repaired';
     this.#answer({ result: this.#resultWith(outcome) });
     this.enter('done');
+  }
+
+  /** What was pending is in a dead letter, and given up on. */
+  finishCancelled(): void {
+    this.#ended = this.current();
+    this.#round = null;
+    this.unverifiedSince = null;
+    this.enter('cancelled');
   }
 
   /** Tells everyone who waits on `reconcileNow` for the round under way that it failed. */
@@ -295,6 +332,7 @@ export class KeyRun {
     const carried: CarriedState = {
       pending: this.#all(),
       escalation: this.escalation,
+      shown: this.shown,
       attempts: this.#attempts,
       allowDeleteUntil: this.#allowDeleteUntil,
       hasRepaired: this.hasRepaired,
@@ -304,6 +342,23 @@ export class KeyRun {
       lastOutcome: this.#lastOutcome,
       repaired: this.#repaired,
       lastError: this.lastError,
+    };
+    return { ...this.#input, carried };
+  }
+
+  /** The input of a run for what failed after this one was cancelled. */
+  carryAfterCancel(): RunInput {
+    const carried: CarriedState = {
+      pending: demand(this.#pending.pending()),
+      escalation: 'none',
+      shown: this.shown,
+      attempts: 0,
+      lastOutcome: null,
+      allowDeleteUntil: null,
+      triesBegunAt: null,
+      unverifiedSince: null,
+      repaired: false,
+      lastError: null,
     };
     return { ...this.#input, carried };
   }

@@ -13,10 +13,11 @@ export { DEFAULT_POLICY, type LinkPolicy } from './policy.js';
 export const WORKFLOW_TYPE = 'reconcileKey';
 
 /**
- * Search attributes, both of type Keyword. `KeymendState` is written only when a key becomes or
- * leaves `escalated`.
+ * Search attributes, all of type Keyword. `KeymendState` is written only when a key becomes or
+ * leaves `escalated`, and with it `KeymendError`, the type of its error. None is written where
+ * Temporal would not take it.
  */
-export const SEARCH_ATTRIBUTES = { link: 'KeymendLink', state: 'KeymendState' } as const;
+export const SEARCH_ATTRIBUTES = { link: 'KeymendLink', state: 'KeymendState', error: 'KeymendError' } as const;
 
 /** How `key` and `members` are written: as they are, or as base64 of raw bytes. */
 export type KeyEncoding = 'utf8' | 'base64';
@@ -93,7 +94,7 @@ export interface RecordPosition {
   readonly timestamp: string;
 }
 
-export type State = 'settling' | 'reconciling' | 'verifying' | 'done' | 'retrying' | 'escalated';
+export type State = 'settling' | 'reconciling' | 'verifying' | 'done' | 'retrying' | 'escalated' | 'cancelled';
 export type Outcome = 'equal' | 'repaired' | 'skipped';
 /** The part of the way at which something failed; the same words as in `dlq.stage`. */
 export type Stage = 'decode' | 'signal' | 'read' | 'compare' | 'write' | 'verify';

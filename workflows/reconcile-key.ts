@@ -3,8 +3,10 @@
  * come first (`messages.ts`), then the state they change (`key-run.ts`, `pending.ts`), then one
  * round (`attempts.ts`) and its failure (`escalation.ts`).
  */
-import { allHandlersFinished, condition, continueAsNew, setHandler } from '@temporalio/workflow';
+import { allHandlersFinished, CancellationScope, condition, continueAsNew, setHandler } from '@temporalio/workflow';
 import { reconcileRound } from './attempts.js';
+import { escalate } from './attributes.js';
+import { dismissed, endCancelled } from './cancelled.js';
 import { holdEscalated, refuseOthers } from './escalation.js';
 import { KeyRun, unwrap } from './key-run.js';
 import * as messages from './messages.js';
@@ -13,54 +15,59 @@ import type { RunInput } from './run-state.js';
 export async function reconcileKey(input: RunInput): Promise<messages.ReconcileKeyResult> {
   const run = new KeyRun(input);
   listen(run);
+  CancellationScope.current().cancelRequested.catch(() => run.askCancel());
+  // What is cancelled ends in good order, as by a skip.
+  return CancellationScope.nonCancellable(() => untilDone(run));
+}
+
+async function untilDone(run: KeyRun): Promise<messages.ReconcileKeyResult> {
   // A run without any message (started by hand) is itself the wish to look at the key. Messages
   // that came with the start are handled before the timer becomes an event.
-  if (!(await condition(() => run.hasWork(), 1))) run.askRound();
-  while (run.hasWork()) {
+  if (!(await condition(() => run.hasWork() || run.isCancelled, 1))) run.askRound();
+  while (run.hasWork() && !run.isCancelled) {
     await bringToEnd(run);
     // An update must be answered before its run closes. No await follows: a signal that comes later
     // makes the server refuse the completion and hand the signal to a new workflow task.
     await condition(() => run.hasWork() || allHandlersFinished());
   }
+  if (run.isCancelled) await endCancelled(run);
   return run.result();
 }
 
-/** Reconciles all that is pending until it is equal, repaired or skipped. */
+/** Reconciles all that is pending until it is equal, repaired or skipped, or the run cancelled. */
 async function bringToEnd(run: KeyRun): Promise<void> {
   let failure = run.escalation === 'none' ? null : run.lastError;
   run.beginRound();
   for (;;) {
-    if (run.mustContinueAsNew()) {
+    if (run.mustContinueAsNew() && !run.isCancelled) {
       // A failure is carried as the escalation that it leads to.
-      if (failure !== null) run.escalate(failure);
-      await carryOn(run);
+      if (failure !== null) await escalate(run, failure);
+      return carryOn(run);
     }
     const end = failure === null ? await reconcileRound(run, run.maximumAttempts) : await holdEscalated(run, failure);
     failure = null;
     if (end.kind === 'finished') return run.finishRound(end.outcome);
     if (end.kind === 'failed') failure = end.error;
+    else if (end.by === 'cancel') return;
     else if (end.by === 'skip') return run.finishRound('skipped');
     else run.absorbPending();
   }
 }
 
-/** Continues as new. Never returns. */
-async function carryOn(run: KeyRun): Promise<never> {
-  // An update can't outlive its run, so whoever waits is told to ask again.
-  while (!allHandlersFinished()) {
-    run.dismissAsks();
-    await condition(() => allHandlersFinished() || run.hasAsks());
-  }
+/** Continues as new. Returns only when the run was cancelled meanwhile. */
+async function carryOn(run: KeyRun): Promise<void> {
+  await dismissed(run);
+  if (run.isCancelled) return;
   // Taken after the last await: a signal handled until here is carried; a later one makes the
   // server refuse this command.
-  return continueAsNew<typeof reconcileKey>(run.carry());
+  await continueAsNew<typeof reconcileKey>(run.carry());
 }
 
 function listen(run: KeyRun): void {
   const take = (events: messages.FailedWrite[]) => {
     const misled = run.add(events);
     // No promise for nothing: thousands of signals can come in one task, and each promise costs.
-    return misled.length === 0 ? undefined : refuseOthers(misled);
+    return misled.length === 0 ? undefined : inAnyCase(() => refuseOthers(misled));
   };
   setHandler(messages.failedWrites, take, {
     description:
@@ -77,7 +84,7 @@ function listen(run: KeyRun): void {
     messages.reconcileNow,
     async (request) => {
       const ticket = run.askRound(request);
-      await condition(() => run.answerTo(ticket) !== null);
+      await inAnyCase(() => condition(() => run.answerTo(ticket) !== null));
       return unwrap(run.answerTo(ticket)!);
     },
     { description: 'Reconcile the whole key now and answer with the outcome: equal, repaired or skipped.' },
@@ -85,4 +92,9 @@ function listen(run: KeyRun): void {
   setHandler(messages.status, () => run.status(), {
     description: 'State, attempts, pending failed writes, last outcome, last error, next retry.',
   });
+}
+
+/** What a handler has begun also comes to its end when the run is cancelled. */
+function inAnyCase<T>(work: () => Promise<T>): Promise<T> {
+  return CancellationScope.nonCancellable(work);
 }

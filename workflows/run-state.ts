@@ -16,6 +16,8 @@ export interface CarriedState {
   readonly pending: Pending;
   /** `published`: its dead-letter record is acknowledged. */
   readonly escalation: 'none' | 'unpublished' | 'published';
+  /** The search attributes as they were written last. Absent: a run of an earlier version. */
+  readonly shown?: ShownAttributes | undefined;
   readonly attempts: number;
   readonly lastOutcome: Outcome | null;
   /** Until when a person vouches for a delete, in ms since the epoch. */
@@ -35,6 +37,10 @@ export interface CarriedState {
   readonly repaired: boolean;
   readonly lastError: LastError | null;
 }
+
+/** What a run shows of itself for a search; null: nothing. */
+export type ShownAttributes = Readonly<Record<'state' | 'error', string | null>>;
+export const NO_ATTRIBUTES: ShownAttributes = { state: null, error: null };
 
 /**
  * What is still to reconcile; a plain value, changed only by the functions of `pending.ts`. Times

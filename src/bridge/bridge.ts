@@ -7,8 +7,10 @@ import type { Config } from '../config.js';
 import type { Counters, Forwarding } from './forwarder.js';
 import { createGaps } from './gaps.js';
 import { intakeOf } from './intakes.js';
+import { LinkAttribute } from './link-attribute.js';
 import type { SignalClient } from './own-runs.js';
 import { createSignaller } from './signaller.js';
+import { watchUnfinishedRuns } from './unfinished-runs.js';
 
 interface BridgeOptions {
   readonly config: Config;
@@ -39,18 +41,27 @@ export interface Bridge {
  */
 export async function startBridge({ config, client, logger }: BridgeOptions): Promise<Bridge> {
   const links = new Map(config.links.map((link) => [link.name, link]));
+  const { taskQueue } = config.temporal;
+  const attribute = new LinkAttribute(logger);
+  const unfinished = await watchUnfinishedRuns(client, logger);
   const forwarding: Forwarding = {
-    signaller: createSignaller(client, config.temporal.taskQueue, logger),
-    gaps: createGaps(client, config.temporal.taskQueue, links, logger),
+    signaller: createSignaller({ client, taskQueue, unfinished, attribute, logger }),
+    gaps: createGaps({ client, taskQueue, attribute, links, logger }),
     links,
     logger,
   };
-  const { counters, finished, stop } = await intakeOf(config).start(forwarding);
+  const { counters, finished, stop } = await intakeOf(config)
+    .start(forwarding)
+    .catch(async (error: unknown) => {
+      await unfinished.stop();
+      throw error;
+    });
+  finished.catch(() => {}).finally(() => unfinished.stop());
   return {
     counters,
     finished,
     async stop() {
-      await stop();
+      await Promise.all([stop(), unfinished.stop()]);
       // A bridge that had ended by itself has said so already.
       await finished.catch(() => {});
     },

@@ -1,7 +1,6 @@
 /**
  * Tells of failed writes that are lost: a line in the log, and a workflow that stays until closed.
  */
-import { defineSearchAttributeKey } from '@temporalio/common';
 import type { Logger } from 'pino';
 import {
   GAP_TYPE,
@@ -11,10 +10,10 @@ import {
   lost,
   type NoticedGap,
 } from '../../workflows/gap-messages.js';
-import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
 import type { Links } from './group.js';
+import type { LinkAttribute } from './link-attribute.js';
 import type { SignalClient } from './own-runs.js';
 
 export interface Gaps {
@@ -25,10 +24,17 @@ export interface Gaps {
   open(gap: NoticedGap, signal: AbortSignal): Promise<void>;
 }
 
-const LINK = defineSearchAttributeKey(SEARCH_ATTRIBUTES.link, 'KEYWORD');
 const SIGNAL_TIMEOUT_MS = 10_000;
 
-export function createGaps(client: SignalClient, taskQueue: string, links: Links, logger: Logger): Gaps {
+interface GapsOptions {
+  readonly client: SignalClient;
+  readonly taskQueue: string;
+  readonly attribute: LinkAttribute;
+  readonly links: Links;
+  readonly logger: Logger;
+}
+
+export function createGaps({ client, taskQueue, attribute, links, logger }: GapsOptions): Gaps {
   const outage = new Outage(logger, 'Temporal does not take what is known to be lost');
   return {
     async open(noticed, signal) {
@@ -40,14 +46,16 @@ export function createGaps(client: SignalClient, taskQueue: string, links: Links
       const tell = async (link: string) => {
         const args: [GapInput] = [{ link }];
         await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
-          client.signalWithStart(GAP_TYPE, {
-            workflowId: gapWorkflowId(link),
-            taskQueue,
-            args,
-            signal: lost,
-            signalArgs: [[gap]],
-            typedSearchAttributes: [{ key: LINK, value: link }],
-          }),
+          attribute.starting(link, (attributes) =>
+            client.signalWithStart(GAP_TYPE, {
+              workflowId: gapWorkflowId(link),
+              taskQueue,
+              args,
+              signal: lost,
+              signalArgs: [[gap]],
+              ...attributes,
+            }),
+          ),
         );
       };
       const explain = (error: unknown) => String((error as Error).message).split('\n')[0]!;

@@ -7,8 +7,11 @@ import { backOff } from '../patience/back-off.js';
 import { Outage } from '../patience/outage.js';
 import type { KeyGroup } from './group.js';
 import { signalWithStartOptions } from './key-signal.js';
+import type { LinkAttribute } from './link-attribute.js';
 import { type ForeignRun, observing, type SignalClient } from './own-runs.js';
 import { signalFailure } from './signal-failure.js';
+import type { UnfinishedRuns } from './unfinished-runs.js';
+import { workflowIdFor } from './workflow-id.js';
 
 export type SignalEnd =
   | { readonly kind: 'taken' }
@@ -40,37 +43,75 @@ const MOST_ATTEMPTS = 18;
  */
 const PASSED_BY_OTHERS = 3;
 
-export function createSignaller(client: SignalClient, taskQueue: string, logger: Logger): Signaller {
-  const temporal = observing(client, taskQueue);
-  const outage = new Outage(logger, 'Temporal does not take signals');
-  /** The last signal that was taken, of whichever key. */
-  let lastTaken: { readonly group: KeyGroup; readonly events: readonly FailedWrite[]; readonly at: number } | null =
-    null;
+interface SignallerOptions {
+  readonly client: SignalClient;
+  readonly taskQueue: string;
+  readonly unfinished: UnfinishedRuns;
+  readonly attribute: LinkAttribute;
+  readonly logger: Logger;
+}
 
+interface Sender {
   /** @returns the run that took it, if that is not ours */
-  async function send(group: KeyGroup, events: readonly FailedWrite[]): Promise<ForeignRun | null> {
-    const now = Date.now();
-    const options = signalWithStartOptions(group, events, taskQueue, now);
-    return temporal.withDeadline(now + SIGNAL_TIMEOUT_MS, async () => {
-      const { signaledRunId } = await temporal.signalWithStart(WORKFLOW_TYPE, options);
-      const run = await temporal.foreignRun(options.workflowId, signaledRunId);
-      lastTaken = { group, events, at: performance.now() };
-      return run;
-    });
-  }
-
+  send(group: KeyGroup, events: readonly FailedWrite[]): Promise<ForeignRun | null>;
   /**
    * Whether Temporal has taken another key's signal since then. Where nobody else has sent one, the
    * last one is sent again: its events are known by their ids, so that is only a question.
    */
-  async function takesOthers(since: number): Promise<boolean> {
-    if (lastTaken === null || lastTaken.at > since) return lastTaken !== null;
-    const { group, events } = lastTaken;
-    return send(group, events).then(
-      () => true,
-      () => false,
-    );
+  takesOthers(since: number): Promise<boolean>;
+}
+
+function createSender({ client, taskQueue, unfinished, attribute }: SignallerOptions): Sender {
+  const temporal = observing(client, taskQueue);
+  /** The last signal that was taken, of whichever key. */
+  let lastTaken: { readonly group: KeyGroup; readonly events: readonly FailedWrite[]; readonly at: number } | null =
+    null;
+
+  async function send(group: KeyGroup, all: readonly FailedWrite[]): Promise<ForeignRun | null> {
+    const now = Date.now();
+    const workflowId = workflowIdFor(group.link.workflowIdPrefix, group.key);
+    const events = unfinished.includes(workflowId) ? asWholeKey(all) : all;
+    const options = signalWithStartOptions(group, events, taskQueue, now);
+    return temporal.withDeadline(now + SIGNAL_TIMEOUT_MS, async () => {
+      const { signaledRunId } = await attribute.starting(group.link.name, (attributes) =>
+        temporal.signalWithStart(WORKFLOW_TYPE, { ...options, ...attributes }),
+      );
+      const run = await temporal.foreignRun(workflowId, signaledRunId);
+      lastTaken = { group, events, at: performance.now() };
+      if (run === null) note(group, events, workflowId, signaledRunId);
+      return run;
+    });
   }
+
+  function note({ link, key }: KeyGroup, events: readonly FailedWrite[], workflowId: string, runId: string): void {
+    const newest = events.at(-1);
+    if (newest === undefined) return;
+    // Kept for a while, so without the records.
+    const group: KeyGroup = { kind: 'key', link, key, writes: [] };
+    unfinished.told(workflowId, {
+      runId,
+      isWhole: events.some(({ command, merged }) => command === undefined && merged?.hint === undefined),
+      again: (after) => send(group, asWholeKey([{ ...newest, merged: undefined, id: `after-${after}` }])),
+    });
+  }
+
+  return {
+    send,
+    async takesOthers(since) {
+      if (lastTaken === null || lastTaken.at > since) return lastTaken !== null;
+      const { group, events } = lastTaken;
+      return send(group, events).then(
+        () => true,
+        () => false,
+      );
+    },
+  };
+}
+
+export function createSignaller(options: SignallerOptions): Signaller {
+  const { logger } = options;
+  const { send, takesOthers } = createSender(options);
+  const outage = new Outage(logger, 'Temporal does not take signals');
 
   return {
     async signal(group, all, abort) {
@@ -115,8 +156,8 @@ export function createSignaller(client: SignalClient, taskQueue: string, logger:
 }
 
 /**
- * What the ended workflow still had to do is unknown here, but it was something of this key: the
- * new one looks at all of it.
+ * What a workflow that did not finish still had to do is unknown here, but it was something of this
+ * key: the new one looks at all of it.
  */
 function asWholeKey(events: readonly FailedWrite[]): readonly FailedWrite[] {
   return events.map(({ command: _command, members: _members, idempotent: _idempotent, merged, ...rest }) => ({

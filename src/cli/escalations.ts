@@ -5,8 +5,9 @@ import pMap from 'p-map';
 import { nextStep } from '../../workflows/errors.js';
 import { type KeyStatus, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
+import { searchAttributes } from '../temporal/search-attributes.js';
 import { askStatus, type Listed, type Unanswered } from './answers.js';
-import { chooseLink, examples, globalOptions, print, withClient } from './context.js';
+import { chooseLink, examples, globalOptions, print, VerbError, withClient } from './context.js';
 
 const CONCURRENCY = 16;
 
@@ -45,7 +46,7 @@ interface ListedRun extends Listed {
 
 /**
  * The workflows of escalated keys. Visibility lags behind the workflows by about a second.
- * @throws VerbError when the configuration has no such link
+ * @throws VerbError when the configuration has no such link, or Temporal can't be searched for them
  */
 export async function* escalatedKeys(
   client: Client,
@@ -53,6 +54,7 @@ export async function* escalatedKeys(
   link: string | undefined,
 ): AsyncGenerator<ListedRun> {
   const name = link === undefined ? undefined : chooseLink(config, link).name;
+  await expectAttributes(client, name === undefined ? ['state'] : ['state', 'link']);
   const clauses = [
     `WorkflowType = "${WORKFLOW_TYPE}"`,
     'ExecutionStatus = "Running"',
@@ -62,6 +64,16 @@ export async function* escalatedKeys(
   for await (const { workflowId, taskQueue, startTime } of client.workflow.list({ query: clauses.join(' AND ') })) {
     yield { workflowId, taskQueue, startTime };
   }
+}
+
+/**
+ * Without them a search finds nothing, or is refused.
+ * @throws VerbError that says what is wrong and what to do
+ */
+async function expectAttributes(client: Client, wanted: (keyof typeof SEARCH_ATTRIBUTES)[]): Promise<void> {
+  const { usable, problem } = await searchAttributes(client.connection, client.options.namespace);
+  if (wanted.every((name) => usable.includes(SEARCH_ATTRIBUTES[name]))) return;
+  throw new VerbError(`escalated keys can't be found: ${problem}. What is escalated then is found after its next try`);
 }
 
 async function ask(client: Client, config: Config, { workflowId, startTime }: ListedRun): Promise<Escalation> {

@@ -9,6 +9,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { Command } from 'commander';
 import { type ReconcileKeyResult, type RetryRequest, reconcileNow, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
+import { LinkAttribute } from '../bridge/link-attribute.js';
 import { startOptions } from '../bridge/start-options.js';
 import type { Config } from '../config.js';
 import { counted } from '../counted.js';
@@ -118,7 +119,7 @@ async function telling<T>(client: Client, config: Config, key: KeyWorkflow, answ
 function describeWaiting({ state, attempts, lastError, nextRetry }: KeyReport): string {
   const next = nextRetry === null ? '' : `, next try at ${nextRetry}`;
   const error = lastError === null ? '' : `: ${lastError.type}: ${lastError.message}`;
-  return `${state}, ${counted(attempts, 'attempt')} so far${next}${error}`;
+  return `${state}, ${counted(attempts ?? 0, 'attempt')} so far${next}${error}`;
 }
 
 /** Who does not answer. A workflow that nobody has begun yet is on the task queue of this one. */
@@ -145,13 +146,16 @@ async function isOnNeitherSide({ link, key }: KeyWorkflow): Promise<boolean> {
 }
 
 function startUpdate(client: Client, config: Config, { link, key }: KeyWorkflow, request: RetryRequest) {
-  const startWorkflowOperation = new WithStartWorkflowOperation<typeof reconcileKey>(WORKFLOW_TYPE, {
-    ...startOptions(link, keyBytes(key), config.temporal.taskQueue),
-    workflowIdConflictPolicy: 'USE_EXISTING',
-  });
-  return client.workflow.startUpdateWithStart(reconcileNow, {
-    args: [request.allowDelete ? { ...request, before: new Date(Date.now() + VOUCHED_MS).toISOString() } : request],
-    waitForStage: 'ACCEPTED',
-    startWorkflowOperation,
+  return new LinkAttribute({ warn: report, info() {} }).starting(link.name, (attributes) => {
+    const startWorkflowOperation = new WithStartWorkflowOperation<typeof reconcileKey>(WORKFLOW_TYPE, {
+      ...startOptions(link, keyBytes(key), config.temporal.taskQueue),
+      ...attributes,
+      workflowIdConflictPolicy: 'USE_EXISTING',
+    });
+    return client.workflow.startUpdateWithStart(reconcileNow, {
+      args: [request.allowDelete ? { ...request, before: new Date(Date.now() + VOUCHED_MS).toISOString() } : request],
+      waitForStage: 'ACCEPTED',
+      startWorkflowOperation,
+    });
   });
 }

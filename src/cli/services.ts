@@ -4,7 +4,8 @@ import type { Logger } from 'pino';
 import { startBridge } from '../bridge/bridge.js';
 import { intakeOf } from '../bridge/intakes.js';
 import type { Config } from '../config.js';
-import { connectClient, connectWorker, ensureSearchAttributes, type TemporalTarget } from '../temporal/connect.js';
+import { connectClient, connectWorker, type TemporalTarget } from '../temporal/connect.js';
+import { createSearchAttributes, UsableAttributes } from '../temporal/search-attributes.js';
 import { runtimeLogger } from '../worker/runtime-logger.js';
 import { TemporalWatch } from '../worker/temporal-watch.js';
 import { startWorker } from '../worker/worker.js';
@@ -26,7 +27,8 @@ export async function bridgeService({ config, temporal, logger }: ServiceOptions
   const intake = intakeOf(config);
   const client = await connectClient(temporal);
   try {
-    await ensureSearchAttributes(client, temporal.namespace);
+    const problem = await createSearchAttributes(client.connection, temporal.namespace);
+    if (problem !== null) logger.warn(problem);
     const bridge = await startBridge({ config, client: client.workflow, logger });
     const relay = intake.startRelay(logger);
     logger.info({ ...intake.reads, temporal: temporal.address }, 'bridge is ready');
@@ -66,7 +68,9 @@ export async function workerService(options: ServiceOptions): Promise<Service> {
 
 async function connectedWorker({ config, temporal, logger }: ServiceOptions, watch: TemporalWatch): Promise<Service> {
   const client = await connectClient(temporal);
-  await ensureSearchAttributes(client, temporal.namespace).finally(() => client.connection.close());
+  const { namespace } = temporal;
+  const problem = await createSearchAttributes(client.connection, namespace).finally(() => client.connection.close());
+  if (problem !== null) logger.warn(problem);
   const intake = intakeOf(config);
   await intake.check(logger);
   const connection = await connectWorker(temporal);
@@ -78,7 +82,11 @@ async function connectedWorker({ config, temporal, logger }: ServiceOptions, wat
     await connection.close();
   };
   try {
-    const worker = await startWorker({ config, connection, namespace: temporal.namespace, deadLetters, logger });
+    const attributes = new UsableAttributes(connection, namespace, problem, (now) =>
+      logger[now === null ? 'info' : 'warn'](now ?? 'over: all search attributes can be written'),
+    );
+    const usableAttributes = () => attributes.get();
+    const worker = await startWorker({ config, connection, namespace, deadLetters, usableAttributes, logger });
     logger.info({ taskQueue: config.temporal.taskQueue, temporal: temporal.address }, 'worker is ready');
     return asService('worker', worker, close);
   } catch (error) {

@@ -1,7 +1,7 @@
 /** `keymend status KEY` about a key; `keymend status` about the links. */
 import type { Client } from '@temporalio/client';
 import { Command } from 'commander';
-import type { KeyStatus } from '../../workflows/messages.js';
+import type { KeyStatus, State } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
 import { connectClient } from '../temporal/connect.js';
 import { askStatus } from './answers.js';
@@ -21,10 +21,37 @@ import { describeLinks, type LinkReport, linkReports } from './link-status.js';
 import { ownRun } from './own-run.js';
 import { describeServices, type ServicesReport, servicesReport } from './service-status.js';
 
+/** By the word of the server for it. */
+const UNFINISHED = {
+  TERMINATED: 'terminated',
+  CANCELLED: 'cancelled',
+  TIMED_OUT: 'timed out',
+  FAILED: 'failed',
+} as const;
+type Unfinished = (typeof UNFINISHED)[keyof typeof UNFINISHED];
+
+/** Of a run that was ended before a worker had begun it. */
+const UNKNOWN = {
+  attempts: null,
+  pending: null,
+  firstFailedAt: null,
+  lastFailedAt: null,
+  lastOutcome: null,
+  lastError: null,
+  skipReason: null,
+};
+
 /** The answer of the workflow, completed by what the server knows of the attempts under way. */
-export interface KeyReport extends KeyStatus {
+export interface KeyReport extends Omit<KeyStatus, 'state' | 'attempts' | 'pending'> {
+  /** That of the workflow, or how its run was ended before its own end. */
+  readonly state: State | Unfinished;
+  /** null: unknown, for the run was ended before a worker had begun it. */
+  readonly attempts: number | null;
+  readonly pending: number | null;
   readonly workflowId: string;
   readonly runId: string;
+  /** When the run closed; null: it is open. */
+  readonly finishedAt: string | null;
   /** RUNNING, COMPLETED, TERMINATED, … */
   readonly workflow: string;
 }
@@ -73,16 +100,20 @@ async function wholeReport({ config, temporal }: Configured, link: string | unde
 export async function keyReport(client: Client, config: Config, key: KeyWorkflow): Promise<KeyReport> {
   const description = await ownRun(client, config, key);
   if (description === null) throw nothingUnderWay(key);
+  const { runId, status, closeTime } = description;
+  const finishedAt = closeTime?.toISOString() ?? null;
+  const ofRun = { workflowId: key.workflowId, runId, workflow: status.name, finishedAt };
   const answer = await askStatus(client, config, key.workflowId);
-  if ('unanswered' in answer) {
-    throw new VerbError(`workflow ${key.workflowId} is ${description.status.name}, but ${answer.unanswered}`);
+  const unfinished = (UNFINISHED as Record<string, Unfinished>)[status.name];
+  if (unfinished !== undefined) {
+    const known = 'unanswered' in answer ? { ...key.key, link: key.link.name, ...UNKNOWN } : answer;
+    // Whatever it had planned, nobody does it any more.
+    return { ...known, ...ofRun, state: unfinished, nextRetry: null };
   }
-  const report = {
-    ...answer,
-    workflowId: key.workflowId,
-    runId: description.runId,
-    workflow: description.status.name,
-  };
+  if ('unanswered' in answer) {
+    throw new VerbError(`workflow ${key.workflowId} is ${status.name}, but ${answer.unanswered}`);
+  }
+  const report = { ...answer, ...ofRun };
   const pending = description.raw.pendingActivities?.find(({ activityType }) => activityType?.name === 'reconcile');
   if (pending === undefined) return report;
   // The durable activity retries inside the server: only it knows how often, why and when again.
@@ -98,7 +129,8 @@ export async function keyReport(client: Client, config: Config, key: KeyWorkflow
           stage: answer.lastError?.stage ?? null,
         }
       : answer.lastError,
-    nextRetry: failed > 0 && pending.scheduledTime ? isoTime(pending.scheduledTime) : answer.nextRetry,
+    // Its `scheduledTime` is that of the attempt before.
+    nextRetry: pending.nextAttemptScheduleTime ? isoTime(pending.nextAttemptScheduleTime) : answer.nextRetry,
   };
 }
 
@@ -106,16 +138,28 @@ function isoTime({ seconds, nanos }: { seconds?: { toString(): string } | null; 
   return new Date(Number(seconds ?? 0) * 1000 + Math.floor((nanos ?? 0) / 1e6)).toISOString();
 }
 
+const NEXT_WRITE = 'the next failed write, or `keymend reconcile`, looks at the whole key';
+
+function isUnfinished({ state }: KeyReport): boolean {
+  return Object.values<string>(UNFINISHED).includes(state);
+}
+
 function describe(report: KeyReport): string[] {
   const rows: [string, string | number | null][] = [
     ['key', report.encoding === 'base64' ? `${report.key} (base64)` : report.key],
     ['link', report.link],
-    ['state', report.state],
+    ['state', isUnfinished(report) ? `${report.state}; ${NEXT_WRITE}` : report.state],
     ['attempts', report.attempts],
     ['pending', report.pending],
     ['first failed', report.firstFailedAt],
+    ['last failed', report.lastFailedAt],
+    ['finished at', report.finishedAt],
     ['last outcome', report.lastOutcome],
-    ['last error', report.lastError && `${report.lastError.type}: ${report.lastError.message}`],
+    // Of a key that is done it is over.
+    [
+      report.state === 'done' ? 'earlier error' : 'last error',
+      report.lastError && `${report.lastError.type}: ${report.lastError.message}`,
+    ],
     ['next retry', report.nextRetry],
     ['skipped', report.skipReason],
     ['workflow', `${report.workflowId} (${report.workflow}, run ${report.runId})`],

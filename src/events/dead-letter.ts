@@ -38,6 +38,8 @@ export type DeadLetterReason =
    * waits.
    */
   | 'permanent-error'
+  /** The workflow was cancelled while this was pending: nobody is at it any more. */
+  | 'cancelled'
   /** keymend itself failed on this record. Please report it; redrive after an upgrade. */
   | 'internal-error';
 
@@ -162,6 +164,7 @@ export function escalationLetter(
 }
 
 function escalationReason(type: string): DeadLetterReason {
+  if (type === 'Cancelled') return 'cancelled';
   if (type === 'ReservedKey') return 'reserved-key';
   if (type === 'WorkflowIdTaken') return 'workflow-id-taken';
   return isPermanent(type) ? 'permanent-error' : 'attempts-exhausted';

@@ -32,7 +32,7 @@ const REMEDIES =
 
 const NAMESPACE = 'default';
 const ANSWER_WITHIN_MS = 5_000;
-const SEARCH_ATTRIBUTES = ['KeymendLink', 'KeymendState'] as const;
+const SEARCH_ATTRIBUTES = ['KeymendLink', 'KeymendState', 'KeymendError'] as const;
 /** temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD */
 const KEYWORD = 2;
 /** grpc.health.v1.HealthCheckResponse.ServingStatus.SERVING */
@@ -63,7 +63,7 @@ export const temporalService: Service = {
 };
 
 /**
- * Resolves when the server at `address` serves and both search attributes can be used; registers
+ * Resolves when the server at `address` serves and its search attributes can be used; registers
  * them if they are missing.
  */
 export async function temporalAnswers(address: string): Promise<void> {

@@ -5,7 +5,6 @@
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { NativeConnection, type NativeConnectionOptions } from '@temporalio/worker';
-import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
 import { errorText } from './error-text.js';
 
@@ -23,7 +22,6 @@ export interface TemporalTarget {
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
-const KEYWORD = 2; // temporal.api.enums.v1.IndexedValueType
 
 /**
  * Says where Temporal is, without connecting.
@@ -66,35 +64,6 @@ export async function connectWorker(target: TemporalTarget): Promise<NativeConne
     return await NativeConnection.connect(target.options);
   } catch (error) {
     throw unusable(target, error);
-  }
-}
-
-/**
- * Makes sure that the search attributes exist, since without them no workflow could start.
- * Registers what is missing, which a self-hosted server allows; elsewhere the error says what an
- * administrator has to create. Running it twice is harmless.
- * @throws TemporalError
- */
-export async function ensureSearchAttributes(client: Client, namespace: string): Promise<void> {
-  const { operatorService } = client.connection as Connection;
-  const names = Object.values(SEARCH_ATTRIBUTES);
-  const missing = async () => {
-    const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
-    return names.filter((name) => customAttributes?.[name] === undefined);
-  };
-  try {
-    const absent = await missing();
-    if (absent.length === 0) return;
-    const searchAttributes = Object.fromEntries(absent.map((name) => [name, KEYWORD]));
-    await operatorService.addSearchAttributes({ namespace, searchAttributes });
-  } catch (error) {
-    // Two processes that start at once both try to register; whoever comes second finds them there.
-    if ((await missing().catch(() => names)).length === 0) return;
-    throw new TemporalError(
-      `Temporal namespace ${namespace}: the search attributes ${names.join(' and ')} (type Keyword) are missing and can't be ` +
-        `created from here (${errorText(error)}); create them with \`temporal operator search-attribute create\``,
-      { cause: error },
-    );
   }
 }
 

@@ -16,6 +16,8 @@ interface WorkerOptions {
   readonly connection: NativeConnection;
   readonly namespace: string;
   readonly deadLetters: DeadLetters;
+  /** Search attributes that can be written now. */
+  readonly usableAttributes: () => Promise<readonly string[]>;
   readonly logger: Logger;
 }
 
@@ -35,7 +37,7 @@ interface RunningWorker {
  *   the others must not wait for it
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { config, connection, namespace, deadLetters, logger } = options;
+  const { config, connection, namespace, deadLetters, usableAttributes, logger } = options;
   const links = new Map(config.links.map((link) => [link.name, connectLink(link, logger)]));
   const closeLinks = async () => {
     await Promise.all([...links.values()].flatMap(({ sides }) => [sides.source.close(), sides.target.close()]));
@@ -52,13 +54,13 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       workflowBundle: await bundleWorkflowCode({ workflowsPath: WORKFLOWS_PATH, logger: new DefaultLogger('WARN') }),
       activities: create({
         links,
+        usableAttributes,
         publishEscalation: async (request, workflow) => {
           const { event, error, attempts } = request;
           const { key, encoding = 'utf8', link } = event;
-          logger.warn(
-            { key, encoding, link, type: error.type, attempts, workflowId: workflow.workflowId },
-            `escalated: ${error.message}. ${nextStep(error.type)}`,
-          );
+          const news =
+            error.type === 'Cancelled' ? error.message : `escalated: ${error.message}. ${nextStep(error.type)}`;
+          logger.warn({ key, encoding, link, type: error.type, attempts, workflowId: workflow.workflowId }, news);
           const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow));
           if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
         },

@@ -54,6 +54,7 @@ async function attempt(
   });
   const told: Told[] = [];
   const activities = create({
+    usableAttributes: async () => [],
     links: new Map([['east-to-west', { sides: { ...link.sides, target }, options: DEFAULT_OPTIONS }]]),
     publishEscalation: async () => {},
     onResult: (result, durationMs, { link }) => told.push({ result, durationMs, link }),

@@ -19,6 +19,7 @@ async function twoLinks() {
   links.push(...started);
   const runtime = ({ sides }: TestLink): LinkRuntime => ({ sides, options: DEFAULT_OPTIONS });
   const activities = create({
+    usableAttributes: async () => [],
     links: new Map([
       ['hanging', runtime(started[0])],
       ['other', runtime(started[1])],

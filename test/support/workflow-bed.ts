@@ -90,6 +90,8 @@ export class Script {
   readonly requests: { request: ReconcileRequest; at: number; isLocal: boolean }[] = [];
   readonly escalations: EscalateRequest[] = [];
   attempts: Attempt[];
+  /** The search attributes that can be written. */
+  usable: readonly string[] = Object.values(SEARCH_ATTRIBUTES);
   /** Runs inside each attempt, before it ends. */
   during: (attempt: number) => Promise<void> | void = () => {};
 
@@ -136,6 +138,7 @@ export class Script {
     escalate: async (request: EscalateRequest): Promise<void> => {
       this.escalations.push(request);
     },
+    usableAttributes: async (): Promise<readonly string[]> => this.usable,
   };
 }
 

@@ -1,0 +1,96 @@
+/**
+ * What follows a run that did not finish is of the whole key: nobody knows what that had to do.
+ */
+import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { workflowIdFor } from '../../src/bridge/workflow-id.js';
+import type { FailedWrite } from '../../workflows/messages.js';
+import { stack } from '../support/services.js';
+import { bridgeBed, until } from './bridge-bed.js';
+
+type Bed = Awaited<ReturnType<typeof bridgeBed>>;
+
+function handleOf(bed: Bed, key: string): WorkflowHandle {
+  return bed.client.workflow.getHandle(workflowIdFor(bed.config.links[0]!.workflowIdPrefix, Buffer.from(key)));
+}
+
+const hset = (id: string, key: string, more: Partial<FailedWrite> = {}): Partial<FailedWrite> => ({
+  id,
+  key,
+  command: 'HSET',
+  members: [id],
+  ...more,
+});
+const isWhole = ({ command, members, idempotent }: FailedWrite) =>
+  command === undefined && members === undefined && idempotent === undefined;
+
+async function untilListed(bed: Bed, key: string): Promise<void> {
+  const query = `WorkflowId = "${handleOf(bed, key).workflowId}" AND ExecutionStatus != "Running"`;
+  await until(async () => expect((await bed.client.workflow.count(query)).count).toBe(1));
+}
+
+test('a run that was terminated long ago, before the bridge began: the next write is of the whole key, another key is not', async () => {
+  const bed = await bridgeBed();
+  const first = await bed.start();
+  await bed.produce(hset('f1', 'k'));
+  await bed.untilCommitted(1);
+  await first.stop();
+  await handleOf(bed, 'k').terminate();
+  await untilListed(bed, 'k');
+  await bed.start();
+  await bed.produce(hset('f2', 'k'), hset('f3', 'other'));
+  await bed.untilCommitted(3);
+  const told = async (key: string) => (await bed.workflow(key)).signals.flat();
+  expect((await told('k')).map(isWhole)).toEqual([true]);
+  expect((await told('other')).map(isWhole)).toEqual([false]);
+});
+
+test('a run that ends while the list does not have it yet: what was told meanwhile is told again, of the whole key', async () => {
+  const bed = await bridgeBed();
+  await bed.start();
+  const keys = Array.from({ length: 10 }, (_, index) => `k${index}`);
+  await bed.produce(...keys.map((key) => hset('f1', key)));
+  await bed.untilCommitted(10);
+  await Promise.all(keys.map((key) => handleOf(bed, key).terminate()));
+  await bed.produce(...keys.map((key) => hset('f2', key)));
+  await bed.untilCommitted(20);
+  for (const key of keys) {
+    await until(async () => {
+      const events = (await bed.workflow(key)).signals.flat();
+      expect(events.some(isWhole)).toBe(true);
+      expect(events.map(({ members }) => members?.[0])).not.toContain('f1');
+    });
+  }
+});
+
+test('a run that nothing has followed is left alone', async () => {
+  const bed = await bridgeBed();
+  await bed.start();
+  await bed.produce(hset('f1', 'alone'), hset('f1', 'followed'));
+  await bed.untilCommitted(2);
+  await Promise.all(['alone', 'followed'].map((key) => handleOf(bed, key).terminate()));
+  await bed.produce(hset('f2', 'followed'));
+  await until(async () => expect((await bed.workflow('followed')).signals.flat().some(isWhole)).toBe(true));
+  expect((await handleOf(bed, 'alone').describe()).status.name).toBe('TERMINATED');
+});
+
+test('while Temporal has no list, every key is looked at as a whole, with one line', async () => {
+  const bed = await bridgeBed();
+  const connection = await Connection.connect({ address: stack().temporal.address });
+  onTestFinished(() => connection.close());
+  const { workflow } = new Client({ connection });
+  const list = vi.spyOn(workflow, 'list').mockImplementation(() => {
+    throw new Error('visibility is away');
+  });
+  const bridge = await bed.start({ client: workflow });
+  await bed.produce(hset('f1', 'k'));
+  await bed.untilCommitted(1);
+  expect((await bed.workflow('k')).signals.flat().map(isWhole)).toEqual([true]);
+  expect(bed.warnings()).toEqual([expect.stringMatching(/does not list .*visibility is away/)]);
+  list.mockRestore();
+  await until(() => expect(bed.logs.map(({ msg }) => msg).join()).toContain('over: Temporal does not list'));
+  await bed.produce(hset('f1', 'l'));
+  await bed.untilCommitted(2);
+  expect((await bed.workflow('l')).signals.flat().map(isWhole)).toEqual([false]);
+  await bridge.stop();
+});

@@ -1,0 +1,54 @@
+/**
+ * The search attributes of an escalated key. They are for whoever looks for it: one that is missing
+ * or of another type makes Temporal refuse the whole task, again and again, so the workflow asks in
+ * the same task whether they can be written. When Temporal refuses nevertheless, the next attempt
+ * at the task asks anew, for nothing of the refused one is kept.
+ * docs/decisions/0011-search-attributes.md
+ */
+import { patched, proxyLocalActivities, upsertSearchAttributes } from '@temporalio/workflow';
+import type { Activities } from './activities.js';
+import type { KeyRun } from './key-run.js';
+import { type LastError, SEARCH_ATTRIBUTES } from './messages.js';
+import { NO_ATTRIBUTES, type ShownAttributes } from './run-state.js';
+
+const { usableAttributes } = proxyLocalActivities<Pick<Activities, 'usableAttributes'>>({
+  startToCloseTimeout: '5 seconds',
+  retry: { maximumAttempts: 1 },
+});
+
+/** Histories of runs that were begun before have attributes that nobody asked about. */
+const ASKS_AND_SETS = 'asks-before-setting-attributes';
+const ASKS_AND_REMOVES = 'asks-before-removing-attributes';
+
+/** Escalates, or goes on being escalated with another error. */
+export async function escalate(run: KeyRun, error: LastError): Promise<void> {
+  const isNew = run.escalation === 'none';
+  run.escalate(error);
+  const wanted = { state: 'escalated', error: error.type };
+  if (patched(ASKS_AND_SETS)) return show(run, wanted);
+  if (isNew) upsert(run, { state: 'escalated' });
+}
+
+export async function leaveEscalated(run: KeyRun): Promise<void> {
+  if (run.escalation === 'none') return;
+  run.leaveEscalated();
+  if (patched(ASKS_AND_REMOVES)) return show(run, NO_ATTRIBUTES);
+  upsert(run, { state: null });
+}
+
+async function show(run: KeyRun, wanted: ShownAttributes): Promise<void> {
+  const names = (['state', 'error'] as const).filter((name) => wanted[name] !== run.shown[name]);
+  if (names.length === 0) return;
+  const usable = await usableAttributes().catch((): string[] => []);
+  const writable = names.filter((name) => usable.includes(SEARCH_ATTRIBUTES[name]));
+  upsert(run, Object.fromEntries(writable.map((name) => [name, wanted[name]])));
+}
+
+function upsert(run: KeyRun, values: Partial<ShownAttributes>): void {
+  const updates = Object.entries(values).map(([name, value]) => ({
+    key: { name: SEARCH_ATTRIBUTES[name as keyof ShownAttributes], type: 'KEYWORD' as const },
+    value,
+  }));
+  if (updates.length > 0) upsertSearchAttributes(updates);
+  run.shown = { ...run.shown, ...values };
+}
