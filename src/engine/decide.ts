@@ -21,8 +21,8 @@ export function decide(target: KeyState, source: Reading | RecipeReading, tolera
   if (source.type === NO_TYPE) return target.type === NO_TYPE ? 'equal' : { action: 'delete' };
   const { content, expiry } = source;
   const expiryTolerated = tolerates(tolerance, target.expiry, expiry);
-  // Different DUMPs prove nothing: the content digest goes along, and decides on the target in the
-  // moment of the write.
+  // Where the difference is not proven yet, the content digest goes along, and decides on the
+  // target in the moment of the write.
   if ('recipe' in source && source.recipe !== null) {
     return { action: 'rebuild', recipe: source.recipe, content, expiry, expiryTolerated };
   }

@@ -25,10 +25,10 @@ export interface KeyState {
   /** As TYPE says it: `string`, `hash`, …, or `none`. */
   readonly type: string;
   /**
-   * What identifies type and content: made from a string's value, from the content of a set of few
-   * members, from any other's DUMP. Empty without key. Two equal ones prove equality. Two different
-   * ones prove a difference only where lua/fingerprint.lua says so, for a DUMP depends on encoding,
-   * order and version. `LARGE` for large values.
+   * What identifies type and content: of a small value its DUMP in Latin-1, of a string a digest of
+   * the value, of any other a digest of the DUMP. Empty without key. Two equal ones prove equality.
+   * Two different ones prove a difference only where lua/fingerprint.lua or dump.ts says so, for a
+   * DUMP depends on encoding, order and version. `LARGE` for large values.
    */
   readonly digest: string;
   /**

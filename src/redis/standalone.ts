@@ -2,9 +2,10 @@
 import { admit } from './admission.js';
 import type { Budget } from './budget.js';
 import { type Command, type Connection, isMaster } from './connection.js';
+import { compareDumps, isComparable, typeOfDump } from './dump.js';
 import { explained } from './explain.js';
 import { RedisFailure } from './failure.js';
-import { expiryDigits } from './key-state.js';
+import { expiryDigits, type KeyState, NO_EXPIRY } from './key-state.js';
 import type { KeyWatch } from './key-watch.js';
 import { operationsOf } from './operations.js';
 import { packed, unpacked } from './packed.js';
@@ -34,7 +35,7 @@ import type {
   RepairOutcome,
   TypedMembers,
 } from './port.js';
-import { type Cells, type Row, type Script, scripts } from './script.js';
+import { type Row, type Script, scripts } from './script.js';
 import { type CountOperations, type RowAnswer, type RunOptions, runScript } from './script-runner.js';
 import { serverName } from './server-name.js';
 import { ALL_SLOTS, slotOf, tagIn } from './slots.js';
@@ -74,17 +75,37 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async inspect(keys: readonly Buffer[], { atMaster = false } = {}): Promise<(ObservedState | RedisFailure)[]> {
-    const form = atMaster ? 'dump' : '';
-    const rows = keys.map((key): Row => [key, form]);
+    const rows = keys.map((key): Row => [key]);
     const answers = await this.#runToTheEnd(scripts.inspect, rows, { atMaster });
     return answers.map((answer) => (answer instanceof RedisFailure ? answer : observedState(answer)));
   }
 
   async read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {
-    const answers = await this.#run(scripts.read, requests.map(readRow), { atMaster: true });
-    return answers.map((answer) =>
-      answer === 'deferred' || answer instanceof RedisFailure ? answer : reading(answer),
-    );
+    const readings = await this.#readings(requests, isComparedHere);
+    const undecided: number[] = [];
+    for (const [index, request] of requests.entries()) {
+      const read = readings[index]!;
+      if (read === 'deferred' || read instanceof RedisFailure) continue;
+      if (read.dump !== null && read.content === null && isComparedHere(request)) undecided.push(index);
+    }
+    if (undecided.length === 0) return readings;
+    const again = await this.#readings(undecided.map((index) => requests[index]!));
+    for (const [position, index] of undecided.entries()) readings[index] = again[position]!;
+    return readings;
+  }
+
+  /** @param comparesHere whether the script need not compare a request's two values */
+  async #readings(
+    requests: readonly ReadRequest[],
+    comparesHere: (request: ReadRequest) => boolean = () => false,
+  ): Promise<(Reading | 'deferred' | RedisFailure)[]> {
+    const rows = requests.map((request) => readRow(request, comparesHere(request)));
+    const answers = await this.#run(scripts.read, rows, { atMaster: true });
+    return answers.map((answer, index) => {
+      if (answer === 'deferred' || answer instanceof RedisFailure) return answer;
+      const request = requests[index]!;
+      return reading(answer, rows[index]!, comparesHere(request) ? digestBytes(request.known) : null);
+    });
   }
 
   async repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]> {
@@ -96,10 +117,11 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]> {
-    const answers = await this.#run(scripts.readRecipe, requests.map(readRow), { atMaster: true });
-    return answers.map((answer) => {
+    const rows = requests.map((request) => readRow(request));
+    const answers = await this.#run(scripts.readRecipe, rows, { atMaster: true });
+    return answers.map((answer, index) => {
       if (answer === 'deferred' || answer instanceof RedisFailure) return answer;
-      const { dump: recipe, ...state } = reading(answer);
+      const { dump: recipe, ...state } = reading(answer, rows[index]!, null);
       return { ...state, recipe };
     });
   }
@@ -241,8 +263,8 @@ export class StandaloneRedis implements RedisPort {
   }
 
   /** What a key must still be like, and until when, for a write to apply. */
-  #fence(observed: ObservedState): string[] {
-    return [observed.digest, `${observed.expiry}`, this.#deadline(observed)];
+  #fence(observed: ObservedState): (Buffer | string)[] {
+    return [digestBytes(observed), `${observed.expiry}`, this.#deadline(observed)];
   }
 
   /**
@@ -294,9 +316,27 @@ export class StandaloneRedis implements RedisPort {
 
 const CARDINALITY: Readonly<Record<string, string>> = { hash: 'HLEN', set: 'SCARD', zset: 'ZCARD' };
 
-function readRow({ key, known }: ReadRequest): Row {
-  return [key, known.digest, known.type];
+/** What the script need not compare, it is not told of. */
+function readRow({ key, known }: ReadRequest, isComparedHere = false): Row {
+  return isComparedHere || known.digest === '' ? [key, '', ''] : [key, digestBytes(known), known.type];
 }
+
+/** A small value's digest is its DUMP, whose first byte is the number of its type. */
+function isDump(digest: string): boolean {
+  return digest.charCodeAt(0) < 32;
+}
+
+/** Here it costs less than on a server. */
+function isComparedHere({ known: { digest } }: ReadRequest): boolean {
+  return isDump(digest) && isComparable(digest.charCodeAt(0));
+}
+
+function digestBytes({ digest }: Pick<ObservedState, 'digest'>): Buffer {
+  return Buffer.from(digest, 'latin1');
+}
+
+/** As lua/fingerprint.lua says it, in the place of a content digest. */
+const DIFFERENT = 'different';
 
 function membersRow({ key, members }: MembersRequest): Row {
   return [key, packed(members)];
@@ -313,26 +353,47 @@ function membersState({ cells, serverTimeMs }: RowAnswer): MembersState {
   };
 }
 
-function observedState({ cells: [state], serverTimeMs }: RowAnswer): ObservedState {
-  const [type, digest, expiry] = words(state);
-  return { type: type!, digest: digest!, expiry: Number(expiry), serverTimeMs };
+function observedState({ cells, serverTimeMs }: RowAnswer): ObservedState {
+  const { type, digest, expiry } = keyState(cells[0] as Buffer);
+  return { type, digest, expiry, serverTimeMs };
 }
 
-function reading({ cells: [state, dump], serverTimeMs }: RowAnswer): Reading {
-  const [type, digest, expiry, content, soonest] = words(state);
+/** @param other a DUMP of the other side, to be compared with here */
+function reading({ cells, serverTimeMs }: RowAnswer, [, known]: Row, other: Buffer | null): Reading {
+  const [state, content, soonest, value] = cells as Buffer[];
+  // Alone it is known on the other side, unless nothing was said of that.
+  const isAlone = value === undefined;
+  let dump = isAlone && known !== '' ? null : value?.length ? value : dumpIn(state!);
+  const verdict = other === null || dump === null ? 'unknown' : compareDumps(other, dump);
+  if (verdict === 'equal') dump = null;
+  const { type, digest, expiry } = keyState(state!);
   return {
-    type: type!,
-    digest: digest!,
-    expiry: Number(expiry),
-    content: content || null,
-    dump: (dump as Buffer | undefined) ?? null,
-    soonestFieldExpiry: Number(soonest),
+    type,
+    digest,
+    expiry,
+    content: verdict === 'different' ? DIFFERENT : content?.toString() || null,
+    dump,
+    soonestFieldExpiry: isAlone ? NO_EXPIRY : Number(soonest),
     serverTimeMs,
   };
 }
 
-function words(text: Cells[number] | undefined): string[] {
-  return (text as Buffer).toString('latin1').split(' ');
+const SPACE = 0x20;
+
+/** `state`: as `stateOf` of lua/fingerprint.lua has it. */
+function keyState(state: Buffer): KeyState {
+  const space = state.indexOf(SPACE);
+  const expiry = Number(state.toString('latin1', 0, space));
+  const dump = dumpIn(state);
+  if (dump !== null) return { type: typeOfDump(dump), digest: dump.toString('latin1'), expiry };
+  const [type, digest] = state.toString('latin1', space + 1).split(' ') as [string, string];
+  return { type, digest, expiry };
+}
+
+/** Of a small value; it begins with the number of its type. */
+function dumpIn(state: Buffer): Buffer | null {
+  const start = state.indexOf(SPACE) + 1;
+  return state[start]! < SPACE ? state.subarray(start) : null;
 }
 
 function outcome<Outcome extends string>(answer: RowAnswer | RedisFailure): Outcome | RedisFailure {

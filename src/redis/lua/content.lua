@@ -1,8 +1,7 @@
 -- contentDigest(key, kind, size): a digest of what the key holds, and the work it took for a value
 -- of that size, as `fingerprint` has it. It is the same on every server whatever the encoding, the
--- order of unordered elements or the version. '' for types that need none (a string's fingerprint
--- is one) or are not known: then the fingerprint alone decides. The expiry of the key is no part of
--- it.
+-- order of unordered elements or the version. '' for types that are not known: then the fingerprint
+-- alone decides. The expiry of the key is no part of it.
 --
 -- Lua's string comparison follows the server's locale, even for hex digits ('aa' sorts last in
 -- Danish): it is used where that is the order of bytes.
@@ -105,6 +104,10 @@ end
 
 -- Each answers with the digest, the elements that Lua got, and what other work there was, if any.
 local digestOf = {}
+
+function digestOf.string(key)
+  return redis.sha1hex(redis.call('GET', key)), 0
+end
 
 function digestOf.list(key)
   local elements = redis.call('LRANGE', key, 0, -1)

@@ -2,7 +2,7 @@
 -- that commands can't build.
 
 return readEach(function(key, kind)
-  local recipe, words = recipeOf(key, kind)
+  local recipe, words = recipeOf(key, kind or typeOf(key))
   if not recipe then error({ err = 'NORECIPE no commands build this type' }) end
   return recipe, #recipe + ELEMENT_WORK * words
 end)

@@ -28,9 +28,9 @@ end
 
 -- Only of types that are not known: others have a digest of their content, or are proven to differ.
 local function looksAsWritten(key, dump, content)
-  if content ~= '' then return true end
+  if content ~= '' or isPlain(dump) then return true end
   local kind = typeOf(key)
-  if kind == 'none' or kind == 'string' or CARDINALITY[kind] then return true end
+  if kind == 'none' or CARDINALITY[kind] then return true end
   return unversioned(redis.call('DUMP', key)) == unversioned(dump)
 end
 
@@ -49,7 +49,9 @@ return eachRow(9, function(first)
   local content, dump = ARGV[first + 7], ARGV[first + 8]
   size = size + #dump
   local present, work = '', 0
-  if action == 'restore' and content ~= '' and content ~= DIFFERENT then present, work = contentDigest(key, kind, size) end
+  if action == 'restore' and content ~= '' and content ~= DIFFERENT then
+    present, work = contentDigest(key, kind or typeOf(key), size)
+  end
   size = size + work
   if action == 'restore' and (content == '' or present ~= content) then
     requireRoom()
