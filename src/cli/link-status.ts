@@ -64,7 +64,7 @@ async function linkReport(config: Config, link: LinkConfig, gap: GapReport | nul
   try {
     const [source, target, outbox] = await Promise.all([
       sides.source.health(),
-      sides.target.health(),
+      sides.target.health(undefined, { withoutOwn: true }),
       outboxReport(config, link),
     ]);
     const answer = !(source instanceof RedisFailure || target instanceof RedisFailure);

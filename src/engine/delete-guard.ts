@@ -1,6 +1,6 @@
 /** An empty source must never empty the target: when a delete may be believed. */
 import { counted } from '../counted.js';
-import { countSlots, type Health, healthIn, RedisFailure } from '../redis/index.js';
+import { countSlots, type Health, type HealthOptions, healthIn, RedisFailure } from '../redis/index.js';
 import type { DeleteGuard, LinkSides } from './contract.js';
 import { ReconcileError, reconcileError } from './errors.js';
 
@@ -31,7 +31,11 @@ export async function refuseDeletes(
 async function refuseDelete(sides: LinkSides, key: Buffer, guard: DeleteGuard): Promise<ReconcileError | null> {
   const source = await sides.source.health({ key });
   if (source instanceof RedisFailure) return reconcileError(source, 'source', 'compare', sides.source.place);
-  return judgeDeletes(sides, source, await sides.target.health({ slots: source.slots }), guard);
+  const judge = async (options?: HealthOptions) =>
+    judgeDeletes(sides, source, await sides.target.health({ slots: source.slots }, options), guard);
+  const refusal = await judge();
+  // Only then is it worth a sample of the target's keys.
+  return refusal?.type === 'SourceSuspicious' ? judge({ withoutOwn: true }) : refusal;
 }
 
 /** What each side answered about itself. */

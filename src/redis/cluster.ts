@@ -28,6 +28,7 @@ import type {
   DifferingMembers,
   Health,
   HealthOf,
+  HealthOptions,
   MembersOutcome,
   MembersPage,
   MembersReading,
@@ -187,13 +188,13 @@ export class ClusterRedis implements RedisPort {
     return this.#atMasterOf(key, (port) => port.clock());
   }
 
-  async health(of: HealthOf = { slots: ALL_SLOTS }): Promise<Health | RedisFailure> {
+  async health(of: HealthOf = { slots: ALL_SLOTS }, options?: HealthOptions): Promise<Health | RedisFailure> {
     const masters = await this.#nodes.masters();
     if (masters instanceof RedisFailure) return masters;
     const slots = 'slots' in of ? of.slots : [[slotOf(of.key), slotOf(of.key)] as const];
     const asked = masters.filter((master) => haveCommonSlots(master.slots, slots));
     const servers = asked.map(async (master): Promise<ServerHealth> => {
-      const answer = this.#heeded(await this.#portTo(master).health(), master);
+      const answer = this.#heeded(await this.#portTo(master).health(undefined, options), master);
       return { place: master.connection.place, slots: master.slots, answer };
     });
     return summarize(await Promise.all(servers));

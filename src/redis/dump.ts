@@ -14,6 +14,9 @@ const TYPES: Readonly<Record<number, string>> = {
   ...named('stream', 15, 19, 21),
 };
 
+/** The version and the checksum. */
+const FOOTER_BYTES = 10;
+
 /** Reads on from where it is. */
 interface Cursor {
   readonly bytes: Buffer;
@@ -53,11 +56,21 @@ export function compareDumps(one: Buffer, other: Buffer): 'equal' | 'different' 
   return values.every((value, index) => value === others[index]) ? 'equal' : 'different';
 }
 
-/** In one order for all equal values. null: not of a type that is known here. */
+/** In one order for all equal values. null: not of a type, or not in a form, that is known here. */
 function elements(dump: Buffer): string[] | null {
   const read = ELEMENTS[dump[0]!];
   if (read === undefined) return null;
-  const all = read({ bytes: dump, at: 1 });
+  const cursor = { bytes: dump, at: 1 };
+  let all: string[];
+  try {
+    all = read(cursor);
+  } catch (error) {
+    // It reads past the end of what a later version may write in another way.
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
+  // Only what was understood to its last byte proves anything.
+  if (cursor.at !== dump.length - FOOTER_BYTES) return null;
   switch (typeOfDump(dump)) {
     case 'set':
       return all.sort();

@@ -216,6 +216,14 @@ export interface ServerHealth {
 /** Which servers to ask: the one that has the key, or all that have any of the slots. */
 export type HealthOf = { readonly key: Buffer } | { readonly slots: Slots };
 
+export interface HealthOptions {
+  /**
+   * Count the keys of the application alone, about, by a sample: the marks of DualWriters
+   * (`keymend:writer:*`) can be more than all other keys of a small database.
+   */
+  readonly withoutOwn?: boolean;
+}
+
 /** What a server's clock showed at one moment here. */
 export interface ClockReading {
   /** ms since the epoch, with a fraction. */
@@ -380,7 +388,7 @@ export interface RedisPort {
    * is loading with the code `LOADING`. To trust an absence that was read, ask after that read:
    * what made the keys vanish before it then shows.
    */
-  health(of?: HealthOf): Promise<Health | RedisFailure>;
+  health(of?: HealthOf, options?: HealthOptions): Promise<Health | RedisFailure>;
 
   /** The clock of the server that has the key. */
   clock(key: Buffer): Promise<ClockReading | RedisFailure>;

@@ -23,12 +23,12 @@ const GROUPS = ['pack', 'replies', 'groups'];
 export const scripts = {
   inspect: load(...CONTENT, 'inspect'),
   read: load(...CONTENT, 'reading', 'read'),
-  repair: load(...CONTENT, 'room', 'repair'),
+  repair: load(...CONTENT, 'room', 'mark', 'repair'),
   readRecipe: load(...CONTENT, 'recipe', 'reading', 'read-recipe'),
-  rebuild: load(...CONTENT, 'unpack', 'run-command', 'room', 'rebuild'),
+  rebuild: load(...CONTENT, 'unpack', 'run-command', 'room', 'mark', 'rebuild'),
   inspectMembers: load(...MEMBERS, 'member-rows', 'inspect-members'),
   readMembers: load(...MEMBERS, 'member-rows', 'read-members'),
-  repairMembers: load(...MEMBERS, 'room', 'repair-members'),
+  repairMembers: load(...MEMBERS, 'room', 'mark', 'repair-members'),
   digestMembers: load(...MEMBERS, 'digest-members'),
   piece: load(...MEMBERS, 'piece'),
   scanMembers: load(...MEMBERS, 'pack', 'scan-members'),
@@ -41,7 +41,7 @@ export const scripts = {
   readPending: load('behind', 'ranges', 'pending', 'read-pending'),
   grow: load('unpack', 'run-command', 'temporary', 'grow'),
   growByCopy: load('temporary', 'behind', 'grow-by-copy'),
-  swap: load(...GROUPS, 'swap'),
+  swap: load(...GROUPS, 'mark', 'swap'),
   lease: load('lease'),
 } as const;
 

@@ -1,4 +1,5 @@
 /** The port on one server: each method is one script, or one pair of commands. */
+import { isOwnKey } from '../own-keys.js';
 import { admit } from './admission.js';
 import type { Budget } from './budget.js';
 import { type Command, type Connection, isMaster } from './connection.js';
@@ -18,6 +19,8 @@ import type {
   Deferred,
   DifferingMembers,
   Health,
+  HealthOf,
+  HealthOptions,
   MembersOutcome,
   MembersPage,
   MembersReading,
@@ -229,13 +232,14 @@ export class StandaloneRedis implements RedisPort {
     return watchKey(() => this.#connection.another(), key);
   }
 
-  async health(): Promise<Health | RedisFailure> {
-    const [role, keys] = await this.#send(['ROLE'], ['DBSIZE']);
+  async health(_of?: HealthOf, { withoutOwn = false }: HealthOptions = {}): Promise<Health | RedisFailure> {
+    const sample = withoutOwn ? Array.from({ length: SAMPLED_KEYS }, (): Command => ['RANDOMKEY']) : [];
+    const [role, keys, ...sampled] = await this.#send(['ROLE'], ['DBSIZE'], ...sample);
     if (role instanceof RedisFailure) return role;
     if (keys instanceof RedisFailure) return keys;
     const { notMaster, place } = this.#connection;
     if (!isMaster(role) && notMaster.code === 'DEMOTED') return notMaster;
-    const answer = { isMaster: isMaster(role), keys: Number(keys) };
+    const answer = { isMaster: isMaster(role), keys: Math.round(Number(keys) * (1 - ownShare(sampled))) };
     return { ...answer, slots: ALL_SLOTS, servers: [{ place, slots: ALL_SLOTS, answer }] };
   }
 
@@ -312,6 +316,15 @@ export class StandaloneRedis implements RedisPort {
     }
     return answers;
   }
+}
+
+/** Enough to tell a database that is full of marks from one that is not. */
+const SAMPLED_KEYS = 100;
+
+/** A server that does not let itself be asked has none of ours, as far as is known. */
+function ownShare(sampled: readonly unknown[]): number {
+  const keys = sampled.filter((key): key is Buffer => Buffer.isBuffer(key));
+  return keys.length === 0 ? 0 : keys.filter(isOwnKey).length / keys.length;
 }
 
 const CARDINALITY: Readonly<Record<string, string>> = { hash: 'HLEN', set: 'SCARD', zset: 'ZCARD' };

@@ -2,7 +2,8 @@ import { Cluster, Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter, type DualWriterOptions } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
-import { type Bed, keysOf, settled, startBed } from './bed.js';
+import { keysOf } from '../support/keys.js';
+import { type Bed, settled, startBed } from './bed.js';
 import { expectEqualAfterRepair } from './repair.js';
 
 let bed: Bed;

@@ -10,7 +10,6 @@ import {
 import type { RecordsLostError } from '../../src/dual-write/records/publisher.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import type { RecordSink } from '../../src/events/record-sink.js';
-import { isOwnKey } from '../../src/own-keys.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
@@ -134,11 +133,6 @@ export async function startBed(
       await Promise.all([source.stop(), target.stop()]);
     },
   };
-}
-
-/** The keys of the application: not the marks of the writers, nor what else is keymend's own. */
-export async function keysOf(client: Redis): Promise<string[]> {
-  return (await client.keys('*')).filter((key) => !isOwnKey(key)).sort();
 }
 
 /** Not `once` of node:events, which gives up at the first error: a client goes on trying. */

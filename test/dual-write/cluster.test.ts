@@ -3,8 +3,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorClusterOptions, mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
+import { keysOf } from '../support/keys.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
-import { keysOf, MemorySink, settled } from './bed.js';
+import { MemorySink, settled } from './bed.js';
 
 const NAMES = { link: 'east-to-west', origin: 'test' };
 let east: RedisCluster;

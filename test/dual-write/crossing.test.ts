@@ -6,7 +6,7 @@ import { markOf } from '../../src/dual-write/target/marks.js';
 import { slotOf } from '../../src/redis/index.js';
 import { eventually } from '../support/eventually.js';
 import { type Bed, settled, startBed } from './bed.js';
-import { differing, repair } from './repair.js';
+import { differing, repair, swept } from './repair.js';
 
 let bed: Bed;
 beforeAll(async () => {
@@ -92,6 +92,20 @@ describe('keys that two writers change all the time', () => {
 async function haveFields(...fields: string[]): Promise<void> {
   for (const { client } of [bed.source, bed.target]) await client.hset('h', ...fields.flatMap((field) => [field, '0']));
 }
+
+it('a write that lands on top of a repair, which may have brought something newer, is recorded', async () => {
+  const writer = await bed.writer({ timeoutMs: 20_000 });
+  bed.link.swallow();
+  await writer.set('k', 'old');
+  // By another instance, which has no record of its own of it any more.
+  await bed.source.client.set('k', 'new');
+  await repair(bed, swept(['k']));
+  expect(await bed.target.client.get('k')).toBe('new');
+  bed.link.release();
+  await settled(writer);
+  expect(await bed.target.client.get('k')).toBe('old');
+  expect(failures()).toEqual([['k', 'SET', 'unknown', 'CROSSED']]);
+});
 
 describe('a member that two writers write', () => {
   it('is recorded by name, so that a large key costs no more than that', async () => {

@@ -2,7 +2,8 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { createDualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
-import { type Bed, keysOf, settled, startBed } from './bed.js';
+import { keysOf } from '../support/keys.js';
+import { type Bed, settled, startBed } from './bed.js';
 
 let bed: Bed;
 beforeAll(async () => {

@@ -5,9 +5,10 @@ import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-wri
 import { mirrorClusterOptions, mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
+import { keysOf } from '../support/keys.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { replicated } from '../support/replication.js';
-import { keysOf, MemorySink, settled } from './bed.js';
+import { MemorySink, settled } from './bed.js';
 import { isBefore, Load } from './load.js';
 import { differing, expectEqualAfterRepair, repair, swept } from './repair.js';
 

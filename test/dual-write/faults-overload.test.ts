@@ -5,7 +5,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import type { RecordSink } from '../../src/events/record-sink.js';
-import { type Bed, keysOf, settled, startBed } from './bed.js';
+import { keysOf } from '../support/keys.js';
+import { type Bed, settled, startBed } from './bed.js';
 import { expectMended } from './repair.js';
 
 let bed: Bed;

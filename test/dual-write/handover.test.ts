@@ -2,7 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import type { RecordSink } from '../../src/events/record-sink.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
-import { type Bed, keysOf, settled, startBed } from './bed.js';
+import { keysOf } from '../support/keys.js';
+import { type Bed, settled, startBed } from './bed.js';
 
 let bed: Bed;
 beforeAll(async () => {

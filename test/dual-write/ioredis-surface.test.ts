@@ -4,7 +4,8 @@
  */
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Bed, keysOf, settled, startBed } from './bed.js';
+import { keysOf } from '../support/keys.js';
+import { type Bed, settled, startBed } from './bed.js';
 
 let bed: Bed;
 beforeAll(async () => {

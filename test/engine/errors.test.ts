@@ -233,11 +233,7 @@ describe.each(['source', 'target'] as const)('permissions on the %s: NoPermissio
   test.each([
     ['no password', (locked: RedisServer) => locked.url, 'wants a password'],
     ['a wrong password', withUser(':secret-but-wrong'), 'refuses the user or the password'],
-    [
-      'a user without the commands',
-      withUser('reader:right'),
-      'does not let this user run GETRANGE; grant +getrange on',
-    ],
+    ['a user without the commands', withUser('reader:right'), 'does not let this user run DUMP; grant +dump on'],
   ])('%s', async (_name, url, text) => {
     const error = await secured(url);
     expectError(error, 'NoPermission', 'read', text);

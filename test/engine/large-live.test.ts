@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { replaceLargeKey } from '../../src/engine/large/replacement.js';
 import { compareRedis } from '../support/compare.js';
+import { keysOf } from '../support/keys.js';
 import { fillList, fillStream, stringOf } from './large-values.js';
 import { DEFAULT_OPTIONS, once, startLink, type TestLink, withMemory } from './link.js';
 import { hookWatches, type WatchHooks } from './watched.js';
@@ -94,7 +95,7 @@ describe.each(Object.entries(VALUES))('a %s', (_type, { fill, differ, steps, cha
     // A step that this side never takes, or the watch that had not begun: then it was no change.
     if (!changed || step === 'after watch') expect(['again', 'repaired']).toContain(result.outcome);
     else expect(result).toEqual({ outcome: 'again', repaired: null });
-    expect((await link.target.client.keys('*')).filter((key) => key !== 'k')).toEqual([]);
+    expect((await keysOf(link.target.client)).filter((key) => key !== 'k')).toEqual([]);
   });
 });
 

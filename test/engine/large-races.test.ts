@@ -9,6 +9,7 @@ import { connectRedis, type RedisPort } from '../../src/redis/index.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
+import { keysOf } from '../support/keys.js';
 import { startRelay } from '../support/relay.js';
 import { fillList, fillStream, stringOf } from './large-values.js';
 import {
@@ -57,7 +58,7 @@ function targetAt(port: number, commandTimeoutMs = 5_000): RedisPort {
 
 /** What is on the target beside the key. */
 async function leftovers(): Promise<string[]> {
-  return (await link.target.client.keys('*')).filter((key) => key !== 'k');
+  return (await keysOf(link.target.client)).filter((key) => key !== 'k');
 }
 
 async function becomesEqual(): Promise<void> {
@@ -159,7 +160,7 @@ describe.each(TYPES)('a $type', ({ fill, write }) => {
     const sides = hooked({ target: { 'before write': once(expired) } });
     await resetWrites(link.target);
     expect(await replace(sides)).toMatchObject({ outcome: 'again' });
-    expect(await link.target.client.keys('*')).toEqual([]);
+    expect(await keysOf(link.target.client)).toEqual([]);
     // Nor put in place to expire there at once, which would hold the server while all of it is
     // freed.
     expect(await writesOn(link.target)).toEqual({ unlink: expect.any(Number) });
@@ -206,7 +207,7 @@ describe.each(TYPES)('a $type', ({ fill, write }) => {
     const sides = hooked({ target: { 'after watch': once(full) } });
     const result = await replace(sides);
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetOutOfMemory', stage: 'write' } });
-    expect(await link.target.client.keys('*')).toEqual([]);
+    expect(await keysOf(link.target.client)).toEqual([]);
   });
 });
 
@@ -215,7 +216,7 @@ test('a string that is written while its pieces are read is never torn', async (
   const rewrite = () => link.source.client.set('k', Buffer.alloc(BYTES, 'B'));
   const sides = hooked({ source: { 'after readString': once(rewrite) } });
   expect(await replace(sides)).toEqual(AGAIN);
-  expect(await link.target.client.keys('*')).toEqual([]);
+  expect(await keysOf(link.target.client)).toEqual([]);
   await becomesEqual();
 });
 
@@ -242,7 +243,7 @@ test('a list that is written while its ranges are read is never torn', async () 
     await link.source.client.lset('k', -1, 'last');
   };
   expect(await replace(hooked({ source: { 'after readList': once(turn) } }))).toEqual(AGAIN);
-  expect(await link.target.client.keys('*')).toEqual([]);
+  expect(await keysOf(link.target.client)).toEqual([]);
   await becomesEqual();
 });
 
@@ -318,7 +319,7 @@ describe('while a string is sent', () => {
     const { proxy, sides } = await through();
     const result = await replace({ ...sides, source: midway(() => proxy.cut()) });
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetUnavailable', stage: 'write' } });
-    expect(await link.target.client.keys('*')).toEqual([]);
+    expect(await keysOf(link.target.client)).toEqual([]);
   });
 
   test('a peer that takes no more bytes ends it, and nothing lands later', async () => {
@@ -327,7 +328,7 @@ describe('while a string is sent', () => {
     const result = await replace({ ...sides, source }).finally(() => link.target.thaw());
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetUnavailable', stage: 'write' } });
     await link.target.client.ping();
-    expect(await link.target.client.keys('*')).toEqual([]);
+    expect(await keysOf(link.target.client)).toEqual([]);
   });
 
   test('a slow peer does not, though it all takes longer than a command may', async () => {

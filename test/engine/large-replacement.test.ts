@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { replaceLargeKey } from '../../src/engine/large/replacement.js';
 import { provideRedis62 } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
+import { keysOf } from '../support/keys.js';
 import { describeWith } from '../support/services.js';
 import {
   type Divergence,
@@ -50,7 +51,7 @@ function repairsAll(divergences: readonly Divergence[], start: () => Promise<Tes
 
       expect(await replace(link, { allowDelete: true })).toMatchObject({ outcome: 'repaired' });
       expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
-      expect(await link.target.client.dbsize()).toBe(await link.source.client.dbsize());
+      expect(await keysOf(link.target.client)).toHaveLength(await link.source.client.dbsize());
       expect(await replace(link)).toEqual({ outcome: 'equal' });
     },
   );
@@ -153,7 +154,7 @@ describe('one round', () => {
     });
     const ended = replaceLargeKey(withMemory({ ...link.sides, source }), KEY, options, silent);
     await expect(ended).rejects.toThrow('stopped');
-    expect(await link.target.client.keys('*')).toEqual([]);
+    expect(await keysOf(link.target.client)).toEqual([]);
   });
 
   test('leaves both sides alone when neither has the key', async () => {

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
 import { isOwnKey } from '../../src/own-keys.js';
+import { keysOf } from '../support/keys.js';
 import { DEFAULT_OPTIONS, startLink, type TestLink, withMemory } from './link.js';
 
 let link: TestLink;
@@ -46,7 +47,7 @@ test('by whatever way, and its neighbours in a call are', async () => {
     const options = { ...DEFAULT_OPTIONS, onProgress() {} };
     expect(await reconcileLargeKey(withMemory(link.sides), { key }, options)).toMatchObject(REFUSED);
   }
-  expect(await link.target.client.keys('*')).toEqual(['user:42']);
+  expect(await keysOf(link.target.client)).toEqual(['user:42']);
 });
 
 test.each(['keymend', 'Keymend:budget', 'akeymend:', ' keymend:', ''])('%j is a key of an application', (key) => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { connectRedis, type KeyWatch, RedisFailure, type RedisPort } from '../../src/redis/index.js';
+import { keysOf } from '../support/keys.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 
 let server: RedisServer;
@@ -94,7 +95,7 @@ describe('a temporary key', () => {
     }
     await expect(temporary.writeString(10, pieces())).rejects.toThrow('the pieces are');
     await server.client.ping();
-    expect(await server.client.keys('*')).toEqual([]);
+    expect(await keysOf(server.client)).toEqual([]);
     watched.close();
   });
 

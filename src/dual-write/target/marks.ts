@@ -39,16 +39,17 @@ redis.call('SET', mark, ARGV[1], 'PX', ARGV[2])
 end
 return ago`;
 
-const PREFIX = 'keymend:writer:';
-const OPEN = Buffer.from(`${PREFIX}{`);
-const CLOSE = Buffer.from('}');
-const BRACE = CLOSE[0]!;
+const PREFIX = Buffer.from('keymend:writer:');
+const [OPEN, CLOSE] = [Buffer.from('{'), Buffer.from('}')];
 
-/** The name of a key's mark, in the slot of the key. */
+/** The name of a key's mark, in the slot of the key; lua/mark.lua makes the same. */
 export function markOf(key: Buffer): Buffer {
   // Without a brace that closes, the key has no tag and can stand in the place of one.
-  if (key.length > 0 && !key.includes(BRACE)) return Buffer.concat([OPEN, key, CLOSE]);
-  return Buffer.concat([Buffer.from(`${PREFIX}{${tagIn(slotOf(key))}}`), key]);
+  if (key.length > 0 && !key.includes(CLOSE)) return Buffer.concat([PREFIX, OPEN, key, CLOSE]);
+  const open = key.indexOf(OPEN);
+  const close = open < 0 ? -1 : key.indexOf(CLOSE, open);
+  if (close > open + 1) return Buffer.concat([PREFIX, key.subarray(open, close + 1), key]);
+  return Buffer.concat([PREFIX, Buffer.from(`{${tagIn(slotOf(key))}}`), key]);
 }
 
 /** Whether the target takes marks. `reason`: one line, without the application's data. */

@@ -56,6 +56,8 @@ local function fingerprint(key)
   if bytes == false then return '', 0, 'none' end
   if bytes and bytes <= SMALL_BYTES then
     dumped = redis.call('DUMP', key)
+    -- MEMORY tells of a key that has expired and is not yet taken away.
+    if not dumped then return '', 0, 'none' end
     if isPlain(dumped) then return dumped, spend(#dumped) end
   end
   local kind = typeOf(key)

@@ -57,9 +57,12 @@ return eachRow(9, function(first)
   if content == '' or present ~= content then
     requireRoom()
     local outcome = replace(key, recipe, newExpiry, ARGV[first + 8])
+    leaveMark(key)
     return { outcome }, spent
   end
   if ARGV[first + 5] == '1' then return { 'equal' }, size end
   setExpiry(key, newExpiry, started)
-  return { isGone(key) and 'expired' or 'expiry' }, size
+  local outcome = isGone(key) and 'expired' or 'expiry'
+  leaveMark(key)
+  return { outcome }, size
 end)

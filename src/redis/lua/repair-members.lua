@@ -72,8 +72,9 @@ return eachRow(9, function(first)
   put(newKind, key, members, cells, wanted)
   -- Afterwards: with its last member a key would go, and its expiry with it.
   takeAway(newKind, key, members, cells, wanted)
-  if isGone(key) then return { 'gone' }, size end
-  if newExpiry ~= '' then setExpiry(key, newExpiry, started) end
+  local outcome = isGone(key) and 'gone' or 'repaired'
+  if outcome == 'repaired' and newExpiry ~= '' then setExpiry(key, newExpiry, started) end
+  leaveMark(key)
   -- They are looked up once more to be written.
-  return { 'repaired' }, 3 * size
+  return { outcome }, outcome == 'gone' and size or 3 * size
 end)

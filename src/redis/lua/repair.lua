@@ -44,6 +44,7 @@ return eachRow(9, function(first)
   if first + 9 <= #ARGV then lookForRoom(key) end
   if action == 'delete' then
     redis.call('UNLINK', key)
+    leaveMark(key)
     return 'deleted', size
   end
   local content, dump = ARGV[first + 7], ARGV[first + 8]
@@ -56,10 +57,13 @@ return eachRow(9, function(first)
   if action == 'restore' and (content == '' or present ~= content) then
     requireRoom()
     redis.call('RESTORE', key, newExpiry == '-1' and '0' or newExpiry, dump, 'REPLACE', 'ABSTTL')
-    local outcome = looksAsWritten(key, dump, content) and 'restored' or 'incomparable'
-    return unlessExpired(key, newExpiry, outcome), size
+    local outcome = unlessExpired(key, newExpiry, looksAsWritten(key, dump, content) and 'restored' or 'incomparable')
+    leaveMark(key)
+    return outcome, size
   end
   if ARGV[first + 6] == '1' then return 'equal', size end
   setExpiry(key, newExpiry, started)
-  return unlessExpired(key, newExpiry, 'expiry'), size
+  local outcome = unlessExpired(key, newExpiry, 'expiry')
+  leaveMark(key)
+  return outcome, size
 end)

@@ -24,6 +24,7 @@ return eachRow(6, function(first)
   -- freed beside the commands.
   if action == 'delete' or expiry ~= '-1' and tonumber(expiry) <= started then
     redis.call('UNLINK', key)
+    leaveMark(key)
     return { action == 'delete' and 'deleted' or 'expired' }, 0
   end
   if action == 'replace' then
@@ -31,6 +32,8 @@ return eachRow(6, function(first)
     redis.call('RENAME', temporary, key)
   end
   setExpiry(key, expiry, started)
-  if isGone(key) then return { 'expired' }, 0 end
+  local isExpired = isGone(key)
+  leaveMark(key)
+  if isExpired then return { 'expired' }, 0 end
   return { action == 'replace' and 'replaced' or 'expiry' }, 0
 end)
