@@ -30,8 +30,9 @@ import type {
 } from '../workflows/activities.js';
 import { type ErrorType, isPermanent } from '../workflows/errors.js';
 import type { Stage as WorkflowStage } from '../workflows/messages.js';
+import { Gathering } from './gather.js';
 import { startPulse } from './pulse.js';
-import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, Slots } from './slots.js';
+import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, Slots, VERIFYING_AT_ONCE } from './slots.js';
 
 /** One link as a worker holds it. */
 export interface LinkRuntime {
@@ -70,12 +71,13 @@ interface WorkflowRun {
 }
 
 export function create({ links, publishEscalation, usableAttributes, onResult }: ActivityDependencies): Activities {
-  const slots = new Map(Array.from(links.keys(), (name) => [name, slotsOfLink()]));
+  const verifying = new Slots(VERIFYING_AT_ONCE);
+  const works = new Map(Array.from(links, ([name, link]) => [name, workOfLink(link, verifying)]));
   return {
     async reconcile(request: ReconcileRequest): Promise<ReconcileReply> {
       const { attempt, isLocal, workflowExecution } = Context.current().info;
-      const link = links.get(request.link);
-      if (link === undefined) {
+      const work = works.get(request.link);
+      if (work === undefined) {
         const type: WorkerError = 'UnknownLink';
         throw ApplicationFailure.create({
           type,
@@ -85,11 +87,13 @@ export function create({ links, publishEscalation, usableAttributes, onResult }:
       }
       const key = { key: keyBytes(request), scope: scopeOf(request.hint), allowDelete: vouched(request, attempt) };
       const begunAt = performance.now();
-      const { result, ...attempted } = await reconcileOne(link, key, slots.get(request.link)!, isLocal);
+      const { result, ...attempted } = await (isLocal ? firstAttempt(work, key) : durableAttempt(work, key));
       if (result.outcome === 'large') return largeReply(result, attempted.lookAgain);
       const { workflowId } = workflowExecution!;
       onResult(result, performance.now() - begunAt, { link: request.link, workflowId, attempt });
-      return reply(result, { attempt, ...attempted });
+      const due = isLocal ? toVerify(request, result, begunAt) : null;
+      const verified = due === null ? {} : await verify(work, { ...key, allowDelete: false }, due);
+      return reply(result, { attempt, ...attempted, ...verified });
     },
 
     async escalate(request: EscalateRequest): Promise<void> {
@@ -101,13 +105,19 @@ export function create({ links, publishEscalation, usableAttributes, onResult }:
   };
 }
 
-interface LinkSlots {
+/** What the attempts at one link share in a worker. */
+interface Work extends LinkRuntime {
+  readonly gathering: Gathering;
   readonly attempts: Slots;
   readonly largeKeys: Slots;
+  /** Shared by all links. */
+  readonly verifying: Slots;
 }
 
-function slotsOfLink(): LinkSlots {
-  return { attempts: new Slots(ATTEMPTS_AT_ONCE), largeKeys: new Slots(LARGE_KEYS_AT_ONCE) };
+function workOfLink({ sides, options }: LinkRuntime, verifying: Slots): Work {
+  const gathering = new Gathering(sides, options);
+  const [attempts, largeKeys] = [new Slots(ATTEMPTS_AT_ONCE), new Slots(LARGE_KEYS_AT_ONCE)];
+  return { sides, options, gathering, attempts, largeKeys, verifying };
 }
 
 /**
@@ -122,36 +132,87 @@ interface Attempted {
   /** What earlier attempts of the activity have done to the target. */
   readonly earlier: Earlier;
   readonly lookAgain: boolean;
+  /** It has compared what it wrote once more, and found it equal. */
+  readonly verified?: boolean;
 }
 
-/**
- * @param isLocal a local attempt leaves a large value alone, because that takes longer than a
- *   workflow task may
- */
-async function reconcileOne(
-  { sides, options: ofLink }: LinkRuntime,
+/** It leaves a large value alone, because that takes longer than a workflow task may. */
+async function firstAttempt({ gathering, attempts }: Work, key: KeyRequest): Promise<Attempted> {
+  const { cancellationSignal } = Context.current();
+  const result = await inSlot(attempts, false, () => gathering.reconcile(key, cancellationSignal));
+  return { result, earlier: 'nothing', lookAgain: wroteList(result) };
+}
+
+async function durableAttempt(
+  { sides, options: ofLink, attempts, largeKeys }: Work,
   key: KeyRequest,
-  { attempts, largeKeys }: LinkSlots,
-  isLocal: boolean,
 ): Promise<Attempted> {
   const options = { ...ofLink, signal: Context.current().cancellationSignal };
-  const pulse = isLocal ? null : startPulse<LargeKeyProgress>();
+  const pulse = startPulse<LargeKeyProgress>();
   try {
-    const isResumed = pulse?.resume !== undefined;
+    const { resume, earlier, report } = pulse;
+    const isResumed = resume !== undefined;
     let result = await inSlot(attempts, isResumed, async () => (await reconcileKeys(sides, [key], options))[0]!);
-    if (result.outcome === 'large' && pulse !== null) {
-      const { resume, report } = pulse;
+    if (result.outcome === 'large') {
       const work = () => reconcileLargeKey(sides, key, { ...options, resume, onProgress: report });
       result = withEarlier(await inSlot(largeKeys, isResumed, work), result.repaired ?? null);
     }
-    pulse?.end(effectOf(result));
-    const earlier = pulse?.earlier ?? 'nothing';
+    pulse.end(effectOf(result));
     // What an earlier attempt wrote is not known; large members, of which each was compared since
     // and which are no list, are not gone through once more for that.
-    const lookAgain = wroteList(result) || (earlier === 'wrote' && pulse?.progress === undefined);
+    const lookAgain = wroteList(result) || (earlier === 'wrote' && pulse.progress === undefined);
     return { result, earlier, lookAgain };
   } finally {
-    pulse?.stop();
+    pulse.stop();
+  }
+}
+
+/** In time of `performance.now`: when to compare again, and when that must have ended. */
+interface Verification {
+  readonly afterMs: number;
+  readonly endsAt: number;
+}
+
+/** What a command may take (2 s), and the reply of the activity, are left for the second look. */
+const SECOND_LOOK_MS = 2_200;
+const LEFT_FOR_THE_REPLY_MS = 200;
+
+/** @returns null where nothing is to be verified, or the activity has no time for that */
+function toVerify({ verify }: ReconcileRequest, result: KeyResult, begunAt: number): Verification | null {
+  if (verify === undefined || result.outcome !== 'repaired' || !(verify.always || wroteList(result))) return null;
+  const endsAt = begunAt + Context.current().info.startToCloseTimeoutMs;
+  if (performance.now() + verify.afterMs + SECOND_LOOK_MS > endsAt) return null;
+  return { afterMs: verify.afterMs, endsAt: endsAt - LEFT_FOR_THE_REPLY_MS };
+}
+
+/**
+ * Waits, and looks at the key once more. Whatever else than equality it comes to, the workflow does
+ * the same again, durably. A worker that dies meanwhile has lost the wait alone: its workflow task
+ * is given to another one only after 10 s, and what that one finds then is as good a second look.
+ */
+async function verify(
+  { gathering, attempts, verifying }: Work,
+  key: KeyRequest,
+  { afterMs, endsAt }: Verification,
+): Promise<Partial<Attempted>> {
+  const context = Context.current();
+  // Who finds no room among those that wait is told so at once, with a time that is of no use here.
+  const waited = await verifying.run(async () => context.sleep(afterMs));
+  if (waited !== undefined) return {};
+  const overdue = AbortSignal.timeout(Math.max(0, Math.ceil(endsAt - performance.now())));
+  const signal = AbortSignal.any([context.cancellationSignal, overdue]);
+  try {
+    for (;;) {
+      const result = await inSlot(attempts, false, () => gathering.reconcile(key, signal));
+      if (result.outcome === 'equal') return { verified: true };
+      // Those who wrote at the same time look again at the same time: a slot is free soon.
+      const isBusy = result.outcome === 'deferred' && result.repaired === null;
+      if (isBusy && performance.now() + result.retryAfterMs < endsAt) await context.sleep(result.retryAfterMs);
+      else return effectOf(result) === 'unknown' ? { earlier: 'unknown' } : {};
+    }
+  } catch (error) {
+    if (context.cancellationSignal.aborted || !overdue.aborted) throw error;
+    return {};
   }
 }
 
@@ -209,10 +270,10 @@ function largeReply({ repaired }: Exclude<KeyResult, EndedResult>, lookAgain: bo
 
 function reply(
   result: EndedResult,
-  { attempt, earlier, lookAgain }: Omit<Attempted, 'result'> & { readonly attempt: number },
+  { attempt, earlier, lookAgain, verified }: Omit<Attempted, 'result'> & { readonly attempt: number },
 ): ReconcileReply {
   const before = earlier === 'nothing' ? {} : { earlier };
-  const more = { attempt, ...(lookAgain && { lookAgain }), ...before };
+  const more = { attempt, ...(lookAgain && { lookAgain }), ...before, ...(verified && { verified }) };
   switch (result.outcome) {
     case 'equal':
       return { outcome: 'equal', summary: 'equal', ...more };

@@ -12,6 +12,12 @@ export const ATTEMPTS_AT_ONCE = 50;
  */
 export const LARGE_KEYS_AT_ONCE = 4;
 
+/**
+ * Attempts in a worker, of all links together, that wait to compare again what they have written.
+ * They hold no slot of their link meanwhile, only their workflow task and some memory.
+ */
+export const VERIFYING_AT_ONCE = 500;
+
 const LONGEST_RETRY_MS = 30_000;
 const LEAST_RETRY_MS = 100;
 

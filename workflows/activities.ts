@@ -13,6 +13,16 @@ export interface ReconcileRequest extends EncodedKey {
   readonly allowDelete: boolean;
   /** …and before this, in ms since the epoch. */
   readonly allowDeleteUntil?: number | undefined;
+  /** What a local attempt has written it is to compare again itself. */
+  readonly verify?: VerifyRequest | undefined;
+}
+
+/** When what was written is compared again, off the history. */
+export interface VerifyRequest {
+  /** In ms behind the write. */
+  readonly afterMs: number;
+  /** Whatever was written; otherwise only where `lookAgain` would ask for it. */
+  readonly always: boolean;
 }
 
 /**
@@ -30,6 +40,8 @@ export interface ReconciledReply {
   readonly summary: string;
   /** Which attempt of this activity answered, from 1. */
   readonly attempt: number;
+  /** What was written was found equal so long behind it as was asked for: nothing is left to do. */
+  readonly verified?: boolean | undefined;
   /** What was written is to be compared again after `settle`, whatever the failed writes were. */
   readonly lookAgain?: boolean | undefined;
   /** Absent: `nothing`, or not known to a worker of an earlier version. */

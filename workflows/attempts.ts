@@ -20,12 +20,15 @@ import type {
   ReconciledReply,
   ReconcileReply,
   ReconcileRequest,
+  VerifyRequest,
 } from './activities.js';
 import type { Interruption, KeyRun } from './key-run.js';
 import type { LastError, LinkPolicy, Stage, State } from './messages.js';
 
 /** How often a repair is looked at again before the key counts as contended. */
 const VERIFY_ROUNDS = 5;
+/** Up to this settle the local attempt waits itself and compares again: it has 5 s for all. */
+const VERIFIES_ITSELF_MS = 2_000;
 const CANCELLED = 'Cancelled';
 /**
  * How long an attempt that was given up without a word may still write: the time of a command (2 s)
@@ -75,6 +78,7 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
   let stopped = await wait(run, 'settling', run.current().settledAt - Date.now());
   while (stopped === null) {
     const begunAt = Date.now();
+    const { unverifiedSince } = run;
     const end = await attempt(run, state, maximumAttempts);
     if (end.kind === 'deferred') {
       stopped = await awaitBudget(run, end.reply.retryAfterMs);
@@ -82,7 +86,9 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
     }
     if (end.kind !== 'replied') return end;
     if (end.reply.outcome === 'repaired') repairs += 1;
-    if (isVerified(run, end.reply, begunAt)) {
+    // A look of the attempt itself says nothing of what may have been written after it had begun.
+    const verifiedItself = end.reply.verified === true && (unverifiedSince ?? 0) <= begunAt;
+    if (verifiedItself || isVerified(run, end.reply, begunAt)) {
       return { kind: 'finished', outcome: run.hasRepaired ? 'repaired' : 'equal' };
     }
     if (run.hasNewWork() && run.interruption() !== 'skip') {
@@ -144,7 +150,7 @@ async function attempt(run: KeyRun, state: State, maximumAttempts: number): Prom
   run.enter(state);
   const resumed = run.triesBegunAt !== null;
   run.triesBegunAt ??= Date.now();
-  const first = await ending(local.reconcile(run.request()));
+  const first = await ending(local.reconcile({ ...run.request(), verify: verifyRequest(run) }));
   // A run that goes on for another one does not get the whole policy again: a key that is written
   // all the time would never escalate.
   const left = resumed
@@ -163,6 +169,13 @@ async function attempt(run: KeyRun, state: State, maximumAttempts: number): Prom
   if (Math.min(left, maximumAttempts) <= 1) return first;
   run.enter('retrying');
   return durableAttempts(run, Math.min(left, maximumAttempts) - 1);
+}
+
+function verifyRequest(run: KeyRun): VerifyRequest | undefined {
+  const { settleMs, verify } = run.policy;
+  const always = run.current().verify || run.mustLookAgain;
+  if (settleMs > VERIFIES_ITSELF_MS || !(always || verify !== 'never')) return undefined;
+  return { afterMs: settleMs, always };
 }
 
 /**

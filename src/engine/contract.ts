@@ -54,6 +54,20 @@ export interface KeyRequest {
   readonly allowDelete?: boolean;
 }
 
+/** A key as it is asked for among others, which go on when it alone is given up. */
+export interface KeyTask extends KeyRequest {
+  /**
+   * Gives the key up before its next write. It is then `given-up`, but see `healing` in
+   * `rounds.ts`.
+   */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How it ended for a key that was given up before it had come to another end. */
+export interface GivenUp {
+  readonly outcome: 'given-up';
+}
+
 export interface Repaired {
   readonly outcome: 'repaired';
   /**

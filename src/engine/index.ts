@@ -2,11 +2,11 @@
  * The domain: compare a key on the two sides of a link and repair the target.
  * Knows Redis through a port, and nothing of Temporal or Kafka.
  */
-export type { KeyRequest, KeyResult, LinkSides, ReconcileOptions } from './contract.js';
+export type { KeyRequest, KeyResult, KeyTask, LinkSides, ReconcileOptions } from './contract.js';
 export { refusedDeletes } from './delete-guard.js';
 export { ReconcileError, type ReconcileErrorType, type Stage } from './errors.js';
 export { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from './large/large-key.js';
 export { LinkMemory } from './link-memory.js';
-export { reconcileKeys } from './reconcile.js';
+export { reconcileKeys, settleKeys } from './reconcile.js';
 export { withEarlier } from './rounds.js';
 export { type Scope, scopeOf } from './scope.js';

@@ -39,6 +39,8 @@ interface MembersOf {
   readonly creates?: boolean;
   /** Where they are put on the target, in the place of the key. */
   readonly beside?: TemporaryKey;
+  /** As in `KeyTask`. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** `whole`: members alone can't tell; look at the whole key. */
@@ -211,15 +213,16 @@ async function readAndPlan(
 
 /** @returns what was written */
 async function repair(round: Round, planned: readonly Planned[]): Promise<Planned[]> {
-  const { sides, options, results } = round;
+  const { sides, results } = round;
   // In the moment before the write, as in `round.ts`.
-  if (options.signal?.aborted) {
-    for (const { index } of planned) results[index] = AGAIN;
-    return [];
+  const wanted: Planned[] = [];
+  for (const key of planned) {
+    if (key.request.signal?.aborted) results[key.index] = AGAIN;
+    else wanted.push(key);
   }
-  const outcomes = planned.length === 0 ? [] : await sides.target.repairMembers(planned.map(({ repair }) => repair));
+  const outcomes = wanted.length === 0 ? [] : await sides.target.repairMembers(wanted.map(({ repair }) => repair));
   const written: Planned[] = [];
-  for (const [position, key] of planned.entries()) {
+  for (const [position, key] of wanted.entries()) {
     const outcome = outcomes[position]!;
     if (outcome instanceof RedisFailure) fail(round, key.index, outcome, 'target', 'write');
     else if (outcome === 'changed') results[key.index] = AGAIN;

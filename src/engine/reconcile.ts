@@ -2,7 +2,17 @@
 import pMap from 'p-map';
 import { isOwnKey } from '../own-keys.js';
 import { type AdmissionRequest, RedisFailure } from '../redis/index.js';
-import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOptions, Repaired } from './contract.js';
+import type {
+  GivenUp,
+  KeyDeferred,
+  KeyRequest,
+  KeyResult,
+  KeyTask,
+  Link,
+  LinkSides,
+  ReconcileOptions,
+  Repaired,
+} from './contract.js';
 import { reconcileError, reservedKey } from './errors.js';
 import { LinkMemory } from './link-memory.js';
 import { runMembersRound } from './members.js';
@@ -18,12 +28,19 @@ const BATCH_SIZE = 250;
  */
 const CONCURRENT_BATCHES = 8;
 
+const GIVEN_UP: GivenUp = { outcome: 'given-up' };
+
 interface OpenKey {
   readonly index: number;
   readonly request: KeyRequest;
+  /** Once the key was written, that of the rounds after it. */
+  readonly signal: AbortSignal | undefined;
   /** What an earlier round wrote, after which the key changed once more. */
   readonly repaired: Repaired | null;
 }
+
+/** Told once of each key, by the index of its request, as soon as it is settled. Must not throw. */
+type Settle = (index: number, result: KeyResult | GivenUp) => void;
 
 /**
  * Makes keys on the target equal to the source. See `round.ts` for the protocol and why it is
@@ -35,18 +52,37 @@ interface OpenKey {
 export async function reconcileKeys(
   sides: LinkSides,
   requests: readonly KeyRequest[],
-  options: ReconcileOptions,
+  { signal, ...options }: ReconcileOptions,
 ): Promise<KeyResult[]> {
-  const link = { memory: new LinkMemory(sides), ...sides };
   const results = new Array<KeyResult>(requests.length);
-  const reconcilePart = async (batch: readonly number[]) => {
-    const asked = batch.map((index) => requests[index]!);
-    const ofBatch = await reconcileBatch(link, asked, options);
-    for (const [position, index] of batch.entries()) results[index] = ofBatch[position]!;
-  };
-  for (const [index, { key }] of requests.entries()) if (isOwnKey(key)) results[index] = reservedKey();
-  await pMap(await batches(sides, requests), reconcilePart, { concurrency: CONCURRENT_BATCHES });
+  const tasks = signal === undefined ? requests : requests.map((request) => ({ ...request, signal }));
+  await settleKeys(sides, tasks, options, (index, result) => {
+    if (result.outcome !== 'given-up') results[index] = result;
+  });
+  if (results.includes(undefined as never)) throw signal!.reason;
   return results;
+}
+
+/**
+ * The same for keys of which each is told of at its own end, and may be given up alone: one that
+ * needs further rounds holds up no other.
+ */
+export async function settleKeys(
+  sides: LinkSides,
+  tasks: readonly KeyTask[],
+  options: Omit<ReconcileOptions, 'signal'>,
+  settle: Settle,
+): Promise<void> {
+  const link = { memory: new LinkMemory(sides), ...sides };
+  const settlePart = (batch: readonly number[]) =>
+    settleBatch(
+      link,
+      batch.map((index) => tasks[index]!),
+      options,
+      (position, result) => settle(batch[position]!, result),
+    );
+  for (const [index, { key }] of tasks.entries()) if (isOwnKey(key)) settle(index, reservedKey());
+  await pMap(await batches(sides, tasks), settlePart, { concurrency: CONCURRENT_BATCHES });
 }
 
 /**
@@ -74,47 +110,36 @@ async function batches({ source, target }: LinkSides, requests: readonly KeyRequ
   return all;
 }
 
-async function reconcileBatch(
+async function settleBatch(
   sides: Link,
-  requests: readonly KeyRequest[],
+  tasks: readonly KeyTask[],
   options: ReconcileOptions,
-): Promise<KeyResult[]> {
-  const results = new Array<KeyResult>(requests.length);
-  let mending: AbortSignal | undefined;
-  let open: OpenKey[] = requests.map((request, index) => ({ index, request, repaired: null }));
+  settle: Settle,
+): Promise<void> {
+  let open: OpenKey[] = tasks.map(({ signal, ...request }, index) => ({ index, request, signal, repaired: null }));
   for (let round = 1; open.length > 0 && round <= MAXIMUM_ROUNDS; round++) {
-    if (round > 1) await restAfter(round - 1, PAUSES.small, mending ?? options.signal);
-    mending?.throwIfAborted();
-    // Once it is given up, only what was written and has changed since is still looked after.
-    if (!open.some(wasWritten)) options.signal?.throwIfAborted();
-    const changed: OpenKey[] = [];
-    for (const [keys, signal] of [
-      [open.filter((key) => !wasWritten(key)), options.signal],
-      [open.filter(wasWritten), mending],
-    ] as const) {
-      const asked = keys.map(({ request }) => request);
-      const outcomes = await admittedRound(sides, asked, { ...options, signal });
-      for (const [position, key] of keys.entries()) {
-        const outcome = outcomes[position]!;
-        if (outcome.outcome === 'again') changed.push(asChanged(key, outcome.repaired));
-        else results[key.index] = withEarlier(outcome, key.repaired);
-      }
+    if (round > 1) await restAfter(round - 1, PAUSES.small, undefined);
+    const wanted = open.filter(({ signal }) => !signal?.aborted);
+    for (const key of open) if (!wanted.includes(key)) settle(key.index, GIVEN_UP);
+    const asked = wanted.map(({ request, signal }) => (signal === undefined ? request : { ...request, signal }));
+    const outcomes = await admittedRound(sides, asked, options);
+    open = [];
+    for (const [position, key] of wanted.entries()) {
+      const outcome = outcomes[position]!;
+      if (outcome.outcome === 'again') open.push(asChanged(key, outcome.repaired));
+      else settle(key.index, withEarlier(outcome, key.repaired));
     }
-    open = changed;
-    if (open.some(wasWritten)) mending ??= healing(options.signal);
   }
-  if (!open.every(wasWritten)) options.signal?.throwIfAborted();
-  for (const { index, repaired } of open) results[index] = contended(sides, repaired);
-  return results;
-}
-
-function wasWritten({ repaired }: OpenKey): boolean {
-  return repaired !== null;
+  for (const { index, signal, repaired } of open)
+    settle(index, repaired === null && signal?.aborted ? GIVEN_UP : contended(sides, repaired));
 }
 
 /** A confirmation vouches for one comparison: by the next the source may have been emptied. */
 function asChanged(key: OpenKey, repaired: Repaired | null): OpenKey {
-  return { ...key, request: { ...key.request, allowDelete: false }, repaired: repaired ?? key.repaired };
+  const request = { ...key.request, allowDelete: false };
+  if (repaired === null || key.repaired !== null) return { ...key, request, repaired: repaired ?? key.repaired };
+  // Once it is given up, what was written and has changed since is still looked after.
+  return { ...key, request, repaired, signal: healing(key.signal) };
 }
 
 /**
@@ -123,25 +148,32 @@ function asChanged(key: OpenKey, repaired: Repaired | null): OpenKey {
  */
 async function admittedRound(
   sides: Link,
-  requests: readonly KeyRequest[],
+  tasks: readonly KeyTask[],
   options: ReconcileOptions,
 ): Promise<(RoundResult | KeyDeferred)[]> {
-  const results: (RoundResult | KeyDeferred)[] = [];
-  while (results.length < requests.length) {
-    const rest = requests.slice(results.length);
-    if (options.signal?.aborted) return [...results, ...rest.map(() => AGAIN)];
-    const admission = await sides.target.admit(rest.map(admissionRequest));
+  const results = new Array<RoundResult | KeyDeferred>(tasks.length).fill(AGAIN);
+  const endAll = (indices: readonly number[], result: RoundResult | KeyDeferred) => {
+    for (const index of indices) results[index] = result;
+  };
+  for (let rest = [...tasks.keys()]; ; ) {
+    rest = rest.filter((index) => !tasks[index]!.signal?.aborted);
+    if (rest.length === 0) break;
+    const admission = await sides.target.admit(rest.map((index) => admissionRequest(tasks[index]!)));
     if (admission instanceof RedisFailure) {
       const error = reconcileError(admission, 'target', 'read', sides.target.place);
-      return [...results, ...rest.map(() => ({ outcome: 'failed', error }) as const)];
+      endAll(rest, { outcome: 'failed', error });
+      break;
     }
     if (admission.kind === 'deferred') {
-      const { retryAfterMs } = admission;
-      return [...results, ...rest.map(() => ({ outcome: 'deferred', retryAfterMs, repaired: null }) as const)];
+      endAll(rest, { outcome: 'deferred', retryAfterMs: admission.retryAfterMs, repaired: null });
+      break;
     }
     try {
-      const admitted = { ...sides, target: admission.port };
-      results.push(...(await roundOfAnyScope(admitted, rest.slice(0, admission.keys), options)));
+      const admitted = rest.slice(0, admission.keys);
+      const asked = admitted.map((index) => tasks[index]!);
+      const ended = await roundOfAnyScope({ ...sides, target: admission.port }, asked, options);
+      for (const [position, index] of admitted.entries()) results[index] = ended[position]!;
+      rest = rest.slice(admission.keys);
     } finally {
       admission.done();
     }
@@ -159,15 +191,15 @@ function admissionRequest({ key, scope = WHOLE }: KeyRequest): AdmissionRequest 
  */
 async function roundOfAnyScope(
   sides: Link,
-  requests: readonly KeyRequest[],
+  requests: readonly KeyTask[],
   options: ReconcileOptions,
 ): Promise<RoundResult[]> {
   const results = new Array<RoundResult>(requests.length);
   const whole: { readonly index: number; readonly repaired: Repaired | null }[] = [];
-  const parts: { index: number; key: Buffer; members: readonly Buffer[] }[] = [];
-  for (const [index, { key, scope = WHOLE }] of requests.entries()) {
+  const parts: { index: number; key: Buffer; members: readonly Buffer[]; signal: AbortSignal | undefined }[] = [];
+  for (const [index, { key, scope = WHOLE, signal }] of requests.entries()) {
     if (scope.kind === 'whole') whole.push({ index, repaired: null });
-    else parts.push({ index, key, members: scope.members });
+    else parts.push({ index, key, members: scope.members, signal });
   }
   const ofParts = parts.length === 0 ? [] : await runMembersRound(sides, parts, options);
   for (const [position, { index }] of parts.entries()) {

@@ -25,7 +25,7 @@ import {
   type Repair,
   type RepairOutcome,
 } from '../redis/index.js';
-import type { KeyDeferred, KeyRequest, KeyResult, Link, ReconcileOptions, Repaired } from './contract.js';
+import type { KeyDeferred, KeyResult, KeyTask, Link, ReconcileOptions, Repaired } from './contract.js';
 import { decide } from './decide.js';
 import { refuseDeletes } from './delete-guard.js';
 import {
@@ -48,7 +48,7 @@ export const AGAIN = { outcome: 'again', repaired: null } as const satisfies Rou
 
 interface Observed {
   readonly index: number;
-  readonly request: KeyRequest;
+  readonly request: KeyTask;
   readonly observed: ObservedState;
 }
 
@@ -78,30 +78,28 @@ interface Written extends Planned {
  */
 interface Round {
   readonly link: Link;
-  readonly requests: readonly KeyRequest[];
+  readonly requests: readonly KeyTask[];
   readonly options: ReconcileOptions;
   /** Of the keys that are settled, by the index of their request. */
   readonly results: RoundResult[];
 }
 
 /**
- * @returns one result per request, in order; `again` for what the signal has kept from being
+ * @returns one result per request, in order; `again` for what its signal has kept from being
  *   written
  */
 export async function runRound(
   link: Link,
-  requests: readonly KeyRequest[],
+  requests: readonly KeyTask[],
   options: ReconcileOptions,
 ): Promise<RoundResult[]> {
   const round: Round = { link, requests, options, results: new Array(requests.length) };
   let open = [...requests.keys()];
   // An observation holds for a short time only: of what is left for a further read no more is
   // observed than was read at once.
-  for (let size = open.length; open.length > 0; ) {
-    if (options.signal?.aborted) {
-      for (const index of open) round.results[index] = AGAIN;
-      break;
-    }
+  for (let size = open.length; ; ) {
+    open = open.filter((index) => isWanted(round, index));
+    if (open.length === 0) break;
     const part = open.slice(0, size);
     const observed = await observe(round, part);
     // Asked behind the observation, with which a new connection to the target may have come.
@@ -112,6 +110,13 @@ export async function runRound(
     size = Math.max(1, part.length - left.length);
   }
   return round.results;
+}
+
+/** Whether the key was not given up yet; if it was, its round ends here. */
+function isWanted({ requests, results }: Round, index: number): boolean {
+  if (!requests[index]!.signal?.aborted) return true;
+  results[index] = AGAIN;
+  return false;
 }
 
 /**
@@ -218,16 +223,13 @@ async function guardDeletes({ link, options, results }: Round, planned: Planned[
 }
 
 async function repair(round: Round, planned: readonly Planned[]): Promise<{ written: Written[]; refused: Observed[] }> {
-  const { link, options, results } = round;
+  const { link, results } = round;
   const written: Written[] = [];
   const refused: Observed[] = [];
   // In the moment before the write: another attempt may have found the key equal since.
-  if (options.signal?.aborted) {
-    for (const { index } of planned) results[index] = AGAIN;
-    return { written, refused };
-  }
-  const outcomes = await write(link, planned);
-  for (const [position, key] of planned.entries()) {
+  const wanted = planned.filter(({ index }) => isWanted(round, index));
+  const outcomes = await write(link, wanted);
+  for (const [position, key] of wanted.entries()) {
     const outcome = outcomes[position]!;
     if (outcome instanceof RedisFailure && refusesPayload(outcome)) {
       if (refusesVersion(outcome)) link.memory.payloadVersionRefused();

@@ -2,7 +2,7 @@
 import { bundleWorkflowCode, DefaultLogger, type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { create, type LinkRuntime } from '../../activities/index.js';
-import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE } from '../../activities/slots.js';
+import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import { nextStep } from '../../workflows/errors.js';
 import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
@@ -44,8 +44,6 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   };
   try {
     await checkLinks(links, logger);
-    // However many links hang, each of the others has as many as it may use.
-    const slots = (ATTEMPTS_AT_ONCE + LARGE_KEYS_AT_ONCE) * links.size + SPARE_SLOTS;
     const worker = await Worker.create({
       connection,
       namespace,
@@ -66,10 +64,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         },
         onResult: logging(logger),
       }),
-      // Local attempts hold a slot of each of the first two.
-      maxConcurrentWorkflowTaskExecutions: slots,
-      maxConcurrentLocalActivityExecutions: slots,
-      maxConcurrentActivityTaskExecutions: slots,
+      ...workerLimits(config),
       shutdownGraceTime: '10 seconds',
       // What a large key's attempt has reached is known to the server this soon, whatever the
       // heartbeat timeout allows.
@@ -104,6 +99,17 @@ function logging(logger: Logger): Parameters<typeof create>[0]['onResult'] {
     }
     const more = outcome === 'failed' ? { type: result.error.type, stage: result.error.stage } : {};
     logger.debug({ ...of, outcome, ...more }, 'attempt ended');
+  };
+}
+
+/** How much a worker does at once: however many links hang, each of the others has its slots. */
+export function workerLimits({ links }: Pick<Config, 'links'>) {
+  const slots = (ATTEMPTS_AT_ONCE + LARGE_KEYS_AT_ONCE) * links.length + SPARE_SLOTS;
+  return {
+    // Local attempts hold a slot of each of the first two, also while they wait to verify.
+    maxConcurrentWorkflowTaskExecutions: slots + VERIFYING_AT_ONCE,
+    maxConcurrentLocalActivityExecutions: slots + VERIFYING_AT_ONCE,
+    maxConcurrentActivityTaskExecutions: slots,
   };
 }
 

@@ -75,7 +75,7 @@ async function buildOfMembers(work: Work, temporary: TemporaryKey): Promise<numb
     if (page === null || page === 'lost') throw new ChangedMeanwhile();
     for (let first = 0; first < page.members.length; first += MEMBERS_PER_PAGE) {
       const members = page.members.slice(first, first + MEMBERS_PER_PAGE);
-      const request = { key, members, creates: true, beside: temporary };
+      const request = { key, members, creates: true, beside: temporary, signal: options.signal };
       const step = (target: RedisPort) => runMembersRound({ ...link, target }, [request], options);
       work.begun = true;
       const [result] = await paced(link, key, options.signal, step);

@@ -1,0 +1,213 @@
+/**
+ * The lane of a key: signal with start as the bridge does it, one workflow, one repair, done;
+ * against workflows that do nothing at all, on the same server and by a worker with the same
+ * settings.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Client, Connection } from '@temporalio/client';
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import { Redis } from 'ioredis';
+import pMap from 'p-map';
+import { pino } from 'pino';
+import { test } from 'vitest';
+import { createSignaller } from '../src/bridge/signaller.js';
+import { parseConfig } from '../src/config.js';
+import { stackDown, stackUp } from '../src/stack/index.js';
+import { startWorker, workerLimits } from '../src/worker/worker.js';
+import type { FailedWrite } from '../workflows/messages.js';
+import { median, report, versions } from './ratio.js';
+
+const KEYS = 150;
+const TURNS = 4;
+/** As many signals at once as the bridge sends. */
+const CONCURRENCY = 64;
+const TURN_ENDS_MS = 120_000;
+const BARE_QUEUE = 'bare';
+const logger = pino({ level: 'silent' });
+
+/** Per key. */
+interface Cost {
+  readonly ms: number;
+  /** Of this process: client and worker. */
+  readonly clientCpuMs: number;
+  readonly serverCpuMs: number;
+  readonly transitions: number;
+  readonly events: number;
+}
+
+interface Lane {
+  readonly name: string;
+  readonly taskQueue: string;
+  /** Makes the keys differ. Not timed. */
+  readonly prepare: (ids: readonly string[]) => Promise<unknown>;
+  readonly start: (id: string) => Promise<unknown>;
+}
+
+test('lane', async () => {
+  Runtime.install({
+    logger: new DefaultLogger('ERROR'),
+    telemetryOptions: { logging: { filter: 'ERROR', forward: {} } },
+  });
+  const directory = mkdtempSync(join(tmpdir(), 'keymend-bench-'));
+  try {
+    const stack = await stackUp({ directory, environment: process.env, report: () => {}, preferredPorts: 'free' });
+    const { address } = stack.temporal;
+    const [source, target] = [{ url: stack.redis.source }, { url: stack.redis.target }];
+    const links = [{ name: 'l', source, target, settle: '1s' }];
+    const config = parseConfig(
+      JSON.stringify({ intake: 'redis-stream', links, temporal: { taskQueue: `lane-${randomUUID()}` } }),
+      'bench',
+      {},
+    );
+    const connection = await NativeConnection.connect({ address });
+    const client = new Client({ connection: await Connection.connect({ address }) });
+    const deadLetters = { kind: 'topic' as const, publish: async () => {}, close: async () => {} };
+    const keymend = await startWorker({ config, connection, namespace: 'default', deadLetters, logger });
+    const bare = await Worker.create({
+      connection,
+      taskQueue: BARE_QUEUE,
+      workflowsPath: fileURLToPath(new URL('bare-workflow.js', import.meta.url)),
+      ...workerLimits(config),
+    });
+    const bareRun = bare.run();
+    const redis = new Redis(source.url);
+    const { serverVersion } = await client.workflowService.getSystemInfo({});
+    console.log(`${await versions(redis)}, Temporal ${serverVersion}, ${TURNS} turns of ${KEYS} keys each`);
+
+    const { taskQueue } = config.temporal;
+    const signaller = createSignaller(client.workflow, taskQueue, logger);
+    const keymendLane = (name: string, more: Partial<FailedWrite>): Lane => ({
+      name,
+      taskQueue,
+      prepare: (ids) => redis.mset(Object.fromEntries(ids.map((id) => [id, `value of ${id}`]))),
+      start: (id) => {
+        const event = { ...failedWrite(id), ...more, failedAt: new Date().toISOString() };
+        const record = { position: event.record } as never;
+        const group = {
+          kind: 'key',
+          link: config.links[0]!,
+          key: Buffer.from(id),
+          writes: [{ event, record }],
+        } as const;
+        return signaller.signal(group, [event], new AbortController().signal);
+      },
+    });
+    const lanes: Lane[] = [
+      {
+        name: 'bare',
+        taskQueue: BARE_QUEUE,
+        prepare: async () => {},
+        start: (id) =>
+          client.workflow.signalWithStart('bare', { workflowId: id, taskQueue: BARE_QUEUE, signal: 'failedWrites' }),
+      },
+      keymendLane('healed at once', { outcome: 'refused', idempotent: true }),
+      keymendLane('verified', { outcome: 'unknown', idempotent: true }),
+    ];
+    await compare(client, lanes, serverPid(address));
+
+    redis.disconnect();
+    bare.shutdown();
+    await Promise.all([bareRun, keymend.stop()]);
+    await Promise.all([connection.close(), client.connection.close()]);
+  } finally {
+    await stackDown({ directory, report: () => {} });
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
+
+function failedWrite(key: string): FailedWrite {
+  return {
+    specVersion: 1,
+    id: randomUUID(),
+    link: 'l',
+    key,
+    command: 'SET',
+    failedAt: new Date().toISOString(),
+    error: { code: 'TIMEOUT', message: 'the target did not answer within 500 ms; the connection was reset' },
+    origin: 'orders-api',
+    record: { topic: 'keymend.failed-writes', partition: 0, offset: '0', timestamp: '1' },
+  };
+}
+
+/** Turns of each in another order, after one of each that does not count. */
+async function compare(client: Client, lanes: readonly Lane[], pid: number | null): Promise<void> {
+  const costs = new Map<string, Cost[]>(lanes.map(({ name }) => [name, []]));
+  for (let turn = 0; turn <= TURNS; turn++) {
+    for (const lane of turn % 2 === 0 ? lanes : [...lanes].reverse()) {
+      const cost = await measure(client, lane, pid);
+      if (turn > 0) costs.get(lane.name)!.push(cost);
+    }
+  }
+  const typical = (name: string, what: keyof Cost) => median(costs.get(name)!.map((cost) => cost[what]));
+  for (const { name } of lanes) {
+    const [seconds, client, server] = [typical(name, 'ms'), typical(name, 'clientCpuMs'), typical(name, 'serverCpuMs')];
+    console.log(
+      `${name.padEnd(16)} ${(1000 / seconds).toFixed(1)} keys/s; CPU a key: client and worker ${client.toFixed(1)} ms, ` +
+        `server ${pid === null ? 'unknown' : `${server.toFixed(1)} ms`}; ${typical(name, 'transitions')} state transitions, ` +
+        `${typical(name, 'events')} history events`,
+    );
+    if (name === 'bare') continue;
+    const ratio = (what: keyof Cost) => typical('bare', what) / typical(name, what);
+    report(`${name}, keys/s: bare workflows`, ratio('ms'), name === 'verified' ? 0.5 : 0.9);
+    report(`${name}, CPU of client and worker: bare workflows`, ratio('clientCpuMs'), name === 'verified' ? 0.5 : 0.9);
+    if (pid !== null) report(`${name}, CPU of the server: bare workflows`, ratio('serverCpuMs'), 0.5);
+  }
+}
+
+async function measure(client: Client, lane: Lane, pid: number | null): Promise<Cost> {
+  const ids = Array.from({ length: KEYS }, () => `bench-lane-${randomUUID()}`);
+  await lane.prepare(ids);
+  const query = `TaskQueue = '${lane.taskQueue}' AND ExecutionStatus = 'Completed'`;
+  const closed = async () => (await client.workflow.count(query)).count;
+  const wanted = (await closed()) + KEYS;
+  const [begun, cpu, serverCpu] = [performance.now(), process.cpuUsage(), cpuOf(pid)];
+  await pMap(ids, lane.start, { concurrency: CONCURRENCY });
+  while ((await closed()) < wanted) {
+    if (performance.now() - begun > TURN_ENDS_MS)
+      throw new Error(`the workflows of ${lane.name} do not come to an end`);
+    await sleep(50);
+  }
+  const { user, system } = process.cpuUsage(cpu);
+  const [ms, serverMs] = [performance.now() - begun, cpuOf(pid) - serverCpu];
+  const { raw } = await client.workflow.getHandle(ids[KEYS >> 1]!).describe();
+  const { stateTransitionCount, historyLength } = raw.workflowExecutionInfo!;
+  return {
+    ms: ms / KEYS,
+    clientCpuMs: (user + system) / 1000 / KEYS,
+    serverCpuMs: serverMs / KEYS,
+    transitions: Number(stateTransitionCount),
+    events: Number(historyLength),
+  };
+}
+
+/** The process that serves Temporal at an address of this machine; null where there is no /proc. */
+function serverPid(address: string): number | null {
+  const port = address.split(':').at(-1)!;
+  try {
+    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+    const serves = (pid: string) => {
+      try {
+        const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+        return words.includes('start-dev') && words[words.indexOf('--port') + 1] === port;
+      } catch {
+        return false; // It has ended meanwhile.
+      }
+    };
+    return Number(pids.find(serves) ?? Number.NaN) || null;
+  } catch {
+    return null;
+  }
+}
+
+/** CPU time since its start, in ms. */
+function cpuOf(pid: number | null): number {
+  if (pid === null) return Number.NaN;
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+  const TICK_MS = 10;
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}

@@ -1,0 +1,204 @@
+/** What a first attempt has written, it compares again itself where `settle` is short. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { create, type EndedResult } from '../../activities/index.js';
+import { ATTEMPTS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
+import type { LinkSides } from '../../src/engine/index.js';
+import type { Activities, ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
+import { DEFAULT_OPTIONS, intercept, once, portWith, startLink, type TestLink } from '../engine/link.js';
+
+let link: TestLink;
+beforeAll(async () => {
+  link = await startLink();
+});
+afterAll(() => link?.stop());
+beforeEach(() => link.clear());
+
+const AFTER_MS = 300;
+
+function activitiesOf(sides: LinkSides, told: EndedResult[] = []): Activities {
+  return create({
+    links: new Map([['east-to-west', { sides, options: DEFAULT_OPTIONS }]]),
+    publishEscalation: async () => {},
+    onResult: (result) => told.push(result),
+  });
+}
+
+/** A first attempt at a key of unknown outcome, as a worker makes it. */
+function firstAttempt(activities: Activities, key: string, changes: Partial<ReconcileRequest> = {}, timeoutMs = 5_000) {
+  const info = { isLocal: true, startToCloseTimeoutMs: timeoutMs };
+  const environment = new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR') });
+  const request: ReconcileRequest = {
+    link: 'east-to-west',
+    key,
+    encoding: 'utf8',
+    hint: { whole: true, memberCommands: [], otherCommands: [], members: { utf8: [], base64: [] } },
+    allowDelete: false,
+    verify: { afterMs: AFTER_MS, always: true },
+    ...changes,
+  };
+  const reply: Promise<ReconcileReply> = environment.run(activities.reconcile, request);
+  return { reply, environment };
+}
+
+/** When each step began, and what happens then. */
+function watched(hooks: Parameters<typeof intercept>[1] = {}) {
+  const looks: number[] = [];
+  const target = intercept(link.sides.target, {
+    ...hooks,
+    'before inspect': async (call) => {
+      looks.push(performance.now());
+      await hooks['before inspect']?.(call);
+    },
+  });
+  return { looks, sides: { ...link.sides, target } };
+}
+
+test('a repair is compared again as long behind it as it is asked for, and told of once', async () => {
+  await link.source.client.set('k', 'v');
+  const { looks, sides } = watched();
+  const told: EndedResult[] = [];
+  const { reply } = firstAttempt(activitiesOf(sides, told), 'k');
+  expect(await reply).toMatchObject({ outcome: 'repaired', verified: true, attempt: 1 });
+  expect(looks).toHaveLength(2);
+  expect(looks[1]! - looks[0]!).toBeGreaterThanOrEqual(AFTER_MS);
+  expect(told).toMatchObject([{ outcome: 'repaired' }]);
+});
+
+test('a late write that lands behind the repair is mended, and the workflow is left to verify that', async () => {
+  await link.source.client.set('k', 'v');
+  const { looks, sides } = watched({ 'after repair': once(() => link.target.client.set('k', 'late')) });
+  const reply = await firstAttempt(activitiesOf(sides), 'k').reply;
+  expect(reply).toMatchObject({ outcome: 'repaired' });
+  expect(reply).not.toHaveProperty('verified');
+  expect(looks).toHaveLength(2);
+  expect(await link.target.client.get('k')).toBe('v');
+});
+
+test.each([
+  ['nothing was written', async () => void (await link.target.client.set('k', 'v')), {}, 5_000],
+  ['it is not asked for', async () => {}, { verify: undefined }, 5_000],
+  ['it is asked for lists alone', async () => {}, { verify: { afterMs: AFTER_MS, always: false } }, 5_000],
+  ['wait and second look do not fit into the activity', async () => {}, {}, AFTER_MS + 1_000],
+])('there is one look alone where %s', async (_why, prepare, changes, timeoutMs) => {
+  await link.source.client.set('k', 'v');
+  await prepare();
+  const { looks, sides } = watched();
+  const reply = await firstAttempt(activitiesOf(sides), 'k', changes, timeoutMs).reply;
+  expect(reply).not.toHaveProperty('verified');
+  expect(looks).toHaveLength(1);
+});
+
+test('a list is looked at again whatever the failed writes were', async () => {
+  await link.source.client.rpush('list', 'a', 'b');
+  const changes = { verify: { afterMs: AFTER_MS, always: false } };
+  const reply = await firstAttempt(activitiesOf(link.sides), 'list', changes).reply;
+  expect(reply).toMatchObject({ outcome: 'repaired', lookAgain: true, verified: true });
+});
+
+test('a second look that fails takes nothing from the repair, which is then not verified', async () => {
+  await link.source.client.set('k', 'v');
+  const { sides } = watched({
+    'before inspect': async (call) => {
+      if (call === 1) await link.target.client.config('SET', 'maxmemory', '1', 'maxmemory-policy', 'noeviction');
+      if (call === 1) await link.source.client.set('k', 'a newer one');
+    },
+  });
+  try {
+    const told: EndedResult[] = [];
+    const reply = await firstAttempt(activitiesOf(sides, told), 'k').reply;
+    expect(reply).toMatchObject({ outcome: 'repaired' });
+    expect(reply).not.toHaveProperty('verified');
+    expect(reply).not.toHaveProperty('earlier');
+    expect(told).toHaveLength(1);
+  } finally {
+    await link.target.client.config('SET', 'maxmemory', '0');
+  }
+});
+
+test('a second look that takes too long is given up before its write, and the repair is told of', async () => {
+  await link.source.client.set('k', 'v');
+  const timeoutMs = AFTER_MS + 2_500;
+  const { sides } = watched({
+    'after repair': once(() => link.target.client.set('k', 'late')),
+    // Longer than the activity has, as a command does that hangs.
+    'after inspect': (call) => (call === 1 ? sleep(timeoutMs) : undefined),
+  });
+  const reply = await firstAttempt(activitiesOf(sides), 'k', {}, timeoutMs).reply;
+  expect(reply).toMatchObject({ outcome: 'repaired' });
+  expect(reply).not.toHaveProperty('verified');
+  expect(await link.target.client.get('k')).toBe('late');
+});
+
+test('an attempt that is cancelled while it waits ends at once, as cancelled', async () => {
+  await link.source.client.set('k', 'v');
+  const { looks, sides } = watched();
+  const told: EndedResult[] = [];
+  const verify = { afterMs: 2_000, always: true };
+  const { reply, environment } = firstAttempt(activitiesOf(sides, told), 'k', { verify });
+  const ended = expect(reply).rejects.toMatchObject({ name: 'CancelledFailure' });
+  await expect.poll(() => told.length).toBe(1);
+  environment.cancel();
+  await ended;
+  expect(looks).toHaveLength(1);
+});
+
+test('a slot that waits is no slot that works, and who finds no room to wait does not', async () => {
+  const names = Array.from({ length: VERIFYING_AT_ONCE + 1 }, (_, index) => `k${index}`);
+  await link.source.client.mset(Object.fromEntries(names.map((name) => [name, 'v'])));
+  const told: EndedResult[] = [];
+  const activities = activitiesOf(link.sides, told);
+  const ask = (name: string) =>
+    firstAttempt(activities, name, { verify: { afterMs: 3_600_000, always: true } }, 7_200_000);
+  const waiting: ReturnType<typeof firstAttempt>[] = [];
+  // As many at once as there are slots; they do not keep them while they wait.
+  for (let first = 0; first < VERIFYING_AT_ONCE; first += ATTEMPTS_AT_ONCE) {
+    const some = names.slice(first, Math.min(first + ATTEMPTS_AT_ONCE, VERIFYING_AT_ONCE));
+    waiting.push(...some.map(ask));
+    await expect.poll(() => told.length).toBe(waiting.length);
+  }
+  const last = await ask(names.at(-1)!).reply;
+  expect(last).toMatchObject({ outcome: 'repaired' });
+  expect(last).not.toHaveProperty('verified');
+  for (const { environment } of waiting) environment.cancel();
+  await Promise.allSettled(waiting.map(({ reply }) => reply));
+});
+
+test('those who look again at the same time wait for a slot each', async () => {
+  const names = Array.from({ length: 3 * ATTEMPTS_AT_ONCE }, (_, index) => `k${index}`);
+  await link.source.client.mset(Object.fromEntries(names.map((name) => [name, 'v'])));
+  const told: EndedResult[] = [];
+  const activities = activitiesOf(link.sides, told);
+  const verify = { afterMs: 1_000, always: true };
+  const replies: Promise<ReconcileReply>[] = [];
+  for (let first = 0; first < names.length; first += ATTEMPTS_AT_ONCE) {
+    const some = names.slice(first, first + ATTEMPTS_AT_ONCE);
+    replies.push(...some.map((name) => firstAttempt(activities, name, { verify }, 60_000).reply));
+    await expect.poll(() => told.length).toBe(replies.length);
+  }
+  for (const reply of await Promise.all(replies)) expect(reply).toMatchObject({ verified: true });
+});
+
+test('a person’s word for a delete does not hold for the second look', async () => {
+  await link.source.client.mset({ k: 'v' });
+  await link.target.client.mset(Object.fromEntries(Array.from({ length: 40 }, (_, index) => [`old${index}`, 'x'])));
+  const { sides } = watched({ 'after repair': once(() => link.source.client.del('k')) });
+  // Behind the repair the engine itself looks once more, without the word.
+  await firstAttempt(activitiesOf(sides), 'k', { allowDelete: true }).reply.catch(() => {});
+  expect(await link.target.client.get('k')).toBe('v');
+});
+
+test('a budget without room for the second look leaves it to the workflow', async () => {
+  await link.source.client.set('k', 'v');
+  let asked = 0;
+  const target = portWith(link.sides.target, {
+    admit: async (...args) =>
+      ++asked > 1 ? { kind: 'deferred', retryAfterMs: 5_000 } : link.sides.target.admit(...args),
+  });
+  const reply = await firstAttempt(activitiesOf({ ...link.sides, target }), 'k').reply;
+  expect(reply).toMatchObject({ outcome: 'repaired' });
+  expect(reply).not.toHaveProperty('verified');
+  expect(asked).toBe(2);
+});
