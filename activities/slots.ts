@@ -14,9 +14,11 @@ export const LARGE_KEYS_AT_ONCE = 4;
 
 /**
  * Attempts in a worker, of all links together, that wait to compare again what they have written.
- * They hold no slot of their link meanwhile, only their workflow task and some memory.
+ * They hold no slot of their link meanwhile, but one workflow task each: twice the keys that a
+ * worker's process can heal in a second. Many more would let a worker that comes behind take so
+ * many tasks at once that it has none of them done within their 10 s.
  */
-export const VERIFYING_AT_ONCE = 500;
+export const VERIFYING_AT_ONCE = 100;
 
 const LONGEST_RETRY_MS = 30_000;
 const LEAST_RETRY_MS = 100;

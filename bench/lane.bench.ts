@@ -22,8 +22,8 @@ import { startWorker, workerLimits } from '../src/worker/worker.js';
 import type { FailedWrite } from '../workflows/messages.js';
 import { median, report, versions } from './ratio.js';
 
-const KEYS = 150;
-const TURNS = 4;
+const KEYS = 100;
+const TURNS = 5;
 /** As many signals at once as the bridge sends. */
 const CONCURRENCY = 64;
 const TURN_ENDS_MS = 120_000;

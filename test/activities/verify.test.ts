@@ -167,7 +167,7 @@ test('a slot that waits is no slot that works, and who finds no room to wait doe
 });
 
 test('those who look again at the same time wait for a slot each', async () => {
-  const names = Array.from({ length: 3 * ATTEMPTS_AT_ONCE }, (_, index) => `k${index}`);
+  const names = Array.from({ length: VERIFYING_AT_ONCE }, (_, index) => `k${index}`);
   await link.source.client.mset(Object.fromEntries(names.map((name) => [name, 'v'])));
   const told: EndedResult[] = [];
   const activities = activitiesOf(link.sides, told);

@@ -73,7 +73,7 @@ export type Attempt =
   | 'equal'
   | 'repaired'
   | 'large'
-  | ({ readonly reply: 'equal' | 'repaired' } & Pick<ReconciledReply, 'lookAgain' | 'earlier'>)
+  | ({ readonly reply: 'equal' | 'repaired' } & Pick<ReconciledReply, 'lookAgain' | 'earlier' | 'verified'>)
   | ({ readonly reply: 'large' } & Pick<LargeReply, 'wrote' | 'lookAgain'>)
   | {
       readonly fail: string;
@@ -239,6 +239,7 @@ export interface StartOptions {
   readonly events?: readonly FailedWrite[];
   readonly policy?: LinkPolicy;
   readonly historyEventsPerRun?: number;
+  readonly startDelayMs?: number;
 }
 
 /** Starts the workflow as the bridge does: signalWithStart. */
@@ -257,6 +258,7 @@ export async function startKey(client: Client, taskQueue: string, options: Start
     args: [input],
     signal: failedWrites,
     signalArgs: [[...events]],
+    ...(options.startDelayMs !== undefined && { startDelay: options.startDelayMs }),
   }) as unknown as Promise<Handle>;
 }
 

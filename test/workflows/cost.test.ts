@@ -26,6 +26,18 @@ describe('the cost of one key', () => {
     });
   });
 
+  it('that was delayed by settle and is verified by its attempt is at most 4 state transitions and 9 events', async () => {
+    const script = new Script(env, { reply: 'repaired', verified: true });
+    await withScript(script, async (start) => {
+      const { transitions, events } = await cost(
+        await start({ events: [failedWrite({ outcome: 'unknown' })], startDelayMs: 100 }),
+      );
+      expect(transitions).toBeLessThanOrEqual(4);
+      expect(events).toBeLessThanOrEqual(9);
+      expect(script.requests).toHaveLength(1);
+    });
+  });
+
   it('stays the same for a hundred failed writes that came together', async () => {
     const script = new Script(env, 'repaired');
     await withScript(script, async (start) => {

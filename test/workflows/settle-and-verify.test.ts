@@ -96,6 +96,55 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
       });
     });
 
+    it('is done with the first attempt when that has compared again itself', async () => {
+      const script = new Script(server.env, { reply: 'repaired', verified: true });
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [await failedNow({ outcome: 'unknown' })] });
+        expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
+        expect(script.requests[0]!.request.verify).toEqual({ afterMs: POLICY.settleMs, always: true });
+      });
+    });
+
+    it('that came in while the attempt verified gets an attempt that begins after it', async () => {
+      const script = new Script(server.env, { reply: 'repaired', verified: true });
+      await withScript(script, async (start) => {
+        let second = false;
+        const handle = await start({
+          events: [await failedNow({ outcome: 'unknown', members: ['a'], command: 'SADD' })],
+        });
+        script.during = async () => {
+          if (second) return;
+          second = true;
+          await handle.signal(messages.failedWrites, [
+            await failedNow({ outcome: 'unknown', members: ['b'], command: 'SADD' }),
+          ]);
+        };
+        expect(await handle.result()).toMatchObject({ outcome: 'repaired' });
+        expect(script.requests.length).toBeGreaterThan(1);
+        expect(script.requests.at(-1)!.request.hint.members.utf8).toContain('b');
+      });
+    });
+
+    it.each([
+      ['is asked of a first attempt alone', { ...POLICY }, [UNAVAILABLE, 'repaired', 'equal'], [true, false, true]],
+      ['is asked of none where settle is long', { ...POLICY, settleMs: 2_001 }, ['repaired', 'equal'], [false, false]],
+    ] as const)('%s', async (_what, policy, attempts, asked) => {
+      const script = new Script(server.env, ...attempts);
+      await withScript(script, async (start) => {
+        await (await start({ events: [await failedNow({ outcome: 'unknown' })], policy })).result();
+        expect(script.requests.map(({ request }) => request.verify !== undefined)).toEqual(asked);
+      });
+    });
+
+    it('is asked of writes that were refused only for lists, and of none where nothing is ever verified', async () => {
+      const script = new Script(server.env, 'repaired');
+      await withScript(script, async (start) => {
+        await (await start({ events: [await failedNow({})] })).result();
+        await (await start({ events: [await failedNow({})], policy: { ...POLICY, verify: 'never' } })).result();
+        expect(script.requests.map(({ request }) => request.verify?.always)).toEqual([false, undefined]);
+      });
+    });
+
     it('says that it is verifying while it waits', async () => {
       const script = new Script(server.env, 'repaired', 'equal');
       await withScript(script, async (start) => {
