@@ -15,6 +15,7 @@ import { Redis } from 'ioredis';
 import pMap from 'p-map';
 import { pino } from 'pino';
 import { test } from 'vitest';
+import { LinkAttribute } from '../src/bridge/link-attribute.js';
 import { createSignaller } from '../src/bridge/signaller.js';
 import { parseConfig } from '../src/config.js';
 import { stackDown, stackUp } from '../src/stack/index.js';
@@ -29,6 +30,8 @@ const CONCURRENCY = 64;
 const TURN_ENDS_MS = 120_000;
 const BARE_QUEUE = 'bare';
 const logger = pino({ level: 'silent' });
+/** No key of the bench has an earlier run. */
+const NONE_UNFINISHED = { includes: () => false, told: () => {}, stop: async () => {} };
 
 /** Per key. */
 interface Cost {
@@ -67,7 +70,14 @@ test('lane', async () => {
     const connection = await NativeConnection.connect({ address });
     const client = new Client({ connection: await Connection.connect({ address }) });
     const deadLetters = { kind: 'topic' as const, publish: async () => {}, close: async () => {} };
-    const keymend = await startWorker({ config, connection, namespace: 'default', deadLetters, logger });
+    const keymend = await startWorker({
+      config,
+      connection,
+      namespace: 'default',
+      deadLetters,
+      usableAttributes: async () => [],
+      logger,
+    });
     const bare = await Worker.create({
       connection,
       taskQueue: BARE_QUEUE,
@@ -80,7 +90,13 @@ test('lane', async () => {
     console.log(`${await versions(redis)}, Temporal ${serverVersion}, ${TURNS} turns of ${KEYS} keys each`);
 
     const { taskQueue } = config.temporal;
-    const signaller = createSignaller(client.workflow, taskQueue, logger);
+    const signaller = createSignaller({
+      client: client.workflow,
+      taskQueue,
+      unfinished: NONE_UNFINISHED,
+      attribute: new LinkAttribute(logger),
+      logger,
+    });
     const keymendLane = (name: string, more: Partial<FailedWrite>): Lane => ({
       name,
       taskQueue,

@@ -19,6 +19,7 @@ const NAMES = Array.from({ length: 20 }, (_, index) => `k${index}`);
 function activitiesOf(sides: LinkSides, told: EndedResult[] = []): Activities {
   return create({
     links: new Map([['east-to-west', { sides, options: DEFAULT_OPTIONS }]]),
+    usableAttributes: async () => [],
     publishEscalation: async () => {},
     onResult: (result) => told.push(result),
   });

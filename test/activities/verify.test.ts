@@ -21,6 +21,7 @@ const AFTER_MS = 300;
 function activitiesOf(sides: LinkSides, told: EndedResult[] = []): Activities {
   return create({
     links: new Map([['east-to-west', { sides, options: DEFAULT_OPTIONS }]]),
+    usableAttributes: async () => [],
     publishEscalation: async () => {},
     onResult: (result) => told.push(result),
   });
