@@ -37,8 +37,12 @@ const CANCELLED = 'Cancelled';
 export const OUTLIVES_MS = 6_000;
 /** Of the text of an error, which travels to the next run. In UTF-16 units. */
 const MOST_SAID = 2_000;
-/** Histories of runs that were begun before know nothing of it. */
+/** Histories of earlier runs know nothing of it before they were patched. */
 const LOOKS_AGAIN = 'looks-again-after-lost-attempts';
+
+function looksAgain(run: KeyRun): boolean {
+  return !run.isOfEarlierVersion || patched(LOOKS_AGAIN);
+}
 
 export type RoundEnd =
   | { readonly kind: 'finished'; readonly outcome: 'equal' | 'repaired' }
@@ -301,7 +305,7 @@ function count(run: KeyRun, end: AttemptEnd): void {
     const { attempts, error, wrote, earlier } = end;
     run.countAttempts(attempts, error);
     if (wrote || attempts > 1 || !BEFORE_WRITING.includes(error.stage)) noteUnverified(run);
-    noteWrites(run, { wrote, lookAgain: wrote && patched(LOOKS_AGAIN), earlier });
+    noteWrites(run, { wrote, lookAgain: wrote && looksAgain(run), earlier });
   }
 }
 
@@ -319,7 +323,7 @@ interface Writes {
 function noteWrites(run: KeyRun, { wrote, lookAgain, earlier }: Writes): void {
   if (wrote || earlier === 'wrote') run.hasRepaired = true;
   if (lookAgain && run.policy.verify !== 'never') run.mustLookAgain = true;
-  if (earlier !== 'unknown' || !patched(LOOKS_AGAIN)) return;
+  if (earlier !== 'unknown' || !looksAgain(run)) return;
   // What it finds when it goes on is fenced by time: only a comparison after that proves something.
   run.mustLookAgain = true;
   run.unverifiedSince = Date.now() + Math.max(0, OUTLIVES_MS - run.policy.settleMs);

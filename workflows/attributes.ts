@@ -5,7 +5,7 @@
  * at the task asks anew, for nothing of the refused one is kept.
  * docs/decisions/0011-search-attributes.md
  */
-import { patched, proxyLocalActivities, upsertSearchAttributes } from '@temporalio/workflow';
+import { proxyLocalActivities, upsertSearchAttributes } from '@temporalio/workflow';
 import type { Activities } from './activities.js';
 import type { KeyRun } from './key-run.js';
 import { type LastError, SEARCH_ATTRIBUTES } from './messages.js';
@@ -16,23 +16,20 @@ const { usableAttributes } = proxyLocalActivities<Pick<Activities, 'usableAttrib
   retry: { maximumAttempts: 1 },
 });
 
-/** Histories of runs that were begun before have attributes that nobody asked about. */
-const ASKS_AND_SETS = 'asks-before-setting-attributes';
-const ASKS_AND_REMOVES = 'asks-before-removing-attributes';
-
 /** Escalates, or goes on being escalated with another error. */
 export async function escalate(run: KeyRun, error: LastError): Promise<void> {
   const isNew = run.escalation === 'none';
   run.escalate(error);
   const wanted = { state: 'escalated', error: error.type };
-  if (patched(ASKS_AND_SETS)) return show(run, wanted);
+  if (!run.isOfEarlierVersion) return show(run, wanted);
+  // There nobody asked.
   if (isNew) upsert(run, { state: 'escalated' });
 }
 
 export async function leaveEscalated(run: KeyRun): Promise<void> {
   if (run.escalation === 'none') return;
   run.leaveEscalated();
-  if (patched(ASKS_AND_REMOVES)) return show(run, NO_ATTRIBUTES);
+  if (!run.isOfEarlierVersion) return show(run, NO_ATTRIBUTES);
   upsert(run, { state: null });
 }
 

@@ -3,7 +3,7 @@
  * or the slow retry.
  */
 
-import { CancellationScope, condition, patched, proxyActivities } from '@temporalio/workflow';
+import { CancellationScope, condition, proxyActivities } from '@temporalio/workflow';
 import type { Activities } from './activities.js';
 import { type RoundEnd, reconcileRound } from './attempts.js';
 import { escalate, leaveEscalated } from './attributes.js';
@@ -17,9 +17,6 @@ const { escalate: publish } = proxyActivities<Pick<Activities, 'escalate'>>({
   retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '1 minute' },
 });
 
-/** Histories of runs that were begun before did so at the next attempt. */
-const TAKES_ALONG = 'escalates-with-what-came-before';
-
 /**
  * Holds the key until it is equal, skipped or asked to be retried.
  * @returns `interrupted` by `retry` (start again with every attempt of the policy), `cancel`,
@@ -29,8 +26,6 @@ export async function holdEscalated(run: KeyRun, error: LastError): Promise<Roun
   const isNew = run.escalation === 'none';
   await escalate(run, error);
   if (isNew) run.answerFailure(error);
-  // What came while it still failed is part of what failed, and no reason to try sooner.
-  if (isNew && run.interruption() === null && run.hasNewWork() && patched(TAKES_ALONG)) run.absorbPending();
   // Whoever asked while an escalated key continued as new has not been answered by any attempt yet.
   let attemptNow = !isNew && run.hasAsks();
   const publishing = new CancellationScope();
@@ -87,8 +82,8 @@ async function nextWake(run: KeyRun): Promise<Interruption | 'attempt'> {
   const { escalation, retry } = run.policy;
   const since = Date.now();
   run.enter('escalated', since + escalation.retryEveryMs);
-  await condition(() => asked(run) !== null || run.hasNewWork(), escalation.retryEveryMs);
-  if (asked(run) === null && run.hasNewWork()) {
+  await condition(() => asked(run) !== null || run.hasReasonToTry(), escalation.retryEveryMs);
+  if (asked(run) === null && run.hasReasonToTry()) {
     // A key that is written all the time must not turn its escalation into a hot loop.
     const rest = Math.min(retry.maximumIntervalMs, escalation.retryEveryMs) - (Date.now() - since);
     if (rest > 0) {

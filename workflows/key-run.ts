@@ -26,6 +26,9 @@ const HISTORY_EVENTS_PER_RUN = 4_000;
 /** Whoever vouches for a delete looks at the source now: for one attempt, within this time. */
 const VOUCHED_FOR_MS = 60_000;
 
+/** For so long after an escalation, writes arrive that had failed before it. */
+const ON_THEIR_WAY_MS = 10_000;
+
 /** What stops a wait or a durable attempt before its end. */
 export type Interruption = 'cancel' | 'skip' | 'retry' | 'continueAsNew';
 type Answer = { readonly result: ReconcileKeyResult } | { readonly failure: LastError };
@@ -57,6 +60,9 @@ export class KeyRun {
   /** Whatever the failed writes were, what the round has written is to be compared again. */
   mustLookAgain: boolean;
   #cancelAsked = false;
+  /** In ms since the epoch; a run that goes on for another one has forgotten it. */
+  #escalatedAt = Number.NEGATIVE_INFINITY;
+  #wakes = false;
   /** How often the task that begins at this length of the history has told of writes. */
   #told = { at: workflowInfo().historyLength, times: 0 };
   readonly #begunAt: number | null;
@@ -93,6 +99,15 @@ export class KeyRun {
     this.lastError = carried?.lastError ?? null;
   }
 
+  /**
+   * Its history was begun by a version that did otherwise. Not asked by `patched`: that answers
+   * wrongly in a replay, if it is called behind a local activity whose task was split by a query.
+   * Workers are upgraded before bridges, so no earlier worker begins a run of this version.
+   */
+  get isOfEarlierVersion(): boolean {
+    return this.#input.version === undefined && this.#input.policy !== undefined;
+  }
+
   // What messages do.
 
   /** @returns those that are for another key: a store that takes two IDs for one brings them */
@@ -104,9 +119,16 @@ export class KeyRun {
       else misled.push(event);
     }
     this.#pending.add(mine, this.policy, Date.now());
+    this.#wakes ||= mine.some((event) => this.#isOfNow(event));
     const at = workflowInfo().historyLength;
     this.#told = { at, times: this.#told.at === at ? this.#told.times + 1 : 1 };
     return misled;
+  }
+
+  /** It failed after the key was given up on, or comes so late that clocks may be the reason. */
+  #isOfNow({ failedAt, redrive }: Partial<FailedWrite>): boolean {
+    if (redrive !== undefined || Date.now() - this.#escalatedAt > ON_THEIR_WAY_MS) return true;
+    return !(Date.parse(failedAt ?? '') <= this.#escalatedAt);
   }
 
   askRetry(request: unknown): void {
@@ -192,6 +214,14 @@ export class KeyRun {
     return this.#cancelAsked;
   }
 
+  /**
+   * Something failed anew since the key was given up on. What had failed before is no reason to try
+   * sooner.
+   */
+  hasReasonToTry(): boolean {
+    return this.hasNewWork() && (this.#wakes || this.isOfEarlierVersion);
+  }
+
   /** A write may have failed after the run was cancelled. */
   hasWorkAfterCancel(): boolean {
     return this.hasNewWork() || this.#toldBesideCancel;
@@ -245,6 +275,7 @@ export class KeyRun {
     }
     this.#roundTicket = this.#lastTicket;
     this.#retryAsked = false;
+    this.#wakes = false;
   }
 
   enter(state: State, nextRetry: number | null = null): void {
@@ -264,7 +295,11 @@ export class KeyRun {
 
   escalate(error: LastError): void {
     this.lastError = error;
-    if (this.escalation === 'none') this.escalation = 'unpublished';
+    if (this.escalation === 'none') {
+      this.escalation = 'unpublished';
+      this.#escalatedAt = Date.now();
+      this.#wakes = false;
+    }
     this.enter('escalated');
   }
 

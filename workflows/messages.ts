@@ -109,6 +109,10 @@ export interface ReconcileKeyInput extends EncodedKey {
    * the server's limits.
    */
   readonly historyEventsPerRun?: number | undefined;
+  /**
+   * Which behaviour the run follows. Absent: of versions that did not say it, if there is a policy.
+   */
+  readonly version?: 2 | undefined;
 }
 
 /** The answer to `reconcileNow`, and the result of the workflow. */

@@ -1,7 +1,8 @@
 /**
  * Settle: the time that a write which may still be in flight needs to land, before a comparison
  * means anything. The one rule for the bridge, which delays the start of a workflow by it, and for
- * the workflow itself. Runs under way replay it: a change that moves a timer needs `patched`.
+ * the workflow itself. Runs under way replay it: a change that moves a timer must
+ * leave earlier runs as they are.
  */
 import type { FailedWrite } from './messages.js';
 

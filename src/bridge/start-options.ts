@@ -9,7 +9,7 @@ import { workflowIdFor } from './workflow-id.js';
  * @param key raw bytes
  */
 export function startOptions(link: LinkConfig, key: Buffer, taskQueue: string) {
-  const input: ReconcileKeyInput = { link: link.name, ...encodeKey(key), policy: linkPolicy(link) };
+  const input: ReconcileKeyInput = { link: link.name, ...encodeKey(key), policy: linkPolicy(link), version: 2 };
   return {
     workflowId: workflowIdFor(link.workflowIdPrefix, key),
     taskQueue,

@@ -32,7 +32,7 @@ it('a write that came while the last attempt failed is taken along, a later one 
     expect(pending).toBe(2);
     expect(Date.parse(nextRetry!) - Date.now()).toBeGreaterThan(1_800_000);
     script.attempts = ['repaired'];
-    await handle.signal(messages.failedWrites, [sadd('c')]);
+    await handle.signal(messages.failedWrites, [{ ...sadd('c'), failedAt: new Date(Date.now() + 1).toISOString() }]);
     await handle.result();
     const last = script.requests.at(-1)!.request;
     expect(last.hint.members.utf8).toEqual(['a', 'b', 'c']);

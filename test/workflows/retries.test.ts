@@ -179,11 +179,13 @@ await describeTimeSkipping('reconcileKey: attempts', (server) => {
       await withScript(script, async (start) => {
         const handle = await start({ policy: SLOW_POLICY });
         await untilState(server.env, handle, 'escalated');
-        await handle.signal(messages.failedWrites, [failedWrite()]);
+        const failsNow = async () =>
+          failedWrite({ failedAt: new Date((await server.env.currentTimeMs()) + 1).toISOString() });
+        await handle.signal(messages.failedWrites, [await failsNow()]);
         while (script.requests.length < 2) await server.env.sleep('10 minutes');
-        await handle.signal(messages.failedWrites, [failedWrite()]);
+        await handle.signal(messages.failedWrites, [await failsNow()]);
         while (script.requests.length < 3) await server.env.sleep('10 minutes');
-        await handle.signal(messages.failedWrites, [failedWrite()]);
+        await handle.signal(messages.failedWrites, [await failsNow()]);
         expect((await handle.result()).outcome).toBe('repaired');
         // The longest pause of the policy lies between them, far less than `retryEvery`.
         expect(script.pauses()).toEqual([360, 360, 360]);
