@@ -3,7 +3,7 @@
  * tells one server from a Cluster: a further topology is one more function here.
  */
 import type { Cluster, Redis, RedisOptions } from 'ioredis';
-import { isCluster } from '../redis/client-kind.js';
+import { isCluster } from '../redis/connection/client-kind.js';
 import { createClusterTarget, OWN_CONNECTION } from './target/cluster-target.js';
 import { createServerTarget } from './target/server-target.js';
 import type { Target, TargetOptions } from './target/target.js';

@@ -3,7 +3,7 @@
  * failure shows soon.
  */
 import type { Cluster, Redis } from 'ioredis';
-import { isCluster } from '../redis/client-kind.js';
+import { isCluster } from '../redis/connection/client-kind.js';
 import { failureOf, LEAVE_OLD_MASTER } from '../redis/index.js';
 import { clusterStreams } from './cluster-streams.js';
 

@@ -2,8 +2,8 @@
  * The masters of a Cluster, one connection to each, and which of them has which slot, as its nodes
  * tell.
  */
-import { Connection, type ConnectionOptions } from './connection.js';
-import { RedisFailure } from './failure.js';
+import { Connection, type ConnectionOptions } from './connection/connection.js';
+import { RedisFailure } from './connection/failure.js';
 import { SLOTS, type Slots, slotOf } from './slots.js';
 
 export interface Master {

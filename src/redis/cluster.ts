@@ -9,15 +9,15 @@
  * alone: a key whose slot it has not, and one that is not there (any more) in a slot that is being
  * moved away, is refused and never told absent. So a key that has moved can't be taken for one that
  * was deleted. Lua runs in one piece, and what a row writes after its first write needs nothing
- * that could be refused (`isGone` of lua/prelude.lua, lua/swap.lua).
+ * that could be refused (`isGone` of lua/prelude.lua, lua/large/swap.lua).
  * `docs/decisions/0008-topologies.md` says with which versions this was tried.
  */
-import { admit } from './admission.js';
-import type { ClusterBudgets } from './cluster-budgets.js';
+import { admit } from './budget/admission.js';
+import type { ClusterBudgets } from './budget/cluster-budgets.js';
 import type { ClusterNodes, Master } from './cluster-nodes.js';
-import type { Connection } from './connection.js';
-import { explained } from './explain.js';
-import { RedisFailure } from './failure.js';
+import type { Connection } from './connection/connection.js';
+import { explained } from './connection/explain.js';
+import { RedisFailure } from './connection/failure.js';
 import { summarize } from './health.js';
 import type { KeyWatch } from './key-watch.js';
 import type {
@@ -47,7 +47,7 @@ import type {
   ServerHealth,
   TypedMembers,
 } from './port.js';
-import type { CountOperations } from './script-runner.js';
+import type { CountOperations } from './scripts/script-runner.js';
 import { ALL_SLOTS, haveCommonSlots, slotOf } from './slots.js';
 import { StandaloneRedis } from './standalone.js';
 

@@ -1,6 +1,6 @@
 /** Whether two sides are two. */
-import { explained } from './explain.js';
-import { RedisFailure } from './failure.js';
+import { explained } from './connection/explain.js';
+import { RedisFailure } from './connection/failure.js';
 import type { RedisPort } from './port.js';
 
 /**

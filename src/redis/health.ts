@@ -1,5 +1,5 @@
 /** The health of several servers as one. */
-import { RedisFailure } from './failure.js';
+import { RedisFailure } from './connection/failure.js';
 import type { Health, ServerHealth } from './port.js';
 import { haveCommonSlots, type Slots } from './slots.js';
 

@@ -1,8 +1,8 @@
 /** Which server has a key: the one that there is, or in a Cluster the master of the key's slot. */
 import type { ClusterNodes } from './cluster-nodes.js';
-import type { Command, Connection } from './connection.js';
-import { explained } from './explain.js';
-import { RedisFailure } from './failure.js';
+import type { Command, Connection } from './connection/connection.js';
+import { explained } from './connection/explain.js';
+import { RedisFailure } from './connection/failure.js';
 
 /** What `KeyServers` asks of a topology. */
 interface Servers {

@@ -27,8 +27,8 @@ export interface KeyState {
   /**
    * What identifies type and content: of a small value its DUMP in Latin-1, of a string a digest of
    * the value, of any other a digest of the DUMP. Empty without key. Two equal ones prove equality.
-   * Two different ones prove a difference only where lua/fingerprint.lua or dump.ts says so, for a
-   * DUMP depends on encoding, order and version. `LARGE` for large values.
+   * Two different ones prove a difference only where lua/values/fingerprint.lua or dump.ts says so,
+   * for a DUMP depends on encoding, order and version. `LARGE` for large values.
    */
   readonly digest: string;
   /**

@@ -7,7 +7,7 @@
  * No call takes a server long: ranges are bounded here by number and in the scripts by bytes. Calls
  * may be made without waiting for earlier ones; the server executes them in their order.
  */
-import type { RedisFailure } from './failure.js';
+import type { RedisFailure } from './connection/failure.js';
 import type { KeyState } from './key-state.js';
 
 /** A key when its watch began, in as far as it takes no time to say. */

@@ -9,7 +9,7 @@
  * - They never queue: without a usable connection they fail soon. Nothing is sent again after a
  *   lost connection.
  */
-import type { RedisFailure } from './failure.js';
+import type { RedisFailure } from './connection/failure.js';
 import type { KeyState } from './key-state.js';
 import type { KeyWatch } from './key-watch.js';
 import type { Slots } from './slots.js';

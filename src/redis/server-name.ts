@@ -1,5 +1,5 @@
 /** A name for the process that answers: after a restart or a failover it is another. */
-import { RedisFailure } from './failure.js';
+import { RedisFailure } from './connection/failure.js';
 
 /**
  * @param info the reply of INFO server

@@ -1,15 +1,13 @@
 /** The port on one server: each method is one script, or one pair of commands. */
 import { isOwnKey } from '../own-keys.js';
-import { admit } from './admission.js';
-import type { Budget } from './budget.js';
-import { type Command, type Connection, isMaster } from './connection.js';
+import { admit } from './budget/admission.js';
+import type { Budget } from './budget/budget.js';
+import { type Command, type Connection, isMaster } from './connection/connection.js';
+import { explained } from './connection/explain.js';
+import { RedisFailure } from './connection/failure.js';
 import { compareDumps, isComparable, typeOfDump } from './dump.js';
-import { explained } from './explain.js';
-import { RedisFailure } from './failure.js';
 import { expiryDigits, type KeyState, NO_EXPIRY } from './key-state.js';
 import type { KeyWatch } from './key-watch.js';
-import { operationsOf } from './operations.js';
-import { packed, unpacked } from './packed.js';
 import { pieceIn, readPiece } from './piece.js';
 import type {
   Admission,
@@ -38,8 +36,10 @@ import type {
   RepairOutcome,
   TypedMembers,
 } from './port.js';
-import { type Row, type Script, scripts } from './script.js';
-import { type CountOperations, type RowAnswer, type RunOptions, runScript } from './script-runner.js';
+import { operationsOf } from './scripts/operations.js';
+import { packed, unpacked } from './scripts/packed.js';
+import { type Row, type Script, scripts } from './scripts/script.js';
+import { type CountOperations, type RowAnswer, type RunOptions, runScript } from './scripts/script-runner.js';
 import { serverName } from './server-name.js';
 import { ALL_SLOTS, slotOf, tagIn } from './slots.js';
 import { watchKey } from './watch.js';
@@ -348,7 +348,7 @@ function digestBytes({ digest }: Pick<ObservedState, 'digest'>): Buffer {
   return Buffer.from(digest, 'latin1');
 }
 
-/** As lua/fingerprint.lua says it, in the place of a content digest. */
+/** As lua/values/fingerprint.lua says it, in the place of a content digest. */
 const DIFFERENT = 'different';
 
 function membersRow({ key, members }: MembersRequest): Row {
@@ -393,7 +393,7 @@ function reading({ cells, serverTimeMs }: RowAnswer, [, known]: Row, other: Buff
 
 const SPACE = 0x20;
 
-/** `state`: as `stateOf` of lua/fingerprint.lua has it. */
+/** `state`: as `stateOf` of lua/values/fingerprint.lua has it. */
 function keyState(state: Buffer): KeyState {
   const space = state.indexOf(SPACE);
   const expiry = Number(state.toString('latin1', 0, space));

@@ -1,7 +1,7 @@
 /** `TemporaryKey` on one server. */
 import { randomUUID } from 'node:crypto';
-import type { Connection } from './connection.js';
-import { RedisFailure } from './failure.js';
+import type { Connection } from './connection/connection.js';
+import { RedisFailure } from './connection/failure.js';
 import type {
   EntryRange,
   GrowthOutcome,
@@ -12,9 +12,9 @@ import type {
   StreamState,
   TemporaryKey,
 } from './key-watch.js';
-import { packed } from './packed.js';
-import { type Script, scripts } from './script.js';
-import { runForKey, scriptArguments } from './script-runner.js';
+import { packed } from './scripts/packed.js';
+import { type Script, scripts } from './scripts/script.js';
+import { runForKey, scriptArguments } from './scripts/script-runner.js';
 import { slotOf, tagIn } from './slots.js';
 
 /** Longer than the budget makes a step wait, even one that is refused several times. */

@@ -4,11 +4,11 @@
  * adapter of the port. For clients of an application: dual-write/topology.ts, and outbox/client.ts.
  */
 import type { Endpoint } from '../config.js';
-import { type BudgetOptions, createBudget } from './budget.js';
+import { type BudgetOptions, createBudget } from './budget/budget.js';
+import { ClusterBudgets } from './budget/cluster-budgets.js';
 import { ClusterRedis } from './cluster.js';
-import { ClusterBudgets } from './cluster-budgets.js';
 import { ClusterNodes } from './cluster-nodes.js';
-import { Connection, type ConnectionOptions } from './connection.js';
+import { Connection, type ConnectionOptions } from './connection/connection.js';
 import { KeyServers, serversOfCluster, theOneServer } from './key-servers.js';
 import type { RedisPort } from './port.js';
 import { StandaloneRedis } from './standalone.js';

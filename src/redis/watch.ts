@@ -1,6 +1,6 @@
 /** `KeyWatch` on one server: WATCH, reads of ranges, and one EXEC at the end. */
-import { type Command, type Connection, isMaster } from './connection.js';
-import { failureOf, RedisFailure } from './failure.js';
+import { type Command, type Connection, isMaster } from './connection/connection.js';
+import { failureOf, RedisFailure } from './connection/failure.js';
 import { expiryDigits, NO_EXPIRY } from './key-state.js';
 import type {
   EntryRange,
@@ -18,16 +18,16 @@ import type {
   WatchedOutcome,
   WatchedState,
 } from './key-watch.js';
-import type { ScriptReply } from './operations.js';
-import { type Cells, type Row, type Script, scripts } from './script.js';
-import { failureIn, type RowAnswer, runForKey, scriptArguments } from './script-runner.js';
+import type { ScriptReply } from './scripts/operations.js';
+import { type Cells, type Row, type Script, scripts } from './scripts/script.js';
+import { failureIn, type RowAnswer, runForKey, scriptArguments } from './scripts/script-runner.js';
 import { serverName } from './server-name.js';
 import { BuiltKey, LONGEST_ENTRY } from './temporary-key.js';
 
-/** As lua/behind.lua has it. */
+/** As lua/large/behind.lua has it. */
 const GREATEST_ID = '18446744073709551615-18446744073709551615';
 
-/** As lua/ranges.lua has it. */
+/** As lua/large/ranges.lua has it. */
 const RANGE_BYTES = 262_144;
 /** A list is read in growing steps, for only its elements tell how large they are. */
 const FIRST_STEP = 16;
@@ -61,7 +61,7 @@ interface Begun {
   readonly open: OpenConnection;
   readonly connection: Connection;
   readonly key: Buffer;
-  /** What WATCH does not see, see lua/groups.lua. */
+  /** What WATCH does not see, see lua/large/groups.lua. */
   readonly groups: string;
   readonly server: string;
   readonly serverTimeMs: number;

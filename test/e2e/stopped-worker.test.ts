@@ -4,7 +4,7 @@
  * worker finds them equal. Then it goes on, with what it has read long ago.
  */
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { scripts } from '../../src/redis/script.js';
+import { scripts } from '../../src/redis/scripts/script.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { createSandbox, type Running, recordOf, type Sandbox } from '../support/keymend.js';

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { admit } from '../../src/redis/admission.js';
-import type { Budget } from '../../src/redis/budget.js';
-import { Connection } from '../../src/redis/connection.js';
+import { admit } from '../../src/redis/budget/admission.js';
+import type { Budget } from '../../src/redis/budget/budget.js';
+import { Connection } from '../../src/redis/connection/connection.js';
 import { type Admission, type AdmissionRequest, connectRedis, type RedisPort } from '../../src/redis/index.js';
-import type { CountOperations } from '../../src/redis/script-runner.js';
+import type { CountOperations } from '../../src/redis/scripts/script-runner.js';
 import { StandaloneRedis } from '../../src/redis/standalone.js';
 import { portWith, reconcileOne } from '../engine/link.js';
 import { type RedisServer, startRedis } from '../support/redis.js';

@@ -1,7 +1,7 @@
 /** A connection that leads to a replica is given up for one that may lead to a master. */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
-import { Connection } from '../../src/redis/connection.js';
+import { Connection } from '../../src/redis/connection/connection.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';

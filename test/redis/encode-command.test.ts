@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { Command } from 'ioredis';
 import { expect, test } from 'vitest';
-import { encodeCommand } from '../../src/redis/encode-command.js';
+import { encodeCommand } from '../../src/redis/connection/encode-command.js';
 
 const word = fc.oneof(
   fc.string({ unit: 'binary' }),

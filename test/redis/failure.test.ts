@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { explain } from '../../src/redis/explain.js';
-import { failureOf, failureOfReply } from '../../src/redis/failure.js';
+import { explain } from '../../src/redis/connection/explain.js';
+import { failureOf, failureOfReply } from '../../src/redis/connection/failure.js';
 
 describe('the code of an error text', () => {
   test.each([

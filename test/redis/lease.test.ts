@@ -1,8 +1,8 @@
 /** What a lease is charged on the timeline that all workers share. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Connection } from '../../src/redis/connection.js';
-import { scripts } from '../../src/redis/script.js';
-import { type RowAnswer, runForKey } from '../../src/redis/script-runner.js';
+import { Connection } from '../../src/redis/connection/connection.js';
+import { scripts } from '../../src/redis/scripts/script.js';
+import { type RowAnswer, runForKey } from '../../src/redis/scripts/script-runner.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 
 const KEY = 'keymend:budget:east-to-west';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ConfigError, parseConfig } from '../../src/config.js';
-import { Connection } from '../../src/redis/connection.js';
+import { Connection } from '../../src/redis/connection/connection.js';
 import { parseRedisUrl, urlProblem } from '../../src/redis-url.js';
 import { givenAddresses } from '../../src/stack/environment.js';
 import { startRedis } from '../support/redis.js';

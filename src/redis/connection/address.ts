@@ -1,6 +1,6 @@
 /** One server: by its url, or whoever is the master of a group that Sentinels watch. */
 import type { RedisOptions } from 'ioredis';
-import { parseRedisUrl } from '../redis-url.js';
+import { parseRedisUrl } from '../../redis-url.js';
 
 interface SentinelGroup {
   /** Of the master, as the Sentinels know it. */

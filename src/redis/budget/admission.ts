@@ -2,10 +2,11 @@
  * How a round over some keys is paid from a budget: an estimate is reserved first and settled with
  * what was counted.
  */
+
+import { RedisFailure } from '../connection/failure.js';
+import type { Admission, AdmissionRequest, Deferred, RedisPort } from '../port.js';
+import type { CountOperations } from '../scripts/script-runner.js';
 import type { Budget } from './budget.js';
-import { RedisFailure } from './failure.js';
-import type { Admission, AdmissionRequest, Deferred, RedisPort } from './port.js';
-import type { CountOperations } from './script-runner.js';
 
 /**
  * What a round costs besides its keys: two scripts with their look at the clock, the delete guard's

@@ -1,8 +1,8 @@
 /**
  * How a script is run for many keys on one server. A topology of many servers runs one per server.
  */
-import { type Command, type Connection, isMaster } from './connection.js';
-import { failureOfReply, RedisFailure } from './failure.js';
+import { type Command, type Connection, isMaster } from '../connection/connection.js';
+import { failureOfReply, RedisFailure } from '../connection/failure.js';
 import { operationsOf, type ScriptReply } from './operations.js';
 import type { Cells, Row, Script } from './script.js';
 

@@ -1,5 +1,5 @@
 /** How many operations a reply stands for, in the unit of INFO commandstats. */
-import { RedisFailure } from './failure.js';
+import { RedisFailure } from '../connection/failure.js';
 import type { Cells, Integer } from './script.js';
 
 /** What a script answers. */

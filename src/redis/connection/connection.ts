@@ -5,15 +5,15 @@
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { Redis, Command as RedisCommand, type RedisOptions } from 'ioredis';
-import { LARGE_VALUES } from '../defaults.js';
-import { isOwnKey } from '../own-keys.js';
-import { jittered, pauseAfter } from '../patience/pause.js';
-import { parseRedisUrl } from '../redis-url.js';
+import { LARGE_VALUES } from '../../defaults.js';
+import { isOwnKey } from '../../own-keys.js';
+import { jittered, pauseAfter } from '../../patience/pause.js';
+import { parseRedisUrl } from '../../redis-url.js';
+import { operationsOf } from '../scripts/operations.js';
 import { type Address, describeAddress, sentinelOptions } from './address.js';
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
 import { failureOf, failureOfReply, RedisFailure, type RefusedCommand } from './failure.js';
-import { operationsOf } from './operations.js';
 import { expectFurtherErrors } from './socket-errors.js';
 
 /**

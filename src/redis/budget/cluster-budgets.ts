@@ -2,11 +2,12 @@
  * The budget of a link on a Cluster: every master has an equal share of it, and keeps the timeline
  * of its share itself, under a key that lies in a slot of its own.
  */
+
+import type { Master } from '../cluster-nodes.js';
+import type { Connection } from '../connection/connection.js';
+import type { RedisFailure } from '../connection/failure.js';
+import { tagIn } from '../slots.js';
 import { type Budget, type BudgetOptions, createBudget } from './budget.js';
-import type { Master } from './cluster-nodes.js';
-import type { Connection } from './connection.js';
-import type { RedisFailure } from './failure.js';
-import { tagIn } from './slots.js';
 
 interface Share {
   readonly opsPerSecond: number;

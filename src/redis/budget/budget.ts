@@ -15,10 +15,10 @@
  * measured.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Connection } from './connection.js';
-import { RedisFailure } from './failure.js';
-import { scripts } from './script.js';
-import { type RowAnswer, runScript } from './script-runner.js';
+import type { Connection } from '../connection/connection.js';
+import { RedisFailure } from '../connection/failure.js';
+import { scripts } from '../scripts/script.js';
+import { type RowAnswer, runScript } from '../scripts/script-runner.js';
 
 export interface Reservation {
   readonly granted: true;
