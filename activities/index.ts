@@ -201,9 +201,14 @@ async function verify(
   if (waited !== undefined) return {};
   const overdue = AbortSignal.timeout(Math.max(0, Math.ceil(endsAt - performance.now())));
   const signal = AbortSignal.any([context.cancellationSignal, overdue]);
+  const late = new Promise<'late'>((resolve) => overdue.addEventListener('abort', () => resolve('late')));
   try {
     for (;;) {
-      const result = await inSlot(attempts, false, () => gathering.reconcile(key, signal));
+      const look = inSlot(attempts, false, () => gathering.reconcile(key, signal));
+      // A command under way is not waited for: a reply that comes too late loses the repair.
+      look.catch(() => {});
+      const result = await Promise.race([look, late]);
+      if (result === 'late') return { earlier: 'unknown' };
       if (result.outcome === 'equal') return { verified: true };
       // Those who wrote at the same time look again at the same time: a slot is free soon.
       const isBusy = result.outcome === 'deferred' && result.repaired === null;
@@ -211,8 +216,9 @@ async function verify(
       else return effectOf(result) === 'unknown' ? { earlier: 'unknown' } : {};
     }
   } catch (error) {
-    if (context.cancellationSignal.aborted || !overdue.aborted) throw error;
-    return {};
+    if (context.cancellationSignal.aborted) throw error;
+    // The first repair is done, whatever became of the look.
+    return { earlier: 'unknown' };
   }
 }
 

@@ -27,7 +27,9 @@ export async function escalate(run: KeyRun, error: LastError): Promise<void> {
 }
 
 export async function leaveEscalated(run: KeyRun): Promise<void> {
-  if (run.escalation === 'none') return;
+  // What could not be removed earlier is tried again.
+  const showsNothing = run.shown.state === null && run.shown.error === null;
+  if (run.escalation === 'none' && (run.isOfEarlierVersion || showsNothing)) return;
   run.leaveEscalated();
   if (!run.isOfEarlierVersion) return show(run, NO_ATTRIBUTES);
   upsert(run, { state: null });

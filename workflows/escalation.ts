@@ -60,7 +60,7 @@ export async function holdEscalated(run: KeyRun, error: LastError): Promise<Roun
 
 async function publishDeadLetter(run: KeyRun, error: LastError): Promise<void> {
   await publishLetter(run, error);
-  run.escalation = 'published';
+  if (run.escalation === 'unpublished') run.escalation = 'published';
 }
 
 /** Resolves when the dead letters have one with all that is pending, however long that takes. */

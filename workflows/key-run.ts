@@ -4,7 +4,7 @@
  * key at once.
  */
 
-import { ApplicationFailure, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import { ApplicationFailure, patched, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { ReconcileRequest } from './activities.js';
 import { describeStatus } from './details.js';
 import {
@@ -97,6 +97,11 @@ export class KeyRun {
     this.#lastOutcome = carried?.lastOutcome ?? null;
     this.#repaired = carried?.repaired ?? false;
     this.lastError = carried?.lastError ?? null;
+    this.#skipAsked = carried?.skipAsked ?? null;
+    this.#retryAsked = carried?.retryAsked ?? false;
+    // One that was started by hand says nothing; here, in front of everything, `patched` is right.
+    const isByHand = input.policy === undefined;
+    this.isOfEarlierVersion = input.version === undefined && !(isByHand && patched('version-2'));
   }
 
   /**
@@ -104,9 +109,7 @@ export class KeyRun {
    * wrongly in a replay, if it is called behind a local activity whose task was split by a query.
    * Workers are upgraded before bridges, so no earlier worker begins a run of this version.
    */
-  get isOfEarlierVersion(): boolean {
-    return this.#input.version === undefined && this.#input.policy !== undefined;
-  }
+  readonly isOfEarlierVersion: boolean;
 
   // What messages do.
 
@@ -126,7 +129,8 @@ export class KeyRun {
   }
 
   /** It failed after the key was given up on, or comes so late that clocks may be the reason. */
-  #isOfNow({ failedAt, redrive }: Partial<FailedWrite>): boolean {
+  #isOfNow(write: Partial<FailedWrite> | null | undefined): boolean {
+    const { failedAt, redrive } = write ?? {};
     if (redrive !== undefined || Date.now() - this.#escalatedAt > ON_THEIR_WAY_MS) return true;
     return !(Date.parse(failedAt ?? '') <= this.#escalatedAt);
   }
@@ -143,8 +147,9 @@ export class KeyRun {
    * own.
    */
   askSkip(reason: unknown): void {
-    this.#skipAsked = typeof reason === 'string' && reason !== '' ? reason : 'no reason given';
+    this.#skipAsked = null;
     this.absorbPending();
+    this.#skipAsked = typeof reason === 'string' && reason !== '' ? reason : 'no reason given';
   }
 
   askCancel(): void {
@@ -267,6 +272,8 @@ export class KeyRun {
    * which is now granted.
    */
   absorbPending(): void {
+    // What came after a skip is not meant by it.
+    if (this.#skipAsked !== null) return;
     // Of thousands of messages that ask for it, few have something to take.
     if (this.#round === null || this.hasNewWork()) {
       const { round, rest } = takeRound(this.#pending.pending());
@@ -377,6 +384,8 @@ export class KeyRun {
       lastOutcome: this.#lastOutcome,
       repaired: this.#repaired,
       lastError: this.lastError,
+      skipAsked: this.#skipAsked,
+      retryAsked: this.#retryAsked,
     };
     return { ...this.#input, carried };
   }

@@ -33,6 +33,9 @@ export interface CarriedState {
   readonly hasRepaired?: boolean | undefined;
   /** What the round under way has written is to be compared again in any case. */
   readonly mustLookAgain?: boolean | undefined;
+  /** What a person asked for and did not get yet. */
+  readonly skipAsked?: string | null | undefined;
+  readonly retryAsked?: boolean | undefined;
   /** A round of this key repaired it. */
   readonly repaired: boolean;
   readonly lastError: LastError | null;

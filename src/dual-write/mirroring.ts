@@ -149,6 +149,11 @@ export class Mirroring {
     const isCrossing = failure?.error.code === CROSSED;
     if (failure && !isCrossing) return this.#recorder.failed(writesOf(part), failure, number);
     this.#mirrored += 1;
+    if (failure && !isOfOneKey(part) && this.#recorder.mayConcern(number)) {
+      // Its other keys may be in doubt for another reason.
+      const { keys: _some, ...ofAll } = failure;
+      return this.#recorder.failed(writesOf(part), ofAll, number);
+    }
     if (failure) {
       // A call that waits for its record is not made to wait for those of others.
       if (this.#callsWait) return this.#recorder.failed(writesOf(part), failure, number);
@@ -157,6 +162,10 @@ export class Mirroring {
     }
     return this.#recorder.mayConcern(number) ? this.#recorder.mirrored(writesOf(part), number) : undefined;
   }
+}
+
+function isOfOneKey(part: readonly MirroredWrite[]): boolean {
+  return part.length === 1 && part[0]!.write.keys.length === 1;
 }
 
 function writesOf(part: readonly MirroredWrite[]): Write[] {

@@ -195,7 +195,7 @@ function listpack(blob: Buffer, all: string[]): string[] {
     all.push(`${value}`);
     return size;
   };
-  for (let first = blob[at]!; first !== LISTPACK_END; first = blob[at]!) {
+  for (let first = blob.readUInt8(at); first !== LISTPACK_END; first = blob.readUInt8(at)) {
     const second = blob[at + 1]!;
     let size: number;
     if (first < 0x80) size = number(first, 1);
@@ -203,10 +203,16 @@ function listpack(blob: Buffer, all: string[]): string[] {
     else if (first < 0xe0) size = number(((((first & 0x1f) << 8) | second) << 19) >> 19, 2);
     else if (first < 0xf0) size = text(2, ((first & 0x0f) << 8) | second);
     else if (first < INTEGERS) size = text(5, blob.readUInt32LE(at + 1));
-    else size = number(integer(blob, at + 1, WIDTHS[first - INTEGERS]!), 1 + WIDTHS[first - INTEGERS]!);
+    else size = number(integer(blob, at + 1, widthOf(first)), 1 + widthOf(first));
     at += size + backLength(size);
   }
   return all;
+}
+
+function widthOf(first: number): number {
+  const width = WIDTHS[first - INTEGERS];
+  if (width === undefined) throw new RangeError('no entry of a listpack begins so');
+  return width;
 }
 
 /** Behind each entry its size stands once more, in seven bits a byte. */

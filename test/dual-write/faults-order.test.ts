@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import type { FaultProxy } from '../../src/stack/proxy.js';
@@ -81,12 +82,14 @@ describe('an older write that lands on top of the repair of a newer one', () => 
     await settled(writer);
     const later = bed.sink.records.slice(before);
     expect(await bed.target.client.get('k')).toBe('older');
-    expect(later.map(({ key, outcome, error }) => [key, outcome, error?.code])).toEqual([
-      ['k', 'unknown', 'AFTER_FAILURE'],
-    ]);
+    // By the mark of the repair, or, where that found nothing to do, by the writer's own memory.
+    const code = expect.stringMatching(/^(CROSSED|AFTER_FAILURE)$/);
+    expect(later.map(({ key, outcome, error }) => [key, outcome, error?.code])).toEqual([['k', 'unknown', code]]);
     await repair(bed, later);
     expect(await bed.target.client.get('k')).toBe(await bed.source.client.get('k'));
-    // The record is none of a failure, which would ask for further ones.
+    // The record is none of a failure, which would ask for further ones; and the mark of the repair
+    // is older than the next write, by more than clocks are trusted with.
+    await sleep(100);
     await writer.set('k', 'newest');
     await settled(writer);
     expect(bed.sink.records).toHaveLength(before + 1);

@@ -107,8 +107,8 @@ describe('continue-as-new', () => {
         begun.add((await inputOf(env, handle)).carried?.triesBegunAt);
       }
       await giveUp(latest(handle));
-      // On a busy machine one run may last as long as the whole policy.
-      expect([...begun][0]).toEqual(expect.any(Number));
+      // On a busy machine one run may last as long as the whole policy, or end before an attempt.
+      expect([...begun].find((at) => at !== null)).toEqual(expect.any(Number));
     });
   });
 

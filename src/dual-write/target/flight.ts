@@ -84,6 +84,12 @@ export class Flight extends StandIn {
     this.#unanswered += 1;
   }
 
+  /** The marks behind it have no answer; its own commands came to an end before. */
+  marksLost(error: unknown): void {
+    this.#failure ??= this.#compareReplies() ?? this.#failureOf(error);
+    this.#answered();
+  }
+
   /** What the marks behind it have told. */
   marked(crossing: MirrorFailure | undefined): void {
     if (crossing !== undefined) {
@@ -103,7 +109,8 @@ export class Flight extends StandIn {
     // A replica carries out a probe too.
     else if ((failure === undefined || failure === this.#crossing) && this.unit[0]!.write.command !== 'PING') {
       line.isWritable();
-      line.answered(this.#departure.at);
+      // Once for all that left together.
+      if (this.#departure.flying === 0) line.answered(this.#departure.at);
     }
     this.#done(failure);
   }

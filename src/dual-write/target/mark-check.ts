@@ -15,6 +15,9 @@ interface Marked {
   readonly flights: { readonly flight: Flight; readonly sinceMs: number }[];
 }
 
+/** What a Cluster says of keys whose slot is on its way to another node. */
+const MOVES = new Set(['MOVED', 'ASK', 'TRYAGAIN']);
+
 export class MarkCheck extends StandIn {
   readonly #marks: Marks;
   readonly #marked: readonly Marked[];
@@ -57,12 +60,18 @@ export class MarkCheck extends StandIn {
   reject = (error: unknown): void => {
     // Without an answer nobody knows whether it has crossed: as if its own was missing.
     if (!(error instanceof ReplyError)) {
-      for (const flight of this.#flights) flight.reject(error);
+      for (const flight of this.#flights) flight.marksLost(error);
       return;
     }
     // What the target refused together with the writes says nothing of the marks.
     const mirrored = [...this.#flights].filter((flight) => flight.isMirrored);
-    if (mirrored.length > 0) this.#marks.refused(replyFailure(error).error.message);
+    const failure = replyFailure(error);
+    if (MOVES.has(failure.error.code)) {
+      // Of a slot on its way: no reason to go without marks, but nobody knows what crossed.
+      for (const flight of this.#flights) flight.marked(crossed(this.#marked.map(({ key }) => key)));
+      return;
+    }
+    if (mirrored.length > 0) this.#marks.refused(failure.error.message);
     for (const { unit } of mirrored) this.#marks.unmarked += unit.length;
     for (const flight of this.#flights) flight.marked(undefined);
   };

@@ -28,13 +28,16 @@ export const MARKS_AT_ONCE = 500;
 
 /**
  * KEYS: the marks. ARGV: the writer, and the life of a mark in ms. Answers for each mark how many
- * ms ago another writer left it, or -1. Something else under its name is replaced.
+ * ms ago another writer left it, or -1. Something else under its name is replaced. A right that is
+ * missing shows at the first mark; a clock that was set back makes the age 0, not less.
  */
 export const LEAVE_MARKS = `local ago = {}
 for i, mark in ipairs(KEYS) do
 local writer = redis.pcall('GET', mark)
+if type(writer) == 'table' and not string.find(writer.err, 'WRONGTYPE', 1, true) then return writer end
+local left = redis.call('PTTL', mark)
 ago[i] = -1
-if type(writer) == 'string' and writer ~= ARGV[1] then ago[i] = ARGV[2] - redis.call('PTTL', mark) end
+if type(writer) == 'string' and writer ~= ARGV[1] then ago[i] = math.max(0, ARGV[2] - left) end
 redis.call('SET', mark, ARGV[1], 'PX', ARGV[2])
 end
 return ago`;
@@ -88,7 +91,8 @@ export class Marks {
   }
 
   taken(): void {
-    if (!this.#isSuspended) return;
+    // What left before the refusal says nothing of now.
+    if (!this.#isSuspended || !this.areLeft()) return;
     this.#isSuspended = false;
     this.#onChange({ shard: this.#shard, state: 'active' });
   }
