@@ -63,11 +63,6 @@ export interface FailedWrite {
    */
   readonly redrive?: number | undefined;
   /**
-   * Set by the intake, ISO 8601: what may be in flight was so until then at the latest. Absent: by
-   * `failedAt`.
-   */
-  readonly settleFrom?: string | undefined;
-  /**
    * Set by the bridge, which makes one of all failed writes of a key in a batch: `outcome`,
    * `idempotent` and `failedAt` are such that what may be in flight of any has landed, `command`
    * and `members` cover all, the rest is of the newest.

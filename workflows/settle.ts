@@ -6,7 +6,7 @@
  */
 import type { FailedWrite } from './messages.js';
 
-type Told = { readonly [Name in 'failedAt' | 'outcome' | 'idempotent' | 'settleFrom']?: FailedWrite[Name] | undefined };
+type Told = Pick<Partial<FailedWrite>, 'failedAt' | 'outcome' | 'idempotent'>;
 
 /**
  * Whether the write may land after all, or land a second time and do harm. What is not known is
@@ -27,6 +27,5 @@ export function failedAtOf({ failedAt }: Told, now: number): number {
 
 /** Before this, in ms since the epoch, a comparison means nothing; 0: nothing is in flight. */
 export function settledAt(write: Told, settleMs: number, now: number): number {
-  if (!mayBeInFlight(write)) return 0;
-  return failedAtOf({ failedAt: write.settleFrom ?? write.failedAt }, now) + settleMs;
+  return mayBeInFlight(write) ? failedAtOf(write, now) + settleMs : 0;
 }

@@ -85,7 +85,7 @@ function readRecord(record: IntakeRecord, links: Links): Readable | Undeliverabl
       return undeliverable('unknown-link', 'UnknownLink', message, event);
     }
     const idempotent = event.command === undefined ? undefined : isIdempotent(event.command);
-    const added = { idempotent, record: record.position, ...redriveOf(record), ...settleFrom(event, record) };
+    const added = { idempotent, record: record.position, ...redriveOf(record) };
     return { kind: 'write', link, key, write: { record, event: { ...event, ...added } } };
   } catch (error) {
     // A bug of ours on one record must not hold up the records behind it.
@@ -98,18 +98,6 @@ function describeUnreadable({ position: { topic, partition, offset }, unreadable
   const { lastOffset, reason } = unreadable!;
   const which = offset === lastOffset ? `offset ${offset}` : `offsets ${offset} to ${lastOffset}`;
   return `${which} of ${topic}[${partition}] can't be read: ${reason}; only a comparison of both sides finds what was in there`;
-}
-
-/** A producer whose clock is as far from that of the log is believed. */
-const CLOCKS_DIFFER_MS = 1_000;
-
-/**
- * A producer whose clock is behind would have its write compared before that has landed. Where its
- * time and that of the log differ, what is certain is that it had failed when it was received.
- */
-function settleFrom({ failedAt }: FailedWrite, { position }: IntakeRecord): Pick<FailedWrite, 'settleFrom'> {
-  const difference = Math.abs(Date.parse(failedAt) - Number(position.timestamp));
-  return difference > CLOCKS_DIFFER_MS ? { settleFrom: new Date().toISOString() } : {};
 }
 
 /** Of a record that was redriven, how often; whatever the header says, it is new work. */
