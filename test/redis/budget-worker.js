@@ -3,8 +3,8 @@
  * commands, again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createBudget } from '../../dist/src/redis/budget.js';
-import { Connection } from '../../dist/src/redis/connection.js';
+import { createBudget } from '../../dist/src/redis/budget/budget.js';
+import { Connection } from '../../dist/src/redis/connection/connection.js';
 import { reportStandstills } from '../support/standstills.js';
 
 const { url, link, opsPerSecond, attempts, largest } = JSON.parse(process.argv[2]);
