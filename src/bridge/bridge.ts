@@ -50,13 +50,20 @@ export async function startBridge({ config, client, logger }: BridgeOptions): Pr
     links,
     logger,
   };
-  const { counters, finished, stop } = await intakeOf(config)
+  const {
+    counters,
+    finished: intakeEnded,
+    stop,
+  } = await intakeOf(config)
     .start(forwarding)
     .catch(async (error: unknown) => {
       await unfinished.stop();
       throw error;
     });
-  finished.catch(() => {}).finally(() => unfinished.stop());
+  // With it: whoever closes the connection then must not cut off a call, which its SDK would retry
+  // on the closed one, outside of every promise.
+  const finished = intakeEnded.finally(() => unfinished.stop());
+  finished.catch(() => {});
   return {
     counters,
     finished,
