@@ -97,11 +97,12 @@ export class KeyRun {
     this.#lastOutcome = carried?.lastOutcome ?? null;
     this.#repaired = carried?.repaired ?? false;
     this.lastError = carried?.lastError ?? null;
-    this.#skipAsked = carried?.skipAsked ?? null;
     this.#retryAsked = carried?.retryAsked ?? false;
     // One that was started by hand says nothing; here, in front of everything, `patched` is right.
     const isByHand = input.policy === undefined;
     this.isOfEarlierVersion = input.version === undefined && !(isByHand && patched('version-2'));
+    // It takes all that is carried: nothing had come behind it.
+    if (carried?.skipAsked != null) this.askSkip(carried.skipAsked);
   }
 
   /**
@@ -384,7 +385,8 @@ export class KeyRun {
       lastOutcome: this.#lastOutcome,
       repaired: this.#repaired,
       lastError: this.lastError,
-      skipAsked: this.#skipAsked,
+      // What came behind it would be skipped with it: better that a person asks once more.
+      skipAsked: this.hasNewWork() ? null : this.#skipAsked,
       retryAsked: this.#retryAsked,
     };
     return { ...this.#input, carried };
