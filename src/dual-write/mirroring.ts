@@ -146,21 +146,25 @@ export class Mirroring {
   }
 
   #outcomeOf(part: readonly MirroredWrite[], failure: MirrorFailure | undefined, number: number): CallWaitsFor {
-    const isCrossing = failure?.error.code === CROSSED;
-    if (failure && !isCrossing) return this.#recorder.failed(writesOf(part), failure, number);
+    if (failure !== undefined && failure.error.code !== CROSSED) {
+      return this.#recorder.failed(writesOf(part), failure, number);
+    }
     this.#mirrored += 1;
-    if (failure && !isOfOneKey(part) && this.#recorder.mayConcern(number)) {
+    if (failure !== undefined) return this.#crossed(part, failure, number);
+    return this.#recorder.mayConcern(number) ? this.#recorder.mirrored(writesOf(part), number) : undefined;
+  }
+
+  #crossed(part: readonly MirroredWrite[], failure: MirrorFailure, number: number): CallWaitsFor {
+    const writes = writesOf(part);
+    if (!isOfOneKey(part) && this.#recorder.mayConcern(number)) {
       // Its other keys may be in doubt for another reason.
       const { keys: _some, ...ofAll } = failure;
-      return this.#recorder.failed(writesOf(part), ofAll, number);
+      return this.#recorder.failed(writes, ofAll, number);
     }
-    if (failure) {
-      // A call that waits for its record is not made to wait for those of others.
-      if (this.#callsWait) return this.#recorder.failed(writesOf(part), failure, number);
-      this.#crossings.add(writesOf(part), failure, number);
-      return undefined;
-    }
-    return this.#recorder.mayConcern(number) ? this.#recorder.mirrored(writesOf(part), number) : undefined;
+    // A call that waits for its record is not made to wait for those of others.
+    if (this.#callsWait) return this.#recorder.failed(writes, failure, number);
+    this.#crossings.add(writes, failure, number);
+    return undefined;
   }
 }
 

@@ -1,11 +1,9 @@
 /** First attempts that are asked for at the same time, with real servers. */
-import { MockActivityEnvironment } from '@temporalio/testing';
-import { DefaultLogger } from '@temporalio/worker';
+import type { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { create, type EndedResult } from '../../activities/index.js';
-import type { LinkSides } from '../../src/engine/index.js';
-import type { Activities, ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
-import { DEFAULT_OPTIONS, intercept, once, startLink, type TestLink } from '../engine/link.js';
+import type { EndedResult } from '../../activities/index.js';
+import { intercept, once, startLink, type TestLink } from '../engine/link.js';
+import { activitiesOf, firstAttempt } from './first-attempt.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -15,32 +13,6 @@ afterAll(() => link?.stop());
 beforeEach(() => link.clear());
 
 const NAMES = Array.from({ length: 20 }, (_, index) => `k${index}`);
-
-function activitiesOf(sides: LinkSides, told: EndedResult[] = []): Activities {
-  return create({
-    links: new Map([['east-to-west', { sides, options: DEFAULT_OPTIONS }]]),
-    usableAttributes: async () => [],
-    publishEscalation: async () => {},
-    onResult: (result) => told.push(result),
-  });
-}
-
-/** A first attempt at a key, as a worker makes it. */
-function firstAttempt(activities: Activities, key: string, changes: Partial<ReconcileRequest> = {}) {
-  const info = { isLocal: true, startToCloseTimeoutMs: 5_000 };
-  const environment = new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR') });
-  const hint = { whole: true, memberCommands: [], otherCommands: [], members: { utf8: [], base64: [] } };
-  const request: ReconcileRequest = {
-    link: 'east-to-west',
-    key,
-    encoding: 'utf8',
-    hint,
-    allowDelete: false,
-    ...changes,
-  };
-  const reply: Promise<ReconcileReply> = environment.run(activities.reconcile, request);
-  return { reply, environment };
-}
 
 /** Fills the source with keys that the target lacks. */
 async function diverge(names: readonly string[]) {

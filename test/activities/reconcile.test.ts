@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { create, type EndedResult } from '../../activities/index.js';
 import type { ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
 import { DEFAULT_OPTIONS, intercept, once, portWith, startLink, type TestLink } from '../engine/link.js';
+import { requestFor } from './first-attempt.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -59,14 +60,7 @@ async function attempt(
     publishEscalation: async () => {},
     onResult: (result, durationMs, { link }) => told.push({ result, durationMs, link }),
   });
-  const request: ReconcileRequest = {
-    link: 'east-to-west',
-    key,
-    encoding: 'utf8',
-    hint: { whole: true, memberCommands: [], otherCommands: [], members: { utf8: [], base64: [] } },
-    allowDelete: false,
-    ...more,
-  };
+  const request: ReconcileRequest = { ...requestFor(key), ...more };
   const ended: Promise<ReconcileReply | Error> = environment.run(activities.reconcile, request);
   const reply = await ended.catch((error: Error) => error);
   return { reply, told, details };

@@ -1,13 +1,11 @@
 /** What a first attempt has written, it compares again itself where `settle` is short. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { MockActivityEnvironment } from '@temporalio/testing';
-import { DefaultLogger } from '@temporalio/worker';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { create, type EndedResult } from '../../activities/index.js';
+import type { EndedResult } from '../../activities/index.js';
 import { ATTEMPTS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
-import type { LinkSides } from '../../src/engine/index.js';
 import type { Activities, ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
-import { DEFAULT_OPTIONS, intercept, once, portWith, startLink, type TestLink } from '../engine/link.js';
+import { intercept, once, portWith, startLink, type TestLink } from '../engine/link.js';
+import { activitiesOf, firstAttempt as attempt } from './first-attempt.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -18,30 +16,14 @@ beforeEach(() => link.clear());
 
 const AFTER_MS = 300;
 
-function activitiesOf(sides: LinkSides, told: EndedResult[] = []): Activities {
-  return create({
-    links: new Map([['east-to-west', { sides, options: DEFAULT_OPTIONS }]]),
-    usableAttributes: async () => [],
-    publishEscalation: async () => {},
-    onResult: (result) => told.push(result),
-  });
-}
-
-/** A first attempt at a key of unknown outcome, as a worker makes it. */
-function firstAttempt(activities: Activities, key: string, changes: Partial<ReconcileRequest> = {}, timeoutMs = 5_000) {
-  const info = { isLocal: true, startToCloseTimeoutMs: timeoutMs };
-  const environment = new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR') });
-  const request: ReconcileRequest = {
-    link: 'east-to-west',
-    key,
-    encoding: 'utf8',
-    hint: { whole: true, memberCommands: [], otherCommands: [], members: { utf8: [], base64: [] } },
-    allowDelete: false,
-    verify: { afterMs: AFTER_MS, always: true },
-    ...changes,
-  };
-  const reply: Promise<ReconcileReply> = environment.run(activities.reconcile, request);
-  return { reply, environment };
+/** A first attempt at a key of unknown outcome. */
+function firstAttempt(
+  activities: Activities,
+  key: string,
+  changes: Partial<ReconcileRequest> = {},
+  timeoutMs?: number,
+) {
+  return attempt(activities, key, { verify: { afterMs: AFTER_MS, always: true }, ...changes }, timeoutMs);
 }
 
 /** When each step began, and what happens then. */

@@ -43,7 +43,7 @@ export class Crossings {
     if (held === undefined) {
       if (name !== null) this.#keys.set(name, null);
       this.#handOver(writes, failure, number);
-      if (name !== null) this.#timer ??= setTimeout(() => this.#nextInterval(), CROSSING_INTERVAL_MS).unref();
+      this.#wait();
       return;
     }
     this.#held += writes.length;
@@ -69,7 +69,12 @@ export class Crossings {
     this.#timer = undefined;
     for (const [name, held] of this.#keys) if (held === null) this.#keys.delete(name);
     this.flush();
-    if (this.#keys.size > 0) this.#timer = setTimeout(() => this.#nextInterval(), CROSSING_INTERVAL_MS).unref();
+    this.#wait();
+  }
+
+  /** For the end of the interval, as long as there is a key that had a record in it. */
+  #wait(): void {
+    if (this.#keys.size > 0) this.#timer ??= setTimeout(() => this.#nextInterval(), CROSSING_INTERVAL_MS).unref();
   }
 }
 

@@ -45,8 +45,8 @@ const REFUSED: Readonly<Record<string, string>> = {
 };
 
 /**
- * Finds its keys only when somebody asks for them. Of a write that is mirrored to one server nobody
- * does.
+ * Finds its keys only when somebody asks for them: for the marks behind its mirror, or a record, so
+ * never in front of the source's reply unless it is announced.
  */
 class NamedWrite implements Write {
   readonly command: string;

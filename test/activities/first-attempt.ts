@@ -1,0 +1,40 @@
+/** First attempts, as a worker makes them. */
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
+import { create, type EndedResult } from '../../activities/index.js';
+import type { LinkSides } from '../../src/engine/index.js';
+import type { Activities, ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
+import { DEFAULT_OPTIONS } from '../engine/link.js';
+
+export function activitiesOf(sides: LinkSides, told: EndedResult[] = []): Activities {
+  return create({
+    links: new Map([['east-to-west', { sides, options: DEFAULT_OPTIONS }]]),
+    usableAttributes: async () => [],
+    publishEscalation: async () => {},
+    onResult: (result) => told.push(result),
+  });
+}
+
+/** At the whole key. */
+export function requestFor(key: string): ReconcileRequest {
+  return {
+    link: 'east-to-west',
+    key,
+    encoding: 'utf8',
+    hint: { whole: true, memberCommands: [], otherCommands: [], members: { utf8: [], base64: [] } },
+    allowDelete: false,
+  };
+}
+
+export function firstAttempt(
+  activities: Activities,
+  key: string,
+  changes: Partial<ReconcileRequest> = {},
+  timeoutMs = 5_000,
+) {
+  const info = { isLocal: true, startToCloseTimeoutMs: timeoutMs };
+  // Without a log: it would print each failure.
+  const environment = new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR') });
+  const reply: Promise<ReconcileReply> = environment.run(activities.reconcile, { ...requestFor(key), ...changes });
+  return { reply, environment };
+}
