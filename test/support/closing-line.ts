@@ -1,5 +1,6 @@
 /**
- * The last word of a test run, for people and machines alike; in CI a skipped test fails the run.
+ * The last words of a test run, for people and machines alike: what failed, a line each, and how
+ * many. In CI a skipped test fails the run.
  */
 import type { Reporter, TestModule } from 'vitest/node';
 
@@ -12,6 +13,7 @@ export default class ClosingLine implements Reporter {
       for (const test of module.children.allTests()) {
         const { state } = test.result();
         count[state === 'pending' ? 'skipped' : state] += 1;
+        if (state === 'failed') process.stdout.write(`\nfailed: ${module.relativeModuleId}: ${test.fullName}`);
       }
       outside += module.errors().length;
       for (const suite of module.children.allSuites()) outside += suite.errors().length;
