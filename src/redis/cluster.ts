@@ -15,7 +15,6 @@
 import { admit } from './budget/admission.js';
 import type { ClusterBudgets } from './budget/cluster-budgets.js';
 import type { ClusterNodes, Master } from './cluster-nodes.js';
-import type { Connection } from './connection/connection.js';
 import { explained } from './connection/explain.js';
 import { RedisFailure } from './connection/failure.js';
 import { summarize } from './health.js';
@@ -54,16 +53,6 @@ import { StandaloneRedis } from './standalone.js';
 interface WithKey {
   readonly key: Buffer;
 }
-
-/**
- * The observed state of a key is fenced by its server's clock as well, and so proves nothing at
- * another server.
- */
-interface Fenced extends WithKey {
-  readonly observed: object;
-}
-
-const observedAt = new WeakMap<object, Connection>();
 
 type Ask<Request, Answer> = (
   port: StandaloneRedis,
@@ -120,7 +109,7 @@ export class ClusterRedis implements RedisPort {
     options?: { readonly atMaster?: boolean },
   ): Promise<(ObservedState | RedisFailure)[]> {
     const requests = keys.map((key) => ({ key }));
-    return this.#observe(requests, (port, part) =>
+    return this.#split(requests, (port, part) =>
       port.inspect(
         part.map(({ key }) => key),
         options,
@@ -133,7 +122,7 @@ export class ClusterRedis implements RedisPort {
   }
 
   repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]> {
-    return this.#fenced(repairs, (port, part) => port.repair(part));
+    return this.#split(repairs, (port, part) => port.repair(part));
   }
 
   readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]> {
@@ -141,11 +130,11 @@ export class ClusterRedis implements RedisPort {
   }
 
   rebuild(rebuilds: readonly Rebuild[]): Promise<(RepairOutcome | RedisFailure)[]> {
-    return this.#fenced(rebuilds, (port, part) => port.rebuild(part));
+    return this.#split(rebuilds, (port, part) => port.rebuild(part));
   }
 
   inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]> {
-    return this.#observe(requests, (port, part) => port.inspectMembers(part));
+    return this.#split(requests, (port, part) => port.inspectMembers(part));
   }
 
   readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | 'deferred' | RedisFailure)[]> {
@@ -153,7 +142,7 @@ export class ClusterRedis implements RedisPort {
   }
 
   repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]> {
-    return this.#fenced(repairs, (port, part) => port.repairMembers(part));
+    return this.#split(repairs, (port, part) => port.repairMembers(part));
   }
 
   scanMembers(scan: MembersScan): Promise<MembersPage | 'lost' | null | RedisFailure> {
@@ -212,30 +201,6 @@ export class ClusterRedis implements RedisPort {
 
   async close(): Promise<void> {
     this.#nodes.close();
-  }
-
-  #observe<Request extends WithKey, State extends object>(
-    requests: readonly Request[],
-    ask: Ask<Request, State>,
-  ): Promise<(State | RedisFailure)[]> {
-    return this.#split(requests, async (port, part, master) => {
-      const states = await ask(port, part, master);
-      for (const state of states) observedAt.set(state, master.connection);
-      return states;
-    });
-  }
-
-  /** A key that has moved since it was observed counts as changed. */
-  #fenced<Request extends Fenced, Outcome>(
-    requests: readonly Request[],
-    ask: Ask<Request, Outcome>,
-  ): Promise<(Outcome | 'changed' | RedisFailure)[]> {
-    return this.#split<Request, Outcome | 'changed'>(requests, async (port, part, master) => {
-      const isHere = ({ observed }: Request) => observedAt.get(observed) === master.connection;
-      const here = part.filter(isHere);
-      const outcomes = here.length === 0 ? [] : await ask(port, here, master);
-      return part.map((request) => (isHere(request) ? outcomes.shift()! : 'changed'));
-    });
   }
 
   async #split<Request extends WithKey, Answer>(

@@ -44,6 +44,9 @@ import { serverName } from './server-name.js';
 import { ALL_SLOTS, slotOf, tagIn } from './slots.js';
 import { watchKey } from './watch.js';
 
+/** The server of each state that was observed, as `Connection.server`. */
+const observedAt = new WeakMap<object, object>();
+
 export class StandaloneRedis implements RedisPort {
   readonly #connection: Connection;
   readonly #budget: Budget | undefined;
@@ -79,8 +82,7 @@ export class StandaloneRedis implements RedisPort {
 
   async inspect(keys: readonly Buffer[], { atMaster = false } = {}): Promise<(ObservedState | RedisFailure)[]> {
     const rows = keys.map((key): Row => [key]);
-    const answers = await this.#runToTheEnd(scripts.inspect, rows, { atMaster });
-    return answers.map((answer) => (answer instanceof RedisFailure ? answer : observedState(answer)));
+    return this.#observe(scripts.inspect, rows, observedState, { atMaster });
   }
 
   async read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {
@@ -112,11 +114,11 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async repair(repairs: readonly Repair[]): Promise<(RepairOutcome | RedisFailure)[]> {
-    const rows = repairs.map(
-      ({ key, observed, change }): Row => [key, ...this.#fence(observed), ...changeCells(change)],
-    );
-    const answers = await this.#runToTheEnd(scripts.repair, rows);
-    return answers.map(outcome<RepairOutcome>);
+    return this.#fenced(scripts.repair, repairs, ({ key, observed, change }) => [
+      key,
+      ...this.#fence(observed),
+      ...changeCells(change),
+    ]);
   }
 
   async readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]> {
@@ -130,25 +132,20 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async rebuild(rebuilds: readonly Rebuild[]): Promise<(RepairOutcome | RedisFailure)[]> {
-    const rows = rebuilds.map(
-      ({ key, observed, change }): Row => [
-        key,
-        ...this.#fence(observed),
-        expiryDigits(change.expiry),
-        change.expiryTolerated ? '1' : '0',
-        change.content ?? '',
-        change.recipe,
-        // In the slot of the key, in case that this is a node of a Cluster.
-        `keymend:rebuild:{${tagIn(slotOf(key))}}`,
-      ],
-    );
-    const answers = await this.#runToTheEnd(scripts.rebuild, rows);
-    return answers.map(outcome<RepairOutcome>);
+    return this.#fenced(scripts.rebuild, rebuilds, ({ key, observed, change }) => [
+      key,
+      ...this.#fence(observed),
+      expiryDigits(change.expiry),
+      change.expiryTolerated ? '1' : '0',
+      change.content ?? '',
+      change.recipe,
+      // In the slot of the key, in case that this is a node of a Cluster.
+      `keymend:rebuild:{${tagIn(slotOf(key))}}`,
+    ]);
   }
 
   async inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]> {
-    const answers = await this.#runToTheEnd(scripts.inspectMembers, requests.map(membersRow));
-    return answers.map((answer) => (answer instanceof RedisFailure ? answer : membersState(answer)));
+    return this.#observe(scripts.inspectMembers, requests.map(membersRow), membersState);
   }
 
   async readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | 'deferred' | RedisFailure)[]> {
@@ -163,21 +160,17 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async repairMembers(repairs: readonly MembersRepair[]): Promise<(MembersOutcome | RedisFailure)[]> {
-    const rows = repairs.map(
-      ({ key, members, observed, type, cells, expiry }): Row => [
-        key,
-        observed.type,
-        `${observed.expiry}`,
-        this.#deadline(observed),
-        expiry === null ? '' : expiryDigits(expiry),
-        type,
-        packed(members),
-        packed(observed.digests.slice(0, members.length)),
-        packed(cells),
-      ],
-    );
-    const answers = await this.#runToTheEnd(scripts.repairMembers, rows);
-    return answers.map(outcome<MembersOutcome>);
+    return this.#fenced(scripts.repairMembers, repairs, ({ key, members, observed, type, cells, expiry }) => [
+      key,
+      observed.type,
+      `${observed.expiry}`,
+      this.#deadline(observed),
+      expiry === null ? '' : expiryDigits(expiry),
+      type,
+      packed(members),
+      packed(observed.digests.slice(0, members.length)),
+      packed(cells),
+    ]);
   }
 
   async scanMembers({ key, type, cursor, count }: MembersScan): Promise<MembersPage | 'lost' | null | RedisFailure> {
@@ -266,6 +259,38 @@ export class StandaloneRedis implements RedisPort {
     this.#connection.close();
   }
 
+  /** For a state that a write is to be fenced by. */
+  async #observe<State extends object>(
+    script: Script,
+    rows: readonly Row[],
+    state: (answer: RowAnswer) => State,
+    options?: Pick<RunOptions, 'atMaster'>,
+  ): Promise<(State | RedisFailure)[]> {
+    const answers = await this.#runToTheEnd(script, rows, options);
+    return answers.map((answer) => {
+      if (answer instanceof RedisFailure) return answer;
+      const observed = state(answer);
+      observedAt.set(observed, answer.server);
+      return observed;
+    });
+  }
+
+  /**
+   * Writes what is as it was observed, and at the server where it was: the clock of another one
+   * bounds nothing, so there a key counts as changed.
+   */
+  async #fenced<Request extends { readonly observed: object }, Outcome extends string>(
+    script: Script,
+    requests: readonly Request[],
+    rowOf: (request: Request) => Row,
+  ): Promise<(Outcome | 'changed' | RedisFailure)[]> {
+    const { server } = this.#connection;
+    const isHere = ({ observed }: Request) => observedAt.get(observed) === server;
+    const rows = requests.filter(isHere).map(rowOf);
+    const answers = await this.#runToTheEnd(script, rows, { server });
+    return requests.map((request) => (isHere(request) ? outcome<Outcome>(answers.shift()!) : 'changed'));
+  }
+
   /** What a key must still be like, and until when, for a write to apply. */
   #fence(observed: ObservedState): (Buffer | string)[] {
     return [digestBytes(observed), `${observed.expiry}`, this.#deadline(observed)];
@@ -290,7 +315,7 @@ export class StandaloneRedis implements RedisPort {
   #run(
     script: Script,
     rows: readonly Row[],
-    options?: Pick<RunOptions, 'atMaster'>,
+    options?: Omit<RunOptions, 'count'>,
   ): Promise<(RowAnswer | 'deferred' | RedisFailure)[]> {
     return runScript(this.#connection, script, rows, { ...options, count: this.#count });
   }
@@ -307,7 +332,7 @@ export class StandaloneRedis implements RedisPort {
   async #runToTheEnd(
     script: Script,
     rows: readonly Row[],
-    options?: Pick<RunOptions, 'atMaster'>,
+    options?: Omit<RunOptions, 'count'>,
   ): Promise<(RowAnswer | RedisFailure)[]> {
     const answers: (RowAnswer | RedisFailure)[] = [];
     while (answers.length < rows.length) {
@@ -416,8 +441,9 @@ function dumpIn(state: Buffer): Buffer | null {
   return state[start]! < SPACE ? state.subarray(start) : null;
 }
 
-function outcome<Outcome extends string>(answer: RowAnswer | RedisFailure): Outcome | RedisFailure {
-  return answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as Outcome);
+function outcome<Outcome extends string>(answer: RowAnswer | RedisFailure): Outcome | 'changed' | RedisFailure {
+  if (answer instanceof RedisFailure) return answer.code === 'OTHERSERVER' ? 'changed' : answer;
+  return String(answer.cells[0]) as Outcome;
 }
 
 function changeCells(change: Change): (Buffer | string)[] {

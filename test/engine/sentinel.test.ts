@@ -1,7 +1,7 @@
 /** A side that Sentinels name: after their failover the link works on the new master. */
 import { afterEach, expect, test } from 'vitest';
 import { type KeyResult, reconcileKeys } from '../../src/engine/index.js';
-import { connectRedis } from '../../src/redis/index.js';
+import { connectRedis, RedisFailure } from '../../src/redis/index.js';
 import { isPermanent } from '../../workflows/errors.js';
 import { startRedis } from '../support/redis.js';
 import { FAILOVERS, startSentinelGroup } from '../support/sentinel.js';
@@ -47,3 +47,36 @@ test.each(
   },
   90_000,
 );
+
+test('what was compared at one master is not written at the next, whose clock says nothing of how late it is', async () => {
+  const group = await startSentinelGroup('orders');
+  cleanups.push(() => group.stop());
+  const urls = group.sentinels.map(({ host, port }) => `redis://${host}:${port}`);
+  const port = connectRedis({ sentinel: { name: group.name, urls } }, { name: 'target', commandTimeoutMs: 3_600_000 });
+  cleanups.push(() => port.close());
+  await group.master.client.hset('k', { a: 'old', b: 'old' });
+  const observe = async () =>
+    [await port.inspect([KEY]), await port.inspectMembers([{ key: KEY, members: [Buffer.from('a')] }])] as const;
+  const write = async ([[whole], [members]]: Awaited<ReturnType<typeof observe>>) => {
+    if (whole instanceof RedisFailure || members instanceof RedisFailure) return [];
+    const part = {
+      key: KEY,
+      members: [Buffer.from('a')],
+      observed: members!,
+      type: 'hash',
+      cells: [Buffer.from('+new')],
+    };
+    return [
+      ...(await port.repairMembers([{ ...part, expiry: null }])),
+      ...(await port.repair([{ key: KEY, observed: whole!, change: { action: 'delete' } }])),
+    ];
+  };
+  const before = await observe();
+  await group.replicated();
+  await FAILOVERS[0]![1](group);
+  await expect.poll(async () => await port.health()).toMatchObject({ isMaster: true });
+  expect(await write(before)).toEqual(['changed', 'changed']);
+  expect(await group.master.client.hgetall('k')).toEqual({ a: 'old', b: 'old' });
+  const [wrote] = await write(await observe());
+  expect(wrote).toBe('repaired');
+}, 90_000);

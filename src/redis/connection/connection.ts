@@ -74,6 +74,7 @@ export class Connection {
   /** The handshake went well, and the connection has not been given up since. */
   #usable = false;
   #connections = 0;
+  #server: object = {};
   /** Set while the server is asked how long an argument may be. */
   #asking: Promise<RedisFailure | null> | null = null;
   /** It has not refused to say how long an argument may be. */
@@ -161,6 +162,14 @@ export class Connection {
     return this.#connections;
   }
 
+  /**
+   * Stands for the server that answers: another object as soon as it may be another server, whose
+   * clock is another too.
+   */
+  get server(): object {
+    return this.#server;
+  }
+
   /** How many it has executed, as far as is known; within a transaction, a script counts as one. */
   get operations(): number {
     return this.#operations;
@@ -168,10 +177,13 @@ export class Connection {
 
   /**
    * Sends commands one behind the other without waiting in between. Never rejects.
+   * @param server the only one to which they may be sent
    * @returns their replies in order, bulk strings as `Buffer`
    */
-  async send(commands: readonly Command[]): Promise<unknown[]> {
-    const refused = await this.#readyFor(longestArgument(commands));
+  async send(commands: readonly Command[], server?: object): Promise<unknown[]> {
+    let refused = await this.#readyFor(longestArgument(commands));
+    if (refused === null && server !== undefined && server !== this.#server)
+      refused = new RedisFailure(...OTHER_SERVER);
     if (refused !== null) return commands.map(() => refused);
     const replies = await this.#answered(
       Promise.all(
@@ -309,6 +321,7 @@ export class Connection {
       if (this.#options.isNode) await this.#identify();
       this.#failedAttempts = 0;
       this.#connections += 1;
+      this.#server = {};
       this.#saysLimit = true;
       this.#usable = true;
     } catch (error) {
@@ -381,6 +394,8 @@ export class Connection {
     }
   }
 }
+
+const OTHER_SERVER = ['OTHERSERVER', 'another server may answer by now; nothing was sent'] as const;
 
 const HAVE_SUBCOMMANDS: ReadonlySet<string> = new Set(['CLUSTER', 'MEMORY', 'SCRIPT', 'XGROUP', 'XINFO']);
 

@@ -11,6 +11,8 @@ export interface RowAnswer {
   readonly cells: Cells;
   /** The server's clock when the script began, in ms since the epoch. */
   readonly serverTimeMs: number;
+  /** As `Connection.server`. */
+  readonly server: object;
   /** `performance.now()` when the answer had arrived here. */
   readonly receivedAtMs: number;
 }
@@ -27,6 +29,8 @@ export interface RunOptions {
    * before the script ran then says so; asked ahead of it, one demoted in between would pass.
    */
   readonly atMaster?: boolean;
+  /** The only one that it may be sent to, as `Connection.server`. */
+  readonly server?: object | undefined;
   readonly count?: CountOperations;
 }
 
@@ -43,22 +47,23 @@ export async function runScript(
   connection: Connection,
   script: Script,
   rows: readonly Row[],
-  { atMaster = false, count = () => {} }: RunOptions = {},
+  { atMaster = false, server, count = () => {} }: RunOptions = {},
 ): Promise<(RowAnswer | 'deferred' | RedisFailure)[]> {
   const args = scriptArguments(connection, rows.slice(0, fitting(rows)));
   const run = async (command: string, body: string) => {
-    const replies = await connection.send([[command, body, '0', ...args], ...(atMaster ? [['ROLE'] as Command] : [])]);
+    const commands: Command[] = [[command, body, '0', ...args], ...(atMaster ? [['ROLE'] as Command] : [])];
+    const replies = await connection.send(commands, server);
     for (const each of replies) count(operationsOf(each));
     return replies;
   };
   let [reply, role] = await run('EVALSHA', script.sha);
   if (reply instanceof RedisFailure && reply.code === 'NOSCRIPT') [reply, role] = await run('EVAL', script.source);
-  const receivedAtMs = performance.now();
+  const ofServer = { server: connection.server, receivedAtMs: performance.now() };
 
   const failed = [reply, role].find((each) => each instanceof RedisFailure);
   // The others did nothing wrong, and nothing was executed.
   if (failed instanceof RedisFailure && failed.code === 'TOOBIG' && rows.length > 1) {
-    return eachAlone(connection, script, rows, { atMaster, count });
+    return eachAlone(connection, script, rows, { atMaster, server, count });
   }
   if (failed instanceof RedisFailure) {
     const failure = ofClock(failed);
@@ -69,13 +74,13 @@ export async function runScript(
     return rows.map(() => failure);
   }
   const [serverTime, , ...answers] = reply as ScriptReply;
-  const serverTimeMs = Number(serverTime);
+  const told = { ...ofServer, serverTimeMs: Number(serverTime) };
   return rows.map((_, index) => {
     const answer = answers[index];
     if (answer === undefined) return 'deferred';
-    if (answer instanceof Buffer) return { cells: [answer], serverTimeMs, receivedAtMs };
+    if (answer instanceof Buffer) return { ...told, cells: [answer] };
     const cells = answer as Cells;
-    return failureIn(cells) ?? { cells, serverTimeMs, receivedAtMs };
+    return failureIn(cells) ?? { ...told, cells };
   });
 }
 
