@@ -49,18 +49,20 @@ export type RoundEnd =
   | { readonly kind: 'failed'; readonly error: LastError }
   | { readonly kind: 'interrupted'; readonly by: Interruption };
 
+interface FailedAttempt {
+  readonly kind: 'failed';
+  readonly error: LastError;
+  readonly attempts: number;
+  readonly permanent: boolean;
+  readonly wrote: boolean;
+  readonly earlier: Earlier;
+}
+
 type AttemptEnd =
   | { readonly kind: 'replied'; readonly reply: ReconciledReply }
   | { readonly kind: 'deferred'; readonly reply: DeferredReply }
-  | {
-      readonly kind: 'failed';
-      readonly error: LastError;
-      readonly attempts: number;
-      readonly permanent: boolean;
-      readonly wrote: boolean;
-      readonly earlier: Earlier;
-    }
-  | { readonly kind: 'interrupted'; readonly by: Interruption };
+  | FailedAttempt
+  | { readonly kind: 'interrupted'; readonly by: Interruption; readonly last: FailedAttempt };
 
 /** `large`: the value takes longer than a workflow task may. */
 type LocalEnd = AttemptEnd | { readonly kind: 'large'; readonly reply: LargeReply };
@@ -203,6 +205,7 @@ async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<At
     // by its commands' timeouts.
     startToCloseTimeout: '1 hour',
     heartbeatTimeout: '10 seconds',
+    cancellationType: run.isOfEarlierVersion ? 'TRY_CANCEL' : 'WAIT_CANCELLATION_COMPLETED',
     retry: {
       maximumAttempts,
       initialInterval: retry.initialIntervalMs,
@@ -217,8 +220,8 @@ async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<At
 
 /**
  * "Try again now" can't reach into the server's back-off, so the activity is cancelled and later
- * scheduled afresh. The old attempt may still be at work: its writes are fenced, also by time, and
- * what it has written it looks after, so two of them do no harm.
+ * scheduled afresh. An attempt that is at work then hears of it with its next heartbeat. Its end is
+ * waited for: until then it may write, and what another one had found would prove nothing.
  */
 async function interruptible(
   run: KeyRun,
@@ -238,7 +241,8 @@ async function interruptible(
     // The end of an attempt that arrives together with the interruption wins: what was done is
     // done.
     const last = await end;
-    return last.kind === 'failed' && last.error.type === CANCELLED ? { kind: 'interrupted', by } : last;
+    const isInterrupted = last.kind === 'failed' && (!run.isOfEarlierVersion || last.error.type === CANCELLED);
+    return isInterrupted ? { kind: 'interrupted', by, last } : last;
   }
   return end;
 }
@@ -253,7 +257,7 @@ async function ending(reply: Promise<ReconcileReply>): Promise<LocalEnd> {
   }
 }
 
-function failedAttempt(failure: unknown): AttemptEnd {
+function failedAttempt(failure: unknown): FailedAttempt {
   const cause = failure instanceof ActivityFailure && failure.cause !== undefined ? failure.cause : failure;
   if (cause instanceof ApplicationFailure) {
     const detail = cause.details?.[0] as AttemptErrorDetail | undefined;
@@ -276,7 +280,7 @@ function describeTimeout({ timeoutType }: TimeoutFailure): string {
     : 'the attempt did not end in time: its worker died or stood still, or source or target answers too slowly';
 }
 
-function cancelled(): AttemptEnd {
+function cancelled(): FailedAttempt {
   const error: LastError = { type: CANCELLED, message: 'cancelled', stage: null };
   return { kind: 'failed', error, attempts: 0, permanent: false, wrote: false, earlier: 'nothing' };
 }
@@ -286,8 +290,11 @@ const BEFORE_WRITING: readonly (Stage | null)[] = ['read', 'compare'];
 
 function count(run: KeyRun, end: AttemptEnd): void {
   if (end.kind === 'interrupted') {
-    // Whatever it was doing: nobody knows.
+    const { attempts, error, wrote, earlier } = end.last;
+    if (error.type !== CANCELLED) run.countAttempts(attempts, error);
+    // What those before it have done nobody knows.
     noteUnverified(run);
+    noteWrites(run, { wrote, lookAgain: wrote && looksAgain(run), earlier });
   } else if (end.kind === 'deferred') {
     const { attempt, wrote, lookAgain, earlier = 'nothing' } = end.reply;
     // Itself it was none; those of the same activity before it were.

@@ -1,0 +1,86 @@
+/** A durable attempt that is at work when it is interrupted may write until it has ended. */
+import { Context } from '@temporalio/activity';
+import { TestWorkflowEnvironment } from '@temporalio/testing';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import * as messages from '../../workflows/messages.js';
+import { stack } from '../support/services.js';
+import { type Attempt, type Handle, Script, startKey, UNAVAILABLE, workerFor } from '../support/workflow-bed.js';
+
+let env: TestWorkflowEnvironment;
+beforeAll(async () => {
+  env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
+});
+afterAll(() => env?.teardown());
+
+/**
+ * The second attempt, a durable one, is interrupted by `interrupt`, and then ends as scripted, or
+ * as one that was cancelled. Answers with the most that were under way at once.
+ */
+async function interrupted(script: Script, end: 'scripted' | 'cancelled', interrupt: (handle: Handle) => unknown) {
+  const underWay = { now: 0, most: 0 };
+  const { reconcile } = script.activities;
+  script.activities.reconcile = async (request) => {
+    underWay.now += 1;
+    underWay.most = Math.max(underWay.most, underWay.now);
+    return reconcile(request).finally(() => {
+      underWay.now -= 1;
+    });
+  };
+  const taskQueue = `script-under-way-${Date.now()}`;
+  const worker = await workerFor(script, taskQueue, { maxHeartbeatThrottleInterval: '100ms' });
+  return worker.runUntil(async () => {
+    const handle = await startKey(env.client, taskQueue);
+    script.during = async (attempt) => {
+      if (attempt !== 2) return;
+      const context = Context.current();
+      const beating = setInterval(() => context.heartbeat(), 100);
+      await interrupt(handle);
+      const cancelled = await context.cancelled.catch((reason: unknown) => reason);
+      clearInterval(beating);
+      // Long enough for whoever would not wait: two tasks of the workflow pass.
+      for (let task = 0; task < 2; task++) await handle.query(messages.status);
+      if (end === 'cancelled') throw cancelled;
+    };
+    const result = await handle.result().catch((error: Error) => error.constructor.name);
+    return { result, attempts: script.requests.length, most: underWay.most };
+  });
+}
+
+describe('an attempt that is under way is awaited', () => {
+  const retry = (handle: Handle) => handle.signal(messages.retry);
+
+  it.each<[string, Attempt, 'scripted' | 'cancelled', object]>([
+    ['it is cancelled', 'equal', 'cancelled', { result: { outcome: 'equal' }, attempts: 3 }],
+    ['it fails at last', UNAVAILABLE, 'scripted', { result: { outcome: 'equal', attempts: 3 }, attempts: 3 }],
+    [
+      'it repairs the key at last',
+      'repaired',
+      'scripted',
+      { result: { outcome: 'repaired', attempts: 2 }, attempts: 2 },
+    ],
+  ])('by who wants another one at once: %s', async (_title, second, end, expected) => {
+    const script = new Script(env, UNAVAILABLE, second, 'equal');
+    const { most, ...rest } = await interrupted(script, end, retry);
+    expect(rest).toMatchObject(expected);
+    expect(most).toBe(1);
+  });
+
+  it('and has it written at last, the key counts as repaired', async () => {
+    const script = new Script(env, UNAVAILABLE, { fail: 'TargetUnavailable', wrote: true }, 'equal');
+    const { result } = await interrupted(script, 'scripted', retry);
+    expect(result).toMatchObject({ outcome: 'repaired' });
+  });
+
+  it('by a skip, which then finds nothing that still writes', async () => {
+    const script = new Script(env, UNAVAILABLE, UNAVAILABLE);
+    const ended = await interrupted(script, 'scripted', (handle) => handle.signal(messages.skip, { reason: 'why' }));
+    expect(ended).toEqual({ result: { outcome: 'skipped', skipReason: 'why', attempts: 2 }, attempts: 2, most: 1 });
+  });
+
+  it('by a cancel of the workflow', async () => {
+    const script = new Script(env, UNAVAILABLE, UNAVAILABLE);
+    const ended = await interrupted(script, 'scripted', (handle) => handle.cancel());
+    expect(ended).toEqual({ result: 'WorkflowFailedError', attempts: 2, most: 1 });
+    expect(script.escalations).toHaveLength(1);
+  });
+});
