@@ -34,6 +34,8 @@ const LIST_TIMEOUT_MS = 10_000;
 const LAG_MS = 60_000;
 /** Runs further back are listed once, at the start; the clocks may differ by this. */
 const LOOK_BACK_MS = 10 * 60_000;
+/** By how much the clocks of this machine and of Temporal may differ unnoticed. */
+const CLOCKS_DIFFER_MS = 60_000;
 /** How many keys are kept, in each of the two maps. */
 const MOST_KEYS = 250_000;
 const CONCURRENCY = 16;
@@ -48,17 +50,25 @@ export async function watchUnfinishedRuns(client: SignalClient, logger: Logger):
   return watch;
 }
 
+interface Unfinished {
+  readonly runId: string;
+  /** By Temporal's clock, in ms since the epoch. */
+  readonly closedAt: number;
+}
+
 class Watch implements UnfinishedRuns {
   /** The last unfinished run of an ID that nothing of the whole key has followed yet. */
-  readonly #unfinished = new Map<string, string>();
-  /** What was told lately, newest last. */
-  readonly #told = new Map<string, Told & { readonly at: number }>();
+  readonly #unfinished = new Map<string, Unfinished>();
+  /** What was told lately, newest last; `at` in `performance.now()`, `toldAt` since the epoch. */
+  readonly #told = new Map<string, Told & { readonly at: number; readonly toldAt: number }>();
   /** When each listed run closed, for as long as it may be listed again. */
   readonly #listed = new Map<string, number>();
   readonly #client: WorkflowClient;
   readonly #logger: Logger;
   #newest: number | null = null;
   #knownAt = Number.NEGATIVE_INFINITY;
+  /** Something was told of a whole key because there was no list. */
+  #missed = false;
   #saidSo = false;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
@@ -70,13 +80,20 @@ class Watch implements UnfinishedRuns {
   }
 
   includes(workflowId: string): boolean {
-    return performance.now() - this.#knownAt > LAG_MS || this.#unfinished.has(workflowId);
+    return this.#isUnknown() || this.#unfinished.has(workflowId);
   }
 
   told(workflowId: string, told: Told): void {
     const before = this.#told.get(workflowId);
     const isWhole = told.isWhole || (before?.runId === told.runId && before.isWhole);
-    keep(this.#told, workflowId, { ...told, isWhole, at: performance.now() });
+    keep(this.#told, workflowId, { ...told, isWhole, at: performance.now(), toldAt: Date.now() });
+    this.#missed ||= this.#isUnknown();
+    const behind = this.#unfinished.get(workflowId);
+    if (told.isWhole && behind !== undefined && behind.runId !== told.runId) this.#unfinished.delete(workflowId);
+  }
+
+  #isUnknown(): boolean {
+    return performance.now() - this.#knownAt > LAG_MS;
   }
 
   /** Looks now, and from now on every few seconds. Never rejects. */
@@ -100,13 +117,15 @@ class Watch implements UnfinishedRuns {
       this.#knownAt = begunAt;
       if (this.#saidSo) this.#logger.info('over: Temporal does not list runs that did not finish');
       this.#saidSo = false;
+      this.#missed = false;
     } catch (error) {
-      if (!this.#saidSo) {
+      // While Temporal takes no signals either, that is all there is to be said.
+      if (!this.#saidSo && this.#missed) {
+        this.#saidSo = true;
         this.#logger.warn(
           `Temporal does not list runs that did not finish: ${errorText(error)}. Until it does, whole keys are compared.`,
         );
       }
-      this.#saidSo = true;
       return;
     }
     await this.#tellAgain();
@@ -121,7 +140,7 @@ class Watch implements UnfinishedRuns {
     const clause = since === null ? '' : ` AND CloseTime > "${new Date(since).toISOString()}"`;
     const runs = this.#client.list({ query: QUERY + clause })[Symbol.asyncIterator]();
     let newest = this.#newest ?? 0;
-    const found = new Map<string, string>();
+    const found = new Map<string, Unfinished>();
     const listed: [string, number][] = [];
     while (!this.#stopped) {
       const { done, value } = await this.#client.withDeadline(Date.now() + LIST_TIMEOUT_MS, () => runs.next());
@@ -132,9 +151,9 @@ class Watch implements UnfinishedRuns {
       if (this.#listed.has(runId)) continue;
       listed.push([runId, closedAt]);
       // The list begins with the run that closed last.
-      if (!found.has(workflowId)) found.set(workflowId, runId);
+      if (!found.has(workflowId)) found.set(workflowId, { runId, closedAt });
     }
-    for (const [workflowId, runId] of [...found].reverse()) keep(this.#unfinished, workflowId, runId);
+    for (const [workflowId, run] of [...found].reverse()) keep(this.#unfinished, workflowId, run);
     for (const [runId, closedAt] of listed) this.#listed.set(runId, closedAt);
     this.#newest = newest;
     for (const [runId, closedAt] of this.#listed) if (closedAt < (since ?? 0)) this.#listed.delete(runId);
@@ -143,15 +162,22 @@ class Watch implements UnfinishedRuns {
   /** What was told before the list had the run that is behind it. */
   async #tellAgain(): Promise<void> {
     const due: [string, string, Told][] = [];
-    for (const [workflowId, runId] of this.#unfinished) {
+    for (const [workflowId, { runId, closedAt }] of this.#unfinished) {
       const told = this.#told.get(workflowId);
-      if (told === undefined || told.runId === runId) continue;
-      if (told.isWhole) this.#unfinished.delete(workflowId);
+      // What was told to a run before that one did not follow it, though the run is another.
+      if (told === undefined || told.runId === runId || told.toldAt < closedAt - CLOCKS_DIFFER_MS) continue;
+      if (told.isWhole && told.toldAt > closedAt + CLOCKS_DIFFER_MS) this.#unfinished.delete(workflowId);
       else due.push([workflowId, runId, told]);
     }
-    await pMap(due, ([, runId, { again }]) => this.#stopped || again(runId).catch(() => {}), {
-      concurrency: CONCURRENCY,
-    });
+    const tellAgain = async ([workflowId, runId, { again }]: [string, string, Told]) => {
+      if (this.#stopped) return;
+      await again(runId).then(
+        () => this.#unfinished.delete(workflowId),
+        // It stays due.
+        () => {},
+      );
+    };
+    await pMap(due, tellAgain, { concurrency: CONCURRENCY });
   }
 }
 

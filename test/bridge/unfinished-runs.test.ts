@@ -2,7 +2,9 @@
  * What follows a run that did not finish is of the whole key: nobody knows what that had to do.
  */
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
+import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { watchUnfinishedRuns } from '../../src/bridge/unfinished-runs.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { stack } from '../support/services.js';
@@ -74,6 +76,41 @@ test('a run that nothing has followed is left alone', async () => {
   expect((await handleOf(bed, 'alone').describe()).status.name).toBe('TERMINATED');
 });
 
+test('a run that had become another one before it was terminated is followed by nothing of its own past', async () => {
+  const bed = await bridgeBed();
+  const { workflow } = bed.client;
+  const { workflowId } = handleOf(bed, 'k');
+  const telling: string[] = [];
+  const closedAt = Date.now();
+  const listed = (run: string) => [{ workflowId, runId: run, closeTime: new Date(closedAt) }];
+  let list: readonly object[] = [];
+  vi.spyOn(workflow, 'list').mockImplementation(
+    () =>
+      ({
+        async *[Symbol.asyncIterator]() {
+          yield* list;
+        },
+      }) as never,
+  );
+  onTestFinished(() => void vi.restoreAllMocks());
+  const watch = await watchUnfinishedRuns(workflow, pino({ level: 'silent' }));
+  onTestFinished(() => watch.stop());
+  const tell = (runId: string) =>
+    watch.told(workflowId, { runId, isWhole: true, again: async (after) => telling.push(after) });
+
+  vi.spyOn(Date, 'now').mockReturnValue(closedAt - 5 * 60_000);
+  tell('first');
+  vi.mocked(Date.now).mockRestore();
+  list = listed('second');
+  await until(() => expect(watch.includes(workflowId)).toBe(true));
+  list = [...listed('second'), { workflowId: 'other', runId: 'x', closeTime: new Date() }];
+  await until(() => expect(watch.includes('other')).toBe(true));
+  expect(telling).toEqual([]);
+  expect(watch.includes(workflowId)).toBe(true);
+  tell('third');
+  expect(watch.includes(workflowId)).toBe(false);
+});
+
 test('while Temporal has no list, every key is looked at as a whole, with one line', async () => {
   const bed = await bridgeBed();
   const connection = await Connection.connect({ address: stack().temporal.address });
@@ -86,7 +123,7 @@ test('while Temporal has no list, every key is looked at as a whole, with one li
   await bed.produce(hset('f1', 'k'));
   await bed.untilCommitted(1);
   expect((await bed.workflow('k')).signals.flat().map(isWhole)).toEqual([true]);
-  expect(bed.warnings()).toEqual([expect.stringMatching(/does not list .*visibility is away/)]);
+  await until(() => expect(bed.warnings()).toEqual([expect.stringMatching(/does not list .*visibility is away/)]));
   list.mockRestore();
   await until(() => expect(bed.logs.map(({ msg }) => msg).join()).toContain('over: Temporal does not list'));
   await bed.produce(hset('f1', 'l'));
