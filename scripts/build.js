@@ -1,8 +1,9 @@
 /**
- * Compiles to dist/ and copies what the compiler leaves out: the Lua scripts that run inside Redis.
+ * Compiles to dist/, copies what the compiler leaves out (the Lua scripts that run inside Redis),
+ * and bundles the workflows for workers.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, cpSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, cpSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const root = new URL('../', import.meta.url);
@@ -18,3 +19,5 @@ cpSync(new URL('src/', root), new URL('dist/src/', root), {
 });
 // npm makes it executable when it links it, but not again after a later build.
 chmodSync(new URL('dist/src/cli/main.js', root), 0o755);
+const { bundleWorkflows } = await import(new URL('dist/src/worker/workflow-code.js', root).href);
+writeFileSync(new URL('dist/workflow-bundle.js', root), (await bundleWorkflows()).code);

@@ -1,40 +1,33 @@
 #!/usr/bin/env node
 /** `npx keymend VERB`. Data goes to stdout, everything else to stderr. */
 import { Command, CommanderError } from 'commander';
-import { bridgeCommand } from './bridge.js';
-import { configCommand } from './config.js';
 import { EXIT, report as say, VerbError, withGlobalOptions } from './context.js';
-import { demoCommand } from './demo.js';
-import { escalationsCommand } from './escalations.js';
 import { packageVersion } from './package-version.js';
 import { jsonLine } from './printable.js';
-import { reconcileCommand } from './reconcile.js';
-import { retryCommand } from './retry.js';
-import { skipCommand } from './skip.js';
-import { stackCommand } from './stack.js';
-import { startCommand } from './start.js';
-import { statusCommand } from './status.js';
-import { workerCommand } from './worker.js';
 
-const VERBS = [
-  demoCommand,
-  stackCommand,
-  bridgeCommand,
-  workerCommand,
-  startCommand,
-  statusCommand,
-  reconcileCommand,
-  retryCommand,
-  skipCommand,
-  escalationsCommand,
-  configCommand,
-];
+/** In the order of the help. */
+const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
+  demo: async () => (await import('./verbs/demo.js')).demoCommand(),
+  stack: async () => (await import('./verbs/stack.js')).stackCommand(),
+  bridge: async () => (await import('./verbs/bridge.js')).bridgeCommand(),
+  worker: async () => (await import('./verbs/worker.js')).workerCommand(),
+  start: async () => (await import('./verbs/start.js')).startCommand(),
+  status: async () => (await import('./verbs/status.js')).statusCommand(),
+  reconcile: async () => (await import('./verbs/reconcile.js')).reconcileCommand(),
+  retry: async () => (await import('./verbs/retry.js')).retryCommand(),
+  skip: async () => (await import('./verbs/skip.js')).skipCommand(),
+  escalations: async () => (await import('./verbs/escalations.js')).escalationsCommand(),
+  config: async () => (await import('./verbs/config.js')).configCommand(),
+};
 
 const program = new Command('keymend')
   .description('Repairs Redis keys that diverged because a dual write to a remote Redis failed.')
   .version(packageVersion())
   .exitOverride();
-for (const verb of VERBS) program.addCommand(withGlobalOptions(verb()));
+// To load them all takes longer than most of them run.
+const asked = VERBS[process.argv[2] ?? ''];
+const loaded = asked === undefined ? Object.values(VERBS) : [asked];
+for (const verb of await Promise.all(loaded.map((load) => load()))) program.addCommand(withGlobalOptions(verb));
 for (const command of everyCommand(program)) {
   command
     .exitOverride()

@@ -4,7 +4,8 @@
  */
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
-import { NativeConnection, type NativeConnectionOptions } from '@temporalio/worker';
+// A type alone: to load the worker takes half a second, which no verb but its own is to wait for.
+import type { NativeConnectionOptions } from '@temporalio/worker';
 import type { Config } from '../config.js';
 import { errorText } from './error-text.js';
 
@@ -58,16 +59,8 @@ export async function connectClient(target: TemporalTarget): Promise<Client> {
   }
 }
 
-/** @throws TemporalError. The caller closes it after the worker that uses it has ended. */
-export async function connectWorker(target: TemporalTarget): Promise<NativeConnection> {
-  try {
-    return await NativeConnection.connect(target.options);
-  } catch (error) {
-    throw unusable(target, error);
-  }
-}
-
-function unusable({ address, namespace }: TemporalTarget, error: unknown): TemporalError {
+/** What is said of a failure to use it. */
+export function unusable({ address, namespace }: TemporalTarget, error: unknown): TemporalError {
   return new TemporalError(
     `Temporal at ${address}, namespace ${namespace}: ${errorText(error)}; is it running, and is TEMPORAL_ADDRESS or temporal.address right?`,
     { cause: error },

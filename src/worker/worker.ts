@@ -1,5 +1,5 @@
 /** A Temporal worker that reconciles the keys of the configured links. */
-import { bundleWorkflowCode, DefaultLogger, type NativeConnection, Worker } from '@temporalio/worker';
+import { type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { create, type LinkRuntime } from '../../activities/index.js';
 import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
@@ -9,7 +9,7 @@ import { LinkMemory } from '../engine/index.js';
 import { escalationLetter } from '../events/dead-letter.js';
 import { type DeadLetters, publishWhatFits } from '../events/dead-letters.js';
 import { checkDistinct, connectRedis, type RedisOptions, type RedisPort } from '../redis/index.js';
-import { WORKFLOWS_PATH } from './workflows-path.js';
+import { workflowCode } from './workflow-code.js';
 
 interface WorkerOptions {
   readonly config: Config;
@@ -48,8 +48,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       connection,
       namespace,
       taskQueue: config.temporal.taskQueue,
-      // Bundled here, because the worker would log every module of it.
-      workflowBundle: await bundleWorkflowCode({ workflowsPath: WORKFLOWS_PATH, logger: new DefaultLogger('WARN') }),
+      workflowBundle: await workflowCode(),
       activities: create({
         links,
         usableAttributes,

@@ -176,12 +176,16 @@ describe('exports', () => {
   function importedNames(file: string): string[] {
     const text = read(file);
     const lists = text.matchAll(/\b(?:im|ex)port\s+(?:type\s+)?(\{[^}]*\}|\*(?: as (\w+))?)\s*from\s*'(\.[^']+)'/g);
-    return [...lists].flatMap(([, list, namespace, specifier]) => {
+    const onDemand = [...text.matchAll(/\bimport\('(\.[^']+)'\)\)\.(\w+)/g)].map(
+      ([, specifier, name]) => `${resolved(file, specifier!)} ${name}`,
+    );
+    const ahead = [...lists].flatMap(([, list, namespace, specifier]) => {
       const imported = resolved(file, specifier!).replace(/^dist\//, '');
       const members = () => [...text.matchAll(new RegExp(`\\b${namespace}\\.(\\w+)`, 'g'))].map(([, name]) => name!);
       const names = namespace ? members() : list === '*' ? ['*'] : namesIn(list!, 'before');
       return names.map((name) => `${imported} ${name}`);
     });
+    return [...ahead, ...onDemand];
   }
 
   it('are each imported by another file', () => {

@@ -1,13 +1,16 @@
 /** One stack of real services for the whole test run, in a temporary directory on free ports. */
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { type StackInfo, stackDown, stackUp } from '../../src/stack/index.js';
+import { bundleWorkflows } from '../../src/worker/workflow-code.js';
 
 declare module 'vitest' {
   export interface ProvidedContext {
     stack: StackInfo;
+    /** The path of the workflow code. */
+    workflowBundle: string;
   }
 }
 
@@ -26,6 +29,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   try {
     project.provide('stack', await stackUp({ directory, environment: process.env, report, preferredPorts: 'free' }));
+    const bundle = join(directory, 'workflow-bundle.js');
+    writeFileSync(bundle, (await bundleWorkflows()).code);
+    project.provide('workflowBundle', bundle);
   } catch (error) {
     await tearDown(directory);
     throw error;

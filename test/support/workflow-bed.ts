@@ -6,17 +6,9 @@ import { Context } from '@temporalio/activity';
 import type { Client, WorkflowHandle, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
 import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import {
-  bundleWorkflowCode,
-  DefaultLogger,
-  Runtime,
-  Worker,
-  type WorkerOptions,
-  type WorkflowBundle,
-} from '@temporalio/worker';
-import { afterAll, beforeAll } from 'vitest';
+import { DefaultLogger, Runtime, Worker, type WorkerOptions, type WorkflowBundlePath } from '@temporalio/worker';
+import { afterAll, beforeAll, inject } from 'vitest';
 import { provideTimeSkippingServer } from '../../src/stack/index.js';
-import { WORKFLOWS_PATH } from '../../src/worker/workflows-path.js';
 import type {
   AttemptErrorDetail,
   EscalateRequest,
@@ -197,15 +189,9 @@ export async function giveUp(handle: WorkflowHandle): Promise<void> {
   await handle.result();
 }
 
-let bundle: Promise<WorkflowBundle> | undefined;
-
-/** The workflow code, bundled once for a test file. */
-export function workflowBundle(): Promise<WorkflowBundle> {
-  bundle ??= bundleWorkflowCode({
-    workflowsPath: WORKFLOWS_PATH,
-    logger: { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} },
-  });
-  return bundle;
+/** The workflow code, bundled once for a test run. */
+export function workflowBundle(): WorkflowBundlePath {
+  return { codePath: inject('workflowBundle') };
 }
 
 export type Handle = WorkflowHandleWithFirstExecutionRunId<typeof reconcileKey>;
@@ -229,7 +215,7 @@ export async function workerFor(
   return Worker.create({
     connection: script.env.nativeConnection,
     taskQueue,
-    workflowBundle: await workflowBundle(),
+    workflowBundle: workflowBundle(),
     activities: script.activities,
     ...options,
   });

@@ -43,7 +43,7 @@ async function withGaps(gaps: Gap[], work: (handle: ReturnType<Client['workflow'
       signalArgs,
     });
   await start([gaps]);
-  const worker = await Worker.create({ connection: native, taskQueue, workflowBundle: await workflowBundle() });
+  const worker = await Worker.create({ connection: native, taskQueue, workflowBundle: workflowBundle() });
   await worker.runUntil(async () => {
     const handle = client.workflow.getHandle(gapWorkflowId(link));
     await work(handle);
@@ -75,7 +75,7 @@ test('what is lost after somebody’s word stays open', async () => {
   // All three before a worker looks, hence in one task.
   await handle.signal(acknowledge, { reason: 'compared' });
   await handle.signal(lost, [gapOf('not seen')]);
-  const worker = await Worker.create({ connection: native, taskQueue, workflowBundle: await workflowBundle() });
+  const worker = await Worker.create({ connection: native, taskQueue, workflowBundle: workflowBundle() });
   await worker.runUntil(async () => {
     const seen = (await handle.query(status)) as GapStatus;
     expect(seen).toMatchObject({ state: 'open', records: 2, gaps: [{ id: 'not seen' }] });

@@ -129,6 +129,6 @@ describe.each(readdirSync(FOLDER))('replay of %s', (server) => {
 
   it.each(names)('%s goes the way that was recorded', async (name) => {
     const history = JSON.parse(readFileSync(join(FOLDER, server, `${name}.json`), 'utf8')) as unknown;
-    await Worker.runReplayHistory({ workflowBundle: await workflowBundle() }, history);
+    await Worker.runReplayHistory({ workflowBundle: workflowBundle() }, history);
   });
 });

@@ -2,15 +2,15 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { Command } from 'commander';
 import pMap from 'p-map';
-import { type ErrorType, retry } from '../../workflows/messages.js';
-import type { Config } from '../config.js';
-import { counted } from '../counted.js';
-import { errorText } from '../temporal/error-text.js';
-import { askStatus, type Listed, whoseQueue } from './answers.js';
-import { EXIT, examples, type GlobalOptions, globalOptions, print, report, VerbError, withClient } from './context.js';
+import { type ErrorType, retry } from '../../../workflows/messages.js';
+import type { Config } from '../../config.js';
+import { counted } from '../../counted.js';
+import { errorText } from '../../temporal/error-text.js';
+import { askStatus, type Listed, whoseQueue } from '../answers.js';
+import { EXIT, examples, type GlobalOptions, globalOptions, print, report, VerbError, withClient } from '../context.js';
+import { type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from '../key-workflow.js';
+import { tell } from '../own-run.js';
 import { escalatedKeys } from './escalations.js';
-import { type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from './key-workflow.js';
-import { tell } from './own-run.js';
 
 const CONCURRENCY = 16;
 const ASKED_OF_A_QUEUE = 3;

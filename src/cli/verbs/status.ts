@@ -1,10 +1,10 @@
 /** `keymend status KEY` about a key; `keymend status` about the links. */
 import type { Client } from '@temporalio/client';
 import { Command } from 'commander';
-import type { KeyStatus, State } from '../../workflows/messages.js';
-import type { Config } from '../config.js';
-import { connectClient } from '../temporal/connect.js';
-import { askStatus } from './answers.js';
+import type { KeyStatus, State } from '../../../workflows/messages.js';
+import type { Config } from '../../config.js';
+import { connectClient } from '../../temporal/connect.js';
+import { askStatus } from '../answers.js';
 import {
   type Configured,
   chooseLink,
@@ -14,12 +14,12 @@ import {
   readConfig,
   VerbError,
   withClient,
-} from './context.js';
-import { gapReports } from './gaps.js';
-import { type KeyOptions, type KeyWorkflow, keyWorkflow, nothingUnderWay, withKeyOptions } from './key-workflow.js';
-import { describeLinks, type LinkReport, linkReports } from './link-status.js';
-import { ownRun } from './own-run.js';
-import { describeServices, type ServicesReport, servicesReport } from './service-status.js';
+} from '../context.js';
+import { gapReports } from '../gaps.js';
+import { type KeyOptions, type KeyWorkflow, keyWorkflow, nothingUnderWay, withKeyOptions } from '../key-workflow.js';
+import { describeLinks, type LinkReport, linkReports } from '../link-status.js';
+import { ownRun } from '../own-run.js';
+import { describeServices, type ServicesReport, servicesReport } from '../service-status.js';
 
 /** By the word of the server for it. */
 const UNFINISHED = {

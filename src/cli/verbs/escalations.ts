@@ -2,12 +2,12 @@
 import type { Client } from '@temporalio/client';
 import { Command } from 'commander';
 import pMap from 'p-map';
-import { nextStep } from '../../workflows/errors.js';
-import { type KeyStatus, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
-import type { Config } from '../config.js';
-import { searchAttributes } from '../temporal/search-attributes.js';
-import { askStatus, type Listed, type Unanswered } from './answers.js';
-import { chooseLink, examples, globalOptions, print, VerbError, withClient } from './context.js';
+import { nextStep } from '../../../workflows/errors.js';
+import { type KeyStatus, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js';
+import type { Config } from '../../config.js';
+import { searchAttributes } from '../../temporal/search-attributes.js';
+import { askStatus, type Listed, type Unanswered } from '../answers.js';
+import { chooseLink, examples, globalOptions, print, VerbError, withClient } from '../context.js';
 
 const CONCURRENCY = 16;
 

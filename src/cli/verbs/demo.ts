@@ -2,16 +2,16 @@
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { type DemoOptions, keepKeymend, runDemo } from '../demo/demo.js';
-import { type DemoResult, describeResult, problemOf, verdictOf } from '../demo/result.js';
-import { demoLock, makeDirectory, type StackInfo, stackDown, stackUp, whatRuns, withLock } from '../stack/index.js';
-import { connectClient } from '../temporal/connect.js';
-import { EXIT, examples, globalOptions, print, report, VerbError } from './context.js';
+import { type DemoOptions, keepKeymend, runDemo } from '../../demo/demo.js';
+import { type DemoResult, describeResult, problemOf, verdictOf } from '../../demo/result.js';
+import { demoLock, makeDirectory, type StackInfo, stackDown, stackUp, whatRuns, withLock } from '../../stack/index.js';
+import { connectClient } from '../../temporal/connect.js';
+import { EXIT, examples, globalOptions, print, report, VerbError } from '../context.js';
 import { downCommand } from './stack.js';
 
 /** Apart from the stack of `keymend stack up`, whose data the demo must not touch. */
 const DIRECTORY = '.keymend/demo';
-const CLI = fileURLToPath(new URL('./main.js', import.meta.url));
+const CLI = fileURLToPath(new URL('../main.js', import.meta.url));
 
 interface Shown {
   readonly stack: StackInfo;

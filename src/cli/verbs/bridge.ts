@@ -1,7 +1,8 @@
 /** `keymend bridge` */
 import { Command } from 'commander';
-import { createLogger, examples, globalOptions, readConfig } from './context.js';
-import { bridgeService, runServices } from './services.js';
+import { createLogger, examples, globalOptions, readConfig } from '../context.js';
+import { bridgeService } from '../services/bridge-service.js';
+import { runServices } from '../services/service.js';
 
 export function bridgeCommand(): Command {
   return new Command('bridge')

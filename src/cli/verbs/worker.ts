@@ -1,7 +1,8 @@
 /** `keymend worker` */
 import { Command } from 'commander';
-import { createLogger, examples, globalOptions, readConfig } from './context.js';
-import { runServices, workerService } from './services.js';
+import { createLogger, examples, globalOptions, readConfig } from '../context.js';
+import { runServices } from '../services/service.js';
+import { workerService } from '../services/worker-service.js';
 
 export function workerCommand(): Command {
   return new Command('worker')

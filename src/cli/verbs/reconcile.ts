@@ -7,18 +7,23 @@ import {
 } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { Command } from 'commander';
-import { type ReconcileKeyResult, type RetryRequest, reconcileNow, WORKFLOW_TYPE } from '../../workflows/messages.js';
-import type { reconcileKey } from '../../workflows/reconcile-key.js';
-import { LinkAttribute } from '../bridge/link-attribute.js';
-import { startOptions } from '../bridge/start-options.js';
-import type { Config } from '../config.js';
-import { counted } from '../counted.js';
-import { keyBytes } from '../events/failed-write.js';
-import { connectRedis, NO_TYPE, RedisFailure } from '../redis/index.js';
-import { whoIsMissing } from './answers.js';
-import { EXIT, examples, globalOptions, print, report, VerbError, withClient } from './context.js';
-import { handleOf, type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from './key-workflow.js';
-import { ownRun } from './own-run.js';
+import {
+  type ReconcileKeyResult,
+  type RetryRequest,
+  reconcileNow,
+  WORKFLOW_TYPE,
+} from '../../../workflows/messages.js';
+import type { reconcileKey } from '../../../workflows/reconcile-key.js';
+import { LinkAttribute } from '../../bridge/link-attribute.js';
+import { startOptions } from '../../bridge/start-options.js';
+import type { Config } from '../../config.js';
+import { counted } from '../../counted.js';
+import { keyBytes } from '../../events/failed-write.js';
+import { connectRedis, NO_TYPE, RedisFailure } from '../../redis/index.js';
+import { whoIsMissing } from '../answers.js';
+import { EXIT, examples, globalOptions, print, report, VerbError, withClient } from '../context.js';
+import { handleOf, type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from '../key-workflow.js';
+import { ownRun } from '../own-run.js';
 import { type KeyReport, keyReport } from './status.js';
 
 const ACCEPTANCE_MS = 15_000;

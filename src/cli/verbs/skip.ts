@@ -1,9 +1,9 @@
 /** `keymend skip KEY --reason …` */
 import { Command } from 'commander';
-import { skip } from '../../workflows/messages.js';
-import { EXIT, examples, globalOptions, print, VerbError, withClient } from './context.js';
-import { type KeyOptions, keyWorkflow, withKeyOptions } from './key-workflow.js';
-import { tell } from './own-run.js';
+import { skip } from '../../../workflows/messages.js';
+import { EXIT, examples, globalOptions, print, VerbError, withClient } from '../context.js';
+import { type KeyOptions, keyWorkflow, withKeyOptions } from '../key-workflow.js';
+import { tell } from '../own-run.js';
 
 export function skipCommand(): Command {
   return withKeyOptions(new Command('skip'))

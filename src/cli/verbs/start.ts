@@ -1,7 +1,9 @@
 /** `keymend start` */
 import { Command } from 'commander';
-import { createLogger, examples, globalOptions, readConfig } from './context.js';
-import { bridgeService, runServices, workerService } from './services.js';
+import { createLogger, examples, globalOptions, readConfig } from '../context.js';
+import { bridgeService } from '../services/bridge-service.js';
+import { runServices } from '../services/service.js';
+import { workerService } from '../services/worker-service.js';
 
 export function startCommand(): Command {
   return new Command('start')

@@ -11,8 +11,8 @@ import {
   stackUp,
   wasStarted,
   whatRuns,
-} from '../stack/index.js';
-import { EXIT, examples, globalOptions, print, report, VerbError } from './context.js';
+} from '../../stack/index.js';
+import { EXIT, examples, globalOptions, print, report, VerbError } from '../context.js';
 
 const DEFAULT_DIRECTORY = '.keymend';
 

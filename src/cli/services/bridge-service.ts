@@ -1,0 +1,28 @@
+/** The bridge, with the relay of outboxes to Kafka, on a connection of its own. */
+import { startBridge } from '../../bridge/bridge.js';
+import { intakeOf } from '../../bridge/intakes.js';
+import { connectClient } from '../../temporal/connect.js';
+import { createSearchAttributes } from '../../temporal/search-attributes.js';
+import { asService, type Service, type ServiceOptions } from './service.js';
+
+export async function bridgeService({ config, temporal, logger }: ServiceOptions): Promise<Service> {
+  const intake = intakeOf(config);
+  const client = await connectClient(temporal);
+  try {
+    const problem = await createSearchAttributes(client.connection, temporal.namespace);
+    if (problem !== null) logger.warn(problem);
+    const bridge = await startBridge({ config, client: client.workflow, logger });
+    const relay = intake.startRelay(logger);
+    logger.info({ ...intake.reads, temporal: temporal.address }, 'bridge is ready');
+    const stop = async () => {
+      await Promise.all([bridge.stop(), relay?.stop()]);
+    };
+    // A bridge that ended by itself takes the relay with it.
+    return asService('bridge', { finished: bridge.finished, stop }, async () => {
+      await Promise.all([relay?.stop(), client.connection.close()]);
+    });
+  } catch (error) {
+    await client.connection.close();
+    throw error;
+  }
+}
