@@ -65,6 +65,16 @@ await describeWith('the Temporal Web UI', provideChromium, (executablePath) => {
     return locator.filter({ visible: true }).first();
   }
 
+  /** @throws TimeoutError when something can't be clicked */
+  async function sendRetry(): Promise<void> {
+    const soon = { timeout: 15_000 };
+    await page.getByRole('button', { name: 'More Actions' }).click(soon);
+    await page.getByRole('menuitem', { name: 'Send a Signal' }).click(soon);
+    await shown(page.getByTestId('signal-select-button')).click(soon);
+    await shown(page.getByRole('option', { name: 'retry Try again now' })).click(soon);
+    await shown(page.getByRole('button', { name: 'Submit', exact: true })).click(soon);
+  }
+
   describe('of an escalated key', () => {
     it('finds it by its state and shows the key as the workflow ID', async () => {
       const query = encodeURIComponent(`KeymendState = "escalated" AND WorkflowId = "${sandbox.prefix}${KEY}"`);
@@ -92,12 +102,14 @@ await describeWith('the Temporal Web UI', provideChromium, (executablePath) => {
 
     it('sends a retry signal that ends the escalation', async () => {
       await sandbox.target.client.replicaof('NO', 'ONE');
-      await open('history');
-      await page.getByRole('button', { name: 'More Actions' }).click();
-      await page.getByRole('menuitem', { name: 'Send a Signal' }).click();
-      await shown(page.getByTestId('signal-select-button')).click();
-      await shown(page.getByRole('option', { name: 'retry Try again now' })).click();
-      await shown(page.getByRole('button', { name: 'Submit', exact: true })).click();
+      // The page draws its parts anew while it loads, and one that was clicked too early forgets it.
+      await until(async () => {
+        await open('history');
+        return sendRetry().then(
+          () => true,
+          () => false,
+        );
+      });
       await until(async () => (await state()) === 'COMPLETED');
       expect(await sandbox.target.client.get(KEY)).toBe('new');
     });

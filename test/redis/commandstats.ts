@@ -67,6 +67,8 @@ export async function watch(target: RedisServer, run: () => Promise<void>): Prom
       samples.push(await sample(target));
     }
   })();
+  // Heard where it is awaited: a run that ends in another way takes the server with it.
+  sampling.catch(() => {});
   try {
     await run();
   } finally {
