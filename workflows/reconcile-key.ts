@@ -21,14 +21,16 @@ export async function reconcileKey(input: RunInput): Promise<messages.ReconcileK
 }
 
 async function untilDone(run: KeyRun): Promise<messages.ReconcileKeyResult> {
-  // A run without any message (started by hand) is itself the wish to look at the key. Messages
-  // that came with the start are handled before the timer becomes an event.
-  if (!(await condition(() => run.hasWork() || run.isCancelled, 1))) run.askRound();
+  const isTold = () => run.hasWork() || run.isCancelled;
+  // Messages that came with the start are handled in the same turn: most runs need no timer.
+  await null;
+  // A run without any message (started by hand) is itself the wish to look at the key.
+  if (run.isOfEarlierVersion || !isTold()) if (!(await condition(isTold, 1))) run.askRound();
   while (run.hasWork() && !run.isCancelled) {
     await bringToEnd(run);
     // An update must be answered before its run closes. No await follows: a signal that comes later
     // makes the server refuse the completion and hand the signal to a new workflow task.
-    await condition(() => run.hasWork() || allHandlersFinished());
+    if (!(run.hasWork() || allHandlersFinished())) await condition(() => run.hasWork() || allHandlersFinished());
   }
   if (run.isCancelled) await endCancelled(run);
   return run.result();

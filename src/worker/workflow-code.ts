@@ -13,7 +13,29 @@ export async function workflowCode(): Promise<WorkflowBundle | WorkflowBundlePat
 }
 
 /** From TypeScript beside TypeScript, from JavaScript once compiled. */
-export function bundleWorkflows(): Promise<WorkflowBundle> {
+export async function bundleWorkflows(): Promise<WorkflowBundle> {
   const entry = new URL(`../../workflows/index${extname(import.meta.url)}`, import.meta.url);
-  return bundleWorkflowCode({ workflowsPath: fileURLToPath(entry), logger: new DefaultLogger('WARN') });
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: fileURLToPath(entry),
+    logger: new DefaultLogger('WARN'),
+  });
+  return { code: mappedToItself(code) };
+}
+
+const SOURCE_MAP = '//# sourceMappingURL=data:';
+const NAME = 'workflow-bundle.js';
+
+/**
+ * With a source map that says of each line that it is that line. The SDK wants one, and looks up ten
+ * places in it at every promise of a workflow: among those of a real one that is a tenth of what a
+ * key costs. It would also tell where this was built.
+ */
+function mappedToItself(bundle: string): string {
+  const at = bundle.lastIndexOf(SOURCE_MAP);
+  const code = at < 0 ? bundle : bundle.slice(0, at);
+  const lines = code.split('\n').length;
+  // Line by line, each beginning where the one before it does, one line down.
+  const mappings = `AAAA;${'AACA;'.repeat(lines - 1)}`;
+  const map = { version: 3, file: NAME, sources: [NAME], names: [], mappings };
+  return `${code}${SOURCE_MAP}application/json;base64,${Buffer.from(JSON.stringify(map)).toString('base64')}\n`;
 }

@@ -54,23 +54,6 @@ await describeTimeSkipping('reconcileKey: an interruption', (server) => {
     expect(script.requests).toHaveLength(2);
   });
 
-  it('by a skip leaves what fails after it all attempts of the policy', async () => {
-    const script = new Script(server.env, UNAVAILABLE);
-    const policy = { ...SLOW_POLICY, retry: { ...SLOW_POLICY.retry, maximumAttempts: 4 } };
-    await withScript(script, async (start) => {
-      const handle = await start({ policy });
-      script.during = async (attempt) => {
-        if (attempt !== 3) return;
-        await handle.signal(messages.skip, { reason: 'the old one' });
-        await handle.signal(messages.failedWrites, [failedWrite({ command: 'DEL' })]);
-      };
-      const { attempts } = await untilState(server.env, handle, 'escalated', SLOW_POLICY.retry.initialIntervalMs);
-      // The first one of the old write and all of the new one.
-      expect(attempts).toBe(1 + 4);
-      await giveUp(handle);
-    });
-  });
-
   it('that ends an escalation also ends the wait of its dead letter for Kafka', async () => {
     const script = new Script(server.env, PERMANENT, 'repaired', 'equal');
     const publish = script.activities.escalate;

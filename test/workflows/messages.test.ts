@@ -234,20 +234,6 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
       });
     });
 
-    it('does not touch what fails after it, also when an attempt was just repairing the key', async () => {
-      const script = new Script(server.env, UNAVAILABLE, 'repaired', 'equal');
-      await withScript(script, async (start) => {
-        const handle = await start({ events: [failedWrite({ outcome: 'unknown' })] });
-        script.during = async (attempt) => {
-          if (attempt !== 2) return;
-          await handle.signal(messages.skip, { reason: 'the old one' });
-          await handle.signal(messages.failedWrites, [failedWrite({ command: 'DEL' })]);
-        };
-        await handle.result();
-        expect(script.requests.at(-1)?.request.hint.otherCommands).toEqual(['DEL']);
-      });
-    });
-
     it('without a reason is accepted and says so', async () => {
       const script = new Script(server.env, PERMANENT);
       await withScript(script, async (start) => {

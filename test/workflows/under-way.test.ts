@@ -4,7 +4,19 @@ import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
 import { stack } from '../support/services.js';
-import { type Attempt, type Handle, Script, startKey, UNAVAILABLE, workerFor } from '../support/workflow-bed.js';
+import {
+  type Attempt,
+  failedWrite,
+  giveUp,
+  type Handle,
+  POLICY,
+  Script,
+  startKey,
+  UNAVAILABLE,
+  until,
+  withScript,
+  workerFor,
+} from '../support/workflow-bed.js';
 
 let env: TestWorkflowEnvironment;
 beforeAll(async () => {
@@ -29,9 +41,10 @@ async function interrupted(script: Script, end: 'scripted' | 'cancelled', interr
   const taskQueue = `script-under-way-${Date.now()}`;
   const worker = await workerFor(script, taskQueue, { maxHeartbeatThrottleInterval: '100ms' });
   return worker.runUntil(async () => {
-    const handle = await startKey(env.client, taskQueue);
+    const started = startKey(env.client, taskQueue);
     script.during = async (attempt) => {
       if (attempt !== 2) return;
+      const handle = await started;
       const context = Context.current();
       const beating = setInterval(() => context.heartbeat(), 100);
       await interrupt(handle);
@@ -41,7 +54,7 @@ async function interrupted(script: Script, end: 'scripted' | 'cancelled', interr
       for (let task = 0; task < 2; task++) await handle.query(messages.status);
       if (end === 'cancelled') throw cancelled;
     };
-    const result = await handle.result().catch((error: Error) => error.constructor.name);
+    const result = await (await started).result().catch((error: Error) => error.constructor.name);
     return { result, attempts: script.requests.length, most: underWay.most };
   });
 }
@@ -82,5 +95,45 @@ describe('an attempt that is under way is awaited', () => {
     const ended = await interrupted(script, 'scripted', (handle) => handle.cancel());
     expect(ended).toEqual({ result: 'WorkflowFailedError', attempts: 2, most: 1 });
     expect(script.escalations).toHaveLength(1);
+  });
+});
+
+/** The server that skips time does not tell of the end of an attempt that was to be cancelled. */
+describe('a skip while an attempt is under way', () => {
+  /** Sent by the attempt `during`, and behind it a further failed write. */
+  function skipping(script: Script, started: Promise<Handle>, during: number): void {
+    script.during = async (attempt) => {
+      if (attempt !== during) return;
+      const handle = await started;
+      await handle.signal(messages.skip, { reason: 'the old one' });
+      await handle.signal(messages.failedWrites, [failedWrite({ command: 'DEL' })]);
+    };
+  }
+
+  it('does not touch what fails after it, also when the attempt was just repairing the key', async () => {
+    const script = new Script(env, UNAVAILABLE, 'repaired', 'equal');
+    await withScript(script, async (start) => {
+      const started = start({ events: [failedWrite({ outcome: 'unknown' })] });
+      skipping(script, started, 2);
+      await (await started).result();
+      expect(script.requests.at(-1)?.request.hint.otherCommands).toEqual(['DEL']);
+    });
+  });
+
+  it('leaves what fails after it all attempts of the policy', async () => {
+    const script = new Script(env, UNAVAILABLE);
+    const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 4, initialIntervalMs: 200 } };
+    await withScript(script, async (start) => {
+      const started = start({ policy });
+      skipping(script, started, 3);
+      await until(() => script.escalations.length === 1);
+      const handle = await started;
+      // The first one of the old write and all of the new one, and those of the interrupted activity.
+      const { attempts, state } = await handle.query(messages.status);
+      expect(state).toBe('escalated');
+      expect(attempts).toBeGreaterThanOrEqual(1 + 4);
+      expect(script.requests.slice(3).map(({ isLocal }) => isLocal)).toEqual([true, false, false, false]);
+      await giveUp(handle);
+    });
   });
 });
