@@ -26,9 +26,9 @@ const SOURCE_MAP = '//# sourceMappingURL=data:';
 const NAME = 'workflow-bundle.js';
 
 /**
- * With a source map that says of each line that it is that line. The SDK wants one, and looks up ten
- * places in it at every promise of a workflow: among those of a real one that is a tenth of what a
- * key costs. It would also tell where this was built.
+ * With a source map that says of each line that it is that line. The SDK wants one, and looks up
+ * ten places in it at every promise of a workflow: among those of a real one that is a tenth of
+ * what a key costs. It would also tell where this was built.
  */
 function mappedToItself(bundle: string): string {
   const at = bundle.lastIndexOf(SOURCE_MAP);

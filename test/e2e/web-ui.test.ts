@@ -102,7 +102,7 @@ await describeWith('the Temporal Web UI', provideChromium, (executablePath) => {
 
     it('sends a retry signal that ends the escalation', async () => {
       await sandbox.target.client.replicaof('NO', 'ONE');
-      // The page draws its parts anew while it loads, and one that was clicked too early forgets it.
+      // The page draws its parts anew while it loads, and forgets a click that came too early.
       await until(async () => {
         await open('history');
         return sendRetry().then(

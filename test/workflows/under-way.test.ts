@@ -128,7 +128,7 @@ describe('a skip while an attempt is under way', () => {
       skipping(script, started, 3);
       await until(() => script.escalations.length === 1);
       const handle = await started;
-      // The first one of the old write and all of the new one, and those of the interrupted activity.
+      // The first one of the old write and all of the new one; of its others not all are counted.
       const { attempts, state } = await handle.query(messages.status);
       expect(state).toBe('escalated');
       expect(attempts).toBeGreaterThanOrEqual(1 + 4);
