@@ -9,9 +9,7 @@ import {
   type KeyRequest,
   type KeyResult,
   type LargeKeyProgress,
-  type LinkSides,
   type ReconcileErrorType,
-  type ReconcileOptions,
   reconcileKeys,
   reconcileLargeKey,
   type Stage,
@@ -30,15 +28,11 @@ import type {
 } from '../workflows/activities.js';
 import { type ErrorType, isPermanent } from '../workflows/errors.js';
 import type { Stage as WorkflowStage } from '../workflows/messages.js';
-import { Gathering } from './gather.js';
+import { type Attempted, type EndedResult, effectOf, wroteList } from './effect.js';
 import { startPulse } from './pulse.js';
-import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, Slots, VERIFYING_AT_ONCE } from './slots.js';
-
-/** One link as a worker holds it. */
-export interface LinkRuntime {
-  readonly sides: LinkSides;
-  readonly options: ReconcileOptions;
-}
+import { Slots, VERIFYING_AT_ONCE } from './slots.js';
+import { toVerify, verify } from './verify.js';
+import { inSlot, type LinkRuntime, type Work, workOfLink } from './work.js';
 
 interface ActivityDependencies {
   readonly links: ReadonlyMap<string, LinkRuntime>;
@@ -62,9 +56,6 @@ interface AttemptOf {
   readonly attempt: number;
 }
 
-/** How an attempt at a key ended. */
-export type EndedResult = Exclude<KeyResult, { outcome: 'large' }>;
-
 interface WorkflowRun {
   readonly workflowId: string;
   readonly runId: string;
@@ -73,9 +64,10 @@ interface WorkflowRun {
 export function create({ links, publishEscalation, usableAttributes, onResult }: ActivityDependencies): Activities {
   const verifying = new Slots(VERIFYING_AT_ONCE);
   const works = new Map(Array.from(links, ([name, link]) => [name, workOfLink(link, verifying)]));
+  const written = new WrittenLately();
   return {
     async reconcile(request: ReconcileRequest): Promise<ReconcileReply> {
-      const { attempt, isLocal, workflowExecution } = Context.current().info;
+      const { attempt, isLocal, workflowExecution, activityId } = Context.current().info;
       const work = works.get(request.link);
       if (work === undefined) {
         const type: WorkerError = 'UnknownLink';
@@ -89,11 +81,14 @@ export function create({ links, publishEscalation, usableAttributes, onResult }:
       const begunAt = performance.now();
       const { result, ...attempted } = await (isLocal ? firstAttempt(work, key) : durableAttempt(work, key));
       if (result.outcome === 'large') return largeReply(result, attempted.lookAgain);
-      const { workflowId } = workflowExecution!;
-      onResult(result, performance.now() - begunAt, { link: request.link, workflowId, attempt });
+      const { workflowId, runId } = workflowExecution!;
+      const told = (ended: EndedResult, sinceMs: number) =>
+        onResult(ended, performance.now() - sinceMs, { link: request.link, workflowId, attempt });
+      told(result, begunAt);
+      const before = isLocal ? written.before(`${runId} ${activityId}`, effectOf(result)) : {};
       const due = isLocal ? toVerify(request, result, begunAt) : null;
-      const verified = due === null ? {} : await verify(work, { ...key, allowDelete: false }, due);
-      return reply(result, { attempt, ...attempted, ...verified });
+      const verified = due === null ? {} : await verify(work, { ...key, allowDelete: false }, due, told);
+      return reply(result, { attempt, ...attempted, ...before, ...verified });
     },
 
     async escalate(request: EscalateRequest): Promise<void> {
@@ -105,19 +100,22 @@ export function create({ links, publishEscalation, usableAttributes, onResult }:
   };
 }
 
-/** What the attempts at one link share in a worker. */
-interface Work extends LinkRuntime {
-  readonly gathering: Gathering;
-  readonly attempts: Slots;
-  readonly largeKeys: Slots;
-  /** Shared by all links. */
-  readonly verifying: Slots;
-}
+const WRITTEN_KEPT = 10_000;
 
-function workOfLink({ sides, options }: LinkRuntime, verifying: Slots): Work {
-  const gathering = new Gathering(sides, options);
-  const [attempts, largeKeys] = [new Slots(ATTEMPTS_AT_ONCE), new Slots(LARGE_KEYS_AT_ONCE)];
-  return { sides, options, gathering, attempts, largeKeys, verifying };
+/**
+ * The names of first attempts that have written. When the server does not take the task that one
+ * was part of, it is made again under the same name, and what it wrote before would be forgotten.
+ */
+class WrittenLately {
+  readonly #names = new Set<string>();
+
+  /** @returns what is known of the same attempt made earlier; this one is noted */
+  before(name: string, effect: Earlier): { readonly earlier?: Earlier } {
+    const known = this.#names.has(name);
+    if (effect !== 'nothing') this.#names.add(name);
+    if (this.#names.size > WRITTEN_KEPT) this.#names.delete(this.#names.values().next().value!);
+    return known ? { earlier: 'wrote' } : {};
+  }
 }
 
 /**
@@ -125,15 +123,6 @@ function workOfLink({ sides, options }: LinkRuntime, verifying: Slots): Work {
  */
 function vouched({ allowDelete, allowDeleteUntil }: ReconcileRequest, attempt: number): boolean {
   return allowDelete && attempt === 1 && Date.now() < (allowDeleteUntil ?? Number.POSITIVE_INFINITY);
-}
-
-interface Attempted {
-  readonly result: KeyResult;
-  /** What earlier attempts of the activity have done to the target. */
-  readonly earlier: Earlier;
-  readonly lookAgain: boolean;
-  /** It has compared what it wrote once more, and found it equal. */
-  readonly verified?: boolean;
 }
 
 /** It leaves a large value alone, because that takes longer than a workflow task may. */
@@ -165,103 +154,6 @@ async function durableAttempt(
   } finally {
     pulse.stop();
   }
-}
-
-/** In time of `performance.now`: when to compare again, and when that must have ended. */
-interface Verification {
-  readonly afterMs: number;
-  readonly endsAt: number;
-}
-
-/** What a command may take (2 s), and the reply of the activity, are left for the second look. */
-const SECOND_LOOK_MS = 2_200;
-const LEFT_FOR_THE_REPLY_MS = 200;
-
-/** @returns null where nothing is to be verified, or the activity has no time for that */
-function toVerify({ verify }: ReconcileRequest, result: KeyResult, begunAt: number): Verification | null {
-  if (verify === undefined || result.outcome !== 'repaired' || !(verify.always || wroteList(result))) return null;
-  const endsAt = begunAt + Context.current().info.startToCloseTimeoutMs;
-  if (performance.now() + verify.afterMs + SECOND_LOOK_MS > endsAt) return null;
-  return { afterMs: verify.afterMs, endsAt: endsAt - LEFT_FOR_THE_REPLY_MS };
-}
-
-/**
- * Waits, and looks at the key once more. Whatever else than equality it comes to, the workflow does
- * the same again, durably. A worker that dies meanwhile has lost the wait alone: its workflow task
- * is given to another one only after 10 s, and what that one finds then is as good a second look.
- */
-async function verify(
-  { gathering, attempts, verifying }: Work,
-  key: KeyRequest,
-  { afterMs, endsAt }: Verification,
-): Promise<Partial<Attempted>> {
-  const context = Context.current();
-  // Who finds no room among those that wait is told so at once, with a time that is of no use here.
-  const waited = await verifying.run(async () => context.sleep(afterMs));
-  if (waited !== undefined) return {};
-  const overdue = AbortSignal.timeout(Math.max(0, Math.ceil(endsAt - performance.now())));
-  const signal = AbortSignal.any([context.cancellationSignal, overdue]);
-  const late = new Promise<'late'>((resolve) => overdue.addEventListener('abort', () => resolve('late')));
-  try {
-    for (;;) {
-      const look = inSlot(attempts, false, () => gathering.reconcile(key, signal));
-      // A command under way is not waited for: a reply that comes too late loses the repair.
-      look.catch(() => {});
-      const result = await Promise.race([look, late]);
-      if (result === 'late') return { earlier: 'unknown' };
-      if (result.outcome === 'equal') return { verified: true };
-      // Those who wrote at the same time look again at the same time: a slot is free soon.
-      const isBusy = result.outcome === 'deferred' && result.repaired === null;
-      if (isBusy && performance.now() + result.retryAfterMs < endsAt) await context.sleep(result.retryAfterMs);
-      else return effectOf(result) === 'unknown' ? { earlier: 'unknown' } : {};
-    }
-  } catch (error) {
-    if (context.cancellationSignal.aborted) throw error;
-    // The first repair is done, whatever became of the look.
-    return { earlier: 'unknown' };
-  }
-}
-
-/**
- * What the link has no slot for now is deferred as by the budget. An attempt that takes up the work
- * of an earlier one waits here: how far that had come is kept no longer than this activity.
- */
-async function inSlot(slots: Slots, isResumed: boolean, work: () => Promise<KeyResult>): Promise<KeyResult> {
-  for (;;) {
-    const ended = await slots.run(work);
-    const result: KeyResult = 'outcome' in ended ? ended : { outcome: 'deferred', repaired: null, ...ended };
-    if (!isResumed || result.outcome !== 'deferred' || result.repaired !== null) return result;
-    await Context.current().sleep(result.retryAfterMs);
-  }
-}
-
-/** What an attempt has done to the target. `unknown`: what it sent may still arrive. */
-function effectOf(result: KeyResult): Earlier {
-  switch (result.outcome) {
-    case 'repaired':
-      return 'wrote';
-    case 'deferred':
-    case 'large':
-      return result.repaired ? 'wrote' : 'nothing';
-    case 'failed': {
-      const { stage, cause } = result.error;
-      if (stage === 'write' && ['TIMEOUT', 'CONNECTION'].includes((cause as { code?: string })?.code ?? '')) {
-        return 'unknown';
-      }
-      return result.wrote || stage === 'verify' ? 'wrote' : 'nothing';
-    }
-    default:
-      return 'nothing';
-  }
-}
-
-/**
- * A positional write that was on its way when the list was copied is in the copy, and happens once
- * more when it arrives.
- */
-function wroteList(result: KeyResult): boolean {
-  const repaired = 'repaired' in result ? result.repaired : result;
-  return repaired?.outcome === 'repaired' && repaired.type === 'list' && repaired.action !== 'expiry';
 }
 
 /** The errors that concern the worker itself and not the two sides. */

@@ -306,7 +306,7 @@ function count(run: KeyRun, end: AttemptEnd): void {
     run.countAttempts(attempt, null);
     run.triesBegunAt = null;
     // An earlier attempt of the activity may have written although it failed.
-    if (outcome === 'repaired' || attempt > 1) noteUnverified(run);
+    if (outcome === 'repaired' || attempt > 1 || earlier !== 'nothing') noteUnverified(run);
     noteWrites(run, { wrote: outcome === 'repaired', lookAgain, earlier });
   } else {
     const { attempts, error, wrote, earlier } = end;

@@ -1,8 +1,9 @@
 /** A Temporal worker that reconciles the keys of the configured links. */
 import { type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import { create, type LinkRuntime } from '../../activities/index.js';
+import { create } from '../../activities/index.js';
 import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
+import type { LinkRuntime } from '../../activities/work.js';
 import { nextStep } from '../../workflows/errors.js';
 import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';

@@ -1,7 +1,9 @@
 /** First attempts, as a worker makes them. */
+import { randomUUID } from 'node:crypto';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
-import { create, type EndedResult } from '../../activities/index.js';
+import type { EndedResult } from '../../activities/effect.js';
+import { create } from '../../activities/index.js';
 import type { LinkSides } from '../../src/engine/index.js';
 import type { Activities, ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
 import { DEFAULT_OPTIONS } from '../engine/link.js';
@@ -31,8 +33,9 @@ export function firstAttempt(
   key: string,
   changes: Partial<ReconcileRequest> = {},
   timeoutMs = 5_000,
+  activityId: string = randomUUID(),
 ) {
-  const info = { isLocal: true, startToCloseTimeoutMs: timeoutMs };
+  const info = { isLocal: true, startToCloseTimeoutMs: timeoutMs, activityId };
   // Without a log: it would print each failure.
   const environment = new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR') });
   const reply: Promise<ReconcileReply> = environment.run(activities.reconcile, { ...requestFor(key), ...changes });

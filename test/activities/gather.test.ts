@@ -1,7 +1,7 @@
 /** First attempts that are asked for at the same time, with real servers. */
 import type { MockActivityEnvironment } from '@temporalio/testing';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import type { EndedResult } from '../../activities/index.js';
+import type { EndedResult } from '../../activities/effect.js';
 import { intercept, once, startLink, type TestLink } from '../engine/link.js';
 import { activitiesOf, firstAttempt } from './first-attempt.js';
 

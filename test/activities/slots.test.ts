@@ -4,8 +4,9 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import pMap from 'p-map';
 import { afterEach, expect, test } from 'vitest';
-import { create, type LinkRuntime } from '../../activities/index.js';
+import { create } from '../../activities/index.js';
 import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, Slots } from '../../activities/slots.js';
+import type { LinkRuntime } from '../../activities/work.js';
 import type { ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
 import { DEFAULT_OPTIONS, startLink, type TestLink } from '../engine/link.js';
 

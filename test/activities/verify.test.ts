@@ -1,7 +1,7 @@
 /** What a first attempt has written, it compares again itself where `settle` is short. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import type { EndedResult } from '../../activities/index.js';
+import type { EndedResult } from '../../activities/effect.js';
 import { ATTEMPTS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import type { Activities, ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
 import { intercept, once, portWith, startLink, type TestLink } from '../engine/link.js';
@@ -53,11 +53,22 @@ test('a repair is compared again as long behind it as it is asked for, and told 
 test('a late write that lands behind the repair is mended, and the workflow is left to verify that', async () => {
   await link.source.client.set('k', 'v');
   const { looks, sides } = watched({ 'after repair': once(() => link.target.client.set('k', 'late')) });
-  const reply = await firstAttempt(activitiesOf(sides), 'k').reply;
+  const told: EndedResult[] = [];
+  const reply = await firstAttempt(activitiesOf(sides, told), 'k').reply;
   expect(reply).toMatchObject({ outcome: 'repaired' });
   expect(reply).not.toHaveProperty('verified');
   expect(looks).toHaveLength(2);
+  expect(told.map(({ outcome }) => outcome)).toEqual(['repaired', 'repaired']);
   expect(await link.target.client.get('k')).toBe('v');
+});
+
+test('an attempt that is made again, because the server did not take its task, remembers that it has written', async () => {
+  await link.source.client.set('k', 'v');
+  const activities = activitiesOf(link.sides);
+  const again = () => attempt(activities, 'k', {}, undefined, 'the same').reply;
+  expect(await again()).not.toHaveProperty('earlier');
+  expect(await again()).toMatchObject({ outcome: 'equal', earlier: 'wrote' });
+  expect(await attempt(activities, 'k').reply).not.toHaveProperty('earlier');
 });
 
 test.each([

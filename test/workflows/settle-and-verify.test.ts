@@ -283,6 +283,15 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
     });
   });
 
+  it('an attempt that was made again, and had written the first time, is looked at again', async () => {
+    const script = new Script(server.env, { reply: 'equal', earlier: 'wrote' }, 'equal');
+    await withScript(script, async (start) => {
+      const handle = await start({ events: [await failedNow({ outcome: 'unknown' })], policy: SLOW_POLICY });
+      expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 2 });
+      expect(script.pauses()).toEqual([10]);
+    });
+  });
+
   describe('an attempt that ended without a word', () => {
     const LONGER_THAN_IT_WRITES = { ...SLOW_POLICY, settleMs: 0 };
 
