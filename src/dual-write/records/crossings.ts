@@ -8,8 +8,9 @@ import type { MirrorFailure } from '../target/mirror-failure.js';
 
 /** Between two records of a key, at least. */
 const CROSSING_INTERVAL_MS = 1_000;
-/** Of all keys. More are handed over before the interval is over. */
+/** Of all keys, and of their arguments. More are handed over before the interval is over. */
 const MOST_HELD = 1_000;
+const MOST_HELD_BYTES = 1024 * 1024;
 
 type HandOver = (writes: readonly Write[], failure: MirrorFailure, number: number) => void;
 
@@ -24,6 +25,7 @@ export class Crossings {
   /** Keys that had a record in this interval, and what crossed of them since; null: nothing. */
   readonly #keys = new Map<string, Held | null>();
   #held = 0;
+  #heldBytes = 0;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param handOver makes the records of writes */
@@ -47,17 +49,19 @@ export class Crossings {
       return;
     }
     this.#held += writes.length;
+    for (const { args } of writes) for (const argument of args) this.#heldBytes += argument.length;
     if (held === null) this.#keys.set(name!, { writes: [...writes], failure, number });
     else {
       held.writes.push(...writes);
       Object.assign(held, { failure, number });
     }
-    if (this.#held >= MOST_HELD) this.flush();
+    if (this.#held >= MOST_HELD || this.#heldBytes >= MOST_HELD_BYTES) this.flush();
   }
 
   /** Hands over what waits. */
   flush(): void {
     this.#held = 0;
+    this.#heldBytes = 0;
     for (const [name, held] of this.#keys) {
       if (held === null) continue;
       this.#keys.set(name, null);
