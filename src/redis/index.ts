@@ -13,6 +13,7 @@ export type { KeyServers } from './key-servers.js';
 export * from './key-state.js';
 export * from './key-watch.js';
 export * from './port.js';
-export { countSlots, slotOf, tagIn } from './slots.js';
+export { countSlots, slotOf } from './slots.js';
 export { TEMPORARY_LIFETIME_MS } from './temporary-key.js';
 export { connectKeyServers, connectRedis, hasSlots, type RedisOptions } from './topology.js';
+export { markOf } from './writer-mark.js';

@@ -43,6 +43,7 @@ import { type CountOperations, type RowAnswer, type RunOptions, runScript } from
 import { serverName } from './server-name.js';
 import { ALL_SLOTS, slotOf, tagIn } from './slots.js';
 import { watchKey } from './watch.js';
+import { markOf } from './writer-mark.js';
 
 /** The server of each state that was observed, as `Connection.server`. */
 const observedAt = new WeakMap<object, object>();
@@ -118,6 +119,7 @@ export class StandaloneRedis implements RedisPort {
       key,
       ...this.#fence(observed),
       ...changeCells(change),
+      markOf(key),
     ]);
   }
 
@@ -141,6 +143,7 @@ export class StandaloneRedis implements RedisPort {
       change.recipe,
       // In the slot of the key, in case that this is a node of a Cluster.
       `keymend:rebuild:{${tagIn(slotOf(key))}}`,
+      markOf(key),
     ]);
   }
 
@@ -170,6 +173,7 @@ export class StandaloneRedis implements RedisPort {
       packed(members),
       packed(observed.digests.slice(0, members.length)),
       packed(cells),
+      markOf(key),
     ]);
   }
 

@@ -23,6 +23,7 @@ import { type Cells, type Row, type Script, scripts } from './scripts/script.js'
 import { failureIn, type RowAnswer, runForKey, scriptArguments } from './scripts/script-runner.js';
 import { serverName } from './server-name.js';
 import { BuiltKey, LONGEST_ENTRY } from './temporary-key.js';
+import { markOf } from './writer-mark.js';
 
 /** As lua/large/behind.lua has it. */
 const GREATEST_ID = '18446744073709551615-18446744073709551615';
@@ -231,6 +232,7 @@ class ServerKeyWatch implements KeyWatch {
         change.action,
         expiryDigits(change.action === 'delete' ? NO_EXPIRY : change.expiry),
         change.action === 'replace' ? change.temporary.name : '',
+        markOf(this.#key),
       ]),
     );
     if (replies === null || replies instanceof RedisFailure) return replies ?? 'changed';

@@ -2,8 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { MarksChange } from '../../src/dual-write/dual-writer.js';
-import { markOf } from '../../src/dual-write/target/marks.js';
-import { slotOf } from '../../src/redis/index.js';
+import { markOf, slotOf } from '../../src/redis/index.js';
 import { eventually } from '../support/eventually.js';
 import { type Bed, settled, startBed } from './bed.js';
 import { differing, repair, swept } from './repair.js';

@@ -1,8 +1,8 @@
 /** The question whose marks were found behind the writes of a departure, until it is answered. */
 import { ReplyError } from 'ioredis';
-import { slotOf } from '../../redis/index.js';
+import { markOf, slotOf } from '../../redis/index.js';
 import type { Flight } from './flight.js';
-import { crossed, LEAVE_MARKS, MARK_MS, MARKS_AT_ONCE, type Marks, markOf, mayHaveCrossed } from './marks.js';
+import { crossed, LEAVE_MARKS, MARK_MS, MARKS_AT_ONCE, type Marks, mayHaveCrossed } from './marks.js';
 import { replyFailure } from './mirror-answers.js';
 import type { Replay } from './replay.js';
 import { StandIn } from './stand-in.js';

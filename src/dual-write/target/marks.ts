@@ -11,7 +11,6 @@
  * before a write was sent to the source, then the other's write was carried out on both sides
  * before this one began. Ages are compared, never the clocks of two machines.
  */
-import { slotOf, tagIn } from '../../redis/index.js';
 import type { MirrorFailure } from './mirror-failure.js';
 
 /**
@@ -41,19 +40,6 @@ if type(writer) == 'string' and writer ~= ARGV[1] then ago[i] = math.max(0, ARGV
 redis.call('SET', mark, ARGV[1], 'PX', ARGV[2])
 end
 return ago`;
-
-const PREFIX = Buffer.from('keymend:writer:');
-const [OPEN, CLOSE] = [Buffer.from('{'), Buffer.from('}')];
-
-/** The name of a key's mark, in the slot of the key; lua/mark.lua makes the same. */
-export function markOf(key: Buffer): Buffer {
-  // Without a brace that closes, the key has no tag and can stand in the place of one.
-  if (key.length > 0 && !key.includes(CLOSE)) return Buffer.concat([PREFIX, OPEN, key, CLOSE]);
-  const open = key.indexOf(OPEN);
-  const close = open < 0 ? -1 : key.indexOf(CLOSE, open);
-  if (close > open + 1) return Buffer.concat([PREFIX, key.subarray(open, close + 1), key]);
-  return Buffer.concat([PREFIX, Buffer.from(`{${tagIn(slotOf(key))}}`), key]);
-}
 
 /** Whether the target takes marks. `reason`: one line, without the application's data. */
 export type MarksChange =

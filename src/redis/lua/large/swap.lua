@@ -5,6 +5,7 @@
 --          action       — 'replace' by the temporary key, 'delete', 'expiry'
 --          new expiry   — in ms since the epoch, -1 for none
 --          temporary key
+--          mark         — the name of the key's mark
 -- Row out: {outcome}:
 --   'changed'   not as compared, too late, or the temporary key has gone: nothing was done
 --   'replaced', 'deleted', 'expiry'   done
@@ -12,7 +13,7 @@
 
 local started = now()
 
-return eachRow(6, function(first)
+return eachRow(7, function(first)
   local key, action, expiry, temporary = ARGV[first], ARGV[first + 3], ARGV[first + 4], ARGV[first + 5]
   if started > tonumber(ARGV[first + 2]) or groupsFence(key) ~= ARGV[first + 1] then return { 'changed' }, 0 end
   if action == 'replace' and redis.call('EXISTS', temporary) == 0 then return { 'changed' }, 0 end
@@ -24,7 +25,7 @@ return eachRow(6, function(first)
   -- freed beside the commands.
   if action == 'delete' or expiry ~= '-1' and tonumber(expiry) <= started then
     redis.call('UNLINK', key)
-    leaveMark(key)
+    leaveMark(ARGV[first + 6])
     return { action == 'delete' and 'deleted' or 'expired' }, 0
   end
   if action == 'replace' then
@@ -33,7 +34,7 @@ return eachRow(6, function(first)
   end
   setExpiry(key, expiry, started)
   local isExpired = isGone(key)
-  leaveMark(key)
+  leaveMark(ARGV[first + 6])
   if isExpired then return { 'expired' }, 0 end
   return { action == 'replace' and 'replaced' or 'expiry' }, 0
 end)

@@ -6,6 +6,7 @@
 --          new type           — as compared, or what the members make of a key that was not there
 --          members (packed), their digests as compared (packed), their new cells (packed, as in
 --          members.lua)
+--          mark               — the name of the key's mark
 -- Row out: {outcome}: 'changed' (nothing was done), 'repaired', or 'gone': done, and with the last
 --          member the key went; or the error NOFIELDEXPIRY, with nothing done
 --
@@ -53,7 +54,7 @@ local function takeAway(kind, key, members, cells, wanted)
   callInParts(REMOVE[kind], key, removed)
 end
 
-return eachRow(9, function(first)
+return eachRow(10, function(first)
   local key, kind, newExpiry, newKind = ARGV[first], ARGV[first + 1], ARGV[first + 4], ARGV[first + 5]
   if started > tonumber(ARGV[first + 3]) then return { 'changed' }, 0 end
   local members, digests = unpackList(ARGV[first + 6]), unpackList(ARGV[first + 7])
@@ -68,13 +69,13 @@ return eachRow(9, function(first)
     if string.find(wanted[i], '^%d') then requireFieldExpiry() end
   end
   -- For the rows behind it.
-  if first + 9 <= #ARGV then lookForRoom(key) end
+  if first + 10 <= #ARGV then lookForRoom(key) end
   put(newKind, key, members, cells, wanted)
   -- Afterwards: with its last member a key would go, and its expiry with it.
   takeAway(newKind, key, members, cells, wanted)
   local outcome = isGone(key) and 'gone' or 'repaired'
   if outcome == 'repaired' and newExpiry ~= '' then setExpiry(key, newExpiry, started) end
-  leaveMark(key)
+  leaveMark(ARGV[first + 9])
   -- They are looked up once more to be written.
   return { outcome }, outcome == 'gone' and size or 3 * size
 end)

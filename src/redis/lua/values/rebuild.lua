@@ -8,6 +8,7 @@
 --          content             — content digest of the new value ('' if none is to be compared)
 --          recipe              — as in recipe.lua
 --          beside              — a name in the key's slot, where the value is built
+--          mark                — the name of the key's mark
 -- Row out: {outcome}: as repair.lua says for 'restore'; or the error NOFIELDEXPIRY, with nothing
 --          done
 
@@ -44,7 +45,7 @@ local function replace(key, recipe, expiry, beside)
   return 'restored'
 end
 
-return eachRow(9, function(first)
+return eachRow(10, function(first)
   local key, newExpiry, content, recipe = ARGV[first], ARGV[first + 4], ARGV[first + 6], ARGV[first + 7]
   local digest, size, kind = fingerprint(key)
   size = size + #recipe
@@ -57,12 +58,12 @@ return eachRow(9, function(first)
   if content == '' or present ~= content then
     requireRoom()
     local outcome = replace(key, recipe, newExpiry, ARGV[first + 8])
-    leaveMark(key)
+    leaveMark(ARGV[first + 9])
     return { outcome }, spent
   end
   if ARGV[first + 5] == '1' then return { 'equal' }, size end
   setExpiry(key, newExpiry, started)
   local outcome = isGone(key) and 'expired' or 'expiry'
-  leaveMark(key)
+  leaveMark(ARGV[first + 9])
   return { outcome }, size
 end)

@@ -6,6 +6,7 @@
 --          expiry tolerated     — '1' when the present expiry is close enough to the new one
 --          content, dump        — for 'restore': digest of the new content ('' and 'different': not
 --                                 compared, in the latter case because the types agree), DUMP
+--          mark                 — the name of the key's mark
 -- Row out: outcome, as a text:
 --   'changed'   the key is not as it was compared, or the deadline has passed: nothing was done
 --   'equal'     the content is the new one already, the expiry close enough: nothing was done
@@ -34,17 +35,17 @@ local function looksAsWritten(key, dump, content)
   return unversioned(redis.call('DUMP', key)) == unversioned(dump)
 end
 
-return eachRow(9, function(first)
+return eachRow(10, function(first)
   local key, action, newExpiry = ARGV[first], ARGV[first + 4], ARGV[first + 5]
   local digest, size, kind = fingerprint(key)
   if digest == LARGE or digest ~= ARGV[first + 1] then return 'changed', size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return 'changed', size end
   if started > tonumber(ARGV[first + 3]) then return 'changed', size end
   -- For the rows behind it.
-  if first + 9 <= #ARGV then lookForRoom(key) end
+  if first + 10 <= #ARGV then lookForRoom(key) end
   if action == 'delete' then
     redis.call('UNLINK', key)
-    leaveMark(key)
+    leaveMark(ARGV[first + 9])
     return 'deleted', size
   end
   local content, dump = ARGV[first + 7], ARGV[first + 8]
@@ -58,12 +59,12 @@ return eachRow(9, function(first)
     requireRoom()
     redis.call('RESTORE', key, newExpiry == '-1' and '0' or newExpiry, dump, 'REPLACE', 'ABSTTL')
     local outcome = unlessExpired(key, newExpiry, looksAsWritten(key, dump, content) and 'restored' or 'incomparable')
-    leaveMark(key)
+    leaveMark(ARGV[first + 9])
     return outcome, size
   end
   if ARGV[first + 6] == '1' then return 'equal', size end
   setExpiry(key, newExpiry, started)
   local outcome = unlessExpired(key, newExpiry, 'expiry')
-  leaveMark(key)
+  leaveMark(ARGV[first + 9])
   return outcome, size
 end)
