@@ -25,6 +25,7 @@ const MOST_REASON_LENGTH = 1_000;
 export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
   let { gaps, more, records } = carried ?? { gaps: [] as readonly Gap[], more: 0, records: 0 as number | null };
   let reason: string | null = null;
+  let unread = 0;
   const now = (): GapStatus => ({
     link,
     state: reason === null ? 'open' : 'acknowledged',
@@ -41,10 +42,10 @@ export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
     else more += 1;
   };
   setHandler(status, now);
-  const onLost = (found: readonly Gap[]) => {
+  const onLost = (found: unknown) => {
     // What comes after somebody's word is nothing that they have seen.
     if (reason !== null) [gaps, more, records, reason] = [[], 0, 0, null];
-    for (const one of found) add(one);
+    for (const one of Array.isArray(found) ? found : [found]) add(isGap(one) ? one : unreadable(++unread));
     setCurrentDetails(describeGaps(now()));
   };
   const onAcknowledge = (request?: AcknowledgeRequest) => {
@@ -55,7 +56,7 @@ export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
   };
   // First, for it takes what came before this run began in its order; the others do so by name.
   setDefaultSignalHandler((name, ...args) => {
-    if (name === lost.name) onLost(args[0] as Gap[]);
+    if (name === lost.name) onLost(args[0]);
     else if (name === acknowledge.name) onAcknowledge(args[0] as AcknowledgeRequest);
   });
   setHandler(lost, onLost, { description: 'Failed writes that are known to be lost, as whoever noticed them says.' });
@@ -68,6 +69,24 @@ export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
   await condition(() => reason !== null || workflowInfo().continueAsNewSuggested);
   if (reason === null) await continueAsNew<typeof gap>({ link, carried: { gaps, more, records } });
   return now();
+}
+
+function isGap(found: unknown): found is Gap {
+  const { id, message, noticedAt, records } = (found ?? {}) as Partial<Gap>;
+  return [id, message, noticedAt].every((text) => typeof text === 'string') && (records === null || records! >= 0);
+}
+
+/** A signal by hand, most likely: what can't be read must neither stop the workflow nor be lost. */
+function unreadable(number: number): Gap {
+  const noticedAt = new Date().toISOString();
+  const message = 'something was told of by the signal `lost`, but not as a gap is told of';
+  return {
+    id: `unreadable ${number} of ${workflowInfo().runId}`,
+    cause: 'unreadable',
+    records: null,
+    message,
+    noticedAt,
+  };
 }
 
 /** Markdown for the Web UI. */

@@ -62,6 +62,24 @@ test('each gap counts once, the first hundred are named, and the sum is unknown 
   });
 });
 
+test.each([[null], ['x'], [{}], [[null, 5, { id: 'only' }]], [[{ ...gapOf('a'), message: 5 }]]])(
+  'what can not be read of what is lost is a gap of unknown size: %j',
+  async (told) => {
+    await withGaps([gapOf('readable')], async (handle) => {
+      await handle.signal(lost, told as Gap[]);
+      const seen = await handle.query<GapStatus>(status);
+      expect(seen).toMatchObject({ state: 'open', records: null });
+      const unread = Array.isArray(told) ? told.length : 1;
+      expect(seen.gaps.map(({ cause }) => cause)).toEqual(['removed', ...Array(unread).fill('unreadable')]);
+      await handle.signal(acknowledge, null as never);
+      await handle.signal(acknowledge, { reason: 5 } as never);
+      expect(await handle.query<GapStatus>(status)).toMatchObject({ state: 'open' });
+      await handle.signal(acknowledge, { reason: 'compared' });
+      expect(await handle.result()).toMatchObject({ state: 'acknowledged' });
+    });
+  },
+);
+
 test('what is lost after somebody’s word stays open', async () => {
   const link = ulid();
   const taskQueue = `gap-${link}`;
