@@ -17,9 +17,10 @@ import { pino } from 'pino';
 import { test } from 'vitest';
 import { LinkAttribute } from '../src/bridge/link-attribute.js';
 import { createSignaller } from '../src/bridge/signaller.js';
-import { parseConfig } from '../src/config.js';
+import { type LinkConfig, parseConfig } from '../src/config.js';
 import { stackDown, stackUp } from '../src/stack/index.js';
 import { startWorker, workerLimits } from '../src/worker/worker.js';
+import { type RedisServer, startRedis } from '../test/support/redis.js';
 import type { FailedWrite } from '../workflows/messages.js';
 import { median, report, versions } from './ratio.js';
 
@@ -33,9 +34,14 @@ const logger = pino({ level: 'silent' });
 /** No key of the bench has an earlier run. */
 const NONE_UNFINISHED = { includes: () => false, told: () => {}, stop: async () => {} };
 
+/** How many keys of the link that hangs are under way beside each turn. */
+const HANGING_KEYS = 200;
+
 /** Per key. */
 interface Cost {
   readonly ms: number;
+  /** From the start of a workflow to its end, of the slowest but one in a hundred. */
+  readonly p99Ms: number;
   /** Of this process: client and worker. */
   readonly clientCpuMs: number;
   readonly serverCpuMs: number;
@@ -61,7 +67,18 @@ test('lane', async () => {
     const stack = await stackUp({ directory, environment: process.env, report: () => {}, preferredPorts: 'free' });
     const { address } = stack.temporal;
     const [source, target] = [{ url: stack.redis.source }, { url: stack.redis.target }];
-    const links = [{ name: 'l', source, target, settle: '1s' }];
+    const silent = await startRedis();
+    const retry = { initialInterval: '1s', maximumInterval: '1s', maximumAttempts: 100 };
+    const links = [
+      { name: 'l', source, target, settle: '1s' },
+      {
+        name: 'hangs',
+        source: { url: `${source.url}/1` },
+        target: { url: silent.url },
+        workflowIdPrefix: 'hangs/',
+        retry,
+      },
+    ];
     const config = parseConfig(
       JSON.stringify({ intake: 'redis-stream', links, temporal: { taskQueue: `lane-${randomUUID()}` } }),
       'bench',
@@ -97,22 +114,20 @@ test('lane', async () => {
       attribute: new LinkAttribute(logger),
       logger,
     });
+    const signal = (link: LinkConfig, id: string, more: Partial<FailedWrite>) => {
+      const event = { ...failedWrite(id), link: link.name, ...more, failedAt: new Date().toISOString() };
+      const record = { position: event.record } as never;
+      const group = { kind: 'key', link, key: Buffer.from(id), writes: [{ event, record }] } as const;
+      return signaller.signal(group, [event], new AbortController().signal);
+    };
+    const [link, hanging] = config.links as [LinkConfig, LinkConfig];
     const keymendLane = (name: string, more: Partial<FailedWrite>): Lane => ({
       name,
       taskQueue,
       prepare: (ids) => redis.mset(Object.fromEntries(ids.map((id) => [id, `value of ${id}`]))),
-      start: (id) => {
-        const event = { ...failedWrite(id), ...more, failedAt: new Date().toISOString() };
-        const record = { position: event.record } as never;
-        const group = {
-          kind: 'key',
-          link: config.links[0]!,
-          key: Buffer.from(id),
-          writes: [{ event, record }],
-        } as const;
-        return signaller.signal(group, [event], new AbortController().signal);
-      },
+      start: (id) => signal(link, id, more),
     });
+    const atOnce = keymendLane('healed at once', { outcome: 'refused', idempotent: true });
     const lanes: Lane[] = [
       {
         name: 'bare',
@@ -121,12 +136,16 @@ test('lane', async () => {
         start: (id) =>
           client.workflow.signalWithStart('bare', { workflowId: id, taskQueue: BARE_QUEUE, signal: 'failedWrites' }),
       },
-      keymendLane('healed at once', { outcome: 'refused', idempotent: true }),
+      atOnce,
       keymendLane('verified', { outcome: 'unknown', idempotent: true }),
     ];
     await compare(client, lanes, serverPid(address));
+    await besideOneThatHangs(client, atOnce, silent, (id) =>
+      signal(hanging, id, { outcome: 'refused', idempotent: true }),
+    );
 
     redis.disconnect();
+    await silent.stop();
     bare.shutdown();
     await Promise.all([bareRun, keymend.stop()]);
     await Promise.all([connection.close(), client.connection.close()]);
@@ -135,6 +154,30 @@ test('lane', async () => {
     rmSync(directory, { recursive: true, force: true });
   }
 });
+
+/** The same keys while another link of the worker has a target that does not answer, and not. */
+async function besideOneThatHangs(
+  client: Client,
+  lane: Lane,
+  silent: RedisServer,
+  start: (id: string) => Promise<unknown>,
+): Promise<void> {
+  const p99: { alone: number[]; beside: number[] } = { alone: [], beside: [] };
+  const ids = Array.from({ length: HANGING_KEYS }, () => `hangs-${randomUUID()}`);
+  for (let turn = 0; turn < TURNS; turn++) {
+    p99.alone.push((await measure(client, lane, null)).p99Ms);
+    silent.freeze();
+    await pMap(ids, start, { concurrency: CONCURRENCY });
+    p99.beside.push((await measure(client, lane, null)).p99Ms);
+    silent.thaw();
+    // Its keys are attempted again within a second.
+    const query = `WorkflowId STARTS_WITH 'hangs/' AND ExecutionStatus = 'Running'`;
+    while ((await client.workflow.count(query)).count > 0) await sleep(100);
+  }
+  const [alone, beside] = [median(p99.alone), median(p99.beside)];
+  console.log(`p99 of a key: ${alone.toFixed(0)} ms alone, ${beside.toFixed(0)} ms beside a link that hangs`);
+  report('p99 of a key alone: beside a link that hangs', alone / beside, 1 / 1.5);
+}
 
 function failedWrite(key: string): FailedWrite {
   return {
@@ -176,7 +219,8 @@ async function compare(client: Client, lanes: readonly Lane[], pid: number | nul
 }
 
 async function measure(client: Client, lane: Lane, pid: number | null): Promise<Cost> {
-  const ids = Array.from({ length: KEYS }, () => `bench-lane-${randomUUID()}`);
+  const prefix = `bench-lane-${randomUUID()}`;
+  const ids = Array.from({ length: KEYS }, (_, index) => `${prefix}-${index}`);
   await lane.prepare(ids);
   const query = `TaskQueue = '${lane.taskQueue}' AND ExecutionStatus = 'Completed'`;
   const closed = async () => (await client.workflow.count(query)).count;
@@ -194,11 +238,21 @@ async function measure(client: Client, lane: Lane, pid: number | null): Promise<
   const { stateTransitionCount, historyLength } = raw.workflowExecutionInfo!;
   return {
     ms: ms / KEYS,
+    p99Ms: await p99Of(client, `${query} AND WorkflowId STARTS_WITH '${prefix}'`),
     clientCpuMs: (user + system) / 1000 / KEYS,
     serverCpuMs: serverMs / KEYS,
     transitions: Number(stateTransitionCount),
     events: Number(historyLength),
   };
+}
+
+/** How long the workflows of a query lasted, in ms. */
+async function p99Of(client: Client, query: string): Promise<number> {
+  const lasted: number[] = [];
+  for await (const { executionTime, closeTime } of client.workflow.list({ query })) {
+    lasted.push(closeTime!.getTime() - executionTime!.getTime());
+  }
+  return lasted.sort((a, b) => a - b)[Math.ceil(0.99 * lasted.length) - 1]!;
 }
 
 /** The process that serves Temporal at an address of this machine; null where there is no /proc. */

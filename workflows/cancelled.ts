@@ -14,7 +14,7 @@ export async function endCancelled(run: KeyRun): Promise<never> {
   await leaveEscalated(run);
   run.absorbPending();
   const why = causeOf(run.lastError);
-  run.answerFailure(why);
+  run.asks.answer({ failure: why });
   if (run.current().count > 0) await publishLetter(run, why);
   run.finishCancelled();
   await dismissed(run);
@@ -26,10 +26,17 @@ export async function endCancelled(run: KeyRun): Promise<never> {
 /** An update can't outlive its run, so whoever waits is told to ask again. */
 export async function dismissed(run: KeyRun): Promise<void> {
   while (!allHandlersFinished()) {
-    run.dismissAsks();
-    await condition(() => allHandlersFinished() || run.hasAsks());
+    run.asks.coverAll();
+    run.asks.answer({ failure: CONTINUED });
+    await condition(() => allHandlersFinished() || run.asks.areOpen);
   }
 }
+
+const CONTINUED: LastError = {
+  type: 'ContinuedAsNew',
+  message: 'the workflow continued as new; ask again',
+  stage: null,
+};
 
 function causeOf(last: LastError | null): LastError {
   const before = last === null ? '' : `; its last attempt had failed with ${last.type}: ${last.message}`;

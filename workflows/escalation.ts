@@ -25,9 +25,9 @@ const { escalate: publish } = proxyActivities<Pick<Activities, 'escalate'>>({
 export async function holdEscalated(run: KeyRun, error: LastError): Promise<RoundEnd> {
   const isNew = run.escalation === 'none';
   await escalate(run, error);
-  if (isNew) run.answerFailure(error);
+  if (isNew) run.asks.answer({ failure: error });
   // Whoever asked while an escalated key continued as new has not been answered by any attempt yet.
-  let attemptNow = !isNew && run.hasAsks();
+  let attemptNow = !isNew && run.asks.areOpen;
   const publishing = new CancellationScope();
   if (run.escalation === 'unpublished') publishing.run(() => publishDeadLetter(run, error)).catch(() => {});
   try {
@@ -48,7 +48,7 @@ export async function holdEscalated(run: KeyRun, error: LastError): Promise<Roun
       }
       if (end.kind === 'failed') {
         await escalate(run, end.error);
-        run.answerFailure(end.error);
+        run.asks.answer({ failure: end.error });
       }
     }
   } finally {

@@ -4,8 +4,9 @@
  * key at once.
  */
 
-import { ApplicationFailure, patched, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import { patched, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { ReconcileRequest } from './activities.js';
+import { Asks } from './asks.js';
 import { describeStatus } from './details.js';
 import {
   DEFAULT_POLICY,
@@ -21,6 +22,7 @@ import {
 import { demand, Incoming, isNothing, NOTHING_PENDING, putBack, takeRound } from './pending.js';
 import { type CarriedState, NO_ATTRIBUTES, type Pending, type RunInput, type ShownAttributes } from './run-state.js';
 import { isSameKey } from './same-key.js';
+import { Told } from './told.js';
 
 const HISTORY_EVENTS_PER_RUN = 4_000;
 /** Whoever vouches for a delete looks at the source now: for one attempt, within this time. */
@@ -31,7 +33,19 @@ const ON_THEIR_WAY_MS = 10_000;
 
 /** What stops a wait or a durable attempt before its end. */
 export type Interruption = 'cancel' | 'skip' | 'retry' | 'continueAsNew';
-type Answer = { readonly result: ReconcileKeyResult } | { readonly failure: LastError };
+
+/** As it is when nothing has been done yet. */
+const NEW: CarriedState = {
+  pending: NOTHING_PENDING,
+  escalation: 'none',
+  attempts: 0,
+  lastOutcome: null,
+  allowDeleteUntil: null,
+  triesBegunAt: null,
+  unverifiedSince: null,
+  repaired: false,
+  lastError: null,
+};
 
 export class KeyRun {
   readonly policy: LinkPolicy;
@@ -63,16 +77,11 @@ export class KeyRun {
   /** In ms since the epoch; a run that goes on for another one has forgotten it. */
   #escalatedAt = Number.NEGATIVE_INFINITY;
   #wakes = false;
-  /** How often the task that begins at this length of the history has told of writes. */
-  #told = { at: workflowInfo().historyLength, times: 0 };
-  readonly #begunAt: number | null;
+  readonly #told: Told;
   #toldBesideCancel = false;
   #skipAsked: string | null = null;
   #skipReason: string | null = null;
-  // `reconcileNow`: each ask gets a ticket; an answer covers every ticket up to its own.
-  #lastTicket = 0;
-  #roundTicket = 0;
-  #answered: { readonly ticket: number; readonly answer: Answer } | null = null;
+  readonly asks = new Asks();
 
   readonly #input: RunInput;
   /** How the last failed write of this key has written it. */
@@ -80,29 +89,29 @@ export class KeyRun {
 
   constructor(input: RunInput) {
     this.#input = input;
-    const { carried } = input;
+    const carried: CarriedState = { ...NEW, ...input.carried };
     this.policy = input.policy ?? DEFAULT_POLICY;
-    this.#begunAt = carried === undefined ? workflowInfo().historyLength : null;
-    this.#pending = new Incoming(carried?.pending ?? NOTHING_PENDING);
-    this.escalation = carried?.escalation ?? 'none';
-    this.#attempts = carried?.attempts ?? 0;
+    this.#told = new Told(input.carried === undefined);
+    this.#pending = new Incoming(carried.pending);
+    this.escalation = carried.escalation;
+    this.#attempts = carried.attempts;
     // A run of an earlier version shows what it is, and no error.
     const isEscalated = this.escalation !== 'none';
-    this.shown = carried?.shown ?? { ...NO_ATTRIBUTES, state: isEscalated ? 'escalated' : null };
-    this.#allowDeleteUntil = carried?.allowDeleteUntil ?? null;
-    this.hasRepaired = carried?.hasRepaired ?? false;
-    this.mustLookAgain = carried?.mustLookAgain ?? false;
-    this.triesBegunAt = carried?.triesBegunAt ?? null;
-    this.unverifiedSince = carried?.unverifiedSince ?? null;
-    this.#lastOutcome = carried?.lastOutcome ?? null;
-    this.#repaired = carried?.repaired ?? false;
-    this.lastError = carried?.lastError ?? null;
-    this.#retryAsked = carried?.retryAsked ?? false;
+    this.shown = carried.shown ?? { ...NO_ATTRIBUTES, state: isEscalated ? 'escalated' : null };
+    this.#allowDeleteUntil = carried.allowDeleteUntil;
+    this.hasRepaired = carried.hasRepaired ?? false;
+    this.mustLookAgain = carried.mustLookAgain ?? false;
+    this.triesBegunAt = carried.triesBegunAt;
+    this.unverifiedSince = carried.unverifiedSince;
+    this.#lastOutcome = carried.lastOutcome;
+    this.#repaired = carried.repaired;
+    this.lastError = carried.lastError;
+    this.#retryAsked = carried.retryAsked ?? false;
     // One that was started by hand says nothing; here, in front of everything, `patched` is right.
     const isByHand = input.policy === undefined;
     this.isOfEarlierVersion = input.version === undefined && !(isByHand && patched('version-2'));
     // It takes all that is carried: nothing had come behind it.
-    if (carried?.skipAsked != null) this.askSkip(carried.skipAsked);
+    if (carried.skipAsked != null) this.askSkip(carried.skipAsked);
   }
 
   /**
@@ -124,8 +133,7 @@ export class KeyRun {
     }
     this.#pending.add(mine, this.policy, Date.now());
     this.#wakes ||= mine.some((event) => this.#isOfNow(event));
-    const at = workflowInfo().historyLength;
-    this.#told = { at, times: this.#told.at === at ? this.#told.times + 1 : 1 };
+    this.#told.note();
     return misled;
   }
 
@@ -155,25 +163,17 @@ export class KeyRun {
 
   askCancel(): void {
     this.#cancelAsked = true;
-    // Within one task signals come first, whatever their order was: any but the one that the run
-    // was started with may have come after this.
-    const { at, times } = this.#told;
-    this.#toldBesideCancel = at === workflowInfo().historyLength && times > (at === this.#begunAt ? 1 : 0);
+    this.#toldBesideCancel = this.#told.mayFollowCancel();
   }
 
   /**
-   * Asks for a round over the whole key that starts after this call. Returns the ticket for
-   * `answerTo`.
+   * Asks for a round over the whole key that starts after this call.
+   * @returns the ticket of who asks
    */
   askRound(request?: unknown): number {
     this.#vouch(request);
     this.#pending = new Incoming(demand(this.#pending.pending()));
-    this.#lastTicket += 1;
-    return this.#lastTicket;
-  }
-
-  answerTo(ticket: number): Answer | null {
-    return this.#answered !== null && this.#answered.ticket >= ticket ? this.#answered.answer : null;
+    return this.asks.ask();
   }
 
   status(): KeyStatus {
@@ -236,7 +236,7 @@ export class KeyRun {
   interruption(): Interruption | null {
     if (this.#cancelAsked) return 'cancel';
     if (this.#skipAsked !== null) return 'skip';
-    if (this.#retryAsked || this.#lastTicket > this.#roundTicket) return 'retry';
+    if (this.#retryAsked || this.asks.wantRound) return 'retry';
     return this.mustContinueAsNew() ? 'continueAsNew' : null;
   }
 
@@ -281,7 +281,7 @@ export class KeyRun {
       this.#round = this.#round === null ? round : putBack(this.#round, round);
       this.#pending = new Incoming(rest);
     }
-    this.#roundTicket = this.#lastTicket;
+    this.asks.coverAll();
     this.#retryAsked = false;
     this.#wakes = false;
   }
@@ -330,7 +330,7 @@ export class KeyRun {
     this.mustLookAgain = false;
     this.#lastOutcome = outcome;
     this.#repaired ||= outcome === 'repaired';
-    this.#answer({ result: this.#resultWith(outcome) });
+    this.asks.answer({ result: this.#resultWith(outcome) });
     this.enter('done');
   }
 
@@ -340,11 +340,6 @@ export class KeyRun {
     this.#round = null;
     this.unverifiedSince = null;
     this.enter('cancelled');
-  }
-
-  /** Tells everyone who waits on `reconcileNow` for the round under way that it failed. */
-  answerFailure(failure: LastError): void {
-    this.#answer({ failure });
   }
 
   /**
@@ -359,15 +354,6 @@ export class KeyRun {
   #resultWith(outcome: Outcome): ReconcileKeyResult {
     const skipped = outcome === 'skipped' ? { skipReason: this.#skipReason ?? '' } : {};
     return { outcome, attempts: this.#attempts, ...skipped };
-  }
-
-  hasAsks(): boolean {
-    return this.#lastTicket > (this.#answered?.ticket ?? 0);
-  }
-
-  dismissAsks(): void {
-    this.#roundTicket = this.#lastTicket;
-    this.answerFailure({ type: 'ContinuedAsNew', message: 'the workflow continued as new; ask again', stage: null });
   }
 
   /** The input of the next run. */
@@ -394,18 +380,7 @@ export class KeyRun {
 
   /** The input of a run for what failed after this one was cancelled. */
   carryAfterCancel(): RunInput {
-    const carried: CarriedState = {
-      pending: demand(this.#pending.pending()),
-      escalation: 'none',
-      shown: this.shown,
-      attempts: 0,
-      lastOutcome: null,
-      allowDeleteUntil: null,
-      triesBegunAt: null,
-      unverifiedSince: null,
-      repaired: false,
-      lastError: null,
-    };
+    const carried = { ...NEW, pending: demand(this.#pending.pending()), shown: this.shown };
     return { ...this.#input, carried };
   }
 
@@ -431,22 +406,9 @@ export class KeyRun {
     if (Date.now() < until) this.#allowDeleteUntil = until;
   }
 
-  #answer(answer: Answer): void {
-    this.#answered = { ticket: this.#roundTicket, answer };
-  }
-
   #showDetails(): void {
     setCurrentDetails(describeStatus(this.status()));
   }
-}
-
-/**
- * Turns an answer into what the caller of `reconcileNow` gets.
- * @throws ApplicationFailure of the type of the last error
- */
-export function unwrap(answer: Answer): ReconcileKeyResult {
-  if ('result' in answer) return answer.result;
-  throw ApplicationFailure.create({ message: answer.failure.message, type: answer.failure.type, nonRetryable: true });
 }
 
 function isoTime(ms: number | null): string | null {

@@ -4,11 +4,12 @@
  * round (`attempts.ts`) and its failure (`escalation.ts`).
  */
 import { allHandlersFinished, CancellationScope, condition, continueAsNew, setHandler } from '@temporalio/workflow';
+import { unwrap } from './asks.js';
 import { reconcileRound } from './attempts.js';
 import { escalate } from './attributes.js';
 import { dismissed, endCancelled } from './cancelled.js';
 import { holdEscalated, refuseOthers } from './escalation.js';
-import { KeyRun, unwrap } from './key-run.js';
+import { KeyRun } from './key-run.js';
 import * as messages from './messages.js';
 import type { RunInput } from './run-state.js';
 
@@ -86,8 +87,8 @@ function listen(run: KeyRun): void {
     messages.reconcileNow,
     async (request) => {
       const ticket = run.askRound(request);
-      await inAnyCase(() => condition(() => run.answerTo(ticket) !== null));
-      return unwrap(run.answerTo(ticket)!);
+      await inAnyCase(() => condition(() => run.asks.answerTo(ticket) !== null));
+      return unwrap(run.asks.answerTo(ticket)!);
     },
     { description: 'Reconcile the whole key now and answer with the outcome: equal, repaired or skipped.' },
   );
