@@ -265,7 +265,9 @@ export class KeyRun {
   beginRound(): void {
     // A skip has already taken what it is to give up on; what came after that waits for the next
     // round.
-    if (this.#round === null) this.absorbPending();
+    // A retry that the run before was asked for last is granted by leaving the escalation.
+    const isGrantedLater = this.escalation !== 'none' && this.#retryAsked;
+    if (this.#round === null && !isGrantedLater) this.absorbPending();
   }
 
   /**

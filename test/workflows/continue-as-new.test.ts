@@ -170,6 +170,27 @@ describe('continue-as-new', () => {
     });
   });
 
+  it.each([
+    ['a skip', { skipAsked: 'why' }, { outcome: 'skipped', skipReason: 'why' }, 0],
+    ['a retry', { retryAsked: true }, { outcome: 'repaired' }, 1],
+  ])('takes up %s that came too late for the run before', async (_what, asked, result, attempts) => {
+    const script = new Script(env, { fail: 'TargetReadOnly' });
+    const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1 } };
+    await withScript(script, async (start, taskQueue) => {
+      const handle = await start({ policy, historyEventsPerRun: 40 });
+      await until(() => script.escalations.length === 1);
+      await renew(handle);
+      const { carried, ...input } = await inputOf(env, handle);
+      await giveUp(latest(handle));
+      script.attempts = ['repaired'];
+      const before = script.requests.length;
+      const args = [{ ...input, carried: { ...carried!, ...asked } }];
+      const options = { taskQueue, workflowId: `${handle.workflowId} again`, args };
+      expect(await (await env.client.workflow.start('reconcileKey', options)).result()).toMatchObject(result);
+      expect(script.requests.length - before).toBe(attempts);
+    });
+  });
+
   it('tells who waits on an update to ask again', async () => {
     const script = new Script(env, { fail: 'TargetUnavailable' });
     const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1_000 } };
