@@ -12,7 +12,6 @@ import type { LastError } from './messages.js';
  */
 export async function endCancelled(run: KeyRun): Promise<never> {
   await leaveEscalated(run);
-  run.absorbPending();
   const why = causeOf(run.lastError);
   run.asks.answer({ failure: why });
   if (run.current().count > 0) await publishLetter(run, why);

@@ -162,8 +162,10 @@ export class KeyRun {
   }
 
   askCancel(): void {
-    this.#cancelAsked = true;
     this.#toldBesideCancel = this.#told.mayFollowCancel();
+    // Now: the attempt under way is still waited for, and what fails meanwhile is not meant.
+    this.absorbPending();
+    this.#cancelAsked = true;
   }
 
   /**
@@ -275,8 +277,8 @@ export class KeyRun {
    * which is now granted.
    */
   absorbPending(): void {
-    // What came after a skip is not meant by it.
-    if (this.#skipAsked !== null) return;
+    // What came after a skip or a cancel is not meant by it.
+    if (this.#skipAsked !== null || this.#cancelAsked) return;
     // Of thousands of messages that ask for it, few have something to take.
     if (this.#round === null || this.hasNewWork()) {
       const { round, rest } = takeRound(this.#pending.pending());

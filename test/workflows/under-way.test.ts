@@ -98,6 +98,19 @@ describe('an attempt that is under way is awaited', () => {
   });
 });
 
+it('a write that fails after the cancel, while an attempt is still under way, gets a run of its own', async () => {
+  const script = new Script(env, UNAVAILABLE, UNAVAILABLE, 'repaired');
+  await interrupted(script, 'cancelled', async (handle) => {
+    await handle.cancel();
+    await until(async () =>
+      (await handle.fetchHistory()).events!.some((event) => event.activityTaskCancelRequestedEventAttributes),
+    );
+    await handle.signal(messages.failedWrites, [failedWrite({ command: 'DEL' })]);
+  });
+  expect(script.requests).toHaveLength(3);
+  expect(script.escalations.map(({ event }) => event.command)).toEqual(['SET']);
+});
+
 /** The server that skips time does not tell of the end of an attempt that was to be cancelled. */
 describe('a skip while an attempt is under way', () => {
   /** Sent by the attempt `during`, and behind it a further failed write. */
