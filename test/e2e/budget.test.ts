@@ -14,7 +14,9 @@ it('a backlog is repaired within the budget of its link: what has no room waits,
   const opsPerSecond = 250;
   const keys = Array.from({ length: 120 }, (_, index) => `user:${index}`);
   const { source, target, producer, topic, client, prefix } = sandbox;
-  sandbox.configure({ link: { budget: { opsPerSecond }, retry: { maximumAttempts: 1 } } });
+  // On a busy machine an attempt may fail; to be deferred is none (test/workflows/deferred.test.ts).
+  const retry = { maximumAttempts: 4, initialInterval: '10ms' };
+  sandbox.configure({ link: { budget: { opsPerSecond }, retry } });
   await source.client.mset(keys.flatMap((key) => [key, 'new']));
   await sandbox.start('start');
   const samples = await watch(target, async () => {

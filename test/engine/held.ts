@@ -58,7 +58,7 @@ function textOf([name, ...args]: readonly string[]): string {
 }
 
 /** Any command is long now and then; one that always is was so in every run. */
-const MOST_RUNS = 8;
+const MOST_RUNS = 16;
 
 /**
  * Runs the same thing until no command has held a server as long as `allowedMs` in every run.
