@@ -4,7 +4,10 @@ import { type Pauses, pauseAfter } from '../../patience/pause.js';
 export type BreakerState = 'closed' | 'open';
 
 export interface BreakerOptions {
-  /** So many writes in a row without an answer open it. Default 5. */
+  /**
+   * So many connections in a row that broke, were reset or did not come about, without an answer in
+   * between, open it. How many writes each of them cost does not matter. Default 3.
+   */
   readonly failures?: number;
   /**
    * The first probe comes so long after it opened, in ms; each further one takes twice as long.
@@ -30,7 +33,7 @@ export class Breaker {
    * @param onChange is told each change
    */
   constructor(options: BreakerOptions, probe: () => Promise<boolean>, onChange: (state: BreakerState) => void) {
-    this.#failures = options.failures ?? 5;
+    this.#failures = options.failures ?? 3;
     this.#pauses = { firstMs: options.minProbeMs ?? 100, longestMs: options.maxProbeMs ?? 5000 };
     this.#probe = probe;
     this.#onChange = onChange;
@@ -46,7 +49,7 @@ export class Breaker {
     this.#failedInARow = 0;
   }
 
-  /** A write was not answered. */
+  /** A connection has ended, or did not come about, and writes were not answered. */
   failed(): void {
     this.#failedInARow += 1;
     if (this.#stopped || this.#state === 'open' || this.#failedInARow < this.#failures) return;

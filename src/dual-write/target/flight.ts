@@ -29,6 +29,8 @@ export interface Departure {
   readonly at: number;
   /** How many of them are still under way. */
   flying: number;
+  /** Of all their commands. */
+  bytes: number;
   /** Set before the connection is reset because the target did not answer within so many ms. */
   timedOutAfterMs?: number | undefined;
 }

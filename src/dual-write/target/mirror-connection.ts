@@ -11,6 +11,7 @@ import { type Departure, type Done, Flight, isUnreachable, type Line } from './f
 import { checksOf, type MarkCheck } from './mark-check.js';
 import type { Marks } from './marks.js';
 import { errorCode, type MirroredWrite } from './mirror-answers.js';
+import { Progress } from './progress.js';
 import { leaving, type Replay } from './replay.js';
 
 /** An error of the network, or a reply to a command of the handshake. */
@@ -36,6 +37,9 @@ export class MirrorConnection {
   #boarding: { flights: Flight[]; departure: Departure } | undefined;
   /** With flights under way, the oldest first. */
   readonly #departures: Departure[] = [];
+  /** Of all in the list. */
+  #bytes = 0;
+  readonly #progress: Progress;
   #deadline: NodeJS.Timeout | undefined;
   readonly #line: Line = {
     connectError: undefined,
@@ -69,6 +73,7 @@ export class MirrorConnection {
     this.#marks = marks;
     this.#isOfCluster = isOfCluster;
     this.#timeoutMs = client.options.commandTimeout!;
+    this.#progress = new Progress(this.#timeoutMs);
     this.#nowhere = { isPipeline: true, destination: { redis: client }, write() {} };
     // Each write is told what a broken connection meant for it. Without a listener ioredis would
     // print each attempt to connect.
@@ -153,7 +158,7 @@ export class MirrorConnection {
 
   #nextDeparture(): { flights: Flight[]; departure: Departure } {
     process.nextTick(() => this.#depart());
-    return { flights: [], departure: { at: performance.now(), flying: 0, line: this.#line } };
+    return { flights: [], departure: { at: performance.now(), flying: 0, bytes: 0, line: this.#line } };
   }
 
   /**
@@ -171,16 +176,22 @@ export class MirrorConnection {
     }
     if (departure.flying === 0) return;
     const checks = this.#leaveMarks(flights);
+    const { stream } = this.#client;
     this.#oldest();
     this.#departures.push(departure);
-    this.#deadline ??= this.#checkAfter(this.#timeoutMs);
+    if (this.#deadline === undefined) {
+      // What moved before says nothing of this departure.
+      this.#progress.look(stream, departure.at);
+      this.#deadline = this.#checkAfter(this.#progress.lookEveryMs);
+    }
     try {
-      this.#client.stream.write(
-        encodeCommands([
-          ...commandsOf(flights, performance.now() + this.#wayMs),
-          ...checks.map(({ command }) => command),
-        ]),
-      );
+      const bytes = encodeCommands([
+        ...commandsOf(flights, performance.now() + this.#wayMs),
+        ...checks.map(({ command }) => command),
+      ]);
+      departure.bytes = bytes.length;
+      this.#bytes += bytes.length;
+      stream.write(bytes);
     } catch {
       // No memory for so many bytes. ioredis waits for answers that will never come: the connection
       // must not go on.
@@ -208,7 +219,7 @@ export class MirrorConnection {
 
   /** Of those with flights under way. Forgets those before. */
   #oldest(): Departure | undefined {
-    while (this.#departures[0]?.flying === 0) this.#departures.shift();
+    while (this.#departures[0]?.flying === 0) this.#bytes -= this.#departures.shift()!.bytes;
     return this.#departures[0];
   }
 
@@ -217,9 +228,11 @@ export class MirrorConnection {
     this.#deadline = undefined;
     const oldest = this.#oldest();
     if (oldest === undefined) return;
-    const leftMs = oldest.at + this.#timeoutMs - performance.now();
+    const now = performance.now();
+    this.#progress.look(this.#client.stream, now);
+    const leftMs = this.#progress.deadline(oldest.at, this.#bytes) - now;
     if (leftMs > 0) {
-      this.#deadline = this.#checkAfter(leftMs);
+      this.#deadline = this.#checkAfter(Math.min(leftMs, this.#progress.lookEveryMs));
       return;
     }
     // Its bytes may still wait somewhere on the way. Only a reset makes sure that they do not land

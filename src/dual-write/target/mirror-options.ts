@@ -10,8 +10,9 @@ import type { Topology } from '../topology.js';
  * On TLS and Unix sockets Node can't reset a connection, only destroy it: there, a write that was
  * given up after a timeout may still land if its bytes were with the kernel already. Its record
  * says `unknown`, so keymend waits and compares again.
- * @param timeoutMs how long the target may take to answer, for a write and for each step of
- *   connecting
+ * @param timeoutMs how long the target may be silent: without an answer and without taking bytes,
+ *   and for each step of connecting. What it has not answered gets 1 ms more for each KiB, 4 s at
+ *   most
  */
 export function mirrorOptions(timeoutMs = 1000) {
   return {

@@ -73,6 +73,10 @@ export class Shard {
   #inFlight = 0;
   #bytes = 0;
   #lastFailure = '';
+  /** How often a connection has ended, or did not come about. */
+  #ended = 0;
+  /** The end that the breaker was told of. */
+  #told = 0;
 
   constructor({ name, client, bounds, breaker, onBreaker, onProbe, ...options }: ShardOptions) {
     this.name = name;
@@ -80,6 +84,7 @@ export class Shard {
     this.#bounds = bounds;
     this.#marks = new Marks(options.writer, name, options.onMarks);
     this.#connection = new MirrorConnection(client, { ...options, marks: this.#marks });
+    for (const end of ['close', 'error']) client.on(end, () => (this.#ended += 1));
     const probe = () => {
       onProbe?.();
       return this.#connection.ping();
@@ -146,13 +151,23 @@ export class Shard {
     this.#connection.send(unit.writes, (failure) => {
       this.#inFlight -= unit.writes.length;
       this.#bytes -= unit.bytes;
-      if (failure !== undefined && isUnreachable(failure)) {
-        this.#lastFailure = failure.error.message;
-        this.#breaker.failed();
-      } else this.#breaker.succeeded();
+      if (failure !== undefined && isUnreachable(failure)) this.#unreachable(failure);
+      else this.#breaker.succeeded();
       unit.done(failure);
       this.#sendQueue();
     });
+  }
+
+  /**
+   * One failure for each end of a connection, however many writes were on it or met none
+   * afterwards. Those that were on it are told before the end is.
+   */
+  #unreachable({ error }: MirrorFailure): void {
+    this.#lastFailure = error.message;
+    const end = error.code === 'NOT_CONNECTED' ? this.#ended : this.#ended + 1;
+    if (end <= this.#told) return;
+    this.#told = end;
+    this.#breaker.failed();
   }
 
   #sendQueue(): void {
