@@ -12,7 +12,7 @@ import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import type { RecordSink } from '../../src/events/record-sink.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { type RedisServer, startRedis } from '../support/redis.js';
+import { type RedisOptions, type RedisServer, startRedis } from '../support/redis.js';
 
 /** Takes records as a log would; `broken` makes it refuse them. */
 export class MemorySink extends EventEmitter implements RecordSink {
@@ -70,12 +70,19 @@ export interface WriterOptions {
   readonly more?: Pick<DualWriterOptions, 'bounds' | 'breaker' | 'onUnrecorded' | 'failoverAfterMs' | 'transactional'>;
 }
 
-/** @param targetArguments, sourceArguments further arguments of the redis-server */
+/**
+ * @param targetArguments, sourceArguments further arguments of the redis-server
+ * @param options of both servers
+ */
 export async function startBed(
   targetArguments: readonly string[] = [],
   sourceArguments: readonly string[] = [],
+  options: RedisOptions = {},
 ): Promise<Bed> {
-  const [source, target] = await Promise.all([startRedis(sourceArguments), startRedis(targetArguments)]);
+  const [source, target] = await Promise.all([
+    startRedis(sourceArguments, options),
+    startRedis(targetArguments, options),
+  ]);
   const link = await startProxy({ target: { host: '127.0.0.1', port: target.port } });
   const sink = new MemorySink();
   const lost: RecordsLostError[] = [];

@@ -341,7 +341,6 @@ describe('a DualWriter refuses', () => {
     ['MOVE', ['k', '1']],
     ['COPY', ['a', 'b', 'DB', '1']],
     ['EVAL', ['return 1', '0']],
-    ['NOSUCH.SET', ['k', 'v']],
   ])('%s, whose keys it can not follow', async (command, args) => {
     const writer = await bed.writer();
     await bed.source.client.set('k', 'v');

@@ -215,6 +215,8 @@ describe('a write of which the source gave no clear answer', () => {
     const sourceLink = await startProxy({ target: { host: '127.0.0.1', port: bed.source.port } });
     try {
       const writer = await bed.writer({ source: { port: sourceLink.port, maxRetriesPerRequest: 0 } });
+      // The first transaction waits until the source has said what commands it has.
+      await writer.multi().ping().exec();
       sourceLink.swallow();
       const written = writer.set('k', 'v');
       const exec = writer.multi().incr('tx').exec();

@@ -18,7 +18,7 @@ export interface Announcement {
 type Send = (command: Command, stream?: never) => unknown;
 
 /** What ioredis collects the bytes of a pipeline in. */
-interface PipelineStream {
+export interface PipelineStream {
   readonly isPipeline: true;
   readonly destination: unknown;
   /** Counts: to be called once for each command of the application. */

@@ -8,9 +8,11 @@ import type { Argument } from '../../commands/arguments.js';
 import { number, sendAnnounced } from './announce.js';
 import { observe, standIn } from './observe-command.js';
 import { ObservedWrite, observeAnnouncement } from './observed-write.js';
+import { isPipeline, type SendCommand } from './send-command.js';
 import type { SourceListener } from './source-listener.js';
 import { Transaction } from './transaction.js';
 import { Unanswered } from './unanswered.js';
+import { UnknownCommands } from './unknown-commands.js';
 import { classify, type Write } from './write.js';
 
 export interface ObservedSource {
@@ -22,21 +24,25 @@ export interface ObservedSource {
   close(): void;
 }
 
-type Stream = Parameters<Cluster['sendCommand']>[1];
-/** The node is a Cluster's: all of a pipeline goes to one. */
-type SendCommand = (command: Command, stream?: Stream, node?: Parameters<Cluster['sendCommand']>[2]) => unknown;
-
 export function observeSource(source: Redis | Cluster, listener: SourceListener): ObservedSource {
   const send: SendCommand = source.sendCommand.bind(source);
   const unanswered = new Unanswered();
   let transaction: Transaction | undefined;
   let closed = false;
+  const unknown = new UnknownCommands({
+    source,
+    send,
+    sendObserved: (...call) => sendCommand(...call),
+    refuse,
+    mayAsk: () => transaction === undefined,
+  });
 
   // The server forgets the transaction with the connection. ioredis sends nothing again that was
   // answered, with QUEUED too.
   source.on('close', () => transaction?.forget());
 
   const sendCommand: SendCommand = (command, stream, node) => {
+    if (unknown.holds(command, stream, node)) return command.promise;
     const name = command.name.toLowerCase();
     if (name === 'multi') {
       transaction = new Transaction(unanswered, listener);
@@ -47,7 +53,8 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
       transaction?.observeExec(command);
       transaction = undefined;
     } else {
-      const found = command.isReadOnly ? OTHER : classify(command.name, command.args as Argument[]);
+      const found = command.isReadOnly ? OTHER : classify(command.name, command.args as Argument[], unknown.describe);
+      if (found.kind === 'unknown') return unknown.ask(command, stream, node);
       if (found.kind === 'refused') return refuse(new Error(found.reason), command, stream, node);
       if (found.kind === 'write' && closed) return refuse(new Error('the DualWriter is closed'), command, stream, node);
       if (found.kind === 'write') {
@@ -68,7 +75,7 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
     return announcements.map(({ command }) => command);
   }
 
-  function sendBehind(ahead: readonly Command[], command: Command, stream: Stream): unknown {
+  function sendBehind(ahead: readonly Command[], command: Command, stream: Parameters<SendCommand>[1]): unknown {
     // It is no Cluster, or nothing would be announced.
     return sendAnnounced(source as Redis, send, { ahead, command, stream: isPipeline(stream) ? stream : undefined });
   }
@@ -95,9 +102,3 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
 
 const OTHER = { kind: 'other' } as const;
 const NONE: readonly Command[] = [];
-
-type PipelineStream = Parameters<typeof number>[1];
-
-function isPipeline(stream: Stream): stream is Stream & PipelineStream {
-  return stream !== undefined && 'isPipeline' in stream && stream.isPipeline;
-}

@@ -4,6 +4,7 @@
  */
 import { type Argument, isToken } from '../../commands/arguments.js';
 import { type KnownCommand, keysWrittenWith, knownCommand, writesWith } from '../../commands/command.js';
+import { type DescribedCommand, keysWrittenAsDescribed } from '../../commands/described.js';
 import { isOwnKey, OWN_PREFIX } from '../../own-keys.js';
 
 /** A write as the application gave it to the source. */
@@ -24,6 +25,8 @@ export interface Write {
 
 type Classification =
   | { readonly kind: 'other' }
+  /** Neither known nor described. */
+  | { readonly kind: 'unknown' }
   | { readonly kind: 'write'; readonly write: Write }
   /** `reason`: one line saying which command, why, and what to do instead. */
   | { readonly kind: 'refused'; readonly reason: string };
@@ -71,14 +74,20 @@ class NamedWrite implements Write {
  * @param name the command in any case
  * @param args all after the name, as ioredis sends it; not to be changed afterwards, but for the
  *   bytes of buffers
+ * @param describe what the source has said of a command that keymend does not know
  */
-export function classify(name: string, args: readonly Argument[]): Classification {
+export function classify(
+  name: string,
+  args: readonly Argument[],
+  describe: (name: string) => DescribedCommand | undefined = () => undefined,
+): Classification {
   const known = knownCommand(name);
   const command = known?.name ?? name.toUpperCase();
   const refusal = REFUSED[command];
   if (refusal !== undefined) return refused(command, refusal);
   if (known === undefined) {
-    return refused(command, `keymend does not know the command, so neither its keys; ${ON_SOURCE}`);
+    const described = describe(name);
+    return described === undefined ? UNKNOWN : classifyAsDescribed(described, args);
   }
   if (!known.mayWrite) return OTHER;
   // Nearly always: the arguments need not be read.
@@ -90,17 +99,38 @@ export function classify(name: string, args: readonly Argument[]): Classificatio
     return refused(command, `with DB it writes into another database, which the link does not cover; ${ON_SOURCE}`);
   }
   const write = new NamedWrite(known, args);
-  if (write.keys.some(isOwnKey)) return write.keys.every(isOwnKey) ? OTHER : refused(command, MIXED);
-  if (write.keys.length > 0) return { kind: 'write', write };
+  if (write.keys.length > 0) return unlessOwn(write);
   return known.runsScript
     ? refused(command, 'it declares no keys; declare every key it writes, or use its read-only form (…_RO)')
     : refused(command, `its keys can't be known; ${ON_SOURCE}`);
 }
 
+/** What it writes is not known, only where: its mirror is a record for the whole of each key. */
+function classifyAsDescribed(described: DescribedCommand, args: readonly Argument[]): Classification {
+  const { name: command } = described;
+  const keys = keysWrittenAsDescribed(described, args);
+  if (keys === undefined) {
+    return refused(command, `neither keymend nor the source can name the keys that it writes; ${ON_SOURCE}`);
+  }
+  return keys.length > 0 ? unlessOwn({ command, args: ownCopies(args), keys }) : OTHER;
+}
+
+/** @param write with at least one key */
+function unlessOwn(write: Write): Classification {
+  if (!write.keys.some(isOwnKey)) return { kind: 'write', write };
+  return write.keys.every(isOwnKey) ? OTHER : refused(write.command, MIXED);
+}
+
 const OTHER: Classification = { kind: 'other' };
+const UNKNOWN: Classification = { kind: 'unknown' };
 
 function refused(command: string, why: string): Classification {
-  return { kind: 'refused', reason: `${command} is refused on a DualWriter: ${why}` };
+  return { kind: 'refused', reason: refusalOf(command, why) };
+}
+
+/** One line. */
+export function refusalOf(command: string, why: string): string {
+  return `${command.toUpperCase()} is refused on a DualWriter: ${why}`;
 }
 
 /**
