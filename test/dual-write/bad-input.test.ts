@@ -160,6 +160,40 @@ describe('a command that reaches more than the keys it names', () => {
   );
 });
 
+describe('a number in a command that is larger than anything there', () => {
+  const HUGE = ['200000000', '1e9', '0x7fffffff', 'Infinity'];
+  // What Redis refuses, and reads that take it.
+  const lines = [
+    ...['EVAL s # a b', 'EVALSHA s # a b', 'FCALL f # a b', 'EVAL_RO s # a b'],
+    ...['LMPOP # a LEFT', 'ZMPOP # a MIN', 'BLMPOP 0 # a LEFT', 'BZMPOP 0 # a MIN', 'MSETEX # a 1 b 2'],
+    ...['ZUNIONSTORE to # a b', 'ZINTERSTORE to # a b', 'ZDIFFSTORE to # a b', 'ZUNION # a b', 'SINTERCARD # a b'],
+    ...['HEXPIRE a 10 FIELDS # f', 'HGETDEL a FIELDS # f', 'HSETEX a FIELDS # f v', 'SORT a LIMIT 0 # STORE b'],
+    ...['XREAD COUNT # STREAMS a 0', 'XREADGROUP GROUP g c COUNT # STREAMS a >', 'SET a v EX #', 'SETRANGE a # v'],
+    ...['MIGRATE h # "" 0 # KEYS a b', 'SPOP a #', 'LPOP a #', 'GEORADIUS a 1 2 3 m COUNT # STORE b'],
+  ];
+  const errorOf = (work: Promise<unknown>) =>
+    work.then(
+      () => null,
+      (error: Error) => error.message,
+    );
+
+  it.each([
+    ['normal', {}],
+    ['transactional', { transactional: {} }],
+  ])('costs an application no more than the error of the server (%s)', async (_mode, more) => {
+    const writer = await bed.writer({ more });
+    for (const number of HUGE) {
+      for (const line of lines) {
+        const [name = '', ...args] = line.replaceAll('#', number).replaceAll('""', '').split(' ');
+        const expected = await errorOf(bed.source.client.call(name, ...args));
+        expect(await errorOf(writer.call(name, ...args)), line).toBe(expected);
+      }
+    }
+    await settled(writer);
+    await expectEqualAfterRepair(bed, bed.sink.records);
+  });
+});
+
 describe('a value over the limits of the target alone', () => {
   const large = 'x'.repeat(2 * 1024 * 1024);
   const limit = (bytes: number) => bed.target.client.config('SET', 'proto-max-bulk-len', bytes);
