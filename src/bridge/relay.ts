@@ -9,8 +9,8 @@ import { type DeadLetterCause, deadLetterOf } from '../events/dead-letter.js';
 import { type DeadLetters, describeRefusal, publishWhatFits } from '../events/dead-letters.js';
 import { decodeFailedWrite } from '../events/failed-write.js';
 import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
-import { inBatches } from '../kafka/batches.js';
-import { createKafka, kafkaErrorMessage, kafkaErrorType } from '../kafka/client.js';
+import { inBatches, isTooLarge, sendInFittingParts } from '../kafka/batches.js';
+import { createKafka, kafkaErrorMessage } from '../kafka/client.js';
 import { lazyDeadLetters } from '../kafka/dead-letters.js';
 import { createOrderedProducer, type OrderedProducer } from '../kafka/ordered-producer.js';
 import { createOutboxIntake } from '../outbox/intake.js';
@@ -100,25 +100,20 @@ function createRelayHandler({ producer, deadLetters, topic, logger }: RelayHandl
     batch.accepted(record);
   }
 
-  /** One part after the other, and each until it is taken: that keeps the order of a key. */
-  async function publish(part: readonly Outgoing[], batch: IntakeBatch): Promise<void> {
+  /** Until it is taken: that keeps the order of a key. */
+  async function send(part: readonly Outgoing[], batch: IntakeBatch): Promise<void> {
     let tooLarge: unknown;
     const attempt = async () => {
       try {
         await producer.publish(part.map(({ message }) => message));
       } catch (error) {
-        if (kafkaErrorType(error) !== 'MESSAGE_TOO_LARGE') throw error;
+        if (!isTooLarge(error)) throw error;
         tooLarge = error;
       }
     };
     if (!(await untilTaken(attempt, { outage, explain: kafkaErrorMessage, signal: batch.signal }))) return;
-    if (tooLarge === undefined) {
-      for (const { record } of part) batch.accepted(record);
-    } else if (part.length > 1) {
-      for (const single of part) await publish([single], batch);
-    } else {
-      await deadLetter(part[0]!.record, refusedBy(topic, tooLarge), batch);
-    }
+    if (tooLarge !== undefined) throw tooLarge;
+    for (const { record } of part) batch.accepted(record);
   }
 
   return async (batch) => {
@@ -137,7 +132,11 @@ function createRelayHandler({ producer, deadLetters, topic, logger }: RelayHandl
     }
     for (const part of inBatches(outgoing, ({ message }) => message)) {
       if (batch.signal.aborted) return;
-      await publish(part, batch);
+      await sendInFittingParts(
+        part,
+        (fitting) => send(fitting, batch),
+        ({ record }, error) => deadLetter(record, refusedBy(topic, error), batch),
+      );
     }
   };
 }

@@ -1,5 +1,6 @@
 /** How much Kafka is sent at once. */
 import { inParts } from '../events/parts.js';
+import { kafkaErrorType } from './client.js';
 
 /** Half of what a broker takes in one batch by default. */
 const MAX_SEND_BYTES = 512 * 1024;
@@ -20,4 +21,34 @@ export function inBatches<Item>(items: Iterable<Item>, messageOf: (item: Item) =
     return key.length + value.length;
   };
   return inParts(items, sizeOf, { bytes: MAX_SEND_BYTES });
+}
+
+/** What a broker answers when a topic takes less at once than was sent. */
+const TOO_LARGE: ReadonlySet<string> = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE']);
+
+/**
+ * Sends items, in halves for as long as the topic finds them too large, in order. What it has taken
+ * of a part in spite of the error (of another partition) is there twice then.
+ * @param send sends a part
+ * @param refuse is given an item that is too large by itself, and with which error
+ * @throws what `send` rejects with otherwise
+ */
+export async function sendInFittingParts<Item>(
+  part: readonly Item[],
+  send: (part: readonly Item[]) => Promise<void>,
+  refuse: (item: Item, error: unknown) => Promise<void>,
+): Promise<void> {
+  try {
+    await send(part);
+  } catch (error) {
+    if (!isTooLarge(error)) throw error;
+    if (part.length === 1) return refuse(part[0]!, error);
+    const middle = part.length >> 1;
+    for (const half of [part.slice(0, middle), part.slice(middle)]) await sendInFittingParts(half, send, refuse);
+  }
+}
+
+/** Whether a smaller part may be taken. */
+export function isTooLarge(error: unknown): boolean {
+  return TOO_LARGE.has(kafkaErrorType(error) ?? '');
 }

@@ -7,7 +7,7 @@ import { encodeFailedWrite, keyBytes } from '../events/failed-write.js';
 import type { RecordSink } from '../events/record-sink.js';
 import { messageOf } from '../patience/outage.js';
 import { untilDeadline } from '../patience/until-deadline.js';
-import { inBatches } from './batches.js';
+import { inBatches, isTooLarge, sendInFittingParts } from './batches.js';
 import { kafkaErrorType } from './client.js';
 import { createOrderedProducer } from './ordered-producer.js';
 
@@ -25,7 +25,8 @@ export interface KafkaRecordSinkOptions {
 export interface KafkaRecordSink extends RecordSink {
   /**
    * Resolves when Kafka has all records. They can be there twice, with the same ids, when an
-   * acknowledgement was lost.
+   * acknowledgement was lost. What is too large for the topic is split; when one record is, all
+   * others are published nevertheless.
    * @throws Error in one line: which topic, where, why; `cause` is that of kafkajs
    */
   publish(records: readonly FailedWrite[]): Promise<void>;
@@ -47,8 +48,6 @@ const PAUSES = { firstMs: 100, longestMs: 2_000 };
 const ONE_TRY = { initialRetryTime: 100, retries: 2 };
 /** What Kafka answers however often one asks. */
 const REFUSALS = new Set([
-  'MESSAGE_TOO_LARGE',
-  'RECORD_LIST_TOO_LARGE',
   'INVALID_TOPIC_EXCEPTION',
   'TOPIC_AUTHORIZATION_FAILED',
   'CLUSTER_AUTHORIZATION_FAILED',
@@ -75,7 +74,7 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
       } catch (error) {
         const place = `Kafka topic ${topic} at ${String(kafka.brokers)}`;
         const failure = new Error(`${place}: ${messageOf(error)}`, { cause: error });
-        if (REFUSALS.has(kafkaErrorType(error) ?? '')) throw failure;
+        if (isTooLarge(error) || REFUSALS.has(kafkaErrorType(error) ?? '')) throw failure;
         return failure;
       }
     };
@@ -87,7 +86,18 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
     async publish(records) {
       const deadline = performance.now() + timeoutMs;
       const batches = inBatches(messagesOf(records), (message) => message);
-      for (const messages of batches) await tryUntil(deadline, () => producer.publish(messages));
+      let refusal: unknown;
+      for (const messages of batches) {
+        await sendInFittingParts(
+          messages,
+          (part) => tryUntil(deadline, () => producer.publish(part)),
+          // The others shall not wait for it.
+          async (_message, error) => {
+            refusal = error;
+          },
+        );
+      }
+      if (refusal) throw refusal;
     },
     async close() {
       closed = true;

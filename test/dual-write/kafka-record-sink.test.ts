@@ -29,8 +29,9 @@ function newTopicName(): string {
   return `dual-write-${ulid()}`;
 }
 
-async function createTopic(topic: string, numPartitions: number): Promise<string> {
-  await admin.createTopics({ topics: [{ topic, numPartitions }], waitForLeaders: false });
+async function createTopic(topic: string, numPartitions: number, maxMessageBytes?: number): Promise<string> {
+  const configEntries = maxMessageBytes ? [{ name: 'max.message.bytes', value: `${maxMessageBytes}` }] : [];
+  await admin.createTopics({ topics: [{ topic, numPartitions, configEntries }], waitForLeaders: false });
   // kafkajs' own waiting gives up at once when a broker has not heard of the topic yet.
   await eventually(() => admin.fetchTopicMetadata({ topics: [topic] }));
   topics.push(topic);
@@ -113,6 +114,30 @@ describe('the Kafka sink', () => {
       await sink.close();
     }
     expect(await size(topic)).toBe(60);
+  });
+
+  it('splits what is too large for the topic, in order', async () => {
+    const topic = await createTopic(newTopicName(), 1, 20_000);
+    const sink = createKafkaRecordSink({ kafka: { brokers: stack().kafka.brokers }, topic });
+    const records = Array.from({ length: 60 }, (_, index) => record(`${index}:${'k'.repeat(2_000)}`));
+    try {
+      await sink.publish(records);
+    } finally {
+      await sink.close();
+    }
+    expect((await read(topic)).map(({ key }) => String(key))).toEqual(records.map(({ key }) => key));
+  });
+
+  it('publishes what the topic takes around a record that it does not, and says so', async () => {
+    const topic = await createTopic(newTopicName(), 1, 20_000);
+    const sink = createKafkaRecordSink({ kafka: { brokers: stack().kafka.brokers }, topic });
+    try {
+      const records = ['before', 'k'.repeat(30_000), 'behind'].map((key) => record(key));
+      await expect(sink.publish(records)).rejects.toThrow(new RegExp(`^Kafka topic ${topic} at [^\\n]*larger[^\\n]*$`));
+    } finally {
+      await sink.close();
+    }
+    expect((await read(topic)).map(({ key }) => String(key))).toEqual(['before', 'behind']);
   });
 
   it('says in one line where it could not connect, and publishes nothing', async () => {
