@@ -8,6 +8,7 @@ export {
   type DualWriterOptions,
   type DualWriterStats,
   type MarksChange,
+  type SourceProblem,
 } from './dual-write/dual-writer.js';
 export { type Bounds, UnrecordedWriteError } from './dual-write/options.js';
 export { RecordsLostError } from './dual-write/records/publisher.js';

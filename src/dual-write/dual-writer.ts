@@ -6,7 +6,13 @@ import { randomBytes } from 'node:crypto';
 import type { Cluster, Redis } from 'ioredis';
 import { closeWriter } from './close.js';
 import { Mirroring } from './mirroring.js';
-import { type DualWriter, type DualWriterOptions, type DualWriterStats, readOptions } from './options.js';
+import {
+  type DualWriter,
+  type DualWriterOptions,
+  type DualWriterStats,
+  readOptions,
+  type SourceProblem,
+} from './options.js';
 import { Publisher } from './records/publisher.js';
 import { Recorder } from './records/recorder.js';
 import { isSameEnd } from './same-server.js';
@@ -15,7 +21,7 @@ import { observeSource } from './source/observe-source.js';
 import type { Write } from './source/write.js';
 import type { MirrorFailure } from './target/mirror-failure.js';
 
-export type { CloseReport, DualWriter, DualWriterOptions, DualWriterStats } from './options.js';
+export type { CloseReport, DualWriter, DualWriterOptions, DualWriterStats, SourceProblem } from './options.js';
 export type { MarksChange } from './target/marks.js';
 export type { BreakerChange } from './target/shard.js';
 
@@ -74,6 +80,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     // the writes out even later.
     unknown: (writes) => mirroring.unknown(writes, SOURCE_UNKNOWN),
     refused: (writes) => intents?.conclude(writes),
+    isReplica: onceForEachConnection(source.client, () => emit('source')(SOURCE_REPLICA)),
     ...(intents && { announce: (write: Write) => intents.announce(write) }),
   });
 
@@ -107,6 +114,22 @@ function withOverrides(client: Redis | Cluster, overrides: Readonly<Record<Prope
       Object.hasOwn(overrides, property) ? overrides[property] : Reflect.get(target, property),
   });
 }
+
+function onceForEachConnection(client: Redis | Cluster, tell: () => void): () => void {
+  let isTold = false;
+  client.on('ready', () => {
+    isTold = false;
+  });
+  return () => {
+    if (!isTold) tell();
+    isTold = true;
+  };
+}
+
+const SOURCE_REPLICA: SourceProblem = {
+  state: 'replica',
+  reason: 'the source of the DualWriter answers READONLY: it is a replica; give the DualWriter a client of the master',
+};
 
 const SOURCE_UNKNOWN: MirrorFailure = {
   outcome: 'unknown',

@@ -81,6 +81,12 @@ export interface DualWriterOptions<Source extends Redis | Cluster = Redis> {
   readonly failoverAfterMs?: number;
 }
 
+/** `reason`: one line. */
+export interface SourceProblem {
+  readonly state: 'replica';
+  readonly reason: string;
+}
+
 /** Counted since the writer was created. */
 export interface DualWriterStats {
   /** Writes and transactions that the target has carried out as the source did. */
@@ -137,6 +143,11 @@ export type DualWriter<Source extends Redis | Cluster = Redis> = Source & {
    * (`active`).
    */
   on(event: 'transactional', listener: (change: IntentState) => void): unknown;
+  /**
+   * The source refuses writes because it is a replica. The application gets the server's own
+   * errors; this says what they mean here, once for each connection.
+   */
+  on(event: 'source', listener: (problem: SourceProblem) => void): unknown;
 };
 
 /**

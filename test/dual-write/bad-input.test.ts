@@ -112,14 +112,25 @@ describe("a write of a key of keymend's own", () => {
 });
 
 describe('a write that the source does not carry out', () => {
-  it('because it is a replica says so, and is neither mirrored nor recorded', async () => {
+  it('because it is a replica is neither mirrored nor recorded; the error is the server’s, the rest an event', async () => {
     const writer = await bed.writer();
+    const told: unknown[] = [];
+    writer.on('source', (problem) => told.push(problem));
     await bed.source.client.replicaof('127.0.0.1', 1);
     try {
-      await expect(writer.set('k', 'v')).rejects.toThrow(
-        oneLine(/^READONLY .*source of a DualWriter: give that a client of the master/),
-      );
+      const plain = await bed.source.client.set('k', 'v').catch((error: Error) => error.message);
+      expect(plain).toMatch(/^READONLY /);
+      await expect(writer.set('k', 'v')).rejects.toThrow(new RegExp(`^${plain}$`));
       await expect(writer.multi().set('k', 'v').exec()).rejects.toThrow(/EXECABORT|READONLY/);
+      expect(told).toEqual([
+        { state: 'replica', reason: expect.stringMatching(oneLine(/give .* a client of the master/)) },
+      ]);
+      // A new connection may lead to another server, so that is told of again.
+      const ready = new Promise((resolve) => writer.once('ready', resolve));
+      writer.disconnect(true);
+      await ready;
+      await expect(writer.set('k', 'v')).rejects.toThrow('READONLY');
+      expect(told).toHaveLength(2);
     } finally {
       await bed.source.client.replicaof('NO', 'ONE');
     }

@@ -37,7 +37,7 @@ export class ObservedWrite implements Observer {
   refused(error: Error): void {
     const { write } = this.#awaited;
     this.#unanswered.remove(this.#awaited);
-    explainReadOnly(error);
+    if (error.message.startsWith('READONLY')) this.#listener.isReplica();
     // A script that fails half-way has done its first half.
     if (runsScript(write.command) && !error.message.startsWith('NOSCRIPT')) this.#listener.unknown([write]);
     // Refused into the queue of a transaction, it is not carried out either.
@@ -66,13 +66,4 @@ export function observeAnnouncement(announcement: Announcement, open: Transactio
   });
   // Nobody waits for it.
   announcement.command.promise.catch(() => {});
-}
-
-/**
- * The server says only that it is a replica; that it is the writer's source is what the application
- * can mend.
- */
-function explainReadOnly(error: Error): void {
-  if (!error.message.startsWith('READONLY')) return;
-  error.message += ' (it is the source of a DualWriter: give that a client of the master)';
 }

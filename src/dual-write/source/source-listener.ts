@@ -27,6 +27,8 @@ export interface SourceListener {
   unknown(writes: readonly Write[]): void;
   /** The source carried none of them out, and never will. */
   refused(writes: readonly Write[]): void;
+  /** It has refused a write because it is a replica. */
+  isReplica(): void;
   /** What to send in front of a write, not in a Cluster. */
   announce?(write: Write): readonly Announcement[];
 }
