@@ -2,9 +2,11 @@
 import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
+import { CROSSED } from '../../src/dual-write/target/marks.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import { eventually } from '../support/eventually.js';
+import { startNarrowLink } from '../support/narrow-link.js';
 import { type Certificates, makeCertificates, startTlsRedis, type TlsRedisServer } from '../support/tls.js';
 import { MemorySink, settled } from './bed.js';
 import { differing, expectEqualAfterRepair, repair } from './repair.js';
@@ -35,11 +37,17 @@ afterEach(async () => {
 /**
  * @param ca whom the target's client trusts
  * @param first what its first attempt to connect comes to
+ * @param port where the target is
  */
-async function createWriter({ ca = certificates.ca, timeoutMs = 2000, first = 'ready' } = {}): Promise<DualWriter> {
+async function createWriter({
+  ca = certificates.ca,
+  timeoutMs = 2000,
+  first = 'ready',
+  port = link.port,
+} = {}): Promise<DualWriter> {
   sink = new MemorySink();
   const sourceClient = new Redis(`rediss://127.0.0.1:${source.tlsPort}`, { tls: { ca: certificates.ca } });
-  const targetClient = new Redis(`rediss://127.0.0.1:${link.port}`, {
+  const targetClient = new Redis(`rediss://127.0.0.1:${port}`, {
     ...mirrorOptions(timeoutMs),
     retryStrategy: () => 20,
     tls: { ca },
@@ -122,4 +130,18 @@ it('a connection that fails twice does not end the process', async () => {
   await writer.set('k', 'v');
   await settled(writer);
   expect(await target.client.get('k')).toBe('v');
+});
+
+it('a value that takes longer than the timeout gets through a narrow link', async () => {
+  const narrow = await startNarrowLink(target.tlsPort, 2_000_000);
+  try {
+    const writer = await createWriter({ timeoutMs: 300, port: narrow.port });
+    // Longer than what the kernel holds gets in addition.
+    await writer.set('large', Buffer.alloc(14_000_000, 'v'));
+    await settled(writer);
+    expect(sink.records.filter(({ error }) => error?.code !== CROSSED)).toEqual([]);
+    expect(await target.client.strlen('large')).toBe(14_000_000);
+  } finally {
+    narrow.close();
+  }
 });

@@ -23,6 +23,13 @@ interface Handle {
   readonly writeQueueSize: number;
 }
 
+/** Without it, only answers show progress. */
+function handleOf(socket: Socket): Partial<Handle> {
+  const { _handle: handle } = socket as { _handle?: (Partial<Handle> & { _parent?: Partial<Handle> | null }) | null };
+  // Of TLS it is what stands on the connection itself.
+  return handle?._parent ?? handle ?? {};
+}
+
 export class Progress {
   readonly #timeoutMs: number;
   #read = 0;
@@ -45,7 +52,7 @@ export class Progress {
    * taken bytes although it was full. While it has room it takes bytes for a dead target too.
    */
   look(socket: Socket, nowMs: number): void {
-    const { bytesWritten = 0, writeQueueSize = 0 } = (socket as { _handle?: Partial<Handle> | null })._handle ?? {};
+    const { bytesWritten = 0, writeQueueSize = 0 } = handleOf(socket);
     const taken = bytesWritten - writeQueueSize;
     const hasMoved = socket.bytesRead !== this.#read || (this.#waiting > 0 && taken > this.#taken);
     if (hasMoved) this.#seenAt = nowMs;
