@@ -15,8 +15,9 @@ export interface KnownCommand {
   readonly name: string;
   /** Whether it may change keys with any arguments. */
   readonly mayWrite: boolean;
-  /** It runs a script or a function: see `runsScript`. */
+  /** It runs a script or a function, of which only the declared keys are known. */
   readonly runsScript: boolean;
+  readonly failsHalfWay: boolean;
   // All of its row, and always in one shape: this is read for each write.
   readonly writes: CommandRow['writes'];
   readonly keys: WrittenKeys | undefined;
@@ -29,10 +30,12 @@ export interface KnownCommand {
 function know(lower: string): KnownCommand {
   const name = lower.toUpperCase();
   const row = TABLE.get(name);
+  const runsScript = exists(lower) && hasFlag(lower, 'script_runner');
   return {
     name,
     mayWrite: row !== undefined || hasFlag(lower, 'write'),
-    runsScript: exists(lower) && hasFlag(lower, 'script_runner'),
+    runsScript,
+    failsHalfWay: runsScript || (row?.failsHalfWay ?? false),
     writes: row?.writes,
     keys: row?.keys,
     members: row?.members,
@@ -72,11 +75,11 @@ export function isIdempotent(command: string): boolean {
 }
 
 /**
- * Whether the command runs a script or function, of which only the declared keys are known.
- * Unknown: false.
+ * Whether the command may have done a part of its work when it answers with an error. Unknown:
+ * true.
  */
-export function runsScript(command: string): boolean {
-  return knownCommand(command)?.runsScript ?? false;
+export function failsHalfWay(command: string): boolean {
+  return knownCommand(command)?.failsHalfWay ?? true;
 }
 
 /**

@@ -26,6 +26,8 @@ export interface CommandRow {
   readonly time?: TimeForm;
   /** Executed twice in a row it leaves the same state as once, whatever its arguments. */
   readonly idempotent?: true;
+  /** It may have done a part of its work when it answers with an error, as every script may. */
+  readonly failsHalfWay?: true;
 }
 
 /**
@@ -104,7 +106,8 @@ const ROWS = {
   DELIFEQ: { keys: 'only', idempotent: true },
   EXPIRE: { keys: 'only', expiry: true, time: IN_SECONDS },
   EXPIREAT: { keys: 'only', expiry: true, time: AT_SECONDS, idempotent: true },
-  MIGRATE: {},
+  // Key by key: those before one that fails are gone.
+  MIGRATE: { failsHalfWay: true },
   MOVE: { idempotent: true },
   PERSIST: { keys: 'only', expiry: true, idempotent: true },
   PEXPIRE: { keys: 'only', expiry: true, time: IN_MS },
@@ -142,7 +145,8 @@ const ROWS = {
   SETRANGE: { keys: 'only', idempotent: true },
 
   // HyperLogLogs
-  PFADD: { keys: 'only', idempotent: true },
+  // With several elements, where the HyperLogLog is broken.
+  PFADD: { keys: 'only', idempotent: true, failsHalfWay: true },
   PFDEBUG: {},
   PFMERGE: { keys: 'first' },
 

@@ -33,7 +33,10 @@ export async function closeWriter(
   await within(deadline - performance.now(), mirroring.idle());
   mirroring.catchUp();
   target.close();
-  const unanswered = mirroring.unknown(observed.unanswered.list(), CLOSED);
+  const unanswered = mirroring.unknown(
+    observed.unanswered.take(() => true),
+    CLOSED,
+  );
   const notRecorded = await publisher.close(deadline - performance.now());
   await intents?.close(Math.max(100, deadline - performance.now()));
   return { notRecorded, unanswered };

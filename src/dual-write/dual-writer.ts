@@ -18,6 +18,7 @@ import { Recorder } from './records/recorder.js';
 import { isSameEnd } from './same-server.js';
 import { Intents } from './source/intents.js';
 import { observeSource } from './source/observe-source.js';
+import type { AcceptedWrite } from './source/source-listener.js';
 import type { Write } from './source/write.js';
 import type { MirrorFailure } from './target/mirror-failure.js';
 
@@ -74,15 +75,17 @@ export function createDualWriter<Source extends Redis | Cluster>(
   const intents = mode && new Intents({ ...mode, context, onState: emit('transactional') });
   const recorder = new Recorder({ publisher, intents, context, onUnrecorded });
   const mirroring = new Mirroring({ target, recorder, intents, callsWait: onUnrecorded === 'reject' });
-  const observed = observeSource(source.client, {
-    accepted: (unit) => mirroring.accepted(unit),
+  const listener = {
+    accepted: (unit: readonly AcceptedWrite[]) => mirroring.accepted(unit),
     // The application gets the source's error in any case. The intents stay: the source may carry
     // the writes out even later.
-    unknown: (writes) => mirroring.unknown(writes, SOURCE_UNKNOWN),
-    refused: (writes) => intents?.conclude(writes),
+    unknown: (writes: readonly Write[]) => void mirroring.unknown(writes, SOURCE_UNKNOWN),
+    refused: (writes: readonly Write[]) => intents?.conclude(writes),
     isReplica: onceForEachConnection(source.client, () => emit('source')(SOURCE_REPLICA)),
     ...(intents && { announce: (write: Write) => intents.announce(write) }),
-  });
+  };
+  const resends = source.connection.autoResendUnfulfilledCommands !== false;
+  const observed = observeSource(source.client, listener, { resends });
 
   const stats = (): DualWriterStats => ({
     mirrored: mirroring.mirrored,
@@ -90,6 +93,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     recording: publisher.size,
     lost: publisher.lost,
     inFlight: mirroring.inFlight,
+    unanswered: observed.unanswered.size,
     uncovered: intents?.uncovered ?? 0,
     shards: target.stats(),
   });
@@ -133,5 +137,5 @@ const SOURCE_REPLICA: SourceProblem = {
 
 const SOURCE_UNKNOWN: MirrorFailure = {
   outcome: 'unknown',
-  error: { code: 'SOURCE_UNKNOWN', message: 'the connection to the source failed before it answered' },
+  error: { code: 'SOURCE_UNKNOWN', message: 'whether the source carried it out, or how much of it, is not known' },
 };

@@ -100,6 +100,11 @@ export interface DualWriterStats {
   /** Writes and transactions that the target has not answered yet. */
   readonly inFlight: number;
   /**
+   * Writes that the source has not answered yet. A record tells of those that it leaves unanswered
+   * for 30 s (beyond what a blocking command may wait), and up to half as long again.
+   */
+  readonly unanswered: number;
+  /**
    * Writes that, in spite of transactional mode, went to the source without an entry in the outbox.
    */
   readonly uncovered: number;

@@ -61,6 +61,7 @@ export interface WriterOptions {
     commandTimeout?: number;
     maxRetriesPerRequest?: number;
     retryStrategy?: () => number;
+    autoResendUnfulfilledCommands?: boolean;
   };
   readonly timeoutMs?: number;
   /** Another way to the target than the faulty link. */

@@ -362,7 +362,10 @@ describe('a DualWriter refuses', () => {
 
   it('a transaction that holds such a command, as a whole', async () => {
     const writer = await bed.writer();
-    await expect(writer.multi().set('a', '1').flushall().exec()).rejects.toThrow(/EXECABORT.*FLUSHALL is refused/);
+    await expect(writer.multi().set('a', '1').flushall().exec()).rejects.toMatchObject({
+      message: 'EXECABORT Transaction discarded because of previous errors.',
+      previousErrors: [{ message: expect.stringMatching(/^FLUSHALL is refused/) }],
+    });
     await writer.multi({ pipeline: false });
     await writer.set('a', '1');
     await expect(writer.flushall()).rejects.toThrow(oneLine);

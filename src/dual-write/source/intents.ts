@@ -16,6 +16,7 @@ import { connectAfterDetectedFailover } from '../failover.js';
 import { type RecordContext, toRecords } from '../records/to-records.js';
 import type { MirrorFailure } from '../target/mirror-failure.js';
 import type { Announcement } from './announce.js';
+import { blockMs } from './block.js';
 import type { Write } from './write.js';
 
 /**
@@ -53,8 +54,6 @@ const REMOVE_AT_ONCE = 1000;
 const LOOK_AFTER_ENTRIES = 1000;
 const LOOK_AFTER_MS = 100;
 const SUSPENDED_MS = 1000;
-/** Of a write that blocks without a bound. */
-const LONGEST_BLOCK_MS = 24 * 60 * 60_000;
 
 export class Intents {
   readonly #options: IntentsOptions;
@@ -106,6 +105,7 @@ export class Intents {
     const { key, context, graceMs } = this.#options;
     const intent: Intent = { ids: [], concluded: false };
     this.#intents.set(write, intent);
+    // Of a write that blocks it begins only when that is over.
     const grace = [INTENT_FIELD, `${graceMs + blockMs(write)}`];
     const records = toRecords([write], IN_FLIGHT, context);
     this.#sinceLook += records.length;
@@ -222,14 +222,3 @@ const IN_FLIGHT: MirrorFailure = {
   outcome: 'unknown',
   error: { code: 'IN_FLIGHT', message: 'the application ended, or took long, before the target had answered' },
 };
-
-/**
- * How long the write may wait at the source before it does anything. The grace begins only then.
- */
-function blockMs({ command, args }: Write): number {
-  // Only a Command can read the arguments, which is too much to make for each write.
-  if (!Command.checkFlag('BLOCKING_COMMANDS', command)) return 0;
-  const timeoutMs = new Command(command, [...args]).extractBlockingTimeout();
-  if (timeoutMs === undefined || timeoutMs === null) return 0;
-  return timeoutMs > 0 ? Math.min(timeoutMs, LONGEST_BLOCK_MS) : LONGEST_BLOCK_MS;
-}

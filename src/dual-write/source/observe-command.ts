@@ -1,34 +1,46 @@
 /** Follows one command of ioredis from when it is written to its end. */
+import type { Socket } from 'node:net';
 import { type Command, ReplyError } from 'ioredis';
 import type { RawReply } from '../target/replay.js';
+import type { Connection, Connections } from './connection.js';
 
+/**
+ * `connection`: the one that it was written to last. `resent`: ioredis wrote it before, to an
+ * earlier one, whose answer is not known.
+ */
 export interface Observer {
+  written?(connection: Connection): void;
   /**
    * The application gets the reply when the promise resolves, or the error it rejects with; without
    * a promise at once.
    */
-  answered(reply: RawReply, resent: boolean): Promise<void> | undefined;
+  answered(reply: RawReply, connection: Connection, resent: boolean): Promise<void> | undefined;
   /** The source answered with an error. */
-  refused?(error: Error): void;
+  refused?(error: Error, connection: Connection, resent: boolean): void;
   /** Written, but given up without an answer. An answer may still come. */
-  lost?(): void;
+  lost?(connection: Connection): void;
   /** Given up before it was written. It may still be sent. */
   unsent?(): void;
 }
 
 /** Its `resolve` and `reject` are called by the parser itself, so in the order of the replies. */
-export function observe(command: Command, observer: Observer): void {
+export function observe(command: Command, connections: Connections, observer: Observer): void {
   const { resolve, reject, toWritable } = command;
   let timesWritten = 0;
+  let connection: Connection | undefined;
   let answered = false;
   let held = false;
   command.toWritable = (socket) => {
+    // A pipeline that a Cluster tries once more is observed anew.
+    if (command.resolve !== settle) return toWritable.call(command, socket);
     timesWritten += 1;
+    connection = connections.of(socket as Socket);
+    observer.written?.(connection);
     return toWritable.call(command, socket);
   };
-  command.resolve = (reply) => {
+  const settle: typeof resolve = (reply) => {
     answered = true;
-    const settled = observer.answered(reply, timesWritten > 1);
+    const settled = connection && observer.answered(reply, connection, timesWritten > 1);
     if (!settled) return resolve(reply);
     held = true;
     const release = () => {
@@ -36,21 +48,32 @@ export function observe(command: Command, observer: Observer): void {
     };
     settled.finally(release).then(() => resolve(reply), reject);
   };
+  command.resolve = settle;
   command.reject = (error) => {
     // The client's `commandTimeout` is for the source, which has answered.
     if (held) return;
     reject(error);
     // A reply that ioredis could not transform for the application is an answer nevertheless.
     if (answered) return;
-    if (error instanceof ReplyError) observer.refused?.(error);
-    else if (timesWritten > 0) observer.lost?.();
-    else observer.unsent?.();
+    if (connection === undefined) observer.unsent?.();
+    else if (isAnswerTo(command, error)) observer.refused?.(error, connection, timesWritten > 1);
+    else observer.lost?.(connection);
   };
 }
 
-/** Sends something harmless in the command's place and fails the command with `error`. */
-export function standIn(command: Command, name: string, error: Error): void {
-  command.name = name;
+/** The server's error at the handshake (a wrong password) rejects all that waits, too. */
+function isAnswerTo({ args }: Command, error: Error & { command?: { args: unknown } }): boolean {
+  return error instanceof ReplyError && error.command?.args === args;
+}
+
+/**
+ * Sends in the command's place what the source refuses too, so that it aborts the transaction that
+ * the command may be in, and fails the command with `error`.
+ */
+export function standIn(command: Command, error: Error): void {
+  const { reject } = command;
+  command.name = 'echo';
   command.args = [];
-  command.resolve = () => command.reject(error);
+  command.reject = () => reject(error);
+  command.resolve = command.reject;
 }

@@ -6,12 +6,13 @@
 import type { Cluster, Command, Redis } from 'ioredis';
 import type { Argument } from '../../commands/arguments.js';
 import { number, sendAnnounced } from './announce.js';
+import { Connections } from './connection.js';
 import { observe, standIn } from './observe-command.js';
 import { ObservedWrite, observeAnnouncement } from './observed-write.js';
 import { isPipeline, type SendCommand } from './send-command.js';
 import type { SourceListener } from './source-listener.js';
-import { Transaction } from './transaction.js';
-import { Unanswered } from './unanswered.js';
+import { Transactions } from './transaction.js';
+import { type Awaited, Unanswered } from './unanswered.js';
 import { UnknownCommands } from './unknown-commands.js';
 import { classify, type Write } from './write.js';
 
@@ -19,50 +20,55 @@ export interface ObservedSource {
   /** Stands in for the source client's own. */
   readonly sendCommand: SendCommand;
   /** Writes that the source has not answered yet. */
-  readonly unanswered: Pick<Unanswered, 'list' | 'none'>;
+  readonly unanswered: Pick<Unanswered, 'size' | 'none' | 'take'>;
   /** From now on writes are refused. */
   close(): void;
 }
 
-export function observeSource(source: Redis | Cluster, listener: SourceListener): ObservedSource {
+interface ObserveOptions {
+  /** Whether the client sends what was unanswered again once it has another connection. */
+  readonly resends?: boolean;
+  /** What is unanswered for longer is told as unknown. */
+  readonly maxAgeMs?: number;
+}
+
+export function observeSource(
+  source: Redis | Cluster,
+  listener: SourceListener,
+  options: ObserveOptions = {},
+): ObservedSource {
   const send: SendCommand = source.sendCommand.bind(source);
-  const unanswered = new Unanswered();
-  let transaction: Transaction | undefined;
+  const { unanswered, connections, transactions } = unansweredOf(source, listener, options);
   let closed = false;
   const unknown = new UnknownCommands({
     source,
     send,
     sendObserved: (...call) => sendCommand(...call),
     refuse,
-    mayAsk: () => transaction === undefined,
+    mayAsk: () => !transactions.mayBeOpen,
   });
-
-  // The server forgets the transaction with the connection. ioredis sends nothing again that was
-  // answered, with QUEUED too.
-  source.on('close', () => transaction?.forget());
 
   const sendCommand: SendCommand = (command, stream, node) => {
     if (unknown.holds(command, stream, node)) return command.promise;
     const name = command.name.toLowerCase();
-    if (name === 'multi') {
-      transaction = new Transaction(unanswered, listener);
-    } else if (name === 'discard' || name === 'reset') {
-      transaction?.observeEnd(command);
-      transaction = undefined;
-    } else if (name === 'exec') {
-      transaction?.observeExec(command);
-      transaction = undefined;
-    } else {
+    if (name === 'multi') transactions.observeMulti(command);
+    else if (name === 'exec') transactions.observeExec(command);
+    else if (name === 'discard' || name === 'reset') transactions.observeEnd(command);
+    else {
       const found = command.isReadOnly ? OTHER : classify(command.name, command.args as Argument[], unknown.describe);
       if (found.kind === 'unknown') return unknown.ask(command, stream, node);
       if (found.kind === 'refused') return refuse(new Error(found.reason), command, stream, node);
       if (found.kind === 'write' && closed) return refuse(new Error('the DualWriter is closed'), command, stream, node);
       if (found.kind === 'write') {
         const ahead = announce(found.write);
-        observe(command, new ObservedWrite(unanswered.add(found.write), transaction, unanswered, listener));
+        observe(command, connections, new ObservedWrite(unanswered.add(found.write), unanswered, listener));
         if (ahead.length > 0) return sendBehind(ahead, command, stream);
-      } else transaction?.observeOther(command);
+      } else if (transactions.mayBeOpen) transactions.observeOther(command);
     }
+    return pass(command, stream, node);
+  };
+
+  const pass: SendCommand = (command, stream, node) => {
     if (listener.announce && isPipeline(stream)) number(command, stream);
     return send(command, stream, node);
   };
@@ -71,7 +77,7 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
   function announce(write: Write): readonly Command[] {
     const announcements = listener.announce?.(write);
     if (announcements === undefined) return NONE;
-    for (const announcement of announcements) observeAnnouncement(announcement, transaction);
+    for (const announcement of announcements) observeAnnouncement(announcement, connections);
     return announcements.map(({ command }) => command);
   }
 
@@ -81,14 +87,13 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
   }
 
   function refuse(error: Error, ...[command, stream, node]: Parameters<SendCommand>): unknown {
-    transaction?.refuse(error);
-    if (!isPipeline(stream)) {
-      command.reject(error);
-      return command.promise;
-    }
     // A pipeline counts on every one of its commands being written and answered.
-    standIn(command, 'ping', error);
-    return send(command, stream, node);
+    if (isPipeline(stream) || transactions.mayBeOpen) {
+      standIn(command, error);
+      return pass(command, stream, node);
+    }
+    command.reject(error);
+    return command.promise;
   }
 
   return {
@@ -98,6 +103,28 @@ export function observeSource(source: Redis | Cluster, listener: SourceListener)
       closed = true;
     },
   };
+}
+
+/** What is on its way to the source, by connection. */
+function unansweredOf(
+  source: Redis | Cluster,
+  listener: SourceListener,
+  { resends = true, maxAgeMs = 30_000 }: ObserveOptions,
+) {
+  const unanswered = new Unanswered(maxAgeMs, (writes) => listener.unknown(writes));
+  const connections = new Connections((connection) => {
+    transactions.closed(connection);
+    if (!resends) giveUp((awaited) => awaited.connection === connection);
+  });
+  const transactions = new Transactions(connections, unanswered, listener);
+  // What waited to be sent again will not be, and ioredis does not settle all of it.
+  source.on('end', () => giveUp((awaited) => awaited.connection !== undefined));
+
+  function giveUp(which: (awaited: Awaited) => boolean): void {
+    const writes = unanswered.take(which);
+    if (writes.length > 0) listener.unknown(writes);
+  }
+  return { unanswered, connections, transactions };
 }
 
 const OTHER = { kind: 'other' } as const;

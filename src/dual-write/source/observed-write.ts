@@ -1,10 +1,9 @@
 /** What came of a single write, or of what was sent in front of it, alone or in a transaction. */
-import { runsScript } from '../../commands/command.js';
 import type { RawReply } from '../target/replay.js';
 import type { Announcement } from './announce.js';
+import type { Connection, Connections } from './connection.js';
 import { type Observer, observe } from './observe-command.js';
-import type { SourceListener } from './source-listener.js';
-import { isQueued, type Transaction } from './transaction.js';
+import { mayBeDone, type SourceListener } from './source-listener.js';
 import type { Awaited, Unanswered } from './unanswered.js';
 
 /**
@@ -12,21 +11,23 @@ import type { Awaited, Unanswered } from './unanswered.js';
  */
 export class ObservedWrite implements Observer {
   readonly #awaited: Awaited;
-  readonly #open: Transaction | undefined;
   readonly #unanswered: Unanswered;
   readonly #listener: SourceListener;
 
-  /** @param open the transaction that it is part of */
-  constructor(awaited: Awaited, open: Transaction | undefined, unanswered: Unanswered, listener: SourceListener) {
+  constructor(awaited: Awaited, unanswered: Unanswered, listener: SourceListener) {
     this.#awaited = awaited;
-    this.#open = open;
     this.#unanswered = unanswered;
     this.#listener = listener;
   }
 
-  answered(reply: RawReply, resent: boolean): Promise<void> | undefined {
-    if (this.#open && isQueued(reply)) {
-      this.#open.queued(this.#awaited);
+  written(connection: Connection): void {
+    this.#unanswered.written(this.#awaited, connection);
+  }
+
+  answered(reply: RawReply, connection: Connection, resent: boolean): Promise<void> | undefined {
+    if (connection.queues(this.#awaited, reply)) {
+      // From now on it depends on EXEC, even if its caller gave it up.
+      this.written(connection);
       return undefined;
     }
     this.#unanswered.remove(this.#awaited);
@@ -34,19 +35,17 @@ export class ObservedWrite implements Observer {
     return this.#listener.accepted([{ write, reply, resent, sinceMs }]);
   }
 
-  refused(error: Error): void {
+  /** Refused into the queue of a transaction, it is not carried out either. */
+  refused(error: Error, _connection: Connection, resent: boolean): void {
     const { write } = this.#awaited;
     this.#unanswered.remove(this.#awaited);
     if (error.message.startsWith('READONLY')) this.#listener.isReplica();
-    // A script that fails half-way has done its first half.
-    if (runsScript(write.command) && !error.message.startsWith('NOSCRIPT')) this.#listener.unknown([write]);
-    // Refused into the queue of a transaction, it is not carried out either.
+    if (mayBeDone(write, error, resent)) this.#listener.unknown([write]);
     else this.#listener.refused([write]);
   }
 
   lost(): void {
-    this.#unanswered.remove(this.#awaited);
-    this.#listener.unknown([this.#awaited.write]);
+    if (this.#unanswered.giveUp(this.#awaited)) this.#listener.unknown([this.#awaited.write]);
   }
 
   unsent(): void {
@@ -54,12 +53,11 @@ export class ObservedWrite implements Observer {
   }
 }
 
-/** Tells an announcement its reply. @param open the transaction that it is part of */
-export function observeAnnouncement(announcement: Announcement, open: Transaction | undefined): void {
-  observe(announcement.command, {
-    answered(reply) {
-      if (open && isQueued(reply)) open.queued(announcement);
-      else announcement.answered(reply);
+/** Tells an announcement its reply. */
+export function observeAnnouncement(announcement: Announcement, connections: Connections): void {
+  observe(announcement.command, connections, {
+    answered(reply, connection) {
+      if (!connection.queues(announcement, reply)) announcement.answered(reply);
       return undefined;
     },
     refused: (error) => announcement.answered(error),

@@ -1,4 +1,5 @@
 /** What is told of the source, and to whom. */
+import { failsHalfWay } from '../../commands/command.js';
 import type { RawReply } from '../target/replay.js';
 import type { Announcement } from './announce.js';
 import type { Write } from './write.js';
@@ -23,7 +24,7 @@ export interface SourceListener {
    * error it rejects with.
    */
   accepted(unit: readonly AcceptedWrite[]): Promise<void> | undefined;
-  /** Sent, but whether the source carried it out will never be known. */
+  /** Sent, but whether the source carried it out, or how much of it, will never be known. */
   unknown(writes: readonly Write[]): void;
   /** The source carried none of them out, and never will. */
   refused(writes: readonly Write[]): void;
@@ -31,4 +32,12 @@ export interface SourceListener {
   isReplica(): void;
   /** What to send in front of a write, not in a Cluster. */
   announce?(write: Write): readonly Announcement[];
+}
+
+/**
+ * Whether a write that the source refused may be done nevertheless: in part, or wholly when it was
+ * sent before.
+ */
+export function mayBeDone({ command }: Write, error: Error, resent: boolean): boolean {
+  return resent || (failsHalfWay(command) && !error.message.startsWith('NOSCRIPT'));
 }

@@ -1,120 +1,148 @@
 /**
- * A transaction of the application: what the source has queued, and what of it EXEC carries out.
+ * Transactions of the application: what the source has queued, and what of it EXEC carries out.
  */
 import type { Command } from 'ioredis';
-import { runsScript } from '../../commands/command.js';
-import type { RawReply } from '../target/replay.js';
 import type { Announcement } from './announce.js';
-import { observe, standIn } from './observe-command.js';
-import type { AcceptedWrite, SourceListener } from './source-listener.js';
+import type { Connection, Connections, Queued } from './connection.js';
+import { observe } from './observe-command.js';
+import { type AcceptedWrite, mayBeDone, type SourceListener } from './source-listener.js';
 import type { Awaited, Unanswered } from './unanswered.js';
+import type { Write } from './write.js';
 
-/** `null` stands for a command that is no write. */
-type Queued = Awaited | Announcement | null;
-
-/** MULTI up to EXEC, on the one connection of the client. */
-export class Transaction {
+export class Transactions {
+  readonly #connections: Connections;
   readonly #unanswered: Unanswered;
   readonly #listener: SourceListener;
-  /** What the source has queued, in order. */
-  readonly #queued: Queued[] = [];
-  /** Set by a refused command: the transaction must not run without it. */
-  #refusal: Error | undefined;
+  /** MULTIs that the source has not answered, and transactions that are not over. */
+  #begun = 0;
 
-  constructor(unanswered: Unanswered, listener: SourceListener) {
+  constructor(connections: Connections, unanswered: Unanswered, listener: SourceListener) {
+    this.#connections = connections;
     this.#unanswered = unanswered;
     this.#listener = listener;
   }
 
-  /** The source has queued it. */
-  queued(item: Queued): void {
-    this.#queued.push(item);
+  /** Whether the source may put a command that is sent now into the queue of a transaction. */
+  get mayBeOpen(): boolean {
+    return this.#begun > 0;
   }
 
-  /** EXEC will be refused, because this command was. The first one counts. */
-  refuse(error: Error): void {
-    this.#refusal ??= error;
+  observeMulti(command: Command): void {
+    this.#begun += 1;
+    let isOver = false;
+    const over = () => {
+      if (!isOver) this.#begun -= 1;
+      isOver = true;
+    };
+    observe(command, this.#connections, {
+      answered(_reply, connection) {
+        connection.begin(over);
+        return undefined;
+      },
+      refused: over,
+      lost: over,
+      unsent: over,
+    });
   }
 
-  /** None of what the source has queued so far will ever be carried out. */
-  forget(): void {
-    for (const awaited of this.#queued.splice(0).filter(isOfApplication)) this.#unanswered.remove(awaited);
-  }
-
-  /** A command that is no write: only its place in the transaction matters. */
+  /** A command that is no write: only its place in a transaction matters. */
   observeOther(command: Command): void {
-    observe(command, {
-      answered: (reply) => {
-        if (isQueued(reply)) this.#queued.push(null);
+    observe(command, this.#connections, {
+      answered(reply, connection) {
+        connection.queues(null, reply);
         return undefined;
       },
     });
   }
 
-  /**
-   * DISCARD and RESET. Without an answer, the connection is lost or they arrive yet: either ends
-   * the transaction.
-   */
+  /** DISCARD and RESET. */
   observeEnd(command: Command): void {
-    const end = () => this.forget();
-    observe(command, {
-      answered() {
-        end();
+    observe(command, this.#connections, {
+      answered: (_reply, connection) => {
+        this.#take(connection.end());
         return undefined;
       },
-      refused: end,
-      lost: end,
-      unsent: end,
     });
   }
 
   observeExec(command: Command): void {
-    if (this.#refusal) {
-      const message = `EXECABORT Transaction discarded: ${this.#refusal.message}`;
-      standIn(command, 'discard', new Error(message, { cause: this.#refusal }));
-    }
-    const end = () => this.#end();
-    observe(command, {
-      answered: (replies, resent) => {
-        end();
-        // null: a watched key changed, nothing was carried out.
-        return Array.isArray(replies) ? this.#carriedOut(replies, resent) : undefined;
+    const end = (connection: Connection) => {
+      connection.execs -= 1;
+      return connection.end();
+    };
+    observe(command, this.#connections, {
+      written(connection) {
+        connection.execs += 1;
       },
-      refused: end,
-      lost: () => {
-        end();
-        this.#listener.unknown(this.#queued.filter(isOfApplication).map(({ write }) => write));
+      answered: (replies, connection, resent) => {
+        const queued = end(connection);
+        if (Array.isArray(replies)) return this.#carriedOut(queued, replies, resent);
+        // A watched key changed.
+        this.#refused(queued, resent);
+        return undefined;
       },
-      unsent: end,
+      refused: (_error, connection, resent) => this.#refused(end(connection), resent),
+      // An answer may still come.
+      lost: (connection) => this.#unknown(this.#take(connection.queued)),
     });
   }
 
-  #end(): void {
-    for (const awaited of this.#queued.filter(isOfApplication)) this.#unanswered.remove(awaited);
+  /** The server forgets a transaction with its connection, but may have carried it out before. */
+  closed(connection: Connection): void {
+    const writes = this.#take(connection.end());
+    if (connection.execs > 0) this.#unknown(writes);
+  }
+
+  /** Nothing was carried out: by this EXEC, that is. It may be the second time. */
+  #refused(queued: readonly Queued[], resent: boolean): void {
+    const writes = this.#take(queued);
+    if (resent) this.#unknown(writes);
+  }
+
+  /** Nobody waits for them any more. @returns the writes that were not given up before */
+  #take(queued: readonly Queued[]): Write[] {
+    return queued
+      .filter(isOfApplication)
+      .filter((awaited) => this.#unanswered.giveUp(awaited))
+      .map(({ write }) => write);
+  }
+
+  #unknown(writes: readonly Write[]): void {
+    if (writes.length > 0) this.#listener.unknown(writes);
   }
 
   /** @param replies those of EXEC; the ones that the application does not wait for are taken out */
-  #carriedOut(replies: unknown[], resent: boolean): Promise<void> | undefined {
-    const queued = takeAnnouncements(this.#queued, replies);
-    const writes = queued.flatMap((awaited, index): AcceptedWrite[] =>
-      awaited === null ? [] : [{ write: awaited.write, sinceMs: awaited.sinceMs, reply: replies[index], resent }],
-    );
-    const failed = writes.filter(({ reply }) => reply instanceof Error);
-    const accepted = writes.filter(({ reply }) => !(reply instanceof Error));
-    const halfDone = failed.map(({ write }) => write).filter(({ command }) => runsScript(command));
-    this.#listener.refused(failed.map(({ write }) => write).filter(({ command }) => !runsScript(command)));
+  #carriedOut(all: readonly Queued[], replies: unknown[], resent: boolean): Promise<void> | undefined {
+    this.#take(all);
+    if (replies.length !== all.length) return this.#notTold(all);
+    const queued = takeAnnouncements(all, replies);
+    const accepted: AcceptedWrite[] = [];
+    const refused: Write[] = [];
+    const doubtful: Write[] = [];
+    for (const [index, item] of queued.entries()) {
+      if (item === null) continue;
+      const { write, sinceMs } = item;
+      const reply = replies[index];
+      if (!(reply instanceof Error)) accepted.push({ write, reply, resent, sinceMs });
+      else (mayBeDone(write, reply, resent) ? doubtful : refused).push(write);
+    }
+    this.#listener.refused(refused);
     const settled = accepted.length > 0 ? this.#listener.accepted(accepted) : undefined;
     // After them: they may land on top of the repair that its record asks for.
-    if (halfDone.length > 0) this.#listener.unknown(halfDone);
+    this.#unknown(doubtful);
     return settled;
+  }
+
+  /** Something in the transaction went past the writer, so no reply can be told from another. */
+  #notTold(queued: readonly Queued[]): Promise<void> | undefined {
+    this.#unknown(queued.filter(isOfApplication).map(({ write }) => write));
+    return queued.some(isAnnouncement) ? Promise.reject(new Error(NOT_TOLD)) : undefined;
   }
 }
 
-/** Whether the source has put a command into the queue of a transaction. */
-export function isQueued(reply: RawReply): boolean {
-  return Buffer.isBuffer(reply) && reply.equals(QUEUED);
-}
-const QUEUED = Buffer.from('QUEUED');
+const NOT_TOLD =
+  'the source carried out a transaction with commands that were not sent through the DualWriter, so its replies ' +
+  "can't be told from those to keymend; give the source client to nobody else";
 
 function isAnnouncement(queued: Queued): queued is Announcement {
   return queued !== null && 'answered' in queued;
