@@ -241,7 +241,7 @@ describe('when a connection to the source ends', () => {
       source: { port: link.port, autoResendUnfulfilledCommands: false, retryStrategy: () => 1 },
     });
     await written(writer, link);
-    link.cut();
+    await reconnected(writer, link);
     await bed.sink.have(3);
     expect(failures()).toEqual(unknown('k0', 'k1', 'k2'));
     expect(writer.stats().unanswered).toBe(0);
@@ -302,6 +302,11 @@ describe('when a connection to the source ends', () => {
       () => bed.source.client.replicaof('127.0.0.1', 1),
     ],
     [
+      'transaction of which a part',
+      (writer) => writer.multi().rpush('k', 'x').incr('n').exec(),
+      () => bed.source.client.call('ACL', 'SETUSER', 'default', '-incr'),
+    ],
+    [
       'write in a transaction',
       (writer) => writer.multi().set('other', '1').rpush('k', 'x').exec(),
       () => bed.source.client.set('k', 'no list'),
@@ -312,8 +317,15 @@ describe('when a connection to the source ends', () => {
     async (_, write, refuse) => {
       const link = await linkToSource();
       const writer = await bed.writer({ source: { port: link.port, retryStrategy: () => 1 } });
-      onTestFinished(async () => void (await bed.source.client.replicaof('NO', 'ONE')));
-      link.slow(200);
+      const allow = () =>
+        bed.source.client
+          .pipeline([
+            ['replicaof', 'NO', 'ONE'],
+            ['acl', 'SETUSER', 'default', '+@all'],
+          ])
+          .exec();
+      onTestFinished(async () => void (await allow()));
+      link.slow(1000);
       const outcome = write(writer).catch((error: unknown) => error);
       await eventually(async () => expect(await bed.source.client.exists('k')).toBe(1));
       link.cut();
@@ -322,7 +334,7 @@ describe('when a connection to the source ends', () => {
       await outcome;
       await settled(writer);
       expect(failures()).toContainEqual(['k', 'unknown', 'SOURCE_UNKNOWN']);
-      await bed.source.client.replicaof('NO', 'ONE');
+      await allow();
       await expectEqualAfterRepair(bed, bed.sink.records);
     },
   );
