@@ -14,7 +14,7 @@ it('a backlog is repaired within the budget of its link: what has no room waits,
   const opsPerSecond = 250;
   const keys = Array.from({ length: 120 }, (_, index) => `user:${index}`);
   const { source, target, producer, topic, client, prefix } = sandbox;
-  // On a busy machine an attempt may fail; to be deferred is none (test/workflows/deferred.test.ts).
+  // To be deferred is no attempt; on a busy machine one may fail.
   const retry = { maximumAttempts: 4, initialInterval: '10ms' };
   sandbox.configure({ link: { budget: { opsPerSecond }, retry } });
   await source.client.mset(keys.flatMap((key) => [key, 'new']));
