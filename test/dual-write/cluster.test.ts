@@ -278,6 +278,22 @@ describe('a Cluster as the source', () => {
     expect(await content(west.nodes)).toEqual({});
   });
 
+  it('has a transaction at one master, while another one answers a value that reads QUEUED', async () => {
+    const writer = await intoWest(clusterSource());
+    const elsewhere = ['b', 'c', 'd'].find((key) => east.masterOf(slotOf(key)) !== east.masterOf(slotOf('a')))!;
+    await writer.set(elsewhere, 'QUEUED');
+    await writer.pipeline().call('MULTI').set('a', '1').exec();
+    expect(await writer.getset(elsewhere, 'new')).toBe('QUEUED');
+    await settled(writer);
+    expect(await content(west.nodes)).toEqual({ [elsewhere]: 'new' });
+    expect(writer.stats().unanswered).toBe(1);
+    await writer.pipeline().get('a').call('EXEC').exec();
+    await settled(writer);
+    expect(await content(west.nodes)).toEqual({ a: '1', [elsewhere]: 'new' });
+    expect(sink.records).toEqual([]);
+    expect(writer.stats().unanswered).toBe(0);
+  });
+
   it('loses nothing while a slot moves under it', async () => {
     const writer = await intoWest(clusterSource());
     const slot = slotOf('{hot}');
