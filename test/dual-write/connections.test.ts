@@ -142,6 +142,19 @@ describe.each(modes)('requests that share the one connection (%s mode)', (_, mor
   });
 });
 
+it('a question about an unknown command goes behind a transaction that is on its way, and not into an open one', async () => {
+  const writer = await bed.writer();
+  // The first pipeline waits for what the source has.
+  await writer.pipeline().ping().exec();
+  const calls = [writer.multi().incr('n').exec(), writer.call('NO.SUCH'), writer.incr('n')];
+  expect(await seen(calls)).toEqual([[[null, 1]], expect.stringMatching(/^ERR unknown command/), 2]);
+  const inside = [writer.multi({ pipeline: false }), writer.call('NO.SUCH'), writer.incr('n'), writer.exec()];
+  expect((await seen(inside))[3]).toMatch(/^EXECABORT/);
+  await settled(writer);
+  expect(bed.sink.records).toEqual([]);
+  expect(await differing(bed)).toEqual([]);
+});
+
 describe('an EXEC that answers more than was sent through the writer', () => {
   /** With the source client at hand, which an application should leave alone. */
   async function create(more: object): Promise<{ source: Redis; writer: DualWriter }> {

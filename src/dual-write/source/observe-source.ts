@@ -45,7 +45,7 @@ export function observeSource(
     send,
     sendObserved: (...call) => sendCommand(...call),
     refuse,
-    mayAsk: () => !transactions.mayBeOpen,
+    mayAsk: () => !transactions.wouldTake,
   });
 
   const sendCommand: SendCommand = (command, stream, node) => {

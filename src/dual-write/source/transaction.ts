@@ -15,6 +15,8 @@ export class Transactions {
   readonly #listener: SourceListener;
   /** MULTIs that the source has not answered, and transactions that are not over. */
   #begun = 0;
+  /** MULTI was sent, and nothing yet that ends it. */
+  #isSent = false;
 
   constructor(connections: Connections, unanswered: Unanswered, listener: SourceListener) {
     this.#connections = connections;
@@ -27,8 +29,14 @@ export class Transactions {
     return this.#begun > 0;
   }
 
+  /** Whether a command that is sent now comes into a transaction, as far as what was sent tells. */
+  get wouldTake(): boolean {
+    return this.#isSent && this.mayBeOpen;
+  }
+
   observeMulti(command: Command): void {
     this.#begun += 1;
+    this.#isSent = true;
     let isOver = false;
     const over = () => {
       if (!isOver) this.#begun -= 1;
@@ -57,6 +65,7 @@ export class Transactions {
 
   /** DISCARD and RESET. */
   observeEnd(command: Command): void {
+    this.#isSent = false;
     observe(command, this.#connections, {
       answered: (_reply, connection) => {
         this.#take(connection.end());
@@ -66,6 +75,7 @@ export class Transactions {
   }
 
   observeExec(command: Command): void {
+    this.#isSent = false;
     const end = (connection: Connection) => {
       connection.execs -= 1;
       return connection.end();
