@@ -5,7 +5,7 @@
  */
 
 import type { ReconcileOptions } from '../src/engine/index.js';
-import { type KeyRequest, type KeyResult, type KeyTask, type LinkSides, settleKeys } from '../src/engine/index.js';
+import { type KeyRequest, type KeyResult, type KeyTask, type LinkSides, reconcileEach } from '../src/engine/index.js';
 
 /** How long an attempt waits for others while a call is under way, in ms. */
 const WAITS_MS = 5;
@@ -57,7 +57,7 @@ export class Gathering {
     this.#underWay += 1;
     try {
       const tasks = all.map(({ task }) => task);
-      await settleKeys(this.#sides, tasks, this.#options, (index, result) => {
+      await reconcileEach(this.#sides, tasks, this.#options, (index, result) => {
         const { task, resolve, reject } = all[index]!;
         if (result.outcome === 'given-up') reject(task.signal!.reason);
         else resolve(result);

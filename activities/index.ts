@@ -26,7 +26,7 @@ import type {
   ReconcileReply,
   ReconcileRequest,
 } from '../workflows/activities.js';
-import { type ErrorType, isPermanent } from '../workflows/errors.js';
+import { type ErrorType, isPermanent } from '../workflows/error-types.js';
 import type { Stage as WorkflowStage } from '../workflows/messages.js';
 import { type Attempted, type EndedResult, effectOf, wroteList } from './effect.js';
 import { startPulse } from './pulse.js';

@@ -2,7 +2,7 @@
  * What the Web UI shows of a key as its current details: what happened, what was tried, what a
  * person can do next.
  */
-import { nextStep } from './errors.js';
+import { nextStep } from './error-types.js';
 import type { KeyStatus } from './messages.js';
 
 /** Markdown for `setCurrentDetails`. */

@@ -6,7 +6,7 @@ import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { LinkPolicy } from './policy.js';
 import type { ScopeHint } from './scope.js';
 
-export type { ErrorType } from './errors.js';
+export type { ErrorType } from './error-types.js';
 export { DEFAULT_POLICY, type LinkPolicy } from './policy.js';
 
 /** The workflow type, as it stands in the Web UI. */

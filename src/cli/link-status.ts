@@ -1,10 +1,10 @@
 /** What `keymend status` says of the links: asked of the servers now, of nobody else. */
 import { intakeOf } from '../bridge/intakes.js';
 import type { Config, LinkConfig } from '../config.js';
-import { counted } from '../counted.js';
 import { type LinkSides, refusedDeletes } from '../engine/index.js';
 import { outboxLengths } from '../outbox/lengths.js';
 import { outboxSources } from '../outbox/sources.js';
+import { counted } from '../plural.js';
 import { checkDistinct, connectRedis, explain, type Health, RedisFailure, type ServerHealth } from '../redis/index.js';
 import { chooseLink } from './context.js';
 import { describeGap, type GapReport, type GapReports } from './gaps.js';

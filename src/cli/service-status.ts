@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { intakeOf } from '../bridge/intakes.js';
 import type { Config } from '../config.js';
-import { counted } from '../counted.js';
+import { counted } from '../plural.js';
 import { errorText } from '../temporal/error-text.js';
 
 /** null: unknown, see `problem`, which is null where all is known. */

@@ -10,7 +10,7 @@ import type { Client } from '@temporalio/client';
 import { Redis } from 'ioredis';
 import { parse as parseYaml, stringify as stringifyYaml } from 'yaml';
 import { WORKFLOW_TYPE } from '../../workflows/messages.js';
-import { counted } from '../counted.js';
+import { counted } from '../plural.js';
 import { type KeymendOptions, type StackInfo, startKeymend, stopKeymend } from '../stack/index.js';
 import { startProxy } from '../stack/proxy.js';
 import { KEY_PREFIX } from './application.js';

@@ -1,5 +1,5 @@
 /** What the demo has shown: the numbers, what each of them counts, and the verdict. */
-import { counted } from '../counted.js';
+import { counted } from '../plural.js';
 import type { Comparison } from './compare.js';
 import type { ClosedRepair } from './repairs.js';
 import type { Written } from './writing.js';

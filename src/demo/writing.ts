@@ -2,12 +2,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { counted } from '../counted.js';
 import { createDualWriter, type DualWriter } from '../dual-write/dual-writer.js';
 import { mirrorOptions } from '../dual-write/target/mirror-options.js';
 import type { RecordSink } from '../events/record-sink.js';
 import { createKafkaRecordSink } from '../kafka/record-sink.js';
 import { createOutbox } from '../outbox/record-sink.js';
+import { counted } from '../plural.js';
 import type { FaultProxy } from '../stack/proxy.js';
 import { writeOnce } from './application.js';
 import { createKafkaLink } from './kafka-link.js';

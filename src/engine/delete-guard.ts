@@ -1,5 +1,5 @@
 /** An empty source must never empty the target: when a delete may be believed. */
-import { counted } from '../counted.js';
+import { counted } from '../plural.js';
 import { countSlots, type Health, type HealthOptions, healthIn, RedisFailure } from '../redis/index.js';
 import type { DeleteGuard, LinkSides } from './contract.js';
 import { ReconcileError, reconcileError } from './errors.js';

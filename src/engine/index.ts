@@ -7,6 +7,6 @@ export { refusedDeletes } from './delete-guard.js';
 export { ReconcileError, type ReconcileErrorType, type Stage } from './errors.js';
 export { type LargeKeyOptions, type LargeKeyProgress, reconcileLargeKey } from './large/large-key.js';
 export { LinkMemory } from './link-memory.js';
-export { reconcileKeys, settleKeys } from './reconcile.js';
+export { reconcileEach, reconcileKeys } from './reconcile.js';
 export { withEarlier } from './rounds.js';
 export { type Scope, scopeOf } from './scope.js';

@@ -40,7 +40,7 @@ interface OpenKey {
 }
 
 /** Told once of each key, by the index of its request, as soon as it is settled. Must not throw. */
-type Settle = (index: number, result: KeyResult | GivenUp) => void;
+type Tell = (index: number, result: KeyResult | GivenUp) => void;
 
 /**
  * Makes keys on the target equal to the source. See `round.ts` for the protocol and why it is
@@ -56,7 +56,7 @@ export async function reconcileKeys(
 ): Promise<KeyResult[]> {
   const results = new Array<KeyResult>(requests.length);
   const tasks = signal === undefined ? requests : requests.map((request) => ({ ...request, signal }));
-  await settleKeys(sides, tasks, options, (index, result) => {
+  await reconcileEach(sides, tasks, options, (index, result) => {
     if (result.outcome !== 'given-up') results[index] = result;
   });
   if (results.includes(undefined as never)) throw signal!.reason;
@@ -67,21 +67,21 @@ export async function reconcileKeys(
  * The same for keys of which each is told of at its own end, and may be given up alone: one that
  * needs further rounds holds up no other.
  */
-export async function settleKeys(
+export async function reconcileEach(
   sides: LinkSides,
   tasks: readonly KeyTask[],
   options: Omit<ReconcileOptions, 'signal'>,
-  settle: Settle,
+  tell: Tell,
 ): Promise<void> {
   const link = { memory: new LinkMemory(sides), ...sides };
   const settlePart = (batch: readonly number[]) =>
-    settleBatch(
+    eachOfBatch(
       link,
       batch.map((index) => tasks[index]!),
       options,
-      (position, result) => settle(batch[position]!, result),
+      (position, result) => tell(batch[position]!, result),
     );
-  for (const [index, { key }] of tasks.entries()) if (isOwnKey(key)) settle(index, reservedKey());
+  for (const [index, { key }] of tasks.entries()) if (isOwnKey(key)) tell(index, reservedKey());
   await pMap(await batches(sides, tasks), settlePart, { concurrency: CONCURRENT_BATCHES });
 }
 
@@ -110,28 +110,28 @@ async function batches({ source, target }: LinkSides, requests: readonly KeyRequ
   return all;
 }
 
-async function settleBatch(
+async function eachOfBatch(
   sides: Link,
   tasks: readonly KeyTask[],
   options: ReconcileOptions,
-  settle: Settle,
+  tell: Tell,
 ): Promise<void> {
   let open: OpenKey[] = tasks.map(({ signal, ...request }, index) => ({ index, request, signal, repaired: null }));
   for (let round = 1; open.length > 0 && round <= MAXIMUM_ROUNDS; round++) {
     if (round > 1) await restAfter(round - 1, PAUSES.small, undefined);
     const wanted = open.filter(({ signal }) => !signal?.aborted);
-    for (const key of open) if (!wanted.includes(key)) settle(key.index, GIVEN_UP);
+    for (const key of open) if (!wanted.includes(key)) tell(key.index, GIVEN_UP);
     const asked = wanted.map(({ request, signal }) => (signal === undefined ? request : { ...request, signal }));
     const outcomes = await admittedRound(sides, asked, options);
     open = [];
     for (const [position, key] of wanted.entries()) {
       const outcome = outcomes[position]!;
       if (outcome.outcome === 'again') open.push(asChanged(key, outcome.repaired));
-      else settle(key.index, withEarlier(outcome, key.repaired));
+      else tell(key.index, withEarlier(outcome, key.repaired));
     }
   }
   for (const { index, signal, repaired } of open)
-    settle(index, repaired === null && signal?.aborted ? GIVEN_UP : contended(sides, repaired));
+    tell(index, repaired === null && signal?.aborted ? GIVEN_UP : contended(sides, repaired));
 }
 
 /** A confirmation vouches for one comparison: by the next the source may have been emptied. */

@@ -10,7 +10,7 @@ import { NO_TYPE } from '../redis/index.js';
 
 /**
  * How a large value is gone through: `by member`, each by its name and by itself
- * (large/all-members.ts), or `in order`, as a whole that is replaced at once
+ * (large/by-member.ts), or `in order`, as a whole that is replaced at once
  * (large/replacement.ts).
  */
 const WAYS: ReadonlyMap<string, 'by member' | 'in order'> = new Map([

@@ -3,7 +3,7 @@
  * original record, byte for byte, with headers that say what happened.
  */
 import type { EscalateRequest } from '../../workflows/activities.js';
-import { isPermanent } from '../../workflows/errors.js';
+import { isPermanent } from '../../workflows/error-types.js';
 import type { FailedWrite, RecordPosition, Stage } from '../../workflows/messages.js';
 import { encodeFailedWrite, keyBytes } from './failed-write.js';
 import type { HeaderValue, IntakeRecord } from './intake.js';

@@ -1,7 +1,8 @@
 /**
  * The failed-write record, version 1: the Kafka value that any producer in any language may write
  * (JSON, UTF-8). Strict about what would make a record mean something else, lenient about hints: a
- * hint that can't be used widens what is reconciled, which is always right.
+ * hint that can't be used widens what is reconciled, which is always right. A new
+ * field begins in `failed-write-schema.ts`.
  */
 import { isUtf8 } from 'node:buffer';
 import type { EncodedKey, FailedWrite } from '../../workflows/messages.js';

@@ -1,6 +1,6 @@
 /**
  * What lies between the bridge and a log of failed writes. Kafka is one intake; whatever can hand
- * out records can be another.
+ * out records can be another: `src/bridge/intakes.ts` chooses by the configuration.
  */
 import type { RecordPosition } from '../../workflows/messages.js';
 

@@ -8,9 +8,9 @@ import kafkajs, { type Admin, type Consumer, type EachBatchPayload, type Kafka, 
 import type { Logger } from 'pino';
 import type { NoticedGap } from '../../workflows/gap-messages.js';
 import type { KafkaConfig } from '../config.js';
-import { counted } from '../counted.js';
 import type { BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
+import { counted } from '../plural.js';
 import { AcceptedPrefix } from './accepted-prefix.js';
 import { kafkaErrorMessage } from './client.js';
 import { strangersInGroup } from './group.js';

@@ -3,9 +3,9 @@
  * of Kafka's headers.
  */
 import type { Config, StreamConfig } from '../config.js';
-import { counted } from '../counted.js';
 import type { DeadLetter } from '../events/dead-letter.js';
 import { DeadLetterRefused, type DeadLetters } from '../events/dead-letters.js';
+import { counted } from '../plural.js';
 import { connectKeyServers, slotOf } from '../redis/index.js';
 import { APPEND, appendArguments, appended, describeSetAside } from './append.js';
 import { clusterStreamIndex } from './cluster-streams.js';

@@ -1,7 +1,7 @@
 /** What a consumer has to work on next: what it held, what others left, what is new. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { counted } from '../counted.js';
+import { counted } from '../plural.js';
 import type { ConsumerGroup, DeliveredEntry } from './consumer-group.js';
 import { HeldIntents } from './held-intents.js';
 

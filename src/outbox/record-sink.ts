@@ -4,12 +4,12 @@
  */
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { counted } from '../counted.js';
 import { OUTBOX_KEY } from '../defaults.js';
 import { keyBytes } from '../events/failed-write.js';
 import { inParts, type PartLimits } from '../events/parts.js';
 import type { RecordSink } from '../events/record-sink.js';
 import { untilDeadline } from '../patience/until-deadline.js';
+import { counted } from '../plural.js';
 import { explain, RedisFailure, slotOf } from '../redis/index.js';
 import { APPEND, appendArguments, appended, describeSetAside } from './append.js';
 import { createOutboxClient } from './client.js';

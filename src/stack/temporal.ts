@@ -3,6 +3,7 @@
  */
 import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
+import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
 import { TEMPORAL_ADDRESS } from './environment.js';
 import { HOST } from './processes/ports.js';
 import { findOnPath, run } from './programs/command.js';
@@ -32,7 +33,7 @@ const REMEDIES =
 
 const NAMESPACE = 'default';
 const ANSWER_WITHIN_MS = 5_000;
-const SEARCH_ATTRIBUTES = ['KeymendLink', 'KeymendState', 'KeymendError'] as const;
+const NAMES = Object.values(SEARCH_ATTRIBUTES);
 /** temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD */
 const KEYWORD = 2;
 /** grpc.health.v1.HealthCheckResponse.ServingStatus.SERVING */
@@ -53,7 +54,7 @@ export const temporalService: Service = {
         // A write-ahead log is faster than memory here, and survives a kill.
         ...['--db-filename', join(folder, 'temporal.db')],
         ...['--sqlite-pragma', 'journal_mode=wal', '--sqlite-pragma', 'synchronous=normal'],
-        ...SEARCH_ATTRIBUTES.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
+        ...NAMES.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
       ],
       environment: provision.environment,
     });
@@ -74,13 +75,13 @@ export async function temporalAnswers(address: string): Promise<void> {
       const { status } = await connection.healthService.check({ service });
       if (status !== SERVING) throw new Error('not serving yet');
       const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace: NAMESPACE });
-      const missing = SEARCH_ATTRIBUTES.filter((name) => !(name in customAttributes));
+      const missing = NAMES.filter((name) => !(name in customAttributes));
       if (missing.length > 0) {
         const searchAttributes = Object.fromEntries(missing.map((name) => [name, KEYWORD]));
         await connection.operatorService.addSearchAttributes({ namespace: NAMESPACE, searchAttributes });
       }
       // The server learns of new attributes after a while; a query shows whether it has.
-      const query = SEARCH_ATTRIBUTES.map((name) => `${name} = '-'`).join(' AND ');
+      const query = NAMES.map((name) => `${name} = '-'`).join(' AND ');
       await connection.workflowService.countWorkflowExecutions({ namespace: NAMESPACE, query });
     });
   } finally {

@@ -1,6 +1,6 @@
 /**
  * The search attributes of keymend: how people find keys. No repair waits for them, so what is
- * wrong with them is told and nothing else.
+ * wrong with them is told and nothing else. Their list is in `workflows/messages.ts`.
  */
 import type { Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';

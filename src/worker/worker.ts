@@ -4,12 +4,13 @@ import type { Logger } from 'pino';
 import { create } from '../../activities/index.js';
 import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import type { LinkRuntime } from '../../activities/work.js';
-import { nextStep } from '../../workflows/errors.js';
+import { nextStep } from '../../workflows/error-types.js';
 import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
 import { escalationLetter } from '../events/dead-letter.js';
 import { type DeadLetters, publishWhatFits } from '../events/dead-letters.js';
 import { checkDistinct, connectRedis, type RedisOptions, type RedisPort } from '../redis/index.js';
+import { logEnded } from './ended-attempts.js';
 import { workflowCode } from './workflow-code.js';
 
 interface WorkerOptions {
@@ -62,7 +63,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
           const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow));
           if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
         },
-        onResult: logging(logger),
+        onResult: logEnded(logger),
       }),
       ...workerLimits(config),
       shutdownGraceTime: '10 seconds',
@@ -83,23 +84,6 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     await closeLinks();
     throw error;
   }
-}
-
-/** One line at info for each repair, and at debug for each other attempt; never a value. */
-function logging(logger: Logger): Parameters<typeof create>[0]['onResult'] {
-  return (result, durationMs, { link, workflowId, attempt }) => {
-    const { outcome } = result;
-    const of = { link, workflowId, attempt, durationMs: Math.round(durationMs) };
-    // A write whose second look had to wait is repaired, too.
-    const repaired = outcome === 'deferred' ? result.repaired : outcome === 'repaired' ? result : null;
-    if (repaired !== null) {
-      const { action, type, bytes } = repaired;
-      logger.info({ ...of, action, type, bytes }, 'repaired');
-      return;
-    }
-    const more = outcome === 'failed' ? { type: result.error.type, stage: result.error.stage } : {};
-    logger.debug({ ...of, outcome, ...more }, 'attempt ended');
-  };
 }
 
 /** How much a worker does at once: however many links hang, each of the others has its slots. */

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { KeyResult } from '../../src/engine/index.js';
 import { slotOf } from '../../src/redis/slots.js';
-import { isPermanent } from '../../workflows/errors.js';
+import { isPermanent } from '../../workflows/error-types.js';
 import { compareRedis } from '../support/compare.js';
 import { intercept } from './link.js';
 import { reconcileAnySize, type Side, startClusterSide, startSide } from './topology.js';

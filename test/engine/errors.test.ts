@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { reconcileError } from '../../src/engine/errors.js';
 import type { ReconcileError } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
-import { isPermanent } from '../../workflows/errors.js';
+import { isPermanent } from '../../workflows/error-types.js';
 import type { ErrorType, Stage } from '../../workflows/messages.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
 import { intercept, once, reconcileOne } from './link.js';

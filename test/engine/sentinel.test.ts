@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { type KeyResult, reconcileKeys } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure } from '../../src/redis/index.js';
-import { isPermanent } from '../../workflows/errors.js';
+import { isPermanent } from '../../workflows/error-types.js';
 import { startRedis } from '../support/redis.js';
 import { FAILOVERS, startSentinelGroup } from '../support/sentinel.js';
 import { DEFAULT_OPTIONS } from './link.js';

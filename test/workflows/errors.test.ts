@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { ERRORS, isPermanent, nextStep } from '../../workflows/errors.js';
+import { ERRORS, isPermanent, nextStep } from '../../workflows/error-types.js';
 
 it('only what a person has to change first is permanent', () => {
   const permanent = Object.keys(ERRORS).filter(isPermanent);

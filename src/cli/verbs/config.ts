@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { pino } from 'pino';
 import { intakeOf } from '../../bridge/intakes.js';
 import type { Config, LinkConfig } from '../../config.js';
-import { counted } from '../../counted.js';
+import { counted } from '../../plural.js';
 import { checkDistinct, connectRedis, type RedisPort } from '../../redis/index.js';
 import { connectClient, type TemporalTarget } from '../../temporal/connect.js';
 import { examples, globalOptions, print, readConfig, VerbError } from '../context.js';

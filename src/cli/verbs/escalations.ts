@@ -2,7 +2,7 @@
 import type { Client } from '@temporalio/client';
 import { Command } from 'commander';
 import pMap from 'p-map';
-import { nextStep } from '../../../workflows/errors.js';
+import { nextStep } from '../../../workflows/error-types.js';
 import { type KeyStatus, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { searchAttributes } from '../../temporal/search-attributes.js';

@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import pMap from 'p-map';
 import { type ErrorType, retry } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
-import { counted } from '../../counted.js';
+import { counted } from '../../plural.js';
 import { errorText } from '../../temporal/error-text.js';
 import { askStatus, type Listed, whoseQueue } from '../answers.js';
 import { EXIT, examples, type GlobalOptions, globalOptions, print, report, VerbError, withClient } from '../context.js';

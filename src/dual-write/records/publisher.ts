@@ -3,10 +3,10 @@
  * saying so.
  */
 import type { FailedWrite } from '../../../workflows/messages.js';
-import { counted } from '../../counted.js';
 import type { RecordSink } from '../../events/record-sink.js';
 import { messageOf } from '../../patience/outage.js';
 import { within } from '../../patience/within.js';
+import { counted } from '../../plural.js';
 import { PendingRecords, type TakenRecord, type Waiter } from './pending-records.js';
 import { SinkChain } from './sink-chain.js';
 

@@ -8,10 +8,10 @@
  * is harmless: keymend compares the key and finds it equal.
  */
 import { Command, type Redis } from 'ioredis';
-import { counted } from '../../counted.js';
 import { appended, describeSetAside, setAsideForeign } from '../../outbox/append.js';
 import { INTENT_FIELD, outboxFields } from '../../outbox/entry.js';
 import { within } from '../../patience/within.js';
+import { counted } from '../../plural.js';
 import { connectAfterDetectedFailover } from '../failover.js';
 import { type RecordContext, toRecords } from '../records/to-records.js';
 import type { MirrorFailure } from '../target/mirror-failure.js';

@@ -8,7 +8,7 @@ import { reconcileKeys } from '../reconcile.js';
 import { AGAIN, type RoundResult } from '../round.js';
 import { contended, healing, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from '../rounds.js';
 import { hasMembers, isInOrder } from '../value-types.js';
-import { type MembersProgress, reconcileAllMembers } from './all-members.js';
+import { type MembersProgress, reconcileAllMembers } from './by-member.js';
 import { replaceOtherType } from './other-type.js';
 import { replaceLargeKey } from './replacement.js';
 

@@ -11,7 +11,7 @@ import { shortened } from '../lifetime.js';
 import { runMembersRound } from '../members.js';
 import { AGAIN, type RoundResult } from '../round.js';
 import { hasMembers } from '../value-types.js';
-import { MEMBERS_PER_PAGE } from './all-members.js';
+import { MEMBERS_PER_PAGE } from './by-member.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { paced } from './pace.js';
 import type { ReplaceOptions } from './replacement.js';

@@ -22,7 +22,7 @@ import { sameExpiry, toleranceFor, tolerates } from '../expiry-tolerance.js';
 import { shortened } from '../lifetime.js';
 import { AGAIN, type RoundResult } from '../round.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
-import { type Comparison, WatchedPair } from './comparison.js';
+import { type Comparison, WatchedPair } from './in-order.js';
 import { compareLists } from './lists.js';
 import { compareStreams } from './streams.js';
 import { compareStrings } from './strings.js';

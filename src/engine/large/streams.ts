@@ -9,7 +9,7 @@ import type {
 } from '../../redis/index.js';
 import { ahead } from './ahead.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
-import { type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './comparison.js';
+import { type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './in-order.js';
 
 /** Each is an operation when the stream is built. */
 const ENTRIES_PER_RANGE = 100;

@@ -2,7 +2,7 @@
 import type { Range } from '../../redis/index.js';
 import { ahead } from './ahead.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
-import { type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './comparison.js';
+import { type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './in-order.js';
 
 const PIECE_BYTES = 262_144;
 

@@ -1,4 +1,7 @@
-/** What the comparisons of strings, lists and streams have in common. */
+/**
+ * What the comparisons of strings, lists and streams have in common. Hashes and sets are compared
+ * by member.
+ */
 import { type GrowthOutcome, type KeyWatch, RedisFailure, type TemporaryKey } from '../../redis/index.js';
 import type { LinkSides } from '../contract.js';
 import { reconcileError, type Side, type Stage } from '../errors.js';
