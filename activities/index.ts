@@ -21,7 +21,6 @@ import type { Same } from '../src/events/same.js';
 import type {
   Activities,
   AttemptErrorDetail,
-  Earlier,
   EscalateRequest,
   ReconcileReply,
   ReconcileRequest,
@@ -33,6 +32,7 @@ import { startPulse } from './pulse.js';
 import { Slots, VERIFYING_AT_ONCE } from './slots.js';
 import { toVerify, verify } from './verify.js';
 import { inSlot, type LinkRuntime, type Work, workOfLink } from './work.js';
+import { WrittenLately } from './written-lately.js';
 
 interface ActivityDependencies {
   readonly links: ReadonlyMap<string, LinkRuntime>;
@@ -41,9 +41,9 @@ interface ActivityDependencies {
   /** Resolves when the dead-letter topic has acknowledged the record. */
   readonly publishEscalation: (request: EscalateRequest, workflow: WorkflowRun) => Promise<void>;
   /**
-   * Told once how an attempt at a key ended, and how long it took, in ms. Not of one that was
-   * cancelled, nor of a value that turned out to be large before anything was done: its durable
-   * attempt follows. Must not throw.
+   * Told how an attempt at a key ended and how long it took, in ms, and once more if its second
+   * look repairs the key. Not of one that was cancelled, nor of a value that turned out to be large
+   * before anything was done: its durable attempt follows. Must not throw.
    */
   readonly onResult: (result: EndedResult, durationMs: number, attempt: AttemptOf) => void;
 }
@@ -79,16 +79,18 @@ export function create({ links, publishEscalation, usableAttributes, onResult }:
       }
       const key = { key: keyBytes(request), scope: scopeOf(request.hint), allowDelete: vouched(request, attempt) };
       const begunAt = performance.now();
-      const { result, ...attempted } = await (isLocal ? firstAttempt(work, key) : durableAttempt(work, key));
-      if (result.outcome === 'large') return largeReply(result, attempted.lookAgain);
       const { workflowId, runId } = workflowExecution!;
+      const attempting = isLocal
+        ? written.remembering(`${runId} ${activityId}`, () => firstAttempt(work, key))
+        : durableAttempt(work, key);
+      const { result, ...attempted } = await attempting;
+      if (result.outcome === 'large') return largeReply(result, attempted.lookAgain);
       const told = (ended: EndedResult, sinceMs: number) =>
         onResult(ended, performance.now() - sinceMs, { link: request.link, workflowId, attempt });
       told(result, begunAt);
-      const before = isLocal ? written.before(`${runId} ${activityId}`, effectOf(result)) : {};
       const due = isLocal ? toVerify(request, result, begunAt) : null;
       const verified = due === null ? {} : await verify(work, { ...key, allowDelete: false }, due, told);
-      return reply(result, { attempt, ...attempted, ...before, ...verified });
+      return reply(result, { attempt, ...attempted, ...verified });
     },
 
     async escalate(request: EscalateRequest): Promise<void> {
@@ -98,24 +100,6 @@ export function create({ links, publishEscalation, usableAttributes, onResult }:
 
     usableAttributes,
   };
-}
-
-const WRITTEN_KEPT = 10_000;
-
-/**
- * The names of first attempts that have written. When the server does not take the task that one
- * was part of, it is made again under the same name, and what it wrote before would be forgotten.
- */
-class WrittenLately {
-  readonly #names = new Set<string>();
-
-  /** @returns what is known of the same attempt made earlier; this one is noted */
-  before(name: string, effect: Earlier): { readonly earlier?: Earlier } {
-    const known = this.#names.has(name);
-    if (effect !== 'nothing') this.#names.add(name);
-    if (this.#names.size > WRITTEN_KEPT) this.#names.delete(this.#names.values().next().value!);
-    return known ? { earlier: 'wrote' } : {};
-  }
 }
 
 /**

@@ -291,10 +291,11 @@ const BEFORE_WRITING: readonly (Stage | null)[] = ['read', 'compare'];
 function count(run: KeyRun, end: AttemptEnd): void {
   if (end.kind === 'interrupted') {
     const { attempts, error, wrote, earlier } = end.last;
-    if (error.type !== CANCELLED) run.countAttempts(attempts, error);
-    // What those before it have done nobody knows.
+    const isCancelled = error.type === CANCELLED;
+    if (!isCancelled) run.countAttempts(attempts, error);
     noteUnverified(run);
-    noteWrites(run, { wrote, lookAgain: wrote && looksAgain(run), earlier });
+    // What was cancelled says nothing of what it has written, nor do those before it.
+    noteWrites(run, { wrote, lookAgain: isCancelled ? !run.isOfEarlierVersion : wrote && looksAgain(run), earlier });
   } else if (end.kind === 'deferred') {
     const { attempt, wrote, lookAgain, earlier = 'nothing' } = end.reply;
     // Itself it was none; those of the same activity before it were.

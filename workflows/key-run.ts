@@ -268,7 +268,7 @@ export class KeyRun {
     // A skip has already taken what it is to give up on; what came after that waits for the next
     // round.
     // A retry that the run before was asked for last is granted by leaving the escalation.
-    const isGrantedLater = this.escalation !== 'none' && this.#retryAsked;
+    const isGrantedLater = !this.isOfEarlierVersion && this.escalation !== 'none' && this.#retryAsked;
     if (this.#round === null && !isGrantedLater) this.absorbPending();
   }
 
@@ -329,9 +329,12 @@ export class KeyRun {
     this.#round = null;
     this.#allowDeleteUntil = null;
     this.triesBegunAt = null;
-    this.unverifiedSince = null;
+    // Of an attempt that was lost meanwhile a skip ends nothing: it may still write.
+    if (outcome !== 'skipped' || this.isOfEarlierVersion) {
+      this.unverifiedSince = null;
+      this.mustLookAgain = false;
+    }
     this.hasRepaired = false;
-    this.mustLookAgain = false;
     this.#lastOutcome = outcome;
     this.#repaired ||= outcome === 'repaired';
     this.asks.answer({ result: this.#resultWith(outcome) });
@@ -342,7 +345,6 @@ export class KeyRun {
   finishCancelled(): void {
     this.#ended = this.current();
     this.#round = null;
-    this.unverifiedSince = null;
     this.enter('cancelled');
   }
 
@@ -384,7 +386,8 @@ export class KeyRun {
 
   /** The input of a run for what failed after this one was cancelled. */
   carryAfterCancel(): RunInput {
-    const carried = { ...NEW, pending: demand(this.#pending.pending()), shown: this.shown };
+    const { shown, unverifiedSince, mustLookAgain } = this;
+    const carried = { ...NEW, pending: demand(this.#pending.pending()), shown, unverifiedSince, mustLookAgain };
     return { ...this.#input, carried };
   }
 

@@ -25,8 +25,8 @@ const program = new Command('keymend')
   .version(packageVersion())
   .exitOverride();
 // To load them all takes longer than most of them run.
-const asked = VERBS[process.argv[2] ?? ''];
-const loaded = asked === undefined ? Object.values(VERBS) : [asked];
+const name = process.argv[2] ?? '';
+const loaded = Object.hasOwn(VERBS, name) ? [VERBS[name]!] : Object.values(VERBS);
 for (const verb of await Promise.all(loaded.map((load) => load()))) program.addCommand(withGlobalOptions(verb));
 for (const command of everyCommand(program)) {
   command

@@ -71,6 +71,21 @@ test('an attempt that is made again, because the server did not take its task, r
   expect(await attempt(activities, 'k').reply).not.toHaveProperty('earlier');
 });
 
+test('one that had written a list asks for another look, and one that failed says that nothing is known', async () => {
+  await link.source.client.rpush('list', 'a');
+  const activities = activitiesOf(link.sides);
+  const again = () => attempt(activities, 'list', {}, undefined, 'of the list').reply;
+  expect(await again()).toMatchObject({ outcome: 'repaired', lookAgain: true });
+  expect(await again()).toMatchObject({ outcome: 'equal', earlier: 'wrote', lookAgain: true });
+
+  const { sides } = watched({ 'after repair': once(() => Promise.reject(new Error('a fault of this test'))) });
+  const failing = activitiesOf(sides);
+  const other = () => attempt(failing, 'other', {}, undefined, 'of the other').reply;
+  await link.source.client.set('other', 'v');
+  await expect(other()).rejects.toThrow('a fault of this test');
+  expect(await other()).toMatchObject({ outcome: 'equal', earlier: 'unknown', lookAgain: true });
+});
+
 test.each([
   ['nothing was written', async () => void (await link.target.client.set('k', 'v')), {}, 5_000],
   ['it is not asked for', async () => {}, { verify: undefined }, 5_000],

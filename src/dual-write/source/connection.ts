@@ -24,6 +24,7 @@ export class Connection {
 
   /** The source has begun a transaction. @param over is called when it ends */
   begin(over: () => void): void {
+    this.#over?.();
     this.#over = over;
   }
 

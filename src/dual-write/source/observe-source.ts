@@ -114,11 +114,16 @@ function unansweredOf(
   const unanswered = new Unanswered(maxAgeMs, (writes) => listener.unknown(writes));
   const connections = new Connections((connection) => {
     transactions.closed(connection);
-    if (!resends) giveUp((awaited) => awaited.connection === connection);
+    if (resends) return;
+    transactions.giveUp(connection);
+    giveUp((awaited) => awaited.connection === connection);
   });
   const transactions = new Transactions(connections, unanswered, listener);
   // What waited to be sent again will not be, and ioredis does not settle all of it.
-  source.on('end', () => giveUp((awaited) => awaited.connection !== undefined));
+  source.on('end', () => {
+    transactions.giveUp();
+    giveUp((awaited) => awaited.connection !== undefined);
+  });
 
   function giveUp(which: (awaited: Awaited) => boolean): void {
     const writes = unanswered.take(which);

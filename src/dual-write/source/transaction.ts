@@ -17,6 +17,8 @@ export class Transactions {
   #begun = 0;
   /** MULTI was sent, and nothing yet that ends it. */
   #isSent = false;
+  /** Of MULTIs without an answer: what ends them, and where they were written. */
+  readonly #unsettled = new Map<() => void, Connection>();
 
   constructor(connections: Connections, unanswered: Unanswered, listener: SourceListener) {
     this.#connections = connections;
@@ -39,11 +41,14 @@ export class Transactions {
     this.#isSent = true;
     let isOver = false;
     const over = () => {
+      this.#unsettled.delete(over);
       if (!isOver) this.#begun -= 1;
       isOver = true;
     };
     observe(command, this.#connections, {
-      answered(_reply, connection) {
+      written: (connection) => void this.#unsettled.set(over, connection),
+      answered: (_reply, connection) => {
+        this.#unsettled.delete(over);
         connection.begin(over);
         return undefined;
       },
@@ -101,6 +106,15 @@ export class Transactions {
   closed(connection: Connection): void {
     const writes = this.#take(connection.end());
     if (connection.execs > 0) this.#unknown(writes);
+  }
+
+  /**
+   * MULTIs that are not sent again: ioredis does not settle all of them.
+   * @param connection where they were written; absent: wherever
+   */
+  giveUp(connection?: Connection): void {
+    for (const [over, at] of this.#unsettled) if (connection === undefined || at === connection) over();
+    if (this.#begun === 0) this.#isSent = false;
   }
 
   /** Nothing was carried out: by this EXEC, that is. It may be the second time. */

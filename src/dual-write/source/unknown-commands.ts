@@ -78,7 +78,14 @@ export class UnknownCommands {
       const behind = this.#held!;
       this.#held = undefined;
       sendFirst();
-      for (const call of behind) this.#options.sendObserved(...call);
+      for (const call of behind) {
+        try {
+          this.#options.sendObserved(...call);
+        } catch (error) {
+          // One that can't be written shall not keep back those behind it.
+          call[0].reject(error as Error);
+        }
+      }
     };
     within(ANSWER_WITHIN_MS, answered).then(
       (late) => release(first(late && new Error(`no answer within ${ANSWER_WITHIN_MS} ms`))),
