@@ -48,7 +48,7 @@ describe('continue-as-new', () => {
       for (let i = 0; i < 300; i++) {
         await handle.signal(messages.failedWrites, [failedWrite({ command: 'SADD', members: [`m${i}`] })]);
       }
-      script.attempts = ['repaired'];
+      script.attempts = ['repaired', 'equal'];
       await handle.signal(messages.retry);
       await latest(handle).result();
       expect((await latest(handle).describe()).runId).not.toBe(first.runId);

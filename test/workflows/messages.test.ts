@@ -150,7 +150,7 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
     });
 
     it('ends the pause between two attempts', async () => {
-      const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, 'repaired');
+      const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, 'repaired', 'equal');
       const policy = {
         ...POLICY,
         retry: { ...POLICY.retry, initialIntervalMs: 3_600_000, maximumIntervalMs: 3_600_000 },
@@ -161,7 +161,8 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
         while (script.requests.length < 2) await server.env.sleep(10);
         await handle.signal(messages.retry);
         await handle.result();
-        expect(script.requests).toHaveLength(3);
+        // The last because nobody knows what the one had written behind which the pause was.
+        expect(script.requests).toHaveLength(4);
         expect(script.pauses()[1]).toBeLessThan(60);
       });
     });
@@ -265,7 +266,7 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
     });
 
     it('makes a retrying key try at once', async () => {
-      const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, 'repaired');
+      const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, 'repaired', 'equal');
       const policy = {
         ...POLICY,
         retry: { ...POLICY.retry, initialIntervalMs: 3_600_000, maximumIntervalMs: 3_600_000 },
