@@ -23,6 +23,7 @@ export async function reconcileKey(input: RunInput): Promise<messages.ReconcileK
 
 async function untilDone(run: KeyRun): Promise<messages.ReconcileKeyResult> {
   const isTold = () => run.hasWork() || run.isCancelled;
+  const canGoOn = () => run.hasWork() || allHandlersFinished();
   // Messages that came with the start are handled in the same turn: most runs need no timer.
   await null;
   // A run without any message (started by hand) is itself the wish to look at the key.
@@ -31,7 +32,7 @@ async function untilDone(run: KeyRun): Promise<messages.ReconcileKeyResult> {
     await bringToEnd(run);
     // An update must be answered before its run closes. No await follows: a signal that comes later
     // makes the server refuse the completion and hand the signal to a new workflow task.
-    if (!(run.hasWork() || allHandlersFinished())) await condition(() => run.hasWork() || allHandlersFinished());
+    if (!canGoOn()) await condition(canGoOn);
   }
   if (run.isCancelled) await endCancelled(run);
   return run.result();

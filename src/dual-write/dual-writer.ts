@@ -18,8 +18,7 @@ import { Recorder } from './records/recorder.js';
 import { isSameEnd } from './same-server.js';
 import { Intents } from './source/intents.js';
 import { observeSource } from './source/observe-source.js';
-import type { AcceptedWrite } from './source/source-listener.js';
-import type { Write } from './source/write.js';
+import type { SourceListener } from './source/source-listener.js';
 import type { MirrorFailure } from './target/mirror-failure.js';
 
 export type { CloseReport, DualWriter, DualWriterOptions, DualWriterStats, SourceProblem } from './options.js';
@@ -75,14 +74,14 @@ export function createDualWriter<Source extends Redis | Cluster>(
   const intents = mode && new Intents({ ...mode, context, onState: emit('transactional') });
   const recorder = new Recorder({ publisher, intents, context, onUnrecorded });
   const mirroring = new Mirroring({ target, recorder, intents, callsWait: onUnrecorded === 'reject' });
-  const listener = {
-    accepted: (unit: readonly AcceptedWrite[]) => mirroring.accepted(unit),
+  const listener: SourceListener = {
+    accepted: (unit) => mirroring.accepted(unit),
     // The application gets the source's error in any case. The intents stay: the source may carry
     // the writes out even later.
-    unknown: (writes: readonly Write[]) => void mirroring.unknown(writes, SOURCE_UNKNOWN),
-    refused: (writes: readonly Write[]) => intents?.conclude(writes),
+    unknown: (writes) => void mirroring.unknown(writes, SOURCE_UNKNOWN),
+    refused: (writes) => intents?.conclude(writes),
     isReplica: onceForEachConnection(source.client, () => emit('source')(SOURCE_REPLICA)),
-    ...(intents && { announce: (write: Write) => intents.announce(write) }),
+    ...(intents && { announce: (write) => intents.announce(write) }),
   };
   const resends = source.connection.autoResendUnfulfilledCommands !== false;
   const observed = observeSource(source.client, listener, { resends });

@@ -1,4 +1,4 @@
-/** Many keys at once: rounds until each is settled, in batches that one call can carry. */
+/** Many keys at once: rounds until each has ended, in batches that one call can carry. */
 import pMap from 'p-map';
 import { isOwnKey } from '../own-keys.js';
 import { type AdmissionRequest, RedisFailure } from '../redis/index.js';
@@ -39,7 +39,7 @@ interface OpenKey {
   readonly repaired: Repaired | null;
 }
 
-/** Told once of each key, by the index of its request, as soon as it is settled. Must not throw. */
+/** Told once of each key, by the index of its request, as soon as it has ended. Must not throw. */
 type Tell = (index: number, result: KeyResult | GivenUp) => void;
 
 /**
@@ -74,7 +74,7 @@ export async function reconcileEach(
   tell: Tell,
 ): Promise<void> {
   const link = { memory: new LinkMemory(sides), ...sides };
-  const settlePart = (batch: readonly number[]) =>
+  const reconcilePart = (batch: readonly number[]) =>
     eachOfBatch(
       link,
       batch.map((index) => tasks[index]!),
@@ -82,7 +82,7 @@ export async function reconcileEach(
       (position, result) => tell(batch[position]!, result),
     );
   for (const [index, { key }] of tasks.entries()) if (isOwnKey(key)) tell(index, reservedKey());
-  await pMap(await batches(sides, tasks), settlePart, { concurrency: CONCURRENT_BATCHES });
+  await pMap(await batches(sides, tasks), reconcilePart, { concurrency: CONCURRENT_BATCHES });
 }
 
 /**

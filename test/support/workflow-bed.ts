@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { Client, WorkflowHandle, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
 import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common';
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker, type WorkerOptions, type WorkflowBundlePath } from '@temporalio/worker';
 import { afterAll, beforeAll, inject } from 'vitest';
 import { provideTimeSkippingServer } from '../../src/stack/index.js';
@@ -30,7 +30,7 @@ import {
 } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import type { RunInput } from '../../workflows/run-state.js';
-import { describeWith } from './services.js';
+import { describeWith, stack } from './services.js';
 import { startTimeSkipping } from './time-skipping.js';
 
 // Before anything makes the process-wide runtime: attempts that fail on purpose are no news.
@@ -150,6 +150,19 @@ export function describeTimeSkipping(
     afterAll(() => server.env?.teardown());
     suite(server);
   });
+}
+
+/**
+ * The stack's server, for a test file: its clock is the machine's, and it does as Temporal does.
+ * Its `env` is there once the tests run.
+ */
+export function onStack(): { readonly env: TestWorkflowEnvironment } {
+  const server = {} as { env: TestWorkflowEnvironment };
+  beforeAll(async () => {
+    server.env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
+  });
+  afterAll(() => server.env?.teardown());
+  return server;
 }
 
 /** Those that the workflow writes. */

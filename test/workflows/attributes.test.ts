@@ -1,16 +1,10 @@
 /** The search attributes of a key: written only where Temporal takes them. */
 import { readFileSync } from 'node:fs';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { stack } from '../support/services.js';
-import { giveUp, type Handle, POLICY, Script, until, withScript } from '../support/workflow-bed.js';
+import { giveUp, type Handle, onStack, POLICY, Script, until, withScript } from '../support/workflow-bed.js';
 
-let env: TestWorkflowEnvironment;
-beforeAll(async () => {
-  env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
-});
-afterAll(() => env?.teardown());
+const server = onStack();
 
 const PERMANENT = { fail: 'NoPermission', permanent: true } as const;
 const POLICY_OF_SLOW = { ...POLICY, escalation: { retryEveryMs: 100 } };
@@ -26,7 +20,7 @@ async function untilShown(handle: Handle, ...expected: unknown[]): Promise<void>
 }
 
 it('an escalated key shows its state and the type of its error, and a healed one neither', async () => {
-  const script = new Script(env, PERMANENT);
+  const script = new Script(server.env, PERMANENT);
   await withScript(script, async (start) => {
     const handle = await start({ policy: POLICY_OF_SLOW });
     await untilShown(handle, 'escalated', 'NoPermission');
@@ -39,7 +33,7 @@ it('an escalated key shows its state and the type of its error, and a healed one
 });
 
 it('what Temporal does not take is not written, and is once it does', async () => {
-  const script = new Script(env, PERMANENT);
+  const script = new Script(server.env, PERMANENT);
   script.usable = [];
   await withScript(script, async (start) => {
     const handle = await start({ policy: POLICY_OF_SLOW });
@@ -58,12 +52,13 @@ it('the queries of README find what they say, and an escalated key only while it
   expect(rows.length).toBeGreaterThan(3);
   for (const [, query, link] of rows) {
     expect(decodeURIComponent(link!)).toBe(query);
-    await env.client.workflow.count(query);
+    await server.env.client.workflow.count(query);
   }
-  const script = new Script(env, PERMANENT);
+  const script = new Script(server.env, PERMANENT);
   await withScript(script, async (start, taskQueue) => {
     const handle = await start();
-    const count = async () => (await env.client.workflow.count(`${rows[0]![1]} AND TaskQueue = "${taskQueue}"`)).count;
+    const count = async () =>
+      (await server.env.client.workflow.count(`${rows[0]![1]} AND TaskQueue = "${taskQueue}"`)).count;
     await until(async () => (await count()) === 1);
     await handle.terminate();
     await until(async () => (await count()) === 0);

@@ -1,14 +1,13 @@
 /** A run that is cancelled: nothing of what was pending is forgotten in silence. */
 import { WorkflowFailedError } from '@temporalio/client';
 import { CancelledFailure } from '@temporalio/common';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { stack } from '../support/services.js';
 import {
   failedWrite,
   type Handle,
   inputOf,
+  onStack,
   POLICY,
   Script,
   startKey,
@@ -18,11 +17,7 @@ import {
   workerFor,
 } from '../support/workflow-bed.js';
 
-let env: TestWorkflowEnvironment;
-beforeAll(async () => {
-  env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
-});
-afterAll(() => env?.teardown());
+const server = onStack();
 
 /** Nothing happens by itself within a test. */
 const PATIENT = { ...POLICY, settleMs: 3_600_000, retry: { ...POLICY.retry, initialIntervalMs: 3_600_000 } };
@@ -42,7 +37,7 @@ async function expectCancelled(handle: Handle): Promise<void> {
 
 describe('a cancelled run', () => {
   it('that settles leaves a dead letter with all that was pending', async () => {
-    const script = new Script(env, 'equal');
+    const script = new Script(server.env, 'equal');
     await withScript(script, async (start) => {
       const events = ['f1', 'f2'].map((member) => inFlight({ command: 'HSET', members: [member] }));
       const handle = await start({ events, policy: PATIENT });
@@ -57,7 +52,7 @@ describe('a cancelled run', () => {
   });
 
   it('that retries in the server stops that, and its dead letter names the last error', async () => {
-    const script = new Script(env, UNAVAILABLE);
+    const script = new Script(server.env, UNAVAILABLE);
     await withScript(script, async (start) => {
       const handle = await start({ policy: { ...PATIENT, retry: { ...PATIENT.retry, initialIntervalMs: 60_000 } } });
       await until(() => script.requests.length === 2);
@@ -70,7 +65,7 @@ describe('a cancelled run', () => {
   });
 
   it('that is escalated leaves that state, and a dead letter beside that of the escalation', async () => {
-    const script = new Script(env, PERMANENT);
+    const script = new Script(server.env, PERMANENT);
     await withScript(script, async (start) => {
       const handle = await start({ policy: PATIENT });
       await until(() => script.escalations.length === 1);
@@ -83,7 +78,7 @@ describe('a cancelled run', () => {
   });
 
   it('that no failed write had asked for has nothing to leave behind', async () => {
-    const script = new Script(env, UNAVAILABLE);
+    const script = new Script(server.env, UNAVAILABLE);
     await withScript(script, async (start) => {
       const handle = await start({ events: [], policy: PATIENT });
       await until(() => script.requests.length === 2);
@@ -94,9 +89,9 @@ describe('a cancelled run', () => {
   });
 
   it('that nobody had begun yet gives up on what it was to do', async () => {
-    const script = new Script(env, 'equal');
+    const script = new Script(server.env, 'equal');
     const taskQueue = `script-${Date.now()}-cancelled`;
-    const handle = await startKey(env.client, taskQueue, { policy: PATIENT });
+    const handle = await startKey(server.env.client, taskQueue, { policy: PATIENT });
     await handle.cancel();
     const worker = await workerFor(script, taskQueue);
     await worker.runUntil(() => expectCancelled(handle));
@@ -105,7 +100,7 @@ describe('a cancelled run', () => {
   });
 
   it('is no end of a write that fails meanwhile: it gets a run that looks at the whole key', async () => {
-    const script = new Script(env, 'equal');
+    const script = new Script(server.env, 'equal');
     const publish = script.activities.escalate;
     let open = () => {};
     const opened = new Promise<void>((resolve) => {
@@ -129,7 +124,7 @@ describe('a cancelled run', () => {
   });
 
   it('loses no write that comes at the same time', async () => {
-    const script = new Script(env, 'equal');
+    const script = new Script(server.env, 'equal');
     await withScript(script, async (start) => {
       const one = async () => {
         const handle = await start({ events: [inFlight()], policy: PATIENT });
@@ -141,7 +136,7 @@ describe('a cancelled run', () => {
         );
         await cancelled;
         await handle.result().catch(() => {});
-        const lettered = (await inputOf(env, handle)).carried === undefined;
+        const lettered = (await inputOf(server.env, handle)).carried === undefined;
         // What came before the cancel was pending, and is in the letter.
         return { isTaken, lettered };
       };
@@ -152,7 +147,7 @@ describe('a cancelled run', () => {
   });
 
   it('answers who waits for it', async () => {
-    const script = new Script(env, UNAVAILABLE);
+    const script = new Script(server.env, UNAVAILABLE);
     await withScript(script, async (start) => {
       const handle = await start({ policy: PATIENT });
       await until(() => script.requests.length === 2);

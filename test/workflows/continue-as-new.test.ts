@@ -1,27 +1,22 @@
-import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { stack } from '../support/services.js';
 import {
   failedWrite,
   giveUp,
   type Handle,
   inputOf,
+  onStack,
   POLICY,
   Script,
   until,
   withScript,
 } from '../support/workflow-bed.js';
 
-let env: TestWorkflowEnvironment;
-beforeAll(async () => {
-  env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
-});
-afterAll(() => env?.teardown());
+const server = onStack();
 
 /** The newest run, whichever that is. */
 function latest(handle: Handle) {
-  return env.client.workflow.getHandle(handle.workflowId);
+  return server.env.client.workflow.getHandle(handle.workflowId);
 }
 
 /** Sends failed writes until the workflow has continued as new. */
@@ -40,7 +35,7 @@ async function renew(handle: Handle): Promise<void> {
 
 describe('continue-as-new', () => {
   it('loses no failed write while signals pour in', async () => {
-    const script = new Script(env, { fail: 'TargetUnavailable' });
+    const script = new Script(server.env, { fail: 'TargetUnavailable' });
     const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1_000 } };
     await withScript(script, async (start) => {
       const handle = await start({ policy, historyEventsPerRun: 40 });
@@ -58,7 +53,7 @@ describe('continue-as-new', () => {
   });
 
   it('keeps a key escalated with its marker, attempts and ids, and publishes no second dead letter', async () => {
-    const script = new Script(env, { fail: 'NoPermission', permanent: true });
+    const script = new Script(server.env, { fail: 'NoPermission', permanent: true });
     const event = failedWrite();
     const policy = { ...POLICY, escalation: { retryEveryMs: 20 } };
     await withScript(script, async (start) => {
@@ -80,7 +75,7 @@ describe('continue-as-new', () => {
   });
 
   it('leaves an escalated key alone', async () => {
-    const script = new Script(env, { fail: 'NoPermission', permanent: true });
+    const script = new Script(server.env, { fail: 'NoPermission', permanent: true });
     const HOUR_MS = 3_600_000;
     const retry = { ...POLICY.retry, maximumIntervalMs: HOUR_MS };
     await withScript(script, async (start) => {
@@ -100,7 +95,7 @@ describe('continue-as-new', () => {
   });
 
   it('does not grant a key that is written all the time the whole policy again and again', async () => {
-    const script = new Script(env, { fail: 'TargetUnavailable' });
+    const script = new Script(server.env, { fail: 'TargetUnavailable' });
     // A run is over long before the pauses between four attempts are.
     const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 4, initialIntervalMs: 1_000 } };
     await withScript(script, async (start) => {
@@ -108,7 +103,7 @@ describe('continue-as-new', () => {
       const begun = new Set<unknown>();
       while (script.escalations.length === 0) {
         await renew(handle);
-        begun.add((await inputOf(env, handle)).carried?.triesBegunAt);
+        begun.add((await inputOf(server.env, handle)).carried?.triesBegunAt);
       }
       await giveUp(latest(handle));
       // On a busy machine one run may last as long as the whole policy, or end before an attempt.
@@ -117,7 +112,7 @@ describe('continue-as-new', () => {
   });
 
   it('remembers what came of the writes before', async () => {
-    const script = new Script(env, { fail: 'TargetUnavailable' }, 'repaired', { fail: 'TargetUnavailable' });
+    const script = new Script(server.env, { fail: 'TargetUnavailable' }, 'repaired', { fail: 'TargetUnavailable' });
     const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1_000 } };
     await withScript(script, async (start) => {
       const started = start({ policy, historyEventsPerRun: 60 });
@@ -135,7 +130,7 @@ describe('continue-as-new', () => {
   });
 
   it('does not forget that a repair has still to be verified', async () => {
-    const script = new Script(env, 'repaired', 'equal');
+    const script = new Script(server.env, 'repaired', 'equal');
     const policy = { ...POLICY, settleMs: 2_000 };
     await withScript(script, async (start) => {
       const started = start({ events: [failedWrite({ outcome: 'unknown' })], policy, historyEventsPerRun: 40 });
@@ -154,7 +149,7 @@ describe('continue-as-new', () => {
   });
 
   it('keeps what a person vouched for', async () => {
-    const script = new Script(env, { fail: 'SourceSuspicious', permanent: true }, { defer: 100 });
+    const script = new Script(server.env, { fail: 'SourceSuspicious', permanent: true }, { defer: 100 });
     await withScript(script, async (start) => {
       const handle = await start({ historyEventsPerRun: 40 });
       const first = await latest(handle).describe();
@@ -174,25 +169,25 @@ describe('continue-as-new', () => {
     ['a skip', { skipAsked: 'why' }, { outcome: 'skipped', skipReason: 'why' }, 0],
     ['a retry', { retryAsked: true }, { outcome: 'repaired' }, 1],
   ])('takes up %s that came too late for the run before', async (_what, asked, result, attempts) => {
-    const script = new Script(env, { fail: 'TargetReadOnly' });
+    const script = new Script(server.env, { fail: 'TargetReadOnly' });
     const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1 } };
     await withScript(script, async (start, taskQueue) => {
       const handle = await start({ policy, historyEventsPerRun: 40 });
       await until(() => script.escalations.length === 1);
       await renew(handle);
-      const { carried, ...input } = await inputOf(env, handle);
+      const { carried, ...input } = await inputOf(server.env, handle);
       await giveUp(latest(handle));
       script.attempts = ['repaired'];
       const before = script.requests.length;
       const args = [{ ...input, carried: { ...carried!, ...asked } }];
       const options = { taskQueue, workflowId: `${handle.workflowId} again`, args };
-      expect(await (await env.client.workflow.start('reconcileKey', options)).result()).toMatchObject(result);
+      expect(await (await server.env.client.workflow.start('reconcileKey', options)).result()).toMatchObject(result);
       expect(script.requests.length - before).toBe(attempts);
     });
   });
 
   it('tells who waits on an update to ask again', async () => {
-    const script = new Script(env, { fail: 'TargetUnavailable' });
+    const script = new Script(server.env, { fail: 'TargetUnavailable' });
     const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 1_000 } };
     await withScript(script, async (start) => {
       const handle = await start({ policy, historyEventsPerRun: 60 });

@@ -1,13 +1,7 @@
-import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { stack } from '../support/services.js';
-import { failedWrite, type Handle, Script, withScript } from '../support/workflow-bed.js';
+import { describe, expect, it } from 'vitest';
+import { failedWrite, type Handle, onStack, Script, withScript } from '../support/workflow-bed.js';
 
-let env: TestWorkflowEnvironment;
-beforeAll(async () => {
-  env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
-});
-afterAll(() => env?.teardown());
+const server = onStack();
 
 async function cost(handle: Handle): Promise<{ transitions: number; events: number }> {
   await handle.result();
@@ -18,7 +12,7 @@ async function cost(handle: Handle): Promise<{ transitions: number; events: numb
 
 describe('the cost of one key', () => {
   it('that heals at once is at most 3 state transitions and 8 events, that of a workflow which does nothing', async () => {
-    const script = new Script(env, 'repaired');
+    const script = new Script(server.env, 'repaired');
     await withScript(script, async (start) => {
       const { transitions, events } = await cost(await start());
       expect(transitions).toBeLessThanOrEqual(3);
@@ -27,7 +21,7 @@ describe('the cost of one key', () => {
   });
 
   it('that was delayed by settle and is verified by its attempt is at most 4 state transitions and 9 events', async () => {
-    const script = new Script(env, { reply: 'repaired', verified: true });
+    const script = new Script(server.env, { reply: 'repaired', verified: true });
     await withScript(script, async (start) => {
       const { transitions, events } = await cost(
         await start({ events: [failedWrite({ outcome: 'unknown' })], startDelayMs: 100 }),
@@ -39,7 +33,7 @@ describe('the cost of one key', () => {
   });
 
   it('stays the same for a hundred failed writes that came together', async () => {
-    const script = new Script(env, 'repaired');
+    const script = new Script(server.env, 'repaired');
     await withScript(script, async (start) => {
       const one = await cost(await start());
       const hundred = await cost(await start({ events: Array.from({ length: 100 }, () => failedWrite()) }));

@@ -1,18 +1,12 @@
 /** What was written before a key was given up on is no reason to try it again. */
-import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { stack } from '../support/services.js';
-import { failedWrite, type Handle, POLICY, Script, until, withScript } from '../support/workflow-bed.js';
+import { failedWrite, type Handle, onStack, POLICY, Script, until, withScript } from '../support/workflow-bed.js';
 
-let env: TestWorkflowEnvironment;
-beforeAll(async () => {
-  env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
-});
-afterAll(() => env?.teardown());
+const server = onStack();
 
 it('a write that came while the last attempt failed is taken along, a later one is tried soon', async () => {
-  const script = new Script(env, { fail: 'NoPermission', permanent: true });
+  const script = new Script(server.env, { fail: 'NoPermission', permanent: true });
   const sadd = (member: string) => failedWrite({ command: 'SADD', members: [member] });
   const policy = {
     ...POLICY,

@@ -1,27 +1,21 @@
 /** A key of which far more failed writes wait than of any other. */
 import { randomUUID } from 'node:crypto';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { mergeWrites } from '../../src/bridge/merge.js';
 import * as messages from '../../workflows/messages.js';
-import { stack } from '../support/services.js';
-import { failedWrite, inputOf, Script, startKey, workerFor } from '../support/workflow-bed.js';
+import { failedWrite, inputOf, onStack, Script, startKey, workerFor } from '../support/workflow-bed.js';
 
-let env: TestWorkflowEnvironment;
-beforeAll(async () => {
-  env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
-});
-afterAll(() => env?.teardown());
+const server = onStack();
 
 const BATCHES = 200;
 const WRITES_OF_BATCH = 500;
 
 test('100,000 failed writes that waited for a worker are taken within one task', async () => {
-  const script = new Script(env, 'repaired');
+  const script = new Script(server.env, 'repaired');
   const taskQueue = `hot-key-${randomUUID()}`;
   let made = 0;
   const next = () => failedWrite({ command: 'HSET', members: [`field:${made++ % 900}`] });
-  const handle = await startKey(env.client, taskQueue, { events: [next()] });
+  const handle = await startKey(server.env.client, taskQueue, { events: [next()] });
   // As the bridge sends them.
   const signal = () =>
     handle.signal(messages.failedWrites, [mergeWrites(Array.from({ length: WRITES_OF_BATCH }, next))]);
@@ -34,9 +28,11 @@ test('100,000 failed writes that waited for a worker are taken within one task',
   expect(request!.hint.members.utf8).toHaveLength(900);
 
   // So long a history is not gone on with; the next run has all that waited.
-  const { carried } = await inputOf(env, handle);
+  const { carried } = await inputOf(server.env, handle);
   expect(carried?.pending).toMatchObject({ count: BATCHES * WRITES_OF_BATCH + 1 });
-  const { events } = await env.client.workflow.getHandle(handle.workflowId, handle.firstExecutionRunId).fetchHistory();
+  const { events } = await server.env.client.workflow
+    .getHandle(handle.workflowId, handle.firstExecutionRunId)
+    .fetchHistory();
   const tasks = events!.flatMap((event) => Object.keys(event).filter((name) => name.startsWith('workflowTask')));
   for (const end of ['Failed', 'TimedOut']) expect(tasks).not.toContain(`workflowTask${end}EventAttributes`);
   expect(tasks.filter((name) => name === 'workflowTaskCompletedEventAttributes')).toHaveLength(1);

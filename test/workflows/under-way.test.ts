@@ -1,14 +1,13 @@
 /** A durable attempt that is at work when it is interrupted may write until it has ended. */
 import { Context } from '@temporalio/activity';
-import { TestWorkflowEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { stack } from '../support/services.js';
 import {
   type Attempt,
   failedWrite,
   giveUp,
   type Handle,
+  onStack,
   POLICY,
   Script,
   startKey,
@@ -18,11 +17,7 @@ import {
   workerFor,
 } from '../support/workflow-bed.js';
 
-let env: TestWorkflowEnvironment;
-beforeAll(async () => {
-  env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
-});
-afterAll(() => env?.teardown());
+const server = onStack();
 
 /**
  * The second attempt, a durable one, is interrupted by `interrupt`, and then ends as scripted, or
@@ -41,7 +36,7 @@ async function interrupted(script: Script, end: 'scripted' | 'cancelled', interr
   const taskQueue = `script-under-way-${Date.now()}`;
   const worker = await workerFor(script, taskQueue, { maxHeartbeatThrottleInterval: '100ms' });
   return worker.runUntil(async () => {
-    const started = startKey(env.client, taskQueue);
+    const started = startKey(server.env.client, taskQueue);
     script.during = async (attempt) => {
       if (attempt !== 2) return;
       const handle = await started;
@@ -73,26 +68,26 @@ describe('an attempt that is under way is awaited', () => {
       { result: { outcome: 'repaired', attempts: 2 }, attempts: 2 },
     ],
   ])('by who wants another one at once: %s', async (_title, second, end, expected) => {
-    const script = new Script(env, UNAVAILABLE, second, 'equal');
+    const script = new Script(server.env, UNAVAILABLE, second, 'equal');
     const { most, ...rest } = await interrupted(script, end, retry);
     expect(rest).toMatchObject(expected);
     expect(most).toBe(1);
   });
 
   it('and has it written at last, the key counts as repaired', async () => {
-    const script = new Script(env, UNAVAILABLE, { fail: 'TargetUnavailable', wrote: true }, 'equal');
+    const script = new Script(server.env, UNAVAILABLE, { fail: 'TargetUnavailable', wrote: true }, 'equal');
     const { result } = await interrupted(script, 'scripted', retry);
     expect(result).toMatchObject({ outcome: 'repaired' });
   });
 
   it('by a skip, which then finds nothing that still writes', async () => {
-    const script = new Script(env, UNAVAILABLE, UNAVAILABLE);
+    const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE);
     const ended = await interrupted(script, 'scripted', (handle) => handle.signal(messages.skip, { reason: 'why' }));
     expect(ended).toEqual({ result: { outcome: 'skipped', skipReason: 'why', attempts: 2 }, attempts: 2, most: 1 });
   });
 
   it('by a cancel of the workflow', async () => {
-    const script = new Script(env, UNAVAILABLE, UNAVAILABLE);
+    const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE);
     const ended = await interrupted(script, 'scripted', (handle) => handle.cancel());
     expect(ended).toEqual({ result: 'WorkflowFailedError', attempts: 2, most: 1 });
     expect(script.escalations).toHaveLength(1);
@@ -100,7 +95,7 @@ describe('an attempt that is under way is awaited', () => {
 });
 
 it('a write that fails after the cancel, while an attempt is still under way, gets a run of its own', async () => {
-  const script = new Script(env, UNAVAILABLE, UNAVAILABLE, 'repaired', 'equal');
+  const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, 'repaired', 'equal');
   await interrupted(script, 'cancelled', async (handle) => {
     await handle.cancel();
     await until(async () =>
@@ -126,7 +121,7 @@ describe('a skip while an attempt is under way', () => {
   }
 
   it('does not touch what fails after it, also when the attempt was just repairing the key', async () => {
-    const script = new Script(env, UNAVAILABLE, 'repaired', 'equal');
+    const script = new Script(server.env, UNAVAILABLE, 'repaired', 'equal');
     await withScript(script, async (start) => {
       const started = start({ events: [failedWrite({ outcome: 'unknown' })] });
       skipping(script, started, 2);
@@ -136,7 +131,7 @@ describe('a skip while an attempt is under way', () => {
   });
 
   it('leaves what fails after it all attempts of the policy', async () => {
-    const script = new Script(env, UNAVAILABLE);
+    const script = new Script(server.env, UNAVAILABLE);
     const policy = { ...POLICY, retry: { ...POLICY.retry, maximumAttempts: 4, initialIntervalMs: 200 } };
     await withScript(script, async (start) => {
       const started = start({ policy });
