@@ -12,6 +12,8 @@ import type { Prepare, Service } from './service.js';
 const READY_WITHIN_MS = 60_000;
 /** A free port may be gone when the service takes it; then others are chosen. */
 const MAXIMUM_ATTEMPTS = 3;
+/** How each service says so, also of a port that somebody had for a moment only. */
+const TAKEN = /address already in use/i;
 export const STOP_GRACE_MS = 15_000;
 
 export type PreferredPorts = 'usual' | 'free';
@@ -84,7 +86,7 @@ async function startNow(service: Service, prepare: Prepare, options: StartOption
       return ports;
     }
     await terminate(folder, STOP_GRACE_MS);
-    const taken = await anyTaken(service, ports);
+    const taken = (await anyTaken(service, ports)) || TAKEN.test(readIfPresent(logOf(folder)) ?? '');
     if (!taken || attempt === MAXIMUM_ATTEMPTS) {
       const what = readiness.kind === 'silent' ? `does not answer (${readiness.reason})` : 'ended at once';
       throw new StackError(`${service.title} ${what}: ${lastLine(logOf(folder))}; see ${logOf(folder)}`);

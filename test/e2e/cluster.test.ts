@@ -54,8 +54,9 @@ describe('a link from a Cluster to a Cluster', () => {
       Number(/^source \(127\.0\.0\.1:\d+\) is a master with (\d+) keys$/.exec(line)![1]),
     );
     expect(keys[0]! + keys[1]!).toBe(40);
-    // Budget timelines may be there besides the 40.
-    expect(ofTarget).toMatch(/^target \(Cluster at .*\) has 3 masters with 4\d keys$/);
+    // keymend's own are beside the 40 there: what they come to is estimated by a sample.
+    const [, estimate] = /^target \(Cluster at .*\) has 3 masters with (\d+) keys$/.exec(ofTarget!)!;
+    expect(Math.abs(Number(estimate) - 40)).toBeLessThan(20);
     expect(rest.at(3)).toBe('deletes are allowed');
   });
 
