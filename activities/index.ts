@@ -16,7 +16,7 @@ import {
   scopeOf,
   withEarlier,
 } from '../src/engine/index.js';
-import { keyBytes } from '../src/events/failed-write.js';
+import { keyBytes } from '../src/events/failed-write-codec.js';
 import type { Same } from '../src/events/same.js';
 import type {
   Activities,
@@ -29,7 +29,7 @@ import { type ErrorType, isPermanent } from '../workflows/error-types.js';
 import type { Stage as WorkflowStage } from '../workflows/messages.js';
 import { type Attempted, type EndedResult, effectOf, wroteList } from './effect.js';
 import { startPulse } from './pulse.js';
-import { Slots, VERIFYING_AT_ONCE } from './slots.js';
+import { ATTEMPTS_IN_LINE, Slots, VERIFYING_AT_ONCE } from './slots.js';
 import { toVerify, verify } from './verify.js';
 import { inSlot, type LinkRuntime, type Work, workOfLink } from './work.js';
 import { WrittenLately } from './written-lately.js';
@@ -63,7 +63,8 @@ interface WorkflowRun {
 
 export function create({ links, publishEscalation, usableAttributes, onResult }: ActivityDependencies): Activities {
   const verifying = new Slots(VERIFYING_AT_ONCE);
-  const works = new Map(Array.from(links, ([name, link]) => [name, workOfLink(link, verifying)]));
+  const line = { room: ATTEMPTS_IN_LINE };
+  const works = new Map(Array.from(links, ([name, link]) => [name, workOfLink(link, verifying, line)]));
   const written = new WrittenLately();
   return {
     async reconcile(request: ReconcileRequest): Promise<ReconcileReply> {

@@ -2,7 +2,7 @@
 import { Context } from '@temporalio/activity';
 import type { KeyResult, LinkSides, ReconcileOptions } from '../src/engine/index.js';
 import { Gathering } from './gather.js';
-import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, Slots } from './slots.js';
+import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, type Line, Slots } from './slots.js';
 
 /** One link as a worker holds it. */
 export interface LinkRuntime {
@@ -18,9 +18,11 @@ export interface Work extends LinkRuntime {
   readonly verifying: Slots;
 }
 
-export function workOfLink({ sides, options }: LinkRuntime, verifying: Slots): Work {
+/** @param line for attempts, shared by all links */
+export function workOfLink({ sides, options }: LinkRuntime, verifying: Slots, line: Line): Work {
   const gathering = new Gathering(sides, options);
-  const [attempts, largeKeys] = [new Slots(ATTEMPTS_AT_ONCE), new Slots(LARGE_KEYS_AT_ONCE)];
+  const attempts = new Slots(ATTEMPTS_AT_ONCE, line);
+  const largeKeys = new Slots(LARGE_KEYS_AT_ONCE);
   return { sides, options, gathering, attempts, largeKeys, verifying };
 }
 

@@ -13,7 +13,7 @@ export {
 export { type Bounds, UnrecordedWriteError } from './dual-write/options.js';
 export { RecordsLostError } from './dual-write/records/publisher.js';
 export { mirrorClusterOptions, mirrorOptions } from './dual-write/target/mirror-options.js';
-export { decodeFailedWrite, encodeFailedWrite, encodeKey, keyBytes } from './events/failed-write.js';
+export { decodeFailedWrite, encodeFailedWrite, encodeKey, keyBytes } from './events/failed-write-codec.js';
 export type { RecordSink } from './events/record-sink.js';
 export { createKafkaRecordSink, type KafkaRecordSink, type KafkaRecordSinkOptions } from './kafka/record-sink.js';
 export {

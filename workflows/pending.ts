@@ -185,6 +185,9 @@ function mergedOf({ merged }: Partial<FailedWrite>): MergedWrites | null | undef
   return isRight ? merged : null;
 }
 
+/** What a stand-in keeps: a new field of the record is here or in this list. */
+type StandIn = Omit<FailedWrite, 'command' | 'members' | 'idempotent' | 'merged'>;
+
 /**
  * What a failed write has to tell a dead letter, bounded. Its command and members are part of the
  * hint.
@@ -208,7 +211,7 @@ function standIn(write: FailedWrite): FailedWrite {
       timestamp: cut(record.timestamp),
     },
     redrive: redrive === undefined ? undefined : Number(redrive),
-  };
+  } satisfies { [Field in keyof Required<StandIn>]: StandIn[Field] };
 }
 
 function cut<Text extends string | undefined>(text: Text): Text {

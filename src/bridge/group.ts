@@ -6,7 +6,7 @@ import type { FailedWrite } from '../../workflows/messages.js';
 import { isIdempotent } from '../commands/command.js';
 import type { LinkConfig } from '../config.js';
 import type { DeadLetterCause } from '../events/dead-letter.js';
-import { decodeFailedWrite } from '../events/failed-write.js';
+import { decodeFailedWrite } from '../events/failed-write-codec.js';
 import type { IntakeRecord } from '../events/intake.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 

@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import type { KafkaIntakeConfig } from '../config.js';
 import { type DeadLetterCause, deadLetterOf } from '../events/dead-letter.js';
 import { type DeadLetters, describeRefusal, publishWhatFits } from '../events/dead-letters.js';
-import { decodeFailedWrite } from '../events/failed-write.js';
+import { decodeFailedWrite } from '../events/failed-write-codec.js';
 import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
 import { inBatches, isTooLarge, sendInFittingParts } from '../kafka/batches.js';
 import { createKafka, kafkaErrorMessage } from '../kafka/client.js';

@@ -1,7 +1,7 @@
 /** How the workflow of a key is started, whoever starts it. */
 import type { ReconcileKeyInput } from '../../workflows/messages.js';
 import { type LinkConfig, linkPolicy } from '../config.js';
-import { encodeKey } from '../events/failed-write.js';
+import { encodeKey } from '../events/failed-write-codec.js';
 import { workflowIdFor } from './workflow-id.js';
 
 /**

@@ -5,7 +5,7 @@ import type { EncodedKey } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import { workflowIdFor } from '../bridge/workflow-id.js';
 import type { Config, LinkConfig } from '../config.js';
-import { encodeKey, keyBytes } from '../events/failed-write.js';
+import { encodeKey, keyBytes } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 import { errorText } from '../temporal/error-text.js';
 import { chooseLink, EXIT, VerbError } from './context.js';

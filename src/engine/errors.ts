@@ -1,7 +1,7 @@
 /**
  * Why a key could not be reconciled: a type for programs, a stage, and one line for a person. What
- * a type means for the workflow and what to do next is in workflows/errors.ts: a new one begins
- * there.
+ * a type means for the workflow and what to do next is in workflows/error-types.ts: a new one
+ * begins there.
  */
 import { OWN_KEY_REFUSED } from '../own-keys.js';
 import { explain, type RedisFailure } from '../redis/index.js';

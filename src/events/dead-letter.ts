@@ -5,7 +5,7 @@
 import type { EscalateRequest } from '../../workflows/activities.js';
 import { isPermanent } from '../../workflows/error-types.js';
 import type { FailedWrite, RecordPosition, Stage } from '../../workflows/messages.js';
-import { encodeFailedWrite, keyBytes } from './failed-write.js';
+import { encodeFailedWrite, keyBytes } from './failed-write-codec.js';
 import type { HeaderValue, IntakeRecord } from './intake.js';
 
 /** Every value that `dlq.reason` can have. */

@@ -3,7 +3,7 @@
  */
 import { Kafka, type KafkaConfig, logLevel } from 'kafkajs';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { encodeFailedWrite, keyBytes } from '../events/failed-write.js';
+import { encodeFailedWrite, keyBytes } from '../events/failed-write-codec.js';
 import type { RecordSink } from '../events/record-sink.js';
 import { messageOf } from '../patience/outage.js';
 import { untilDeadline } from '../patience/until-deadline.js';

@@ -6,7 +6,7 @@
  */
 import type { FailedWrite } from '../../workflows/messages.js';
 import type { DeadLetter } from '../events/dead-letter.js';
-import { encodeFailedWrite, keyBytes } from '../events/failed-write.js';
+import { encodeFailedWrite, keyBytes } from '../events/failed-write-codec.js';
 import type { IntakeRecord } from '../events/intake.js';
 
 /**

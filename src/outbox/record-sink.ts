@@ -5,7 +5,7 @@
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { OUTBOX_KEY } from '../defaults.js';
-import { keyBytes } from '../events/failed-write.js';
+import { keyBytes } from '../events/failed-write-codec.js';
 import { inParts, type PartLimits } from '../events/parts.js';
 import type { RecordSink } from '../events/record-sink.js';
 import { untilDeadline } from '../patience/until-deadline.js';

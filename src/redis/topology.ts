@@ -1,7 +1,8 @@
 /**
  * From an endpoint of the configuration to whatever reaches its servers: the one place of the
- * repair that tells topologies apart. A further one is a case in each of these functions and an
- * adapter of the port. For clients of an application: dual-write/topology.ts, and outbox/client.ts.
+ * repair that tells one server from a Cluster. A further one is a case in each of these functions
+ * and an adapter of the port. How the one server is found, Sentinel's work, is in
+ * connection/address.ts. For clients of an application: dual-write/topology.ts, outbox/client.ts.
  */
 import type { Endpoint } from '../config.js';
 import { type BudgetOptions, createBudget } from './budget/budget.js';

@@ -2,7 +2,7 @@
 import { type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { create } from '../../activities/index.js';
-import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
+import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import type { LinkRuntime } from '../../activities/work.js';
 import { nextStep } from '../../workflows/error-types.js';
 import type { Config, LinkConfig } from '../config.js';
@@ -88,7 +88,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 
 /** How much a worker does at once: however many links hang, each of the others has its slots. */
 export function workerLimits({ links }: Pick<Config, 'links'>) {
-  const slots = (ATTEMPTS_AT_ONCE + LARGE_KEYS_AT_ONCE) * links.length + SPARE_SLOTS;
+  const slots = (ATTEMPTS_AT_ONCE + LARGE_KEYS_AT_ONCE) * links.length + ATTEMPTS_IN_LINE + SPARE_SLOTS;
   return {
     // Local attempts hold a slot of each of the first two, also while they wait to verify.
     maxConcurrentWorkflowTaskExecutions: slots + VERIFYING_AT_ONCE,

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import pMap from 'p-map';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { create } from '../../activities/index.js';
 import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, Slots } from '../../activities/slots.js';
 import type { LinkRuntime } from '../../activities/work.js';
@@ -117,6 +117,55 @@ test('of one link only some large keys are copied at once; the others come again
   expect(replies.filter(({ outcome }) => outcome === 'repaired')).toHaveLength(LARGE_KEYS_AT_ONCE);
   for (const key of keys) await attempt('hanging', key, false);
   for (const key of keys) expect(await attempt('hanging', key, false)).toMatchObject({ outcome: 'equal' });
+});
+
+describe('in line for a slot', () => {
+  const held = async (slots: Slots) => {
+    let release = () => {};
+    const done = slots.run(() => new Promise<void>((resolve) => (release = resolve)));
+    return { done, release: () => release() };
+  };
+
+  test('one waits, in order, and nobody who comes later is served before', async () => {
+    const slots = new Slots(1, { room: 2 });
+    const first = await held(slots);
+    const served: string[] = [];
+    const serve = (name: string) => slots.run(async () => void served.push(name));
+    const waiting = [serve('a'), serve('b')];
+    first.release();
+    await first.done;
+    const later = serve('c');
+    await Promise.all([...waiting, later]);
+    expect(served).toEqual(['a', 'b', 'c']);
+  });
+
+  test('stand no more than may, and none for long', async () => {
+    const slots = new Slots(1, { room: 1 });
+    const first = await held(slots);
+    const waits = slots.run(async () => 'served');
+    expect(await slots.run(async () => 'served')).toEqual({ retryAfterMs: expect.any(Number) });
+    expect(await waits).toEqual({ retryAfterMs: expect.any(Number) });
+    first.release();
+    await first.done;
+    expect(await slots.run(async () => 'served')).toBe('served');
+  });
+
+  test('nobody stands where a slot is held for long, as by a link that hangs', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    const slots = new Slots(1, { room: 1 });
+    const slow = await held(slots);
+    vi.advanceTimersByTime(4_000);
+    slow.release();
+    await slow.done;
+    vi.useRealTimers();
+    const hanging = await held(slots);
+    let isTold = false;
+    const told = slots.run(async () => {}).then(() => (isTold = true));
+    await new Promise(setImmediate);
+    expect(isTold).toBe(true);
+    hanging.release();
+    await Promise.all([hanging.done, told]);
+  });
 });
 
 test('who finds no slot is told a time of its own, and at most half a minute', async () => {

@@ -1,10 +1,10 @@
 import { ConfigResourceTypes, type IHeaders } from 'kafkajs';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import * as failedWrites from '../../src/events/failed-write.js';
+import * as failedWrites from '../../src/events/failed-write-codec.js';
 import { bridgeBed, failedWrite, LINK, until } from './bridge-bed.js';
 
 // Real, unless a test makes it fail: no known record does.
-vi.mock(import('../../src/events/failed-write.js'), { spy: true });
+vi.mock(import('../../src/events/failed-write-codec.js'), { spy: true });
 afterEach(() => {
   vi.resetAllMocks();
 });
@@ -247,7 +247,7 @@ test('of a topic that keeps one record a key, a letter without a key is refused 
 
 test('a bug that a record provokes in the decoder costs that record alone', async () => {
   const bed = await bridgeBed();
-  const actual = await vi.importActual<typeof failedWrites>('../../src/events/failed-write.js');
+  const actual = await vi.importActual<typeof failedWrites>('../../src/events/failed-write-codec.js');
   vi.mocked(failedWrites.decodeFailedWrite).mockImplementation((value) => {
     if (value?.includes('provoke')) throw new TypeError("Cannot read properties of undefined (reading 'x')");
     return actual.decodeFailedWrite(value);

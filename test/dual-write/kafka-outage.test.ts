@@ -12,7 +12,7 @@ import { startRelay } from '../../src/bridge/relay.js';
 import { parseConfig } from '../../src/config.js';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import { type KeyRequest, reconcileKeys } from '../../src/engine/index.js';
-import { decodeFailedWrite } from '../../src/events/failed-write.js';
+import { decodeFailedWrite } from '../../src/events/failed-write-codec.js';
 import type { RecordSink } from '../../src/events/record-sink.js';
 import { createKafkaRecordSink } from '../../src/kafka/record-sink.js';
 import { createOutbox } from '../../src/outbox/record-sink.js';

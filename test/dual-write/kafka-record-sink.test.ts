@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { type Admin, Kafka, logLevel, type Message } from 'kafkajs';
 import { ulid } from 'ulid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { decodeFailedWrite } from '../../src/events/failed-write.js';
+import { decodeFailedWrite } from '../../src/events/failed-write-codec.js';
 import { createKafkaRecordSink, type KafkaRecordSink } from '../../src/kafka/record-sink.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';

@@ -1,6 +1,6 @@
 import { Cluster } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { decodeFailedWrite } from '../../src/events/failed-write.js';
+import { decodeFailedWrite } from '../../src/events/failed-write-codec.js';
 import { clusterStreams } from '../../src/outbox/cluster-streams.js';
 import { entryRecord } from '../../src/outbox/entry.js';
 import {

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis';
 import { ulid } from 'ulid';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
-import { decodeFailedWrite } from '../../src/events/failed-write.js';
+import { decodeFailedWrite } from '../../src/events/failed-write-codec.js';
 import { entryRecord } from '../../src/outbox/entry.js';
 import {
   createOutbox,

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { membersOf } from '../../src/commands/command.js';
 import { toRecords } from '../../src/dual-write/records/to-records.js';
 import { classify, type Write } from '../../src/dual-write/source/write.js';
-import { decodeFailedWrite, encodeFailedWrite } from '../../src/events/failed-write.js';
+import { decodeFailedWrite, encodeFailedWrite } from '../../src/events/failed-write-codec.js';
 
 function write(command: string, ...args: (string | Buffer)[]): Write {
   const found = classify(command, args);

@@ -6,7 +6,7 @@ import { expect } from 'vitest';
 import { isIdempotent } from '../../src/commands/command.js';
 import { toRecords } from '../../src/dual-write/records/to-records.js';
 import { type KeyRequest, reconcileKeys, scopeOf } from '../../src/engine/index.js';
-import { decodeFailedWrite } from '../../src/events/failed-write.js';
+import { decodeFailedWrite } from '../../src/events/failed-write-codec.js';
 import { entryRecord, intentUntil } from '../../src/outbox/entry.js';
 import { connectRedis } from '../../src/redis/index.js';
 import type { FailedWrite } from '../../workflows/messages.js';

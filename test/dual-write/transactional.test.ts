@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } 
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import type { TransactionalOptions } from '../../src/dual-write/options.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
-import { decodeFailedWrite } from '../../src/events/failed-write.js';
+import { decodeFailedWrite } from '../../src/events/failed-write-codec.js';
 import { entryRecord } from '../../src/outbox/entry.js';
 import { createOutboxIntake } from '../../src/outbox/intake.js';
 import { startProxy } from '../../src/stack/proxy.js';

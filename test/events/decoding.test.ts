@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { decodeFailedWrite, MAX_MEMBERS, MAX_RECORD_BYTES } from '../../src/events/failed-write.js';
+import { decodeFailedWrite, MAX_MEMBERS, MAX_RECORD_BYTES } from '../../src/events/failed-write-codec.js';
 import { FIELDS, schema } from '../../src/events/failed-write-schema.js';
 import { generatedCases } from '../support/cases.js';
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { z } from 'zod';
-import { decodeFailedWrite, failedWriteJsonSchema } from '../../src/events/failed-write.js';
+import { decodeFailedWrite, failedWriteJsonSchema } from '../../src/events/failed-write-codec.js';
 
 const RECORD = {
   specVersion: 1,

@@ -17,7 +17,7 @@ import type { reconcileKey } from '../../../workflows/reconcile-key.js';
 import { LinkAttribute } from '../../bridge/link-attribute.js';
 import { startOptions } from '../../bridge/start-options.js';
 import type { Config } from '../../config.js';
-import { keyBytes } from '../../events/failed-write.js';
+import { keyBytes } from '../../events/failed-write-codec.js';
 import { counted } from '../../plural.js';
 import { connectRedis, NO_TYPE, RedisFailure } from '../../redis/index.js';
 import { whoIsMissing } from '../answers.js';

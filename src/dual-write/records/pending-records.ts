@@ -5,7 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { FailedWrite } from '../../../workflows/messages.js';
 import { isIdempotent, touches } from '../../commands/command.js';
-import { encodeKey, keyBytes, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write.js';
+import { encodeKey, keyBytes, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write-codec.js';
 import { newRecordId } from './record-id.js';
 
 /** Told once whether the record was taken, or why not. */

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import type { FailedWrite } from '../../../workflows/messages.js';
 import { membersOf, touches } from '../../commands/command.js';
 import { endsAtMs, expiryOf, readExpiryOptions } from '../../commands/expiry.js';
-import { encodeKey, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write.js';
+import { encodeKey, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write-codec.js';
 import type { Write } from '../source/write.js';
 import type { MirrorFailure } from '../target/mirror-failure.js';
 import { newRecordId } from './record-id.js';

@@ -8,7 +8,7 @@ import {
   keyBytes,
   MAX_KEY_BYTES,
   MAX_RECORD_BYTES,
-} from '../../src/events/failed-write.js';
+} from '../../src/events/failed-write-codec.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 
 const MINIMAL = {
