@@ -14,7 +14,7 @@ export { type Bounds, UnrecordedWriteError } from './dual-write/options.js';
 export { RecordsLostError } from './dual-write/records/publisher.js';
 export { mirrorClusterOptions, mirrorOptions } from './dual-write/target/mirror-options.js';
 export { decodeFailedWrite, encodeFailedWrite, encodeKey, keyBytes } from './events/failed-write-codec.js';
-export type { RecordSink } from './events/record-sink.js';
+export { type RecordSink, RecordsRefusedError } from './events/record-sink.js';
 export { createKafkaRecordSink, type KafkaRecordSink, type KafkaRecordSinkOptions } from './kafka/record-sink.js';
 export {
   createOutbox,

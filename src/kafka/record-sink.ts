@@ -4,7 +4,7 @@
 import { Kafka, type KafkaConfig, logLevel } from 'kafkajs';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { encodeFailedWrite, keyBytes } from '../events/failed-write-codec.js';
-import type { RecordSink } from '../events/record-sink.js';
+import { type RecordSink, RecordsRefusedError } from '../events/record-sink.js';
 import { messageOf } from '../patience/outage.js';
 import { untilDeadline } from '../patience/until-deadline.js';
 import { inBatches, isTooLarge, sendInFittingParts } from './batches.js';
@@ -27,7 +27,8 @@ export interface KafkaRecordSink extends RecordSink {
    * Resolves when Kafka has all records. They can be there twice, with the same ids, when an
    * acknowledgement was lost. What is too large for the topic is split; when one record is, all
    * others are published nevertheless.
-   * @throws Error in one line: which topic, where, why; `cause` is that of kafkajs
+   * @throws RecordsRefusedError with those that are too large; Error in one line: which topic,
+   *   where, why; `cause` is that of kafkajs
    */
   publish(records: readonly FailedWrite[]): Promise<void>;
   /**
@@ -86,18 +87,20 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
     async publish(records) {
       const deadline = performance.now() + timeoutMs;
       const batches = inBatches(messagesOf(records), (message) => message);
-      let refusal: unknown;
+      const refused: FailedWrite[] = [];
+      let refusal: Error | undefined;
       for (const messages of batches) {
         await sendInFittingParts(
           messages,
           (part) => tryUntil(deadline, () => producer.publish(part)),
           // The others shall not wait for it.
-          async (_message, error) => {
-            refusal = error;
+          async ({ record }, error) => {
+            refused.push(record);
+            refusal = error as Error;
           },
         );
       }
-      if (refusal) throw refusal;
+      if (refusal) throw new RecordsRefusedError(refusal.message, refused, { cause: refusal.cause });
     },
     async close() {
       closed = true;
@@ -113,5 +116,5 @@ function* messagesOf(records: readonly FailedWrite[]) {
 
 function toMessage(record: FailedWrite) {
   const { key, encoding = 'utf8' } = record;
-  return { key: keyBytes({ key, encoding }), value: encodeFailedWrite(record) };
+  return { key: keyBytes({ key, encoding }), value: encodeFailedWrite(record), record };
 }

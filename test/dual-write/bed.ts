@@ -9,7 +9,7 @@ import {
 } from '../../src/dual-write/dual-writer.js';
 import type { RecordsLostError } from '../../src/dual-write/records/publisher.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
-import type { RecordSink } from '../../src/events/record-sink.js';
+import { type RecordSink, RecordsRefusedError } from '../../src/events/record-sink.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type RedisOptions, type RedisServer, startRedis } from '../support/redis.js';
@@ -19,12 +19,16 @@ export class MemorySink extends EventEmitter implements RecordSink {
   readonly records: FailedWrite[] = [];
   readonly calls: number[] = [];
   broken = false;
+  /** The key of records that are too large for it. */
+  refuses: string | null = null;
 
   async publish(records: readonly FailedWrite[]): Promise<void> {
     this.calls.push(records.length);
     if (this.broken) throw new Error('the log is down');
-    this.records.push(...records);
+    const refused = records.filter(({ key }) => key === this.refuses);
+    this.records.push(...records.filter((record) => !refused.includes(record)));
     this.emit('published');
+    if (refused.length > 0) throw new RecordsRefusedError('too large for the log', refused);
   }
 
   /** Waits until at least `count` records are there. */

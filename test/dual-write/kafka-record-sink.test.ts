@@ -3,6 +3,7 @@ import { type Admin, Kafka, logLevel, type Message } from 'kafkajs';
 import { ulid } from 'ulid';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodeFailedWrite } from '../../src/events/failed-write-codec.js';
+import { RecordsRefusedError } from '../../src/events/record-sink.js';
 import { createKafkaRecordSink, type KafkaRecordSink } from '../../src/kafka/record-sink.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
@@ -133,7 +134,10 @@ describe('the Kafka sink', () => {
     const sink = createKafkaRecordSink({ kafka: { brokers: stack().kafka.brokers }, topic });
     try {
       const records = ['before', 'k'.repeat(30_000), 'behind'].map((key) => record(key));
-      await expect(sink.publish(records)).rejects.toThrow(new RegExp(`^Kafka topic ${topic} at [^\\n]*larger[^\\n]*$`));
+      const refusal = await sink.publish(records).catch((error) => error);
+      expect(refusal).toBeInstanceOf(RecordsRefusedError);
+      expect(refusal.records).toEqual([records[1]]);
+      expect(refusal.message).toMatch(new RegExp(`^Kafka topic ${topic} at [^\\n]*larger[^\\n]*$`));
     } finally {
       await sink.close();
     }

@@ -2,7 +2,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import { UnrecordedWriteError } from '../../src/dual-write/options.js';
-import type { RecordSink } from '../../src/events/record-sink.js';
+import { type RecordSink, RecordsRefusedError } from '../../src/events/record-sink.js';
 import { createKafkaRecordSink } from '../../src/kafka/record-sink.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type Bed, MemorySink, settled, startBed } from './bed.js';
@@ -38,6 +38,12 @@ async function fail(writer: DualWriter, ...keys: string[]): Promise<void> {
     await writer.set(key, '1');
     while (writer.stats().inFlight > 0) await new Promise((resolve) => setImmediate(resolve));
   }
+}
+
+/** Writes that the target refuses in one moment, so that their records are one batch. */
+async function failTogether(writer: DualWriter, ...keys: string[]) {
+  await bed.target.client.replicaof('127.0.0.1', 1);
+  return Promise.allSettled(keys.map((key) => writer.set(key, '1')));
 }
 
 function keysOf(records: readonly FailedWrite[]): string[] {
@@ -101,6 +107,43 @@ describe('several sinks', () => {
     expect(bed.lost.map(({ message }) => message)).toEqual([
       expect.stringMatching(/^1 failed write was not recorded, [^\n]+: the log is down; the log is down$/),
     ]);
+  });
+
+  it('share a batch when one refuses a part of it: the next sink gets that part alone, and nobody rests for it', async () => {
+    const [first, second] = [new MemorySink(), new MemorySink()];
+    first.refuses = 'b';
+    const writer = await bed.writer({ records: [first, second] });
+    await failTogether(writer, 'a', 'b', 'c');
+    await settled(writer);
+    expect(keysOf(first.records)).toEqual(['a', 'c']);
+    expect(keysOf(second.records)).toEqual(['b']);
+    await failTogether(writer, 'd');
+    await settled(writer);
+    expect(keysOf(first.records)).toEqual(['a', 'c', 'd']);
+    expect(writer.stats()).toMatchObject({ recorded: 4, lost: 0 });
+  });
+
+  it('lose of a batch what each of them refuses, and no more; whoever waits for another record is told it is safe', async () => {
+    const sinks = [new MemorySink(), new MemorySink()];
+    for (const sink of sinks) sink.refuses = 'b';
+    const writer = await bed.writer({ records: sinks, more: { onUnrecorded: 'reject' } });
+    const ends = await failTogether(writer, 'a', 'b', 'c');
+    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(writer.stats()).toMatchObject({ recorded: 2, lost: 1 });
+    expect(bed.lost.map(({ records }) => keysOf(records))).toEqual([['b']]);
+    expect(bed.lost[0]!.message).toMatch(/: too large for the log; too large for the log$/);
+  });
+
+  it('are not believed that refuse records which they were not given', async () => {
+    const [first, second] = [new MemorySink(), new MemorySink()];
+    first.publish = async (records) => {
+      throw new RecordsRefusedError('a copy', structuredClone(records));
+    };
+    const writer = await bed.writer({ records: [first, second] });
+    await failTogether(writer, 'a', 'b');
+    await settled(writer);
+    expect(keysOf(second.records)).toEqual(['a', 'b']);
+    expect(bed.lost).toEqual([]);
   });
 
   it('do not wait for one that does not answer; what it takes after all is there twice, with the same ids', async () => {

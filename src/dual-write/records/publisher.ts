@@ -143,16 +143,14 @@ export class Publisher {
       const batch = this.#waiting.take(MAX_BATCH);
       this.#publishing = batch;
       const records = batch.map(({ record }) => record);
-      let lost: RecordsLostError | undefined;
-      try {
-        await this.#chain.publish(records);
-        this.#published += records.length;
-      } catch (error) {
-        // Given up by `close`: its report has said so already.
-        if (this.#publishing === batch) lost = this.#lose(records, error);
-      }
+      const refusal = await this.#chain.publish(records);
+      const refused = new Set(refusal?.records);
+      this.#published += records.length - refused.size;
+      // Given up by `close`: its report has said so already.
+      const lost =
+        refusal !== null && this.#publishing === batch ? this.#lose(refusal.records, refusal.cause) : undefined;
       this.#publishing = [];
-      for (const { waiters } of batch) tell(waiters, lost);
+      for (const { record, waiters } of batch) tell(waiters, refused.has(record) ? lost : undefined);
     }
     this.#run = undefined;
   }

@@ -1,6 +1,6 @@
 /** Several places for failed-write records as one: the first that takes them has them. */
 import type { FailedWrite } from '../../../workflows/messages.js';
-import type { RecordSink } from '../../events/record-sink.js';
+import { type RecordSink, RecordsRefusedError } from '../../events/record-sink.js';
 import { messageOf } from '../../patience/outage.js';
 import { pauseAfter } from '../../patience/pause.js';
 import { within } from '../../patience/within.js';
@@ -15,13 +15,20 @@ interface ChainedSink {
   restsUntil: number;
 }
 
+/** What no sink took, and what each said. */
+interface Refusal {
+  readonly records: readonly FailedWrite[];
+  readonly cause: unknown;
+}
+
 /** How long a sink that failed is not asked first. */
 const RESTS = { firstMs: 1000, longestMs: 30_000 };
 
 /**
  * Records are handed over batch by batch, each in the order of the sinks: the next sink is asked
- * when one fails, or does not answer within `failoverAfterMs`. A sink that failed rests, for 1 s at
- * first and 30 s at most, before it is asked first again.
+ * when one fails, or does not answer within `failoverAfterMs`; and for those alone that one refused.
+ * A sink that failed rests, for 1 s at first and 30 s at most, before it is asked first
+ * again.
  *
  * A sink that was too slow may take its records after all: then they are there twice, with the same
  * ids, which harms nothing. When the first sink works again, its records can reach keymend before
@@ -39,31 +46,34 @@ export class SinkChain {
     this.#failoverAfterMs = failoverAfterMs;
   }
 
-  /**
-   * @throws what the sink rejected with; of several an Error that says all, with them as `cause`;
-   *   when none took the records
-   */
-  async publish(records: readonly FailedWrite[]): Promise<void> {
+  /** @returns null when each record was taken by a sink, which may be one that was late */
+  async publish(records: readonly FailedWrite[]): Promise<Refusal | null> {
+    const missing = new Set(records);
+    const errors: unknown[] = [];
+    const calls = new Set<Promise<void>>();
     const order = this.#order();
-    if (order.length === 1) return this.#call(order[0]!, records);
-    const calls: Promise<void>[] = [];
-    for (const [index, chained] of order.entries()) {
-      const call = this.#call(chained, records);
-      calls.push(call);
+    for (const chained of order) {
+      const asked = [...missing];
+      const call = this.#call(chained, asked)
+        .then(
+          () => new Set<FailedWrite>(),
+          (error) => {
+            errors.push(error);
+            return refusedOf(asked, error);
+          },
+        )
+        .then((refused) => {
+          for (const record of asked) if (!refused.has(record)) missing.delete(record);
+          calls.delete(call);
+        });
+      calls.add(call);
       // All were asked: whatever still runs may take them.
-      if (index === order.length - 1) break;
-      const outcome = await this.#within(isFulfilled(call));
-      if (outcome === true) return;
-      if (outcome === 'late') this.#rest(chained);
+      if (chained === order.at(-1)) break;
+      if ((await this.#within(call)) === 'late') this.#rest(chained);
+      if (missing.size === 0) return null;
     }
-    try {
-      await Promise.any(calls);
-    } catch (error) {
-      const { errors } = error as AggregateError;
-      throw new Error(errors.map(messageOf).join('; '), {
-        cause: errors.length > 1 ? error : errors[0],
-      });
-    }
+    while (missing.size > 0 && calls.size > 0) await Promise.race(calls);
+    return missing.size === 0 ? null : { records: [...missing], cause: causeOf(errors) };
   }
 
   /**
@@ -91,7 +101,10 @@ export class SinkChain {
           chained.failedInARow = 0;
           chained.restsUntil = 0;
         },
-        () => this.#rest(chained),
+        (error) => {
+          // It works: it is these records that it does not take.
+          if (!(error instanceof RecordsRefusedError)) this.#rest(chained);
+        },
       )
       .finally(() => {
         chained.call = undefined;
@@ -104,21 +117,32 @@ export class SinkChain {
     chained.restsUntil = performance.now() + pauseAfter(chained.failedInARow, RESTS);
   }
 
-  async #within(work: Promise<boolean>): Promise<boolean | 'late'> {
+  async #within(call: Promise<void>): Promise<'ended' | 'late'> {
     const halfOfTheRest = () => Math.max(0, this.#closesAt - performance.now()) / 2;
     try {
-      return await within(Math.min(this.#failoverAfterMs, halfOfTheRest()), work, (restart) => {
-        this.#hurry = () => restart(halfOfTheRest());
-      });
+      return await within(
+        Math.min(this.#failoverAfterMs, halfOfTheRest()),
+        call.then(() => 'ended' as const),
+        (restart) => {
+          this.#hurry = () => restart(halfOfTheRest());
+        },
+      );
     } finally {
       this.#hurry = undefined;
     }
   }
 }
 
-async function isFulfilled(ended: Promise<void>): Promise<boolean> {
-  return ended.then(
-    () => true,
-    () => false,
-  );
+/** Of the records that were asked for: all, unless it says in a way that can be relied on which. */
+function refusedOf(asked: readonly FailedWrite[], error: unknown): Set<FailedWrite> {
+  const all = new Set(asked);
+  if (!(error instanceof RecordsRefusedError)) return all;
+  const { records } = error;
+  return records.length > 0 && records.every((record) => all.has(record)) ? new Set(records) : all;
+}
+
+/** Of several an Error that says all. */
+function causeOf(errors: readonly unknown[]): unknown {
+  if (errors.length === 1) return errors[0];
+  return new Error(errors.map(messageOf).join('; '), { cause: new AggregateError(errors) });
 }
