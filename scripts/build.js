@@ -1,10 +1,11 @@
 /**
  * Compiles to dist/, copies what the compiler leaves out (the Lua scripts that run inside Redis),
- * and bundles the workflows for workers.
+ * bundles the workflows for workers, and puts the second package, `@keymend/dual-writer`, together.
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, cpSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { makeDualWriterPackage } from './dual-writer-package.js';
 
 const root = new URL('../', import.meta.url);
 rmSync(new URL('dist/', root), { recursive: true, force: true });
@@ -21,3 +22,4 @@ cpSync(new URL('src/', root), new URL('dist/src/', root), {
 chmodSync(new URL('dist/src/cli/main.js', root), 0o755);
 const { bundleWorkflows } = await import(new URL('dist/src/worker/workflow-code.js', root).href);
 writeFileSync(new URL('dist/workflow-bundle.js', root), (await bundleWorkflows()).code);
+makeDualWriterPackage(root);

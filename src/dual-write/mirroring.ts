@@ -2,7 +2,7 @@
  * Takes each write that the source has carried out to the target, in the order of the source's
  * replies.
  */
-import type { FailedWrite } from '../../workflows/messages.js';
+import type { FailedWrite } from '../../workflows/failed-write.js';
 import { Backlog } from './backlog.js';
 import { Crossings } from './records/crossings.js';
 import type { CallWaitsFor, Recorder } from './records/recorder.js';

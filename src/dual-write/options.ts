@@ -1,8 +1,9 @@
 /** What an application gives to and gets from a DualWriter. */
 import type { Cluster, Redis } from 'ioredis';
-import type { FailedWrite } from '../../workflows/messages.js';
+import type { FailedWrite } from '../../workflows/failed-write.js';
 import { OUTBOX_KEY } from '../defaults.js';
 import type { RecordSink } from '../events/record-sink.js';
+import { assertIoredis } from './ioredis-version.js';
 import type { RecordsLostError } from './records/publisher.js';
 import { isSameServer } from './same-server.js';
 import type { IntentState } from './source/intents.js';
@@ -173,6 +174,7 @@ export class UnrecordedWriteError extends Error {
 
 /** The options with their defaults. @throws Error in one line for what can't work */
 export function readOptions({ transactional, ...options }: DualWriterOptions<Redis | Cluster>) {
+  assertIoredis();
   const [source, target] = [topologyOf(options.source), topologyOf(options.target)];
   assertMirrorOptions(target);
   const { link, origin, records, onUnrecorded = 'report', breaker = {}, failoverAfterMs = 5000 } = options;

@@ -1,5 +1,5 @@
 /** Where dead letters go. */
-import type { RecordPosition } from '../../workflows/messages.js';
+import type { RecordPosition } from '../../workflows/failed-write.js';
 import { type DeadLetter, lessOf } from './dead-letter.js';
 
 export interface DeadLetters {

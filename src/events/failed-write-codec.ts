@@ -5,7 +5,7 @@
  * field begins in `failed-write-schema.ts`.
  */
 import { isUtf8 } from 'node:buffer';
-import type { EncodedKey, FailedWrite } from '../../workflows/messages.js';
+import type { EncodedKey, FailedWrite } from '../../workflows/failed-write.js';
 import { MAX_LINK_LENGTH } from '../defaults.js';
 import { FIELDS, type Field, firstProblem, MAX_ID_LENGTH, MAX_KEY_BYTES, TIME } from './failed-write-schema.js';
 

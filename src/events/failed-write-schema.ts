@@ -4,7 +4,7 @@
  * which costs a tenth; a test holds that both take the same.
  */
 import { z } from 'zod';
-import type { FailedWrite } from '../../workflows/messages.js';
+import type { FailedWrite } from '../../workflows/failed-write.js';
 import { MAX_LINK_LENGTH } from '../defaults.js';
 import type { Same } from './same.js';
 

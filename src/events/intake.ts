@@ -2,7 +2,7 @@
  * What lies between the bridge and a log of failed writes. Kafka is one intake; whatever can hand
  * out records can be another: `src/bridge/intakes.ts` chooses by the configuration.
  */
-import type { RecordPosition } from '../../workflows/messages.js';
+import type { RecordPosition } from '../../workflows/failed-write.js';
 
 /** A record as an intake read it, with nothing decoded. */
 export interface IntakeRecord {

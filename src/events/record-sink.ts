@@ -2,7 +2,7 @@
  * What a producer of failed-write records gives them to: Kafka and the outbox are two, an
  * application may have its own.
  */
-import type { FailedWrite } from '../../workflows/messages.js';
+import type { FailedWrite } from '../../workflows/failed-write.js';
 
 /** Some of the records can't be taken, however often one asks; all others are durable. */
 export class RecordsRefusedError extends Error {

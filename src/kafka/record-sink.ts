@@ -2,7 +2,7 @@
  * Failed-write records to Kafka: acknowledged by all replicas, idempotent, one partition per key.
  */
 import { Kafka, type KafkaConfig, logLevel } from 'kafkajs';
-import type { FailedWrite } from '../../workflows/messages.js';
+import type { FailedWrite } from '../../workflows/failed-write.js';
 import { encodeFailedWrite, keyBytes } from '../events/failed-write-codec.js';
 import { type RecordSink, RecordsRefusedError } from '../events/record-sink.js';
 import { messageOf } from '../patience/outage.js';

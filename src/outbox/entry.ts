@@ -4,7 +4,7 @@
  * Kafka value would be, its field `key` the raw Redis key; any other field but `intent` stands for
  * a Kafka header.
  */
-import type { FailedWrite } from '../../workflows/messages.js';
+import type { FailedWrite } from '../../workflows/failed-write.js';
 import type { DeadLetter } from '../events/dead-letter.js';
 import { encodeFailedWrite, keyBytes } from '../events/failed-write-codec.js';
 import type { IntakeRecord } from '../events/intake.js';

@@ -3,7 +3,7 @@
  * the bridge reads them.
  */
 import type { Cluster, Redis } from 'ioredis';
-import type { FailedWrite } from '../../workflows/messages.js';
+import type { FailedWrite } from '../../workflows/failed-write.js';
 import { OUTBOX_KEY } from '../defaults.js';
 import { keyBytes } from '../events/failed-write-codec.js';
 import { inParts, type PartLimits } from '../events/parts.js';

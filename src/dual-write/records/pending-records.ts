@@ -3,7 +3,7 @@
  * boundedly many.
  */
 import { isUtf8 } from 'node:buffer';
-import type { FailedWrite } from '../../../workflows/messages.js';
+import type { FailedWrite } from '../../../workflows/failed-write.js';
 import { isIdempotent, touches } from '../../commands/command.js';
 import { encodeKey, keyBytes, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write-codec.js';
 import { newRecordId } from './record-id.js';

@@ -2,7 +2,7 @@
  * Hands failed-write records over, many at once and in their order, and never loses one without
  * saying so.
  */
-import type { FailedWrite } from '../../../workflows/messages.js';
+import type { FailedWrite } from '../../../workflows/failed-write.js';
 import type { RecordSink } from '../../events/record-sink.js';
 import { messageOf } from '../../patience/outage.js';
 import { within } from '../../patience/within.js';

@@ -2,7 +2,7 @@
  * What becomes of a write once it is known whether the target has it: a record where it lacks one,
  * and no intent any more.
  */
-import type { FailedWrite } from '../../../workflows/messages.js';
+import type { FailedWrite } from '../../../workflows/failed-write.js';
 import { isIdempotent } from '../../commands/command.js';
 import { UnrecordedWriteError } from '../options.js';
 import type { Intents } from '../source/intents.js';

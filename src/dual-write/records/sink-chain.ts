@@ -1,5 +1,5 @@
 /** Several places for failed-write records as one: the first that takes them has them. */
-import type { FailedWrite } from '../../../workflows/messages.js';
+import type { FailedWrite } from '../../../workflows/failed-write.js';
 import { type RecordSink, RecordsRefusedError } from '../../events/record-sink.js';
 import { messageOf } from '../../patience/outage.js';
 import { pauseAfter } from '../../patience/pause.js';
@@ -26,9 +26,9 @@ const RESTS = { firstMs: 1000, longestMs: 30_000 };
 
 /**
  * Records are handed over batch by batch, each in the order of the sinks: the next sink is asked
- * when one fails, or does not answer within `failoverAfterMs`; and for those alone that one refused.
- * A sink that failed rests, for 1 s at first and 30 s at most, before it is asked first
- * again.
+ * when one fails, or does not answer within `failoverAfterMs`; where one refuses some alone, it
+ * is asked for these. A sink that failed rests, for 1 s at first and 30 s at most, before it is
+ * asked first again.
  *
  * A sink that was too slow may take its records after all: then they are there twice, with the same
  * ids, which harms nothing. When the first sink works again, its records can reach keymend before

@@ -1,6 +1,6 @@
 /** Failed-write records: one for each key that a failed write names. Never a value. */
 import { isUtf8 } from 'node:buffer';
-import type { FailedWrite } from '../../../workflows/messages.js';
+import type { FailedWrite } from '../../../workflows/failed-write.js';
 import { membersOf, touches } from '../../commands/command.js';
 import { endsAtMs, expiryOf, readExpiryOptions } from '../../commands/expiry.js';
 import { encodeKey, MAX_MEMBERS, MAX_MEMBERS_BYTES } from '../../events/failed-write-codec.js';

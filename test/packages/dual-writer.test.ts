@@ -1,0 +1,149 @@
+/** The packages as applications install them: packed, in folders of their own. */
+import { execFile } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type RedisServer, startRedis } from '../support/redis.js';
+import { stack } from '../support/services.js';
+
+const run = promisify(execFile);
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const README = readFileSync(join(ROOT, 'docs/dual-writer-package.md'), 'utf8');
+/** What is missing in npm's cache is fetched. */
+const INSTALL_MS = 240_000;
+
+let folder: string;
+let servers: readonly [RedisServer, RedisServer];
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'keymend-packages-'));
+  servers = await Promise.all([startRedis(), startRedis()]);
+}, INSTALL_MS);
+afterAll(async () => {
+  await Promise.all((servers ?? []).map((server) => server.stop()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function npm(where: string, ...args: string[]) {
+  return run('npm', [...args, '--prefer-offline', '--no-audit', '--no-fund'], { cwd: where });
+}
+
+/** @returns the path of the tarball */
+async function pack(of: string): Promise<string> {
+  const { stdout } = await npm(folder, 'pack', of, '--ignore-scripts', '--json');
+  return join(folder, (JSON.parse(stdout) as { filename: string }[])[0]!.filename);
+}
+
+/** A new application that has installed these, and nothing else. */
+async function application(name: string, ...packages: string[]): Promise<string> {
+  const where = join(folder, name);
+  mkdirSync(where);
+  writeFileSync(join(where, 'package.json'), JSON.stringify({ name, private: true, type: 'module' }));
+  await npm(where, 'install', '--ignore-scripts', ...packages);
+  return where;
+}
+
+/** The example of the README that begins so, on the servers of this test. */
+function example(begins: string): string {
+  const [, code] = new RegExp(`\`\`\`ts\n(${begins}[\\s\\S]*?)\`\`\``).exec(README)!;
+  const [source, target] = servers;
+  return code!
+    .replace('redis://east', source.url)
+    .replace('redis://west', target.url)
+    .replace("'127.0.0.1:9092'", JSON.stringify(stack().kafka.brokers[0]));
+}
+
+function bytesOf(path: string): number {
+  if (!statSync(path).isDirectory()) return statSync(path).size;
+  return readdirSync(path).reduce((sum, name) => sum + bytesOf(join(path, name)), 0);
+}
+
+describe('@keymend/dual-writer', { timeout: INSTALL_MS }, () => {
+  let tarball: string;
+  let where: string;
+  beforeAll(async () => {
+    tarball = await pack(join(ROOT, 'dist/dual-writer'));
+    where = await application('shop', tarball, 'ioredis@6');
+  }, INSTALL_MS);
+
+  it('does what its README shows: the write is on both sides', async () => {
+    writeFileSync(
+      join(where, 'shop.js'),
+      `${example('import \\{ createDualWriter')}\nconsole.log(JSON.stringify(left));`,
+    );
+    const { stdout } = await run(process.execPath, ['shop.js'], { cwd: where });
+    expect(JSON.parse(stdout)).toEqual({ notRecorded: [], unanswered: [] });
+    for (const { client } of servers) expect(await client.hgetall('user:42')).toEqual({ name: 'Ada' });
+  });
+
+  it('brings neither Temporal nor kafkajs along, and is as small as its README says', () => {
+    const modules = join(where, 'node_modules');
+    const installed = readdirSync(modules).filter((name) => !name.startsWith('.'));
+    expect(installed).toContain('@keymend');
+    for (const name of ['@temporalio', 'kafkajs']) expect(installed).not.toContain(name);
+    const own = bytesOf(join(modules, '@keymend'));
+    expect(own).toBeLessThan(1_000_000);
+    expect(own + bytesOf(join(modules, 'zod')) + bytesOf(join(modules, 'ulid'))).toBeLessThan(8_000_000);
+  });
+
+  it('has types that need nothing which is not installed', async () => {
+    writeFileSync(join(where, 'shop.ts'), example('import \\{ createDualWriter'));
+    const types = join(where, 'node_modules/@types');
+    mkdirSync(types, { recursive: true });
+    cpSync(join(ROOT, 'node_modules/@types/node'), join(types, 'node'), { recursive: true });
+    cpSync(join(ROOT, 'node_modules/undici-types'), join(where, 'node_modules/undici-types'), { recursive: true });
+    const compile = [
+      '--noEmit',
+      '--strict',
+      '--target',
+      'es2023',
+      '--module',
+      'nodenext',
+      '--types',
+      'node',
+      'shop.ts',
+    ];
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
+    const { stdout } = await run(process.execPath, [tsc, ...compile], { cwd: where }).catch((error) => error);
+    expect(stdout).toBe('');
+  });
+
+  it('has the Kafka sink for those who install kafkajs, and says to the others what is missing', async () => {
+    const code = `${example('import \\{ createKafkaRecordSink')}\nawait kafka.connect();\nawait kafka.close();\nconsole.log('connected');`;
+    writeFileSync(join(where, 'kafka.js'), code);
+    const missing = await run(process.execPath, ['kafka.js'], { cwd: where }).catch((error) => error);
+    expect(missing.stderr).toContain("Cannot find package 'kafkajs'");
+    await npm(where, 'install', '--ignore-scripts', 'kafkajs@2');
+    expect((await run(process.execPath, ['kafka.js'], { cwd: where })).stdout).toBe('connected\n');
+  });
+
+  it('refuses another major version of ioredis in one line', async () => {
+    const older = await application('older', tarball, 'ioredis@5', '--force');
+    writeFileSync(join(older, 'shop.js'), example('import \\{ createDualWriter'));
+    const { stderr } = await run(process.execPath, ['shop.js'], { cwd: older }).catch((error) => error);
+    expect(stderr).toMatch(
+      /Error: the DualWriter needs ioredis 6, and 5\.[\d.]+ is installed: npm install ioredis@6\n/,
+    );
+  });
+});
+
+describe('keymend', { timeout: INSTALL_MS }, () => {
+  it('is installed as a tool, without a second copy of the other package in it', async () => {
+    const where = await application('operator', await pack(ROOT));
+    const { stdout } = await run(join(where, 'node_modules/.bin/keymend'), ['--version'], { cwd: where });
+    expect(stdout).toBe(`${JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).version}\n`);
+    expect(existsSync(join(where, 'node_modules/keymend/dist/dual-writer'))).toBe(false);
+  });
+});
