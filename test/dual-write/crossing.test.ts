@@ -120,7 +120,7 @@ describe('a member that two writers write', () => {
   it('is recorded too when a later write of the same writer has replaced the mark of the other', async () => {
     const { slow, fast } = await slowAndFast();
     await haveFields('first', 'second');
-    bed.link.slow(50);
+    bed.link.slow(300);
     await slow.hset('h', 'first', 'old');
     // Far enough from the first to leave for the target by itself.
     await sleep(20);
@@ -128,7 +128,9 @@ describe('a member that two writers write', () => {
     await fast.hset('h', 'first', 'new', 'second', 'new');
     await settled(slow);
     await slow.close();
-    expect(bed.sink.records.flatMap(({ members }) => members)).toEqual(['first', 'second']);
+    // On a busy machine the write that is fast may come between the two: then it has a record, too.
+    await fast.close();
+    expect(new Set(bed.sink.records.flatMap(({ members }) => members))).toEqual(new Set(['first', 'second']));
   });
 
   it('needs no record of the keys of a write that only one of them wrote', async () => {
