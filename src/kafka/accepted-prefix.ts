@@ -5,9 +5,15 @@
 export class AcceptedPrefix {
   readonly #done: boolean[];
   #length = 0;
+  #accepted = 0;
 
   constructor(size: number) {
     this.#done = new Array<boolean>(size).fill(false);
+  }
+
+  /** How many were accepted, in the prefix or not. */
+  get accepted(): number {
+    return this.#accepted;
   }
 
   /**
@@ -16,6 +22,7 @@ export class AcceptedPrefix {
    */
   accept(index: number): number | null {
     this.#done[index] = true;
+    this.#accepted += 1;
     const before = this.#length;
     while (this.#done[this.#length]) this.#length++;
     return this.#length > before ? this.#length - 1 : null;

@@ -12,6 +12,7 @@ import type { BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
 import { counted } from '../plural.js';
 import { AcceptedPrefix } from './accepted-prefix.js';
+import { Aside } from './aside.js';
 import { kafkaErrorMessage } from './client.js';
 import { strangersInGroup } from './group.js';
 import { lookOut } from './lookout.js';
@@ -51,7 +52,7 @@ const HEARTBEAT_INTERVAL_MS = 3_000;
  */
 const WATCH_INTERVAL_MS = 250;
 const COMMIT_INTERVAL_MS = 1_000;
-/** So that a key which is waited for in one partition does not hold up the others. */
+/** Of what one fetch brought. */
 const PARTITIONS_AT_ONCE = 4;
 /**
  * How old what the consumer knows of the topic may be: added partitions are read, and partitions
@@ -66,7 +67,9 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
   const { kafka, config, handle, logger } = options;
   readWhatCanBeRead();
   const outage = new Outage(logger, 'the Kafka consumer does not get on');
+  const aside = new Aside();
   let stopping = false;
+  let assigned: ReadonlySet<number> = new Set();
   let end: { resolve: () => void; reject: (error: Error) => void };
   const finished = new Promise<void>((resolve, reject) => {
     end = { resolve, reject };
@@ -87,6 +90,7 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
     // Whoever has joined as well is known in a moment.
     lookout?.now();
     const partitions = payload.memberAssignment[config.topic] ?? [];
+    assigned = new Set(partitions);
     topic.joined(partitions);
     logger.info(
       { partitions },
@@ -104,7 +108,10 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
     await consumer.connect();
     await consumer.subscribe({ topics: [config.topic], fromBeginning: true });
     await consumer.run({
-      eachBatch: (payload) => handleBatch(payload, handle, topic, logger),
+      eachBatch: (payload) => {
+        const isOurs = () => assigned.has(payload.batch.partition);
+        return handleOrPutAside(payload, aside, { handle, topic, logger, isOurs, isStopping: () => stopping });
+      },
       eachBatchAutoResolve: false,
       autoCommitInterval: COMMIT_INTERVAL_MS,
       partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
@@ -122,6 +129,8 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
     async stop() {
       stopping = true;
       giveUp();
+      // What they get accepted is committed by them, for which the group must not be left yet.
+      await aside.ended();
       await leave(consumer, logger);
       await close();
       end.resolve();
@@ -183,23 +192,36 @@ function strangersTold(admin: Admin, config: KafkaConfig, logger: Logger): () =>
   };
 }
 
+interface Handling {
+  readonly handle: BatchHandler;
+  readonly topic: TopicWatch;
+  readonly logger: Logger;
+  /** Whether the partition is. A batch that is aside outlives a rebalance. */
+  readonly isOurs: () => boolean;
+  readonly isStopping: () => boolean;
+}
+
+function handleOrPutAside(payload: EachBatchPayload, aside: Aside, handling: Handling): Promise<void> {
+  const prefix = new AcceptedPrefix(payload.batch.messages.length);
+  return aside.handledOrAside(payload, handleBatch(payload, prefix, handling), () => prefix.accepted);
+}
+
 async function handleBatch(
   payload: EachBatchPayload,
-  handle: BatchHandler,
-  topic: TopicWatch,
-  logger: Logger,
+  prefix: AcceptedPrefix,
+  { handle, topic, logger, isOurs, isStopping }: Handling,
 ): Promise<void> {
   const { batch, resolveOffset, heartbeat } = payload;
   // Batches fetched before a rebalance are still handed out after it; this tells.
   await heartbeat();
   const records = batch.messages.map((message) => toRecord(batch, message));
   const indexOf = new Map(records.map((record, index) => [record, index]));
-  const prefix = new AcceptedPrefix(records.length);
   const unwanted = new AbortController();
   // Each record of the batch may wait on it; Node warns past ten.
   setMaxListeners(0, unwanted.signal);
   const handled = new AbortController();
-  const watching = watch(payload, unwanted, handled.signal);
+  const isWanted = () => isOurs() && !isStopping();
+  const watching = watch(payload, { unwanted, handled: handled.signal, isWanted });
   try {
     const { fetchedOffset } = batch as unknown as { fetchedOffset: string };
     await topic.fetched(batch.partition, fetchedOffset, batch.lastOffset());
@@ -208,7 +230,8 @@ async function handleBatch(
       signal: unwanted.signal,
       accepted(record) {
         const last = prefix.accept(indexOf.get(record)!);
-        if (last === null) return;
+        // Of a partition that is another's by now the offset is not ours to set.
+        if (last === null || !isOurs()) return;
         const { offset } = batch.messages[last]!;
         resolveOffset(offset);
         topic.accepted(batch.partition, last === records.length - 1 ? batch.lastOffset() : offset);
@@ -228,14 +251,13 @@ async function handleBatch(
  */
 async function watch(
   { heartbeat, commitOffsetsIfNecessary, isRunning, isStale }: EachBatchPayload,
-  unwanted: AbortController,
-  handled: AbortSignal,
+  { unwanted, handled, isWanted }: { unwanted: AbortController; handled: AbortSignal; isWanted: () => boolean },
 ): Promise<void> {
   for (;;) {
     // Rejects when aborted, which the next line sees.
     await sleep(WATCH_INTERVAL_MS, undefined, { signal: handled }).catch(() => {});
     if (handled.aborted) return;
-    if (!isRunning() || isStale()) unwanted.abort();
+    if (!isRunning() || isStale() || !isWanted()) unwanted.abort();
     try {
       // Also after an abort: the work under way still ends, and what it gets accepted is to be
       // committed.

@@ -60,15 +60,49 @@ test('while Temporal takes nothing, no key is given up on, however often it is t
 
 test('a key that is waited for holds up its own partition alone', async () => {
   const bed = await bridgeBed({ partitions: 2 });
-  const slow = gate();
+  const [slow, waited] = [gate(), gate()];
   const client = clientThat(bed.client.workflow, async (key, send) => {
-    if (key === 'slow') await slow.opened;
+    if (key === 'slow') {
+      waited.open();
+      await slow.opened;
+    }
     return send();
   });
   await bed.start({ client });
   await bed.produce({ key: 'slow' });
+  // What one fetch brought is handled beside each other in any case.
+  await waited.opened;
+  for (const count of [1, 2]) {
+    await bed.produce({ partition: 1, key: 'k', value: JSON.stringify(failedWrite({ key: 'k' })) });
+    await bed.untilCommitted(0, count);
+  }
+  await bed.produce({ key: 'behind' });
+  slow.open();
+  await bed.untilCommitted(2, 2);
+});
+
+test('a bridge that is stopped while a key is waited for leaves it to the next one, once', async () => {
+  const bed = await bridgeBed({ partitions: 2 });
+  const [slow, waited] = [gate(), gate()];
+  let isFirst = true;
+  const client = clientThat(bed.client.workflow, async (key, send) => {
+    if (key === 'slow' && isFirst) {
+      waited.open();
+      await slow.opened;
+      throw storeFailed();
+    }
+    return send();
+  });
+  const bridge = await bed.start({ client });
+  await bed.produce({ id: 'a', key: 'slow' });
+  await waited.opened;
   await bed.produce({ partition: 1, key: 'k', value: JSON.stringify(failedWrite({ key: 'k' })) });
   await bed.untilCommitted(0, 1);
+  const stopped = bridge.stop();
+  isFirst = false;
   slow.open();
+  await stopped;
+  await bed.start({ client });
   await bed.untilCommitted(1, 1);
+  expect(await bed.signalledIds('slow')).toEqual([['a']]);
 });
