@@ -2,6 +2,9 @@
  * A user who may do no more than keymend needs, and what is said when one of these rights is
  * missing: which command, and on which keys.
  */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   type KeyRequest,
@@ -42,8 +45,21 @@ const WRITES = [
 ];
 /** Without which keymend finds another way, or which only servers of other lines are asked. */
 const DISPENSABLE = ['memory|usage', 'hgetall', 'smembers'];
+/** Of some lines of servers alone, or where another way is found without. */
+const FOR_SOME = ['hpexpiretime', 'hpexpireat', 'pttl', 'object', 'srandmember', 'hrandfield'];
 const LARGE = { elements: 20, bytes: 2_000 };
 const SCENARIO_KEYS = 40;
+
+test('the scripts call no other commands than these', () => {
+  const lua = fileURLToPath(new URL('../../src/redis/lua/', import.meta.url));
+  const files = readdirSync(lua, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.lua'));
+  const called = files.flatMap((name) =>
+    [...readFileSync(join(lua, name), 'utf8').matchAll(/redis\.p?call\(\s*'([A-Z]+)'/g)].map(([, command]) => command!),
+  );
+  const granted = new Set([...READS, ...WRITES, ...FOR_SOME].map((command) => command.split('|')[0]!.toUpperCase()));
+  expect(called.length).toBeGreaterThan(50);
+  expect(called.filter((command) => !granted.has(command))).toEqual([]);
+});
 
 let source: RedisServer;
 let target: RedisServer;

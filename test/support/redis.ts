@@ -45,7 +45,20 @@ export interface RedisOptions {
  * @param extra further arguments of redis-server
  */
 export async function startRedis(extra: readonly string[] = [], options: RedisOptions = {}): Promise<RedisServer> {
-  const port = options.port ?? (await freePort());
+  if (options.port !== undefined) return startRedisAt(options.port, extra, options);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await startRedisAt(await freePort(), extra, options);
+    } catch (error) {
+      // A port that was free may be taken when the server comes to it.
+      if (!(error instanceof EndedAtOnce) || attempt === 3) throw error;
+    }
+  }
+}
+
+class EndedAtOnce extends Error {}
+
+async function startRedisAt(port: number, extra: readonly string[], options: RedisOptions): Promise<RedisServer> {
   const directory = mkdtempSync(join(tmpdir(), 'keymend-redis-'));
   const usual = [
     ...['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', directory],
@@ -75,7 +88,7 @@ export async function startRedis(extra: readonly string[] = [], options: RedisOp
       client.ping().catch((error: unknown) => {
         if (!String(error).includes('NOAUTH')) throw error;
       }),
-      exited.then(() => Promise.reject(new Error(`redis-server on port ${port} ended at once`))),
+      exited.then(() => Promise.reject(new EndedAtOnce(`redis-server on port ${port} ended at once`))),
     ]);
   } catch (error) {
     await stop();

@@ -128,7 +128,7 @@ local function recipeOf(key, kind)
   -- expired: then it is all of it.
   local recipe = { { 'PERSIST' } }
   if kind == 'string' then
-    recipe[1] = { 'SET', redis.call('GET', key) }
+    recipe[1] = { 'SET', redis.call('GETRANGE', key, 0, -1) }
   elseif kind == 'list' then
     inParts(recipe, 'RPUSH', redis.call('LRANGE', key, 0, -1), 1)
   elseif kind == 'set' then
