@@ -4,8 +4,22 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { replaceOtherType } from '../../src/engine/large/other-type.js';
+import { replaceLargeKey } from '../../src/engine/large/replacement.js';
 import { connectRedis, type RedisPort } from '../../src/redis/index.js';
-import { intercept, once, reconcileOne, resetWrites, startLink, type TestLink, writesOn } from './link.js';
+import {
+  DEFAULT_OPTIONS,
+  intercept,
+  once,
+  portWith,
+  reconcileOne,
+  resetWrites,
+  startLink,
+  type TestLink,
+  withMemory,
+  writesOn,
+} from './link.js';
+import { hookWatches } from './watched.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -89,6 +103,54 @@ test('the time counts from the observation, whatever has kept the attempt since'
     const source = intercept(link.sides.source, { 'after read': once(stalled) });
     expect(await reconcileOne({ source, target }, 'k')).toEqual({ outcome: 'equal' });
     expect(await writesOn(link.target)).toEqual({});
+    expect(await link.target.client.get('k')).toBe('X');
+  } finally {
+    await target.close();
+  }
+});
+
+test.each<{
+  what: string;
+  passes: () => Promise<unknown>;
+  /** The source, with something happening behind the last look at it before the write. */
+  lookedAt: (behind: () => Promise<unknown>) => RedisPort;
+  replace: (sides: TestLink['sides']) => Promise<unknown>;
+}>([
+  {
+    what: 'a large value',
+    passes: () => link.source.client.set('k', 'A'),
+    lookedAt: (behind) => hookWatches(link.sides.source, { 'after unchanged': once(behind) }).port,
+    replace: (sides) => replaceLargeKey(withMemory(sides), Buffer.from('k'), DEFAULT_OPTIONS, () => {}),
+  },
+  {
+    what: 'a value that takes the place of another type',
+    passes: () => link.source.client.hset('k', 'f', 'A'),
+    lookedAt: (behind) =>
+      portWith(link.sides.source, {
+        async readMembers(requests) {
+          const readings = await link.sides.source.readMembers(requests);
+          if (requests.every(({ members }) => members.length === 0)) await behind();
+          return readings;
+        },
+      }),
+    replace: (sides) => replaceOtherType(withMemory(sides), Buffer.from('k'), 'hash', DEFAULT_OPTIONS, () => {}),
+  },
+])('for $what it counts from before the last look at the source', async ({ passes, lookedAt, replace }) => {
+  const commandTimeoutMs = 2_000;
+  const target = connectRedis({ url: link.target.url }, { name: 'target', commandTimeoutMs });
+  try {
+    await link.target.client.set('k', 'X');
+    await passes();
+    const clock = async () => Number((await link.target.client.time())[0]);
+    // The value comes back, and another attempt finds both equal and ends.
+    const source = lookedAt(async () => {
+      await link.source.client.set('k', 'X');
+      const late = (await clock()) + commandTimeoutMs / 1_000 + 1;
+      await expect.poll(clock).toBeGreaterThanOrEqual(late);
+    });
+    await resetWrites(link.target);
+    expect(await replace({ source, target })).toEqual({ outcome: 'again', repaired: null });
+    expect(await writesOn(link.target)).not.toHaveProperty('rename');
     expect(await link.target.client.get('k')).toBe('X');
   } finally {
     await target.close();

@@ -3,12 +3,23 @@
  * equal and ended since; and what it has written already, it does not leave there when the source
  * has moved on.
  */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { LinkMemory, type LinkSides, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
+import type { RedisPort } from '../../src/redis/index.js';
 import { compareRedis } from '../support/compare.js';
 import { keysOf } from '../support/keys.js';
 import { stringOf } from './large-values.js';
-import { DEFAULT_OPTIONS, intercept, once, reconcileOne, startLink, type TestLink } from './link.js';
+import {
+  DEFAULT_OPTIONS,
+  intercept,
+  once,
+  portWith,
+  reconcileOne,
+  resetWrites,
+  startLink,
+  type TestLink,
+  writesOn,
+} from './link.js';
 import { hookWatches } from './watched.js';
 
 const LIMITS = { elements: 100, bytes: 20_000 };
@@ -137,6 +148,34 @@ test('nor does another key of theirs, that was written and has changed since, ta
   expect(await link.target.client.mget('a', 'b')).toEqual(['second', 'of a live write']);
 });
 
+test('what it has written is mended within a time that others wait for, or not at all', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    await link.target.client.set('k', 'X');
+    await link.source.client.set('k', 'A');
+    const abort = new AbortController();
+    const target = intercept(link.sides.target, {
+      'before repair': once(() => abort.abort(GIVEN_UP)),
+      'after repair': once(() => link.source.client.set('k', 'X')),
+      // The 6 s of `OUTLIVES_MS`, less the 2 s that a command may take.
+      'before inspect': (call) => (call === 1 ? vi.advanceTimersByTime(4_000) : undefined),
+    });
+    const attempt = reconcileOne({ ...link.sides, target }, 'k', { signal: abort.signal });
+    await expect(attempt).rejects.toBe(GIVEN_UP);
+    expect(await link.target.client.get('k')).toBe('A');
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+const reconcileLarge = (sides: LinkSides, signal: AbortSignal) =>
+  reconcileLargeKey(sides, { key: Buffer.from('k') }, { ...DEFAULT_OPTIONS, signal, onProgress: () => {} });
+
+/** What was written since `resetWrites`, but for a temporary key that was taken away. */
+async function written(): Promise<string[]> {
+  return Object.keys(await writesOn(link.target)).filter((command) => command !== 'unlink');
+}
+
 describe.each([
   ['string', ['SET', 'k', stringOf(50_000).toString()], ['APPEND', 'k', 'more']],
   [
@@ -145,9 +184,6 @@ describe.each([
     ['HSET', 'k', '0', 'changed', 'more', 'more'],
   ],
 ] as [string, [string, ...string[]], [string, ...string[]]][])('a large %s', (_type, fill, change) => {
-  const reconcileLarge = (sides: LinkSides, signal: AbortSignal) =>
-    reconcileLargeKey(sides, { key: Buffer.from('k') }, { ...DEFAULT_OPTIONS, signal, onProgress: () => {} });
-
   beforeEach(async () => {
     for (const side of [link.source, link.target]) await side.client.call(...fill);
     await link.source.client.call(...change);
@@ -162,11 +198,14 @@ describe.each([
     const abort = new AbortController();
     const giveUp = once(async () => {
       await undo();
+      await resetWrites(link.target);
       abort.abort(GIVEN_UP);
     });
     const watched = hookWatches(link.sides.source, { 'after unchanged': giveUp }).port;
     const source = intercept(watched, { 'after read': giveUp });
     await expect(reconcileLarge({ ...link.sides, source }, abort.signal)).rejects.toBe(GIVEN_UP);
+    // Not even for the moment in which a write is mended.
+    expect(await written()).toEqual([]);
     expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
   });
 
@@ -178,4 +217,23 @@ describe.each([
     await reconcileLarge({ ...link.sides, target }, abort.signal).catch((error) => expect(error).toBe(GIVEN_UP));
     expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
   });
+});
+
+test('a value of another type stays when the attempt that has built a large one beside it is given up', async () => {
+  await link.target.client.set('k', 'X');
+  await link.source.client.hset('k', ...Array.from({ length: 1_000 }, (_, index) => `${index}`));
+  const abort = new AbortController();
+  const readMembers: RedisPort['readMembers'] = async (requests) => {
+    const readings = await link.sides.source.readMembers(requests);
+    // The last look before the swap is at type and expiry alone.
+    if (requests.some(({ members }) => members.length > 0)) return readings;
+    await link.source.client.set('k', 'X');
+    await resetWrites(link.target);
+    abort.abort(GIVEN_UP);
+    return readings;
+  };
+  const source = portWith(link.sides.source, { readMembers });
+  await expect(reconcileLarge({ ...link.sides, source }, abort.signal)).rejects.toBe(GIVEN_UP);
+  expect(await written()).toEqual([]);
+  expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
 });
