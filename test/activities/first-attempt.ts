@@ -5,8 +5,9 @@ import { DefaultLogger } from '@temporalio/worker';
 import type { EndedResult } from '../../activities/effect.js';
 import { create } from '../../activities/index.js';
 import type { LinkSides } from '../../src/engine/index.js';
+import { RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import type { Activities, ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
-import { DEFAULT_OPTIONS } from '../engine/link.js';
+import { DEFAULT_OPTIONS, portWith } from '../engine/link.js';
 
 export function activitiesOf(sides: LinkSides, told: EndedResult[] = []): Activities {
   return create({
@@ -40,4 +41,18 @@ export function firstAttempt(
   const environment = new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR') });
   const reply: Promise<ReconcileReply> = environment.run(activities.reconcile, { ...requestFor(key), ...changes });
   return { reply, environment };
+}
+
+/** The same target, where each write is done, but its answer lost: from one of them on, from 1. */
+export function losingAnswers(target: RedisPort, from = 1): RedisPort {
+  let writes = 0;
+  const losing: RedisPort = portWith(target, {
+    async repair(repairs) {
+      const outcomes = await target.repair(repairs);
+      writes += 1;
+      return writes < from ? outcomes : outcomes.map(() => new RedisFailure('TIMEOUT', 'no answer in time'));
+    },
+    admit: async (requests) => ({ kind: 'admitted', keys: requests.length, port: losing, done: () => 0 }),
+  });
+  return losing;
 }

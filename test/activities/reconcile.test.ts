@@ -1,12 +1,15 @@
 import type { Info } from '@temporalio/activity';
+import type { ApplicationFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { EndedResult } from '../../activities/effect.js';
 import { create } from '../../activities/index.js';
+import type { LinkSides } from '../../src/engine/index.js';
+import { RedisFailure } from '../../src/redis/index.js';
 import type { ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
 import { DEFAULT_OPTIONS, intercept, once, portWith, startLink, type TestLink } from '../engine/link.js';
-import { requestFor } from './first-attempt.js';
+import { losingAnswers, requestFor } from './first-attempt.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -28,6 +31,8 @@ interface AttemptOptions {
   readonly defers?: (environment: MockActivityEnvironment) => boolean;
   /** Runs when the target has been written. */
   readonly written?: () => Promise<unknown>;
+  /** Other ports. */
+  readonly ports?: Partial<LinkSides>;
 }
 
 /** One attempt at a key as a worker makes it, with all that it told `onResult`. */
@@ -38,6 +43,7 @@ async function attempt(
     midst = () => {},
     written = async () => {},
     defers = () => false,
+    ports = {},
     ...more
   }: Partial<ReconcileRequest> & AttemptOptions = {},
 ) {
@@ -47,7 +53,8 @@ async function attempt(
   environment.on('heartbeat', (last: unknown) => {
     details = last;
   });
-  const hooked = intercept(link.sides.target, {
+  const sides = { ...link.sides, ...ports };
+  const hooked = intercept(sides.target, {
     'after inspect': once(() => midst(environment)),
     'after repair': once(written),
   });
@@ -57,7 +64,7 @@ async function attempt(
   const told: Told[] = [];
   const activities = create({
     usableAttributes: async () => [],
-    links: new Map([['east-to-west', { sides: { ...link.sides, target }, options: DEFAULT_OPTIONS }]]),
+    links: new Map([['east-to-west', { sides: { ...sides, target }, options: DEFAULT_OPTIONS }]]),
     publishEscalation: async () => {},
     onResult: (result, durationMs, { link }) => told.push({ result, durationMs, link }),
   });
@@ -202,4 +209,28 @@ test.each([
   await link.target.client.mset(Object.fromEntries(Array.from({ length: 30 }, (_, index) => [`more${index}`, 'x'])));
   const { reply } = await attempt('vouched', { allowDelete: true, allowDeleteUntil: Date.now() + leftMs, info });
   expect(reply).toMatchObject(holds ? { outcome: 'repaired' } : { type: 'SourceSuspicious' });
+});
+
+describe.each(['local', 'durable'])('a %s attempt that fails', (kind) => {
+  const failing = async (ports: Partial<LinkSides>) => {
+    const key = `fails, ${kind}`;
+    await link.clear();
+    await link.source.client.set(key, 'v');
+    const { reply, details } = await attempt(key, { info: { isLocal: kind === 'local' }, ports });
+    expect(await link.target.client.get(key)).toBe('v');
+    return { detail: (reply as ApplicationFailure).details?.[0], pulse: details };
+  };
+
+  test('by a write without an answer says that nothing is known of it', async () => {
+    const { detail, pulse } = await failing({ target: losingAnswers(link.sides.target) });
+    expect(detail).toMatchObject({ stage: 'write', earlier: 'unknown' });
+    if (kind === 'durable') expect(pulse).toMatchObject({ ended: 1, earlier: 'unknown' });
+  });
+
+  test('behind its write says that it has written', async () => {
+    const inspect = async () => [new RedisFailure('CONNECTION', 'gone')];
+    const { detail, pulse } = await failing({ source: portWith(link.sides.source, { inspect }) });
+    expect(detail).toMatchObject({ stage: 'verify', wrote: true });
+    if (kind === 'durable') expect(pulse).toMatchObject({ ended: 1, earlier: 'wrote' });
+  });
 });

@@ -5,7 +5,7 @@ import type { EndedResult } from '../../activities/effect.js';
 import { ATTEMPTS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import type { Activities, ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
 import { intercept, once, portWith, startLink, type TestLink } from '../engine/link.js';
-import { activitiesOf, firstAttempt as attempt } from './first-attempt.js';
+import { activitiesOf, firstAttempt as attempt, losingAnswers } from './first-attempt.js';
 
 let link: TestLink;
 beforeAll(async () => {
@@ -136,9 +136,25 @@ test('a second look that takes too long is given up before its write, and the re
     'after inspect': (call) => (call === 1 ? sleep(timeoutMs) : undefined),
   });
   const reply = await firstAttempt(activitiesOf(sides), 'k', {}, timeoutMs).reply;
-  expect(reply).toMatchObject({ outcome: 'repaired' });
+  // It is at work still.
+  expect(reply).toMatchObject({ outcome: 'repaired', earlier: 'unknown' });
   expect(reply).not.toHaveProperty('verified');
   expect(await link.target.client.get('k')).toBe('late');
+});
+
+test('of a second look that ends by a fault, or whose write gets no answer, nothing is known', async () => {
+  const late = once(() => link.target.client.set('k', 'late'));
+  const fault = (call: number) => (call === 1 ? Promise.reject(new Error('a fault of this test')) : undefined);
+  for (const target of [
+    intercept(link.sides.target, { 'before inspect': fault }),
+    intercept(losingAnswers(link.sides.target, 2), { 'after repair': late }),
+  ]) {
+    await link.clear();
+    await link.source.client.set('k', 'v');
+    const reply = await firstAttempt(activitiesOf({ ...link.sides, target }), 'k').reply;
+    expect(reply).toMatchObject({ outcome: 'repaired', earlier: 'unknown' });
+    expect(reply).not.toHaveProperty('verified');
+  }
 });
 
 test('an attempt that is cancelled while it waits ends at once, as cancelled', async () => {
