@@ -150,6 +150,8 @@ await describeWith('a target whose clock is two minutes ahead', provide, ({ fake
   interface Case {
     readonly what: string;
     readonly fill: [string, ...(string | number)[]];
+    /** Where the target's value is another one. */
+    readonly onTarget?: [string, ...(string | number)[]];
     readonly expire: [string, ...(string | number)[]];
     readonly reconcile: () => Promise<unknown>;
   }
@@ -178,6 +180,13 @@ await describeWith('a target whose clock is two minutes ahead', provide, ({ fake
     { what: 'a large string', fill: ['SET', 'k', 'v'.repeat(50_000)], expire: expireKey, reconcile: reconcileLarge },
     { what: 'a large hash', fill: FIELDS as Case['fill'], expire: expireKey, reconcile: reconcileLarge },
     {
+      what: 'a large hash in the place of another type',
+      fill: FIELDS as Case['fill'],
+      onTarget: ['SET', 'k', 'v'],
+      expire: expireKey,
+      reconcile: reconcileLarge,
+    },
+    {
       what: 'a large hash with a field that expires',
       fill: FIELDS as Case['fill'],
       expire: ['HEXPIRE', 'k', 60, 'FIELDS', 1, '500'],
@@ -187,7 +196,7 @@ await describeWith('a target whose clock is two minutes ahead', provide, ({ fake
 
   test.each(cases)('$what is not written there to be gone at once, nor called equal', async (each) => {
     await link.source.client.call(...each.fill);
-    await link.target.client.call(...each.fill);
+    await link.target.client.call(...(each.onTarget ?? each.fill));
     await link.source.client.call(...each.expire);
     const before = await link.target.client.dump('k');
     for (let run = 0; run < 2; run++) expect(await each.reconcile()).toMatchObject(OFFSET);

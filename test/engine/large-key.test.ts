@@ -137,6 +137,23 @@ describe('a target of another type than a source that', () => {
     await staysAs('list', before);
   });
 
+  test('loses its data before the last look at it keeps its value', async () => {
+    await link.target.client.eval("for i=1,50 do redis.call('SET','other:'..i,i) end", 0);
+    await link.source.client.hset('k', ...FIELDS);
+    await LARGE.list!(link.target);
+    const source = portWith(link.sides.source, {
+      async readMembers(requests) {
+        // At type and expiry alone.
+        if (requests.every(({ members }) => members.length === 0)) await link.source.client.flushall();
+        return link.sides.source.readMembers(requests);
+      },
+    });
+    const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+    const result = await reconcileLargeKey({ ...link.sides, source }, { key: Buffer.from('k') }, options);
+    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' } });
+    expect(await link.target.client.type('k')).toBe('list');
+  });
+
   test('does not fit into its memory keeps its value', async () => {
     await link.source.client.hset('k', ...FIELDS.map((field) => field.padEnd(1_000)));
     await LARGE.list!(link.target);
