@@ -1,6 +1,6 @@
 /** A connection that leads to a replica is given up for one that may lead to a master. */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { Connection } from '../../src/redis/connection/connection.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { eventually } from '../support/eventually.js';
@@ -97,6 +97,48 @@ test('a repair that meets a replica inside of its script leads the next one to t
   };
   expect(await remove()).toMatchObject([{ code: 'READONLY' }]);
   expect(await remove()).toEqual(['deleted']);
+});
+
+describe('what was compared at one master is not written at the next', () => {
+  /** A name that leads to another master by now, and writes of what was compared before. */
+  async function compared() {
+    const [old, next] = [await server(), await server()];
+    for (const { client } of [old, next]) await client.hset('k', 'f', 'v');
+    const name = await startName(old);
+    const port = connectRedis({ url: `redis://127.0.0.1:${name.port}` }, { name: 'target', hasSuccessor: true });
+    cleanups.push(() => port.close());
+    const members = { key: Buffer.from('k'), members: [Buffer.from('f')] };
+    const [[whole], [part]] = [await port.inspect([members.key]), await port.inspectMembers([members])];
+    if (whole instanceof Error) throw whole;
+    if (part instanceof Error) throw part;
+    await demote(old, next);
+    name.leadTo(next);
+    const repair = { ...members, observed: part!, type: 'hash', cells: [Buffer.from('+x')], expiry: null };
+    return {
+      port,
+      next,
+      writes: [
+        () => port.repair([{ key: members.key, observed: whole!, change: { action: 'delete' } }]),
+        () => port.repairMembers([repair]),
+      ],
+    };
+  }
+
+  test('to which the write itself leads', async () => {
+    const { next, writes } = await compared();
+    // The first one is told that it has met a replica, and the connection is given up.
+    expect(await writes[0]!()).toMatchObject([{ code: 'READONLY' }]);
+    for (const write of writes) expect(await write()).toEqual(['changed']);
+    expect(await next.client.hgetall('k')).toEqual({ f: 'v' });
+  });
+
+  test.each([0, 1])('by a script that the first did not know, and that is sent once more (%i)', async (index) => {
+    const { port, next, writes } = await compared();
+    // Behind the question for the role the connection is given up, with the script's first answer.
+    const [, outcomes] = await Promise.all([port.health(), writes[index]!()]);
+    expect(outcomes).toEqual(['changed']);
+    expect(await next.client.hgetall('k')).toEqual({ f: 'v' });
+  });
 });
 
 test('a server that stays a replica is not connected to with every command', async () => {
