@@ -106,6 +106,7 @@ describe('a temporary key', () => {
     expect(await temporary.appendElements(0, [Buffer.from('a')])).toBe('grown');
     await server.client.del(temporary.name);
     expect(await temporary.appendElements(1, [Buffer.from('b')])).toBe('lost');
+    expect(await temporary.copyElements(1, { start: 0, count: 1 })).toBe('lost');
     expect(await watched.write({ action: 'replace', temporary, expiry: -1 })).toBe('changed');
     expect(await server.client.lrange('k', 0, -1)).toEqual(['old']);
     watched.close();
