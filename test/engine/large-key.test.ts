@@ -72,6 +72,19 @@ test('a large key is not deleted for a source that has lost its data, unless a p
   expect(await reconcileLarge({ allowDelete: true })).toMatchObject({ outcome: 'repaired', action: 'deleted' });
 });
 
+test('nor is it, whoever vouches for it, when the source loses its data behind the first comparison', async () => {
+  await link.target.client.eval("for i=1,50 do redis.call('SET','other:'..i,i) end", 0);
+  await LARGE.hash!(link.target);
+  await LARGE.string!(link.source);
+  const lose = once(() => link.source.client.flushall());
+  const source = hookWatches(link.sides.source, { 'before unchanged': lose }).port;
+  const request = { key: Buffer.from('k'), allowDelete: true };
+  const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+  const result = await reconcileLargeKey({ ...link.sides, source }, request, options);
+  expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' } });
+  expect(await link.target.client.hlen('k')).toBe(500);
+});
+
 test('a source that has become a stale replica does not cost the target its key of another type', async () => {
   await LARGE.hash!(link.source);
   await LARGE.string!(link.target);
