@@ -10,6 +10,7 @@ import { startProxy } from '../../src/stack/proxy.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { keysOf } from '../support/keys.js';
+import { startRedis } from '../support/redis.js';
 import { startRelay } from '../support/relay.js';
 import { fillList, fillStream, stringOf } from './large-values.js';
 import {
@@ -209,6 +210,22 @@ describe.each(TYPES)('a $type', ({ fill, write }) => {
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetOutOfMemory', stage: 'write' } });
     expect(await keysOf(link.target.client)).toEqual([]);
   });
+});
+
+test('a value is not confirmed by another server than the one that it was read at', async () => {
+  const next = await startRedis();
+  const successor = connectRedis({ url: next.url }, { name: 'source' });
+  cleanups.push(
+    () => next.stop(),
+    () => successor.close(),
+  );
+  for (const { client } of [link.source, next]) await client.set('k', stringOf(BYTES));
+  let watches = 0;
+  // As behind a name or Sentinels: those that have watched the old one still have it.
+  const watch: RedisPort['watch'] = (key) => (watches++ === 0 ? link.sides.source : successor).watch(key);
+  const source = portWith(link.sides.source, { watch });
+  expect(await replace({ ...link.sides, source })).toEqual(AGAIN);
+  expect(await keysOf(link.target.client)).toEqual([]);
 });
 
 test('a string that is written while its pieces are read is never torn', async () => {
