@@ -109,24 +109,42 @@ const VALUES = [hashOf(42_000), integersOf(200_000), ...OTHERS];
 /** To see what is in one piece takes time as well where the encoding is not told. */
 const SMALLER_VALUES = [hashOf(18_000), integersOf(60_000), ...OTHERS];
 
-test('one that no command reads soon enough is not read, and the failure says what to do', async () => {
-  const link = await startLink(IN_ONE_PIECE);
-  try {
-    await inSteps(300_000, 5_000, (numbers) => link.source.client.sadd('k', ...numbers));
-    const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
-    const longest = await longestHold([link.source, link.target], MOST_MS, async () => {
-      expect(await reconcileLargeKey(link.sides, { key: KEY }, options)).toMatchObject({
-        outcome: 'failed',
-        error: {
-          type: 'Unsupported',
-          message: expect.stringMatching(/^source .*in one piece.*set-max-intset-entries/),
-        },
+describe('in one piece on the source alone', () => {
+  let link: TestLink;
+  beforeAll(async () => {
+    link = await startLink(IN_ONE_PIECE);
+  });
+  afterAll(() => link?.stop());
+  beforeEach(() => link.clear());
+
+  const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
+
+  test.each([
+    [integersOf(300_000), 'set-max-intset-entries'],
+    [hashOf(130_000), 'hash-max-listpack-entries'],
+  ])(
+    'a $name, which no command reads soon enough, is not read, and the failure says what to do',
+    async (value, setting) => {
+      await value.fill(link.source.client);
+      expect(await link.source.client.object('ENCODING', 'k')).toBe(value.encoding);
+      const longest = await longestHold([link.source, link.target], MOST_MS, async () => {
+        expect(await reconcileLargeKey(link.sides, { key: KEY }, options)).toMatchObject({
+          outcome: 'failed',
+          error: { type: 'Unsupported', message: expect.stringMatching(`^source .*in one piece.*${setting}`) },
+        });
       });
-    });
-    expect(longest.ms, longest.text).toBeLessThan(MOST_MS);
-  } finally {
-    await link.stop();
-  }
+      expect(longest.ms, longest.text).toBeLessThan(MOST_MS);
+    },
+  );
+
+  test('a hash of large fields is not read by one command', async () => {
+    const { fill } = OTHERS[0]!;
+    await fill(link.source.client);
+    await link.source.client.config('RESETSTAT');
+    expect(await reconcileLargeKey(link.sides, { key: KEY }, options)).toMatchObject({ outcome: 'repaired' });
+    expect(await link.source.client.info('commandstats')).not.toContain('cmdstat_hgetall');
+    expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+  });
 });
 
 describe.each([
