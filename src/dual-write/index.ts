@@ -3,6 +3,7 @@
  * `@keymend/dual-writer/kafka`.
  */
 
+export type { FailedWrite } from '../../workflows/failed-write.js';
 export { decodeFailedWrite, encodeFailedWrite, encodeKey, keyBytes } from '../events/failed-write-codec.js';
 export { type RecordSink, RecordsRefusedError } from '../events/record-sink.js';
 export {

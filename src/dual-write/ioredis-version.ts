@@ -10,7 +10,7 @@ export function assertIoredis(): void {
   throw new Error(`the DualWriter needs ioredis ${MAJOR}, and ${version} is installed: npm install ioredis@${MAJOR}`);
 }
 
-/** @returns null where that can't be told, as in an application that is bundled into one file */
+/** @returns null where that can't be told */
 function installed(): string | null {
   try {
     return (createRequire(import.meta.url)('ioredis/package.json') as { version: string }).version;

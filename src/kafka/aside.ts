@@ -10,13 +10,19 @@ import { within } from '../patience/within.js';
 
 /** How long a batch may get no record accepted before it is put aside. */
 const GETS_ON_WITHIN_MS = 1_000;
-/** Each is held in memory. */
-const MOST_ASIDE = 16;
+/** Each is held in memory, and asks Temporal for as much at once as a batch may. */
+const MOST_ASIDE = 4;
 /** A batch that failed comes again after this. */
 const FAILED_REST_MS = 1_000;
 
 export class Aside {
   readonly #batches = new Set<Promise<void>>();
+  readonly #isStopping: () => boolean;
+
+  /** @param isStopping nothing is put aside then, nor goes on */
+  constructor(isStopping: () => boolean) {
+    this.#isStopping = isStopping;
+  }
 
   /**
    * Resolves when the batch is handled, or put aside.
@@ -27,9 +33,13 @@ export class Aside {
     const ended = handled.then(() => 'ended' as const);
     // Nobody may be waiting for it any more when it rejects.
     ended.catch(() => {});
-    for (let before = -1; before < accepted() || this.#batches.size >= MOST_ASIDE; ) {
-      before = accepted();
+    for (;;) {
+      const before = accepted();
       if ((await within(GETS_ON_WITHIN_MS, ended)) === 'ended') return;
+      // Who stops the intake waits for what is not aside.
+      if (accepted() > before || this.#isStopping()) continue;
+      if (this.#batches.size < MOST_ASIDE) break;
+      await Promise.race([ended, ...this.#batches]);
     }
     // Before this returns: the next fetch must not bring the same records.
     const goOn = payload.pause();
@@ -41,7 +51,7 @@ export class Aside {
       .catch(() => {})
       .finally(() => {
         this.#batches.delete(batch);
-        goOn();
+        if (!this.#isStopping()) goOn();
       });
     this.#batches.add(batch);
   }

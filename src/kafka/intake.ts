@@ -13,6 +13,7 @@ import { Outage } from '../patience/outage.js';
 import { counted } from '../plural.js';
 import { AcceptedPrefix } from './accepted-prefix.js';
 import { Aside } from './aside.js';
+import { Assignment } from './assignment.js';
 import { kafkaErrorMessage } from './client.js';
 import { strangersInGroup } from './group.js';
 import { lookOut } from './lookout.js';
@@ -67,30 +68,21 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
   const { kafka, config, handle, logger } = options;
   readWhatCanBeRead();
   const outage = new Outage(logger, 'the Kafka consumer does not get on');
-  const aside = new Aside();
   let stopping = false;
-  let assigned: ReadonlySet<number> = new Set();
+  const aside = new Aside(() => stopping);
+  const assignment = new Assignment();
   let end: { resolve: () => void; reject: (error: Error) => void };
   const finished = new Promise<void>((resolve, reject) => {
     end = { resolve, reject };
   });
-  const consumer = kafka.consumer({
-    groupId: config.groupId,
-    sessionTimeout: SESSION_TIMEOUT_MS,
-    heartbeatInterval: HEARTBEAT_INTERVAL_MS,
-    maxWaitTimeInMs: FETCH_WAIT_MS,
-    metadataMaxAge: METADATA_AGE_MS,
-    allowAutoTopicCreation: false,
-    // A stopped consumer must not come back from a restart that was already planned.
-    retry: { restartOnFailure: async () => !stopping },
-  });
+  const consumer = createConsumer(kafka, config.groupId, () => stopping);
 
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     outage.worked();
     // Whoever has joined as well is known in a moment.
     lookout?.now();
     const partitions = payload.memberAssignment[config.topic] ?? [];
-    assigned = new Set(partitions);
+    assignment.set(partitions);
     topic.joined(partitions);
     logger.info(
       { partitions },
@@ -99,17 +91,20 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
   });
   consumer.on(consumer.events.CRASH, ({ payload: { error, restart } }) => {
     if (restart) outage.failed(kafkaErrorMessage(error));
-    else if (!stopping) end.reject(new IntakeEnded(describeCrash(config, error), { cause: error }));
+    else if (!stopping) {
+      const ended = new IntakeEnded(describeCrash(config, error), { cause: error });
+      void aside.ended().then(() => end.reject(ended));
+    }
   });
 
-  const { topic, lookout, begin, giveUp, close } = lookAround(options, consumer);
+  const { topic, lookout, begin, giveUp, close } = lookAround(options, consumer, () => assignment.renew());
   finished.then(close, close);
   const run = async () => {
     await consumer.connect();
     await consumer.subscribe({ topics: [config.topic], fromBeginning: true });
     await consumer.run({
       eachBatch: (payload) => {
-        const isOurs = () => assigned.has(payload.batch.partition);
+        const isOurs = assignment.holds(payload.batch.partition);
         return handleOrPutAside(payload, aside, { handle, topic, logger, isOurs, isStopping: () => stopping });
       },
       eachBatchAutoResolve: false,
@@ -129,6 +124,7 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
     async stop() {
       stopping = true;
       giveUp();
+      pauseAll(consumer, config.topic);
       // What they get accepted is committed by them, for which the group must not be left yet.
       await aside.ended();
       await leave(consumer, logger);
@@ -138,8 +134,21 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
   };
 }
 
+function createConsumer(kafka: Kafka, groupId: string, isStopping: () => boolean): Consumer {
+  return kafka.consumer({
+    groupId,
+    sessionTimeout: SESSION_TIMEOUT_MS,
+    heartbeatInterval: HEARTBEAT_INTERVAL_MS,
+    maxWaitTimeInMs: FETCH_WAIT_MS,
+    metadataMaxAge: METADATA_AGE_MS,
+    allowAutoTopicCreation: false,
+    // A stopped consumer must not come back from a restart that was already planned.
+    retry: { restartOnFailure: async () => !isStopping() },
+  });
+}
+
 /** What is looked at beside the reading: who else is in the group, and what the topic has lost. */
-function lookAround(options: KafkaIntakeOptions, consumer: Consumer) {
+function lookAround(options: KafkaIntakeOptions, consumer: Consumer, onSeek: () => void) {
   const { kafka, config, logger, onGap, lookEveryMs = LOOK_EVERY_MS } = options;
   const admin = kafka.admin();
   const closing = new AbortController();
@@ -151,7 +160,11 @@ function lookAround(options: KafkaIntakeOptions, consumer: Consumer) {
     config,
     logger,
     onGap: (gap) => onGap(gap, closing.signal),
-    seek: (partition, offset) => consumer.seek({ topic: config.topic, partition, offset }),
+    seek(partition, offset) {
+      // An offset of the topic as it was would stand for another record.
+      onSeek();
+      consumer.seek({ topic: config.topic, partition, offset });
+    },
   });
   const tellStrangers = strangersTold(admin, config, logger);
   const lookout = lookOut(lookEveryMs, async () => {
@@ -214,13 +227,14 @@ async function handleBatch(
   const { batch, resolveOffset, heartbeat } = payload;
   // Batches fetched before a rebalance are still handed out after it; this tells.
   await heartbeat();
+  const isWanted = () => isOurs() && !isStopping();
+  if (!isWanted()) return;
   const records = batch.messages.map((message) => toRecord(batch, message));
   const indexOf = new Map(records.map((record, index) => [record, index]));
   const unwanted = new AbortController();
   // Each record of the batch may wait on it; Node warns past ten.
   setMaxListeners(0, unwanted.signal);
   const handled = new AbortController();
-  const isWanted = () => isOurs() && !isStopping();
   const watching = watch(payload, { unwanted, handled: handled.signal, isWanted });
   try {
     const { fetchedOffset } = batch as unknown as { fetchedOffset: string };
@@ -291,6 +305,15 @@ function retriable(error: unknown, place: string, logger: Logger): Error {
   const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
   logger.error({ stack }, `unexpected ${name} in a batch of ${place}, which is tried again: ${message}`);
   return new KafkaJSError(`${name}: ${message}`, { retriable: true });
+}
+
+/** So that nothing more is fetched. */
+function pauseAll(consumer: Consumer, topic: string): void {
+  try {
+    consumer.pause([{ topic }]);
+  } catch {
+    // It does not run, so it fetches nothing.
+  }
 }
 
 async function leave(consumer: Consumer, logger: Logger): Promise<void> {

@@ -5,7 +5,7 @@ export { LEAVE_OLD_MASTER } from './connection/address.js';
 export { type Command, Connection, type LargeValues } from './connection/connection.js';
 export { encodeCommands } from './connection/encode-command.js';
 export { explain, explained } from './connection/explain.js';
-export { failureOf, RedisFailure } from './connection/failure.js';
+export { failureOf, isReplyError, RedisFailure } from './connection/failure.js';
 export { expectFurtherErrors } from './connection/socket-errors.js';
 export { checkDistinct } from './distinct.js';
 export { healthIn } from './health.js';

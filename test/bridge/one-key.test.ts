@@ -85,13 +85,16 @@ test('a bridge that is stopped while a key is waited for leaves it to the next o
   const bed = await bridgeBed({ partitions: 2 });
   const [slow, waited] = [gate(), gate()];
   let isFirst = true;
+  let underWay = 0;
   const client = clientThat(bed.client.workflow, async (key, send) => {
-    if (key === 'slow' && isFirst) {
-      waited.open();
-      await slow.opened;
-      throw storeFailed();
-    }
-    return send();
+    if (key !== 'slow' || !isFirst) return send();
+    waited.open();
+    underWay += 1;
+    await slow.opened;
+    // As a call that ends late, whatever it is told meanwhile.
+    await new Promise(setImmediate);
+    underWay -= 1;
+    throw storeFailed();
   });
   const bridge = await bed.start({ client });
   await bed.produce({ id: 'a', key: 'slow' });
@@ -102,6 +105,8 @@ test('a bridge that is stopped while a key is waited for leaves it to the next o
   isFirst = false;
   slow.open();
   await stopped;
+  // Its connections may be closed now.
+  expect(underWay).toBe(0);
   await bed.start({ client });
   await bed.untilCommitted(1, 1);
   expect(await bed.signalledIds('slow')).toEqual([['a']]);

@@ -81,7 +81,7 @@ describe('@keymend/dual-writer', { timeout: INSTALL_MS }, () => {
   it('does what its README shows: the write is on both sides', async () => {
     writeFileSync(
       join(where, 'shop.js'),
-      `${example('import \\{ createDualWriter')}\nconsole.log(JSON.stringify(left));`,
+      `${example('import \\{ once')}\nconsole.log(JSON.stringify(left));`,
     );
     const { stdout } = await run(process.execPath, ['shop.js'], { cwd: where });
     expect(JSON.parse(stdout)).toEqual({ notRecorded: [], unanswered: [] });
@@ -99,7 +99,7 @@ describe('@keymend/dual-writer', { timeout: INSTALL_MS }, () => {
   });
 
   it('has types that need nothing which is not installed', async () => {
-    writeFileSync(join(where, 'shop.ts'), example('import \\{ createDualWriter'));
+    writeFileSync(join(where, 'shop.ts'), example('import \\{ once'));
     const types = join(where, 'node_modules/@types');
     mkdirSync(types, { recursive: true });
     cpSync(join(ROOT, 'node_modules/@types/node'), join(types, 'node'), { recursive: true });
@@ -131,7 +131,7 @@ describe('@keymend/dual-writer', { timeout: INSTALL_MS }, () => {
 
   it('refuses another major version of ioredis in one line', async () => {
     const older = await application('older', tarball, 'ioredis@5', '--force');
-    writeFileSync(join(older, 'shop.js'), example('import \\{ createDualWriter'));
+    writeFileSync(join(older, 'shop.js'), example('import \\{ once'));
     const { stderr } = await run(process.execPath, ['shop.js'], { cwd: older }).catch((error) => error);
     expect(stderr).toMatch(
       /Error: the DualWriter needs ioredis 6, and 5\.[\d.]+ is installed: npm install ioredis@6\n/,

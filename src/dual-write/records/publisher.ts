@@ -143,7 +143,8 @@ export class Publisher {
       const batch = this.#waiting.take(MAX_BATCH);
       this.#publishing = batch;
       const records = batch.map(({ record }) => record);
-      const refusal = await this.#chain.publish(records);
+      // Also of a sink that throws what nobody can read.
+      const refusal = await this.#chain.publish(records).catch((cause: unknown) => ({ records, cause }));
       const refused = new Set(refusal?.records);
       this.#published += records.length - refused.size;
       // Given up by `close`: its report has said so already.

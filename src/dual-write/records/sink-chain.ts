@@ -138,7 +138,9 @@ function refusedOf(asked: readonly FailedWrite[], error: unknown): Set<FailedWri
   const all = new Set(asked);
   if (!(error instanceof RecordsRefusedError)) return all;
   const { records } = error;
-  return records.length > 0 && records.every((record) => all.has(record)) ? new Set(records) : all;
+  return Array.isArray(records) && records.length > 0 && records.every((record) => all.has(record))
+    ? new Set(records)
+    : all;
 }
 
 /** Of several an Error that says all. */

@@ -1,6 +1,7 @@
 /** Follows one command of ioredis from when it is written to its end. */
 import type { Socket } from 'node:net';
-import { type Command, ReplyError } from 'ioredis';
+import type { Command } from 'ioredis';
+import { isReplyError } from '../../redis/index.js';
 import type { RawReply } from '../target/replay.js';
 import type { Connection, Connections } from './connection.js';
 
@@ -63,7 +64,7 @@ export function observe(command: Command, connections: Connections, observer: Ob
 
 /** The server's error at the handshake (a wrong password) rejects all that waits, too. */
 function isAnswerTo({ args }: Command, error: Error & { command?: { args: unknown } }): boolean {
-  return error instanceof ReplyError && error.command?.args === args;
+  return isReplyError(error) && error.command?.args === args;
 }
 
 /**

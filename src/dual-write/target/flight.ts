@@ -2,7 +2,7 @@
  * A unit of writes between the moment it is handed to ioredis and the target's last answer to it.
  */
 import type { Socket } from 'node:net';
-import { ReplyError } from 'ioredis';
+import { isReplyError } from '../../redis/index.js';
 import { compareReplies, compareReply, type MirroredWrite, replyFailure } from './mirror-answers.js';
 import type { MirrorFailure } from './mirror-failure.js';
 import { StandIn } from './stand-in.js';
@@ -124,7 +124,7 @@ export class Flight extends StandIn {
   }
 
   #failureOf(error: unknown): MirrorFailure {
-    if (error instanceof ReplyError) return replyFailure(error);
+    if (isReplyError(error)) return replyFailure(error);
     if (this.sentOn === undefined) return notSent(this.#departure.line.connectError);
     const { timedOutAfterMs } = this.#departure;
     if (timedOutAfterMs === undefined) return CONNECTION_LOST;

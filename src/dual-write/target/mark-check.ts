@@ -1,6 +1,5 @@
 /** The question whose marks were found behind the writes of a departure, until it is answered. */
-import { ReplyError } from 'ioredis';
-import { markOf, slotOf } from '../../redis/index.js';
+import { isReplyError, markOf, slotOf } from '../../redis/index.js';
 import type { Flight } from './flight.js';
 import { crossed, LEAVE_MARKS, MARK_MS, MARKS_AT_ONCE, type Marks, mayHaveCrossed } from './marks.js';
 import { replyFailure } from './mirror-answers.js';
@@ -59,7 +58,7 @@ export class MarkCheck extends StandIn {
 
   reject = (error: unknown): void => {
     // Without an answer nobody knows whether it has crossed: as if its own was missing.
-    if (!(error instanceof ReplyError)) {
+    if (!isReplyError(error)) {
       for (const flight of this.#flights) flight.marksLost(error);
       return;
     }

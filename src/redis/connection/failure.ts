@@ -108,9 +108,14 @@ function withoutData(text: string): string {
     .slice(0, 160);
 }
 
+/** By its own word, not by its class: an application may bring its own copy of ioredis. */
+export function isReplyError(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'ReplyError';
+}
+
 function classify(error: Error, refused: RefusedCommand): RedisFailure {
   if (error.message === 'Command timed out') return new RedisFailure('TIMEOUT', 'no answer in time');
-  if (error.name === 'ReplyError') return failureOfReply(error.message, refused);
+  if (isReplyError(error)) return failureOfReply(error.message, refused);
   const { code } = error as NodeJS.ErrnoException;
   return new RedisFailure('CONNECTION', typeof code === 'string' ? describeErrno(code) : 'the connection was closed');
 }
