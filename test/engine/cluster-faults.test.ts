@@ -141,6 +141,11 @@ describe('a shard of the source that was emptied', () => {
   });
 });
 
+/** Two masters may name each other for a while: the client gives up, and nothing was written. */
+function ledAround(error: unknown): void {
+  if (!/Too many Cluster redirections/.test(String(error))) throw error;
+}
+
 test('slots wander and writers write: nothing newer is overwritten, nothing that exists is deleted', async () => {
   const options = { largeValues: LARGE_VALUES };
   const source = await begin(startClusterSide('source', 2, options));
@@ -157,7 +162,7 @@ test('slots wander and writers write: nothing newer is overwritten, nothing that
 
   let running = true;
   const worker = async (work: () => Promise<unknown>) => {
-    while (running) await work();
+    while (running) await work().catch(ledAround);
   };
   let written = 0;
   const writers = counters.map((key) =>

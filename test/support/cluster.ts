@@ -115,9 +115,7 @@ async function formCluster(
   for (const node of replicas ? nodes : []) replicaAt.push(await addReplica(node));
 
   const seeds = all.map(({ port }) => ({ host: '127.0.0.1', port }));
-  // While a slot wanders two nodes may name each other for a moment; sixteen times is soon reached.
-  const patience = { maxRedirections: 1_000, retryDelayOnMoved: 10 };
-  const client = new Cluster(seeds, { ...patience, redisOptions: { protocol: 2 } });
+  const client = new Cluster(seeds, { redisOptions: { protocol: 2 } });
   client.on('error', () => {});
   await client.ping();
   const moved = new Map<number, RedisServer>();
