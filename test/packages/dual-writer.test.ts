@@ -79,10 +79,7 @@ describe('@keymend/dual-writer', { timeout: INSTALL_MS }, () => {
   }, INSTALL_MS);
 
   it('does what its README shows: the write is on both sides', async () => {
-    writeFileSync(
-      join(where, 'shop.js'),
-      `${example('import \\{ once')}\nconsole.log(JSON.stringify(left));`,
-    );
+    writeFileSync(join(where, 'shop.js'), `${example('import \\{ once')}\nconsole.log(JSON.stringify(left));`);
     const { stdout } = await run(process.execPath, ['shop.js'], { cwd: where });
     expect(JSON.parse(stdout)).toEqual({ notRecorded: [], unanswered: [] });
     for (const { client } of servers) expect(await client.hgetall('user:42')).toEqual({ name: 'Ada' });
