@@ -3,7 +3,12 @@
  */
 import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
-import type { Client, WorkflowHandle, WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
+import {
+  type Client,
+  type WorkflowHandle,
+  type WorkflowHandleWithFirstExecutionRunId,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
 import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker, type WorkerOptions, type WorkflowBundlePath } from '@temporalio/worker';
@@ -23,6 +28,7 @@ import {
   type KeyStatus,
   type LinkPolicy,
   type ReconcileKeyInput,
+  retry,
   SEARCH_ATTRIBUTES,
   type State,
   skip,
@@ -200,6 +206,13 @@ export async function untilState(
 export async function giveUp(handle: WorkflowHandle): Promise<void> {
   await handle.signal(skip, { reason: 'the test is over' });
   await handle.result();
+}
+
+/** Asks for an attempt, of a run that may make one by itself and be done before it is asked. */
+export async function retryUnlessDone(handle: WorkflowHandle): Promise<void> {
+  await handle.signal(retry).catch((error) => {
+    if (!(error instanceof WorkflowNotFoundError)) throw error;
+  });
 }
 
 /** The workflow code, bundled once for a test run. */

@@ -21,6 +21,7 @@ import {
   failedWrite,
   type Handle,
   POLICY,
+  retryUnlessDone,
   Script,
   type StartOptions,
   until,
@@ -84,7 +85,7 @@ const SCENARIOS: Record<string, Scenario> = {
     during: async (handle, script) => {
       for (let i = 0; i < 40; i++) await handle.signal(messages.failedWrites, [failedWrite()]);
       script.attempts = ['equal'];
-      await handle.signal(messages.retry);
+      await retryUnlessDone(handle);
     },
   },
 };
