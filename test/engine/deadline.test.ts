@@ -8,10 +8,10 @@ import { replaceOtherType } from '../../src/engine/large/other-type.js';
 import { replaceLargeKey } from '../../src/engine/large/replacement.js';
 import { connectRedis, type RedisPort } from '../../src/redis/index.js';
 import {
+  atLastLook,
   DEFAULT_OPTIONS,
   intercept,
   once,
-  portWith,
   reconcileOne,
   resetWrites,
   startLink,
@@ -125,14 +125,7 @@ test.each<{
   {
     what: 'a value that takes the place of another type',
     passes: () => link.source.client.hset('k', 'f', 'A'),
-    lookedAt: (behind) =>
-      portWith(link.sides.source, {
-        async readMembers(requests) {
-          const readings = await link.sides.source.readMembers(requests);
-          if (requests.every(({ members }) => members.length === 0)) await behind();
-          return readings;
-        },
-      }),
+    lookedAt: (behind) => atLastLook(link.sides.source, { behind }),
     replace: (sides) => replaceOtherType(withMemory(sides), Buffer.from('k'), 'hash', DEFAULT_OPTIONS, () => {}),
   },
 ])('for $what it counts from before the last look at the source', async ({ passes, lookedAt, replace }) => {

@@ -5,15 +5,14 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { LinkMemory, type LinkSides, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
-import type { RedisPort } from '../../src/redis/index.js';
 import { compareRedis } from '../support/compare.js';
 import { keysOf } from '../support/keys.js';
 import { stringOf } from './large-values.js';
 import {
+  atLastLook,
   DEFAULT_OPTIONS,
   intercept,
   once,
-  portWith,
   reconcileOne,
   resetWrites,
   startLink,
@@ -223,16 +222,12 @@ test('a value of another type stays when the attempt that has built a large one 
   await link.target.client.set('k', 'X');
   await link.source.client.hset('k', ...Array.from({ length: 1_000 }, (_, index) => `${index}`));
   const abort = new AbortController();
-  const readMembers: RedisPort['readMembers'] = async (requests) => {
-    const readings = await link.sides.source.readMembers(requests);
-    // The last look before the swap is at type and expiry alone.
-    if (requests.some(({ members }) => members.length > 0)) return readings;
+  const behind = async () => {
     await link.source.client.set('k', 'X');
     await resetWrites(link.target);
     abort.abort(GIVEN_UP);
-    return readings;
   };
-  const source = portWith(link.sides.source, { readMembers });
+  const source = atLastLook(link.sides.source, { behind });
   await expect(reconcileLarge({ ...link.sides, source }, abort.signal)).rejects.toBe(GIVEN_UP);
   expect(await written()).toEqual([]);
   expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);

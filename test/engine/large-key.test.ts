@@ -8,7 +8,16 @@ import { connectRedis, RedisFailure } from '../../src/redis/index.js';
 import { compareRedis } from '../support/compare.js';
 import { keysOf } from '../support/keys.js';
 import type { RedisServer } from '../support/redis.js';
-import { DEFAULT_OPTIONS, once, portWith, resetWrites, startLink, type TestLink, writesOn } from './link.js';
+import {
+  atLastLook,
+  DEFAULT_OPTIONS,
+  once,
+  portWith,
+  resetWrites,
+  startLink,
+  type TestLink,
+  writesOn,
+} from './link.js';
 import { hookWatches } from './watched.js';
 
 const LIMITS = { elements: 100, bytes: 20_000 };
@@ -154,13 +163,7 @@ describe('a target of another type than a source that', () => {
     await link.target.client.eval("for i=1,50 do redis.call('SET','other:'..i,i) end", 0);
     await link.source.client.hset('k', ...FIELDS);
     await LARGE.list!(link.target);
-    const source = portWith(link.sides.source, {
-      async readMembers(requests) {
-        // At type and expiry alone.
-        if (requests.every(({ members }) => members.length === 0)) await link.source.client.flushall();
-        return link.sides.source.readMembers(requests);
-      },
-    });
+    const source = atLastLook(link.sides.source, { before: () => link.source.client.flushall() });
     const options = { ...DEFAULT_OPTIONS, onProgress: () => {} };
     const result = await reconcileLargeKey({ ...link.sides, source }, { key: Buffer.from('k') }, options);
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceSuspicious' } });

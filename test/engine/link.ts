@@ -133,6 +133,25 @@ export function intercept(
 }
 
 /**
+ * A source with something that happens at its last look before a value of another type is swapped:
+ * the one at type and expiry alone.
+ */
+export function atLastLook(
+  source: RedisPort,
+  { before, behind }: { before?: () => Promise<unknown>; behind?: () => Promise<unknown> },
+): RedisPort {
+  return portWith(source, {
+    async readMembers(requests) {
+      const isLast = requests.every(({ members }) => members.length === 0);
+      if (isLast) await before?.();
+      const readings = await source.readMembers(requests);
+      if (isLast) await behind?.();
+      return readings;
+    },
+  });
+}
+
+/**
  * The same port but for some of its methods. All others are the port's own: they get every argument
  * that they are called with.
  */
