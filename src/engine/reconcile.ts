@@ -26,7 +26,7 @@ const BATCH_SIZE = 250;
  * So that both servers have work while a batch is decoded here. Each holds up to about 4 MiB of
  * values.
  */
-const CONCURRENT_BATCHES = 8;
+const CONCURRENT_BATCHES = 16;
 
 const GIVEN_UP: GivenUp = { outcome: 'given-up' };
 

@@ -58,7 +58,7 @@ export async function runScript(
   };
   let [reply, role] = await run('EVALSHA', script.sha);
   if (reply instanceof RedisFailure && reply.code === 'NOSCRIPT') [reply, role] = await run('EVAL', script.source);
-  const ofServer = { server: connection.server, receivedAtMs: performance.now() };
+  const [{ server: answeredBy }, receivedAtMs] = [connection, performance.now()];
 
   const failed = [reply, role].find((each) => each instanceof RedisFailure);
   // The others did nothing wrong, and nothing was executed.
@@ -74,13 +74,14 @@ export async function runScript(
     return rows.map(() => failure);
   }
   const [serverTime, , ...answers] = reply as ScriptReply;
-  const told = { ...ofServer, serverTimeMs: Number(serverTime) };
+  const serverTimeMs = Number(serverTime);
+  const told = (cells: Cells): RowAnswer => ({ cells, serverTimeMs, server: answeredBy, receivedAtMs });
   return rows.map((_, index) => {
     const answer = answers[index];
     if (answer === undefined) return 'deferred';
-    if (answer instanceof Buffer) return { ...told, cells: [answer] };
+    if (answer instanceof Buffer) return told([answer]);
     const cells = answer as Cells;
-    return failureIn(cells) ?? { ...told, cells };
+    return failureIn(cells) ?? told(cells);
   });
 }
 
