@@ -33,10 +33,11 @@ interface MembersOf {
   readonly key: Buffer;
   readonly members: readonly Buffer[];
   /**
-   * All members of the key are gone through, call by call: a key that the target lacks is made of
-   * them.
+   * All members of the key are gone through, page by page. A key that the target lacks is made of
+   * a page that `creates`; of one that `begins` only as long as nothing of it was written; never of
+   * one that `adds`, for what earlier pages wrote has gone.
    */
-  readonly creates?: boolean;
+  readonly page?: 'creates' | 'begins' | 'adds';
   /** Where they are put on the target, in the place of the key. */
   readonly beside?: TemporaryKey;
   /** As in `KeyTask`. */
@@ -101,12 +102,18 @@ export async function runMembersRound(
       const { result, done } = parts[position]!;
       const rest = request.members.slice(done);
       const goesOn = rest.length > 0 && (result.outcome === 'equal' || result.outcome === 'repaired');
-      if (goesOn) unfinished.push({ index, request: { ...request, members: rest }, repaired: sum(repaired, result) });
+      const next = { ...request, members: rest };
+      if (goesOn) unfinished.push({ index, request: behind(next, result), repaired: sum(repaired, result) });
       else results[index] = withEarlierPart(result, repaired);
     }
     open = unfinished;
   }
   return results;
+}
+
+/** What is asked for behind a part with this result. */
+function behind(request: MembersOf, { outcome }: MembersResult): MembersOf {
+  return request.page === 'begins' && outcome === 'repaired' ? { ...request, page: 'adds' } : request;
 }
 
 function sum(earlier: Repaired | null, result: RoundResult): Repaired | null {
@@ -262,10 +269,11 @@ function plan(
   tolerance: ExpiryTolerance,
 ): MembersRepair | 'equal' | 'whole' {
   if (source.type === NO_TYPE) return 'whole';
-  if (source.type !== observed.type && !(request.creates && observed.type === NO_TYPE)) return 'whole';
+  const mayCreate = request.page === 'creates' || request.page === 'begins';
+  if (source.type !== observed.type && !(mayCreate && observed.type === NO_TYPE)) return 'whole';
   if (request.members.length > 0 && !hasMembers(source.type)) return 'whole';
   // Of parts before the last, others are still to come.
-  if (!request.creates && isLast && !countsAgree(observed, source)) return 'whole';
+  if (request.page === undefined && isLast && !countsAgree(observed, source)) return 'whole';
   const sameMembers = source.cells.every((cell, index) => sameMember(observed.digests[index]!, cell, tolerance));
   const tolerated = request.beside !== undefined || tolerates(tolerance, observed.expiry, source.expiry);
   if (sameMembers && tolerated) return 'equal';

@@ -38,6 +38,8 @@ async function add({ client }: RedisServer, type: Type, from: number, to: number
   }
 }
 
+const SIZE = { hash: 'HLEN', set: 'SCARD', zset: 'ZCARD' } as const;
+
 async function remove({ client }: RedisServer, type: Type, ...members: string[]): Promise<void> {
   await client.call({ hash: 'HDEL', set: 'SREM', zset: 'ZREM' }[type], 'k', ...members);
 }
@@ -298,6 +300,31 @@ describe.each(TYPES)('a %s whose key vanishes from the target alone behind the f
       'before inspect': (call) => (call === 3 ? vanish() : undefined),
     });
     expect(await reconcileLarge({}, { ...link.sides, target })).toMatchObject({ outcome: 'repaired' });
+    await expectEqual();
+  });
+});
+
+const beside = () => link.target.client.keys('keymend:replacement:*');
+
+describe.each([
+  ['goes behind the first pages', async () => link.target.client.del(await beside())],
+  [
+    'is not as it was observed when a page is written',
+    async () => link.target.client.pexpire((await beside())[0]!, 500_000),
+  ],
+])('what is built in the place of another type, and %s,', (_what, happen) => {
+  test.each(TYPES)('is never there in part (%s)', async (type) => {
+    await add(link.source, type, 0, 3_001);
+    await link.target.client.rpush('k', ...Array.from({ length: 200 }, (_, i) => `${i}`));
+    const sizes = new Set<unknown>();
+    const target = intercept(link.sides.target, {
+      'before repair': (call) => (call === 3 ? happen() : undefined),
+      'before inspect': async () => {
+        if ((await link.target.client.type('k')) === type) sizes.add(await link.target.client.call(SIZE[type], 'k'));
+      },
+    });
+    expect(await reconcileLarge({}, { ...link.sides, target })).toMatchObject({ outcome: 'repaired' });
+    expect([...sizes]).toEqual([3_001]);
     await expectEqual();
   });
 });

@@ -284,7 +284,7 @@ async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise
   let options: ReconcileOptions = work.options;
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
     options.signal?.throwIfAborted();
-    const request = { key, members, creates: true, signal: options.signal };
+    const request = { key, members, page: 'creates', signal: options.signal } as const;
     const step = (target: RedisPort) => runMembersRound({ ...link, target }, [request], options);
     const [result] = await paced(link, key, options.signal, step, work.costs.repair);
     const { outcome } = result!;

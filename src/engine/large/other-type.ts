@@ -10,6 +10,7 @@ import { ReconcileError, reconcileError, type Side, type Stage } from '../errors
 import { shortened } from '../lifetime.js';
 import { runMembersRound } from '../members.js';
 import { AGAIN, type RoundResult } from '../round.js';
+import { MAXIMUM_ROUNDS, PAUSES, restAfter } from '../rounds.js';
 import { hasMembers } from '../value-types.js';
 import { MEMBERS_PER_PAGE } from './by-member.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
@@ -25,6 +26,8 @@ interface Work {
   readonly onStep: () => void;
   /** Something may be there beside the key. */
   begun: boolean;
+  /** A page was written there. */
+  isMade: boolean;
 }
 
 /**
@@ -39,7 +42,7 @@ export async function replaceOtherType(
   options: ReplaceOptions,
   onStep: () => void,
 ): Promise<RoundResult> {
-  const work: Work = { link, key, type, options, onStep, begun: false };
+  const work: Work = { link, key, type, options, onStep, begun: false, isMade: false };
   const watch = await link.target.watch(key);
   if (watch instanceof RedisFailure) return { outcome: 'failed', error: failed(link, watch, 'target', 'read') };
   if (watch.state.type === type) {
@@ -74,20 +77,40 @@ async function buildOfMembers(work: Work, temporary: TemporaryKey): Promise<numb
     if (page instanceof RedisFailure) throw failed(link, page, 'source', 'read');
     if (page === null || page === 'lost') throw new ChangedMeanwhile();
     for (let first = 0; first < page.members.length; first += MEMBERS_PER_PAGE) {
-      const members = page.members.slice(first, first + MEMBERS_PER_PAGE);
-      const request = { key, members, creates: true, beside: temporary, signal: options.signal };
-      const step = (target: RedisPort) => runMembersRound({ ...link, target }, [request], options);
-      work.begun = true;
-      const [result] = await paced(link, key, options.signal, step);
-      options.signal?.throwIfAborted();
-      if (result!.outcome === 'failed') throw result!.error;
-      if (result!.outcome === 'whole') throw new ChangedMeanwhile();
-      if (result!.outcome === 'repaired') bytes += result!.bytes;
+      bytes += await addMembers(work, temporary, page.members.slice(first, first + MEMBERS_PER_PAGE));
       onStep();
     }
     cursor = page.cursor;
   } while (cursor !== '0');
   return bytes;
+}
+
+/**
+ * @returns bytes written
+ * @throws ChangedMeanwhile where members may be missing: what takes the key's place is all of it
+ */
+async function addMembers(work: Work, temporary: TemporaryKey, members: readonly Buffer[]): Promise<number> {
+  const { link, key, options } = work;
+  let bytes = 0;
+  for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
+    const page = work.isMade ? 'adds' : 'begins';
+    const request = { key, members, page, beside: temporary, signal: options.signal } as const;
+    const step = (target: RedisPort) => runMembersRound({ ...link, target }, [request], options);
+    work.begun = true;
+    const [result] = await paced(link, key, options.signal, step);
+    options.signal?.throwIfAborted();
+    if (result!.outcome === 'failed') throw result!.error;
+    if (result!.outcome === 'equal') return bytes;
+    const written = result!.outcome === 'again' ? result!.repaired : result!;
+    if (written?.outcome === 'repaired') {
+      work.isMade = true;
+      bytes += written.bytes;
+    }
+    if (result!.outcome === 'repaired') return bytes;
+    if (result!.outcome !== 'again') break;
+    await restAfter(round, PAUSES.members, options.signal);
+  }
+  throw new ChangedMeanwhile();
 }
 
 async function copyDump(work: Work, temporary: TemporaryKey): Promise<number> {
