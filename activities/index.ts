@@ -163,8 +163,9 @@ function reply(
     case 'repaired':
       return { outcome: 'repaired', summary: `${result.action} ${result.type}, ${result.bytes} bytes`, ...more };
     case 'deferred': {
-      const { retryAfterMs, repaired } = result;
-      return { outcome: 'deferred', retryAfterMs, wrote: repaired !== null, ...more };
+      const { retryAfterMs, repaired, outage } = result;
+      const waitsFor = outage && { outage: { shard: outage.shard, since: new Date(outage.since).toISOString() } };
+      return { outcome: 'deferred', retryAfterMs, wrote: repaired !== null, ...waitsFor, ...more };
     }
     case 'failed': {
       const { type, message, stage } = result.error;

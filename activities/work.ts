@@ -33,7 +33,8 @@ export function workOfLink({ sides, options }: LinkRuntime, verifying: Slots, li
 export async function inSlot(slots: Slots, isResumed: boolean, work: () => Promise<KeyResult>): Promise<KeyResult> {
   for (;;) {
     const ended = await slots.run(work);
-    const result: KeyResult = 'outcome' in ended ? ended : { outcome: 'deferred', repaired: null, ...ended };
+    const result: KeyResult =
+      'outcome' in ended ? ended : { outcome: 'deferred', outage: null, repaired: null, ...ended };
     if (!isResumed || result.outcome !== 'deferred' || result.repaired !== null) return result;
     await Context.current().sleep(result.retryAfterMs);
   }

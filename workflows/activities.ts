@@ -2,7 +2,7 @@
  * What the workflow asks of its activities, and what they answer. Plain data: all of it is in the
  * history.
  */
-import type { EncodedKey, FailedWrite, LastError, Stage } from './messages.js';
+import type { EncodedKey, FailedWrite, LastError, ShardOutage, Stage } from './messages.js';
 import type { ScopeHint } from './scope.js';
 
 /** What one attempt is asked to do. */
@@ -49,12 +49,14 @@ export interface ReconciledReply {
 }
 
 /**
- * The budget of the link is spoken for: the attempt has given its slot back, and is to be made
- * again. Not a failure.
+ * The budget of the link is spoken for, or the target's server does not answer: the attempt has
+ * given its slot back, and is to be made again. Not a failure.
  */
 export interface DeferredReply {
   readonly outcome: 'deferred';
   readonly retryAfterMs: number;
+  /** The server that does not answer. */
+  readonly outage?: ShardOutage | undefined;
   /** It wrote before the key changed once more. */
   readonly wrote: boolean;
   /** As in `ReconciledReply`. */

@@ -87,7 +87,7 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
     const { unverifiedSince } = run;
     const end = await attempt(run, state, maximumAttempts);
     if (end.kind === 'deferred') {
-      stopped = await awaitBudget(run, end.reply.retryAfterMs);
+      stopped = await awaitRoom(run, end.reply);
       continue;
     }
     if (end.kind !== 'replied') return end;
@@ -142,12 +142,13 @@ async function wait(run: KeyRun, state: State, ms: number): Promise<Interruption
 }
 
 /**
- * Waits durably until the budget is likely to have room. That uses up nothing of the retry policy.
+ * Waits durably until the budget is likely to have room, or the server may be back. That uses up
+ * nothing of the retry policy.
  */
-async function awaitBudget(run: KeyRun, ms: number): Promise<Interruption | null> {
+async function awaitRoom(run: KeyRun, { retryAfterMs, outage }: DeferredReply): Promise<Interruption | null> {
   const since = Date.now();
-  run.enter('retrying', since + ms);
-  await condition(() => run.interruption() !== null, ms);
+  run.enter('waiting', since + retryAfterMs, outage ?? null);
+  await condition(() => run.interruption() !== null, retryAfterMs);
   if (run.triesBegunAt !== null) run.triesBegunAt += Date.now() - since;
   return run.interruption();
 }

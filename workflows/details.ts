@@ -3,7 +3,7 @@
  * person can do next.
  */
 import { nextStep } from './error-types.js';
-import type { KeyStatus } from './messages.js';
+import type { KeyStatus, ShardOutage } from './messages.js';
 
 /** Markdown for `setCurrentDetails`. */
 export function describeStatus(status: KeyStatus): string {
@@ -20,6 +20,7 @@ export function describeStatus(status: KeyStatus): string {
       `- ${status.state === 'done' ? 'earlier' : 'last'} error: **${asText(type)}**${stage === null ? '' : ` while in stage ${stage}`}: ${asText(message)}`,
     );
   }
+  if (status.outage !== null) lines.push(`- waits for ${asText(outageLine(status.outage))}`);
   if (status.nextRetry !== null) lines.push(`- next try by itself: ${status.nextRetry}`);
   if (status.skipReason !== null) lines.push(`- skipped: ${asText(status.skipReason)}`);
   if (status.state === 'escalated') {
@@ -30,6 +31,10 @@ export function describeStatus(status: KeyStatus): string {
     );
   }
   return lines.join('\n');
+}
+
+export function outageLine({ shard, since }: ShardOutage): string {
+  return `${shard}, which has not answered since ${since}`;
 }
 
 /**

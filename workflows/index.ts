@@ -1,3 +1,4 @@
 /** All workflows of a worker, for the bundler. */
 export { gap } from './gap.js';
+export { outage } from './outage.js';
 export { reconcileKey } from './reconcile-key.js';

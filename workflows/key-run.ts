@@ -17,6 +17,7 @@ import {
   type Outcome,
   type ReconcileKeyResult,
   type RetryRequest,
+  type ShardOutage,
   type State,
 } from './messages.js';
 import { demand, Incoming, isNothing, NOTHING_PENDING, putBack, takeRound } from './pending.js';
@@ -64,6 +65,7 @@ export class KeyRun {
   #lastOutcome: Outcome | null;
   #repaired: boolean;
   #nextRetry: number | null = null;
+  #outage: ShardOutage | null = null;
   #retryAsked = false;
   /** Until when a person vouches for a delete, in ms since the epoch. */
   #allowDeleteUntil: number | null;
@@ -194,6 +196,7 @@ export class KeyRun {
       lastOutcome: this.#lastOutcome,
       lastError: this.lastError,
       nextRetry: isoTime(this.#nextRetry),
+      outage: this.#outage,
       skipReason: this.#skipReason,
     };
   }
@@ -290,10 +293,11 @@ export class KeyRun {
     this.#wakes = false;
   }
 
-  enter(state: State, nextRetry: number | null = null): void {
+  enter(state: State, nextRetry: number | null = null, outage: ShardOutage | null = null): void {
     // While escalated, an attempt of the slow retry does not change what people and alerts see.
     this.#state = this.escalation === 'none' || state === 'done' ? state : 'escalated';
     this.#nextRetry = nextRetry;
+    this.#outage = outage;
     this.#showDetails();
   }
 

@@ -20,7 +20,16 @@ export const WORKFLOW_TYPE = 'reconcileKey';
  */
 export const SEARCH_ATTRIBUTES = { link: 'KeymendLink', state: 'KeymendState', error: 'KeymendError' } as const;
 
-export type State = 'settling' | 'reconciling' | 'verifying' | 'done' | 'retrying' | 'escalated' | 'cancelled';
+export type State =
+  | 'settling'
+  | 'reconciling'
+  | 'verifying'
+  | 'done'
+  | 'retrying'
+  /** For room in the budget, or for a server that does not answer: no attempt is used up. */
+  | 'waiting'
+  | 'escalated'
+  | 'cancelled';
 export type Outcome = 'equal' | 'repaired' | 'skipped';
 /** The part of the way at which something failed; the same words as in `dlq.stage`. */
 export type Stage = 'decode' | 'signal' | 'read' | 'compare' | 'write' | 'verify';
@@ -50,6 +59,14 @@ export interface ReconcileKeyResult {
   readonly skipReason?: string | undefined;
 }
 
+/** A server that does not answer. */
+export interface ShardOutage {
+  /** Its name and address. */
+  readonly shard: string;
+  /** ISO 8601, UTC. */
+  readonly since: string;
+}
+
 /** What went wrong last, without any user value. */
 export interface LastError {
   readonly type: string;
@@ -77,6 +94,8 @@ export interface KeyStatus extends EncodedKey {
    * schedule.
    */
   readonly nextRetry: string | null;
+  /** The server of the target that the key waits for; null: it waits for none. */
+  readonly outage: ShardOutage | null;
   readonly skipReason: string | null;
 }
 

@@ -4,10 +4,10 @@
  */
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
+import { LinkAttribute } from '../temporal/link-attribute.js';
 import type { Counters, Forwarding } from './forwarder.js';
 import { createGaps } from './gaps.js';
 import { intakeOf } from './intakes.js';
-import { LinkAttribute } from './link-attribute.js';
 import type { SignalClient } from './own-runs.js';
 import { createSignaller } from './signaller.js';
 import { watchUnfinishedRuns } from './unfinished-runs.js';

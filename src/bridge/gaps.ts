@@ -12,8 +12,8 @@ import {
 } from '../../workflows/gap-messages.js';
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
+import type { LinkAttribute } from '../temporal/link-attribute.js';
 import type { Links } from './group.js';
-import type { LinkAttribute } from './link-attribute.js';
 import type { SignalClient } from './own-runs.js';
 
 export interface Gaps {

@@ -6,6 +6,7 @@ import { intakeOf } from '../bridge/intakes.js';
 import type { Config } from '../config.js';
 import { counted } from '../plural.js';
 import { errorText } from '../temporal/error-text.js';
+import { describeOutages, type OutagesReport, outagesReport } from './outages.js';
 
 /** null: unknown, see `problem`, which is null where all is known. */
 export interface ServicesReport {
@@ -24,6 +25,7 @@ export interface ServicesReport {
   };
   /** Those that read failed writes now. */
   readonly bridges: { readonly count: number | null; readonly problem: string | null };
+  readonly outages: OutagesReport;
 }
 
 const TIMEOUT_MS = 5_000;
@@ -33,12 +35,13 @@ const WORKFLOW_TASKS = 1; // temporal.api.enums.v1.TaskQueueType
 
 /** @param client an Error where Temporal does not answer */
 export async function servicesReport(client: Client | Error, config: Config): Promise<ServicesReport> {
-  const [workflows, workers, bridges] = await Promise.all([
+  const [workflows, workers, bridges, outages] = await Promise.all([
     workflowsReport(client, config),
     workersReport(client, config),
     bridgesReport(config),
+    outagesReport(client, config),
   ]);
-  return { workflows, workers, bridges };
+  return { workflows, workers, bridges, outages };
 }
 
 async function workflowsReport(client: Client | Error, config: Config): Promise<ServicesReport['workflows']> {
@@ -85,8 +88,9 @@ async function ask<T>(client: Client | Error, question: (client: Client) => Prom
 }
 
 /** Lines for a person. */
-export function describeServices({ workflows, workers, bridges }: ServicesReport): string[] {
-  return ['keymend', ...[describeWorkflows(workflows), describeWorkers(workers), describeBridges(bridges)].map(indent)];
+export function describeServices({ workflows, workers, bridges, outages }: ServicesReport): string[] {
+  const services = [describeWorkflows(workflows), describeWorkers(workers), describeBridges(bridges)];
+  return ['keymend', ...[...services, ...describeOutages(outages)].map(indent)];
 }
 
 function indent(line: string): string {

@@ -1,5 +1,5 @@
 /** What goes into the engine and what comes out. */
-import type { RedisPort } from '../redis/index.js';
+import type { RedisPort, ShardOutage } from '../redis/index.js';
 import type { ReconcileError } from './errors.js';
 import type { LinkMemory } from './link-memory.js';
 import type { Scope } from './scope.js';
@@ -84,10 +84,12 @@ export interface Repaired {
   readonly bytes: number;
 }
 
-/** The target's budget is spoken for; trying again makes sense in `retryAfterMs`. Not a failure. */
+/** Not now; trying again makes sense in `retryAfterMs`. Not a failure. */
 export interface KeyDeferred {
   readonly outcome: 'deferred';
   readonly retryAfterMs: number;
+  /** The target's server does not answer; null: its budget is spoken for. */
+  readonly outage: ShardOutage | null;
   /** What was written before the key changed once more; null: nothing was. */
   readonly repaired: Repaired | null;
 }

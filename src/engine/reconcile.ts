@@ -1,7 +1,7 @@
 /** Many keys at once: rounds until each has ended, in batches that one call can carry. */
 import pMap from 'p-map';
 import { isOwnKey } from '../own-keys.js';
-import { type AdmissionRequest, RedisFailure } from '../redis/index.js';
+import { type AdmissionRequest, type Deferred, RedisFailure } from '../redis/index.js';
 import type {
   GivenUp,
   KeyDeferred,
@@ -165,7 +165,7 @@ async function admittedRound(
       break;
     }
     if (admission.kind === 'deferred') {
-      endAll(rest, { outcome: 'deferred', retryAfterMs: admission.retryAfterMs, repaired: null });
+      endAll(rest, deferred(admission));
       break;
     }
     try {
@@ -178,7 +178,40 @@ async function admittedRound(
       admission.done();
     }
   }
+  await deferOutage(sides, tasks, results);
   return results;
+}
+
+function deferred({ retryAfterMs, outage }: Deferred): KeyDeferred {
+  return { outcome: 'deferred', retryAfterMs, outage, repaired: null };
+}
+
+/**
+ * Keys that failed before anything was written, because the target's server does not answer at all,
+ * have not failed: they wait. All of them are of one server.
+ */
+async function deferOutage(
+  { target }: Link,
+  tasks: readonly KeyTask[],
+  results: (RoundResult | KeyDeferred)[],
+): Promise<void> {
+  const failed = [...results.keys()].filter((index) => failureOfTarget(results[index]!) !== null);
+  if (failed.length === 0) return;
+  const failure = failureOfTarget(results[failed[0]!]!)!;
+  const waits = await target.outage(
+    failed.map((index) => tasks[index]!.key),
+    failure,
+  );
+  if (waits !== null) for (const index of failed) results[index] = deferred(waits);
+}
+
+const OF_TARGET: ReadonlySet<string> = new Set(['TargetUnavailable', 'TargetLoading']);
+
+/** @returns null where the target is not to blame, or may have been written */
+function failureOfTarget(result: RoundResult | KeyDeferred): RedisFailure | null {
+  if (result.outcome !== 'failed' || result.wrote) return null;
+  const { type, stage, cause } = result.error;
+  return OF_TARGET.has(type) && stage === 'read' && cause instanceof RedisFailure ? cause : null;
 }
 
 function admissionRequest({ key, scope = WHOLE }: KeyRequest): AdmissionRequest {

@@ -69,6 +69,11 @@ export class ClusterNodes {
     return `${this.#options.name} (Cluster at ${this.#seeds.map(addressOf).join(', ')})`;
   }
 
+  /** What to call all of it together, as the others are called by their addresses. */
+  get shard(): string {
+    return `cluster:${addressOf(this.#seeds[0]!)}`;
+  }
+
   /** How often it has connected to a node, or slots have gone from one to another. */
   get connections(): number {
     return [...this.#connections.values()].reduce((sum, { connections }) => sum + connections, this.#changes);

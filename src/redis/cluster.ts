@@ -12,6 +12,7 @@
  * that could be refused (`isGone` of lua/prelude.lua, lua/large/swap.lua).
  * `docs/decisions/0008-topologies.md` says with which versions this was tried.
  */
+import { type Breaker, type Breakers, looksOut } from './breaker.js';
 import { admit } from './budget/admission.js';
 import type { ClusterBudgets } from './budget/cluster-budgets.js';
 import type { ClusterNodes, Master } from './cluster-nodes.js';
@@ -63,15 +64,17 @@ type Ask<Request, Answer> = (
 export class ClusterRedis implements RedisPort {
   readonly #nodes: ClusterNodes;
   readonly #budgets: ClusterBudgets | undefined;
+  readonly #breakers: Breakers | undefined;
   readonly #count: CountOperations | undefined;
 
   /** @param options `count` as for `StandaloneRedis` */
   constructor(
     nodes: ClusterNodes,
-    options: { readonly budgets?: ClusterBudgets; readonly count?: CountOperations } = {},
+    options: { readonly budgets?: ClusterBudgets; readonly breakers?: Breakers; readonly count?: CountOperations } = {},
   ) {
     this.#nodes = nodes;
     this.#budgets = options.budgets;
+    this.#breakers = options.breakers;
     this.#count = options.count;
   }
 
@@ -89,9 +92,12 @@ export class ClusterRedis implements RedisPort {
   }
 
   async admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure> {
+    const { key } = requests[0]!;
+    const keys = requests.map((request) => request.key);
+    const waits = this.#breaker?.waits(keys) ?? (await this.#breakerOf(key))?.waits(keys);
+    if (waits) return waits;
     const budgets = this.#budgets;
     if (budgets === undefined) return { kind: 'admitted', keys: requests.length, port: this, done: () => 0 };
-    const { key } = requests[0]!;
     const ask = async (master: Master) => {
       const masters = await this.#nodes.masters();
       if (masters instanceof RedisFailure) return masters;
@@ -102,6 +108,35 @@ export class ClusterRedis implements RedisPort {
       const answer = await ask(master);
       return answer instanceof RedisFailure && budgets.refused(master, answer) ? ask(master) : answer;
     });
+  }
+
+  async outage(keys: readonly Buffer[], failure: RedisFailure): Promise<Deferred | null> {
+    if (!looksOut(failure)) return null;
+    const breaker = (await this.#breakerOf(keys[0]!)) ?? this.#breaker;
+    return breaker?.suspect(keys) ?? null;
+  }
+
+  /** That of the whole Cluster: none of its nodes says who has which slot. */
+  get #breaker(): Breaker | undefined {
+    return this.#breakers?.of(this.#nodes, this.#nodes.shard, () => this.answers(this.#nodes.shard));
+  }
+
+  /** That of the master of a key, as far as it is known who that is. */
+  async #breakerOf(key: Buffer): Promise<Breaker | undefined> {
+    if (this.#breakers === undefined) return undefined;
+    const master = await this.#nodes.masterOf(key);
+    if (master instanceof RedisFailure) return undefined;
+    const { connection } = master;
+    return this.#breakers.of(connection, connection.shard, () => this.answers(connection.shard));
+  }
+
+  async answers(shard: string): Promise<RedisFailure | null> {
+    const masters = await this.#nodes.masters();
+    if (masters instanceof RedisFailure) return looksOut(masters) ? masters : null;
+    // Where another has taken its place, the keys have somewhere to go.
+    const master = masters.find(({ connection }) => connection.shard === shard);
+    if (master === undefined) return null;
+    return this.#heeded(await this.#portTo(master).answers(), master);
   }
 
   inspect(
@@ -200,6 +235,7 @@ export class ClusterRedis implements RedisPort {
   }
 
   async close(): Promise<void> {
+    this.#breakers?.close();
     this.#nodes.close();
   }
 

@@ -259,10 +259,20 @@ export interface Admission {
   done(besides?: number): number;
 }
 
-/** The budget is spoken for; asking again makes sense in so many ms. */
+/** A server that does not answer. */
+export interface ShardOutage {
+  /** Its address, or the name of its group. */
+  readonly shard: string;
+  /** ms since the epoch. */
+  readonly since: number;
+}
+
+/** Not now; asking again makes sense in so many ms. */
 export interface Deferred {
   readonly kind: 'deferred';
   readonly retryAfterMs: number;
+  /** The server does not answer; null: the budget is spoken for. */
+  readonly outage: ShardOutage | null;
 }
 
 export interface RedisPort {
@@ -283,10 +293,27 @@ export interface RedisPort {
 
   /**
    * Asks the budget for one round (inspect, repair) over some keys, and waits for it if it is near.
-   * Without a budget all are admitted at once.
+   * Without a budget all are admitted at once. Nobody is admitted to a server that is known not to
+   * answer.
    * @param requests at least one, all keys of one shard: it is that shard's budget that pays
    */
   admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure>;
+
+  /**
+   * Whether these keys, which have failed, had to because their server does not answer at all. It
+   * is asked once more if that is not known; what was one slow command is no outage.
+   * @param keys as for `admit`
+   * @param failure of one of them
+   * @returns null: it answers, or nobody watches this Redis
+   */
+  outage(keys: readonly Buffer[], failure: RedisFailure): Promise<Deferred | null>;
+
+  /**
+   * Asks one of its servers whether it is there.
+   * @param shard as in `ShardOutage`
+   * @returns null when it answers, or there is no such server any more; else why keys wait for it
+   */
+  answers(shard: string): Promise<RedisFailure | null>;
 
   /**
    * Reads the state of each key. At the master alone if asked so (see `read`), and then with the

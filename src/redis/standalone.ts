@@ -1,5 +1,6 @@
 /** The port on one server: each method is one script, or one pair of commands. */
 import { isOwnKey } from '../own-keys.js';
+import { type Breaker, type Breakers, looksOut } from './breaker.js';
 import { admit } from './budget/admission.js';
 import type { Budget } from './budget/budget.js';
 import { type Command, type Connection, isMaster } from './connection/connection.js';
@@ -51,15 +52,20 @@ const observedAt = new WeakMap<object, object>();
 export class StandaloneRedis implements RedisPort {
   readonly #connection: Connection;
   readonly #budget: Budget | undefined;
+  readonly #breakers: Breakers | undefined;
   readonly #count: CountOperations;
 
   /**
    * @param options `count` is told of all that goes through this port, except for what asking the
-   *   budget costs
+   *   budget costs; `breakers`: keys wait for a server that does not answer
    */
-  constructor(connection: Connection, options: { readonly budget?: Budget; readonly count?: CountOperations } = {}) {
+  constructor(
+    connection: Connection,
+    options: { readonly budget?: Budget; readonly breakers?: Breakers; readonly count?: CountOperations } = {},
+  ) {
     this.#connection = connection;
     this.#budget = options.budget;
+    this.#breakers = options.breakers;
     this.#count = options.count ?? (() => {});
   }
 
@@ -76,9 +82,24 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure> {
+    const waits = this.#breaker?.waits(requests.map(({ key }) => key));
+    if (waits) return waits;
     const budget = this.#budget;
     if (budget === undefined) return { kind: 'admitted', keys: requests.length, port: this, done: () => 0 };
     return admit(budget, requests, (count) => new StandaloneRedis(this.#connection, { budget, count }));
+  }
+
+  async outage(keys: readonly Buffer[], failure: RedisFailure): Promise<Deferred | null> {
+    return looksOut(failure) ? (this.#breaker?.suspect(keys) ?? null) : null;
+  }
+
+  get #breaker(): Breaker | undefined {
+    return this.#breakers?.of(this.#connection, this.#connection.shard, () => this.answers());
+  }
+
+  async answers(): Promise<RedisFailure | null> {
+    const [reply] = await this.#connection.send([['PING']]);
+    return reply instanceof RedisFailure && looksOut(reply) ? reply : null;
   }
 
   async inspect(keys: readonly Buffer[], { atMaster = false } = {}): Promise<(ObservedState | RedisFailure)[]> {
@@ -260,6 +281,7 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async close(): Promise<void> {
+    this.#breakers?.close();
     this.#connection.close();
   }
 

@@ -5,6 +5,7 @@
  * connection/address.ts. For clients of an application: dual-write/topology.ts, outbox/client.ts.
  */
 import type { Endpoint } from '../config.js';
+import { Breakers, type OutageListener } from './breaker.js';
 import { type BudgetOptions, createBudget } from './budget/budget.js';
 import { ClusterBudgets } from './budget/cluster-budgets.js';
 import { ClusterRedis } from './cluster.js';
@@ -17,16 +18,22 @@ import { StandaloneRedis } from './standalone.js';
 export interface RedisOptions extends ConnectionOptions {
   /** How much of this Redis all workers of a link together may use. Default: it is not bounded. */
   readonly budget?: BudgetOptions;
+  /** Told when one of its servers does not answer. Keys wait then. Default: they fail. */
+  readonly outages?: OutageListener;
 }
 
 /** Makes a port. Connects with the first call, not now; `check()` tells at once whether it can. */
-export function connectRedis(endpoint: Endpoint, { budget, ...options }: RedisOptions): RedisPort {
+export function connectRedis(endpoint: Endpoint, { budget, outages, ...options }: RedisOptions): RedisPort {
+  const breakers = outages && { breakers: new Breakers(outages) };
   if ('cluster' in endpoint) {
     const nodes = new ClusterNodes(endpoint.cluster, options);
-    return new ClusterRedis(nodes, budget && { budgets: new ClusterBudgets(budget) });
+    return new ClusterRedis(nodes, { ...breakers, ...(budget && { budgets: new ClusterBudgets(budget) }) });
   }
   const connection = new Connection(endpoint, options);
-  return new StandaloneRedis(connection, budget && { budget: createBudget(connection, budget) });
+  return new StandaloneRedis(connection, {
+    ...breakers,
+    ...(budget && { budget: createBudget(connection, budget) }),
+  });
 }
 
 /** For single commands about keys of ours. Connects with the first command. */

@@ -1,7 +1,10 @@
 /** A Temporal worker that reconciles the keys of the configured links. */
+import { hostname } from 'node:os';
+import { WorkflowClient } from '@temporalio/client';
 import { type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { create } from '../../activities/index.js';
+import { createOutageActivities } from '../../activities/outage.js';
 import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import type { LinkRuntime } from '../../activities/work.js';
 import { nextStep } from '../../workflows/error-types.js';
@@ -9,8 +12,10 @@ import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
 import { escalationLetter } from '../events/dead-letter.js';
 import { type DeadLetters, publishWhatFits } from '../events/dead-letters.js';
-import { checkDistinct, connectRedis, type RedisOptions, type RedisPort } from '../redis/index.js';
+import { checkDistinct, connectRedis, type OutageListener, type RedisOptions, type RedisPort } from '../redis/index.js';
+import { LinkAttribute } from '../temporal/link-attribute.js';
 import { logEnded } from './ended-attempts.js';
+import { logOutage, OutageNotices } from './outage-notices.js';
 import { workflowCode } from './workflow-code.js';
 
 interface WorkerOptions {
@@ -40,8 +45,19 @@ interface RunningWorker {
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   const { config, connection, namespace, deadLetters, usableAttributes, logger } = options;
-  const links = new Map(config.links.map((link) => [link.name, connectLink(link, logger)]));
+  const identity = `${process.pid}@${hostname()}`;
+  const notices = new OutageNotices({
+    client: new WorkflowClient({ connection, namespace }),
+    taskQueue: config.temporal.taskQueue,
+    attribute: new LinkAttribute(logger),
+    identity,
+    logger,
+  });
+  const links = new Map(
+    config.links.map((link) => [link.name, connectLink(link, notices.listenerOf(link.name), logger)]),
+  );
   const closeLinks = async () => {
+    notices.close();
     await Promise.all([...links.values()].flatMap(({ sides }) => [sides.source.close(), sides.target.close()]));
   };
   try {
@@ -51,20 +67,24 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       namespace,
       taskQueue: config.temporal.taskQueue,
       workflowBundle: await workflowCode(),
-      activities: create({
-        links,
-        usableAttributes,
-        publishEscalation: async (request, workflow) => {
-          const { event, error, attempts } = request;
-          const { key, encoding = 'utf8', link } = event;
-          const news =
-            error.type === 'Cancelled' ? error.message : `escalated: ${error.message}. ${nextStep(error.type)}`;
-          logger.warn({ key, encoding, link, type: error.type, attempts, workflowId: workflow.workflowId }, news);
-          const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow));
-          if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
-        },
-        onResult: logEnded(logger),
-      }),
+      activities: {
+        ...createOutageActivities({ links, onOutage: logOutage(logger) }),
+        ...create({
+          links,
+          usableAttributes,
+          publishEscalation: async (request, workflow) => {
+            const { event, error, attempts } = request;
+            const { key, encoding = 'utf8', link } = event;
+            const news =
+              error.type === 'Cancelled' ? error.message : `escalated: ${error.message}. ${nextStep(error.type)}`;
+            logger.warn({ key, encoding, link, type: error.type, attempts, workflowId: workflow.workflowId }, news);
+            const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow));
+            if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
+          },
+          onResult: logEnded(logger),
+        }),
+      },
+      identity,
       ...workerLimits(config),
       shutdownGraceTime: '10 seconds',
       // What a large key's attempt has reached is known to the server this soon, whatever the
@@ -103,8 +123,8 @@ const SPARE_SLOTS = 50;
 /** Well below the 5 s of a first attempt, so that a Redis which hangs is named as such. */
 const COMMAND_TIMEOUT_MS = 2_000;
 
-function connectLink(link: LinkConfig, logger: Logger): LinkRuntime {
-  const connect = (side: 'source' | 'target', options: Pick<RedisOptions, 'budget'> = {}): RedisPort =>
+function connectLink(link: LinkConfig, outages: OutageListener, logger: Logger): LinkRuntime {
+  const connect = (side: 'source' | 'target', options: Pick<RedisOptions, 'budget' | 'outages'> = {}): RedisPort =>
     connectRedis(link[side], {
       name: `${side} of link ${link.name}`,
       commandTimeoutMs: COMMAND_TIMEOUT_MS,
@@ -113,7 +133,7 @@ function connectLink(link: LinkConfig, logger: Logger): LinkRuntime {
     });
   const { opsPerSecond } = link.budget;
   const budget = { link: link.name, opsPerSecond, warn: (line: string) => logger.warn({ link: link.name }, line) };
-  const sides = { source: connect('source'), target: connect('target', { budget }) };
+  const sides = { source: connect('source'), target: connect('target', { budget, outages }) };
   return {
     sides: { ...sides, memory: new LinkMemory(sides) },
     options: {

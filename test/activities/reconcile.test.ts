@@ -59,7 +59,8 @@ async function attempt(
     'after repair': once(written),
   });
   const target = portWith(hooked, {
-    admit: async (...args) => (defers(environment) ? { kind: 'deferred', retryAfterMs: 1 } : hooked.admit(...args)),
+    admit: async (...args) =>
+      defers(environment) ? { kind: 'deferred', retryAfterMs: 1, outage: null } : hooked.admit(...args),
   });
   const told: Told[] = [];
   const activities = create({

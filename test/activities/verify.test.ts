@@ -220,7 +220,7 @@ test('a budget without room for the second look leaves it to the workflow', asyn
   let asked = 0;
   const target = portWith(link.sides.target, {
     admit: async (...args) =>
-      ++asked > 1 ? { kind: 'deferred', retryAfterMs: 5_000 } : link.sides.target.admit(...args),
+      ++asked > 1 ? { kind: 'deferred', retryAfterMs: 5_000, outage: null } : link.sides.target.admit(...args),
   });
   const reply = await firstAttempt(activitiesOf({ ...link.sides, target }), 'k').reply;
   expect(reply).toMatchObject({ outcome: 'repaired' });

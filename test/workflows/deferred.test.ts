@@ -35,7 +35,7 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
     const script = new Script(server.env, { defer: 60_000 });
     await withScript(script, async (start) => {
       const handle = await start();
-      const status = await untilState(server.env, handle, 'retrying');
+      const status = await untilState(server.env, handle, 'waiting');
       expect(status).toMatchObject({ attempts: 0, pending: 1, lastError: null });
       expect(status.nextRetry).not.toBeNull();
       while (script.requests.length < 3 * POLICY.retry.maximumAttempts) await server.env.sleep(60_000);
@@ -85,7 +85,7 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
     const script = new Script(server.env, LONG, 'repaired');
     await withScript(script, async (start) => {
       const handle = await start();
-      await untilState(server.env, handle, 'retrying');
+      await untilState(server.env, handle, 'waiting');
       await handle.signal(messages.retry);
       expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
       expect(script.pauses()[0]).toBeLessThan(60);
@@ -96,7 +96,7 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
     const script = new Script(server.env, LONG);
     await withScript(script, async (start) => {
       const handle = await start();
-      await untilState(server.env, handle, 'retrying');
+      await untilState(server.env, handle, 'waiting');
       await handle.signal(messages.skip, { reason: 'not worth it' });
       expect(await handle.result()).toEqual({ outcome: 'skipped', attempts: 0, skipReason: 'not worth it' });
     });
@@ -107,7 +107,7 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
     await withScript(script, async (start) => {
       const handle = await start({ historyEventsPerRun: 30 });
       const { runId } = await handle.describe();
-      await untilState(server.env, handle, 'retrying');
+      await untilState(server.env, handle, 'waiting');
       for (let i = 0; i < 40; i++) await handle.signal(messages.failedWrites, [failedWrite()]);
       script.attempts = ['equal'];
       const latest = server.env.client.workflow.getHandle(handle.workflowId);

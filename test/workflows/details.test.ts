@@ -14,6 +14,7 @@ const STATUS: KeyStatus = {
   lastOutcome: null,
   lastError: { type: 'TargetUnavailable', message: 'cannot be reached (a_b): no answer', stage: 'read' },
   nextRetry: null,
+  outage: null,
   skipReason: null,
 };
 

@@ -14,12 +14,12 @@ import {
   WORKFLOW_TYPE,
 } from '../../../workflows/messages.js';
 import type { reconcileKey } from '../../../workflows/reconcile-key.js';
-import { LinkAttribute } from '../../bridge/link-attribute.js';
 import { startOptions } from '../../bridge/start-options.js';
 import type { Config } from '../../config.js';
 import { keyBytes } from '../../events/failed-write-codec.js';
 import { counted } from '../../plural.js';
 import { connectRedis, NO_TYPE, RedisFailure } from '../../redis/index.js';
+import { LinkAttribute } from '../../temporal/link-attribute.js';
 import { whoIsMissing } from '../answers.js';
 import { EXIT, examples, globalOptions, print, report, VerbError, withClient } from '../context.js';
 import { handleOf, type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from '../key-workflow.js';

@@ -1,6 +1,7 @@
 /** `keymend status KEY` about a key; `keymend status` about the links. */
 import type { Client } from '@temporalio/client';
 import { Command } from 'commander';
+import { outageLine } from '../../../workflows/details.js';
 import type { KeyStatus, State } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { connectClient } from '../../temporal/connect.js';
@@ -38,6 +39,7 @@ const UNKNOWN = {
   lastFailedAt: null,
   lastOutcome: null,
   lastError: null,
+  outage: null,
   skipReason: null,
 };
 
@@ -108,7 +110,7 @@ export async function keyReport(client: Client, config: Config, key: KeyWorkflow
   if (unfinished !== undefined) {
     const known = 'unanswered' in answer ? { ...key.key, link: key.link.name, ...UNKNOWN } : answer;
     // Whatever it had planned, nobody does it any more.
-    return { ...known, ...ofRun, state: unfinished, nextRetry: null };
+    return { ...known, ...ofRun, state: unfinished, nextRetry: null, outage: null };
   }
   if ('unanswered' in answer) {
     throw new VerbError(`workflow ${key.workflowId} is ${status.name}, but ${answer.unanswered}`);
@@ -160,6 +162,7 @@ function describe(report: KeyReport): string[] {
       report.state === 'done' ? 'earlier error' : 'last error',
       report.lastError && `${report.lastError.type}: ${report.lastError.message}`,
     ],
+    ['waits for', report.outage && outageLine(report.outage)],
     ['next retry', report.nextRetry],
     ['skipped', report.skipReason],
     ['workflow', `${report.workflowId} (${report.workflow}, run ${report.runId})`],

@@ -47,6 +47,8 @@ export async function pay(
   (await admitted(sides, key, signal, membersWorth(operations))).done(operations);
 }
 
+const OUT = new RedisFailure('CONNECTION', 'it does not answer at all');
+
 async function admitted(
   { target }: LinkSides,
   key: Buffer,
@@ -58,6 +60,8 @@ async function admitted(
     const answer = await target.admit([{ key, members }]);
     if (answer instanceof RedisFailure) throw reconcileError(answer, 'target', 'read', target.place);
     if (answer.kind === 'admitted') return answer;
+    // What was begun on connections that are gone does not go on when it answers again.
+    if (answer.outage !== null) throw reconcileError(OUT, 'target', 'read', answer.outage.shard);
     await sleep(answer.retryAfterMs, undefined, { signal });
   }
 }

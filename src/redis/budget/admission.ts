@@ -47,7 +47,7 @@ export async function admit(
   }
   try {
     const answer = await budget.reserve(reserved);
-    if (!answer.granted) return { kind: 'deferred', retryAfterMs: answer.retryAfterMs };
+    if (!answer.granted) return { kind: 'deferred', retryAfterMs: answer.retryAfterMs, outage: null };
     let used = 0;
     const port = counted((operations) => {
       // Nobody knows what a lost call did: it counts as all that was reserved.

@@ -55,6 +55,11 @@ export function sentinelOptions({ name, urls, username, password, db }: Sentinel
   } as const satisfies RedisOptions;
 }
 
+/** What to call a server in the ID of a workflow: its address, or the name of its group. */
+export function shardName({ sentinels, name, path, host, port }: RedisOptions): string {
+  return sentinels ? `${name}` : (path ?? `${host}:${port}`);
+}
+
 /** For messages: never with a password. */
 export function describeAddress({ sentinels, name, path, host, port, db }: RedisOptions): string {
   const group = `master ${name} of Sentinels ${sentinels?.map((each) => `${each.host}:${each.port}`).join(', ')}`;

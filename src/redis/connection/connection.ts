@@ -10,7 +10,7 @@ import { isOwnKey } from '../../own-keys.js';
 import { jittered, pauseAfter } from '../../patience/pause.js';
 import { parseRedisUrl } from '../../redis-url.js';
 import { operationsOf } from '../scripts/operations.js';
-import { type Address, describeAddress, sentinelOptions } from './address.js';
+import { type Address, describeAddress, sentinelOptions, shardName } from './address.js';
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
 import { failureOf, failureOfReply, RedisFailure, type RefusedCommand } from './failure.js';
@@ -65,6 +65,8 @@ const LEAST_RENEWAL_INTERVAL_MS = 250;
  */
 export class Connection {
   readonly place: string;
+  /** `shardName` of the server. */
+  readonly shard: string;
   readonly commandTimeoutMs: number;
   readonly largeValues: LargeValues;
   readonly #hasSuccessor: boolean;
@@ -133,6 +135,7 @@ export class Connection {
       this.#lastError = error;
     });
     this.place = `${options.name} (${describeAddress(this.#client.options)})`;
+    this.shard = shardName(this.#client.options);
   }
 
   /** That the server is not a master: for good, or until the next command finds the one that is. */

@@ -1,0 +1,34 @@
+/** What the workflow `outage` asks for. */
+import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import type { OutageActivities, OutageStatus } from '../workflows/outage-messages.js';
+import type { LinkRuntime } from './work.js';
+
+interface OutageDependencies {
+  readonly links: ReadonlyMap<string, Pick<LinkRuntime, 'sides'>>;
+  /** Told of the beginning and the end of each outage, now and then twice. Must not throw. */
+  readonly onOutage: (outage: OutageStatus) => void;
+}
+
+/** A server that comes up and goes again is asked twice, so far apart. */
+const STEADY_MS = 2_000;
+
+export function createOutageActivities({ links, onOutage }: OutageDependencies): OutageActivities {
+  return {
+    async answers({ link, shard }) {
+      const target = links.get(link)?.sides.target;
+      if (target === undefined) {
+        throw ApplicationFailure.retryable(`link "${link}" is not in the configuration of this worker`, 'UnknownLink');
+      }
+      for (const pause of [0, STEADY_MS]) {
+        await Context.current().sleep(pause);
+        const failure = await target.answers(shard);
+        if (failure !== null) throw ApplicationFailure.retryable(failure.message, 'TargetUnavailable');
+      }
+    },
+
+    async announce(outage) {
+      onOutage(outage);
+    },
+  };
+}

@@ -1,0 +1,172 @@
+/**
+ * Whether a server of the target answers at all. While it does not, its keys wait: nothing is sent
+ * there but one question now and then, and no attempt is made that could only fail.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { jittered, pauseAfter } from '../patience/pause.js';
+import type { RedisFailure } from './connection/failure.js';
+import type { Deferred, ShardOutage } from './port.js';
+
+/** Told of the outages of a link's target. Must not throw. */
+export interface OutageListener {
+  /** It has lasted for a moment already: a server that was only restarted is not told of. */
+  began(outage: ShardOutage, keysWaiting: () => number): void;
+  ended(outage: ShardOutage): void;
+}
+
+/** Failures that a server which is away makes. Others can be those of one command. */
+const SIGNS: ReadonlySet<string> = new Set(['TIMEOUT', 'CONNECTION', 'LOADING', 'BUSY', 'CLUSTERDOWN']);
+
+export function looksOut({ code }: RedisFailure): boolean {
+  return SIGNS.has(code);
+}
+
+/** Between two questions while it does not answer. */
+const PROBE_PAUSES = { firstMs: 250, longestMs: 5_000 };
+/** What lasts shorter is told to nobody. */
+const TOLD_AFTER_MS = 2_000;
+/** An outage that begins so soon behind another one is a flap. */
+const FLAPS_WITHIN_MS = 60_000;
+/** How long it has to answer behind the first flap; twice as long behind each further one. */
+const STEADY = { firstMs: 1_000, longestMs: 30_000 };
+/**
+ * A key waits about as long as the outage has lasted, between these two: few asks for a long one,
+ * and a short one is over soon for the keys, too.
+ */
+const [LEAST_WAIT_MS, LONGEST_WAIT_MS] = [1_000, 60_000];
+/** So far apart the keys of one worker come again: no herd when it answers. */
+const TURN_MS = 20;
+/** How many keys are told apart. */
+const MOST_COUNTED = 100_000;
+
+/** One for each server, for as long as that is in use. */
+export class Breakers {
+  readonly #all = new Map<object, Breaker>();
+  readonly #listener: OutageListener;
+
+  constructor(listener: OutageListener) {
+    this.#listener = listener;
+  }
+
+  /** @param server stands for it */
+  of(server: object, shard: string, probe: Probe): Breaker {
+    let breaker = this.#all.get(server);
+    if (breaker === undefined) {
+      breaker = new Breaker(shard, probe, this.#listener);
+      this.#all.set(server, breaker);
+    }
+    return breaker;
+  }
+
+  close(): void {
+    for (const breaker of this.#all.values()) breaker.close();
+  }
+}
+
+type Probe = () => Promise<RedisFailure | null>;
+
+interface Open {
+  readonly outage: ShardOutage;
+  readonly keys: Set<string>;
+  promisedUntil: number;
+  told: boolean;
+}
+
+export class Breaker {
+  #open: Open | null = null;
+  /** Set while the server is asked after a failure: all who had one wait for the same answer. */
+  #asking: Promise<RedisFailure | null> | null = null;
+  #flaps = 0;
+  #closedAt = Number.NEGATIVE_INFINITY;
+  readonly #end = new AbortController();
+
+  readonly #shard: string;
+  readonly #probe: Probe;
+  readonly #listener: OutageListener;
+
+  /**
+   * @param probe one question that every server answers at once; resolves with why it does not, if
+   *   that `looksOut`. Never rejects
+   */
+  constructor(shard: string, probe: Probe, listener: OutageListener) {
+    this.#shard = shard;
+    this.#probe = probe;
+    this.#listener = listener;
+  }
+
+  /**
+   * To be asked before anything is sent for these keys.
+   * @returns null: it answers, as far as is known
+   */
+  waits(keys: readonly Buffer[]): Deferred | null {
+    const open = this.#open;
+    if (open === null) return null;
+    const now = performance.now();
+    const lasted = Date.now() - open.outage.since;
+    const wait = Math.min(Math.max(lasted, LEAST_WAIT_MS), LONGEST_WAIT_MS);
+    open.promisedUntil = Math.max(now + wait, open.promisedUntil + TURN_MS * keys.length);
+    for (const key of keys) if (open.keys.size < MOST_COUNTED) open.keys.add(key.toString('latin1'));
+    return { kind: 'deferred', retryAfterMs: Math.ceil(open.promisedUntil - now), outage: open.outage };
+  }
+
+  /**
+   * To be told of a failure that `looksOut`: it may have been one slow command, or one connection.
+   * So the server is asked once more.
+   * @returns null: it answers
+   */
+  async suspect(keys: readonly Buffer[]): Promise<Deferred | null> {
+    const since = Date.now();
+    if (this.#open === null) {
+      this.#asking ??= this.#probe().finally(() => {
+        this.#asking = null;
+      });
+      const failure = await this.#asking;
+      // All who had waited for the answer come here one behind the other.
+      if (failure !== null && this.#open === null) this.#opens(since);
+    }
+    return this.waits(keys);
+  }
+
+  /** Nobody asks the server any more. */
+  close(): void {
+    this.#end.abort();
+  }
+
+  #opens(since: number): void {
+    if (this.#end.signal.aborted) return;
+    const isFlap = performance.now() - this.#closedAt < FLAPS_WITHIN_MS;
+    this.#flaps = isFlap ? this.#flaps + 1 : 0;
+    const outage = { shard: this.#shard, since };
+    this.#open = { outage, keys: new Set(), promisedUntil: 0, told: false };
+    void this.#untilSteady(this.#open);
+  }
+
+  async #untilSteady(open: Open): Promise<void> {
+    const steadyMs = this.#flaps === 0 ? 0 : pauseAfter(this.#flaps, STEADY);
+    const { signal } = this.#end;
+    for (let failed = 1, answersSince: number | null = null; ; ) {
+      const pause = answersSince === null ? pauseAfter(failed, PROBE_PAUSES) : PROBE_PAUSES.firstMs;
+      await sleep(jittered(pause), undefined, { signal, ref: false }).catch(() => {});
+      if (signal.aborted) return;
+      const failure = await this.#probe();
+      const now = performance.now();
+      if (failure !== null) {
+        failed += 1;
+        answersSince = null;
+      } else {
+        answersSince ??= now;
+        if (now - answersSince >= steadyMs) break;
+      }
+      this.#tell(open);
+    }
+    this.#closedAt = performance.now();
+    this.#open = null;
+    if (open.told) this.#listener.ended(open.outage);
+  }
+
+  #tell(open: Open): void {
+    if (open.told || Date.now() - open.outage.since < TOLD_AFTER_MS) return;
+    open.told = true;
+    this.#listener.began(open.outage, () => open.keys.size);
+  }
+}

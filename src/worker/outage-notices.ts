@@ -1,0 +1,111 @@
+/** A worker's word to the workflow `outage` of each server of a target that does not answer. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type WorkflowClient, WorkflowNotFoundError } from '@temporalio/client';
+import type { Logger } from 'pino';
+import {
+  noticed,
+  OUTAGE_TYPE,
+  type OutageInput,
+  type OutageReport,
+  type OutageStatus,
+  outageWorkflowId,
+} from '../../workflows/outage-messages.js';
+import { jittered, pauseAfter } from '../patience/pause.js';
+import type { OutageListener, ShardOutage } from '../redis/index.js';
+import type { LinkAttribute } from '../temporal/link-attribute.js';
+
+interface OutageNoticesOptions {
+  readonly client: Pick<WorkflowClient, 'getHandle' | 'signalWithStart' | 'withDeadline'>;
+  readonly taskQueue: string;
+  readonly attribute: LinkAttribute;
+  /** Of the worker. */
+  readonly identity: string;
+  readonly logger: Logger;
+}
+
+const SIGNAL_TIMEOUT_MS = 10_000;
+/** Between two words about how many keys wait: each costs the workflow some events. */
+const PAUSES = { firstMs: 10_000, longestMs: 300_000 };
+
+export class OutageNotices {
+  readonly #options: OutageNoticesOptions;
+  readonly #underWay = new Map<ShardOutage, AbortController>();
+
+  constructor(options: OutageNoticesOptions) {
+    this.#options = options;
+  }
+
+  listenerOf(link: string): OutageListener {
+    return {
+      began: (outage, keysWaiting) => {
+        const end = new AbortController();
+        this.#underWay.set(outage, end);
+        void this.#tell(link, outage, keysWaiting, end.signal);
+      },
+      ended: (outage) => {
+        this.#underWay.get(outage)?.abort();
+        this.#underWay.delete(outage);
+      },
+    };
+  }
+
+  close(): void {
+    for (const end of this.#underWay.values()) end.abort();
+    this.#underWay.clear();
+  }
+
+  /** Until it is over for this worker. What Temporal does not take it may take the next time. */
+  async #tell(link: string, outage: ShardOutage, keysWaiting: () => number, signal: AbortSignal): Promise<void> {
+    let [opens, told] = [true, -1];
+    for (let word = 1; !signal.aborted; word++) {
+      const report: OutageReport = { worker: this.#options.identity, keysWaiting: keysWaiting() };
+      try {
+        if (opens) await this.#open(link, outage, report);
+        else if (report.keysWaiting !== told) await this.#update(link, outage, report);
+        [opens, told] = [false, report.keysWaiting];
+      } catch (error) {
+        // The workflow has seen it answer: this worker alone does not reach it, or will know soon.
+        if (error instanceof WorkflowNotFoundError) opens = true;
+        else this.#options.logger.debug({ link, shard: outage.shard, error: String(error) }, 'outage not told of');
+      }
+      await sleep(jittered(pauseAfter(word, PAUSES)), undefined, { signal, ref: false }).catch(() => {});
+    }
+  }
+
+  async #open(link: string, { shard, since }: ShardOutage, report: OutageReport): Promise<void> {
+    const { client, taskQueue, attribute } = this.#options;
+    const args: [OutageInput] = [{ link, shard, since: new Date(since).toISOString() }];
+    await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
+      attribute.starting(link, (attributes) =>
+        client.signalWithStart(OUTAGE_TYPE, {
+          workflowId: outageWorkflowId(link, shard),
+          taskQueue,
+          args,
+          signal: noticed,
+          signalArgs: [report],
+          ...attributes,
+        }),
+      ),
+    );
+  }
+
+  async #update(link: string, { shard }: ShardOutage, report: OutageReport): Promise<void> {
+    const { client } = this.#options;
+    await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
+      client.getHandle(outageWorkflowId(link, shard)).signal(noticed, report),
+    );
+  }
+}
+
+/** One line at the beginning of an outage and one at its end, of whatever worker. */
+export function logOutage(logger: Logger): (outage: OutageStatus) => void {
+  return ({ link, shard, since, until, keysWaiting }) => {
+    const of = { link, shard, since };
+    if (until === null) {
+      logger.warn(of, `${shard} does not answer: the keys of link ${link} that it has wait, and none of them fails`);
+    } else {
+      const seconds = Math.round((Date.parse(until) - Date.parse(since)) / 1_000);
+      logger.info({ ...of, until, keysWaiting }, `over (for ${seconds} s): ${shard} of link ${link} does not answer`);
+    }
+  };
+}

@@ -1,0 +1,83 @@
+/** Whether a server is taken for away: decided by what it is asked, not by what one key has met. */
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Breaker, looksOut } from '../../src/redis/breaker.js';
+import { RedisFailure } from '../../src/redis/connection/failure.js';
+import { eventually } from '../support/eventually.js';
+
+const KEYS = [Buffer.from('k')];
+const NO_ANSWER = new RedisFailure('TIMEOUT', 'no answer in time');
+
+let answer: RedisFailure | null;
+let asked: number;
+let breaker: Breaker;
+beforeEach(() => {
+  answer = null;
+  asked = 0;
+  const probe = async () => {
+    asked += 1;
+    return answer;
+  };
+  breaker = new Breaker('target', probe, { began() {}, ended() {} });
+});
+afterEach(() => breaker.close());
+
+async function outage(): Promise<void> {
+  answer = NO_ANSWER;
+  expect(await breaker.suspect(KEYS)).not.toBeNull();
+}
+
+/** @returns how often the server has answered until its keys may go on */
+async function recovered(): Promise<number> {
+  answer = null;
+  const before = asked;
+  await eventually(() => expect(breaker.waits(KEYS)).toBeNull());
+  return asked - before;
+}
+
+test('a server that answers when it is asked once more is not away', async () => {
+  expect(await breaker.suspect(KEYS)).toBeNull();
+  expect(breaker.waits(KEYS)).toBeNull();
+  expect(asked).toBe(1);
+});
+
+test('many who had a failure at once ask it once', async () => {
+  answer = NO_ANSWER;
+  const told = await Promise.all(Array.from({ length: 50 }, () => breaker.suspect(KEYS)));
+  expect(told.every((each) => each?.kind === 'deferred')).toBe(true);
+  expect(asked).toBe(1);
+});
+
+test.each(['TIMEOUT', 'CONNECTION', 'LOADING', 'BUSY', 'CLUSTERDOWN'])('%s looks like an outage', (code) => {
+  expect(looksOut(new RedisFailure(code, ''))).toBe(true);
+});
+
+test.each(['OOM', 'READONLY', 'NOPERM', 'WRONGTYPE', 'MOVED', 'ERR'])('%s does not', (code) => {
+  expect(looksOut(new RedisFailure(code, ''))).toBe(false);
+});
+
+test('keys are told times that lie apart, as many as they are', async () => {
+  await outage();
+  const many = Array.from({ length: 100 }, (_, index) => Buffer.from(`${index}`));
+  const first = breaker.waits(many)!.retryAfterMs;
+  const second = breaker.waits(many)!.retryAfterMs;
+  // A hundred keys, of which fifty a second come.
+  expect(second - first).toBeGreaterThan(1_000);
+});
+
+test('a server that is away again soon has to answer several times before keys go on, and then longer', async () => {
+  await outage();
+  expect(await recovered()).toBe(1);
+  await outage();
+  const first = await recovered();
+  expect(first).toBeGreaterThan(3);
+  await outage();
+  expect(await recovered()).toBeGreaterThan(first);
+});
+
+test('nobody asks any more once it is closed', async () => {
+  await outage();
+  breaker.close();
+  const before = asked;
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  expect(asked).toBe(before);
+});

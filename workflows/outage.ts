@@ -1,0 +1,92 @@
+/** The workflow `outage`: opened by the worker that notices, closed when the server answers. */
+import {
+  CancellationScope,
+  condition,
+  continueAsNew,
+  isCancellation,
+  proxyActivities,
+  proxyLocalActivities,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { asText } from './details.js';
+import {
+  noticed,
+  type OutageActivities,
+  type OutageInput,
+  type OutageReport,
+  type OutageStatus,
+  status,
+} from './outage-messages.js';
+
+/** What is kept of them; of others it is not known how many keys wait. */
+const MOST_WORKERS = 1_000;
+
+// Tries that fail cost no event, and the Web UI shows how many there were and what the last one
+// met.
+const { answers } = proxyActivities<OutageActivities>({
+  startToCloseTimeout: '30 seconds',
+  retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '10 seconds' },
+});
+const { announce } = proxyLocalActivities<OutageActivities>({
+  startToCloseTimeout: '5 seconds',
+  retry: { maximumAttempts: 3 },
+});
+
+export async function outage({ link, shard, since, carried = {} }: OutageInput): Promise<OutageStatus> {
+  const waiting = new Map(Object.entries(carried));
+  let until: string | null = null;
+  const now = (): OutageStatus => {
+    const keysWaiting = [...waiting.values()].reduce((sum, keys) => sum + keys, 0);
+    return { link, shard, since, until, keysWaiting };
+  };
+  setHandler(status, now);
+  const onNoticed = (report?: Partial<OutageReport>) => {
+    const { worker, keysWaiting } = report ?? {};
+    // By hand, most likely: what can't be read must not stop the workflow.
+    if (typeof worker !== 'string' || !Number.isSafeInteger(keysWaiting)) return;
+    if (waiting.has(worker) || waiting.size < MOST_WORKERS) waiting.set(worker, keysWaiting!);
+    setCurrentDetails(describeOutage(now()));
+  };
+  setHandler(noticed, onNoticed, { description: 'A worker meets it: `{"worker": "…", "keysWaiting": 1}`.' });
+  setCurrentDetails(describeOutage(now()));
+
+  const isContinued = workflowInfo().continuedFromExecutionRunId !== undefined;
+  if (!isContinued) await announce(now());
+  const asking = new CancellationScope();
+  const isOver = asking
+    .run(() => answers({ link, shard }))
+    .then(
+      () => true,
+      (error: unknown) => {
+        if (isCancellation(error)) return false;
+        throw error;
+      },
+    );
+  const isLong = condition(() => workflowInfo().continueAsNewSuggested).then(() => false);
+  if (!(await Promise.race([isOver, isLong]))) {
+    asking.cancel();
+    // It may have answered at the same moment.
+    if (!(await isOver))
+      return continueAsNew<typeof outage>({ link, shard, since, carried: Object.fromEntries(waiting) });
+  }
+  until = new Date().toISOString();
+  setCurrentDetails(describeOutage(now()));
+  await announce(now());
+  return now();
+}
+
+/** Markdown for the Web UI. */
+function describeOutage({ link, shard, since, until, keysWaiting }: OutageStatus): string {
+  return [
+    `**${until === null ? 'out' : 'over'}** · link ${asText(link)} · shard ${asText(shard)}`,
+    '',
+    `- does not answer since: ${since}`,
+    ...(until === null ? [] : [`- answers again since: ${until}`]),
+    `- keys that ${until === null ? 'wait' : 'waited'}, about: ${keysWaiting}`,
+    ...(until === null
+      ? ['', 'No key has failed: each waits, without using up an attempt. **Next step:** see why this server is away.']
+      : []),
+  ].join('\n');
+}
