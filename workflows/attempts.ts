@@ -22,8 +22,9 @@ import type {
   ReconcileRequest,
   VerifyRequest,
 } from './activities.js';
+import { outageLine } from './details.js';
 import type { Interruption, KeyRun } from './key-run.js';
-import type { LastError, LinkPolicy, Stage, State } from './messages.js';
+import type { LastError, LinkPolicy, ShardOutage, Stage, State } from './messages.js';
 
 /** How often a repair is looked at again before the key counts as contended. */
 const VERIFY_ROUNDS = 5;
@@ -148,9 +149,16 @@ async function wait(run: KeyRun, state: State, ms: number): Promise<Interruption
 async function awaitRoom(run: KeyRun, { retryAfterMs, outage }: DeferredReply): Promise<Interruption | null> {
   const since = Date.now();
   run.enter('waiting', since + retryAfterMs, outage ?? null);
+  // Who has asked need not wait for as long as the outage lasts.
+  if (outage !== undefined) run.asks.answer({ failure: isOut(outage) });
   await condition(() => run.interruption() !== null, retryAfterMs);
   if (run.triesBegunAt !== null) run.triesBegunAt += Date.now() - since;
   return run.interruption();
+}
+
+function isOut(outage: ShardOutage): LastError {
+  const message = `the key waits for the target's ${outageLine(outage)}, and is reconciled when that is back`;
+  return { type: 'TargetUnavailable', message, stage: 'read' };
 }
 
 async function attempt(run: KeyRun, state: State, maximumAttempts: number): Promise<AttemptEnd> {

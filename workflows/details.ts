@@ -34,7 +34,7 @@ export function describeStatus(status: KeyStatus): string {
 }
 
 export function outageLine({ shard, since }: ShardOutage): string {
-  return `${shard}, which has not answered since ${since}`;
+  return `${shard} (no answer since ${since})`;
 }
 
 /**

@@ -13,6 +13,8 @@ export interface OutageInput {
   readonly shard: string;
   /** ISO 8601, UTC. */
   readonly since: string;
+  /** What the worker that noticed met, for a person. */
+  readonly reason: string;
   /** Of the run before this one: keys that wait, by worker. */
   readonly carried?: Readonly<Record<string, number>> | undefined;
 }
@@ -23,6 +25,7 @@ export interface OutageStatus {
   readonly shard: string;
   /** ISO 8601, UTC. */
   readonly since: string;
+  readonly reason: string;
   /** When it answered again; null: it does not. */
   readonly until: string | null;
   /** About: a key that another worker took over counts twice. */

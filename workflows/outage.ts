@@ -34,12 +34,12 @@ const { announce } = proxyLocalActivities<OutageActivities>({
   retry: { maximumAttempts: 3 },
 });
 
-export async function outage({ link, shard, since, carried = {} }: OutageInput): Promise<OutageStatus> {
+export async function outage({ link, shard, since, reason, carried = {} }: OutageInput): Promise<OutageStatus> {
   const waiting = new Map(Object.entries(carried));
   let until: string | null = null;
   const now = (): OutageStatus => {
     const keysWaiting = [...waiting.values()].reduce((sum, keys) => sum + keys, 0);
-    return { link, shard, since, until, keysWaiting };
+    return { link, shard, since, reason, until, keysWaiting };
   };
   setHandler(status, now);
   const onNoticed = (report?: Partial<OutageReport>) => {
@@ -69,7 +69,7 @@ export async function outage({ link, shard, since, carried = {} }: OutageInput):
     asking.cancel();
     // It may have answered at the same moment.
     if (!(await isOver))
-      return continueAsNew<typeof outage>({ link, shard, since, carried: Object.fromEntries(waiting) });
+      return continueAsNew<typeof outage>({ link, shard, since, reason, carried: Object.fromEntries(waiting) });
   }
   until = new Date().toISOString();
   setCurrentDetails(describeOutage(now()));
@@ -78,11 +78,11 @@ export async function outage({ link, shard, since, carried = {} }: OutageInput):
 }
 
 /** Markdown for the Web UI. */
-function describeOutage({ link, shard, since, until, keysWaiting }: OutageStatus): string {
+function describeOutage({ link, shard, since, reason, until, keysWaiting }: OutageStatus): string {
   return [
     `**${until === null ? 'out' : 'over'}** · link ${asText(link)} · shard ${asText(shard)}`,
     '',
-    `- does not answer since: ${since}`,
+    `- has not answered since: ${since} (${asText(reason)})`,
     ...(until === null ? [] : [`- answers again since: ${until}`]),
     `- keys that ${until === null ? 'wait' : 'waited'}, about: ${keysWaiting}`,
     ...(until === null

@@ -5,7 +5,7 @@ import type { Config } from '../config.js';
 import { counted } from '../plural.js';
 import { errorText } from '../temporal/error-text.js';
 
-export interface OutageReport extends Pick<OutageStatus, 'since' | 'keysWaiting'> {
+interface OutageReport extends Pick<OutageStatus, 'since' | 'reason' | 'keysWaiting'> {
   readonly link: string;
   readonly shard: string;
   readonly workflowId: string;
@@ -28,8 +28,8 @@ export async function outagesReport(client: Client | Error, { temporal }: Config
     await client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
       const query = `WorkflowType = "${OUTAGE_TYPE}" AND TaskQueue = "${temporal.taskQueue}" AND ExecutionStatus = "Running"`;
       for await (const { workflowId } of client.workflow.list({ query })) {
-        const { link, shard, since, keysWaiting } = await client.workflow.getHandle(workflowId).query(status);
-        outages.push({ link, shard, since, keysWaiting, workflowId });
+        const { link, shard, since, reason, keysWaiting } = await client.workflow.getHandle(workflowId).query(status);
+        outages.push({ link, shard, since, reason, keysWaiting, workflowId });
       }
     });
     return { outages, problem: null };
@@ -42,8 +42,8 @@ export async function outagesReport(client: Client | Error, { temporal }: Config
 export function describeOutages({ outages, problem }: OutagesReport): string[] {
   return [
     ...outages.map(
-      ({ link, shard, since, keysWaiting }) =>
-        `${shard} of link ${link} has not answered since ${since}: about ${counted(keysWaiting, 'key')} wait for it`,
+      ({ link, shard, since, reason, keysWaiting }) =>
+        `${shard} of link ${link} has not answered since ${since} (${reason}): about ${counted(keysWaiting, 'key')} wait for it`,
     ),
     ...(problem === null ? [] : [`which servers do not answer is not known: ${problem}`]),
   ];

@@ -122,7 +122,7 @@ export class Breaker {
       });
       const failure = await this.#asking;
       // All who had waited for the answer come here one behind the other.
-      if (failure !== null && this.#open === null) this.#opens(since);
+      if (failure !== null && this.#open === null) this.#opens({ shard: this.#shard, since, reason: failure.message });
     }
     return this.waits(keys);
   }
@@ -132,11 +132,10 @@ export class Breaker {
     this.#end.abort();
   }
 
-  #opens(since: number): void {
+  #opens(outage: ShardOutage): void {
     if (this.#end.signal.aborted) return;
     const isFlap = performance.now() - this.#closedAt < FLAPS_WITHIN_MS;
     this.#flaps = isFlap ? this.#flaps + 1 : 0;
-    const outage = { shard: this.#shard, since };
     this.#open = { outage, keys: new Set(), promisedUntil: 0, told: false };
     void this.#untilSteady(this.#open);
   }

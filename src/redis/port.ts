@@ -265,6 +265,8 @@ export interface ShardOutage {
   readonly shard: string;
   /** ms since the epoch. */
   readonly since: number;
+  /** What it met first, for a person. */
+  readonly reason: string;
 }
 
 /** Not now; asking again makes sense in so many ms. */

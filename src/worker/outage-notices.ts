@@ -72,9 +72,9 @@ export class OutageNotices {
     }
   }
 
-  async #open(link: string, { shard, since }: ShardOutage, report: OutageReport): Promise<void> {
+  async #open(link: string, { shard, since, reason }: ShardOutage, report: OutageReport): Promise<void> {
     const { client, taskQueue, attribute } = this.#options;
-    const args: [OutageInput] = [{ link, shard, since: new Date(since).toISOString() }];
+    const args: [OutageInput] = [{ link, shard, since: new Date(since).toISOString(), reason }];
     await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
       attribute.starting(link, (attributes) =>
         client.signalWithStart(OUTAGE_TYPE, {
@@ -99,10 +99,10 @@ export class OutageNotices {
 
 /** One line at the beginning of an outage and one at its end, of whatever worker. */
 export function logOutage(logger: Logger): (outage: OutageStatus) => void {
-  return ({ link, shard, since, until, keysWaiting }) => {
+  return ({ link, shard, since, reason, until, keysWaiting }) => {
     const of = { link, shard, since };
     if (until === null) {
-      logger.warn(of, `${shard} does not answer: the keys of link ${link} that it has wait, and none of them fails`);
+      logger.warn(of, `${shard} of link ${link} does not answer (${reason}): its keys wait, and none of them fails`);
     } else {
       const seconds = Math.round((Date.parse(until) - Date.parse(since)) / 1_000);
       logger.info({ ...of, until, keysWaiting }, `over (for ${seconds} s): ${shard} of link ${link} does not answer`);

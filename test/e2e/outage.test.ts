@@ -25,8 +25,9 @@ it('lets its keys wait without an attempt, shows and tells it once, and heals th
   const shard = `127.0.0.1:${target.port}`;
   const outage = client.workflow.getHandle(outageWorkflowId(link, shard));
   await eventually(async () => {
-    const { since, ...known } = await outage.query<OutageStatus>(status);
+    const { since, reason, ...known } = await outage.query<OutageStatus>(status);
     expect(known).toEqual({ link, shard, until: null, keysWaiting: KEYS.length });
+    expect(reason).not.toBe('');
     expect(Date.parse(since)).toBeLessThan(Date.now());
   });
   await started.logged('does not answer');
@@ -35,7 +36,7 @@ it('lets its keys wait without an attempt, shows and tells it once, and heals th
     expect(JSON.parse(stdout)).toMatchObject({ state: 'waiting', attempts: 0, outage: { shard } });
   });
   expect((await sandbox.keymend('status', KEYS[0]!, '-l', link)).stdout).toContain(
-    `waits for     ${shard}, which has not answered since `,
+    `waits for     ${shard} (no answer since `,
   );
   await eventually(async () => {
     const all = await sandbox.keymend('status');
@@ -52,6 +53,6 @@ it('lets its keys wait without an attempt, shows and tells it once, and heals th
   expect(await outage.result()).toMatchObject({ link, shard, keysWaiting: KEYS.length, until: expect.any(String) });
   await started.logged('over (for ');
   const lines = started.log().split('\n');
-  expect(lines.filter((line) => line.includes(`${shard} does not answer: the keys`))).toHaveLength(1);
+  expect(lines.filter((line) => line.includes(`${shard} of link ${link} does not answer (`))).toHaveLength(1);
   expect(lines.filter((line) => line.includes('over (for '))).toHaveLength(1);
 });

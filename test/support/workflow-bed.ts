@@ -30,6 +30,7 @@ import {
   type ReconcileKeyInput,
   retry,
   SEARCH_ATTRIBUTES,
+  type ShardOutage,
   type State,
   skip,
   status,
@@ -79,7 +80,7 @@ export type Attempt =
       readonly stage?: AttemptErrorDetail['stage'];
       readonly wrote?: boolean;
     }
-  | { readonly defer: number; readonly wrote?: boolean };
+  | { readonly defer: number; readonly wrote?: boolean; readonly outage?: ShardOutage };
 
 export const UNAVAILABLE: Attempt = { fail: 'TargetUnavailable' };
 
@@ -124,7 +125,8 @@ export class Script {
         return { outcome: reply, summary: reply, attempt, ...more };
       }
       if ('defer' in planned) {
-        return { outcome: 'deferred', retryAfterMs: planned.defer, wrote: planned.wrote ?? false, attempt };
+        const { defer, wrote = false, outage } = planned;
+        return { outcome: 'deferred', retryAfterMs: defer, wrote, attempt, ...(outage && { outage }) };
       }
       throw ApplicationFailure.create({
         type: planned.fail,

@@ -45,6 +45,44 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
     });
   });
 
+  const OUT = { defer: 60_000, outage: { shard: '10.0.0.1:6379', since: '2026-11-20T23:00:00.000Z' } } as const;
+
+  it('for a server that does not answer says which one, until it goes on', async () => {
+    const script = new Script(server.env, OUT, { defer: 60_000 }, 'equal');
+    await withScript(script, async (start) => {
+      const handle = await start();
+      expect(await untilState(server.env, handle, 'waiting')).toMatchObject({ outage: OUT.outage, attempts: 0 });
+      while (script.requests.length < 2) await server.env.sleep(10_000);
+      expect(await untilState(server.env, handle, 'waiting')).toMatchObject({ outage: null });
+      expect(await handle.result()).toEqual({ outcome: 'equal', attempts: 1 });
+    });
+  });
+
+  it('answers who asks for it while its server is out, and is reconciled later all the same', async () => {
+    const script = new Script(server.env, OUT);
+    await withScript(script, async (start) => {
+      const handle = await start();
+      await untilState(server.env, handle, 'waiting');
+      const asked = await handle.executeUpdate(messages.reconcileNow, { args: [{}] }).catch((error) => error);
+      expect(asked.cause).toMatchObject({
+        type: 'TargetUnavailable',
+        message: expect.stringContaining('10.0.0.1:6379'),
+      });
+      script.attempts = ['repaired'];
+      expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
+    });
+  });
+
+  it('heals behind ten minutes of outage, and has used no attempt until then', async () => {
+    const script = new Script(server.env, ...Array.from({ length: 10 }, () => OUT), 'repaired');
+    await withScript(script, async (start) => {
+      const handle = await start();
+      expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
+      expect(script.pauses()).toEqual(Array.from({ length: 10 }, () => 1));
+      expect(script.escalations).toEqual([]);
+    });
+  });
+
   it('still gets every attempt of its policy when they fail after a long wait', async () => {
     const script = new Script(server.env, LONG, UNAVAILABLE);
     await withScript(script, async (start) => {

@@ -39,7 +39,7 @@ await describeTimeSkipping('outage: a server of the target that does not answer'
     server.env.client.workflow.signalWithStart<typeof outage, [{ worker: string; keysWaiting: number }]>('outage', {
       workflowId: `keymend/outage/${taskQueue}`,
       taskQueue,
-      args: [{ link: 'east-to-west', shard: '10.0.0.1:6379', since: SINCE }],
+      args: [{ link: 'east-to-west', shard: '10.0.0.1:6379', since: SINCE, reason: 'no answer in time' }],
       signal: noticed,
       signalArgs: [{ worker: 'one', keysWaiting: 3 }],
     });

@@ -7,6 +7,7 @@ import {
 } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { Command } from 'commander';
+import { outageLine } from '../../../workflows/details.js';
 import {
   type ReconcileKeyResult,
   type RetryRequest,
@@ -121,10 +122,11 @@ async function telling<T>(client: Client, config: Config, key: KeyWorkflow, answ
   }
 }
 
-function describeWaiting({ state, attempts, lastError, nextRetry }: KeyReport): string {
+function describeWaiting({ state, attempts, lastError, nextRetry, outage }: KeyReport): string {
   const next = nextRetry === null ? '' : `, next try at ${nextRetry}`;
   const error = lastError === null ? '' : `: ${lastError.type}: ${lastError.message}`;
-  return `${state}, ${counted(attempts ?? 0, 'attempt')} so far${next}${error}`;
+  const waitsFor = outage === null ? '' : ` for ${outageLine(outage)}`;
+  return `${state}${waitsFor}, ${counted(attempts ?? 0, 'attempt')} so far${next}${error}`;
 }
 
 /** Who does not answer. A workflow that nobody has begun yet is on the task queue of this one. */
