@@ -40,7 +40,7 @@ const NONE_UNFINISHED = { includes: () => false, told: () => {}, stop: async () 
  */
 const APART_MS = 60;
 /** How many keys of the link that hangs are under way beside each turn: more than it has slots. */
-const HANGING_KEYS = 60;
+const HANGING_KEYS = 200;
 /** Until each of these has had its first attempt: to start them costs the machine as well. */
 const STARTED_MS = 6_000;
 
