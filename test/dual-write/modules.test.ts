@@ -49,6 +49,30 @@ await describeWith('a DualWriter, of servers with RedisJSON and RedisBloom', pro
     expect(await bed.target.client.call('BF.EXISTS', 'filter', 'x')).toBe(1);
   });
 
+  it.each<[string, (writer: DualWriter) => Promise<unknown>]>([
+    ['a command', (writer) => writer.call('JSON.NUMINCRBY', 'doc', '$..n', '1e308')],
+    ['a command of a pipeline', (writer) => writer.pipeline().call('JSON.NUMINCRBY', 'doc', '$..n', '1e308').exec()],
+    ['a command of a transaction', (writer) => writer.multi().call('JSON.NUMINCRBY', 'doc', '$..n', '1e308').exec()],
+    ['one of the parts of a command', (writer) => writer.call('CMS.INCRBY', 'sketch', 'x', '1', 'x', '4294967295')],
+  ])('records %s that answers with an error, and has done a part of its work', async (_title, write) => {
+    const writer = await bed.writer();
+    for (const { client } of [bed.source, bed.target]) {
+      await client.call('JSON.SET', 'doc', '$', '{"n":1,"in":{"n":1e308}}');
+      await client.call('CMS.INITBYDIM', 'sketch', '10', '2');
+    }
+    const state = async ({ client }: Bed['source']) => [
+      await client.call('JSON.GET', 'doc'),
+      await client.call('CMS.QUERY', 'sketch', 'x'),
+    ];
+    const before = await state(bed.source);
+    const outcome = await write(writer).catch((error: unknown) => [error]);
+    expect((outcome as unknown[]).flat().some((part) => part instanceof Error)).toBe(true);
+    expect(await state(bed.source)).not.toEqual(before);
+    await settled(writer);
+    await repair(bed, bed.sink.records);
+    expect(await state(bed.target)).toEqual(await state(bed.source));
+  });
+
   it('keeps the order of what is sent while the source is asked', async () => {
     const writer = await bed.writer();
     const replies = await Promise.all([
