@@ -22,10 +22,12 @@ export async function closeWriter(
   { observed, mirroring, target, publisher, intents }: Closing,
   timeoutMs: number,
 ): Promise<CloseReport> {
-  observed.close();
   const deadline = performance.now() + timeoutMs;
-  const answered = observed.unanswered.none().then(() => mirroring.idle());
+  const sent = observed.close();
+  const answered = sent.then(() => observed.unanswered.none()).then(() => mirroring.idle());
   await within(timeoutMs / 2, answered);
+  // Nobody would mirror it any more.
+  observed.closeNow();
   // The source may have answered further writes since: what it did is followed before anything is
   // given up.
   mirroring.catchUp();

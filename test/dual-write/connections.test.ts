@@ -391,21 +391,6 @@ describe('a write that the source never answers', () => {
     await eventually(() => expect(unanswered.size).toBe(1));
   });
 
-  it('is told when nothing tells that it will not be sent again', async () => {
-    const link = await linkToSource();
-    const { redis, told } = observed({ port: link.port, retryStrategy: () => 60_000 }, 60);
-    await redis.ping();
-    link.swallow();
-    redis.set('a', '1').catch(() => {});
-    redis.on('error', () => {});
-    const waits = event(redis, 'reconnecting');
-    await new Promise((resolve) => setImmediate(resolve));
-    link.cut();
-    await waits;
-    redis.disconnect();
-    await eventually(() => expect(told).toEqual(['SET a']));
-  });
-
   it('because it was never sent, is not told', async () => {
     const link = await linkToSource();
     const unsent = observed({ port: link.port, lazyConnect: true }, 20);

@@ -1,5 +1,7 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { DualWriter } from '../../src/dual-write/dual-writer.js';
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
+import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import type { RecordSink } from '../../src/events/record-sink.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import { keysOf } from '../support/keys.js';
@@ -119,6 +121,56 @@ describe('close', () => {
     expect(bed.sink.records).toEqual(report.unanswered);
     expect(await written).toBe('OK');
   });
+});
+
+describe('what is kept back when close() is called, because the source is asked about commands', () => {
+  /** Its first pipeline waits for that. @param port of the source */
+  function unconnected(port: number): DualWriter {
+    const source = new Redis(port, '127.0.0.1', { protocol: 2, lazyConnect: true });
+    const target = new Redis(bed.target.port, '127.0.0.1', { ...mirrorOptions(), lazyConnect: true });
+    onTestFinished(() => {
+      source.disconnect();
+      target.disconnect();
+    });
+    return createDualWriter({ ...bed.names, source, target, records: bed.sink, onError() {} });
+  }
+
+  it.each<[string, (writer: DualWriter) => Promise<unknown>]>([
+    ['a pipeline', (writer) => writer.pipeline().set('a', '1').exec()],
+    ['a transaction', (writer) => writer.multi().set('a', '1').exec()],
+    ['a write behind it', (writer) => Promise.all([writer.pipeline().ping().exec(), writer.set('a', '1')])],
+  ])('(%s) is sent and waited for; what comes after is refused', async (_, write) => {
+    const writer = unconnected(bed.source.port);
+    const written = write(writer);
+    const closed = writer.close();
+    await expect(writer.set('a', '2')).rejects.toThrow('the DualWriter is closed');
+    expect(JSON.stringify(await written)).toContain('OK');
+    expect(await closed).toEqual({ notRecorded: [], unanswered: [] });
+    expect(writer.stats().mirrored + writer.stats().recorded).toBe(1);
+    expect(await bed.source.client.get('a')).toBe('1');
+  });
+
+  it('is refused when the source does not answer in time: nobody would mirror it', async () => {
+    const link = await startProxy({ target: { host: '127.0.0.1', port: bed.source.port } });
+    onTestFinished(() => link.close());
+    link.swallow();
+    const writer = unconnected(link.port);
+    const written = writer.multi().set('a', '1').exec();
+    const single = writer.set('a', '1');
+    const refused = Promise.all([written, single].map((call) => expect(call).rejects.toThrow()));
+    expect(await writer.close({ timeoutMs: 100 })).toEqual({ notRecorded: [], unanswered: [] });
+    link.release();
+    await refused;
+    expect(await bed.source.client.exists('a')).toBe(0);
+  });
+});
+
+it('close() waits for what auto-pipelining has gathered', async () => {
+  const writer = await bed.writer({ source: { enableAutoPipelining: true } });
+  const written = writer.set('a', '1');
+  expect(await writer.close()).toEqual({ notRecorded: [], unanswered: [] });
+  expect(await written).toBe('OK');
+  expect(await bed.target.client.get('a')).toBe('1');
 });
 
 describe('a transaction that was queued and never carried out', () => {

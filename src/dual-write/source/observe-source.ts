@@ -3,6 +3,7 @@
  * one place that every command of ioredis goes through: methods, `call`, pipelines, MULTI, scripts,
  * auto-pipelining.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster, Command, Redis } from 'ioredis';
 import type { Argument } from '../../commands/arguments.js';
 import { number, sendAnnounced } from './announce.js';
@@ -10,6 +11,7 @@ import { Connections } from './connection.js';
 import { observe, standIn } from './observe-command.js';
 import { ObservedWrite, observeAnnouncement } from './observed-write.js';
 import { isPipeline, type SendCommand } from './send-command.js';
+import { onSourceEnd } from './source-end.js';
 import type { SourceListener } from './source-listener.js';
 import { Transactions } from './transaction.js';
 import { type Awaited, Unanswered } from './unanswered.js';
@@ -21,8 +23,12 @@ export interface ObservedSource {
   readonly sendCommand: SendCommand;
   /** Writes that the source has not answered yet. */
   readonly unanswered: Pick<Unanswered, 'size' | 'none' | 'take'>;
-  /** From now on writes are refused. */
-  close(): void;
+  /**
+   * From now on writes are refused. Resolves when all that came before and was kept back is sent.
+   */
+  close(): Promise<void>;
+  /** From now on what is still kept back is refused too. */
+  closeNow(): void;
 }
 
 interface ObserveOptions {
@@ -96,12 +102,18 @@ export function observeSource(
     return command.promise;
   }
 
+  const closeNow = () => {
+    closed = true;
+  };
   return {
     sendCommand,
     unanswered,
-    close() {
-      closed = true;
+    async close() {
+      // What auto-pipelining has gathered comes to `sendCommand` only later.
+      while (!closed && source.autoPipelineQueueSize > 0) await sleep(1);
+      await unknown.behindHeld(closeNow);
     },
+    closeNow,
   };
 }
 
@@ -120,9 +132,11 @@ function unansweredOf(
   });
   const transactions = new Transactions(connections, unanswered, listener);
   // What waited to be sent again will not be, and ioredis does not settle all of it.
-  source.on('end', () => {
+  onSourceEnd(source, () => {
     transactions.giveUp();
     giveUp((awaited) => awaited.connection !== undefined);
+    // The source never had the others. Should the application connect again, they are sent then.
+    unanswered.take(() => true);
   });
 
   function giveUp(which: (awaited: Awaited) => boolean): void {

@@ -50,17 +50,18 @@ export class Unanswered {
       sinceMs: performance.now(),
       connection: undefined,
       lookedAtMs: 0,
-      index: this.#all.length,
+      index: -1,
     };
     this.#added += 1;
-    this.#all.push(awaited);
-    this.#timer ??= setTimeout(this.#look, this.#maxAgeMs / 2).unref();
+    this.#append(awaited);
     return awaited;
   }
 
+  /** Also one that was given up is awaited again: the application may connect an ended client. */
   written(awaited: Awaited, connection: object): void {
     awaited.connection = connection;
     awaited.lookedAtMs = 0;
+    if (awaited.index < 0) this.#append(awaited);
   }
 
   /**
@@ -100,6 +101,12 @@ export class Unanswered {
       if (this.#all.length === 0) resolve();
       else this.#whenNone.push(resolve);
     });
+  }
+
+  #append(awaited: Awaited): void {
+    awaited.index = this.#all.length;
+    this.#all.push(awaited);
+    this.#timer ??= setTimeout(this.#look, this.#maxAgeMs / 2).unref();
   }
 
   /** No write has a time of its own: most are answered before anybody looks. */

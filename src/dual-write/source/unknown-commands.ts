@@ -26,8 +26,8 @@ export class UnknownCommands {
   readonly #described = new Map<string, DescribedCommand>();
   /** Of all that the source has, until it has answered; null: it has. */
   #asking: Promise<unknown> | undefined | null;
-  /** What was sent while the source is asked: it goes behind the question, in order. */
-  #held: Call[] | undefined;
+  /** What to do once the source has answered, in order: it goes behind the question. */
+  #held: (() => void)[] | undefined;
   /** The pipeline of which a part was sent already. */
   #passing: Call[1];
 
@@ -51,8 +51,22 @@ export class UnknownCommands {
       if (asking) this.#holdUntil(asking, () => () => {});
       else this.#passing = stream;
     }
-    this.#held?.push([command, stream, node]);
-    return this.#held !== undefined;
+    if (this.#held === undefined) return false;
+    this.#held.push(() => {
+      try {
+        this.#options.sendObserved(command, stream, node);
+      } catch (error) {
+        // One that can't be written shall not keep back those behind it.
+        command.reject(error as Error);
+      }
+    });
+    return true;
+  }
+
+  /** Does something behind all that is kept back; at once, if that is nothing. */
+  async behindHeld(action: () => void): Promise<void> {
+    if (this.#held === undefined) action();
+    else await new Promise<void>((resolve) => this.#held!.push(() => resolve(action())));
   }
 
   /** Asks what a command does, and sends it then. */
@@ -78,14 +92,8 @@ export class UnknownCommands {
       const behind = this.#held!;
       this.#held = undefined;
       sendFirst();
-      for (const call of behind) {
-        try {
-          this.#options.sendObserved(...call);
-        } catch (error) {
-          // One that can't be written shall not keep back those behind it.
-          call[0].reject(error as Error);
-        }
-      }
+      // One of them may be a question again.
+      for (const action of behind) void this.behindHeld(action);
     };
     within(ANSWER_WITHIN_MS, answered).then(
       (late) => release(first(late && new Error(`no answer within ${ANSWER_WITHIN_MS} ms`))),
