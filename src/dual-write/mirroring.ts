@@ -55,7 +55,7 @@ export class Mirroring {
     this.#recorder = recorder;
     this.#intents = intents;
     this.#callsWait = callsWait;
-    this.#crossings = new Crossings((...crossing) => void recorder.failed(...crossing));
+    this.#crossings = new Crossings((...crossing) => void recorder.crossed(...crossing));
   }
 
   /** How many parts of units the target has carried out as the source did. */
@@ -156,15 +156,16 @@ export class Mirroring {
 
   #crossed(part: readonly MirroredWrite[], failure: MirrorFailure, number: number): CallWaitsFor {
     const writes = writesOf(part);
-    if (!isOfOneKey(part) && this.#recorder.mayConcern(number)) {
-      // Its other keys may be in doubt for another reason.
+    // Its other keys may be in doubt for another reason.
+    const isMore = !isOfOneKey(part) && this.#recorder.mayConcern(number);
+    // A call that waits for its record is not made to wait for those of others, and an intent must
+    // not go before all keys of its write are safe.
+    if (this.#callsWait || (isMore && this.#intents !== undefined)) {
       const { keys: _some, ...ofAll } = failure;
-      return this.#recorder.failed(writes, ofAll, number);
+      return this.#recorder.crossed(writes, isMore ? ofAll : failure);
     }
-    // A call that waits for its record is not made to wait for those of others.
-    if (this.#callsWait) return this.#recorder.failed(writes, failure, number);
-    this.#crossings.add(writes, failure, number);
-    return undefined;
+    this.#crossings.add(writes, failure);
+    return isMore ? this.#recorder.mirrored(writes, number) : undefined;
   }
 }
 

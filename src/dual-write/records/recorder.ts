@@ -57,6 +57,14 @@ export class Recorder {
     return records;
   }
 
+  /**
+   * The target has writes, but keys of them may have crossed with another writer's. None of these
+   * counts as one that misses a write: whatever lands on top of the repair meets its mark.
+   */
+  crossed(writes: readonly Write[], failure: MirrorFailure): CallWaitsFor {
+    return this.#handOver(toRecords(writes, failure, this.#context), writes);
+  }
+
   /** Whether `mirrored` may have something to do. Mostly not. */
   mayConcern(number: number): boolean {
     return this.#intents !== undefined || this.#recentFailures.mayConcern(number) || this.#publisher.size > 0;
