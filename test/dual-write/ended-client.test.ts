@@ -111,13 +111,17 @@ describe('a source client that is ended while it waits to connect anew', () => {
     }
   });
 
-  it('goes on when it is connected again: what it then sends is mirrored', async () => {
+  it('goes on when it is connected again: what it then sends is awaited, and mirrored', async () => {
     const ended = await single();
     const { writer } = ended;
     await waiting(ended, link);
     leaveUnsent(writer).disconnect();
+    expect(writer.stats().unanswered).toBe(0);
     link.restore();
+    await bed.source.client.call('CLIENT', 'PAUSE', 60_000, 'WRITE');
     await writer.connect();
+    await eventually(() => expect(writer.stats().unanswered).toBe(4));
+    await bed.source.client.call('CLIENT', 'UNPAUSE');
     await eventually(async () => expect(await bed.source.client.exists('k0', 'k1', 'k2', 'unsent')).toBe(4));
     await eventually(() => expect(writer.stats()).toMatchObject({ unanswered: 0, mirrored: 4 }));
     await settled(writer);

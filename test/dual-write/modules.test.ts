@@ -73,6 +73,18 @@ await describeWith('a DualWriter, of servers with RedisJSON and RedisBloom', pro
     expect(await state(bed.target)).toEqual(await state(bed.source));
   });
 
+  it.each(['200000000', '1e9', '0x7fffffff', 'Infinity', '-1', 'x'])(
+    'takes a number in the line of such a command for no more than what is there (%s)',
+    async (number) => {
+      const writer = await bed.writer();
+      for (const line of ['CMS.MERGE to # a b', 'TDIGEST.MERGE to # a b', 'BF.RESERVE f 0.01 #x', 'TOPK.ADD #']) {
+        const [name = '', ...args] = line.replace('#', number).split(' ');
+        const error = await writer.call(name, ...args).catch((reason: Error) => reason.message);
+        expect(error, line).toBe(await bed.source.client.call(name, ...args).catch((reason: Error) => reason.message));
+      }
+    },
+  );
+
   it('keeps the order of what is sent while the source is asked', async () => {
     const writer = await bed.writer();
     const replies = await Promise.all([
