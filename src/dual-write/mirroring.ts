@@ -4,7 +4,6 @@
  */
 import type { FailedWrite } from '../../workflows/failed-write.js';
 import { Backlog } from './backlog.js';
-import { Crossings } from './records/crossings.js';
 import type { CallWaitsFor, Recorder } from './records/recorder.js';
 import type { Intents } from './source/intents.js';
 import type { AcceptedWrite } from './source/source-listener.js';
@@ -40,7 +39,6 @@ export class Mirroring {
   readonly #recorder: Recorder;
   readonly #intents: MirroringOptions['intents'];
   readonly #callsWait: boolean;
-  readonly #crossings: Crossings;
   /** What the source did, in the order of its replies, and what is not followed yet. */
   readonly #backlog = new Backlog<Replied>((replied) => this.#follow(replied));
   /** Units that the source has carried out, or of which that will never be known. */
@@ -55,7 +53,6 @@ export class Mirroring {
     this.#recorder = recorder;
     this.#intents = intents;
     this.#callsWait = callsWait;
-    this.#crossings = new Crossings((...crossing) => void recorder.crossed(...crossing));
   }
 
   /** How many parts of units the target has carried out as the source did. */
@@ -68,7 +65,7 @@ export class Mirroring {
    * writes are held back for a record that stands for several.
    */
   get inFlight(): number {
-    return this.#inFlight + this.#backlog.size + this.#crossings.size;
+    return this.#inFlight + this.#backlog.size + this.#recorder.heldBack;
   }
 
   /** The source has carried out a unit. */
@@ -95,14 +92,14 @@ export class Mirroring {
   /** Follows at once what the source did so far, and holds back no record. */
   catchUp(): void {
     this.#backlog.drain();
-    this.#crossings.flush();
+    this.#recorder.flush();
   }
 
   /** Resolves when nothing waits for the target any more. */
   async idle(): Promise<void> {
     this.catchUp();
     while (this.#inFlight > 0) await new Promise<void>((resolve) => this.#whenAnswered.push(resolve));
-    this.#crossings.flush();
+    this.#recorder.flush();
   }
 
   #nextNumber(): number {
@@ -146,31 +143,12 @@ export class Mirroring {
   }
 
   #outcomeOf(part: readonly MirroredWrite[], failure: MirrorFailure | undefined, number: number): CallWaitsFor {
-    if (failure !== undefined && failure.error.code !== CROSSED) {
-      return this.#recorder.failed(writesOf(part), failure, number);
-    }
+    const isCrossed = failure?.error.code === CROSSED;
+    if (failure && !isCrossed) return this.#recorder.failed(writesOf(part), failure, number);
     this.#mirrored += 1;
-    if (failure !== undefined) return this.#crossed(part, failure, number);
+    if (failure) return this.#recorder.crossed(writesOf(part), failure, number);
     return this.#recorder.mayConcern(number) ? this.#recorder.mirrored(writesOf(part), number) : undefined;
   }
-
-  #crossed(part: readonly MirroredWrite[], failure: MirrorFailure, number: number): CallWaitsFor {
-    const writes = writesOf(part);
-    // Its other keys may be in doubt for another reason.
-    const isMore = !isOfOneKey(part) && this.#recorder.mayConcern(number);
-    // A call that waits for its record is not made to wait for those of others, and an intent must
-    // not go before all keys of its write are safe.
-    if (this.#callsWait || (isMore && this.#intents !== undefined)) {
-      const { keys: _some, ...ofAll } = failure;
-      return this.#recorder.crossed(writes, isMore ? ofAll : failure);
-    }
-    this.#crossings.add(writes, failure);
-    return isMore ? this.#recorder.mirrored(writes, number) : undefined;
-  }
-}
-
-function isOfOneKey(part: readonly MirroredWrite[]): boolean {
-  return part.length === 1 && part[0]!.write.keys.length === 1;
 }
 
 function writesOf(part: readonly MirroredWrite[]): Write[] {

@@ -71,6 +71,8 @@ describe('keys that two writers change all the time', () => {
   it.each<[string, number, (writer: DualWriter, value: string) => Promise<unknown>]>([
     ['alone', 1, (writer, value) => writer.set('hot', value)],
     ['together', 2, (writer, value) => writer.mset('hot', value, 'warm', value)],
+    ['as counters', 1, (writer) => writer.incr('hot')],
+    ['as lists', 1, (writer, value) => writer.rpush('hot', value)],
   ])('%s get a record at once, and then one a second for all that crossed in it', async (_, keys, write) => {
     const { slow, fast } = await slowAndFast();
     bed.link.slow(20);

@@ -65,6 +65,19 @@ describe('a write of a key that lately missed one', () => {
     await settled(writer);
     expect(failures()).toHaveLength(1);
   });
+
+  it('is recorded at once, and then once a second with all others of the key', async () => {
+    const writer = await bed.writer();
+    await writer.rpush('l', 'a', 'b', 'c', 'd');
+    await miss(writer, () => writer.lset('l', 0, 'A'));
+    const begunAt = performance.now();
+    for (let turn = 0; turn < 200; turn++) await writer.ltrim('l', -3, -1);
+    await settled(writer);
+    const seconds = (performance.now() - begunAt) / 1000;
+    expect(failures()[0]).toEqual(['l', 'LTRIM', 'unknown', 'AFTER_FAILURE']);
+    expect(failures().length).toBeGreaterThan(1);
+    expect(failures().length).toBeLessThanOrEqual(2 + seconds);
+  });
 });
 
 describe('an older write that lands on top of the repair of a newer one', () => {

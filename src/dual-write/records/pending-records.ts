@@ -86,11 +86,6 @@ export class PendingRecords {
     return entries.map((entry) => ({ record: toRecord(entry), waiters: entry.waiters }));
   }
 
-  /** As they are now. */
-  list(): FailedWrite[] {
-    return [...this.#entries.values()].map(toRecord);
-  }
-
   #join(entry: Entry, added: FailedWrite): void {
     const { record } = entry;
     const command = jointCommand(entry, added);

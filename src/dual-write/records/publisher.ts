@@ -82,11 +82,6 @@ export class Publisher {
     return this.#publishing.length + this.#waiting.size;
   }
 
-  /** Records not handed over yet. */
-  get pending(): readonly FailedWrite[] {
-    return [...this.#publishing.map(({ record }) => record), ...this.#waiting.list()];
-  }
-
   /** Whether a record of the key waits, which a further failed write would only widen. */
   awaits(key: Buffer): boolean {
     return this.#waiting.has(key);

@@ -7,10 +7,12 @@ import { isIdempotent } from '../../commands/command.js';
 import { UnrecordedWriteError } from '../options.js';
 import type { Intents } from '../source/intents.js';
 import type { Write } from '../source/write.js';
+import { REPLY_DIFFERS } from '../target/mirror-answers.js';
 import type { MirrorFailure } from '../target/mirror-failure.js';
+import { Doubts } from './doubts.js';
 import { type Publisher, RecordsLostError } from './publisher.js';
 import { RecentFailures } from './recent-failures.js';
-import { type RecordContext, toRecords } from './to-records.js';
+import { type RecordContext, toRecord, toRecords } from './to-records.js';
 
 /**
  * What the application's call waits for, with `onUnrecorded: 'reject'`: that the records are safe.
@@ -34,6 +36,9 @@ export class Recorder {
   readonly #context: RecordContext;
   readonly #onUnrecorded: 'report' | 'reject';
   readonly #recentFailures = new RecentFailures();
+  readonly #doubts = new Doubts(
+    (key, writes, failure) => void this.#handOver([toRecord(key, writes, failure, this.#context)], writes),
+  );
 
   constructor({ publisher, intents, context, onUnrecorded }: RecorderOptions) {
     this.#publisher = publisher;
@@ -42,9 +47,21 @@ export class Recorder {
     this.#onUnrecorded = onUnrecorded;
   }
 
+  /** How many writes wait for a record that stands for several. */
+  get heldBack(): number {
+    return this.#doubts.size;
+  }
+
+  /** Holds back no record. */
+  flush(): void {
+    this.#doubts.flush();
+  }
+
   /** The target lacks writes, or may: hands over a record for each of their keys. */
   failed(writes: readonly Write[], failure: MirrorFailure, number: number): CallWaitsFor {
-    return this.#handOver(this.#recordsOf(writes, failure, number), writes);
+    this.#remember(writes, number);
+    if (failure === REPLY_DIFFERS) return this.#doubt(writes, failure);
+    return this.#handOver(toRecords(writes, failure, this.#context), writes);
   }
 
   /**
@@ -52,7 +69,8 @@ export class Recorder {
    * stay.
    */
   unknown(writes: readonly Write[], failure: MirrorFailure, number: number): FailedWrite[] {
-    const records = this.#recordsOf(writes, failure, number);
+    this.#remember(writes, number);
+    const records = toRecords(writes, failure, this.#context);
     this.#publisher.add(records);
     return records;
   }
@@ -61,8 +79,11 @@ export class Recorder {
    * The target has writes, but keys of them may have crossed with another writer's. None of these
    * counts as one that misses a write: whatever lands on top of the repair meets its mark.
    */
-  crossed(writes: readonly Write[], failure: MirrorFailure): CallWaitsFor {
-    return this.#handOver(toRecords(writes, failure, this.#context), writes);
+  crossed(writes: readonly Write[], failure: MirrorFailure, number: number): CallWaitsFor {
+    if (isOfOneKey(writes) || !this.mayConcern(number)) return this.#doubt(writes, failure);
+    // Its other keys may be in doubt for another reason.
+    const { keys: _some, ...ofAll } = failure;
+    return this.#doubt(writes, ofAll);
   }
 
   /** Whether `mirrored` may have something to do. Mostly not. */
@@ -83,10 +104,11 @@ export class Recorder {
    * are not remembered as failures, or they would have no end.
    */
   mirrored(writes: readonly Write[], number: number): CallWaitsFor {
-    const doubtful = writes.filter((write) => this.#isDoubtful(write, number));
-    if (doubtful.length > 0) return this.#handOver(toRecords(doubtful, AFTER_FAILURE, this.#context), writes);
-    this.#intents?.conclude(writes);
-    return undefined;
+    const doubtful: Write[] = [];
+    const certain: Write[] = [];
+    for (const write of writes) (this.#isDoubtful(write, number) ? doubtful : certain).push(write);
+    this.#intents?.conclude(certain);
+    return doubtful.length > 0 ? this.#doubt(doubtful, AFTER_FAILURE) : undefined;
   }
 
   #isDoubtful({ command, keys }: Write, number: number): boolean {
@@ -95,9 +117,19 @@ export class Recorder {
     return this.#recentFailures.hasAny(keys) || keys.some((key) => this.#publisher.awaits(key));
   }
 
-  #recordsOf(writes: readonly Write[], failure: MirrorFailure, number: number): FailedWrite[] {
+  #remember(writes: readonly Write[], number: number): void {
     for (const { keys } of writes) this.#recentFailures.add(keys, number);
-    return toRecords(writes, failure, this.#context);
+  }
+
+  /** The target has them, so one record in a while is enough for a key. */
+  #doubt(writes: readonly Write[], failure: MirrorFailure): CallWaitsFor {
+    // A call that waits for its record is not made to wait for those of others, and an intent must
+    // not go before all keys of its write are safe.
+    if (this.#onUnrecorded === 'reject' || (this.#intents && !isOfOneKey(writes))) {
+      return this.#handOver(toRecords(writes, failure, this.#context), writes);
+    }
+    this.#doubts.add(writes, failure);
+    return undefined;
   }
 
   /** Gives the records to the sinks. Once they are safe, nobody needs the intents of `writes`. */
@@ -112,6 +144,10 @@ export class Recorder {
     safe.catch(() => {});
     return undefined;
   }
+}
+
+function isOfOneKey(writes: readonly Write[]): boolean {
+  return writes.length === 1 && writes[0]!.keys.length === 1;
 }
 
 const AFTER_FAILURE: MirrorFailure = {

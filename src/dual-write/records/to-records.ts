@@ -19,31 +19,31 @@ export interface RecordContext {
  * record, for the whole key.
  */
 export function toRecords(writes: readonly Write[], failure: MirrorFailure, context: RecordContext): FailedWrite[] {
-  const failedAt = new Date().toISOString();
-  const recordOf = (key: Buffer, ofKey: readonly Write[]): FailedWrite => ({
+  // Nearly always.
+  if (writes.length === 1 && writes[0]!.keys.length === 1) {
+    return [toRecord(writes[0]!.keys[0]!, writes, failure, context)];
+  }
+  const keys = byKey(writes, failure.keys);
+  return [...keys.values()].map(({ key, ofKey }) => toRecord(key, ofKey, failure, context));
+}
+
+/** The same of one key. @param writes each of which names it */
+export function toRecord(
+  key: Buffer,
+  writes: readonly Write[],
+  failure: MirrorFailure,
+  { link, origin }: RecordContext,
+): FailedWrite {
+  return {
     specVersion: 1,
     id: newRecordId(),
-    link: context.link,
-    ...(failure.scope === 'whole' ? encodeKey(key) : describeKey(key, ofKey)),
+    link,
+    ...(failure.scope === 'whole' ? encodeKey(key) : describeKey(key, writes)),
     outcome: failure.outcome,
-    failedAt,
+    failedAt: new Date().toISOString(),
     error: failure.error,
-    origin: context.origin,
-  });
-  const only = failure.keys && new Set(failure.keys.map((key) => key.toString('latin1')));
-  // Nearly always.
-  if (writes.length === 1 && writes[0]!.keys.length === 1) return [recordOf(writes[0]!.keys[0]!, writes)];
-  const byKey = new Map<string, { key: Buffer; writes: Write[] }>();
-  for (const write of writes) {
-    for (const key of write.keys) {
-      const name = key.toString('latin1');
-      if (only && !only.has(name)) continue;
-      const entry = byKey.get(name) ?? { key, writes: [] };
-      entry.writes.push(write);
-      byKey.set(name, entry);
-    }
-  }
-  return [...byKey.values()].map(({ key, writes: ofKey }) => recordOf(key, ofKey));
+    origin,
+  };
 }
 
 /** The key and, where one write tells it, which of its members; in one encoding. */
@@ -84,4 +84,23 @@ function touchedMembers(write: Write): Buffer[] | undefined {
   if (members === undefined || members.length > MAX_MEMBERS) return undefined;
   const bytes = members.reduce((sum, member) => sum + member.length, 0);
   return bytes > MAX_MEMBERS_BYTES / 2 ? undefined : members;
+}
+
+/** The keys of writes, each with those that name it. @param only these keys; absent: all */
+export function byKey(
+  writes: readonly Write[],
+  only?: readonly Buffer[],
+): Map<string, { key: Buffer; ofKey: Write[] }> {
+  const names = only && new Set(only.map((key) => key.toString('latin1')));
+  const keys = new Map<string, { key: Buffer; ofKey: Write[] }>();
+  for (const write of writes) {
+    for (const key of write.keys) {
+      const name = key.toString('latin1');
+      if (names && !names.has(name)) continue;
+      const entry = keys.get(name);
+      if (entry) entry.ofKey.push(write);
+      else keys.set(name, { key, ofKey: [write] });
+    }
+  }
+  return keys;
 }

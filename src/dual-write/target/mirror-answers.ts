@@ -65,7 +65,8 @@ export function compareReply(write: MirroredWrite, answer: unknown): MirrorFailu
   return didTheSame(write, answer) ? undefined : REPLY_DIFFERS;
 }
 
-const REPLY_DIFFERS: MirrorFailure = {
+/** The target has the write. */
+export const REPLY_DIFFERS: MirrorFailure = {
   outcome: 'unknown',
   error: {
     code: 'REPLY_DIFFERS',

@@ -1,20 +1,20 @@
-/** What crosses all the time is held back for a moment, in bounded memory. */
+/** What is in doubt all the time is held back for a moment, in bounded memory. */
 import { beforeEach, expect, test } from 'vitest';
-import { Crossings } from '../../src/dual-write/records/crossings.js';
+import { Doubts } from '../../src/dual-write/records/doubts.js';
 import { crossed } from '../../src/dual-write/target/marks.js';
 
 let told: string[];
-let crossings: Crossings;
+let doubts: Doubts;
 beforeEach(() => {
   told = [];
-  crossings = new Crossings((_writes, { keys }) => void told.push(String(keys)));
+  doubts = new Doubts((key) => void told.push(String(key)));
 });
 
 /** @param bytes of its value */
 function cross(bytes: number, ...names: string[]): void {
   const keys = names.map((name) => Buffer.from(name));
   const write = { command: 'MSET', args: keys.flatMap((key) => [key, 'x'.repeat(bytes)]), keys };
-  crossings.add([write], crossed(keys));
+  doubts.add([write], crossed(keys));
 }
 
 test.each([
@@ -26,9 +26,9 @@ test.each([
   (_what, bytes, count, handedOver) => {
     for (let number = 1; number <= count; number++) cross(bytes, 'k');
     expect(told).toHaveLength(handedOver);
-    crossings.flush();
+    doubts.flush();
     expect(told).toHaveLength(count);
-    expect(crossings.size).toBe(0);
+    expect(doubts.size).toBe(0);
   },
 );
 
@@ -36,7 +36,7 @@ test('each key of a write counts for itself', () => {
   cross(1, 'a', 'b');
   cross(1, 'b', 'c');
   expect(told).toEqual(['a', 'b', 'c']);
-  crossings.flush();
+  doubts.flush();
   expect(told).toEqual(['a', 'b', 'c', 'b']);
 });
 
@@ -50,5 +50,5 @@ test('of keys with long names only so many are remembered; one that was forgotte
   expect(told).toHaveLength(2 + 18 + 1);
   cross(1, name(0));
   expect(told).toHaveLength(2 + 18 + 1 + 1);
-  expect(crossings.size).toBe(0);
+  expect(doubts.size).toBe(0);
 });

@@ -1,23 +1,24 @@
 /**
- * Writes that may have crossed with those of another writer. A key that several writers change all
- * the time would get a record for each write, and one stands for many: a key gets one at once, and
- * after that one at the end of each interval in which it crossed again.
+ * Writes that the target has, while nobody knows whether it has them in the right order and once. A
+ * key that several writers change all the time would get a record for each write, and one stands
+ * for many: a key gets one at once, and after that one at the end of each interval.
  */
 import type { Write } from '../source/write.js';
 import type { MirrorFailure } from '../target/mirror-failure.js';
+import { byKey } from './to-records.js';
 
 /** Between two records of a key, at least. */
-const CROSSING_INTERVAL_MS = 1_000;
+const INTERVAL_MS = 1_000;
 /** Of all keys. More are handed over before the interval is over. */
 const MOST_HELD = 1_000;
 /** The same of their arguments; and of the names of the keys, which are forgotten then. */
 const MOST_BYTES = 1024 * 1024;
 
-type HandOver = (writes: readonly Write[], failure: MirrorFailure) => void;
+type HandOver = (key: Buffer, writes: readonly Write[], failure: MirrorFailure) => void;
 
-export class Crossings {
+export class Doubts {
   readonly #handOver: HandOver;
-  /** Keys that had a record in this interval, and what crossed of them since. */
+  /** Keys that had a record in this interval, and what came of them since. */
   readonly #keys = new Map<string, Parameters<HandOver>[]>();
   #nameBytes = 0;
   #held = 0;
@@ -25,8 +26,8 @@ export class Crossings {
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * @param handOver makes records of writes; of those that it is given in one turn of the event
-   *   loop one for each key
+   * @param handOver makes a record of the key, of all that it is given in one turn of the event
+   *   loop; each of the writes names the key
    */
   constructor(handOver: HandOver) {
     this.#handOver = handOver;
@@ -37,23 +38,14 @@ export class Crossings {
     return this.#held;
   }
 
-  /** @param failure with the keys that crossed */
+  /** @param failure why, and of which keys */
   add(writes: readonly Write[], failure: MirrorFailure): void {
-    for (const key of failure.keys ?? []) this.#add(key, writes, { ...failure, keys: [key] });
-  }
-
-  #add(key: Buffer, ...crossing: Parameters<HandOver>): void {
-    const name = key.toString('latin1');
-    const held = this.#keys.get(name);
-    if (held === undefined) {
-      this.#begin(name);
-      this.#handOver(...crossing);
-      return;
+    const heldBefore = this.#held;
+    for (const [name, { key, ofKey }] of byKey(writes, failure.keys)) this.#add(name, key, ofKey, failure);
+    // Counted once for all of their keys.
+    if (this.#held > heldBefore) {
+      for (const { args } of writes) for (const argument of args) this.#heldBytes += argument.length;
     }
-    held.push(crossing);
-    const [writes] = crossing;
-    this.#held += writes.length;
-    for (const { args } of writes) for (const argument of args) this.#heldBytes += argument.length;
     if (this.#held >= MOST_HELD || this.#heldBytes >= MOST_BYTES) this.flush();
   }
 
@@ -62,7 +54,18 @@ export class Crossings {
     this.#held = 0;
     this.#heldBytes = 0;
     for (const held of this.#keys.values()) {
-      for (const crossing of held.splice(0)) this.#handOver(...crossing);
+      for (const doubt of held.splice(0)) this.#handOver(...doubt);
+    }
+  }
+
+  #add(name: string, ...doubt: Parameters<HandOver>): void {
+    const held = this.#keys.get(name);
+    if (held === undefined) {
+      this.#begin(name);
+      this.#handOver(...doubt);
+    } else {
+      held.push(doubt);
+      this.#held += doubt[1].length;
     }
   }
 
@@ -89,6 +92,6 @@ export class Crossings {
   }
 
   #wait(): void {
-    this.#timer ??= setTimeout(() => this.#nextInterval(), CROSSING_INTERVAL_MS).unref();
+    this.#timer ??= setTimeout(() => this.#nextInterval(), INTERVAL_MS).unref();
   }
 }
