@@ -2,7 +2,7 @@
  * Writes that depend on one that the target missed: whatever was mirrored meanwhile, reconciling
  * the records makes both sides equal.
  */
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { isIdempotent } from '../../src/commands/command.js';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import { type LinkSides, scopeOf } from '../../src/engine/index.js';
@@ -96,6 +96,33 @@ test('a key that expired on the target alone, after a PERSIST was lost, and is m
   await eventually(async () => expect(await bed.target.client.exists('h')).toBe(0));
   await writer.hset('h', 'c', '3');
   await settled(writer);
+  await reconcileAll();
+  await expectEqual();
+});
+
+test.each<[string, (writer: DualWriter) => Promise<unknown>]>([
+  ['an expiry was', (writer) => writer.pexpire('h', 200)],
+  ['an expiry at a moment was', (writer) => writer.pexpireat('h', Date.now() + 200)],
+  ['an expiry in the past was', (writer) => writer.pexpireat('h', 1)],
+  [
+    'an expiry by a clock that is behind was',
+    async (writer) => {
+      const now = Date.now();
+      vi.useFakeTimers({ toFake: ['Date'], now: now - 120_000 });
+      await writer.pexpireat('h', now - 60_000);
+      await settled(writer);
+      vi.useRealTimers();
+    },
+  ],
+])('a key that expired on the source alone, after %s lost, and is made anew there by one field', async (_, expire) => {
+  const writer = await bed.writer();
+  await writer.hset('h', { a: '1', b: '2' });
+  await settled(writer);
+  await miss(writer, () => expire(writer));
+  await eventually(async () => expect(await bed.source.client.exists('h')).toBe(0));
+  await writer.hset('h', 'c', '3');
+  await settled(writer);
+  expect(await bed.target.client.hlen('h')).toBe(3);
   await reconcileAll();
   await expectEqual();
 });
