@@ -92,6 +92,7 @@ export class Doubts {
   }
 
   #wait(): void {
-    this.#timer ??= setTimeout(() => this.#nextInterval(), INTERVAL_MS).unref();
+    // A process that ends by itself lives on for what is held.
+    this.#timer ??= setTimeout(() => this.#nextInterval(), INTERVAL_MS);
   }
 }
