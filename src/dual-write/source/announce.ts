@@ -2,8 +2,8 @@
  * Sends commands of the writer's own right in front of one of the application's, which does not
  * notice.
  */
-import type { Socket } from 'node:net';
-import type { Command, Redis } from 'ioredis';
+import type { Cluster, Command, Redis } from 'ioredis';
+import { corkForThisTurn } from './cork.js';
 
 /**
  * A command to go in front of a write, on the same connection: so the source carries it out first,
@@ -34,13 +34,13 @@ const sentOf = new WeakMap<PipelineStream, number>();
  * @param stream of the pipeline that the command is part of
  */
 export function sendAnnounced(
-  client: Redis,
+  client: Redis | Cluster,
   send: Send,
   { ahead, command, stream }: { ahead: readonly Command[]; command: Command; stream: PipelineStream | undefined },
 ): unknown {
   for (const own of ahead) own.inTransaction = command.inTransaction;
   if (stream === undefined) {
-    corkForThisTurn(client.stream);
+    corkForThisTurn(client);
     for (const own of ahead) send(own);
     return send(command);
   }
@@ -70,16 +70,6 @@ export function number(command: Command, stream: PipelineStream): void {
   const index = sentOf.get(stream) ?? 0;
   sentOf.set(stream, index + 1);
   command.pipelineIndex = index;
-}
-
-/**
- * All that is sent in this turn of the event loop goes out together behind it: the system calls
- * that this saves pay for what is sent in addition.
- */
-function corkForThisTurn(socket: Pick<Socket, 'cork' | 'uncork' | 'writableCorked'> | undefined): void {
-  if (socket === undefined || socket.writableCorked > 0) return;
-  socket.cork();
-  process.nextTick(() => socket.uncork());
 }
 
 function joined(parts: readonly (string | Buffer)[]): string | Buffer {

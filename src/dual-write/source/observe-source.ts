@@ -8,6 +8,7 @@ import type { Cluster, Command, Redis } from 'ioredis';
 import type { Argument } from '../../commands/arguments.js';
 import { number, sendAnnounced } from './announce.js';
 import { Connections } from './connection.js';
+import { corkForThisTurn } from './cork.js';
 import { observe, standIn } from './observe-command.js';
 import { ObservedWrite, observeAnnouncement } from './observed-write.js';
 import { isPipeline, type SendCommand } from './send-command.js';
@@ -76,6 +77,7 @@ export function observeSource(
 
   const pass: SendCommand = (command, stream, node) => {
     if (listener.announce && isPipeline(stream)) number(command, stream);
+    corkForThisTurn(source);
     return send(command, stream, node);
   };
 
@@ -88,8 +90,7 @@ export function observeSource(
   }
 
   function sendBehind(ahead: readonly Command[], command: Command, stream: Parameters<SendCommand>[1]): unknown {
-    // It is no Cluster, or nothing would be announced.
-    return sendAnnounced(source as Redis, send, { ahead, command, stream: isPipeline(stream) ? stream : undefined });
+    return sendAnnounced(source, send, { ahead, command, stream: isPipeline(stream) ? stream : undefined });
   }
 
   function refuse(error: Error, ...[command, stream, node]: Parameters<SendCommand>): unknown {
