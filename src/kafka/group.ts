@@ -3,7 +3,9 @@
  * fall to a member which subscribes to another topic are read by nobody, without an error anywhere.
  */
 import kafkajs, { type Admin } from 'kafkajs';
+import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
+import { kafkaErrorMessage } from './client.js';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
 const { AssignerProtocol } = kafkajs;
@@ -28,6 +30,24 @@ export async function strangersInGroup(admin: Admin, { groupId, topic }: KafkaCo
     `the consumer group ${groupId} of ${topic} has a member that reads ${first.others.join(', ')} (${first.client})${more}, so a part ` +
     `of the records would be read by nobody; ${REMEDY}`
   );
+}
+
+/**
+ * For who looks again and again: one line when somebody is in the group who reads another topic,
+ * and one when that is over. What it returns never rejects.
+ */
+export function strangersTold(admin: Admin, config: KafkaConfig, logger: Logger): () => Promise<void> {
+  let told: string | null = null;
+  return async () => {
+    try {
+      const strangers = await strangersInGroup(admin, config);
+      if (strangers !== null && strangers !== told) logger.error(strangers);
+      if (strangers === null && told !== null) logger.info(`the consumer group ${config.groupId} is ours alone again`);
+      told = strangers;
+    } catch (error) {
+      logger.debug({ error: kafkaErrorMessage(error) }, 'Kafka: who else is in the consumer group is not known');
+    }
+  };
 }
 
 const REMEDY = 'give each topic a group of its own: kafka.groupId in the configuration';

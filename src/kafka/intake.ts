@@ -4,9 +4,8 @@
  */
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import kafkajs, { type Admin, type Consumer, type EachBatchPayload, type Kafka, type KafkaMessage } from 'kafkajs';
+import kafkajs, { type Consumer, type EachBatchPayload, type Kafka, type KafkaMessage } from 'kafkajs';
 import type { Logger } from 'pino';
-import type { NoticedGap } from '../../workflows/gap-messages.js';
 import type { KafkaConfig } from '../config.js';
 import type { BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
@@ -15,9 +14,9 @@ import { AcceptedPrefix } from './accepted-prefix.js';
 import { Aside } from './aside.js';
 import { Assignment } from './assignment.js';
 import { kafkaErrorMessage } from './client.js';
-import { strangersInGroup } from './group.js';
-import { lookOut } from './lookout.js';
-import { TopicWatch } from './topic-watch.js';
+import { type LookAroundOptions, lookAround } from './look-around.js';
+import { keepCommittedOffset } from './out-of-range.js';
+import type { TopicWatch } from './topic-watch.js';
 import { readWhatCanBeRead, unreadableOf } from './unreadable.js';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
@@ -28,18 +27,9 @@ class IntakeEnded extends Error {
   override readonly name = 'IntakeEnded';
 }
 
-interface KafkaIntakeOptions {
-  readonly kafka: Kafka;
-  readonly config: KafkaConfig;
+interface KafkaIntakeOptions extends LookAroundOptions {
   readonly handle: BatchHandler;
-  readonly logger: Logger;
-  /** Told of what is lost before it goes on; resolves when that is kept, or when aborted. */
-  readonly onGap: (gap: NoticedGap, signal: AbortSignal) => Promise<void>;
-  /** How often it looks at the group and the topic, in ms. */
-  readonly lookEveryMs?: number;
 }
-
-const LOOK_EVERY_MS = 10_000;
 
 /**
  * How soon the others take over from a bridge that died. Heartbeats run beside the work, so a slow
@@ -67,6 +57,7 @@ const FETCH_WAIT_MS = 500;
 export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Intake> {
   const { kafka, config, handle, logger } = options;
   readWhatCanBeRead();
+  keepCommittedOffset();
   const outage = new Outage(logger, 'the Kafka consumer does not get on');
   let stopping = false;
   const aside = new Aside(() => stopping);
@@ -93,11 +84,14 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
     if (restart) outage.failed(kafkaErrorMessage(error));
     else if (!stopping) {
       const ended = new IntakeEnded(describeCrash(config, error), { cause: error });
+      // What is aside may wait for a gap to be kept, and sets no offset any more.
+      assignment.set([]);
+      giveUp();
       void aside.ended().then(() => end.reject(ended));
     }
   });
 
-  const { topic, lookout, begin, giveUp, close } = lookAround(options, consumer, () => assignment.renew());
+  const { topic, lookout, begin, giveUp, close } = lookAround(options, consumer, assignment);
   finished.then(close, close);
   const run = async () => {
     await consumer.connect();
@@ -147,64 +141,6 @@ function createConsumer(kafka: Kafka, groupId: string, isStopping: () => boolean
   });
 }
 
-/** What is looked at beside the reading: who else is in the group, and what the topic has lost. */
-function lookAround(options: KafkaIntakeOptions, consumer: Consumer, onSeek: () => void) {
-  const { kafka, config, logger, onGap, lookEveryMs = LOOK_EVERY_MS } = options;
-  const admin = kafka.admin();
-  const closing = new AbortController();
-  // Each gap that waits for Temporal waits on it; Node warns past ten.
-  setMaxListeners(0, closing.signal);
-  const topic = new TopicWatch({
-    kafka,
-    admin,
-    config,
-    logger,
-    onGap: (gap) => onGap(gap, closing.signal),
-    seek(partition, offset) {
-      // An offset of the topic as it was would stand for another record.
-      onSeek();
-      consumer.seek({ topic: config.topic, partition, offset });
-    },
-  });
-  const tellStrangers = strangersTold(admin, config, logger);
-  const lookout = lookOut(lookEveryMs, async () => {
-    await tellStrangers();
-    await topic.look();
-  });
-  return {
-    topic,
-    lookout,
-    /** Before anything is read: kafkajs forgets where the group was if that is gone. */
-    async begin() {
-      await admin.connect();
-      await topic.look();
-    },
-    /** What waits for Temporal must not hold up a stop. */
-    giveUp: () => closing.abort(),
-    async close() {
-      closing.abort();
-      await lookout.stop();
-      await topic.close();
-      await admin.disconnect().catch(() => {});
-    },
-  };
-}
-
-/** One line when somebody is in the group who reads another topic, and one when that is over. */
-function strangersTold(admin: Admin, config: KafkaConfig, logger: Logger): () => Promise<void> {
-  let told: string | null = null;
-  return async () => {
-    try {
-      const strangers = await strangersInGroup(admin, config);
-      if (strangers !== null && strangers !== told) logger.error(strangers);
-      if (strangers === null && told !== null) logger.info(`the consumer group ${config.groupId} is ours alone again`);
-      told = strangers;
-    } catch (error) {
-      logger.debug({ error: kafkaErrorMessage(error) }, 'Kafka: who else is in the consumer group is not known');
-    }
-  };
-}
-
 interface Handling {
   readonly handle: BatchHandler;
   readonly topic: TopicWatch;
@@ -238,7 +174,9 @@ async function handleBatch(
   const watching = watch(payload, { unwanted, handled: handled.signal, isWanted });
   try {
     const { fetchedOffset } = batch as unknown as { fetchedOffset: string };
-    await topic.fetched(batch.partition, fetchedOffset, batch.lastOffset());
+    // What is lost in front of it is told before anything of it is committed.
+    const mayGoOn = await topic.fetched(batch.partition, fetchedOffset, batch.lastOffset(), unwanted.signal);
+    if (!mayGoOn || !isWanted()) return;
     await handle({
       records,
       signal: unwanted.signal,

@@ -6,6 +6,8 @@ import type { Admin, Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { NoticedGap } from '../../workflows/gap-messages.js';
 import type { KafkaConfig } from '../config.js';
+import { Outage } from '../patience/outage.js';
+import { untilTaken } from '../patience/until-taken.js';
 import { kafkaErrorMessage } from './client.js';
 import { type TopicIds, topicIds } from './topic-id.js';
 
@@ -14,15 +16,21 @@ interface TopicWatchOptions {
   readonly admin: Admin;
   readonly config: KafkaConfig;
   readonly logger: Logger;
-  /** Resolves when the gap is kept. */
-  readonly onGap: (gap: NoticedGap) => Promise<void>;
+  /** Resolves when the gap is kept, or when aborted. */
+  readonly onGap: (gap: NoticedGap, signal: AbortSignal) => Promise<void>;
+  /** Aborted when nothing more is read. */
+  readonly closing: AbortSignal;
+  /** Nothing that was fetched so far is to be accepted. */
+  readonly drop: () => void;
   /** Reads a partition again from an offset on. */
   readonly seek: (partition: number, offset: string) => void;
+  /** The group goes on from there, so that nobody meets what is lost again. Does not reject. */
+  readonly commit: (partition: number, offset: string) => Promise<void>;
 }
 
 /** How far a partition is read. Offsets are beyond what a number holds. */
 interface Position {
-  /** Of the first record that is not accepted. */
+  /** Of the first record that is neither accepted nor told of as lost. */
   next: bigint;
   /** Behind what this process holds in its memory. */
   readonly fetched: bigint;
@@ -37,11 +45,17 @@ interface Ends {
 export class TopicWatch {
   readonly #options: TopicWatchOptions;
   readonly #ids: TopicIds;
+  readonly #outage: Outage;
   /** As this process has read them since they were shared out. */
   readonly #read = new Map<number, Position>();
   /** As anybody in the group has committed them, and seen last. */
   readonly #committed = new Map<number, bigint>();
-  readonly #noticed = new Set<string>();
+  /** By the id of the gap; resolve when it is kept. */
+  readonly #noticed = new Map<string, Promise<void>>();
+  /** Whether it is known what the group has committed. */
+  #isKnown = false;
+  /** While that the topic was made anew is not kept: nothing of the new one is handled before. */
+  #telling: Promise<void> | null = null;
   /** Before the first time they are shared out all are looked at: others may not look. */
   #assigned: ReadonlySet<number> | null = null;
   #topicId: string | null = null;
@@ -49,6 +63,7 @@ export class TopicWatch {
   constructor(options: TopicWatchOptions) {
     this.#options = options;
     this.#ids = topicIds(options.kafka);
+    this.#outage = new Outage(options.logger, `Kafka does not say what ${options.config.topic} holds`);
   }
 
   /** Looks at the whole topic. Never rejects. */
@@ -69,16 +84,22 @@ export class TopicWatch {
     this.#assigned = new Set(partitions);
   }
 
-  /** A batch came that was asked for from `offset` on, and ends at `last`. Never rejects. */
-  async fetched(partition: number, offset: string, last: string): Promise<void> {
+  /**
+   * A batch came that was asked for from `offset` on, and ends at `last`. Never rejects.
+   * @param unwanted aborted when nobody waits any more
+   * @returns whether all that is lost in front of it is told, so that it may be handled
+   */
+  async fetched(partition: number, offset: string, last: string, unwanted: AbortSignal): Promise<boolean> {
     const from = BigInt(offset);
-    const at = this.#read.get(partition)?.next ?? this.#committed.get(partition) ?? from;
-    this.#read.set(partition, { next: from, fetched: BigInt(last) + 1n });
-    if (at === from) return;
-    await this.#quietly(async () => {
-      const now = (await this.#offsets()).get(partition);
-      if (now) await this.#compare(partition, at, now);
-    });
+    const position = { next: this.#nextOf(partition) ?? from, fetched: BigInt(last) + 1n };
+    // Until then it is read no further: whoever goes on after a rebalance meets the gap again.
+    this.#read.set(partition, position);
+    const explain = kafkaErrorMessage;
+    const tell = () => unlessAborted(this.#tellBefore(partition, from), unwanted);
+    const isTold = await untilTaken(tell, { outage: this.#outage, explain, signal: unwanted });
+    if (!isTold || unwanted.aborted || this.#options.closing.aborted) return false;
+    position.next = from;
+    return true;
   }
 
   /** All up to here, included, is accepted. */
@@ -91,13 +112,32 @@ export class TopicWatch {
     return this.#ids.close();
   }
 
-  async #compareAll(): Promise<void> {
+  /** Of the first record that is neither accepted nor told of as lost, as far as that is known. */
+  #nextOf(partition: number): bigint | undefined {
+    return this.#read.get(partition)?.next ?? this.#committed.get(partition);
+  }
+
+  async #tellBefore(partition: number, from: bigint): Promise<void> {
+    await this.#telling;
+    if (!this.#isKnown) await this.#askCommitted();
+    const at = this.#nextOf(partition);
+    if (at === undefined || at === from) return;
+    const now = (await this.#offsets()).get(partition);
+    if (now) await this.#compare(partition, at, now);
+  }
+
+  async #askCommitted(): Promise<void> {
     const { admin, config } = this.#options;
-    // What is there is looked at before and after where one is: each moves on meanwhile.
-    const before = await this.#offsets();
     const [group] = await admin.fetchOffsets({ groupId: config.groupId, topics: [config.topic] });
     for (const { partition, offset } of group?.partitions ?? [])
       if (BigInt(offset) >= 0n) this.#committed.set(partition, BigInt(offset));
+    this.#isKnown = true;
+  }
+
+  async #compareAll(): Promise<void> {
+    // What is there is looked at before and after where one is: each moves on meanwhile.
+    const before = await this.#offsets();
+    await this.#askCommitted();
     const positions = new Map(this.#committed);
     for (const [partition, { fetched }] of this.#read) positions.set(partition, fetched);
     const after = await this.#offsets();
@@ -117,12 +157,25 @@ export class TopicWatch {
           : `${low - at} records of ${place} (offsets ${at} to ${low - 1n}) were removed before they were read`;
       const message = `${which}: raise the retention of the topic, and compare both sides`;
       await this.#notice({ id: `${place} from ${at}`, cause: 'removed', records: Number(low - at), message });
+      await this.#passed(partition, at, low);
     } else if (at > high) {
       const message =
         `${place} ends at offset ${high}, but was read up to ${at}: the topic was made anew or has lost its end. It is read ` +
         'from its beginning; what was not read of the old one is lost: compare both sides';
       await this.#notice({ id: `${place} cut at ${at}`, cause: 'recreated', records: null, message });
+      await this.#passed(partition, at, low);
     }
+  }
+
+  /** What was lost from `at` on is told. There may be no record behind it for a long time. */
+  async #passed(partition: number, at: bigint, low: bigint): Promise<void> {
+    const { closing, commit } = this.#options;
+    // Not while others read it, nor when something behind it was accepted meanwhile.
+    if (closing.aborted || !this.#assigned?.has(partition) || this.#nextOf(partition) !== at) return;
+    const position = this.#read.get(partition);
+    if (position) position.next = low;
+    this.#committed.set(partition, low);
+    await commit(partition, String(low));
   }
 
   async #offsets(): Promise<Map<number, Ends>> {
@@ -132,21 +185,35 @@ export class TopicWatch {
 
   /** What is read of it so far may have begun in the middle. */
   async #startAnew(id: string): Promise<void> {
-    const { config, seek } = this.#options;
+    const { config, seek, drop, closing } = this.#options;
     this.#read.clear();
     this.#committed.clear();
-    for (const [partition, { low }] of await this.#offsets())
-      if (this.#assigned?.has(partition)) seek(partition, String(low));
+    drop();
     const message =
       `the topic ${config.topic} was deleted and made anew; it is read from its beginning. What was not read of the old one ` +
       'is lost: compare both sides';
-    await this.#notice({ id: `${config.topic} is now ${id}`, cause: 'recreated', records: null, message });
+    const gap: NoticedGap = { id: `${config.topic} is now ${id}`, cause: 'recreated', records: null, message };
+    this.#telling = this.#notice(gap);
+    await this.#telling;
+    // A seek commits where it goes to, so it comes behind the telling.
+    if (closing.aborted) return;
+    for (const [partition, { low }] of await this.#offsets())
+      if (this.#assigned?.has(partition)) seek(partition, String(low));
+    this.#telling = null;
   }
 
+  /** Resolves when the gap is kept, whoever has noticed it; or when closing. */
   async #notice(gap: NoticedGap): Promise<void> {
-    if (this.#noticed.has(gap.id)) return;
-    this.#noticed.add(gap.id);
-    await this.#options.onGap(gap);
+    const { onGap, closing } = this.#options;
+    const kept = this.#noticed.get(gap.id) ?? onGap(gap, closing);
+    this.#noticed.set(gap.id, kept);
+    try {
+      await kept;
+    } catch (error) {
+      // It is told again.
+      this.#noticed.delete(gap.id);
+      throw error;
+    }
   }
 
   async #quietly(work: () => Promise<void>): Promise<void> {
@@ -157,5 +224,19 @@ export class TopicWatch {
       const fields = { error: kafkaErrorMessage(error) };
       logger.debug(fields, `Kafka: whether ${config.topic} has lost records is not known now`);
     }
+  }
+}
+
+/** Waits for the work, but no longer than until the signal; what it comes to then is nobody's. */
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  const waited = new AbortController();
+  const aborted = new Promise<void>((resolve) => {
+    signal.addEventListener('abort', () => resolve(), { once: true, signal: waited.signal });
+    if (signal.aborted) resolve();
+  });
+  try {
+    await Promise.race([work, aborted]);
+  } finally {
+    waited.abort();
   }
 }

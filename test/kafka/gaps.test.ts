@@ -1,0 +1,104 @@
+/** A gap is told before anything behind it is committed, whatever happens meanwhile. */
+import type { Kafka } from 'kafkajs';
+import { expect, test } from 'vitest';
+import { type BridgeBed, bridgeBed, gate, until } from '../bridge/bridge-bed.js';
+import { startIntake } from './intake-bed.js';
+
+const nothing = async () => {};
+
+/** An intake that holds one record; the three behind it are removed unread, and `left` stays. */
+async function intakeBeforeAGap(bed: BridgeBed, left: readonly string[], keep = nothing, kafka?: Kafka) {
+  const { topic } = bed.config.kafka;
+  const slow = gate();
+  const mayAccept = (id: string) => (id === 'slow' ? slow.opened : nothing());
+  const intake = await startIntake(bed, { mayAccept, keep, ...(kafka && { kafka }) });
+  await bed.produce({ id: 'slow' });
+  await until(() => expect(intake.handled).toContain('slow'));
+  // The other partition goes on: the batch is aside, and nothing behind it is fetched.
+  await bed.produceTo(1, { id: 'beside' });
+  await bed.untilCommitted(0, 1);
+  for (const id of ['lost 1', 'lost 2', 'lost 3', ...left]) await bed.produce({ id });
+  await bed.admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '4' }] });
+  return { ...intake, meet: slow.open, gap: { id: `${topic}[0] from 1`, cause: 'removed', records: 3 } };
+}
+
+test('a gap that is not kept when the bridge is stopped is told by the next one', async () => {
+  const bed = await bridgeBed({ partitions: 2 });
+  const first = await intakeBeforeAGap(bed, ['left'], () => gate().opened);
+  first.meet();
+  await until(() => expect(first.gaps).toMatchObject([first.gap]));
+  await bed.produceTo(1, { id: 'beside too' });
+  await bed.untilCommitted(1, 2);
+  await first.stop();
+  expect(first.handled).not.toContain('left');
+  expect(await bed.committed()).toEqual([1, 2]);
+
+  const next = await startIntake(bed);
+  await bed.untilCommitted(5, 2);
+  expect(next.gaps).toMatchObject([first.gap]);
+  expect(next.handled).toEqual(['left']);
+});
+
+test('a gap that is not kept when the partitions are shared out anew holds them up until it is', async () => {
+  const bed = await bridgeBed({ partitions: 2 });
+  const kept = gate();
+  const first = await intakeBeforeAGap(bed, ['left'], () => kept.opened);
+  first.meet();
+  await until(() => expect(first.gaps).toMatchObject([first.gap]));
+  // It comes and goes, so that the partition is the first one's anew.
+  const passing = bed.kafka.consumer({ groupId: bed.config.kafka.groupId });
+  await passing.connect();
+  await passing.subscribe({ topics: [bed.config.kafka.topic] });
+  await passing.run({ eachBatch: nothing, eachBatchAutoResolve: false, autoCommit: false });
+  const joins = (count: number) => bed.logs.filter(({ msg }) => msg.startsWith(`reads ${count} partition`)).length;
+  await until(() => expect(joins(1)).toBe(1));
+  await passing.disconnect();
+  await until(() => expect(joins(2)).toBe(2));
+  await bed.produceTo(1, { id: 'beside too' });
+  await bed.untilCommitted(1, 2);
+  expect(first.handled).not.toContain('left');
+
+  kept.open();
+  await bed.untilCommitted(5, 2);
+  expect(first.gaps).toMatchObject([first.gap]);
+});
+
+test('a gap with nothing behind it is told once it is kept, and no further time', async () => {
+  const bed = await bridgeBed({ partitions: 2 });
+  const first = await intakeBeforeAGap(bed, [], () => gate().opened);
+  first.meet();
+  await until(() => expect(first.gaps).toMatchObject([first.gap]));
+  await first.stop();
+  const second = await startIntake(bed);
+  expect(second.gaps).toMatchObject([first.gap]);
+  await bed.untilCommitted(4, 1);
+  await second.stop();
+  const third = await startIntake(bed);
+  expect(third.gaps).toEqual([]);
+});
+
+test('while Kafka does not say what is lost, nothing behind it is handled', async () => {
+  const bed = await bridgeBed({ partitions: 2 });
+  let isAway = false;
+  let asked = 0;
+  const admin = () => {
+    const real = bed.kafka.admin();
+    const fetchTopicOffsets: typeof real.fetchTopicOffsets = async (topic) => {
+      if (!isAway) return real.fetchTopicOffsets(topic);
+      asked += 1;
+      throw new Error('not now');
+    };
+    return { ...real, fetchTopicOffsets };
+  };
+  const kafka = Object.create(bed.kafka, { admin: { value: admin } }) as Kafka;
+  const intake = await intakeBeforeAGap(bed, ['left'], nothing, kafka);
+  isAway = true;
+  intake.meet();
+  await until(() => expect(bed.warnings().join()).toContain(`does not say what ${bed.config.kafka.topic} holds`));
+  asked = 0;
+  await until(() => expect(asked).toBeGreaterThan(2));
+  expect(intake.handled).not.toContain('left');
+  isAway = false;
+  await bed.untilCommitted(5, 1);
+  expect(intake.gaps).toMatchObject([intake.gap]);
+});
