@@ -32,7 +32,7 @@ const TURN_ENDS_MS = 120_000;
 const BARE_QUEUE = 'bare';
 const logger = pino({ level: 'silent' });
 /** No key of the bench has an earlier run. */
-const NONE_UNFINISHED = { includes: () => false, told: () => {}, stop: async () => {} };
+const NONE_UNFINISHED = { includes: () => false, told: () => {}, untold: () => [], stop: async () => {} };
 
 /**
  * Between two keys beside the link that hangs: about a third of what the machine can do. Where all

@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
+import { watchFollowers } from './followers.js';
 import type { Counters, Forwarding } from './forwarder.js';
 import { createGaps } from './gaps.js';
 import { intakeOf } from './intakes.js';
@@ -44,8 +45,13 @@ export async function startBridge({ config, client, logger }: BridgeOptions): Pr
   const { taskQueue } = config.temporal;
   const attribute = new LinkAttribute(logger);
   const unfinished = await watchUnfinishedRuns(client, logger);
+  const signaller = createSignaller({ client, taskQueue, unfinished, attribute, logger });
+  const followers = watchFollowers({ client, taskQueue, links, signaller, unfinished, logger });
+  const stopWatching = async () => {
+    await Promise.all([unfinished.stop(), followers.stop()]);
+  };
   const forwarding: Forwarding = {
-    signaller: createSignaller({ client, taskQueue, unfinished, attribute, logger }),
+    signaller,
     gaps: createGaps({ client, taskQueue, attribute, links, logger }),
     links,
     logger,
@@ -57,18 +63,18 @@ export async function startBridge({ config, client, logger }: BridgeOptions): Pr
   } = await intakeOf(config)
     .start(forwarding)
     .catch(async (error: unknown) => {
-      await unfinished.stop();
+      await stopWatching();
       throw error;
     });
   // With it: whoever closes the connection then must not cut off a call, which its SDK would retry
   // on the closed one, outside of every promise.
-  const finished = intakeEnded.finally(() => unfinished.stop());
+  const finished = intakeEnded.finally(stopWatching);
   finished.catch(() => {});
   return {
     counters,
     finished,
     async stop() {
-      await Promise.all([stop(), unfinished.stop()]);
+      await Promise.all([stop(), stopWatching()]);
       // A bridge that had ended by itself has said so already.
       await finished.catch(() => {});
     },

@@ -11,6 +11,7 @@ import { signalWithStartOptions } from './key-signal.js';
 import { type ForeignRun, observing, type SignalClient } from './own-runs.js';
 import { signalFailure } from './signal-failure.js';
 import type { UnfinishedRuns } from './unfinished-runs.js';
+import { asWholeKey, isOfWholeKey, wholeKeyAfter } from './whole-key.js';
 import { workflowIdFor } from './workflow-id.js';
 
 export type SignalEnd =
@@ -70,6 +71,7 @@ function createSender({ client, taskQueue, unfinished, attribute }: SignallerOpt
   async function send(group: KeyGroup, all: readonly FailedWrite[]): Promise<ForeignRun | null> {
     const now = Date.now();
     const workflowId = workflowIdFor(group.link.workflowIdPrefix, group.key);
+    const sentAt = performance.now();
     const events = unfinished.includes(workflowId) ? asWholeKey(all) : all;
     const options = signalWithStartOptions(group, events, taskQueue, now);
     return temporal.withDeadline(now + SIGNAL_TIMEOUT_MS, async () => {
@@ -78,20 +80,25 @@ function createSender({ client, taskQueue, unfinished, attribute }: SignallerOpt
       );
       const run = await temporal.foreignRun(workflowId, signaledRunId);
       lastTaken = { group, events, at: performance.now() };
-      if (run === null) note(group, events, workflowId, signaledRunId);
+      if (run === null) note(group, events, workflowId, { runId: signaledRunId, sentAt });
       return run;
     });
   }
 
-  function note({ link, key }: KeyGroup, events: readonly FailedWrite[], workflowId: string, runId: string): void {
+  function note(
+    { link, key }: KeyGroup,
+    events: readonly FailedWrite[],
+    workflowId: string,
+    taken: { readonly runId: string; readonly sentAt: number },
+  ): void {
     const newest = events.at(-1);
     if (newest === undefined) return;
     // Kept for a while, so without the records.
     const group: KeyGroup = { kind: 'key', link, key, writes: [] };
     unfinished.told(workflowId, {
-      runId,
-      isWhole: events.some(({ command, merged }) => command === undefined && merged?.hint === undefined),
-      again: (after) => send(group, asWholeKey([{ ...newest, merged: undefined, id: `after-${after}` }])),
+      ...taken,
+      isWhole: events.some(isOfWholeKey),
+      again: (after) => send(group, [wholeKeyAfter(after, newest)]),
     });
   }
 
@@ -153,15 +160,4 @@ export function createSignaller(options: SignallerOptions): Signaller {
       return { kind: 'aborted' };
     },
   };
-}
-
-/**
- * What a workflow that did not finish still had to do is unknown here, but it was something of this
- * key: the new one looks at all of it.
- */
-function asWholeKey(events: readonly FailedWrite[]): readonly FailedWrite[] {
-  return events.map(({ command: _command, members: _members, idempotent: _idempotent, merged, ...rest }) => ({
-    ...rest,
-    ...(merged && { merged: { ...merged, hint: undefined } }),
-  }));
 }

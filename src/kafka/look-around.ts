@@ -6,10 +6,10 @@ import type { Consumer, Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { NoticedGap } from '../../workflows/gap-messages.js';
 import type { KafkaConfig } from '../config.js';
+import { lookOut } from '../patience/lookout.js';
 import type { Assignment } from './assignment.js';
 import { kafkaErrorMessage } from './client.js';
 import { strangersTold } from './group.js';
-import { lookOut } from './lookout.js';
 import { TopicWatch } from './topic-watch.js';
 
 export interface LookAroundOptions {

@@ -96,7 +96,12 @@ test('a run that had become another one before it was terminated is followed by 
   const watch = await watchUnfinishedRuns(workflow, pino({ level: 'silent' }));
   onTestFinished(() => watch.stop());
   const tell = (runId: string) =>
-    watch.told(workflowId, { runId, isWhole: true, again: async (after) => telling.push(after) });
+    watch.told(workflowId, {
+      runId,
+      sentAt: performance.now(),
+      isWhole: true,
+      again: async (after) => telling.push(after),
+    });
 
   vi.spyOn(Date, 'now').mockReturnValue(closedAt - 5 * 60_000);
   tell('first');

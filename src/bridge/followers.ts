@@ -1,0 +1,127 @@
+/**
+ * Followers of runs that did not finish, told of a part of their key by a bridge that has ended
+ * since: it did not know yet of the run before, for the list lags, and nobody else remembers what
+ * it told. So of each such run is asked who follows it, and of a follower that came within the lag
+ * what it was told. An everyday key costs nothing. docs/decisions/0003-workflow-ids.md
+ */
+import { WorkflowClient } from '@temporalio/client';
+import { WorkflowNotFoundError } from '@temporalio/common';
+import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
+import pMap from 'p-map';
+import type { Logger } from 'pino';
+import { type FailedWrite, failedWrites } from '../../workflows/messages.js';
+import { keyBytes } from '../events/failed-write-codec.js';
+import { lookOut } from '../patience/lookout.js';
+import { errorText, isTemporalError } from '../temporal/error-text.js';
+import type { KeyGroup, Links } from './group.js';
+import { foreignRunOf, type SignalClient } from './own-runs.js';
+import type { Signaller } from './signaller.js';
+import { CLOCKS_DIFFER_MS, LAG_MS, type Unfinished, type UnfinishedRuns } from './unfinished-runs.js';
+import { isOfWholeKey, wholeKeyAfter } from './whole-key.js';
+import { workflowIdFor } from './workflow-id.js';
+
+const LOOK_EVERY_MS = 3_000;
+const CALL_TIMEOUT_MS = 10_000;
+/** Of each look, newest first: after a mass termination signals come before these calls. */
+const MOST_AT_ONCE = 1_000;
+const CONCURRENCY = 8;
+/**
+ * A bridge has listed what closed longer than this before it told of a key: it trusts a list for
+ * `LAG_MS`, which may itself lag as long, and a signal may take some seconds.
+ */
+const UNKNOWN_FOR_MS = 3 * LAG_MS;
+
+interface FollowersOptions {
+  readonly client: SignalClient;
+  readonly taskQueue: string;
+  readonly links: Links;
+  readonly signaller: Signaller;
+  readonly unfinished: UnfinishedRuns;
+  readonly logger: Logger;
+}
+
+/** What a follower is to be told, in the name of whoever told it of less. */
+interface Untold {
+  readonly group: KeyGroup;
+  readonly event: FailedWrite;
+}
+
+/**
+ * Looks every few seconds, from now on.
+ * @returns what ends that, and waits for the calls under way
+ */
+export function watchFollowers(options: FollowersOptions): { stop(): Promise<void> } {
+  const { client, taskQueue, unfinished, signaller, logger } = options;
+  // A stand-in for a client tells nothing of its runs.
+  if (!(client instanceof WorkflowClient)) return { async stop() {} };
+  const closing = new AbortController();
+  /** `late`: no follower comes any more that another bridge could have told of less. */
+  const asked = new WeakMap<Unfinished, 'early' | 'late'>();
+  const stageOf = ({ closedAt }: Unfinished) =>
+    Date.now() > closedAt + UNKNOWN_FOR_MS + CLOCKS_DIFFER_MS ? 'late' : 'early';
+
+  async function ask(run: Unfinished): Promise<void> {
+    if (closing.signal.aborted) return;
+    const stage = stageOf(run);
+    try {
+      const untold = await untoldFollower(client as WorkflowClient, run, options);
+      if (untold !== null) await signaller.signal(untold.group, [untold.event], closing.signal);
+    } catch (error) {
+      const fields = { error: errorText(error), runId: run.runId };
+      logger.debug(fields, 'what followed a run that did not finish is not known now');
+      // Anything else is no better at the next look: a history that can't be read.
+      if (isTemporalError(error)) return;
+    }
+    asked.set(run, stage);
+  }
+
+  const { stop } = lookOut(LOOK_EVERY_MS, async () => {
+    const due = unfinished.untold().filter((run) => run.taskQueue === taskQueue && asked.get(run) !== stageOf(run));
+    await pMap(due.reverse().slice(0, MOST_AT_ONCE), ask, { concurrency: CONCURRENCY });
+  });
+  return {
+    async stop() {
+      closing.abort();
+      await stop();
+    },
+  };
+}
+
+/**
+ * @returns null: nothing follows the run, or it was told enough
+ * @throws what the client throws when Temporal does not answer
+ */
+async function untoldFollower(
+  client: WorkflowClient,
+  { workflowId, runId, closedAt }: Unfinished,
+  { taskQueue, links }: FollowersOptions,
+): Promise<Untold | null> {
+  const call = <T>(work: () => Promise<T>) => client.withDeadline(Date.now() + CALL_TIMEOUT_MS, work);
+  const last = await call(() => client.getHandle(workflowId).describe()).catch((error: unknown) => {
+    // Past the retention.
+    if (error instanceof WorkflowNotFoundError) return null;
+    throw error;
+  });
+  if (last === null || last.runId === runId || foreignRunOf(last, taskQueue) !== null) return null;
+  // One that has continued as new began earlier, and what it was told is in both.
+  const firstRunId = last.raw.workflowExecutionInfo?.firstRunId || last.runId;
+  const runs = [...new Set([firstRunId, last.runId])].map((id) => client.getHandle(workflowId, id));
+  const first = firstRunId === last.runId ? last : await call(() => runs[0]!.describe());
+  if (first.startTime.getTime() > closedAt + UNKNOWN_FOR_MS) return null;
+  const histories = await pMap(runs, (run) => call(() => run.fetchHistory()), { concurrency: 1 });
+  const told: FailedWrite[] = [];
+  for (const { events } of histories) {
+    for (const { workflowExecutionSignaledEventAttributes: signal } of events ?? []) {
+      if (signal?.signalName !== failedWrites.name) continue;
+      const [writes] = await decodeArrayFromPayloads(client.options.loadedDataConverter, signal.input?.payloads);
+      told.push(...(writes as FailedWrite[]));
+    }
+  }
+  const newest = told.at(-1);
+  // Who was told nothing was begun by a person, and looks at the whole key.
+  if (newest === undefined || told.some(isOfWholeKey)) return null;
+  const link = links.get(newest.link);
+  const key = keyBytes({ key: newest.key, encoding: newest.encoding ?? 'utf8' });
+  if (link === undefined || workflowIdFor(link.workflowIdPrefix, key) !== workflowId) return null;
+  return { group: { kind: 'key', link, key, writes: [] }, event: wholeKeyAfter(runId, newest) };
+}
