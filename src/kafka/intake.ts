@@ -71,7 +71,7 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     outage.worked();
     // Whoever has joined as well is known in a moment.
-    lookout?.now();
+    lookNow();
     const partitions = payload.memberAssignment[config.topic] ?? [];
     assignment.set(partitions);
     topic.joined(partitions);
@@ -91,7 +91,7 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
     }
   });
 
-  const { topic, lookout, begin, giveUp, close } = lookAround(options, consumer, assignment);
+  const { topic, lookNow, begin, giveUp, close } = lookAround(options, consumer, assignment);
   finished.then(close, close);
   const run = async () => {
     await consumer.connect();

@@ -24,8 +24,19 @@ export interface LookAroundOptions {
 
 const LOOK_EVERY_MS = 10_000;
 
+interface LookAround {
+  readonly topic: TopicWatch;
+  /** Looks now instead of at the next time. */
+  lookNow(): void;
+  /** Before anything is read, so that what was lost meanwhile is told first. */
+  begin(): Promise<void>;
+  /** What waits for Temporal must not hold up a stop. */
+  giveUp(): void;
+  close(): Promise<void>;
+}
+
 /** Looks now and then, from now until it is closed. */
-export function lookAround(options: LookAroundOptions, consumer: Consumer, assignment: Assignment) {
+export function lookAround(options: LookAroundOptions, consumer: Consumer, assignment: Assignment): LookAround {
   const { kafka, config, logger, onGap, lookEveryMs = LOOK_EVERY_MS } = options;
   const admin = kafka.admin();
   const closing = new AbortController();
@@ -60,13 +71,11 @@ export function lookAround(options: LookAroundOptions, consumer: Consumer, assig
   });
   return {
     topic,
-    lookout,
-    /** Before anything is read, so that what was lost meanwhile is told first. */
+    lookNow: lookout.now,
     async begin() {
       await admin.connect();
       await topic.look();
     },
-    /** What waits for Temporal must not hold up a stop. */
     giveUp: () => closing.abort(),
     async close() {
       closing.abort();

@@ -1,6 +1,7 @@
 /** Search attributes help people to find keys; none of them stands in the way of a repair. */
 import { randomUUID } from 'node:crypto';
 import { Client, type Connection } from '@temporalio/client';
+import type { KafkaMessage } from 'kafkajs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { eventually, NET_MS } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
@@ -40,7 +41,7 @@ async function register(type: number): Promise<void> {
 /** Starts all that keymend is; the target takes no writes, and a key has one attempt. */
 async function start() {
   sandbox.configure({
-    link: { retry: { maximumAttempts: 1 } },
+    link: { retry: { maximumAttempts: 1, initialInterval: '1s', maximumInterval: '1s' } },
     config: {
       temporal: {
         taskQueue: namespace,
@@ -55,6 +56,39 @@ async function start() {
 }
 
 const fail = (key: string) => sandbox.producer.send({ topic: sandbox.topic, messages: [recordOf(key)] });
+
+/** Its last dead letter, published again by hand. */
+async function redrive(key: string, count: number): Promise<void> {
+  const letter = await letterOf(key);
+  const headers = { ...letter.headers, 'dlq.redrive.count': `${count}` };
+  await sandbox.producer.send({ topic: sandbox.topic, messages: [{ key, value: letter.value, headers }] });
+}
+
+async function letterOf(key: string): Promise<KafkaMessage> {
+  const consumer = sandbox.kafka.consumer({ groupId: `reader-${randomUUID()}`, maxWaitTimeInMs: 100 });
+  await consumer.connect();
+  try {
+    await consumer.subscribe({ topics: [sandbox.deadLetterTopic], fromBeginning: true });
+    return await new Promise((resolve, reject) => {
+      const eachMessage = async ({ message }: { message: KafkaMessage }) => {
+        if (String(message.key) === key) resolve(message);
+      };
+      consumer.run({ eachMessage }).catch(reject);
+    });
+  } finally {
+    await consumer.disconnect();
+  }
+}
+
+async function remove(): Promise<void> {
+  await connection().operatorService.removeSearchAttributes({ namespace, searchAttributes: NAMES });
+  await until(() =>
+    client.workflow.count('KeymendState = "escalated"').then(
+      () => false,
+      () => true,
+    ),
+  );
+}
 
 async function healed(key: string): Promise<void> {
   await sandbox.target.client.config('SET', 'min-replicas-to-write', '0');
@@ -95,13 +129,7 @@ it(
       KeymendState: 'escalated',
       KeymendError: expect.any(String),
     });
-    await connection().operatorService.removeSearchAttributes({ namespace, searchAttributes: NAMES });
-    await until(() =>
-      found().then(
-        () => false,
-        () => true,
-      ),
-    );
+    await remove();
     await fail('b');
     await until(async () => (await stateOf('b')) === 'escalated');
     const { code, stderr } = await sandbox.keymend('escalations');
@@ -110,6 +138,30 @@ it(
     await healed('a');
     await healed('b');
     expect(running.log()).toContain('does not take the search attribute KeymendLink');
+  },
+  NET_MS,
+);
+
+it.each(['are removed', 'are of another type'])(
+  'that %s keep no redriven dead letter from being repaired, whether its run waits or is over',
+  async (how) => {
+    await register(how === 'are removed' ? KEYWORD : INT);
+    await start();
+    await fail('a');
+    await until(async () => (await stateOf('a')) === 'escalated');
+    if (how === 'are removed') await remove();
+    const { client: target } = sandbox.target;
+    await target.config('SET', 'min-replicas-to-write', '0');
+    for (const count of [1, 2]) {
+      await target.set('a', 'old');
+      await redrive('a', count);
+      await until(async () => (await target.get('a')) === 'new');
+      await until(async () => (await stateOf('a')) === 'done');
+    }
+    const runs: string[] = [];
+    for await (const { status } of client.workflow.list({ query: `WorkflowId = "${sandbox.prefix}a"` }))
+      runs.push(status.name);
+    expect(runs).toEqual(['COMPLETED', 'COMPLETED']);
   },
   NET_MS,
 );
