@@ -7,6 +7,7 @@
 import { patched, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { ReconcileRequest } from './activities.js';
 import { Asks } from './asks.js';
+import { Cancel } from './cancel.js';
 import { describeStatus } from './details.js';
 import {
   DEFAULT_POLICY,
@@ -16,19 +17,15 @@ import {
   type LinkPolicy,
   type Outcome,
   type ReconcileKeyResult,
-  type RetryRequest,
   type ShardOutage,
   type State,
 } from './messages.js';
 import { demand, Incoming, isNothing, NOTHING_PENDING, putBack, takeRound } from './pending.js';
 import { type CarriedState, NO_ATTRIBUTES, type Pending, type RunInput, type ShownAttributes } from './run-state.js';
-import { isSameKey } from './same-key.js';
-import { Told } from './told.js';
+import { OwnKey } from './same-key.js';
+import { Vouch } from './vouch.js';
 
 const HISTORY_EVENTS_PER_RUN = 4_000;
-/** Whoever vouches for a delete looks at the source now: for one attempt, within this time. */
-const VOUCHED_FOR_MS = 60_000;
-
 /** For so long after an escalation, writes arrive that had failed before it. */
 const ON_THEIR_WAY_MS = 10_000;
 
@@ -67,40 +64,37 @@ export class KeyRun {
   #nextRetry: number | null = null;
   #outage: ShardOutage | null = null;
   #retryAsked = false;
-  /** Until when a person vouches for a delete, in ms since the epoch. */
-  #allowDeleteUntil: number | null;
+  readonly #vouch: Vouch;
   triesBegunAt: number | null;
   unverifiedSince: number | null;
   /** The round under way has written the target, in whichever of its attempts. */
   hasRepaired: boolean;
   /** Whatever the failed writes were, what the round has written is to be compared again. */
   mustLookAgain: boolean;
-  #cancelAsked = false;
   /** In ms since the epoch; a run that goes on for another one has forgotten it. */
   #escalatedAt = Number.NEGATIVE_INFINITY;
   #wakes = false;
-  readonly #told: Told;
-  #toldBesideCancel = false;
+  readonly #cancel: Cancel;
   #skipAsked: string | null = null;
   #skipReason: string | null = null;
   readonly asks = new Asks();
 
   readonly #input: RunInput;
-  /** How the last failed write of this key has written it. */
-  #alias: Pick<FailedWrite, 'key' | 'encoding'> | null = null;
+  readonly #ownKey: OwnKey;
 
   constructor(input: RunInput) {
     this.#input = input;
+    this.#ownKey = new OwnKey(input);
     const carried: CarriedState = { ...NEW, ...input.carried };
     this.policy = input.policy ?? DEFAULT_POLICY;
-    this.#told = new Told(input.carried === undefined);
+    this.#cancel = new Cancel(input.carried === undefined);
     this.#pending = new Incoming(carried.pending);
     this.escalation = carried.escalation;
     this.#attempts = carried.attempts;
     // A run of an earlier version shows what it is, and no error.
     const isEscalated = this.escalation !== 'none';
     this.shown = carried.shown ?? { ...NO_ATTRIBUTES, state: isEscalated ? 'escalated' : null };
-    this.#allowDeleteUntil = carried.allowDeleteUntil;
+    this.#vouch = new Vouch(carried.allowDeleteUntil);
     this.hasRepaired = carried.hasRepaired ?? false;
     this.mustLookAgain = carried.mustLookAgain ?? false;
     this.triesBegunAt = carried.triesBegunAt;
@@ -130,12 +124,12 @@ export class KeyRun {
     const mine: FailedWrite[] = [];
     const misled: FailedWrite[] = [];
     for (const event of Array.isArray(events) ? events : [events]) {
-      if (typeof event?.key !== 'string' || this.#isMine(event)) mine.push(event);
+      if (typeof event?.key !== 'string' || this.#ownKey.is(event)) mine.push(event);
       else misled.push(event);
     }
     this.#pending.add(mine, this.policy, Date.now());
     this.#wakes ||= mine.some((event) => this.#isOfNow(event));
-    this.#told.note();
+    this.#cancel.noteWrites();
     return misled;
   }
 
@@ -147,7 +141,7 @@ export class KeyRun {
   }
 
   askRetry(request: unknown): void {
-    this.#vouch(request);
+    this.#vouch.take(request);
     this.#retryAsked = true;
     // A person grants every attempt of the policy anew.
     this.triesBegunAt = null;
@@ -164,10 +158,9 @@ export class KeyRun {
   }
 
   askCancel(): void {
-    this.#toldBesideCancel = this.#told.mayFollowCancel();
     // Now: the attempt under way is still waited for, and what fails meanwhile is not meant.
     this.absorbPending();
-    this.#cancelAsked = true;
+    this.#cancel.ask();
   }
 
   /**
@@ -175,7 +168,7 @@ export class KeyRun {
    * @returns the ticket of who asks
    */
   askRound(request?: unknown): number {
-    this.#vouch(request);
+    this.#vouch.take(request);
     this.#pending = new Incoming(demand(this.#pending.pending()));
     return this.asks.ask();
   }
@@ -222,7 +215,7 @@ export class KeyRun {
   }
 
   get isCancelled(): boolean {
-    return this.#cancelAsked;
+    return this.#cancel.isAsked;
   }
 
   /**
@@ -235,11 +228,11 @@ export class KeyRun {
 
   /** A write may have failed after the run was cancelled. */
   hasWorkAfterCancel(): boolean {
-    return this.hasNewWork() || this.#toldBesideCancel;
+    return this.hasNewWork() || this.#cancel.mayBeFollowed;
   }
 
   interruption(): Interruption | null {
-    if (this.#cancelAsked) return 'cancel';
+    if (this.isCancelled) return 'cancel';
     if (this.#skipAsked !== null) return 'skip';
     if (this.#retryAsked || this.asks.wantRound) return 'retry';
     return this.mustContinueAsNew() ? 'continueAsNew' : null;
@@ -260,7 +253,7 @@ export class KeyRun {
   request(): ReconcileRequest {
     const { link, key, encoding } = this.#input;
     const request = { link, key, encoding: encoding ?? 'utf8', hint: this.current().hint };
-    const until = this.#allowDeleteUntil;
+    const { until } = this.#vouch;
     if (until === null || Date.now() >= until) return { ...request, allowDelete: false };
     return { ...request, allowDelete: true, allowDeleteUntil: until };
   }
@@ -281,7 +274,7 @@ export class KeyRun {
    */
   absorbPending(): void {
     // What came after a skip or a cancel is not meant by it.
-    if (this.#skipAsked !== null || this.#cancelAsked) return;
+    if (this.#skipAsked !== null || this.isCancelled) return;
     // Of thousands of messages that ask for it, few have something to take.
     if (this.#round === null || this.hasNewWork()) {
       const { round, rest } = takeRound(this.#pending.pending());
@@ -303,8 +296,7 @@ export class KeyRun {
 
   countAttempts(made: number, error: LastError | null): void {
     this.#attempts += made;
-    // It vouched for one attempt: by the next one the source may have been emptied.
-    if (made > 0) this.#allowDeleteUntil = null;
+    if (made > 0) this.#vouch.spend();
     if (error !== null) this.lastError = error;
     this.#showDetails();
   }
@@ -331,7 +323,7 @@ export class KeyRun {
     this.#skipAsked = null;
     this.#ended = this.current();
     this.#round = null;
-    this.#allowDeleteUntil = null;
+    this.#vouch.spend();
     this.triesBegunAt = null;
     // Of an attempt that was lost meanwhile a skip ends nothing: it may still write.
     if (outcome !== 'skipped' || this.isOfEarlierVersion) {
@@ -373,7 +365,7 @@ export class KeyRun {
       escalation: this.escalation,
       shown: this.shown,
       attempts: this.#attempts,
-      allowDeleteUntil: this.#allowDeleteUntil,
+      allowDeleteUntil: this.#vouch.until,
       hasRepaired: this.hasRepaired,
       mustLookAgain: this.mustLookAgain,
       triesBegunAt: this.triesBegunAt,
@@ -398,23 +390,6 @@ export class KeyRun {
   #all(): Pending {
     const pending = this.#pending.pending();
     return this.#round === null ? pending : putBack(this.#round, pending);
-  }
-
-  /** Of two ways to write a key the other one is compared once, not for each of its events. */
-  #isMine({ key, encoding }: FailedWrite): boolean {
-    if (this.#alias?.key === key && this.#alias.encoding === encoding) return true;
-    if (!isSameKey({ key, encoding }, this.#input)) return false;
-    this.#alias = { key, encoding };
-    return true;
-  }
-
-  #vouch(request: unknown): void {
-    const { allowDelete, before } = (request ?? {}) as RetryRequest;
-    if (allowDelete !== true) return;
-    const aMinute = Date.now() + VOUCHED_FOR_MS;
-    const until = before === undefined ? aMinute : Math.min(aMinute, Date.parse(before));
-    // NaN: what can't be read vouches for nothing.
-    if (Date.now() < until) this.#allowDeleteUntil = until;
   }
 
   #showDetails(): void {

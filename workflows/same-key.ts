@@ -11,7 +11,26 @@ interface AnyKey {
   readonly encoding?: KeyEncoding | undefined;
 }
 
-export function isSameKey(one: AnyKey, other: AnyKey): boolean {
+/** The key of a run. Of two ways to write it the other one is compared once, not for each event. */
+export class OwnKey {
+  readonly #key: AnyKey;
+  /** As the last failed write of this key has written it. */
+  #alias: AnyKey | null = null;
+
+  constructor(key: AnyKey) {
+    this.#key = key;
+  }
+
+  /** Whether a failed write is of it. */
+  is({ key, encoding }: AnyKey): boolean {
+    if (this.#alias?.key === key && this.#alias.encoding === encoding) return true;
+    if (!isSameKey({ key, encoding }, this.#key)) return false;
+    this.#alias = { key, encoding };
+    return true;
+  }
+}
+
+function isSameKey(one: AnyKey, other: AnyKey): boolean {
   if ((one.encoding ?? 'utf8') === (other.encoding ?? 'utf8')) return one.key === other.key;
   return bytesOf(one).join() === bytesOf(other).join();
 }
