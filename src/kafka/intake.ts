@@ -84,9 +84,8 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
     if (restart) outage.failed(kafkaErrorMessage(error));
     else if (!stopping) {
       const ended = new IntakeEnded(describeCrash(config, error), { cause: error });
-      // What is aside may wait for a gap to be kept, and sets no offset any more.
+      // What is aside may wait for a gap to be kept, which nobody is to wait for any more.
       assignment.set([]);
-      giveUp();
       void aside.ended().then(() => end.reject(ended));
     }
   });

@@ -30,8 +30,8 @@ interface TopicWatchOptions {
 
 /** How far a partition is read. Offsets are beyond what a number holds. */
 interface Position {
-  /** Of the first record that is neither accepted nor told of as lost. */
-  next: bigint;
+  /** Of the first record that is neither accepted nor told of as lost; null: as committed. */
+  next: bigint | null;
   /** Behind what this process holds in its memory. */
   readonly fetched: bigint;
 }
@@ -79,7 +79,7 @@ export class TopicWatch {
 
   /** The partitions were shared out anew. */
   joined(partitions: readonly number[]): void {
-    for (const [partition, { next }] of this.#read) this.#committed.set(partition, next);
+    for (const [partition, { next }] of this.#read) if (next !== null) this.#committed.set(partition, next);
     this.#read.clear();
     this.#assigned = new Set(partitions);
   }
@@ -91,7 +91,7 @@ export class TopicWatch {
    */
   async fetched(partition: number, offset: string, last: string, unwanted: AbortSignal): Promise<boolean> {
     const from = BigInt(offset);
-    const position = { next: this.#nextOf(partition) ?? from, fetched: BigInt(last) + 1n };
+    const position: Position = { next: this.#nextOf(partition) ?? null, fetched: BigInt(last) + 1n };
     // Until then it is read no further: whoever goes on after a rebalance meets the gap again.
     this.#read.set(partition, position);
     const explain = kafkaErrorMessage;
@@ -205,6 +205,8 @@ export class TopicWatch {
   /** Resolves when the gap is kept, whoever has noticed it; or when closing. */
   async #notice(gap: NoticedGap): Promise<void> {
     const { onGap, closing } = this.#options;
+    // Whoever reads on meets it.
+    if (closing.aborted) return;
     const kept = this.#noticed.get(gap.id) ?? onGap(gap, closing);
     this.#noticed.set(gap.id, kept);
     try {

@@ -1,5 +1,5 @@
 /** A gap is told before anything behind it is committed, whatever happens meanwhile. */
-import type { Kafka } from 'kafkajs';
+import type { ConsumerConfig, ConsumerCrashEvent, Kafka } from 'kafkajs';
 import { expect, test } from 'vitest';
 import { type BridgeBed, bridgeBed, gate, until } from '../bridge/bridge-bed.js';
 import { startIntake } from './intake-bed.js';
@@ -77,28 +77,74 @@ test('a gap with nothing behind it is told once it is kept, and no further time'
   expect(third.gaps).toEqual([]);
 });
 
+/** A Kafka that does not say what a topic holds, nor where a group is, while it is `away`. */
+function forgetful({ kafka }: BridgeBed) {
+  const state = { isAway: false, asked: 0 };
+  const admin = () => {
+    const real = kafka.admin();
+    const unlessAway =
+      <In, Out>(ask: (about: In) => Promise<Out>) =>
+      async (about: In) => {
+        if (!state.isAway) return ask(about);
+        state.asked += 1;
+        throw new Error('not now');
+      };
+    const fetchTopicOffsets = unlessAway(real.fetchTopicOffsets);
+    return { ...real, fetchTopicOffsets, fetchOffsets: unlessAway(real.fetchOffsets) };
+  };
+  return { state, kafka: Object.create(kafka, { admin: { value: admin } }) as Kafka };
+}
+
 test('while Kafka does not say what is lost, nothing behind it is handled', async () => {
   const bed = await bridgeBed({ partitions: 2 });
-  let isAway = false;
-  let asked = 0;
-  const admin = () => {
-    const real = bed.kafka.admin();
-    const fetchTopicOffsets: typeof real.fetchTopicOffsets = async (topic) => {
-      if (!isAway) return real.fetchTopicOffsets(topic);
-      asked += 1;
-      throw new Error('not now');
-    };
-    return { ...real, fetchTopicOffsets };
-  };
-  const kafka = Object.create(bed.kafka, { admin: { value: admin } }) as Kafka;
+  const { state, kafka } = forgetful(bed);
   const intake = await intakeBeforeAGap(bed, ['left'], nothing, kafka);
-  isAway = true;
+  state.isAway = true;
   intake.meet();
   await until(() => expect(bed.warnings().join()).toContain(`does not say what ${bed.config.kafka.topic} holds`));
-  asked = 0;
-  await until(() => expect(asked).toBeGreaterThan(2));
+  state.asked = 0;
+  await until(() => expect(state.asked).toBeGreaterThan(2));
   expect(intake.handled).not.toContain('left');
-  isAway = false;
+  state.isAway = false;
   await bed.untilCommitted(5, 1);
   expect(intake.gaps).toMatchObject([intake.gap]);
+});
+
+test('nor where it has not said so since the start', async () => {
+  const bed = await bridgeBed({ partitions: 2 });
+  const first = await intakeBeforeAGap(bed, ['left'], () => gate().opened);
+  first.meet();
+  await bed.untilCommitted(1, 1);
+  await first.stop();
+  const { state, kafka } = forgetful(bed);
+  state.isAway = true;
+  const next = await startIntake(bed, { kafka });
+  await until(() => expect(bed.warnings().join()).toContain('does not say'));
+  expect(next.handled).toEqual([]);
+  state.isAway = false;
+  await bed.untilCommitted(5, 1);
+  expect(next.gaps).toMatchObject([first.gap]);
+});
+
+test('a consumer that ends for good says so at once, though a gap waits to be kept', async () => {
+  const bed = await bridgeBed({ partitions: 2 });
+  let crash: (event: ConsumerCrashEvent) => void = () => {};
+  const consumer = (config: ConsumerConfig) => {
+    const real = bed.kafka.consumer(config);
+    const on = (name: string, listener: typeof crash) => {
+      if (name === real.events.CRASH) crash = listener;
+      return real.on(name as 'consumer.crash', listener);
+    };
+    return { ...real, on };
+  };
+  const kafka = Object.create(bed.kafka, { consumer: { value: consumer } }) as Kafka;
+  const intake = await intakeBeforeAGap(bed, ['left'], () => gate().opened, kafka);
+  intake.meet();
+  await until(() => expect(intake.gaps).toMatchObject([intake.gap]));
+  // The batch that waits is aside by then.
+  await bed.produceTo(1, { id: 'beside too' });
+  await bed.untilCommitted(1, 2);
+  crash({ payload: { error: new Error('for good'), restart: false } } as ConsumerCrashEvent);
+  await expect(intake.finished).rejects.toThrow('for good');
+  expect(intake.handled).not.toContain('left');
 });
