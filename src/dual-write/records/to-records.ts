@@ -46,7 +46,7 @@ export function toRecord(
   };
 }
 
-/** To write a date costs as much as the rest of a record, and most records share their millisecond. */
+/** A date costs as much to write as the rest of a record, and most share their millisecond. */
 let written = { at: 0, as: '' };
 function isoNow(): string {
   const at = Date.now();
