@@ -5,7 +5,7 @@
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
-import type { AdmissionRequest, RedisPort } from '../../src/redis/index.js';
+import type { AdmissionRequest, RedisFailure, RedisPort } from '../../src/redis/index.js';
 import { provideRedis74, provideRedis82 } from '../../src/stack/index.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';
@@ -300,3 +300,48 @@ for (const [title, provide] of Object.entries(LINES)) {
     });
   });
 }
+
+describe('a page of a sorted set in one piece', () => {
+  const COUNT = 2_000;
+  const names = numbers(COUNT).map((n) => `m${String(n).padStart(5, '0')}`);
+  let link: TestLink;
+  beforeAll(async () => {
+    link = await startLink(IN_ONE_PIECE);
+  });
+  afterAll(() => link?.stop());
+  beforeEach(async () => {
+    await link.clear();
+    const words = names.flatMap((name, n) => [`${n}`, name]);
+    await inSteps(COUNT, 500, (some) =>
+      link.source.client.zadd('k', ...words.slice(2 * some[0]!, 2 * some.at(-1)! + 2)),
+    );
+    expect(await link.source.client.object('ENCODING', 'k')).toBe('listpack');
+  });
+
+  const page = async (cursor: string) => {
+    const answer = await link.sides.source.scanMembers({ key: KEY, type: 'zset', cursor, count: 500 });
+    return answer as Exclude<typeof answer, RedisFailure | null>;
+  };
+
+  test.each<[string, (client: Redis) => Promise<unknown>]>([
+    ['nothing has changed', async () => {}],
+    ['one before it has gone', (client) => client.zrem('k', names[0]!)],
+    ['many before it have gone', (client) => client.zrem('k', ...names.slice(0, 150))],
+    ['many have come before it', (client) => client.zadd('k', ...numbers(150).flatMap((n) => [-1, `new${n}`]))],
+  ])('begins behind the last one before when %s', async (_what, change) => {
+    const first = await page('0');
+    if (first === 'lost') throw new Error('nothing was lost yet');
+    await change(link.source.client);
+    const second = await page(first.cursor);
+    if (second === 'lost') throw new Error('it was not found again');
+    const last = names.indexOf(String(first.members.at(-1)));
+    expect(String(second.members[0])).toBe(names[last + 1]);
+  });
+
+  test('is lost when the last member before it has gone', async () => {
+    const first = await page('0');
+    if (first === 'lost') throw new Error('nothing was lost yet');
+    await link.source.client.zrem('k', first.members.at(-1)!);
+    expect(await page(first.cursor)).toBe('lost');
+  });
+});
