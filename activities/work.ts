@@ -36,6 +36,8 @@ export async function inSlot(slots: Slots, isResumed: boolean, work: () => Promi
     const result: KeyResult =
       'outcome' in ended ? ended : { outcome: 'deferred', outage: null, repaired: null, ...ended };
     if (!isResumed || result.outcome !== 'deferred' || result.repaired !== null) return result;
+    // That can take hours: the workflow waits for it, and the work begins anew.
+    if (result.outage !== null) return result;
     await Context.current().sleep(result.retryAfterMs);
   }
 }

@@ -31,6 +31,9 @@ const CONCURRENCY = 8;
  */
 const UNKNOWN_FOR_MS = 3 * LAG_MS;
 
+const NOT_TOLD =
+  'the run behind one that did not finish could not be told of the whole key: a part of it may differ; `keymend reconcile` looks at all of it';
+
 interface FollowersOptions {
   readonly client: SignalClient;
   readonly taskQueue: string;
@@ -65,7 +68,8 @@ export function watchFollowers(options: FollowersOptions): { stop(): Promise<voi
     const stage = stageOf(run);
     try {
       const untold = await untoldFollower(client as WorkflowClient, run, options);
-      if (untold !== null) await signaller.signal(untold.group, [untold.event], closing.signal);
+      const end = untold && (await signaller.signal(untold.group, [untold.event], closing.signal));
+      if (end?.kind === 'refused' || end?.kind === 'misled') logger.warn({ workflowId: run.workflowId }, NOT_TOLD);
     } catch (error) {
       const fields = { error: errorText(error), runId: run.runId };
       logger.debug(fields, 'what followed a run that did not finish is not known now');

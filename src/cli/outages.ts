@@ -23,19 +23,33 @@ const TIMEOUT_MS = 5_000;
 /** @param client an Error where Temporal does not answer */
 export async function outagesReport(client: Client | Error, { temporal }: Config): Promise<OutagesReport> {
   if (client instanceof Error) return { outages: [], problem: client.message };
-  const outages: OutageReport[] = [];
   try {
-    await client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
+    return await client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
       const query = `WorkflowType = "${OUTAGE_TYPE}" AND TaskQueue = "${temporal.taskQueue}" AND ExecutionStatus = "Running"`;
-      for await (const { workflowId } of client.workflow.list({ query })) {
-        const { link, shard, since, reason, keysWaiting } = await client.workflow.getHandle(workflowId).query(status);
-        outages.push({ link, shard, since, reason, keysWaiting, workflowId });
-      }
+      const open: string[] = [];
+      for await (const { workflowId } of client.workflow.list({ query })) open.push(workflowId);
+      return asked(client, open);
     });
-    return { outages, problem: null };
   } catch (error) {
-    return { outages, problem: errorText(error) };
+    return { outages: [], problem: errorText(error) };
   }
+}
+
+/** One that nobody answers for is there all the same. */
+async function asked(client: Client, open: readonly string[]): Promise<OutagesReport> {
+  const answers = await Promise.all(
+    open.map(async (workflowId) => {
+      try {
+        const { link, shard, since, reason, keysWaiting } = await client.workflow.getHandle(workflowId).query(status);
+        return { link, shard, since, reason, keysWaiting, workflowId };
+      } catch (error) {
+        return `${workflowId} is open, but nobody answers for it (${errorText(error)}); is a worker running?`;
+      }
+    }),
+  );
+  const problems = answers.filter((answer) => typeof answer === 'string');
+  const outages = answers.filter((answer) => typeof answer !== 'string');
+  return { outages, problem: problems.length === 0 ? null : problems.join('; ') };
 }
 
 /** Lines for a person; none where nothing is known to be out. */
@@ -43,8 +57,8 @@ export function describeOutages({ outages, problem }: OutagesReport): string[] {
   return [
     ...outages.map(
       ({ link, shard, since, reason, keysWaiting }) =>
-        `${shard} of link ${link} has not answered since ${since} (${reason}): about ${counted(keysWaiting, 'key')} wait for it`,
+        `${shard} of link ${link} has not answered since ${since} (${reason}): about ${counted(keysWaiting, 'key waits', 'keys wait')} for it`,
     ),
-    ...(problem === null ? [] : [`which servers do not answer is not known: ${problem}`]),
+    ...(problem === null ? [] : [`what is known of servers that do not answer is incomplete: ${problem}`]),
   ];
 }

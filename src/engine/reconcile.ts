@@ -1,7 +1,7 @@
 /** Many keys at once: rounds until each has ended, in batches that one call can carry. */
 import pMap from 'p-map';
 import { isOwnKey } from '../own-keys.js';
-import { type AdmissionRequest, type Deferred, RedisFailure } from '../redis/index.js';
+import { type AdmissionRequest, type Deferred, looksOut, RedisFailure } from '../redis/index.js';
 import type {
   GivenUp,
   KeyDeferred,
@@ -195,23 +195,19 @@ async function deferOutage(
   tasks: readonly KeyTask[],
   results: (RoundResult | KeyDeferred)[],
 ): Promise<void> {
-  const failed = [...results.keys()].filter((index) => failureOfTarget(results[index]!) !== null);
+  const failed = [...results.keys()].filter((index) => mayBeOutage(results[index]!));
   if (failed.length === 0) return;
-  const failure = failureOfTarget(results[failed[0]!]!)!;
-  const waits = await target.outage(
-    failed.map((index) => tasks[index]!.key),
-    failure,
-  );
+  const waits = await target.outage(failed.map((index) => tasks[index]!.key));
   if (waits !== null) for (const index of failed) results[index] = deferred(waits);
 }
 
 const OF_TARGET: ReadonlySet<string> = new Set(['TargetUnavailable', 'TargetLoading']);
 
-/** @returns null where the target is not to blame, or may have been written */
-function failureOfTarget(result: RoundResult | KeyDeferred): RedisFailure | null {
-  if (result.outcome !== 'failed' || result.wrote) return null;
+/** Not where the target may have been written. */
+function mayBeOutage(result: RoundResult | KeyDeferred): boolean {
+  if (result.outcome !== 'failed' || result.wrote) return false;
   const { type, stage, cause } = result.error;
-  return OF_TARGET.has(type) && stage === 'read' && cause instanceof RedisFailure ? cause : null;
+  return OF_TARGET.has(type) && stage === 'read' && cause instanceof RedisFailure && looksOut(cause);
 }
 
 function admissionRequest({ key, scope = WHOLE }: KeyRequest): AdmissionRequest {

@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jittered, pauseAfter } from '../patience/pause.js';
-import type { RedisFailure } from './connection/failure.js';
+import { within } from '../patience/within.js';
+import { RedisFailure } from './connection/failure.js';
 import type { Deferred, ShardOutage } from './port.js';
 
 /** Told of the outages of a link's target. Must not throw. */
@@ -34,26 +35,31 @@ const STEADY = { firstMs: 1_000, longestMs: 30_000 };
  * and a short one is over soon for the keys, too.
  */
 const [LEAST_WAIT_MS, LONGEST_WAIT_MS] = [1_000, 60_000];
-/** So far apart the keys of one worker come again: no herd when it answers. */
-const TURN_MS = 20;
-/** How many keys are told apart. */
+/**
+ * So far apart the keys of one worker come again: no herd when it answers, and until then no more
+ * than leaves the worker to the keys of other servers.
+ */
+const TURN_MS = 50;
+/** Where more keys wait than have turns until then, they come in no order. */
+const LAST_TURN_MS = 600_000;
+/** How many keys are told apart, each by so many bytes at the end of its name. */
 const MOST_COUNTED = 100_000;
+const COUNTED_BY_BYTES = 64;
 
-/** One for each server, for as long as that is in use. */
+/** One for each server, by its name: behind a new connection it is the same. */
 export class Breakers {
-  readonly #all = new Map<object, Breaker>();
+  readonly #all = new Map<string, Breaker>();
   readonly #listener: OutageListener;
 
   constructor(listener: OutageListener) {
     this.#listener = listener;
   }
 
-  /** @param server stands for it */
-  of(server: object, shard: string, probe: Probe): Breaker {
-    let breaker = this.#all.get(server);
+  of(shard: string, probe: Probe): Breaker {
+    let breaker = this.#all.get(shard);
     if (breaker === undefined) {
       breaker = new Breaker(shard, probe, this.#listener);
-      this.#all.set(server, breaker);
+      this.#all.set(shard, breaker);
     }
     return breaker;
   }
@@ -61,6 +67,25 @@ export class Breakers {
   close(): void {
     for (const breaker of this.#all.values()) breaker.close();
   }
+}
+
+/** A server that is there answers a PING sooner; a first attempt has 5 s for a command and this. */
+const PROBE_MS = 1_500;
+
+/**
+ * What a question to a server has come to.
+ * @param replies of `Connection.send`
+ * @param read more that they say; null: nothing
+ * @returns why it is out; null: any other answer is one
+ */
+export async function askedSoon(
+  replies: Promise<readonly unknown[]>,
+  read: (replies: readonly unknown[]) => RedisFailure | null = () => null,
+): Promise<RedisFailure | null> {
+  const answers = await within(PROBE_MS, replies);
+  if (answers === 'late') return new RedisFailure('TIMEOUT', 'no answer in time');
+  const out = answers.find((reply) => reply instanceof RedisFailure && looksOut(reply));
+  return (out as RedisFailure | undefined) ?? read(answers);
 }
 
 type Probe = () => Promise<RedisFailure | null>;
@@ -94,6 +119,11 @@ export class Breaker {
     this.#listener = listener;
   }
 
+  /** The server is taken for away. */
+  get isOpen(): boolean {
+    return this.#open !== null;
+  }
+
   /**
    * To be asked before anything is sent for these keys.
    * @returns null: it answers, as far as is known
@@ -104,9 +134,14 @@ export class Breaker {
     const now = performance.now();
     const lasted = Date.now() - open.outage.since;
     const wait = Math.min(Math.max(lasted, LEAST_WAIT_MS), LONGEST_WAIT_MS);
-    open.promisedUntil = Math.max(now + wait, open.promisedUntil + TURN_MS * keys.length);
-    for (const key of keys) if (open.keys.size < MOST_COUNTED) open.keys.add(key.toString('latin1'));
-    return { kind: 'deferred', retryAfterMs: Math.ceil(open.promisedUntil - now), outage: open.outage };
+    for (const key of keys) {
+      if (open.keys.size < MOST_COUNTED)
+        open.keys.add(key.toString('latin1', Math.max(0, key.length - COUNTED_BY_BYTES)));
+    }
+    const turn = Math.max(now + wait, open.promisedUntil + TURN_MS * keys.length);
+    if (turn - now <= LAST_TURN_MS) open.promisedUntil = turn;
+    const retryAfterMs = turn - now <= LAST_TURN_MS ? turn - now : wait + Math.random() * (LAST_TURN_MS - wait);
+    return { kind: 'deferred', retryAfterMs: Math.ceil(retryAfterMs), outage: open.outage };
   }
 
   /**

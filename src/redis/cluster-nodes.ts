@@ -53,6 +53,8 @@ export class ClusterNodes {
   #topology: Topology | null = null;
   #looking: Promise<Topology | RedisFailure> | null = null;
   #lookAfter = 0;
+  /** What the last look met, if no node answered. */
+  #failedLook: RedisFailure | null = null;
   #looks = 0;
   #changes = 0;
   #isStale = true;
@@ -125,11 +127,18 @@ export class ClusterNodes {
 
   async #current(): Promise<Topology | RedisFailure> {
     const mayLook = this.#topology === null || performance.now() >= this.#lookAfter;
+    // Where nobody has answered just now, what was known before is worth nothing.
+    if (this.#failedLook !== null && !mayLook) return this.#failedLook;
     if (this.#topology !== null && !(this.#isStale && mayLook)) return this.#topology;
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = null;
-      this.#lookAfter = performance.now() + LEAST_INTERVAL_MS;
-    });
+    this.#looking ??= this.#look()
+      .then((answer) => {
+        this.#failedLook = answer instanceof RedisFailure ? answer : null;
+        return answer;
+      })
+      .finally(() => {
+        this.#looking = null;
+        this.#lookAfter = performance.now() + LEAST_INTERVAL_MS;
+      });
     return this.#looking;
   }
 

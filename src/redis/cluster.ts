@@ -12,7 +12,7 @@
  * that could be refused (`isGone` of lua/prelude.lua, lua/large/swap.lua).
  * `docs/decisions/0008-topologies.md` says with which versions this was tried.
  */
-import { type Breaker, type Breakers, looksOut } from './breaker.js';
+import { askedSoon, type Breaker, type Breakers, looksOut } from './breaker.js';
 import { admit } from './budget/admission.js';
 import type { ClusterBudgets } from './budget/cluster-budgets.js';
 import type { ClusterNodes, Master } from './cluster-nodes.js';
@@ -61,6 +61,8 @@ type Ask<Request, Answer> = (
   master: Master,
 ) => Promise<(Answer | RedisFailure)[]>;
 
+const CLUSTER_DOWN = new RedisFailure('CLUSTERDOWN', 'the Cluster is down: not all slots have a master');
+
 export class ClusterRedis implements RedisPort {
   readonly #nodes: ClusterNodes;
   readonly #budgets: ClusterBudgets | undefined;
@@ -87,6 +89,8 @@ export class ClusterRedis implements RedisPort {
   }
 
   async shardsOf(keys: readonly Buffer[]): Promise<readonly string[]> {
+    // To look for its masters would take some seconds, each time.
+    if (this.#breaker?.isOpen) return keys.map(() => this.place);
     const masters = await this.#nodes.mastersOf(keys);
     return masters.map((master) => (master instanceof RedisFailure ? this.place : master.connection.place));
   }
@@ -110,15 +114,14 @@ export class ClusterRedis implements RedisPort {
     });
   }
 
-  async outage(keys: readonly Buffer[], failure: RedisFailure): Promise<Deferred | null> {
-    if (!looksOut(failure)) return null;
+  async outage(keys: readonly Buffer[]): Promise<Deferred | null> {
     const breaker = (await this.#breakerOf(keys[0]!)) ?? this.#breaker;
     return breaker?.suspect(keys) ?? null;
   }
 
   /** That of the whole Cluster: none of its nodes says who has which slot. */
   get #breaker(): Breaker | undefined {
-    return this.#breakers?.of(this.#nodes, this.#nodes.shard, () => this.answers(this.#nodes.shard));
+    return this.#breakers?.of(this.#nodes.shard, () => this.answers(this.#nodes.shard));
   }
 
   /** That of the master of a key, as far as it is known who that is. */
@@ -126,8 +129,8 @@ export class ClusterRedis implements RedisPort {
     if (this.#breakers === undefined) return undefined;
     const master = await this.#nodes.masterOf(key);
     if (master instanceof RedisFailure) return undefined;
-    const { connection } = master;
-    return this.#breakers.of(connection, connection.shard, () => this.answers(connection.shard));
+    const { shard } = master.connection;
+    return this.#breakers.of(shard, () => this.answers(shard));
   }
 
   async answers(shard: string): Promise<RedisFailure | null> {
@@ -136,7 +139,10 @@ export class ClusterRedis implements RedisPort {
     // Where another has taken its place, the keys have somewhere to go.
     const master = masters.find(({ connection }) => connection.shard === shard);
     if (master === undefined) return null;
-    return this.#heeded(await this.#portTo(master).answers(), master);
+    const asked = master.connection.send([['PING'], ['CLUSTER', 'INFO']]);
+    // It answers PING also while the Cluster refuses its keys, because others have no master.
+    const isDown = ([, info]: readonly unknown[]) => /cluster_state:fail/.test(String(info));
+    return this.#heeded(await askedSoon(asked, (replies) => (isDown(replies) ? CLUSTER_DOWN : null)), master);
   }
 
   inspect(

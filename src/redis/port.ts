@@ -302,13 +302,13 @@ export interface RedisPort {
   admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure>;
 
   /**
-   * Whether these keys, which have failed, had to because their server does not answer at all. It
-   * is asked once more if that is not known; what was one slow command is no outage.
+   * Whether these keys, whose failures look like it, had to fail because their server does not
+   * answer at all. It is asked once more if that is not known; what was one slow command is no
+   * outage.
    * @param keys as for `admit`
-   * @param failure of one of them
    * @returns null: it answers, or nobody watches this Redis
    */
-  outage(keys: readonly Buffer[], failure: RedisFailure): Promise<Deferred | null>;
+  outage(keys: readonly Buffer[]): Promise<Deferred | null>;
 
   /**
    * Asks one of its servers whether it is there.

@@ -1,6 +1,6 @@
 /** The port on one server: each method is one script, or one pair of commands. */
 import { isOwnKey } from '../own-keys.js';
-import { type Breaker, type Breakers, looksOut } from './breaker.js';
+import { askedSoon, type Breaker, type Breakers } from './breaker.js';
 import { admit } from './budget/admission.js';
 import type { Budget } from './budget/budget.js';
 import { type Command, type Connection, isMaster } from './connection/connection.js';
@@ -89,17 +89,16 @@ export class StandaloneRedis implements RedisPort {
     return admit(budget, requests, (count) => new StandaloneRedis(this.#connection, { budget, count }));
   }
 
-  async outage(keys: readonly Buffer[], failure: RedisFailure): Promise<Deferred | null> {
-    return looksOut(failure) ? (this.#breaker?.suspect(keys) ?? null) : null;
+  async outage(keys: readonly Buffer[]): Promise<Deferred | null> {
+    return this.#breaker?.suspect(keys) ?? null;
   }
 
   get #breaker(): Breaker | undefined {
-    return this.#breakers?.of(this.#connection, this.#connection.shard, () => this.answers());
+    return this.#breakers?.of(this.#connection.shard, () => this.answers());
   }
 
-  async answers(): Promise<RedisFailure | null> {
-    const [reply] = await this.#connection.send([['PING']]);
-    return reply instanceof RedisFailure && looksOut(reply) ? reply : null;
+  answers(): Promise<RedisFailure | null> {
+    return askedSoon(this.#connection.send([['PING']]));
   }
 
   async inspect(keys: readonly Buffer[], { atMaster = false } = {}): Promise<(ObservedState | RedisFailure)[]> {

@@ -1,6 +1,6 @@
 /** A worker's word to the workflow `outage` of each server of a target that does not answer. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type WorkflowClient, WorkflowNotFoundError } from '@temporalio/client';
+import type { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
 import {
   noticed,
@@ -15,7 +15,7 @@ import type { OutageListener, ShardOutage } from '../redis/index.js';
 import type { LinkAttribute } from '../temporal/link-attribute.js';
 
 interface OutageNoticesOptions {
-  readonly client: Pick<WorkflowClient, 'getHandle' | 'signalWithStart' | 'withDeadline'>;
+  readonly client: Pick<WorkflowClient, 'signalWithStart' | 'withDeadline'>;
   readonly taskQueue: string;
   readonly attribute: LinkAttribute;
   /** Of the worker. */
@@ -56,23 +56,20 @@ export class OutageNotices {
 
   /** Until it is over for this worker. What Temporal does not take it may take the next time. */
   async #tell(link: string, outage: ShardOutage, keysWaiting: () => number, signal: AbortSignal): Promise<void> {
-    let [opens, told] = [true, -1];
     for (let word = 1; !signal.aborted; word++) {
       const report: OutageReport = { worker: this.#options.identity, keysWaiting: keysWaiting() };
       try {
-        if (opens) await this.#open(link, outage, report);
-        else if (report.keysWaiting !== told) await this.#update(link, outage, report);
-        [opens, told] = [false, report.keysWaiting];
+        // Also where nothing has changed: the workflow may have seen it answer for a moment, or
+        // have been ended by hand.
+        await this.#say(link, outage, report);
       } catch (error) {
-        // The workflow has seen it answer: this worker alone does not reach it, or will know soon.
-        if (error instanceof WorkflowNotFoundError) opens = true;
-        else this.#options.logger.debug({ link, shard: outage.shard, error: String(error) }, 'outage not told of');
+        this.#options.logger.debug({ link, shard: outage.shard, error: String(error) }, 'outage not told of');
       }
       await sleep(jittered(pauseAfter(word, PAUSES)), undefined, { signal, ref: false }).catch(() => {});
     }
   }
 
-  async #open(link: string, { shard, since, reason }: ShardOutage, report: OutageReport): Promise<void> {
+  async #say(link: string, { shard, since, reason }: ShardOutage, report: OutageReport): Promise<void> {
     const { client, taskQueue, attribute } = this.#options;
     const args: [OutageInput] = [{ link, shard, since: new Date(since).toISOString(), reason }];
     await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
@@ -88,13 +85,6 @@ export class OutageNotices {
       ),
     );
   }
-
-  async #update(link: string, { shard }: ShardOutage, report: OutageReport): Promise<void> {
-    const { client } = this.#options;
-    await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
-      client.getHandle(outageWorkflowId(link, shard)).signal(noticed, report),
-    );
-  }
 }
 
 /** One line at the beginning of an outage and one at its end, of whatever worker. */
@@ -105,7 +95,7 @@ export function logOutage(logger: Logger): (outage: OutageStatus) => void {
       logger.warn(of, `${shard} of link ${link} does not answer (${reason}): its keys wait, and none of them fails`);
     } else {
       const seconds = Math.round((Date.parse(until) - Date.parse(since)) / 1_000);
-      logger.info({ ...of, until, keysWaiting }, `over (for ${seconds} s): ${shard} of link ${link} does not answer`);
+      logger.info({ ...of, until, keysWaiting }, `${shard} of link ${link} answers again, after ${seconds} s`);
     }
   };
 }

@@ -42,8 +42,11 @@ export function runtimeLogger(logger: Logger, retried: () => void): TemporalLogg
  */
 function isFailedAttempt(message: string, meta: LogMetadata = {}): boolean {
   const { activityType, error } = meta as { activityType?: string; error?: unknown };
-  return message === 'Activity failed' && activityType === 'reconcile' && error instanceof ApplicationFailure;
+  return message === 'Activity failed' && TRIED_AGAIN.has(activityType ?? '') && error instanceof ApplicationFailure;
 }
+
+/** An outage is told of at its beginning and its end. */
+const TRIED_AGAIN: ReadonlySet<string> = new Set(['reconcile', 'answers']);
 
 /** A failed attempt is everyday news here: its type and line say all, its stack nothing. */
 function withoutStack(meta: LogMetadata = {}): LogMetadata {

@@ -6,7 +6,7 @@ import pMap from 'p-map';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { create } from '../../activities/index.js';
 import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, Slots } from '../../activities/slots.js';
-import type { LinkRuntime } from '../../activities/work.js';
+import { inSlot, type LinkRuntime } from '../../activities/work.js';
 import type { ReconcileReply, ReconcileRequest } from '../../workflows/activities.js';
 import { DEFAULT_OPTIONS, startLink, type TestLink } from '../engine/link.js';
 
@@ -181,4 +181,10 @@ test('who finds no slot is told a time of its own, and at most half a minute', a
   release();
   await held;
   expect(await slots.run(async () => 'done')).toBe('done');
+});
+
+test('a resumed attempt whose server is out gives its place back, as any other', async () => {
+  const outage = { shard: '10.0.0.1:6379', since: 0, reason: 'no answer in time' };
+  const deferred = { outcome: 'deferred', retryAfterMs: 3_600_000, outage, repaired: null } as const;
+  expect(await inSlot(new Slots(1), true, async () => deferred)).toBe(deferred);
 });

@@ -1,4 +1,6 @@
 /** A server of the target that does not answer at all: its keys wait, and have not failed. */
+import { type AddressInfo, createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type KeyResult, type LinkSides, reconcileKeys } from '../../src/engine/index.js';
 import { connectRedis, type OutageListener, type RedisPort } from '../../src/redis/index.js';
@@ -104,19 +106,48 @@ describe.each(['hangs', 'is down'] as const)('a target that %s', (how) => {
     await comeBack();
     await eventually(() => expect(told).toEqual(['began', 'ended'].map((what) => `${what}: ${shard()}`)));
   });
+});
 
-  test('is asked nothing by the keys that wait, and each is told a later time than those before it', async () => {
-    await goAway();
+test('a server that is slow for a moment is asked, and has no outage', async () => {
+  const target = await startRedis();
+  try {
+    const sides = connect({ url: target.url });
     await reconcile(sides);
-    const before = sides.target.connections;
+    await target.client.config('RESETSTAT');
+    target.freeze();
+    const thawed = sleep(COMMAND_TIMEOUT_MS + 200).then(() => target.thaw());
+    const [result] = await reconcile(sides, ['key:1']);
+    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetUnavailable' } });
+    await thawed;
+    expect(await target.client.info('commandstats')).toContain('cmdstat_ping:calls=1,');
+    expect(told).toEqual([]);
+  } finally {
+    await target.stop();
+  }
+});
+
+test('a server that is away gets no script of the keys that wait for it', async () => {
+  let received = '';
+  const silent = createServer((socket) => {
+    socket.on('data', (bytes) => (received += bytes)).on('error', () => {});
+  });
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  try {
+    const sides = connect({ url: `redis://127.0.0.1:${(silent.address() as AddressInfo).port}` });
+    expect(outcomes(await reconcile(sides, ['key:1']))).toEqual(['deferred']);
+    const scripts = () => received.match(/EVAL/g)?.length;
+    const before = scripts();
+    expect(before).toBeGreaterThan(0);
     const times: number[] = [];
     for (let round = 0; round < 5; round++) {
-      const [result] = await reconcile(sides, ['key:1']);
+      const [result] = await reconcile(sides, [`key:${round}`]);
       times.push((result as { retryAfterMs: number }).retryAfterMs + performance.now());
     }
+    expect(scripts()).toBe(before);
     expect(times).toEqual([...times].sort((one, other) => one - other));
-    expect(sides.target.connections).toBe(before);
-  });
+  } finally {
+    silent.close();
+  }
 });
 
 describe('of a Cluster', () => {
@@ -125,9 +156,10 @@ describe('of a Cluster', () => {
     cluster = await startCluster(3);
   });
   afterAll(() => cluster?.stop());
+  const seeds = () => cluster.seeds.map(({ host, port }) => `redis://${host}:${port}`);
 
   test('one master that hangs lets its own keys wait alone', async () => {
-    const sides = connect({ cluster: cluster.seeds.map(({ host, port }) => `redis://${host}:${port}`) });
+    const sides = connect({ cluster: seeds() });
     await reconcile(sides);
     const keys = KEYS.map((key) => Buffer.from(key));
     const shards = await sides.target.shardsOf(keys);
@@ -142,5 +174,39 @@ describe('of a Cluster', () => {
       hanging.thaw();
     }
     await eventually(async () => expect(outcomes(await reconcile(sides)).sort()).toEqual(['equal']));
+  });
+
+  async function heals(sides: LinkSides): Promise<void> {
+    await eventually(async () => expect(outcomes(await reconcile(sides))).toEqual(['equal']));
+  }
+
+  test('all masters that hang let all keys wait, and nobody looks for masters meanwhile', async () => {
+    const sides = connect({ cluster: seeds() });
+    await heals(sides);
+    for (const node of cluster.nodes) node.freeze();
+    try {
+      // Whose slots are at which master may be found out once more before that is known.
+      await eventually(async () => expect(outcomes(await reconcile(sides))).toEqual(['deferred']));
+      expect(outcomes(await reconcile(sides))).toEqual(['deferred']);
+    } finally {
+      for (const node of cluster.nodes) node.thaw();
+    }
+    await heals(sides);
+  });
+
+  test('masters that refuse their keys because a slot has no master let these wait', async () => {
+    const sides = connect({ cluster: seeds() });
+    await heals(sides);
+    const slot = 16_383;
+    const owner = cluster.masterOf(slot);
+    for (const { client } of cluster.nodes) await client.cluster('DELSLOTS', slot);
+    try {
+      const isDown = async () => expect(await owner.client.cluster('INFO')).toContain('cluster_state:fail');
+      await eventually(isDown);
+      await eventually(async () => expect(outcomes(await reconcile(sides))).toEqual(['deferred']));
+    } finally {
+      await owner.client.cluster('ADDSLOTS', slot);
+    }
+    await heals(sides);
   });
 });

@@ -25,7 +25,8 @@ export interface ObservedSource {
   /** Writes that the source has not answered yet. */
   readonly unanswered: Pick<Unanswered, 'size' | 'none' | 'take'>;
   /**
-   * From now on writes are refused. Resolves when all that came before and was kept back is sent.
+   * Refuses writes as soon as all that came before, and was kept back or gathered, is sent; then it
+   * resolves.
    */
   close(): Promise<void>;
   /** From now on what is still kept back is refused too. */

@@ -86,7 +86,7 @@ export class Connection {
   #expectedNodeId: string | undefined;
   /** Calls that wait for their replies. They do not reject. */
   readonly #underWay = new Set<Promise<unknown>>();
-  /** Set while the connection is given up, which ends with what is under way and its own end. */
+  /** Set while the connection is given up or was reset, until its end. */
   #renewal: Promise<void> | null = null;
   #renewNotBefore = 0;
   #failedAttempts = 0;
@@ -377,8 +377,7 @@ export class Connection {
     while (this.#underWay.size > 0);
     if (this.#closed || this.#client.status !== 'ready') return;
     this.#usable = false;
-    // Not once() of node:events: that rejects when an error comes first.
-    const ended = new Promise<void>((resolve) => this.#client.once('end', () => resolve()));
+    const ended = this.#ended();
     this.#client.disconnect();
     await ended;
   }
@@ -390,11 +389,22 @@ export class Connection {
    */
   #reset(): void {
     const { stream } = this.#client;
+    if (stream === undefined || stream.destroyed) return;
+    // Until it has ended, another attempt to connect would only find that it was closed: who asks
+    // next is to hear of the server, not of this.
+    this.#renewal ??= this.#ended().finally(() => {
+      this.#renewal = null;
+    });
     if (stream instanceof Socket && !(stream instanceof TLSSocket) && stream.remoteAddress !== undefined) {
       stream.resetAndDestroy();
     } else {
-      stream?.destroy();
+      stream.destroy();
     }
+  }
+
+  /** Not once() of node:events: that rejects when an error comes first. */
+  #ended(): Promise<void> {
+    return new Promise((resolve) => this.#client.once('end', () => resolve()));
   }
 }
 
