@@ -323,7 +323,7 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
     const script = new Script(server.env, { defer: 3_600_000, wrote: true }, 'equal');
     await withScript(script, async (start) => {
       const handle = await start({ events: [await failedNow({})] });
-      await untilState(server.env, handle, 'retrying');
+      await untilState(server.env, handle, 'waiting');
       await handle.signal(messages.retry);
       expect(await handle.result()).toMatchObject({ outcome: 'repaired' });
     });
