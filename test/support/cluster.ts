@@ -134,6 +134,29 @@ async function formCluster(
     await Promise.all(those.map((node) => until(() => isOk(node))));
   }
 
+  /**
+   * Waits until each has got all that the others sent it so far: what is published goes the same
+   * way. An old message that comes after the next move can give a slot back to who had it before,
+   * for a node that has missed another's configuration epoch takes a slot with too small a one.
+   */
+  async function haveHeardEachOther(): Promise<void> {
+    const listeners = nodes.map(({ client: node }) => node.duplicate());
+    try {
+      await Promise.all(listeners.map((listener) => listener.subscribe('moved')));
+      const heard = listeners.map(
+        (listener) =>
+          new Promise<void>((resolve) => {
+            const from = new Set<string>();
+            listener.on('message', (_channel, id) => from.add(id).size === nodes.length && resolve());
+          }),
+      );
+      for (const node of nodes) await node.client.publish('moved', ids.get(node)!);
+      await Promise.all(heard);
+    } finally {
+      for (const listener of listeners) listener.disconnect();
+    }
+  }
+
   function swap(slot: number): void {
     const index = owner(slot);
     [masterAt[index], replicaAt[index]] = [replicaAt[index]!, masterAt[index]!];
@@ -163,6 +186,7 @@ async function formCluster(
         await node.client.cluster('SETSLOT', slot, 'NODE', ids.get(to)!);
       }
       moved.set(slot, to);
+      await haveHeardEachOther();
     },
     async takeOver(from, to) {
       await to.client.cluster('FAILOVER', 'TAKEOVER');
