@@ -1,19 +1,8 @@
 /** One round over a key: settle, attempt, verify. Each wait says what may end it early. */
 
-import {
-  ActivityFailure,
-  ApplicationFailure,
-  CancellationScope,
-  condition,
-  isCancellation,
-  patched,
-  proxyActivities,
-  proxyLocalActivities,
-  TimeoutFailure,
-} from '@temporalio/workflow';
+import { CancellationScope, condition, patched, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type {
   Activities,
-  AttemptErrorDetail,
   DeferredReply,
   Earlier,
   LargeReply,
@@ -23,21 +12,15 @@ import type {
   VerifyRequest,
 } from './activities.js';
 import { outageLine } from './details.js';
+import { CANCELLED, type FailedAttempt, failedAttempt } from './failed-attempt.js';
 import type { Interruption, KeyRun } from './key-run.js';
 import type { LastError, LinkPolicy, ShardOutage, Stage, State } from './messages.js';
+import { OUTLIVES_MS } from './settle.js';
 
 /** How often a repair is looked at again before the key counts as contended. */
 const VERIFY_ROUNDS = 5;
 /** Up to this settle the local attempt waits itself and compares again: it has 5 s for all. */
 const VERIFIES_ITSELF_MS = 2_000;
-const CANCELLED = 'Cancelled';
-/**
- * How long an attempt that was given up without a word may still write: the time of a command (2 s)
- * and what the engine goes on for behind a write (`HEALING_MS`, 3 s), with room.
- */
-export const OUTLIVES_MS = 6_000;
-/** Of the text of an error, which travels to the next run. In UTF-16 units. */
-const MOST_SAID = 2_000;
 /** Histories of earlier runs know nothing of it before they were patched. */
 const LOOKS_AGAIN = 'looks-again-after-lost-attempts';
 
@@ -49,15 +32,6 @@ export type RoundEnd =
   | { readonly kind: 'finished'; readonly outcome: 'equal' | 'repaired' }
   | { readonly kind: 'failed'; readonly error: LastError }
   | { readonly kind: 'interrupted'; readonly by: Interruption };
-
-interface FailedAttempt {
-  readonly kind: 'failed';
-  readonly error: LastError;
-  readonly attempts: number;
-  readonly permanent: boolean;
-  readonly wrote: boolean;
-  readonly earlier: Earlier;
-}
 
 type AttemptEnd =
   | { readonly kind: 'replied'; readonly reply: ReconciledReply }
@@ -264,34 +238,6 @@ async function ending(reply: Promise<ReconcileReply>): Promise<LocalEnd> {
   } catch (failure) {
     return failedAttempt(failure);
   }
-}
-
-function failedAttempt(failure: unknown): FailedAttempt {
-  const cause = failure instanceof ActivityFailure && failure.cause !== undefined ? failure.cause : failure;
-  if (cause instanceof ApplicationFailure) {
-    const detail = cause.details?.[0] as AttemptErrorDetail | undefined;
-    const message = cause.message.slice(0, MOST_SAID);
-    const error = { type: cause.type ?? 'Error', message, stage: detail?.stage ?? null };
-    const { attempt = 1, wrote = false, earlier = 'nothing' } = detail ?? {};
-    return { kind: 'failed', error, attempts: attempt, permanent: cause.nonRetryable === true, wrote, earlier };
-  }
-  if (isCancellation(failure)) return cancelled();
-  const type = cause instanceof TimeoutFailure ? 'AttemptLost' : cause instanceof Error ? cause.name : 'Error';
-  const message = cause instanceof TimeoutFailure ? describeTimeout(cause) : String(cause).slice(0, MOST_SAID);
-  const error = { type, message, stage: null };
-  return { kind: 'failed', error, attempts: 1, permanent: false, wrote: false, earlier: 'unknown' };
-}
-
-/** A heartbeat is sent by the clock, whatever a Redis does. */
-function describeTimeout({ timeoutType }: TimeoutFailure): string {
-  return timeoutType === 'HEARTBEAT'
-    ? 'the worker of the attempt died, stood still or lost Temporal; neither source nor target is to blame'
-    : 'the attempt did not end in time: its worker died or stood still, or source or target answers too slowly';
-}
-
-function cancelled(): FailedAttempt {
-  const error: LastError = { type: CANCELLED, message: 'cancelled', stage: null };
-  return { kind: 'failed', error, attempts: 0, permanent: false, wrote: false, earlier: 'nothing' };
 }
 
 /** Stages at which nothing has been written yet. */

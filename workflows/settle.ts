@@ -29,3 +29,9 @@ export function failedAtOf({ failedAt }: Told, now: number): number {
 export function settledAt(write: Told, settleMs: number, now: number): number {
   return mayBeInFlight(write) ? failedAtOf(write, now) + settleMs : 0;
 }
+
+/**
+ * How long an attempt that was given up without a word may still write: the time of a command (2 s)
+ * and what the engine goes on for behind a write (`HEALING_MS`, 3 s), with room.
+ */
+export const OUTLIVES_MS = 6_000;

@@ -15,6 +15,7 @@ import { untilTaken } from '../patience/until-taken.js';
 import type { Gaps } from './gaps.js';
 import { groupByKey, type KeyGroup, type Links } from './group.js';
 import { mergeWrites } from './merge.js';
+import { describeForeignRun } from './own-runs.js';
 import type { SignalEnd, Signaller } from './signaller.js';
 import { workflowIdFor } from './workflow-id.js';
 
@@ -142,10 +143,7 @@ function notTaken(
     const error = { type: 'TemporalRejected', code: end.code, message: end.message };
     return { reason: 'temporal-rejected', stage: 'signal', error, attempts: end.attempts, event, workflowId };
   }
-  const { type, taskQueue } = end.run;
-  const message =
-    `a workflow of type ${type} on task queue ${taskQueue} runs under the ID of this key; it took the signal and repairs ` +
-    `nothing. Give keymend a Temporal namespace of its own, or link ${link.name} a workflowIdPrefix; then redrive`;
+  const message = describeForeignRun(end.run, link.name);
   const error = { type: 'WorkflowIdTaken', message };
   return { reason: 'workflow-id-taken', stage: 'signal', error, attempts: 1, event, workflowId };
 }

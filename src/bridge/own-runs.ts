@@ -83,3 +83,11 @@ function startsNoted(client: WorkflowClient, onStart: (runId: string) => void): 
   const connection = Object.create(client.connection, { workflowService: { value: noting } });
   return new WorkflowClient({ ...client.options, connection });
 }
+
+/** Why a key whose ID such a run has can't be told of, and what to do, for a person. */
+export function describeForeignRun({ type, taskQueue }: ForeignRun, link: string): string {
+  return (
+    `a workflow of type ${type} on task queue ${taskQueue} runs under the ID of this key; it took the signal and repairs ` +
+    `nothing. Give keymend a Temporal namespace of its own, or link ${link} a workflowIdPrefix; then redrive`
+  );
+}

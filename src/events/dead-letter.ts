@@ -167,6 +167,7 @@ function escalationReason(type: string): DeadLetterReason {
   if (type === 'Cancelled') return 'cancelled';
   if (type === 'ReservedKey') return 'reserved-key';
   if (type === 'WorkflowIdTaken') return 'workflow-id-taken';
+  if (type === 'TemporalRejected') return 'temporal-rejected';
   return isPermanent(type) ? 'permanent-error' : 'attempts-exhausted';
 }
 

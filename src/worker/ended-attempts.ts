@@ -3,7 +3,9 @@
  * repairs.
  */
 import type { Logger } from 'pino';
+import type { createBatchActivities } from '../../activities/batch.js';
 import type { create } from '../../activities/index.js';
+import { counted } from '../plural.js';
 
 /** One line at info for each repair, and at debug for each other attempt; never a value. */
 export function logEnded(logger: Logger): Parameters<typeof create>[0]['onResult'] {
@@ -19,5 +21,15 @@ export function logEnded(logger: Logger): Parameters<typeof create>[0]['onResult
     }
     const more = outcome === 'failed' ? { type: result.error.type, stage: result.error.stage } : {};
     logger.debug({ ...of, outcome, ...more }, 'attempt ended');
+  };
+}
+
+/** One line at info for each attempt at a batch that has repaired something, else at debug. */
+export function logBatch(logger: Logger): Parameters<typeof createBatchActivities>[0]['onBatch'] {
+  return ({ durationMs, ...told }) => {
+    const { keys, repaired, failed } = told;
+    const level = repaired > 0 || failed > 0 ? 'info' : 'debug';
+    const news = `batch: ${repaired} of ${counted(keys, 'key')} repaired${failed > 0 ? `, ${failed} failed` : ''}`;
+    logger[level]({ ...told, durationMs: Math.round(durationMs) }, news);
   };
 }

@@ -3,10 +3,12 @@ import { hostname } from 'node:os';
 import { WorkflowClient } from '@temporalio/client';
 import { type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
+import { BATCHES_AT_ONCE, createBatchActivities } from '../../activities/batch.js';
 import { create } from '../../activities/index.js';
 import { createOutageActivities } from '../../activities/outage.js';
 import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import type { LinkRuntime } from '../../activities/work.js';
+import type { EscalateRequest } from '../../workflows/activities.js';
 import { nextStep } from '../../workflows/error-types.js';
 import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
@@ -14,7 +16,8 @@ import { escalationLetter } from '../events/dead-letter.js';
 import { type DeadLetters, publishWhatFits } from '../events/dead-letters.js';
 import { checkDistinct, connectRedis, type OutageListener, type RedisOptions, type RedisPort } from '../redis/index.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
-import { logEnded } from './ended-attempts.js';
+import { logBatch, logEnded } from './ended-attempts.js';
+import { createHandOver } from './hand-over.js';
 import { logOutage, OutageNotices } from './outage-notices.js';
 import { workflowCode } from './workflow-code.js';
 
@@ -46,13 +49,10 @@ interface RunningWorker {
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   const { config, connection, namespace, deadLetters, usableAttributes, logger } = options;
   const identity = `${process.pid}@${hostname()}`;
-  const notices = new OutageNotices({
-    client: new WorkflowClient({ connection, namespace }),
-    taskQueue: config.temporal.taskQueue,
-    attribute: new LinkAttribute(logger),
-    identity,
-    logger,
-  });
+  const { taskQueue } = config.temporal;
+  const starting = { client: new WorkflowClient({ connection, namespace }), taskQueue, logger };
+  const attribute = new LinkAttribute(logger);
+  const notices = new OutageNotices({ ...starting, attribute, identity });
   const links = new Map(
     config.links.map((link) => [link.name, connectLink(link, notices.listenerOf(link.name), logger)]),
   );
@@ -60,27 +60,25 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     notices.close();
     await Promise.all([...links.values()].flatMap(({ sides }) => [sides.source.close(), sides.target.close()]));
   };
+  const publishEscalation = publishingEscalations(deadLetters, logger);
   try {
     await checkLinks(links, logger);
     const worker = await Worker.create({
       connection,
       namespace,
-      taskQueue: config.temporal.taskQueue,
+      taskQueue,
       workflowBundle: await workflowCode(),
       activities: {
         ...createOutageActivities({ links, onOutage: logOutage(logger) }),
+        ...createBatchActivities({
+          links,
+          handOver: createHandOver({ ...starting, attribute, links: config.links, deadLetter: publishEscalation }),
+          onBatch: logBatch(logger),
+        }),
         ...create({
           links,
           usableAttributes,
-          publishEscalation: async (request, workflow) => {
-            const { event, error, attempts } = request;
-            const { key, encoding = 'utf8', link } = event;
-            const news =
-              error.type === 'Cancelled' ? error.message : `escalated: ${error.message}. ${nextStep(error.type)}`;
-            logger.warn({ key, encoding, link, type: error.type, attempts, workflowId: workflow.workflowId }, news);
-            const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow));
-            if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
-          },
+          publishEscalation,
           onResult: logEnded(logger),
         }),
       },
@@ -106,9 +104,21 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   }
 }
 
+function publishingEscalations(deadLetters: DeadLetters, logger: Logger) {
+  return async (request: EscalateRequest, workflow: { readonly workflowId: string; readonly runId: string }) => {
+    const { event, error, attempts } = request;
+    const { key, encoding = 'utf8', link } = event;
+    const news = error.type === 'Cancelled' ? error.message : `escalated: ${error.message}. ${nextStep(error.type)}`;
+    logger.warn({ key, encoding, link, type: error.type, attempts, workflowId: workflow.workflowId }, news);
+    const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow));
+    if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
+  };
+}
+
 /** How much a worker does at once: however many links hang, each of the others has its slots. */
 export function workerLimits({ links }: Pick<Config, 'links'>) {
-  const slots = (ATTEMPTS_AT_ONCE + LARGE_KEYS_AT_ONCE) * links.length + ATTEMPTS_IN_LINE + SPARE_SLOTS;
+  const slots =
+    (ATTEMPTS_AT_ONCE + LARGE_KEYS_AT_ONCE + BATCHES_AT_ONCE) * links.length + ATTEMPTS_IN_LINE + SPARE_SLOTS;
   return {
     // Local attempts hold a slot of each of the first two, also while they wait to verify.
     maxConcurrentWorkflowTaskExecutions: slots + VERIFYING_AT_ONCE,

@@ -48,10 +48,12 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   'src/worker': [
     'activities',
+    'src/bridge',
     'src/config.ts',
     'src/engine',
     'src/events',
     'src/patience',
+    'src/plural.ts',
     'src/redis',
     'src/temporal',
     'workflows',

@@ -1,6 +1,6 @@
 import { Context } from '@temporalio/activity';
 import { describe, expect, it } from 'vitest';
-import { OUTLIVES_MS } from '../../workflows/attempts.js';
+import { OUTLIVES_MS } from '../../workflows/settle.js';
 import * as messages from '../../workflows/messages.js';
 import {
   describeTimeSkipping,

@@ -1,0 +1,58 @@
+/** Keys of a batch that go on as workflows of their own. */
+import type { WorkflowClient } from '@temporalio/client';
+import type { Logger } from 'pino';
+import type { EscalateRequest } from '../../workflows/activities.js';
+import type { FailedWrite } from '../../workflows/messages.js';
+import { describeForeignRun } from '../bridge/own-runs.js';
+import { createSignaller, type SignalEnd } from '../bridge/signaller.js';
+import type { LinkConfig } from '../config.js';
+import { keyBytes } from '../events/failed-write-codec.js';
+import type { LinkAttribute } from '../temporal/link-attribute.js';
+
+/** The run of a batch. */
+interface BatchRun {
+  readonly workflowId: string;
+  readonly runId: string;
+}
+
+interface HandOverOptions {
+  readonly client: WorkflowClient;
+  readonly taskQueue: string;
+  readonly attribute: LinkAttribute;
+  readonly links: readonly LinkConfig[];
+  /** For a key that no workflow can be started for. */
+  readonly deadLetter: (request: EscalateRequest, batch: BatchRun) => Promise<void>;
+  readonly logger: Logger;
+}
+
+/** What is handed over is told of as it is: its batch has seen to runs that did not finish. */
+const NONE_UNFINISHED = { includes: () => false, told() {}, untold: () => [], async stop() {} };
+
+/**
+ * As the bridge does it for a key.
+ * @returns resolves when the key's workflow has it, or the dead letters; or when aborted
+ */
+export function createHandOver(
+  options: HandOverOptions,
+): (write: FailedWrite, batch: BatchRun, signal: AbortSignal) => Promise<void> {
+  const { links, deadLetter, ...rest } = options;
+  const signaller = createSignaller({ ...rest, unfinished: NONE_UNFINISHED });
+  const byName = new Map(links.map((link) => [link.name, link]));
+  return async (write, batch, signal) => {
+    const link = byName.get(write.link);
+    if (link === undefined) throw new Error(`link "${write.link}" is not in the configuration of this worker`);
+    const { key, encoding = 'utf8' } = write;
+    const group = { kind: 'key', link, key: keyBytes({ key, encoding }), writes: [] } as const;
+    const end = await signaller.signal(group, [write], signal);
+    if (end.kind === 'refused' || end.kind === 'misled') await deadLetter(notTaken(write, end), batch);
+  };
+}
+
+function notTaken(event: FailedWrite, end: SignalEnd & { kind: 'refused' | 'misled' }): EscalateRequest {
+  const { firstFailedAt = event.failedAt, lastFailedAt = event.failedAt } = event.merged ?? {};
+  const error =
+    end.kind === 'refused'
+      ? ({ type: 'TemporalRejected', message: end.message, stage: 'signal' } as const)
+      : ({ type: 'WorkflowIdTaken', message: describeForeignRun(end.run, event.link), stage: 'signal' } as const);
+  return { event, error, attempts: end.kind === 'refused' ? end.attempts : 1, firstFailedAt, lastFailedAt };
+}

@@ -1,0 +1,125 @@
+/**
+ * The contract of the `reconcileBatch` workflow: failed writes of up to a thousand keys of one
+ * link, reconciled, verified and waited for together. Keys that do not heal go on as workflows of
+ * their own.
+ */
+import { defineQuery, defineSignal } from '@temporalio/workflow';
+import type { Earlier } from './activities.js';
+import type { FailedWrite, RecordPosition } from './failed-write.js';
+import type { LastError, ShardOutage, State } from './messages.js';
+import type { LinkPolicy } from './policy.js';
+
+/** The workflow type, as it stands in the Web UI. */
+export const BATCH_TYPE = 'reconcileBatch';
+
+/** Keys of a batch, at most. */
+export const BATCH_KEYS = 1_000;
+/** What its failed writes have together, about: half of what Temporal takes as one payload. */
+export const BATCH_BYTES = 1024 * 1024;
+
+/** A part of a log: the records of one link between two positions, both included. */
+export interface BatchPart {
+  /** As in `RecordPosition`. */
+  readonly topic: string;
+  readonly partition: number;
+  readonly first: string;
+  readonly last: string;
+  /**
+   * `id` of the first failed write. A log that was made anew has the same positions, but not the
+   * same failed writes.
+   */
+  readonly firstId: string;
+}
+
+/**
+ * All failed writes of one key in the batch, as one (see `MergedWrites`), without what is the same
+ * for all keys of the batch.
+ */
+export interface BatchWrite extends Omit<FailedWrite, 'specVersion' | 'link' | 'record'> {
+  readonly record: Pick<RecordPosition, 'offset' | 'timestamp'>;
+}
+
+export interface BatchInput {
+  readonly link: string;
+  readonly policy: LinkPolicy;
+  readonly part: BatchPart;
+  /** One for each key. */
+  readonly writes: readonly BatchWrite[];
+  /** Of the run before this one. */
+  readonly carried?: Pick<BatchStatus, 'keys' | 'equal' | 'repaired' | 'handedOver'> | undefined;
+}
+
+/** The answer to the query `status`, and the result of the workflow. */
+export interface BatchStatus {
+  readonly link: string;
+  readonly part: BatchPart;
+  readonly state: State;
+  readonly keys: number;
+  /** Healed: found equal, or repaired and, where that is asked for, found equal afterwards. */
+  readonly equal: number;
+  readonly repaired: number;
+  /** Keys that went on as workflows of their own. */
+  readonly handedOver: number;
+  /** The server that keys of the batch wait for. */
+  readonly outage: ShardOutage | null;
+  readonly lastError: LastError | null;
+  /** ISO 8601, UTC. */
+  readonly nextTry: string | null;
+}
+
+/** Kept beside a batch, so that whoever meets its ID knows what it holds. */
+export interface BatchMemo extends Pick<BatchPart, 'last' | 'firstId'> {}
+
+/** Ends a wait: try again now. */
+export const retry = defineSignal<[]>('retry');
+export const status = defineQuery<BatchStatus>('status');
+
+/** What is asked of one attempt at keys of a batch. */
+export interface BatchRequest extends Pick<BatchInput, 'link' | 'policy' | 'part' | 'writes'> {}
+
+/** How an attempt ended, by the indices of the writes; those that are in no list are equal. */
+export interface BatchReply {
+  readonly repaired: readonly number[];
+  /** Repaired too, and to be compared again after `settle`. */
+  readonly lookAgain: readonly number[];
+  /** Not now. */
+  readonly deferred: readonly Deferral[];
+  /** Not within one call: for a workflow of the key's own. */
+  readonly large: readonly number[];
+  readonly failed: readonly BatchFailure[];
+}
+
+export interface Deferral {
+  readonly indices: readonly number[];
+  readonly retryAfterMs: number;
+  readonly outage?: ShardOutage | undefined;
+}
+
+/** Keys that failed in the same way. */
+export interface BatchFailure {
+  readonly indices: readonly number[];
+  readonly error: LastError;
+  /** Trying again changes nothing. */
+  readonly permanent: boolean;
+  /** What it has done to the target. */
+  readonly effect: Earlier;
+}
+
+/** What the workflow asks of its activities. */
+export interface BatchActivities {
+  reconcileBatch(request: BatchRequest): Promise<BatchReply>;
+  /** Resolves when each key is taken by a workflow of its own, or is a dead letter. */
+  handOver(request: BatchRequest): Promise<void>;
+}
+
+/** The failed write of a key as its own workflow takes it. */
+export function unpacked({ link, part }: Pick<BatchInput, 'link' | 'part'>, write: BatchWrite): FailedWrite {
+  const { topic, partition } = part;
+  return { specVersion: 1, link, ...write, record: { topic, partition, ...write.record } };
+}
+
+/** The other way round. */
+export function packed(write: FailedWrite): BatchWrite {
+  const { specVersion: _specVersion, link: _link, record, ...rest } = write;
+  return { ...rest, record: { offset: record?.offset ?? '', timestamp: record?.timestamp ?? '' } };
+}

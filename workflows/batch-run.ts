@@ -1,0 +1,105 @@
+/** The state of a batch as a plain value: which keys are open, and what is to be done with each. */
+import type { BatchFailure, BatchInput, BatchReply, BatchWrite } from './batch-messages.js';
+import type { LastError, LinkPolicy, ShardOutage } from './messages.js';
+import { OUTLIVES_MS } from './settle.js';
+
+/** How often a repair is looked at again before the key goes on by itself. */
+const VERIFY_ROUNDS = 5;
+
+/** A key that is not healed yet. */
+export interface OpenKey {
+  readonly write: BatchWrite;
+  /** Attempts that have failed. */
+  tries: number;
+  repairs: number;
+  /** When it is tried again, in ms since the epoch. */
+  dueAt: number;
+}
+
+export interface BatchRun {
+  readonly policy: LinkPolicy;
+  readonly open: Set<OpenKey>;
+  /** Of keys that do not heal here. */
+  handOver: BatchWrite[];
+  equal: number;
+  repaired: number;
+  handedOver: number;
+  outage: ShardOutage | null;
+  lastError: LastError | null;
+}
+
+export function newRun({ policy, writes, carried }: BatchInput): BatchRun {
+  const { equal = 0, repaired = 0, handedOver = 0 } = carried ?? {};
+  const open = new Set(writes.map((write) => ({ write, tries: 0, repairs: 0, dueAt: 0 })));
+  return { policy, open, handOver: [], equal, repaired, handedOver, outage: null, lastError: null };
+}
+
+/** Keys to be tried at this time, in ms since the epoch. */
+export function dueKeys(run: BatchRun, now: number): OpenKey[] {
+  return [...run.open].filter(({ dueAt }) => dueAt <= now);
+}
+
+/** When the next key is due, in ms since the epoch. */
+export function nextDue(run: BatchRun): number {
+  let next = Number.POSITIVE_INFINITY;
+  for (const { dueAt } of run.open) next = Math.min(next, dueAt);
+  return next;
+}
+
+/**
+ * Takes what an attempt at these keys has come to.
+ * @param now when it ended, in ms since the epoch
+ */
+export function takeReply(run: BatchRun, tried: readonly OpenKey[], reply: BatchReply, now: number): void {
+  const left = new Set(tried);
+  const each = (indices: readonly number[], take: (key: OpenKey) => void) => {
+    for (const index of indices) {
+      left.delete(tried[index]!);
+      take(tried[index]!);
+    }
+  };
+  run.outage = null;
+  for (const { indices, retryAfterMs, outage } of reply.deferred) {
+    run.outage ??= outage ?? null;
+    each(indices, (key) => {
+      key.dueAt = now + retryAfterMs;
+    });
+  }
+  each(reply.lookAgain, (key) => {
+    key.repairs += 1;
+    if (key.repairs > VERIFY_ROUNDS) giveUp(run, key);
+    else key.dueAt = now + run.policy.settleMs;
+  });
+  each(reply.large, (key) => giveUp(run, key));
+  for (const failure of reply.failed) {
+    run.lastError = failure.error;
+    each(failure.indices, (key) => takeFailure(run, key, failure, now));
+  }
+  each(reply.repaired, (key) => heal(run, key, true));
+  for (const key of left) heal(run, key, false);
+}
+
+function heal(run: BatchRun, key: OpenKey, repaired: boolean): void {
+  run.open.delete(key);
+  if (repaired || key.repairs > 0) run.repaired += 1;
+  else run.equal += 1;
+}
+
+function takeFailure(run: BatchRun, key: OpenKey, { permanent, effect }: BatchFailure, now: number): void {
+  const { retry, settleMs } = run.policy;
+  key.tries += 1;
+  if (effect !== 'nothing') key.repairs += 1;
+  if (permanent || key.tries >= retry.maximumAttempts) giveUp(run, key);
+  const pause = Math.min(
+    retry.initialIntervalMs * retry.backoffCoefficient ** (key.tries - 1),
+    Math.max(retry.maximumIntervalMs, retry.initialIntervalMs),
+  );
+  // Only a comparison after that proves something.
+  const proves = { nothing: 0, wrote: settleMs, unknown: Math.max(settleMs, OUTLIVES_MS) }[effect];
+  key.dueAt = now + Math.max(pause, proves);
+}
+
+function giveUp(run: BatchRun, key: OpenKey): void {
+  run.open.delete(key);
+  run.handOver.push(key.write);
+}

@@ -1,0 +1,140 @@
+/**
+ * The workflow `reconcileBatch`: many keys of one link in one run, for a backlog in which a
+ * workflow for each key would cost too much. It ends when each key is healed or has a workflow of
+ * its own, also when it is cancelled.
+ */
+import {
+  CancellationScope,
+  condition,
+  continueAsNew,
+  isCancellation,
+  proxyActivities,
+  proxyLocalActivities,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import {
+  type BatchActivities,
+  type BatchInput,
+  type BatchReply,
+  type BatchStatus,
+  retry,
+  status,
+} from './batch-messages.js';
+import { type BatchRun, dueKeys, newRun, nextDue, type OpenKey, takeReply } from './batch-run.js';
+import { asText, outageLine } from './details.js';
+import { failedAttempt } from './failed-attempt.js';
+import type { State } from './messages.js';
+
+/** Those that are due so soon after each other are tried together. */
+const TOGETHER_MS = 200;
+
+// What a local activity is asked is not in the history, which for a thousand keys is most of it.
+const { reconcileBatch: attempt } = proxyLocalActivities<BatchActivities>({
+  startToCloseTimeout: '9 seconds',
+  retry: { maximumAttempts: 1 },
+});
+const { handOver } = proxyActivities<BatchActivities>({
+  startToCloseTimeout: '1 hour',
+  heartbeatTimeout: '30 seconds',
+  retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
+});
+
+export async function reconcileBatch(input: BatchInput): Promise<BatchStatus> {
+  const { link, part, policy } = input;
+  const keys = input.carried?.keys ?? input.writes.length;
+  const run = newRun(input);
+  let state: State = 'reconciling';
+  let asked = false;
+  const now = (): BatchStatus => {
+    const { equal, repaired, handedOver, outage, lastError } = run;
+    const next = nextDue(run);
+    const waits = (state === 'waiting' || state === 'retrying') && Number.isFinite(next);
+    const nextTry = waits ? new Date(next).toISOString() : null;
+    return { link, part, state, keys, equal, repaired, handedOver, outage, lastError, nextTry };
+  };
+  const enter = (next: State) => {
+    state = next;
+    setCurrentDetails(describeBatch(now()));
+  };
+  setHandler(status, now);
+  setHandler(retry, () => {
+    asked = true;
+  });
+
+  /** Whatever becomes of this run, each of these keys is somebody's. */
+  const giveAway = async () => {
+    if (run.handOver.length === 0) return;
+    const writes = run.handOver;
+    enter('retrying');
+    await CancellationScope.nonCancellable(() => handOver({ link, policy, part, writes }));
+    run.handOver = [];
+    run.handedOver += writes.length;
+  };
+
+  try {
+    while (run.open.size > 0) {
+      enter(run.lastError === null ? 'reconciling' : 'retrying');
+      const tried = dueKeys(run, asked ? Number.POSITIVE_INFINITY : Date.now() + TOGETHER_MS);
+      asked = false;
+      takeReply(run, tried, await attempted(input, tried), Date.now());
+      await giveAway();
+      if (run.open.size === 0) break;
+      if (workflowInfo().continueAsNewSuggested) {
+        const writes = [...run.open].map(({ write }) => write);
+        return await continueAsNew<typeof reconcileBatch>({ ...input, writes, carried: now() });
+      }
+      enter(waitingFor(run));
+      await condition(() => asked, Math.max(1, nextDue(run) - Date.now()));
+    }
+  } catch (error) {
+    if (!isCancellation(error)) throw error;
+    for (const { write } of run.open) run.handOver.push(write);
+    run.open.clear();
+    await giveAway();
+  }
+  enter('done');
+  return now();
+}
+
+async function attempted({ link, policy, part }: BatchInput, tried: readonly OpenKey[]): Promise<BatchReply> {
+  try {
+    return await attempt({ link, policy, part, writes: tried.map(({ write }) => write) });
+  } catch (failure) {
+    if (isCancellation(failure)) throw failure;
+    // Of the whole call, for example a worker that does not know the link: no key is to blame.
+    const { error } = failedAttempt(failure);
+    const indices = [...tried.keys()];
+    return {
+      repaired: [],
+      lookAgain: [],
+      deferred: [],
+      large: [],
+      failed: [{ indices, error, permanent: false, effect: 'unknown' }],
+    };
+  }
+}
+
+function waitingFor(run: BatchRun): State {
+  if (run.outage !== null) return 'waiting';
+  const keys = [...run.open];
+  if (keys.some(({ tries }) => tries > 0)) return 'retrying';
+  return keys.some(({ repairs }) => repairs > 0) ? 'verifying' : 'waiting';
+}
+
+/** Markdown for the Web UI. */
+function describeBatch({ link, state, keys, equal, repaired, handedOver, ...more }: BatchStatus): string {
+  const { part, outage, lastError, nextTry } = more;
+  const place = `${part.topic}[${part.partition}] ${part.first} to ${part.last}`;
+  return [
+    `**${state}** · link ${asText(link)} · ${equal + repaired} of ${keys} keys healed`,
+    '',
+    `- failed writes: ${asText(place)}`,
+    `- found equal: ${equal}, repaired: ${repaired}`,
+    ...(handedOver === 0 ? [] : [`- went on as workflows of their own: ${handedOver}`]),
+    ...(lastError === null ? [] : [`- last error: **${asText(lastError.type)}**: ${asText(lastError.message)}`]),
+    ...(outage === null ? [] : [`- waits for ${asText(outageLine(outage))}`]),
+    ...(nextTry === null ? [] : [`- next try by itself: ${nextTry}; the signal \`retry\` makes it now`]),
+  ].join('\n');
+}
