@@ -180,9 +180,22 @@ const schema = z
         maxEntries: z.number().int().min(1).default(100_000),
       })
       .prefault({}),
+    /** When keys travel in batches, and when each has a workflow of its own again. */
+    surge: z
+      .strictObject({
+        /** Records that wait. */
+        enter: z.number().int().min(1).default(10_000),
+        leave: z.number().int().min(0).default(1_000),
+        /** Of the oldest record that waits. */
+        age: pause(1_000).default(60_000),
+      })
+      .prefault({}),
     links: z.array(link).min(1),
   })
   .superRefine((config, context) => {
+    if (config.surge.leave > config.surge.enter) {
+      context.addIssue({ code: 'custom', path: ['surge', 'leave'], message: 'is more than surge.enter' });
+    }
     if (config.intake === 'kafka' && config.kafka === undefined) {
       const message = 'is missing; give { brokers: [host:port] }, or write intake: redis-stream to do without Kafka';
       context.addIssue({ code: 'custom', path: ['kafka'], message });
@@ -211,6 +224,7 @@ export type LinkConfig = Parsed['links'][number];
 export type Endpoint = LinkConfig['source'];
 export type KafkaConfig = z.output<typeof kafka>;
 export type StreamConfig = Parsed['stream'];
+export type SurgeConfig = Parsed['surge'];
 
 type AnyConfig<Intake, Kafka> = Readonly<Omit<Parsed, 'intake' | 'kafka'> & { intake: Intake; kafka: Kafka }>;
 export type KafkaIntakeConfig = AnyConfig<'kafka', KafkaConfig>;

@@ -68,7 +68,15 @@ export interface BatchStatus {
 }
 
 /** Kept beside a batch, so that whoever meets its ID knows what it holds. */
-export interface BatchMemo extends Pick<BatchPart, 'last' | 'firstId'> {}
+export interface BatchMemo extends Pick<BatchPart, 'last' | 'firstId'> {
+  /** Of the positions of all its records. */
+  readonly digest: string;
+}
+
+/** The link in the ID of a batch: `keymend/batch/<link>/<topic>/<partition>/<first position>`. */
+export function batchLinkOf(workflowId: string): string {
+  return workflowId.split('/')[2] ?? '';
+}
 
 /** Ends a wait: try again now. */
 export const retry = defineSignal<[]>('retry');

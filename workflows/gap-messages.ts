@@ -14,8 +14,9 @@ export interface Gap {
   /**
    * `removed`: by retention or by hand, before they were read. `unreadable`: damaged, or compressed
    * in an unknown way. `recreated`: the topic was deleted and made anew, or cut at its end.
+   * `ended`: a batch was, by hand, before its keys were healed.
    */
-  readonly cause: 'removed' | 'unreadable' | 'recreated';
+  readonly cause: 'removed' | 'unreadable' | 'recreated' | 'ended';
   /** How many at most; null: unknown. */
   readonly records: number | null;
   /** One line for a person: where, how many, why. */

@@ -45,6 +45,11 @@ export function outageWorkflowId(link: string, shard: string): string {
   return `keymend/outage/${link}/${shard}`;
 }
 
+/** The link of such an ID. */
+export function outageLinkOf(workflowId: string): string {
+  return workflowId.split('/')[2] ?? '';
+}
+
 export const noticed = defineSignal<[OutageReport]>('noticed');
 export const status = defineQuery<OutageStatus>('status');
 

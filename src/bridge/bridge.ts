@@ -2,16 +2,22 @@
  * From a log of failed writes to Temporal: one signal per key, no record lost. Entry point; the
  * parts are beside it.
  */
+import { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
+import { batchLinkOf } from '../../workflows/batch-messages.js';
 import type { Config } from '../config.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
+import { createBatches, NO_BATCHES } from './batches.js';
 import { watchFollowers } from './followers.js';
 import type { Counters, Forwarding } from './forwarder.js';
-import { createGaps } from './gaps.js';
+import { createGaps, type Gaps } from './gaps.js';
 import { intakeOf } from './intakes.js';
+import { OpenBatches } from './open-batches.js';
+import { watchOutages } from './outages.js';
 import type { SignalClient } from './own-runs.js';
 import { createSignaller } from './signaller.js';
-import { watchUnfinishedRuns } from './unfinished-runs.js';
+import { Surge } from './surge.js';
+import { type UnfinishedRuns, watchUnfinishedRuns } from './unfinished-runs.js';
 
 interface BridgeOptions {
   readonly config: Config;
@@ -47,12 +53,18 @@ export async function startBridge({ config, client, logger }: BridgeOptions): Pr
   const unfinished = await watchUnfinishedRuns(client, logger);
   const signaller = createSignaller({ client, taskQueue, unfinished, attribute, logger });
   const followers = watchFollowers({ client, taskQueue, links, signaller, unfinished, logger });
+  const gaps = createGaps({ client, taskQueue, attribute, links, logger });
+  const outages = watchOutages(client);
+  const starting = { client, taskQueue, attribute, unfinished, isOut: outages.isOut, gaps, logger };
+  const { batches, stop: stopFollowing } = await batchesOf(starting);
   const stopWatching = async () => {
-    await Promise.all([unfinished.stop(), followers.stop()]);
+    await Promise.all([unfinished.stop(), followers.stop(), outages.stop(), stopFollowing()]);
   };
   const forwarding: Forwarding = {
     signaller,
-    gaps: createGaps({ client, taskQueue, attribute, links, logger }),
+    surge: new Surge({ config: config.surge, isOut: outages.isOut, logger }),
+    batches,
+    gaps,
     links,
     logger,
   };
@@ -79,4 +91,28 @@ export async function startBridge({ config, client, logger }: BridgeOptions): Pr
       await finished.catch(() => {});
     },
   };
+}
+
+interface BatchesOptions {
+  readonly client: SignalClient;
+  readonly taskQueue: string;
+  readonly attribute: LinkAttribute;
+  readonly unfinished: UnfinishedRuns;
+  readonly isOut: (link: string) => boolean;
+  readonly gaps: Gaps;
+  readonly logger: Logger;
+}
+
+async function batchesOf(options: BatchesOptions) {
+  const { client, taskQueue, attribute, unfinished, isOut, gaps, logger } = options;
+  // A stand-in for a client starts none.
+  if (!(client instanceof WorkflowClient)) return { batches: NO_BATCHES, stop: async () => {} };
+  const onLost = (workflowId: string, reason: string, signal: AbortSignal) => {
+    const message = `${workflowId} ${reason} before each of its keys was healed; only a comparison of both sides finds which`;
+    return gaps.open({ id: workflowId, cause: 'ended', records: null, message }, signal, [batchLinkOf(workflowId)]);
+  };
+  const open = new OpenBatches({ client, taskQueue, isOut, onLost, logger });
+  await open.adopt();
+  const batches = createBatches({ client, taskQueue, open, unfinished, attribute, logger });
+  return { batches, stop: () => open.stop() };
 }

@@ -1,27 +1,30 @@
 /**
- * The bridge's work apart from any log: each key of a batch becomes one signal; what can't become
- * one, a dead letter.
+ * The bridge's work apart from any log: each key of a batch becomes one signal, or in a surge one
+ * of many keys of a workflow; what can't become either, a dead letter.
  */
 import pMap from 'p-map';
 import type { Logger } from 'pino';
-import type { NoticedGap } from '../../workflows/gap-messages.js';
+import { BATCH_BYTES, BATCH_KEYS } from '../../workflows/batch-messages.js';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { type DeadLetterCause, type DeadLetterReason, deadLetterOf } from '../events/dead-letter.js';
-import { type DeadLetters, describeRefusal, publishWhatFits } from '../events/dead-letters.js';
+import type { LinkConfig } from '../config.js';
+import type { DeadLetterCause } from '../events/dead-letter.js';
+import type { DeadLetters } from '../events/dead-letters.js';
 import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
-import { kafkaErrorMessage } from '../kafka/client.js';
-import { Outage } from '../patience/outage.js';
-import { untilTaken } from '../patience/until-taken.js';
+import type { Batches } from './batches.js';
 import type { Gaps } from './gaps.js';
-import { groupByKey, type KeyGroup, type Links } from './group.js';
+import { type KeyGroup, type Links, type Part, partsOf } from './group.js';
+import { Letters } from './letters.js';
 import { mergeWrites } from './merge.js';
 import { describeForeignRun } from './own-runs.js';
 import type { SignalEnd, Signaller } from './signaller.js';
+import type { Surge } from './surge.js';
 import { workflowIdFor } from './workflow-id.js';
 
 interface ForwarderOptions {
   readonly links: Links;
   readonly signaller: Signaller;
+  readonly surge: Surge;
+  readonly batches: Batches;
   readonly gaps: Gaps;
   readonly deadLetters: DeadLetters;
   readonly logger: Logger;
@@ -30,6 +33,7 @@ interface ForwarderOptions {
 /** Records since the start. A record that was delivered twice counts twice. */
 export interface Counters {
   readonly received: number;
+  /** Told of to a workflow of their key, or of a batch. */
   readonly signalled: number;
   readonly deadLettered: number;
 }
@@ -42,38 +46,69 @@ export interface Forwarded extends Intake {
   readonly counters: Counters;
 }
 
-interface Forwarder {
-  readonly forward: BatchHandler;
-  /** Live: read it again for newer numbers. */
-  readonly counters: Counters;
-}
-
-/**
- * The dead letters of a batch by reason: thousands of them must not become thousands of log lines.
- */
-type Letters = Map<DeadLetterReason, { count: number; first: Letter }>;
-interface Letter {
-  readonly record: IntakeRecord;
-  readonly failure: DeadLetterCause;
+/** A batch in hand, with its dead letters. */
+interface InHand extends Pick<IntakeBatch, 'signal' | 'isContiguous' | 'accepted'> {
+  readonly letters: ReturnType<Letters['ofBatch']>;
 }
 
 /** Signals and dead letters under way at once, so that a batch is not a queue of round trips. */
 const CONCURRENCY = 64;
+const PART_LIMITS = { keys: BATCH_KEYS, bytes: BATCH_BYTES };
 
-export function createForwarder({ links, signaller, gaps, deadLetters, logger }: ForwarderOptions): Forwarder {
-  const counters = { received: 0, signalled: 0, deadLettered: 0 };
-  const outage = new Outage(logger, `the dead-letter ${deadLetters.kind} does not take records`);
+export class Forwarder {
+  /** Live: read it again for newer numbers. */
+  readonly counters = { received: 0, signalled: 0, deadLettered: 0 };
+  readonly #options: ForwarderOptions;
+  readonly #letters: Letters;
 
-  async function forward(batch: IntakeBatch): Promise<void> {
-    counters.received += batch.records.length;
-    const letters: Letters = new Map();
+  constructor(options: ForwarderOptions) {
+    this.#options = options;
+    this.#letters = new Letters(options);
+  }
+
+  readonly forward: BatchHandler = async ({ records, backlog, ...batch }) => {
+    const { links, surge } = this.#options;
+    this.counters.received += records.length;
+    const [first] = records;
+    if (first === undefined) return;
+    const place = `${first.position.topic}[${first.position.partition}]`;
+    surge.noticed(place, backlog);
+    const inHand = { ...batch, letters: this.#letters.ofBatch() };
+    const limits = [...links.keys()].some((link) => surge.mayBatch(link)) ? PART_LIMITS : undefined;
+    // One behind the other: what a batch of keys holds is to be known by where it begins.
+    for (const part of partsOf(records, links, limits)) {
+      if (batch.signal.aborted) break;
+      const together = this.#together(part);
+      if (together.size === 0) await this.#eachAlone(part.items, inHand);
+      else await this.#inBatches(part, together, inHand);
+    }
+    inHand.letters.tell();
+    // Nothing more may come that would say so.
+    if (backlog.records <= records.length && !batch.signal.aborted) surge.noticed(place, { records: 0, ageMs: 0 });
+  };
+
+  /** The keys of each link that go in a batch. */
+  #together({ items }: Part): Map<LinkConfig, KeyGroup[]> {
+    const { surge } = this.#options;
+    const byLink = new Map<LinkConfig, KeyGroup[]>();
+    for (const item of items) {
+      if (item.kind !== 'key' || !surge.mayBatch(item.link.name)) continue;
+      const groups = byLink.get(item.link);
+      if (groups === undefined) byLink.set(item.link, [item]);
+      else groups.push(item);
+    }
+    for (const [link, { length }] of byLink) if (!surge.isFor(link.name, length)) byLink.delete(link);
+    return byLink;
+  }
+
+  async #eachAlone(items: Part['items'], inHand: InHand): Promise<void> {
     const unexpected: unknown[] = [];
     await pMap(
-      groupByKey(batch.records, links),
+      items,
       async (item) => {
         try {
-          if (item.kind === 'key') await forwardKey(item, batch, letters);
-          else await deadLetter(item.record, item.failure, batch, letters);
+          if (item.kind === 'key') await this.#forwardKey(item, inHand);
+          else await this.#deadLetter(item.record, item.failure, inHand);
         } catch (error) {
           // Kept for later: rejecting now would leave the other signals running behind the intake's
           // back.
@@ -82,55 +117,57 @@ export function createForwarder({ links, signaller, gaps, deadLetters, logger }:
       },
       { concurrency: CONCURRENCY },
     );
-    for (const [reason, { count, first }] of letters)
-      logger.warn({ reason, count }, describeLetters(deadLetters.kind, count, first));
     if (unexpected.length > 0) throw unexpected[0];
   }
 
-  async function forwardKey(group: KeyGroup, batch: IntakeBatch, letters: Letters): Promise<void> {
+  /**
+   * All records of the part are accepted together, so that what comes again begins where a batch
+   * begins.
+   */
+  async #inBatches(part: Part, together: Map<LinkConfig, KeyGroup[]>, inHand: InHand): Promise<void> {
+    const accepted = new Set<IntakeRecord>();
+    const alone = new Set(part.items);
+    for (const [link, groups] of together) {
+      const ofLink = recordsOf(groups);
+      const records = part.records.filter((record) => ofLink.has(record));
+      const order = { link, groups, records, isContiguous: inHand.isContiguous };
+      const refused = await this.#options.batches.start(order, inHand.signal);
+      if (inHand.signal.aborted) return;
+      for (const group of groups) alone.delete(group);
+      for (const group of refused) alone.add(group);
+      for (const record of recordsOf(refused)) ofLink.delete(record);
+      for (const record of ofLink) accepted.add(record);
+    }
+    this.counters.signalled += accepted.size;
+    await this.#eachAlone([...alone], { ...inHand, accepted: (record) => void accepted.add(record) });
+    if (accepted.size < part.records.length) return;
+    for (const record of part.records) inHand.accepted(record);
+  }
+
+  async #forwardKey(group: KeyGroup, inHand: InHand): Promise<void> {
     const { writes } = group;
     const event = mergeWrites(writes.map((write) => write.event));
-    const end = await signaller.signal(group, [event], batch.signal);
+    const end = await this.#options.signaller.signal(group, [event], inHand.signal);
     if (end.kind === 'aborted') return;
     for (const { record, event } of writes) {
       if (end.kind === 'taken') {
-        counters.signalled++;
-        batch.accepted(record);
+        this.counters.signalled++;
+        inHand.accepted(record);
       } else {
-        await deadLetter(record, notTaken(group, event, end), batch, letters);
+        await this.#deadLetter(record, notTaken(group, event, end), inHand);
       }
     }
   }
 
-  async function deadLetter(
-    record: IntakeRecord,
-    failure: DeadLetterCause,
-    batch: IntakeBatch,
-    letters: Letters,
-  ): Promise<void> {
-    const letter = deadLetterOf(record, failure);
-    const publish = async () => {
-      const refusal = await publishWhatFits(deadLetters, letter);
-      if (refusal !== null) logger.error(describeRefusal(deadLetters, record.position, refusal));
-    };
-    if (!(await untilTaken(publish, { outage, explain: kafkaErrorMessage, signal: batch.signal }))) return;
-    if (record.unreadable) {
-      await gaps.open(gapOf(record, failure.error.message), batch.signal);
-      if (batch.signal.aborted) return;
-    }
-    counters.deadLettered++;
-    const { count = 0, first = { record, failure } } = letters.get(failure.reason) ?? {};
-    letters.set(failure.reason, { count: count + 1, first });
-    batch.accepted(record);
+  async #deadLetter(record: IntakeRecord, failure: DeadLetterCause, inHand: InHand): Promise<void> {
+    if (!(await inHand.letters.post(record, failure, inHand.signal))) return;
+    this.counters.deadLettered++;
+    inHand.accepted(record);
   }
-
-  return { forward, counters };
 }
 
-function gapOf({ position, unreadable }: IntakeRecord, message: string): NoticedGap {
-  const { topic, partition, offset } = position;
-  const records = Number(BigInt(unreadable!.lastOffset) - BigInt(offset)) + 1;
-  return { id: `${topic}[${partition}] unreadable at ${offset}`, cause: 'unreadable', records, message };
+function recordsOf(groups: readonly KeyGroup[]): Set<IntakeRecord> {
+  return new Set(groups.flatMap(({ writes }) => writes.map(({ record }) => record)));
 }
 
 function notTaken(
@@ -143,13 +180,6 @@ function notTaken(
     const error = { type: 'TemporalRejected', code: end.code, message: end.message };
     return { reason: 'temporal-rejected', stage: 'signal', error, attempts: end.attempts, event, workflowId };
   }
-  const message = describeForeignRun(end.run, link.name);
-  const error = { type: 'WorkflowIdTaken', message };
+  const error = { type: 'WorkflowIdTaken', message: describeForeignRun(end.run, link.name) };
   return { reason: 'workflow-id-taken', stage: 'signal', error, attempts: 1, event, workflowId };
-}
-
-function describeLetters(kind: string, count: number, { record: { position }, failure }: Letter): string {
-  const place = `${position.topic}[${position.partition}] offset ${position.offset}`;
-  const which = count === 1 ? `the record at ${place}` : `${count} records, the first at ${place},`;
-  return `${which} went to the dead-letter ${kind} (${failure.reason}): ${failure.error.message}`;
 }

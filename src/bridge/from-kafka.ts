@@ -4,7 +4,7 @@ import { checkKafka } from '../kafka/check.js';
 import { createKafka } from '../kafka/client.js';
 import { connectDeadLetters } from '../kafka/dead-letters.js';
 import { startKafkaIntake } from '../kafka/intake.js';
-import { createForwarder, type Forwarded, type Forwarding } from './forwarder.js';
+import { type Forwarded, Forwarder, type Forwarding } from './forwarder.js';
 
 /** @throws KafkaSetupError when Kafka does not answer or a topic is missing */
 export async function startFromKafka(config: KafkaConfig, forwarding: Forwarding): Promise<Forwarded> {
@@ -12,7 +12,7 @@ export async function startFromKafka(config: KafkaConfig, forwarding: Forwarding
   await checkKafka(config, logger);
   const kafka = createKafka(config, logger);
   const deadLetters = await connectDeadLetters(kafka, config.deadLetterTopic);
-  const { forward, counters } = createForwarder({ ...forwarding, deadLetters });
+  const { forward, counters } = new Forwarder({ ...forwarding, deadLetters });
   try {
     const intake = await startKafkaIntake({ kafka, config, handle: forward, logger, onGap: gaps.open });
     return { counters, stop: intake.stop, finished: intake.finished.finally(() => deadLetters.close()) };

@@ -6,7 +6,7 @@ import type { Config } from '../config.js';
 import { createStreamDeadLetters } from '../outbox/dead-letters.js';
 import { createOutboxIntake, type OutboxIntake } from '../outbox/intake.js';
 import { outboxSources } from '../outbox/sources.js';
-import { type Counters, createForwarder, type Forwarded, type Forwarding } from './forwarder.js';
+import { type Counters, type Forwarded, Forwarder, type Forwarding } from './forwarder.js';
 
 /**
  * @throws RedisFailure when no source answers; one that does not answer beside one that does is
@@ -19,7 +19,7 @@ export async function startFromOutboxes(
   const { logger } = forwarding;
   const parts = outboxSources(links).map((source) => {
     const deadLetters = createStreamDeadLetters(source, stream, (line) => logger.warn(line));
-    const { forward: handle, counters } = createForwarder({ ...forwarding, deadLetters });
+    const { forward: handle, counters } = new Forwarder({ ...forwarding, deadLetters });
     const intake = createOutboxIntake({ source, key: stream.key, group: stream.groupId, handle, logger });
     return { intake, counters, finished: intake.finished.finally(() => deadLetters.close()) };
   });

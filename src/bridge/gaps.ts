@@ -18,10 +18,10 @@ import type { SignalClient } from './own-runs.js';
 
 export interface Gaps {
   /**
-   * Opens the gap for every link, for a log holds the records of all of them. Resolves when
-   * Temporal has it, or when aborted.
+   * Opens the gap. Resolves when Temporal has it, or when aborted.
+   * @param ofLinks default: every link, for a log holds the records of all of them
    */
-  open(gap: NoticedGap, signal: AbortSignal): Promise<void>;
+  open(gap: NoticedGap, signal: AbortSignal, ofLinks?: Iterable<string>): Promise<void>;
 }
 
 const SIGNAL_TIMEOUT_MS = 10_000;
@@ -37,7 +37,7 @@ interface GapsOptions {
 export function createGaps({ client, taskQueue, attribute, links, logger }: GapsOptions): Gaps {
   const outage = new Outage(logger, 'Temporal does not take what is known to be lost');
   return {
-    async open(noticed, signal) {
+    async open(noticed, signal, ofLinks = links.keys()) {
       logger.error(
         { gap: noticed.id, cause: noticed.cause, records: noticed.records },
         `${noticed.message}; \`keymend status\` shows it until it is acknowledged`,
@@ -59,7 +59,7 @@ export function createGaps({ client, taskQueue, attribute, links, logger }: Gaps
         );
       };
       const explain = (error: unknown) => String((error as Error).message).split('\n')[0]!;
-      for (const link of links.keys()) await untilTaken(() => tell(link), { outage, explain, signal });
+      for (const link of ofLinks) await untilTaken(() => tell(link), { outage, explain, signal });
     },
   };
 }

@@ -35,11 +35,43 @@ interface Undeliverable {
   readonly failure: DeadLetterCause;
 }
 
-/** @returns groups and undeliverable records, ordered by their first record. Never throws. */
-export function groupByKey(records: readonly IntakeRecord[], links: Links): (KeyGroup | Undeliverable)[] {
+/** Of records that stand behind each other in the log. */
+export interface Part {
+  readonly records: readonly IntakeRecord[];
+  /** Groups and undeliverable records, ordered by their first record. */
+  readonly items: readonly (KeyGroup | Undeliverable)[];
+}
+
+/** How much a part may have; a single record may have more. */
+export interface PartLimits {
+  readonly keys: number;
+  /** Of the records' values together. */
+  readonly bytes: number;
+}
+
+const NO_LIMITS: PartLimits = { keys: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
+
+/**
+ * The records in parts, each with its failed writes grouped by key. Nothing of a part is decoded
+ * before it is asked for.
+ */
+export function* partsOf(records: readonly IntakeRecord[], links: Links, limits = NO_LIMITS): Generator<Part> {
+  for (let begin = 0; begin < records.length; ) {
+    const part = onePart(records, begin, links, limits);
+    begin += part.records.length;
+    yield part;
+  }
+}
+
+function onePart(all: readonly IntakeRecord[], begin: number, links: Links, { keys, bytes }: PartLimits): Part {
   const items: (KeyGroup | Undeliverable)[] = [];
   const writesOf = new Map<string, RecordedWrite[]>();
-  for (const record of records) {
+  let size = 0;
+  let end = begin;
+  for (; end < all.length; end++) {
+    const record = all[end]!;
+    size += record.value?.length ?? 0;
+    if (end > begin && (size > bytes || writesOf.size >= keys)) break;
     const read = readRecord(record, links);
     if (read.kind === 'undeliverable') {
       items.push(read);
@@ -57,7 +89,7 @@ export function groupByKey(records: readonly IntakeRecord[], links: Links): (Key
       items.push({ kind: 'key', link: read.link, key: read.key, writes: first });
     }
   }
-  return items;
+  return { records: all.slice(begin, end), items };
 }
 
 type Readable = { kind: 'write'; link: LinkConfig; key: Buffer; write: RecordedWrite };

@@ -20,9 +20,23 @@ export interface IntakeRecord {
 
 export type HeaderValue = Buffer | string | null | undefined;
 
+/** What waits in the part of a log that a batch is of. */
+export interface Backlog {
+  /** About how many records, those of the batch included. */
+  readonly records: number;
+  /** Of the oldest, in ms. */
+  readonly ageMs: number;
+}
+
 /** Records in the order of their log. */
 export interface IntakeBatch {
   readonly records: readonly IntakeRecord[];
+  readonly backlog: Backlog;
+  /**
+   * Whether every record of the log between two of the batch is in it, too. Where readers share a
+   * log, others have some of them.
+   */
+  readonly isContiguous: boolean;
   /**
    * Aborted when the intake wants the batch back (stop, rebalance): what is not accepted soon after
    * comes again, to someone.

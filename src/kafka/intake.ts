@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Consumer, type EachBatchPayload, type Kafka, type KafkaMessage } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
-import type { BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
+import type { Backlog, BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
 import { counted } from '../plural.js';
 import { AcceptedPrefix } from './accepted-prefix.js';
@@ -178,6 +178,8 @@ async function handleBatch(
     if (!mayGoOn || !isWanted()) return;
     await handle({
       records,
+      backlog: backlogOf(batch),
+      isContiguous: true,
       signal: unwanted.signal,
       accepted(record) {
         const last = prefix.accept(indexOf.get(record)!);
@@ -220,6 +222,13 @@ async function watch(
       return unwanted.abort();
     }
   }
+}
+
+function backlogOf({ messages, highWatermark }: EachBatchPayload['batch']): Backlog {
+  const [first] = messages;
+  if (first === undefined) return { records: 0, ageMs: 0 };
+  const records = Number(BigInt(highWatermark) - BigInt(first.offset));
+  return { records, ageMs: Math.max(0, Date.now() - Number(first.timestamp)) };
 }
 
 function toRecord({ topic, partition }: EachBatchPayload['batch'], message: KafkaMessage): IntakeRecord {

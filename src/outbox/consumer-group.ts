@@ -140,6 +140,11 @@ export class ConsumerGroup {
     return (replies as Entries[]).flatMap(toEntries);
   }
 
+  /** How many entries nobody has finished. */
+  async waiting(): Promise<number> {
+    return Number(await this.#ask(['XLEN', this.#stream]));
+  }
+
   /** The clock of the server, which the IDs of entries come from, in ms since the epoch. */
   async nowMs(): Promise<number> {
     const [seconds, micros] = (await this.#ask(['TIME'])) as [Buffer, Buffer];

@@ -31,6 +31,7 @@ const FINISH_INTERVAL_MS = 250;
 export async function handOut(entries: readonly DeliveredEntry[], holder: BatchHolder): Promise<void> {
   const { consumerGroup, stream, handle, outage, logger, signal } = holder;
   const records = entries.map((entry) => entryRecord(stream, entry));
+  const backlog = { records: await consumerGroup.waiting(), ageMs: ageOf(records) };
   const working = new Set(records);
   const accepted: IntakeRecord[] = [];
 
@@ -45,7 +46,7 @@ export async function handOut(entries: readonly DeliveredEntry[], holder: BatchH
   const handled = new AbortController();
   const tending = tend(consumerGroup, working, finishAccepted, handled.signal);
   try {
-    await handle({ records, signal, accepted: (record) => void accepted.push(record) });
+    await handle({ records, backlog, isContiguous: false, signal, accepted: (record) => void accepted.push(record) });
   } catch (error) {
     // What was not accepted stays assigned to this consumer and is claimed, here or elsewhere, when
     // it has been idle for long.
@@ -62,6 +63,11 @@ export async function handOut(entries: readonly DeliveredEntry[], holder: BatchH
   // Once even when stopping; not finished, they come again, known by their ids.
   if (signal.aborted) await finishAccepted().catch(() => {});
   else await untilTaken(finishAccepted, { outage, explain: messageOf, signal });
+}
+
+function ageOf(records: readonly IntakeRecord[]): number {
+  const oldest = Math.min(...records.map(({ position }) => Number(position.timestamp)));
+  return Math.max(0, Date.now() - oldest);
 }
 
 /**

@@ -43,6 +43,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/outbox',
     'src/own-keys.ts',
     'src/patience',
+    'src/plural.ts',
     'src/temporal',
     'workflows',
   ],

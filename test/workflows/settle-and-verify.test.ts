@@ -1,7 +1,7 @@
 import { Context } from '@temporalio/activity';
 import { describe, expect, it } from 'vitest';
-import { OUTLIVES_MS } from '../../workflows/settle.js';
 import * as messages from '../../workflows/messages.js';
+import { OUTLIVES_MS } from '../../workflows/settle.js';
 import {
   describeTimeSkipping,
   failedWrite,

@@ -1,0 +1,189 @@
+/**
+ * Starts a workflow for the keys of one link in a part of a log. It has the part's first position
+ * in its ID, so that records which come again find it there and start nothing new.
+ */
+import { createHash } from 'node:crypto';
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
+import type { Logger } from 'pino';
+import { BATCH_TYPE, type BatchInput, type BatchMemo, packed } from '../../workflows/batch-messages.js';
+import { type LinkConfig, linkPolicy } from '../config.js';
+import type { IntakeRecord } from '../events/intake.js';
+import { Outage } from '../patience/outage.js';
+import { untilTaken } from '../patience/until-taken.js';
+import { counted } from '../plural.js';
+import type { LinkAttribute } from '../temporal/link-attribute.js';
+import type { KeyGroup } from './group.js';
+import { mergeWrites } from './merge.js';
+import type { BatchClient, OpenBatches } from './open-batches.js';
+import { signalFailure } from './signal-failure.js';
+import type { UnfinishedRuns } from './unfinished-runs.js';
+import { asWholeKey } from './whole-key.js';
+import { workflowIdFor } from './workflow-id.js';
+
+interface BatchesOptions {
+  readonly client: BatchClient;
+  readonly taskQueue: string;
+  readonly open: OpenBatches;
+  readonly unfinished: UnfinishedRuns;
+  readonly attribute: LinkAttribute;
+  readonly logger: Logger;
+}
+
+/** What is to be started: keys of one link. */
+export interface BatchOrder {
+  readonly link: LinkConfig;
+  readonly groups: readonly KeyGroup[];
+  /** Those of the groups, in the order of the log. */
+  readonly records: readonly IntakeRecord[];
+  /** As of an `IntakeBatch`. */
+  readonly isContiguous: boolean;
+}
+
+const START_TIMEOUT_MS = 10_000;
+/** As far as SQL stores of Temporal go. */
+const MAX_ID_CHARACTERS = 255;
+
+export interface Batches {
+  /**
+   * Resolves when workflows have all of these keys, or when aborted.
+   * @returns what Temporal refuses to take in a batch: trying again changes nothing
+   */
+  start(order: BatchOrder, signal: AbortSignal): Promise<readonly KeyGroup[]>;
+}
+
+/** For a client that can't start workflows, a stand-in: each key goes by itself. */
+export const NO_BATCHES: Batches = { start: async ({ groups }) => groups };
+
+export function createBatches(options: BatchesOptions): Batches {
+  const outage = new Outage(options.logger, 'Temporal does not take batches');
+
+  /** @returns what is left to be started, or that Temporal never takes this */
+  async function startOne(order: BatchOrder, suffix: string, signal: AbortSignal): Promise<StartEnd> {
+    const input = inputOf(order, options.unfinished);
+    const digest = digestOf(order.records);
+    const workflowId = batchIdFor(input, suffix);
+    let end: StartEnd = { kind: 'aborted' };
+    const attempt = async () => {
+      try {
+        const held = await startUnder(workflowId, input, digest, options);
+        end = held === null ? { kind: 'taken' } : whatIsLeft(order, held, input.part.firstId, digest);
+      } catch (error) {
+        const failure = signalFailure(error);
+        if (failure.kind === 'unexpected') throw error;
+        if (failure.kind !== 'refused') throw new Error(`${failure.code}: ${failure.message}`, { cause: error });
+        options.logger.warn(
+          `Temporal refuses ${workflowId} (${failure.message}); each of its keys is told of by itself`,
+        );
+        end = { kind: 'refused' };
+      }
+    };
+    await untilTaken(attempt, { outage, explain: (error) => (error as Error).message, signal });
+    return end;
+  }
+
+  return {
+    async start(order, signal) {
+      await options.open.room(signal);
+      for (let rest = order, suffix = ''; ; ) {
+        const end = await startOne(rest, suffix, signal);
+        switch (end.kind) {
+          case 'taken':
+          case 'aborted':
+            return [];
+          case 'refused':
+            return rest.groups;
+          case 'other':
+            suffix = `~${digestOf(rest.records)}`;
+            break;
+          case 'left':
+            rest = end.rest;
+            suffix = '';
+        }
+      }
+    },
+  };
+}
+
+function inputOf({ link, groups, records }: BatchOrder, unfinished: UnfinishedRuns): BatchInput {
+  const { topic, partition, offset: first } = records[0]!.position;
+  const { offset: last } = records.at(-1)!.position;
+  const writes = groups.map(({ key, writes }) => {
+    const event = mergeWrites(writes.map((write) => write.event));
+    const isUnfinished = unfinished.includes(workflowIdFor(link.workflowIdPrefix, key));
+    return packed(isUnfinished ? asWholeKey([event])[0]! : event);
+  });
+  // Groups are in the order of their first records.
+  const firstId = groups[0]!.writes[0]!.event.id;
+  return { link: link.name, policy: linkPolicy(link), part: { topic, partition, first, last, firstId }, writes };
+}
+
+/** @returns what another run under this ID holds; null: it was started */
+async function startUnder(
+  workflowId: string,
+  input: BatchInput,
+  digest: string,
+  { client, taskQueue, open, attribute }: BatchesOptions,
+): Promise<Partial<BatchMemo> | null> {
+  const { last, firstId } = input.part;
+  const memo = { last, firstId, digest } satisfies BatchMemo;
+  return client.withDeadline(Date.now() + START_TIMEOUT_MS, async () => {
+    try {
+      await attribute.starting(input.link, (attributes) =>
+        client.start(BATCH_TYPE, {
+          workflowId,
+          taskQueue,
+          args: [input],
+          // One that has ended has done its work; not one that was terminated.
+          workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
+          memo: { ...memo },
+          staticSummary: `${counted(input.writes.length, 'key')} of ${input.link}`,
+          ...attributes,
+        }),
+      );
+      open.opened(workflowId, input.link);
+      return null;
+    } catch (error) {
+      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      // A start whose answer was lost is met here as well.
+      const { memo: held, status } = await client.getHandle(workflowId).describe();
+      if (status.name === 'RUNNING') open.opened(workflowId, input.link);
+      return held ?? {};
+    }
+  });
+}
+
+type StartEnd =
+  | { readonly kind: 'taken' | 'refused' | 'aborted' }
+  /** What is under the ID are other records. */
+  | { readonly kind: 'other' }
+  | { readonly kind: 'left'; readonly rest: BatchOrder };
+
+/**
+ * What a batch that is there already does not hold. It may hold less than what came again now, or
+ * more: how much one fetch brings differs.
+ */
+function whatIsLeft(order: BatchOrder, held: Partial<BatchMemo>, firstId: string, digest: string): StartEnd {
+  if (held.digest === digest) return { kind: 'taken' };
+  if (held.firstId !== firstId || !order.isContiguous) return { kind: 'other' };
+  const last = order.records.findIndex(({ position }) => position.offset === held.last);
+  const records = last < 0 ? [] : order.records.slice(last + 1);
+  if (records.length === 0) return { kind: 'taken' };
+  const left = new Set(records);
+  const groups = order.groups
+    .map((group) => ({ ...group, writes: group.writes.filter(({ record }) => left.has(record)) }))
+    .filter(({ writes }) => writes.length > 0);
+  return { kind: 'left', rest: { ...order, groups, records } };
+}
+
+function digestOf(records: readonly IntakeRecord[]): string {
+  const hash = createHash('sha256');
+  for (const { position } of records) hash.update(`${position.offset} `);
+  return hash.digest('hex').slice(0, 16);
+}
+
+/** `keymend/batch/<link>/<topic>/<partition>/<first position>`. */
+function batchIdFor({ link, part }: BatchInput, suffix: string): string {
+  const id = `keymend/batch/${link}/${part.topic}/${part.partition}/${part.first}${suffix}`;
+  if (id.length <= MAX_ID_CHARACTERS) return id;
+  return `keymend/batch/sha256:${createHash('sha256').update(id).digest('hex')}`;
+}

@@ -1,0 +1,50 @@
+/** Which links have a server that is out, as the workflows `outage` say. The list lags a little. */
+import { WorkflowClient } from '@temporalio/client';
+import { OUTAGE_TYPE, outageLinkOf } from '../../workflows/outage-messages.js';
+import type { SignalClient } from './own-runs.js';
+
+const LOOK_EVERY_MS = 3_000;
+const LIST_TIMEOUT_MS = 10_000;
+/** More than anybody has servers out at once; of each one link is enough to know. */
+const MOST_LISTED = 1_000;
+
+export interface OutagesWatch {
+  isOut(link: string): boolean;
+  stop(): Promise<void>;
+}
+
+/** Looks now and then. While Temporal does not list them, what it said last holds. */
+export function watchOutages(client: SignalClient): OutagesWatch {
+  // A stand-in for a client has no list.
+  if (!(client instanceof WorkflowClient)) return { isOut: () => false, async stop() {} };
+  let out: ReadonlySet<string> = new Set();
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  const list = async () => {
+    const links = new Set<string>();
+    const query = `WorkflowType = "${OUTAGE_TYPE}" AND ExecutionStatus = "Running"`;
+    let listed = 0;
+    for await (const { workflowId } of client.list({ query })) {
+      links.add(outageLinkOf(workflowId));
+      if (++listed === MOST_LISTED || stopped) break;
+    }
+    out = links;
+  };
+  const look = async () => {
+    await client.withDeadline(Date.now() + LIST_TIMEOUT_MS, list).catch(() => {});
+    if (!stopped) timer = setTimeout(again, LOOK_EVERY_MS);
+  };
+  let looking: Promise<void> = Promise.resolve();
+  const again = () => {
+    looking = look();
+  };
+  again();
+  return {
+    isOut: (link) => out.has(link),
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      await looking;
+    },
+  };
+}

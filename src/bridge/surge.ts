@@ -1,0 +1,62 @@
+/**
+ * Whether keys travel in batches: while the backlog is large or old, or a server of their link's
+ * target is out. Else each has a workflow of its own.
+ */
+import type { Logger } from 'pino';
+import type { SurgeConfig } from '../config.js';
+import type { Backlog } from '../events/intake.js';
+import { counted } from '../plural.js';
+
+/** What was said of a part of a log counts for so long: it may be another bridge's by now. */
+const SAID_FOR_MS = 30_000;
+
+/**
+ * While a server is out and little comes, each key waits by itself: many batches of few keys would
+ * use up how many may be open.
+ */
+const WORTH_A_BATCH = 50;
+
+interface SurgeOptions {
+  readonly config: SurgeConfig;
+  /** Whether a server of the link's target does not answer. */
+  readonly isOut: (link: string) => boolean;
+  readonly logger: Logger;
+}
+
+export class Surge {
+  readonly #options: SurgeOptions;
+  readonly #said = new Map<string, { readonly backlog: Backlog; readonly at: number }>();
+  #isOn = false;
+
+  constructor(options: SurgeOptions) {
+    this.#options = options;
+  }
+
+  /** What waits in a part of a log, the batch in hand included. */
+  noticed(place: string, backlog: Backlog): void {
+    const now = performance.now();
+    this.#said.set(place, { backlog, at: now });
+    for (const [each, { at }] of this.#said) if (now - at > SAID_FOR_MS) this.#said.delete(each);
+    const all = [...this.#said.values()];
+    const records = all.reduce((sum, { backlog }) => sum + backlog.records, 0);
+    const ageMs = Math.max(...all.map(({ backlog }) => backlog.ageMs));
+    const { enter, leave, age } = this.#options.config;
+    const was = this.#isOn;
+    this.#isOn = was ? records >= leave || ageMs >= age : records >= enter || ageMs >= age;
+    if (was === this.#isOn) return;
+    const waiting = `${counted(records, 'record')} wait, the oldest for ${Math.round(ageMs / 1_000)} s`;
+    if (this.#isOn) this.#options.logger.warn({ records, ageMs }, `surge: ${waiting}; keys travel in batches now`);
+    else
+      this.#options.logger.info({ records, ageMs }, `surge is over: ${waiting}; each key has its own workflow again`);
+  }
+
+  /** Whether keys of the link may go in a batch. */
+  mayBatch(link: string): boolean {
+    return this.#isOn || this.#options.isOut(link);
+  }
+
+  /** Whether so many keys of the link, which came together, go in a batch. */
+  isFor(link: string, keys: number): boolean {
+    return this.#isOn || (keys >= WORTH_A_BATCH && this.#options.isOut(link));
+  }
+}
