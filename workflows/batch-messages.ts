@@ -18,7 +18,7 @@ export const BATCH_KEYS = 1_000;
 export const BATCH_BYTES = 1024 * 1024;
 
 /** A part of a log: the records of one link between two positions, both included. */
-export interface BatchPart {
+interface BatchPart {
   /** As in `RecordPosition`. */
   readonly topic: string;
   readonly partition: number;

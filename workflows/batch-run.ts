@@ -14,6 +14,8 @@ export interface OpenKey {
   repairs: number;
   /** When it is tried again, in ms since the epoch. */
   dueAt: number;
+  /** Before this a comparison proves nothing, whoever asks for it. */
+  provesAt: number;
 }
 
 export interface BatchRun {
@@ -30,13 +32,16 @@ export interface BatchRun {
 
 export function newRun({ policy, writes, carried }: BatchInput): BatchRun {
   const { equal = 0, repaired = 0, handedOver = 0 } = carried ?? {};
-  const open = new Set(writes.map((write) => ({ write, tries: 0, repairs: 0, dueAt: 0 })));
+  const open = new Set(writes.map((write) => ({ write, tries: 0, repairs: 0, dueAt: 0, provesAt: 0 })));
   return { policy, open, handOver: [], equal, repaired, handedOver, outage: null, lastError: null };
 }
 
-/** Keys to be tried at this time, in ms since the epoch. */
-export function dueKeys(run: BatchRun, now: number): OpenKey[] {
-  return [...run.open].filter(({ dueAt }) => dueAt <= now);
+/**
+ * Keys to be tried at this time, in ms since the epoch.
+ * @param asked somebody asks for a try now
+ */
+export function dueKeys(run: BatchRun, now: number, asked = false): OpenKey[] {
+  return [...run.open].filter(({ dueAt, provesAt }) => (asked ? provesAt : dueAt) <= now);
 }
 
 /** When the next key is due, in ms since the epoch. */
@@ -68,7 +73,7 @@ export function takeReply(run: BatchRun, tried: readonly OpenKey[], reply: Batch
   each(reply.lookAgain, (key) => {
     key.repairs += 1;
     if (key.repairs > VERIFY_ROUNDS) giveUp(run, key);
-    else key.dueAt = now + run.policy.settleMs;
+    else key.dueAt = key.provesAt = now + run.policy.settleMs;
   });
   each(reply.large, (key) => giveUp(run, key));
   for (const failure of reply.failed) {
@@ -94,9 +99,8 @@ function takeFailure(run: BatchRun, key: OpenKey, { permanent, effect }: BatchFa
     retry.initialIntervalMs * retry.backoffCoefficient ** (key.tries - 1),
     Math.max(retry.maximumIntervalMs, retry.initialIntervalMs),
   );
-  // Only a comparison after that proves something.
-  const proves = { nothing: 0, wrote: settleMs, unknown: Math.max(settleMs, OUTLIVES_MS) }[effect];
-  key.dueAt = now + Math.max(pause, proves);
+  key.provesAt = now + { nothing: 0, wrote: settleMs, unknown: Math.max(settleMs, OUTLIVES_MS) }[effect];
+  key.dueAt = Math.max(now + pause, key.provesAt);
 }
 
 function giveUp(run: BatchRun, key: OpenKey): void {

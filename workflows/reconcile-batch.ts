@@ -76,9 +76,9 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchStatus> {
   try {
     while (run.open.size > 0) {
       enter(run.lastError === null ? 'reconciling' : 'retrying');
-      const tried = dueKeys(run, asked ? Number.POSITIVE_INFINITY : Date.now() + TOGETHER_MS);
+      const tried = dueKeys(run, Date.now() + (asked ? 0 : TOGETHER_MS), asked);
       asked = false;
-      takeReply(run, tried, await attempted(input, tried), Date.now());
+      if (tried.length > 0) takeReply(run, tried, await attempted(input, tried), Date.now());
       await giveAway();
       if (run.open.size === 0) break;
       if (workflowInfo().continueAsNewSuggested) {
@@ -103,15 +103,16 @@ async function attempted({ link, policy, part }: BatchInput, tried: readonly Ope
     return await attempt({ link, policy, part, writes: tried.map(({ write }) => write) });
   } catch (failure) {
     if (isCancellation(failure)) throw failure;
-    // Of the whole call, for example a worker that does not know the link: no key is to blame.
+    // Of the whole call: no key is to blame.
     const { error } = failedAttempt(failure);
     const indices = [...tried.keys()];
+    const effect = error.type === 'UnknownLink' ? 'nothing' : 'unknown';
     return {
       repaired: [],
       lookAgain: [],
       deferred: [],
       large: [],
-      failed: [{ indices, error, permanent: false, effect: 'unknown' }],
+      failed: [{ indices, error, permanent: false, effect }],
     };
   }
 }

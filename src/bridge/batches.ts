@@ -30,7 +30,7 @@ interface BatchesOptions {
 }
 
 /** What is to be started: keys of one link. */
-export interface BatchOrder {
+interface BatchOrder {
   readonly link: LinkConfig;
   readonly groups: readonly KeyGroup[];
   /** Those of the groups, in the order of the log. */

@@ -43,7 +43,7 @@ export interface Part {
 }
 
 /** How much a part may have; a single record may have more. */
-export interface PartLimits {
+interface PartLimits {
   readonly keys: number;
   /** Of the records' values together. */
   readonly bytes: number;

@@ -8,7 +8,7 @@ const LIST_TIMEOUT_MS = 10_000;
 /** More than anybody has servers out at once; of each one link is enough to know. */
 const MOST_LISTED = 1_000;
 
-export interface OutagesWatch {
+interface OutagesWatch {
   isOut(link: string): boolean;
   stop(): Promise<void>;
 }

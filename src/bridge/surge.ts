@@ -11,8 +11,8 @@ import { counted } from '../plural.js';
 const SAID_FOR_MS = 30_000;
 
 /**
- * While a server is out and little comes, each key waits by itself: many batches of few keys would
- * use up how many may be open.
+ * While few wait, or few come at a time while a server is out, each key has its own workflow: many
+ * batches of few keys would use up how many may be open.
  */
 const WORTH_A_BATCH = 50;
 
@@ -42,7 +42,8 @@ export class Surge {
     const ageMs = Math.max(...all.map(({ backlog }) => backlog.ageMs));
     const { enter, leave, age } = this.#options.config;
     const was = this.#isOn;
-    this.#isOn = was ? records >= leave || ageMs >= age : records >= enter || ageMs >= age;
+    const isOld = records >= WORTH_A_BATCH && ageMs >= age;
+    this.#isOn = isOld || records >= (was ? Math.max(1, leave) : enter);
     if (was === this.#isOn) return;
     const waiting = `${counted(records, 'record')} wait, the oldest for ${Math.round(ageMs / 1_000)} s`;
     if (this.#isOn) this.#options.logger.warn({ records, ageMs }, `surge: ${waiting}; keys travel in batches now`);

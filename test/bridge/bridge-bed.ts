@@ -33,6 +33,8 @@ export interface BedOptions {
   /** Other links than the usual one: a gap belongs to a link, and all tests share the stack. */
   readonly links?: readonly string[];
   readonly deadLetterTopic?: Partial<ITopicConfig>;
+  /** As in keymend.yaml. */
+  readonly surge?: { readonly enter: number; readonly leave: number };
   /** Other services than those of the stack. */
   readonly brokers?: readonly string[];
   readonly temporal?: string;
@@ -77,6 +79,7 @@ export async function bridgeBed(options: BedOptions = {}) {
     JSON.stringify({
       temporal: { taskQueue: `no-worker-${id}` },
       kafka: { brokers, topic, deadLetterTopic, groupId: `bridge-${id}` },
+      ...(options.surge && { surge: options.surge }),
       links: links.map((name, index) => ({
         name,
         source: { url: 'redis://127.0.0.1:1' },

@@ -1,0 +1,162 @@
+/** A backlog, with real Kafka and Temporal and no worker: what becomes of which record. */
+import { defaultPayloadConverter } from '@temporalio/common';
+import { ulid } from 'ulid';
+import { expect, test } from 'vitest';
+import { BATCH_TYPE, type BatchInput } from '../../workflows/batch-messages.js';
+import { type BridgeBed, bridgeBed, toldOf, until } from './bridge-bed.js';
+
+const keysFrom = (first: number, count: number) => Array.from({ length: count }, (_, index) => `k${first + index}`);
+const written = (keys: readonly string[]) => keys.map((key) => ({ id: `${key}#1`, key }));
+
+async function surgeBed(more: { partitions?: number; links?: readonly string[] } = {}) {
+  const bed = await bridgeBed({ ...more, surge: { enter: 50, leave: 1 } });
+  const { topic } = bed.config.kafka;
+  const [{ name: link } = { name: '' }] = bed.config.links;
+  const batchId = (first: number, of = link) => `keymend/batch/${of}/${topic}/0/${first}`;
+  return { ...bed, link, topic, batchId };
+}
+
+/** Of all batches that were started, the positions in order, and the input of each. */
+async function batchesOf(bed: BridgeBed): Promise<{ id: string; input: BatchInput }[]> {
+  const found: { id: string; input: BatchInput }[] = [];
+  const query = `WorkflowType = "${BATCH_TYPE}" AND TaskQueue = "${bed.config.temporal.taskQueue}"`;
+  for await (const { workflowId, runId } of bed.client.workflow.list({ query })) {
+    const { events } = await bed.client.workflow.getHandle(workflowId, runId).fetchHistory();
+    const { input } = events![0]!.workflowExecutionStartedEventAttributes!;
+    found.push({ id: workflowId, input: defaultPayloadConverter.fromPayload(input!.payloads![0]!) });
+  }
+  return found.sort((a, b) => Number(a.input.part.first) - Number(b.input.part.first));
+}
+
+async function untilBatches(bed: BridgeBed, count: number) {
+  await until(async () => expect(await batchesOf(bed)).toHaveLength(count));
+  return batchesOf(bed);
+}
+
+/** As after a crash before the commit. */
+async function rewind({ admin, config }: BridgeBed): Promise<void> {
+  const { groupId, topic } = config.kafka;
+  await until(() => admin.setOffsets({ groupId, topic, partitions: [{ partition: 0, offset: '0' }] }));
+}
+
+test('the keys of a link go to one workflow, several failed writes of a key as one, and no key by itself', async () => {
+  const bed = await surgeBed();
+  const keys = keysFrom(0, 60);
+  await bed.produce(...written(keys), { id: 'k0#2', key: 'k0', command: undefined });
+  await bed.start();
+  await bed.untilCommitted(61);
+  const [batch, ...more] = await untilBatches(bed, 1);
+  expect(more).toEqual([]);
+  expect(batch!.id).toBe(bed.batchId(0));
+  const { link, part, policy, writes } = batch!.input;
+  expect({ link, part }).toEqual({
+    link: bed.link,
+    part: { topic: bed.topic, partition: 0, first: '0', last: '60', firstId: 'k0#1' },
+  });
+  expect(policy.settleMs).toBe(1_000);
+  expect(writes.map(({ key }) => key)).toEqual(keys);
+  expect(writes[0]!.merged).toMatchObject({ count: 2, ids: ['k0#1', 'k0#2'] });
+  expect(writes[1]).toMatchObject({ id: 'k1#1', command: 'SADD', record: { offset: '1' } });
+  await expect(bed.workflow('k0')).rejects.toThrow('not found');
+});
+
+test('a batch holds at most a thousand keys', async () => {
+  const bed = await surgeBed();
+  await bed.produce(...written(keysFrom(0, 2_100)));
+  await bed.start();
+  await bed.untilCommitted(2_100);
+  await until(async () => {
+    const sizes = (await batchesOf(bed)).map(({ input }) => input.writes.length);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(2_100);
+    expect(Math.max(...sizes)).toBe(1_000);
+  });
+});
+
+test('records that come again find their batch and start nothing new', async () => {
+  const bed = await surgeBed();
+  await bed.produce(...written(keysFrom(0, 60)));
+  const first = await bed.start();
+  await bed.untilCommitted(60);
+  await first.stop();
+  await rewind(bed);
+  await bed.start();
+  await bed.untilCommitted(60);
+  await untilBatches(bed, 1);
+});
+
+test('of records that come again with more behind them only those are new', async () => {
+  const bed = await surgeBed();
+  await bed.produce(...written(keysFrom(0, 60)));
+  const first = await bed.start();
+  await bed.untilCommitted(60);
+  await first.stop();
+  await rewind(bed);
+  await bed.produce(...written(keysFrom(60, 40)));
+  await bed.start();
+  await bed.untilCommitted(100);
+  const [, second] = await untilBatches(bed, 2);
+  expect(second!.input.part).toMatchObject({ first: '60', last: '99' });
+  expect(second!.input.writes).toHaveLength(40);
+});
+
+test('a batch that was terminated is told of as a gap, and begun anew when its records come again', async () => {
+  const link = `surge-${ulid().toLowerCase()}`;
+  const bed = await surgeBed({ links: [link] });
+  await bed.produce(...written(keysFrom(0, 60)));
+  const first = await bed.start();
+  await bed.untilCommitted(60);
+  await bed.client.workflow.getHandle(bed.batchId(0)).terminate();
+  await until(async () => {
+    const gaps = await toldOf(bed, link);
+    expect(gaps).toMatchObject([{ id: bed.batchId(0), cause: 'ended' }]);
+    expect(gaps[0]!.message).toContain('was terminated before each of its keys was healed');
+  });
+  await first.stop();
+  await rewind(bed);
+  await bed.start();
+  await bed.untilCommitted(60);
+  await untilBatches(bed, 2);
+  await bed.client.workflow.getHandle(`keymend/gap/${link}`).terminate();
+});
+
+test('a log that was made anew has the same positions: its records are not taken for those of before', async () => {
+  const bed = await surgeBed();
+  await bed.client.workflow.start(BATCH_TYPE, {
+    workflowId: bed.batchId(0),
+    taskQueue: bed.config.temporal.taskQueue,
+    args: [],
+    memo: { last: '59', firstId: 'of another log', digest: 'other' },
+  });
+  await bed.produce(...written(keysFrom(0, 60)));
+  await bed.start();
+  await bed.untilCommitted(60);
+  await until(async () => {
+    const ids: string[] = [];
+    const query = `WorkflowType = "${BATCH_TYPE}" AND TaskQueue = "${bed.config.temporal.taskQueue}"`;
+    for await (const { workflowId } of bed.client.workflow.list({ query })) ids.push(workflowId);
+    expect(ids.sort()).toEqual([bed.batchId(0), expect.stringMatching(/\/0~[0-9a-f]{16}$/)]);
+  });
+});
+
+test('each link has a batch of its own, and what no workflow can be told of becomes a dead letter', async () => {
+  const [one, other] = [`one-${ulid().toLowerCase()}`, `other-${ulid().toLowerCase()}`];
+  const bed = await surgeBed({ links: [one, other] });
+  const mixed = keysFrom(0, 60).map((key, index) => ({ id: `${key}#1`, key, link: index % 2 ? other : one }));
+  await bed.produce(...mixed, { key: 'bad', value: 'no JSON' });
+  await bed.start();
+  await bed.untilCommitted(61);
+  const batches = await untilBatches(bed, 2);
+  expect(batches.map(({ id }) => id).sort()).toEqual([bed.batchId(0, one), bed.batchId(1, other)].sort());
+  expect(batches.map(({ input }) => input.writes.length)).toEqual([30, 30]);
+  expect(await bed.deadLetters(1)).toHaveLength(1);
+});
+
+test('eight batches are at work at most, and the rest stays in the log until one has ended', async () => {
+  const bed = await surgeBed();
+  for (let begin = 0; begin < 12_000; begin += 2_000) await bed.produce(...written(keysFrom(begin, 2_000)));
+  await bed.start();
+  const eight = await untilBatches(bed, 8);
+  await bed.untilCommitted(eight.reduce((sum, { input }) => sum + input.writes.length, 0));
+  await bed.client.workflow.getHandle(bed.batchId(0)).terminate();
+  await untilBatches(bed, 9);
+});

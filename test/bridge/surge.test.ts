@@ -1,0 +1,55 @@
+/** When keys travel in batches. */
+import { pino } from 'pino';
+import { describe, expect, it } from 'vitest';
+import { Surge } from '../../src/bridge/surge.js';
+import { type LogLine, loggerInto } from './bridge-bed.js';
+
+const CONFIG = { enter: 1_000, leave: 100, age: 60_000 };
+const silent = pino({ level: 'silent' });
+const surgeOf = (out: readonly string[] = []) =>
+  new Surge({ config: CONFIG, isOut: (link) => out.includes(link), logger: silent });
+
+describe('keys travel in batches', () => {
+  it('from `enter` records on, and until fewer than `leave` wait', () => {
+    const surge = surgeOf();
+    const states = [999, 1_000, 500, 100, 99, 999].map((records) => {
+      surge.noticed('t[0]', { records, ageMs: 0 });
+      return surge.isFor('l', 1);
+    });
+    expect(states).toEqual([false, true, true, true, false, false]);
+  });
+
+  it('when all parts of the log have as many together', () => {
+    const surge = surgeOf();
+    for (const part of [0, 1, 2]) surge.noticed(`t[${part}]`, { records: 400, ageMs: 0 });
+    expect(surge.isFor('l', 1)).toBe(true);
+    for (const part of [0, 1, 2]) surge.noticed(`t[${part}]`, { records: 0, ageMs: 0 });
+    expect(surge.isFor('l', 1)).toBe(false);
+  });
+
+  it('while the oldest record is older than `age`, but not for a few that were late', () => {
+    const surge = surgeOf();
+    surge.noticed('t[0]', { records: 3, ageMs: 3_600_000 });
+    expect(surge.isFor('l', 3)).toBe(false);
+    surge.noticed('t[0]', { records: 99, ageMs: 60_000 });
+    expect(surge.isFor('l', 1)).toBe(true);
+    surge.noticed('t[0]', { records: 99, ageMs: 59_999 });
+    expect(surge.isFor('l', 1)).toBe(false);
+  });
+
+  it('of a link that has a server which is out, where many come together', () => {
+    const surge = surgeOf(['out']);
+    surge.noticed('t[0]', { records: 60, ageMs: 0 });
+    expect([surge.isFor('out', 50), surge.isFor('out', 49), surge.isFor('well', 50)]).toEqual([true, false, false]);
+  });
+
+  it('which is told when it begins and when it ends', () => {
+    const lines: LogLine[] = [];
+    const surge = new Surge({ config: CONFIG, isOut: () => false, logger: loggerInto(lines) });
+    for (const records of [10, 1_000, 2_000, 50, 10]) surge.noticed('t[0]', { records, ageMs: 2_000 });
+    expect(lines.map(({ msg }) => msg)).toEqual([
+      'surge: 1000 records wait, the oldest for 2 s; keys travel in batches now',
+      'surge is over: 50 records wait, the oldest for 2 s; each key has its own workflow again',
+    ]);
+  });
+});

@@ -1,0 +1,180 @@
+/** The workflow `reconcileBatch` with scripted activities. */
+import { randomUUID } from 'node:crypto';
+import { ApplicationFailure } from '@temporalio/common';
+import { Worker } from '@temporalio/worker';
+import { describe, expect, it } from 'vitest';
+import {
+  BATCH_TYPE,
+  type BatchActivities,
+  type BatchInput,
+  type BatchReply,
+  type BatchRequest,
+  type BatchStatus,
+  packed,
+  retry,
+  status,
+} from '../../workflows/batch-messages.js';
+import { describeTimeSkipping, failedWrite, onStack, POLICY, until, workflowBundle } from '../support/workflow-bed.js';
+
+const NOTHING: BatchReply = { repaired: [], lookAgain: [], deferred: [], large: [], failed: [] };
+const SINCE = '2026-11-20T23:00:00.000Z';
+const OUT = { shard: '10.0.0.1:6379', since: SINCE };
+
+function inputOf(keys: number): BatchInput {
+  const writes = Array.from({ length: keys }, (_, index) => packed(failedWrite({ key: `k${index}` })));
+  return {
+    link: 'east-to-west',
+    policy: POLICY,
+    part: { topic: 't', partition: 0, first: '0', last: `${keys - 1}`, firstId: writes[0]!.id },
+    writes,
+  };
+}
+
+type Env = ReturnType<typeof onStack>['env'];
+
+/** @param reply to each attempt, by its number from 1 */
+async function withBatch(
+  env: Env,
+  keys: number,
+  reply: (request: BatchRequest, attempt: number) => Partial<BatchReply>,
+  work: (handle: Awaited<ReturnType<typeof start>>, handedOver: string[]) => Promise<void>,
+): Promise<void> {
+  const taskQueue = `batch-${randomUUID()}`;
+  const handedOver: string[] = [];
+  let attempts = 0;
+  const activities: BatchActivities = {
+    reconcileBatch: async (request) => ({ ...NOTHING, ...reply(request, ++attempts) }),
+    handOver: async ({ writes }) => void handedOver.push(...writes.map(({ key }) => key)),
+  };
+  const worker = await Worker.create({
+    connection: env.nativeConnection,
+    taskQueue,
+    workflowBundle: workflowBundle(),
+    activities,
+  });
+  await worker.runUntil(async () => work(await start(env, taskQueue, inputOf(keys)), handedOver));
+}
+
+const start = (env: Env, taskQueue: string, input: BatchInput) =>
+  env.client.workflow.start<(input: BatchInput) => Promise<BatchStatus>>(BATCH_TYPE, {
+    workflowId: `batch-${randomUUID()}`,
+    taskQueue,
+    args: [input],
+  });
+
+const allOf = ({ writes }: BatchRequest) => [...writes.keys()];
+
+await describeTimeSkipping('a batch, while time is skipped,', (server) => {
+  it('waits for ten minutes for a server that is out, as one, and heals without a failed attempt', async () => {
+    await withBatch(
+      server.env,
+      1_000,
+      (request, attempt) =>
+        attempt <= 10
+          ? { deferred: [{ indices: allOf(request), retryAfterMs: 60_000, outage: OUT }] }
+          : { repaired: allOf(request) },
+      async (handle, handedOver) => {
+        expect(await handle.result()).toMatchObject({ keys: 1_000, repaired: 1_000, handedOver: 0, lastError: null });
+        expect(handedOver).toEqual([]);
+      },
+    );
+  });
+
+  it('verifies what is to be looked at again once for all of it, after `settle`', async () => {
+    const asked: number[] = [];
+    await withBatch(
+      server.env,
+      100,
+      (request, attempt) => {
+        asked.push(request.writes.length);
+        return attempt === 1 ? { lookAgain: allOf(request).slice(0, 40), repaired: [99] } : {};
+      },
+      async (handle) => {
+        expect(await handle.result()).toMatchObject({ equal: 59, repaired: 41 });
+        expect(asked).toEqual([100, 40]);
+      },
+    );
+  });
+
+  it('of which no attempt is made gives each key to its own workflow when the policy ends', async () => {
+    await withBatch(
+      server.env,
+      2,
+      () => {
+        throw ApplicationFailure.retryable('not here', 'UnknownLink');
+      },
+      async (handle, handedOver) => {
+        expect(await handle.result()).toMatchObject({ handedOver: 2, lastError: { type: 'UnknownLink' } });
+        expect(handedOver).toEqual(['k0', 'k1']);
+      },
+    );
+  });
+});
+
+const stack = onStack();
+describe('a batch', () => {
+  it('hands a poisoned key over and heals the others', async () => {
+    const error = { type: 'Unsupported', message: 'no', stage: 'write' } as const;
+    await withBatch(
+      stack.env,
+      10,
+      () => ({ failed: [{ indices: [3], error, permanent: true, effect: 'nothing' }], large: [5] }),
+      async (handle, handedOver) => {
+        expect(await handle.result()).toMatchObject({ state: 'done', equal: 8, handedOver: 2, lastError: error });
+        expect(handedOver.sort()).toEqual(['k3', 'k5']);
+      },
+    );
+  });
+
+  it('says what it waits for, and tries again when it is told to', async () => {
+    await withBatch(
+      stack.env,
+      3,
+      (request, attempt) =>
+        attempt === 1 ? { deferred: [{ indices: allOf(request).slice(1), retryAfterMs: 3_600_000, outage: OUT }] } : {},
+      async (handle) => {
+        await until(async () => (await handle.query(status)).state === 'waiting');
+        const now = await handle.query(status);
+        expect(now).toMatchObject({ keys: 3, equal: 1, outage: OUT, nextTry: expect.any(String) });
+        await handle.signal(retry);
+        expect(await handle.result()).toMatchObject({ state: 'done', equal: 3, outage: null });
+      },
+    );
+  });
+
+  it('that is cancelled leaves each of its keys to a workflow of its own', async () => {
+    await withBatch(
+      stack.env,
+      3,
+      (request) => ({ deferred: [{ indices: allOf(request).slice(1), retryAfterMs: 3_600_000, outage: OUT }] }),
+      async (handle, handedOver) => {
+        await until(async () => (await handle.query(status)).state === 'waiting');
+        await handle.cancel();
+        expect(await handle.result()).toMatchObject({ equal: 1, handedOver: 2 });
+        expect(handedOver).toEqual(['k1', 'k2']);
+      },
+    );
+  });
+
+  it('of a thousand keys costs at most 4 actions: its start, an attempt, a timer, a second look', async () => {
+    await withBatch(
+      stack.env,
+      1_000,
+      (request, attempt) => (attempt === 1 ? { lookAgain: allOf(request) } : {}),
+      async (handle) => {
+        await handle.result();
+        const { events } = await handle.fetchHistory();
+        const count = (field: string) => events!.filter((event) => field in event && event[field as never]).length;
+        const actions = {
+          started: count('workflowExecutionStartedEventAttributes'),
+          tasksWithLocalActivities: count('markerRecordedEventAttributes'),
+          timers: count('timerStartedEventAttributes'),
+          activities: count('activityTaskScheduledEventAttributes'),
+        };
+        expect(actions).toEqual({ started: 1, tasksWithLocalActivities: 2, timers: 1, activities: 0 });
+        const { raw } = await handle.describe();
+        expect(Number(raw.workflowExecutionInfo!.stateTransitionCount)).toBeLessThanOrEqual(8);
+      },
+    );
+  });
+});
