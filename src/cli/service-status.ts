@@ -6,6 +6,7 @@ import { intakeOf } from '../bridge/intakes.js';
 import type { Config } from '../config.js';
 import { counted } from '../plural.js';
 import { errorText } from '../temporal/error-text.js';
+import { type BatchesReport, batchesReport, describeBatches } from './batches.js';
 import { describeOutages, type OutagesReport, outagesReport } from './outages.js';
 
 /** null: unknown, see `problem`, which is null where all is known. */
@@ -26,6 +27,7 @@ export interface ServicesReport {
   /** Those that read failed writes now. */
   readonly bridges: { readonly count: number | null; readonly problem: string | null };
   readonly outages: OutagesReport;
+  readonly batches: BatchesReport;
 }
 
 const TIMEOUT_MS = 5_000;
@@ -35,13 +37,14 @@ const WORKFLOW_TASKS = 1; // temporal.api.enums.v1.TaskQueueType
 
 /** @param client an Error where Temporal does not answer */
 export async function servicesReport(client: Client | Error, config: Config): Promise<ServicesReport> {
-  const [workflows, workers, bridges, outages] = await Promise.all([
+  const [workflows, workers, bridges, outages, batches] = await Promise.all([
     workflowsReport(client, config),
     workersReport(client, config),
     bridgesReport(config),
     outagesReport(client, config),
+    batchesReport(client, config),
   ]);
-  return { workflows, workers, bridges, outages };
+  return { workflows, workers, bridges, outages, batches };
 }
 
 async function workflowsReport(client: Client | Error, config: Config): Promise<ServicesReport['workflows']> {
@@ -88,9 +91,9 @@ async function ask<T>(client: Client | Error, question: (client: Client) => Prom
 }
 
 /** Lines for a person. */
-export function describeServices({ workflows, workers, bridges, outages }: ServicesReport): string[] {
+export function describeServices({ workflows, workers, bridges, outages, batches }: ServicesReport): string[] {
   const services = [describeWorkflows(workflows), describeWorkers(workers), describeBridges(bridges)];
-  return ['keymend', ...[...services, ...describeOutages(outages)].map(indent)];
+  return ['keymend', ...[...services, ...describeBatches(batches), ...describeOutages(outages)].map(indent)];
 }
 
 function indent(line: string): string {

@@ -1,52 +1,145 @@
 /** A backlog, with real bridges and workers: its keys travel in batches. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { BATCH_TYPE, type BatchStatus } from '../../workflows/batch-messages.js';
+import { BATCH_TYPE, type BatchInput, type BatchStatus } from '../../workflows/batch-messages.js';
 import { WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
-import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
+import { createSandbox, type Running, recordOf, type Sandbox } from '../support/keymend.js';
+
+const SURGE = { surge: { enter: 500, leave: 10 } };
 
 let sandbox: Sandbox;
+let link: string;
 beforeEach(async () => {
   sandbox = await createSandbox();
+  link = sandbox.prefix.slice(0, -1);
 });
 afterEach(() => sandbox?.close());
 
+const keysOf = (count: number) => Array.from({ length: count }, (_, index) => `key:${index}`);
+
+async function writeNew(keys: readonly string[]): Promise<void> {
+  await sandbox.source.client.mset(...keys.flatMap((key) => [key, 'new']));
+}
+
+async function fail(keys: readonly string[]): Promise<void> {
+  const { producer, topic } = sandbox;
+  for (let begin = 0; begin < keys.length; begin += 2_000) {
+    const part = keys.slice(begin, begin + 2_000);
+    await producer.send({ topic, messages: part.map((key) => recordOf(key, { link })) });
+  }
+}
+
 async function runsOf(type: string) {
-  const { client, prefix } = sandbox;
-  const query = `WorkflowType = "${type}" AND KeymendLink = "${prefix.slice(0, -1)}"`;
   const runs = [];
-  for await (const run of client.workflow.list({ query })) runs.push(run);
+  const query = `WorkflowType = "${type}" AND KeymendLink = "${link}"`;
+  for await (const run of sandbox.client.workflow.list({ query })) runs.push(run);
   return runs;
 }
 
-it('heals a backlog in batches of a thousand keys, and what fails by itself in a workflow of its own', async () => {
-  const { source, target, producer, topic, client, prefix } = sandbox;
-  const link = prefix.slice(0, -1);
-  sandbox.configure({ link: { name: link, settle: '100ms' }, config: { surge: { enter: 500, leave: 10 } } });
-  const keys = Array.from({ length: 2_500 }, (_, index) => `key:${index}`);
-  await source.client.mset(...keys.flatMap((key) => [key, 'new']));
-  // Each key failed twice, and one can't be repaired in one call.
-  const large = Array.from({ length: 6_000 }, (_, index) => `${index}`);
-  await source.client.rpush('large', ...large);
-  for (let turn = 0; turn < 2; turn++) {
-    await producer.send({ topic, messages: [...keys, 'large'].map((key) => recordOf(key, { link })) });
-  }
-  const started = await sandbox.start('start');
-  await started.logged('surge: ');
-
-  await eventually(async () => expect(await compareRedis(source.client, target.client)).toEqual([]));
+/** When none is under way any more. */
+async function ended(): Promise<BatchStatus[]> {
   await eventually(async () => {
     const batches = await runsOf(BATCH_TYPE);
+    expect(batches.length).toBeGreaterThan(0);
     expect(batches.map(({ status }) => status.name)).toEqual(batches.map(() => 'COMPLETED'));
-    const results = await Promise.all(
-      batches.map(({ workflowId }) => client.workflow.getHandle(workflowId).result() as Promise<BatchStatus>),
-    );
-    expect(results.reduce((sum, { repaired }) => sum + repaired, 0)).toBeGreaterThanOrEqual(keys.length);
-    expect(results.length).toBeLessThanOrEqual(8);
   });
-  const alone = await runsOf(WORKFLOW_TYPE);
-  expect(alone.map(({ workflowId }) => workflowId)).toEqual([`${prefix}large`]);
+  const { workflow } = sandbox.client;
+  return Promise.all((await runsOf(BATCH_TYPE)).map(({ workflowId }) => workflow.getHandle(workflowId).result()));
+}
+
+async function untilEqual(): Promise<void> {
+  const { source, target } = sandbox;
+  await eventually(async () => expect(await compareRedis(source.client, target.client)).toEqual([]));
+}
+
+it('heals a backlog in batches of a thousand keys, and what fails by itself in a workflow of its own', async () => {
+  const { source, prefix } = sandbox;
+  sandbox.configure({ link: { name: link }, config: SURGE });
+  const keys = keysOf(2_500);
+  await writeNew(keys);
+  // Too large for one call.
+  await source.client.rpush('large', ...keysOf(6_000));
+  // Each key failed twice.
+  for (let turn = 0; turn < 2; turn++) await fail([...keys, 'large']);
+  const started = await sandbox.start('start');
+  await started.logged('surge: ');
+  await untilEqual();
+  const batches = await ended();
+  expect(batches.length).toBeLessThanOrEqual(8);
+  expect(batches.reduce((sum, { repaired }) => sum + repaired, 0)).toBeGreaterThanOrEqual(keys.length);
+  expect((await runsOf(WORKFLOW_TYPE)).map(({ workflowId }) => workflowId)).toEqual([`${prefix}large`]);
   await started.logged('surge is over');
-  expect(await started.stop()).toBe(0);
+});
+
+it('a thousand keys wait for a server that is out as one, shown by `status`, and heal when it is back', async () => {
+  const { target } = sandbox;
+  sandbox.configure({ link: { name: link, retry: { maximumAttempts: 2, initialInterval: '100ms' } }, config: SURGE });
+  const keys = keysOf(1_000);
+  await writeNew(keys);
+  target.freeze();
+  await fail(keys);
+  await sandbox.start('start');
+  await eventually(async () => {
+    const { stdout } = await sandbox.keymend('status', '--output', 'json');
+    const { batches, outages } = JSON.parse(stdout);
+    expect(outages.outages).toMatchObject([{ link, shard: `127.0.0.1:${target.port}` }]);
+    expect(batches.batches.map(({ state }: BatchStatus) => state)).toEqual(batches.batches.map(() => 'waiting'));
+    expect(batches.batches.reduce((sum: number, batch: BatchStatus) => sum + batch.keys, 0)).toBe(keys.length);
+  });
+  const text = (await sandbox.keymend('status')).stdout;
+  expect(text).toMatch(/surge: \d+ batch(es)? under way, 0 of 1000 keys healed, \d+ wait/);
+  target.thaw();
+  await untilEqual();
+  const batches = await ended();
+  expect(batches.reduce((sum, { handedOver }) => sum + handedOver, 0)).toBe(0);
+  expect(batches.map(({ lastError }) => lastError)).toEqual(batches.map(() => null));
+});
+
+it('loses nothing when bridges and workers are killed all the time, and each position is in one batch', async () => {
+  sandbox.configure({ link: { name: link }, config: SURGE });
+  const keys = keysOf(10_000);
+  await writeNew(keys);
+  await fail(keys);
+  let running: Running[] = [];
+  for (let kill = 0; kill < 2; kill++) {
+    running = await Promise.all([sandbox.start('bridge'), sandbox.start('worker')]);
+    // At work: after a different number of batches each time.
+    await eventually(async () => expect((await runsOf(BATCH_TYPE)).length).toBeGreaterThan(kill * 2));
+    await Promise.all(running.map((one) => one.stop('SIGKILL')));
+  }
+  await sandbox.start('start');
+  await untilEqual();
+  await ended();
+  const positions = new Map<string, number>();
+  for (const { workflowId, runId } of await runsOf(BATCH_TYPE)) {
+    const { part, writes } = await inputOf(workflowId, runId);
+    for (const { record } of writes) {
+      const position = `${part.partition} ${record.offset}`;
+      positions.set(position, (positions.get(position) ?? 0) + 1);
+    }
+  }
+  expect([...positions.values()].filter((count) => count > 1)).toEqual([]);
+});
+
+async function inputOf(workflowId: string, runId: string): Promise<BatchInput> {
+  const { client } = sandbox;
+  const { events } = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+  const { input } = events![0]!.workflowExecutionStartedEventAttributes!;
+  return JSON.parse(Buffer.from(input!.payloads![0]!.data!).toString());
+}
+
+it('reads an outbox in batches as well', async () => {
+  const { source } = sandbox;
+  sandbox.configure({ link: { name: link }, config: { intake: 'redis-stream', ...SURGE } });
+  const keys = keysOf(1_500);
+  await writeNew(keys);
+  await Promise.all(
+    keys.map((key) => source.client.xadd('keymend:outbox', '*', 'key', key, 'value', recordOf(key, { link }).value)),
+  );
+  await sandbox.start('start');
+  await eventually(async () => expect(await sandbox.target.client.dbsize()).toBe(keys.length));
+  const batches = await ended();
+  expect(batches.reduce((sum, { repaired }) => sum + repaired, 0)).toBeGreaterThanOrEqual(1_000);
+  await eventually(async () => expect(await source.client.xlen('keymend:outbox')).toBe(0));
 });
