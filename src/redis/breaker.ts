@@ -22,6 +22,20 @@ export function looksOut({ code }: RedisFailure): boolean {
   return SIGNS.has(code);
 }
 
+/** What a connection meets that waiting may mend. Not a host that nobody knows, nor TLS. */
+const PASSING: ReadonlySet<string> = new Set([
+  ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'EHOSTDOWN', 'ENETUNREACH', 'ENETDOWN'],
+  ...['EAI_AGAIN', 'ENOENT'],
+]);
+
+/**
+ * Whether a server that was never reached yet is away, and not configured wrongly as far as can be
+ * seen.
+ */
+export function isAway(failure: RedisFailure): boolean {
+  return looksOut(failure) && (failure.errno === undefined || PASSING.has(failure.errno));
+}
+
 /** Between two questions while it does not answer. */
 const PROBE_PAUSES = { firstMs: 250, longestMs: 5_000 };
 /** What lasts shorter is told to nobody. */

@@ -27,7 +27,7 @@ export async function checkDistinct(sides: {
 }
 
 function untold(failure: RedisFailure, { place }: RedisPort): RedisFailure {
-  const { code, message } = explained(failure, failure.place ?? place);
+  const { code, message, errno } = explained(failure, failure.place ?? place);
   const told = `INFO server, by which source and target are told apart and large keys gone through, failed: ${message}`;
-  return new RedisFailure(code, told, { cause: failure });
+  return new RedisFailure(code, told, { cause: failure, errno });
 }

@@ -1,6 +1,6 @@
 /** Redis behind one port: what the engine needs, whatever the topology. */
 
-export { looksOut, type OutageListener } from './breaker.js';
+export { isAway, looksOut, type OutageListener } from './breaker.js';
 export { membersWorth } from './budget/admission.js';
 export { LEAVE_OLD_MASTER } from './connection/address.js';
 export { type Command, Connection, type LargeValues } from './connection/connection.js';

@@ -14,10 +14,11 @@ import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
 import { escalationLetter } from '../events/dead-letter.js';
 import { type DeadLetters, publishWhatFits } from '../events/dead-letters.js';
-import { checkDistinct, connectRedis, type OutageListener, type RedisOptions, type RedisPort } from '../redis/index.js';
+import { connectRedis, type OutageListener, type RedisOptions, type RedisPort } from '../redis/index.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { logBatch, logEnded } from './ended-attempts.js';
 import { createHandOver } from './hand-over.js';
+import { checkLinks } from './link-checks.js';
 import { logOutage, OutageNotices } from './outage-notices.js';
 import { workflowCode } from './workflow-code.js';
 
@@ -42,9 +43,10 @@ interface RunningWorker {
 
 /**
  * Starts a worker.
- * @throws Error with one line when no link can be used at all; a link, or a master of a Cluster,
- *   that can't be used beside one that can is only logged, because its repairs retry durably and
- *   the others must not wait for it
+ * @throws Error with one line when no link can be used as it is configured; `finished` rejects with
+ *   it when that is found only later, of a server that was away at first. A link, or a master of a
+ *   Cluster, that can't be used beside one that can is only logged, because its repairs retry
+ *   durably and the others must not wait for it
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
   const { config, connection, namespace, deadLetters, usableAttributes, logger } = options;
@@ -56,13 +58,15 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const links = new Map(
     config.links.map((link) => [link.name, connectLink(link, notices.listenerOf(link.name), logger)]),
   );
+  let checks: Awaited<ReturnType<typeof checkLinks>> | undefined;
   const closeLinks = async () => {
+    checks?.close();
     notices.close();
     await Promise.all([...links.values()].flatMap(({ sides }) => [sides.source.close(), sides.target.close()]));
   };
   const publishEscalation = publishingEscalations(deadLetters, logger);
   try {
-    await checkLinks(links, logger);
+    checks = await checkLinks(links, logger);
     const worker = await Worker.create({
       connection,
       namespace,
@@ -89,7 +93,14 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       // heartbeat timeout allows.
       maxHeartbeatThrottleInterval: '2 seconds',
     });
-    const finished = worker.run().finally(closeLinks);
+    const running = worker.run();
+    const finished = Promise.race([running, checks.noneUsable])
+      .catch(async (error: unknown) => {
+        if (worker.getState() === 'RUNNING') worker.shutdown();
+        await running;
+        throw error;
+      })
+      .finally(closeLinks);
     finished.catch(() => {}); // Heard by whoever awaits `finished`; nobody may be awaiting yet.
     return {
       finished,
@@ -151,26 +162,4 @@ function connectLink(link: LinkConfig, outages: OutageListener, logger: Logger):
       deleteGuard: link.deleteGuard,
     },
   };
-}
-
-async function checkLinks(links: ReadonlyMap<string, LinkRuntime>, logger: Logger): Promise<void> {
-  const unusable: Error[] = [];
-  const problems = await Promise.all(
-    [...links.values()].map(async ({ sides }): Promise<readonly Error[]> => {
-      try {
-        const silent = (await Promise.all([sides.source.check(), sides.target.check()])).flat();
-        if (silent.length > 0) return silent;
-        const doubt = await checkDistinct(sides);
-        if (doubt?.code === 'SAME') throw doubt;
-        // Whether they are two is not known then; small keys are repaired nevertheless.
-        return doubt === null ? [] : [doubt];
-      } catch (error) {
-        unusable.push(error as Error);
-        return [];
-      }
-    }),
-  );
-  if (unusable.length === links.size) throw unusable[0]!;
-  // A Cluster without one of its masters is of use for the others' keys.
-  for (const { message } of [...unusable, ...problems.flat()]) logger.error(message);
 }

@@ -49,16 +49,17 @@ describe.each(['worker', 'bridge', 'start'])('keymend %s refuses to start with o
 });
 
 describe('keymend worker refuses to start with one line', () => {
-  it('when no link can be reached', async () => {
-    const port = await deadPort();
-    sandbox.configure({ link: { target: { url: `redis://127.0.0.1:${port}` } } });
-    expectOneLine(await sandbox.keymend('worker'), 'target of link east-to-west', `127.0.0.1:${port}`);
+  it('when a host of its only link is not known', async () => {
+    sandbox.configure({ link: { target: { url: 'redis://no-such-host.invalid:6379' } } });
+    expectOneLine(await sandbox.keymend('worker'), 'target of link east-to-west', 'no-such-host.invalid');
   });
 
   it('when the password of a Redis is wrong, without showing it', async () => {
     const guarded = await startRedis(['--requirepass', 'right']);
     try {
-      sandbox.configure({ link: { source: { url: `redis://:hunter2@127.0.0.1:${guarded.port}` } } });
+      // Also beside a target that is only away.
+      const target = { url: `redis://127.0.0.1:${await deadPort()}` };
+      sandbox.configure({ link: { source: { url: `redis://:hunter2@127.0.0.1:${guarded.port}` }, target } });
       const finished = await sandbox.keymend('worker');
       expectOneLine(finished, 'source of link east-to-west', /password|WRONGPASS|NOAUTH/);
       expect(finished.stderr).not.toContain('hunter2');

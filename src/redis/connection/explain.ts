@@ -53,5 +53,5 @@ function explainDenied({ message, refused }: RedisFailure): string {
 
 /** The failure with a message that is a whole sentence: which Redis, what is wrong, what to do. */
 export function explained(failure: RedisFailure, place: string): RedisFailure {
-  return new RedisFailure(failure.code, `${place} ${explain(failure)}`, { cause: failure });
+  return new RedisFailure(failure.code, `${place} ${explain(failure)}`, { cause: failure, errno: failure.errno });
 }

@@ -10,6 +10,12 @@ export interface RefusedCommand {
   readonly onOwnKey?: boolean;
 }
 
+interface FailureOptions extends ErrorOptions {
+  readonly place?: string;
+  readonly refused?: RefusedCommand;
+  readonly errno?: string | undefined;
+}
+
 /**
  * `code` is that of Redis (`READONLY`, `OOM`, `ERR`, …), or one of our own:
  * - `TIMEOUT`: no answer in time. The connection was reset; whether the command was executed is
@@ -36,6 +42,8 @@ export class RedisFailure extends Error {
   readonly place: string | undefined;
   /** The command that was refused, as far as is known. */
   readonly refused: RefusedCommand;
+  /** Of a connection: the operating system's or TLS's word for it, where there is one. */
+  readonly errno: string | undefined;
   /**
    * @param code the first word of Redis' error, or one of our own
    * @param message a text for a person, safe to log
@@ -43,10 +51,11 @@ export class RedisFailure extends Error {
   constructor(
     readonly code: string,
     message: string,
-    { place, refused, ...options }: ErrorOptions & { place?: string; refused?: RefusedCommand } = {},
+    { place, refused, errno, ...options }: FailureOptions = {},
   ) {
     super(message, options);
     this.place = place;
+    this.errno = errno;
     this.refused = refused ?? {};
   }
 }
@@ -116,8 +125,9 @@ export function isReplyError(error: unknown): error is Error {
 function classify(error: Error, refused: RefusedCommand): RedisFailure {
   if (error.message === 'Command timed out') return new RedisFailure('TIMEOUT', 'no answer in time');
   if (isReplyError(error)) return failureOfReply(error.message, refused);
-  const { code } = error as NodeJS.ErrnoException;
-  return new RedisFailure('CONNECTION', typeof code === 'string' ? describeErrno(code) : 'the connection was closed');
+  const { code: errno } = error as NodeJS.ErrnoException;
+  if (typeof errno !== 'string') return new RedisFailure('CONNECTION', 'the connection was closed');
+  return new RedisFailure('CONNECTION', describeErrno(errno), { errno });
 }
 
 function describeErrno(code: string): string {
