@@ -2,6 +2,7 @@
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { Command } from 'commander';
 import pMap from 'p-map';
+import { outageLine } from '../../../workflows/details.js';
 import { type ErrorType, retry } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { counted } from '../../plural.js';
@@ -37,8 +38,11 @@ export function retryCommand(): Command {
 }
 
 async function retryOne(global: GlobalOptions, client: Client, config: Config, key: KeyWorkflow): Promise<void> {
-  const { state, lastError } = await tell(client, config, key, retry);
-  print(global, { retried: 1 }, () => [`${key.workflowId} tries again`]);
+  const { state, outage, lastError } = await tell(client, config, key, retry);
+  // Asked behind the signal: it waits because the server was found to be out once more.
+  const what =
+    outage === null ? 'tries again' : `waits for ${outageLine(outage)}, and is tried again when that answers`;
+  print(global, { retried: 1, ...(outage !== null && { outage }) }, () => [`${key.workflowId} ${what}`]);
   if (state === 'done' || lastError?.type !== ('SourceSuspicious' satisfies ErrorType)) return;
   report(
     'the delete guard refused the last attempt, and refuses this one too while the source has so few keys; if the delete is ' +
