@@ -47,18 +47,24 @@ interface OutboxReport {
   readonly problem: string | null;
 }
 
-const TIMEOUT_MS = 5_000;
+/** Waited for twice: for a connection, and for the answer. A server that is there is faster. */
+const TIMEOUT_MS = 1_500;
 
 /**
  * @param name only this link; undefined: all
  * @throws VerbError when there is no such link. A side that doesn't answer is in its report
  */
-export async function linkReports(config: Config, name: string | undefined, gaps: GapReports): Promise<LinkReport[]> {
+export async function linkReports(
+  config: Config,
+  name: string | undefined,
+  gaps: Promise<GapReports>,
+): Promise<LinkReport[]> {
   const links = name === undefined ? config.links : [chooseLink(config, name)];
-  return Promise.all(links.map((link) => linkReport(config, link, gaps.get(link.name) ?? null)));
+  const [reports, known] = await Promise.all([Promise.all(links.map((link) => linkReport(config, link))), gaps]);
+  return reports.map((report) => ({ ...report, gap: known.get(report.link) ?? null }));
 }
 
-async function linkReport(config: Config, link: LinkConfig, gap: GapReport | null): Promise<LinkReport> {
+async function linkReport(config: Config, link: LinkConfig): Promise<Omit<LinkReport, 'gap'>> {
   const connect = (side: 'source' | 'target') => connectRedis(link[side], { name: side, commandTimeoutMs: TIMEOUT_MS });
   const sides: LinkSides = { source: connect('source'), target: connect('target') };
   try {
@@ -77,7 +83,6 @@ async function linkReport(config: Config, link: LinkConfig, gap: GapReport | nul
       deletes: refusals.length === 0 ? 'allowed' : 'refused',
       reason: refusals.length === 0 ? null : refusals.map(({ message }) => message).join('; '),
       outbox,
-      gap,
     };
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
@@ -90,6 +95,7 @@ async function outboxReport(config: Config, link: LinkConfig): Promise<OutboxRep
     // Called as the side is.
     const { full, ...lengths } = await outboxLengths(
       { ...source!, name: 'source' },
+      { commandTimeoutMs: TIMEOUT_MS },
       config.stream,
       intakeOf(config).deadLetters,
     );

@@ -18,15 +18,17 @@ interface OutboxLengths {
 }
 
 /**
+ * @param commandTimeoutMs how long a server is waited for, in ms
  * @param deadLetters what the dead letters are in: not looked at where that is a topic
  * @throws RedisFailure with one line when a server with a part of it does not answer
  */
 export async function outboxLengths(
   source: OutboxSource,
+  { commandTimeoutMs }: { readonly commandTimeoutMs: number },
   { key, deadLetterKey, maxEntries }: StreamConfig,
   deadLetters: DeadLetters['kind'],
 ): Promise<OutboxLengths> {
-  const servers = connectKeyServers(source.endpoint, { name: source.name });
+  const servers = connectKeyServers(source.endpoint, { name: source.name, commandTimeoutMs });
   const measure = async (stream: string) => {
     const { reply, place } = await servers.send(stream, ['XLEN', stream]);
     return { stream, place, entries: Number(reply), maxEntries };

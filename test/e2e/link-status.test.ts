@@ -3,7 +3,9 @@
  * the target loses nothing.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { LinkReport } from '../../src/cli/link-status.js';
+import { type LinkReport, linkReports } from '../../src/cli/link-status.js';
+import { loadConfig } from '../../src/config.js';
+import { connectRedis } from '../../src/redis/index.js';
 import { createSandbox, type Finished, type Running, type Sandbox } from '../support/keymend.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
 import { until } from '../support/workflow-bed.js';
@@ -102,6 +104,22 @@ describe('keymend status without a key', () => {
       /^keymend:outbox:dlq at source \(\S+\) is full \(3 entries, stream.maxEntries is 3\)/,
     );
     expect((await sandbox.keymend('status')).stdout).toContain(outbox.problem);
+  });
+
+  it('waits for a side that hangs no longer than a client of its own would, and says which it is', async () => {
+    const config = loadConfig(sandbox.configure({ link: { source: { url: source.url } } }), {});
+    const patient = connectRedis({ url: sandbox.target.url }, { name: 'target' });
+    sandbox.target.freeze();
+    try {
+      const reports = linkReports(config, undefined, Promise.resolve(new Map()));
+      const patience = patient.health().then(() => 'nothing was said');
+      const [report] = (await Promise.race([reports, patience])) as LinkReport[];
+      expect(report).toMatchObject({ source: { role: 'master', problem: null }, target: { role: null } });
+      expect(report!.target.problem).toContain(`target (127.0.0.1:${sandbox.target.port}) did not answer in time`);
+    } finally {
+      sandbox.target.thaw();
+      await patient.close();
+    }
   });
 
   it('shows a target that is a replica', async () => {

@@ -90,8 +90,10 @@ async function wholeReport({ config, temporal }: Configured, link: string | unde
   if (link !== undefined) chooseLink(config, link);
   const client = await connectClient(temporal).catch((error: Error) => error);
   try {
-    const gapsFirst = gapReports(client, config).then((gaps) => linkReports(config, link, gaps));
-    const [links, services] = await Promise.all([gapsFirst, servicesReport(client, config)]);
+    const [links, services] = await Promise.all([
+      linkReports(config, link, gapReports(client, config)),
+      servicesReport(client, config),
+    ]);
     return { links, ...services };
   } finally {
     if (!(client instanceof Error)) await client.connection.close();
