@@ -1,51 +1,61 @@
-/** The workflow `outage`, with scripted answers of the server, on a clock that is skipped. */
+/** The workflow `outage`, with scripted answers of the server. */
 import { randomUUID } from 'node:crypto';
+import type { WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker } from '@temporalio/worker';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { outage } from '../../workflows/outage.js';
-import { noticed, type OutageActivities, type OutageStatus, status } from '../../workflows/outage-messages.js';
-import { describeTimeSkipping, workflowBundle } from '../support/workflow-bed.js';
+import {
+  noticed,
+  type OutageActivities,
+  type OutageReport,
+  type OutageStatus,
+  status,
+} from '../../workflows/outage-messages.js';
+import { describeTimeSkipping, onStack, until, workflowBundle } from '../support/workflow-bed.js';
 
 const SINCE = '2026-11-20T23:00:00.000Z';
 
-await describeTimeSkipping('outage: a server of the target that does not answer', (server) => {
-  /** @param out whether it does not answer, each time that it is asked */
-  async function withOutage(
-    out: (ask: number) => boolean,
-    work: (handle: Awaited<ReturnType<typeof start>>, told: OutageStatus[]) => Promise<void>,
-  ): Promise<void> {
-    const taskQueue = `outage-${randomUUID()}`;
-    const told: OutageStatus[] = [];
-    let asked = 0;
-    const activities: OutageActivities = {
-      answers: async () => {
-        if (out(++asked)) throw ApplicationFailure.retryable('no answer in time', 'TargetUnavailable');
-      },
-      announce: async (now) => {
-        told.push(now);
-      },
-    };
-    const worker = await Worker.create({
-      connection: server.env.nativeConnection,
-      taskQueue,
-      workflowBundle: workflowBundle(),
-      activities,
-    });
-    await worker.runUntil(async () => work(await start(taskQueue), told));
-  }
+interface Server {
+  readonly env: TestWorkflowEnvironment;
+}
 
-  const start = (taskQueue: string) =>
-    server.env.client.workflow.signalWithStart<typeof outage, [{ worker: string; keysWaiting: number }]>('outage', {
+/** @param out whether it does not answer, each time that it is asked */
+async function withOutage(
+  { env }: Server,
+  out: (ask: number) => boolean,
+  work: (handle: WorkflowHandle<typeof outage>, told: OutageStatus[]) => Promise<void>,
+): Promise<void> {
+  const taskQueue = `outage-${randomUUID()}`;
+  const told: OutageStatus[] = [];
+  let asked = 0;
+  const activities: OutageActivities = {
+    answers: async () => {
+      if (out(++asked)) throw ApplicationFailure.retryable('no answer in time', 'TargetUnavailable');
+    },
+    announce: async (now) => {
+      told.push(now);
+    },
+  };
+  const connection = env.nativeConnection;
+  const worker = await Worker.create({ connection, taskQueue, workflowBundle: workflowBundle(), activities });
+  await worker.runUntil(async () => {
+    const { workflowId } = await env.client.workflow.signalWithStart<typeof outage, [OutageReport]>('outage', {
       workflowId: `keymend/outage/${taskQueue}`,
       taskQueue,
       args: [{ link: 'east-to-west', shard: '10.0.0.1:6379', since: SINCE, reason: 'no answer in time' }],
       signal: noticed,
       signalArgs: [{ worker: 'one', keysWaiting: 3 }],
     });
+    await work(env.client.workflow.getHandle<typeof outage>(workflowId), told);
+  });
+}
 
+await describeTimeSkipping('outage: a server of the target that does not answer', (server) => {
   it('is told of at its beginning and at its end, and once each', async () => {
     await withOutage(
+      server,
       (ask) => ask <= 20,
       async (handle, told) => {
         const ended = await handle.result();
@@ -60,6 +70,7 @@ await describeTimeSkipping('outage: a server of the target that does not answer'
     const events = async (asks: number) => {
       let count = 0;
       await withOutage(
+        server,
         (ask) => ask <= asks,
         async (handle) => {
           await handle.result();
@@ -74,6 +85,7 @@ await describeTimeSkipping('outage: a server of the target that does not answer'
   it('sums the keys of all workers, of each the last word, and passes over what is no word', async () => {
     let isOut = true;
     await withOutage(
+      server,
       () => isOut,
       async (handle) => {
         await handle.signal(noticed, { worker: 'other', keysWaiting: 10 });
@@ -83,6 +95,34 @@ await describeTimeSkipping('outage: a server of the target that does not answer'
         expect(await handle.query<OutageStatus>(status)).toMatchObject({ keysWaiting: 15, until: null });
         isOut = false;
         expect((await handle.result()).keysWaiting).toBe(15);
+      },
+    );
+  });
+});
+
+describe('outage', () => {
+  const server = onStack();
+
+  it('that outlasts its history goes on in another run, which knows all and announces nothing anew', async () => {
+    let isOut = true;
+    await withOutage(
+      server,
+      () => isOut,
+      async (handle, told) => {
+        const { runId } = await handle.describe();
+        const isAnotherRun = async () => (await handle.describe()).runId !== runId;
+        // The server suggests another run by the bytes of a history, too.
+        const padded = { worker: 'other', keysWaiting: 10, padding: 'x'.repeat(500_000) };
+        await until(async () => {
+          await handle.signal(noticed, padded);
+          return isAnotherRun();
+        });
+        const { keysWaiting, until: over, ...known } = await handle.query<OutageStatus>(status);
+        expect([keysWaiting, over]).toEqual([13, null]);
+        isOut = false;
+        const ended = await handle.result();
+        expect(ended).toMatchObject({ ...known, since: SINCE, keysWaiting: 13 });
+        expect(told.map(({ until }) => until)).toEqual([null, ended.until]);
       },
     );
   });

@@ -1,0 +1,95 @@
+/** What workers tell of a server that does not answer, on a real Temporal. */
+import { randomUUID } from 'node:crypto';
+import { Client, Connection } from '@temporalio/client';
+import { Worker } from '@temporalio/worker';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { createOutageActivities } from '../../activities/outage.js';
+import { startProxy } from '../../src/stack/proxy.js';
+import { LinkAttribute } from '../../src/temporal/link-attribute.js';
+import { logOutage, OutageNotices } from '../../src/worker/outage-notices.js';
+import { type OutageStatus, outageWorkflowId, status } from '../../workflows/outage-messages.js';
+import { loggerInto } from '../bridge/bridge-bed.js';
+import { eventually } from '../support/eventually.js';
+import { stack } from '../support/services.js';
+import { onStack, workflowBundle } from '../support/workflow-bed.js';
+
+const SHARD = '10.0.0.1:6379';
+
+describe('a server that does not answer', () => {
+  const server = onStack();
+
+  /** A worker, and those who notice: `noticing` makes one of them. */
+  function bed() {
+    const { client, nativeConnection: connection } = server.env;
+    const link = `link-${randomUUID()}`;
+    const taskQueue = link;
+    const lines: Parameters<typeof loggerInto>[0] = [];
+    const logger = loggerInto(lines);
+    // Whatever is asked: it does not answer.
+    const target = { answers: async () => new Error('no answer in time') };
+    const links = new Map([[link, { sides: { target } as never }]]);
+    const activities = createOutageActivities({ links, onOutage: logOutage(logger) });
+    return {
+      workflow: client.workflow.getHandle(outageWorkflowId(link, SHARD)),
+      running: async <T>(work: () => Promise<T>) =>
+        (await Worker.create({ connection, taskQueue, workflowBundle: workflowBundle(), activities })).runUntil(work),
+      told: (text: string) => lines.filter(({ msg }) => msg.includes(text)),
+      noticing(identity: string, by: Client = client) {
+        const attribute = new LinkAttribute(logger);
+        const notices = new OutageNotices({ client: by.workflow, taskQueue, attribute, identity, logger });
+        onTestFinished(() => notices.close());
+        return notices.listenerOf(link);
+      },
+    };
+  }
+
+  const outage = () => ({ shard: SHARD, since: Date.now(), reason: 'no answer in time' });
+
+  it('has one workflow and one line in the log, however often and by whomever it is noticed', async () => {
+    const { workflow, running, told, noticing } = bed();
+    await running(async () => {
+      const one = noticing('one');
+      const flap = outage();
+      one.began(flap, () => 3);
+      await eventually(async () =>
+        expect(await workflow.query<OutageStatus>(status)).toMatchObject({ keysWaiting: 3 }),
+      );
+      const { runId } = await workflow.describe();
+      one.ended(flap);
+      one.began(outage(), () => 4);
+      noticing('other').began(outage(), () => 10);
+      await eventually(async () => {
+        expect(await workflow.query<OutageStatus>(status)).toMatchObject({ keysWaiting: 14 });
+      });
+      expect((await workflow.describe()).runId).toBe(runId);
+      expect(told('does not answer (no answer in time)')).toHaveLength(1);
+      await workflow.terminate();
+    });
+  });
+
+  it('is told of later when Temporal was away as well', async () => {
+    const { workflow, running, told, noticing } = bed();
+    const [host, port] = stack().temporal.address.split(':') as [string, string];
+    const proxy = await startProxy({ target: { host, port: Number(port) } });
+    const connection = await Connection.connect({ address: `127.0.0.1:${proxy.port}` });
+    onTestFinished(async () => {
+      await connection.close();
+      await proxy.close();
+    });
+    proxy.cut();
+    const since = Date.now();
+    noticing('one', new Client({ connection })).began({ ...outage(), since }, () => 3);
+    await eventually(() => expect(told('outage not told of')).not.toEqual([]));
+    proxy.restore();
+    await running(async () => {
+      await eventually(async () => {
+        expect(await workflow.query<OutageStatus>(status)).toMatchObject({
+          since: new Date(since).toISOString(),
+          keysWaiting: 3,
+        });
+      });
+      expect(told(`${SHARD} of link`)).toHaveLength(1);
+      await workflow.terminate();
+    });
+  });
+});
