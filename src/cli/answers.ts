@@ -39,7 +39,8 @@ export async function askStatus(client: Client, config: Config, workflowId: stri
  * A workflow stays on the task queue that it was started on, whatever the configuration says now.
  */
 export function whoIsMissing(taskQueue: string, { temporal }: Config): string {
-  if (taskQueue === temporal.taskQueue) return `no worker answers on its task queue ${taskQueue}; is one running?`;
+  if (taskQueue === temporal.taskQueue)
+    return `no worker answers on its task queue ${taskQueue}; start one with \`keymend worker\` or \`keymend start\``;
   return (
     `no worker answers on its task queue ${taskQueue}, and those of this configuration listen on ${temporal.taskQueue}; ` +
     `run one with temporal.taskQueue: ${taskQueue} until what was begun there is done`

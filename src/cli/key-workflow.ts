@@ -1,5 +1,10 @@
 /** From the KEY that a person types to the workflow that owns it. */
-import { type Client, type WorkflowHandle, WorkflowNotFoundError } from '@temporalio/client';
+import {
+  type Client,
+  type WorkflowExecutionDescription,
+  type WorkflowHandle,
+  WorkflowNotFoundError,
+} from '@temporalio/client';
 import { type Command, Option } from 'commander';
 import type { EncodedKey } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
@@ -14,6 +19,9 @@ export interface KeyOptions {
   readonly link?: string;
   readonly encoding: 'utf8' | 'base64';
 }
+
+/** What is said of a run that has ended. */
+type Ended = Pick<WorkflowExecutionDescription, 'closeTime'>;
 
 export interface KeyWorkflow {
   readonly link: LinkConfig;
@@ -58,13 +66,16 @@ export function handleOf(client: Client, { workflowId }: KeyWorkflow): WorkflowH
  * Turns "there is no such workflow" into what it means to the person; any other error names the
  * workflow and why.
  */
-export function explainMissing(error: unknown, key: KeyWorkflow): Error {
-  if (error instanceof WorkflowNotFoundError) return nothingUnderWay(key);
+export function explainMissing(error: unknown, key: KeyWorkflow, ended: Ended | null = null): Error {
+  if (error instanceof WorkflowNotFoundError) return nothingUnderWay(key, ended);
   return new VerbError(`workflow ${key.workflowId} cannot be asked: ${errorText(error)}`);
 }
 
-export function nothingUnderWay({ key, link }: KeyWorkflow): Error {
-  return new VerbError(
-    `nothing is under way for key ${key.key} of link ${link.name}; \`keymend reconcile\` looks at a key that no failed write named`,
-  );
+/** @param ended its newest run; null: there was none, as far as is known */
+export function nothingUnderWay({ key, link }: KeyWorkflow, ended: Ended | null = null): Error {
+  const next =
+    ended === null
+      ? '; `keymend reconcile KEY` looks at a key that no failed write named'
+      : `: its workflow ended at ${(ended.closeTime ?? new Date()).toISOString()}; \`keymend reconcile KEY\` looks at it again`;
+  return new VerbError(`nothing is under way for key ${key.key} of link ${link.name}${next}`);
 }

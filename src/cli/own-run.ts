@@ -56,11 +56,11 @@ export async function tell<Args extends unknown[]>(
   signal: SignalDefinition<Args>,
   ...args: Args
 ): Promise<KeyStatus> {
-  await ownRun(client, config, key);
+  const run = await ownRun(client, config, key);
   await handleOf(client, key)
     .signal(signal, ...args)
     .catch((error: unknown) => {
-      throw explainMissing(error, key);
+      throw explainMissing(error, key, run);
     });
   return expectAnswer(client, config, key.workflowId);
 }

@@ -38,6 +38,8 @@ async function refuseDelete(sides: LinkSides, key: Buffer, guard: DeleteGuard): 
   return refusal?.type === 'SourceSuspicious' ? judge({ withoutOwn: true }) : refusal;
 }
 
+const NOT_MASTER = new RedisFailure('NOTMASTER', 'not a master');
+
 /** What each side answered about itself. */
 interface LinkHealth {
   readonly source: Health | RedisFailure;
@@ -54,6 +56,9 @@ export function refusedDeletes(sides: LinkSides, { source, target }: LinkHealth,
     const { answer, place, slots } = server;
     if (answer instanceof RedisFailure) return reconcileError(answer, 'source', 'compare', place);
     const ofTarget = target instanceof RedisFailure ? target : healthIn(slots, target);
+    // The repair itself learns that from what refuses its write.
+    if (!(ofTarget instanceof RedisFailure) && !ofTarget.isMaster)
+      return reconcileError(NOT_MASTER, 'target', 'compare', placeOf(ofTarget, sides.target.place));
     return judgeDeletes(sides, { ...answer, slots, servers: [server] }, ofTarget, guard);
   });
   return errors.filter((error) => error !== null);
@@ -69,7 +74,7 @@ function judgeDeletes(
   if (targetHealth instanceof RedisFailure) return reconcileError(targetHealth, 'target', 'compare', target.place);
   const place = placeOf(sourceHealth, source.place);
   if (!sourceHealth.isMaster) {
-    return reconcileError(new RedisFailure('NOTMASTER', 'not a master'), 'source', 'compare', place);
+    return reconcileError(NOT_MASTER, 'source', 'compare', place);
   }
   const expected = keysInSlotsOf(sourceHealth, targetHealth);
   if (!isSuddenlySmall(sourceHealth.keys, expected, guard)) return null;

@@ -93,8 +93,9 @@ export async function stackUp(options: StackOptions): Promise<StackInfo> {
       remember,
       signal: options.signal,
     });
-    const stopped = await settleAll(ours.map((service) => unlessUp(service, startOptions())));
-    const prepares = await provideAll(stopped.flat(), options);
+    const stopped = (await settleAll(ours.map((service) => unlessUp(service, startOptions())))).flat();
+    if (stopped.length === 0 && ours.length > 0) options.report('all services run already');
+    const prepares = await provideAll(stopped, options);
     await settleAll(prepares.map(([service, prepare]) => start(service, prepare, startOptions())));
     return infoOf(directory, given, ports);
   });

@@ -102,6 +102,36 @@ describe('a verb that asks', () => {
   });
 });
 
+it('says of a key that is done, or was never known, that nothing is under way, and what looks at it', async () => {
+  sandbox.configure({});
+  const running = await sandbox.start('worker');
+  await json('reconcile', 'finished');
+  expect(await running.stop()).toBe(0);
+  for (const verb of [['retry'], ['skip', '--reason', 'a test']]) {
+    const told = async (key: string) => (await sandbox.keymend(...verb, key)).stderr;
+    const nothing = (key: string) => `keymend: nothing is under way for key ${key} of link east-to-west`;
+    expect(await told('finished')).toMatch(
+      new RegExp(
+        `^${nothing('finished')}: its workflow ended at \\S+Z; \`keymend reconcile KEY\` looks at it again\n$`,
+      ),
+    );
+    expect(await told('unheard')).toBe(
+      `${nothing('unheard')}; \`keymend reconcile KEY\` looks at a key that no failed write named\n`,
+    );
+  }
+});
+
+it('says how to start a worker when none runs', async () => {
+  sandbox.configure({});
+  const queue = `keymend-${sandbox.prefix.slice(0, -1)}`;
+  const { code, stderr } = await sandbox.keymend('reconcile', 'unattended', '--allow-delete');
+  expect([code, stderr]).toEqual([
+    1,
+    `keymend: workflow ${sandbox.prefix}unattended was told, but no worker answers on its task queue ${queue}; start one with ` +
+      '`keymend worker` or `keymend start`. The key is reconciled then, but a delete is not vouched for any more\n',
+  ]);
+});
+
 it('reconcile says that a key is on neither side', async () => {
   sandbox.configure({});
   const running = await sandbox.start('worker');
@@ -122,7 +152,10 @@ it('reconcile says while it waits what goes on, and the worker logs what it repa
   await target.client.replicaof('127.0.0.1', String(await freePort()));
   const { code, stderr } = await sandbox.keymend('reconcile', 'late');
   const lines = stderr.trimEnd().split('\n');
-  expect([code, lines.pop()]).toEqual([1, expect.stringMatching(/^keymend: TargetReadOnly: /)]);
+  expect([code, lines.pop()]).toEqual([
+    1,
+    expect.stringMatching(/^keymend: TargetReadOnly: .*; see `keymend status KEY` for/),
+  ]);
   expect(lines.length).toBeGreaterThan(0);
   for (const line of lines) {
     expect(line).toMatch(/^retrying, \d+ attempts? so far(, next try at \S+)?: TargetReadOnly: /);

@@ -124,9 +124,10 @@ describe('keymend status without a key', () => {
 
   it('shows a target that is a replica', async () => {
     await sandbox.target.client.replicaof('127.0.0.1', `${await freePort()}`);
-    const { target } = await report();
+    const { target, deletes, reason } = await report();
     expect(target).toMatchObject({ role: 'replica', keys: KEYS });
     expect(target.problem).toContain('is a replica, not a master; point the link at its master');
+    expect([deletes, reason]).toEqual(['refused', target.problem]);
   });
 });
 

@@ -61,13 +61,13 @@ describe('the whole stack', () => {
     });
   });
 
-  test('is left as it is by a second `up`, which answers the same', async () => {
+  test('is left as it is by a second `up`, which answers the same and says so', async () => {
     const before = await pids();
     const lines: string[] = [];
     const again = await stackUp({ directory, environment, report: (line) => lines.push(line) });
     expect(again).toEqual(info);
     expect(await pids()).toEqual(before);
-    expect(lines).toEqual([]);
+    expect(lines).toEqual(['all services run already']);
   });
 
   test('gets a killed service back on its port with its data, while the others go on', async () => {

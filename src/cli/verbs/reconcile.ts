@@ -76,9 +76,9 @@ async function reconcile(
       .withDeadline(Date.now() + ACCEPTANCE_MS, () => startUpdate(client, config, key, request))
       .catch(async (error: unknown) => {
         if (!(error instanceof WorkflowUpdateRPCTimeoutOrCancelledError)) throw error;
+        const noMore = request.allowDelete ? ', but a delete is not vouched for any more' : '';
         throw new VerbError(
-          `workflow ${key.workflowId} was told, but ${await missing(client, config, key)} The key is reconciled when one ` +
-            'starts, but a delete is then not vouched for any more',
+          `workflow ${key.workflowId} was told, but ${await missing(client, config, key)}. The key is reconciled then${noMore}`,
         );
       });
     try {
@@ -90,11 +90,11 @@ async function reconcile(
         // The run that was asked has made room for a new one; that one is asked instead.
         if (error.cause.type === 'ContinuedAsNew') continue;
         const { type, message } = error.cause;
-        const line = `${type}: ${message}; see \`keymend status\` for what comes next`;
+        const line = `${type}: ${message}; see \`keymend status KEY\` for what comes next`;
         throw new VerbError(line, EXIT.failure, type ?? undefined);
       }
       if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
-        throw new VerbError(`workflow ${key.workflowId} is still at it; see \`keymend status\` for how far it is`);
+        throw new VerbError(`workflow ${key.workflowId} is still at it; see \`keymend status KEY\` for how far it is`);
       }
       throw error;
     }
@@ -134,7 +134,7 @@ async function missing(client: Client, config: Config, key: KeyWorkflow): Promis
   const description = await client
     .withDeadline(Date.now() + ACCEPTANCE_MS, () => handleOf(client, key).describe())
     .catch(() => null);
-  return `${whoIsMissing(description?.taskQueue ?? config.temporal.taskQueue, config)}.`;
+  return whoIsMissing(description?.taskQueue ?? config.temporal.taskQueue, config);
 }
 
 /**
