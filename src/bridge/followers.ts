@@ -12,6 +12,8 @@ import type { Logger } from 'pino';
 import { type FailedWrite, failedWrites } from '../../workflows/messages.js';
 import { keyBytes } from '../events/failed-write-codec.js';
 import { lookOut } from '../patience/lookout.js';
+import { Outage } from '../patience/outage.js';
+import { jittered, pauseAfter } from '../patience/pause.js';
 import { errorText, isTemporalError } from '../temporal/error-text.js';
 import type { KeyGroup, Links } from './group.js';
 import { foreignRunOf, type SignalClient } from './own-runs.js';
@@ -21,6 +23,8 @@ import { isOfWholeKey, wholeKeyAfter } from './whole-key.js';
 import { workflowIdFor } from './workflow-id.js';
 
 const LOOK_EVERY_MS = 3_000;
+/** Before a run is asked of again that Temporal did not tell of. */
+const PAUSES = { firstMs: LOOK_EVERY_MS, longestMs: 300_000 };
 const CALL_TIMEOUT_MS = 10_000;
 /** Of each look, newest first: after a mass termination signals come before these calls. */
 const MOST_AT_ONCE = 1_000;
@@ -60,6 +64,9 @@ export function watchFollowers(options: FollowersOptions): { stop(): Promise<voi
   const closing = new AbortController();
   /** `late`: no follower comes any more that another bridge could have told of less. */
   const asked = new WeakMap<Unfinished, 'early' | 'late'>();
+  /** How often in a row Temporal did not tell, and until when it is left alone then. */
+  const refused = new Map<Unfinished, { readonly times: number; readonly until: number }>();
+  const outage = new Outage(logger, 'Temporal does not tell what has followed runs that did not finish');
   const stageOf = ({ closedAt }: Unfinished) =>
     Date.now() > closedAt + UNKNOWN_FOR_MS + CLOCKS_DIFFER_MS ? 'late' : 'early';
 
@@ -74,14 +81,24 @@ export function watchFollowers(options: FollowersOptions): { stop(): Promise<voi
       const fields = { error: errorText(error), runId: run.runId };
       logger.debug(fields, 'what followed a run that did not finish is not known now');
       // Anything else is no better at the next look: a history that can't be read.
-      if (isTemporalError(error)) return;
+      if (isTemporalError(error)) {
+        const times = (refused.get(run)?.times ?? 0) + 1;
+        refused.set(run, { times, until: performance.now() + jittered(pauseAfter(times, PAUSES)) });
+        outage.failed(errorText(error));
+        return;
+      }
     }
+    refused.delete(run);
     asked.set(run, stage);
   }
 
   const { stop } = lookOut(LOOK_EVERY_MS, async () => {
-    const due = unfinished.untold().filter((run) => run.taskQueue === taskQueue && asked.get(run) !== stageOf(run));
-    await pMap(due.reverse().slice(0, MOST_AT_ONCE), ask, { concurrency: CONCURRENCY });
+    const untold = new Set(unfinished.untold().filter((run) => run.taskQueue === taskQueue));
+    for (const run of refused.keys()) if (!untold.has(run)) refused.delete(run);
+    const isDue = (run: Unfinished) =>
+      asked.get(run) !== stageOf(run) && performance.now() >= (refused.get(run)?.until ?? 0);
+    await pMap([...untold].filter(isDue).reverse().slice(0, MOST_AT_ONCE), ask, { concurrency: CONCURRENCY });
+    if (refused.size === 0) outage.worked();
   });
   return {
     async stop() {

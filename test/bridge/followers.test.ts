@@ -5,6 +5,7 @@
 import {
   Client,
   Connection,
+  ServiceError,
   type WorkflowClient,
   type WorkflowExecutionInfo,
   type WorkflowHandle,
@@ -135,4 +136,38 @@ test('a follower that was told of the whole key, or that came long after, is tol
   await until(() => expect(asAlways.histories).toHaveLength(1));
   await fourth.stop();
   expect(await told(bed, 'k')).toHaveLength(2);
+});
+
+test('a Temporal that does not tell what followed is told of once, and asked more and more seldom', async () => {
+  const bed = await bridgeBed();
+  await forgottenBy(bed, 'k');
+  let lists = 0;
+  const { workflowId } = handleOf(bed, 'k');
+  const client = await clientWithList((run) => {
+    if (run.workflowId === workflowId) lists += 1;
+    return run;
+  });
+  let refuses = true;
+  let asked = 0;
+  const getHandle = client.getHandle.bind(client);
+  vi.spyOn(client, 'getHandle').mockImplementation(((workflowId: string, runId?: string) => {
+    const handle = getHandle(workflowId, runId);
+    const describe = async () => {
+      if (!refuses) return handle.describe();
+      asked += 1;
+      throw new ServiceError('Failed to describe Workflow', { cause: new Error('7 PERMISSION_DENIED: not yours') });
+    };
+    return { ...handle, describe, fetchHistory: () => handle.fetchHistory() };
+  }) as typeof client.getHandle);
+  await bed.start({ client });
+  // Both are looked at as often: what did not rest would be asked for each list.
+  await until(() => expect(lists).toBeGreaterThan(8));
+  expect(asked).toBeGreaterThan(1);
+  expect(asked).toBeLessThan(7);
+  const lines = bed.warnings().filter((line) => line.includes('followed'));
+  expect(lines).toEqual([expect.stringContaining('PERMISSION_DENIED: not yours')]);
+
+  refuses = false;
+  await until(async () => expect((await told(bed, 'k')).map(isOfWholeKey)).toContain(true));
+  await until(() => expect(bed.logs.map(({ msg }) => msg).join()).toMatch(/over \(for \d+ s\): .*followed/));
 });
