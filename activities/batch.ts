@@ -107,7 +107,7 @@ async function attempt({ sides, options }: LinkRuntime, request: BatchRequest): 
     const again: Asked[] = [];
     let pauseMs = 0;
     const tasks = open.map(({ key, scope }) => ({ key, scope, signal }));
-    await reconcileEach(sides, tasks, options, (position, result) => {
+    await reconcileEach(sides, tasks, { ...options, comesAsOne: true }, (position, result) => {
       const one = open[position]!;
       const isBusy = result.outcome === 'deferred' && result.outage === null && result.repaired === null;
       if (isBusy && result.retryAfterMs <= WAITS_HERE_MS && !signal.aborted) {

@@ -38,6 +38,11 @@ export interface ReconcileOptions {
    * see `healing` in `rounds.ts`.
    */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Whoever asks comes again with all keys at once, when they are deferred; default: each key comes
+   * by itself.
+   */
+  readonly comesAsOne?: boolean;
 }
 
 export interface KeyRequest {

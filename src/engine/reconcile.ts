@@ -158,7 +158,8 @@ async function admittedRound(
   for (let rest = [...tasks.keys()]; ; ) {
     rest = rest.filter((index) => !tasks[index]!.signal?.aborted);
     if (rest.length === 0) break;
-    const admission = await sides.target.admit(rest.map((index) => admissionRequest(tasks[index]!)));
+    const requests = rest.map((index) => admissionRequest(tasks[index]!));
+    const admission = await sides.target.admit(requests, options.comesAsOne ? 1 : undefined);
     if (admission instanceof RedisFailure) {
       const error = reconcileError(admission, 'target', 'read', sides.target.place);
       endAll(rest, { outcome: 'failed', error });
@@ -178,7 +179,7 @@ async function admittedRound(
       admission.done();
     }
   }
-  await deferOutage(sides, tasks, results);
+  await deferOutage(sides, tasks, results, options);
   return results;
 }
 
@@ -194,10 +195,12 @@ async function deferOutage(
   { target }: Link,
   tasks: readonly KeyTask[],
   results: (RoundResult | KeyDeferred)[],
+  { comesAsOne }: ReconcileOptions,
 ): Promise<void> {
   const failed = [...results.keys()].filter((index) => mayBeOutage(results[index]!));
   if (failed.length === 0) return;
-  const waits = await target.outage(failed.map((index) => tasks[index]!.key));
+  const keys = failed.map((index) => tasks[index]!.key);
+  const waits = await target.outage(keys, comesAsOne ? 1 : undefined);
   if (waits !== null) for (const index of failed) results[index] = deferred(waits);
 }
 

@@ -140,9 +140,10 @@ export class Breaker {
 
   /**
    * To be asked before anything is sent for these keys.
+   * @param turns how many come again, each by itself
    * @returns null: it answers, as far as is known
    */
-  waits(keys: readonly Buffer[]): Deferred | null {
+  waits(keys: readonly Buffer[], turns = keys.length): Deferred | null {
     const open = this.#open;
     if (open === null) return null;
     const now = performance.now();
@@ -152,7 +153,7 @@ export class Breaker {
       if (open.keys.size < MOST_COUNTED)
         open.keys.add(key.toString('latin1', Math.max(0, key.length - COUNTED_BY_BYTES)));
     }
-    const turn = Math.max(now + wait, open.promisedUntil + TURN_MS * keys.length);
+    const turn = Math.max(now + wait, open.promisedUntil + TURN_MS * turns);
     if (turn - now <= LAST_TURN_MS) open.promisedUntil = turn;
     const retryAfterMs = turn - now <= LAST_TURN_MS ? turn - now : wait + Math.random() * (LAST_TURN_MS - wait);
     return { kind: 'deferred', retryAfterMs: Math.ceil(retryAfterMs), outage: open.outage };
@@ -163,7 +164,7 @@ export class Breaker {
    * So the server is asked once more.
    * @returns null: it answers
    */
-  async suspect(keys: readonly Buffer[]): Promise<Deferred | null> {
+  async suspect(keys: readonly Buffer[], turns = keys.length): Promise<Deferred | null> {
     const since = Date.now();
     if (this.#open === null) {
       this.#asking ??= this.#probe().finally(() => {
@@ -173,7 +174,7 @@ export class Breaker {
       // All who had waited for the answer come here one behind the other.
       if (failure !== null && this.#open === null) this.#opens({ shard: this.#shard, since, reason: failure.message });
     }
-    return this.waits(keys);
+    return this.waits(keys, turns);
   }
 
   /** Nobody asks the server any more. */

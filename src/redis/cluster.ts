@@ -95,10 +95,10 @@ export class ClusterRedis implements RedisPort {
     return masters.map((master) => (master instanceof RedisFailure ? this.place : master.connection.place));
   }
 
-  async admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure> {
+  async admit(requests: readonly AdmissionRequest[], turns?: number): Promise<Admission | Deferred | RedisFailure> {
     const { key } = requests[0]!;
     const keys = requests.map((request) => request.key);
-    const waits = this.#breaker?.waits(keys) ?? (await this.#breakerOf(key))?.waits(keys);
+    const waits = this.#breaker?.waits(keys, turns) ?? (await this.#breakerOf(key))?.waits(keys, turns);
     if (waits) return waits;
     const budgets = this.#budgets;
     if (budgets === undefined) return { kind: 'admitted', keys: requests.length, port: this, done: () => 0 };
@@ -114,9 +114,9 @@ export class ClusterRedis implements RedisPort {
     });
   }
 
-  async outage(keys: readonly Buffer[]): Promise<Deferred | null> {
+  async outage(keys: readonly Buffer[], turns?: number): Promise<Deferred | null> {
     const breaker = (await this.#breakerOf(keys[0]!)) ?? this.#breaker;
-    return breaker?.suspect(keys) ?? null;
+    return breaker?.suspect(keys, turns) ?? null;
   }
 
   /** That of the whole Cluster: none of its nodes says who has which slot. */

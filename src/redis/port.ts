@@ -298,17 +298,18 @@ export interface RedisPort {
    * Without a budget all are admitted at once. Nobody is admitted to a server that is known not to
    * answer.
    * @param requests at least one, all keys of one shard: it is that shard's budget that pays
+   * @param turns how many of those that are deferred come again, each by itself; default: all
    */
-  admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure>;
+  admit(requests: readonly AdmissionRequest[], turns?: number): Promise<Admission | Deferred | RedisFailure>;
 
   /**
    * Whether these keys, whose failures look like it, had to fail because their server does not
    * answer at all. It is asked once more if that is not known; what was one slow command is no
    * outage.
-   * @param keys as for `admit`
+   * @param keys, turns as for `admit`
    * @returns null: it answers, or nobody watches this Redis
    */
-  outage(keys: readonly Buffer[]): Promise<Deferred | null>;
+  outage(keys: readonly Buffer[], turns?: number): Promise<Deferred | null>;
 
   /**
    * Asks one of its servers whether it is there.

@@ -81,16 +81,19 @@ export class StandaloneRedis implements RedisPort {
     return keys.map(() => this.place);
   }
 
-  async admit(requests: readonly AdmissionRequest[]): Promise<Admission | Deferred | RedisFailure> {
-    const waits = this.#breaker?.waits(requests.map(({ key }) => key));
+  async admit(requests: readonly AdmissionRequest[], turns?: number): Promise<Admission | Deferred | RedisFailure> {
+    const waits = this.#breaker?.waits(
+      requests.map(({ key }) => key),
+      turns,
+    );
     if (waits) return waits;
     const budget = this.#budget;
     if (budget === undefined) return { kind: 'admitted', keys: requests.length, port: this, done: () => 0 };
     return admit(budget, requests, (count) => new StandaloneRedis(this.#connection, { budget, count }));
   }
 
-  async outage(keys: readonly Buffer[]): Promise<Deferred | null> {
-    return this.#breaker?.suspect(keys) ?? null;
+  async outage(keys: readonly Buffer[], turns?: number): Promise<Deferred | null> {
+    return this.#breaker?.suspect(keys, turns) ?? null;
   }
 
   get #breaker(): Breaker | undefined {

@@ -6,7 +6,7 @@ import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { createSandbox, type Running, recordOf, type Sandbox } from '../support/keymend.js';
 
-const SURGE = { surge: { enter: 500, leave: 10 } };
+const SURGE = { surge: { enter: 100, leave: 10 } };
 
 let sandbox: Sandbox;
 let link: string;

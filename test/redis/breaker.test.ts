@@ -66,6 +66,13 @@ test('keys are told times that lie apart, as many as they are', async () => {
   expect(second - first).toBeGreaterThan(3_000);
 });
 
+test('keys that come again as one take the time of one', async () => {
+  await outage();
+  const many = Array.from({ length: 1_000 }, (_, index) => Buffer.from(`${index}`));
+  const last = Array.from({ length: 5 }, () => breaker.waits(many, 1)!.retryAfterMs).at(-1)!;
+  expect(last).toBeLessThan(5_000);
+});
+
 test('a server that is away again soon has to answer for a second before keys go on, then for two', async () => {
   await outage();
   await recovered();
