@@ -143,3 +143,43 @@ it('reads an outbox in batches as well', async () => {
   expect(batches.reduce((sum, { repaired }) => sum + repaired, 0)).toBeGreaterThanOrEqual(1_000);
   await eventually(async () => expect(await source.client.xlen('keymend:outbox')).toBe(0));
 });
+
+it('beside workflows of single keys and live writers overwrites nothing newer, and all ends equal', async () => {
+  const { source, target, producer, topic } = sandbox;
+  sandbox.configure({ link: { name: link, settle: '300ms' }, config: { surge: { enter: 40, leave: 5 } } });
+  await sandbox.start('start');
+  const counters = Array.from({ length: 20 }, (_, index) => `counter:${index}`);
+  let written = 0;
+  let running = true;
+  const whileRunning = async (work: () => Promise<unknown>) => {
+    while (running) await work();
+  };
+  const writers = counters.map((key) =>
+    whileRunning(async () => {
+      const next = ++written;
+      await source.client.set(key, next);
+      if (Math.random() < 0.7) await target.client.set(key, next);
+      else await producer.send({ topic, messages: [recordOf(key, { link, outcome: 'unknown' })] });
+    }),
+  );
+  const violations: string[] = [];
+  const observers = counters.map((key) => {
+    let last = 0;
+    return whileRunning(async () => {
+      const value = Number(await target.client.get(key));
+      if (value < last) violations.push(`${key} went back from ${last} to ${value}`);
+      last = value;
+    });
+  });
+  try {
+    await eventually(async () => {
+      expect((await runsOf(BATCH_TYPE)).length).toBeGreaterThan(2);
+      expect((await runsOf(WORKFLOW_TYPE)).length).toBeGreaterThan(2);
+    });
+  } finally {
+    running = false;
+    await Promise.all([...writers, ...observers]);
+  }
+  await untilEqual();
+  expect(violations).toEqual([]);
+});
