@@ -1,4 +1,5 @@
 /** What the workflow `reconcileBatch` asks for: many keys of one link in one call of the engine. */
+import { setMaxListeners } from 'node:events';
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import { type KeyResult, reconcileEach, scopeOf } from '../src/engine/index.js';
@@ -95,6 +96,8 @@ interface Asked {
 async function attempt({ sides, options }: LinkRuntime, request: BatchRequest): Promise<BatchReply> {
   const { cancellationSignal } = Context.current();
   const signal = AbortSignal.any([cancellationSignal, AbortSignal.timeout(ENDS_MS)]);
+  // Each key may wait on it; Node warns past ten.
+  setMaxListeners(0, signal);
   const sum = new ReplySum();
   const asked: Asked[] = [];
   const now = Date.now();

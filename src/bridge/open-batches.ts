@@ -2,7 +2,7 @@
  * How many batches are open: what is more stays in the log, where it costs nothing. One that has
  * been open for long waits, most likely for a server that is out, and makes room for others.
  */
-import { EventEmitter, once } from 'node:events';
+import { EventEmitter, once, setMaxListeners } from 'node:events';
 import { type WorkflowClient, WorkflowFailedError } from '@temporalio/client';
 import { WorkflowNotFoundError } from '@temporalio/common';
 import type { Logger } from 'pino';
@@ -51,6 +51,8 @@ export class OpenBatches {
 
   constructor(options: OpenBatchesOptions) {
     this.#options = options;
+    // Each open batch waits on it; Node warns past ten.
+    setMaxListeners(0, this.#stopping.signal);
   }
 
   /** Also those of a bridge that died: however often that happens, they are bounded. */

@@ -4,7 +4,7 @@ import type { QueryDefinition } from '@temporalio/common';
 import type { Config } from '../config.js';
 import { errorText } from '../temporal/error-text.js';
 
-export interface UnderWay<Status> {
+interface UnderWay<Status> {
   /** What is listed lags behind by about a second. */
   readonly running: number;
   readonly answers: readonly (Status & { readonly workflowId: string })[];
