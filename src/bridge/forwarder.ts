@@ -16,6 +16,7 @@ import { type KeyGroup, type Links, type Part, partsOf } from './group.js';
 import { Letters } from './letters.js';
 import { mergeWrites } from './merge.js';
 import { describeForeignRun } from './own-runs.js';
+import { Pace } from './pace.js';
 import type { SignalEnd, Signaller } from './signaller.js';
 import type { Surge } from './surge.js';
 import { workflowIdFor } from './workflow-id.js';
@@ -60,6 +61,7 @@ export class Forwarder {
   readonly counters = { received: 0, signalled: 0, deadLettered: 0 };
   readonly #options: ForwarderOptions;
   readonly #letters: Letters;
+  readonly #pace = new Pace();
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
@@ -145,8 +147,9 @@ export class Forwarder {
   }
 
   async #forwardKey(group: KeyGroup, inHand: InHand): Promise<void> {
-    const { writes } = group;
+    const { link, key, writes } = group;
     const event = mergeWrites(writes.map((write) => write.event));
+    await this.#pace.turn(workflowIdFor(link.workflowIdPrefix, key), inHand.signal);
     const end = await this.#options.signaller.signal(group, [event], inHand.signal);
     if (end.kind === 'aborted') return;
     for (const { record, event } of writes) {

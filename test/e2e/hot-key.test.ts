@@ -1,0 +1,38 @@
+/** A key that fails all the time, with a real worker. */
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.js';
+import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
+
+const FAILS_FOR_MS = 8_000;
+
+let sandbox: Sandbox;
+beforeEach(async () => {
+  sandbox = await createSandbox();
+});
+afterEach(() => sandbox?.close());
+
+it('costs at most about a workflow task a second, and ends equal', async () => {
+  const { source, target, producer, topic, client, prefix } = sandbox;
+  await sandbox.start('start');
+  const begunAt = performance.now();
+  let written = 0;
+  while (performance.now() - begunAt < FAILS_FOR_MS) {
+    await source.client.set('hot', ++written);
+    await producer.send({ topic, messages: Array.from({ length: 20 }, () => recordOf('hot', { outcome: 'unknown' })) });
+  }
+  const workflowId = `${prefix}hot`;
+  await eventually(async () => expect(await target.client.get('hot')).toBe(`${written}`));
+  await eventually(async () => {
+    const { status } = await client.workflow.getHandle(workflowId).describe();
+    expect(status.name).toBe('COMPLETED');
+  });
+  let tasks = 0;
+  for await (const { runId } of client.workflow.list({ query: `WorkflowId = "${workflowId}"` })) {
+    const { events } = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+    tasks += events!.filter((event) => event.workflowTaskCompletedEventAttributes).length;
+  }
+  const seconds = (performance.now() - begunAt) / 1_000;
+  // Three come at once before the pace begins.
+  expect(tasks).toBeLessThanOrEqual(6 + seconds);
+  expect(written * 20).toBeGreaterThan(20 * tasks);
+});
