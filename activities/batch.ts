@@ -16,6 +16,7 @@ import { isPermanent } from '../workflows/error-types.js';
 import type { FailedWrite, ShardOutage } from '../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING } from '../workflows/pending.js';
 import { effectOf, wroteList } from './effect.js';
+import { startPulse } from './pulse.js';
 import { Slots } from './slots.js';
 import type { LinkRuntime } from './work.js';
 
@@ -74,10 +75,17 @@ export function createBatchActivities({ links, handOver, onBatch }: BatchDepende
 
     async handOver({ link, part, writes }) {
       const { cancellationSignal, info } = Context.current();
-      for (const write of writes) {
-        await handOver(unpacked({ link, part }, write), info.workflowExecution!, cancellationSignal);
-        cancellationSignal.throwIfAborted();
-        Context.current().heartbeat();
+      // By the clock: for one key Temporal may have to be asked for a minute.
+      const pulse = startPulse<number>();
+      try {
+        for (let index = pulse.resume ?? 0; index < writes.length; index++) {
+          const write = unpacked({ link, part }, writes[index]!);
+          await handOver(write, info.workflowExecution!, cancellationSignal);
+          cancellationSignal.throwIfAborted();
+          pulse.report(index + 1);
+        }
+      } finally {
+        pulse.stop();
       }
     },
   };
@@ -153,7 +161,8 @@ class ReplySum {
         (verify || (mayVerify && wroteList(result)) ? this.#lookAgain : this.#repaired).push(index);
         return;
       case 'large':
-        this.#large.push(index);
+        // What was written before is looked at again first, and found to be large once more.
+        (result.repaired ? this.#lookAgain : this.#large).push(index);
         return;
       case 'given-up':
         this.defer(index, 0);

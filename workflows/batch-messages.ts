@@ -69,13 +69,9 @@ export interface BatchStatus {
 
 /** Kept beside a batch, so that whoever meets its ID knows what it holds. */
 export interface BatchMemo extends Pick<BatchPart, 'last' | 'firstId'> {
-  /** Of the positions of all its records. */
+  readonly link: string;
+  /** Of the positions and ids of all its failed writes. */
   readonly digest: string;
-}
-
-/** The link in the ID of a batch: `keymend/batch/<link>/<topic>/<partition>/<first position>`. */
-export function batchLinkOf(workflowId: string): string {
-  return workflowId.split('/')[2] ?? '';
 }
 
 /** Ends a wait: try again now. */

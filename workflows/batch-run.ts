@@ -11,6 +11,7 @@ export interface OpenKey {
   readonly write: BatchWrite;
   /** Attempts that have failed. */
   tries: number;
+  /** Attempts that have written, or may have, and were not found to hold yet. */
   repairs: number;
   /** When it is tried again, in ms since the epoch. */
   dueAt: number;
@@ -36,12 +37,15 @@ export function newRun({ policy, writes, carried }: BatchInput): BatchRun {
   return { policy, open, handOver: [], equal, repaired, handedOver, outage: null, lastError: null };
 }
 
+/** Those that are due so soon after each other are tried together. */
+const TOGETHER_MS = 200;
+
 /**
  * Keys to be tried at this time, in ms since the epoch.
  * @param asked somebody asks for a try now
  */
 export function dueKeys(run: BatchRun, now: number, asked = false): OpenKey[] {
-  return [...run.open].filter(({ dueAt, provesAt }) => (asked ? provesAt : dueAt) <= now);
+  return [...run.open].filter(({ dueAt, provesAt }) => provesAt <= now && (asked || dueAt <= now + TOGETHER_MS));
 }
 
 /** When the next key is due, in ms since the epoch. */
@@ -72,10 +76,10 @@ export function takeReply(run: BatchRun, tried: readonly OpenKey[], reply: Batch
   }
   each(reply.lookAgain, (key) => {
     key.repairs += 1;
-    if (key.repairs > VERIFY_ROUNDS) giveUp(run, key);
+    if (key.repairs > VERIFY_ROUNDS) giveUp(run, key, now);
     else key.dueAt = key.provesAt = now + run.policy.settleMs;
   });
-  each(reply.large, (key) => giveUp(run, key));
+  each(reply.large, (key) => giveUp(run, key, now));
   for (const failure of reply.failed) {
     run.lastError = failure.error;
     each(failure.indices, (key) => takeFailure(run, key, failure, now));
@@ -94,7 +98,7 @@ function takeFailure(run: BatchRun, key: OpenKey, { permanent, effect }: BatchFa
   const { retry, settleMs } = run.policy;
   key.tries += 1;
   if (effect !== 'nothing') key.repairs += 1;
-  if (permanent || key.tries >= retry.maximumAttempts) giveUp(run, key);
+  if (permanent || key.tries >= retry.maximumAttempts) giveUp(run, key, now);
   const pause = Math.min(
     retry.initialIntervalMs * retry.backoffCoefficient ** (key.tries - 1),
     Math.max(retry.maximumIntervalMs, retry.initialIntervalMs),
@@ -103,7 +107,24 @@ function takeFailure(run: BatchRun, key: OpenKey, { permanent, effect }: BatchFa
   key.dueAt = Math.max(now + pause, key.provesAt);
 }
 
-function giveUp(run: BatchRun, key: OpenKey): void {
+function giveUp(run: BatchRun, key: OpenKey, now: number): void {
   run.open.delete(key);
-  run.handOver.push(key.write);
+  run.handOver.push(leaving(key, now));
+}
+
+/** Ends the run: what it has not healed goes on elsewhere, also what is being tried now. */
+export function giveUpAll(run: BatchRun, tried: readonly OpenKey[], now: number): void {
+  for (const key of tried) key.repairs += 1;
+  for (const key of run.open) giveUp(run, key, now);
+}
+
+/**
+ * The failed write of a key as it is told to whoever goes on with it. What this run has written, or
+ * may have, is to be looked at after `settle`, as after a write of unknown outcome.
+ */
+export function leaving({ write, repairs }: OpenKey, now: number): BatchWrite {
+  if (repairs === 0) return write;
+  const { id, failedAt } = write;
+  const merged = write.merged ?? { count: 1, ids: [id], firstFailedAt: failedAt, lastFailedAt: failedAt };
+  return { ...write, outcome: 'unknown', failedAt: new Date(now).toISOString(), merged };
 }

@@ -22,13 +22,10 @@ import {
   retry,
   status,
 } from './batch-messages.js';
-import { type BatchRun, dueKeys, newRun, nextDue, type OpenKey, takeReply } from './batch-run.js';
+import { type BatchRun, dueKeys, giveUpAll, leaving, newRun, nextDue, type OpenKey, takeReply } from './batch-run.js';
 import { asText, outageLine } from './details.js';
 import { failedAttempt } from './failed-attempt.js';
 import type { State } from './messages.js';
-
-/** Those that are due so soon after each other are tried together. */
-const TOGETHER_MS = 200;
 
 // What a local activity is asked is not in the history, which for a thousand keys is most of it.
 const { reconcileBatch: attempt } = proxyLocalActivities<BatchActivities>({
@@ -37,7 +34,7 @@ const { reconcileBatch: attempt } = proxyLocalActivities<BatchActivities>({
 });
 const { handOver } = proxyActivities<BatchActivities>({
   startToCloseTimeout: '1 hour',
-  heartbeatTimeout: '30 seconds',
+  heartbeatTimeout: '10 seconds',
   retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
 });
 
@@ -73,16 +70,18 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchStatus> {
     run.handedOver += writes.length;
   };
 
+  let tried: readonly OpenKey[] = [];
   try {
     while (run.open.size > 0) {
       enter(run.lastError === null ? 'reconciling' : 'retrying');
-      const tried = dueKeys(run, Date.now() + (asked ? 0 : TOGETHER_MS), asked);
+      tried = dueKeys(run, Date.now(), asked);
       asked = false;
       if (tried.length > 0) takeReply(run, tried, await attempted(input, tried), Date.now());
+      tried = [];
       await giveAway();
       if (run.open.size === 0) break;
       if (workflowInfo().continueAsNewSuggested) {
-        const writes = [...run.open].map(({ write }) => write);
+        const writes = [...run.open].map((key) => leaving(key, Date.now()));
         return await continueAsNew<typeof reconcileBatch>({ ...input, writes, carried: now() });
       }
       enter(waitingFor(run));
@@ -90,8 +89,7 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchStatus> {
     }
   } catch (error) {
     if (!isCancellation(error)) throw error;
-    for (const { write } of run.open) run.handOver.push(write);
-    run.open.clear();
+    giveUpAll(run, tried, Date.now());
     await giveAway();
   }
   enter('done');

@@ -7,12 +7,11 @@ import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { BATCH_TYPE, type BatchInput, type BatchMemo, packed } from '../../workflows/batch-messages.js';
 import { type LinkConfig, linkPolicy } from '../config.js';
-import type { IntakeRecord } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
 import { counted } from '../plural.js';
 import type { LinkAttribute } from '../temporal/link-attribute.js';
-import type { KeyGroup } from './group.js';
+import type { KeyGroup, RecordedWrite } from './group.js';
 import { mergeWrites } from './merge.js';
 import type { BatchClient, OpenBatches } from './open-batches.js';
 import { signalFailure } from './signal-failure.js';
@@ -34,7 +33,7 @@ interface BatchOrder {
   readonly link: LinkConfig;
   readonly groups: readonly KeyGroup[];
   /** Those of the groups, in the order of the log. */
-  readonly records: readonly IntakeRecord[];
+  readonly writes: readonly RecordedWrite[];
   /** As of an `IntakeBatch`. */
   readonly isContiguous: boolean;
 }
@@ -60,13 +59,13 @@ export function createBatches(options: BatchesOptions): Batches {
   /** @returns what is left to be started, or that Temporal never takes this */
   async function startOne(order: BatchOrder, suffix: string, signal: AbortSignal): Promise<StartEnd> {
     const input = inputOf(order, options.unfinished);
-    const digest = digestOf(order.records);
+    const digest = digestOf(order.writes);
     const workflowId = batchIdFor(input, suffix);
     let end: StartEnd = { kind: 'aborted' };
     const attempt = async () => {
       try {
         const held = await startUnder(workflowId, input, digest, options);
-        end = held === null ? { kind: 'taken' } : whatIsLeft(order, held, input.part.firstId, digest);
+        end = held === null ? { kind: 'taken' } : whatIsLeft(order, held, digest);
       } catch (error) {
         const failure = signalFailure(error);
         if (failure.kind === 'unexpected') throw error;
@@ -93,7 +92,9 @@ export function createBatches(options: BatchesOptions): Batches {
           case 'refused':
             return rest.groups;
           case 'other':
-            suffix = `~${digestOf(rest.records)}`;
+            // Under that name there can only be the same, or something that is not ours.
+            if (suffix !== '') return rest.groups;
+            suffix = `~${digestOf(rest.writes)}`;
             break;
           case 'left':
             rest = end.rest;
@@ -104,20 +105,23 @@ export function createBatches(options: BatchesOptions): Batches {
   };
 }
 
-function inputOf({ link, groups, records }: BatchOrder, unfinished: UnfinishedRuns): BatchInput {
-  const { topic, partition, offset: first } = records[0]!.position;
-  const { offset: last } = records.at(-1)!.position;
-  const writes = groups.map(({ key, writes }) => {
-    const event = mergeWrites(writes.map((write) => write.event));
+function inputOf({ link, groups, writes }: BatchOrder, unfinished: UnfinishedRuns): BatchInput {
+  const { record, event } = writes[0]!;
+  const { topic, partition, offset: first } = record.position;
+  const { offset: last } = writes.at(-1)!.record.position;
+  const now = new Date().toISOString();
+  const packs = groups.map(({ key, writes }) => {
+    const merged = mergeWrites(writes.map((write) => write.event));
     const isUnfinished = unfinished.includes(workflowIdFor(link.workflowIdPrefix, key));
-    return packed(isUnfinished ? asWholeKey([event])[0]! : event);
+    const packedWrite = packed(isUnfinished ? asWholeKey([merged])[0]! : merged);
+    // By a clock that is ahead, it would have to settle for as long as that.
+    return packedWrite.failedAt > now ? { ...packedWrite, failedAt: now } : packedWrite;
   });
-  // Groups are in the order of their first records.
-  const firstId = groups[0]!.writes[0]!.event.id;
-  return { link: link.name, policy: linkPolicy(link), part: { topic, partition, first, last, firstId }, writes };
+  const part = { topic, partition, first, last, firstId: event.id };
+  return { link: link.name, policy: linkPolicy(link), part, writes: packs };
 }
 
-/** @returns what another run under this ID holds; null: it was started */
+/** @returns what another run under this ID holds, nothing if it is not ours; null: it was started */
 async function startUnder(
   workflowId: string,
   input: BatchInput,
@@ -125,7 +129,7 @@ async function startUnder(
   { client, taskQueue, open, attribute }: BatchesOptions,
 ): Promise<Partial<BatchMemo> | null> {
   const { last, firstId } = input.part;
-  const memo = { last, firstId, digest } satisfies BatchMemo;
+  const memo = { link: input.link, last, firstId, digest } satisfies BatchMemo;
   return client.withDeadline(Date.now() + START_TIMEOUT_MS, async () => {
     try {
       await attribute.starting(input.link, (attributes) =>
@@ -145,9 +149,10 @@ async function startUnder(
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
       // A start whose answer was lost is met here as well.
-      const { memo: held, status } = await client.getHandle(workflowId).describe();
-      if (status.name === 'RUNNING') open.opened(workflowId, input.link);
-      return held ?? {};
+      const run = await client.getHandle(workflowId).describe();
+      if (run.type !== BATCH_TYPE || run.taskQueue !== taskQueue) return {};
+      if (run.status.name === 'RUNNING') open.opened(workflowId, input.link);
+      return run.memo ?? {};
     }
   });
 }
@@ -162,22 +167,23 @@ type StartEnd =
  * What a batch that is there already does not hold. It may hold less than what came again now, or
  * more: how much one fetch brings differs.
  */
-function whatIsLeft(order: BatchOrder, held: Partial<BatchMemo>, firstId: string, digest: string): StartEnd {
+function whatIsLeft(order: BatchOrder, held: Partial<BatchMemo>, digest: string): StartEnd {
   if (held.digest === digest) return { kind: 'taken' };
-  if (held.firstId !== firstId || !order.isContiguous) return { kind: 'other' };
-  const last = order.records.findIndex(({ position }) => position.offset === held.last);
-  const records = last < 0 ? [] : order.records.slice(last + 1);
-  if (records.length === 0) return { kind: 'taken' };
-  const left = new Set(records);
+  if (held.firstId !== order.writes[0]!.event.id || !order.isContiguous) return { kind: 'other' };
+  const last = order.writes.findIndex(({ record }) => record.position.offset === held.last);
+  const writes = last < 0 ? [] : order.writes.slice(last + 1);
+  if (writes.length === 0) return { kind: 'taken' };
+  const left = new Set(writes);
   const groups = order.groups
-    .map((group) => ({ ...group, writes: group.writes.filter(({ record }) => left.has(record)) }))
-    .filter(({ writes }) => writes.length > 0);
-  return { kind: 'left', rest: { ...order, groups, records } };
+    .map((group) => ({ ...group, writes: group.writes.filter((write) => left.has(write)) }))
+    .filter((group) => group.writes.length > 0);
+  return { kind: 'left', rest: { ...order, groups, writes } };
 }
 
-function digestOf(records: readonly IntakeRecord[]): string {
+/** Not of positions alone: a log that was made anew has the same. */
+function digestOf(writes: readonly RecordedWrite[]): string {
   const hash = createHash('sha256');
-  for (const { position } of records) hash.update(`${position.offset} `);
+  for (const { record, event } of writes) hash.update(`${record.position.offset} ${event.id}\n`);
   return hash.digest('hex').slice(0, 16);
 }
 

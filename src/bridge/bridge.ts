@@ -4,14 +4,14 @@
  */
 import { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
-import { batchLinkOf } from '../../workflows/batch-messages.js';
 import type { Config } from '../config.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { createBatches, NO_BATCHES } from './batches.js';
 import { watchFollowers } from './followers.js';
 import type { Counters, Forwarding } from './forwarder.js';
-import { createGaps, type Gaps } from './gaps.js';
+import { createGaps } from './gaps.js';
 import { intakeOf } from './intakes.js';
+import { watchLostBatches } from './lost-batches.js';
 import { OpenBatches } from './open-batches.js';
 import { watchOutages } from './outages.js';
 import type { SignalClient } from './own-runs.js';
@@ -54,11 +54,12 @@ export async function startBridge({ config, client, logger }: BridgeOptions): Pr
   const signaller = createSignaller({ client, taskQueue, unfinished, attribute, logger });
   const followers = watchFollowers({ client, taskQueue, links, signaller, unfinished, logger });
   const gaps = createGaps({ client, taskQueue, attribute, links, logger });
-  const outages = watchOutages(client);
-  const starting = { client, taskQueue, attribute, unfinished, isOut: outages.isOut, gaps, logger };
+  const outages = watchOutages(client, taskQueue);
+  const lost = watchLostBatches({ client, taskQueue, gaps, logger });
+  const starting = { client, taskQueue, attribute, unfinished, isOut: outages.isOut, logger };
   const { batches, stop: stopFollowing } = await batchesOf(starting);
   const stopWatching = async () => {
-    await Promise.all([unfinished.stop(), followers.stop(), outages.stop(), stopFollowing()]);
+    await Promise.all([unfinished.stop(), followers.stop(), outages.stop(), lost.stop(), stopFollowing()]);
   };
   const forwarding: Forwarding = {
     signaller,
@@ -99,19 +100,13 @@ interface BatchesOptions {
   readonly attribute: LinkAttribute;
   readonly unfinished: UnfinishedRuns;
   readonly isOut: (link: string) => boolean;
-  readonly gaps: Gaps;
   readonly logger: Logger;
 }
 
-async function batchesOf(options: BatchesOptions) {
-  const { client, taskQueue, attribute, unfinished, isOut, gaps, logger } = options;
+async function batchesOf({ client, taskQueue, attribute, unfinished, isOut, logger }: BatchesOptions) {
   // A stand-in for a client starts none.
   if (!(client instanceof WorkflowClient)) return { batches: NO_BATCHES, stop: async () => {} };
-  const onLost = (workflowId: string, reason: string, signal: AbortSignal) => {
-    const message = `${workflowId} ${reason} before each of its keys was healed; only a comparison of both sides finds which`;
-    return gaps.open({ id: workflowId, cause: 'ended', records: null, message }, signal, [batchLinkOf(workflowId)]);
-  };
-  const open = new OpenBatches({ client, taskQueue, isOut, onLost, logger });
+  const open = new OpenBatches({ client, taskQueue, isOut, logger });
   await open.adopt();
   const batches = createBatches({ client, taskQueue, open, unfinished, attribute, logger });
   return { batches, stop: () => open.stop() };

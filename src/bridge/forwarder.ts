@@ -22,6 +22,8 @@ import type { Surge } from './surge.js';
 import { workflowIdFor } from './workflow-id.js';
 
 interface ForwarderOptions {
+  /** Of which log the batches are, where the bridge reads several. */
+  readonly of: string;
   readonly links: Links;
   readonly signaller: Signaller;
   readonly surge: Surge;
@@ -39,8 +41,8 @@ export interface Counters {
   readonly deadLettered: number;
 }
 
-/** What a forwarder needs besides a place for dead letters. */
-export type Forwarding = Omit<ForwarderOptions, 'deadLetters'>;
+/** What forwarders of all logs share. */
+export type Forwarding = Omit<ForwarderOptions, 'of' | 'deadLetters'>;
 
 /** An intake that hands its batches to a forwarder. */
 export interface Forwarded extends Intake {
@@ -69,22 +71,25 @@ export class Forwarder {
   }
 
   readonly forward: BatchHandler = async ({ records, backlog, ...batch }) => {
-    const { links, surge } = this.#options;
+    const { of, links, surge } = this.#options;
     this.counters.received += records.length;
     const [first] = records;
     if (first === undefined) return;
-    const place = `${first.position.topic}[${first.position.partition}]`;
+    const place = `${of} ${first.position.topic}[${first.position.partition}]`;
     surge.noticed(place, backlog);
     const inHand = { ...batch, letters: this.#letters.ofBatch() };
     const limits = [...links.keys()].some((link) => surge.mayBatch(link)) ? PART_LIMITS : undefined;
     // One behind the other: what a batch of keys holds is to be known by where it begins.
-    for (const part of partsOf(records, links, limits)) {
-      if (batch.signal.aborted) break;
-      const together = this.#together(part);
-      if (together.size === 0) await this.#eachAlone(part.items, inHand);
-      else await this.#inBatches(part, together, inHand);
+    try {
+      for (const part of partsOf(records, links, limits)) {
+        if (batch.signal.aborted) break;
+        const together = this.#together(part);
+        if (together.size === 0) await this.#eachAlone(part.items, inHand);
+        else await this.#inBatches(part, together, inHand);
+      }
+    } finally {
+      inHand.letters.tell();
     }
-    inHand.letters.tell();
     // Nothing more may come that would say so.
     if (backlog.records <= records.length && !batch.signal.aborted) surge.noticed(place, { records: 0, ageMs: 0 });
   };
@@ -130,15 +135,17 @@ export class Forwarder {
     const accepted = new Set<IntakeRecord>();
     const alone = new Set(part.items);
     for (const [link, groups] of together) {
-      const ofLink = recordsOf(groups);
-      const records = part.records.filter((record) => ofLink.has(record));
-      const order = { link, groups, records, isContiguous: inHand.isContiguous };
+      const writeOf = new Map(groups.flatMap((group) => group.writes.map((write) => [write.record, write])));
+      const writes = part.records.flatMap((record) => writeOf.get(record) ?? []);
+      const order = { link, groups, writes, isContiguous: inHand.isContiguous };
       const refused = await this.#options.batches.start(order, inHand.signal);
       if (inHand.signal.aborted) return;
       for (const group of groups) alone.delete(group);
-      for (const group of refused) alone.add(group);
-      for (const record of recordsOf(refused)) ofLink.delete(record);
-      for (const record of ofLink) accepted.add(record);
+      for (const group of refused) {
+        alone.add(group);
+        for (const { record } of group.writes) writeOf.delete(record);
+      }
+      for (const record of writeOf.keys()) accepted.add(record);
     }
     this.counters.signalled += accepted.size;
     await this.#eachAlone([...alone], { ...inHand, accepted: (record) => void accepted.add(record) });
@@ -167,10 +174,6 @@ export class Forwarder {
     this.counters.deadLettered++;
     inHand.accepted(record);
   }
-}
-
-function recordsOf(groups: readonly KeyGroup[]): Set<IntakeRecord> {
-  return new Set(groups.flatMap(({ writes }) => writes.map(({ record }) => record)));
 }
 
 function notTaken(

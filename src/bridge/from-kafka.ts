@@ -12,7 +12,7 @@ export async function startFromKafka(config: KafkaConfig, forwarding: Forwarding
   await checkKafka(config, logger);
   const kafka = createKafka(config, logger);
   const deadLetters = await connectDeadLetters(kafka, config.deadLetterTopic);
-  const { forward, counters } = new Forwarder({ ...forwarding, deadLetters });
+  const { forward, counters } = new Forwarder({ ...forwarding, of: 'Kafka', deadLetters });
   try {
     const intake = await startKafkaIntake({ kafka, config, handle: forward, logger, onGap: gaps.open });
     return { counters, stop: intake.stop, finished: intake.finished.finally(() => deadLetters.close()) };

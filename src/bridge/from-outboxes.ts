@@ -19,7 +19,7 @@ export async function startFromOutboxes(
   const { logger } = forwarding;
   const parts = outboxSources(links).map((source) => {
     const deadLetters = createStreamDeadLetters(source, stream, (line) => logger.warn(line));
-    const { forward: handle, counters } = new Forwarder({ ...forwarding, deadLetters });
+    const { forward: handle, counters } = new Forwarder({ ...forwarding, of: source.name, deadLetters });
     const intake = createOutboxIntake({ source, key: stream.key, group: stream.groupId, handle, logger });
     return { intake, counters, finished: intake.finished.finally(() => deadLetters.close()) };
   });

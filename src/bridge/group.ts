@@ -14,7 +14,7 @@ import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 export type Links = ReadonlyMap<string, LinkConfig>;
 
 /** A failed write together with the record that it came in. */
-interface RecordedWrite {
+export interface RecordedWrite {
   readonly event: FailedWrite;
   readonly record: IntakeRecord;
 }

@@ -3,17 +3,15 @@
  * been open for long waits, most likely for a server that is out, and makes room for others.
  */
 import { EventEmitter, once, setMaxListeners } from 'node:events';
-import { type WorkflowClient, WorkflowFailedError } from '@temporalio/client';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { WorkflowClient } from '@temporalio/client';
 import { WorkflowNotFoundError } from '@temporalio/common';
 import type { Logger } from 'pino';
-import { BATCH_TYPE, batchLinkOf } from '../../workflows/batch-messages.js';
-import { backOff } from '../patience/back-off.js';
+import { BATCH_TYPE } from '../../workflows/batch-messages.js';
+import { jittered, pauseAfter } from '../patience/pause.js';
 
 /** The part of Temporal's client that batches need. */
-export type BatchClient = Pick<
-  WorkflowClient,
-  'start' | 'getHandle' | 'list' | 'withDeadline' | 'withAbortSignal' | 'connection'
->;
+export type BatchClient = Pick<WorkflowClient, 'start' | 'getHandle' | 'list' | 'withDeadline'>;
 
 /** At work, of those that this bridge knows. */
 const MOST_AT_WORK = 8;
@@ -21,8 +19,13 @@ const MOST_AT_WORK = 8;
 const MOST_OPEN = 500;
 /** An open batch counts as waiting after this. */
 const AT_WORK_MS = 20_000;
-const LIST_TIMEOUT_MS = 10_000;
+const CALL_TIMEOUT_MS = 10_000;
 const LOOK_EVERY_MS = 1_000;
+/**
+ * Between two looks at one batch. Not by waiting for its result: each of these calls holds a place
+ * of those that Temporal grants to workers and bridges together, and can't be ended reliably.
+ */
+const PAUSES = { firstMs: 100, longestMs: 30_000 };
 
 interface OpenBatch {
   readonly link: string;
@@ -35,8 +38,6 @@ interface OpenBatchesOptions {
   readonly taskQueue: string;
   /** Whether a server of the link's target does not answer. */
   readonly isOut: (link: string) => boolean;
-  /** Told of a batch that was ended before each of its keys was somebody's. */
-  readonly onLost: (workflowId: string, reason: string, signal: AbortSignal) => Promise<void>;
   readonly logger: Logger;
 }
 
@@ -51,8 +52,8 @@ export class OpenBatches {
 
   constructor(options: OpenBatchesOptions) {
     this.#options = options;
-    // Each open batch waits on it; Node warns past ten.
-    setMaxListeners(0, this.#stopping.signal);
+    // Each open batch, and each part of a log that waits for room; Node warns past ten.
+    setMaxListeners(0, this.#stopping.signal, this.#ended);
   }
 
   /** Also those of a bridge that died: however often that happens, they are bounded. */
@@ -60,9 +61,9 @@ export class OpenBatches {
     const { client, taskQueue, logger } = this.#options;
     const query = `WorkflowType = "${BATCH_TYPE}" AND ExecutionStatus = "Running" AND TaskQueue = "${taskQueue}"`;
     try {
-      await client.withDeadline(Date.now() + LIST_TIMEOUT_MS, async () => {
-        for await (const { workflowId } of client.list({ query })) {
-          this.opened(workflowId, batchLinkOf(workflowId));
+      await client.withDeadline(Date.now() + CALL_TIMEOUT_MS, async () => {
+        for await (const { workflowId, memo } of client.list({ query })) {
+          this.opened(workflowId, String(memo?.link));
           if (this.#open.size >= MOST_OPEN) return;
         }
       });
@@ -99,7 +100,7 @@ export class OpenBatches {
   opened(workflowId: string, link: string): void {
     if (this.#open.has(workflowId)) return;
     this.#open.set(workflowId, { link, since: performance.now() });
-    const followed = this.#follow(workflowId).finally(() => {
+    const followed = this.#untilEnded(workflowId).finally(() => {
       this.#following.delete(followed);
       this.#open.delete(workflowId);
       this.#ended.emit('ended');
@@ -107,37 +108,27 @@ export class OpenBatches {
     this.#following.add(followed);
   }
 
-  /** Until it has ended, or this stops. */
-  async #follow(workflowId: string): Promise<void> {
-    const { client, onLost } = this.#options;
+  /** Or until this stops. */
+  async #untilEnded(workflowId: string): Promise<void> {
+    const { client } = this.#options;
     const { signal } = this.#stopping;
-    for (let failed = 1; !signal.aborted; failed++) {
+    for (let look = 1; ; look++) {
+      await sleep(jittered(pauseAfter(look, PAUSES)), undefined, { signal, ref: false }).catch(() => {});
+      if (signal.aborted) return;
       try {
-        await client.withAbortSignal(signal, () => client.getHandle(workflowId).result());
-        return;
+        const describing = () => client.getHandle(workflowId).describe();
+        const { status } = await client.withDeadline(Date.now() + CALL_TIMEOUT_MS, describing);
+        if (status.name !== 'RUNNING') return;
       } catch (error) {
-        if (error instanceof WorkflowFailedError) return onLost(workflowId, reasonOf(error), signal);
-        // Temporal is away, or has forgotten the batch, which then ended long ago.
+        // Temporal is away; or has deleted the batch.
         if (error instanceof WorkflowNotFoundError) return;
-        await backOff(failed, signal);
       }
     }
   }
 
+  /** Takes at most as long as one call may. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all(this.#following);
-  }
-}
-
-/** `TerminatedFailure`, `TimeoutFailure`, … in words. */
-function reasonOf({ cause }: WorkflowFailedError): string {
-  switch (cause?.name) {
-    case 'TerminatedFailure':
-      return 'was terminated';
-    case 'TimeoutFailure':
-      return 'timed out';
-    default:
-      return `failed: ${cause?.message ?? 'for an unknown reason'}`;
   }
 }

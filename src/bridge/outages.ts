@@ -14,7 +14,7 @@ interface OutagesWatch {
 }
 
 /** Looks now and then. While Temporal does not list them, what it said last holds. */
-export function watchOutages(client: SignalClient): OutagesWatch {
+export function watchOutages(client: SignalClient, taskQueue: string): OutagesWatch {
   // A stand-in for a client has no list.
   if (!(client instanceof WorkflowClient)) return { isOut: () => false, async stop() {} };
   let out: ReadonlySet<string> = new Set();
@@ -22,7 +22,7 @@ export function watchOutages(client: SignalClient): OutagesWatch {
   let timer: NodeJS.Timeout | undefined;
   const list = async () => {
     const links = new Set<string>();
-    const query = `WorkflowType = "${OUTAGE_TYPE}" AND ExecutionStatus = "Running"`;
+    const query = `WorkflowType = "${OUTAGE_TYPE}" AND TaskQueue = "${taskQueue}" AND ExecutionStatus = "Running"`;
     let listed = 0;
     for await (const { workflowId } of client.list({ query })) {
       links.add(outageLinkOf(workflowId));

@@ -15,6 +15,8 @@ const SAID_FOR_MS = 30_000;
  * batches of few keys would use up how many may be open.
  */
 const WORTH_A_BATCH = 50;
+/** In a surge there are some with few keys all the same: the ends of what one fetch brings. */
+const WORTH_A_BATCH_IN_SURGE = 10;
 
 interface SurgeOptions {
   readonly config: SurgeConfig;
@@ -58,6 +60,7 @@ export class Surge {
 
   /** Whether so many keys of the link, which came together, go in a batch. */
   isFor(link: string, keys: number): boolean {
-    return this.#isOn || (keys >= WORTH_A_BATCH && this.#options.isOut(link));
+    if (keys >= WORTH_A_BATCH) return this.mayBatch(link);
+    return this.#isOn && keys >= WORTH_A_BATCH_IN_SURGE;
   }
 }

@@ -2,7 +2,7 @@
 import type { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { EscalateRequest } from '../../workflows/activities.js';
-import type { FailedWrite } from '../../workflows/messages.js';
+import type { FailedWrite, LastError } from '../../workflows/messages.js';
 import { describeForeignRun } from '../bridge/own-runs.js';
 import { createSignaller, type SignalEnd } from '../bridge/signaller.js';
 import type { LinkConfig } from '../config.js';
@@ -40,7 +40,7 @@ export function createHandOver(
   const byName = new Map(links.map((link) => [link.name, link]));
   return async (write, batch, signal) => {
     const link = byName.get(write.link);
-    if (link === undefined) throw new Error(`link "${write.link}" is not in the configuration of this worker`);
+    if (link === undefined) return deadLetter(letterOf(write, 1, UNKNOWN_LINK), batch);
     const { key, encoding = 'utf8' } = write;
     const group = { kind: 'key', link, key: keyBytes({ key, encoding }), writes: [] } as const;
     const end = await signaller.signal(group, [write], signal);
@@ -48,11 +48,21 @@ export function createHandOver(
   };
 }
 
-function notTaken(event: FailedWrite, end: SignalEnd & { kind: 'refused' | 'misled' }): EscalateRequest {
+const UNKNOWN_LINK: LastError = {
+  type: 'UnknownLink',
+  message: 'the link of the key is not in the configuration of this worker; add it there, then redrive',
+  stage: 'signal',
+};
+
+function letterOf(event: FailedWrite, attempts: number, error: LastError): EscalateRequest {
   const { firstFailedAt = event.failedAt, lastFailedAt = event.failedAt } = event.merged ?? {};
-  const error =
-    end.kind === 'refused'
-      ? ({ type: 'TemporalRejected', message: end.message, stage: 'signal' } as const)
-      : ({ type: 'WorkflowIdTaken', message: describeForeignRun(end.run, event.link), stage: 'signal' } as const);
-  return { event, error, attempts: end.kind === 'refused' ? end.attempts : 1, firstFailedAt, lastFailedAt };
+  return { event, error, attempts, firstFailedAt, lastFailedAt };
+}
+
+function notTaken(event: FailedWrite, end: SignalEnd & { kind: 'refused' | 'misled' }): EscalateRequest {
+  if (end.kind === 'refused') {
+    return letterOf(event, end.attempts, { type: 'TemporalRejected', message: end.message, stage: 'signal' });
+  }
+  const message = describeForeignRun(end.run, event.link);
+  return letterOf(event, 1, { type: 'WorkflowIdTaken', message, stage: 'signal' });
 }

@@ -3,6 +3,7 @@ import { defaultPayloadConverter } from '@temporalio/common';
 import { ulid } from 'ulid';
 import { expect, test } from 'vitest';
 import { BATCH_TYPE, type BatchInput } from '../../workflows/batch-messages.js';
+import { gapWorkflowId } from '../../workflows/gap-messages.js';
 import { type BridgeBed, bridgeBed, toldOf, until } from './bridge-bed.js';
 
 const keysFrom = (first: number, count: number) => Array.from({ length: count }, (_, index) => `k${first + index}`);
@@ -119,23 +120,73 @@ test('a batch that was terminated is told of as a gap, and begun anew when its r
   await bed.client.workflow.getHandle(`keymend/gap/${link}`).terminate();
 });
 
+test('a batch that was terminated while no bridge ran is told of, once, and no more when somebody has dealt with it', async () => {
+  const link = `surge-${ulid().toLowerCase()}`;
+  const bed = await surgeBed({ links: [link] });
+  await bed.produce(...written(keysFrom(0, 60)));
+  const first = await bed.start();
+  await bed.untilCommitted(60);
+  await untilBatches(bed, 1);
+  await first.stop();
+  await bed.client.workflow.getHandle(bed.batchId(0)).terminate();
+  const second = await bed.start();
+  await until(async () => expect(await toldOf(bed, link)).toMatchObject([{ id: bed.batchId(0), cause: 'ended' }]));
+  await second.stop();
+  const gap = bed.client.workflow.getHandle(gapWorkflowId(link));
+  await gap.terminate();
+  const { runId } = await gap.describe();
+  const listed = bed.logs.length;
+  await bed.start();
+  // Whatever it tells of it tells at once, and a line says so.
+  await bed.produce(...written(keysFrom(60, 1)));
+  await bed.untilCommitted(61);
+  await until(async () => expect((await bed.workflow('k60')).signals).toHaveLength(1));
+  expect(bed.logs.slice(listed).filter(({ cause }) => cause === 'ended')).toEqual([]);
+  expect((await gap.describe()).runId).toBe(runId);
+});
+
 test('a log that was made anew has the same positions: its records are not taken for those of before', async () => {
-  const bed = await surgeBed();
-  await bed.client.workflow.start(BATCH_TYPE, {
-    workflowId: bed.batchId(0),
-    taskQueue: bed.config.temporal.taskQueue,
-    args: [],
-    memo: { last: '59', firstId: 'of another log', digest: 'other' },
+  const link = `surge-${ulid().toLowerCase()}`;
+  const bed = await surgeBed({ links: [link] });
+  await bed.produce(...written(keysFrom(0, 60)));
+  const first = await bed.start();
+  await bed.untilCommitted(60);
+  await first.stop();
+  const { topic } = bed.config.kafka;
+  await bed.admin.deleteTopics({ topics: [topic] });
+  await until(() => bed.admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: 1 }] }));
+  await until(() => bed.admin.fetchTopicMetadata({ topics: [topic] }));
+  await until(() => bed.produce(...keysFrom(0, 60).map((key) => ({ id: `${key}#2`, key }))));
+  await bed.start();
+  await until(async () => {
+    const batches = await batchesOf(bed);
+    expect(batches.map(({ id }) => id.slice(0, bed.batchId(0).length))).toEqual([bed.batchId(0), bed.batchId(0)]);
+    expect(batches.map(({ input }) => input.part.firstId).sort()).toEqual(['k0#1', 'k0#2']);
   });
+  await bed.client.workflow
+    .getHandle(gapWorkflowId(link))
+    .terminate()
+    .catch(() => {});
+});
+
+test('a workflow of somebody else under the ID of a batch is not taken for it', async () => {
+  const bed = await surgeBed();
+  await bed.client.workflow.start('foreign', { workflowId: bed.batchId(0), taskQueue: bed.config.temporal.taskQueue });
   await bed.produce(...written(keysFrom(0, 60)));
   await bed.start();
   await bed.untilCommitted(60);
-  await until(async () => {
-    const ids: string[] = [];
-    const query = `WorkflowType = "${BATCH_TYPE}" AND TaskQueue = "${bed.config.temporal.taskQueue}"`;
-    for await (const { workflowId } of bed.client.workflow.list({ query })) ids.push(workflowId);
-    expect(ids.sort()).toEqual([bed.batchId(0), expect.stringMatching(/\/0~[0-9a-f]{16}$/)]);
-  });
+  const [batch] = await untilBatches(bed, 1);
+  expect(batch!.id).toMatch(/\/0~[0-9a-f]{16}$/);
+});
+
+test('a failed write by a clock that is ahead settles from now on', async () => {
+  const bed = await surgeBed();
+  const ahead = { failedAt: '2099-01-01T00:00:00.000Z', outcome: 'unknown' } as const;
+  await bed.produce(...written(keysFrom(0, 60)).map((write) => ({ ...write, ...ahead })));
+  await bed.start();
+  await bed.untilCommitted(60);
+  const [batch] = await untilBatches(bed, 1);
+  for (const { failedAt } of batch!.input.writes) expect(Date.parse(failedAt)).toBeLessThanOrEqual(Date.now());
 });
 
 test('each link has a batch of its own, and what no workflow can be told of becomes a dead letter', async () => {

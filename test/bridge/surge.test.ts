@@ -14,7 +14,7 @@ describe('keys travel in batches', () => {
     const surge = surgeOf();
     const states = [999, 1_000, 500, 100, 99, 999].map((records) => {
       surge.noticed('t[0]', { records, ageMs: 0 });
-      return surge.isFor('l', 1);
+      return surge.isFor('l', 10);
     });
     expect(states).toEqual([false, true, true, true, false, false]);
   });
@@ -22,25 +22,31 @@ describe('keys travel in batches', () => {
   it('when all parts of the log have as many together', () => {
     const surge = surgeOf();
     for (const part of [0, 1, 2]) surge.noticed(`t[${part}]`, { records: 400, ageMs: 0 });
-    expect(surge.isFor('l', 1)).toBe(true);
+    expect(surge.isFor('l', 10)).toBe(true);
     for (const part of [0, 1, 2]) surge.noticed(`t[${part}]`, { records: 0, ageMs: 0 });
-    expect(surge.isFor('l', 1)).toBe(false);
+    expect(surge.isFor('l', 10)).toBe(false);
   });
 
   it('while the oldest record is older than `age`, but not for a few that were late', () => {
     const surge = surgeOf();
     surge.noticed('t[0]', { records: 3, ageMs: 3_600_000 });
-    expect(surge.isFor('l', 3)).toBe(false);
+    expect(surge.isFor('l', 10)).toBe(false);
     surge.noticed('t[0]', { records: 99, ageMs: 60_000 });
-    expect(surge.isFor('l', 1)).toBe(true);
+    expect(surge.isFor('l', 10)).toBe(true);
     surge.noticed('t[0]', { records: 99, ageMs: 59_999 });
-    expect(surge.isFor('l', 1)).toBe(false);
+    expect(surge.isFor('l', 10)).toBe(false);
   });
 
   it('of a link that has a server which is out, where many come together', () => {
     const surge = surgeOf(['out']);
     surge.noticed('t[0]', { records: 60, ageMs: 0 });
     expect([surge.isFor('out', 50), surge.isFor('out', 49), surge.isFor('well', 50)]).toEqual([true, false, false]);
+  });
+
+  it('but not where only a few of a link are in a part of the log', () => {
+    const surge = surgeOf();
+    surge.noticed('t[0]', { records: 1_000, ageMs: 0 });
+    expect([surge.isFor('l', 9), surge.isFor('l', 10)]).toEqual([false, true]);
   });
 
   it('which is told when it begins and when it ends', () => {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { BatchReply } from '../../workflows/batch-messages.js';
 import { packed } from '../../workflows/batch-messages.js';
-import { dueKeys, newRun, nextDue, takeReply } from '../../workflows/batch-run.js';
+import { dueKeys, giveUpAll, newRun, nextDue, takeReply } from '../../workflows/batch-run.js';
 import { failedWrite, POLICY } from '../support/workflow-bed.js';
 
 const NOTHING: BatchReply = { repaired: [], lookAgain: [], deferred: [], large: [], failed: [] };
@@ -72,6 +72,28 @@ describe('a key of a batch', () => {
     const { run, take, keysOpen } = runOf(3);
     take({ large: [0], failed: [{ indices: [2], error: ERROR, permanent: true, effect: 'nothing' }] }, 0);
     expect([run.handOver.map(({ key }) => key), keysOpen(), run.equal]).toEqual([['k0', 'k2'], [], 1]);
+  });
+
+  it('that was written, and goes on elsewhere before that was found to hold, is told of as of unknown outcome', () => {
+    const { run, take } = runOf(3);
+    take({ lookAgain: [0], deferred: [{ indices: [1, 2], retryAfterMs: 60_000 }] }, 1_000);
+    const [, second] = [...run.open];
+    giveUpAll(run, [second!], 2_000);
+    const at = new Date(2_000).toISOString();
+    expect(run.handOver.map(({ key, outcome, failedAt }) => [key, outcome, failedAt])).toEqual([
+      ['k0', 'unknown', at],
+      // It was being tried.
+      ['k1', 'unknown', at],
+      ['k2', 'refused', '2026-11-20T23:00:00.000Z'],
+    ]);
+    expect(run.handOver[0]!.merged).toMatchObject({ count: 1, firstFailedAt: '2026-11-20T23:00:00.000Z' });
+    expect(run.open.size).toBe(0);
+  });
+
+  it('that waits to be verified is not looked at with others that are due a little earlier', () => {
+    const { run, take } = runOf(2);
+    take({ lookAgain: [0], deferred: [{ indices: [1], retryAfterMs: 850 }] }, 0);
+    expect(dueKeys(run, 850).map(({ write }) => write.key)).toEqual(['k1']);
   });
 
   it('that waits to be verified is not compared earlier because somebody asks', () => {
