@@ -121,7 +121,9 @@ function inputOf({ link, groups, writes }: BatchOrder, unfinished: UnfinishedRun
   return { link: link.name, policy: linkPolicy(link), part, writes: packs };
 }
 
-/** @returns what another run under this ID holds, nothing if it is not ours; null: it was started */
+/**
+ * @returns what another run under this ID holds, nothing if it is not ours; null: it was started
+ */
 async function startUnder(
   workflowId: string,
   input: BatchInput,
