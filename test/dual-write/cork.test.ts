@@ -1,4 +1,4 @@
-/** How what an application sends leaves for the source: in few pieces, and none later than its turn. */
+/** How what an application sends leaves for the source: in few pieces, none later than its turn. */
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { Cluster, Redis } from 'ioredis';

@@ -1,3 +1,4 @@
+import { Kafka, logLevel } from 'kafkajs';
 import { expect, test } from 'vitest';
 import { bridgeBed, gate, until } from '../bridge/bridge-bed.js';
 import { startIntake } from './intake-bed.js';
@@ -26,4 +27,32 @@ test('a batch put aside that outlives its topic sets no offset in the one that w
   old.open();
   await until(() => expect(intake.handled).toContain('new 9'));
   expect(intake.handled.filter((id) => id.startsWith('new'))).toEqual(ids);
+});
+
+test('a batch put aside whose partition went to another bridge sets no offset there, and holds nothing up later', async () => {
+  const bed = await bridgeBed();
+  const slow = gate();
+  const asked: string[] = [];
+  await bed.produce({ id: 'slow' }, { id: 'behind' });
+  const mayAccept = async (id: string) => {
+    asked.push(id);
+    if (id === 'slow') await slow.opened;
+  };
+  const first = await startIntake(bed, { mayAccept });
+  await until(() => expect(first.handled).toEqual(['slow', 'behind']));
+
+  // Partitions are shared out by the names of the members, and only once no batch is handled: it is
+  // aside by then.
+  const kafka = new Kafka({ brokers: [...bed.config.kafka.brokers], clientId: 'a', logLevel: logLevel.NOTHING });
+  const second = await startIntake(bed, { kafka });
+  await bed.produce({ id: 'later' });
+  await bed.untilCommitted(3);
+  expect(second.handled).toEqual(['slow', 'behind', 'later']);
+  slow.open();
+  await until(() => expect(asked).toContain('behind'));
+
+  await second.stop();
+  await bed.produce({ id: 'last' });
+  await bed.untilCommitted(4);
+  expect(first.handled).toEqual(['slow', 'behind', 'last']);
 });
