@@ -61,7 +61,7 @@ it('ends with one line when its target turns out to be the source', async () => 
   proxy.cut();
   sandbox.configure({ link: { target: { url: `redis://127.0.0.1:${proxy.port}` } } });
   const started = await sandbox.start('worker');
-  const ended = once(started.process, 'exit');
+  const ended = once(started.process, 'close');
   proxy.restore();
   expect((await ended)[0]).toBe(1);
   expect(started.log()).toMatch(/^keymend: target of link .* is the same Redis as source of link /m);
