@@ -9,8 +9,8 @@ import { outboxSources } from '../outbox/sources.js';
 import { type Counters, type Forwarded, Forwarder, type Forwarding } from './forwarder.js';
 
 /**
- * @throws RedisFailure when no source answers; one that does not answer beside one that does is
- *   only logged, because it is tried again and the others must not wait for it
+ * @throws RedisFailure when no source can be used as it is configured. One that is away is only
+ *   logged, because it is tried again and the others must not wait for it
  */
 export async function startFromOutboxes(
   { links, stream }: Pick<Config, 'links' | 'stream'>,
@@ -43,9 +43,10 @@ export async function startFromOutboxes(
 
 async function checkSources(intakes: readonly OutboxIntake[], logger: Logger): Promise<void> {
   const checks = await Promise.allSettled(intakes.map((intake) => intake.check()));
-  const problems = checks.flatMap((check) => (check.status === 'rejected' ? [check.reason as Error] : []));
-  if (problems.length === intakes.length) throw problems[0]!;
-  for (const { message } of problems) logger.error(message);
+  const unusable = checks.flatMap((check) => (check.status === 'rejected' ? [check.reason as Error] : []));
+  if (unusable.length === intakes.length) throw unusable[0]!;
+  const away = checks.flatMap((check) => (check.status === 'fulfilled' ? (check.value ?? []) : []));
+  for (const { message } of [...unusable, ...away]) logger.error(message);
 }
 
 function sum(all: readonly Counters[]): Counters {

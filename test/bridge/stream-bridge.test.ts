@@ -203,13 +203,26 @@ describe('with Redis Streams and no Kafka', () => {
     expect(await running.stop()).toBe(0);
   });
 
-  it('the bridge refuses to start with one line when no source answers, and names the outbox', async () => {
+  it('bridge and worker start while the source is away, and read its outbox when it answers', async () => {
     const port = await freePort();
     configure({ source: { url: `redis://127.0.0.1:${port}` } });
+    const running = await sandbox.start('start');
+    expect(running.log()).toContain('cannot be reached: nothing listens there');
+    const source = await startRedis([], { port });
+    onTestFinished(() => source.stop());
+    await source.client.set('user:42', 'new');
+    const { key, value } = recordOf('user:42');
+    await source.client.xadd(STREAM, '*', 'key', key, 'value', value);
+    await until(async () => expect(await sandbox.target.client.get('user:42')).toBe('new'));
+    expect(await running.stop()).toBe(0);
+  });
+
+  it('the bridge refuses to start with one line when no source can be used as configured', async () => {
+    configure({ source: { url: 'redis://no-such-host.invalid' } });
     const { code, stderr } = await sandbox.keymend('bridge');
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      new RegExp(`^keymend: source of link east-to-west \\(127.0.0.1:${port}\\) cannot be reached: .*\\n$`),
+      /^keymend: source of link east-to-west \(no-such-host.invalid:6379\) cannot be reached: .*\n$/,
     );
   });
 
