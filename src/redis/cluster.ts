@@ -20,6 +20,7 @@ import { explained } from './connection/explain.js';
 import { RedisFailure } from './connection/failure.js';
 import { summarize } from './health.js';
 import type { KeyWatch } from './key-watch.js';
+import type { KeyPage, KeyScan, KeyServer, PageDigest } from './keyspace.js';
 import type {
   Admission,
   AdmissionRequest,
@@ -216,6 +217,33 @@ export class ClusterRedis implements RedisPort {
 
   clock(key: Buffer): Promise<ClockReading | RedisFailure> {
     return this.#atMasterOf(key, (port) => port.clock());
+  }
+
+  async keyServers(): Promise<readonly KeyServer[] | RedisFailure> {
+    const masters = await this.#nodes.masters();
+    if (masters instanceof RedisFailure) return masters;
+    const asked = masters.map(async (master): Promise<KeyServer | RedisFailure> => {
+      const answer = this.#heeded(await this.#portTo(master).keyServers(), master);
+      return answer instanceof RedisFailure ? answer : { ...answer[0], slots: master.slots };
+    });
+    const servers = await Promise.all(asked);
+    return servers.find((server) => server instanceof RedisFailure) ?? (servers as KeyServer[]);
+  }
+
+  async scanKeys(place: string, scan: KeyScan): Promise<KeyPage | RedisFailure> {
+    const masters = await this.#nodes.masters();
+    if (masters instanceof RedisFailure) return masters;
+    const master = masters.find(({ connection }) => connection.place === place);
+    if (master === undefined) return new RedisFailure('DEMOTED', 'not a master any more', { place });
+    return this.#heeded(await this.#portTo(master).scanKeys(place, scan), master);
+  }
+
+  digestKeys(keys: readonly Buffer[]): Promise<PageDigest | RedisFailure> {
+    return this.#atMasterOf(keys[0]!, (port) => port.digestKeys(keys));
+  }
+
+  absentKeys(keys: readonly Buffer[]): Promise<readonly Buffer[] | RedisFailure> {
+    return this.#atMasterOf(keys[0]!, (port) => port.absentKeys(keys));
   }
 
   async health(of: HealthOf = { slots: ALL_SLOTS }, options?: HealthOptions): Promise<Health | RedisFailure> {

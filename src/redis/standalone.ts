@@ -9,6 +9,7 @@ import { RedisFailure } from './connection/failure.js';
 import { compareDumps, isComparable, typeOfDump } from './dump.js';
 import { expiryDigits, type KeyState, NO_EXPIRY } from './key-state.js';
 import type { KeyWatch } from './key-watch.js';
+import { absentKeys, digestKeys, type KeyPage, type KeyScan, type KeyServer, type PageDigest, scanPage } from './keyspace.js';
 import { pieceIn, readPiece } from './piece.js';
 import type {
   Admission,
@@ -250,6 +251,25 @@ export class StandaloneRedis implements RedisPort {
 
   watch(key: Buffer): Promise<KeyWatch | RedisFailure> {
     return watchKey(() => this.#connection.another(), key);
+  }
+
+  async keyServers(): Promise<readonly [KeyServer] | RedisFailure> {
+    const [info, keys] = await this.#send(['INFO', 'server'], ['DBSIZE']);
+    if (keys instanceof RedisFailure) return keys;
+    const server = serverName(info, this.#connection.database);
+    return server instanceof RedisFailure ? server : [{ place: this.place, server, keys: Number(keys), slots: ALL_SLOTS }];
+  }
+
+  scanKeys(_place: string, scan: KeyScan): Promise<KeyPage | RedisFailure> {
+    return scanPage(this.#connection, scan);
+  }
+
+  digestKeys(keys: readonly Buffer[]): Promise<PageDigest | RedisFailure> {
+    return digestKeys(this.#connection, keys);
+  }
+
+  absentKeys(keys: readonly Buffer[]): Promise<readonly Buffer[] | RedisFailure> {
+    return absentKeys(this.#connection, keys);
   }
 
   async health(_of?: HealthOf, { withoutOwn = false }: HealthOptions = {}): Promise<Health | RedisFailure> {

@@ -120,8 +120,13 @@ export function scriptArguments({ largeValues }: Connection, rows: readonly Row[
 }
 
 /** `runScript` for one row. */
-export async function runForKey(connection: Connection, script: Script, row: Row): Promise<RowAnswer | RedisFailure> {
-  const [answer] = await runScript(connection, script, [row]);
+export async function runForKey(
+  connection: Connection,
+  script: Script,
+  row: Row,
+  options?: RunOptions,
+): Promise<RowAnswer | RedisFailure> {
+  const [answer] = await runScript(connection, script, [row], options);
   // A script always takes the first row.
   return answer as RowAnswer | RedisFailure;
 }

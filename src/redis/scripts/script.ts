@@ -18,6 +18,7 @@ export type Integer = number | string;
 
 const CONTENT = ['pack', 'replies', 'fields', 'values/content', 'values/fingerprint'];
 const MEMBERS = ['unpack', 'fields', 'members/members'];
+const PAGES = [...CONTENT, 'unpack', 'keyspace/page'];
 const GROUPS = ['pack', 'replies', 'large/groups'];
 
 export const scripts = {
@@ -42,6 +43,9 @@ export const scripts = {
   grow: load('unpack', 'run-command', 'large/temporary', 'large/grow'),
   growByCopy: load('large/temporary', 'large/behind', 'large/grow-by-copy'),
   swap: load(...GROUPS, 'mark', 'large/swap'),
+  scanPage: load(...PAGES, 'keyspace/scan-page'),
+  digestKeys: load(...PAGES, 'keyspace/digest-keys'),
+  absentKeys: load('pack', 'unpack', 'keyspace/absent-keys'),
   lease: load('lease'),
 } as const;
 

@@ -1,0 +1,59 @@
+-- digestPage(keys): one digest over what many keys hold, as content.lua sees it: the same on every
+-- server. What costs is a sha1 and Lua's strings for each key, so a plain string goes into the
+-- digest as it is. Stands behind fingerprint.lua.
+-- Answers with the digest, the expiries of the keys, the large ones among them (packed), how many
+-- keys were gone through (the first ones, one at least: it stops where that is much work), and the
+-- work. The expiries are ms since the epoch, -1 for none, -2 without key, with spaces between; ''
+-- where no key has any. They are no part of the digest, for a little difference may be tolerated.
+
+local OWN_PREFIX = 'keymend:'
+
+local function isOwn(key)
+  return string.sub(key, 1, #OWN_PREFIX) == OWN_PREFIX
+end
+
+-- Of no string, and nil of what is too large to be gone through at once; and the work.
+local function digestOfCollection(key)
+  local kind = typeOf(key)
+  local large, bytes = isLarge(key, kind)
+  if large then return nil, 0 end
+  local digest, work = contentDigest(key, kind, bytes)
+  if digest ~= '' then return kind .. ' ' .. digest, work end
+  local dump = redis.call('DUMP', key)
+  return kind .. ' ' .. unversioned(dump), #dump
+end
+
+local function digestPage(keys)
+  local parts, expiries, large = {}, {}, {}
+  local work, done, expire = 0, 0, false
+  while done < #keys and (done == 0 or work < WORK_LIMIT) do
+    done = done + 1
+    local key, more = keys[done], ROW_WORK
+    -- Not GET: the end is included, so a large string shows by one byte more, and is not read.
+    local value = redis.pcall('GETRANGE', key, '0', ARGV[2])
+    local expiry = expiryOf(key)
+    if expiry ~= -1 then expire = true end
+    expiries[done] = inText(expiry)
+    if type(value) == 'string' then
+      more = more + #value
+      if expiry == NO_KEY then
+        parts[#parts + 1] = 'none'
+      elseif #value > LARGE_BYTES then
+        large[#large + 1] = key
+        parts[#parts + 1] = 'large'
+      else
+        -- A number in front, where all other parts begin with a letter.
+        parts[#parts + 1], parts[#parts + 2] = lengthPrefix[#value], value
+      end
+    else
+      if not string.find(value.err, 'WRONGTYPE', 1, true) then error(value) end
+      local digest, ofCollection = digestOfCollection(key)
+      if not digest then large[#large + 1] = key end
+      parts[#parts + 1] = digest or 'large'
+      more = more + ofCollection
+    end
+    work = work + spend(more)
+  end
+  local said = expire and table.concat(expiries, ' ') or ''
+  return redis.sha1hex(table.concat(parts)), said, packList(large), done, work
+end
