@@ -31,7 +31,9 @@ export type NoticedGap = Omit<Gap, 'noticedAt'>;
 export interface GapInput {
   readonly link: string;
   /** Of the run before this one. */
-  readonly carried?: Pick<GapStatus, 'gaps' | 'more' | 'records'> | undefined;
+  readonly carried?:
+    | (Pick<GapStatus, 'gaps' | 'more' | 'records'> & { readonly sweeps?: readonly string[] | undefined })
+    | undefined;
 }
 
 /** The answer to the query `status`, and the result of the workflow. */
@@ -51,6 +53,13 @@ export interface GapStatus {
 /** `acknowledge`: somebody has dealt with what is lost, or can live with it. */
 export interface AcknowledgeRequest {
   readonly reason: string;
+  /** The word of a sweep: it holds only if it had said so at its beginning, and nothing was lost since. */
+  readonly sweepId?: string | undefined;
+}
+
+/** A comparison of all keys begins. */
+export interface SweepingRequest {
+  readonly sweepId: string;
 }
 
 /** Never begins as the ID of a key does. */
@@ -59,5 +68,6 @@ export function gapWorkflowId(link: string): string {
 }
 
 export const lost = defineSignal<[Gap[]]>('lost');
+export const sweeping = defineSignal<[SweepingRequest]>('sweeping');
 export const acknowledge = defineSignal<[AcknowledgeRequest]>('acknowledge');
 export const status = defineQuery<GapStatus>('status');

@@ -15,17 +15,22 @@ import {
   type GapInput,
   type GapStatus,
   lost,
+  type SweepingRequest,
   status,
+  sweeping,
 } from './gap-messages.js';
 
 /** What is kept of them: a topic of many partitions, each told of once. */
 const MOST_GAPS = 100;
 const MOST_REASON_LENGTH = 1_000;
+const MOST_SWEEPS = 10;
 
 export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
   let { gaps, more, records } = carried ?? { gaps: [] as readonly Gap[], more: 0, records: 0 as number | null };
   let reason: string | null = null;
   let unread = 0;
+  /** Those under way that began behind all that is known to be lost. */
+  let sweeps = carried?.sweeps ?? [];
   const now = (): GapStatus => ({
     link,
     state: reason === null ? 'open' : 'acknowledged',
@@ -43,7 +48,9 @@ export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
   };
   setHandler(status, now);
   const onLost = (found: unknown) => {
-    // What comes after somebody's word is nothing that they have seen.
+    // What comes after somebody's word is nothing that they have seen; nor has a sweep, whose begin
+    // was told before.
+    sweeps = [];
     if (reason !== null) [gaps, more, records, reason] = [[], 0, 0, null];
     for (const one of Array.isArray(found) ? found : [found]) add(isGap(one) ? one : unreadable(++unread));
     setCurrentDetails(describeGaps(now()));
@@ -51,12 +58,18 @@ export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
   const onAcknowledge = (request?: AcknowledgeRequest) => {
     const given = typeof request?.reason === 'string' ? request.reason.trim() : '';
     if (given === '') return log.warn('acknowledge needs { reason }: nothing was closed');
+    const { sweepId } = request!;
+    if (sweepId !== undefined && !sweeps.includes(sweepId)) return;
     reason = given.slice(0, MOST_REASON_LENGTH);
     setCurrentDetails(describeGaps(now()));
+  };
+  const onSweeping = (request?: Partial<SweepingRequest>) => {
+    if (typeof request?.sweepId === 'string') sweeps = [...sweeps, request.sweepId].slice(-MOST_SWEEPS);
   };
   // First, for it takes what came before this run began in its order; the others do so by name.
   setDefaultSignalHandler((name, ...args) => {
     if (name === lost.name) onLost(args[0]);
+    else if (name === sweeping.name) onSweeping(args[0] as SweepingRequest);
     else if (name === acknowledge.name) onAcknowledge(args[0] as AcknowledgeRequest);
   });
   setHandler(lost, onLost, { description: 'Failed writes that are known to be lost, as whoever noticed them says.' });
@@ -64,10 +77,11 @@ export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
     description:
       'Closes the gap. Input: {"reason": "why"}, once both sides were compared. What is lost later opens it again.',
   });
+  setHandler(sweeping, onSweeping);
   setCurrentDetails(describeGaps(now()));
 
   await condition(() => reason !== null || workflowInfo().continueAsNewSuggested);
-  if (reason === null) await continueAsNew<typeof gap>({ link, carried: { gaps, more, records } });
+  if (reason === null) await continueAsNew<typeof gap>({ link, carried: { gaps, more, records, sweeps } });
   return now();
 }
 
@@ -100,7 +114,10 @@ function describeGaps({ link, state, gaps, more, records, reason }: GapStatus): 
   ];
   if (more > 0) lines.push(`- and ${more} more`);
   if (reason === null) {
-    lines.push('', '**Next step:** compare both sides, then send the signal `acknowledge` with `{"reason": "…"}`.');
+    lines.push(
+      '',
+      '**Next step:** `keymend sweep` closes this where it finds both sides equal; or send the signal `acknowledge` with `{"reason": "…"}`.',
+    );
   } else {
     lines.push('', `Acknowledged: ${escapeMarkdown(reason)}`);
   }

@@ -3,3 +3,4 @@ export { gap } from './gap.js';
 export { outage } from './outage.js';
 export { reconcileBatch } from './reconcile-batch.js';
 export { reconcileKey } from './reconcile-key.js';
+export { sweep } from './sweep.js';

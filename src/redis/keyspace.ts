@@ -36,6 +36,8 @@ export interface KeyPage {
   /** Where the next page begins; `0`: this was the last. */
   readonly cursor: string;
   readonly keys: readonly Buffer[];
+  /** How many of keymend's own were left out. */
+  readonly own: number;
   /** null: it was not asked for. */
   readonly digest: PageDigest | null;
 }
@@ -61,8 +63,13 @@ export async function scanPage(connection: Connection, scan: KeyScan): Promise<K
   const row = [Buffer.from(cursor), `${count}`, match, type, digested ? '1' : '0'] as const;
   const answer = await runForKey(connection, scripts.scanPage, row, { atMaster: true });
   if (!('cells' in answer)) return answer;
-  const [next, keys, ...digest] = answer.cells;
-  return { cursor: String(next), keys: unpacked(keys as Buffer), digest: digested ? pageDigest(digest) : null };
+  const [next, keys, own, ...digest] = answer.cells;
+  return {
+    cursor: String(next),
+    keys: unpacked(keys as Buffer),
+    own: Number(own),
+    digest: digested ? pageDigest(digest) : null,
+  };
 }
 
 /** As `RedisPort.digestKeys`, of one server. */

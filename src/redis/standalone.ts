@@ -9,7 +9,15 @@ import { RedisFailure } from './connection/failure.js';
 import { compareDumps, isComparable, typeOfDump } from './dump.js';
 import { expiryDigits, type KeyState, NO_EXPIRY } from './key-state.js';
 import type { KeyWatch } from './key-watch.js';
-import { absentKeys, digestKeys, type KeyPage, type KeyScan, type KeyServer, type PageDigest, scanPage } from './keyspace.js';
+import {
+  absentKeys,
+  digestKeys,
+  type KeyPage,
+  type KeyScan,
+  type KeyServer,
+  type PageDigest,
+  scanPage,
+} from './keyspace.js';
 import { pieceIn, readPiece } from './piece.js';
 import type {
   Admission,
@@ -257,7 +265,9 @@ export class StandaloneRedis implements RedisPort {
     const [info, keys] = await this.#send(['INFO', 'server'], ['DBSIZE']);
     if (keys instanceof RedisFailure) return keys;
     const server = serverName(info, this.#connection.database);
-    return server instanceof RedisFailure ? server : [{ place: this.place, server, keys: Number(keys), slots: ALL_SLOTS }];
+    return server instanceof RedisFailure
+      ? server
+      : [{ place: this.place, server, keys: Number(keys), slots: ALL_SLOTS }];
   }
 
   scanKeys(_place: string, scan: KeyScan): Promise<KeyPage | RedisFailure> {

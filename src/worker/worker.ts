@@ -7,6 +7,7 @@ import { BATCHES_AT_ONCE, createBatchActivities } from '../../activities/batch.j
 import { create } from '../../activities/index.js';
 import { createOutageActivities } from '../../activities/outage.js';
 import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
+import { createSweepActivities } from '../../activities/sweep.js';
 import type { LinkRuntime } from '../../activities/work.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
 import { nextStep } from '../../workflows/error-types.js';
@@ -79,6 +80,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
           handOver: createHandOver({ ...starting, attribute, links: config.links, deadLetter: publishEscalation }),
           onBatch: logBatch(logger),
         }),
+        ...createSweepActivities(links),
         ...create({
           links,
           usableAttributes,

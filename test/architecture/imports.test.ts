@@ -11,7 +11,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
  */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   workflows: [],
-  activities: ['workflows', 'src/engine', 'src/events'],
+  activities: ['workflows', 'src/engine', 'src/events', 'src/sweep'],
   'src/config.ts': ['src/defaults.ts', 'src/did-you-mean.ts', 'src/redis-url.ts', 'workflows'],
   'src/did-you-mean.ts': [],
   'src/plural.ts': [],
@@ -22,6 +22,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/patience': [],
   'src/redis': ['src/config.ts', 'src/defaults.ts', 'src/own-keys.ts', 'src/patience', 'src/redis-url.ts'],
   'src/engine': ['src/plural.ts', 'src/commands', 'src/own-keys.ts', 'src/patience', 'src/redis'],
+  'src/sweep': ['src/engine', 'src/events', 'src/own-keys.ts', 'src/redis', 'workflows'],
   'src/events': ['src/defaults.ts', 'workflows'],
   'src/kafka': ['src/plural.ts', 'src/config.ts', 'src/events', 'src/patience', 'workflows'],
   'src/outbox': [

@@ -2,7 +2,8 @@
 -- only.
 -- Row in:  cursor ('0' at the beginning), count (about so many are looked at), a pattern, a type
 --          (each '' for all), 1 if a digest is wanted
--- Row out: {next cursor, keys (packed)}, and with a digest what page.lua says of the keys
+-- Row out: {next cursor, keys (packed), how many were left out}, and with a digest what page.lua
+--          says of the keys
 
 return eachRow(5, function(first)
   local command = { 'SCAN', ARGV[first], 'COUNT', ARGV[first + 1] }
@@ -16,7 +17,8 @@ return eachRow(5, function(first)
   for _, key in ipairs(found[2]) do
     if not isOwn(key) then keys[#keys + 1] = key end
   end
-  if ARGV[first + 4] ~= '1' then return { found[1], packList(keys) }, 0 end
+  local own = #found[2] - #keys
+  if ARGV[first + 4] ~= '1' then return { found[1], packList(keys), own }, 0 end
   local digest, expiries, large, done, work = digestPage(keys)
-  return { found[1], packList(keys), digest, expiries, large, done }, work
+  return { found[1], packList(keys), own, digest, expiries, large, done }, work
 end)

@@ -1,0 +1,188 @@
+/**
+ * Comparing without repairing: the protocol of the repair runs as ever, up to its first write. That
+ * one is refused by the port in place of the server, and is the difference. So what a comparison
+ * takes for equal is what a repair would leave alone, of every type and size, and nothing can be
+ * written.
+ */
+import { createHash } from 'node:crypto';
+import {
+  type KeyWatch,
+  LARGE,
+  NO_TYPE,
+  type ObservedState,
+  RedisFailure,
+  type RedisPort,
+  type Repair,
+  type RepairOutcome,
+  type TemporaryKey,
+} from '../redis/index.js';
+import type { KeyDeferred, KeyResult, LinkSides, ReconcileOptions } from './contract.js';
+import { type ReconcileError, reconcileError } from './errors.js';
+import { reconcileLargeKey } from './large/large-key.js';
+import { reconcileKeys } from './reconcile.js';
+
+/** Of the target: it lacks the key, the source does, or both have it and they differ in this. */
+export type Difference = 'missing' | 'extra' | 'type' | 'value' | 'expiry';
+
+export type Compared =
+  | { readonly outcome: 'equal' }
+  /** `seen`: stands for what the source had; '' where that can't be said in short. */
+  | { readonly outcome: 'differs'; readonly difference: Difference; readonly seen: string }
+  | KeyDeferred
+  | { readonly outcome: 'failed'; readonly error: ReconcileError };
+
+interface CompareOptions extends ReconcileOptions {
+  /** Called after each step of a large value. */
+  readonly onStep?: () => void;
+}
+
+/**
+ * Compares keys as `reconcileKeys` would, and writes nothing. Idempotent.
+ * @param sides with a memory that is not shared with repairs, of which it may learn what only
+ *   matters to a write
+ * @returns one answer for each key, in order. A difference may be that of a write on its way
+ * @throws the signal's reason when it aborts
+ */
+export async function compareKeys(
+  sides: Required<LinkSides>,
+  keys: readonly Buffer[],
+  options: CompareOptions,
+): Promise<Compared[]> {
+  const refused = new Refused();
+  const link = { ...sides, target: refused.port(sides.target) };
+  // The guard of deletes has nothing to guard here.
+  const requests = keys.map((key) => ({ key, allowDelete: true }));
+  const results = await reconcileKeys(link, requests, options);
+  for (const [index, { outcome }] of results.entries()) {
+    if (outcome !== 'large') continue;
+    const onProgress = () => options.onStep?.();
+    results[index] = await reconcileLargeKey(link, requests[index]!, { ...options, onProgress });
+  }
+  return classified(sides, keys, results, refused);
+}
+
+async function classified(
+  sides: LinkSides,
+  keys: readonly Buffer[],
+  results: readonly KeyResult[],
+  refused: Refused,
+): Promise<Compared[]> {
+  const differing = keys.filter((_, index) => isRefused(results[index]!));
+  const states = differing.length === 0 ? [] : await bothStates(sides, differing);
+  return results.map((result, index): Compared => {
+    if (isRefused(result)) return difference(states.shift()!, refused.isOfExpiry(keys[index]!));
+    if (result.outcome === 'deferred' || result.outcome === 'failed') return result;
+    return { outcome: 'equal' };
+  });
+}
+
+function isRefused(result: KeyResult): boolean {
+  return result.outcome === 'failed' && (result.error.cause as Partial<RedisFailure> | undefined)?.code === REFUSED;
+}
+
+type States = readonly [target: ObservedState, source: ObservedState] | ReconcileError;
+
+async function bothStates({ source, target }: LinkSides, keys: readonly Buffer[]): Promise<States[]> {
+  const ofTarget = await target.inspect(keys);
+  const ofSource = await source.inspect(keys, { atMaster: true });
+  return keys.map((_, index) => {
+    const states = [ofTarget[index]!, ofSource[index]!] as const;
+    if (states[0] instanceof RedisFailure) return reconcileError(states[0], 'target', 'compare', target.place);
+    if (states[1] instanceof RedisFailure) return reconcileError(states[1], 'source', 'compare', source.place);
+    return [states[0], states[1]];
+  });
+}
+
+/** What each side has now, a moment after they were seen to differ. */
+function difference(states: States, ofExpiry: boolean): Compared {
+  if (!Array.isArray(states)) return { outcome: 'failed', error: states as ReconcileError };
+  const [target, source] = states as [ObservedState, ObservedState];
+  const { type, digest, expiry } = source;
+  const seen = digest === LARGE ? '' : createHash('sha1').update(`${type} ${expiry} ${digest}`).digest('base64');
+  const found = (difference: Difference): Compared => ({ outcome: 'differs', difference, seen });
+  if (target.type === NO_TYPE) return type === NO_TYPE ? { outcome: 'equal' } : found('missing');
+  if (type === NO_TYPE) return found('extra');
+  if (type !== target.type) return found('type');
+  return found(ofExpiry ? 'expiry' : 'value');
+}
+
+const DIGEST_LENGTH = 40;
+
+/** The code of a write that was refused here. */
+const REFUSED = 'COMPARED';
+
+/** Refuses every write of a target, and keeps which of them were of an expiry alone. */
+class Refused {
+  readonly #expiries = new Set<string>();
+  readonly #failure = new RedisFailure(REFUSED, 'nothing is written, for this is a comparison');
+
+  isOfExpiry(key: Buffer): boolean {
+    return this.#expiries.has(key.toString('latin1'));
+  }
+
+  port(target: RedisPort): RedisPort {
+    const all = async (requests: readonly unknown[]) => requests.map(() => this.#failure);
+    return instead(target, {
+      admit: async (requests) => {
+        const admission = await target.admit(requests);
+        return 'port' in admission ? { ...admission, port: this.port(admission.port) } : admission;
+      },
+      repair: (repairs) => Promise.all(repairs.map((repair) => this.#repair(target, repair))),
+      rebuild: all,
+      repairMembers: async (repairs) => {
+        for (const { key, members } of repairs) if (members.length === 0) this.#ofExpiry(key);
+        return repairs.map(() => this.#failure);
+      },
+      watch: async (key) => {
+        const watch = await target.watch(key);
+        return watch instanceof RedisFailure ? watch : this.#watch(watch, key);
+      },
+    });
+  }
+
+  /** Content that lies otherwise in memory is decided on by the repair in the moment of its write. */
+  async #repair(target: RedisPort, { key, observed, change }: Repair): Promise<RepairOutcome | RedisFailure> {
+    if (change.action === 'expiry') this.#ofExpiry(key);
+    // No digest: the source has seen already that there is a difference, or can't tell.
+    if (change.action !== 'restore' || change.content?.length !== DIGEST_LENGTH) return this.#failure;
+    const known = { type: observed.type, digest: change.dump.toString('latin1') };
+    const [reading] = await target.read([{ key, known }]);
+    if (reading instanceof RedisFailure || reading === 'deferred') return this.#failure;
+    const { type, dump, content } = reading!;
+    const isEqual = type === observed.type && (dump === null || content === change.content);
+    if (isEqual && change.expiryTolerated) return 'equal';
+    if (isEqual) this.#ofExpiry(key);
+    return this.#failure;
+  }
+
+  #watch(watch: KeyWatch, key: Buffer): KeyWatch {
+    const refuse = async () => this.#failure;
+    // Its name is free, and stays so.
+    const { name } = watch.temporaryKey();
+    const temporary = new Proxy({} as TemporaryKey, {
+      get: (_, method) => (method === 'name' ? name : method === 'discard' ? async () => {} : refuse),
+    });
+    return instead(watch, {
+      temporaryKey: () => temporary,
+      write: async ({ action }) => {
+        if (action === 'expiry') this.#ofExpiry(key);
+        return this.#failure;
+      },
+    });
+  }
+
+  #ofExpiry(key: Buffer): void {
+    this.#expiries.add(key.toString('latin1'));
+  }
+}
+
+/** The same, but for some of its methods. */
+function instead<T extends object>(object: T, methods: Partial<T>): T {
+  return new Proxy(object, {
+    get(target, name) {
+      if (Object.hasOwn(methods, name)) return methods[name as keyof T];
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}

@@ -1,0 +1,23 @@
+/** How fast a sweep goes: gently, so that servers have time for whom they are there for. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Of the time that passes, so much is spent with pages. */
+const GENTLE_SHARE = 0.3;
+/** So much rests in one pause at most, so that a rate that is changed is heeded. */
+const LONGEST_PAUSE_MS = 5_000;
+
+/**
+ * Rests behind a page.
+ * @param busyMs how long it took
+ * @param keys how many it had
+ * @param rate keys a second; undefined: gently
+ */
+export async function restBehind(
+  { busyMs, keys }: { readonly busyMs: number; readonly keys: number },
+  rate: number | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  const whole = rate === undefined ? busyMs / GENTLE_SHARE : (1_000 * keys) / rate;
+  const rest = Math.min(whole - busyMs, LONGEST_PAUSE_MS);
+  if (rest >= 1) await sleep(rest, undefined, { signal });
+}

@@ -1,0 +1,67 @@
+/** Which part of a sweep is of which server, and what of them holds after a failover. */
+import type { SweepPart, SweepState } from '../../workflows/sweep-messages.js';
+import { type LinkSides, reconcileError, type Side } from '../engine/index.js';
+import { type KeyServer, RedisFailure } from '../redis/index.js';
+import { NOTHING_FOUND } from './tally.js';
+
+export type Servers = Readonly<Record<Side, readonly KeyServer[]>>;
+
+/** @throws ReconcileError where a server does not answer */
+export async function serversOf(sides: LinkSides): Promise<Servers> {
+  const [source, target] = await Promise.all([sides.source.keyServers(), sides.target.keyServers()]);
+  if (source instanceof RedisFailure) throw reconcileError(source, 'source', 'read', sides.source.place);
+  if (target instanceof RedisFailure) throw reconcileError(target, 'target', 'read', sides.target.place);
+  return { source, target };
+}
+
+/**
+ * The state with one part for each server of a side as they are now. A part stays only if its
+ * server is the same process with the same slots, and if what it was compared with is the same: a
+ * server that was restarted, or took over, may have lost what was found equal.
+ */
+export function synchronized(state: SweepState, side: Side, servers: Servers): SweepState {
+  const other = servers[side === 'source' ? 'target' : 'source'];
+  const others = other
+    .map(({ server }) => server)
+    .sort()
+    .join(' ');
+  const ofSide = state.parts.filter((part) => part.side === side);
+  const parts = servers[side].map((now): SweepPart => {
+    const slots = JSON.stringify(now.slots);
+    const known = ofSide.find((part) => part.server === now.server && part.slots === slots && part.others === others);
+    const begun = { side, place: now.place, server: now.server, slots, others, keys: now.keys };
+    return known ?? { ...begun, ...AT_ITS_BEGINNING };
+  });
+  const redone = ofSide.length === 0 ? 0 : parts.filter((part) => !ofSide.includes(part)).length;
+  return {
+    ...state,
+    parts: [...state.parts.filter((part) => part.side !== side), ...parts],
+    redone: state.redone + redone,
+  };
+}
+
+const AT_ITS_BEGINNING = { cursor: '0', done: false, passed: 0, own: 0, compared: 0, tally: NOTHING_FOUND };
+
+/** The part of keys that were given. */
+export function partOfKeys(keys: number): SweepPart {
+  const nowhere = { place: '', server: '', slots: '', others: '' };
+  return { side: 'keys', ...nowhere, keys, ...AT_ITS_BEGINNING };
+}
+
+/**
+ * Whether the target can have no key that the source has not: all of the source's were found there,
+ * and it has no more. Only where each side still has as many as were met, so that no key was
+ * met twice and none has come or gone.
+ */
+export function isCounted({ parts }: SweepState, { source, target }: Servers): boolean {
+  const ofSource = parts.filter(({ side }) => side === 'source');
+  const met = ofSource.reduce((sum, { compared }) => sum + compared, 0);
+  const own = ofSource.reduce((sum, part) => sum + part.own, 0);
+  const total = (servers: readonly KeyServer[]) => servers.reduce((sum, { keys }) => sum + keys, 0);
+  const begun = ofSource.reduce((sum, { keys }) => sum + keys, 0);
+  const lacks = ofSource.some(({ tally }) => {
+    const { differing, unsettled, failed } = tally;
+    return differing.missing + differing.extra + unsettled + failed > 0;
+  });
+  return !lacks && met + own === total(source) && begun === total(source) && total(target) === met;
+}

@@ -1,0 +1,238 @@
+/**
+ * A full comparison of a link, both ways: every key of the source is looked for on the target, and
+ * where counting does not prove that there are no others, every key of the target on the source.
+ */
+import { randomBytes } from 'node:crypto';
+import type { EncodedKey } from '../../workflows/failed-write.js';
+import type {
+  CompareLinkReply,
+  SweepOptions,
+  SweepPart,
+  SweepReached,
+  SweepState,
+} from '../../workflows/sweep-messages.js';
+import { LinkMemory, type LinkSides, type ReconcileOptions, reconcileError, type Side } from '../engine/index.js';
+import { keyBytes } from '../events/failed-write-codec.js';
+import { isOwnKey } from '../own-keys.js';
+import { type KeyPage, RedisFailure } from '../redis/index.js';
+import { restBehind } from './pace.js';
+import { absentOnSource, differingOfPage } from './page.js';
+import { isCounted, partOfKeys, type Servers, serversOf, synchronized } from './parts.js';
+import { repairKeys } from './repair.js';
+import { percentOf, summary } from './summary.js';
+import { Suspects } from './suspects.js';
+import { added, comparedIn, summed } from './tally.js';
+
+export interface SweepRequest extends ReconcileOptions {
+  /** Ends it where it is. */
+  readonly signal: AbortSignal;
+  readonly settleMs: number;
+  readonly options: SweepOptions;
+  /** What an earlier one has reached: it is gone on with where that can be. */
+  readonly state: SweepState | undefined;
+  /** Called after each page that is through. */
+  readonly onProgress: (state: SweepState, reached: () => SweepReached) => void;
+}
+
+/** As many as a server goes through in about 3 ms. */
+const KEYS_PER_PAGE = 500;
+
+/** A page that is through moves its part on. */
+interface Passed {
+  readonly part: number;
+  readonly cursor: string;
+  readonly done: boolean;
+  readonly passed: number;
+  readonly own: number;
+  readonly compared: number;
+}
+
+/**
+ * Compares, and repairs if asked to. No server is held for long, and only a few pages are in memory
+ * at once.
+ * @returns `summary`: null when its signal has ended it
+ * @throws ReconcileError where a side can't be asked now: it is gone on with by `state`, as it was
+ *   told last
+ */
+export async function sweepLink(sides: LinkSides, request: SweepRequest): Promise<CompareLinkReply> {
+  const sweep = new Sweep(sides, request);
+  try {
+    await sweep.run();
+  } catch (error) {
+    if (!request.signal.aborted) throw error;
+    return { state: sweep.state, summary: null };
+  }
+  return { state: sweep.state, summary: summary(sweep.state, request.options) };
+}
+
+class Sweep {
+  state: SweepState;
+  readonly #sides: Required<LinkSides>;
+  readonly #request: SweepRequest;
+  readonly #suspects: Suspects<Passed>;
+  readonly #begun = { atMs: performance.now(), percent: 0 };
+  #connections = '';
+
+  constructor(sides: LinkSides, request: SweepRequest) {
+    this.#sides = { ...sides, memory: new LinkMemory(sides) };
+    this.#request = request;
+    this.state = request.state ?? { parts: [], redone: 0, targetOnly: null };
+    const { options, settleMs, signal, expiryToleranceMs, deleteGuard } = request;
+    const ofEngine = { expiryToleranceMs, deleteGuard, signal };
+    this.#suspects = new Suspects(
+      this.#sides,
+      {
+        ...ofEngine,
+        settleMs,
+        repair: options.repair ? (found) => repairKeys(sides, found, ofEngine) : null,
+      },
+      (passed, findings) => this.#through(passed, findings),
+    );
+    this.#begun.percent = percentOf(this.state, options);
+  }
+
+  async run(): Promise<void> {
+    const { keys, sample } = this.#request.options;
+    if (keys !== undefined) {
+      if (this.state.parts.length === 0) this.state = { ...this.state, parts: [partOfKeys(keys.length)] };
+      return this.#partsOf('keys');
+    }
+    await this.#partsOf('source');
+    if (this.state.targetOnly === null) {
+      const { match, type } = this.#request.options;
+      const isWhole = match === undefined && type === undefined && sample === undefined;
+      const isProven = isWhole && isCounted(this.state, await serversOf(this.#sides));
+      const targetOnly = sample !== undefined ? 'skipped' : isProven ? 'counted' : 'scanned';
+      this.state = { ...this.state, targetOnly };
+    }
+    if (this.state.targetOnly !== 'scanned') return;
+    await this.#partsOf('target');
+    // Of what was restarted meanwhile, that part is gone through once more.
+    await this.#partsOf('source');
+  }
+
+  /** Until the part of each server is done, as the servers are by then. */
+  async #partsOf(side: SweepPart['side']): Promise<void> {
+    for (;;) {
+      if (side !== 'keys') await this.#synchronize(side);
+      const open = this.state.parts.findIndex((part) => part.side === side && !part.done);
+      if (open < 0) return;
+      await this.#goThrough(open);
+    }
+  }
+
+  async #synchronize(side: Side): Promise<void> {
+    this.#connections = this.#connectionsNow;
+    const servers: Servers = await serversOf(this.#sides);
+    this.state = synchronized(this.state, side, servers);
+  }
+
+  /** Another one after a restart, a failover or a slot that has moved. */
+  get #connectionsNow(): string {
+    return `${this.#sides.source.connections} ${this.#sides.target.connections}`;
+  }
+
+  /** One part to its end, or until servers may have become others. */
+  async #goThrough(index: number): Promise<void> {
+    const { signal } = this.#request;
+    const part = this.state.parts[index]!;
+    let { passed, cursor } = part;
+    for (let next = this.#page(part, cursor); ; ) {
+      const begunAt = performance.now();
+      const page = await next;
+      if (part.side !== 'keys' && this.#connections !== this.#connectionsNow) {
+        // The first connection of all is none that has become another.
+        const before = this.state;
+        await this.#synchronize(part.side);
+        if (before.redone !== this.state.redone) return this.#suspects.drop();
+      }
+      const looked = this.#lookedAt(page);
+      passed += looked;
+      cursor = page.cursor;
+      const done = this.#isLast(part, page, passed);
+      if (!done) {
+        next = this.#page(part, cursor);
+        // It is awaited below, and may fail before that.
+        next.catch(() => {});
+      }
+      const suspects = await this.#suspicious(part.side, page);
+      const { own, keys } = page;
+      await this.#suspects.add({ part: index, cursor, done, passed: looked, own, compared: keys.length }, suspects);
+      if (done) break;
+      const busyMs = performance.now() - begunAt;
+      await restBehind({ busyMs, keys: looked }, this.#request.options.rate, signal);
+    }
+    await this.#suspects.settle();
+  }
+
+  async #page({ side, place }: SweepPart, cursor: string): Promise<KeyPage> {
+    const { options } = this.#request;
+    if (side === 'keys') return pageOfGiven(options.keys!, Number(cursor));
+    const { match, type, sample } = options;
+    const from = sample === undefined ? cursor : anywhere();
+    const scan = { cursor: from, count: KEYS_PER_PAGE, match, type, digested: side === 'source' };
+    const page = await this.#sides[side].scanKeys(place, scan);
+    if (page instanceof RedisFailure) throw reconcileError(page, side, 'read', this.#sides[side].place);
+    return page;
+  }
+
+  /** With a pattern or a type it is not known how many there were, but that is what was asked for. */
+  #lookedAt({ keys, own }: KeyPage): number {
+    const { match, type } = this.#request.options;
+    return match === undefined && type === undefined ? keys.length + own : KEYS_PER_PAGE;
+  }
+
+  #isLast(part: SweepPart, page: KeyPage, passed: number): boolean {
+    const { sample } = this.#request.options;
+    if (sample === undefined) return page.cursor === '0';
+    return passed >= sample * part.keys;
+  }
+
+  /** Keys that are to be looked at one by one. */
+  async #suspicious(side: SweepPart['side'], { keys, digest }: KeyPage): Promise<readonly Buffer[]> {
+    if (side === 'keys' || keys.length === 0) return keys;
+    if (side === 'target') return absentOnSource(this.#sides, keys);
+    return differingOfPage(this.#sides, keys, digest, this.#request.expiryToleranceMs);
+  }
+
+  #through({ part: index, ...page }: Passed, findings: Parameters<typeof added>[1]): void {
+    const parts = this.state.parts.map((part, position): SweepPart => {
+      if (position !== index) return part;
+      const listed = summed(this.state.parts.filter((other) => other !== part)).listed;
+      return {
+        ...part,
+        cursor: page.cursor,
+        done: page.done,
+        passed: part.passed + page.passed,
+        own: part.own + page.own,
+        compared: part.compared + page.compared,
+        tally: added(part.tally, findings, findings.length === 0 ? [] : listed),
+      };
+    });
+    this.state = { ...this.state, parts };
+    this.#request.onProgress(this.state, () => this.#reached());
+  }
+
+  #reached(): SweepReached {
+    const { differing, repaired, unsettled, failed } = summed(this.state.parts);
+    const percent = percentOf(this.state, this.#request.options);
+    const { atMs, percent: from } = this.#begun;
+    const perPercent = (performance.now() - atMs) / (percent - from);
+    const etaSeconds = percent > from ? Math.round(((100 - percent) * perPercent) / 1_000) : null;
+    const compared = comparedIn(this.state.parts);
+    return { percent, etaSeconds, compared, differing, repaired, unsettled, failed };
+  }
+}
+
+function pageOfGiven(given: readonly EncodedKey[], first: number): KeyPage {
+  const keys = given.slice(first, first + KEYS_PER_PAGE).map(keyBytes);
+  const next = first + KEYS_PER_PAGE;
+  const wanted = keys.filter((key) => !isOwnKey(key));
+  const own = keys.length - wanted.length;
+  return { cursor: next < given.length ? `${next}` : '0', keys: wanted, own, digest: null };
+}
+
+/** SCAN takes any cursor: what it finds from there is as good as drawn by lot. */
+function anywhere(): string {
+  return `${randomBytes(6).readUIntBE(0, 6)}`;
+}

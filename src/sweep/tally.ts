@@ -1,0 +1,108 @@
+/** What a sweep has found, bounded: it travels with each sign of life, and stays in the history. */
+
+import {
+  DIFFERENCES,
+  type DifferenceKind,
+  type ListedDifference,
+  type SweepPart,
+  type SweepReached,
+  type SweepTally,
+} from '../../workflows/sweep-messages.js';
+import { encodeKey } from '../events/failed-write-codec.js';
+
+/** Of one sweep together, however many servers it has. */
+const MOST_LISTED = 1_000;
+const MOST_LISTED_BYTES = 64 * 1024;
+const MOST_PREFIXES = 200;
+const LONGEST_PREFIX = 64;
+const MOST_REASONS = 5;
+
+export const NOTHING_FOUND: SweepTally = {
+  differing: { missing: 0, extra: 0, type: 0, value: 0, expiry: 0 },
+  repaired: 0,
+  unsettled: 0,
+  failed: 0,
+  reasons: [],
+  prefixes: {},
+  listed: [],
+};
+
+/** What is to be added to a tally. */
+export interface Finding {
+  readonly key: Buffer;
+  /** null: it could not be compared. */
+  readonly difference: DifferenceKind | null;
+  readonly repaired?: boolean;
+  /** Why it could not be compared, or not repaired; null: it changed at each look. */
+  readonly reason?: string | null;
+}
+
+/** @param listed how many keys and bytes other parts of the sweep list already */
+export function added(tally: SweepTally, findings: readonly Finding[], listed: SweepTally['listed']): SweepTally {
+  if (findings.length === 0) return tally;
+  let { repaired, unsettled, failed } = tally;
+  const differing = { ...tally.differing };
+  const reasons = [...tally.reasons];
+  const prefixes = { ...tally.prefixes };
+  const list = [...tally.listed];
+  let room = {
+    keys: MOST_LISTED - listed.length - list.length,
+    bytes: MOST_LISTED_BYTES - bytesOf(listed) - bytesOf(list),
+  };
+  for (const { key, difference, reason, ...finding } of findings) {
+    if (reason === null) unsettled += 1;
+    else if (reason !== undefined) {
+      failed += 1;
+      if (reasons.length < MOST_REASONS && !reasons.includes(reason)) reasons.push(reason);
+    }
+    if (difference === null) continue;
+    differing[difference] += 1;
+    if (finding.repaired) repaired += 1;
+    const prefix = prefixOf(key);
+    if (Object.hasOwn(prefixes, prefix) || Object.keys(prefixes).length < MOST_PREFIXES)
+      prefixes[prefix] = (prefixes[prefix] ?? 0) + 1;
+    if (room.keys <= 0 || room.bytes < key.length) continue;
+    const entry: ListedDifference = { ...encodeKey(key), difference, ...(finding.repaired && { repaired: true }) };
+    list.push(entry);
+    room = { keys: room.keys - 1, bytes: room.bytes - entry.key.length };
+  }
+  return { differing, repaired, unsettled, failed, reasons, prefixes, listed: list };
+}
+
+function bytesOf(listed: SweepTally['listed']): number {
+  return listed.reduce((sum, { key }) => sum + key.length, 0);
+}
+
+/** All parts together. */
+export function summed(parts: readonly SweepPart[]): SweepTally {
+  return parts.reduce<SweepTally>((sum, { tally }) => {
+    const prefixes = { ...sum.prefixes };
+    for (const [prefix, keys] of Object.entries(tally.prefixes)) prefixes[prefix] = (prefixes[prefix] ?? 0) + keys;
+    const kinds = DIFFERENCES.map((kind) => [kind, sum.differing[kind] + tally.differing[kind]]);
+    return {
+      differing: Object.fromEntries(kinds) as SweepReached['differing'],
+      repaired: sum.repaired + tally.repaired,
+      unsettled: sum.unsettled + tally.unsettled,
+      failed: sum.failed + tally.failed,
+      reasons: [...new Set([...sum.reasons, ...tally.reasons])].slice(0, MOST_REASONS),
+      prefixes,
+      listed: [...sum.listed, ...tally.listed],
+    };
+  }, NOTHING_FOUND);
+}
+
+/** Of the source's keys, or of those that were given. */
+export function comparedIn(parts: readonly SweepPart[]): number {
+  return parts.reduce((sum, { side, compared }) => sum + (side === 'target' ? 0 : compared), 0);
+}
+
+/**
+ * What a key begins with: whole words up to the first that has a digit in it, which is most likely
+ * an ID, or else up to the last. `user:42:mail` → `user:`.
+ */
+export function prefixOf(key: Buffer): string {
+  const text = key.toString('latin1', 0, LONGEST_PREFIX);
+  const words = text.split(/(?<=[:/.|_-])/);
+  const end = words.findIndex((word) => /[^A-Za-z:/.|_-]/.test(word));
+  return words.slice(0, end < 0 ? words.length - 1 : end).join('');
+}

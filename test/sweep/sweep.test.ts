@@ -1,0 +1,263 @@
+/** A full comparison finds every difference, and invents none. */
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { SweepOptions, SweepState, SweepSummary } from '../../workflows/sweep-messages.js';
+import { DEFAULT_OPTIONS, startLink, type TestLink } from '../engine/link.js';
+import { swept } from './bed.js';
+
+let link: TestLink;
+beforeAll(async () => {
+  link = await startLink();
+});
+afterAll(() => link?.stop());
+afterEach(() => link.clear());
+
+const EQUAL = { missing: 0, extra: 0, type: 0, value: 0, expiry: 0 };
+const sweep = (options: SweepOptions = {}) => swept(link.sides, options);
+const both = (...command: [string, ...(string | Buffer | number)[]]) =>
+  Promise.all([link.source, link.target].map(({ client }) => client.call(...command)));
+const listed = ({ listed }: SweepSummary) => Object.fromEntries(listed.map(({ key, difference }) => [key, difference]));
+
+/** Equal keys of every type, many more than a page has. */
+async function fill(strings = 1_500): Promise<void> {
+  const pairs = Array.from({ length: strings }, (_, index) => [`user:${index}`, `value ${index}`]).flat();
+  await both('MSET', ...pairs);
+  await both('SET', 'expires', 'in an hour', 'EX', 3_600);
+  await both('SET', 'empty', '');
+  await both('RPUSH', 'list', 'a', 'b', 'a');
+  await both('SADD', 'set', 'a', 'b', '1');
+  await both('HSET', 'hash', 'field', 'value', 'other', '1');
+  await both('ZADD', 'zset', 1, 'a', 0.1, 'b');
+  await both('XADD', 'stream', '1-1', 'field', 'value');
+  await both('SET', Buffer.from([0xff, 0, 0x0a, 0x3a]), 'binary');
+}
+const OTHERS = 8;
+
+test('sides that are equal are equal, and that nothing is on the target alone is proven by counting', async () => {
+  await fill();
+  expect(await sweep()).toMatchObject({
+    outcome: 'equal',
+    compared: 1_500 + OTHERS,
+    differing: EQUAL,
+    listed: [],
+    targetOnly: 'counted',
+  });
+});
+
+test('sides that are empty are equal', async () => {
+  expect(await sweep()).toMatchObject({ outcome: 'equal', compared: 0, targetOnly: 'counted' });
+});
+
+test('each kind of difference is found, and nothing else', async () => {
+  await fill();
+  const { source, target } = link;
+  await target.client.del('user:7');
+  await target.client.set('user:8', 'other');
+  await target.client.set('empty', 'not');
+  await target.client.del('list');
+  await target.client.rpush('list', 'a', 'b');
+  await target.client.del('set');
+  await target.client.set('set', 'a string');
+  await target.client.hset('hash', 'field', 'other');
+  await target.client.zadd('zset', 2, 'a');
+  await target.client.xadd('stream', '2-1', 'field', 'value');
+  await target.client.persist('expires');
+  await target.client.set('target:1', 'alone');
+  await source.client.set('source:1', 'alone');
+  const summary = await sweep();
+  expect(listed(summary)).toEqual({
+    'user:7': 'missing',
+    'source:1': 'missing',
+    'user:8': 'value',
+    empty: 'value',
+    list: 'value',
+    set: 'type',
+    hash: 'value',
+    zset: 'value',
+    stream: 'value',
+    expires: 'expiry',
+    'target:1': 'extra',
+  });
+  expect(summary).toMatchObject({
+    outcome: 'divergent',
+    differing: { missing: 2, extra: 1, type: 1, value: 6, expiry: 1 },
+    targetOnly: 'scanned',
+    unsettled: 0,
+    failed: 0,
+  });
+  expect(summary.prefixes[0]).toEqual({ prefix: '', keys: 7 });
+  expect(summary.prefixes[1]).toEqual({ prefix: 'user:', keys: 2 });
+});
+
+test('a key that is missing, whose value is empty, is told from an empty one', async () => {
+  await link.source.client.set('empty', '');
+  expect(listed(await sweep())).toEqual({ empty: 'missing' });
+});
+
+test('keys of any bytes are found and named without loss', async () => {
+  const key = Buffer.from([0xff, 0xfe, 0x00, 0x1b]);
+  await link.source.client.set(key, 'value');
+  const { listed } = await sweep();
+  expect(listed).toEqual([{ key: key.toString('base64'), encoding: 'base64', difference: 'missing' }]);
+});
+
+test('what lies otherwise in memory, or came in another order, is equal', async () => {
+  const { source, target } = link;
+  await target.client.config('SET', 'hash-max-listpack-entries', '1');
+  try {
+    const fields = Array.from({ length: 300 }, (_, index) => [`field ${index}`, `${index}`]);
+    await source.client.hset('hash', ...fields.flat());
+    await target.client.hset('hash', ...fields.toReversed().flat());
+    await source.client.sadd('set', 'a', 'b', 'c');
+    await target.client.sadd('set', 'c', 'b', 'a');
+    // Beside a key that differs, so that the engine looks at all of the page.
+    await source.client.set('other', 'value');
+    expect(listed(await sweep())).toEqual({ other: 'missing' });
+  } finally {
+    await target.client.config('SET', 'hash-max-listpack-entries', '128');
+  }
+});
+
+test('an expiry may differ by what the link tolerates', async () => {
+  const at = Date.now() + 3_600_000;
+  const set = async (key: string, differsByMs: number) => {
+    await link.source.client.set(key, 'v', 'PXAT', at);
+    await link.target.client.set(key, 'v', 'PXAT', at + differsByMs);
+  };
+  await set('earlier', -DEFAULT_OPTIONS.expiryToleranceMs);
+  await set('later', DEFAULT_OPTIONS.expiryToleranceMs);
+  await set('too late', 60_000);
+  await set('too early', -60_000);
+  expect(listed(await sweep())).toEqual({ 'too late': 'expiry', 'too early': 'expiry' });
+});
+
+test('keys of keymend itself are left out, on both sides', async () => {
+  await fill(10);
+  await link.source.client.xadd('keymend:outbox', '*', 'field', 'value');
+  await link.target.client.set('keymend:writer:{1}', 'mark');
+  expect(await sweep()).toMatchObject({ outcome: 'equal', compared: 10 + OTHERS, differing: EQUAL });
+});
+
+test('a pattern and a type bound what is compared, on both sides', async () => {
+  await fill(20);
+  const { source, target } = link;
+  for (const key of ['user:1', 'list']) await target.client.del(key);
+  await target.client.set('user:new', 'alone');
+  await source.client.rpush('user:list', 'a');
+  expect(listed(await sweep({ match: 'user:*' }))).toEqual({
+    'user:1': 'missing',
+    'user:list': 'missing',
+    'user:new': 'extra',
+  });
+  expect(listed(await sweep({ match: 'user:*', type: 'string' }))).toEqual({
+    'user:1': 'missing',
+    'user:new': 'extra',
+  });
+  expect(listed(await sweep({ type: 'list' }))).toEqual({ list: 'missing', 'user:list': 'missing' });
+  expect(await sweep({ match: 'nobody:*' })).toMatchObject({ compared: 0, outcome: 'equal', targetOnly: 'scanned' });
+});
+
+test('large values are compared without a digest of all', async () => {
+  const members = Array.from({ length: 12_000 }, (_, index) => `member ${index}`);
+  for (const key of ['set', 'same set']) await both('SADD', key, ...members);
+  for (const key of ['list', 'same list']) await both('RPUSH', key, ...members);
+  for (const key of ['string', 'same string', 'shorter']) await both('SET', key, 'x'.repeat(3_000_000));
+  const { source, target } = link;
+  await target.client.srem('set', 'member 77');
+  await target.client.lset('list', 7_000, 'other');
+  await target.client.setrange('string', 2_000_000, 'y');
+  await target.client.set('shorter', 'x'.repeat(2_999_999));
+  await source.client.sadd('missing', ...members);
+  await target.client.rpush('extra', ...members);
+  await source.client.sadd('type', ...members);
+  await target.client.set('type', 'a string');
+  expect(listed(await sweep())).toEqual({
+    set: 'value',
+    list: 'value',
+    string: 'value',
+    shorter: 'value',
+    missing: 'missing',
+    extra: 'extra',
+    type: 'type',
+  });
+});
+
+test('a comparison writes nothing', async () => {
+  await fill(50);
+  await link.target.client.hset('hash', 'field', 'other');
+  const members = Array.from({ length: 6_000 }, (_, index) => `${index}`);
+  await link.source.client.sadd('large', ...members);
+  const changes = async () => /rdb_changes_since_last_save:\d+/.exec(await link.target.client.info('persistence'))![0];
+  const before = await changes();
+  expect(listed(await sweep())).toEqual({ hash: 'value', large: 'missing' });
+  expect(await changes()).toBe(before);
+});
+
+test('what was found can be looked at alone', async () => {
+  await fill(50);
+  await link.target.client.del('user:1', 'user:2');
+  const { listed: found } = await sweep();
+  await link.target.client.set('user:1', 'value 1');
+  await link.target.client.del('user:3');
+  const again = await sweep({ keys: found });
+  expect(listed(again)).toEqual({ 'user:2': 'missing' });
+  expect(again).toMatchObject({ compared: 2, targetOnly: 'skipped' });
+});
+
+test('what differs is repaired where that is asked for, within all that guards a repair', async () => {
+  await fill(50);
+  const { source, target } = link;
+  await target.client.del('user:1');
+  await target.client.hset('hash', 'field', 'other');
+  await target.client.set('target:1', 'alone');
+  await source.client.sadd('large', ...Array.from({ length: 6_000 }, (_, index) => `${index}`));
+  const summary = await sweep({ repair: true });
+  expect(summary).toMatchObject({ outcome: 'equal', repaired: 4, differing: { missing: 2, value: 1, extra: 1 } });
+  expect(summary.listed.every(({ repaired }) => repaired)).toBe(true);
+  expect(await sweep()).toMatchObject({ outcome: 'equal', differing: EQUAL });
+});
+
+test('a source that looks emptied empties no target', async () => {
+  await link.target.client.mset(Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`user:${index}`, 'v'])));
+  const summary = await sweep({ repair: true });
+  expect(summary).toMatchObject({ outcome: 'divergent', repaired: 0, failed: 50, differing: { extra: 50 } });
+  expect(summary.reasons).toEqual([expect.stringMatching(/^SourceSuspicious: .*nothing was deleted/)]);
+  expect(await link.target.client.dbsize()).toBe(50);
+});
+
+test('a sample says how much differs at most', async () => {
+  await fill(20_000);
+  const equal = await sweep({ sample: 0.1 });
+  expect(equal.compared).toBeGreaterThanOrEqual(2_000);
+  expect(equal.compared).toBeLessThan(4_000);
+  expect(equal.atMost).toBeLessThan(0.0016);
+  expect(equal.targetOnly).toBe('skipped');
+  await link.target.client.flushall();
+  expect(await sweep({ sample: 0.1 })).toMatchObject({ outcome: 'divergent', atMost: 1 });
+});
+
+test('what it tells on the way grows to the end, and is enough to go on from', async () => {
+  await fill(4_000);
+  await link.target.client.del('user:1', 'user:3999');
+  await link.target.client.set('target:1', 'alone');
+  const states: SweepState[] = [];
+  const percents: number[] = [];
+  const whole = await swept(
+    link.sides,
+    {},
+    {
+      onProgress: (state, now) => {
+        states.push(state);
+        percents.push(now().percent);
+      },
+    },
+  );
+  expect(percents.toSorted((one, other) => one - other)).toEqual(percents);
+  expect(percents.at(-1)).toBe(100);
+  const middle = states[Math.floor(states.length / 2)]!;
+  expect(JSON.parse(JSON.stringify(middle))).toEqual(middle);
+  const more: SweepState[] = [];
+  const resumed = await swept(link.sides, {}, { state: middle, onProgress: (state) => more.push(state) });
+  expect(listed(resumed)).toEqual(listed(whole));
+  expect(resumed.compared).toBe(whole.compared);
+  expect(more.length).toBeLessThan(states.length);
+});

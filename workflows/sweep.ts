@@ -1,0 +1,149 @@
+/** The workflow `sweep`: one activity compares the link; this holds what was found and is asked. */
+import {
+  ActivityCancellationType,
+  CancellationScope,
+  condition,
+  continueAsNew,
+  getExternalWorkflowHandle,
+  isCancellation,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { asText } from './details.js';
+import { acknowledge, gapWorkflowId, sweeping } from './gap-messages.js';
+import {
+  type CompareLinkReply,
+  pause,
+  progress,
+  rate,
+  reached,
+  resume,
+  type SweepActivities,
+  type SweepInput,
+  type SweepOptions,
+  type SweepProgress,
+  type SweepReached,
+  type SweepResult,
+  type SweepSummary,
+} from './sweep-messages.js';
+
+// Tries that fail cost no event, and the Web UI shows what the last one met. A sweep of days is one
+// activity, which another worker goes on with where its worker dies.
+const { compareLink } = proxyActivities<SweepActivities>({
+  startToCloseTimeout: '90 days',
+  heartbeatTimeout: '10 seconds',
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '10 seconds' },
+});
+
+const NOTHING: SweepReached = {
+  percent: 0,
+  etaSeconds: null,
+  compared: 0,
+  differing: { missing: 0, extra: 0, type: 0, value: 0, expiry: 0 },
+  repaired: 0,
+  unsettled: 0,
+  failed: 0,
+};
+
+export async function sweep({ link, settleMs, options, carried }: SweepInput): Promise<SweepResult> {
+  const sweepId = carried?.sweepId ?? workflowInfo().runId;
+  let state = carried?.state;
+  let { keys, ...asked } = options;
+  const startedAt = carried?.progress.startedAt ?? new Date().toISOString();
+  let now: SweepProgress = carried?.progress ?? { link, options: asked, state: 'comparing', startedAt, ...NOTHING };
+  let interrupted = false;
+  const become = (news: Partial<SweepProgress>) => {
+    now = { ...now, options: asked, ...news };
+    setCurrentDetails(describeSweep(now));
+  };
+  setHandler(progress, () => now);
+  setHandler(reached, (news) => become(news));
+  setHandler(pause, () => become({ state: 'paused' }), { description: 'Nothing more is compared until `resume`.' });
+  setHandler(resume, () => become({ state: 'comparing' }));
+  const onRate = (request?: { keysPerSecond?: unknown }) => {
+    const wanted = request?.keysPerSecond ?? null;
+    // By hand, most likely: what can't be read must not stop the workflow.
+    if (wanted !== null && !(typeof wanted === 'number' && wanted > 0)) return;
+    asked = { ...asked, rate: wanted ?? undefined };
+    interrupted = true;
+    become({});
+  };
+  setHandler(rate, onRate, { description: 'So fast from now on: `{"keysPerSecond": 20000}`; null: gently.' });
+  become({});
+  if (carried === undefined && isFull(options)) await tellGap(link, (gap) => gap.signal(sweeping, { sweepId }));
+
+  let reply: CompareLinkReply | null = null;
+  while (reply?.summary == null) {
+    await condition(() => now.state !== 'paused');
+    if (workflowInfo().continueAsNewSuggested) {
+      await continueAsNew<typeof sweep>({
+        link,
+        settleMs,
+        options: { ...asked, keys },
+        carried: { state, progress: now, sweepId },
+      });
+    }
+    interrupted = false;
+    const work = new CancellationScope();
+    const comparing = work.run(() => compareLink({ link, settleMs, options: { ...asked, keys }, state }));
+    const isOver = comparing.then(
+      () => true,
+      () => true,
+    );
+    const stop = condition(() => interrupted || now.state === 'paused' || workflowInfo().continueAsNewSuggested);
+    // Its answer is what it has reached, and is awaited: two at once would find each difference
+    // twice.
+    if (!(await Promise.race([isOver, stop.then(() => false)]))) work.cancel();
+    reply = await comparing.catch((error: unknown) => {
+      // A worker that died meanwhile: what it had found since it began is found again.
+      if (isCancellation(error) && work.consideredCancelled && !CancellationScope.current().consideredCancelled)
+        return null;
+      throw error;
+    });
+    state = reply?.state ?? state;
+  }
+  const { summary } = reply;
+  become({ ...reachedBy(summary), state: 'done' });
+  if (isFull(options) && summary.outcome === 'equal' && summary.targetOnly !== 'skipped') {
+    const reason = `a sweep that began at ${startedAt} found both sides equal`;
+    await tellGap(link, (gap) => gap.signal(acknowledge, { reason, sweepId }));
+  }
+  return { link, options: asked, startedAt, finishedAt: new Date().toISOString(), ...summary };
+}
+
+/** Whether it compares all there is, so that what was lost has to show in it. */
+function isFull({ match, type, sample, keys }: SweepOptions): boolean {
+  return [match, type, sample, keys].every((part) => part === undefined);
+}
+
+/** Most links have no gap: then there is nobody to be told. */
+async function tellGap(
+  link: string,
+  tell: (gap: ReturnType<typeof getExternalWorkflowHandle>) => Promise<void>,
+): Promise<void> {
+  await tell(getExternalWorkflowHandle(gapWorkflowId(link))).catch((error: unknown) => {
+    if (isCancellation(error)) throw error;
+  });
+}
+
+function reachedBy({ compared, differing, repaired, unsettled, failed }: SweepSummary): SweepReached {
+  return { percent: 100, etaSeconds: 0, compared, differing, repaired, unsettled, failed };
+}
+
+/** Markdown for the Web UI. */
+function describeSweep(sweep: SweepProgress): string {
+  const { state, link, percent, compared, differing, repaired, unsettled, failed, startedAt } = sweep;
+  const kinds = Object.entries(differing).flatMap(([kind, count]) => (count > 0 ? [`${kind}: ${count}`] : []));
+  return [
+    `**${state}** · link ${asText(link)} · ${percent.toFixed(1)} %`,
+    '',
+    `- since: ${startedAt}`,
+    `- keys compared: ${compared}`,
+    `- differing: ${kinds.length === 0 ? 'none' : kinds.join(', ')}`,
+    ...(repaired > 0 ? [`- repaired: ${repaired}`] : []),
+    ...(unsettled + failed > 0 ? [`- not compared: ${unsettled + failed}`] : []),
+  ].join('\n');
+}
