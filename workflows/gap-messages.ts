@@ -53,7 +53,10 @@ export interface GapStatus {
 /** `acknowledge`: somebody has dealt with what is lost, or can live with it. */
 export interface AcknowledgeRequest {
   readonly reason: string;
-  /** The word of a sweep: it holds only if it had said so at its beginning, and nothing was lost since. */
+  /**
+   * It is the word of a sweep: that holds only if the sweep told of its beginning, and nothing was
+   * lost since.
+   */
   readonly sweepId?: string | undefined;
 }
 

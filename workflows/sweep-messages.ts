@@ -28,7 +28,7 @@ export interface SweepOptions {
 
 export interface SweepInput {
   readonly link: string;
-  /** How long writes in flight need, in ms: a difference counts only if it is there so much later. */
+  /** How long writes in flight need, in ms: a difference counts if it is there so much later. */
   readonly settleMs: number;
   readonly options: SweepOptions;
   /** Of the run before this one. */

@@ -12,7 +12,7 @@ import { createLogTo } from './log.js';
 import { jsonLine, printable } from './printable.js';
 
 /** Exit codes, a contract with scripts. */
-export const EXIT = { ok: 0, failure: 1, usage: 2, divergence: 3, interrupted: 130 } as const;
+export const EXIT = { ok: 0, failure: 1, usage: 2, divergence: 3, incomplete: 4, interrupted: 130 } as const;
 
 /** A verb can't do what it was asked. One line for the person; `exitCode` for scripts. */
 export class VerbError extends Error {

@@ -17,6 +17,7 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   retry: async () => (await import('./verbs/retry.js')).retryCommand(),
   skip: async () => (await import('./verbs/skip.js')).skipCommand(),
   escalations: async () => (await import('./verbs/escalations.js')).escalationsCommand(),
+  sweep: async () => (await import('./verbs/sweep.js')).sweepCommand(),
   config: async () => (await import('./verbs/config.js')).configCommand(),
 };
 

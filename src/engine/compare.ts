@@ -140,7 +140,7 @@ class Refused {
     });
   }
 
-  /** Content that lies otherwise in memory is decided on by the repair in the moment of its write. */
+  /** What only lies otherwise in memory shows in a repair in the moment of its write. */
   async #repair(target: RedisPort, { key, observed, change }: Repair): Promise<RepairOutcome | RedisFailure> {
     if (change.action === 'expiry') this.#ofExpiry(key);
     // No digest: the source has seen already that there is a difference, or can't tell.

@@ -1,4 +1,4 @@
-/** Makes keys equal that a sweep has found to differ, by the engine and within the link's budget. */
+/** Makes keys equal that a sweep has found to differ, by the engine and within the budget. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type KeyResult,

@@ -16,7 +16,7 @@ import {
 import { RedisFailure } from '../redis/index.js';
 import type { Finding } from './tally.js';
 
-export interface SuspectsOptions extends ReconcileOptions {
+interface SuspectsOptions extends ReconcileOptions {
   readonly signal: AbortSignal;
   readonly settleMs: number;
   /** Makes keys equal that differ for sure. */

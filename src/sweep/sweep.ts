@@ -176,7 +176,7 @@ class Sweep {
     return page;
   }
 
-  /** With a pattern or a type it is not known how many there were, but that is what was asked for. */
+  /** With a pattern or a type not all that were passed are told: about as many as asked for. */
   #lookedAt({ keys, own }: KeyPage): number {
     const { match, type } = this.#request.options;
     return match === undefined && type === undefined ? keys.length + own : KEYS_PER_PAGE;

@@ -84,6 +84,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/own-keys.ts',
     'src/redis',
     'src/stack',
+    'src/sweep',
     'src/temporal',
     'src/worker',
     'workflows',

@@ -1,0 +1,153 @@
+/** Starts a sweep or joins the one under way, and says how it goes until it has ended. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  type Client,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowFailedError,
+  type WorkflowHandle,
+} from '@temporalio/client';
+import type { sweep } from '../../workflows/sweep.js';
+import {
+  progress,
+  SWEEP_TYPE,
+  type SweepOptions,
+  type SweepProgress,
+  type SweepResult,
+  sweepWorkflowId,
+} from '../../workflows/sweep-messages.js';
+import type { Config, LinkConfig } from '../config.js';
+import { showProgress } from '../demo/progress.js';
+import { counted } from '../plural.js';
+import { countDifferences } from '../sweep/report.js';
+import { LinkAttribute } from '../temporal/link-attribute.js';
+import { whoIsMissing } from './answers.js';
+import { EXIT, report, VerbError } from './context.js';
+
+type Handle = WorkflowHandle<typeof sweep>;
+
+const ASKED_EVERY_MS = 500;
+const ANSWER_MS = 10_000;
+/** Whoever has not heard of a worker by then is told that there is none. */
+const WORKER_MS = 20_000;
+
+/**
+ * @param joins whether one under way is taken for the one that is wanted
+ * @throws VerbError when it failed, or nobody does it
+ */
+export async function sweepToTheEnd(
+  client: Client,
+  config: Config,
+  link: LinkConfig,
+  options: SweepOptions,
+  joins: boolean,
+): Promise<SweepResult> {
+  const handle = (await start(client, config, link, options)) ?? (await join(client, config, link, joins));
+  const shown = { line: 'waiting for a worker', at: performance.now() };
+  const bar = showProgress(() => shown.line, report);
+  const ended = new AbortController();
+  const watching = watch(client, config, handle, shown, ended.signal);
+  try {
+    return await Promise.race([handle.result(), watching]);
+  } catch (error) {
+    throw failed(error, handle.workflowId);
+  } finally {
+    ended.abort();
+    bar.stop();
+  }
+}
+
+/** @returns null when one is under way */
+async function start(client: Client, config: Config, link: LinkConfig, options: SweepOptions): Promise<Handle | null> {
+  try {
+    return await new LinkAttribute({ warn: report, info() {} }).starting(link.name, (attributes) =>
+      client.workflow.start<typeof sweep>(SWEEP_TYPE, {
+        workflowId: sweepWorkflowId(link.name),
+        taskQueue: config.temporal.taskQueue,
+        args: [{ link: link.name, settleMs: link.settle, options }],
+        ...attributes,
+      }),
+    );
+  } catch (error) {
+    if (error instanceof WorkflowExecutionAlreadyStartedError) return null;
+    throw error;
+  }
+}
+
+async function join(client: Client, config: Config, link: LinkConfig, joins: boolean): Promise<Handle> {
+  const handle = client.workflow.getHandle<typeof sweep>(sweepWorkflowId(link.name));
+  const { type, taskQueue, runId, startTime } = await handle.describe();
+  if (type !== SWEEP_TYPE || taskQueue !== config.temporal.taskQueue) {
+    throw new VerbError(
+      `${handle.workflowId} is a workflow of type ${type} on task queue ${taskQueue}, not a sweep of this configuration; ` +
+        'give keymend a Temporal namespace of its own',
+    );
+  }
+  const since = startTime.toISOString();
+  if (!joins) throw new VerbError(`a sweep of link ${link.name} has run since ${since}; wait for its end`);
+  report(`joined the sweep of link ${link.name} that has run since ${since}, with what that was asked for`);
+  return client.workflow.getHandle<typeof sweep>(handle.workflowId, undefined, { firstExecutionRunId: runId });
+}
+
+/** Never resolves. @throws VerbError where no worker answers */
+async function watch(
+  client: Client,
+  config: Config,
+  handle: Handle,
+  shown: { line: string; at: number },
+  signal: AbortSignal,
+): Promise<never> {
+  const begunAt = performance.now();
+  for (let heard = false; ; ) {
+    await sleep(ASKED_EVERY_MS, undefined, { signal }).catch(() => new Promise(() => {}));
+    try {
+      const now = await client.withDeadline(Date.now() + ANSWER_MS, () => handle.query(progress));
+      heard = true;
+      shown.line = `${describeProgress(now)}${await waitsFor(handle)}`;
+    } catch {
+      // Temporal itself may be away for a moment; whether it is shows in the result.
+      if (heard || signal.aborted || performance.now() - begunAt < WORKER_MS) continue;
+      throw new VerbError(
+        `${handle.workflowId} was started, but ${whoIsMissing(config.temporal.taskQueue, config)} It begins when one starts`,
+      );
+    }
+  }
+}
+
+/** Why its activity does not get on, where the last attempt failed. */
+async function waitsFor(handle: Handle): Promise<string> {
+  const { raw } = await handle.describe();
+  const failure = raw.pendingActivities?.find(({ lastFailure, nextAttemptScheduleTime }) =>
+    Boolean(lastFailure && nextAttemptScheduleTime),
+  )?.lastFailure;
+  return failure?.message ? `; tries again: ${failure.message}` : '';
+}
+
+function describeProgress(now: SweepProgress): string {
+  const { state, percent, compared, repaired, etaSeconds } = now;
+  const differing = countDifferences(now);
+  return [
+    state === 'paused' ? 'paused' : bar(percent),
+    `${percent.toFixed(1)} %`,
+    `${counted(compared, 'key')} compared`,
+    `${differing} ${differing === 1 ? 'differs' : 'differ'}`,
+    ...(repaired > 0 ? [`${repaired} repaired`] : []),
+    ...(etaSeconds === null || state !== 'comparing' ? [] : [`about ${etaSeconds} s left`]),
+  ].join(', ');
+}
+
+const BAR_WIDTH = 20;
+
+function bar(percent: number): string {
+  const done = Math.round((percent / 100) * BAR_WIDTH);
+  return `[${'#'.repeat(done)}${'.'.repeat(BAR_WIDTH - done)}]`;
+}
+
+function failed(error: unknown, workflowId: string): unknown {
+  if (!(error instanceof WorkflowFailedError)) return error;
+  let cause: unknown = error.cause;
+  while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
+  const { type, message } = (cause ?? error) as Error & { type?: string };
+  const what = type ? `${type}: ${message}` : `it ended before its end (${message})`;
+  return new VerbError(`${workflowId}: ${what}`, EXIT.failure, type);
+}

@@ -1,0 +1,175 @@
+/** `keymend sweep` and `keymend sweep rerun REPORT` */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { extname } from 'node:path';
+import { Command } from 'commander';
+import type { SweepOptions, SweepResult } from '../../../workflows/sweep-messages.js';
+import { counted } from '../../plural.js';
+import { countDifferences, parseReport, type ReportedDifferences, reportOf } from '../../sweep/report.js';
+import { htmlReport } from '../../sweep/report-html.js';
+import {
+  chooseLink,
+  EXIT,
+  examples,
+  type GlobalOptions,
+  globalOptions,
+  print,
+  report,
+  VerbError,
+  withClient,
+} from '../context.js';
+import { printable } from '../printable.js';
+import { sweepToTheEnd } from '../sweeps.js';
+
+interface SweepFlags {
+  readonly link?: string;
+  readonly match?: string;
+  readonly type?: string;
+  readonly rate?: string;
+  readonly sample?: string;
+  readonly repair?: true;
+  readonly report?: string;
+}
+
+export function sweepCommand(): Command {
+  return new Command('sweep')
+    .description(
+      'Compare all keys of a link, both ways, and say what differs; joins a sweep that is under way. ' +
+        `Exit codes: ${EXIT.ok} equal, ${EXIT.divergence} divergent, ${EXIT.incomplete} not all could be compared`,
+    )
+    .option('-l, --link <name>', 'the link; needed when there are several')
+    .option('--match <pattern>', 'only keys of this pattern, as MATCH of Redis takes it')
+    .option('--type <type>', 'only keys of this type, as TYPE of Redis says it')
+    .option('--rate <keys>', 'at most so many keys a second (default: gently, less than a third of the time)')
+    .option('--sample <percent>', 'only a random part, for example 1%: says how much differs at most')
+    .option('--repair', 'make the target equal, within the budget of the link')
+    .option('--report <file>', 'write a report: FILE.json or FILE.html')
+    .addHelpText('after', examples('npx keymend sweep', "npx keymend sweep --match 'user:*' --report sweep.html"))
+    .addCommand(rerunCommand())
+    .action(async (flags: SweepFlags, command: Command) => {
+      const options = optionsOf(flags);
+      await run(globalOptions(command), flags, options, null);
+    });
+}
+
+function rerunCommand(): Command {
+  return new Command('rerun')
+    .description('Look once more at the keys that a report lists, and at no others')
+    .argument('<report>', 'what `sweep --report FILE.json` has written')
+    .addHelpText('after', examples('npx keymend sweep rerun sweep.json --repair'))
+    .action(async (path: string, _: object, command: Command) => {
+      const flags: SweepFlags = command.parent!.opts();
+      for (const name of ['match', 'type', 'sample'] as const)
+        if (flags[name] !== undefined)
+          throw new VerbError(`rerun looks at the keys of the report: leave --${name} out`, EXIT.usage);
+      const reported = readReport(path);
+      if (flags.link !== undefined && flags.link !== reported.link)
+        throw new VerbError(`${path} is of link ${reported.link}, not of ${flags.link}`, EXIT.usage);
+      const { listed, link } = reported;
+      const keys = listed.map(({ key, encoding }) => ({ key, encoding }));
+      await run(globalOptions(command), { ...flags, link }, { ...optionsOf(flags), keys }, reported);
+    });
+}
+
+async function run(
+  global: GlobalOptions,
+  flags: SweepFlags,
+  options: SweepOptions,
+  rerun: ReportedDifferences | null,
+): Promise<void> {
+  if (flags.report !== undefined && !/^\.(json|html)$/.test(extname(flags.report)))
+    throw new VerbError(`--report ${flags.report}: name a file that ends in .json or .html`, EXIT.usage);
+  await withClient(global, async (client, config) => {
+    const link = chooseLink(config, flags.link);
+    const result = await sweepToTheEnd(client, config, link, options, rerun === null);
+    print(global, reportOf(result), () => describe(result));
+    if (flags.report !== undefined) writeReport(flags.report, result);
+    if (rerun !== null && rerun.unlisted > 0)
+      report(
+        `the report lists ${rerun.listed.length} keys of ${rerun.listed.length + rerun.unlisted}: the others were not looked at`,
+      );
+    const unseen = rerun !== null && rerun.unlisted > 0;
+    process.exitCode = result.outcome === 'equal' && unseen ? EXIT.incomplete : EXITS[result.outcome];
+  });
+}
+
+const EXITS = { equal: EXIT.ok, divergent: EXIT.divergence, incomplete: EXIT.incomplete } as const;
+
+/** @throws VerbError for what can't be meant */
+function optionsOf({ match, type, rate, sample, repair }: SweepFlags): SweepOptions {
+  for (const [name, value] of Object.entries({ match, type }))
+    if (value === '')
+      throw new VerbError(`--${name} is empty, most likely a shell variable that is not set`, EXIT.usage);
+  return {
+    ...(match !== undefined && { match }),
+    ...(type !== undefined && { type: type.toLowerCase() }),
+    ...(rate !== undefined && { rate: positive('rate', rate, /^\d+$/, Number.MAX_SAFE_INTEGER) }),
+    ...(sample !== undefined && { sample: positive('sample', sample, /^\d+(\.\d+)?%$/, 100) / 100 }),
+    ...(repair && { repair }),
+  };
+}
+
+function positive(name: string, text: string, form: RegExp, most: number): number {
+  const value = Number.parseFloat(text);
+  if (form.test(text) && value > 0 && value <= most) return value;
+  const example = name === 'rate' ? '20000' : '1%';
+  throw new VerbError(`--${name} ${text}: give a number above 0, for example ${example}`, EXIT.usage);
+}
+
+function readReport(path: string): ReportedDifferences {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new VerbError(
+      `${path}: cannot be read (${(error as NodeJS.ErrnoException).code}); check the path`,
+      EXIT.usage,
+    );
+  }
+  try {
+    return parseReport(text, path);
+  } catch (error) {
+    throw new VerbError((error as Error).message, EXIT.usage);
+  }
+}
+
+/** The result is printed by then, whatever becomes of its file. */
+function writeReport(path: string, result: SweepResult): void {
+  const whole = reportOf(result);
+  const text = extname(path) === '.html' ? htmlReport(whole, printable) : `${JSON.stringify(whole, null, 2)}\n`;
+  try {
+    writeFileSync(path, text);
+  } catch (error) {
+    throw new VerbError(`${path}: the report cannot be written (${(error as NodeJS.ErrnoException).code})`);
+  }
+}
+
+const SHOWN_KEYS = 20;
+
+function describe(result: SweepResult): string[] {
+  const { link, outcome, compared, repaired, unsettled, failed, reasons, prefixes, listed, options, redone } = result;
+  const differing = countDifferences(result);
+  const kinds = Object.entries(result.differing).flatMap(([kind, count]) => (count > 0 ? [`${kind} ${count}`] : []));
+  const shown = listed.slice(0, SHOWN_KEYS);
+  const more = differing - shown.length;
+  return [
+    `link ${link}: ${outcome}, ${counted(compared, 'key')} compared, ${differing} ${differing === 1 ? 'differs' : 'differ'}${kinds.length > 0 ? ` (${kinds.join(', ')})` : ''}`,
+    ...(options.match !== undefined && compared === 0 && differing === 0 ? [`no key matches ${options.match}`] : []),
+    ...(repaired > 0 ? [`repaired: ${repaired}`] : []),
+    ...(unsettled > 0 ? [`${counted(unsettled, 'key')} changed at each look: nothing is known of them`] : []),
+    ...(failed > 0
+      ? [`${counted(failed, 'key')} could not be compared, or not repaired:`, ...reasons.map((reason) => `  ${reason}`)]
+      : []),
+    ...(redone > 0 ? [`begun anew after a restart, a failover or a move of slots: ${counted(redone, 'server')}`] : []),
+    ...(result.atMost !== undefined
+      ? [`at most ${(100 * result.atMost).toFixed(3)} % differ, at 95 %; keys of the target alone were not looked for`]
+      : []),
+    ...(prefixes.length > 1
+      ? prefixes.slice(0, 5).map(({ prefix, keys }) => `  ${keys}  ${prefix === '' ? '(no prefix)' : prefix}`)
+      : []),
+    ...shown.map(
+      ({ key, encoding, difference, repaired }) =>
+        `${difference.padEnd(8)}${key}${encoding === 'base64' ? ' (base64)' : ''}${repaired ? '  repaired' : ''}`,
+    ),
+    ...(more > 0 ? [`and ${more} more; --report FILE.json lists up to a thousand`] : []),
+  ];
+}

@@ -1,0 +1,182 @@
+/** `keymend sweep` as a person runs it, against real services. */
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import type { SweepReport } from '../../src/sweep/report.js';
+import { gapWorkflowId, lost, status } from '../../workflows/gap-messages.js';
+import { pause, progress, resume, sweepWorkflowId } from '../../workflows/sweep-messages.js';
+import { eventually } from '../support/eventually.js';
+import { createSandbox, type Running, type Sandbox } from '../support/keymend.js';
+
+let sandbox: Sandbox;
+let worker: Running;
+let folder: string;
+const link = `sweep-${randomUUID().slice(0, 8)}`;
+beforeAll(async () => {
+  sandbox = await createSandbox();
+  folder = mkdtempSync(join(tmpdir(), 'keymend-sweep-'));
+  sandbox.configure({ link: { name: link, settle: '50ms' } });
+  worker = await sandbox.start('worker');
+});
+afterAll(async () => {
+  await sandbox?.close();
+  if (folder) rmSync(folder, { recursive: true, force: true });
+});
+beforeEach(async () => {
+  const pairs = Array.from({ length: 2_000 }, (_, index) => [`user:${index}`, 'secret value']).flat();
+  await Promise.all([sandbox.source.client.mset(...pairs), sandbox.target.client.mset(...pairs)]);
+});
+afterEach(async () => {
+  await Promise.all([sandbox.source.client.flushall(), sandbox.target.client.flushall()]);
+});
+
+it('says that both sides are equal, and ends with 0', async () => {
+  const { code, stdout, stderr } = await sandbox.keymend('sweep');
+  expect(stdout).toBe(`link ${link}: equal, 2000 keys compared, 0 differ\n`);
+  expect(code).toBe(0);
+  // In a pipe there is a line at its end, and none in between for so short a time.
+  expect(stderr.trim().split('\n')).toHaveLength(1);
+});
+
+it('ends with 3 where keys differ, names them, and writes reports that have no value', async () => {
+  const key = Buffer.from([0xff, 0x1b]);
+  await sandbox.source.client.set('title\u001b]0;owned\u0007', 'secret value');
+  await sandbox.source.client.set(key, 'secret value');
+  await sandbox.target.client.del('user:7');
+  const json = join(folder, 'report.json');
+  const { code, stdout } = await sandbox.keymend('sweep', '--link', link, '--report', json);
+  expect(code).toBe(3);
+  expect(stdout).toContain('2003 keys compared, 3 differ (missing 3)'.replace('2003', '2002'));
+  expect(stdout).toContain('missing user:7\n');
+  expect(stdout).toContain('title\\u001b]0;owned\\u0007');
+  expect(stdout).toContain(`${key.toString('base64')} (base64)`);
+  const report = JSON.parse(readFileSync(json, 'utf8')) as SweepReport;
+  expect(report).toMatchObject({ format: 'keymend-sweep', version: 1, link, outcome: 'divergent' });
+  expect(report.listed).toHaveLength(3);
+
+  // Its differences alone, of which one is mended.
+  await sandbox.target.client.set('user:7', 'secret value');
+  const html = join(folder, 'report.html');
+  const rerun = await sandbox.keymend('sweep', 'rerun', json, '--report', html, '--output', 'json');
+  expect(rerun.code).toBe(3);
+  expect(JSON.parse(rerun.stdout)).toMatchObject({ compared: 3, differing: { missing: 2 } });
+  const page = readFileSync(html, 'utf8');
+  expect(page).toContain('<svg');
+  expect(page).not.toMatch(/<script|src=|href=|\u001b/);
+  for (const text of [page, readFileSync(json, 'utf8'), stdout]) expect(text).not.toContain('secret');
+
+  const repaired = await sandbox.keymend('sweep', 'rerun', json, '--repair');
+  expect(repaired.stdout).toContain('repaired: 2');
+  expect(repaired.code).toBe(0);
+  expect((await sandbox.keymend('sweep', '--output', 'json')).code).toBe(0);
+});
+
+it('refuses what is no report of its version in one line, and what can not be meant', async () => {
+  const path = join(folder, 'other.json');
+  const refused = async (...args: string[]) => {
+    const { code, stderr } = await sandbox.keymend('sweep', ...args);
+    expect(code).toBe(2);
+    return stderr;
+  };
+  writeFileSync(path, JSON.stringify({ format: 'keymend-sweep', version: 2 }));
+  expect(await refused('rerun', path)).toBe(
+    `keymend: ${path} is a report of version 2, and this keymend reads version 1; sweep again with this one\n`,
+  );
+  writeFileSync(path, '{}');
+  expect(await refused('rerun', path)).toMatch(/is no report of a sweep/);
+  expect(await refused('rerun', join(folder, 'missing.json'))).toMatch(/cannot be read \(ENOENT\)/);
+  expect(await refused('--rate', 'fast')).toMatch(/--rate fast: give a number above 0/);
+  expect(await refused('--sample', '101%')).toMatch(/--sample 101%/);
+  expect(await refused('--match', '')).toMatch(/--match is empty/);
+  expect(await refused('--report', 'report.pdf')).toMatch(/ends in \.json or \.html/);
+  expect(await refused('--link', 'other')).toMatch(/no link "other"/);
+});
+
+it('says so where a pattern matches no key', async () => {
+  const { code, stdout } = await sandbox.keymend('sweep', '--match', 'users:*');
+  expect(stdout).toContain('no key matches users:*');
+  expect(code).toBe(0);
+});
+
+it('ends with 4 where a key could not be compared', async () => {
+  // Far too many groups for any command to tell of.
+  for (const { client } of [sandbox.source, sandbox.target]) {
+    await client.xadd('stream', '1-1', 'field', 'value');
+    const pipeline = client.pipeline();
+    for (let group = 0; group < 5_100; group++) pipeline.xgroup('CREATE', 'stream', `group ${group}`, '0');
+    await pipeline.exec();
+  }
+  const { code, stdout } = await sandbox.keymend('sweep', '--match', 'stream');
+  expect(stdout).toMatch(/1 key could not be compared, or not repaired:\n {2}Unsupported: /);
+  expect(code).toBe(4);
+});
+
+it('a second one joins the first, which can be paused and goes on', async () => {
+  const { client } = sandbox;
+  const first = sandbox.keymend('sweep', '--rate', '500', '--output', 'json');
+  const handle = client.workflow.getHandle(sweepWorkflowId(link));
+  await eventually(async () => expect((await handle.describe()).status.name).toBe('RUNNING'));
+  await handle.signal(pause);
+  const second = sandbox.keymend('sweep', '--output', 'json');
+  await eventually(async () =>
+    expect(await handle.query(progress)).toMatchObject({ state: 'paused', options: { rate: 500 } }),
+  );
+  await handle.signal('rate', { keysPerSecond: 1_000_000 });
+  await handle.signal(resume);
+  const [one, other] = await Promise.all([first, second]);
+  expect(other.stderr).toContain(`joined the sweep of link ${link}`);
+  expect(other.stdout).toBe(one.stdout);
+  expect(JSON.parse(one.stdout)).toMatchObject({ outcome: 'equal', compared: 2_000, options: { rate: 1_000_000 } });
+});
+
+it('a worker that is killed in the middle is followed by another, which goes on', async () => {
+  const { client, source, target } = sandbox;
+  await target.client.del('user:1', 'user:1999');
+  const sweep = sandbox.keymend('sweep', '--rate', '400', '--output', 'json');
+  const handle = client.workflow.getHandle(sweepWorkflowId(link));
+  await eventually(async () => expect((await handle.query(progress)).compared).toBeGreaterThan(500));
+  await worker.stop('SIGKILL');
+  await source.client.config('RESETSTAT');
+  worker = await sandbox.start('worker');
+  await handle.signal('rate', { keysPerSecond: 1_000_000 });
+  const { code, stdout } = await sweep;
+  expect(code).toBe(3);
+  expect(JSON.parse(stdout)).toMatchObject({ compared: 2_000, differing: { missing: 2 }, redone: 0 });
+  // It has not begun from the beginning: of 2,000 keys 500 and more were not asked for again.
+  const calls = /cmdstat_pexpiretime:calls=(\d+)/.exec(await source.client.info('commandstats'));
+  expect(Number(calls![1])).toBeLessThan(1_900);
+});
+
+it('a clean one closes what was known to be lost before it, and nothing that was lost since', async () => {
+  const { client, prefix } = sandbox;
+  const workflowId = gapWorkflowId(link);
+  const gap = client.workflow.getHandle(workflowId);
+  const lose = (id: string) =>
+    client.workflow.signalWithStart('gap', {
+      workflowId,
+      taskQueue: `keymend-${prefix.slice(0, -1)}`,
+      args: [{ link }],
+      signal: lost,
+      signalArgs: [[{ id, cause: 'removed', records: 1, message: 'lost', noticedAt: new Date().toISOString() }]],
+    });
+  await lose('before');
+  expect((await sandbox.keymend('sweep', '--match', 'user:*')).code).toBe(0);
+  expect(await gap.query(status)).toMatchObject({ state: 'open' });
+  expect((await sandbox.keymend('sweep')).code).toBe(0);
+  expect(await gap.result()).toMatchObject({
+    state: 'acknowledged',
+    reason: expect.stringMatching(/^a sweep that began/),
+  });
+
+  await lose('before as well');
+  const sweep = sandbox.keymend('sweep', '--rate', '500');
+  const handle = client.workflow.getHandle(sweepWorkflowId(link));
+  await eventually(async () => expect((await handle.query(progress)).state).toBe('comparing'));
+  await lose('meanwhile');
+  await handle.signal('rate', { keysPerSecond: 1_000_000 });
+  expect((await sweep).code).toBe(0);
+  expect(await gap.query(status)).toMatchObject({ state: 'open', records: 2 });
+  await gap.terminate();
+});
