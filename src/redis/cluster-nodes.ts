@@ -2,6 +2,7 @@
  * The masters of a Cluster, one connection to each, and which of them has which slot, as its nodes
  * tell.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection, type ConnectionOptions } from './connection/connection.js';
 import { RedisFailure } from './connection/failure.js';
 import { SLOTS, type Slots, slotOf } from './slots.js';
@@ -99,6 +100,14 @@ export class ClusterNodes {
   async masters(): Promise<readonly Master[] | RedisFailure> {
     const topology = await this.#current();
     return topology instanceof RedisFailure ? topology : topology.masters;
+  }
+
+  /** As they are by now: a slot that moves shows otherwise only to whoever asks for a key in it. */
+  async mastersNow(): Promise<readonly Master[] | RedisFailure> {
+    await this.#looking;
+    await sleep(Math.max(0, this.#lookAfter - performance.now()));
+    this.#isStale = true;
+    return this.masters();
   }
 
   /**

@@ -220,7 +220,7 @@ export class ClusterRedis implements RedisPort {
   }
 
   async keyServers(): Promise<readonly KeyServer[] | RedisFailure> {
-    const masters = await this.#nodes.masters();
+    const masters = await this.#nodes.mastersNow();
     if (masters instanceof RedisFailure) return masters;
     const asked = masters.map(async (master): Promise<KeyServer | RedisFailure> => {
       const answer = this.#heeded(await this.#portTo(master).keyServers(), master);

@@ -34,8 +34,8 @@ export interface SweepRequest extends ReconcileOptions {
   readonly onProgress: (state: SweepState, reached: () => SweepReached) => void;
 }
 
-/** As many as a server goes through in about 3 ms. */
-const KEYS_PER_PAGE = 500;
+/** As many as a server goes through in about 3 ms; fewer where a few a second are wanted. */
+const [MOST_PER_PAGE, LEAST_PER_PAGE, PAGES_PER_SECOND] = [500, 10, 4];
 
 /** A page that is through moves its part on. */
 interface Passed {
@@ -170,7 +170,7 @@ class Sweep {
     if (side === 'keys') return pageOfGiven(options.keys!, Number(cursor));
     const { match, type, sample } = options;
     const from = sample === undefined ? cursor : anywhere();
-    const scan = { cursor: from, count: KEYS_PER_PAGE, match, type, digested: side === 'source' };
+    const scan = { cursor: from, count: this.#keysPerPage, match, type, digested: side === 'source' };
     const page = await this.#sides[side].scanKeys(place, scan);
     if (page instanceof RedisFailure) throw reconcileError(page, side, 'read', this.#sides[side].place);
     return page;
@@ -179,7 +179,12 @@ class Sweep {
   /** With a pattern or a type not all that were passed are told: about as many as asked for. */
   #lookedAt({ keys, own }: KeyPage): number {
     const { match, type } = this.#request.options;
-    return match === undefined && type === undefined ? keys.length + own : KEYS_PER_PAGE;
+    return match === undefined && type === undefined ? keys.length + own : this.#keysPerPage;
+  }
+
+  get #keysPerPage(): number {
+    const { rate = Number.POSITIVE_INFINITY } = this.#request.options;
+    return Math.max(LEAST_PER_PAGE, Math.min(MOST_PER_PAGE, Math.ceil(rate / PAGES_PER_SECOND)));
   }
 
   #isLast(part: SweepPart, page: KeyPage, passed: number): boolean {
@@ -225,8 +230,8 @@ class Sweep {
 }
 
 function pageOfGiven(given: readonly EncodedKey[], first: number): KeyPage {
-  const keys = given.slice(first, first + KEYS_PER_PAGE).map(keyBytes);
-  const next = first + KEYS_PER_PAGE;
+  const keys = given.slice(first, first + MOST_PER_PAGE).map(keyBytes);
+  const next = first + MOST_PER_PAGE;
   const wanted = keys.filter((key) => !isOwnKey(key));
   const own = keys.length - wanted.length;
   return { cursor: next < given.length ? `${next}` : '0', keys: wanted, own, digest: null };

@@ -1,7 +1,7 @@
 /** A sweep as its activity runs it, on the sides of a test. */
 import type { LinkSides } from '../../src/engine/index.js';
 import { type SweepRequest, sweepLink } from '../../src/sweep/sweep.js';
-import type { SweepOptions, SweepSummary } from '../../workflows/sweep-messages.js';
+import type { CompareLinkReply, SweepOptions } from '../../workflows/sweep-messages.js';
 import { DEFAULT_OPTIONS } from '../engine/link.js';
 
 /** As fast as it goes, unless `options` says how fast. */
@@ -9,8 +9,8 @@ export async function swept(
   sides: LinkSides,
   options: SweepOptions = {},
   request: Partial<SweepRequest> = {},
-): Promise<SweepSummary> {
-  const { summary } = await sweepLink(sides, {
+): Promise<CompareLinkReply> {
+  return sweepLink(sides, {
     ...DEFAULT_OPTIONS,
     settleMs: 50,
     signal: new AbortController().signal,
@@ -19,5 +19,4 @@ export async function swept(
     onProgress() {},
     ...request,
   });
-  return summary!;
 }

@@ -1,0 +1,81 @@
+/** Live traffic is no difference; and no page holds a server for long. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { longestHold } from '../engine/held.js';
+import { startLink, type TestLink } from '../engine/link.js';
+import { swept } from './bed.js';
+
+let link: TestLink;
+beforeAll(async () => {
+  link = await startLink();
+});
+afterAll(() => link?.stop());
+afterEach(() => link.clear());
+
+/** Every command reaches the source, and the target a few ms later, in the same order. */
+async function writing(commands: (turn: number) => [string, ...(string | number)[]][], while_: Promise<unknown>) {
+  let isOver = false;
+  const over = () => {
+    isOver = true;
+  };
+  while_.then(over, over);
+  const mirrored: Promise<unknown>[] = [];
+  for (let turn = 0; !isOver; turn++) {
+    for (const command of commands(turn)) {
+      await link.source.client.call(...command);
+      mirrored.push(sleep(3).then(() => link.target.client.call(...command)));
+    }
+    if (mirrored.length > 200) await Promise.all(mirrored.splice(0));
+  }
+  await Promise.all(mirrored);
+  return while_;
+}
+
+test('under live writers nothing is invented, and what differs is found beside them', async () => {
+  const { source, target, sides } = link;
+  const values = Object.fromEntries(Array.from({ length: 4_000 }, (_, index) => [`user:${index}`, 'value']));
+  await Promise.all([source.client.mset(values), target.client.mset(values)]);
+  await target.client.del('user:7');
+  await target.client.set('user:8', 'other');
+  await target.client.set('target:1', 'alone');
+  const random = (below: number) => Math.floor(Math.random() * below);
+  const sweep = swept(sides, { rate: 8_000 }, { settleMs: 100 });
+  await writing(
+    (turn) => [
+      // Some keys all the time, and one that goes back and forth between two values.
+      ['SET', `hot:${turn % 5}`, turn],
+      ['SET', 'toggles', turn % 2],
+      ['HINCRBY', 'hash', `field ${random(10)}`, 1],
+      ['SET', `new:${turn}`, 'value', 'PX', 60_000],
+      turn % 3 === 0 ? ['DEL', `new:${random(turn + 1)}`] : ['SET', `user:${100 + random(3_000)}`, turn],
+    ],
+    sweep,
+  );
+  const { listed, differing } = (await sweep).summary!;
+  expect(listed.map(({ key, difference }) => [key, difference]).sort()).toEqual([
+    ['target:1', 'extra'],
+    ['user:7', 'missing'],
+    ['user:8', 'value'],
+  ]);
+  expect(differing).toMatchObject({ missing: 1, extra: 1, value: 1, type: 0, expiry: 0 });
+});
+
+test('no page holds a server for long, whatever its keys hold', async () => {
+  const { source, target, sides } = link;
+  for (const { client } of [source, target]) {
+    const pipeline = client.pipeline();
+    const elements = Array.from({ length: 4_900 }, (_, index) => `element ${index}`);
+    for (let index = 0; index < 30; index++) {
+      pipeline.sadd(`set:${index}`, ...elements);
+      pipeline.hset(`hash:${index}`, ...elements);
+      pipeline.rpush(`list:${index}`, ...elements);
+      pipeline.set(`string:${index}`, 'x'.repeat(900_000));
+    }
+    for (let index = 0; index < 3_000; index++) pipeline.set(`user:${index}`, 'value'.repeat(100));
+    await pipeline.exec();
+  }
+  const longest = await longestHold([source, target], 25, async () => {
+    expect((await swept(sides)).summary).toMatchObject({ outcome: 'equal', compared: 3_120 });
+  });
+  expect(longest.ms, longest.text).toBeLessThan(25);
+});
