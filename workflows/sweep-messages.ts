@@ -31,6 +31,8 @@ export interface SweepInput {
   /** How long writes in flight need, in ms: a difference counts if it is there so much later. */
   readonly settleMs: number;
   readonly options: SweepOptions;
+  /** How many events a run has at most, for tests. Default: as many as the server suggests. */
+  readonly historyEventsPerRun?: number | undefined;
   /** Of the run before this one. */
   readonly carried?:
     | { readonly state: SweepState | undefined; readonly progress: SweepProgress; readonly sweepId: string }

@@ -48,13 +48,16 @@ const NOTHING: SweepReached = {
   failed: 0,
 };
 
-export async function sweep({ link, settleMs, options, carried }: SweepInput): Promise<SweepResult> {
+export async function sweep(input: SweepInput): Promise<SweepResult> {
+  const { link, settleMs, options, carried, historyEventsPerRun = Number.POSITIVE_INFINITY } = input;
   const sweepId = carried?.sweepId ?? workflowInfo().runId;
   let state = carried?.state;
-  let { keys, ...asked } = options;
+  const { keys, ...rest } = options;
+  let asked: SweepProgress['options'] = rest;
   const startedAt = carried?.progress.startedAt ?? new Date().toISOString();
   let now: SweepProgress = carried?.progress ?? { link, options: asked, state: 'comparing', startedAt, ...NOTHING };
   let interrupted = false;
+  const isLong = () => workflowInfo().continueAsNewSuggested || workflowInfo().historyLength >= historyEventsPerRun;
   const become = (news: Partial<SweepProgress>) => {
     now = { ...now, options: asked, ...news };
     setCurrentDetails(describeSweep(now));
@@ -78,10 +81,9 @@ export async function sweep({ link, settleMs, options, carried }: SweepInput): P
   let reply: CompareLinkReply | null = null;
   while (reply?.summary == null) {
     await condition(() => now.state !== 'paused');
-    if (workflowInfo().continueAsNewSuggested) {
+    if (isLong()) {
       await continueAsNew<typeof sweep>({
-        link,
-        settleMs,
+        ...input,
         options: { ...asked, keys },
         carried: { state, progress: now, sweepId },
       });
@@ -93,7 +95,7 @@ export async function sweep({ link, settleMs, options, carried }: SweepInput): P
       () => true,
       () => true,
     );
-    const stop = condition(() => interrupted || now.state === 'paused' || workflowInfo().continueAsNewSuggested);
+    const stop = condition(() => interrupted || now.state === 'paused' || isLong());
     // Its answer is what it has reached, and is awaited: two at once would find each difference
     // twice.
     if (!(await Promise.race([isOver, stop.then(() => false)]))) work.cancel();

@@ -59,11 +59,24 @@ async function differingOfGroup(
     // Where one has done fewer, for it took more work, the digests are of different keys.
     const count = Math.min(source.count, target.count);
     const done = rest.slice(0, count);
-    if (source.count !== target.count || source.digest !== target.digest) found.push(...done);
+    if (source.count !== target.count) found.push(...done);
+    else if (source.digest !== target.digest) found.push(...(await narrowed(sides, done, expiryToleranceMs)));
     else found.push(...(await otherExpiry(sides, done, source, target, expiryToleranceMs)), ...source.large);
     rest = rest.slice(count);
   }
   return found;
+}
+
+/** So few that to look at each costs little more than to narrow it down further. */
+const FEW = 25;
+
+/** Those parts of keys whose digests differ: mostly it is one key of many. */
+async function narrowed(sides: Sides, keys: readonly Buffer[], expiryToleranceMs: number): Promise<readonly Buffer[]> {
+  if (keys.length <= FEW) return keys;
+  const parts = Array.from({ length: Math.ceil(keys.length / FEW) }, (_, part) =>
+    differingOfGroup(sides, keys.slice(FEW * part, FEW * (part + 1)), null, expiryToleranceMs),
+  );
+  return (await Promise.all(parts)).flat();
 }
 
 async function otherExpiry(

@@ -18,6 +18,7 @@ export async function serversOf(sides: LinkSides): Promise<Servers> {
  * The state with one part for each server of a side as they are now. A part stays only if its
  * server is the same process with the same slots, and if what it was compared with is the same: a
  * server that was restarted, or took over, may have lost what was found equal.
+ * @returns the very same state where all parts stay
  */
 export function synchronized(state: SweepState, side: Side, servers: Servers): SweepState {
   const other = servers[side === 'source' ? 'target' : 'source'];
@@ -32,7 +33,8 @@ export function synchronized(state: SweepState, side: Side, servers: Servers): S
     const begun = { side, place: now.place, server: now.server, slots, others, keys: now.keys };
     return known ?? { ...begun, ...AT_ITS_BEGINNING };
   });
-  const redone = ofSide.length === 0 ? 0 : parts.filter((part) => !ofSide.includes(part)).length;
+  if (parts.length === ofSide.length && parts.every((part) => ofSide.includes(part))) return state;
+  const redone = ofSide.filter((part) => (part.done || part.passed > 0) && !parts.includes(part)).length;
   return {
     ...state,
     parts: [...state.parts.filter((part) => part.side !== side), ...parts],

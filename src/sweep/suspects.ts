@@ -51,6 +51,8 @@ const KEYS_AT_ONCE = 500;
 /** So many may wait: for more the next page has to. */
 const MOST_WAITING = 20_000;
 const LEAST_SETTLE_MS = 50;
+/** Between two looks, so that one is at the suspects of many pages. */
+const BETWEEN_LOOKS_MS = 250;
 
 /** What keeps a sweep from going on: it is tried again from where it is. Others are of one key. */
 const OF_A_SERVER: ReadonlySet<string> = new Set([
@@ -67,6 +69,7 @@ export class Suspects<Page> {
   readonly #options: SuspectsOptions;
   readonly #through: (page: Page, findings: readonly Finding[]) => void;
   #waiting: Waiting<Page>[] = [];
+  #nextLookAt = 0;
 
   /** @param through told of each page that is through, in their order */
   constructor(
@@ -113,8 +116,12 @@ export class Suspects<Page> {
   async #lookAgain(most: number): Promise<void> {
     for (;;) {
       this.#options.signal.throwIfAborted();
-      const due = this.#waiting.filter(({ suspects, dueAt }) => suspects.length > 0 && dueAt <= performance.now());
-      if (due.length > 0) await this.#lookAt(due);
+      const now = performance.now();
+      const due = this.#waiting.filter(({ suspects, dueAt }) => suspects.length > 0 && dueAt <= now);
+      if (due.length > 0 && this.#nextLookAt <= now) {
+        await this.#lookAt(due);
+        this.#nextLookAt = performance.now() + BETWEEN_LOOKS_MS;
+      }
       while (this.#waiting[0]?.suspects.length === 0) {
         const { page, findings } = this.#waiting.shift()!;
         this.#through(page, findings);
@@ -122,7 +129,7 @@ export class Suspects<Page> {
       const open = this.#waiting.filter(({ suspects }) => suspects.length > 0);
       const count = open.reduce((sum, { suspects }) => sum + suspects.length, 0);
       if (count <= most) return;
-      const next = Math.min(...open.map(({ dueAt }) => dueAt));
+      const next = Math.max(this.#nextLookAt, Math.min(...open.map(({ dueAt }) => dueAt)));
       await sleep(Math.max(0, next - performance.now()), undefined, { signal: this.#options.signal });
     }
   }

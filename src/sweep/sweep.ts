@@ -106,9 +106,12 @@ class Sweep {
       this.state = { ...this.state, targetOnly };
     }
     if (this.state.targetOnly !== 'scanned') return;
-    await this.#partsOf('target');
-    // Of what was restarted meanwhile, that part is gone through once more.
-    await this.#partsOf('source');
+    // What was restarted meanwhile is gone through once more, and what was compared with it.
+    for (let before: SweepState | null = null; before !== this.state; ) {
+      before = this.state;
+      await this.#partsOf('target');
+      await this.#partsOf('source');
+    }
   }
 
   /** Until the part of each server is done, as the servers are by then. */
@@ -141,10 +144,11 @@ class Sweep {
       const begunAt = performance.now();
       const page = await next;
       if (part.side !== 'keys' && this.#connections !== this.#connectionsNow) {
-        // The first connection of all is none that has become another.
+        // Most likely it is the first connection of all. What waits of a server that has gone is
+        // gone with it, and of the others it is gone through once more.
         const before = this.state;
         await this.#synchronize(part.side);
-        if (before.redone !== this.state.redone) return this.#suspects.drop();
+        if (before !== this.state) return this.#suspects.drop();
       }
       const looked = this.#lookedAt(page);
       passed += looked;
@@ -179,7 +183,9 @@ class Sweep {
   /** With a pattern or a type not all that were passed are told: about as many as asked for. */
   #lookedAt({ keys, own }: KeyPage): number {
     const { match, type } = this.#request.options;
-    return match === undefined && type === undefined ? keys.length + own : this.#keysPerPage;
+    if (match !== undefined || type !== undefined) return this.#keysPerPage;
+    // A sample of what was emptied meanwhile has an end, too.
+    return Math.max(keys.length + own, this.#request.options.sample === undefined ? 0 : 1);
   }
 
   get #keysPerPage(): number {
