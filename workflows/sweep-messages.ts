@@ -8,7 +8,7 @@ export const SWEEP_TYPE = 'sweep';
 /** How a key can differ on the target. `extra`: the target alone has it. */
 export const DIFFERENCES = ['missing', 'extra', 'type', 'value', 'expiry'] as const;
 export type DifferenceKind = (typeof DIFFERENCES)[number];
-export type DifferenceCounts = Readonly<Record<DifferenceKind, number>>;
+type DifferenceCounts = Readonly<Record<DifferenceKind, number>>;
 
 /** What is to be compared, and how. Nothing: all keys, gently, without repair. */
 export interface SweepOptions {
@@ -155,7 +155,7 @@ export const rate = defineSignal<[RateRequest]>('rate');
 export const reached = defineSignal<[SweepReached]>('reached');
 export const progress = defineQuery<SweepProgress>('progress');
 
-export interface RateRequest {
+interface RateRequest {
   /** null: the gentle default. */
   readonly keysPerSecond: number | null;
 }

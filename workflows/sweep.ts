@@ -15,6 +15,7 @@ import { asText } from './details.js';
 import { acknowledge, gapWorkflowId, sweeping } from './gap-messages.js';
 import {
   type CompareLinkReply,
+  type CompareLinkRequest,
   pause,
   progress,
   rate,
@@ -89,22 +90,8 @@ export async function sweep(input: SweepInput): Promise<SweepResult> {
       });
     }
     interrupted = false;
-    const work = new CancellationScope();
-    const comparing = work.run(() => compareLink({ link, settleMs, options: { ...asked, keys }, state }));
-    const isOver = comparing.then(
-      () => true,
-      () => true,
-    );
     const stop = condition(() => interrupted || now.state === 'paused' || isLong());
-    // Its answer is what it has reached, and is awaited: two at once would find each difference
-    // twice.
-    if (!(await Promise.race([isOver, stop.then(() => false)]))) work.cancel();
-    reply = await comparing.catch((error: unknown) => {
-      // A worker that died meanwhile: what it had found since it began is found again.
-      if (isCancellation(error) && work.consideredCancelled && !CancellationScope.current().consideredCancelled)
-        return null;
-      throw error;
-    });
+    reply = await compareUntil(stop, { link, settleMs, options: { ...asked, keys }, state });
     state = reply?.state ?? state;
   }
   const { summary } = reply;
@@ -114,6 +101,32 @@ export async function sweep(input: SweepInput): Promise<SweepResult> {
     await tellGap(link, (gap) => gap.signal(acknowledge, { reason, sweepId }));
   }
   return { link, options: asked, startedAt, finishedAt: new Date().toISOString(), ...summary };
+}
+
+/**
+ * Compares to the end, or until it is stopped: its answer is then what it has reached, and is
+ * awaited, for two at once would find each difference twice.
+ * @returns null when it was stopped and did not say how far it was, as one whose worker died: what
+ *   it had found since it began is found again
+ */
+async function compareUntil(stop: Promise<void>, request: CompareLinkRequest): Promise<CompareLinkReply | null> {
+  const work = new CancellationScope();
+  const comparing = work.run(() => compareLink(request));
+  const isOver = comparing.then(
+    () => true,
+    () => true,
+  );
+  // Where this workflow is cancelled, so is the comparison, and what is awaited next ends the loop.
+  const isStopped = stop.then(
+    () => false,
+    () => false,
+  );
+  if (!(await Promise.race([isOver, isStopped]))) work.cancel();
+  return comparing.catch((error: unknown) => {
+    const isOurs = work.consideredCancelled && !CancellationScope.current().consideredCancelled;
+    if (isCancellation(error) && isOurs) return null;
+    throw error;
+  });
 }
 
 /** Whether it compares all there is, so that what was lost has to show in it. */

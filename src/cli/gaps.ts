@@ -62,6 +62,7 @@ export function describeGap(report: GapReport | null): string[] {
     `failed writes are lost${records === null ? '' : `, at most ${records}`}: keys may differ, and nothing repairs them`,
     ...gaps.map(({ noticedAt, message }) => `  ${noticedAt} ${message}`),
     ...(more > 0 ? [`  and ${more} more`] : []),
-    `  when that is dealt with: temporal workflow signal --workflow-id ${workflowId} --name acknowledge --input '{"reason":"…"}'`,
+    '  `keymend sweep --repair` mends what differs; a sweep that finds both sides equal closes this',
+    `  to close it by hand: temporal workflow signal --workflow-id ${workflowId} --name acknowledge --input '{"reason":"…"}'`,
   ];
 }
