@@ -43,12 +43,14 @@ export async function sweepToTheEnd(
   joins: boolean,
 ): Promise<SweepResult> {
   const handle = (await start(client, config, link, options)) ?? (await join(client, config, link, joins));
-  const shown = { line: 'waiting for a worker', at: performance.now() };
+  const shown = { line: 'waiting for a worker' };
   const bar = showProgress(() => shown.line, report);
   const ended = new AbortController();
   const watching = watch(client, config, handle, shown, ended.signal);
   try {
-    return await Promise.race([handle.result(), watching]);
+    const result = await Promise.race([handle.result(), watching]);
+    shown.line = describeProgress({ ...result, state: 'done', percent: 100, etaSeconds: null });
+    return result;
   } catch (error) {
     throw failed(error, handle.workflowId);
   } finally {
@@ -94,7 +96,7 @@ async function watch(
   client: Client,
   config: Config,
   handle: Handle,
-  shown: { line: string; at: number },
+  shown: { line: string },
   signal: AbortSignal,
 ): Promise<never> {
   const begunAt = performance.now();
@@ -123,7 +125,7 @@ async function waitsFor(handle: Handle): Promise<string> {
   return failure?.message ? `; tries again: ${failure.message}` : '';
 }
 
-function describeProgress(now: SweepProgress): string {
+function describeProgress(now: Omit<SweepProgress, 'link' | 'options' | 'startedAt'>): string {
   const { state, percent, compared, repaired, etaSeconds } = now;
   const differing = countDifferences(now);
   return [

@@ -3,8 +3,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Of the time that passes, so much is spent with pages. */
 const GENTLE_SHARE = 0.3;
-/** So much rests in one pause at most, so that a rate that is changed is heeded. */
-const LONGEST_PAUSE_MS = 5_000;
 
 /**
  * Rests behind a page.
@@ -18,6 +16,5 @@ export async function restBehind(
   signal: AbortSignal,
 ): Promise<void> {
   const whole = rate === undefined ? busyMs / GENTLE_SHARE : (1_000 * keys) / rate;
-  const rest = Math.min(whole - busyMs, LONGEST_PAUSE_MS);
-  if (rest >= 1) await sleep(rest, undefined, { signal });
+  if (whole - busyMs >= 1) await sleep(whole - busyMs, undefined, { signal });
 }

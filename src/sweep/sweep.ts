@@ -217,7 +217,7 @@ class Sweep {
         passed: part.passed + page.passed,
         own: part.own + page.own,
         compared: part.compared + page.compared,
-        tally: added(part.tally, findings, findings.length === 0 ? [] : listed),
+        tally: added(part.tally, findings, listed, this.#request.options.sample !== undefined),
       };
     });
     this.state = { ...this.state, parts };

@@ -1,5 +1,6 @@
 /** What a sweep has found, bounded: it travels with each sign of life, and stays in the history. */
 
+import type { EncodedKey } from '../../workflows/failed-write.js';
 import {
   DIFFERENCES,
   type DifferenceKind,
@@ -37,8 +38,17 @@ export interface Finding {
   readonly reason?: string | null;
 }
 
-/** @param listed how many keys and bytes other parts of the sweep list already */
-export function added(tally: SweepTally, findings: readonly Finding[], listed: SweepTally['listed']): SweepTally {
+/**
+ * @param others what other parts of the sweep list already
+ * @param isDrawn of a sample, in which a key that was drawn twice counts twice, as it does among
+ *   those that were compared. Else it is SCAN that tells of a key twice
+ */
+export function added(
+  tally: SweepTally,
+  findings: readonly Finding[],
+  others: SweepTally['listed'],
+  isDrawn = false,
+): SweepTally {
   if (findings.length === 0) return tally;
   let { repaired, unsettled, failed } = tally;
   const differing = { ...tally.differing };
@@ -46,10 +56,13 @@ export function added(tally: SweepTally, findings: readonly Finding[], listed: S
   const prefixes = { ...tally.prefixes };
   const list = [...tally.listed];
   let room = {
-    keys: MOST_LISTED - listed.length - list.length,
-    bytes: MOST_LISTED_BYTES - bytesOf(listed) - bytesOf(list),
+    keys: MOST_LISTED - others.length - list.length,
+    bytes: MOST_LISTED_BYTES - bytesOf(others) - bytesOf(list),
   };
+  const known = new Set(list.map(nameOf));
   for (const { key, difference, reason, ...finding } of findings) {
+    const isKnown = known.has(nameOf(encodeKey(key)));
+    if (isKnown && !isDrawn) continue;
     if (reason === null) unsettled += 1;
     else if (reason !== undefined) {
       failed += 1;
@@ -61,12 +74,17 @@ export function added(tally: SweepTally, findings: readonly Finding[], listed: S
     const prefix = prefixOf(key);
     if (Object.hasOwn(prefixes, prefix) || Object.keys(prefixes).length < MOST_PREFIXES)
       prefixes[prefix] = (prefixes[prefix] ?? 0) + 1;
-    if (room.keys <= 0 || room.bytes < key.length) continue;
+    if (isKnown || room.keys <= 0 || room.bytes < key.length) continue;
     const entry: ListedDifference = { ...encodeKey(key), difference, ...(finding.repaired && { repaired: true }) };
     list.push(entry);
+    known.add(nameOf(entry));
     room = { keys: room.keys - 1, bytes: room.bytes - entry.key.length };
   }
   return { differing, repaired, unsettled, failed, reasons, prefixes, listed: list };
+}
+
+function nameOf({ key, encoding }: EncodedKey): string {
+  return `${encoding} ${key}`;
 }
 
 function bytesOf(listed: SweepTally['listed']): number {

@@ -261,3 +261,19 @@ test('what it tells on the way grows to the end, and is enough to go on from', a
   expect(resumed!.compared).toBe(whole!.compared);
   expect(more.length).toBeLessThan(states.length);
 });
+
+test('a right that is lacking is named, and nothing is taken for equal', async () => {
+  await fill(10);
+  const rights = (...rules: string[]) => link.source.client.call('ACL', 'SETUSER', 'default', ...rules);
+  try {
+    await rights('-scan');
+    await expect(sweep()).rejects.toMatchObject({
+      type: 'NoPermission',
+      message: expect.stringMatching(/^source .*SCAN/),
+    });
+    await rights('+scan', '-getrange');
+    await expect(sweep()).rejects.toMatchObject({ type: 'NoPermission' });
+  } finally {
+    await rights('+@all');
+  }
+});
