@@ -8,7 +8,9 @@ import type { SweepReport } from '../../src/sweep/report.js';
 import { gapWorkflowId, lost, status } from '../../workflows/gap-messages.js';
 import { pause, progress, rate, resume, type SweepState, sweepWorkflowId } from '../../workflows/sweep-messages.js';
 import { eventually } from '../support/eventually.js';
-import { createSandbox, type Running, type Sandbox } from '../support/keymend.js';
+import { createSandbox, ENVIRONMENT, type Running, type Sandbox } from '../support/keymend.js';
+
+import { startVerb } from './verb.js';
 
 /** Of temporal.api.enums.v1.PendingActivityState. */
 const PENDING_ACTIVITY_STATE_STARTED = 2;
@@ -16,11 +18,12 @@ const PENDING_ACTIVITY_STATE_STARTED = 2;
 let sandbox: Sandbox;
 let worker: Running;
 let folder: string;
+let config: string;
 const link = `sweep-${randomUUID().slice(0, 8)}`;
 beforeAll(async () => {
   sandbox = await createSandbox();
   folder = mkdtempSync(join(tmpdir(), 'keymend-sweep-'));
-  sandbox.configure({ link: { name: link, settle: '50ms' } });
+  config = sandbox.configure({ link: { name: link, settle: '50ms' } });
   worker = await sandbox.start('worker');
 });
 afterAll(async () => {
@@ -122,21 +125,20 @@ it('a second one joins the first, which can be paused and goes on', async () => 
   const handle = client.workflow.getHandle(sweepWorkflowId(link));
   await eventually(async () => expect((await handle.describe()).status.name).toBe('RUNNING'));
   await handle.signal(pause);
-  const second = sandbox.keymend('sweep', '--output', 'json');
+  const second = startVerb(folder, ['sweep', '--output', 'json', '--config', config], ENVIRONMENT);
+  await second.says(`joined the sweep of link ${link}`);
   await eventually(async () =>
     expect(await handle.query(progress)).toMatchObject({ state: 'paused', options: { rate: 100 } }),
   );
   await handle.signal(rate, { keysPerSecond: 1_000_000 });
   await handle.signal(resume);
-  const [one, other] = await Promise.all([first, second]);
-  expect(other.stderr).toContain(`joined the sweep of link ${link}`);
-  expect(other.stdout).toBe(one.stdout);
-  expect(JSON.parse(one.stdout)).toMatchObject({ outcome: 'equal', compared: 2_000, options: { rate: 1_000_000 } });
+  const { code, stdout } = await first;
+  expect(await second.ended).toMatchObject({ code, stdout });
+  expect(JSON.parse(stdout)).toMatchObject({ outcome: 'equal', compared: 2_000, options: { rate: 1_000_000 } });
 });
 
 it('a worker that is killed in the middle is followed by another, which goes on', async () => {
-  const { client, source, target } = sandbox;
-  await target.client.del('user:1', 'user:1999');
+  const { client, source } = sandbox;
   const sweep = sandbox.keymend('sweep', '--rate', '150', '--output', 'json');
   const handle = client.workflow.getHandle(sweepWorkflowId(link));
   // As far as Temporal knows.
@@ -155,11 +157,11 @@ it('a worker that is killed in the middle is followed by another, which goes on'
   });
   await handle.signal(rate, { keysPerSecond: 1_000_000 });
   const { code, stdout } = await sweep;
-  expect(code).toBe(3);
-  expect(JSON.parse(stdout)).toMatchObject({ compared: 2_000, differing: { missing: 2 }, redone: 0 });
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ compared: 2_000, redone: 0 });
   // It has not begun from the beginning: of 2,000 keys 300 and more were not asked for again.
   const calls = /cmdstat_pexpiretime:calls=(\d+)/.exec(await source.client.info('commandstats'));
-  expect(Number(calls![1])).toBeLessThan(2_000);
+  expect(Number(calls![1])).toBeLessThan(1_900);
 });
 
 it('a clean one closes what was known to be lost before it, and nothing that was lost since', async () => {

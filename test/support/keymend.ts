@@ -18,7 +18,7 @@ import { stack } from './services.js';
 const CLI = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
 
 /** Nothing that a developer has set up for Temporal or keymend reaches the tests. */
-const ENVIRONMENT = {
+export const ENVIRONMENT = {
   PATH: process.env.PATH,
   TEMPORAL_CONFIG_FILE: fileURLToPath(new URL('./empty-profile.toml', import.meta.url)),
 };
