@@ -123,8 +123,8 @@ class Refused {
   port(target: RedisPort): RedisPort {
     const all = async (requests: readonly unknown[]) => requests.map(() => this.#failure);
     return instead(target, {
-      admit: async (requests) => {
-        const admission = await target.admit(requests);
+      admit: async (...asked) => {
+        const admission = await target.admit(...asked);
         return 'port' in admission ? { ...admission, port: this.port(admission.port) } : admission;
       },
       repair: (repairs) => Promise.all(repairs.map((repair) => this.#repair(target, repair))),

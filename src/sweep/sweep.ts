@@ -78,7 +78,8 @@ class Sweep {
     this.#request = request;
     this.state = request.state ?? { parts: [], redone: 0, targetOnly: null };
     const { options, settleMs, signal, expiryToleranceMs, deleteGuard } = request;
-    const ofEngine = { expiryToleranceMs, deleteGuard, signal };
+    // What is deferred comes again together.
+    const ofEngine = { expiryToleranceMs, deleteGuard, signal, comesAsOne: true };
     this.#suspects = new Suspects(
       this.#sides,
       {
