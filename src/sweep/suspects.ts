@@ -107,11 +107,6 @@ export class Suspects<Page> {
     await this.#lookAgain(0);
   }
 
-  /** What waits is forgotten: it is of a server that is another one now. */
-  drop(): void {
-    this.#waiting = [];
-  }
-
   /** What is due; and further, until at most so many keys wait. */
   async #lookAgain(most: number): Promise<void> {
     for (;;) {

@@ -17,10 +17,10 @@ import { isOwnKey } from '../own-keys.js';
 import { type KeyPage, RedisFailure } from '../redis/index.js';
 import { restBehind } from './pace.js';
 import { absentOnSource, differingOfPage } from './page.js';
-import { isCounted, partOfKeys, type Servers, serversOf, synchronized } from './parts.js';
+import { isCounted, partOfKeys, serversOf, synchronized } from './parts.js';
 import { repairKeys } from './repair.js';
 import { percentOf, summary } from './summary.js';
-import { Suspects } from './suspects.js';
+import { type SureDifference, Suspects } from './suspects.js';
 import { added, comparedIn, summed } from './tally.js';
 
 export interface SweepRequest extends ReconcileOptions {
@@ -39,7 +39,6 @@ const [MOST_PER_PAGE, LEAST_PER_PAGE, PAGES_PER_SECOND] = [500, 10, 4];
 
 /** A page that is through moves its part on. */
 interface Passed {
-  readonly part: number;
   readonly cursor: string;
   readonly done: boolean;
   readonly passed: number;
@@ -69,26 +68,19 @@ class Sweep {
   state: SweepState;
   readonly #sides: Required<LinkSides>;
   readonly #request: SweepRequest;
-  readonly #suspects: Suspects<Passed>;
   readonly #begun = { atMs: performance.now(), percent: 0 };
   #connections = '';
+  #synchronized: Promise<void> = Promise.resolve();
+  /** Another one whenever parts were begun anew. */
+  #generation = 0;
+  /** Servers of which each is gone through at the same time as the others. */
+  #lanes = 1;
 
   constructor(sides: LinkSides, request: SweepRequest) {
     this.#sides = { ...sides, memory: new LinkMemory(sides) };
     this.#request = request;
     this.state = request.state ?? { parts: [], redone: 0, targetOnly: null };
-    const { options, settleMs, signal, expiryToleranceMs, deleteGuard } = request;
-    // What is deferred comes again together.
-    const ofEngine = { expiryToleranceMs, deleteGuard, signal, comesAsOne: true };
-    this.#suspects = new Suspects(
-      this.#sides,
-      {
-        ...ofEngine,
-        settleMs,
-        repair: options.repair ? (found) => repairKeys(sides, found, ofEngine) : null,
-      },
-      (passed, findings) => this.#through(passed, findings),
-    );
+    const { options } = request;
     this.#begun.percent = percentOf(this.state, options);
   }
 
@@ -119,16 +111,38 @@ class Sweep {
   async #partsOf(side: SweepPart['side']): Promise<void> {
     for (;;) {
       if (side !== 'keys') await this.#synchronize(side);
-      const open = this.state.parts.findIndex((part) => part.side === side && !part.done);
-      if (open < 0) return;
-      await this.#goThrough(open);
+      const open = this.state.parts.filter((part) => part.side === side && !part.done);
+      if (open.length === 0) return;
+      await this.#goThroughAll(open);
     }
   }
 
-  async #synchronize(side: Side): Promise<void> {
+  /** @throws what the first of them has thrown, once all have ended */
+  async #goThroughAll(open: readonly SweepPart[]): Promise<void> {
+    const failed = new AbortController();
+    const signal = AbortSignal.any([this.#request.signal, failed.signal]);
+    const next = open.values();
+    const lane = async () => {
+      for (const part of next) await this.#goThrough(part, signal);
+    };
+    const lanes = Array.from({ length: this.#lanes }, () =>
+      lane().catch((error: unknown) => {
+        if (!signal.aborted) failed.abort(error);
+      }),
+    );
+    await Promise.all(lanes);
+    signal.throwIfAborted();
+  }
+
+  #synchronize(side: Side): Promise<void> {
     this.#connections = this.#connectionsNow;
-    const servers: Servers = await serversOf(this.#sides);
-    this.state = synchronized(this.state, side, servers);
+    this.#synchronized = serversOf(this.#sides).then((servers) => {
+      this.#lanes = Math.min(servers.source.length, servers.target.length);
+      const before = this.state;
+      this.state = synchronized(before, side, servers);
+      if (this.state !== before) this.#generation += 1;
+    });
+    return this.#synchronized;
   }
 
   /** Another one after a restart, a failover or a slot that has moved. */
@@ -136,21 +150,18 @@ class Sweep {
     return `${this.#sides.source.connections} ${this.#sides.target.connections}`;
   }
 
-  /** One part to its end, or until servers may have become others. */
-  async #goThrough(index: number): Promise<void> {
-    const { signal } = this.#request;
-    const part = this.state.parts[index]!;
+  /** One part to its end, or until parts were begun anew: then pages on their way are none. */
+  async #goThrough(part: SweepPart, signal: AbortSignal): Promise<void> {
+    const generation = this.#generation;
+    const suspects = this.#suspectsOf(part, signal);
     let { passed, cursor } = part;
     for (let next = this.#page(part, cursor); ; ) {
       const begunAt = performance.now();
       const page = await next;
-      if (part.side !== 'keys' && this.#connections !== this.#connectionsNow) {
-        // Most likely it is the first connection of all. What waits of a server that has gone is
-        // gone with it, and of the others it is gone through once more.
-        const before = this.state;
-        await this.#synchronize(part.side);
-        if (before !== this.state) return this.#suspects.drop();
-      }
+      if (part.side !== 'keys' && this.#connections !== this.#connectionsNow) void this.#synchronize(part.side);
+      // A page of another server than the cursor is of is none. All wait for who asks.
+      await this.#synchronized;
+      if (generation !== this.#generation) return;
       const looked = this.#lookedAt(page);
       passed += looked;
       cursor = page.cursor;
@@ -160,14 +171,31 @@ class Sweep {
         // It is awaited below, and may fail before that.
         next.catch(() => {});
       }
-      const suspects = await this.#suspicious(part.side, page);
-      const { own, keys } = page;
-      await this.#suspects.add({ part: index, cursor, done, passed: looked, own, compared: keys.length }, suspects);
+      const differing = await this.#suspicious(part.side, page);
+      await suspects.add({ cursor, done, passed: looked, own: page.own, compared: page.keys.length }, differing);
       if (done) break;
       const busyMs = performance.now() - begunAt;
-      await restBehind({ busyMs, keys: looked }, this.#request.options.rate, signal);
+      await restBehind({ busyMs, keys: looked }, this.#rate, signal);
     }
-    await this.#suspects.settle();
+    await suspects.settle();
+  }
+
+  /** Of each lane. */
+  get #rate(): number | undefined {
+    const { rate } = this.#request.options;
+    return rate && rate / this.#lanes;
+  }
+
+  #suspectsOf(part: SweepPart, signal: AbortSignal): Suspects<Passed> {
+    const { options, settleMs, expiryToleranceMs, deleteGuard } = this.#request;
+    // What is deferred comes again together.
+    const ofEngine = { expiryToleranceMs, deleteGuard, signal, comesAsOne: true };
+    const sides = { source: this.#sides.source, target: this.#sides.target };
+    const repair = options.repair ? (found: readonly SureDifference[]) => repairKeys(sides, found, ofEngine) : null;
+    const generation = this.#generation;
+    return new Suspects<Passed>(this.#sides, { ...ofEngine, settleMs, repair }, (passed, findings) => {
+      if (generation === this.#generation) this.#through(part, passed, findings);
+    });
   }
 
   async #page({ side, place }: SweepPart, cursor: string): Promise<KeyPage> {
@@ -190,7 +218,7 @@ class Sweep {
   }
 
   get #keysPerPage(): number {
-    const { rate = Number.POSITIVE_INFINITY } = this.#request.options;
+    const rate = this.#rate ?? Number.POSITIVE_INFINITY;
     return Math.max(LEAST_PER_PAGE, Math.min(MOST_PER_PAGE, Math.ceil(rate / PAGES_PER_SECOND)));
   }
 
@@ -207,20 +235,23 @@ class Sweep {
     return differingOfPage(this.#sides, keys, digest, this.#request.expiryToleranceMs);
   }
 
-  #through({ part: index, ...page }: Passed, findings: Parameters<typeof added>[1]): void {
-    const parts = this.state.parts.map((part, position): SweepPart => {
-      if (position !== index) return part;
-      const listed = summed(this.state.parts.filter((other) => other !== part)).listed;
-      return {
-        ...part,
-        cursor: page.cursor,
-        done: page.done,
-        passed: part.passed + page.passed,
-        own: part.own + page.own,
-        compared: part.compared + page.compared,
-        tally: added(part.tally, findings, listed, this.#request.options.sample !== undefined),
-      };
-    });
+  #through(part: SweepPart, page: Passed, findings: Parameters<typeof added>[1]): void {
+    const isIt = ({ side, server, slots }: SweepPart) =>
+      side === part.side && server === part.server && slots === part.slots;
+    const place = this.state.parts.findIndex(isIt);
+    const now = this.state.parts[place]!;
+    const others = this.state.parts.filter((other) => other !== now);
+    const isDrawn = this.#request.options.sample !== undefined;
+    const moved: SweepPart = {
+      ...now,
+      cursor: page.cursor,
+      done: page.done,
+      passed: now.passed + page.passed,
+      own: now.own + page.own,
+      compared: now.compared + page.compared,
+      tally: added(now.tally, findings, summed(others).listed, isDrawn),
+    };
+    const parts = this.state.parts.with(place, moved);
     this.state = { ...this.state, parts };
     this.#request.onProgress(this.state, () => this.#reached());
   }

@@ -42,6 +42,21 @@ describe.each<[Topology, Topology]>([
   });
 });
 
+test('keys that are looked at one by one are within the budget of the link, and wait for it', async () => {
+  const budget = { link: 'east-to-west', opsPerSecond: 1_000 };
+  const [source, target] = await Promise.all([
+    startSide('source', 'one server'),
+    startSide('target', 'one server', { budget }),
+  ]);
+  onTestFinished(() => Promise.all([source.stop(), target.stop()]).then(() => {}));
+  await put(source, keys(200));
+  const sides = { source: source.port, target: target.port };
+  const { summary } = await swept(sides, { repair: true });
+  expect(summary).toMatchObject({ outcome: 'equal', compared: 200, repaired: 200, differing: { missing: 200 } });
+  // The lease of the budget is no key of the application.
+  expect((await swept(sides)).summary).toMatchObject({ outcome: 'equal', compared: 200, differing: { extra: 0 } });
+});
+
 describe('keys that move, and servers that are restarted', () => {
   let target: Side;
   beforeAll(async () => {
