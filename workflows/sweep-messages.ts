@@ -28,9 +28,12 @@ export interface SweepOptions {
 
 export interface SweepInput {
   readonly link: string;
-  /** How long writes in flight need, in ms: a difference counts if it is there so much later. */
-  readonly settleMs: number;
-  readonly options: SweepOptions;
+  /**
+   * How long writes in flight need, in ms: a difference counts if it is there so much later.
+   * Default: as for a link whose configuration says nothing.
+   */
+  readonly settleMs?: number | undefined;
+  readonly options?: SweepOptions | undefined;
   /** How many events a run has at most, for tests. Default: as many as the server suggests. */
   readonly historyEventsPerRun?: number | undefined;
   /** Of the run before this one. */

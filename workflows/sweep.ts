@@ -13,6 +13,7 @@ import {
 } from '@temporalio/workflow';
 import { asText } from './details.js';
 import { acknowledge, gapWorkflowId, sweeping } from './gap-messages.js';
+import { DEFAULT_POLICY } from './policy.js';
 import {
   type CompareLinkReply,
   type CompareLinkRequest,
@@ -50,7 +51,8 @@ const NOTHING: SweepReached = {
 };
 
 export async function sweep(input: SweepInput): Promise<SweepResult> {
-  const { link, settleMs, options, carried, historyEventsPerRun = Number.POSITIVE_INFINITY } = input;
+  const { link, settleMs = DEFAULT_POLICY.settleMs, options = {}, carried } = input;
+  const { historyEventsPerRun = Number.POSITIVE_INFINITY } = input;
   const sweepId = carried?.sweepId ?? workflowInfo().runId;
   let state = carried?.state;
   const { keys, ...rest } = options;
@@ -64,12 +66,14 @@ export async function sweep(input: SweepInput): Promise<SweepResult> {
     setCurrentDetails(describeSweep(now));
   };
   setHandler(progress, () => now);
-  setHandler(reached, (news) => become(news));
+  // By hand, most likely, as in the others below: what can't be read must not stop the workflow.
+  setHandler(reached, (news) => {
+    if (isReached(news)) become(news);
+  });
   setHandler(pause, () => become({ state: 'paused' }), { description: 'Nothing more is compared until `resume`.' });
   setHandler(resume, () => become({ state: 'comparing' }));
   const onRate = (request?: { keysPerSecond?: unknown }) => {
     const wanted = request?.keysPerSecond ?? null;
-    // By hand, most likely: what can't be read must not stop the workflow.
     if (wanted !== null && !(typeof wanted === 'number' && wanted > 0)) return;
     asked = { ...asked, rate: wanted ?? undefined };
     interrupted = true;
@@ -142,6 +146,11 @@ async function tellGap(
   await tell(getExternalWorkflowHandle(gapWorkflowId(link))).catch((error: unknown) => {
     if (isCancellation(error)) throw error;
   });
+}
+
+function isReached(news: unknown): news is SweepReached {
+  const { percent, differing } = (news ?? {}) as Partial<SweepReached>;
+  return typeof percent === 'number' && differing !== undefined && differing !== null;
 }
 
 function reachedBy({ compared, differing, repaired, unsettled, failed }: SweepSummary): SweepReached {

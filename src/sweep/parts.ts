@@ -4,7 +4,7 @@ import { type LinkSides, reconcileError, type Side } from '../engine/index.js';
 import { type KeyServer, RedisFailure } from '../redis/index.js';
 import { NOTHING_FOUND } from './tally.js';
 
-export type Servers = Readonly<Record<Side, readonly KeyServer[]>>;
+type Servers = Readonly<Record<Side, readonly KeyServer[]>>;
 
 /** @throws ReconcileError where a server does not answer */
 export async function serversOf(sides: LinkSides): Promise<Servers> {

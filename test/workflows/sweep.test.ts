@@ -149,3 +149,16 @@ test('a sweep that is cancelled ends', async () => {
     expect(comparison.requests).toHaveLength(1);
   });
 });
+
+test('one that is started by hand needs the name of its link alone, and passes over what is no word', async () => {
+  await withSweep({ settleMs: undefined, options: undefined }, async (handle, comparison) => {
+    await isComparing(comparison, 1);
+    for (const nonsense of [null, {}, { percent: 'half' }, { percent: 5, differing: null }])
+      await handle.signal('reached', nonsense);
+    for (const nonsense of [null, {}, 5]) await handle.signal('rate', nonsense);
+    expect(await handle.query(progress)).toMatchObject({ state: 'comparing', percent: 0 });
+    comparison.end();
+    expect(await handle.result()).toMatchObject({ outcome: 'equal', options: {} });
+    expect(comparison.requests[0]).toMatchObject({ settleMs: 1_000, options: {} });
+  });
+});
