@@ -1,0 +1,80 @@
+/** Keys that a batch gives to workflows of their own, with real Temporal and no worker. */
+import { randomUUID } from 'node:crypto';
+import { pino } from 'pino';
+import { expect, onTestFinished, test } from 'vitest';
+import { parseConfig } from '../../src/config.js';
+import { LinkAttribute } from '../../src/temporal/link-attribute.js';
+import { createHandOver } from '../../src/worker/hand-over.js';
+import type { EscalateRequest } from '../../workflows/activities.js';
+import { failedWrite, onStack } from '../support/workflow-bed.js';
+
+const server = onStack();
+const BATCH = { workflowId: 'keymend/batch/l/t/0/0', runId: 'r' };
+const logger = pino({ level: 'silent' });
+
+function bed() {
+  const client = server.env.client.workflow;
+  const name = randomUUID();
+  const link = { name: 'east-to-west', source: { url: 'redis://h:1' }, target: { url: 'redis://h:2' } };
+  const config = parseConfig(
+    JSON.stringify({ intake: 'redis-stream', links: [{ ...link, workflowIdPrefix: `${name}/` }] }),
+    'the test',
+    {},
+  );
+  const letters: EscalateRequest[] = [];
+  const handOver = createHandOver({
+    client,
+    taskQueue: name,
+    attribute: new LinkAttribute(logger),
+    links: config.links,
+    deadLetter: async (letter) => void letters.push(letter),
+    logger,
+  });
+  const workflowId = `${name}/user:42`;
+  onTestFinished(async () => {
+    await client
+      .getHandle(workflowId)
+      .terminate()
+      .catch(() => {});
+  });
+  const give = (changes = {}) => handOver(failedWrite(changes), BATCH, new AbortController().signal);
+  return { client, name, workflowId, letters, give };
+}
+
+test('a key goes on as a workflow of its own, with its failed write', async () => {
+  const { client, workflowId, letters, give } = bed();
+  await give({ id: 'of the batch' });
+  const { events } = await client.getHandle(workflowId).fetchHistory();
+  const signals = events!.flatMap(({ workflowExecutionSignaledEventAttributes: signal }) => signal ?? []);
+  expect(signals.map(({ signalName }) => signalName)).toEqual(['failedWrites']);
+  expect(String(signals[0]!.input!.payloads![0]!.data)).toContain('of the batch');
+  expect(letters).toEqual([]);
+});
+
+test('a key whose ID somebody else has becomes a dead letter', async () => {
+  const { client, name, workflowId, letters, give } = bed();
+  await client.start('foreign', { workflowId, taskQueue: name });
+  await give({ id: 'of the batch' });
+  expect(letters).toMatchObject([
+    { event: { id: 'of the batch' }, error: { type: 'WorkflowIdTaken', stage: 'signal' } },
+  ]);
+  expect(letters[0]!.error.message).toContain('a workflow of type foreign');
+});
+
+test('a key of a link that this worker does not know becomes a dead letter, with when it had failed', async () => {
+  const { letters, give } = bed();
+  const merged = {
+    count: 2,
+    ids: ['a', 'b'],
+    firstFailedAt: '2026-11-20T22:00:00.000Z',
+    lastFailedAt: '2026-11-20T23:00:00.000Z',
+  };
+  await give({ link: 'gone', merged });
+  expect(letters).toMatchObject([
+    {
+      error: { type: 'UnknownLink' },
+      firstFailedAt: '2026-11-20T22:00:00.000Z',
+      lastFailedAt: '2026-11-20T23:00:00.000Z',
+    },
+  ]);
+});
