@@ -1,0 +1,157 @@
+/** One attempt at a batch, as a worker makes it, with real Redis. */
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { BATCHES_AT_ONCE, createBatchActivities } from '../../activities/batch.js';
+import type { LinkSides } from '../../src/engine/index.js';
+import { connectRedis, RedisFailure } from '../../src/redis/index.js';
+import { type BatchReply, type BatchRequest, packed } from '../../workflows/batch-messages.js';
+import type { FailedWrite } from '../../workflows/messages.js';
+import { DEFAULT_OPTIONS, portWith, startLink, type TestLink } from '../engine/link.js';
+import { failedWrite, POLICY } from '../support/workflow-bed.js';
+import { losingAnswers } from './first-attempt.js';
+
+let link: TestLink;
+beforeAll(async () => {
+  link = await startLink();
+});
+afterAll(() => link?.stop());
+beforeEach(() => link.clear());
+
+const NOTHING: BatchReply = { repaired: [], lookAgain: [], deferred: [], large: [], failed: [] };
+const PART = { topic: 't', partition: 0, first: '0', last: '9', firstId: 'i' };
+
+function requestFor(writes: readonly Partial<FailedWrite>[]): BatchRequest {
+  const link = 'east-to-west';
+  return { link, policy: POLICY, part: PART, writes: writes.map((write) => packed(failedWrite(write))) };
+}
+
+function activitiesOf(sides: LinkSides, handOver: (key: string) => Promise<void> = async () => {}) {
+  return createBatchActivities({
+    links: new Map([['east-to-west', { sides, options: DEFAULT_OPTIONS }]]),
+    handOver: (write) => handOver(write.key),
+    onBatch: () => {},
+  });
+}
+
+const environment = (info = {}) => new MockActivityEnvironment(info, { logger: new DefaultLogger('ERROR') });
+
+function attempt(writes: readonly Partial<FailedWrite>[], sides: LinkSides = link.sides): Promise<BatchReply> {
+  return environment().run(activitiesOf(sides).reconcileBatch, requestFor(writes));
+}
+
+const names = (count: number) => Array.from({ length: count }, (_, index) => `key:${index}`);
+
+test('says of each key by its index what became of it, and nothing of those that were equal', async () => {
+  const { source, target } = link;
+  await Promise.all([source, target].map(({ client }) => client.set('equal', 'v')));
+  await source.client.set('repaired', 'v');
+  await source.client.set('in flight', 'v');
+  await source.client.rpush('a list', 'a');
+  await source.client.rpush('large', ...names(6_000));
+  const failedAt = new Date().toISOString();
+  const reply = await attempt([
+    { key: 'equal' },
+    { key: 'repaired' },
+    { key: 'in flight', outcome: 'unknown', failedAt: '2026-11-20T23:00:00.000Z' },
+    { key: 'a list' },
+    { key: 'large' },
+    { key: 'not settled', outcome: 'unknown', failedAt },
+    { key: 'keymend:of ours' },
+  ]);
+  expect(reply).toMatchObject({ repaired: [1], lookAgain: [2, 3], large: [4] });
+  expect(reply.deferred).toMatchObject([{ indices: [5] }]);
+  expect(reply.deferred[0]!.retryAfterMs).toBeLessThanOrEqual(POLICY.settleMs);
+  expect(reply.failed).toMatchObject([{ indices: [6], permanent: true, error: { type: 'ReservedKey' } }]);
+  expect(await target.client.mget('equal', 'repaired', 'in flight')).toEqual(['v', 'v', 'v']);
+  expect(await target.client.lrange('a list', 0, -1)).toEqual(['a']);
+});
+
+test('looks at named members alone', async () => {
+  const { source, target } = link;
+  await source.client.hset('h', { a: 'new', b: 'new' });
+  await target.client.hset('h', { a: 'old', b: 'old' });
+  expect(await attempt([{ key: 'h', command: 'HSET', members: ['a'] }])).toEqual({ ...NOTHING, repaired: [0] });
+  expect(await target.client.hgetall('h')).toEqual({ a: 'new', b: 'old' });
+});
+
+test('keys that failed in the same way are told of once, with what may have been written', async () => {
+  const keys = names(300);
+  for (const key of keys) await link.source.client.set(key, 'v');
+  const sides = { ...link.sides, target: losingAnswers(link.sides.target) };
+  const reply = await attempt(
+    keys.map((key) => ({ key })),
+    sides,
+  );
+  expect(reply.failed).toMatchObject([
+    { permanent: false, effect: 'unknown', error: { type: 'TargetUnavailable', stage: 'write' } },
+  ]);
+  expect(reply.failed[0]!.indices.toSorted((a, b) => a - b)).toEqual([...keys.keys()]);
+});
+
+test('a budget that has room again soon is waited for, and all keys are repaired', async () => {
+  const keys = names(400);
+  for (const key of keys) await link.source.client.set(key, 'v');
+  const target = connectRedis(
+    { url: link.target.url },
+    {
+      name: 'target',
+      budget: { link: 'east-to-west', opsPerSecond: 2_000 },
+    },
+  );
+  try {
+    expect(
+      await attempt(
+        keys.map((key) => ({ key })),
+        { source: link.sides.source, target },
+      ),
+    ).toEqual({
+      ...NOTHING,
+      repaired: expect.toSatisfy((indices: number[]) => indices.length === keys.length),
+    });
+  } finally {
+    await target.close();
+  }
+});
+
+test('who finds no room among the batches of its link is told when to come again', async () => {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const target = portWith(link.sides.target, {
+    admit: async () => {
+      await opened;
+      return new RedisFailure('CONNECTION', 'closed');
+    },
+  });
+  const activities = activitiesOf({ ...link.sides, target });
+  const run = (): Promise<BatchReply> =>
+    environment().run(activities.reconcileBatch, requestFor([{ key: 'a' }, { key: 'b' }]));
+  const held = Array.from({ length: BATCHES_AT_ONCE }, run);
+  const [deferral, ...more] = (await run()).deferred;
+  expect(deferral).toEqual({ indices: [0, 1], retryAfterMs: expect.any(Number) });
+  expect(more).toEqual([]);
+  open();
+  for (const reply of await Promise.all(held)) expect(reply.failed).toHaveLength(1);
+});
+
+test('keys are handed over one behind the other, and a further attempt goes on where one has ended', async () => {
+  const given: string[] = [];
+  const activities = activitiesOf(link.sides, async (key) => {
+    if (key === 'c' && !given.includes('b again')) {
+      given.push('b again');
+      throw new Error('Temporal is away');
+    }
+    given.push(key);
+  });
+  const request = requestFor(['a', 'b', 'c', 'd'].map((key) => ({ key })));
+  const first = environment({ attempt: 1 });
+  let details: unknown;
+  first.on('heartbeat', (beat) => {
+    details = beat;
+  });
+  await expect(first.run(activities.handOver, request)).rejects.toThrow('Temporal is away');
+  await environment({ attempt: 2, heartbeatDetails: details }).run(activities.handOver, request);
+  expect(given).toEqual(['a', 'b', 'b again', 'c', 'd']);
+});
