@@ -47,8 +47,9 @@ export async function sweepToTheEnd(
   const bar = showProgress(() => shown.line, report);
   const ended = new AbortController();
   const watching = watch(client, config, handle, shown, ended.signal);
+  const ending = client.withAbortSignal(ended.signal, () => handle.result());
   try {
-    const result = await Promise.race([handle.result(), watching]);
+    const result = await Promise.race([ending, watching]);
     shown.line = describeProgress({ ...result, state: 'done', percent: 100, etaSeconds: null });
     return result;
   } catch (error) {
@@ -56,6 +57,8 @@ export async function sweepToTheEnd(
   } finally {
     ended.abort();
     bar.stop();
+    // What still waits for an answer would fail once the connection is closed.
+    await ending.catch(() => {});
   }
 }
 
@@ -110,7 +113,7 @@ async function watch(
       // Temporal itself may be away for a moment; whether it is shows in the result.
       if (heard || signal.aborted || performance.now() - begunAt < WORKER_MS) continue;
       throw new VerbError(
-        `${handle.workflowId} was started, but ${whoIsMissing(config.temporal.taskQueue, config)} It begins when one starts`,
+        `${handle.workflowId} was started, but ${whoIsMissing(config.temporal.taskQueue, config)}; it begins then`,
       );
     }
   }

@@ -8,7 +8,14 @@ import type { SweepReport } from '../../src/sweep/report.js';
 import { gapWorkflowId, lost, status } from '../../workflows/gap-messages.js';
 import { pause, progress, rate, resume, type SweepState, sweepWorkflowId } from '../../workflows/sweep-messages.js';
 import { eventually } from '../support/eventually.js';
-import { createSandbox, ENVIRONMENT, type Running, type Sandbox } from '../support/keymend.js';
+import {
+  createSandbox,
+  ENVIRONMENT,
+  type Finished,
+  type Running,
+  runKeymend,
+  type Sandbox,
+} from '../support/keymend.js';
 
 import { startVerb } from './verb.js';
 
@@ -19,12 +26,23 @@ let sandbox: Sandbox;
 let worker: Running;
 let folder: string;
 let config: string;
+let withoutWorker: Promise<Finished>;
 const link = `sweep-${randomUUID().slice(0, 8)}`;
+const nobody = `${link}-without-worker`;
 beforeAll(async () => {
   sandbox = await createSandbox();
   folder = mkdtempSync(join(tmpdir(), 'keymend-sweep-'));
   config = sandbox.configure({ link: { name: link, settle: '50ms' } });
   worker = await sandbox.start('worker');
+  // As long as all of the other tests take.
+  const another = join(folder, 'another.yaml');
+  writeFileSync(
+    another,
+    readFileSync(config, 'utf8')
+      .replaceAll(link, nobody)
+      .replace(/taskQueue: .*/, `taskQueue: ${nobody}`),
+  );
+  withoutWorker = runKeymend(['sweep', '--config', another]);
 });
 afterAll(async () => {
   await sandbox?.close();
@@ -194,4 +212,15 @@ it('a clean one closes what was known to be lost before it, and nothing that was
   expect((await sweep).code).toBe(0);
   expect(await gap.query(status)).toMatchObject({ state: 'open', records: 2 });
   await gap.terminate();
+});
+
+it('says so where no worker answers, and begins when one does', async () => {
+  const { code, stderr } = await withoutWorker;
+  const handle = sandbox.client.workflow.getHandle(sweepWorkflowId(nobody));
+  expect(stderr.trim().split('\n').at(-1)).toBe(
+    `keymend: ${handle.workflowId} was started, but no worker answers on its task queue ${nobody}; ` +
+      'start one with `keymend worker` or `keymend start`; it begins then',
+  );
+  expect(code).toBe(1);
+  await handle.terminate();
 });

@@ -60,6 +60,22 @@ test('under live writers nothing is invented, and what differs is found beside t
   expect(differing).toMatchObject({ missing: 1, extra: 1, value: 1, type: 0, expiry: 0 });
 });
 
+test.each([
+  ['hash', 'HSET', (turn: number) => [`member ${turn % 12_000}`, turn]],
+  ['list', 'RPUSH', (turn: number) => [turn]],
+] as const)(
+  'a large %s that is written all the time is no difference, whatever is seen of it',
+  async (_, command, args) => {
+    const members = Array.from({ length: 12_000 }, (_, index) => [`member ${index}`, 'value']).flat();
+    await Promise.all([link.source, link.target].map(({ client }) => client.call(command, 'large', ...members)));
+    const sweep = swept(link.sides, {}, { settleMs: 100 });
+    await writing((turn) => [[command, 'large', ...args(turn)]], sweep);
+    const { summary } = await sweep;
+    expect(summary).toMatchObject({ listed: [], failed: 0, compared: 1 });
+    expect(summary!.unsettled).toBeLessThanOrEqual(1);
+  },
+);
+
 test('no page holds a server for long, whatever its keys hold', async () => {
   const { source, target, sides } = link;
   for (const { client } of [source, target]) {
