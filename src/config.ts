@@ -35,6 +35,17 @@ const duration = z.union([z.number(), z.string()]).transform((value, context) =>
   return Math.round(parsed);
 });
 
+const UNITS: Readonly<Record<string, number>> = { '': 1, B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
+
+/** Bytes, such as `50MB`, or a plain number of them. Units as in redis.conf: 1MB is 1024 * 1024. */
+const size = z.union([z.number(), z.string()]).transform((value, context) => {
+  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)\s*([KMG]?B|)$/i.exec(`${value}`.trim()) ?? [];
+  const bytes = Math.round(Number(number) * UNITS[unit.toUpperCase()]!);
+  if (bytes >= 1 && Number.isSafeInteger(bytes)) return bytes;
+  context.addIssue({ code: 'custom', message: 'is not a size; write for example 512KB, 50MB or 1GB' });
+  return z.NEVER;
+});
+
 /** A pause: one of 0 would be a hot loop. */
 const pause = (leastMs: number) => duration.refine((value) => value >= leastMs, `must be at least ${ms(leastMs)}`);
 
@@ -96,7 +107,14 @@ const link = z.strictObject({
     .string()
     .regex(/^[\x21-\x7e]{0,64}$/, 'must be at most 64 printable ASCII characters without spaces')
     .default(''),
-  budget: z.strictObject({ opsPerSecond: z.number().int().positive() }).default({ opsPerSecond: 5000 }),
+  /** What repair may cost the target each second, all workers together. */
+  budget: z
+    .strictObject({
+      opsPerSecond: z.number().int().positive().default(5000),
+      /** To it and from it. */
+      bytesPerSecond: size.prefault('50MB'),
+    })
+    .prefault({}),
   settle: duration.default(DEFAULT_POLICY.settleMs),
   verify: z.enum(['auto', 'always', 'never']).default(DEFAULT_POLICY.verify),
   retry: z

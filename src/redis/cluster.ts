@@ -48,7 +48,7 @@ import type {
   ServerHealth,
   TypedMembers,
 } from './port.js';
-import type { CountOperations } from './scripts/script-runner.js';
+import type { CountCost } from './scripts/script-runner.js';
 import { ALL_SLOTS, haveCommonSlots, slotOf } from './slots.js';
 import { StandaloneRedis } from './standalone.js';
 
@@ -68,12 +68,12 @@ export class ClusterRedis implements RedisPort {
   readonly #nodes: ClusterNodes;
   readonly #budgets: ClusterBudgets | undefined;
   readonly #breakers: Breakers | undefined;
-  readonly #count: CountOperations | undefined;
+  readonly #count: CountCost | undefined;
 
   /** @param options `count` as for `StandaloneRedis` */
   constructor(
     nodes: ClusterNodes,
-    options: { readonly budgets?: ClusterBudgets; readonly breakers?: Breakers; readonly count?: CountOperations } = {},
+    options: { readonly budgets?: ClusterBudgets; readonly breakers?: Breakers; readonly count?: CountCost } = {},
   ) {
     this.#nodes = nodes;
     this.#budgets = options.budgets;
@@ -106,7 +106,7 @@ export class ClusterRedis implements RedisPort {
     const ask = async (master: Master) => {
       const masters = await this.#nodes.masters();
       if (masters instanceof RedisFailure) return masters;
-      const counted = (count: CountOperations) => new ClusterRedis(this.#nodes, { budgets, count });
+      const counted = (count: CountCost) => new ClusterRedis(this.#nodes, { budgets, count });
       return this.#heeded(await admit(budgets.of(master, masters.length), requests, counted), master);
     };
     return this.#atMasterOf(key, async (_, master) => {

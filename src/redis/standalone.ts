@@ -46,10 +46,10 @@ import type {
   RepairOutcome,
   TypedMembers,
 } from './port.js';
-import { operationsOf } from './scripts/operations.js';
+import { costOf } from './scripts/operations.js';
 import { packed, unpacked } from './scripts/packed.js';
 import { type Row, type Script, scripts } from './scripts/script.js';
-import { type CountOperations, type RowAnswer, type RunOptions, runScript } from './scripts/script-runner.js';
+import { type CountCost, type RowAnswer, type RunOptions, runScript } from './scripts/script-runner.js';
 import { serverName } from './server-name.js';
 import { ALL_SLOTS, slotOf, tagIn } from './slots.js';
 import { watchKey } from './watch.js';
@@ -62,7 +62,7 @@ export class StandaloneRedis implements RedisPort {
   readonly #connection: Connection;
   readonly #budget: Budget | undefined;
   readonly #breakers: Breakers | undefined;
-  readonly #count: CountOperations;
+  readonly #count: CountCost | undefined;
 
   /**
    * @param options `count` is told of all that goes through this port, except for what asking the
@@ -70,12 +70,12 @@ export class StandaloneRedis implements RedisPort {
    */
   constructor(
     connection: Connection,
-    options: { readonly budget?: Budget; readonly breakers?: Breakers; readonly count?: CountOperations } = {},
+    options: { readonly budget?: Budget; readonly breakers?: Breakers; readonly count?: CountCost } = {},
   ) {
     this.#connection = connection;
     this.#budget = options.budget;
     this.#breakers = options.breakers;
-    this.#count = options.count ?? (() => {});
+    this.#count = options.count;
   }
 
   get place(): string {
@@ -365,7 +365,7 @@ export class StandaloneRedis implements RedisPort {
 
   async #send(...commands: Command[]): Promise<unknown[]> {
     const replies = await this.#connection.send(commands);
-    for (const reply of replies) this.#count(operationsOf(reply));
+    for (const [index, reply] of replies.entries()) this.#count?.(...costOf(commands[index]!, reply));
     return replies;
   }
 

@@ -154,8 +154,7 @@ function connectLink(link: LinkConfig, outages: OutageListener, logger: Logger):
       largeValues: link.largeValues,
       ...options,
     });
-  const { opsPerSecond } = link.budget;
-  const budget = { link: link.name, opsPerSecond, warn: (line: string) => logger.warn({ link: link.name }, line) };
+  const budget = { ...link.budget, link: link.name, warn: (line: string) => logger.warn({ link: link.name }, line) };
   const sides = { source: connect('source'), target: connect('target', { budget, outages }) };
   return {
     sides: { ...sides, memory: new LinkMemory(sides) },

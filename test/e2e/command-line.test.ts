@@ -79,6 +79,11 @@ describe('the configuration', () => {
       'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: redis://b}, settle: soon}]',
       /links\[0\]\.settle: is not a time/,
     ],
+    ...['much', '0MB', '5TB', '-1KB'].map((size): [string, RegExp] => [
+      `kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: redis://b}, budget: {bytesPerSecond: ${size}}}]`,
+      /links\[0\]\.budget\.bytesPerSecond: is not a size/,
+    ]),
+    ['surge: {enter: 5, leave: 6}\nkafka: {brokers: [a:1]}\nlinks: []', /surge\.leave: is more than surge\.enter/],
     [
       'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://b}, target: {cluster: ["redis://a:71022"]}}]',
       /links\[0\]\.target.*: is no url/,

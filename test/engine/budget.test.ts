@@ -1,5 +1,7 @@
 import { fork } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -11,6 +13,7 @@ import {
 } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { calmRate, gaps, type Standstill, seconds, unlessHeldUp, watch } from '../redis/commandstats.js';
+import { compareRedis } from '../support/compare.js';
 import { freePort } from '../support/redis.js';
 import { DEFAULT_OPTIONS, intercept, once as onlyOnce, startLink, type TestLink } from './link.js';
 
@@ -200,5 +203,32 @@ describe('with a budget', () => {
         Array(3).fill({ outcome: 'failed', error: { type: 'TargetReadOnly', stage: 'write' } }),
       );
     });
+  });
+});
+
+describe('a budget of bytes', () => {
+  it('bounds how much is brought to the target, as the one of operations does', async () => {
+    const [rounds, keys, bytes, bytesPerSecond] = [12, 5, 100_000, 4_000_000];
+    const budget = { link: 'east-to-west', opsPerSecond: 100_000, bytesPerSecond };
+    const target = connectRedis({ url: link.target.url }, { name: 'target', budget });
+    try {
+      let begunAt = 0;
+      for (let round = 0; round <= rounds; round++) {
+        // What a round brings is paid by the next: the first one is not counted, nor what it costs.
+        if (round === 1) begunAt = performance.now();
+        const requests = Array.from({ length: keys }, (_, index) => ({ key: Buffer.from(`${round}:${index}`) }));
+        for (const { key } of requests) await link.source.client.set(key, randomBytes(bytes));
+        for (let open = requests; open.length > 0; ) {
+          const results = await reconcileKeys({ source: link.sides.source, target }, open, DEFAULT_OPTIONS);
+          open = open.filter((_, index) => results[index]!.outcome === 'deferred');
+          if (open.length > 0) await sleep(20);
+        }
+      }
+      const seconds = (performance.now() - begunAt) / 1_000;
+      expect((rounds * keys * bytes) / seconds).toBeLessThan(bytesPerSecond * 1.05);
+      expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+    } finally {
+      await target.close();
+    }
   });
 });

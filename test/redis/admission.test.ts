@@ -1,9 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { afterEach, describe, expect, test } from 'vitest';
 import { admit } from '../../src/redis/budget/admission.js';
 import type { Budget } from '../../src/redis/budget/budget.js';
 import { Connection } from '../../src/redis/connection/connection.js';
 import { type Admission, type AdmissionRequest, connectRedis, type RedisPort } from '../../src/redis/index.js';
-import type { CountOperations } from '../../src/redis/scripts/script-runner.js';
+import type { CountCost } from '../../src/redis/scripts/script-runner.js';
 import { StandaloneRedis } from '../../src/redis/standalone.js';
 import { portWith, reconcileOne } from '../engine/link.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
@@ -41,7 +42,7 @@ async function admitted(port: RedisPort, requests: readonly AdmissionRequest[]):
   return admission;
 }
 
-function counting({ url }: RedisServer, count: CountOperations, commandTimeoutMs = PATIENT_MS): RedisPort {
+function counting({ url }: RedisServer, count: CountCost, commandTimeoutMs = PATIENT_MS): RedisPort {
   const connection = new Connection({ url }, { name: 'target', commandTimeoutMs });
   cleanups.push(() => connection.close());
   return new StandaloneRedis(connection, { count });
@@ -101,7 +102,7 @@ describe('what is reserved', () => {
     await target.client.set('k', 'old');
     await write(source);
     const budget = openBudget(1_000);
-    const counted = (count: CountOperations) => counting(target, count);
+    const counted = (count: CountCost) => counting(target, count);
     const sides = {
       source: portTo(source),
       target: portWith(portTo(target), { admit: (requests) => admit(budget, requests, counted) }),
@@ -109,6 +110,29 @@ describe('what is reserved', () => {
     expect(await reconcileOne(sides, 'k', options)).toMatchObject({ outcome: 'repaired' });
     expect(budget.settled[0]).toBeLessThanOrEqual(budget.reserved[0]!);
     expect(budget.settled[0]).toBeGreaterThan(budget.reserved[0]! / 2);
+  });
+});
+
+describe('many bytes', () => {
+  test.each([
+    [100, 1_000],
+    [1_000, 100],
+  ])('cost, at %d for an operation, %d operations or a little more', async (bytesPerOperation, operations) => {
+    const [source, target] = await Promise.all([server(), server()]);
+    await source.client.set('k', randomBytes(100_000));
+    const budget = { ...openBudget(1_000), bytesPerOperation };
+    const counted = (count: CountCost) => counting(target, count);
+    const sides = {
+      source: portTo(source),
+      target: portWith(portTo(target), { admit: (requests) => admit(budget, requests, counted) }),
+    };
+    // From now on the server knows the scripts: else what is sent is sent twice, and paid twice.
+    await source.client.set('first', 'v');
+    await reconcileOne(sides, 'first');
+    expect(await reconcileOne(sides, 'k')).toMatchObject({ outcome: 'repaired' });
+    expect(budget.settled).toHaveLength(2);
+    expect(budget.settled[1]).toBeGreaterThanOrEqual(operations);
+    expect(budget.settled[1]).toBeLessThan(operations * 1.5);
   });
 });
 

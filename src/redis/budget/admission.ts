@@ -5,7 +5,7 @@
 
 import { RedisFailure } from '../connection/failure.js';
 import type { Admission, AdmissionRequest, Deferred, RedisPort } from '../port.js';
-import type { CountOperations } from '../scripts/script-runner.js';
+import type { CountCost } from '../scripts/script-runner.js';
 import type { Budget } from './budget.js';
 
 /**
@@ -21,6 +21,8 @@ const KEY_OPERATIONS = 8;
 /** A member is looked up twice, its expiry too where fields have one, and written. */
 const MEMBER_OPERATIONS = 3;
 
+const UNBOUNDED = Number.POSITIVE_INFINITY;
+
 /** How many members a request for one key has to name to reserve so many operations, at least. */
 export function membersWorth(operations: number): number {
   return Math.max(0, Math.ceil((operations - ROUND_OPERATIONS - KEY_OPERATIONS) / MEMBER_OPERATIONS));
@@ -35,7 +37,7 @@ export function membersWorth(operations: number): number {
 export async function admit(
   budget: Budget,
   requests: readonly AdmissionRequest[],
-  counted: (count: CountOperations) => RedisPort,
+  counted: (count: CountCost) => RedisPort,
 ): Promise<Admission | Deferred | RedisFailure> {
   let reserved = ROUND_OPERATIONS;
   let keys = 0;
@@ -48,14 +50,17 @@ export async function admit(
   try {
     const answer = await budget.reserve(reserved);
     if (!answer.granted) return { kind: 'deferred', retryAfterMs: answer.retryAfterMs, outage: null };
-    let used = 0;
-    const port = counted((operations) => {
+    let [used, usedBytes] = [0, 0];
+    const port = counted((operations, bytes) => {
       // Nobody knows what a lost call did: it counts as all that was reserved.
       used += operations ?? reserved;
+      usedBytes += bytes;
     });
     const done = (besides = 0) => {
-      answer.settle(used + besides);
-      return used + besides;
+      // Whichever is the more: many bytes count as so many operations, and those behind wait.
+      const cost = Math.max(used + besides, Math.ceil(usedBytes / (budget.bytesPerOperation ?? UNBOUNDED)));
+      answer.settle(cost);
+      return cost;
     };
     return { kind: 'admitted', keys, port, done };
   } catch (failure) {

@@ -41,6 +41,8 @@ export interface Refused {
 export interface Budget {
   /** Ask for no more than so many at once, if it can be helped: they are executed in one moment. */
   readonly slice: number;
+  /** So many bytes cost as much as one operation; absent: they cost nothing. */
+  readonly bytesPerOperation?: number | undefined;
   /**
    * Asks for operations, to be executed at once when they are granted. Waits for its turn if that
    * is near (about 250 ms).
@@ -52,6 +54,8 @@ export interface Budget {
 export interface BudgetOptions {
   readonly link: string;
   readonly opsPerSecond: number;
+  /** To the server and from it; absent: as many as the operations have. */
+  readonly bytesPerSecond?: number | undefined;
   /** Gets one line when the budget's key held something else, which was replaced. */
   readonly warn?: (line: string) => void;
 }
@@ -102,6 +106,7 @@ export function createBudget(
 
 class LeasedBudget implements Budget {
   readonly slice: number;
+  readonly bytesPerOperation: number | undefined;
   readonly #perMs: number;
   /** Those for whom nothing is leased yet; first come, first served. */
   #waiting: Waiting[] = [];
@@ -124,12 +129,13 @@ class LeasedBudget implements Budget {
   readonly #keyOf: () => string;
   readonly #warn: (line: string) => void;
 
-  constructor(connection: Connection, { opsPerSecond, warn }: BudgetOptions, keyOf: () => string) {
+  constructor(connection: Connection, { opsPerSecond, bytesPerSecond, warn }: BudgetOptions, keyOf: () => string) {
     this.#connection = connection;
     this.#keyOf = keyOf;
     this.#warn = warn ?? (() => {});
     this.#perMs = (opsPerSecond * PACE_RATIO) / 1_000;
     this.slice = Math.floor(this.#perMs * SLICE_MS);
+    this.bytesPerOperation = bytesPerSecond && bytesPerSecond / opsPerSecond;
   }
 
   async reserve(operations: number): Promise<Reservation | Refused> {

@@ -42,7 +42,9 @@ export class ClusterBudgets {
       known.master = master;
       return known.budget;
     }
-    const budget = createBudget(master.connection, { ...this.#options, opsPerSecond }, () => this.#keyOf(share));
+    const bytesPerSecond = this.#options.bytesPerSecond && this.#options.bytesPerSecond / masters;
+    const options = { ...this.#options, opsPerSecond, bytesPerSecond };
+    const budget = createBudget(master.connection, options, () => this.#keyOf(share));
     const share: Share = { opsPerSecond, budget, master, asked: null, refused: known?.refused ?? new Map() };
     this.#shares.set(master.connection, share);
     return budget;

@@ -3,7 +3,7 @@
  */
 import { type Command, type Connection, isMaster } from '../connection/connection.js';
 import { failureOfReply, RedisFailure } from '../connection/failure.js';
-import { operationsOf, type ScriptReply } from './operations.js';
+import { costOf, type ScriptReply } from './operations.js';
 import type { Cells, Row, Script } from './script.js';
 
 /** What a script said about one row. */
@@ -18,10 +18,10 @@ export interface RowAnswer {
 }
 
 /**
- * Is told how many operations were executed at the server, in the unit of INFO commandstats; `null`
- * when nobody knows, because the answer was lost.
+ * Is told what a call has cost the server: operations, in the unit of INFO commandstats, `null`
+ * when nobody knows, because the answer was lost; and bytes, to it and from it.
  */
-export type CountOperations = (operations: number | null) => void;
+export type CountCost = (operations: number | null, bytes: number) => void;
 
 export interface RunOptions {
   /**
@@ -31,7 +31,7 @@ export interface RunOptions {
   readonly atMaster?: boolean;
   /** The only one that it may be sent to, as `Connection.server`. */
   readonly server?: object | undefined;
-  readonly count?: CountOperations;
+  readonly count?: CountCost | undefined;
 }
 
 const ERROR = Buffer.from('error');
@@ -47,13 +47,13 @@ export async function runScript(
   connection: Connection,
   script: Script,
   rows: readonly Row[],
-  { atMaster = false, server, count = () => {} }: RunOptions = {},
+  { atMaster = false, server, count }: RunOptions = {},
 ): Promise<(RowAnswer | 'deferred' | RedisFailure)[]> {
   const args = scriptArguments(connection, rows.slice(0, fitting(rows)));
   const run = async (command: string, body: string) => {
     const commands: Command[] = [[command, body, '0', ...args], ...(atMaster ? [['ROLE'] as Command] : [])];
     const replies = await connection.send(commands, server);
-    for (const each of replies) count(operationsOf(each));
+    if (count !== undefined) for (const [index, each] of replies.entries()) count(...costOf(commands[index]!, each));
     return replies;
   };
   let [reply, role] = await run('EVALSHA', script.sha);
