@@ -26,6 +26,20 @@ export interface SweepOptions {
   readonly rate?: number | undefined;
 }
 
+/** With how many keys were given in place of these. */
+export interface AskedOptions extends Omit<SweepOptions, 'keys'> {
+  readonly keys?: number | undefined;
+}
+
+/** Kept beside a sweep, for whoever wants to join it. */
+export interface SweepMemo {
+  readonly options: AskedOptions;
+}
+
+export function askedOf({ keys, ...options }: SweepOptions): AskedOptions {
+  return keys === undefined ? options : { ...options, keys: keys.length };
+}
+
 export interface SweepInput {
   readonly link: string;
   /**
@@ -72,7 +86,7 @@ export interface SweepPart {
   /** The process: a cursor is worth nothing to another one. */
   readonly server: string;
   readonly slots: string;
-  /** The processes of the other side: what another one has was not compared. */
+  /** A digest of the processes of the other side: what another one has was not compared. */
   readonly others: string;
   /** Keys it had when its part began. */
   readonly keys: number;
@@ -84,6 +98,8 @@ export interface SweepPart {
   readonly own: number;
   /** Keys compared, or looked for on the source. */
   readonly compared: number;
+  /** When the first of them expires, in ms since the epoch; 0: unknown, null: none does. */
+  readonly soonestExpiry: number | null;
   readonly tally: SweepTally;
 }
 
@@ -119,7 +135,7 @@ export interface SweepSummary extends Omit<SweepTally, 'prefixes'> {
 /** The result of the workflow. */
 export interface SweepResult extends SweepSummary {
   readonly link: string;
-  readonly options: Omit<SweepOptions, 'keys'>;
+  readonly options: AskedOptions;
   /** ISO 8601, UTC. */
   readonly startedAt: string;
   readonly finishedAt: string;
@@ -139,7 +155,7 @@ export interface SweepReached {
 /** The answer to the query `progress`. */
 export interface SweepProgress extends SweepReached {
   readonly link: string;
-  readonly options: Omit<SweepOptions, 'keys'>;
+  readonly options: AskedOptions;
   readonly state: 'comparing' | 'paused' | 'done';
   /** ISO 8601, UTC. */
   readonly startedAt: string;

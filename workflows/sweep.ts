@@ -1,6 +1,7 @@
 /** The workflow `sweep`: one activity compares the link; this holds what was found and is asked. */
 import {
   ActivityCancellationType,
+  ActivityFailure,
   CancellationScope,
   condition,
   continueAsNew,
@@ -9,12 +10,14 @@ import {
   proxyActivities,
   setCurrentDetails,
   setHandler,
+  TimeoutFailure,
   workflowInfo,
 } from '@temporalio/workflow';
 import { asText } from './details.js';
 import { acknowledge, gapWorkflowId, sweeping } from './gap-messages.js';
 import { DEFAULT_POLICY } from './policy.js';
 import {
+  askedOf,
   type CompareLinkReply,
   type CompareLinkRequest,
   pause,
@@ -28,6 +31,7 @@ import {
   type SweepProgress,
   type SweepReached,
   type SweepResult,
+  type SweepState,
   type SweepSummary,
 } from './sweep-messages.js';
 
@@ -55,8 +59,8 @@ export async function sweep(input: SweepInput): Promise<SweepResult> {
   const { historyEventsPerRun = Number.POSITIVE_INFINITY } = input;
   const sweepId = carried?.sweepId ?? workflowInfo().runId;
   let state = carried?.state;
-  const { keys, ...rest } = options;
-  let asked: SweepProgress['options'] = rest;
+  const { keys } = options;
+  let asked = askedOf(options);
   const startedAt = carried?.progress.startedAt ?? new Date().toISOString();
   let now: SweepProgress = carried?.progress ?? { link, options: asked, state: 'comparing', startedAt, ...NOTHING };
   let interrupted = false;
@@ -110,8 +114,8 @@ export async function sweep(input: SweepInput): Promise<SweepResult> {
 /**
  * Compares to the end, or until it is stopped: its answer is then what it has reached, and is
  * awaited, for two at once would find each difference twice.
- * @returns null when it was stopped and did not say how far it was, as one whose worker died: what
- *   it had found since it began is found again
+ * @returns null when it was stopped and did not say how far it was: what it had found since it
+ *   began is found again
  */
 async function compareUntil(stop: Promise<void>, request: CompareLinkRequest): Promise<CompareLinkReply | null> {
   const work = new CancellationScope();
@@ -127,9 +131,13 @@ async function compareUntil(stop: Promise<void>, request: CompareLinkRequest): P
   );
   if (!(await Promise.race([isOver, isStopped]))) work.cancel();
   return comparing.catch((error: unknown) => {
+    // An attempt that fails, or dies, while it is asked to stop is not made again: its failure is
+    // that of the activity then, and no reason to end the sweep.
     const isOurs = work.consideredCancelled && !CancellationScope.current().consideredCancelled;
-    if (isCancellation(error) && isOurs) return null;
-    throw error;
+    if (!isOurs || !(isCancellation(error) || error instanceof ActivityFailure)) throw error;
+    const { cause } = error as ActivityFailure;
+    const state = cause instanceof TimeoutFailure ? (cause.lastHeartbeatDetails as SweepState | undefined) : undefined;
+    return state === undefined ? null : { state, summary: null };
   });
 }
 

@@ -6,6 +6,7 @@ import type { Config } from '../config.js';
 import { createStreamDeadLetters } from '../outbox/dead-letters.js';
 import { createOutboxIntake, type OutboxIntake } from '../outbox/intake.js';
 import { outboxSources } from '../outbox/sources.js';
+import { isAway, type RedisFailure } from '../redis/index.js';
 import { type Counters, type Forwarded, Forwarder, type Forwarding } from './forwarder.js';
 
 /**
@@ -43,10 +44,10 @@ export async function startFromOutboxes(
 
 async function checkSources(intakes: readonly OutboxIntake[], logger: Logger): Promise<void> {
   const checks = await Promise.allSettled(intakes.map((intake) => intake.check()));
-  const unusable = checks.flatMap((check) => (check.status === 'rejected' ? [check.reason as Error] : []));
+  const problems = checks.flatMap((check) => (check.status === 'rejected' ? [check.reason as RedisFailure] : []));
+  const unusable = problems.filter((problem) => !isAway(problem));
   if (unusable.length === intakes.length) throw unusable[0]!;
-  const away = checks.flatMap((check) => (check.status === 'fulfilled' ? (check.value ?? []) : []));
-  for (const { message } of [...unusable, ...away]) logger.error(message);
+  for (const { message } of problems) logger.error(message);
 }
 
 function sum(all: readonly Counters[]): Counters {

@@ -9,8 +9,11 @@ import {
 } from '@temporalio/client';
 import type { sweep } from '../../workflows/sweep.js';
 import {
+  type AskedOptions,
+  askedOf,
   progress,
   SWEEP_TYPE,
+  type SweepMemo,
   type SweepOptions,
   type SweepProgress,
   type SweepResult,
@@ -32,7 +35,7 @@ const ANSWER_MS = 10_000;
 const WORKER_MS = 20_000;
 
 /**
- * @param joins whether one under way is taken for the one that is wanted
+ * @param joins whether one under way, of the same options, is taken for the one that is wanted
  * @throws VerbError when it failed, or nobody does it
  */
 export async function sweepToTheEnd(
@@ -42,7 +45,8 @@ export async function sweepToTheEnd(
   options: SweepOptions,
   joins: boolean,
 ): Promise<SweepResult> {
-  const handle = (await start(client, config, link, options)) ?? (await join(client, config, link, joins));
+  const handle =
+    (await start(client, config, link, options)) ?? (await join(client, config, link, joins ? options : null));
   const shown = { line: 'waiting for a worker' };
   const bar = showProgress(() => shown.line, report);
   const ended = new AbortController();
@@ -70,6 +74,7 @@ async function start(client: Client, config: Config, link: LinkConfig, options: 
         workflowId: sweepWorkflowId(link.name),
         taskQueue: config.temporal.taskQueue,
         args: [{ link: link.name, settleMs: link.settle, options }],
+        memo: { options: askedOf(options) } satisfies SweepMemo,
         ...attributes,
       }),
     );
@@ -79,9 +84,10 @@ async function start(client: Client, config: Config, link: LinkConfig, options: 
   }
 }
 
-async function join(client: Client, config: Config, link: LinkConfig, joins: boolean): Promise<Handle> {
+/** @param wanted null: none is joined, whatever it looks for */
+async function join(client: Client, config: Config, link: LinkConfig, wanted: SweepOptions | null): Promise<Handle> {
   const handle = client.workflow.getHandle<typeof sweep>(sweepWorkflowId(link.name));
-  const { type, taskQueue, runId, startTime } = await handle.describe();
+  const { type, taskQueue, runId, startTime, memo } = await handle.describe();
   if (type !== SWEEP_TYPE || taskQueue !== config.temporal.taskQueue) {
     throw new VerbError(
       `${handle.workflowId} is a workflow of type ${type} on task queue ${taskQueue}, not a sweep of this configuration; ` +
@@ -89,9 +95,22 @@ async function join(client: Client, config: Config, link: LinkConfig, joins: boo
     );
   }
   const since = startTime.toISOString();
-  if (!joins) throw new VerbError(`a sweep of link ${link.name} has run since ${since}; wait for its end`);
-  report(`joined the sweep of link ${link.name} that has run since ${since}, with what that was asked for`);
+  if (wanted === null) throw new VerbError(`a sweep of link ${link.name} has run since ${since}; wait for its end`);
+  // Its answer would be one to another question.
+  if (lookedFor((memo as Partial<SweepMemo> | undefined)?.options) !== lookedFor(askedOf(wanted))) {
+    throw new VerbError(
+      `a sweep of link ${link.name} with other options has run since ${since}; wait for its end, or cancel ${handle.workflowId}`,
+    );
+  }
+  report(`joined the sweep of link ${link.name} that has run since ${since}`);
   return client.workflow.getHandle<typeof sweep>(handle.workflowId, undefined, { firstExecutionRunId: runId });
+}
+
+/** How fast it is makes no difference. null: of one that was started by hand nobody knows. */
+function lookedFor(options: AskedOptions | undefined): string | null {
+  if (options === undefined) return null;
+  const { match, type, sample, keys, repair } = options;
+  return JSON.stringify([match, type, sample, keys, repair]);
 }
 
 /** Never resolves. @throws VerbError where no worker answers */

@@ -31,11 +31,6 @@ export type Compared =
   | KeyDeferred
   | { readonly outcome: 'failed'; readonly error: ReconcileError };
 
-interface CompareOptions extends ReconcileOptions {
-  /** Called after each step of a large value. */
-  readonly onStep?: () => void;
-}
-
 /**
  * Compares keys as `reconcileKeys` would, and writes nothing. Idempotent.
  * @param sides with a memory that is not shared with repairs, of which it may learn what only
@@ -46,7 +41,7 @@ interface CompareOptions extends ReconcileOptions {
 export async function compareKeys(
   sides: Required<LinkSides>,
   keys: readonly Buffer[],
-  options: CompareOptions,
+  options: ReconcileOptions,
 ): Promise<Compared[]> {
   const refused = new Refused();
   const link = { ...sides, target: refused.port(sides.target) };
@@ -55,8 +50,7 @@ export async function compareKeys(
   const results = await reconcileKeys(link, requests, options);
   for (const [index, { outcome }] of results.entries()) {
     if (outcome !== 'large') continue;
-    const onProgress = () => options.onStep?.();
-    results[index] = await reconcileLargeKey(link, requests[index]!, { ...options, onProgress });
+    results[index] = await reconcileLargeKey(link, requests[index]!, { ...options, onProgress() {} });
   }
   return classified(sides, keys, results, refused);
 }
@@ -148,8 +142,9 @@ class Refused {
     const known = { type: observed.type, digest: change.dump.toString('latin1') };
     const [reading] = await target.read([{ key, known }]);
     if (reading instanceof RedisFailure || reading === 'deferred') return this.#failure;
-    const { type, dump, content } = reading!;
-    const isEqual = type === observed.type && (dump === null || content === change.content);
+    const { type, digest, dump, content } = reading!;
+    // Of one that has become large meanwhile there is no DUMP either.
+    const isEqual = type === observed.type && digest !== LARGE && (dump === null || content === change.content);
     if (isEqual && change.expiryTolerated) return 'equal';
     if (isEqual) this.#ofExpiry(key);
     return this.#failure;

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { BatchHandler, Intake } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
 import { shareOutage } from '../patience/shared-outage.js';
-import { connectKeyServers, isAway, type RedisFailure } from '../redis/index.js';
+import { connectKeyServers } from '../redis/index.js';
 import { type OutboxSource, streamsOf } from './sources.js';
 import { createStreamIntake } from './stream-intake.js';
 
@@ -18,11 +18,8 @@ interface OutboxIntakeOptions {
 }
 
 export interface OutboxIntake extends Intake {
-  /**
-   * @returns why the source does not answer now, in one line; null: it does
-   * @throws RedisFailure with one line when waiting for it mends nothing
-   */
-  check(): Promise<RedisFailure | null>;
+  /** Rejects with one line when the source does not answer. */
+  check(): Promise<void>;
   /** Starts to hand out batches. */
   start(): void;
 }
@@ -39,15 +36,7 @@ export function createOutboxIntake({ source, key, group, handle, logger }: Outbo
     .finally(() => servers.close());
   return {
     finished,
-    async check() {
-      try {
-        await servers.check();
-        return null;
-      } catch (error) {
-        if (!isAway(error as RedisFailure)) throw error;
-        return error as RedisFailure;
-      }
-    },
+    check: () => servers.check(),
     start() {
       for (const intake of intakes) intake.start();
     },

@@ -224,7 +224,11 @@ export class ClusterRedis implements RedisPort {
     if (masters instanceof RedisFailure) return masters;
     const asked = masters.map(async (master): Promise<KeyServer | RedisFailure> => {
       const answer = this.#heeded(await this.#portTo(master).keyServers(), master);
-      return answer instanceof RedisFailure ? answer : { ...answer[0], slots: master.slots };
+      if (answer instanceof RedisFailure) return answer;
+      const [nodes] = await master.connection.send([['CLUSTER', 'NODES']]);
+      if (nodes instanceof RedisFailure) return this.#heeded(nodes, master);
+      const [, myself = ''] = /^.*\bmyself\b(.*)$/m.exec(String(nodes)) ?? [];
+      return { ...answer[0], slots: master.slots, moving: myself.match(/\[\S+\]/g) ?? [] };
     });
     const servers = await Promise.all(asked);
     return servers.find((server) => server instanceof RedisFailure) ?? (servers as KeyServer[]);

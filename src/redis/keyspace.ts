@@ -15,6 +15,8 @@ export interface KeyServer {
   /** Expired ones that are not yet evicted count, and those of keymend itself. */
   readonly keys: number;
   readonly slots: Slots;
+  /** Slots that are on their way to it or from it, as CLUSTER NODES tells of them. */
+  readonly moving: readonly string[];
 }
 
 /** From where the keys of a server are gone through, and which of them. */

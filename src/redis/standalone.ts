@@ -262,12 +262,14 @@ export class StandaloneRedis implements RedisPort {
   }
 
   async keyServers(): Promise<readonly [KeyServer] | RedisFailure> {
-    const [info, keys] = await this.#send(['INFO', 'server'], ['DBSIZE']);
+    const [info, replication, keys] = await this.#send(['INFO', 'server'], ['INFO', 'replication'], ['DBSIZE']);
     if (keys instanceof RedisFailure) return keys;
-    const server = serverName(info, this.#connection.database);
-    return server instanceof RedisFailure
-      ? server
-      : [{ place: this.place, server, keys: Number(keys), slots: ALL_SLOTS }];
+    const name = serverName(info, this.#connection.database);
+    if (name instanceof RedisFailure) return name;
+    // One that was a replica meanwhile has the data of another, and got a new history with them.
+    const [, history] = /master_replid:(\w+)/.exec(String(replication)) ?? [];
+    const server = `${name} ${history}`;
+    return [{ place: this.place, server, keys: Number(keys), slots: ALL_SLOTS, moving: [] }];
   }
 
   scanKeys(_place: string, scan: KeyScan): Promise<KeyPage | RedisFailure> {

@@ -1,4 +1,5 @@
 /** Which part of a sweep is of which server, and what of them holds after a failover. */
+import { createHash } from 'node:crypto';
 import type { SweepPart, SweepState } from '../../workflows/sweep-messages.js';
 import { type LinkSides, reconcileError, type Side } from '../engine/index.js';
 import { type KeyServer, RedisFailure } from '../redis/index.js';
@@ -22,13 +23,17 @@ export async function serversOf(sides: LinkSides): Promise<Servers> {
  */
 export function synchronized(state: SweepState, side: Side, servers: Servers): SweepState {
   const other = servers[side === 'source' ? 'target' : 'source'];
-  const others = other
-    .map(({ server }) => server)
-    .sort()
-    .join(' ');
+  const others = createHash('sha1')
+    .update(
+      other
+        .map(({ server }) => server)
+        .sort()
+        .join(' '),
+    )
+    .digest('base64');
   const ofSide = state.parts.filter((part) => part.side === side);
   const parts = servers[side].map((now): SweepPart => {
-    const slots = JSON.stringify(now.slots);
+    const slots = JSON.stringify([now.slots, ...now.moving]);
     const known = ofSide.find((part) => part.server === now.server && part.slots === slots && part.others === others);
     const begun = { side, place: now.place, server: now.server, slots, others, keys: now.keys };
     return known ?? { ...begun, ...AT_ITS_BEGINNING };
@@ -42,7 +47,18 @@ export function synchronized(state: SweepState, side: Side, servers: Servers): S
   };
 }
 
-const AT_ITS_BEGINNING = { cursor: '0', done: false, passed: 0, own: 0, compared: 0, tally: NOTHING_FOUND };
+/** That of the worker and those of the servers. */
+const CLOCKS_DIFFER_MS = 60_000;
+
+const AT_ITS_BEGINNING = {
+  cursor: '0',
+  done: false,
+  passed: 0,
+  own: 0,
+  compared: 0,
+  soonestExpiry: null,
+  tally: NOTHING_FOUND,
+};
 
 /** The part of keys that were given. */
 export function partOfKeys(keys: number): SweepPart {
@@ -53,7 +69,8 @@ export function partOfKeys(keys: number): SweepPart {
 /**
  * Whether the target can have no key that the source has not: all of the source's were found there,
  * and it has no more. Only where each side still has as many as were met, so that no key was
- * met twice and none has come or gone.
+ * met twice and none has come or gone; and where none has expired, for a server counts keys that it
+ * has not taken away yet.
  */
 export function isCounted({ parts }: SweepState, { source, target }: Servers): boolean {
   const ofSource = parts.filter(({ side }) => side === 'source');
@@ -65,5 +82,7 @@ export function isCounted({ parts }: SweepState, { source, target }: Servers): b
     const { differing, unsettled, failed } = tally;
     return differing.missing + differing.extra + unsettled + failed > 0;
   });
-  return !lacks && met + own === total(source) && begun === total(source) && total(target) === met;
+  const notBefore = Date.now() + CLOCKS_DIFFER_MS;
+  const mayHaveExpired = ofSource.some(({ soonestExpiry }) => soonestExpiry !== null && soonestExpiry < notBefore);
+  return !lacks && !mayHaveExpired && met + own === total(source) && begun === total(source) && total(target) === met;
 }

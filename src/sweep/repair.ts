@@ -7,7 +7,7 @@ import {
   reconcileEach,
   reconcileLargeKey,
 } from '../engine/index.js';
-import { outOf, type SureDifference } from './suspects.js';
+import { outOf, type SureDifference, throwIfOfServer } from './suspects.js';
 import type { Finding } from './tally.js';
 
 /**
@@ -28,16 +28,17 @@ export async function repairKeys(
     await reconcileEach(sides, tasks, options, (position, result) => {
       if (result.outcome !== 'given-up') results[open[position]!] = result;
     });
+    for (const index of open) {
+      if (results[index]?.outcome !== 'large') continue;
+      results[index] = await reconcileLargeKey(sides, { key: found[index]!.key }, { ...options, onProgress() {} });
+    }
     signal.throwIfAborted();
+    for (const index of open) throwIfOfServer(results[index]!);
     const waits = open.map((index) => results[index]!).filter((result) => result.outcome === 'deferred');
     const out = waits.find(({ outage }) => outage !== null)?.outage;
     if (out) throw outOf(out.shard);
     open = open.filter((index) => results[index]!.outcome === 'deferred');
     if (open.length > 0) await sleep(Math.min(...waits.map(({ retryAfterMs }) => retryAfterMs)), undefined, { signal });
-  }
-  for (const [index, { outcome }] of results.entries()) {
-    if (outcome !== 'large') continue;
-    results[index] = await reconcileLargeKey(sides, { key: found[index]!.key }, { ...options, onProgress() {} });
   }
   return found.map(({ key, difference }, index): Finding => {
     const result = results[index]!;

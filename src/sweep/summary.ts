@@ -31,7 +31,7 @@ export function summary(state: SweepState, { sample, keys }: SweepOptions): Swee
   const compared = comparedIn(state.parts);
   const worst = Object.entries(prefixes).map(([prefix, count]) => ({ prefix, keys: count }));
   return {
-    outcome: outcomeOf(tally),
+    outcome: outcomeOf(tally, sample),
     compared,
     ...found,
     prefixes: worst.sort((one, other) => other.keys - one.keys).slice(0, MOST_PREFIXES),
@@ -45,7 +45,8 @@ function differences({ differing }: SweepTally): number {
   return Object.values(differing).reduce((sum, count) => sum + count, 0);
 }
 
-function outcomeOf(tally: SweepTally): SweepOutcome {
+/** Of what a sample has left out nothing is known. */
+function outcomeOf(tally: SweepTally, sample: number | undefined): SweepOutcome {
   if (differences(tally) > tally.repaired) return 'divergent';
-  return tally.unsettled + tally.failed > 0 ? 'incomplete' : 'equal';
+  return tally.unsettled + tally.failed > 0 || sample !== undefined ? 'incomplete' : 'equal';
 }

@@ -5,10 +5,12 @@
  * begins behind the last one that is through.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import pMap from 'p-map';
 import {
   type Compared,
   compareKeys,
   type Difference,
+  type KeyResult,
   type LinkSides,
   ReconcileError,
   type ReconcileOptions,
@@ -51,6 +53,8 @@ const KEYS_AT_ONCE = 500;
 /** So many may wait: for more the next page has to. */
 const MOST_WAITING = 20_000;
 const LEAST_SETTLE_MS = 50;
+/** Each is watched on a connection of its own. */
+const LARGE_AT_ONCE = 4;
 /** Between two looks, so that one is at the suspects of many pages. */
 const BETWEEN_LOOKS_MS = 250;
 
@@ -165,13 +169,14 @@ export class Suspects<Page> {
       if (moment > 1) await sleep(BETWEEN_MOMENTS_MS, undefined, { signal: this.#options.signal });
       const compared = await this.#compare(open.map((index) => suspects[index]!.key));
       const next: number[] = [];
+      const large: number[] = [];
       for (const [position, index] of open.entries()) {
         const suspect = suspects[index]!;
         const [, now] = compared[position]!;
         if (now.outcome === 'equal') verdicts[index] = 'equal';
         else if (now.outcome === 'failed' && !isUnsettled(now)) verdicts[index] = now.error;
         else if (now.outcome === 'differs' && now.seen === '' && suspect.seen === '') {
-          verdicts[index] = await this.#ofLarge(suspect);
+          large.push(index);
         } else {
           // Once it has changed it is not sure, also where it is as it was at a later moment.
           const isSame = isAsSeen(suspect, now) && (moment === 1 || verdicts[index] === 'sure');
@@ -179,6 +184,10 @@ export class Suspects<Page> {
           next.push(index);
         }
       }
+      const watching = async (index: number) => {
+        verdicts[index] = await this.#ofLarge(suspects[index]!);
+      };
+      await pMap(large, watching, { concurrency: LARGE_AT_ONCE });
       open = next;
     }
     return verdicts;
@@ -205,22 +214,31 @@ export class Suspects<Page> {
 
   /** @throws ReconcileError where it is not one key's fault */
   async #compare(keys: readonly Buffer[]): Promise<(readonly [Buffer, Compared])[]> {
-    const answers: (readonly [Buffer, Compared])[] = [];
-    for (let first = 0; first < keys.length; ) {
-      const some = keys.slice(first, first + KEYS_AT_ONCE);
-      const compared = await compareKeys(this.#sides, some, this.#options);
-      const stop = compared.find((each) => each.outcome === 'failed' && OF_A_SERVER.has(each.error.type));
-      if (stop?.outcome === 'failed') throw stop.error;
-      const deferred = compared.find((each) => each.outcome === 'deferred');
-      if (deferred?.outcome === 'deferred') {
-        if (deferred.outage !== null) throw outOf(deferred.outage.shard);
-        await sleep(deferred.retryAfterMs, undefined, { signal: this.#options.signal });
-        continue;
+    const answers = new Array<Compared>(keys.length);
+    for (let open = [...keys.keys()]; open.length > 0; ) {
+      const some = open.slice(0, KEYS_AT_ONCE);
+      const compared = await compareKeys(
+        this.#sides,
+        some.map((index) => keys[index]!),
+        this.#options,
+      );
+      // What is answered is paid for: only the others are asked for again.
+      const deferred: number[] = [];
+      let waitMs = 0;
+      for (const [position, index] of some.entries()) {
+        const one = compared[position]!;
+        throwIfOfServer(one);
+        if (one.outcome !== 'deferred') answers[index] = one;
+        else {
+          if (one.outage !== null) throw outOf(one.outage.shard);
+          deferred.push(index);
+          waitMs = Math.max(waitMs, one.retryAfterMs);
+        }
       }
-      for (const [index, key] of some.entries()) answers.push([key, compared[index]!]);
-      first += some.length;
+      open = [...deferred, ...open.slice(some.length)];
+      if (deferred.length > 0) await sleep(waitMs, undefined, { signal: this.#options.signal });
     }
-    return answers;
+    return keys.map((key, index) => [key, answers[index]!] as const);
   }
 
   get #settleMs(): number {
@@ -235,6 +253,11 @@ export class Suspects<Page> {
 const EQUAL: Compared = { outcome: 'equal' };
 /** What no source can have been seen as. */
 const UNKNOWN = 'unknown';
+
+/** @throws ReconcileError what keeps the whole sweep from going on */
+export function throwIfOfServer(result: Compared | KeyResult): void {
+  if (result.outcome === 'failed' && OF_A_SERVER.has(result.error.type)) throw result.error;
+}
 
 export function outOf(shard: string): ReconcileError {
   return new ReconcileError('TargetUnavailable', 'read', `${shard} does not answer; the sweep goes on when it does`);

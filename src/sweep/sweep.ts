@@ -11,7 +11,14 @@ import type {
   SweepReached,
   SweepState,
 } from '../../workflows/sweep-messages.js';
-import { LinkMemory, type LinkSides, type ReconcileOptions, reconcileError, type Side } from '../engine/index.js';
+import {
+  LinkMemory,
+  type LinkSides,
+  ReconcileError,
+  type ReconcileOptions,
+  reconcileError,
+  type Side,
+} from '../engine/index.js';
 import { keyBytes } from '../events/failed-write-codec.js';
 import { isOwnKey } from '../own-keys.js';
 import { type KeyPage, RedisFailure } from '../redis/index.js';
@@ -44,6 +51,7 @@ interface Passed {
   readonly passed: number;
   readonly own: number;
   readonly compared: number;
+  readonly soonestExpiry: number | null;
 }
 
 /**
@@ -94,16 +102,39 @@ class Sweep {
     if (this.state.targetOnly === null) {
       const { match, type } = this.#request.options;
       const isWhole = match === undefined && type === undefined && sample === undefined;
-      const isProven = isWhole && isCounted(this.state, await serversOf(this.#sides));
+      const isProven = isWhole && (await this.#isProvenByCounting());
       const targetOnly = sample !== undefined ? 'skipped' : isProven ? 'counted' : 'scanned';
       this.state = { ...this.state, targetOnly };
     }
-    if (this.state.targetOnly !== 'scanned') return;
     // What was restarted meanwhile is gone through once more, and what was compared with it.
     for (let before: SweepState | null = null; before !== this.state; ) {
       before = this.state;
-      await this.#partsOf('target');
+      if (this.state.targetOnly === 'scanned') await this.#partsOf('target');
       await this.#partsOf('source');
+    }
+    await this.#untilNothingMoves();
+  }
+
+  async #isProvenByCounting(): Promise<boolean> {
+    const servers = await serversOf(this.#sides);
+    return synchronized(this.state, 'source', servers) === this.state && isCounted(this.state, servers);
+  }
+
+  /**
+   * A key of a slot on its way can have gone from a server that was not gone through yet to one
+   * that was. Once the slot has arrived, both parts begin anew.
+   */
+  async #untilNothingMoves(): Promise<void> {
+    const servers = await serversOf(this.#sides);
+    for (const side of ['source', 'target'] as const) {
+      const moving = servers[side].find((server) => server.moving.length > 0);
+      if (moving === undefined) continue;
+      const type = side === 'source' ? 'SourceUnavailable' : 'TargetUnavailable';
+      throw new ReconcileError(
+        type,
+        'read',
+        `slots of ${moving.place} are being moved; the sweep goes on when that has ended`,
+      );
     }
   }
 
@@ -122,8 +153,13 @@ class Sweep {
     const failed = new AbortController();
     const signal = AbortSignal.any([this.#request.signal, failed.signal]);
     const next = open.values();
+    const generation = this.#generation;
     const lane = async () => {
-      for (const part of next) await this.#goThrough(part, signal);
+      for (const part of next) {
+        // Parts were begun anew: those at hand are of what was before.
+        if (generation !== this.#generation) return;
+        await this.#goThrough(part, generation, signal);
+      }
     };
     const lanes = Array.from({ length: this.#lanes }, () =>
       lane().catch((error: unknown) => {
@@ -151,9 +187,8 @@ class Sweep {
   }
 
   /** One part to its end, or until parts were begun anew: then pages on their way are none. */
-  async #goThrough(part: SweepPart, signal: AbortSignal): Promise<void> {
-    const generation = this.#generation;
-    const suspects = this.#suspectsOf(part, signal);
+  async #goThrough(part: SweepPart, generation: number, signal: AbortSignal): Promise<void> {
+    const suspects = this.#suspectsOf(part, generation, signal);
     let { passed, cursor } = part;
     for (let next = this.#page(part, cursor); ; ) {
       const begunAt = performance.now();
@@ -172,7 +207,16 @@ class Sweep {
         next.catch(() => {});
       }
       const differing = await this.#suspicious(part.side, page);
-      await suspects.add({ cursor, done, passed: looked, own: page.own, compared: page.keys.length }, differing);
+      const { own, keys } = page;
+      const passedNow = {
+        cursor,
+        done,
+        passed: looked,
+        own,
+        compared: keys.length,
+        soonestExpiry: soonestExpiryOf(page),
+      };
+      await suspects.add(passedNow, differing);
       if (done) break;
       const busyMs = performance.now() - begunAt;
       await restBehind({ busyMs, keys: looked }, this.#rate, signal);
@@ -186,13 +230,12 @@ class Sweep {
     return rate && rate / this.#lanes;
   }
 
-  #suspectsOf(part: SweepPart, signal: AbortSignal): Suspects<Passed> {
+  #suspectsOf(part: SweepPart, generation: number, signal: AbortSignal): Suspects<Passed> {
     const { options, settleMs, expiryToleranceMs, deleteGuard } = this.#request;
     // What is deferred comes again together.
     const ofEngine = { expiryToleranceMs, deleteGuard, signal, comesAsOne: true };
     const sides = { source: this.#sides.source, target: this.#sides.target };
     const repair = options.repair ? (found: readonly SureDifference[]) => repairKeys(sides, found, ofEngine) : null;
-    const generation = this.#generation;
     return new Suspects<Passed>(this.#sides, { ...ofEngine, settleMs, repair }, (passed, findings) => {
       if (generation === this.#generation) this.#through(part, passed, findings);
     });
@@ -231,15 +274,18 @@ class Sweep {
   /** Keys that are to be looked at one by one. */
   async #suspicious(side: SweepPart['side'], { keys, digest }: KeyPage): Promise<readonly Buffer[]> {
     if (side === 'keys' || keys.length === 0) return keys;
+    // A key of another type on the source was not met there.
+    if (side === 'target' && this.#request.options.type !== undefined) return keys;
     if (side === 'target') return absentOnSource(this.#sides, keys);
     return differingOfPage(this.#sides, keys, digest, this.#request.expiryToleranceMs);
   }
 
   #through(part: SweepPart, page: Passed, findings: Parameters<typeof added>[1]): void {
-    const isIt = ({ side, server, slots }: SweepPart) =>
-      side === part.side && server === part.server && slots === part.slots;
+    const isIt = ({ side, server, slots, others }: SweepPart) =>
+      side === part.side && server === part.server && slots === part.slots && others === part.others;
     const place = this.state.parts.findIndex(isIt);
-    const now = this.state.parts[place]!;
+    const now = this.state.parts[place];
+    if (now === undefined) return;
     const others = this.state.parts.filter((other) => other !== now);
     const isDrawn = this.#request.options.sample !== undefined;
     const moved: SweepPart = {
@@ -249,7 +295,8 @@ class Sweep {
       passed: now.passed + page.passed,
       own: now.own + page.own,
       compared: now.compared + page.compared,
-      tally: added(now.tally, findings, summed(others).listed, isDrawn),
+      soonestExpiry: sooner(now.soonestExpiry, page.soonestExpiry),
+      tally: added(now.tally, findings, summed(others), isDrawn),
     };
     const parts = this.state.parts.with(place, moved);
     this.state = { ...this.state, parts };
@@ -265,6 +312,16 @@ class Sweep {
     const compared = comparedIn(this.state.parts);
     return { percent, etaSeconds, compared, differing, repaired, unsettled, failed };
   }
+}
+
+function soonestExpiryOf({ keys, digest }: KeyPage): number | null {
+  if (keys.length === 0) return null;
+  if (digest === null || digest.count < keys.length) return 0;
+  return (digest.expiries ?? []).filter((expiry) => expiry >= 0).reduce<number | null>(sooner, null);
+}
+
+function sooner(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.min(one, other);
 }
 
 function pageOfGiven(given: readonly EncodedKey[], first: number): KeyPage {

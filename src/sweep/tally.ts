@@ -39,14 +39,14 @@ export interface Finding {
 }
 
 /**
- * @param others what other parts of the sweep list already
+ * @param others what other parts of the sweep have already: the bounds are of all together
  * @param isDrawn of a sample, in which a key that was drawn twice counts twice, as it does among
  *   those that were compared. Else it is SCAN that tells of a key twice
  */
 export function added(
   tally: SweepTally,
   findings: readonly Finding[],
-  others: SweepTally['listed'],
+  others: Pick<SweepTally, 'listed' | 'prefixes'>,
   isDrawn = false,
 ): SweepTally {
   if (findings.length === 0) return tally;
@@ -56,8 +56,9 @@ export function added(
   const prefixes = { ...tally.prefixes };
   const list = [...tally.listed];
   let room = {
-    keys: MOST_LISTED - others.length - list.length,
-    bytes: MOST_LISTED_BYTES - bytesOf(others) - bytesOf(list),
+    keys: MOST_LISTED - others.listed.length - list.length,
+    bytes: MOST_LISTED_BYTES - bytesOf(others.listed) - bytesOf(list),
+    prefixes: MOST_PREFIXES - Object.keys(others.prefixes).length,
   };
   const known = new Set(list.map(nameOf));
   for (const { key, difference, reason, ...finding } of findings) {
@@ -72,13 +73,14 @@ export function added(
     differing[difference] += 1;
     if (finding.repaired) repaired += 1;
     const prefix = prefixOf(key);
-    if (Object.hasOwn(prefixes, prefix) || Object.keys(prefixes).length < MOST_PREFIXES)
+    if (Object.hasOwn(prefixes, prefix) || Object.keys(prefixes).length < room.prefixes)
       prefixes[prefix] = (prefixes[prefix] ?? 0) + 1;
-    if (isKnown || room.keys <= 0 || room.bytes < key.length) continue;
     const entry: ListedDifference = { ...encodeKey(key), difference, ...(finding.repaired && { repaired: true }) };
+    const bytes = bytesOf([entry]);
+    if (isKnown || room.keys <= 0 || room.bytes < bytes) continue;
     list.push(entry);
     known.add(nameOf(entry));
-    room = { keys: room.keys - 1, bytes: room.bytes - entry.key.length };
+    room = { ...room, keys: room.keys - 1, bytes: room.bytes - bytes };
   }
   return { differing, repaired, unsettled, failed, reasons, prefixes, listed: list };
 }
@@ -88,7 +90,7 @@ function nameOf({ key, encoding }: EncodedKey): string {
 }
 
 function bytesOf(listed: SweepTally['listed']): number {
-  return listed.reduce((sum, { key }) => sum + key.length, 0);
+  return listed.reduce((sum, { key }) => sum + JSON.stringify(key).length, 0);
 }
 
 /** All parts together. */

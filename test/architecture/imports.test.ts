@@ -45,6 +45,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/own-keys.ts',
     'src/patience',
     'src/plural.ts',
+    'src/redis',
     'src/temporal',
     'workflows',
   ],

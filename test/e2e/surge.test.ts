@@ -1,4 +1,5 @@
 /** A backlog, with real bridges and workers: its keys travel in batches. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BATCH_TYPE, type BatchInput, type BatchStatus } from '../../workflows/batch-messages.js';
 import { WORKFLOW_TYPE } from '../../workflows/messages.js';
@@ -162,6 +163,12 @@ it('beside workflows of single keys and live writers overwrites nothing newer, a
       else await producer.send({ topic, messages: [recordOf(key, { link, outcome: 'unknown' })] });
     }),
   );
+  // However slowly the others write, now and then many wait.
+  const fillers = keysOf(200);
+  const bursts = whileRunning(async () => {
+    await fail(fillers);
+    await sleep(500);
+  });
   const violations: string[] = [];
   const observers = counters.map((key) => {
     let last = 0;
@@ -178,7 +185,7 @@ it('beside workflows of single keys and live writers overwrites nothing newer, a
     });
   } finally {
     running = false;
-    await Promise.all([...writers, ...observers]);
+    await Promise.all([...writers, ...observers, bursts]);
   }
   await untilEqual();
   expect(violations).toEqual([]);

@@ -56,6 +56,20 @@ afterEach(async () => {
   await Promise.all([sandbox.source.client.flushall(), sandbox.target.client.flushall()]);
 });
 
+it('joins none that looks for something else: its answer would be one to another question', async () => {
+  const { client } = sandbox;
+  const running = startVerb(folder, ['sweep', '--match', 'user:*', '--rate', '1', '--config', config], ENVIRONMENT);
+  const handle = client.workflow.getHandle(sweepWorkflowId(link));
+  await eventually(async () => expect((await handle.describe()).status.name).toBe('RUNNING'));
+  for (const options of [[], ['--match', 'user:*', '--repair'], ['--sample', '1%']]) {
+    const { code, stderr } = await sandbox.keymend('sweep', ...options);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`a sweep of link ${link} with other options has run since `);
+  }
+  await handle.cancel();
+  await running.ended;
+});
+
 it('says that both sides are equal, and ends with 0', async () => {
   const { code, stdout, stderr } = await sandbox.keymend('sweep');
   expect(stdout).toBe(`link ${link}: equal, 2000 keys compared, 0 differ\n`);

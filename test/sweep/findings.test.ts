@@ -19,16 +19,19 @@ test.each([
   expect(prefixOf(Buffer.from(key))).toBe(prefix);
 });
 
+const many200 = () => Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`${index}:`, 1]));
+
 test('all that differ are counted, and so many are named that a history can hold them', () => {
   const missing = (key: string): Finding => ({ key: Buffer.from(key), difference: 'missing' });
   const many = Array.from({ length: 3_000 }, (_, index) => missing(`user:${index}`));
-  const tally = added(NOTHING_FOUND, many, []);
+  const tally = added(NOTHING_FOUND, many, NOTHING_FOUND);
   expect(tally.differing.missing).toBe(3_000);
   expect(tally.listed).toHaveLength(1_000);
   expect(tally.prefixes).toEqual({ 'user:': 3_000 });
-  expect(added(NOTHING_FOUND, many, tally.listed).listed).toEqual([]);
+  expect(added(NOTHING_FOUND, many, tally).listed).toEqual([]);
+  expect(added(NOTHING_FOUND, [missing('other:1')], { ...NOTHING_FOUND, prefixes: many200() }).prefixes).toEqual({});
   const long = Array.from({ length: 1_000 }, (_, index) => missing(`${index}`.padEnd(1_000, 'x')));
-  expect(JSON.stringify(added(NOTHING_FOUND, long, []).listed).length).toBeLessThan(100_000);
+  expect(JSON.stringify(added(NOTHING_FOUND, long, NOTHING_FOUND).listed).length).toBeLessThan(100_000);
 });
 
 test.each([

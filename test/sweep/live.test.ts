@@ -95,3 +95,24 @@ test('no page holds a server for long, whatever its keys hold', async () => {
   });
   expect(longest.ms, longest.text).toBeLessThan(25);
 });
+
+test('many large values on one page hold no server either: to learn how large each is costs time, too', async () => {
+  const { source, target, sides } = link;
+  const fields = Array.from({ length: 6_000 }, (_, index) => [`field ${index}`, 'v']).flat();
+  for (const { client } of [source, target]) {
+    await client.hset('hash:0', ...fields);
+    const value = await client.dumpBuffer('hash:0');
+    for (let index = 1; index < 400; index++) await client.restore(`hash:${index}`, 0, value!);
+  }
+  const keys = Array.from({ length: 400 }, (_, index) => Buffer.from(`hash:${index}`));
+  const longest = await longestHold([source, target], 25, async () => {
+    const page = await sides.source.scanKeys(source.url.replace('redis://', ''), {
+      cursor: '0',
+      count: 500,
+      digested: true,
+    });
+    expect(page).toMatchObject({ cursor: expect.any(String) });
+    await sides.target.inspect(keys);
+  });
+  expect(longest.ms, longest.text).toBeLessThan(25);
+});

@@ -1,7 +1,8 @@
 /** A full comparison finds every difference, and invents none. */
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { SweepOptions, SweepState, SweepSummary } from '../../workflows/sweep-messages.js';
-import { DEFAULT_OPTIONS, startLink, type TestLink } from '../engine/link.js';
+import { DEFAULT_OPTIONS, portWith, startLink, type TestLink } from '../engine/link.js';
+import { eventually } from '../support/eventually.js';
 import { swept } from './bed.js';
 
 let link: TestLink;
@@ -41,6 +42,37 @@ test('sides that are equal are equal, and that nothing is on the target alone is
     listed: [],
     targetOnly: 'counted',
   });
+});
+
+test('where keys expire counting proves nothing: a server counts those that it has not taken away yet', async () => {
+  const own = await startLink(['--enable-debug-command', 'local']);
+  onTestFinished(() => own.stop());
+  const { source, target } = own;
+  for (const { client } of [source, target]) await client.set('gone soon', 'v', 'PX', 2_000);
+  await target.client.set('extra', 'v');
+  await source.client.call('DEBUG', 'SET-ACTIVE-EXPIRE', '0');
+  // It is equal when it is met, and gone on the target alone when keys are counted.
+  const sides = {
+    ...own.sides,
+    target: portWith(own.sides.target, {
+      digestKeys: async (keys) => {
+        const digest = await own.sides.target.digestKeys(keys);
+        await eventually(async () => expect(await target.client.dbsize()).toBe(1));
+        return digest;
+      },
+    }),
+  };
+  const { summary } = await swept(sides);
+  expect(await source.client.dbsize()).toBe(1);
+  expect(summary).toMatchObject({ outcome: 'divergent', differing: { extra: 1 }, targetOnly: 'scanned' });
+});
+
+test('a key that is of another type on each side is found where only one type is looked at', async () => {
+  await link.source.client.set('k', 'a string');
+  await link.target.client.hset('k', 'a', 'hash');
+  for (const type of ['string', 'hash']) {
+    expect(await sweep({ type })).toMatchObject({ outcome: 'divergent', differing: { type: 1 } });
+  }
 });
 
 test('sides that are empty are equal', async () => {
@@ -231,6 +263,8 @@ test('a sample says how much differs at most', async () => {
   expect(equal.compared).toBeLessThan(4_000);
   expect(equal.atMost).toBeLessThan(0.0016);
   expect(equal.targetOnly).toBe('skipped');
+  // Of the others nothing is known.
+  expect(equal.outcome).toBe('incomplete');
   await link.target.client.flushall();
   expect(await sweep({ sample: 0.1 })).toMatchObject({ outcome: 'divergent', atMost: 1 });
 });

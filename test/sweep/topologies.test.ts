@@ -80,6 +80,31 @@ describe('keys that move, and servers that are restarted', () => {
     expect(redone).toBeGreaterThan(0);
   });
 
+  test('while a slot is on its way nothing is said: a key of it is not missed', async () => {
+    const source = await startClusterSide('source', 2);
+    onTestFinished(() => source.stop());
+    await Promise.all([put(source, keys(3_000)), put(target, keys(3_000))]);
+    const [to, from] = source.nodes as [RedisServer, RedisServer];
+    const moved = keys(3_000).find((key) => source.nodeOf(key) === from)!;
+    await target.client.del(moved);
+    const slot = slotOf(Buffer.from(moved));
+    // The key is there already, and the rest of its slot is not.
+    const move = async () => {
+      await source.cluster.startMovingSlot(slot, to);
+      await from.client.call('MIGRATE', '127.0.0.1', to.port, moved, 0, 5_000);
+    };
+    const sides = { source: atPage(source.port, 3, move), target: target.port };
+    let state: SweepState | undefined;
+    const onProgress = (reached: SweepState) => {
+      state = reached;
+    };
+    await expect(swept(sides, {}, { onProgress })).rejects.toThrow(/are being moved|does not have/);
+    await source.cluster.moveSlot(slot, to);
+    const { listed, compared } = await sweptInTheEnd({ source: source.port, target: target.port }, state);
+    expect(listed).toEqual([{ key: moved, encoding: 'utf8', difference: 'missing' }]);
+    expect(compared).toBe(3_000);
+  });
+
   test('after a restart in the middle the part of that node is done once more, and that alone', async () => {
     const servers = await Promise.all([startRedis(), startRedis()]);
     const second = await startSide('target', 2);

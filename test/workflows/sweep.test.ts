@@ -1,5 +1,6 @@
 /** The workflow `sweep`, with a scripted comparison, on a real Temporal. */
 import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
 import { Worker } from '@temporalio/worker';
 import { ulid } from 'ulid';
 import { expect, test } from 'vitest';
@@ -93,6 +94,39 @@ const start = (link: string, input: Partial<SweepInput>) =>
 
 const isComparing = (comparison: Comparison, call: number) =>
   eventually(() => expect(comparison.requests).toHaveLength(call));
+
+test('an attempt that fails while it is asked to stop does not end the sweep', async () => {
+  const link = ulid();
+  let calls = 0;
+  const activities: SweepActivities = {
+    async compareLink() {
+      calls += 1;
+      if (calls > 1) return { state: stateOf(calls), summary: SUMMARY };
+      const context = Context.current();
+      const pulse = setInterval(() => context.heartbeat(stateOf(7)), 50);
+      await context.cancelled.catch(() => {});
+      clearInterval(pulse);
+      throw ApplicationFailure.retryable('the source does not answer', 'SourceUnavailable');
+    },
+  };
+  const worker = await Worker.create({
+    connection: server.env.nativeConnection,
+    taskQueue: link,
+    workflowBundle: workflowBundle(),
+    activities,
+    maxHeartbeatThrottleInterval: '50 milliseconds',
+    defaultHeartbeatThrottleInterval: '50 milliseconds',
+  });
+  await worker.runUntil(async () => {
+    const handle = await start(link, {});
+    await eventually(() => expect(calls).toBe(1));
+    await handle.signal(pause);
+    await eventually(async () => expect(await handle.query(progress)).toMatchObject({ state: 'paused' }));
+    await handle.signal(resume);
+    expect(await handle.result()).toMatchObject(SUMMARY);
+    expect(calls).toBe(2);
+  });
+});
 
 test('a pause ends the comparison where it is, and it goes on from there', async () => {
   await withSweep({ options: { match: 'user:*' } }, async (handle, comparison) => {

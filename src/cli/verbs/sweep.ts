@@ -82,13 +82,13 @@ async function run(
     const link = chooseLink(config, flags.link);
     const result = await sweepToTheEnd(client, config, link, options, rerun === null);
     print(global, reportOf(result), () => describe(result));
+    const unseen = rerun !== null && rerun.unlisted > 0;
+    process.exitCode = result.outcome === 'equal' && unseen ? EXIT.incomplete : EXITS[result.outcome];
     if (flags.report !== undefined) writeReport(flags.report, result);
     if (rerun !== null && rerun.unlisted > 0)
       report(
         `the report lists ${rerun.listed.length} keys of ${rerun.listed.length + rerun.unlisted}: the others were not looked at`,
       );
-    const unseen = rerun !== null && rerun.unlisted > 0;
-    process.exitCode = result.outcome === 'equal' && unseen ? EXIT.incomplete : EXITS[result.outcome];
   });
 }
 
@@ -145,6 +145,14 @@ function writeReport(path: string, result: SweepResult): void {
 
 const SHOWN_KEYS = 20;
 
+/** A typing error, perhaps. */
+function describeNothing({ match, type }: SweepResult['options']): string[] {
+  return [
+    ...(match === undefined ? [] : [`no key matches ${match}`]),
+    ...(type === undefined ? [] : [`no key${match === undefined ? '' : ' of these'} is of type ${type}`]),
+  ];
+}
+
 function describe(result: SweepResult): string[] {
   const { link, outcome, compared, repaired, unsettled, failed, reasons, prefixes, listed, options, redone } = result;
   const differing = countDifferences(result);
@@ -153,7 +161,7 @@ function describe(result: SweepResult): string[] {
   const more = differing - shown.length;
   return [
     `link ${link}: ${outcome}, ${counted(compared, 'key')} compared, ${differing} ${differing === 1 ? 'differs' : 'differ'}${kinds.length > 0 ? ` (${kinds.join(', ')})` : ''}`,
-    ...(options.match !== undefined && compared === 0 && differing === 0 ? [`no key matches ${options.match}`] : []),
+    ...(compared === 0 && differing === 0 ? describeNothing(options) : []),
     ...(repaired > 0 ? [`repaired: ${repaired}`] : []),
     ...(unsettled > 0 ? [`${counted(unsettled, 'key')} changed at each look: nothing is known of them`] : []),
     ...(failed > 0

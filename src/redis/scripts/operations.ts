@@ -1,4 +1,4 @@
-/** What commands and their replies cost a server: operations, as INFO commandstats counts them, and bytes. */
+/** What commands cost a server: operations, as INFO commandstats counts them, and bytes. */
 import { RedisFailure } from '../connection/failure.js';
 import type { Cells, Integer } from './script.js';
 

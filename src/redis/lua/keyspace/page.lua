@@ -28,7 +28,7 @@ local function digestPage(keys)
   local work, done, expire = 0, 0, false
   while done < #keys and (done == 0 or work < WORK_LIMIT) do
     done = done + 1
-    local key, more = keys[done], ROW_WORK
+    local key, more, before = keys[done], ROW_WORK, spent
     -- Not GET: the end is included, so a large string shows by one byte more, and is not read.
     local value = redis.pcall('GETRANGE', key, '0', ARGV[2])
     local expiry = expiryOf(key)
@@ -52,7 +52,7 @@ local function digestPage(keys)
       parts[#parts + 1] = digest or 'large'
       more = more + ofCollection
     end
-    work = work + spend(more)
+    work = work + math.max(spend(more), spent - before)
   end
   local said = expire and table.concat(expiries, ' ') or ''
   return redis.sha1hex(table.concat(parts)), said, packList(large), done, work
