@@ -16,7 +16,7 @@ import { startProxy } from '../stack/proxy.js';
 import { KEY_PREFIX } from './application.js';
 import { type Comparison, compareDatabases, OWN_KEYS } from './compare.js';
 import { showProgress } from './progress.js';
-import { closedRepairs, countRepairs, type Repairs, retryEscalated } from './repairs.js';
+import { closedBatches, closedRepairs, countRepairs, type Repairs, retryEscalated } from './repairs.js';
 import { type DemoResult, resultOf } from './result.js';
 import { writeThroughFaults } from './writing.js';
 
@@ -60,7 +60,8 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     const compare = () => compareDatabases(source, target);
     const { repairs, retried, after } = await untilConverged(options, since, compare);
     const closed = await closedRepairs(options.client, since);
-    return resultOf({ written, before, after, closed, retried, escalated: repairs.escalated });
+    const batches = await closedBatches(options.client, since);
+    return resultOf({ written, before, after, closed, batches, retried, escalated: repairs.escalated });
   } finally {
     await stopKeymend(options.directory);
     await link.close();

@@ -1,6 +1,7 @@
 /** What Temporal knows of the repairs of this run. */
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import pMap from 'p-map';
+import { BATCH_TYPE, type BatchStatus } from '../../workflows/batch-messages.js';
 import {
   type Outcome,
   type ReconcileKeyResult,
@@ -15,6 +16,11 @@ export interface Repairs {
   readonly escalated: number;
 }
 
+/** A batch of keys that has ended: while the target's server does not answer, many go together. */
+export interface ClosedBatch {
+  readonly repaired: number;
+}
+
 export interface ClosedRepair {
   readonly workflowId: string;
   readonly closedAt: number;
@@ -23,8 +29,8 @@ export interface ClosedRepair {
 
 const ESCALATED = `ExecutionStatus = "Running" AND ${SEARCH_ATTRIBUTES.state} = "escalated"`;
 
-const query = (since: Date, clause: string) =>
-  `WorkflowType = "${WORKFLOW_TYPE}" AND StartTime >= "${since.toISOString()}" AND ${clause}`;
+const query = (since: Date, clause: string, type: string = WORKFLOW_TYPE) =>
+  `WorkflowType = "${type}" AND StartTime >= "${since.toISOString()}" AND ${clause}`;
 
 /** Counts the workflows that started at or after `since`. */
 export async function countRepairs(client: Client, since: Date): Promise<Repairs> {
@@ -63,6 +69,14 @@ export async function closedRepairs(client: Client, since: Date): Promise<Closed
       const result = (await client.workflow.getHandle(workflowId, runId).result()) as ReconcileKeyResult;
       return { workflowId, closedAt: closeTime!.getTime(), outcome: result.outcome };
     },
+    { concurrency: 16 },
+  );
+}
+
+export async function closedBatches(client: Client, since: Date): Promise<ClosedBatch[]> {
+  return pMap(
+    client.workflow.list({ query: query(since, 'ExecutionStatus = "Completed"', BATCH_TYPE) }),
+    async ({ workflowId, runId }) => (await client.workflow.getHandle(workflowId, runId).result()) as BatchStatus,
     { concurrency: 16 },
   );
 }

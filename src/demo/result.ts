@@ -1,7 +1,7 @@
 /** What the demo has shown: the numbers, what each of them counts, and the verdict. */
 import { counted } from '../plural.js';
 import type { Comparison } from './compare.js';
-import type { ClosedRepair } from './repairs.js';
+import type { ClosedBatch, ClosedRepair } from './repairs.js';
 import type { Written } from './writing.js';
 
 export interface DemoResult {
@@ -34,6 +34,9 @@ export interface DemoResult {
    * link was back.
    */
   readonly repairedOfDiverged: number;
+  /** Keys that travelled together while the target did not answer, in so many batches. */
+  readonly batches: number;
+  readonly repairedInBatches: number;
   /** Keys that were given up on while the link was away, and then tried again. */
   readonly retried: number;
   /** Keys that are given up on at the end. */
@@ -55,11 +58,12 @@ interface Observed {
   readonly before: Comparison;
   readonly after: Comparison;
   readonly closed: readonly ClosedRepair[];
+  readonly batches?: readonly ClosedBatch[];
   readonly retried: number;
   readonly escalated: number;
 }
 
-export function resultOf({ written, before, after, closed, retried, escalated }: Observed): DemoResult {
+export function resultOf({ written, before, after, closed, batches = [], retried, escalated }: Observed): DemoResult {
   const repaired = new Set(closed.filter(({ outcome }) => outcome === 'repaired').map(({ workflowId }) => workflowId));
   // The demo's keys are printable, so each one is the ID of its workflows.
   const diverged = before.differences.map(({ key }) => key.toString());
@@ -75,6 +79,8 @@ export function resultOf({ written, before, after, closed, retried, escalated }:
     workflows: closed.length,
     repaired: repaired.size,
     repairedOfDiverged: diverged.filter((key) => repaired.has(key)).length,
+    batches: batches.length,
+    repairedInBatches: batches.reduce((sum, { repaired }) => sum + repaired, 0),
     retried,
     escalated,
     keysCompared: after.keys,
@@ -90,6 +96,8 @@ export function describeResult(result: DemoResult): string[] {
   const { workflows, retried, escalated, keysCompared, divergedNow } = result;
   const earlier = repaired - repairedOfDiverged;
   const gone = keysComparedBefore - keysCompared;
+  const { batches, repairedInBatches } = result;
+  const together = `; ${repairedInBatches} more in ${counted(batches, 'batch', 'batches')}, which waited for the target as one`;
   const rows: [string, string][] = [
     ['written', `${counted(operations, 'operation')}, of which ${failedWrites} failed on the target`],
     [
@@ -103,7 +111,7 @@ export function describeResult(result: DemoResult): string[] {
     ],
     [
       'repaired',
-      `${counted(repaired, 'key')}: ${repairedOfDiverged} of those, and ${earlier} before, while the link was back for a while`,
+      `${counted(repaired, 'key')}: ${repairedOfDiverged} of those, and ${earlier} before, while the link was back for a while${batches > 0 ? together : ''}`,
     ],
     ['workflows', `${workflows} done: one for each key, and another when its writes failed again after its repair`],
     [

@@ -52,6 +52,12 @@ test('the numbers add up: what differed, what was repaired of it and before, and
   expect(verdictOf(RESULT)).toBe('the two Redis are equal: 4 keys, 0 differ');
 });
 
+test('keys that were repaired in batches are told of beside those with workflows of their own', () => {
+  const text = describeResult({ ...RESULT, batches: 2, repairedInBatches: 45 }).join('\n');
+  expect(text).toMatch(/^repaired .*; 45 more in 2 batches, which waited for the target as one$/m);
+  expect(describeResult(RESULT).join()).not.toContain('batches');
+});
+
 describe('the verdict is', () => {
   test.each<[string, Partial<DemoResult>, RegExp | undefined]>([
     ['good when all that diverged is equal again', {}, undefined],
