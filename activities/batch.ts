@@ -5,6 +5,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { type KeyResult, reconcileEach, scopeOf } from '../src/engine/index.js';
 import { keyBytes } from '../src/events/failed-write-codec.js';
 import {
+  ALL_EQUAL,
   type BatchActivities,
   type BatchFailure,
   type BatchReply,
@@ -18,7 +19,7 @@ import { addFailedWrites, NOTHING_PENDING } from '../workflows/pending.js';
 import { effectOf, wroteList } from './effect.js';
 import { startPulse } from './pulse.js';
 import { Slots } from './slots.js';
-import type { LinkRuntime } from './work.js';
+import type { LinkRuntime, WorkflowRun } from './work.js';
 
 /** Batches of one link under way in a worker: enough that one is at work while another waits. */
 export const BATCHES_AT_ONCE = 4;
@@ -33,15 +34,9 @@ const MOST_SAID = 1_000;
 interface BatchDependencies {
   readonly links: ReadonlyMap<string, LinkRuntime>;
   /** Sees to it that each of these has a workflow of its own, or is a dead letter. */
-  readonly handOver: (write: FailedWrite, batch: BatchRun, signal: AbortSignal) => Promise<void>;
+  readonly handOver: (write: FailedWrite, batch: WorkflowRun, signal: AbortSignal) => Promise<void>;
   /** Told of each attempt at a batch. Must not throw. */
   readonly onBatch: (told: BatchAttempt) => void;
-}
-
-/** Of the batch. */
-interface BatchRun {
-  readonly workflowId: string;
-  readonly runId: string;
 }
 
 interface BatchAttempt {
@@ -65,7 +60,7 @@ export function createBatchActivities({ links, handOver, onBatch }: BatchDepende
       }
       const begunAt = performance.now();
       const reply = await slots.get(link)!.run(() => attempt(runtime, request));
-      if ('retryAfterMs' in reply) return { ...NOTHING, deferred: [{ indices: [...writes.keys()], ...reply }] };
+      if ('retryAfterMs' in reply) return { ...ALL_EQUAL, deferred: [{ indices: [...writes.keys()], ...reply }] };
       const { workflowId } = Context.current().info.workflowExecution!;
       const repaired = reply.repaired.length + reply.lookAgain.length;
       const failed = reply.failed.reduce((sum, { indices }) => sum + indices.length, 0);
@@ -90,8 +85,6 @@ export function createBatchActivities({ links, handOver, onBatch }: BatchDepende
     },
   };
 }
-
-const NOTHING: BatchReply = { repaired: [], lookAgain: [], deferred: [], large: [], failed: [] };
 
 /** A key of the batch that has come to no end yet. */
 interface Asked {
@@ -186,10 +179,10 @@ class ReplySum {
   }
 
   #fail(index: number, failure: Omit<BatchFailure, 'indices'>): void {
-    const { error, permanent, effect } = failure;
+    const { error, effect } = failure;
     const kind = `${effect} ${error.type}`;
     const name = this.#failed.size < MOST_FAILURES ? `${kind} ${error.message}` : kind;
-    const one = this.#failed.get(name) ?? { ...failure, permanent, indices: [] };
+    const one = this.#failed.get(name) ?? { ...failure, indices: [] };
     one.indices.push(index);
     this.#failed.set(name, one);
   }

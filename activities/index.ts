@@ -31,7 +31,7 @@ import { type Attempted, type EndedResult, effectOf, wroteList } from './effect.
 import { startPulse } from './pulse.js';
 import { ATTEMPTS_IN_LINE, Slots, VERIFYING_AT_ONCE } from './slots.js';
 import { toVerify, verify } from './verify.js';
-import { inSlot, type LinkRuntime, type Work, workOfLink } from './work.js';
+import { inSlot, type LinkRuntime, type Work, type WorkflowRun, workOfLink } from './work.js';
 import { WrittenLately } from './written-lately.js';
 
 interface ActivityDependencies {
@@ -54,11 +54,6 @@ interface AttemptOf {
   readonly workflowId: string;
   /** Of its activity, from 1. */
   readonly attempt: number;
-}
-
-interface WorkflowRun {
-  readonly workflowId: string;
-  readonly runId: string;
 }
 
 export function create({ links, publishEscalation, usableAttributes, onResult }: ActivityDependencies): Activities {

@@ -4,6 +4,12 @@ import type { KeyResult, LinkSides, ReconcileOptions } from '../src/engine/index
 import { Gathering } from './gather.js';
 import { ATTEMPTS_AT_ONCE, LARGE_KEYS_AT_ONCE, type Line, Slots } from './slots.js';
 
+/** Whose activity it is. */
+export interface WorkflowRun {
+  readonly workflowId: string;
+  readonly runId: string;
+}
+
 /** One link as a worker holds it. */
 export interface LinkRuntime {
   readonly sides: LinkSides;

@@ -16,6 +16,7 @@ import pMap from 'p-map';
 import { pino } from 'pino';
 import { test } from 'vitest';
 import { createSignaller } from '../src/bridge/signaller.js';
+import { NONE_UNFINISHED } from '../src/bridge/unfinished-runs.js';
 import { type LinkConfig, parseConfig } from '../src/config.js';
 import { stackDown, stackUp } from '../src/stack/index.js';
 import { LinkAttribute } from '../src/temporal/link-attribute.js';
@@ -31,8 +32,6 @@ const CONCURRENCY = 64;
 const TURN_ENDS_MS = 120_000;
 const BARE_QUEUE = 'bare';
 const logger = pino({ level: 'silent' });
-/** No key of the bench has an earlier run. */
-const NONE_UNFINISHED = { includes: () => false, told: () => {}, untold: () => [], stop: async () => {} };
 
 /**
  * Between two keys beside the link that hangs: about a third of what the machine can do. Where all

@@ -15,10 +15,8 @@ import { outageLine } from './details.js';
 import { CANCELLED, type FailedAttempt, failedAttempt } from './failed-attempt.js';
 import type { Interruption, KeyRun } from './key-run.js';
 import type { LastError, LinkPolicy, ShardOutage, Stage, State } from './messages.js';
-import { OUTLIVES_MS } from './settle.js';
+import { OUTLIVES_MS, VERIFY_ROUNDS } from './settle.js';
 
-/** How often a repair is looked at again before the key counts as contended. */
-const VERIFY_ROUNDS = 5;
 /** Up to this settle the local attempt waits itself and compares again: it has 5 s for all. */
 const VERIFIES_ITSELF_MS = 2_000;
 /** Histories of earlier runs know nothing of it before they were patched. */

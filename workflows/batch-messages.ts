@@ -93,6 +93,8 @@ export interface BatchReply {
   readonly failed: readonly BatchFailure[];
 }
 
+export const ALL_EQUAL: BatchReply = { repaired: [], lookAgain: [], deferred: [], large: [], failed: [] };
+
 export interface Deferral {
   readonly indices: readonly number[];
   readonly retryAfterMs: number;

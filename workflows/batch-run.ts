@@ -1,10 +1,7 @@
 /** The state of a batch as a plain value: which keys are open, and what is to be done with each. */
 import type { BatchFailure, BatchInput, BatchReply, BatchWrite } from './batch-messages.js';
 import type { LastError, LinkPolicy, ShardOutage } from './messages.js';
-import { OUTLIVES_MS } from './settle.js';
-
-/** How often a repair is looked at again before the key goes on by itself. */
-const VERIFY_ROUNDS = 5;
+import { OUTLIVES_MS, VERIFY_ROUNDS } from './settle.js';
 
 /** A key that is not healed yet. */
 export interface OpenKey {
@@ -98,7 +95,10 @@ function takeFailure(run: BatchRun, key: OpenKey, { permanent, effect }: BatchFa
   const { retry, settleMs } = run.policy;
   key.tries += 1;
   if (effect !== 'nothing') key.repairs += 1;
-  if (permanent || key.tries >= retry.maximumAttempts) giveUp(run, key, now);
+  if (permanent || key.tries >= retry.maximumAttempts) {
+    giveUp(run, key, now);
+    return;
+  }
   const pause = Math.min(
     retry.initialIntervalMs * retry.backoffCoefficient ** (key.tries - 1),
     Math.max(retry.maximumIntervalMs, retry.initialIntervalMs),

@@ -15,6 +15,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import {
+  ALL_EQUAL,
   type BatchActivities,
   type BatchInput,
   type BatchReply,
@@ -105,13 +106,7 @@ async function attempted({ link, policy, part }: BatchInput, tried: readonly Ope
     const { error } = failedAttempt(failure);
     const indices = [...tried.keys()];
     const effect = error.type === 'UnknownLink' ? 'nothing' : 'unknown';
-    return {
-      repaired: [],
-      lookAgain: [],
-      deferred: [],
-      large: [],
-      failed: [{ indices, error, permanent: false, effect }],
-    };
+    return { ...ALL_EQUAL, failed: [{ indices, error, permanent: false, effect }] };
   }
 }
 

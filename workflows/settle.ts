@@ -35,3 +35,6 @@ export function settledAt(write: Told, settleMs: number, now: number): number {
  * and what the engine goes on for behind a write (`HEALING_MS`, 3 s), with room.
  */
 export const OUTLIVES_MS = 6_000;
+
+/** How often a repair is looked at again before the key counts as contended. */
+export const VERIFY_ROUNDS = 5;

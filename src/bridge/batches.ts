@@ -14,10 +14,11 @@ import type { LinkAttribute } from '../temporal/link-attribute.js';
 import type { KeyGroup, RecordedWrite } from './group.js';
 import { mergeWrites } from './merge.js';
 import type { BatchClient, OpenBatches } from './open-batches.js';
+import { foreignRunOf } from './own-runs.js';
 import { signalFailure } from './signal-failure.js';
 import type { UnfinishedRuns } from './unfinished-runs.js';
 import { asWholeKey } from './whole-key.js';
-import { workflowIdFor } from './workflow-id.js';
+import { MAX_ID_CHARACTERS, workflowIdFor } from './workflow-id.js';
 
 interface BatchesOptions {
   readonly client: BatchClient;
@@ -39,8 +40,6 @@ interface BatchOrder {
 }
 
 const START_TIMEOUT_MS = 10_000;
-/** As far as SQL stores of Temporal go. */
-const MAX_ID_CHARACTERS = 255;
 
 export interface Batches {
   /**
@@ -152,7 +151,7 @@ async function startUnder(
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
       // A start whose answer was lost is met here as well.
       const run = await client.getHandle(workflowId).describe();
-      if (run.type !== BATCH_TYPE || run.taskQueue !== taskQueue) return {};
+      if (foreignRunOf(run, taskQueue, BATCH_TYPE) !== null) return {};
       if (run.status.name === 'RUNNING') open.opened(workflowId, input.link);
       return run.memo ?? {};
     }

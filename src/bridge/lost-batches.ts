@@ -2,12 +2,12 @@
  * Batches that were ended by somebody before each of their keys was healed or had a workflow of its
  * own. Their records are committed, so only a comparison of both sides finds these keys: a gap.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { WorkflowClient } from '@temporalio/client';
 import { WorkflowNotFoundError } from '@temporalio/common';
 import type { Logger } from 'pino';
 import { BATCH_TYPE } from '../../workflows/batch-messages.js';
 import { gapWorkflowId } from '../../workflows/gap-messages.js';
+import { lookOut } from '../patience/lookout.js';
 import type { Gaps } from './gaps.js';
 import type { SignalClient } from './own-runs.js';
 import { LAG_MS } from './unfinished-runs.js';
@@ -36,6 +36,8 @@ interface Lost {
 export function watchLostBatches({ client, taskQueue, gaps, logger }: LostBatchesOptions): { stop(): Promise<void> } {
   // A stand-in for a client has no list.
   if (!(client instanceof WorkflowClient)) return { async stop() {} };
+  // Of that type also in what is declared below.
+  const temporal: WorkflowClient = client;
   const end = new AbortController();
   const { signal } = end;
   const told = new Set<string>();
@@ -45,7 +47,7 @@ export function watchLostBatches({ client, taskQueue, gaps, logger }: LostBatche
     const since = newest === 0 ? '' : ` AND CloseTime > "${new Date(newest - LAG_MS).toISOString()}"`;
     const query = `WorkflowType = "${BATCH_TYPE}" AND TaskQueue = "${taskQueue}" AND ExecutionStatus IN ("Terminated", "TimedOut", "Failed")`;
     const lost: Lost[] = [];
-    for await (const { workflowId, runId, memo, status, closeTime } of (client as WorkflowClient).list({
+    for await (const { workflowId, runId, memo, status, closeTime } of temporal.list({
       query: query + since,
     })) {
       const how = WORDS[status.name] ?? 'failed';
@@ -58,7 +60,7 @@ export function watchLostBatches({ client, taskQueue, gaps, logger }: LostBatche
   /** Somebody has dealt with what was lost until then: it is not told of once more. */
   async function dealtWithAt(link: string): Promise<number> {
     try {
-      const { closeTime } = await (client as WorkflowClient).getHandle(gapWorkflowId(link)).describe();
+      const { closeTime } = await temporal.getHandle(gapWorkflowId(link)).describe();
       return closeTime?.getTime() ?? 0;
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return 0;
@@ -67,7 +69,7 @@ export function watchLostBatches({ client, taskQueue, gaps, logger }: LostBatche
   }
 
   async function look(): Promise<void> {
-    const lost = await (client as WorkflowClient).withDeadline(Date.now() + CALL_TIMEOUT_MS, list);
+    const lost = await temporal.withDeadline(Date.now() + CALL_TIMEOUT_MS, list);
     for (const { workflowId, runId, link, how, closedAt } of lost) {
       if (signal.aborted) return;
       if (told.has(runId)) continue;
@@ -80,17 +82,15 @@ export function watchLostBatches({ client, taskQueue, gaps, logger }: LostBatche
     newest = Math.max(newest, ...lost.map(({ closedAt }) => closedAt));
   }
 
-  const watching = (async () => {
-    while (!signal.aborted) {
-      // What is not listed now is listed the next time.
-      await look().catch((error: unknown) => logger.debug({ error: String(error) }, 'ended batches are not listed'));
-      await sleep(LOOK_EVERY_MS, undefined, { signal, ref: false }).catch(() => {});
-    }
-  })();
+  const lookout = lookOut(LOOK_EVERY_MS, () =>
+    // What is not listed now is listed the next time.
+    look().catch((error: unknown) => logger.debug({ error: String(error) }, 'ended batches are not listed')),
+  );
+  lookout.now();
   return {
     async stop() {
       end.abort();
-      await watching;
+      await lookout.stop();
     },
   };
 }

@@ -1,6 +1,7 @@
 /** Which links have a server that is out, as the workflows `outage` say. The list lags a little. */
 import { WorkflowClient } from '@temporalio/client';
 import { OUTAGE_TYPE, outageLinkOf } from '../../workflows/outage-messages.js';
+import { lookOut } from '../patience/lookout.js';
 import type { SignalClient } from './own-runs.js';
 
 const LOOK_EVERY_MS = 3_000;
@@ -18,33 +19,17 @@ export function watchOutages(client: SignalClient, taskQueue: string): OutagesWa
   // A stand-in for a client has no list.
   if (!(client instanceof WorkflowClient)) return { isOut: () => false, async stop() {} };
   let out: ReadonlySet<string> = new Set();
-  let stopped = false;
-  let timer: NodeJS.Timeout | undefined;
   const list = async () => {
     const links = new Set<string>();
     const query = `WorkflowType = "${OUTAGE_TYPE}" AND TaskQueue = "${taskQueue}" AND ExecutionStatus = "Running"`;
     let listed = 0;
     for await (const { workflowId } of client.list({ query })) {
       links.add(outageLinkOf(workflowId));
-      if (++listed === MOST_LISTED || stopped) break;
+      if (++listed === MOST_LISTED) break;
     }
     out = links;
   };
-  const look = async () => {
-    await client.withDeadline(Date.now() + LIST_TIMEOUT_MS, list).catch(() => {});
-    if (!stopped) timer = setTimeout(again, LOOK_EVERY_MS);
-  };
-  let looking: Promise<void> = Promise.resolve();
-  const again = () => {
-    looking = look();
-  };
-  again();
-  return {
-    isOut: (link) => out.has(link),
-    async stop() {
-      stopped = true;
-      clearTimeout(timer);
-      await looking;
-    },
-  };
+  const lookout = lookOut(LOOK_EVERY_MS, () => client.withDeadline(Date.now() + LIST_TIMEOUT_MS, list).catch(() => {}));
+  lookout.now();
+  return { isOut: (link) => out.has(link), stop: lookout.stop };
 }

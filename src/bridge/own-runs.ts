@@ -60,8 +60,12 @@ export function observing(client: SignalClient, taskQueue: string): ObservedClie
  * @param taskQueue whose workers read the runs that are ours
  * @returns null for a run of ours
  */
-export function foreignRunOf({ type, taskQueue: itsQueue }: ForeignRun, taskQueue: string): ForeignRun | null {
-  return type === WORKFLOW_TYPE && itsQueue === taskQueue ? null : { type, taskQueue: itsQueue };
+export function foreignRunOf(
+  { type, taskQueue: itsQueue }: ForeignRun,
+  taskQueue: string,
+  ofType: string = WORKFLOW_TYPE,
+): ForeignRun | null {
+  return type === ofType && itsQueue === taskQueue ? null : { type, taskQueue: itsQueue };
 }
 
 /**

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 
 /** With the prefix. SQL stores of Temporal hold so many characters of an ID… */
-const MAX_ID_CHARACTERS = 255;
+export const MAX_ID_CHARACTERS = 255;
 /** …and its frontend takes so many bytes. */
 const MAX_ID_BYTES = 1_000;
 /**

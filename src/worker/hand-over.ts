@@ -1,19 +1,15 @@
 /** Keys of a batch that go on as workflows of their own. */
 import type { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
+import type { WorkflowRun } from '../../activities/work.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
 import type { FailedWrite, LastError } from '../../workflows/messages.js';
 import { describeForeignRun } from '../bridge/own-runs.js';
 import { createSignaller, type SignalEnd } from '../bridge/signaller.js';
+import { NONE_UNFINISHED } from '../bridge/unfinished-runs.js';
 import type { LinkConfig } from '../config.js';
 import { keyBytes } from '../events/failed-write-codec.js';
 import type { LinkAttribute } from '../temporal/link-attribute.js';
-
-/** The run of a batch. */
-interface BatchRun {
-  readonly workflowId: string;
-  readonly runId: string;
-}
 
 interface HandOverOptions {
   readonly client: WorkflowClient;
@@ -21,12 +17,9 @@ interface HandOverOptions {
   readonly attribute: LinkAttribute;
   readonly links: readonly LinkConfig[];
   /** For a key that no workflow can be started for. */
-  readonly deadLetter: (request: EscalateRequest, batch: BatchRun) => Promise<void>;
+  readonly deadLetter: (request: EscalateRequest, batch: WorkflowRun) => Promise<void>;
   readonly logger: Logger;
 }
-
-/** What is handed over is told of as it is: its batch has seen to runs that did not finish. */
-const NONE_UNFINISHED = { includes: () => false, told() {}, untold: () => [], async stop() {} };
 
 /**
  * As the bridge does it for a key.
@@ -34,8 +27,9 @@ const NONE_UNFINISHED = { includes: () => false, told() {}, untold: () => [], as
  */
 export function createHandOver(
   options: HandOverOptions,
-): (write: FailedWrite, batch: BatchRun, signal: AbortSignal) => Promise<void> {
+): (write: FailedWrite, batch: WorkflowRun, signal: AbortSignal) => Promise<void> {
   const { links, deadLetter, ...rest } = options;
+  // Its batch has seen to runs that did not finish.
   const signaller = createSignaller({ ...rest, unfinished: NONE_UNFINISHED });
   const byName = new Map(links.map((link) => [link.name, link]));
   return async (write, batch, signal) => {

@@ -8,7 +8,7 @@ import { create } from '../../activities/index.js';
 import { createOutageActivities } from '../../activities/outage.js';
 import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import { createSweepActivities } from '../../activities/sweep.js';
-import type { LinkRuntime } from '../../activities/work.js';
+import type { LinkRuntime, WorkflowRun } from '../../activities/work.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
 import { nextStep } from '../../workflows/error-types.js';
 import type { Config, LinkConfig } from '../config.js';
@@ -118,7 +118,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
 }
 
 function publishingEscalations(deadLetters: DeadLetters, logger: Logger) {
-  return async (request: EscalateRequest, workflow: { readonly workflowId: string; readonly runId: string }) => {
+  return async (request: EscalateRequest, workflow: WorkflowRun) => {
     const { event, error, attempts } = request;
     const { key, encoding = 'utf8', link } = event;
     const news = error.type === 'Cancelled' ? error.message : `escalated: ${error.message}. ${nextStep(error.type)}`;

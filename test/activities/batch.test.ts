@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { BATCHES_AT_ONCE, createBatchActivities } from '../../activities/batch.js';
 import type { LinkSides } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure } from '../../src/redis/index.js';
-import { type BatchReply, type BatchRequest, packed } from '../../workflows/batch-messages.js';
+import { ALL_EQUAL, type BatchReply, type BatchRequest, packed } from '../../workflows/batch-messages.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { DEFAULT_OPTIONS, portWith, startLink, type TestLink } from '../engine/link.js';
 import { failedWrite, POLICY } from '../support/workflow-bed.js';
@@ -18,7 +18,6 @@ beforeAll(async () => {
 afterAll(() => link?.stop());
 beforeEach(() => link.clear());
 
-const NOTHING: BatchReply = { repaired: [], lookAgain: [], deferred: [], large: [], failed: [] };
 const PART = { topic: 't', partition: 0, first: '0', last: '9', firstId: 'i' };
 
 function requestFor(writes: readonly Partial<FailedWrite>[]): BatchRequest {
@@ -71,7 +70,7 @@ test('looks at named members alone', async () => {
   const { source, target } = link;
   await source.client.hset('h', { a: 'new', b: 'new' });
   await target.client.hset('h', { a: 'old', b: 'old' });
-  expect(await attempt([{ key: 'h', command: 'HSET', members: ['a'] }])).toEqual({ ...NOTHING, repaired: [0] });
+  expect(await attempt([{ key: 'h', command: 'HSET', members: ['a'] }])).toEqual({ ...ALL_EQUAL, repaired: [0] });
   expect(await target.client.hgetall('h')).toEqual({ a: 'new', b: 'old' });
 });
 
@@ -106,7 +105,7 @@ test('a budget that has room again soon is waited for, and all keys are repaired
         { source: link.sides.source, target },
       ),
     ).toEqual({
-      ...NOTHING,
+      ...ALL_EQUAL,
       repaired: expect.toSatisfy((indices: number[]) => indices.length === keys.length),
     });
   } finally {

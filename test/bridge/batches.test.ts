@@ -2,6 +2,7 @@
 import { defaultPayloadConverter } from '@temporalio/common';
 import { ulid } from 'ulid';
 import { expect, test } from 'vitest';
+import type { Bridge } from '../../src/bridge/bridge.js';
 import { BATCH_TYPE, type BatchInput } from '../../workflows/batch-messages.js';
 import { gapWorkflowId } from '../../workflows/gap-messages.js';
 import { type BridgeBed, bridgeBed, toldOf, until } from './bridge-bed.js';
@@ -32,6 +33,14 @@ async function batchesOf(bed: BridgeBed): Promise<{ id: string; input: BatchInpu
 async function untilBatches(bed: BridgeBed, count: number) {
   await until(async () => expect(await batchesOf(bed)).toHaveLength(count));
   return batchesOf(bed);
+}
+
+/** @returns the bridge that did it */
+async function forwardSixty(bed: BridgeBed): Promise<Bridge> {
+  await bed.produce(...written(keysFrom(0, 60)));
+  const bridge = await bed.start();
+  await bed.untilCommitted(60);
+  return bridge;
 }
 
 /** As after a crash before the commit. */
@@ -75,9 +84,7 @@ test('a batch holds at most a thousand keys', async () => {
 
 test('records that come again find their batch and start nothing new', async () => {
   const bed = await surgeBed();
-  await bed.produce(...written(keysFrom(0, 60)));
-  const first = await bed.start();
-  await bed.untilCommitted(60);
+  const first = await forwardSixty(bed);
   await first.stop();
   await rewind(bed);
   await bed.start();
@@ -87,9 +94,7 @@ test('records that come again find their batch and start nothing new', async () 
 
 test('of records that come again with more behind them only those are new', async () => {
   const bed = await surgeBed();
-  await bed.produce(...written(keysFrom(0, 60)));
-  const first = await bed.start();
-  await bed.untilCommitted(60);
+  const first = await forwardSixty(bed);
   await first.stop();
   await rewind(bed);
   await bed.produce(...written(keysFrom(60, 40)));
@@ -103,9 +108,7 @@ test('of records that come again with more behind them only those are new', asyn
 test('a batch that was terminated is told of as a gap, and begun anew when its records come again', async () => {
   const link = `surge-${ulid().toLowerCase()}`;
   const bed = await surgeBed({ links: [link] });
-  await bed.produce(...written(keysFrom(0, 60)));
-  const first = await bed.start();
-  await bed.untilCommitted(60);
+  const first = await forwardSixty(bed);
   await bed.client.workflow.getHandle(bed.batchId(0)).terminate();
   await until(async () => {
     const gaps = await toldOf(bed, link);
@@ -123,9 +126,7 @@ test('a batch that was terminated is told of as a gap, and begun anew when its r
 test('a batch that was terminated while no bridge ran is told of, once, and no more when somebody has dealt with it', async () => {
   const link = `surge-${ulid().toLowerCase()}`;
   const bed = await surgeBed({ links: [link] });
-  await bed.produce(...written(keysFrom(0, 60)));
-  const first = await bed.start();
-  await bed.untilCommitted(60);
+  const first = await forwardSixty(bed);
   await untilBatches(bed, 1);
   await first.stop();
   await bed.client.workflow.getHandle(bed.batchId(0)).terminate();
@@ -148,9 +149,7 @@ test('a batch that was terminated while no bridge ran is told of, once, and no m
 test('a log that was made anew has the same positions: its records are not taken for those of before', async () => {
   const link = `surge-${ulid().toLowerCase()}`;
   const bed = await surgeBed({ links: [link] });
-  await bed.produce(...written(keysFrom(0, 60)));
-  const first = await bed.start();
-  await bed.untilCommitted(60);
+  const first = await forwardSixty(bed);
   await first.stop();
   const { topic } = bed.config.kafka;
   await bed.admin.deleteTopics({ topics: [topic] });

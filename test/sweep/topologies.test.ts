@@ -65,13 +65,19 @@ describe('keys that move, and servers that are restarted', () => {
   afterAll(() => target?.stop());
   afterEach(() => target.clear());
 
-  test('a key whose slot moves to a node that was gone through is not missed', async () => {
+  /** A key that the target lacks, of the node that is gone through last. */
+  async function withKeyToMove() {
     const source = await startClusterSide('source', 2);
     onTestFinished(() => source.stop());
     await Promise.all([put(source, keys(3_000)), put(target, keys(3_000))]);
     const [to, from] = source.nodes as [RedisServer, RedisServer];
     const moved = keys(3_000).find((key) => source.nodeOf(key) === from)!;
     await target.client.del(moved);
+    return { source, to, from, moved };
+  }
+
+  test('a key whose slot moves to a node that was gone through is not missed', async () => {
+    const { source, to, moved } = await withKeyToMove();
     const move = () => source.cluster.moveSlot(slotOf(Buffer.from(moved)), to);
     const sides = { source: atPage(source.port, 3, move), target: target.port };
     const { listed, compared, redone } = await sweptInTheEnd(sides);
@@ -81,12 +87,7 @@ describe('keys that move, and servers that are restarted', () => {
   });
 
   test('while a slot is on its way nothing is said: a key of it is not missed', async () => {
-    const source = await startClusterSide('source', 2);
-    onTestFinished(() => source.stop());
-    await Promise.all([put(source, keys(3_000)), put(target, keys(3_000))]);
-    const [to, from] = source.nodes as [RedisServer, RedisServer];
-    const moved = keys(3_000).find((key) => source.nodeOf(key) === from)!;
-    await target.client.del(moved);
+    const { source, to, from, moved } = await withKeyToMove();
     const slot = slotOf(Buffer.from(moved));
     // The key is there already, and the rest of its slot is not.
     const move = async () => {

@@ -1,11 +1,9 @@
 /** What a batch makes of the end of an attempt, without Temporal. */
 import { describe, expect, it } from 'vitest';
-import type { BatchReply } from '../../workflows/batch-messages.js';
-import { packed } from '../../workflows/batch-messages.js';
+import { ALL_EQUAL, type BatchReply, packed } from '../../workflows/batch-messages.js';
 import { dueKeys, giveUpAll, newRun, nextDue, takeReply } from '../../workflows/batch-run.js';
 import { failedWrite, POLICY } from '../support/workflow-bed.js';
 
-const NOTHING: BatchReply = { repaired: [], lookAgain: [], deferred: [], large: [], failed: [] };
 const ERROR = { type: 'TargetReadOnly', message: 'no', stage: 'write' } as const;
 const policy = { ...POLICY, settleMs: 1_000, retry: { ...POLICY.retry, maximumAttempts: 3, initialIntervalMs: 500 } };
 
@@ -14,7 +12,7 @@ function runOf(keys: number) {
   const part = { topic: 't', partition: 0, first: '0', last: '9', firstId: 'i' };
   const run = newRun({ link: 'l', policy, part, writes });
   const take = (reply: Partial<BatchReply>, now: number) =>
-    takeReply(run, dueKeys(run, now), { ...NOTHING, ...reply }, now);
+    takeReply(run, dueKeys(run, now), { ...ALL_EQUAL, ...reply }, now);
   const keysOpen = () => [...run.open].map(({ write }) => write.key);
   return { run, take, keysOpen };
 }

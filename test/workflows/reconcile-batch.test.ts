@@ -4,6 +4,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import { Worker } from '@temporalio/worker';
 import { describe, expect, it } from 'vitest';
 import {
+  ALL_EQUAL,
   BATCH_TYPE,
   type BatchActivities,
   type BatchInput,
@@ -16,7 +17,6 @@ import {
 } from '../../workflows/batch-messages.js';
 import { describeTimeSkipping, failedWrite, onStack, POLICY, until, workflowBundle } from '../support/workflow-bed.js';
 
-const NOTHING: BatchReply = { repaired: [], lookAgain: [], deferred: [], large: [], failed: [] };
 const SINCE = '2026-11-20T23:00:00.000Z';
 const OUT = { shard: '10.0.0.1:6379', since: SINCE };
 
@@ -43,7 +43,7 @@ async function withBatch(
   const handedOver: string[] = [];
   let attempts = 0;
   const activities: BatchActivities = {
-    reconcileBatch: async (request) => ({ ...NOTHING, ...reply(request, ++attempts) }),
+    reconcileBatch: async (request) => ({ ...ALL_EQUAL, ...reply(request, ++attempts) }),
     handOver: async ({ writes }) => void handedOver.push(...writes.map(({ key }) => key)),
   };
   const worker = await Worker.create({
