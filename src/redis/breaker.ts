@@ -53,7 +53,7 @@ const [LEAST_WAIT_MS, LONGEST_WAIT_MS] = [1_000, 60_000];
  * So far apart the keys of one worker come again: no herd when it answers, and until then no more
  * than leaves the worker to the keys of other servers.
  */
-const TURN_MS = 50;
+const TURN_MS = 200;
 /** Where more keys wait than have turns until then, they come in no order. */
 const LAST_TURN_MS = 600_000;
 /** How many keys are told apart, each by so many bytes at the end of its name. */
