@@ -35,7 +35,7 @@ interface BatchPart {
  * All failed writes of one key in the batch, as one (see `MergedWrites`), without what is the same
  * for all keys of the batch.
  */
-export interface BatchWrite extends Omit<FailedWrite, 'specVersion' | 'link' | 'record'> {
+export interface BatchWrite extends Omit<FailedWrite, 'specVersion' | 'link' | 'record' | 'receivedAt'> {
   readonly record: Pick<RecordPosition, 'offset' | 'timestamp'>;
 }
 
@@ -126,6 +126,6 @@ export function unpacked({ link, part }: Pick<BatchInput, 'link' | 'part'>, writ
 
 /** The other way round. */
 export function packed(write: FailedWrite): BatchWrite {
-  const { specVersion: _specVersion, link: _link, record, ...rest } = write;
+  const { specVersion: _specVersion, link: _link, receivedAt: _receivedAt, record, ...rest } = write;
   return { ...rest, record: { offset: record?.offset ?? '', timestamp: record?.timestamp ?? '' } };
 }

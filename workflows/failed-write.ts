@@ -40,6 +40,11 @@ export interface FailedWrite {
    * taken as harmful.
    */
   readonly idempotent?: boolean | undefined;
+  /**
+   * Set by the bridge where the write may still be in flight: when the record was read, as
+   * `failedAt`. `settle` counts from it, for the clock of a producer may be behind.
+   */
+  readonly receivedAt?: string | undefined;
   /** Set by the intake: where the record stood, so that a person can find it again. */
   readonly record?: RecordPosition | undefined;
   /**

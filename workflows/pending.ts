@@ -186,7 +186,7 @@ function mergedOf({ merged }: Partial<FailedWrite>): MergedWrites | null | undef
 }
 
 /** What a stand-in keeps: a new field of the record is here or in this list. */
-type StandIn = Omit<FailedWrite, 'command' | 'members' | 'idempotent' | 'merged'>;
+type StandIn = Omit<FailedWrite, 'command' | 'members' | 'idempotent' | 'receivedAt' | 'merged'>;
 
 /**
  * What a failed write has to tell a dead letter, bounded. Its command and members are part of the

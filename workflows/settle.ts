@@ -6,7 +6,7 @@
  */
 import type { FailedWrite } from './messages.js';
 
-type Told = Pick<Partial<FailedWrite>, 'failedAt' | 'outcome' | 'idempotent'>;
+type Told = Pick<Partial<FailedWrite>, 'failedAt' | 'receivedAt' | 'outcome' | 'idempotent'>;
 
 /**
  * Whether the write may land after all, or land a second time and do harm. What is not known is
@@ -25,9 +25,16 @@ export function failedAtOf({ failedAt }: Told, now: number): number {
   return Number.isNaN(parsed) ? now : Math.min(parsed, now);
 }
 
-/** Before this, in ms since the epoch, a comparison means nothing; 0: nothing is in flight. */
+/**
+ * Before this, in ms since the epoch, a comparison means nothing; 0: nothing is in flight. Counted
+ * from when the bridge has read the write: by the clock of a producer that is behind it would have
+ * landed long ago.
+ */
 export function settledAt(write: Told, settleMs: number, now: number): number {
-  return mayBeInFlight(write) ? failedAtOf(write, now) + settleMs : 0;
+  if (!mayBeInFlight(write)) return 0;
+  const received = Date.parse(write.receivedAt ?? '');
+  const failed = failedAtOf(write, now);
+  return (Number.isNaN(received) ? failed : Math.max(failed, Math.min(received, now))) + settleMs;
 }
 
 /**

@@ -3,6 +3,7 @@
  * signal.
  */
 import type { FailedWrite } from '../../workflows/messages.js';
+import { mayBeInFlight } from '../../workflows/settle.js';
 import { isIdempotent } from '../commands/command.js';
 import type { LinkConfig } from '../config.js';
 import type { DeadLetterCause } from '../events/dead-letter.js';
@@ -117,8 +118,9 @@ function readRecord(record: IntakeRecord, links: Links): Readable | Undeliverabl
       return undeliverable('unknown-link', 'UnknownLink', message, event);
     }
     const idempotent = event.command === undefined ? undefined : isIdempotent(event.command);
-    const added = { idempotent, record: record.position, ...redriveOf(record) };
-    return { kind: 'write', link, key, write: { record, event: { ...event, ...added } } };
+    const added = { ...event, idempotent, record: record.position, ...redriveOf(record) };
+    const received = mayBeInFlight(added) ? { receivedAt: new Date().toISOString() } : {};
+    return { kind: 'write', link, key, write: { record, event: { ...added, ...received } } };
   } catch (error) {
     // A bug of ours on one record must not hold up the records behind it.
     const { name, message } = error instanceof Error ? error : new Error(String(error));

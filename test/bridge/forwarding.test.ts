@@ -167,12 +167,13 @@ describe('the start of the workflow', () => {
     ['no word about the outcome', { outcome: undefined }],
   ])('waits for what may be in flight: %s', async (_title, fields) => {
     const bed = await bridgeBed({ settle: '1h' });
-    await bed.produce({ key: 'in-flight', failedAt: new Date(Date.now() - 60_000).toISOString(), ...fields });
+    // The clock of the producer may be behind: what counts is when the bridge has read of it.
+    await bed.produce({ key: 'in-flight', failedAt: new Date(Date.now() - 7_200_000).toISOString(), ...fields });
     await bed.start();
     await bed.untilCommitted(1);
     const { startDelay } = await bed.workflow('in-flight');
     expect(startDelay).toBeGreaterThan(0);
-    expect(startDelay).toBeLessThanOrEqual(59 * 60_000);
+    expect(startDelay).toBeLessThanOrEqual(60 * 60_000);
   });
 
   test('waits for nothing when an idempotent write was refused', async () => {

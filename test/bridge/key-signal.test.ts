@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { KeyGroup } from '../../src/bridge/group.js';
 import { signalWithStartOptions } from '../../src/bridge/key-signal.js';
+import { mergeWrites } from '../../src/bridge/merge.js';
 import { parseConfig } from '../../src/config.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 
@@ -48,6 +49,18 @@ test('the newest write that may be in flight counts, not one that was refused', 
   const old = write(1_900, { outcome: 'unknown' });
   const newer = write(700, { outcome: 'unknown' });
   expect(startDelay(newer, old, write(10))).toBe(1_300);
+});
+
+test('it counts from when the bridge has read of the writes, also where many are one', () => {
+  const receivedAt = new Date(NOW - 300).toISOString();
+  const old = { outcome: 'unknown', receivedAt } as const;
+  expect(startDelay(write(3_600_000, old))).toBe(1_700);
+  const merged = mergeWrites([write(3_600_000, { ...old, id: 'a' }), write(3_500_000, { id: 'b' })]);
+  expect(startDelay(merged)).toBe(1_700);
+  expect(merged.merged).toMatchObject({
+    firstFailedAt: write(3_600_000).failedAt,
+    lastFailedAt: write(3_500_000).failedAt,
+  });
 });
 
 test('it waits neither for the past nor, when a clock runs ahead, longer than settle', () => {
