@@ -49,6 +49,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/temporal',
     'workflows',
   ],
+  'src/client': ['src/bridge', 'src/events', 'src/own-keys.ts', 'src/temporal', 'workflows'],
   'src/worker': [
     'activities',
     'src/bridge',

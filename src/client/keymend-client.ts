@@ -1,0 +1,274 @@
+/**
+ * keymend as other services use it: asked and told through Temporal, without a worker and without
+ * Redis or Kafka.
+ */
+import {
+  type Client,
+  isGrpcServiceError,
+  WithStartWorkflowOperation,
+  type WorkflowExecutionDescription,
+  type WorkflowHandle,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+} from '@temporalio/client';
+import { ApplicationFailure, type SignalDefinition } from '@temporalio/common';
+import {
+  DEFAULT_POLICY,
+  type KeyStatus,
+  type LinkPolicy,
+  type ReconcileKeyInput,
+  type ReconcileKeyResult,
+  type RetryRequest,
+  reconcileNow,
+  retry,
+  SEARCH_ATTRIBUTES,
+  skip,
+  status,
+  WORKFLOW_TYPE,
+} from '../../workflows/messages.js';
+import type { reconcileKey } from '../../workflows/reconcile-key.js';
+import { foreignRunOf } from '../bridge/own-runs.js';
+import { workflowIdFor } from '../bridge/workflow-id.js';
+import { encodeKey } from '../events/failed-write-codec.js';
+import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
+import { LinkAttribute } from '../temporal/link-attribute.js';
+import { KeymendClientError } from './failure.js';
+
+export interface KeymendClientOptions {
+  /** Temporal's client, of the namespace that keymend works in. It stays the caller's to close. */
+  readonly client: Client;
+  /** `temporal.taskQueue` of keymend.yaml. Default `keymend`. */
+  readonly taskQueue?: string;
+  /** What keymend.yaml says of its links, by their names, where it is not the default. */
+  readonly links?: Readonly<Record<string, ClientLink>>;
+  /** For each answer of a worker. Default 10,000 ms. */
+  readonly timeoutMs?: number;
+}
+
+export interface ClientLink {
+  /** Of the link in keymend.yaml; without it, or with another one, other workflows are asked. */
+  readonly workflowIdPrefix?: string;
+  /** How a key is reconciled for which `reconcileNow` starts the workflow. */
+  readonly policy?: Partial<LinkPolicy>;
+}
+
+/** A key that was given up on for now, as Temporal's list knows it. */
+export interface Escalation {
+  /** The key, where a person can read it: see `statusOf` for all that is known. */
+  readonly workflowId: string;
+  readonly link: string | null;
+  /** The error type; null where it is not known. */
+  readonly error: string | null;
+  readonly startedAt: Date;
+}
+
+/** How long a word about a delete holds until a worker hears it, for clocks that differ. */
+const VOUCHED_MS = 60_000;
+/** How long a reconcile is waited for: the retries of a link may take minutes. */
+const PATIENCE_MS = 10 * 60_000;
+const QUIET = { warn() {}, info() {} };
+
+export class KeymendClient {
+  readonly #client: Client;
+  readonly #taskQueue: string;
+  readonly #links: Readonly<Record<string, ClientLink>>;
+  readonly #timeoutMs: number;
+  /** That the attribute is missing is for the worker to tell of. */
+  readonly #attribute = new LinkAttribute(QUIET);
+
+  constructor({ client, taskQueue = 'keymend', links = {}, timeoutMs = 10_000 }: KeymendClientOptions) {
+    this.#client = client;
+    this.#taskQueue = taskQueue;
+    this.#links = links;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /**
+   * What the workflow of a key says of itself; of one that has ended, as long as Temporal keeps it.
+   * @param key text, or raw bytes
+   * @returns null: nothing is known of the key
+   * @throws KeymendClientError `NoAnswer`, `WorkflowIdTaken`
+   */
+  async status(link: string, key: string | Buffer): Promise<KeyStatus | null> {
+    const workflowId = this.#idOf(link, bytesOf(key));
+    return (await this.#ownRun(workflowId)) === null ? null : this.statusOf(workflowId);
+  }
+
+  /** The same by the ID of a workflow, as `escalations` lists it. @throws as `status` */
+  async statusOf(workflowId: string): Promise<KeyStatus> {
+    return this.#answer(workflowId, () => this.#handle(workflowId).query(status));
+  }
+
+  /**
+   * Compares the key now and repairs it if it differs, and waits for what comes of it: at most ten
+   * minutes. Starts the workflow of the key if none runs; asked by several at once, it is one.
+   * @throws KeymendClientError `NoAnswer`, `NotDone`, `ReservedKey`, `WorkflowIdTaken`, or the error
+   *   type that the reconcile has ended with
+   */
+  async reconcileNow(
+    link: string,
+    key: string | Buffer,
+    { allowDelete }: Pick<RetryRequest, 'allowDelete'> = {},
+  ): Promise<ReconcileKeyResult> {
+    const bytes = bytesOf(key);
+    if (isOwnKey(bytes)) throw new KeymendClientError('ReservedKey', OWN_KEY_REFUSED);
+    const workflowId = this.#idOf(link, bytes);
+    await this.#ownRun(workflowId);
+    const patienceEnds = Date.now() + PATIENCE_MS;
+    for (;;) {
+      const update = await this.#answer(workflowId, () => this.#startUpdate(link, bytes, allowDelete));
+      try {
+        return await this.#client.withDeadline(patienceEnds, () => update.result());
+      } catch (error) {
+        if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
+          throw new KeymendClientError('NotDone', `workflow ${workflowId} is still at it; ask for its status`, error);
+        }
+        const failure = error instanceof WorkflowUpdateFailedError ? error.cause : null;
+        if (!(failure instanceof ApplicationFailure)) throw error;
+        // The run that was asked has made room for a new one; that one is asked instead.
+        if (failure.type === 'ContinuedAsNew') continue;
+        throw new KeymendClientError(failure.type ?? 'Failed', failure.message, error);
+      }
+    }
+  }
+
+  /**
+   * Has a key tried again now that waits for its next try, or is escalated.
+   * @returns what its workflow says of itself then
+   * @throws KeymendClientError `NotRunning`, `NoAnswer`, `WorkflowIdTaken`
+   */
+  async retry(link: string, key: string | Buffer): Promise<KeyStatus> {
+    return this.#tell(this.#idOf(link, bytesOf(key)), retry);
+  }
+
+  /**
+   * Gives up on what is pending of a key. What differs goes on to differ until a write, a reconcile
+   * or a sweep.
+   * @param reason for those who ask later
+   * @returns what its workflow says of itself then
+   * @throws KeymendClientError `NotRunning`, `NoAnswer`, `WorkflowIdTaken`
+   */
+  async skip(link: string, key: string | Buffer, reason: string): Promise<KeyStatus> {
+    return this.#tell(this.#idOf(link, bytesOf(key)), skip, { reason });
+  }
+
+  /**
+   * The keys that are escalated, about a second after they became so. Needs the search attributes
+   * of keymend.
+   * @param only those of a link, or with an error type
+   */
+  async *escalations(only: { readonly link?: string; readonly error?: string } = {}): AsyncGenerator<Escalation> {
+    const clauses = [
+      `WorkflowType = '${WORKFLOW_TYPE}' AND ExecutionStatus = 'Running' AND ${SEARCH_ATTRIBUTES.state} = 'escalated'`,
+      ...(only.link === undefined ? [] : [`${SEARCH_ATTRIBUTES.link} = ${quoted(only.link)}`]),
+      ...(only.error === undefined ? [] : [`${SEARCH_ATTRIBUTES.error} = ${quoted(only.error)}`]),
+    ];
+    for await (const run of this.#client.workflow.list({ query: clauses.join(' AND ') })) {
+      const attribute = (name: string) => (run.searchAttributes[name]?.[0] as string | undefined) ?? null;
+      yield {
+        workflowId: run.workflowId,
+        link: attribute(SEARCH_ATTRIBUTES.link),
+        error: attribute(SEARCH_ATTRIBUTES.error),
+        startedAt: run.startTime,
+      };
+    }
+  }
+
+  #idOf(link: string, key: Buffer): string {
+    return workflowIdFor(this.#links[link]?.workflowIdPrefix ?? '', key);
+  }
+
+  #handle(workflowId: string): WorkflowHandle<typeof reconcileKey> {
+    return this.#client.workflow.getHandle<typeof reconcileKey>(workflowId);
+  }
+
+  /**
+   * @returns null where there is none under this ID, or only one of somebody else that has ended
+   * @throws KeymendClientError for one that is not keymend's and goes on
+   */
+  async #ownRun(workflowId: string): Promise<WorkflowExecutionDescription | null> {
+    let run: WorkflowExecutionDescription;
+    try {
+      run = await this.#handle(workflowId).describe();
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return null;
+      throw error;
+    }
+    const foreign = foreignRunOf(run, this.#taskQueue);
+    if (foreign === null) return run;
+    if (run.status.name !== 'RUNNING') return null;
+    throw new KeymendClientError(
+      'WorkflowIdTaken',
+      `${workflowId} is a workflow of type ${foreign.type} on task queue ${foreign.taskQueue}, not one of keymend on ` +
+        `${this.#taskQueue}: it was told nothing`,
+    );
+  }
+
+  async #tell<Args extends unknown[]>(
+    workflowId: string,
+    signal: SignalDefinition<Args>,
+    ...args: Args
+  ): Promise<KeyStatus> {
+    if ((await this.#ownRun(workflowId)) === null) throw notRunning(workflowId);
+    try {
+      await this.#handle(workflowId).signal(signal, ...args);
+    } catch (error) {
+      throw error instanceof WorkflowNotFoundError ? notRunning(workflowId, error) : error;
+    }
+    return this.statusOf(workflowId);
+  }
+
+  /** What only a worker can answer: without one Temporal would let the caller wait. */
+  async #answer<T>(workflowId: string, ask: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#client.withDeadline(Date.now() + this.#timeoutMs, ask);
+    } catch (error) {
+      if (!isLate(error)) throw error;
+      const message = `no worker has answered for ${workflowId} on task queue ${this.#taskQueue} within ${this.#timeoutMs} ms`;
+      throw new KeymendClientError('NoAnswer', message, error);
+    }
+  }
+
+  #startUpdate(link: string, key: Buffer, allowDelete: boolean | undefined) {
+    const policy = { ...DEFAULT_POLICY, ...this.#links[link]?.policy };
+    const input: ReconcileKeyInput = { link, ...encodeKey(key), policy, version: 2 };
+    const before = new Date(Date.now() + VOUCHED_MS).toISOString();
+    return this.#attribute.starting(link, (attributes) => {
+      const startWorkflowOperation = new WithStartWorkflowOperation<typeof reconcileKey>(WORKFLOW_TYPE, {
+        workflowId: this.#idOf(link, key),
+        taskQueue: this.#taskQueue,
+        args: [input],
+        ...attributes,
+        workflowIdConflictPolicy: 'USE_EXISTING',
+      });
+      return this.#client.workflow.startUpdateWithStart(reconcileNow, {
+        args: [allowDelete ? { allowDelete, before } : {}],
+        waitForStage: 'ACCEPTED',
+        startWorkflowOperation,
+      });
+    });
+  }
+}
+
+function notRunning(workflowId: string, cause?: unknown): KeymendClientError {
+  return new KeymendClientError('NotRunning', `nothing is under way under ${workflowId}`, cause);
+}
+
+function bytesOf(key: string | Buffer): Buffer {
+  return typeof key === 'string' ? Buffer.from(key, 'utf8') : key;
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+}
+
+const DEADLINE_EXCEEDED = 4;
+
+function isLate(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
+    if (isGrpcServiceError(cause) && cause.code === DEADLINE_EXCEEDED) return true;
+  }
+  return false;
+}

@@ -1,0 +1,145 @@
+/** Another service asks and tells keymend through Temporal alone. */
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { KeymendClient } from '../../src/client/index.js';
+
+import { eventually } from '../support/eventually.js';
+import { createSandbox, type Sandbox } from '../support/keymend.js';
+import { freePort } from '../support/redis.js';
+
+let sandbox: Sandbox;
+let keymend: KeymendClient;
+let link: string;
+beforeAll(async () => {
+  sandbox = await createSandbox();
+  link = sandbox.prefix.slice(0, -1);
+  sandbox.configure({ link: { name: link } });
+  keymend = clientOf(sandbox);
+  await sandbox.start('worker');
+});
+afterAll(() => sandbox?.close());
+
+function clientOf({ client, prefix }: Sandbox, options: { timeoutMs?: number; taskQueue?: string } = {}) {
+  const retry = { maximumAttempts: 1, initialIntervalMs: 100, backoffCoefficient: 1, maximumIntervalMs: 100 };
+  return new KeymendClient({
+    client,
+    taskQueue: `keymend-${prefix.slice(0, -1)}`,
+    links: { [prefix.slice(0, -1)]: { workflowIdPrefix: prefix, policy: { settleMs: 100, retry } } },
+    ...options,
+  });
+}
+
+/** Its keys fail at once, and for as long as it is so. */
+async function whileReadOnly(): Promise<{ over(): Promise<void> }> {
+  const { client } = sandbox.target;
+  await client.replicaof('127.0.0.1', String(await freePort()));
+  const over = async () => {
+    await client.replicaof('NO', 'ONE');
+  };
+  onTestFinished(over);
+  return { over };
+}
+
+it('reconciles a key that differs although nothing of it was under way, whatever its bytes', async () => {
+  for (const key of ['user:1', Buffer.from([0xff, 0x00, 0x0a])]) {
+    expect(await keymend.status(link, key)).toBeNull();
+    await sandbox.source.client.set(key, 'new');
+    expect(await keymend.reconcileNow(link, key)).toEqual({ outcome: 'repaired', attempts: 1 });
+    expect(await sandbox.target.client.get(key)).toBe('new');
+    expect(await keymend.status(link, key)).toMatchObject({ state: 'done', lastOutcome: 'repaired' });
+    expect(await keymend.reconcileNow(link, key)).toEqual({ outcome: 'equal', attempts: 1 });
+  }
+});
+
+it('is told why a reconcile failed, finds the key among the escalated ones, and has it tried again', async () => {
+  await sandbox.source.client.set('user:2', 'new');
+  const outage = await whileReadOnly();
+  await expect(keymend.reconcileNow(link, 'user:2')).rejects.toMatchObject({
+    name: 'KeymendClientError',
+    type: 'TargetReadOnly',
+  });
+  const escalated = async (only: { link?: string; error?: string }) => {
+    const found = [];
+    for await (const { workflowId, link, error } of keymend.escalations(only)) found.push({ workflowId, link, error });
+    return found;
+  };
+  const it = { workflowId: `${sandbox.prefix}user:2`, link, error: 'TargetReadOnly' };
+  await eventually(async () => expect(await escalated({ link })).toEqual([it]));
+  expect(await escalated({ link, error: 'TargetReadOnly' })).toEqual([it]);
+  expect(await escalated({ link, error: 'NoPermission' })).toEqual([]);
+  expect(await escalated({ link: `${link}' OR WorkflowType != '` })).toEqual([]);
+  expect(await keymend.statusOf(it.workflowId)).toMatchObject({ key: 'user:2', state: 'escalated' });
+
+  await outage.over();
+  await keymend.retry(link, 'user:2');
+  await eventually(async () => expect(await sandbox.target.client.get('user:2')).toBe('new'));
+  await eventually(async () => expect(await keymend.status(link, 'user:2')).toMatchObject({ state: 'done' }));
+});
+
+it('gives up on a key with a reason', async () => {
+  await sandbox.source.client.set('user:3', 'new');
+  await whileReadOnly();
+  await expect(keymend.reconcileNow(link, 'user:3')).rejects.toMatchObject({ type: 'TargetReadOnly' });
+  expect(await keymend.skip(link, 'user:3', 'the key is not needed')).toMatchObject({
+    lastOutcome: 'skipped',
+    skipReason: 'the key is not needed',
+  });
+});
+
+it('is told when nothing is under way, and that the keys of keymend are its own', async () => {
+  for (const tell of [() => keymend.retry(link, 'nobody'), () => keymend.skip(link, 'nobody', 'why')]) {
+    await expect(tell()).rejects.toMatchObject({ type: 'NotRunning' });
+  }
+  await expect(keymend.reconcileNow(link, 'keymend:outbox')).rejects.toMatchObject({ type: 'ReservedKey' });
+});
+
+it('is told when no worker answers, and what it asked for is done by the next one', async () => {
+  const lonely = await createSandbox();
+  onTestFinished(() => lonely.close());
+  const nobody = clientOf(lonely, { timeoutMs: 1_000 });
+  const its = lonely.prefix.slice(0, -1);
+  lonely.configure({ link: { name: its } });
+  await lonely.source.client.set('user:4', 'new');
+  await expect(nobody.reconcileNow(its, 'user:4')).rejects.toMatchObject({ type: 'NoAnswer' });
+  await expect(nobody.status(its, 'user:4')).rejects.toMatchObject({ type: 'NoAnswer' });
+  await lonely.start('worker');
+  await eventually(async () => expect(await lonely.target.client.get('user:4')).toBe('new'));
+});
+
+it('tells a workflow of somebody else nothing', async () => {
+  const workflowId = `${sandbox.prefix}order:42`;
+  const foreign = await sandbox.client.workflow.start('OrderWorkflow', { workflowId, taskQueue: 'orders' });
+  const events = async () => (await foreign.fetchHistory()).events!.length;
+  const before = await events();
+  for (const ask of [
+    () => keymend.status(link, 'order:42'),
+    () => keymend.retry(link, 'order:42'),
+    () => keymend.skip(link, 'order:42', 'why'),
+    () => keymend.reconcileNow(link, 'order:42'),
+  ]) {
+    await expect(ask()).rejects.toMatchObject({
+      type: 'WorkflowIdTaken',
+      message: expect.stringContaining('OrderWorkflow'),
+    });
+  }
+  expect(await events()).toBe(before);
+  await foreign.terminate();
+  expect(await keymend.status(link, 'order:42')).toBeNull();
+});
+
+it('loads neither a worker nor a client of Redis or Kafka', () => {
+  const client = fileURLToPath(new URL('../../dist/src/client/index.js', import.meta.url));
+  // All of these are CommonJS, which Node lists once it is loaded.
+  const script = `
+    await import(${JSON.stringify(client)});
+    console.log(JSON.stringify(Object.keys((await import('node:module')).default._cache)));
+  `;
+  const loaded: string[] = JSON.parse(
+    execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' }),
+  );
+  expect(loaded.join('\n')).toContain('@temporalio/client');
+  expect(
+    loaded.filter((path) => /@temporalio.(worker|core-bridge)|node_modules.(webpack|ioredis|kafkajs)/.test(path)),
+  ).toEqual([]);
+});
