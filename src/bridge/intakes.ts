@@ -1,21 +1,13 @@
 /**
  * Where failed writes come from and where dead letters go, as `intake` of the configuration says.
- * The one place that tells intakes apart: a further one is one more object like these two.
+ * The one place that tells intakes apart: a further one is one more object like these two. What an
+ * intake needs is loaded when it is asked for: the verbs that only look must not wait for it.
  */
 import type { Logger } from 'pino';
 import type { Config, KafkaIntakeConfig, StreamIntakeConfig } from '../config.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import type { Intake } from '../events/intake.js';
-import { checkKafka } from '../kafka/check.js';
-import { createKafka } from '../kafka/client.js';
-import { connectDeadLetters } from '../kafka/dead-letters.js';
-import { readersOfTopic } from '../kafka/readers.js';
-import { createLinkDeadLetters } from '../outbox/dead-letters.js';
-import { readersOfOutboxes } from '../outbox/readers.js';
 import type { Forwarded, Forwarding } from './forwarder.js';
-import { startFromKafka } from './from-kafka.js';
-import { startFromOutboxes } from './from-outboxes.js';
-import { startRelay } from './relay.js';
 
 interface ConfiguredIntake {
   /** What the bridge reads, as fields of a log line. */
@@ -37,7 +29,7 @@ interface ConfiguredIntake {
    * Starts what must run beside it, so that records which took another way get there; null: nothing
    * must.
    */
-  startRelay(logger: Logger): Intake | null;
+  startRelay(logger: Logger): Promise<Intake | null>;
   /** For the letters of workers. */
   connectDeadLetters(logger: Logger): Promise<DeadLetters>;
 }
@@ -53,11 +45,14 @@ function kafkaIntake(config: KafkaIntakeConfig): ConfiguredIntake {
     reads: { topic, groupId },
     service: `Kafka at ${brokers.join(', ')}`,
     deadLetters: 'topic',
-    check: (logger) => checkKafka(kafka, logger),
-    countReaders: (logger) => readersOfTopic(kafka, logger),
-    start: (forwarding) => startFromKafka(kafka, forwarding),
-    startRelay: (logger) => startRelay(config, logger),
-    connectDeadLetters: (logger) => connectDeadLetters(createKafka(kafka, logger), kafka.deadLetterTopic),
+    check: async (logger) => (await import('../kafka/check.js')).checkKafka(kafka, logger),
+    countReaders: async (logger) => (await import('../kafka/readers.js')).readersOfTopic(kafka, logger),
+    start: async (forwarding) => (await import('./from-kafka.js')).startFromKafka(kafka, forwarding),
+    startRelay: async (logger) => (await import('./relay.js')).startRelay(config, logger),
+    connectDeadLetters: async (logger) => {
+      const client = (await import('../kafka/client.js')).createKafka(kafka, logger);
+      return (await import('../kafka/dead-letters.js')).connectDeadLetters(client, kafka.deadLetterTopic);
+    },
   };
 }
 
@@ -68,10 +63,11 @@ function outboxIntake(config: StreamIntakeConfig): ConfiguredIntake {
     service: null,
     deadLetters: 'stream',
     check: async () => {},
-    countReaders: () => readersOfOutboxes(config.links, config.stream),
-    start: (forwarding) => startFromOutboxes(config, forwarding),
+    countReaders: async () => (await import('../outbox/readers.js')).readersOfOutboxes(config.links, config.stream),
+    start: async (forwarding) => (await import('./from-outboxes.js')).startFromOutboxes(config, forwarding),
     // What is in the outbox is read there.
-    startRelay: () => null,
-    connectDeadLetters: async (logger) => createLinkDeadLetters(config, (line) => logger.warn(line)),
+    startRelay: async () => null,
+    connectDeadLetters: async (logger) =>
+      (await import('../outbox/dead-letters.js')).createLinkDeadLetters(config, (line) => logger.warn(line)),
   };
 }

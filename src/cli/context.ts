@@ -1,14 +1,5 @@
-/**
- * What every verb gets: where to write, what the person asked for, and the configuration when it is
- * needed.
- */
-import type { Client } from '@temporalio/client';
-import { type Command, Option } from 'commander';
-import { destination, type Logger } from 'pino';
-import { type Config, type LinkConfig, loadConfig } from '../config.js';
-import { connectClient, type TemporalTarget, temporalTarget } from '../temporal/connect.js';
-import { errorText, isTemporalError } from '../temporal/error-text.js';
-import { createLogTo } from './log.js';
+/** What every verb gets: where to write, and how it says that it could not do what it was asked. */
+import type { Config, LinkConfig } from '../config.js';
 import { jsonLine, printable } from './printable.js';
 
 /** Exit codes, a contract with scripts. */
@@ -33,37 +24,6 @@ export interface GlobalOptions {
   readonly logLevel: string;
 }
 
-/** Adds the options that every verb understands. */
-export function withGlobalOptions(command: Command): Command {
-  return command
-    .option(
-      '-c, --config <file>',
-      'the configuration (default: KEYMEND_CONFIG, else keymend.yaml, else .keymend/keymend.yaml)',
-    )
-    .addOption(new Option('-o, --output <format>', 'how to print data').choices(['text', 'json']).default('text'))
-    .addOption(
-      new Option('--log-level <level>', 'how much to log to stderr')
-        .choices(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
-        .default('info'),
-    );
-}
-
-export function globalOptions(command: Command): GlobalOptions {
-  return command.optsWithGlobals() as GlobalOptions;
-}
-
-/** What the help of a verb ends with: how it is used, in a line or two. */
-export function examples(...lines: readonly string[]): string {
-  return ['', lines.length === 1 ? 'Example:' : 'Examples:', ...lines.map((line) => `  ${line}`)].join('\n');
-}
-
-/** Logs go to stderr, on a terminal for a person, else as JSON lines; stdout belongs to data. */
-export function createLogger(options: GlobalOptions): Logger {
-  const file = destination({ fd: 2, sync: true });
-  const stream = { isTTY: process.stderr.isTTY === true, write: (text: string) => file.write(text) };
-  return createLogTo(stream, options.logLevel);
-}
-
 /**
  * Prints data: the value itself as JSON, or the lines made for a person. What a terminal would not
  * show but obey is escaped in both.
@@ -75,34 +35,6 @@ export function print(options: GlobalOptions, value: unknown, lines: () => reado
 /** A line about what goes on, to stderr. */
 export function report(line: string): void {
   process.stderr.write(`${printable(line)}\n`);
-}
-
-export interface Configured {
-  readonly config: Config;
-  readonly temporal: TemporalTarget;
-}
-
-export function readConfig(options: GlobalOptions): Configured {
-  const config = loadConfig(options.config, process.env);
-  return { config, temporal: temporalTarget(config, process.env) };
-}
-
-/** Runs `work` with a client of Temporal and closes its connection whatever happens. */
-export async function withClient<T>(
-  options: GlobalOptions,
-  work: (client: Client, config: Config) => Promise<T>,
-): Promise<T> {
-  const { config, temporal } = readConfig(options);
-  const client = await connectClient(temporal);
-  try {
-    return await work(client, config);
-  } catch (error) {
-    if (!isTemporalError(error)) throw error;
-    const { address, namespace } = temporal;
-    throw new VerbError(`Temporal at ${address}, namespace ${namespace}: ${errorText(error)}`);
-  } finally {
-    await client.connection.close();
-  }
 }
 
 /** @throws VerbError when there are several links and none was named, or no such link */

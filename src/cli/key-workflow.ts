@@ -5,7 +5,6 @@ import {
   type WorkflowHandle,
   WorkflowNotFoundError,
 } from '@temporalio/client';
-import { type Command, Option } from 'commander';
 import type { EncodedKey } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import { workflowIdFor } from '../bridge/workflow-id.js';
@@ -14,11 +13,7 @@ import { encodeKey, keyBytes } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 import { errorText } from '../temporal/error-text.js';
 import { chooseLink, EXIT, VerbError } from './context.js';
-
-export interface KeyOptions {
-  readonly link?: string;
-  readonly encoding: 'utf8' | 'base64';
-}
+import type { KeyOptions } from './usage/options.js';
 
 /** What is said of a run that has ended. */
 type Ended = Pick<WorkflowExecutionDescription, 'closeTime'>;
@@ -27,13 +22,6 @@ export interface KeyWorkflow {
   readonly link: LinkConfig;
   readonly key: EncodedKey;
   readonly workflowId: string;
-}
-
-/** Adds the options that say which key is meant. */
-export function withKeyOptions(command: Command): Command {
-  return command
-    .option('-l, --link <name>', 'the link of the key; needed when there are several')
-    .addOption(new Option('--encoding <encoding>', 'how KEY is written').choices(['utf8', 'base64']).default('utf8'));
 }
 
 export function keyWorkflow(config: Config, text: string, { link: name, encoding }: KeyOptions): KeyWorkflow {

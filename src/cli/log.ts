@@ -1,5 +1,6 @@
 /** The log: to a terminal lines for a person, to anything else JSON lines. */
-import { type Logger, pino } from 'pino';
+import { destination, type Logger, pino } from 'pino';
+import type { GlobalOptions } from './context.js';
 import { printable } from './printable.js';
 
 /** Where a log goes. */
@@ -9,6 +10,13 @@ interface LogStream {
 }
 
 type Entry = Readonly<Record<string, unknown>> & { readonly level: string; readonly time: string };
+
+/** Logs go to stderr, on a terminal for a person, else as JSON lines; stdout belongs to data. */
+export function createLogger(options: GlobalOptions): Logger {
+  const file = destination({ fd: 2, sync: true });
+  const stream = { isTTY: process.stderr.isTTY === true, write: (text: string) => file.write(text) };
+  return createLogTo(stream, options.logLevel);
+}
 
 /** @param stream must write at once, so that the last words of a process are not lost */
 export function createLogTo(stream: LogStream, level: string): Logger {

@@ -1,34 +1,34 @@
 #!/usr/bin/env node
 /** `npx keymend VERB`. Data goes to stdout, everything else to stderr. */
 import { Command, CommanderError } from 'commander';
-import { EXIT, report as say, VerbError, withGlobalOptions } from './context.js';
+import { EXIT, report as say, VerbError } from './context.js';
 import { packageVersion } from './package-version.js';
 import { jsonLine } from './printable.js';
+import { withGlobalOptions } from './usage/options.js';
 
 /** In the order of the help. */
 const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
-  demo: async () => (await import('./verbs/demo.js')).demoCommand(),
-  stack: async () => (await import('./verbs/stack.js')).stackCommand(),
-  bridge: async () => (await import('./verbs/bridge.js')).bridgeCommand(),
-  worker: async () => (await import('./verbs/worker.js')).workerCommand(),
-  start: async () => (await import('./verbs/start.js')).startCommand(),
-  status: async () => (await import('./verbs/status.js')).statusCommand(),
-  reconcile: async () => (await import('./verbs/reconcile.js')).reconcileCommand(),
-  retry: async () => (await import('./verbs/retry.js')).retryCommand(),
-  skip: async () => (await import('./verbs/skip.js')).skipCommand(),
-  escalations: async () => (await import('./verbs/escalations.js')).escalationsCommand(),
-  sweep: async () => (await import('./verbs/sweep.js')).sweepCommand(),
-  config: async () => (await import('./verbs/config.js')).configCommand(),
+  demo: async () => (await import('./usage/demo.js')).demoCommand(),
+  stack: async () => (await import('./usage/stack.js')).stackCommand(),
+  bridge: async () => (await import('./usage/bridge.js')).bridgeCommand(),
+  worker: async () => (await import('./usage/worker.js')).workerCommand(),
+  start: async () => (await import('./usage/start.js')).startCommand(),
+  status: async () => (await import('./usage/status.js')).statusCommand(),
+  reconcile: async () => (await import('./usage/reconcile.js')).reconcileCommand(),
+  retry: async () => (await import('./usage/retry.js')).retryCommand(),
+  skip: async () => (await import('./usage/skip.js')).skipCommand(),
+  escalations: async () => (await import('./usage/escalations.js')).escalationsCommand(),
+  sweep: async () => (await import('./usage/sweep.js')).sweepCommand(),
+  config: async () => (await import('./usage/config.js')).configCommand(),
 };
 
 const program = new Command('keymend')
   .description('Repairs Redis keys that diverged because a dual write to a remote Redis failed.')
   .version(packageVersion())
   .exitOverride();
-// To load them all takes longer than most of them run.
-const name = process.argv[2] ?? '';
-const loaded = Object.hasOwn(VERBS, name) ? [VERBS[name]!] : Object.values(VERBS);
-for (const verb of await Promise.all(loaded.map((load) => load()))) program.addCommand(withGlobalOptions(verb));
+withGlobalOptions(program);
+// Only how they are called: what a verb does is loaded when it runs.
+for (const verb of await Promise.all(Object.values(VERBS).map((load) => load()))) program.addCommand(verb);
 for (const command of everyCommand(program)) {
   command
     .exitOverride()

@@ -193,7 +193,7 @@ it.each([
   [['status', '--a\u001b[2J'], "keymend: unknown option '--a\\u001b[2J'; see `keymend status --help`"],
   [
     ['status', '-o', 'xml'],
-    /^keymend: option '-o, --output <format>' argument 'xml' is invalid.*; see `keymend status --help`$/,
+    /^keymend: option '-o, --output <format>' argument 'xml' is invalid.*; see `keymend --help`$/,
   ],
 ])('%j is refused with one line, which points to the help where that helps', async (args, line) => {
   const { code, stderr } = await sandbox.keymend(...args);

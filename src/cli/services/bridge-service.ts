@@ -12,7 +12,7 @@ export async function bridgeService({ config, temporal, logger }: ServiceOptions
     const problem = await createSearchAttributes(client.connection, temporal.namespace);
     if (problem !== null) logger.warn(problem);
     const bridge = await startBridge({ config, client: client.workflow, logger });
-    const relay = intake.startRelay(logger);
+    const relay = await intake.startRelay(logger);
     logger.info({ ...intake.reads, temporal: temporal.address }, 'bridge is ready');
     const stop = async () => {
       await Promise.all([bridge.stop(), relay?.stop()]);

@@ -1,12 +1,12 @@
 /** `keymend config check` */
-import { Command } from 'commander';
 import { pino } from 'pino';
 import { intakeOf } from '../../bridge/intakes.js';
 import type { Config, LinkConfig } from '../../config.js';
 import { counted } from '../../plural.js';
 import { checkDistinct, connectRedis, type RedisPort } from '../../redis/index.js';
 import { connectClient, type TemporalTarget } from '../../temporal/connect.js';
-import { examples, globalOptions, print, readConfig, VerbError } from '../context.js';
+import { readConfig } from '../configured.js';
+import { type GlobalOptions, print, VerbError } from '../context.js';
 
 interface Check {
   readonly what: string;
@@ -16,26 +16,12 @@ interface Check {
   readonly notChecked?: string;
 }
 
-export function configCommand(): Command {
-  return new Command('config')
-    .description('About the configuration')
-    .addHelpText('after', examples('npx keymend config check'))
-    .addCommand(
-      new Command('check')
-        .description('Read the configuration, then reach every service that it names')
-        .addHelpText(
-          'after',
-          examples('npx keymend config check', 'npx keymend config check --config /etc/keymend.yaml'),
-        )
-        .action(async (_options: unknown, command: Command) => {
-          const global = globalOptions(command);
-          const { config, temporal } = readConfig(global);
-          const checks = await checkServices(config, temporal);
-          const failed = checks.filter(({ problem }) => problem !== null);
-          print(global, { ok: failed.length === 0, checks }, () => checks.map(describe));
-          if (failed.length > 0) throw new VerbError(`${failed.length} of ${counted(checks.length, 'check')} failed`);
-        }),
-    );
+export async function configCheck(global: GlobalOptions): Promise<void> {
+  const { config, temporal } = readConfig(global);
+  const checks = await checkServices(config, temporal);
+  const failed = checks.filter(({ problem }) => problem !== null);
+  print(global, { ok: failed.length === 0, checks }, () => checks.map(describe));
+  if (failed.length > 0) throw new VerbError(`${failed.length} of ${counted(checks.length, 'check')} failed`);
 }
 
 function describe({ what, problem, notChecked }: Check): string {

@@ -1,12 +1,11 @@
 /** `keymend demo` */
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
 import { type DemoOptions, keepKeymend, runDemo } from '../../demo/demo.js';
 import { type DemoResult, describeResult, problemOf, verdictOf } from '../../demo/result.js';
 import { demoLock, makeDirectory, type StackInfo, stackDown, stackUp, whatRuns, withLock } from '../../stack/index.js';
 import { connectClient } from '../../temporal/connect.js';
-import { EXIT, examples, globalOptions, print, report, VerbError } from '../context.js';
+import { EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
 import { downCommand } from './stack.js';
 
 /** Apart from the stack of `keymend stack up`, whose data the demo must not touch. */
@@ -18,28 +17,18 @@ interface Shown {
   readonly result: DemoResult;
 }
 
-export function demoCommand(): Command {
-  return new Command('demo')
-    .description(
-      'Watch it work: real services, an application that dual-writes over a failing link, and a full comparison',
-    )
-    .option('--keep', 'leave the services, the bridge and a worker running to look around')
-    .addHelpText('after', examples('npx keymend demo', 'npx keymend demo --keep'))
-    .action(async (options: { keep?: true }, command: Command) => {
-      const global = globalOptions(command);
-      const keep = options.keep === true;
-      const { stack, result } = await alone(() => demonstrate(keep));
-      const { ui } = stack.temporal;
-      const problem = problemOf(result);
-      print(global, { ...result, ui, kept: keep }, () => describe({ stack, result }, keep, problem));
-      if (problem === undefined) return;
-      // Bridge and worker that are kept have begun a log of their own.
-      const log = join(DIRECTORY, 'keymend', keep ? 'output.log.1' : 'output.log');
-      throw new VerbError(
-        `${problem}; see ${log}, or run \`npx keymend demo --keep\` and look around`,
-        result.divergedNow > 0 ? EXIT.divergence : EXIT.failure,
-      );
-    });
+export async function demo(keep: boolean, global: GlobalOptions): Promise<void> {
+  const { stack, result } = await alone(() => demonstrate(keep));
+  const { ui } = stack.temporal;
+  const problem = problemOf(result);
+  print(global, { ...result, ui, kept: keep }, () => describe({ stack, result }, keep, problem));
+  if (problem === undefined) return;
+  // Bridge and worker that are kept have begun a log of their own.
+  const log = join(DIRECTORY, 'keymend', keep ? 'output.log.1' : 'output.log');
+  throw new VerbError(
+    `${problem}; see ${log}, or run \`npx keymend demo --keep\` and look around`,
+    result.divergedNow > 0 ? EXIT.divergence : EXIT.failure,
+  );
 }
 
 /**

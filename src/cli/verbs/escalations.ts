@@ -1,13 +1,13 @@
 /** `keymend escalations`, and the list of escalated workflows that `retry --escalated` shares. */
 import type { Client } from '@temporalio/client';
-import { Command } from 'commander';
 import pMap from 'p-map';
 import { nextStep } from '../../../workflows/error-types.js';
 import { type KeyStatus, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { searchAttributes } from '../../temporal/search-attributes.js';
 import { askStatus, type Listed, type Unanswered } from '../answers.js';
-import { chooseLink, examples, globalOptions, print, VerbError, withClient } from '../context.js';
+import { withClient } from '../configured.js';
+import { chooseLink, type GlobalOptions, print, VerbError } from '../context.js';
 
 const CONCURRENCY = 16;
 
@@ -20,24 +20,14 @@ type Escalation =
     })
   | (Unanswered & { readonly workflowId: string });
 
-export function escalationsCommand(): Command {
-  return new Command('escalations')
-    .description('List the keys that were given up on for now: why, since when, and what to do')
-    .option('-l, --link <name>', 'only those of one link')
-    .addHelpText(
-      'after',
-      examples('npx keymend escalations', 'npx keymend escalations --link east-to-west --output json'),
-    )
-    .action(async (options: { link?: string }, command: Command) => {
-      const global = globalOptions(command);
-      await withClient(global, async (client, config) => {
-        const listed = escalatedKeys(client, config, options.link);
-        const answered = (key: ListedRun) => ask(client, config, key);
-        const escalations = await pMap(listed, answered, { concurrency: CONCURRENCY });
-        const nothing = `no key is escalated${options.link === undefined ? '' : ` of link ${options.link}`}`;
-        print(global, escalations, () => (escalations.length === 0 ? [nothing] : escalations.flatMap(describe)));
-      });
-    });
+export async function escalations({ link }: { link?: string }, global: GlobalOptions): Promise<void> {
+  await withClient(global, async (client, config) => {
+    const listed = escalatedKeys(client, config, link);
+    const answered = (key: ListedRun) => ask(client, config, key);
+    const answers = await pMap(listed, answered, { concurrency: CONCURRENCY });
+    const nothing = `no key is escalated${link === undefined ? '' : ` of link ${link}`}`;
+    print(global, answers, () => (answers.length === 0 ? [nothing] : answers.flatMap(describe)));
+  });
 }
 
 interface ListedRun extends Listed {

@@ -6,7 +6,6 @@ import {
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { Command } from 'commander';
 import { outageLine } from '../../../workflows/details.js';
 import {
   type ReconcileKeyResult,
@@ -22,9 +21,11 @@ import { counted } from '../../plural.js';
 import { connectRedis, NO_TYPE, RedisFailure } from '../../redis/index.js';
 import { LinkAttribute } from '../../temporal/link-attribute.js';
 import { whoIsMissing } from '../answers.js';
-import { EXIT, examples, globalOptions, print, report, VerbError, withClient } from '../context.js';
-import { handleOf, type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from '../key-workflow.js';
+import { withClient } from '../configured.js';
+import { EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
+import { handleOf, type KeyWorkflow, keyToReconcile } from '../key-workflow.js';
 import { ownRun } from '../own-run.js';
+import type { KeyOptions } from '../usage/options.js';
 import { type KeyReport, keyReport } from './status.js';
 
 const ACCEPTANCE_MS = 15_000;
@@ -39,31 +40,24 @@ const VOUCHED_MS = 60_000;
 /** The retries of a link may take minutes; a person can also interrupt and look at `status`. */
 const PATIENCE_MS = 10 * 60_000;
 
-export function reconcileCommand(): Command {
-  return withKeyOptions(new Command('reconcile'))
-    .description('Make the target equal to the source for one key now, and say what was found: equal or repaired')
-    .argument('<key>', 'the Redis key')
-    .option('--allow-delete', 'vouch for a delete that the delete guard refused')
-    .addHelpText(
-      'after',
-      examples('npx keymend reconcile user:42', 'npx keymend reconcile //8= --encoding base64 --link east-to-west'),
-    )
-    .action(async (text: string, options: KeyOptions & RetryRequest, command: Command) => {
-      const global = globalOptions(command);
-      await withClient(global, async (client, config) => {
-        const key = keyToReconcile(config, text, options);
-        await ownRun(client, config, key);
-        const result = await reconcile(client, config, key, { allowDelete: options.allowDelete });
-        const nowhere = result.outcome === 'equal' && (await isOnNeitherSide(key));
-        const answer = { ...key.key, link: key.link.name, ...result, ...(nowhere && { onNeitherSide: true }) };
-        const tries = `after ${counted(result.attempts, 'attempt')}`;
-        const where = nowhere ? ': the key is on neither side' : '';
-        print(global, answer, () => [`${result.outcome} ${tries}${where}`]);
-      });
-    });
+export async function reconcile(
+  text: string,
+  { allowDelete, ...options }: KeyOptions & RetryRequest,
+  global: GlobalOptions,
+): Promise<void> {
+  await withClient(global, async (client, config) => {
+    const key = keyToReconcile(config, text, options);
+    await ownRun(client, config, key);
+    const result = await untilReconciled(client, config, key, { allowDelete });
+    const nowhere = result.outcome === 'equal' && (await isOnNeitherSide(key));
+    const answer = { ...key.key, link: key.link.name, ...result, ...(nowhere && { onNeitherSide: true }) };
+    const tries = `after ${counted(result.attempts, 'attempt')}`;
+    const where = nowhere ? ': the key is on neither side' : '';
+    print(global, answer, () => [`${result.outcome} ${tries}${where}`]);
+  });
 }
 
-async function reconcile(
+async function untilReconciled(
   client: Client,
   config: Config,
   key: KeyWorkflow,

@@ -1,6 +1,5 @@
 /** `keymend retry KEY` and `keymend retry --escalated` */
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
-import { Command } from 'commander';
 import pMap from 'p-map';
 import { outageLine } from '../../../workflows/details.js';
 import { type ErrorType, retry } from '../../../workflows/messages.js';
@@ -8,33 +7,32 @@ import type { Config } from '../../config.js';
 import { counted } from '../../plural.js';
 import { errorText } from '../../temporal/error-text.js';
 import { askStatus, type Listed, whoseQueue } from '../answers.js';
-import { EXIT, examples, type GlobalOptions, globalOptions, print, report, VerbError, withClient } from '../context.js';
-import { type KeyOptions, type KeyWorkflow, keyToReconcile, withKeyOptions } from '../key-workflow.js';
+import { withClient } from '../configured.js';
+import { EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
+import { type KeyWorkflow, keyToReconcile } from '../key-workflow.js';
 import { tell } from '../own-run.js';
+import type { KeyOptions } from '../usage/options.js';
 import { escalatedKeys } from './escalations.js';
 
 const CONCURRENCY = 16;
 const ASKED_OF_A_QUEUE = 3;
 
-export function retryCommand(): Command {
-  return withKeyOptions(new Command('retry'))
-    .description('Try again now: one key, or every escalated key')
-    .argument('[key]', 'the Redis key')
-    .option('--escalated', 'every escalated key (of --link, when given)')
-    .addHelpText('after', examples('npx keymend retry user:42', 'npx keymend retry --escalated --link east-to-west'))
-    .action(async (text: string | undefined, options: KeyOptions & { escalated?: true }, command: Command) => {
-      if ((text === undefined) === (options.escalated === undefined)) {
-        throw new VerbError('say either a KEY or --escalated', EXIT.usage);
-      }
-      const global = globalOptions(command);
-      await withClient(global, async (client, config) => {
-        if (text !== undefined) {
-          await retryOne(global, client, config, keyToReconcile(config, text, options));
-        } else {
-          await retryEscalated(global, client, config, options.link);
-        }
-      });
-    });
+/** One key, or every escalated one. */
+export async function retryKeys(
+  text: string | undefined,
+  options: KeyOptions & { escalated?: true },
+  global: GlobalOptions,
+): Promise<void> {
+  if ((text === undefined) === (options.escalated === undefined)) {
+    throw new VerbError('say either a KEY or --escalated', EXIT.usage);
+  }
+  await withClient(global, async (client, config) => {
+    if (text !== undefined) {
+      await retryOne(global, client, config, keyToReconcile(config, text, options));
+    } else {
+      await retryEscalated(global, client, config, options.link);
+    }
+  });
 }
 
 async function retryOne(global: GlobalOptions, client: Client, config: Config, key: KeyWorkflow): Promise<void> {

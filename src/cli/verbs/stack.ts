@@ -1,6 +1,5 @@
 /** `keymend stack up|down|status` */
 import { basename, join, resolve } from 'node:path';
-import { Command } from 'commander';
 import {
   KEYMEND,
   KEYMEND_TITLE,
@@ -12,52 +11,30 @@ import {
   wasStarted,
   whatRuns,
 } from '../../stack/index.js';
-import { EXIT, examples, globalOptions, print, report, VerbError } from '../context.js';
+import { EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
+import { STACK_DIRECTORY } from '../usage/options.js';
 
-const DEFAULT_DIRECTORY = '.keymend';
-
-interface StackVerbOptions {
-  readonly directory: string;
+export async function up(directory: string, global: GlobalOptions): Promise<void> {
+  const info = await upUnlessInterrupted(directory);
+  print(global, info, () => describeInfo(info, directory));
 }
 
-export function stackCommand(): Command {
-  const up = verb('up', 'Start what does not run yet; prints where everything is')
-    .addHelpText('after', examples('npx keymend stack up', 'npx keymend stack up --directory /tmp/try'))
-    .action(async ({ directory }: StackVerbOptions, command: Command) => {
-      const info = await upUnlessInterrupted(directory);
-      print(globalOptions(command), info, () => describeInfo(info, directory));
-    });
-  const down = verb(
-    'down',
-    'Stop what runs in the directory (what a demo kept: `--directory .keymend/demo`); the data stays',
-  )
-    .addHelpText('after', examples('npx keymend stack down', 'npx keymend stack down --directory .keymend/demo'))
-    .action(async ({ directory }: StackVerbOptions, command: Command) => {
-      const { stopped } = await stackDown({ directory, report });
-      if (stopped.length === 0)
-        report(wasStarted(directory) ? `nothing runs in ${resolve(directory)}` : absence(directory));
-      if (stopped.length > 0 || globalOptions(command).output === 'json') {
-        print(globalOptions(command), { stopped }, () => ['stopped; the data stays']);
-      }
-    });
-  const status = verb('status', 'Show which services run')
-    .addHelpText('after', examples('npx keymend stack status', 'npx keymend stack status --output json'))
-    .action(async ({ directory }: StackVerbOptions, command: Command) => {
-      if (!wasStarted(directory)) report(absence(directory));
-      const services = await stackStatus({ directory, environment: process.env });
-      print(globalOptions(command), services, () => services.map(describeService));
-    });
-  return new Command('stack')
-    .description('Local services for a try: Temporal with its Web UI, Kafka, two Redis; all real')
-    .addHelpText('after', examples('npx keymend stack up', 'npx keymend stack status'))
-    .addCommand(up)
-    .addCommand(down)
-    .addCommand(status);
+export async function down(directory: string, global: GlobalOptions): Promise<void> {
+  const { stopped } = await stackDown({ directory, report });
+  if (stopped.length === 0)
+    report(wasStarted(directory) ? `nothing runs in ${resolve(directory)}` : absence(directory));
+  if (stopped.length > 0 || global.output === 'json') print(global, { stopped }, () => ['stopped; the data stays']);
+}
+
+export async function services(directory: string, global: GlobalOptions): Promise<void> {
+  if (!wasStarted(directory)) report(absence(directory));
+  const states = await stackStatus({ directory, environment: process.env });
+  print(global, states, () => states.map(describeService));
 }
 
 /** @returns the command that stops what runs in this directory */
 export function downCommand(directory: string): string {
-  return `npx keymend stack down${directory === DEFAULT_DIRECTORY ? '' : ` --directory ${directory}`}`;
+  return `npx keymend stack down${directory === STACK_DIRECTORY ? '' : ` --directory ${directory}`}`;
 }
 
 /**
@@ -82,12 +59,6 @@ async function upUnlessInterrupted(directory: string): Promise<StackInfo> {
   } finally {
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
   }
-}
-
-function verb(name: string, description: string): Command {
-  return new Command(name)
-    .description(description)
-    .option('--directory <dir>', 'where data, logs and state of the services are', DEFAULT_DIRECTORY);
 }
 
 function describeInfo(info: StackInfo, directory: string): string[] {

@@ -1,26 +1,18 @@
 /** `keymend status KEY` about a key; `keymend status` about the links. */
 import type { Client } from '@temporalio/client';
-import { Command } from 'commander';
 import { outageLine } from '../../../workflows/details.js';
 import type { KeyStatus, State } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { connectClient } from '../../temporal/connect.js';
 import { askStatus } from '../answers.js';
-import {
-  type Configured,
-  chooseLink,
-  examples,
-  globalOptions,
-  print,
-  readConfig,
-  VerbError,
-  withClient,
-} from '../context.js';
+import { type Configured, readConfig, withClient } from '../configured.js';
+import { chooseLink, type GlobalOptions, print, VerbError } from '../context.js';
 import { gapReports } from '../gaps.js';
-import { type KeyOptions, type KeyWorkflow, keyWorkflow, nothingUnderWay, withKeyOptions } from '../key-workflow.js';
+import { type KeyWorkflow, keyWorkflow, nothingUnderWay } from '../key-workflow.js';
 import { describeLinks, type LinkReport, linkReports } from '../link-status.js';
 import { ownRun } from '../own-run.js';
 import { describeServices, type ServicesReport, servicesReport } from '../service-status.js';
+import type { KeyOptions } from '../usage/options.js';
 
 /** By the word of the server for it. */
 const UNFINISHED = {
@@ -58,27 +50,16 @@ export interface KeyReport extends Omit<KeyStatus, 'state' | 'attempts' | 'pendi
   readonly workflow: string;
 }
 
-export function statusCommand(): Command {
-  return withKeyOptions(new Command('status'))
-    .description(
-      'Show what is known of a key: state, attempts, pending failed writes, last error, next retry. Without a key: of each link, ' +
-        'whether both sides answer, how many keys they have, whether the delete guard lets deletes pass now, and what is known to ' +
-        'be lost; how many keys are under way, and whether a worker and a bridge run',
-    )
-    .argument('[key]', 'the Redis key')
-    .addHelpText('after', examples('npx keymend status', 'npx keymend status user:42 --output json'))
-    .action(async (text: string | undefined, options: KeyOptions, command: Command) => {
-      const global = globalOptions(command);
-      if (text === undefined) {
-        const report = await wholeReport(readConfig(global), options.link);
-        print(global, report, () => [...describeLinks(report.links), ...describeServices(report)]);
-        return;
-      }
-      await withClient(global, async (client, config) => {
-        const report = await keyReport(client, config, keyWorkflow(config, text, options));
-        print(global, report, () => describe(report));
-      });
-    });
+export async function status(text: string | undefined, options: KeyOptions, global: GlobalOptions): Promise<void> {
+  if (text === undefined) {
+    const report = await wholeReport(readConfig(global), options.link);
+    print(global, report, () => [...describeLinks(report.links), ...describeServices(report)]);
+    return;
+  }
+  await withClient(global, async (client, config) => {
+    const report = await keyReport(client, config, keyWorkflow(config, text, options));
+    print(global, report, () => describe(report));
+  });
 }
 
 interface WholeReport extends ServicesReport {

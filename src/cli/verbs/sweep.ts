@@ -1,26 +1,16 @@
 /** `keymend sweep` and `keymend sweep rerun REPORT` */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { extname } from 'node:path';
-import { Command } from 'commander';
 import type { SweepOptions, SweepResult } from '../../../workflows/sweep-messages.js';
 import { counted } from '../../plural.js';
 import { countDifferences, parseReport, type ReportedDifferences, reportOf } from '../../sweep/report.js';
 import { htmlReport } from '../../sweep/report-html.js';
-import {
-  chooseLink,
-  EXIT,
-  examples,
-  type GlobalOptions,
-  globalOptions,
-  print,
-  report,
-  VerbError,
-  withClient,
-} from '../context.js';
+import { withClient } from '../configured.js';
+import { chooseLink, EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
 import { printable } from '../printable.js';
 import { sweepToTheEnd } from '../sweeps.js';
 
-interface SweepFlags {
+export interface SweepFlags {
   readonly link?: string;
   readonly match?: string;
   readonly type?: string;
@@ -30,44 +20,20 @@ interface SweepFlags {
   readonly report?: string;
 }
 
-export function sweepCommand(): Command {
-  return new Command('sweep')
-    .description(
-      'Compare all keys of a link, both ways, and say what differs; joins a sweep that is under way. ' +
-        `Exit codes: ${EXIT.ok} equal, ${EXIT.divergence} divergent, ${EXIT.incomplete} not all could be compared`,
-    )
-    .option('-l, --link <name>', 'the link; needed when there are several')
-    .option('--match <pattern>', 'only keys of this pattern, as MATCH of Redis takes it')
-    .option('--type <type>', 'only keys of this type, as TYPE of Redis says it')
-    .option('--rate <keys>', 'at most so many keys a second (default: gently, less than a third of the time)')
-    .option('--sample <percent>', 'only a random part, for example 1%: says how much differs at most')
-    .option('--repair', 'make the target equal, within the budget of the link')
-    .option('--report <file>', 'write a report: FILE.json or FILE.html')
-    .addHelpText('after', examples('npx keymend sweep', "npx keymend sweep --match 'user:*' --report sweep.html"))
-    .addCommand(rerunCommand())
-    .action(async (flags: SweepFlags, command: Command) => {
-      const options = optionsOf(flags);
-      await run(globalOptions(command), flags, options, null);
-    });
+export async function sweep(flags: SweepFlags, global: GlobalOptions): Promise<void> {
+  await run(global, flags, optionsOf(flags), null);
 }
 
-function rerunCommand(): Command {
-  return new Command('rerun')
-    .description('Look once more at the keys that a report lists, and at no others')
-    .argument('<report>', 'what `sweep --report FILE.json` has written')
-    .addHelpText('after', examples('npx keymend sweep rerun sweep.json --repair'))
-    .action(async (path: string, _: object, command: Command) => {
-      const flags: SweepFlags = command.parent!.opts();
-      for (const name of ['match', 'type', 'sample'] as const)
-        if (flags[name] !== undefined)
-          throw new VerbError(`rerun looks at the keys of the report: leave --${name} out`, EXIT.usage);
-      const reported = readReport(path);
-      if (flags.link !== undefined && flags.link !== reported.link)
-        throw new VerbError(`${path} is of link ${reported.link}, not of ${flags.link}`, EXIT.usage);
-      const { listed, link } = reported;
-      const keys = listed.map(({ key, encoding }) => ({ key, encoding }));
-      await run(globalOptions(command), { ...flags, link }, { ...optionsOf(flags), keys }, reported);
-    });
+export async function rerun(path: string, flags: SweepFlags, global: GlobalOptions): Promise<void> {
+  for (const name of ['match', 'type', 'sample'] as const)
+    if (flags[name] !== undefined)
+      throw new VerbError(`rerun looks at the keys of the report: leave --${name} out`, EXIT.usage);
+  const reported = readReport(path);
+  if (flags.link !== undefined && flags.link !== reported.link)
+    throw new VerbError(`${path} is of link ${reported.link}, not of ${flags.link}`, EXIT.usage);
+  const { listed, link } = reported;
+  const keys = listed.map(({ key, encoding }) => ({ key, encoding }));
+  await run(global, { ...flags, link }, { ...optionsOf(flags), keys }, reported);
 }
 
 async function run(

@@ -1,0 +1,74 @@
+/** What a verb loads before it answers: a person on call waits for that each time. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createSandbox, runKeymend, type Sandbox } from '../support/keymend.js';
+
+let sandbox: Sandbox;
+beforeAll(async () => {
+  sandbox = await createSandbox();
+});
+afterAll(() => sandbox?.close());
+
+/** The packages, and the files of the house, whose code ran: V8 itself keeps the list. */
+async function loadedBy(...args: string[]): Promise<{ packages: string[]; files: string[] }> {
+  const folder = mkdtempSync(join(tmpdir(), 'keymend-loads-'));
+  try {
+    const { code, stderr } = await runKeymend(args, { NODE_V8_COVERAGE: folder });
+    if (code !== 0) throw new Error(stderr);
+    const urls = readdirSync(folder).flatMap((name) => {
+      const { result } = JSON.parse(readFileSync(join(folder, name), 'utf8')) as { result: { url: string }[] };
+      return result.map(({ url }) => url);
+    });
+    const names = (pattern: RegExp) => [...new Set(urls.flatMap((url) => pattern.exec(url)?.[1] ?? []))].sort();
+    return { packages: names(/.*\/node_modules\/((?:@[^/]+\/)?[^/]+)\//), files: names(/\/dist\/(.*)$/) };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** What only a process that runs on has a use for. */
+const HEAVY = /^(@temporalio\/(worker|core-bridge|testing)|webpack|@swc\/.*)$/;
+
+describe('the help', () => {
+  it.each([
+    [['--help']],
+    [['status', '--help']],
+    [['worker', '--help']],
+    [['sweep', 'rerun', '--help']],
+    [['--version']],
+  ])('%j loads the command line alone', async (args) => {
+    const { packages, files } = await loadedBy(...args);
+    expect(packages).toEqual(['commander']);
+    expect(files.filter((file) => !/^src\/cli\/(usage\/)?[^/]+\.js$/.test(file))).toEqual([]);
+  });
+});
+
+describe('keymend status', () => {
+  it('loads nothing of a worker, of the local services or of the demo', async () => {
+    const { packages, files } = await loadedBy('status', '--config', sandbox.configure({}));
+    expect(packages).toContain('@temporalio/client');
+    expect(packages.filter((name) => HEAVY.test(name))).toEqual([]);
+    expect(files.filter((file) => /^(activities|src\/(worker|stack|demo|dual-write))\//.test(file))).toEqual([]);
+  });
+
+  it('loads a client of Kafka only where failed writes come from there', async () => {
+    const stream = sandbox.configure({ config: { intake: 'redis-stream', kafka: undefined } });
+    expect((await loadedBy('status', '--config', stream)).packages).not.toContain('kafkajs');
+    expect((await loadedBy('status', '--config', sandbox.configure({}))).packages).toContain('kafkajs');
+  });
+
+  it('loads no Redis client for a list of escalated keys', async () => {
+    const { packages } = await loadedBy('escalations', '--config', sandbox.configure({}));
+    expect(packages.filter((name) => HEAVY.test(name) || ['kafkajs', 'ioredis'].includes(name))).toEqual([]);
+  });
+});
+
+it('the options of every verb are taken before its name, too', async () => {
+  const path = sandbox.configure({});
+  const before = await runKeymend(['--config', path, '--output', 'json', 'escalations', '--link', 'east-to-west']);
+  const behind = await runKeymend(['escalations', '--link', 'east-to-west', '-c', path, '-o', 'json']);
+  expect(before).toEqual(behind);
+  expect(JSON.parse(before.stdout)).toBeInstanceOf(Array);
+});
