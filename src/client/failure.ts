@@ -6,7 +6,7 @@
  * - `ReservedKey`: keys under `keymend:` are keymend's own, and never reconciled.
  * - `NoAnswer`: no worker has answered in time. What was told is kept, and done by the next worker.
  * - `NotDone`: the key is still reconciled; ask for its status later.
- * - an error type of design and README (`TargetReadOnly`, `SourceSuspicious`, …): the reconcile has
+ * - an error type of README's table (`TargetReadOnly`, `SourceSuspicious`, …): the reconcile has
  *   ended so, and the key is `escalated` or tried again by itself.
  */
 export class KeymendClientError extends Error {

@@ -101,10 +101,10 @@ export class KeymendClient {
   }
 
   /**
-   * Compares the key now and repairs it if it differs, and waits for what comes of it: at most ten
+   * Compares the key now, repairs it if it differs, and waits for what comes of it: at most ten
    * minutes. Starts the workflow of the key if none runs; asked by several at once, it is one.
-   * @throws KeymendClientError `NoAnswer`, `NotDone`, `ReservedKey`, `WorkflowIdTaken`, or the error
-   *   type that the reconcile has ended with
+   * @throws KeymendClientError `NoAnswer`, `NotDone`, `ReservedKey`, `WorkflowIdTaken`, or the type
+   *   of the error that the reconcile has ended with
    */
   async reconcileNow(
     link: string,
