@@ -9,12 +9,10 @@
  * Members that cost too much at once, for they are large or hard to find, are gone through in
  * parts, each of which is a round of its own.
  */
-import { createHash } from 'node:crypto';
 import {
   type MembersReading,
   type MembersRepair,
   type MembersState,
-  NO_EXPIRY,
   NO_TYPE,
   RedisFailure,
   TEMPORARY_LIFETIME_MS,
@@ -22,8 +20,9 @@ import {
 } from '../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from './contract.js';
 import { reconcileError, type Side, type Stage } from './errors.js';
-import { type ExpiryTolerance, sameExpiry, toleranceFor, tolerates } from './expiry-tolerance.js';
+import { type ExpiryTolerance, toleranceFor, tolerates } from './expiry-tolerance.js';
 import { shortened } from './lifetime.js';
+import { countsAgree, expiriesOf, expiryPairs, sameMember, unchanged } from './member-cells.js';
 import { AGAIN, type RoundResult } from './round.js';
 import { withEarlier } from './rounds.js';
 import { hasMembers } from './value-types.js';
@@ -65,7 +64,6 @@ interface Planned extends Observed {
   readonly repair: MembersRepair;
 }
 
-const PLUS = 0x2b;
 /** At most: it is less where they are large or hard to find. */
 const MEMBERS_PER_PART = 1_000;
 
@@ -211,7 +209,13 @@ async function readAndPlan(
       continue;
     }
     const clocks = { source: key.reading.serverTimeMs, target: key.observed.serverTimeMs };
-    const error = await shortened(sides.memory, key.request.key, expiriesOf(key.request, repair), clocks, options);
+    const error = await shortened(
+      sides.memory,
+      key.request.key,
+      expiriesOf(key.request.beside !== undefined, repair),
+      clocks,
+      options,
+    );
     if (error !== null) results[key.index] = { outcome: 'failed', error };
     else planned.push({ ...key, repair });
   }
@@ -281,82 +285,6 @@ function plan(
   const repair = { members, observed, type: source.type, cells: source.cells };
   if (beside === undefined) return { ...repair, key: request.key, expiry: tolerated ? null : source.expiry };
   return { ...repair, key: beside.name, expiry: observed.serverTimeMs + TEMPORARY_LIFETIME_MS };
-}
-
-/**
- * Whether both sides have equally many elements once the named members are equal. If not, they
- * differ elsewhere: as where a key expired on one side alone and was made anew. In a large value
- * that is no surprise, for other failed writes may be on their way here, and looking at all of it
- * for each of them would be too much.
- */
-function countsAgree(observed: MembersState, source: MembersReading): boolean {
-  if (observed.count < 0 || source.count < 0) return true;
-  const wanted = source.cells.filter((cell) => cell.length > 0).length;
-  const present = observed.digests.filter((digest) => digest !== '').length;
-  return observed.count + wanted - present === source.count;
-}
-
-/**
- * A member's own expiry, `NO_EXPIRY` for one that has none, and the digest of its value; of a cell
- * or a digest of the port.
- */
-interface Member {
-  readonly expiry: number;
-  readonly digest: string;
-}
-
-function sameMember(digest: string, cell: Buffer, tolerance: ExpiryTolerance): boolean {
-  if (digest === '' || cell.length === 0) return digest === '' && cell.length === 0;
-  const [target, source] = [memberOfDigest(digest), memberOfCell(cell)];
-  return target.digest === source.digest && tolerates(tolerance, target.expiry, source.expiry);
-}
-
-function memberOfDigest(digest: string): Member {
-  const [expiry, value] = digest.split('+') as [string, string];
-  return { expiry: expiryOf(expiry), digest: value };
-}
-
-function memberOfCell(cell: Buffer): Member {
-  const plus = cell.indexOf('+');
-  const digest = createHash('sha1')
-    .update(cell.subarray(plus + 1))
-    .digest('hex');
-  return { expiry: expiryOf(cell.toString('latin1', 0, plus)), digest };
-}
-
-function expiryOf(digits: string): number {
-  return digits === '' ? NO_EXPIRY : Number(digits);
-}
-
-/** The expiries to compare: of the key, and of the fields that have one. */
-function expiryPairs(target: MembersState, source: MembersReading): { target: number; source: number }[] {
-  const fields = source.cells.flatMap((cell, index) => {
-    const digest = target.digests[index]!;
-    // Most cells begin with the `+` at once.
-    if (cell.length === 0 || digest === '' || cell[0] === PLUS || digest.startsWith('+')) return [];
-    return [{ target: memberOfDigest(digest).expiry, source: expiryOf(cell.toString('latin1', 0, cell.indexOf('+'))) }];
-  });
-  return [{ target: target.expiry, source: source.expiry }, ...fields];
-}
-
-/** All that the repair sets. */
-function expiriesOf({ beside }: MembersOf, { observed, cells, expiry }: MembersRepair): number[] {
-  const fields = cells.flatMap((cell, index) => {
-    if (cell.length === 0 || cell[0] === PLUS) return [];
-    const { expiry, digest } = memberOfCell(cell);
-    return observed.digests[index] === `${expiry}+${digest}` ? [] : [expiry];
-  });
-  // A temporary key has its expiry by the target's own clock.
-  return [beside === undefined ? (expiry ?? NO_EXPIRY) : NO_EXPIRY, ...fields];
-}
-
-function unchanged(one: MembersReading, other: MembersReading): boolean {
-  return (
-    one.type === other.type &&
-    sameExpiry(one.expiry, other.expiry) &&
-    one.cells.length === other.cells.length &&
-    one.cells.every((cell, index) => cell.equals(other.cells[index]!))
-  );
 }
 
 function repaired({ request, reading, repair }: Planned): Repaired {

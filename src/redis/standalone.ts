@@ -6,8 +6,7 @@ import type { Budget } from './budget/budget.js';
 import { type Command, type Connection, isMaster } from './connection/connection.js';
 import { explained } from './connection/explain.js';
 import { RedisFailure } from './connection/failure.js';
-import { compareDumps, isComparable, typeOfDump } from './dump.js';
-import { expiryDigits, type KeyState, NO_EXPIRY } from './key-state.js';
+import { expiryDigits } from './key-state.js';
 import type { KeyWatch } from './key-watch.js';
 import {
   absentKeys,
@@ -22,7 +21,6 @@ import { pieceIn, readPiece } from './piece.js';
 import type {
   Admission,
   AdmissionRequest,
-  Change,
   ClockReading,
   Deferred,
   DifferingMembers,
@@ -46,6 +44,17 @@ import type {
   RepairOutcome,
   TypedMembers,
 } from './port.js';
+import {
+  changeCells,
+  digestBytes,
+  isComparedHere,
+  membersRow,
+  membersState,
+  observedState,
+  outcome,
+  reading,
+  readRow,
+} from './rows.js';
 import { costOf } from './scripts/operations.js';
 import { packed, unpacked } from './scripts/packed.js';
 import { type Row, type Script, scripts } from './scripts/script.js';
@@ -420,105 +429,3 @@ function ownShare(sampled: readonly unknown[]): number {
 }
 
 const CARDINALITY: Readonly<Record<string, string>> = { hash: 'HLEN', set: 'SCARD', zset: 'ZCARD' };
-
-/** What the script need not compare, it is not told of. */
-function readRow({ key, known }: ReadRequest, isComparedHere = false): Row {
-  return isComparedHere || known.digest === '' ? [key, '', ''] : [key, digestBytes(known), known.type];
-}
-
-/** A small value's digest is its DUMP, whose first byte is the number of its type. */
-function isDump(digest: string): boolean {
-  return digest.charCodeAt(0) < 32;
-}
-
-/** Here it costs less than on a server. */
-function isComparedHere({ known: { digest } }: ReadRequest): boolean {
-  return isDump(digest) && isComparable(digest.charCodeAt(0));
-}
-
-function digestBytes({ digest }: Pick<ObservedState, 'digest'>): Buffer {
-  return Buffer.from(digest, 'latin1');
-}
-
-/** As lua/values/fingerprint.lua says it, in the place of a content digest. */
-const DIFFERENT = 'different';
-
-function membersRow({ key, members }: MembersRequest): Row {
-  return [key, packed(members)];
-}
-
-function membersState({ cells, serverTimeMs }: RowAnswer): MembersState {
-  const [type, expiry, count, ...digests] = cells;
-  return {
-    type: String(type),
-    expiry: Number(expiry),
-    count: Number(count),
-    digests: digests.map(String),
-    serverTimeMs,
-  };
-}
-
-function observedState({ cells, serverTimeMs }: RowAnswer): ObservedState {
-  const { type, digest, expiry } = keyState(cells[0] as Buffer);
-  return { type, digest, expiry, serverTimeMs };
-}
-
-/** @param other a DUMP of the other side, to be compared with here */
-function reading({ cells, serverTimeMs }: RowAnswer, [, known]: Row, other: Buffer | null): Reading {
-  const [state, content, soonest, value] = cells as Buffer[];
-  // Alone it is known on the other side, unless nothing was said of that.
-  const isAlone = value === undefined;
-  let dump = isAlone && known !== '' ? null : value?.length ? value : dumpIn(state!);
-  const verdict = other === null || dump === null ? 'unknown' : compareDumps(other, dump);
-  if (verdict === 'equal') dump = null;
-  const { type, digest, expiry } = keyState(state!);
-  return {
-    type,
-    digest,
-    expiry,
-    content: verdict === 'different' ? DIFFERENT : content?.toString() || null,
-    dump,
-    soonestFieldExpiry: isAlone ? NO_EXPIRY : Number(soonest),
-    serverTimeMs,
-  };
-}
-
-const SPACE = 0x20;
-
-/** `state`: as `stateOf` of lua/values/fingerprint.lua has it. */
-function keyState(state: Buffer): KeyState {
-  const space = state.indexOf(SPACE);
-  const expiry = Number(state.toString('latin1', 0, space));
-  const dump = dumpIn(state);
-  if (dump !== null) return { type: typeOfDump(dump), digest: dump.toString('latin1'), expiry };
-  const [type, digest] = state.toString('latin1', space + 1).split(' ') as [string, string];
-  return { type, digest, expiry };
-}
-
-/** Of a small value; it begins with the number of its type. */
-function dumpIn(state: Buffer): Buffer | null {
-  const start = state.indexOf(SPACE) + 1;
-  return state[start]! < SPACE ? state.subarray(start) : null;
-}
-
-function outcome<Outcome extends string>(answer: RowAnswer | RedisFailure): Outcome | 'changed' | RedisFailure {
-  if (answer instanceof RedisFailure) return answer.code === 'OTHERSERVER' ? 'changed' : answer;
-  return String(answer.cells[0]) as Outcome;
-}
-
-function changeCells(change: Change): (Buffer | string)[] {
-  switch (change.action) {
-    case 'restore':
-      return [
-        'restore',
-        expiryDigits(change.expiry),
-        change.expiryTolerated ? '1' : '0',
-        change.content ?? '',
-        change.dump,
-      ];
-    case 'delete':
-      return ['delete', '', '0', '', ''];
-    case 'expiry':
-      return ['expiry', expiryDigits(change.expiry), '0', '', ''];
-  }
-}
