@@ -166,7 +166,13 @@ describe('imports', () => {
 
 describe('exports', () => {
   /** What applications import, `exports` of package.json; and what a worker bundles. */
-  const PUBLIC = ['src/index.ts', 'src/dual-write/index.ts', 'src/client/index.ts', 'workflows/messages.ts', 'workflows/index.ts'];
+  const PUBLIC = [
+    'src/index.ts',
+    'src/dual-write/index.ts',
+    'src/client/index.ts',
+    'workflows/messages.ts',
+    'workflows/index.ts',
+  ];
   const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
   /** The names in `{ one, type Two as Three }`, before or behind `as`. */
   const namesIn = (braces: string, side: 'before' | 'behind') =>
