@@ -2,7 +2,7 @@
  * What the workflow asks of its activities, and what they answer. Plain data: all of it is in the
  * history.
  */
-import type { EncodedKey, FailedWrite, LastError, ShardOutage, Stage } from './messages.js';
+import type { EncodedKey, FailedWrite, LastError, ShardOutage, SidesSeen, Stage } from './messages.js';
 import type { ScopeHint } from './scope.js';
 
 /** What one attempt is asked to do. */
@@ -98,12 +98,41 @@ export interface EscalateRequest {
   readonly attempts: number;
   readonly firstFailedAt: string;
   readonly lastFailedAt: string;
+  /** Absent: of a workflow of an earlier version. */
+  readonly letter?: Letter | undefined;
+}
+
+/** A dead letter that shall be there once, however often it is published. */
+export interface Letter {
+  /** No other letter has it. */
+  readonly id: string;
+  /** Where the dead letters ended before it was published first; absent: that is not known. */
+  readonly behind?: readonly string[] | undefined;
+  /** An earlier run may have published it. */
+  readonly mayBeThere?: boolean | undefined;
+}
+
+/** What is to be found out when a key is escalated. */
+export interface EscalationLook extends EncodedKey {
+  readonly link: string;
+}
+
+/** What could be found out within 2 s; what could not is absent. */
+export interface EscalationSight {
+  /** The names of the search attributes that can be written now. */
+  readonly usable: readonly string[];
+  readonly sides?: SidesSeen | undefined;
+  /** Where the dead letters end. */
+  readonly lettersEnd?: readonly string[] | undefined;
 }
 
 /** The activities that the workflow calls. */
 export interface Activities {
   reconcile(request: ReconcileRequest): Promise<ReconcileReply>;
   escalate(request: EscalateRequest): Promise<void>;
-  /** The names of the search attributes that can be written now. */
-  usableAttributes(): Promise<readonly string[]>;
+  /**
+   * The names of the search attributes that can be written now, and what else an escalation wants
+   * to know: in one activity, for each is an event.
+   */
+  usableAttributes(look?: EscalationLook): Promise<readonly string[] | EscalationSight>;
 }

@@ -74,6 +74,35 @@ export interface LastError {
   readonly stage: Stage | null;
 }
 
+/** What one side has under the key; never a value. */
+export interface SideSeen {
+  /** As TYPE says it; `none`: nothing. */
+  readonly type: string;
+  /** Elements, of a string bytes; null: too many to be counted at once. */
+  readonly size: number | null;
+  /** When it expires, ISO 8601, UTC; null: never. */
+  readonly expiresAt: string | null;
+}
+
+/** Both sides at one moment, about; null: that side did not say. */
+export interface SidesSeen {
+  /** ISO 8601, UTC. */
+  readonly at: string;
+  readonly source: SideSeen | null;
+  readonly target: SideSeen | null;
+}
+
+/** Attempts that failed in the same way. Times are ISO 8601, UTC. */
+export interface Tried {
+  /** The type of the error. */
+  readonly type: string;
+  readonly attempts: number;
+  /** When the first of them began… */
+  readonly from: string;
+  /** …and the last one ended. */
+  readonly to: string;
+}
+
 /** The answer to the query `status`. Times are ISO 8601, UTC. */
 export interface KeyStatus extends EncodedKey {
   readonly link: string;
@@ -97,6 +126,13 @@ export interface KeyStatus extends EncodedKey {
   /** The server of the target that the key waits for; null: it waits for none. */
   readonly outage: ShardOutage | null;
   readonly skipReason: string | null;
+  /**
+   * Attempts that failed since the key became pending, by error, the latest last. Absent: a worker
+   * of an earlier version answers.
+   */
+  readonly tried?: readonly Tried[] | undefined;
+  /** What both sides had when the key was escalated; null: not escalated, or not known. */
+  readonly sides?: SidesSeen | null | undefined;
 }
 
 /** `retry` and `reconcileNow`: what a person vouches for. */

@@ -67,6 +67,12 @@ export interface DeadLetterCause {
   readonly workflowId?: string | undefined;
 }
 
+/**
+ * The header that names a letter: one that is published again, because it is not known whether it
+ * arrived, has the same.
+ */
+export const LETTER_ID = 'dlq.letter.id';
+
 /** Longer than any workflow ID. */
 const MAX_TEXT_LENGTH = 1024;
 /**
@@ -111,7 +117,14 @@ export function deadLetterOf(record: IntakeRecord, cause: DeadLetterCause): Dead
 }
 
 /** What says which record it was, and why it became a letter. */
-const POSITION = ['reason', 'original.topic', 'original.partition', 'original.offset', 'original.timestamp'];
+const POSITION = [
+  'reason',
+  'letter.id',
+  'original.topic',
+  'original.partition',
+  'original.offset',
+  'original.timestamp',
+];
 
 /**
  * The same letter without what may be too much of it: first with its key, then with its position
@@ -132,7 +145,7 @@ export function lessOf({ key, timestamp, headers }: DeadLetter): readonly DeadLe
 
 /** The dead-letter record of a key that a workflow gave up on for now. */
 export function escalationLetter(
-  { event, error, attempts, firstFailedAt, lastFailedAt }: EscalateRequest,
+  { event, error, attempts, firstFailedAt, lastFailedAt, letter }: EscalateRequest,
   workflow: { readonly workflowId: string; readonly runId: string },
 ): DeadLetter {
   const { record, key, encoding = 'utf8' } = event;
@@ -153,6 +166,7 @@ export function escalationLetter(
       'failed.first_at': firstFailedAt,
       'failed.last_at': lastFailedAt,
       attempts,
+      'letter.id': letter?.id,
       'event.id': event.id,
       'workflow.id': workflow.workflowId,
       'workflow.run_id': workflow.runId,

@@ -6,12 +6,28 @@ export interface DeadLetters {
   /** What it is, in messages. */
   readonly kind: 'topic' | 'stream';
   /**
-   * Resolves when the topic (or the stream that stands for one) has acknowledged the letter. A
-   * retry after a lost acknowledgement may publish it twice.
+   * Resolves when the topic (or the stream that stands for one) has acknowledged the letter. One
+   * that has a name (`LETTER_ID`) is there once, however often it is published: a stream knows it
+   * by that, in a topic it is looked for when `earlier` says from where on. Any other may be there
+   * twice, if an acknowledgement was lost.
+   * @param earlier given where it may have been published before
    * @throws DeadLetterRefused when it does not take the letter as it is; any other error is passing
    */
-  publish(letter: DeadLetter): Promise<void>;
+  publish(letter: DeadLetter, earlier?: EarlierTry): Promise<void>;
+  /**
+   * Where they end now, to be given as `earlier` later. Absent: a letter is known without that.
+   * @throws when that can't be found out
+   */
+  ends?(): Promise<LettersEnds>;
   close(): Promise<void>;
+}
+
+/** The end of each partition, in their order. */
+type LettersEnds = readonly string[];
+
+/** A letter that may be there already is behind these, if it is. */
+export interface EarlierTry {
+  readonly behind: LettersEnds;
 }
 
 /**
@@ -36,11 +52,15 @@ export class DeadLetterRefused extends Error {
  * @throws as `DeadLetters.publish`, but never because of the letter unless not even its position is
  *   taken
  */
-export async function publishWhatFits(deadLetters: DeadLetters, letter: DeadLetter): Promise<DeadLetterRefused | null> {
+export async function publishWhatFits(
+  deadLetters: DeadLetters,
+  letter: DeadLetter,
+  earlier?: EarlierTry,
+): Promise<DeadLetterRefused | null> {
   let refused: DeadLetterRefused | null = null;
   for (const less of [letter, ...lessOf(letter)]) {
     try {
-      await deadLetters.publish(less);
+      await deadLetters.publish(less, earlier);
       return refused;
     } catch (error) {
       if (!(error instanceof DeadLetterRefused) || error.because !== 'letter') throw error;

@@ -1,24 +1,27 @@
 /** Dead letters to a Kafka topic. */
 import { CompressionTypes, type Kafka, Partitioners } from 'kafkajs';
-import type { DeadLetter } from '../events/dead-letter.js';
+import { type DeadLetter, LETTER_ID } from '../events/dead-letter.js';
 import { DeadLetterRefused, type DeadLetters } from '../events/dead-letters.js';
 import { kafkaErrorMessage, kafkaErrorType } from './client.js';
+import { LetterSearch } from './letter-search.js';
 
 /** What a broker answers to this one record, however often it gets it. */
 const REFUSALS: ReadonlySet<string> = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD']);
 
 /** Connects a producer for `topic`. Throws kafkajs errors when no broker answers. */
 export async function connectDeadLetters(kafka: Kafka, topic: string): Promise<DeadLetters> {
-  const producer = kafka.producer({
-    allowAutoTopicCreation: false,
-    createPartitioner: Partitioners.DefaultPartitioner,
-  });
-  await producer.connect();
+  const options = { allowAutoTopicCreation: false, createPartitioner: Partitioners.DefaultPartitioner };
+  const producer = kafka.producer(options);
+  // Of a letter with a name it is looked, before each try behind the first, whether it is there.
+  const once = kafka.producer({ ...options, retry: { retries: 0 } });
+  const search = new LetterSearch(kafka, topic);
+  await Promise.all([producer.connect(), once.connect()]);
 
   /** Kafka refuses some records as they are; what can be published in another way is. */
   async function publish(letter: DeadLetter, compression: CompressionTypes): Promise<void> {
     try {
-      await producer.send({ topic, messages: [letter], acks: -1, compression });
+      const used = letter.headers[LETTER_ID] === undefined ? producer : once;
+      await used.send({ topic, messages: [letter], acks: -1, compression });
     } catch (error) {
       const type = kafkaErrorType(error);
       if (type === 'INVALID_TIMESTAMP' && letter.timestamp !== undefined) {
@@ -36,8 +39,16 @@ export async function connectDeadLetters(kafka: Kafka, topic: string): Promise<D
 
   return {
     kind: 'topic',
-    publish: (letter) => publish(letter, CompressionTypes.None),
-    close: () => producer.disconnect(),
+    async publish(letter, earlier) {
+      const id = letter.headers[LETTER_ID];
+      if (earlier !== undefined && id !== undefined && (await search.has(letter.key, String(id), earlier.behind)))
+        return;
+      await publish(letter, CompressionTypes.None);
+    },
+    ends: () => search.ends(),
+    async close() {
+      await Promise.all([producer.disconnect(), once.disconnect(), search.close()]);
+    },
   };
 }
 

@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import type { Kafka } from 'kafkajs';
+import { type Cluster, connectCluster } from './cluster.js';
 
 export interface TopicIds {
   /**
@@ -12,16 +13,6 @@ export interface TopicIds {
    */
   idOf(topic: string): Promise<string | null>;
   close(): Promise<void>;
-}
-
-/** What of kafkajs is used beneath its types. */
-interface Cluster {
-  connect(): Promise<void>;
-  disconnect(): Promise<void>;
-  readonly brokerPool: { readonly seedBroker: { readonly connectionPool: Connection } };
-}
-interface Connection {
-  send(protocol: { request: object; response: object; logResponseError: boolean }): Promise<string | null>;
 }
 
 const METADATA = 3;
@@ -33,16 +24,6 @@ const NO_ID = '0'.repeat(2 * ID_BYTES);
 export function topicIds(kafka: Kafka): TopicIds {
   let connected: Promise<Cluster | null> | undefined;
 
-  async function connect(): Promise<Cluster | null> {
-    const create = Object.getOwnPropertySymbols(kafka).find(({ description }) =>
-      /createCluster$/.test(description ?? ''),
-    );
-    if (create === undefined) return null;
-    const cluster = (kafka as unknown as Record<symbol, (options: object) => Cluster>)[create]!({});
-    await cluster.connect();
-    return cluster;
-  }
-
   const disconnect = async () => {
     const last = connected;
     connected = undefined;
@@ -51,7 +32,7 @@ export function topicIds(kafka: Kafka): TopicIds {
 
   return {
     async idOf(topic) {
-      connected ??= connect();
+      connected ??= connectCluster(kafka);
       try {
         const cluster = await connected;
         if (cluster === null) return null;

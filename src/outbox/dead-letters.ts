@@ -3,7 +3,7 @@
  * of Kafka's headers.
  */
 import type { Config, StreamConfig } from '../config.js';
-import type { DeadLetter } from '../events/dead-letter.js';
+import { type DeadLetter, LETTER_ID } from '../events/dead-letter.js';
 import { DeadLetterRefused, type DeadLetters } from '../events/dead-letters.js';
 import { counted } from '../plural.js';
 import { connectKeyServers, slotOf } from '../redis/index.js';
@@ -31,7 +31,9 @@ export function createStreamDeadLetters(
     async publish(letter) {
       const stream = streamOf(letter);
       const args = appendArguments([deadLetterFields(letter)], maxEntries);
-      const { reply, place } = await servers.send(stream, ['EVAL', APPEND, '1', stream, ...args]);
+      const id = letter.headers[LETTER_ID];
+      const call = id === undefined ? ['1', stream, ...args] : ['2', stream, `${stream}:ids`, ...args, String(id)];
+      const { reply, place } = await servers.send(stream, ['EVAL', APPEND, ...call]);
       const { outcome, entries, setAside } = appended(reply);
       if (setAside !== null) warn(describeSetAside(stream, place, setAside));
       if (outcome === 'appended') return;

@@ -231,4 +231,9 @@ test('a dead letter goes into the stream beside the one that its record was in, 
   await expect(own!.publish({ key: null, value, headers: { 'dlq.original.topic': STREAMS[9]! } })).rejects.toThrow(
     `${streams[9]} at source of link l`,
   );
+  // One with a name is there once.
+  const named = { key: Buffer.from('named'), value, headers: { 'dlq.link': 'l', 'dlq.letter.id': 'run/1' } };
+  const stream = streams[Math.floor(slotOf(named.key) / 1024)]!;
+  for (let times = 0; times < 3; times++) await ofLink!.publish(named);
+  expect(await bed.cluster.client.xlen(stream)).toBe(1);
 });

@@ -1,7 +1,7 @@
 import { type Admin, Kafka, type KafkaMessage, logLevel } from 'kafkajs';
 import { pino } from 'pino';
 import { ulid } from 'ulid';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { parseConfig } from '../../src/config.js';
 import { DeadLetterRefused, type DeadLetters } from '../../src/events/dead-letters.js';
 import { checkKafka } from '../../src/kafka/check.js';
@@ -92,6 +92,59 @@ test('one with a time that the topic does not take is published with the present
   const message = await lastMessage();
   expect(String(message.value)).toBe('from the future');
   expect(Number(message.timestamp)).toBeLessThan(Number(future));
+});
+
+describe('a letter with a name', () => {
+  const named = (id: string, key = id) => ({ key: Buffer.from(key), value: null, headers: { 'dlq.letter.id': id } });
+  const count = async () => Number((await admin.fetchTopicOffsets(topic))[0]!.high);
+
+  test('that may have been published before is looked for, and published if it is not there', async () => {
+    const behind = await deadLetters.ends!();
+    const before = await count();
+    await deadLetters.publish(named('run/1'));
+    await deadLetters.publish(named('run/1'), { behind });
+    await deadLetters.publish(named('run/2'), { behind });
+    await deadLetters.publish(named('run/2'), { behind });
+    expect((await count()) - before).toBe(2);
+  });
+
+  test('is found by another process as well, and among many others', async () => {
+    const behind = await deadLetters.ends!();
+    await deadLetters.publish(named('run/3'));
+    await Promise.all(Array.from({ length: 200 }, (_, n) => deadLetters.publish(named(`other/${n}`))));
+    const other = await connectDeadLetters(createKafka(configFor({ topic, deadLetterTopic: topic }), logger), topic);
+    onTestFinished(() => other.close());
+    const before = await count();
+    await Promise.all(['run/3', 'other/0', 'other/199'].map((id) => other.publish(named(id), { behind })));
+    expect(await count()).toBe(before);
+  });
+
+  test('is found where the topic has got partitions since, and where its first records are gone', async () => {
+    const growing = `growing-${ulid().toLowerCase()}`;
+    await admin.createTopics({ topics: [{ topic: growing, numPartitions: 2 }] });
+    onTestFinished(() => admin.deleteTopics({ topics: [growing] }));
+    await eventually(() => admin.fetchTopicMetadata({ topics: [growing] }));
+    const connect = () =>
+      connectDeadLetters(createKafka(configFor({ topic, deadLetterTopic: topic }), logger), growing);
+    const first = await connect();
+    onTestFinished(() => first.close());
+    const behind = await first.ends!();
+    const ids = Array.from({ length: 10 }, (_, n) => `run/${n}`);
+    for (const id of ids) await first.publish(named(id));
+    await admin.createPartitions({ topicPartitions: [{ topic: growing, count: 5 }] });
+    const total = async () => {
+      const offsets = await admin.fetchTopicOffsets(growing);
+      return offsets.reduce((sum, { high }) => sum + Number(high), 0);
+    };
+    await eventually(async () => expect(await admin.fetchTopicOffsets(growing)).toHaveLength(5));
+    const second = await connect();
+    onTestFinished(() => second.close());
+    for (const id of ids) await second.publish(named(id), { behind });
+    expect(await total()).toBe(10);
+    await admin.deleteTopicRecords({ topic: growing, partitions: [{ partition: 0, offset: '1' }] });
+    await second.publish(named('run/0'), { behind: ['0', '0'] });
+    expect(await total()).toBeLessThanOrEqual(11);
+  });
 });
 
 test('the check at start warns when the dead-letter topic takes less than the topic', async () => {

@@ -1,0 +1,57 @@
+/**
+ * kafkajs beneath its types: for what its clients can't ask for. Its version is pinned, and what is
+ * used of it is listed here.
+ */
+import type { Kafka, KafkaMessage } from 'kafkajs';
+
+export interface Cluster {
+  connect(): Promise<void>;
+  disconnect(): Promise<void>;
+  addTargetTopic(topic: string): Promise<void>;
+  findTopicPartitionMetadata(topic: string): readonly { readonly partitionId: number }[];
+  /** Partitions by the node that leads them. */
+  findLeaderForPartitions(topic: string, partitions: readonly number[]): Readonly<Record<string, readonly string[]>>;
+  findBroker(broker: { readonly nodeId: string }): Promise<Broker>;
+  fetchTopicsOffset(
+    topics: readonly TopicOffsetRequest[],
+  ): Promise<{ readonly partitions: readonly PartitionOffset[] }[]>;
+  readonly brokerPool: { readonly seedBroker: { readonly connectionPool: Connection } };
+}
+
+interface Connection {
+  send(protocol: { request: object; response: object; logResponseError: boolean }): Promise<string | null>;
+}
+
+interface TopicOffsetRequest {
+  readonly topic: string;
+  readonly partitions: readonly { readonly partition: number }[];
+  readonly fromBeginning: boolean;
+}
+
+interface PartitionOffset {
+  readonly partition: number;
+  readonly offset: string;
+}
+
+interface Broker {
+  fetch(request: object): Promise<{ readonly responses: readonly FetchedTopic[] }>;
+}
+
+interface FetchedTopic {
+  readonly partitions: readonly { readonly highWatermark: string; readonly messages: readonly KafkaMessage[] }[];
+}
+
+/**
+ * A cluster of its own, with its own connections.
+ * @returns null: this kafkajs is not the one that is known here
+ * @throws an error of kafkajs when no broker answers
+ */
+export async function connectCluster(kafka: Kafka): Promise<Cluster | null> {
+  const create = Object.getOwnPropertySymbols(kafka).find(({ description }) =>
+    /createCluster$/.test(description ?? ''),
+  );
+  if (create === undefined) return null;
+  const cluster = (kafka as unknown as Record<symbol, (options: object) => Cluster>)[create]!({});
+  await cluster.connect();
+  return cluster;
+}
