@@ -18,28 +18,21 @@ import {
 } from '../src/engine/index.js';
 import { keyBytes } from '../src/events/failed-write-codec.js';
 import type { Same } from '../src/events/same.js';
-import type {
-  Activities,
-  AttemptErrorDetail,
-  EscalateRequest,
-  ReconcileReply,
-  ReconcileRequest,
-} from '../workflows/activities.js';
+import type { Activities, AttemptErrorDetail, ReconcileReply, ReconcileRequest } from '../workflows/activities.js';
 import { type ErrorType, isPermanent } from '../workflows/error-types.js';
 import type { Stage as WorkflowStage } from '../workflows/messages.js';
 import { type Attempted, type EndedResult, effectOf, wroteList } from './effect.js';
+import { createEscalationActivities } from './escalation.js';
 import { startPulse } from './pulse.js';
 import { ATTEMPTS_IN_LINE, Slots, VERIFYING_AT_ONCE } from './slots.js';
 import { toVerify, verify } from './verify.js';
-import { inSlot, type LinkRuntime, type Work, type WorkflowRun, workOfLink } from './work.js';
+import { inSlot, type LinkRuntime, type Work, workOfLink } from './work.js';
 import { WrittenLately } from './written-lately.js';
 
-interface ActivityDependencies {
+type EscalationDependencies = Parameters<typeof createEscalationActivities>[0];
+
+interface ActivityDependencies extends Omit<EscalationDependencies, 'links'> {
   readonly links: ReadonlyMap<string, LinkRuntime>;
-  /** Search attributes that can be written now. Must not throw. */
-  readonly usableAttributes: () => Promise<readonly string[]>;
-  /** Resolves when the dead-letter topic has acknowledged the record. */
-  readonly publishEscalation: (request: EscalateRequest, workflow: WorkflowRun) => Promise<void>;
   /**
    * Told how an attempt at a key ended and how long it took, in ms, and once more if its second
    * look repairs the key. Not of one that was cancelled, nor of a value that turned out to be large
@@ -56,7 +49,7 @@ interface AttemptOf {
   readonly attempt: number;
 }
 
-export function create({ links, publishEscalation, usableAttributes, onResult }: ActivityDependencies): Activities {
+export function create({ links, onResult, ...ofEscalation }: ActivityDependencies): Activities {
   const verifying = new Slots(VERIFYING_AT_ONCE);
   const line = { room: ATTEMPTS_IN_LINE };
   const works = new Map(Array.from(links, ([name, link]) => [name, workOfLink(link, verifying, line)]));
@@ -89,12 +82,7 @@ export function create({ links, publishEscalation, usableAttributes, onResult }:
       return reply(result, { attempt, ...attempted, ...verified });
     },
 
-    async escalate(request: EscalateRequest): Promise<void> {
-      const { workflowExecution } = Context.current().info;
-      await publishEscalation(request, workflowExecution!);
-    },
-
-    usableAttributes,
+    ...createEscalationActivities({ links, ...ofEscalation }),
   };
 }
 

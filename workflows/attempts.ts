@@ -12,6 +12,7 @@ import type {
   VerifyRequest,
 } from './activities.js';
 import { outageLine } from './details.js';
+import { inShort } from './error-types.js';
 import { CANCELLED, type FailedAttempt, failedAttempt } from './failed-attempt.js';
 import type { Interruption, KeyRun } from './key-run.js';
 import type { LastError, LinkPolicy, ShardOutage, Stage, State } from './messages.js';
@@ -19,6 +20,8 @@ import { OUTLIVES_MS, VERIFY_ROUNDS } from './settle.js';
 
 /** Up to this settle the local attempt waits itself and compares again: it has 5 s for all. */
 const VERIFIES_ITSELF_MS = 2_000;
+/** What Temporal takes of a summary, in characters of one byte. */
+const LONGEST_SUMMARY = 200;
 /** Histories of earlier runs know nothing of it before they were patched. */
 const LOOKS_AGAIN = 'looks-again-after-lost-attempts';
 
@@ -45,6 +48,7 @@ const local = proxyLocalActivities<Pick<Activities, 'reconcile'>>({
   // workflow task.
   startToCloseTimeout: '5 seconds',
   retry: { maximumAttempts: 1 },
+  summary: 'compare both sides, and repair what differs',
 });
 
 /**
@@ -79,7 +83,7 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
     }
     state = 'verifying';
     const provesAt = Math.max(run.current().settledAt, (run.unverifiedSince ?? 0) + run.policy.settleMs);
-    stopped = await wait(run, state, Math.max(run.policy.settleMs, provesAt - Date.now()));
+    stopped = await wait(run, 'verifying', Math.max(run.policy.settleMs, provesAt - Date.now()));
   }
   return { kind: 'interrupted', by: stopped };
 }
@@ -98,18 +102,23 @@ function contended(): LastError {
   return { type: 'Contended', message, stage: 'verify' };
 }
 
+const WAITS = {
+  settling: 'writes in flight land before it is compared',
+  verifying: 'written; compared once more when writes in flight have landed',
+};
+
 /**
  * Waits, unless there is nothing to wait for. A `retry` does not end it: comparing earlier would
  * mean nothing.
  */
-async function wait(run: KeyRun, state: State, ms: number): Promise<Interruption | null> {
+async function wait(run: KeyRun, state: keyof typeof WAITS, ms: number): Promise<Interruption | null> {
   const stops = () => {
     const by = run.interruption();
     return by === 'retry' ? null : by;
   };
   if (ms > 0 && stops() === null) {
     run.enter(state);
-    await condition(() => stops() !== null, ms);
+    await condition(() => stops() !== null, ms, { summary: WAITS[state] });
   }
   return stops();
 }
@@ -123,7 +132,8 @@ async function awaitRoom(run: KeyRun, { retryAfterMs, outage }: DeferredReply): 
   run.enter('waiting', since + retryAfterMs, outage ?? null);
   // Who has asked need not wait for as long as the outage lasts.
   if (outage !== undefined) run.asks.answer({ failure: isOut(outage) });
-  await condition(() => run.interruption() !== null, retryAfterMs);
+  const summary = outage === undefined ? 'waits for room in the budget' : `waits for ${outageLine(outage)}`;
+  await condition(() => run.interruption() !== null, retryAfterMs, { summary: summary.slice(0, LONGEST_SUMMARY) });
   if (run.triesBegunAt !== null) run.triesBegunAt += Date.now() - since;
   return run.interruption();
 }
@@ -181,11 +191,14 @@ function attemptsLeft(retry: LinkPolicy['retry'], elapsedMs: number): number {
 
 async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<AttemptEnd> {
   const { retry } = run.policy;
+  const next = Math.max(1, retry.maximumAttempts - maximumAttempts + 1);
+  const soFar = run.lastError === null ? '' : `: ${inShort(run.lastError.type)}`;
   const durable = proxyActivities<Pick<Activities, 'reconcile'>>({
     // A large value takes its time. A worker that died shows by its heartbeats, a Redis that hangs
     // by its commands' timeouts.
     startToCloseTimeout: '1 hour',
     heartbeatTimeout: '10 seconds',
+    summary: `attempt ${next} of ${retry.maximumAttempts}${next < retry.maximumAttempts ? ' and on' : ''}${soFar}`,
     cancellationType: run.isOfEarlierVersion ? 'TRY_CANCEL' : 'WAIT_CANCELLATION_COMPLETED',
     retry: {
       maximumAttempts,

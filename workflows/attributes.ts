@@ -6,7 +6,7 @@
  * docs/decisions/0011-search-attributes.md
  */
 import { proxyLocalActivities, upsertSearchAttributes } from '@temporalio/workflow';
-import type { Activities } from './activities.js';
+import type { Activities, EscalationLook, EscalationSight } from './activities.js';
 import type { KeyRun } from './key-run.js';
 import { type LastError, SEARCH_ATTRIBUTES } from './messages.js';
 import { NO_ATTRIBUTES, type ShownAttributes } from './run-state.js';
@@ -14,6 +14,7 @@ import { NO_ATTRIBUTES, type ShownAttributes } from './run-state.js';
 const { usableAttributes } = proxyLocalActivities<Pick<Activities, 'usableAttributes'>>({
   startToCloseTimeout: '5 seconds',
   retry: { maximumAttempts: 1 },
+  summary: 'which search attributes can be written; of an escalated key what both sides have',
 });
 
 /** Escalates, or goes on being escalated with another error. */
@@ -21,7 +22,7 @@ export async function escalate(run: KeyRun, error: LastError): Promise<void> {
   const isNew = run.escalation === 'none';
   run.escalate(error);
   const wanted = { state: 'escalated', error: error.type };
-  if (!run.isOfEarlierVersion) return show(run, wanted);
+  if (!run.isOfEarlierVersion) return show(run, wanted, run.escalationLook());
   // There nobody asked.
   if (isNew) upsert(run, { state: 'escalated' });
 }
@@ -35,12 +36,18 @@ export async function leaveEscalated(run: KeyRun): Promise<void> {
   upsert(run, { state: null });
 }
 
-async function show(run: KeyRun, wanted: ShownAttributes): Promise<void> {
+async function show(run: KeyRun, wanted: ShownAttributes, look?: EscalationLook): Promise<void> {
   const names = (['state', 'error'] as const).filter((name) => wanted[name] !== run.shown[name]);
   if (names.length === 0) return;
-  const usable = await usableAttributes().catch((): string[] => []);
-  const writable = names.filter((name) => usable.includes(SEARCH_ATTRIBUTES[name]));
+  const sight = await usableAttributes(look).then(asSight, (): EscalationSight => ({ usable: [] }));
+  if (look !== undefined) run.noteSight(sight);
+  const writable = names.filter((name) => sight.usable.includes(SEARCH_ATTRIBUTES[name]));
   upsert(run, Object.fromEntries(writable.map((name) => [name, wanted[name]])));
+}
+
+/** A history of an earlier version has the names alone. */
+function asSight(answer: readonly string[] | EscalationSight): EscalationSight {
+  return 'usable' in answer ? answer : { usable: answer };
 }
 
 function upsert(run: KeyRun, values: Partial<ShownAttributes>): void {

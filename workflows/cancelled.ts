@@ -14,7 +14,7 @@ export async function endCancelled(run: KeyRun): Promise<never> {
   await leaveEscalated(run);
   const why = causeOf(run.lastError);
   run.asks.answer({ failure: why });
-  if (run.current().count > 0) await publishLetter(run, why);
+  if (run.current().count > 0) await publishLetter(run, why, run.letters.next());
   run.finishCancelled();
   await dismissed(run);
   // No await follows: a signal that comes later makes the server refuse the end of this run.

@@ -1,36 +1,53 @@
 /**
- * What the Web UI shows of a key as its current details: what happened, what was tried, what a
- * person can do next.
+ * What the Web UI shows of a key as its current details: what a person can do next, what happened,
+ * what was tried. Its box shows about ten lines and cuts the rest, so the next step comes first.
  */
-import { nextStep } from './error-types.js';
-import type { KeyStatus, ShardOutage } from './messages.js';
+import { commandFor } from './command-line.js';
+import { type ErrorType, nextStep } from './error-types.js';
+import type { KeyStatus, ShardOutage, Tried } from './messages.js';
+import { describeSides } from './sides.js';
 
 /** Markdown for `setCurrentDetails`. */
 export function describeStatus(status: KeyStatus): string {
-  const lines = [
-    `**${status.state}** · link ${asCode(status.link)}`,
-    '',
-    `- failed writes pending: ${status.pending}${span(status)}`,
-    `- attempts: ${status.attempts}`,
-  ];
-  if (status.lastOutcome !== null) lines.push(`- last outcome: ${status.lastOutcome}`);
-  if (status.lastError !== null) {
-    const { type, message, stage } = status.lastError;
+  const { state, link, lastError, lastOutcome, outage, nextRetry, skipReason } = status;
+  const lines = state === 'escalated' ? runbook(status) : [`**${state}** · link ${asCode(link)}`, ''];
+  if (lastError !== null) {
+    const { type, message, stage } = lastError;
     lines.push(
-      `- ${status.state === 'done' ? 'earlier' : 'last'} error: **${asText(type)}**${stage === null ? '' : ` while in stage ${stage}`}: ${asText(message)}`,
+      `- ${state === 'done' ? 'earlier' : 'last'} error: **${asText(type)}**${stage === null ? '' : ` while in stage ${stage}`}: ${asText(message)}`,
     );
   }
-  if (status.outage !== null) lines.push(`- waits for ${asText(outageLine(status.outage))}`);
-  if (status.nextRetry !== null) lines.push(`- next try by itself: ${status.nextRetry}`);
-  if (status.skipReason !== null) lines.push(`- skipped: ${asText(status.skipReason)}`);
-  if (status.state === 'escalated') {
-    lines.push(
-      '',
-      `**Next step:** ${nextStep(status.lastError?.type ?? '')}`,
-      'Then send the signal `retry`. To give up on this key send `skip` with `{"reason": "…"}`.',
-    );
-  }
+  if (outage !== null) lines.push(`- waits for ${asText(outageLine(outage))}`);
+  if (nextRetry !== null) lines.push(`- next try by itself: ${nextRetry}`);
+  lines.push(`- ${triedLine(status)}`, `- failed writes pending: ${status.pending}${span(status)}`);
+  if (lastOutcome !== null) lines.push(`- last outcome: ${lastOutcome}`);
+  if (skipReason !== null) lines.push(`- skipped: ${asText(skipReason)}`);
+  if (state === 'escalated') lines.push(`- state: **escalated** · link ${asCode(link)}`);
   return lines.join('\n');
+}
+
+/** What to do, and what the two sides have: the first lines. */
+function runbook({ lastError, link, sides, ...key }: KeyStatus): string[] {
+  const type = lastError?.type ?? '';
+  const again = type === ('SourceSuspicious' satisfies ErrorType) ? 'reconcile --allow-delete' : 'retry';
+  return [
+    `**${type === '' ? '' : `${asText(type)}. `}Next step:** ${nextStep(type)}`,
+    '',
+    `Then send the signal \`retry\`, or in a terminal: \`${commandFor(again, link, key)}\``,
+    '',
+    `To give up on this key send \`skip\` with \`{"reason": "…"}\`, or: \`${commandFor('skip --reason WHY', link, key)}\``,
+    '',
+    ...(sides == null ? [] : [`- **${asText(describeSides(sides))}** (seen ${sides.at})`]),
+  ];
+}
+
+function triedLine({ attempts, tried = [] }: KeyStatus): string {
+  if (tried.length === 0) return `attempts: ${attempts}`;
+  return `tried: ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}; ${tried.map(describeTried).join('; ')}`;
+}
+
+function describeTried({ type, attempts, from, to }: Tried): string {
+  return `${asText(type)} ${attempts} times, ${from} to ${to}`.replace(/ 1 times, .* to /, ' once, ');
 }
 
 export function outageLine({ shard, since }: ShardOutage): string {
@@ -61,7 +78,7 @@ function asCode(text: string): string {
 }
 
 /** In one line, with the code points of what would not be seen. */
-function seen(text: string): string {
+export function seen(text: string): string {
   return text
     .replace(/[\s\p{Zl}\p{Zp}]+/gu, ' ')
     .replace(/[\p{Cc}\p{Cf}\p{Cs}]/gu, (character) => `U+${character.codePointAt(0)!.toString(16).toUpperCase()}`);

@@ -7,6 +7,8 @@
 interface Meaning {
   /** Trying again by itself can help. The others wait for a person, so they escalate at once. */
   readonly retryable: boolean;
+  /** What is wrong, as the end of a sentence in the timeline of the Web UI. */
+  readonly inShort: string;
   /** One or two sentences for the person who has to act. */
   readonly nextStep: string;
 }
@@ -14,63 +16,77 @@ interface Meaning {
 export const ERRORS = {
   TargetUnavailable: {
     retryable: true,
+    inShort: 'the target does not answer',
     nextStep: 'Check that the target Redis is up and reachable from the workers.',
   },
   TargetReadOnly: {
     retryable: true,
+    inShort: 'the target is read-only',
     nextStep:
       'The target refuses writes: it is a replica. Point the link at the master, or wait for the failover to end.',
   },
   TargetOutOfMemory: {
     retryable: true,
+    inShort: 'the target has no memory left',
     nextStep: 'The target is at `maxmemory`. Free memory or raise the limit.',
   },
   TargetLoading: {
     retryable: true,
+    inShort: 'the target is loading its data',
     nextStep: 'The target is loading its data set. Wait until it is done.',
   },
   SourceUnavailable: {
     retryable: true,
+    inShort: 'the source does not answer',
     nextStep: 'Check that the source Redis is up and reachable from the workers.',
   },
   SourceNotMaster: {
     retryable: true,
+    inShort: 'the source is a replica',
     nextStep: 'The source is a replica. Point the link at the master, or wait for the failover to end.',
   },
   SourceSuspicious: {
     retryable: false,
+    inShort: 'the source looks emptied',
     nextStep:
       'The source looks emptied or restarted, so nothing was deleted on the target. Check the source; if the delete is ' +
       'meant, `keymend reconcile KEY --allow-delete` or the signal `retry` with {"allowDelete": true}.',
   },
   NoPermission: {
     retryable: false,
+    inShort: 'the Redis user lacks a right',
     nextStep: 'The Redis user of this link lacks a right or its password is wrong. Correct it and restart the workers.',
   },
   Contended: {
     retryable: true,
+    inShort: 'the key keeps changing',
     nextStep: 'The key changes faster than it can be compared. Pause its writers for a moment, then retry.',
   },
   ClockOffset: {
     retryable: true,
+    inShort: "the target's clock is ahead",
     nextStep:
       "The target's clock is ahead of the source's by so much that the key would expire there long before its time. Set the clocks (NTP).",
   },
   Unsupported: {
     retryable: false,
+    inShort: 'the value can not be copied',
     nextStep: 'Neither side can copy this value to the other. Copy it by hand, or skip it.',
   },
   AttemptLost: {
     retryable: true,
+    inShort: 'the attempt was lost',
     nextStep: 'See whether the workers run and have time; if so, whether source and target answer quickly.',
   },
   ReservedKey: {
     retryable: false,
+    inShort: 'the key is of keymend itself',
     nextStep:
       'Keys under `keymend:` are of keymend itself and stay as they are. Skip it, and see who reports such keys.',
   },
   UnknownLink: {
     retryable: true,
+    inShort: 'the workers do not know the link',
     nextStep: "The workers' configuration lacks the link of this key. Add it and restart them, or skip the key.",
   },
 } as const satisfies Record<string, Meaning>;
@@ -80,6 +96,14 @@ export type ErrorType = keyof typeof ERRORS;
 /** The next step for an error type, also for one that keymend does not name. */
 export function nextStep(type: string): string {
   return meaningOf(type)?.nextStep ?? 'Read the message, mend the cause, then retry.';
+}
+
+/**
+ * What an error of this type says, as the end of a sentence. Bounded, also of one that keymend does
+ * not name.
+ */
+export function inShort(type: string): string {
+  return meaningOf(type)?.inShort ?? type.slice(0, 60);
 }
 
 /**

@@ -4,18 +4,24 @@
  */
 
 import { CancellationScope, condition, proxyActivities } from '@temporalio/workflow';
-import type { Activities } from './activities.js';
+import type { Activities, EscalateRequest, Letter } from './activities.js';
 import { type RoundEnd, reconcileRound } from './attempts.js';
 import { escalate, leaveEscalated } from './attributes.js';
+import { inShort } from './error-types.js';
 import type { Interruption, KeyRun } from './key-run.js';
+import type { Letters } from './letters.js';
 import type { FailedWrite, LastError } from './messages.js';
 import { representative } from './pending.js';
 
-const { escalate: publish } = proxyActivities<Pick<Activities, 'escalate'>>({
-  startToCloseTimeout: '1 minute',
-  // No last attempt: a key that was given up on must be heard of, however long Kafka is away.
-  retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '1 minute' },
-});
+function publish(request: EscalateRequest): Promise<void> {
+  const { escalate } = proxyActivities<Pick<Activities, 'escalate'>>({
+    startToCloseTimeout: '1 minute',
+    // No last attempt: a key that was given up on must be heard of, however long Kafka is away.
+    retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '1 minute' },
+    summary: `dead letter: ${inShort(request.error.type)}`,
+  });
+  return escalate(request);
+}
 
 /**
  * Holds the key until it is equal, skipped or asked to be retried.
@@ -29,7 +35,7 @@ export async function holdEscalated(run: KeyRun, error: LastError): Promise<Roun
   // Whoever asked while an escalated key continued as new has not been answered by any attempt yet.
   let attemptNow = !isNew && run.asks.areOpen;
   const publishing = new CancellationScope();
-  if (run.escalation === 'unpublished') publishing.run(() => publishDeadLetter(run, error)).catch(() => {});
+  if (run.escalation === 'unpublished') publishing.run(() => publishDeadLetter(run, error, !isNew)).catch(() => {});
   try {
     for (;;) {
       const wake = attemptNow ? 'attempt' : await nextWake(run);
@@ -58,13 +64,13 @@ export async function holdEscalated(run: KeyRun, error: LastError): Promise<Roun
   }
 }
 
-async function publishDeadLetter(run: KeyRun, error: LastError): Promise<void> {
-  await publishLetter(run, error);
+async function publishDeadLetter(run: KeyRun, error: LastError, isContinued: boolean): Promise<void> {
+  await publishLetter(run, error, run.letters.ofEscalation(isContinued));
   if (run.escalation === 'unpublished') run.escalation = 'published';
 }
 
 /** Resolves when the dead letters have one with all that is pending, however long that takes. */
-export async function publishLetter(run: KeyRun, error: LastError): Promise<void> {
+export async function publishLetter(run: KeyRun, error: LastError, letter: Letter): Promise<void> {
   const { attempts, firstFailedAt, lastFailedAt, link, key, encoding } = run.status();
   const now = new Date().toISOString();
   await publish({
@@ -75,6 +81,7 @@ export async function publishLetter(run: KeyRun, error: LastError): Promise<void
     attempts,
     firstFailedAt: firstFailedAt ?? now,
     lastFailedAt: lastFailedAt ?? now,
+    letter,
   });
 }
 
@@ -82,13 +89,14 @@ async function nextWake(run: KeyRun): Promise<Interruption | 'attempt'> {
   const { escalation, retry } = run.policy;
   const since = Date.now();
   run.enter('escalated', since + escalation.retryEveryMs);
-  await condition(() => asked(run) !== null || run.hasReasonToTry(), escalation.retryEveryMs);
+  const summary = `escalated (${inShort(run.lastError?.type ?? 'unknown error')}): next try by itself`;
+  await condition(() => asked(run) !== null || run.hasReasonToTry(), escalation.retryEveryMs, { summary });
   if (asked(run) === null && run.hasReasonToTry()) {
     // A key that is written all the time must not turn its escalation into a hot loop.
     const rest = Math.min(retry.maximumIntervalMs, escalation.retryEveryMs) - (Date.now() - since);
     if (rest > 0) {
       run.enter('escalated', Date.now() + rest);
-      await condition(() => asked(run) !== null, rest);
+      await condition(() => asked(run) !== null, rest, { summary: 'written again: next try by itself' });
     }
   }
   return asked(run) ?? 'attempt';
@@ -104,8 +112,10 @@ function asked(run: KeyRun): Interruption | 'attempt' | null {
  * Failed writes of another key, which Temporal has led here: each becomes a dead letter. Waited for
  * by the end of the run, like every handler.
  */
-export async function refuseOthers(events: readonly FailedWrite[]): Promise<void> {
-  for (const event of events) {
+export async function refuseOthers(events: readonly FailedWrite[], letters: Letters): Promise<void> {
+  // Named now: others may come while these are published.
+  const named = events.map((event) => [event, letters.next()] as const);
+  for (const [event, letter] of named) {
     const message =
       'the workflow that took it is of another key: the store of Temporal takes their two IDs for one. Let it compare IDs ' +
       'byte by byte (a binary collation), or make the keys differ by more than case';
@@ -117,6 +127,7 @@ export async function refuseOthers(events: readonly FailedWrite[]): Promise<void
       attempts: 1,
       firstFailedAt: event.failedAt ?? now,
       lastFailedAt: event.failedAt ?? now,
+      letter,
     });
   }
 }

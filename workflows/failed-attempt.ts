@@ -6,6 +6,8 @@ import type { LastError } from './messages.js';
 export const CANCELLED = 'Cancelled';
 /** Of the text of an error, which travels to the next run. In UTF-16 units. */
 const MOST_SAID = 2_000;
+/** Far longer than any: it becomes a search attribute, for which a longer one would be refused. */
+const LONGEST_TYPE = 200;
 
 export interface FailedAttempt {
   readonly kind: 'failed';
@@ -21,7 +23,8 @@ export function failedAttempt(failure: unknown): FailedAttempt {
   if (cause instanceof ApplicationFailure) {
     const detail = cause.details?.[0] as AttemptErrorDetail | undefined;
     const message = cause.message.slice(0, MOST_SAID);
-    const error = { type: cause.type ?? 'Error', message, stage: detail?.stage ?? null };
+    const type = (cause.type ?? 'Error').slice(0, LONGEST_TYPE);
+    const error = { type, message, stage: detail?.stage ?? null };
     const { attempt = 1, wrote = false, earlier = 'nothing' } = detail ?? {};
     return { kind: 'failed', error, attempts: attempt, permanent: cause.nonRetryable === true, wrote, earlier };
   }

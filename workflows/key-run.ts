@@ -5,10 +5,11 @@
  */
 
 import { patched, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
-import type { ReconcileRequest } from './activities.js';
+import type { EscalationLook, EscalationSight, ReconcileRequest } from './activities.js';
 import { Asks } from './asks.js';
 import { Cancel } from './cancel.js';
 import { describeStatus } from './details.js';
+import { Letters } from './letters.js';
 import {
   DEFAULT_POLICY,
   type FailedWrite,
@@ -18,11 +19,14 @@ import {
   type Outcome,
   type ReconcileKeyResult,
   type ShardOutage,
+  type SidesSeen,
   type State,
+  type Tried,
 } from './messages.js';
 import { demand, Incoming, isNothing, NOTHING_PENDING, putBack, takeRound } from './pending.js';
 import { type CarriedState, NO_ATTRIBUTES, type Pending, type RunInput, type ShownAttributes } from './run-state.js';
 import { OwnKey } from './same-key.js';
+import { withTried } from './tried.js';
 import { Vouch } from './vouch.js';
 
 const HISTORY_EVENTS_PER_RUN = 4_000;
@@ -78,6 +82,9 @@ export class KeyRun {
   #skipAsked: string | null = null;
   #skipReason: string | null = null;
   readonly asks = new Asks();
+  readonly letters: Letters;
+  #tried: readonly Tried[];
+  #sides: SidesSeen | null;
 
   readonly #input: RunInput;
   readonly #ownKey: OwnKey;
@@ -103,6 +110,9 @@ export class KeyRun {
     this.#repaired = carried.repaired;
     this.lastError = carried.lastError;
     this.#retryAsked = carried.retryAsked ?? false;
+    this.letters = new Letters(carried);
+    this.#tried = carried.tried ?? [];
+    this.#sides = carried.sides ?? null;
     // One that was started by hand says nothing; here, in front of everything, `patched` is right.
     const isByHand = input.policy === undefined;
     this.isOfEarlierVersion = input.version === undefined && !(isByHand && patched('version-2'));
@@ -191,6 +201,8 @@ export class KeyRun {
       nextRetry: isoTime(this.#nextRetry),
       outage: this.#outage,
       skipReason: this.#skipReason,
+      tried: this.#tried,
+      sides: this.#sides,
     };
   }
 
@@ -297,7 +309,11 @@ export class KeyRun {
   countAttempts(made: number, error: LastError | null): void {
     this.#attempts += made;
     if (made > 0) this.#vouch.spend();
-    if (error !== null) this.lastError = error;
+    if (error !== null) {
+      this.lastError = error;
+      const to = Date.now();
+      this.#tried = withTried(this.#tried, { type: error.type, attempts: made, from: this.triesBegunAt ?? to, to });
+    }
     this.#showDetails();
   }
 
@@ -305,14 +321,29 @@ export class KeyRun {
     this.lastError = error;
     if (this.escalation === 'none') {
       this.escalation = 'unpublished';
+      this.letters.beginEscalation();
       this.#escalatedAt = Date.now();
       this.#wakes = false;
     }
     this.enter('escalated');
   }
 
+  /** What is to be found out when it escalates. */
+  escalationLook(): EscalationLook {
+    const { link, key, encoding } = this.#input;
+    return { link, key, encoding: encoding ?? 'utf8' };
+  }
+
+  noteSight({ sides, lettersEnd }: EscalationSight): void {
+    if (sides !== undefined) this.#sides = sides;
+    if (lettersEnd !== undefined && this.escalation === 'unpublished') this.letters.noteEnd(lettersEnd);
+    this.#showDetails();
+  }
+
   leaveEscalated(): void {
     this.escalation = 'none';
+    this.letters.endEscalation();
+    this.#sides = null;
   }
 
   finishRound(outcome: Outcome): void {
@@ -323,6 +354,7 @@ export class KeyRun {
     this.#skipAsked = null;
     this.#ended = this.current();
     this.#round = null;
+    this.#tried = [];
     this.#vouch.spend();
     this.triesBegunAt = null;
     // Of an attempt that was lost meanwhile a skip ends nothing: it may still write.
@@ -376,6 +408,9 @@ export class KeyRun {
       // What came behind it would be skipped with it: better that a person asks once more.
       skipAsked: this.hasNewWork() ? null : this.#skipAsked,
       retryAsked: this.#retryAsked,
+      tried: this.#tried,
+      sides: this.#sides,
+      ...this.letters.carried(),
     };
     return { ...this.#input, carried };
   }
@@ -383,7 +418,8 @@ export class KeyRun {
   /** The input of a run for what failed after this one was cancelled. */
   carryAfterCancel(): RunInput {
     const { shown, unverifiedSince, mustLookAgain } = this;
-    const carried = { ...NEW, pending: demand(this.#pending.pending()), shown, unverifiedSince, mustLookAgain };
+    const pending = demand(this.#pending.pending());
+    const carried = { ...NEW, pending, shown, unverifiedSince, mustLookAgain, ...this.letters.carried() };
     return { ...this.#input, carried };
   }
 

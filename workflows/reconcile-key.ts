@@ -71,7 +71,7 @@ function listen(run: KeyRun): void {
   const take = (events: messages.FailedWrite[]) => {
     const misled = run.add(events);
     // No promise for nothing: thousands of signals can come in one task, and each promise costs.
-    return misled.length === 0 ? undefined : inAnyCase(() => refuseOthers(misled));
+    return misled.length === 0 ? undefined : inAnyCase(() => refuseOthers(misled, run.letters));
   };
   setHandler(messages.failedWrites, take, {
     description:

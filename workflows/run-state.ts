@@ -1,5 +1,6 @@
 /** What a run carries through its life and hands to the next one at continue-as-new. Plain data. */
-import type { FailedWrite, LastError, Outcome, ReconcileKeyInput } from './messages.js';
+import type { Letter } from './activities.js';
+import type { FailedWrite, LastError, Outcome, ReconcileKeyInput, SidesSeen, Tried } from './messages.js';
 import type { ScopeHint } from './scope.js';
 
 /**
@@ -39,6 +40,13 @@ export interface CarriedState {
   /** A round of this key repaired it. */
   readonly repaired: boolean;
   readonly lastError: LastError | null;
+  /** As in `KeyStatus`. Absent, like those below: a run of an earlier version. */
+  readonly tried?: readonly Tried[] | undefined;
+  readonly sides?: SidesSeen | null | undefined;
+  /** How many dead letters this key has had, by all runs that went on for one another. */
+  readonly letters?: number | undefined;
+  /** The one of the escalation. */
+  readonly letter?: Letter | null | undefined;
 }
 
 /** What a run shows of itself for a search; null: nothing. */

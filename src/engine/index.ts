@@ -12,3 +12,4 @@ export { LinkMemory } from './link-memory.js';
 export { reconcileEach, reconcileKeys } from './reconcile.js';
 export { withEarlier } from './rounds.js';
 export { type Scope, scopeOf } from './scope.js';
+export { sightOf } from './sight.js';

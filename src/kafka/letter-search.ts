@@ -30,7 +30,7 @@ export class LetterSearch {
   readonly #kafka: Kafka;
   readonly #topic: string;
   #cluster: Promise<Cluster> | undefined;
-  #ends: { readonly at: number; readonly offsets: Promise<string[]> } | undefined;
+  #ends: { readonly until: number; readonly offsets: Promise<string[]> } | undefined;
   /** By partition. Each is read by one at a time, and what one has read serves the next. */
   readonly #read = new Map<number, Promise<ReadPart>>();
 
@@ -45,13 +45,15 @@ export class LetterSearch {
    * @throws an error of kafkajs when that can't be had
    */
   ends(): Promise<readonly string[]> {
-    const now = performance.now();
-    if (this.#ends !== undefined && now - this.#ends.at < ENDS_SERVE_MS) return this.#ends.offsets;
+    if (this.#ends !== undefined && performance.now() < this.#ends.until) return this.#ends.offsets;
     const offsets = this.#withCluster((cluster) => this.#offsets(cluster, false));
-    this.#ends = { at: now, offsets };
-    offsets.catch(() => {
-      this.#ends = undefined;
-    });
+    const ends = { until: Number.POSITIVE_INFINITY, offsets };
+    this.#ends = ends;
+    // Also that they can't be had: thousands may ask while Kafka is away.
+    const settled = () => {
+      ends.until = performance.now() + ENDS_SERVE_MS;
+    };
+    offsets.then(settled, settled);
     return offsets;
   }
 

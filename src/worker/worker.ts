@@ -8,16 +8,14 @@ import { create } from '../../activities/index.js';
 import { createOutageActivities } from '../../activities/outage.js';
 import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import { createSweepActivities } from '../../activities/sweep.js';
-import type { LinkRuntime, WorkflowRun } from '../../activities/work.js';
-import type { EscalateRequest } from '../../workflows/activities.js';
-import { nextStep } from '../../workflows/error-types.js';
+import type { LinkRuntime } from '../../activities/work.js';
 import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
-import { escalationLetter } from '../events/dead-letter.js';
-import { type DeadLetters, publishWhatFits } from '../events/dead-letters.js';
+import type { DeadLetters } from '../events/dead-letters.js';
 import { connectRedis, type OutageListener, type RedisOptions, type RedisPort } from '../redis/index.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { logBatch, logEnded } from './ended-attempts.js';
+import { publishingEscalations } from './escalations.js';
 import { createHandOver } from './hand-over.js';
 import { checkLinks } from './link-checks.js';
 import { logOutage, OutageNotices } from './outage-notices.js';
@@ -65,7 +63,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     notices.close();
     await Promise.all([...links.values()].flatMap(({ sides }) => [sides.source.close(), sides.target.close()]));
   };
-  const publishEscalation = publishingEscalations(deadLetters, logger);
+  const publishEscalation = publishingEscalations({ deadLetters, notify: async () => {}, logger });
   try {
     checks = await checkLinks(links, logger);
     const worker = await Worker.create({
@@ -85,6 +83,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
           links,
           usableAttributes,
           publishEscalation,
+          lettersEnd: deadLetters.ends,
           onResult: logEnded(logger),
         }),
       },
@@ -115,17 +114,6 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     await closeLinks();
     throw error;
   }
-}
-
-function publishingEscalations(deadLetters: DeadLetters, logger: Logger) {
-  return async (request: EscalateRequest, workflow: WorkflowRun) => {
-    const { event, error, attempts } = request;
-    const { key, encoding = 'utf8', link } = event;
-    const news = error.type === 'Cancelled' ? error.message : `escalated: ${error.message}. ${nextStep(error.type)}`;
-    logger.warn({ key, encoding, link, type: error.type, attempts, workflowId: workflow.workflowId }, news);
-    const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow));
-    if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
-  };
 }
 
 /** How much a worker does at once: however many links hang, each of the others has its slots. */

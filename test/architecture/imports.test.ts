@@ -11,8 +11,16 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
  */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   workflows: [],
-  activities: ['workflows', 'src/engine', 'src/events', 'src/sweep'],
-  'src/config.ts': ['src/defaults.ts', 'src/did-you-mean.ts', 'src/redis-url.ts', 'workflows'],
+  activities: ['workflows', 'src/engine', 'src/events', 'src/patience', 'src/sweep'],
+  'src/config.ts': [
+    'src/defaults.ts',
+    'src/did-you-mean.ts',
+    'src/redis-url.ts',
+    'src/webhook-options.ts',
+    'workflows',
+  ],
+  'src/webhook-options.ts': [],
+  'src/webhook': ['src/config.ts', 'src/plural.ts', 'workflows'],
   'src/did-you-mean.ts': [],
   'src/plural.ts': [],
   'src/defaults.ts': [],
@@ -60,6 +68,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/plural.ts',
     'src/redis',
     'src/temporal',
+    'src/webhook',
     'workflows',
   ],
   'src/dual-write': [
@@ -91,7 +100,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/worker',
     'workflows',
   ],
-  'src/index.ts': ['src/dual-write', 'src/events', 'src/kafka', 'src/outbox'],
+  'src/index.ts': ['src/dual-write', 'src/events', 'src/kafka', 'src/outbox', 'src/webhook'],
 };
 
 function filesUnder(folder: string, ...endings: string[]): string[] {

@@ -8,6 +8,7 @@ import { checkKafka } from '../../src/kafka/check.js';
 import { createKafka } from '../../src/kafka/client.js';
 import { connectDeadLetters } from '../../src/kafka/dead-letters.js';
 import { eventually } from '../support/eventually.js';
+import { startOwnKafka } from '../support/own-kafka.js';
 import { stack } from '../support/services.js';
 
 const lines: { level: number; msg: string }[] = [];
@@ -183,3 +184,29 @@ test('the check at start names every missing topic in one line', async () => {
   // Looking for a topic must not create it where brokers would.
   expect(await admin.listTopics()).not.toContain('nobody.made.this');
 });
+
+test('letters with a name go on when Kafka is back, and none of them is there twice', async () => {
+  const kafka = await startOwnKafka();
+  const own = new Kafka({ brokers: kafka.brokers, logLevel: logLevel.NOTHING });
+  const ownAdmin = own.admin();
+  await ownAdmin.connect();
+  await ownAdmin.createTopics({ topics: [{ topic: 'letters', numPartitions: 3 }] });
+  const config = { ...configFor({ topic: 'letters', deadLetterTopic: 'letters' }), brokers: kafka.brokers };
+  const connect = () => connectDeadLetters(createKafka(config, logger), 'letters');
+  const letters = await eventually(connect);
+  onTestFinished(async () => {
+    await letters.close();
+    await ownAdmin.disconnect();
+  });
+  const behind = await letters.ends!();
+  const named = (id: string) => ({ key: Buffer.from(id), value: null, headers: { 'dlq.letter.id': id } });
+  await letters.publish(named('before'));
+  await kafka.stop();
+  await expect(letters.publish(named('meanwhile'))).rejects.toThrow();
+  await kafka.start();
+  for (const id of ['before', 'meanwhile', 'before', 'meanwhile', 'after']) {
+    await eventually(() => letters.publish(named(id), { behind }));
+  }
+  const offsets = await eventually(() => ownAdmin.fetchTopicOffsets('letters'));
+  expect(offsets.reduce((sum, { high }) => sum + Number(high), 0)).toBe(3);
+}, 120_000);

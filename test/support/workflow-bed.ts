@@ -17,6 +17,8 @@ import { provideTimeSkippingServer } from '../../src/stack/index.js';
 import type {
   AttemptErrorDetail,
   EscalateRequest,
+  EscalationLook,
+  EscalationSight,
   LargeReply,
   ReconciledReply,
   ReconcileReply,
@@ -31,6 +33,7 @@ import {
   retry,
   SEARCH_ATTRIBUTES,
   type ShardOutage,
+  type SidesSeen,
   type State,
   skip,
   status,
@@ -91,6 +94,9 @@ export class Script {
   attempts: Attempt[];
   /** The search attributes that can be written. */
   usable: readonly string[] = Object.values(SEARCH_ATTRIBUTES);
+  /** What is found out when the key is escalated; `undefined`: as by an earlier version. */
+  lettersEnd: readonly string[] | undefined;
+  sides: SidesSeen | undefined;
   /** Runs inside each attempt, before it ends. */
   during: (attempt: number) => Promise<void> | void = () => {};
 
@@ -138,7 +144,11 @@ export class Script {
     escalate: async (request: EscalateRequest): Promise<void> => {
       this.escalations.push(request);
     },
-    usableAttributes: async (): Promise<readonly string[]> => this.usable,
+    usableAttributes: async (look?: EscalationLook): Promise<readonly string[] | EscalationSight> => {
+      const { usable, lettersEnd, sides } = this;
+      if (look === undefined || (lettersEnd ?? sides) === undefined) return usable;
+      return { usable, ...(lettersEnd && { lettersEnd }), ...(sides && { sides }) };
+    },
   };
 }
 

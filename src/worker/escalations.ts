@@ -1,0 +1,64 @@
+/** What a worker tells of a key that was given up on for now: the log, and the dead letters. */
+import type { Logger } from 'pino';
+import type { Tries } from '../../activities/escalation.js';
+import type { WorkflowRun } from '../../activities/work.js';
+import type { EscalateRequest } from '../../workflows/activities.js';
+import { nextStep } from '../../workflows/error-types.js';
+import { escalationLetter } from '../events/dead-letter.js';
+import { type DeadLetters, type EarlierTry, publishWhatFits } from '../events/dead-letters.js';
+
+type PublishEscalation = (request: EscalateRequest, workflow: WorkflowRun, tries?: Tries) => Promise<void>;
+
+interface EscalationsOptions {
+  readonly deadLetters: DeadLetters;
+  /** Whoever else is told. Rejects when it can't be; the whole is tried again then. */
+  readonly notify: (request: EscalateRequest) => Promise<void>;
+  readonly logger: Logger;
+}
+
+/** Letters of this process that wait for nothing but their notice. */
+const MOST_PUBLISHED = 10_000;
+
+/**
+ * Publishes the letter of an escalation: once, whichever process tries how often, as far as it is
+ * known where the dead letters ended before the first try.
+ */
+export function publishingEscalations({ deadLetters, notify, logger }: EscalationsOptions): PublishEscalation {
+  const published = new Set<string>();
+  return async (request, workflow, tries) => {
+    const { id } = request.letter ?? {};
+    if (tries === undefined || tries.attempt === 1) tell(logger, request, workflow);
+    if (id === undefined || !published.has(id)) {
+      const earlier = await earlierTry(deadLetters, request, tries);
+      const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow), earlier);
+      if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
+    }
+    // What a person has cancelled is no news to anybody.
+    if (request.error.type === 'Cancelled') return;
+    if (id !== undefined && published.size < MOST_PUBLISHED) published.add(id);
+    await notify(request);
+    if (id !== undefined) published.delete(id);
+  };
+}
+
+function tell(logger: Logger, { event, error, attempts }: EscalateRequest, { workflowId }: WorkflowRun): void {
+  const { key, encoding = 'utf8', link } = event;
+  const news = error.type === 'Cancelled' ? error.message : `escalated: ${error.message}. ${nextStep(error.type)}`;
+  logger.warn({ key, encoding, link, type: error.type, attempts, workflowId }, news);
+}
+
+async function earlierTry(
+  deadLetters: DeadLetters,
+  { letter }: EscalateRequest,
+  tries: Tries | undefined,
+): Promise<EarlierTry | undefined> {
+  if (letter === undefined || tries === undefined) return undefined;
+  const behind = letter.behind ?? tries.noted;
+  if (behind === undefined) {
+    // For the try behind this one. What an earlier one has published is not known any more.
+    const end = await deadLetters.ends?.();
+    if (end !== undefined) tries.note(end);
+    return undefined;
+  }
+  return tries.attempt > 1 || letter.mayBeThere ? { behind } : undefined;
+}

@@ -1,0 +1,75 @@
+/** One dead letter for each escalation: how each is named, and what an activity is told of it. */
+import { Context } from '@temporalio/activity';
+import { expect, it } from 'vitest';
+import type { EscalateRequest } from '../../workflows/activities.js';
+import * as messages from '../../workflows/messages.js';
+import {
+  failedWrite,
+  giveUp,
+  type Handle,
+  onStack,
+  POLICY,
+  Script,
+  until,
+  withScript,
+} from '../support/workflow-bed.js';
+
+const server = onStack();
+const PERMANENT = { fail: 'NoPermission', permanent: true } as const;
+
+const latest = (handle: Handle) => server.env.client.workflow.getHandle(handle.workflowId);
+/** What `signalWithStart` answers. */
+const firstRunId = (handle: Handle) => (handle as Handle & { signaledRunId: string }).signaledRunId;
+const ids = ({ escalations }: Script) => escalations.map(({ letter }) => letter!.id);
+
+it('a slow retry that fails again is no new escalation, a retry that a person asks for is one', async () => {
+  const script = new Script(server.env, PERMANENT);
+  await withScript(script, async (start) => {
+    const handle = await start({ policy: { ...POLICY, escalation: { retryEveryMs: 50 } } });
+    await until(() => script.requests.length > 4);
+    expect(ids(script)).toEqual([`${firstRunId(handle)}/1`]);
+    await handle.signal(messages.retry);
+    await until(() => script.escalations.length === 2);
+    expect(ids(script)).toEqual([1, 2].map((n) => `${firstRunId(handle)}/${n}`));
+    await giveUp(handle);
+  });
+});
+
+it('a run that goes on for another names the letter that is not out yet in the same way, and later ones otherwise', async () => {
+  const script = new Script(server.env, PERMANENT);
+  script.lettersEnd = ['7'];
+  const tries: EscalateRequest[] = [];
+  let isAway = true;
+  script.activities.escalate = async (request) => {
+    tries.push(request);
+    if (isAway) await Context.current().cancelled;
+    script.escalations.push(request);
+  };
+  await withScript(script, async (start) => {
+    const handle = await start({ historyEventsPerRun: 40 });
+    await until(() => tries.length === 1);
+    const later = () => failedWrite({ failedAt: new Date().toISOString() });
+    for (let i = 0; i < 40; i++) await handle.signal(messages.failedWrites, [later()]);
+    await until(() => tries.length > 1);
+    isAway = false;
+    const id = `${firstRunId(handle)}/1`;
+    expect(tries[0]!.letter).toEqual({ id, behind: ['7'] });
+    expect(tries[1]!.letter).toEqual({ id, behind: ['7'], mayBeThere: true });
+    await latest(handle).signal(messages.retry);
+    await until(() => script.escalations.length > 0);
+    expect(ids(script)).toEqual([`${firstRunId(handle)}/2`]);
+    await giveUp(latest(handle));
+  });
+});
+
+it('a cancelled key has a letter of its own', async () => {
+  const script = new Script(server.env, PERMANENT);
+  await withScript(script, async (start) => {
+    const handle = await start();
+    await until(() => script.escalations.length === 1);
+    await handle.cancel();
+    await handle.result().catch(() => {});
+    expect(ids(script)).toEqual([1, 2].map((n) => `${firstRunId(handle)}/${n}`));
+    expect(script.escalations[1]!.error.type).toBe('Cancelled');
+  });
+});
