@@ -8,12 +8,14 @@ interface OutageDependencies {
   readonly links: ReadonlyMap<string, Pick<LinkRuntime, 'sides'>>;
   /** Told of the beginning and the end of each outage, now and then twice. Must not throw. */
   readonly onOutage: (outage: OutageStatus) => void;
+  /** Tells the webhook of the link, durably: resolves when its workflow knows. */
+  readonly notify?: (outage: OutageStatus) => Promise<void>;
 }
 
 /** A server that comes up and goes again is asked twice, so far apart. */
 const STEADY_MS = 2_000;
 
-export function createOutageActivities({ links, onOutage }: OutageDependencies): OutageActivities {
+export function createOutageActivities({ links, onOutage, notify }: OutageDependencies): OutageActivities {
   return {
     async answers({ link, shard }) {
       const target = links.get(link)?.sides.target;
@@ -29,6 +31,10 @@ export function createOutageActivities({ links, onOutage }: OutageDependencies):
 
     async announce(outage) {
       onOutage(outage);
+    },
+
+    async notifyOutage(outage) {
+      await notify?.(outage);
     },
   };
 }

@@ -11,6 +11,7 @@ import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/policy.js';
 import { LARGE_VALUES, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
 import { didYouMean } from './did-you-mean.js';
 import { parseRedisUrl, urlProblem } from './redis-url.js';
+import { webhookOptions } from './webhook-options.js';
 
 /**
  * The configuration can't be used. The message is one line: the file, the place in it, what is
@@ -125,7 +126,12 @@ const link = z.strictObject({
       maximumInterval: pause(1).default(DEFAULT_POLICY.retry.maximumIntervalMs),
     })
     .prefault({}),
-  escalation: z.strictObject({ retryEvery: pause(1_000).default(DEFAULT_POLICY.escalation.retryEveryMs) }).prefault({}),
+  escalation: z
+    .strictObject({
+      retryEvery: pause(1_000).default(DEFAULT_POLICY.escalation.retryEveryMs),
+      webhook: webhookOptions(duration).optional(),
+    })
+    .prefault({}),
   /**
    * A value with more elements or bytes is compared and repaired in chunks, so that it never holds
    * a Redis for long: these limits can be lowered, not raised.
@@ -242,6 +248,7 @@ export type LinkConfig = Parsed['links'][number];
 export type Endpoint = LinkConfig['source'];
 export type KafkaConfig = z.output<typeof kafka>;
 export type StreamConfig = Parsed['stream'];
+export type WebhookConfig = NonNullable<LinkConfig['escalation']['webhook']>;
 export type SurgeConfig = Parsed['surge'];
 
 type AnyConfig<Intake, Kafka> = Readonly<Omit<Parsed, 'intake' | 'kafka'> & { intake: Intake; kafka: Kafka }>;

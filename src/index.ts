@@ -5,3 +5,4 @@
 
 export * from './dual-write/index.js';
 export { createKafkaRecordSink, type KafkaRecordSink, type KafkaRecordSinkOptions } from './kafka/record-sink.js';
+export { type VerifyOptions, verifyWebhook } from './webhook/signature.js';

@@ -15,6 +15,8 @@ export interface OutageInput {
   readonly since: string;
   /** What the worker that noticed met, for a person. */
   readonly reason: string;
+  /** Its beginning and end are told to the webhook of the link. */
+  readonly notify?: boolean | undefined;
   /** Of the run before this one: keys that wait, by worker. */
   readonly carried?: Readonly<Record<string, number>> | undefined;
 }
@@ -59,4 +61,6 @@ export interface OutageActivities {
   answers(outage: Pick<OutageInput, 'link' | 'shard'>): Promise<void>;
   /** Tells of its beginning (`until` is null) or its end. */
   announce(outage: OutageStatus): Promise<void>;
+  /** The same for the webhook of the link: resolves when its workflow `notices` knows. */
+  notifyOutage(outage: OutageStatus): Promise<void>;
 }

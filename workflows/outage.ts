@@ -28,13 +28,21 @@ const MOST_WORKERS = 1_000;
 const { answers } = proxyActivities<OutageActivities>({
   startToCloseTimeout: '30 seconds',
   retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '10 seconds' },
+  summary: 'asks the server until it answers',
 });
 const { announce } = proxyLocalActivities<OutageActivities>({
   startToCloseTimeout: '5 seconds',
   retry: { maximumAttempts: 3 },
+  summary: 'told to the log',
+});
+const { notifyOutage } = proxyActivities<OutageActivities>({
+  startToCloseTimeout: '30 seconds',
+  retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumAttempts: 8 },
+  summary: 'told to the webhook of the link',
 });
 
-export async function outage({ link, shard, since, reason, carried = {} }: OutageInput): Promise<OutageStatus> {
+export async function outage(input: OutageInput): Promise<OutageStatus> {
+  const { link, shard, since, reason, notify = false, carried = {} } = input;
   const waiting = new Map(Object.entries(carried));
   let until: string | null = null;
   const now = (): OutageStatus => {
@@ -53,7 +61,10 @@ export async function outage({ link, shard, since, reason, carried = {} }: Outag
   setCurrentDetails(describeOutage(now()));
 
   const isContinued = workflowInfo().continuedFromExecutionRunId !== undefined;
-  if (!isContinued) await announce(now());
+  if (!isContinued) {
+    await announce(now());
+    if (notify) await notified(now());
+  }
   const asking = new CancellationScope();
   const isOver = asking
     .run(() => answers({ link, shard }))
@@ -68,13 +79,20 @@ export async function outage({ link, shard, since, reason, carried = {} }: Outag
   if (!(await Promise.race([isOver, isLong]))) {
     asking.cancel();
     // It may have answered at the same moment.
-    if (!(await isOver))
-      return continueAsNew<typeof outage>({ link, shard, since, reason, carried: Object.fromEntries(waiting) });
+    if (!(await isOver)) return continueAsNew<typeof outage>({ ...input, carried: Object.fromEntries(waiting) });
   }
   until = new Date().toISOString();
   setCurrentDetails(describeOutage(now()));
   await announce(now());
+  if (notify) await notified(now());
   return now();
+}
+
+/** What can't be told holds up nothing: the log has it. */
+async function notified(outage: OutageStatus): Promise<void> {
+  await notifyOutage(outage).catch((error: unknown) => {
+    if (isCancellation(error)) throw error;
+  });
 }
 
 /** Markdown for the Web UI. */

@@ -20,6 +20,8 @@ interface OutageNoticesOptions {
   readonly attribute: LinkAttribute;
   /** Of the worker. */
   readonly identity: string;
+  /** Whether outages of a link are told to its webhook; default: none is. */
+  readonly isNotified?: (link: string) => boolean;
   readonly logger: Logger;
 }
 
@@ -70,8 +72,9 @@ export class OutageNotices {
   }
 
   async #say(link: string, { shard, since, reason }: ShardOutage, report: OutageReport): Promise<void> {
-    const { client, taskQueue, attribute } = this.#options;
-    const args: [OutageInput] = [{ link, shard, since: new Date(since).toISOString(), reason }];
+    const { client, taskQueue, attribute, isNotified } = this.#options;
+    const notify = isNotified?.(link) ? { notify: true } : {};
+    const args: [OutageInput] = [{ link, shard, since: new Date(since).toISOString(), reason, ...notify }];
     await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
       attribute.starting(link, (attributes) =>
         client.signalWithStart(OUTAGE_TYPE, {

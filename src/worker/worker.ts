@@ -5,10 +5,12 @@ import { type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { BATCHES_AT_ONCE, createBatchActivities } from '../../activities/batch.js';
 import { create } from '../../activities/index.js';
+import { createNoticesActivities } from '../../activities/notices.js';
 import { createOutageActivities } from '../../activities/outage.js';
 import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import { createSweepActivities } from '../../activities/sweep.js';
 import type { LinkRuntime } from '../../activities/work.js';
+import type { EscalateRequest } from '../../workflows/activities.js';
 import type { Config, LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
 import type { DeadLetters } from '../events/dead-letters.js';
@@ -18,6 +20,7 @@ import { logBatch, logEnded } from './ended-attempts.js';
 import { publishingEscalations } from './escalations.js';
 import { createHandOver } from './hand-over.js';
 import { checkLinks } from './link-checks.js';
+import { Notices } from './notices.js';
 import { logOutage, OutageNotices } from './outage-notices.js';
 import { workflowCode } from './workflow-code.js';
 
@@ -53,17 +56,19 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const { taskQueue } = config.temporal;
   const starting = { client: new WorkflowClient({ connection, namespace }), taskQueue, logger };
   const attribute = new LinkAttribute(logger);
-  const notices = new OutageNotices({ ...starting, attribute, identity });
+  const notices = new Notices({ ...starting, attribute, links: config.links });
+  const outages = new OutageNotices({ ...starting, attribute, identity, isNotified: (link) => notices.isWanted(link) });
   const links = new Map(
-    config.links.map((link) => [link.name, connectLink(link, notices.listenerOf(link.name), logger)]),
+    config.links.map((link) => [link.name, connectLink(link, outages.listenerOf(link.name), logger)]),
   );
   let checks: Awaited<ReturnType<typeof checkLinks>> | undefined;
   const closeLinks = async () => {
     checks?.close();
-    notices.close();
+    outages.close();
     await Promise.all([...links.values()].flatMap(({ sides }) => [sides.source.close(), sides.target.close()]));
   };
-  const publishEscalation = publishingEscalations({ deadLetters, notify: async () => {}, logger });
+  const notify = (request: EscalateRequest) => notices.escalated(request);
+  const publishEscalation = publishingEscalations({ deadLetters, notify, logger });
   try {
     checks = await checkLinks(links, logger);
     const worker = await Worker.create({
@@ -72,7 +77,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       taskQueue,
       workflowBundle: await workflowCode(),
       activities: {
-        ...createOutageActivities({ links, onOutage: logOutage(logger) }),
+        ...createOutageActivities({ links, onOutage: logOutage(logger), notify: (outage) => notices.outage(outage) }),
+        ...createNoticesActivities({ send: (notice) => notices.send(notice) }),
         ...createBatchActivities({
           links,
           handOver: createHandOver({ ...starting, attribute, links: config.links, deadLetter: publishEscalation }),

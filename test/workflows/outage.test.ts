@@ -37,6 +37,7 @@ async function withOutage(
     announce: async (now) => {
       told.push(now);
     },
+    notifyOutage: async () => {},
   };
   const connection = env.nativeConnection;
   const worker = await Worker.create({ connection, taskQueue, workflowBundle: workflowBundle(), activities });

@@ -1,0 +1,127 @@
+/** A worker's word to the workflow `notices` of a link: what happened, gathered for a moment. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { WorkflowClient } from '@temporalio/client';
+import type { Logger } from 'pino';
+import type { EscalateRequest } from '../../workflows/activities.js';
+import { seen } from '../../workflows/details.js';
+import {
+  type EscalationNews,
+  happened,
+  type News,
+  NOTICES_TYPE,
+  type Notice,
+  type NoticesInput,
+  noticesWorkflowId,
+} from '../../workflows/notices-messages.js';
+import type { OutageStatus } from '../../workflows/outage-messages.js';
+import type { LinkConfig, WebhookConfig } from '../config.js';
+import type { LinkAttribute } from '../temporal/link-attribute.js';
+import { sendNotice } from '../webhook/send.js';
+
+interface NoticesOptions {
+  readonly client: Pick<WorkflowClient, 'signalWithStart' | 'withDeadline'>;
+  readonly taskQueue: string;
+  readonly attribute: LinkAttribute;
+  readonly links: readonly LinkConfig[];
+  readonly logger: Logger;
+}
+
+const SIGNAL_TIMEOUT_MS = 10_000;
+/** A hundred thousand keys that escalate are one signal a second. */
+const APART_MS = 1_000;
+const MOST_EXAMPLES = 3;
+const LONGEST_EXAMPLE = 100;
+
+/** Nothing is told of a link without a webhook. */
+export class Notices {
+  readonly #options: NoticesOptions;
+  readonly #webhooks: ReadonlyMap<string, WebhookConfig>;
+  /** Escalations of a link that go along with its next signal. */
+  readonly #waiting = new Map<string, { readonly groups: Map<string, EscalationNews>; readonly told: Promise<void> }>();
+  /** When the last signal of a link was sent, by `performance.now()`. */
+  readonly #toldAt = new Map<string, number>();
+
+  constructor(options: NoticesOptions) {
+    this.#options = options;
+    const configured = options.links.flatMap(({ name, escalation: { webhook } }) =>
+      webhook === undefined ? [] : [[name, webhook] as const],
+    );
+    this.#webhooks = new Map(configured);
+  }
+
+  isWanted(link: string): boolean {
+    return this.#webhooks.has(link);
+  }
+
+  /** @returns resolves when the workflow knows it @throws what Temporal answers otherwise */
+  escalated({ event, error }: EscalateRequest): Promise<void> {
+    const { link, key, encoding } = event;
+    if (!this.isWanted(link)) return Promise.resolve();
+    const next = this.#waiting.get(link) ?? this.#next(link);
+    const now = new Date().toISOString();
+    const group = next.groups.get(error.type);
+    const example = encoding === 'base64' ? `base64:${key}` : seen(key);
+    const examples = [...(group?.examples ?? []), example.slice(0, LONGEST_EXAMPLE)].slice(0, MOST_EXAMPLES);
+    const keys = (group?.keys ?? 0) + 1;
+    const firstAt = group?.firstAt ?? now;
+    next.groups.set(error.type, { kind: 'escalations', errorType: error.type, keys, firstAt, lastAt: now, examples });
+    return next.told;
+  }
+
+  /** As `escalated`, and at once. */
+  async outage({ link, ...outage }: OutageStatus): Promise<void> {
+    if (this.isWanted(link)) await this.#signal(link, [{ kind: 'outage', ...outage }]);
+  }
+
+  /** For the workflow: to the webhook. @throws as `sendNotice` of the webhook */
+  async send(notice: Notice): Promise<void> {
+    const { link, id } = notice;
+    const { logger } = this.#options;
+    const webhook = this.#webhooks.get(link);
+    if (webhook === undefined) {
+      logger.warn({ link, id }, `link ${link} has no webhook any more: a message is left out`);
+      return;
+    }
+    try {
+      await sendNotice(webhook, notice);
+    } catch (error) {
+      logger.warn({ link, id }, `link ${link}: ${(error as Error).message}. It is tried again; repairs go on`);
+      throw error;
+    }
+  }
+
+  #next(link: string) {
+    const groups = new Map<string, EscalationNews>();
+    const told = this.#turn(link).then(() => {
+      this.#waiting.delete(link);
+      return this.#signal(link, [...groups.values()]);
+    });
+    const next = { groups, told };
+    this.#waiting.set(link, next);
+    return next;
+  }
+
+  async #turn(link: string): Promise<void> {
+    const now = performance.now();
+    const at = Math.max(now, (this.#toldAt.get(link) ?? Number.NEGATIVE_INFINITY) + APART_MS);
+    this.#toldAt.set(link, at);
+    await sleep(at - now);
+  }
+
+  async #signal(link: string, news: readonly News[]): Promise<void> {
+    const { client, taskQueue, attribute } = this.#options;
+    const args: [NoticesInput] = [{ link, gatherMs: this.#webhooks.get(link)!.gather }];
+    await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
+      attribute.starting(link, (attributes) =>
+        client.signalWithStart(NOTICES_TYPE, {
+          workflowId: noticesWorkflowId(link),
+          taskQueue,
+          args,
+          signal: happened,
+          signalArgs: [news],
+          ...attributes,
+        }),
+      ),
+    );
+  }
+}

@@ -1,0 +1,100 @@
+/** What waits to be told, as a plain value. */
+import { describe, expect, it } from 'vitest';
+import type { EscalationNews, News, NoticesState, OutageNews } from '../../workflows/notices-messages.js';
+import { makeNotice, NOTHING_WAITS, nextDue, noteFailed, noteSent, take } from '../../workflows/notices-state.js';
+
+const MINUTE = 60_000;
+const AT = '2026-11-20T23:00:00.000Z';
+
+const escalated = (errorType: string, changes: Partial<EscalationNews> = {}): EscalationNews => ({
+  kind: 'escalations',
+  errorType,
+  keys: 1,
+  firstAt: AT,
+  lastAt: AT,
+  examples: ['k'],
+  ...changes,
+});
+const out = (changes: Partial<OutageNews> = {}): OutageNews => ({
+  kind: 'outage',
+  shard: '10.0.0.1:6379',
+  since: AT,
+  reason: 'no answer',
+  until: null,
+  keysWaiting: 1,
+  ...changes,
+});
+
+const took = (news: readonly News[], state: NoticesState = NOTHING_WAITS, now = 0) => take(state, news, MINUTE, now);
+const made = (state: NoticesState) => makeNotice(state, { link: 'l' }, 'run');
+const waiting = (state: NoticesState) => state.waiting.map(({ news }) => news);
+
+describe('equal escalations', () => {
+  it('are one message a minute behind the first, with how many, when, and a few of the keys', () => {
+    const later = escalated('A', {
+      keys: 99,
+      lastAt: '2026-11-20T23:00:30.000Z',
+      examples: ['b', 'c', 'd', 'e', 'f', 'k'],
+    });
+    const state = took([later], took([escalated('A')]), 30_000);
+    expect(nextDue(state)).toBe(MINUTE);
+    expect(made(state).notice).toEqual({
+      ...escalated('A', { keys: 100, lastAt: later.lastAt, examples: ['k', 'b', 'c', 'd', 'e'] }),
+      id: 'run/1',
+      link: 'l',
+    });
+  });
+
+  it('of another error are another message', () => {
+    const first = made(took([escalated('A'), escalated('B'), escalated('A')]));
+    const second = made(first.state);
+    expect([first, second].map(({ notice }) => [notice.id, 'keys' in notice && notice.keys])).toEqual([
+      ['run/1', 2],
+      ['run/2', 1],
+    ]);
+    expect(nextDue(second.state)).toBeNull();
+  });
+});
+
+describe('an outage', () => {
+  it('is due at once and before what is gathered; its beginning is one message, and its end another', () => {
+    let state = took([out()], took([escalated('A')]), 5);
+    expect(nextDue(state)).toBe(5);
+    state = took([out({ keysWaiting: 9 }), out({ until: '2026-11-20T23:01:00.000Z' })], state, 6);
+    const begin = made(state);
+    const end = made(begin.state);
+    expect([begin.notice, end.notice].map(({ id }) => id)).toEqual([
+      `l/outage/10.0.0.1:6379/${AT}/begin`,
+      `l/outage/10.0.0.1:6379/${AT}/end`,
+    ]);
+    const told = noteSent(begin.state, begin.notice, 7);
+    expect(waiting(took([out()], told, 8))).toEqual(waiting(told));
+  });
+});
+
+describe('a message that is not taken', () => {
+  it('waits again, together with what has come meanwhile, and longer each time', () => {
+    const { state, notice } = made(took([escalated('A', { keys: 5 })]));
+    const grown = took([escalated('A', { keys: 2 }), escalated('B')], state, 10);
+    const failed = noteFailed(grown, notice, 'answers 500', 1_000);
+    expect(waiting(failed)).toMatchObject([
+      { errorType: 'A', keys: 7 },
+      { errorType: 'B', keys: 1 },
+    ]);
+    expect(nextDue(failed)).toBe(31_000);
+    const again = made(failed);
+    const failedAgain = noteFailed(again.state, again.notice, 'answers 500', 40_000);
+    expect(failedAgain.failing).toMatchObject({ since: 1_000, tries: 2 });
+    expect(nextDue(failedAgain)).toBe(100_000);
+    const sent = made(failedAgain);
+    expect(noteSent(sent.state, sent.notice, 101_000)).toMatchObject({ sent: 1, failing: null });
+  });
+
+  it('holds no more than a hundred others, of which escalations are the last to go', () => {
+    const many = Array.from({ length: 300 }, (_, n) => out({ shard: `s${n}` }));
+    const state = took([escalated('A'), ...many]);
+    expect(state.waiting).toHaveLength(100);
+    expect(waiting(state)[0]).toMatchObject({ errorType: 'A' });
+    expect(waiting(state).at(-1)).toMatchObject({ shard: 's299' });
+  });
+});
