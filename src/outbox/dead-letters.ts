@@ -6,7 +6,7 @@ import type { Config, StreamConfig } from '../config.js';
 import { type DeadLetter, LETTER_ID } from '../events/dead-letter.js';
 import { DeadLetterRefused, type DeadLetters } from '../events/dead-letters.js';
 import { counted } from '../plural.js';
-import { connectKeyServers, slotOf } from '../redis/index.js';
+import { connectKeyServers, type RedisFailure, slotOf } from '../redis/index.js';
 import { APPEND, appendArguments, appended, describeSetAside } from './append.js';
 import { clusterStreamIndex } from './cluster-streams.js';
 import { deadLetterFields } from './entry.js';
@@ -24,6 +24,11 @@ export function createStreamDeadLetters(
 ): DeadLetters {
   const { maxEntries } = config;
   const servers = connectKeyServers(source.endpoint, { name: source.name });
+  let isWarned = false;
+  const warnOnce = (line: string) => {
+    if (!isWarned) warn(line);
+    isWarned = true;
+  };
   const streamOf = dealing(streamsOf(source, config.key), streamsOf(source, config.deadLetterKey));
 
   return {
@@ -32,8 +37,14 @@ export function createStreamDeadLetters(
       const stream = streamOf(letter);
       const args = appendArguments([deadLetterFields(letter)], maxEntries);
       const id = letter.headers[LETTER_ID];
-      const call = id === undefined ? ['1', stream, ...args] : ['2', stream, `${stream}:ids`, ...args, String(id)];
-      const { reply, place } = await servers.send(stream, ['EVAL', APPEND, ...call]);
+      const plain = ['EVAL', APPEND, '1', stream, ...args] as const;
+      const named = ['EVAL', APPEND, '2', stream, namesOf(stream), ...args, String(id)] as const;
+      const { reply, place } = await servers.send(stream, id === undefined ? plain : named).catch((error: unknown) => {
+        // Better twice than not at all.
+        if (id === undefined || (error as Partial<RedisFailure>).code !== 'NOPERM') throw error;
+        warnOnce(`${(error as Error).message}. Until ${namesOf(stream)} may be written, letters can be there twice`);
+        return servers.send(stream, plain);
+      });
       const { outcome, entries, setAside } = appended(reply);
       if (setAside !== null) warn(describeSetAside(stream, place, setAside));
       if (outcome === 'appended') return;
@@ -41,6 +52,11 @@ export function createStreamDeadLetters(
     },
     close: async () => servers.close(),
   };
+}
+
+/** Where the names of its letters are: in a Cluster with the same hash tag. */
+function namesOf(stream: string): string {
+  return `${stream}:ids`;
 }
 
 /** One line about a dead-letter stream that takes no more. */

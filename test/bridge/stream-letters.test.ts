@@ -10,14 +10,16 @@ async function bed(maxEntries = 100) {
   const source = await startRedis();
   const links = [{ name: 'l', source: { url: source.url }, target: { url: 'redis://127.0.0.1:1' } }];
   const text = JSON.stringify({ intake: 'redis-stream', stream: { maxEntries }, links });
-  const processes = [1, 2].map(() => createLinkDeadLetters(parseConfig(text, 'the test', {})));
+  const warnings: string[] = [];
+  const warn = (line: string) => void warnings.push(line);
+  const processes = [1, 2].map(() => createLinkDeadLetters(parseConfig(text, 'the test', {}), warn));
   onTestFinished(async () => {
     await Promise.all(processes.map((letters) => letters.close()));
     await source.stop();
   });
   const publish = (id: string, by = 0) =>
     processes[by]!.publish({ key: Buffer.from('k'), value: null, headers: { 'dlq.link': 'l', 'dlq.letter.id': id } });
-  return { redis: source.client, publish };
+  return { redis: source.client, publish, warnings };
 }
 
 test('each is there once, whoever publishes it how often at the same time', async () => {
@@ -47,6 +49,16 @@ test('as many names are kept as the stream may have entries, and not for ever', 
   }
   expect(await redis.zcard(`${DLQ}:ids`)).toBe(3);
   expect(await redis.ttl(`${DLQ}:ids`)).toBeGreaterThan(86_400);
+});
+
+test('a user that may write the stream alone loses no letter, and one line says what that means', async () => {
+  const { redis, publish, warnings } = await bed();
+  await redis.acl('SETUSER', 'default', 'resetkeys', `~${DLQ}`);
+  for (const id of ['run/1', 'run/1', 'run/2']) await publish(id);
+  expect(await redis.xlen(DLQ)).toBe(3);
+  expect(warnings).toEqual([
+    expect.stringMatching(/Until keymend:outbox:dlq:ids may be written, letters can be there twice$/),
+  ]);
 });
 
 test('what else stands in the place of the names holds up no letter', async () => {
