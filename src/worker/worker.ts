@@ -75,7 +75,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       connection,
       namespace,
       taskQueue,
-      workflowBundle: await workflowCode(),
+      workflowBundle: await workflowCode(logger),
       activities: {
         ...createOutageActivities({ links, onOutage: logOutage(logger), notify: (outage) => notices.outage(outage) }),
         ...createNoticesActivities({ send: (notice) => notices.send(notice) }),

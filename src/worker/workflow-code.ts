@@ -1,25 +1,48 @@
 /** The workflows as a worker takes them: one script, bundled when keymend is built. */
-import { existsSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode, DefaultLogger, type WorkflowBundle, type WorkflowBundlePath } from '@temporalio/worker';
+import type { Logger } from 'pino';
 
 /** The bundler takes as long as the rest of a worker's start, so `scripts/build.js` calls it. */
 const BUILT = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
+const WORKFLOWS = new URL('../../workflows/', import.meta.url);
+/** JavaScript once compiled. */
+const LANGUAGE = extname(import.meta.url);
 
-/** @throws what the bundler throws, where nothing was built */
-export async function workflowCode(): Promise<WorkflowBundle | WorkflowBundlePath> {
-  return existsSync(BUILT) ? { codePath: BUILT } : bundleWorkflows();
+/**
+ * The bundle that was built. One that is not of the workflows beside it, or of another SDK, never
+ * runs: they are bundled now, and a line says so.
+ * @throws what the bundler throws, where nothing was built
+ */
+export async function workflowCode(logger: Logger): Promise<WorkflowBundle | WorkflowBundlePath> {
+  if (!existsSync(BUILT)) return bundleWorkflows();
+  if (readFileSync(BUILT, 'utf8').startsWith(firstLine())) return { codePath: BUILT };
+  logger.warn(`${BUILT} was made of other workflows or of another SDK; they are bundled now, which takes seconds`);
+  return bundleWorkflows();
 }
 
 /** From TypeScript beside TypeScript, from JavaScript once compiled. */
 export async function bundleWorkflows(): Promise<WorkflowBundle> {
-  const entry = new URL(`../../workflows/index${extname(import.meta.url)}`, import.meta.url);
   const { code } = await bundleWorkflowCode({
-    workflowsPath: fileURLToPath(entry),
+    workflowsPath: fileURLToPath(new URL(`index${LANGUAGE}`, WORKFLOWS)),
     logger: new DefaultLogger('WARN'),
   });
-  return { code: mappedToItself(code) };
+  return { code: mappedToItself(`${firstLine()}${code}`) };
+}
+
+/** What a bundle is made of. */
+function firstLine(): string {
+  const hash = createHash('sha256');
+  const require = createRequire(import.meta.url);
+  for (const part of ['workflow', 'worker', 'common'])
+    hash.update(`${part} ${(require(`@temporalio/${part}/package.json`) as { version: string }).version}\n`);
+  for (const name of readdirSync(WORKFLOWS).sort())
+    if (extname(name) === LANGUAGE) hash.update(`${name}\n`).update(readFileSync(new URL(name, WORKFLOWS)));
+  return `// ${hash.digest('hex')}\n`;
 }
 
 const SOURCE_MAP = '//# sourceMappingURL=data:';

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createSandbox, runKeymend, type Sandbox } from '../support/keymend.js';
+import { createSandbox, runKeymend, type Sandbox, spawnKeymend } from '../support/keymend.js';
 
 let sandbox: Sandbox;
 beforeAll(async () => {
@@ -11,12 +11,16 @@ beforeAll(async () => {
 });
 afterAll(() => sandbox?.close());
 
-/** The packages, and the files of the house, whose code ran: V8 itself keeps the list. */
-async function loadedBy(...args: string[]): Promise<{ packages: string[]; files: string[] }> {
+interface Loaded {
+  readonly packages: string[];
+  readonly files: string[];
+}
+
+/** The packages, and the files of the house, whose code `run` ran: V8 itself keeps the list. */
+async function loaded(run: (environment: NodeJS.ProcessEnv) => Promise<void>): Promise<Loaded> {
   const folder = mkdtempSync(join(tmpdir(), 'keymend-loads-'));
   try {
-    const { code, stderr } = await runKeymend(args, { NODE_V8_COVERAGE: folder });
-    if (code !== 0) throw new Error(stderr);
+    await run({ NODE_V8_COVERAGE: folder });
     const urls = readdirSync(folder).flatMap((name) => {
       const { result } = JSON.parse(readFileSync(join(folder, name), 'utf8')) as { result: { url: string }[] };
       return result.map(({ url }) => url);
@@ -28,8 +32,15 @@ async function loadedBy(...args: string[]): Promise<{ packages: string[]; files:
   }
 }
 
+function loadedBy(...args: string[]): Promise<Loaded> {
+  return loaded(async (environment) => {
+    const { code, stderr } = await runKeymend(args, environment);
+    if (code !== 0) throw new Error(stderr);
+  });
+}
+
 /** What only a process that runs on has a use for. */
-const HEAVY = /^(@temporalio\/(worker|core-bridge|testing)|webpack|@swc\/.*)$/;
+const HEAVY = /^(@temporalio\/(worker|core-bridge|testing)|webpack|swc-loader|@swc\/.*)$/;
 
 describe('the help', () => {
   it.each([
@@ -63,6 +74,17 @@ describe('keymend status', () => {
     const { packages } = await loadedBy('escalations', '--config', sandbox.configure({}));
     expect(packages.filter((name) => HEAVY.test(name) || ['kafkajs', 'ioredis'].includes(name))).toEqual([]);
   });
+});
+
+it('keymend worker starts without bundling its workflows', async () => {
+  const { packages } = await loaded(async (environment) => {
+    const worker = spawnKeymend(['worker', '--config', sandbox.configure({})], environment);
+    await worker.logged('worker is ready');
+    expect(await worker.stop()).toBe(0);
+  });
+  expect(packages).toContain('@temporalio/worker');
+  // Without what it works with, which is loaded when it begins.
+  expect(packages.filter((name) => /^(webpack-sources|enhanced-resolve|tapable)$/.test(name))).toEqual([]);
 });
 
 it('the options of every verb are taken before its name, too', async () => {

@@ -59,7 +59,7 @@ export interface Sandbox {
   configure(changes: { link?: object; kafka?: object; config?: object }): string;
   /** Runs one verb to its end. */
   keymend(...args: string[]): Promise<Finished>;
-  /** Starts a verb that runs on. */
+  /** Starts a verb that runs on, and waits until it is ready. */
   start(...args: string[]): Promise<Running>;
   close(): Promise<void>;
 }
@@ -169,9 +169,10 @@ export function runKeymend(args: readonly string[], environment: NodeJS.ProcessE
   });
 }
 
-function spawnKeymend(args: readonly string[]): Running {
+/** Starts a verb that runs on. The environment is that of `runKeymend`. */
+export function spawnKeymend(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Running {
   const child = spawn(process.execPath, [CLI, ...args], {
-    env: ENVIRONMENT,
+    env: { ...ENVIRONMENT, ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let log = '';
