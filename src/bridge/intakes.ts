@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import type { Config, KafkaIntakeConfig, StreamIntakeConfig } from '../config.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import type { Intake } from '../events/intake.js';
+import type { TopicBacklog } from '../kafka/backlog.js';
 import type { Forwarded, Forwarding } from './forwarder.js';
 
 interface ConfiguredIntake {
@@ -23,6 +24,8 @@ interface ConfiguredIntake {
    * @throws Error in one line
    */
   countReaders(logger: Logger): Promise<number | null>;
+  /** What waits in the log beside the outboxes; null: it is the outboxes. Never rejects. */
+  backlog(logger: Logger): Promise<TopicBacklog> | null;
   /** Hands what it reads to a forwarder. @throws Error in one line when it can't be read at all */
   start(forwarding: Forwarding): Promise<Forwarded>;
   /**
@@ -47,6 +50,7 @@ function kafkaIntake(config: KafkaIntakeConfig): ConfiguredIntake {
     deadLetters: 'topic',
     check: async (logger) => (await import('../kafka/check.js')).checkKafka(kafka, logger),
     countReaders: async (logger) => (await import('../kafka/readers.js')).readersOfTopic(kafka, logger),
+    backlog: async (logger) => (await import('../kafka/backlog.js')).topicBacklog(kafka, logger),
     start: async (forwarding) => (await import('./from-kafka.js')).startFromKafka(kafka, forwarding),
     startRelay: async (logger) => (await import('./relay.js')).startRelay(config, logger),
     connectDeadLetters: async (logger) => {
@@ -64,6 +68,7 @@ function outboxIntake(config: StreamIntakeConfig): ConfiguredIntake {
     deadLetters: 'stream',
     check: async () => {},
     countReaders: async () => (await import('../outbox/readers.js')).readersOfOutboxes(config.links, config.stream),
+    backlog: () => null,
     start: async (forwarding) => (await import('./from-outboxes.js')).startFromOutboxes(config, forwarding),
     // What is in the outbox is read there.
     startRelay: async () => null,

@@ -90,9 +90,15 @@ async function ask<T>(client: Client | Error, question: (client: Client) => Prom
   }
 }
 
-/** Lines for a person. */
-export function describeServices({ workflows, workers, bridges, outages, batches }: ServicesReport): string[] {
-  const services = [describeWorkflows(workflows), describeWorkers(workers), describeBridges(bridges)];
+/**
+ * Lines for a person.
+ * @param waiting of what waits, behind what is under way
+ */
+export function describeServices(
+  { workflows, workers, bridges, outages, batches }: ServicesReport,
+  waiting: readonly string[],
+): string[] {
+  const services = [describeWorkflows(workflows), ...waiting, describeWorkers(workers), describeBridges(bridges)];
   return ['keymend', ...[...services, ...describeBatches(batches), ...describeOutages(outages)].map(indent)];
 }
 

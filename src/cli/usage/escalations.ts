@@ -1,16 +1,28 @@
 /** `keymend escalations` */
 import { Command } from 'commander';
+import type { EscalationsFlags } from '../verbs/escalations.js';
+import { withFilters } from './filters.js';
 import { examples, globalOptions } from './options.js';
 
 export function escalationsCommand(): Command {
-  return new Command('escalations')
-    .description('List the keys that were given up on for now: why, since when, and what to do')
-    .option('-l, --link <name>', 'only those of one link')
+  const command = new Command('escalations')
+    .description(
+      'Show the keys that were given up on for now: why, since when, and what to do. In groups by error and link, with what ' +
+        'their keys begin with and the next command; a few keys also one by one. As JSON each key, unless --groups is given',
+    )
+    .option('-l, --link <name>', 'only those of one link');
+  return withFilters(command)
+    .option('--list', 'each key instead of groups')
+    .option('--groups', 'groups alone, also as JSON, all of them counted, however long that takes')
     .addHelpText(
       'after',
-      examples('npx keymend escalations', 'npx keymend escalations --link east-to-west --output json'),
+      examples(
+        'npx keymend escalations',
+        'npx keymend escalations --error NoPermission --prefix user: --list',
+        'npx keymend escalations --link east-to-west --output json',
+      ),
     )
-    .action(async (options: { link?: string }, command: Command) => {
-      await (await import('../verbs/escalations.js')).escalations(options, globalOptions(command));
+    .action(async (flags: EscalationsFlags, command: Command) => {
+      await (await import('../verbs/escalations.js')).escalations(flags, globalOptions(command));
     });
 }

@@ -1,15 +1,25 @@
-/** `keymend escalations`, and the list of escalated workflows that `retry --escalated` shares. */
+/** `keymend escalations`: what was given up on for now, in groups, and each key. */
 import type { Client } from '@temporalio/client';
-import pMap from 'p-map';
+import { pMapIterable } from 'p-map';
 import { nextStep } from '../../../workflows/error-types.js';
-import { type KeyStatus, SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js';
+import type { KeyStatus } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
-import { searchAttributes } from '../../temporal/search-attributes.js';
-import { askStatus, type Listed, type Unanswered } from '../answers.js';
+import { askStatus, type Unanswered } from '../answers.js';
 import { withClient } from '../configured.js';
-import { chooseLink, type GlobalOptions, print, VerbError } from '../context.js';
+import { type GlobalOptions, print } from '../context.js';
+import { describeGroups, describeNone, groupReport } from '../escalated/group-lines.js';
+import { escalatedGroups } from '../escalated/groups.js';
+import { escalatedQuery } from '../escalated/query.js';
+import { escalatedRows, expectAttributes, type KeyRow } from '../escalated/rows.js';
+import { jsonLine } from '../printable.js';
+import type { Filters } from '../usage/filters.js';
 
 const CONCURRENCY = 16;
+/** So many are shown one by one below their groups. */
+const MOST_SHOWN = 10;
+/** The first screen is there within 2 s; who asks for groups alone waits until all are counted. */
+const GROUPS_MS = 1_200;
+const ALL_GROUPS_MS = 60_000;
 
 type Escalation =
   | (KeyStatus & {
@@ -20,53 +30,46 @@ type Escalation =
     })
   | (Unanswered & { readonly workflowId: string });
 
-export async function escalations({ link }: { link?: string }, global: GlobalOptions): Promise<void> {
+export interface EscalationsFlags extends Filters {
+  readonly list?: true;
+  readonly groups?: true;
+}
+
+/** Groups, and each key where there are few; or each key alone. */
+export async function escalations(flags: EscalationsFlags, global: GlobalOptions): Promise<void> {
   await withClient(global, async (client, config) => {
-    const listed = escalatedKeys(client, config, link);
-    const answered = (key: ListedRun) => ask(client, config, key);
-    const answers = await pMap(listed, answered, { concurrency: CONCURRENCY });
-    const nothing = `no key is escalated${link === undefined ? '' : ` of link ${link}`}`;
-    print(global, answers, () => (answers.length === 0 ? [nothing] : answers.flatMap(describe)));
+    const escalated = escalatedQuery(config, flags);
+    const list = flags.list ?? (global.output === 'json' && flags.groups === undefined);
+    if (!list) {
+      await expectAttributes(client, escalated);
+      const found = await escalatedGroups(client, config, escalated.query, flags.groups ? ALL_GROUPS_MS : GROUPS_MS);
+      print(global, groupReport(found, flags), () => describeGroups(found, flags));
+      if (flags.groups || found.total === null || found.total > MOST_SHOWN || found.total === 0) return;
+    }
+    const keys = pMapIterable(escalatedRows(client, escalated), (row) => ask(client, config, row), {
+      concurrency: CONCURRENCY,
+    });
+    await printEach(global, flags, keys);
   });
 }
 
-interface ListedRun extends Listed {
-  readonly startTime: Date;
-}
-
-/**
- * The workflows of escalated keys. Visibility lags behind the workflows by about a second.
- * @throws VerbError when the configuration has no such link, or Temporal can't be searched for them
- */
-export async function* escalatedKeys(
-  client: Client,
-  config: Config,
-  link: string | undefined,
-): AsyncGenerator<ListedRun> {
-  const name = link === undefined ? undefined : chooseLink(config, link).name;
-  await expectAttributes(client, name === undefined ? ['state'] : ['state', 'link']);
-  const clauses = [
-    `WorkflowType = "${WORKFLOW_TYPE}"`,
-    'ExecutionStatus = "Running"',
-    `${SEARCH_ATTRIBUTES.state} = "escalated"`,
-  ];
-  if (name !== undefined) clauses.push(`${SEARCH_ATTRIBUTES.link} = "${name}"`);
-  for await (const { workflowId, taskQueue, startTime } of client.workflow.list({ query: clauses.join(' AND ') })) {
-    yield { workflowId, taskQueue, startTime };
+/** As they come, for there may be very many. */
+async function printEach(
+  global: GlobalOptions,
+  filters: Filters,
+  escalations: AsyncIterable<Escalation>,
+): Promise<void> {
+  let count = 0;
+  for await (const escalation of escalations) {
+    count += 1;
+    if (global.output === 'text') print(global, escalation, () => describe(escalation));
+    else process.stdout.write(`${count === 1 ? '[' : ',\n'}${jsonLine(escalation)}`);
   }
+  if (global.output === 'json') process.stdout.write(count === 0 ? '[]\n' : ']\n');
+  else if (count === 0) print(global, [], () => [describeNone(filters)]);
 }
 
-/**
- * Without them a search finds nothing, or is refused.
- * @throws VerbError that says what is wrong and what to do
- */
-async function expectAttributes(client: Client, wanted: (keyof typeof SEARCH_ATTRIBUTES)[]): Promise<void> {
-  const { usable, problem } = await searchAttributes(client.connection, client.options.namespace);
-  if (wanted.every((name) => usable.includes(SEARCH_ATTRIBUTES[name]))) return;
-  throw new VerbError(`escalated keys can't be found: ${problem}. What is escalated then is found after its next try`);
-}
-
-async function ask(client: Client, config: Config, { workflowId, startTime }: ListedRun): Promise<Escalation> {
+async function ask(client: Client, config: Config, { workflowId, startTime }: KeyRow): Promise<Escalation> {
   const answer = await askStatus(client, config, workflowId);
   if ('unanswered' in answer) return { workflowId, ...answer };
   const since = answer.firstFailedAt ?? startTime.toISOString();

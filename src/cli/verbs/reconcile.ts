@@ -1,60 +1,65 @@
-/** `keymend reconcile KEY` */
-import {
-  type Client,
-  WithStartWorkflowOperation,
-  WorkflowUpdateFailedError,
-  WorkflowUpdateRPCTimeoutOrCancelledError,
-} from '@temporalio/client';
+/** `keymend reconcile KEY`, and of many keys. */
+import { type Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { outageLine } from '../../../workflows/details.js';
-import {
-  type ReconcileKeyResult,
-  type RetryRequest,
-  reconcileNow,
-  WORKFLOW_TYPE,
-} from '../../../workflows/messages.js';
-import type { reconcileKey } from '../../../workflows/reconcile-key.js';
-import { startOptions } from '../../bridge/start-options.js';
+import type { ReconcileKeyResult, RetryRequest } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { keyBytes } from '../../events/failed-write-codec.js';
 import { counted } from '../../plural.js';
 import { connectRedis, NO_TYPE, RedisFailure } from '../../redis/index.js';
-import { LinkAttribute } from '../../temporal/link-attribute.js';
-import { whoIsMissing } from '../answers.js';
+import { bulk } from '../bulk/bulk.js';
+import { reconciling } from '../bulk/reconciling.js';
 import { withClient } from '../configured.js';
 import { EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
-import { handleOf, type KeyWorkflow, keyToReconcile } from '../key-workflow.js';
+import { type KeyWorkflow, keyToReconcile } from '../key-workflow.js';
 import { ownRun } from '../own-run.js';
-import type { KeyOptions } from '../usage/options.js';
+import { ACCEPTANCE_MS, missing, startUpdate } from '../reconcile-update.js';
+import type { BulkFlags } from '../usage/bulk.js';
 import { type KeyReport, keyReport } from './status.js';
 
-const ACCEPTANCE_MS = 15_000;
 const LOOK_MS = 5_000;
 const TOLD_AFTER_MS = 4_000;
 const TOLD_EVERY_MS = 10_000;
-/**
- * How long a person's word about a delete holds until a worker hears it; more than the acceptance,
- * for clocks that differ.
- */
-const VOUCHED_MS = 60_000;
 /** The retries of a link may take minutes; a person can also interrupt and look at `status`. */
 const PATIENCE_MS = 10 * 60_000;
 
-export async function reconcile(
-  text: string,
-  { allowDelete, ...options }: KeyOptions & RetryRequest,
-  global: GlobalOptions,
-): Promise<void> {
+export interface ReconcileFlags extends BulkFlags {
+  readonly allowDelete?: true;
+}
+
+/** One key, or many. */
+export async function reconcile(text: string | undefined, flags: ReconcileFlags, global: GlobalOptions): Promise<void> {
+  if (flags.allowDelete && text === undefined)
+    throw new VerbError('--allow-delete vouches for one KEY, which somebody has looked at', EXIT.usage);
   await withClient(global, async (client, config) => {
-    const key = keyToReconcile(config, text, options);
-    await ownRun(client, config, key);
-    const result = await untilReconciled(client, config, key, { allowDelete });
-    const nowhere = result.outcome === 'equal' && (await isOnNeitherSide(key));
-    const answer = { ...key.key, link: key.link.name, ...result, ...(nowhere && { onNeitherSide: true }) };
-    const tries = `after ${counted(result.attempts, 'attempt')}`;
-    const where = nowhere ? ': the key is on neither side' : '';
-    print(global, answer, () => [`${result.outcome} ${tries}${where}`]);
+    await bulk({
+      ...{ global, client, config, text, flags },
+      name: 'reconcile',
+      verb: 'reconcile',
+      unasked: false,
+      one: (text) => reconcileOne(global, client, config, text, flags),
+      keyOf: keyToReconcile,
+      tell: reconciling(client, config),
+      said: (keys) => ({ field: 'told', line: `told ${counted(keys, 'key')} to reconcile`, healed: 'equal now' }),
+    });
   });
+}
+
+async function reconcileOne(
+  global: GlobalOptions,
+  client: Client,
+  config: Config,
+  text: string,
+  { allowDelete, ...options }: ReconcileFlags,
+): Promise<void> {
+  const key = keyToReconcile(config, text, options);
+  await ownRun(client, config, key);
+  const result = await untilReconciled(client, config, key, { allowDelete });
+  const nowhere = result.outcome === 'equal' && (await isOnNeitherSide(key));
+  const answer = { ...key.key, link: key.link.name, ...result, ...(nowhere && { onNeitherSide: true }) };
+  const tries = `after ${counted(result.attempts, 'attempt')}`;
+  const where = nowhere ? ': the key is on neither side' : '';
+  print(global, answer, () => [`${result.outcome} ${tries}${where}`]);
 }
 
 async function untilReconciled(
@@ -123,14 +128,6 @@ function describeWaiting({ state, attempts, lastError, nextRetry, outage }: KeyR
   return `${state}${waitsFor}, ${counted(attempts ?? 0, 'attempt')} so far${next}${error}`;
 }
 
-/** Who does not answer. A workflow that nobody has begun yet is on the task queue of this one. */
-async function missing(client: Client, config: Config, key: KeyWorkflow): Promise<string> {
-  const description = await client
-    .withDeadline(Date.now() + ACCEPTANCE_MS, () => handleOf(client, key).describe())
-    .catch(() => null);
-  return whoIsMissing(description?.taskQueue ?? config.temporal.taskQueue, config);
-}
-
 /**
  * Such a key is equal, and most likely not the one that was meant. False where it can't be told.
  */
@@ -144,19 +141,4 @@ async function isOnNeitherSide({ link, key }: KeyWorkflow): Promise<boolean> {
   } finally {
     await Promise.all(ports.map((port) => port.close()));
   }
-}
-
-function startUpdate(client: Client, config: Config, { link, key }: KeyWorkflow, request: RetryRequest) {
-  return new LinkAttribute({ warn: report, info() {} }).starting(link.name, (attributes) => {
-    const startWorkflowOperation = new WithStartWorkflowOperation<typeof reconcileKey>(WORKFLOW_TYPE, {
-      ...startOptions(link, keyBytes(key), config.temporal.taskQueue),
-      ...attributes,
-      workflowIdConflictPolicy: 'USE_EXISTING',
-    });
-    return client.workflow.startUpdateWithStart(reconcileNow, {
-      args: [request.allowDelete ? { ...request, before: new Date(Date.now() + VOUCHED_MS).toISOString() } : request],
-      waitForStage: 'ACCEPTED',
-      startWorkflowOperation,
-    });
-  });
 }

@@ -13,6 +13,7 @@ import { describeLinks, type LinkReport, linkReports } from '../link-status.js';
 import { ownRun } from '../own-run.js';
 import { describeServices, type ServicesReport, servicesReport } from '../service-status.js';
 import type { KeyOptions } from '../usage/options.js';
+import { describeWaiting, type WaitingReport, waitingReport } from '../waiting.js';
 
 /** By the word of the server for it. */
 const UNFINISHED = {
@@ -53,7 +54,10 @@ export interface KeyReport extends Omit<KeyStatus, 'state' | 'attempts' | 'pendi
 export async function status(text: string | undefined, options: KeyOptions, global: GlobalOptions): Promise<void> {
   if (text === undefined) {
     const report = await wholeReport(readConfig(global), options.link);
-    print(global, report, () => [...describeLinks(report.links), ...describeServices(report)]);
+    print(global, report, () => [
+      ...describeLinks(report.links),
+      ...describeServices(report, describeWaiting(report.waiting)),
+    ]);
     return;
   }
   await withClient(global, async (client, config) => {
@@ -64,6 +68,7 @@ export async function status(text: string | undefined, options: KeyOptions, glob
 
 interface WholeReport extends ServicesReport {
   readonly links: readonly LinkReport[];
+  readonly waiting: WaitingReport;
 }
 
 /** @throws VerbError when there is no such link. What does not answer is in the report */
@@ -71,11 +76,12 @@ async function wholeReport({ config, temporal }: Configured, link: string | unde
   if (link !== undefined) chooseLink(config, link);
   const client = await connectClient(temporal).catch((error: Error) => error);
   try {
-    const [links, services] = await Promise.all([
-      linkReports(config, link, gapReports(client, config)),
+    const links = linkReports(config, link, gapReports(client, config));
+    const [services, waiting] = await Promise.all([
       servicesReport(client, config),
+      waitingReport(client, config, links),
     ]);
-    return { links, ...services };
+    return { links: await links, ...services, waiting };
   } finally {
     if (!(client instanceof Error)) await client.connection.close();
   }

@@ -1,0 +1,20 @@
+/** Asks a person before many keys are told something. */
+import { createInterface } from 'node:readline/promises';
+import { EXIT, VerbError } from '../context.js';
+import { printable } from '../printable.js';
+
+/**
+ * @param question without its mark
+ * @throws VerbError where the answer is no, or nobody can answer
+ */
+export async function consent(question: string): Promise<void> {
+  if (!(process.stdin.isTTY && process.stderr.isTTY))
+    throw new VerbError('nobody can be asked here: give --yes, or --dry-run to see which keys are meant', EXIT.usage);
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await terminal.question(`${printable(question)}? [y/N] `);
+    if (!/^y(es)?$/i.test(answer.trim())) throw new VerbError('nothing was told to anybody');
+  } finally {
+    terminal.close();
+  }
+}

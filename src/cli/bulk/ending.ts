@@ -1,0 +1,126 @@
+/** What is said when many keys were told something: who takes it, and what has become of them. */
+import type { Client } from '@temporalio/client';
+import type { Config } from '../../config.js';
+import { counted } from '../../plural.js';
+import { askStatus, whoseQueue } from '../answers.js';
+import { type GlobalOptions, print, VerbError } from '../context.js';
+import { duration } from '../escalated/query.js';
+import type { BulkFlags } from '../usage/bulk.js';
+import { type Outcome, outcomeOf } from './outcome.js';
+import { progressOf, type Told } from './run.js';
+
+const WAIT_MS = 60_000;
+
+/** What a verb says of them. */
+export interface Said {
+  /** The name of their number in JSON. */
+  readonly field: string;
+  readonly line: string;
+  /** What healed means here. */
+  readonly healed: string;
+}
+
+/**
+ * @param escalatedBefore how many were escalated when the call began; null: all of them were told
+ * @throws VerbError when nobody takes what they were told, or some were not told
+ */
+export async function sayHowItEnds(
+  global: GlobalOptions,
+  client: Client,
+  config: Config,
+  { flags, told, escalatedBefore, said }: { flags: BulkFlags; told: Told; escalatedBefore: number | null; said: Said },
+): Promise<void> {
+  const isText = global.output === 'text';
+  const waitMs = flags.wait === undefined ? (isText ? WAIT_MS : 0) : duration(flags.wait, '--wait');
+  if (isText) print(global, null, () => [said.line, ...describeGone(told)]);
+  const silent = await unanswered(client, config, told);
+  const isFollowed = waitMs > 0 && told.keys.size > 0 && silent.count < told.keys.size;
+  const outcome = isFollowed ? await followed(client, config, { flags, told, escalatedBefore, waitMs }) : null;
+  if (isText && outcome !== null) print(global, null, () => describe(outcome, said.healed));
+  if (!isText) {
+    const { gone, refused, done } = told;
+    const counts = {
+      ...(gone > 0 && { nothingUnderWay: gone }),
+      ...(refused > 0 && { refused }),
+      ...(silent.count > 0 && { unanswered: silent.count }),
+    };
+    print(global, { [said.field]: told.keys.size, ...done, ...counts, ...outcome }, () => []);
+  }
+  const problems = [...describeSilent(silent, told), ...(await describeRefused(client, config, told))];
+  if (problems.length > 0) throw new VerbError(problems.join('; '));
+}
+
+async function followed(
+  client: Client,
+  config: Config,
+  {
+    flags,
+    told,
+    escalatedBefore,
+    waitMs,
+  }: { flags: BulkFlags; told: Told; escalatedBefore: number | null; waitMs: number },
+): Promise<Outcome> {
+  const { keys, wereEscalated, begunAt } = told;
+  let shown = 'waiting for what becomes of them';
+  const progress = progressOf(() => shown);
+  try {
+    const of = { told: keys, wereEscalated, begunAt, escalatedBefore, link: flags.link };
+    return await outcomeOf(client, config, of, waitMs, (underWay) => {
+      shown = `${counted(underWay, 'key')} still under way`;
+    });
+  } finally {
+    progress.stop();
+  }
+}
+
+function describe({ healed, failedAgain, newlyEscalated, underWay, ended }: Outcome, word: string): string[] {
+  return [
+    `${healed} ${word}, ${failedAgain} failed again, ${newlyEscalated} newly escalated meanwhile`,
+    ...(underWay > 0 ? [`${counted(underWay, 'key')} still under way: \`keymend status\` shows how they go on`] : []),
+    ...(ended > 0
+      ? [`the workflows of ${counted(ended, 'key')} were ended before their end: \`keymend reconcile\` looks at them`]
+      : []),
+    ...(failedAgain + newlyEscalated > 0 ? ['`keymend escalations` says why'] : []),
+  ];
+}
+
+function describeGone({ gone }: Told): string[] {
+  return gone === 0 ? [] : [`for ${counted(gone, 'key')} nothing was under way any more`];
+}
+
+interface Silent {
+  readonly count: number;
+  readonly first: { readonly workflowId: string; readonly unanswered: string } | null;
+}
+
+/**
+ * A few are asked: where none of them is answered for, it is the worker that is missing, and the
+ * others would only cost their time-out. Their answers take in what was told to those before them.
+ */
+async function unanswered(client: Client, config: Config, { keys }: Told): Promise<Silent> {
+  const asked = await Promise.all(
+    keys.last.map(async (workflowId) => ({ workflowId, answer: await askStatus(client, config, workflowId) })),
+  );
+  const found = asked.flatMap(({ workflowId, answer }) => ('unanswered' in answer ? [{ workflowId, ...answer }] : []));
+  return {
+    count: found.length > 0 && found.length === asked.length ? keys.size : found.length,
+    first: found[0] ?? null,
+  };
+}
+
+function describeSilent({ count, first }: Silent, { keys }: Told): string[] {
+  if (first === null) return [];
+  return [
+    `${count} of ${counted(keys.size, 'key')} without an answer, for example ${first.workflowId}: ${first.unanswered}. ` +
+      'What they were told is kept until a worker takes it',
+  ];
+}
+
+async function describeRefused(client: Client, config: Config, { refused, firstRefused }: Told): Promise<string[]> {
+  if (firstRefused === null) return [];
+  const { workflowId, taskQueue, why } = firstRefused;
+  const reason = taskQueue === null ? why : await whoseQueue(client, config, { workflowId, taskQueue });
+  return [
+    `${counted(refused, 'escalated key')} of other task queues, told nothing, for example ${workflowId}: ${reason}`,
+  ];
+}

@@ -1,0 +1,102 @@
+/**
+ * What becomes of keys that were told to try again: seen in Temporal's list alone, so that it costs
+ * no workflow anything, however many they are.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from '@temporalio/client';
+import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js';
+import type { Config } from '../../config.js';
+import { quoted } from '../escalated/query.js';
+import { rows } from '../escalated/rows.js';
+import type { ToldKeys } from './told-keys.js';
+
+export interface Outcome {
+  /** Their workflows are done. */
+  readonly healed: number;
+  readonly failedAgain: number;
+  /** Escalated since the call began, and not told anything. */
+  readonly newlyEscalated: number;
+  /** Neither healed nor escalated so far. */
+  readonly underWay: number;
+  /** By hand, or by a failure of the workflow: nobody repairs them. */
+  readonly ended: number;
+}
+
+interface Followed {
+  readonly told: ToldKeys;
+  /** How many of them were escalated. */
+  readonly wereEscalated: number;
+  /** When the first was told, or earlier. */
+  readonly begunAt: Date;
+  /** How many were escalated then; null: all of them were told. */
+  readonly escalatedBefore: number | null;
+  readonly link: string | undefined;
+}
+
+/** The list lags behind the workflows by about this. */
+const LAG_MS = 2_000;
+const LOOKED_EVERY_MS = 1_000;
+
+/**
+ * Looks until none of them is under way, or the time is over.
+ * @param shown told how many are under way
+ */
+export async function outcomeOf(
+  client: Client,
+  config: Config,
+  followed: Followed,
+  waitMs: number,
+  shown: (underWay: number) => void,
+): Promise<Outcome> {
+  const deadline = performance.now() + waitMs;
+  const count = counting(client, config, followed);
+  await sleep(Math.min(waitMs, LAG_MS));
+  for (;;) {
+    const begun = performance.now();
+    const underWay = await count.underWay();
+    shown(underWay);
+    // A look over very many is to be no burden for the server.
+    const pause = Math.max(LOOKED_EVERY_MS, 2 * (performance.now() - begun));
+    if (underWay === 0 || performance.now() + pause > deadline) return count.all(underWay);
+    await sleep(pause);
+  }
+}
+
+function counting(client: Client, config: Config, followed: Followed) {
+  const { told, begunAt, escalatedBefore, wereEscalated, link } = followed;
+  const { state } = SEARCH_ATTRIBUTES;
+  const ours = [
+    `WorkflowType = ${quoted(WORKFLOW_TYPE)}`,
+    `TaskQueue = ${quoted(config.temporal.taskQueue)}`,
+    ...(link === undefined ? [] : [`${SEARCH_ATTRIBUTES.link} = ${quoted(link)}`]),
+  ].join(' AND ');
+  const badly = ['Terminated', 'Failed', 'TimedOut', 'Canceled'].map(quoted).join(', ');
+  const closed = `ExecutionStatus IN (${badly}) AND CloseTime >= ${quoted(begunAt.toISOString())}`;
+  const toldIn = async (query: string) => {
+    let found = 0;
+    for await (const { workflowId } of rows(client, `${ours} AND ${query}`)) if (told.has(workflowId)) found += 1;
+    return found;
+  };
+  return {
+    underWay: () => toldIn(`ExecutionStatus = "Running" AND ${state} IS NULL`),
+    async all(underWay: number): Promise<Outcome> {
+      let [failedAgain, others, othersSince] = [0, 0, 0];
+      const escalated = `${ours} AND ExecutionStatus = "Running" AND ${state} = "escalated"`;
+      for await (const { workflowId, startTime } of rows(client, escalated)) {
+        if (told.has(workflowId)) failedAgain += 1;
+        else others += 1;
+        if (!told.has(workflowId) && startTime >= begunAt) othersSince += 1;
+      }
+      const ended = await toldIn(closed);
+      // Of those that were escalated before and not told some may have healed by themselves.
+      const left = escalatedBefore === null ? 0 : Math.max(0, escalatedBefore - wereEscalated);
+      return {
+        healed: Math.max(0, told.size - underWay - failedAgain - ended),
+        failedAgain,
+        newlyEscalated: Math.max(othersSince, others - left),
+        underWay,
+        ended,
+      };
+    },
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * Tells many keys something, one after the other. What was reached is kept by the workflows
+ * themselves: the same call once more goes on, and tells nobody what would do harm a second time.
+ */
+import { pMapIterable } from 'p-map';
+import type { Config } from '../../config.js';
+import { showProgress } from '../../demo/progress.js';
+import { counted } from '../../plural.js';
+import { EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
+import { turns } from './pace.js';
+import type { Selection, Target } from './selection.js';
+import { ToldKeys } from './told-keys.js';
+
+/** What telling one has come to: `told`, or why it was not told. */
+export type Answer =
+  | { readonly kind: 'told'; readonly wasEscalated: boolean; readonly done?: string }
+  /** Nothing is under way for it. */
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'refused'; readonly why: string };
+
+interface Telling {
+  /** Keys a second; undefined: as fast as it goes. */
+  readonly rate: number | undefined;
+  /** "try again": what they are told, for a person. */
+  readonly verb: string;
+  tell(target: Target): Promise<Answer>;
+}
+
+export interface Told {
+  readonly keys: ToldKeys;
+  readonly gone: number;
+  /** Told nothing, for their workflows are not for the workers of this configuration. */
+  readonly refused: number;
+  readonly firstRefused: {
+    readonly workflowId: string;
+    readonly taskQueue: string | null;
+    readonly why: string;
+  } | null;
+  /** Of those that had an answer at once, by its word. */
+  readonly done: Readonly<Record<string, number>>;
+  readonly wereEscalated: number;
+  readonly begunAt: Date;
+}
+
+const CONCURRENCY = 16;
+const ASKED = 3;
+const SHOWN = 10;
+/** What is over by then needs no progress. */
+const SHOWN_AFTER_MS = 2_000;
+
+/** @throws VerbError for what is no rate */
+export function rateOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const rate = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && rate > 0) return rate;
+  throw new VerbError(`--rate ${text}: give a number above 0, for example 50`, EXIT.usage);
+}
+
+/** Says which keys are meant. Bounded: the first ones, and how many there are. */
+export async function dryRun(global: GlobalOptions, selection: Selection, verb: string): Promise<void> {
+  const first: string[] = [];
+  let keys = 0;
+  const progress = progressOf(() => `${counted(keys, 'key')} found`);
+  try {
+    for await (const { workflowId } of selection.targets) {
+      keys += 1;
+      if (first.length < SHOWN) first.push(workflowId);
+    }
+  } finally {
+    progress.stop();
+  }
+  print(global, { dryRun: true, keys, first }, () => [
+    `${counted(keys, 'key')} would be told to ${verb}; nothing was told to anybody`,
+    ...first.map((workflowId) => `  ${workflowId}`),
+    ...(keys > first.length ? [`  and ${keys - first.length} more`] : []),
+  ]);
+}
+
+/** @throws VerbError where one can't be told; those before it were */
+export async function tellAll(config: Config, selection: Selection, { rate, verb, tell }: Telling): Promise<Told> {
+  const told = new ToldKeys(ASKED);
+  const done: Record<string, number> = {};
+  const tally = { gone: 0, refused: 0, firstRefused: null as Told['firstRefused'], wereEscalated: 0 };
+  const begunAt = new Date();
+  const turn = turns(rate);
+  const ours = config.temporal.taskQueue;
+  const tellInTurn = async (target: Target): Promise<readonly [Target, Answer]> => {
+    await turn();
+    // Those whose queue nobody of this configuration reads are told nothing.
+    if (target.taskQueue !== null && target.taskQueue !== ours) return [target, { kind: 'refused', why: '' }];
+    return [target, await tell(target)];
+  };
+  const progress = progressOf(() => `told ${counted(told.size, 'key')} to ${verb}`);
+  try {
+    for await (const [{ workflowId, taskQueue }, answer] of pMapIterable(selection.targets, tellInTurn, {
+      concurrency: CONCURRENCY,
+    })) {
+      if (answer.kind === 'gone') tally.gone += 1;
+      else if (answer.kind === 'refused') {
+        tally.refused += 1;
+        tally.firstRefused ??= { workflowId, taskQueue, why: answer.why };
+      } else {
+        told.add(workflowId);
+        if (answer.wasEscalated) tally.wereEscalated += 1;
+        if (answer.done !== undefined) done[answer.done] = (done[answer.done] ?? 0) + 1;
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof VerbError) || told.size === 0) throw error;
+    throw new VerbError(
+      `${error.message}. ${counted(told.size, 'key')} were told before; the same call goes on`,
+      error.exitCode,
+    );
+  } finally {
+    progress.stop();
+  }
+  return { ...tally, keys: told, done, begunAt };
+}
+
+/** Nothing for what takes no time; then as ever. */
+export function progressOf(text: () => string): { stop(): void } {
+  let progress: ReturnType<typeof showProgress> | undefined;
+  const timer = setTimeout(() => {
+    progress = showProgress(text, report);
+  }, SHOWN_AFTER_MS);
+  return {
+    stop() {
+      clearTimeout(timer);
+      progress?.stop();
+    },
+  };
+}

@@ -1,0 +1,103 @@
+/** Which keys a verb for many is meant for, as they are found one after the other. */
+import type { Client } from '@temporalio/client';
+import { WORKFLOW_TYPE } from '../../../workflows/messages.js';
+import type { Config } from '../../config.js';
+import { EXIT, VerbError } from '../context.js';
+import { escalatedQuery, quoted } from '../escalated/query.js';
+import { escalatedRows, type KeyRow, rows } from '../escalated/rows.js';
+import type { KeyWorkflow } from '../key-workflow.js';
+import type { BulkFlags } from '../usage/bulk.js';
+import { isFiltered } from '../usage/filters.js';
+import type { KeyOptions } from '../usage/options.js';
+import { linesOf } from './lines.js';
+
+/** One that is to be told. */
+export interface Target {
+  readonly workflowId: string;
+  /** Of what was found by a search. */
+  readonly taskQueue: string | null;
+  readonly isEscalated: boolean;
+  /** Of what was given by its key. */
+  readonly key: KeyWorkflow | null;
+}
+
+export interface Selection {
+  /** For a person: "every escalated key of link a". */
+  readonly what: string;
+  /** Bounded in memory: the next ones are looked for when these are done. */
+  readonly targets: AsyncIterable<Target>;
+  /** Whether all that is escalated is meant, within `link`. */
+  readonly isAllEscalated: boolean;
+}
+
+/** From what is written to the workflow of a key. @throws VerbError for what is none */
+export type KeyOf = (config: Config, text: string, options: KeyOptions) => KeyWorkflow;
+
+/**
+ * @returns null when one key alone is meant
+ * @throws VerbError for what can't be meant
+ */
+export function selectionOf(client: Client, config: Config, flags: BulkFlags, keyOf: KeyOf): Selection | null {
+  const { escalated, query, file, link } = flags;
+  if (escalated) {
+    const meant = escalatedQuery(config, flags);
+    const narrowed = isFiltered(flags) ? ' that the filters leave' : '';
+    return {
+      what: `every escalated key${link === undefined ? '' : ` of link ${link}`}${narrowed}`,
+      targets: listed(escalatedRows(client, meant)),
+      isAllEscalated: !isFiltered(flags),
+    };
+  }
+  if (query !== undefined) {
+    const clauses = [`WorkflowType = ${quoted(WORKFLOW_TYPE)}`, 'ExecutionStatus = "Running"', `(${query})`];
+    return {
+      what: `every key under way that ${query} finds`,
+      targets: listed(rows(client, clauses.join(' AND '))),
+      isAllEscalated: false,
+    };
+  }
+  if (file !== undefined)
+    return { what: `every key in ${file}`, targets: ofFile(config, file, flags, keyOf), isAllEscalated: false };
+  return null;
+}
+
+/** @throws VerbError for options that do not go together */
+export function expectOneMeaning(key: string | undefined, flags: BulkFlags): void {
+  const { escalated, query, file, rate, dryRun, yes, wait } = flags;
+  const given = [
+    ...(key === undefined ? [] : ['KEY']),
+    ...(escalated ? ['--escalated'] : []),
+    ...(query === undefined ? [] : ['--query']),
+    ...(file === undefined ? [] : ['--file']),
+  ];
+  if (given.length > 1) throw new VerbError(`say one of ${given.join(' and ')}, not both`, EXIT.usage);
+  if (!escalated && isFiltered(flags))
+    throw new VerbError('--error, --prefix and --older-than narrow down --escalated', EXIT.usage);
+  const isBulk = escalated || query !== undefined || file !== undefined;
+  const forMany = Object.entries({ rate, 'dry-run': dryRun, yes, wait }).find(([, value]) => value !== undefined);
+  if (!isBulk && key !== undefined && forMany !== undefined)
+    throw new VerbError(`--${forMany[0]} is for many keys: --escalated, --query or --file`, EXIT.usage);
+  if (query !== undefined && (query.trim() === '' || /\border\s+by\b|\bgroup\s+by\b/i.test(query)))
+    throw new VerbError(
+      '--query: give what comes behind WHERE, for example KeymendError = "TargetReadOnly"',
+      EXIT.usage,
+    );
+}
+
+async function* listed(found: AsyncIterable<KeyRow>): AsyncGenerator<Target> {
+  for await (const { workflowId, taskQueue, isEscalated } of found)
+    yield { workflowId, taskQueue, isEscalated, key: null };
+}
+
+async function* ofFile(config: Config, file: string, flags: BulkFlags, keyOf: KeyOf): AsyncGenerator<Target> {
+  for await (const { text, place } of linesOf(file)) {
+    let key: KeyWorkflow;
+    try {
+      key = keyOf(config, text, flags);
+    } catch (error) {
+      if (!(error instanceof VerbError)) throw error;
+      throw new VerbError(`${place}: ${error.message}`, error.exitCode);
+    }
+    yield { workflowId: key.workflowId, taskQueue: null, isEscalated: false, key };
+  }
+}

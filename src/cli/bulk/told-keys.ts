@@ -1,0 +1,34 @@
+/** Which workflows were told something: a fingerprint of each, for there may be a million. */
+import { createHash } from 'node:crypto';
+
+const BYTES = 6;
+
+/** About 50 bytes a workflow. Two of a million share a fingerprint once in five hundred calls. */
+export class ToldKeys {
+  readonly #known = new Set<number>();
+  /** The last ones in full. */
+  readonly last: string[] = [];
+  readonly #keep: number;
+
+  constructor(keep: number) {
+    this.#keep = keep;
+  }
+
+  add(workflowId: string): void {
+    this.#known.add(fingerprint(workflowId));
+    this.last.push(workflowId);
+    if (this.last.length > this.#keep) this.last.shift();
+  }
+
+  has(workflowId: string): boolean {
+    return this.#known.has(fingerprint(workflowId));
+  }
+
+  get size(): number {
+    return this.#known.size;
+  }
+}
+
+function fingerprint(workflowId: string): number {
+  return createHash('sha1').update(workflowId).digest().readUIntBE(0, BYTES);
+}
