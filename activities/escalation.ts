@@ -33,12 +33,14 @@ interface EscalationDependencies {
 
 /** The whole activity has 5 s, and without the search attributes nobody finds the key. */
 const SIGHT_MS = 2_000;
+const SLOW_MS = 250;
 /** Of one link at once: it is a help for a person, and shall cost the two sides next to nothing. */
 const LOOKS_AT_ONCE = 5;
 
 export function createEscalationActivities(dependencies: EscalationDependencies) {
   const { links, usableAttributes, lettersEnd, publishEscalation } = dependencies;
   const slots = new Map(Array.from(links.keys(), (name) => [name, new Slots(LOOKS_AT_ONCE)]));
+  const endsSoon = lettersEnd === undefined ? undefined : unlessSlow(lettersEnd);
 
   async function sidesOf({ link, key, encoding }: EscalationLook): Promise<SidesSeen | undefined> {
     const sides = links.get(link)?.sides;
@@ -63,10 +65,27 @@ export function createEscalationActivities(dependencies: EscalationDependencies)
       const [usable, sides, end] = await Promise.all([
         usableAttributes(),
         soon(sidesOf(look)),
-        lettersEnd === undefined ? undefined : soon(lettersEnd()),
+        endsSoon === undefined ? undefined : soon(endsSoon()),
       ]);
       return { usable, ...(sides && { sides }), ...(end && { lettersEnd: end }) };
     },
+  };
+}
+
+/**
+ * Of what is asked once for many: whoever comes while an answer is long in coming does without, for
+ * each that waits holds up a workflow task.
+ */
+function unlessSlow<T>(ask: () => Promise<T>): () => Promise<T | undefined> {
+  let asking: { readonly since: number; readonly answer: Promise<T> } | null = null;
+  return () => {
+    if (asking === null) {
+      const answer = ask().finally(() => {
+        asking = null;
+      });
+      asking = { since: performance.now(), answer };
+    }
+    return performance.now() - asking.since < SLOW_MS ? asking.answer : Promise.resolve(undefined);
   };
 }
 

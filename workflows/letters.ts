@@ -4,19 +4,21 @@ import type { Letter } from './activities.js';
 import type { CarriedState } from './run-state.js';
 
 export class Letters {
-  #count: number;
+  #count = 0;
   /** The one of the escalation; null: not escalated, or a run of an earlier version began it. */
   #current: Letter | null;
 
-  constructor({ letters = 0, letter = null }: Pick<CarriedState, 'letters' | 'letter'>) {
-    this.#count = letters;
+  constructor({ letter = null }: Pick<CarriedState, 'letter'>) {
     this.#current = letter;
   }
 
-  /** A new one: the same in every replay, and another one than any run of this key has had. */
+  /**
+   * A new one: the same in every replay, and another one than any run of this key has had. Counted
+   * by each run for itself, for one of an earlier version in between would carry no count on.
+   */
   next(): Letter {
     this.#count += 1;
-    return { id: `${workflowInfo().firstExecutionRunId}/${this.#count}` };
+    return { id: `${workflowInfo().runId}/${this.#count}` };
   }
 
   beginEscalation(): void {
@@ -38,7 +40,7 @@ export class Letters {
     this.#current = null;
   }
 
-  carried(): Required<Pick<CarriedState, 'letters' | 'letter'>> {
-    return { letters: this.#count, letter: this.#current };
+  carried(): Required<Pick<CarriedState, 'letter'>> {
+    return { letter: this.#current };
   }
 }

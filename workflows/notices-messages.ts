@@ -47,6 +47,8 @@ export interface NoticesInput {
 export interface NoticesState {
   /** Each with when its first message is due. */
   readonly waiting: readonly { readonly news: News; readonly dueAt: number }[];
+  /** How often the webhook has refused what waits, by its name. */
+  readonly refused?: Readonly<Record<string, number>> | undefined;
   /** Messages that were made. */
   readonly made: number;
   readonly sent: number;

@@ -64,7 +64,8 @@ export function nextDue({ waiting, failing }: NoticesState): number | null {
 }
 
 /**
- * Takes the next message out of what waits: of an outage first.
+ * Takes the next message out of what waits: of an outage first, but behind all that was refused
+ * less often. One that is never taken must not hold up the others.
  * @param firstRunId of the workflow
  */
 export function makeNotice(
@@ -72,7 +73,9 @@ export function makeNotice(
   { link }: Pick<NoticesInput, 'link'>,
   firstRunId: string,
 ): { readonly state: NoticesState; readonly notice: Notice } {
-  const waiting = state.waiting.toSorted((a, b) => rank(a.news) - rank(b.news) || a.dueAt - b.dueAt);
+  const waiting = state.waiting.toSorted(
+    (a, b) => refusals(state, a.news) - refusals(state, b.news) || rank(a.news) - rank(b.news) || a.dueAt - b.dueAt,
+  );
   const { news } = waiting[0]!;
   const made = state.made + 1;
   const id = news.kind === 'outage' ? `${link}/${outageName(news)}` : `${firstRunId}/${made}`;
@@ -82,13 +85,18 @@ export function makeNotice(
   };
 }
 
+function refusals({ refused = {} }: NoticesState, news: News): number {
+  return refused[nameOf(news)] ?? 0;
+}
+
 function rank({ kind }: News): number {
   return kind === 'outage' ? 0 : 1;
 }
 
 export function noteSent(state: NoticesState, notice: Notice, now: number): NoticesState {
   const told = notice.kind === 'outage' ? [...state.told, outageName(notice)].slice(-MOST_TOLD) : state.told;
-  return { ...state, sent: state.sent + 1, lastSentAt: now, failing: null, told };
+  const { [nameOf(notice)]: _taken, ...refused } = state.refused ?? {};
+  return { ...state, sent: state.sent + 1, lastSentAt: now, failing: null, told, refused };
 }
 
 /** What was not taken waits again, together with what has come meanwhile; all of it is due then. */
@@ -98,7 +106,8 @@ export function noteFailed(state: NoticesState, notice: Notice, reason: string, 
   const pause = Math.min(PAUSES.firstMs * 2 ** Math.min(tries, 10), PAUSES.longestMs);
   const again = { ...state, waiting: [] };
   const all = [news as News, ...state.waiting.map((each) => each.news)];
-  return { ...take(again, all, 0, now), failing: { since, reason, tries: tries + 1, nextAt: now + pause } };
+  const refused = { ...state.refused, [nameOf(notice)]: refusals(state, notice) + 1 };
+  return { ...take(again, all, 0, now), refused, failing: { since, reason, tries: tries + 1, nextAt: now + pause } };
 }
 
 /** By which the same is known again. */

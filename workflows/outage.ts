@@ -4,6 +4,7 @@ import {
   condition,
   continueAsNew,
   isCancellation,
+  patched,
   proxyActivities,
   proxyLocalActivities,
   setCurrentDetails,
@@ -43,6 +44,8 @@ const { notifyOutage } = proxyActivities<OutageActivities>({
 
 export async function outage(input: OutageInput): Promise<OutageStatus> {
   const { link, shard, since, reason, notify = false, carried = {} } = input;
+  // In front of every local activity, where it is right. A worker of before may do the first task.
+  const notifies = notify && patched('notifies-the-webhook');
   const waiting = new Map(Object.entries(carried));
   let until: string | null = null;
   const now = (): OutageStatus => {
@@ -63,7 +66,7 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
   const isContinued = workflowInfo().continuedFromExecutionRunId !== undefined;
   if (!isContinued) {
     await announce(now());
-    if (notify) await notified(now());
+    if (notifies) await notified(now());
   }
   const asking = new CancellationScope();
   const isOver = asking
@@ -84,7 +87,7 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
   until = new Date().toISOString();
   setCurrentDetails(describeOutage(now()));
   await announce(now());
-  if (notify) await notified(now());
+  if (notifies) await notified(now());
   return now();
 }
 

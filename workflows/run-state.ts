@@ -43,8 +43,6 @@ export interface CarriedState {
   /** As in `KeyStatus`. Absent, like those below: a run of an earlier version. */
   readonly tried?: readonly Tried[] | undefined;
   readonly sides?: SidesSeen | null | undefined;
-  /** How many dead letters this key has had, by all runs that went on for one another. */
-  readonly letters?: number | undefined;
   /** The one of the escalation. */
   readonly letter?: Letter | null | undefined;
 }

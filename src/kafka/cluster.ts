@@ -8,6 +8,7 @@ export interface Cluster {
   connect(): Promise<void>;
   disconnect(): Promise<void>;
   addTargetTopic(topic: string): Promise<void>;
+  refreshMetadata(): Promise<void>;
   findTopicPartitionMetadata(topic: string): readonly { readonly partitionId: number }[];
   /** Partitions by the node that leads them. */
   findLeaderForPartitions(topic: string, partitions: readonly number[]): Readonly<Record<string, readonly string[]>>;
@@ -51,7 +52,10 @@ export async function connectCluster(kafka: Kafka): Promise<Cluster | null> {
     /createCluster$/.test(description ?? ''),
   );
   if (create === undefined) return null;
-  const cluster = (kafka as unknown as Record<symbol, (options: object) => Cluster>)[create]!({});
+  const cluster = (kafka as unknown as Record<symbol, (options: object) => Cluster>)[create]!({
+    // Kafka's default for whoever asks of a topic; what looks must make none.
+    allowAutoTopicCreation: false,
+  });
   await cluster.connect();
   return cluster;
 }

@@ -13,8 +13,8 @@ const FETCH_BYTES = 1024 * 1024;
 const FETCH_WAIT_MS = 100;
 /** Ends serve for so long: what is a little too early only makes the look longer. */
 const ENDS_SERVE_MS = 5_000;
-/** Ids that are kept of a partition. */
-const MOST_IDS = 100_000;
+/** Ids that are kept of a partition: about 50 bytes each. Behind that it is read anew. */
+const MOST_IDS = 1_000_000;
 
 /** What was read of a partition: the ids of all letters from the one offset up to the other. */
 interface ReadPart {
@@ -63,7 +63,10 @@ export class LetterSearch {
    */
   async has(key: Buffer | null, id: string, behind: readonly string[]): Promise<boolean> {
     // One that has been given partitions since may have the key in another one than then.
-    const now = await this.#withCluster(async (cluster) => cluster.findTopicPartitionMetadata(this.#topic).length);
+    const now = await this.#withCluster(async (cluster) => {
+      await cluster.refreshMetadata();
+      return cluster.findTopicPartitionMetadata(this.#topic).length;
+    });
     const partitions = new Set([behind.length, now].map((count) => this.#partitionOf(key, count)));
     for (const partition of partitions) {
       const { ids } = await this.#readFrom(partition, BigInt(behind[partition] ?? 0));

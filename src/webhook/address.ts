@@ -72,6 +72,13 @@ export function forbidden(host: string): ForbiddenAddress {
   );
 }
 
+/** For a message that is not encrypted. */
+export function exposed(host: string): ForbiddenAddress {
+  return new ForbiddenAddress(
+    `${host} is, or has, an address of the open internet, where a message without TLS can be read; write https`,
+  );
+}
+
 type Resolve = (
   host: string,
   options: { readonly all: true },
@@ -83,11 +90,24 @@ type Resolve = (
  * @param resolve for tests
  */
 export function publicOnly(resolve: Resolve = lookup): LookupFunction {
+  return unless(isPrivate, forbidden, resolve);
+}
+
+/** The other way round: which fails where any address of the name is not private. */
+export function privateOnly(resolve: Resolve = lookup): LookupFunction {
+  return unless((address) => !isPrivate(address), exposed, resolve);
+}
+
+function unless(
+  isRefused: (address: string) => boolean,
+  refusal: (host: string) => ForbiddenAddress,
+  resolve: Resolve,
+): LookupFunction {
   return (host, options, callback) => {
     resolve(host, { all: true }, (error, addresses) => {
       const first = addresses?.[0];
-      const refused = error ?? (addresses.some(({ address }) => isPrivate(address)) ? forbidden(host) : null);
-      if (refused !== null || first === undefined) callback(refused ?? forbidden(host), '', 0);
+      const refused = error ?? (addresses.some(({ address }) => isRefused(address)) ? refusal(host) : null);
+      if (refused !== null || first === undefined) callback(refused ?? refusal(host), '', 0);
       else if (options.all) callback(null, addresses);
       else callback(null, first.address, first.family);
     });

@@ -4,7 +4,7 @@ import { request as requestHttps } from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
 import type { Notice } from '../../workflows/notices-messages.js';
 import type { WebhookConfig } from '../config.js';
-import { forbidden, isPrivate, publicOnly } from './address.js';
+import { exposed, forbidden, isPrivate, privateOnly, publicOnly } from './address.js';
 import { bodyOf } from './formats/index.js';
 import { SIGNATURE_HEADER, signatureOf } from './signature.js';
 
@@ -13,11 +13,7 @@ import { SIGNATURE_HEADER, signatureOf } from './signature.js';
  * @param lookup for tests
  * @throws Error in one line which names the host alone: the url may be a secret
  */
-export async function sendNotice(
-  webhook: WebhookConfig,
-  notice: Notice,
-  lookup: LookupFunction = publicOnly(),
-): Promise<void> {
+export async function sendNotice(webhook: WebhookConfig, notice: Notice, lookup?: LookupFunction): Promise<void> {
   const url = new URL(webhook.url);
   const body = Buffer.from(JSON.stringify(bodyOf(webhook, notice)));
   let status: number;
@@ -39,11 +35,14 @@ function post(
   url: URL,
   body: Buffer,
   id: string,
-  lookup: LookupFunction,
+  lookup: LookupFunction | undefined,
 ): Promise<number> {
   const host = url.hostname.replace(/^\[|\]$/g, '');
   // An address is never looked up.
   if (!allowPrivate && isIP(host) !== 0 && isPrivate(host)) throw forbidden(host);
+  const isPlain = url.protocol === 'http:';
+  if (isPlain && isIP(host) !== 0 && !isPrivate(host)) throw exposed(host);
+  const checked = isPlain ? privateOnly() : allowPrivate ? undefined : publicOnly();
   const isSigned = secret !== undefined && format !== 'pagerduty';
   const options: RequestOptions = {
     method: 'POST',
@@ -58,10 +57,10 @@ function post(
     // A connection of its own: one that is kept could be to an address of before.
     agent: false,
     signal: AbortSignal.timeout(timeout),
-    ...(!allowPrivate && { lookup }),
+    ...((lookup ?? checked) && { lookup: lookup ?? checked }),
   };
   return new Promise((resolve, reject) => {
-    const send = url.protocol === 'https:' ? requestHttps : requestHttp;
+    const send = isPlain ? requestHttp : requestHttps;
     const sent = send(url, options, (answer: IncomingMessage) => {
       // What it says besides is of no use, and may be without end.
       resolve(answer.statusCode ?? 0);

@@ -16,29 +16,42 @@ interface EscalationsOptions {
   readonly logger: Logger;
 }
 
-/** Letters of this process that wait for nothing but their notice. */
-const MOST_PUBLISHED = 10_000;
+/** Letters of this process that wait for their notice, and the other way round. */
+const MOST_HALF_DONE = 10_000;
+/** Of keys that are not escalated: nobody else needs to hear of these. */
+const NO_ESCALATIONS: ReadonlySet<string> = new Set(['Cancelled', 'WorkflowIdTaken']);
 
 /**
  * Publishes the letter of an escalation: once, whichever process tries how often, as far as it is
- * known where the dead letters ended before the first try.
+ * known where the dead letters ended before the first try. Whoever else is told hears of it also
+ * while the dead letters take nothing.
  */
 export function publishingEscalations({ deadLetters, notify, logger }: EscalationsOptions): PublishEscalation {
-  const published = new Set<string>();
+  const [published, notified] = [new Set<string>(), new Set<string>()];
   return async (request, workflow, tries) => {
     const { id } = request.letter ?? {};
     if (tries === undefined || tries.attempt === 1) tell(logger, request, workflow);
-    if (id === undefined || !published.has(id)) {
+    const publish = async () => {
       const earlier = await earlierTry(deadLetters, request, tries);
       const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow), earlier);
       if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
-    }
-    // What a person has cancelled is no news to anybody.
-    if (request.error.type === 'Cancelled') return;
-    if (id !== undefined && published.size < MOST_PUBLISHED) published.add(id);
-    await notify(request);
-    if (id !== undefined) published.delete(id);
+    };
+    const isEscalation = tries !== undefined && !NO_ESCALATIONS.has(request.error.type);
+    const ended = await Promise.allSettled([
+      onceFor(id, published, publish),
+      isEscalation ? onceFor(id, notified, () => notify(request)) : undefined,
+    ]);
+    const failed = ended.find((end) => end.status === 'rejected');
+    // One of them may be done: the next try does not do that again.
+    if (failed !== undefined) throw failed.reason;
+    for (const done of [published, notified]) done.delete(id ?? '');
   };
+}
+
+async function onceFor(id: string | undefined, done: Set<string>, work: () => Promise<void>): Promise<void> {
+  if (id !== undefined && done.has(id)) return;
+  await work();
+  if (id !== undefined && done.size < MOST_HALF_DONE) done.add(id);
 }
 
 function tell(logger: Logger, { event, error, attempts }: EscalateRequest, { workflowId }: WorkflowRun): void {
@@ -56,7 +69,7 @@ async function earlierTry(
   const behind = letter.behind ?? tries.noted;
   if (behind === undefined) {
     // For the try behind this one. What an earlier one has published is not known any more.
-    const end = await deadLetters.ends?.();
+    const end = await deadLetters.ends?.().catch(() => undefined);
     if (end !== undefined) tries.note(end);
     return undefined;
   }

@@ -34,13 +34,11 @@ export function createHandOver(
   const byName = new Map(links.map((link) => [link.name, link]));
   return async (write, batch, signal) => {
     const link = byName.get(write.link);
-    // A batch whose activity is tried again names the letter in the same way.
-    const letter = { id: `${batch.runId}/${write.id}` };
-    if (link === undefined) return deadLetter({ ...letterOf(write, 1, UNKNOWN_LINK), letter }, batch);
+    if (link === undefined) return deadLetter(letterOf(write, 1, UNKNOWN_LINK), batch);
     const { key, encoding = 'utf8' } = write;
     const group = { kind: 'key', link, key: keyBytes({ key, encoding }), writes: [] } as const;
     const end = await signaller.signal(group, [write], signal);
-    if (end.kind === 'refused' || end.kind === 'misled') await deadLetter({ ...notTaken(write, end), letter }, batch);
+    if (end.kind === 'refused' || end.kind === 'misled') await deadLetter(notTaken(write, end), batch);
   };
 }
 

@@ -28,7 +28,10 @@ function configFor(topics: { topic: string; deadLetterTopic: string }) {
 beforeAll(async () => {
   admin = new Kafka({ brokers: stack().kafka.brokers, logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
-  await admin.createTopics({ topics: [{ topic, configEntries: [{ name: 'max.message.bytes', value: '10000' }] }] });
+  await admin.createTopics({
+    waitForLeaders: false,
+    topics: [{ topic, configEntries: [{ name: 'max.message.bytes', value: '10000' }] }],
+  });
   await eventually(() => admin.fetchTopicMetadata({ topics: [topic] }));
   deadLetters = await connectDeadLetters(createKafka(configFor({ topic, deadLetterTopic: topic }), logger), topic);
 });
@@ -122,7 +125,7 @@ describe('a letter with a name', () => {
 
   test('is found where the topic has got partitions since, and where its first records are gone', async () => {
     const growing = `growing-${ulid().toLowerCase()}`;
-    await admin.createTopics({ topics: [{ topic: growing, numPartitions: 2 }] });
+    await admin.createTopics({ waitForLeaders: false, topics: [{ topic: growing, numPartitions: 2 }] });
     onTestFinished(() => admin.deleteTopics({ topics: [growing] }));
     await eventually(() => admin.fetchTopicMetadata({ topics: [growing] }));
     const connect = () =>
@@ -142,9 +145,18 @@ describe('a letter with a name', () => {
     onTestFinished(() => second.close());
     for (const id of ids) await second.publish(named(id), { behind });
     expect(await total()).toBe(10);
+    // One that has looked before does not keep to the partitions that it knew then.
+    await admin.createPartitions({ topicPartitions: [{ topic: growing, count: 9 }] });
+    await eventually(async () => expect(await admin.fetchTopicOffsets(growing)).toHaveLength(9));
+    const third = await connect();
+    onTestFinished(() => third.close());
+    const later = ids.map((id) => `later-${id}`);
+    for (const id of later) await third.publish(named(id));
+    for (const id of later) await second.publish(named(id), { behind });
+    expect(await total()).toBe(20);
     await admin.deleteTopicRecords({ topic: growing, partitions: [{ partition: 0, offset: '1' }] });
     await second.publish(named('run/0'), { behind: ['0', '0'] });
-    expect(await total()).toBeLessThanOrEqual(11);
+    expect(await total()).toBeLessThanOrEqual(21);
   });
 });
 
@@ -190,7 +202,7 @@ test('letters with a name go on when Kafka is back, and none of them is there tw
   const own = new Kafka({ brokers: kafka.brokers, logLevel: logLevel.NOTHING });
   const ownAdmin = own.admin();
   await ownAdmin.connect();
-  await ownAdmin.createTopics({ topics: [{ topic: 'letters', numPartitions: 3 }] });
+  await ownAdmin.createTopics({ waitForLeaders: false, topics: [{ topic: 'letters', numPartitions: 3 }] });
   const config = { ...configFor({ topic: 'letters', deadLetterTopic: 'letters' }), brokers: kafka.brokers };
   const connect = () => connectDeadLetters(createKafka(config, logger), 'letters');
   const letters = await eventually(connect);

@@ -1,5 +1,5 @@
 import { describe, expect, it, test } from 'vitest';
-import { isPrivate, publicOnly } from '../../src/webhook/address.js';
+import { isPrivate, privateOnly, publicOnly } from '../../src/webhook/address.js';
 
 test.each([
   '127.0.0.1',
@@ -41,10 +41,10 @@ test.each(['1.1.1.1', '172.32.0.1', '100.128.0.1', '2606:4700:4700::1111', '::ff
 );
 
 describe('a name', () => {
-  const resolved = (addresses: string[], all: boolean) =>
+  const resolved = (addresses: string[], all: boolean, only = publicOnly) =>
     new Promise<unknown>((resolve) => {
       const found = addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));
-      publicOnly((_host, _options, callback) => callback(null, found))('name', { all }, (error, address) =>
+      only((_host, _options, callback) => callback(null, found))('name', { all }, (error, address) =>
         resolve(error ?? address),
       );
     });
@@ -58,6 +58,13 @@ describe('a name', () => {
     for (const all of [true, false]) {
       const refusal = await resolved(['1.1.1.1', '::ffff:10.0.0.1'], all);
       expect(refusal).toMatchObject({ name: 'ForbiddenAddress' });
+    }
+  });
+
+  it('that is to be private is refused with one public address among others', async () => {
+    expect(await resolved(['10.0.0.1', '::1'], false, privateOnly)).toBe('10.0.0.1');
+    for (const all of [true, false]) {
+      expect(await resolved(['10.0.0.1', '1.1.1.1'], all, privateOnly)).toMatchObject({ name: 'ForbiddenAddress' });
     }
   });
 

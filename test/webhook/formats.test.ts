@@ -139,8 +139,8 @@ describe('pagerduty', () => {
 });
 
 describe('alertmanager', () => {
-  it('of keys that escalated: an alert that stays for an hour', () => {
-    expect(asAlerts(ESCALATED)).toEqual([
+  it('of keys that escalated: an alert that stays for an hour behind the message', () => {
+    expect(asAlerts(ESCALATED, Date.parse('2026-11-20T23:01:00.000Z'))).toEqual([
       {
         labels: { alertname: 'KeymendEscalated', error: 'TargetReadOnly', severity: 'error', link: 'east-to-west' },
         annotations: {
@@ -152,15 +152,17 @@ describe('alertmanager', () => {
           query: QUERY,
         },
         startsAt: '2026-11-20T23:00:00.000Z',
-        endsAt: '2026-11-21T00:00:59.000Z',
+        endsAt: '2026-11-21T00:01:00.000Z',
       },
     ]);
   });
 
   it('of an outage: the end has the labels of the beginning', () => {
     const labels = { alertname: 'KeymendOutage', shard: '10.0.0.1:6379', severity: 'warning', link: 'east-to-west' };
-    expect(asAlerts(OUT)).toMatchObject([{ labels, startsAt: OUT.since, endsAt: '2026-11-21T23:00:00.000Z' }]);
-    expect(asAlerts(BACK)).toEqual([
+    expect(asAlerts(OUT, Date.parse(OUT.since))).toMatchObject([
+      { labels, startsAt: OUT.since, endsAt: '2026-11-21T23:00:00.000Z' },
+    ]);
+    expect(asAlerts(BACK, Date.parse(OUT.since))).toEqual([
       {
         labels,
         annotations: {
@@ -173,5 +175,15 @@ describe('alertmanager', () => {
         endsAt: '2026-11-20T23:10:00.000Z',
       },
     ]);
+  });
+
+  it('that has waited for a night is no alert that is over already', () => {
+    const [alert] = asAlerts(ESCALATED, Date.parse('2026-11-21T08:00:00.000Z')) as [{ endsAt: string }];
+    expect(alert.endsAt).toBe('2026-11-21T09:00:00.000Z');
+  });
+
+  it('of an outage that by another clock ended before it began ends when it began', () => {
+    const over = { ...BACK, until: '2026-11-20T22:59:59.000Z' } as Notice;
+    expect(asAlerts(over, Date.parse(OUT.since))).toMatchObject([{ startsAt: OUT.since, endsAt: OUT.since }]);
   });
 });

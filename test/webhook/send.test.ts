@@ -104,6 +104,15 @@ it('is not sent to a private address, whether it is written as such or found beh
   expect(receiver.received).toEqual([]);
 });
 
+it('is not sent without TLS to the open internet, also where private addresses are meant', async () => {
+  for (const host of ['1.1.1.1', '[2606:4700::1]']) {
+    const said = await refusal(sendNotice(webhook({ url: `http://${host}/hook`, allowPrivate: true }), NOTICE));
+    expect(said, host).toMatch(
+      /an address of the open internet, where a message without TLS can be read; write https$/,
+    );
+  }
+});
+
 it('goes where the name was when it was checked, whatever it says a moment later', async () => {
   const answers = ['1.1.1.1', '127.0.0.1'];
   const asked: string[] = [];

@@ -46,7 +46,7 @@ const escalation = (key: string, type: string, link = 'told'): EscalateRequest =
   lastFailedAt: '2026-11-20T23:00:00.000Z',
 });
 
-it('ten thousand escalations of a moment are two signals: the first at once, the others a second later', async () => {
+it('ten thousand escalations of a moment are two signals: the first at once, the others a moment later', async () => {
   const { notices, signals } = bed();
   await notices.escalated(escalation('first', 'Contended'));
   await Promise.all(
@@ -55,7 +55,7 @@ it('ten thousand escalations of a moment are two signals: the first at once, the
     ),
   );
   expect(signals.map(({ workflowId }) => workflowId)).toEqual(Array(2).fill('keymend/notices/told'));
-  expect(signals[1]!.at - signals[0]!.at).toBeGreaterThan(900);
+  expect(signals[1]!.at - signals[0]!.at).toBeGreaterThan(150);
   expect(signals[1]!.news).toMatchObject([
     { errorType: 'NoPermission', keys: 5_000, examples: ['k0', 'k2', 'k4'] },
     { errorType: 'Contended', keys: 5_000, examples: ['k1', 'k3', 'k5'] },

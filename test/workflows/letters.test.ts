@@ -20,6 +20,7 @@ const PERMANENT = { fail: 'NoPermission', permanent: true } as const;
 const latest = (handle: Handle) => server.env.client.workflow.getHandle(handle.workflowId);
 /** What `signalWithStart` answers. */
 const firstRunId = (handle: Handle) => (handle as Handle & { signaledRunId: string }).signaledRunId;
+const runId = async (handle: Handle) => (await latest(handle).describe()).runId;
 const ids = ({ escalations }: Script) => escalations.map(({ letter }) => letter!.id);
 
 it('a slow retry that fails again is no new escalation, a retry that a person asks for is one', async () => {
@@ -57,7 +58,8 @@ it('a run that goes on for another names the letter that is not out yet in the s
     expect(tries[1]!.letter).toEqual({ id, behind: ['7'], mayBeThere: true });
     await latest(handle).signal(messages.retry);
     await until(() => script.escalations.length > 0);
-    expect(ids(script)).toEqual([`${firstRunId(handle)}/2`]);
+    expect(await runId(handle)).not.toBe(firstRunId(handle));
+    expect(ids(script)).toEqual([`${await runId(handle)}/1`]);
     await giveUp(latest(handle));
   });
 });

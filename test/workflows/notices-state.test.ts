@@ -90,6 +90,17 @@ describe('a message that is not taken', () => {
     expect(noteSent(sent.state, sent.notice, 101_000)).toMatchObject({ sent: 1, failing: null });
   });
 
+  it('waits behind the others, for it may never be taken', () => {
+    const { state, notice } = made(took([out(), escalated('A')]));
+    const failed = noteFailed(state, notice, 'answers 400', 0);
+    const next = made(failed);
+    expect(next.notice).toMatchObject({ errorType: 'A' });
+    const again = made(noteSent(next.state, next.notice, 40_000));
+    expect(again.notice).toMatchObject({ kind: 'outage' });
+    const later = took([escalated('B')], noteFailed(again.state, again.notice, 'answers 400', 50_000), 60_000);
+    expect(made(later).notice).toMatchObject({ errorType: 'B' });
+  });
+
   it('holds no more than a hundred others, of which escalations are the last to go', () => {
     const many = Array.from({ length: 300 }, (_, n) => out({ shard: `s${n}` }));
     const state = took([escalated('A'), ...many]);

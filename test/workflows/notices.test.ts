@@ -97,8 +97,8 @@ it('what the webhook does not take waits, gathered, and shows why; `retry` sends
     await handle.signal(retry);
     await handle.result();
     expect(sent).toMatchObject([
-      { errorType: 'Contended', keys: 2 },
       { errorType: 'NoPermission', keys: 1 },
+      { errorType: 'Contended', keys: 2 },
     ]);
   });
 });

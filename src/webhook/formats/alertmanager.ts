@@ -10,7 +10,8 @@ const STAYS_MS = 3_600_000;
 /** An outage has an end, which is told; should that message be lost, it does not stay for ever. */
 const OUTAGE_STAYS_MS = 24 * 3_600_000;
 
-export function asAlerts(notice: Notice): readonly object[] {
+/** @param now when it is sent, in ms since the epoch: it may have waited for a night */
+export function asAlerts(notice: Notice, now: number): readonly object[] {
   const { from, to } = timesOf(notice);
   const of =
     notice.kind === 'outage'
@@ -32,7 +33,12 @@ export function asAlerts(notice: Notice): readonly object[] {
         ...(query !== null && { query }),
       },
       startsAt: from,
-      endsAt: isOver ? to : new Date(Date.parse(to) + stays).toISOString(),
+      // Two clocks: an end before the beginning is refused.
+      endsAt: isOver ? latest(from, to) : new Date(Math.max(now, Date.parse(to)) + stays).toISOString(),
     },
   ];
+}
+
+function latest(...times: string[]): string {
+  return new Date(Math.max(...times.map((time) => Date.parse(time)))).toISOString();
 }

@@ -16,6 +16,6 @@ export function bodyOf({ format, secret = '' }: WebhookConfig, notice: Notice): 
     case 'pagerduty':
       return asPagerDuty(notice, secret);
     case 'alertmanager':
-      return asAlerts(notice);
+      return asAlerts(notice, Date.now());
   }
 }
