@@ -59,7 +59,7 @@ export function createBatchActivities({ links, handOver, onBatch }: BatchDepende
         throw ApplicationFailure.retryable(message, 'UnknownLink');
       }
       const begunAt = performance.now();
-      const reply = await slots.get(link)!.run(() => attempt(runtime, request));
+      const reply = await slots.get(link)!.run(() => attemptBatch(runtime, request));
       if ('retryAfterMs' in reply) return { ...ALL_EQUAL, deferred: [{ indices: [...writes.keys()], ...reply }] };
       const { workflowId } = Context.current().info.workflowExecution!;
       const repaired = reply.repaired.length + reply.lookAgain.length;
@@ -94,7 +94,8 @@ interface Asked {
   readonly verify: boolean;
 }
 
-async function attempt({ sides, options }: LinkRuntime, request: BatchRequest): Promise<BatchReply> {
+/** One attempt at keys of a link, within an activity. */
+export async function attemptBatch({ sides, options }: LinkRuntime, request: BatchRequest): Promise<BatchReply> {
   const { cancellationSignal } = Context.current();
   const signal = AbortSignal.any([cancellationSignal, AbortSignal.timeout(ENDS_MS)]);
   // Each key may wait on it; Node warns past ten.

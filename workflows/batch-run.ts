@@ -14,6 +14,10 @@ export interface OpenKey {
   dueAt: number;
   /** Before this a comparison proves nothing, whoever asks for it. */
   provesAt: number;
+  /** How it was healed; null: it was not, so far. */
+  healed: 'equal' | 'repaired' | null;
+  /** Of its last attempt; null: none has failed. */
+  error: LastError | null;
 }
 
 export interface BatchRun {
@@ -28,9 +32,11 @@ export interface BatchRun {
   lastError: LastError | null;
 }
 
+const UNTRIED = { tries: 0, repairs: 0, dueAt: 0, provesAt: 0, healed: null, error: null };
+
 export function newRun({ policy, writes, carried }: BatchInput): BatchRun {
   const { equal = 0, repaired = 0, handedOver = 0 } = carried ?? {};
-  const open = new Set(writes.map((write) => ({ write, tries: 0, repairs: 0, dueAt: 0, provesAt: 0 })));
+  const open = new Set(writes.map((write) => ({ write, ...UNTRIED })));
   return { policy, open, handOver: [], equal, repaired, handedOver, outage: null, lastError: null };
 }
 
@@ -87,13 +93,14 @@ export function takeReply(run: BatchRun, tried: readonly OpenKey[], reply: Batch
 
 function heal(run: BatchRun, key: OpenKey, repaired: boolean): void {
   run.open.delete(key);
-  if (repaired || key.repairs > 0) run.repaired += 1;
-  else run.equal += 1;
+  key.healed = repaired || key.repairs > 0 ? 'repaired' : 'equal';
+  run[key.healed] += 1;
 }
 
-function takeFailure(run: BatchRun, key: OpenKey, { permanent, effect }: BatchFailure, now: number): void {
+function takeFailure(run: BatchRun, key: OpenKey, { permanent, effect, error }: BatchFailure, now: number): void {
   const { retry, settleMs } = run.policy;
   key.tries += 1;
+  key.error = error;
   if (effect !== 'nothing') key.repairs += 1;
   if (permanent || key.tries >= retry.maximumAttempts) {
     giveUp(run, key, now);

@@ -4,4 +4,5 @@ export { notices } from './notices.js';
 export { outage } from './outage.js';
 export { reconcileBatch } from './reconcile-batch.js';
 export { reconcileKey } from './reconcile-key.js';
+export { redrive } from './redrive.js';
 export { sweep } from './sweep.js';

@@ -19,6 +19,7 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   skip: async () => (await import('./usage/skip.js')).skipCommand(),
   escalations: async () => (await import('./usage/escalations.js')).escalationsCommand(),
   sweep: async () => (await import('./usage/sweep.js')).sweepCommand(),
+  dlq: async () => (await import('./usage/dlq.js')).dlqCommand(),
   config: async () => (await import('./usage/config.js')).configCommand(),
 };
 

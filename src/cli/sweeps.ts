@@ -1,12 +1,5 @@
 /** Starts a sweep or joins the one under way, and says how it goes until it has ended. */
-
-import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  type Client,
-  WorkflowExecutionAlreadyStartedError,
-  WorkflowFailedError,
-  type WorkflowHandle,
-} from '@temporalio/client';
+import { type Client, WorkflowExecutionAlreadyStartedError, type WorkflowHandle } from '@temporalio/client';
 import type { sweep } from '../../workflows/sweep.js';
 import {
   type AskedOptions,
@@ -20,19 +13,13 @@ import {
   sweepWorkflowId,
 } from '../../workflows/sweep-messages.js';
 import type { Config, LinkConfig } from '../config.js';
-import { showProgress } from '../demo/progress.js';
 import { counted } from '../plural.js';
 import { countDifferences } from '../sweep/report.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
-import { whoIsMissing } from './answers.js';
-import { EXIT, report, VerbError } from './context.js';
+import { report, VerbError } from './context.js';
+import { toTheEnd } from './long-work.js';
 
 type Handle = WorkflowHandle<typeof sweep>;
-
-const ASKED_EVERY_MS = 500;
-const ANSWER_MS = 10_000;
-/** Whoever has not heard of a worker by then is told that there is none. */
-const WORKER_MS = 20_000;
 
 /**
  * @param joins whether one under way, of the same options, is taken for the one that is wanted
@@ -47,23 +34,11 @@ export async function sweepToTheEnd(
 ): Promise<SweepResult> {
   const handle =
     (await start(client, config, link, options)) ?? (await join(client, config, link, joins ? options : null));
-  const shown = { line: 'waiting for a worker' };
-  const bar = showProgress(() => shown.line, report);
-  const ended = new AbortController();
-  const watching = watch(client, config, handle, shown, ended.signal);
-  const ending = client.withAbortSignal(ended.signal, () => handle.result());
-  try {
-    const result = await Promise.race([ending, watching]);
-    shown.line = describeProgress({ ...result, state: 'done', percent: 100, etaSeconds: null });
-    return result;
-  } catch (error) {
-    throw failed(error, handle.workflowId);
-  } finally {
-    ended.abort();
-    bar.stop();
-    // What still waits for an answer would fail once the connection is closed.
-    await ending.catch(() => {});
-  }
+  return toTheEnd(client, config, handle, {
+    query: progress,
+    describe: describeProgress,
+    last: (result) => describeProgress({ ...result, state: 'done', percent: 100, etaSeconds: null }),
+  });
 }
 
 /** @returns null when one is under way */
@@ -113,40 +88,6 @@ function lookedFor(options: AskedOptions | undefined): string | null {
   return JSON.stringify([match, type, sample, keys, repair]);
 }
 
-/** Never resolves. @throws VerbError where no worker answers */
-async function watch(
-  client: Client,
-  config: Config,
-  handle: Handle,
-  shown: { line: string },
-  signal: AbortSignal,
-): Promise<never> {
-  const begunAt = performance.now();
-  for (let heard = false; ; ) {
-    await sleep(ASKED_EVERY_MS, undefined, { signal }).catch(() => new Promise(() => {}));
-    try {
-      const now = await client.withDeadline(Date.now() + ANSWER_MS, () => handle.query(progress));
-      heard = true;
-      shown.line = `${describeProgress(now)}${await waitsFor(handle)}`;
-    } catch {
-      // Temporal itself may be away for a moment; whether it is shows in the result.
-      if (heard || signal.aborted || performance.now() - begunAt < WORKER_MS) continue;
-      throw new VerbError(
-        `${handle.workflowId} was started, but ${whoIsMissing(config.temporal.taskQueue, config)}; it begins then`,
-      );
-    }
-  }
-}
-
-/** Why its activity does not get on, where the last attempt failed. */
-async function waitsFor(handle: Handle): Promise<string> {
-  const { raw } = await handle.describe();
-  const failure = raw.pendingActivities?.find(({ lastFailure, nextAttemptScheduleTime }) =>
-    Boolean(lastFailure && nextAttemptScheduleTime),
-  )?.lastFailure;
-  return failure?.message ? `; tries again: ${failure.message}` : '';
-}
-
 function describeProgress(now: Omit<SweepProgress, 'link' | 'options' | 'startedAt'>): string {
   const { state, percent, compared, repaired, etaSeconds } = now;
   const differing = countDifferences(now);
@@ -165,13 +106,4 @@ const BAR_WIDTH = 20;
 function bar(percent: number): string {
   const done = Math.round((percent / 100) * BAR_WIDTH);
   return `[${'#'.repeat(done)}${'.'.repeat(BAR_WIDTH - done)}]`;
-}
-
-function failed(error: unknown, workflowId: string): unknown {
-  if (!(error instanceof WorkflowFailedError)) return error;
-  let cause: unknown = error.cause;
-  while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
-  const { type, message } = (cause ?? error) as Error & { type?: string };
-  const what = type ? `${type}: ${message}` : `it ended before its end (${message})`;
-  return new VerbError(`${workflowId}: ${what}`, EXIT.failure, type);
 }

@@ -52,6 +52,8 @@ export interface DeadLetter {
   /** Of the original, in ms since the epoch, decimal. Absent: it had none. */
   readonly timestamp?: string;
   readonly headers: LetterHeaders;
+  /** Of a topic, for one that has to be in a certain one. Default: that of its key. */
+  readonly partition?: number;
 }
 
 type LetterHeaders = Readonly<Record<string, Buffer | string | (Buffer | string)[]>>;
@@ -177,6 +179,47 @@ export function escalationLetter(
   };
 }
 
+/** It has a name of its own, if any: one with the name of the old letter would be taken for that. */
+const OF_THE_OLD_LETTER: ReadonlySet<string> = new Set(['dlq.error.code', 'dlq.resolves', LETTER_ID]);
+
+/** Who redrives, and what has become of it. */
+export interface PutBack {
+  readonly redriveId: string;
+  /** ISO 8601, UTC. */
+  readonly at: string;
+  /** How often the key was redriven by now. */
+  readonly count: number;
+  readonly error: { readonly type: string; readonly message: string; readonly stage: Stage | null };
+  readonly attempts: number;
+}
+
+/**
+ * A letter that was redriven in vain: what it was, with what has become of it last.
+ * @param event in the place of its value, where it stands for several letters of the key
+ */
+export function putBackLetter(record: IntakeRecord, event: FailedWrite | null, put: PutBack): DeadLetter {
+  const { redriveId, at, count, error, attempts } = put;
+  const kept = Object.entries(record.headers).filter(([name]) => !OF_THE_OLD_LETTER.has(name));
+  return {
+    key: record.key,
+    value: event === null ? record.value : encodeFailedWrite(event),
+    ...timestampOf(record.position),
+    headers: {
+      ...Object.fromEntries(kept.map(([name, value]) => [name, presentAll(value)])),
+      ...dlqHeaders({
+        reason: escalationReason(error.type),
+        stage: error.stage,
+        'error.type': error.type,
+        'error.message': error.message,
+        attempts,
+        'redrive.count': count,
+        'redrive.last_at': at,
+        'redrive.id': redriveId,
+      }),
+    },
+  };
+}
+
 function escalationReason(type: string): DeadLetterReason {
   if (type === 'Cancelled') return 'cancelled';
   if (type === 'ReservedKey') return 'reserved-key';
@@ -203,8 +246,12 @@ function originalHeaders(headers: IntakeRecord['headers']): LetterHeaders {
   return Object.fromEntries(
     Object.entries(headers)
       .filter(([name]) => !name.startsWith('dlq.') || KEPT.has(name))
-      .map(([name, value]) => [name, Array.isArray(value) ? value.map(present) : present(value as HeaderValue)]),
+      .map(([name, value]) => [name, presentAll(value)]),
   );
+}
+
+function presentAll(value: IntakeRecord['headers'][string]): Buffer | string | (Buffer | string)[] {
+  return Array.isArray(value) ? value.map(present) : present(value as HeaderValue);
 }
 
 /**

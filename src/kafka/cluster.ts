@@ -39,7 +39,15 @@ interface Broker {
 }
 
 interface FetchedTopic {
-  readonly partitions: readonly { readonly highWatermark: string; readonly messages: readonly KafkaMessage[] }[];
+  readonly partitions: readonly FetchedPartition[];
+}
+
+export interface FetchedPartition {
+  readonly partition: number;
+  readonly highWatermark: string;
+  /** In front of the first transaction that is open: behind it nothing is told of yet. */
+  readonly lastStableOffset: string;
+  readonly messages: readonly KafkaMessage[];
 }
 
 /**

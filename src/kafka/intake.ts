@@ -4,10 +4,10 @@
  */
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import kafkajs, { type Consumer, type EachBatchPayload, type Kafka, type KafkaMessage } from 'kafkajs';
+import kafkajs, { type Consumer, type EachBatchPayload, type Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
-import type { Backlog, BatchHandler, Intake, IntakeRecord } from '../events/intake.js';
+import type { Backlog, BatchHandler, Intake } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
 import { counted } from '../plural.js';
 import { AcceptedPrefix } from './accepted-prefix.js';
@@ -16,8 +16,9 @@ import { Assignment } from './assignment.js';
 import { kafkaErrorMessage } from './client.js';
 import { type LookAroundOptions, lookAround } from './look-around.js';
 import { keepCommittedOffset } from './out-of-range.js';
+import { recordOf } from './record.js';
 import type { TopicWatch } from './topic-watch.js';
-import { readWhatCanBeRead, unreadableOf } from './unreadable.js';
+import { readWhatCanBeRead } from './unreadable.js';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
 const { KafkaJSError } = kafkajs;
@@ -164,7 +165,7 @@ async function handleBatch(
   await heartbeat();
   const isWanted = () => isOurs() && !isStopping();
   if (!isWanted()) return;
-  const records = batch.messages.map((message) => toRecord(batch, message));
+  const records = batch.messages.map((message) => recordOf(batch, message));
   const indexOf = new Map(records.map((record, index) => [record, index]));
   const unwanted = new AbortController();
   // Each record of the batch may wait on it; Node warns past ten.
@@ -229,18 +230,6 @@ function backlogOf({ messages, highWatermark }: EachBatchPayload['batch']): Back
   if (first === undefined) return { records: 0, ageMs: 0 };
   const records = Number(BigInt(highWatermark) - BigInt(first.offset));
   return { records, ageMs: Math.max(0, Date.now() - Number(first.timestamp)) };
-}
-
-function toRecord({ topic, partition }: EachBatchPayload['batch'], message: KafkaMessage): IntakeRecord {
-  const { key, value, headers, offset, timestamp } = message;
-  const unreadable = unreadableOf(message);
-  return {
-    key,
-    value,
-    headers: headers ?? {},
-    position: { topic, partition, offset: unreadable?.firstOffset ?? offset, timestamp },
-    ...(unreadable && { unreadable }),
-  };
 }
 
 /**

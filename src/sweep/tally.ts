@@ -10,12 +10,12 @@ import {
   type SweepTally,
 } from '../../workflows/sweep-messages.js';
 import { encodeKey } from '../events/failed-write-codec.js';
+import { prefixOf } from '../events/key-prefix.js';
 
 /** Of one sweep together, however many servers it has. */
 const MOST_LISTED = 1_000;
 const MOST_LISTED_BYTES = 64 * 1024;
 const MOST_PREFIXES = 200;
-const LONGEST_PREFIX = 64;
 const MOST_REASONS = 5;
 
 export const NOTHING_FOUND: SweepTally = {
@@ -114,15 +114,4 @@ export function summed(parts: readonly SweepPart[]): SweepTally {
 /** Of the source's keys, or of those that were given. */
 export function comparedIn(parts: readonly SweepPart[]): number {
   return parts.reduce((sum, { side, compared }) => sum + (side === 'target' ? 0 : compared), 0);
-}
-
-/**
- * What a key begins with: whole words up to the first that has a digit in it, which is most likely
- * an ID, or else up to the last. `user:42:mail` → `user:`.
- */
-export function prefixOf(key: Buffer): string {
-  const text = key.toString('latin1', 0, LONGEST_PREFIX);
-  const words = text.split(/(?<=[:/.|_-])/);
-  const end = words.findIndex((word) => /[^A-Za-z:/.|_-]/.test(word));
-  return words.slice(0, end < 0 ? words.length - 1 : end).join('');
 }

@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import type { createBatchActivities } from '../../activities/batch.js';
 import type { create } from '../../activities/index.js';
+import type { createRedriveActivities } from '../../activities/redrive.js';
 import { counted } from '../plural.js';
 
 /** One line at info for each repair, and at debug for each other attempt; never a value. */
@@ -31,5 +32,17 @@ export function logBatch(logger: Logger): Parameters<typeof createBatchActivitie
     const level = repaired > 0 || failed > 0 ? 'info' : 'debug';
     const news = `batch: ${repaired} of ${counted(keys, 'key')} repaired${failed > 0 ? `, ${failed} failed` : ''}`;
     logger[level]({ ...told, durationMs: Math.round(durationMs) }, news);
+  };
+}
+
+/** One line at info for each step of a redrive that did something. */
+export function logStep(logger: Logger): Parameters<typeof createRedriveActivities>[0]['onStep'] {
+  return (step) => {
+    const { action, redriven, healed, alreadyEqual, failedAgain, discarded } = step;
+    const news =
+      action === 'discard'
+        ? `dead letters: ${discarded} discarded`
+        : `dead letters: ${redriven} redriven, ${healed} healed, ${alreadyEqual} equal already, ${failedAgain} failed again`;
+    logger[redriven + discarded > 0 ? 'info' : 'debug'](step, news);
   };
 }

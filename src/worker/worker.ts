@@ -7,21 +7,25 @@ import { BATCHES_AT_ONCE, createBatchActivities } from '../../activities/batch.j
 import { create } from '../../activities/index.js';
 import { createNoticesActivities } from '../../activities/notices.js';
 import { createOutageActivities } from '../../activities/outage.js';
+import { createRedriveActivities } from '../../activities/redrive.js';
 import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import { createSweepActivities } from '../../activities/sweep.js';
 import type { LinkRuntime } from '../../activities/work.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
 import type { Config, LinkConfig } from '../config.js';
+import { openLetters } from '../dead-letters/open.js';
+import type { LetterStore } from '../dead-letters/store.js';
 import { LinkMemory } from '../engine/index.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import { connectRedis, type OutageListener, type RedisOptions, type RedisPort } from '../redis/index.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
-import { logBatch, logEnded } from './ended-attempts.js';
+import { logBatch, logEnded, logStep } from './ended-attempts.js';
 import { publishingEscalations } from './escalations.js';
 import { createHandOver } from './hand-over.js';
 import { checkLinks } from './link-checks.js';
 import { Notices } from './notices.js';
 import { logOutage, OutageNotices } from './outage-notices.js';
+import { createRelease } from './release.js';
 import { workflowCode } from './workflow-code.js';
 
 interface WorkerOptions {
@@ -61,10 +65,12 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const links = new Map(
     config.links.map((link) => [link.name, connectLink(link, outages.listenerOf(link.name), logger)]),
   );
+  const store = await openLetters(config, logger);
   let checks: Awaited<ReturnType<typeof checkLinks>> | undefined;
   const closeLinks = async () => {
     checks?.close();
     outages.close();
+    await store.disconnect();
     await Promise.all([...links.values()].flatMap(({ sides }) => [sides.source.close(), sides.target.close()]));
   };
   const notify = (request: EscalateRequest) => notices.escalated(request);
@@ -85,6 +91,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
           onBatch: logBatch(logger),
         }),
         ...createSweepActivities(links),
+        ...redriveActivities(store, links, { ...starting, links: config.links }),
         ...create({
           links,
           usableAttributes,
@@ -120,6 +127,21 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     await closeLinks();
     throw error;
   }
+}
+
+function redriveActivities(
+  store: LetterStore,
+  runtimes: ReadonlyMap<string, LinkRuntime>,
+  options: Parameters<typeof createRelease>[0],
+) {
+  const links = new Map(options.links.map((link) => [link.name, link]));
+  return createRedriveActivities({
+    runtimes,
+    links,
+    store,
+    release: createRelease(options),
+    onStep: logStep(options.logger),
+  });
 }
 
 /** How much a worker does at once: however many links hang, each of the others has its slots. */

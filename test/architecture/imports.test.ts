@@ -11,7 +11,15 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
  */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   workflows: [],
-  activities: ['workflows', 'src/engine', 'src/events', 'src/patience', 'src/sweep'],
+  activities: [
+    'workflows',
+    'src/bridge',
+    'src/dead-letters',
+    'src/engine',
+    'src/events',
+    'src/patience',
+    'src/sweep',
+  ],
   'src/config.ts': [
     'src/defaults.ts',
     'src/did-you-mean.ts',
@@ -58,10 +66,21 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'workflows',
   ],
   'src/client': ['src/bridge', 'src/events', 'src/own-keys.ts', 'src/temporal', 'workflows'],
+  'src/dead-letters': [
+    'src/bridge',
+    'src/config.ts',
+    'src/events',
+    'src/kafka',
+    'src/outbox',
+    'src/patience',
+    'src/redis',
+    'workflows',
+  ],
   'src/worker': [
     'activities',
     'src/bridge',
     'src/config.ts',
+    'src/dead-letters',
     'src/engine',
     'src/events',
     'src/patience',
@@ -88,6 +107,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/plural.ts',
     'src/bridge',
     'src/config.ts',
+    'src/dead-letters',
     'src/demo',
     'src/engine',
     'src/events',

@@ -3,7 +3,8 @@ import { expect, test } from 'vitest';
 import { atMost } from '../../src/sweep/bound.js';
 import { reportOf } from '../../src/sweep/report.js';
 import { htmlReport } from '../../src/sweep/report-html.js';
-import { added, type Finding, NOTHING_FOUND, prefixOf } from '../../src/sweep/tally.js';
+import { prefixOf } from '../../src/events/key-prefix.js';
+import { added, type Finding, NOTHING_FOUND } from '../../src/sweep/tally.js';
 import type { SweepResult } from '../../workflows/sweep-messages.js';
 
 test.each([

@@ -1,0 +1,114 @@
+/** Keys of dead letters, tried by their state: whatever the letters say, the target is to be equal. */
+import { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
+import { type KeyResult, type LargeKeyProgress, reconcileLargeKey, scopeOf } from '../src/engine/index.js';
+import { keyBytes } from '../src/events/failed-write-codec.js';
+import { type BatchWrite, unpacked } from '../workflows/batch-messages.js';
+import { dueKeys, newRun, nextDue, takeReply } from '../workflows/batch-run.js';
+import type { LastError, LinkPolicy, ShardOutage } from '../workflows/messages.js';
+import { addFailedWrites, NOTHING_PENDING } from '../workflows/pending.js';
+import { VERIFY_ROUNDS } from '../workflows/settle.js';
+import { attemptBatch } from './batch.js';
+import { wroteList } from './effect.js';
+import type { LinkRuntime } from './work.js';
+
+/** What has become of a key. */
+export type KeyEnd =
+  | { readonly kind: 'equal' | 'repaired' }
+  | { readonly kind: 'failed'; readonly error: LastError; readonly attempts: number };
+
+/** The cause of letters is mended or it is not: more attempts than these would only say so later. */
+const MOST_ATTEMPTS = 3;
+/** Where these letters stand says who redrives them; no failed write of theirs is looked up by it. */
+const NO_PART = { topic: '', partition: 0, first: '', last: '', firstId: '' };
+
+/**
+ * Tries keys of one link until each has come to an end.
+ * @returns in the order of the writes
+ * @throws ApplicationFailure that is to be tried again when a server of theirs does not answer:
+ *   none has failed then
+ */
+export async function tryKeys(
+  link: string,
+  runtime: LinkRuntime,
+  linkPolicy: LinkPolicy,
+  writes: readonly BatchWrite[],
+): Promise<KeyEnd[]> {
+  const maximumAttempts = Math.min(MOST_ATTEMPTS, linkPolicy.retry.maximumAttempts);
+  const policy = { ...linkPolicy, retry: { ...linkPolicy.retry, maximumAttempts } };
+  const run = newRun({ link, policy, part: NO_PART, writes });
+  const keys = [...run.open];
+  while (run.open.size > 0) {
+    const tried = dueKeys(run, Date.now());
+    if (tried.length > 0) {
+      const request = { link, policy, part: NO_PART, writes: tried.map(({ write }) => write) };
+      takeReply(run, tried, await attemptBatch(runtime, request), Date.now());
+    }
+    if (run.outage !== null) throw waitsFor(run.outage);
+    if (run.open.size > 0) await Context.current().sleep(Math.max(1, nextDue(run) - Date.now()));
+  }
+  const ends: KeyEnd[] = [];
+  for (const { healed, error, tries, write, repairs } of keys) {
+    if (healed !== null) ends.push({ kind: healed });
+    else if (error !== null) ends.push({ kind: 'failed', error, attempts: tries });
+    else if (repairs > VERIFY_ROUNDS) ends.push({ kind: 'failed', error: contended(), attempts: repairs });
+    else ends.push(await tryLargeKey(link, runtime, policy, write));
+  }
+  return ends;
+}
+
+/** A value that is gone through in chunks. What it wrote is looked at again, as in a key's own workflow. */
+async function tryLargeKey(
+  link: string,
+  { sides, options }: LinkRuntime,
+  policy: LinkPolicy,
+  write: BatchWrite,
+): Promise<KeyEnd> {
+  const { cancellationSignal: signal, sleep } = contextOf();
+  const pending = addFailedWrites(NOTHING_PENDING, [unpacked({ link, part: NO_PART }, write)], policy, Date.now());
+  const { key, encoding = 'utf8' } = write;
+  const request = { key: keyBytes({ key, encoding }), scope: scopeOf(pending.hint) };
+  let resume: LargeKeyProgress | undefined;
+  const onProgress = (progress: LargeKeyProgress | undefined) => {
+    resume = progress;
+  };
+  for (let repairs = 0, failures = 0; ; ) {
+    const result: KeyResult = await reconcileLargeKey(sides, request, { ...options, signal, resume, onProgress });
+    switch (result.outcome) {
+      case 'equal':
+        return { kind: repairs > 0 ? 'repaired' : 'equal' };
+      case 'failed': {
+        const { type, message, stage } = result.error;
+        failures += 1;
+        if (failures >= policy.retry.maximumAttempts)
+          return { kind: 'failed', error: { type, message, stage }, attempts: failures };
+        await sleep(policy.retry.initialIntervalMs);
+        break;
+      }
+      case 'deferred':
+        if (result.outage !== null) throw waitsFor(result.outage);
+        await sleep(result.retryAfterMs);
+        break;
+      default:
+        if (!pending.verify && !wroteList(result)) return { kind: 'repaired' };
+        repairs += 1;
+        if (repairs > VERIFY_ROUNDS) return { kind: 'failed', error: contended(), attempts: repairs };
+        resume = undefined;
+        await sleep(policy.settleMs);
+    }
+  }
+}
+
+function contextOf() {
+  const context = Context.current();
+  return { cancellationSignal: context.cancellationSignal, sleep: (ms: number) => context.sleep(ms) };
+}
+
+function contended(): LastError {
+  const message = 'still different after each repair: something keeps writing it on one side only';
+  return { type: 'Contended', message, stage: 'verify' };
+}
+
+function waitsFor({ shard }: Pick<ShardOutage, 'shard'>): ApplicationFailure {
+  return ApplicationFailure.retryable(`waits for ${shard}, which does not answer`, 'TargetUnavailable');
+}

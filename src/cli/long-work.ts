@@ -1,0 +1,95 @@
+/** Says how a workflow that takes long gets on, until it has ended. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Client, WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
+import type { QueryDefinition, Workflow, WorkflowResultType } from '@temporalio/common';
+import type { Config } from '../config.js';
+import { showProgress } from '../demo/progress.js';
+import { whoIsMissing } from './answers.js';
+import { EXIT, report, VerbError } from './context.js';
+
+const ASKED_EVERY_MS = 500;
+const ANSWER_MS = 10_000;
+/** Whoever has not heard of a worker by then is told that there is none. */
+const WORKER_MS = 20_000;
+
+/** What is asked and shown of it. */
+interface LongWork<Progress, Result> {
+  readonly query: QueryDefinition<Progress>;
+  describe(progress: Progress): string;
+  /** The last line. */
+  last(result: Result): string;
+}
+
+/** @throws VerbError when it failed, or nobody does it */
+export async function toTheEnd<W extends Workflow, Progress>(
+  client: Client,
+  config: Config,
+  handle: WorkflowHandle<W>,
+  work: LongWork<Progress, WorkflowResultType<W>>,
+): Promise<WorkflowResultType<W>> {
+  const shown = { line: 'waiting for a worker' };
+  const bar = showProgress(() => shown.line, report);
+  const ended = new AbortController();
+  const watching = watch(client, config, handle, { shown, work, signal: ended.signal });
+  const ending = client.withAbortSignal(ended.signal, () => handle.result());
+  try {
+    const result = await Promise.race([ending, watching]);
+    shown.line = work.last(result);
+    return result;
+  } catch (error) {
+    throw failed(error, handle.workflowId);
+  } finally {
+    ended.abort();
+    bar.stop();
+    // What still waits for an answer would fail once the connection is closed.
+    await ending.catch(() => {});
+  }
+}
+
+interface Watching<Progress> {
+  readonly shown: { line: string };
+  readonly work: Pick<LongWork<Progress, never>, 'query' | 'describe'>;
+  readonly signal: AbortSignal;
+}
+
+/** Never resolves. @throws VerbError where no worker answers */
+async function watch<Progress>(
+  client: Client,
+  config: Config,
+  handle: WorkflowHandle,
+  { shown, work, signal }: Watching<Progress>,
+): Promise<never> {
+  const begunAt = performance.now();
+  for (let heard = false; ; ) {
+    await sleep(ASKED_EVERY_MS, undefined, { signal }).catch(() => new Promise(() => {}));
+    try {
+      const now = await client.withDeadline(Date.now() + ANSWER_MS, () => handle.query(work.query));
+      heard = true;
+      shown.line = `${work.describe(now)}${await waitsFor(handle)}`;
+    } catch {
+      // Temporal itself may be away for a moment; whether it is shows in the result.
+      if (heard || signal.aborted || performance.now() - begunAt < WORKER_MS) continue;
+      throw new VerbError(
+        `${handle.workflowId} was started, but ${whoIsMissing(config.temporal.taskQueue, config)}; it begins then`,
+      );
+    }
+  }
+}
+
+/** Why its activity does not get on, where the last attempt failed. */
+async function waitsFor(handle: WorkflowHandle): Promise<string> {
+  const { raw } = await handle.describe();
+  const failure = raw.pendingActivities?.find(({ lastFailure, nextAttemptScheduleTime }) =>
+    Boolean(lastFailure && nextAttemptScheduleTime),
+  )?.lastFailure;
+  return failure?.message ? `; tries again: ${failure.message}` : '';
+}
+
+function failed(error: unknown, workflowId: string): unknown {
+  if (!(error instanceof WorkflowFailedError)) return error;
+  let cause: unknown = error.cause;
+  while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
+  const { type, message } = (cause ?? error) as Error & { type?: string };
+  const what = type ? `${type}: ${message}` : `it ended before its end (${message})`;
+  return new VerbError(`${workflowId}: ${what}`, EXIT.failure, type);
+}

@@ -1,0 +1,87 @@
+/** Letters as failed writes again: those of one key are one. */
+import { type BatchWrite, packed } from '../../workflows/batch-messages.js';
+import type { FailedWrite, LinkPolicy } from '../../workflows/messages.js';
+import { type Links, partsOf } from '../bridge/group.js';
+import { mergeWrites } from '../bridge/merge.js';
+import { type LinkConfig, linkPolicy } from '../config.js';
+import type { Letter } from './letter.js';
+
+/** A letter that says which key is to be repaired. */
+interface UsableLetter {
+  readonly link: LinkConfig;
+  readonly key: Buffer;
+  readonly event: FailedWrite;
+  readonly letter: Letter;
+}
+
+/** @returns null for one that is no failed write, or of no link of this configuration */
+function usable(letter: Letter, links: Links): UsableLetter | null {
+  // What of a damaged batch is left says nothing.
+  const [item] = [...partsOf([letter.record], links)][0]!.items;
+  if (item?.kind !== 'key') return null;
+  return { link: item.link, key: item.key, event: item.writes[0]!.event, letter };
+}
+
+/** All letters of one key that are looked at together. */
+export interface LettersOfKey {
+  readonly link: LinkConfig;
+  /** Raw bytes. */
+  readonly key: Buffer;
+  readonly letters: readonly Letter[];
+}
+
+export class LettersByKey {
+  readonly #keys = new Map<string, { link: LinkConfig; key: Buffer; letters: Letter[]; events: FailedWrite[] }>();
+  readonly #links: Links;
+
+  constructor(links: Links) {
+    this.#links = links;
+  }
+
+  get size(): number {
+    return this.#keys.size;
+  }
+
+  /**
+   * @param mostKeys a letter of a further key is not taken
+   * @returns `unusable` for one that is no failed write of a link of this configuration
+   */
+  add(letter: Letter, mostKeys = Number.POSITIVE_INFINITY): 'taken' | 'full' | 'unusable' {
+    const found = usable(letter, this.#links);
+    if (found === null) return 'unusable';
+    const { link, key, event } = found;
+    // Link names have no spaces.
+    const name = `${link.name} ${key.toString('base64')}`;
+    const known = this.#keys.get(name);
+    if (known !== undefined) {
+      known.letters.push(letter);
+      known.events.push(event);
+      return 'taken';
+    }
+    if (this.#keys.size >= mostKeys) return 'full';
+    this.#keys.set(name, { link, key, letters: [letter], events: [event] });
+    return 'taken';
+  }
+
+  /** The keys of each link, with what its letters say together. */
+  byLink(): readonly { readonly link: string; readonly policy: LinkPolicy; readonly keys: readonly KeyToTry[] }[] {
+    const links = new Map<string, { link: string; policy: LinkPolicy; keys: KeyToTry[] }>();
+    for (const { link, key, letters, events } of this.#keys.values()) {
+      const one = links.get(link.name) ?? { link: link.name, policy: linkPolicy(link), keys: [] };
+      links.set(link.name, one);
+      one.keys.push({ link, key, letters, write: packed(mergeWrites(events)) });
+    }
+    return [...links.values()];
+  }
+}
+
+interface KeyToTry extends LettersOfKey {
+  readonly write: BatchWrite;
+}
+
+/** What letters of one key say together; null: one letter says it itself. */
+export function eventOf(letters: readonly Letter[], links: Links): FailedWrite | null {
+  if (letters.length === 1) return null;
+  const events = letters.flatMap((letter) => usable(letter, links)?.event ?? []);
+  return events.length === 0 ? null : mergeWrites(events);
+}

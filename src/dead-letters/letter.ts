@@ -1,0 +1,66 @@
+/** A dead letter as it is read back, from wherever it is kept. */
+
+import type { HeaderValue, IntakeRecord } from '../events/intake.js';
+import { prefixOf } from '../events/key-prefix.js';
+
+/** Where a letter is: `offset` in a part of the store (a partition, or a stream). */
+export interface Place {
+  readonly part: string;
+  readonly offset: string;
+}
+
+export interface Letter {
+  readonly place: Place;
+  /** As it is kept. */
+  readonly record: IntakeRecord;
+  /** Why it is one; `unknown` for what keymend did not write. */
+  readonly reason: string;
+  readonly errorType: string | undefined;
+  readonly errorMessage: string | undefined;
+  readonly link: string | undefined;
+  readonly eventId: string | undefined;
+  /** What its key begins with. */
+  readonly prefix: string;
+  /** How often it was redriven. */
+  readonly redriven: number;
+  /** By which redrive it was put back; absent: by none. */
+  readonly redriveId: string | undefined;
+  /** Since when it is one as it is, as far as that is known: ms since the epoch. */
+  readonly at: number;
+}
+
+/** Of the records that say which letters are resolved, and of letters put back, which say so too. */
+export const RESOLVES = 'dlq.resolves';
+export const REDRIVE_ID = 'dlq.redrive.id';
+
+export function letterOf(part: string, record: IntakeRecord): Letter {
+  const text = (name: string) => headerText(record, `dlq.${name}`);
+  const times = ['redrive.last_at', 'failed.last_at'].map((name) => Date.parse(text(name) ?? ''));
+  const at = Math.max(...times.filter((time) => !Number.isNaN(time)), 0) || Number(record.position.timestamp);
+  const count = Number(text('redrive.count'));
+  return {
+    place: { part, offset: record.position.offset },
+    record,
+    reason: text('reason') ?? 'unknown',
+    errorType: text('error.type'),
+    errorMessage: text('error.message'),
+    link: text('link'),
+    eventId: text('event.id'),
+    prefix: prefixOf(record.key ?? Buffer.of()),
+    redriven: Number.isSafeInteger(count) && count > 0 ? count : 0,
+    redriveId: headerText(record, REDRIVE_ID),
+    at,
+  };
+}
+
+/** The last value of a header as text; undefined where there is none. */
+export function headerText({ headers }: Pick<IntakeRecord, 'headers'>, name: string): string | undefined {
+  const found = headers[name];
+  const value: HeaderValue = Array.isArray(found) ? found.at(-1) : (found as HeaderValue);
+  return value === undefined || value === null ? undefined : value.toString();
+}
+
+/** For a person and for `dlq show`: `<part>/<offset>`. */
+export function nameOf({ part, offset }: Place): string {
+  return `${part}/${offset}`;
+}

@@ -1,0 +1,61 @@
+/** Which letters of a topic are resolved, kept up with what comes. */
+import type { IntakeRecord } from '../events/intake.js';
+import type { OffsetRange, TopicReader } from '../kafka/topic-reader.js';
+import { headerText, RESOLVES } from './letter.js';
+import { OffsetSet, readRanges } from './offset-set.js';
+
+/** What is known of a partition. */
+interface Known {
+  readonly offsets: OffsetSet;
+  /** All in front of it was looked at. */
+  next: bigint;
+}
+
+export class ResolvedOffsets {
+  readonly #partitions = new Map<number, Known>();
+  readonly #reader: TopicReader;
+  #looking: Promise<unknown> = Promise.resolve();
+
+  constructor(reader: TopicReader) {
+    this.#reader = reader;
+  }
+
+  has(partition: number, offset: string): boolean {
+    return this.#partitions.get(partition)?.offsets.has(BigInt(offset)) ?? false;
+  }
+
+  /**
+   * Looks at what has come since the last look. One look after the other, whoever asks.
+   * @returns what of the topic was there
+   * @throws Error in one line
+   */
+  look(): Promise<ReadonlyMap<number, OffsetRange>> {
+    const looked = this.#looking.then(async () => {
+      const ranges = await this.#reader.ranges();
+      for (const [partition, range] of ranges) await this.#lookAt(partition, range);
+      return ranges;
+    });
+    this.#looking = looked.catch(() => {});
+    return looked;
+  }
+
+  async #lookAt(partition: number, { low, high }: OffsetRange): Promise<void> {
+    const known = this.#partitions.get(partition);
+    // Of a topic that was made anew what was known is of no use.
+    const state = known === undefined || known.next > high ? { offsets: new OffsetSet(), next: low } : known;
+    this.#partitions.set(partition, state);
+    for await (const { records, next } of this.#reader.pages(partition, state.next, high)) {
+      for (const record of records) note(state.offsets, record);
+      state.next = next;
+    }
+  }
+}
+
+function note(resolved: OffsetSet, record: IntakeRecord): void {
+  const ranges = headerText(record, RESOLVES);
+  if (ranges === undefined) return;
+  let isFirst = false;
+  for (const offset of readRanges(ranges)) isFirst = resolved.add(offset) || isFirst;
+  // It came twice, most likely because the first answer was lost.
+  if (!isFirst) resolved.add(BigInt(record.position.offset));
+}

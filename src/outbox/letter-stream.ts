@@ -1,0 +1,62 @@
+/** The dead letters of one stream: read page by page, and closed. */
+import { readFileSync } from 'node:fs';
+import type { DeadLetter } from '../events/dead-letter.js';
+import type { IntakeRecord } from '../events/intake.js';
+import { inParts } from '../events/parts.js';
+import type { KeyServers } from '../redis/index.js';
+import { deadLetterFields, entryRecord } from './entry.js';
+
+const CLOSE = readFileSync(new URL('./lua/close-letters.lua', import.meta.url), 'utf8');
+/** Of some KB each, at most 1 MB by far: few enough that the server is not held. */
+const PAGE = 100;
+/** In one call: of a script that deletes. */
+const CLOSED_AT_ONCE = 500;
+
+type Entry = readonly [id: Buffer, fields: Buffer[] | null] | null;
+
+export class LetterStream {
+  readonly #servers: KeyServers;
+  readonly key: string;
+
+  constructor(servers: KeyServers, key: string) {
+    this.#servers = servers;
+    this.key = key;
+  }
+
+  /** The ID of the last entry; null: there is none. @throws RedisFailure */
+  async end(): Promise<string | null> {
+    const { reply } = await this.#servers.send(this.key, ['XREVRANGE', this.key, '+', '-', 'COUNT', '1']);
+    return (reply as Entry[])[0]?.[0].toString() ?? null;
+  }
+
+  /**
+   * Entries behind an ID and up to another, which is included.
+   * @param passed undefined: from the beginning
+   * @throws RedisFailure
+   */
+  async *records(passed: string | undefined, end: string): AsyncGenerator<IntakeRecord> {
+    for (let from = passed === undefined ? '-' : `(${passed}`; ; ) {
+      const command = ['XRANGE', this.key, from, end, 'COUNT', `${PAGE}`] as const;
+      const { reply } = await this.#servers.send(this.key, command);
+      const entries = reply as Entry[];
+      for (const entry of entries)
+        if (entry?.[1]) yield entryRecord(this.key, { id: entry[0].toString(), fields: entry[1] });
+      const last = entries.at(-1)?.[0].toString();
+      if (last === undefined || entries.length < PAGE) return;
+      from = `(${last}`;
+    }
+  }
+
+  /**
+   * Deletes entries, and puts one in their place if any of them was there.
+   * @throws RedisFailure
+   */
+  async close(ids: readonly string[], putBack: DeadLetter | null): Promise<void> {
+    const parts = [...inParts(ids, () => 0, { bytes: 1, items: CLOSED_AT_ONCE })];
+    for (const [index, part] of parts.entries()) {
+      // The last ones go with it: of a call that died in between the letter is there still.
+      const fields = putBack !== null && index === parts.length - 1 ? deadLetterFields(putBack) : [];
+      await this.#servers.send(this.key, ['EVAL', CLOSE, '1', this.key, `${part.length}`, ...part, ...fields]);
+    }
+  }
+}
