@@ -1,4 +1,4 @@
-/** Keys of dead letters, tried by their state: whatever the letters say, the target is to be equal. */
+/** Keys of dead letters, tried by their state, whatever the letters say. */
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import { type KeyResult, type LargeKeyProgress, reconcileLargeKey, scopeOf } from '../src/engine/index.js';
@@ -17,9 +17,9 @@ export type KeyEnd =
   | { readonly kind: 'equal' | 'repaired' }
   | { readonly kind: 'failed'; readonly error: LastError; readonly attempts: number };
 
-/** The cause of letters is mended or it is not: more attempts than these would only say so later. */
+/** The cause is mended or it is not: more attempts would only say so later. */
 const MOST_ATTEMPTS = 3;
-/** Where these letters stand says who redrives them; no failed write of theirs is looked up by it. */
+/** Letters are no part of a log: nothing is looked up by it. */
 const NO_PART = { topic: '', partition: 0, first: '', last: '', firstId: '' };
 
 /**
@@ -57,7 +57,7 @@ export async function tryKeys(
   return ends;
 }
 
-/** A value that is gone through in chunks. What it wrote is looked at again, as in a key's own workflow. */
+/** A value that is gone through in chunks. What was written is looked at again. */
 async function tryLargeKey(
   link: string,
   { sides, options }: LinkRuntime,

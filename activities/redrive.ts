@@ -32,7 +32,7 @@ interface RedriveDependencies {
   readonly onStep: (step: RedriveStep) => void;
 }
 
-export interface RedriveStep extends RedriveCounts {
+interface RedriveStep extends RedriveCounts {
   readonly workflowId: string;
   readonly action: string;
 }

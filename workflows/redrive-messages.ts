@@ -8,7 +8,7 @@ export const REDRIVE_TYPE = 'redrive';
 /** With a ULID behind it. */
 export const REDRIVE_ID_PREFIX = 'keymend/redrive/';
 
-/** Letters that have been redriven so often are left alone: whatever it is, once more won't help. */
+/** Letters that have been redriven so often are left alone: once more won't help. */
 export const MOST_REDRIVES = 5;
 /** Of the letters judged in a step, as a part of 1, that may fail. */
 export const DEFAULT_FAILURE_RATIO = 0.2;
@@ -38,7 +38,7 @@ export interface LetterFilter extends LetterMatch {
   readonly unless?: readonly LetterMatch[] | undefined;
 }
 
-export type RedriveAction = 'redrive' | 'discard';
+type RedriveAction = 'redrive' | 'discard';
 
 /** Who wants it, for whoever asks later. */
 export interface RedriveOrder {
@@ -123,10 +123,10 @@ export interface RedriveCarried extends RedriveReached {
   readonly dueAt: number;
 }
 
-export type RedriveState = 'running' | 'paused' | 'done';
+type RedriveState = 'running' | 'paused' | 'done';
 
 /** The answer to the query `progress`. */
-export interface RedriveProgress extends RedriveReached, RedriveOrder {
+interface RedriveProgress extends RedriveReached, RedriveOrder {
   readonly state: RedriveState;
   /** ISO 8601, UTC. */
   readonly startedAt: string;
@@ -146,7 +146,7 @@ export interface RedriveResult extends RedriveReached, RedriveOrder {
   readonly outcome: RedriveOutcome;
   readonly startedAt: string;
   readonly finishedAt: string;
-  /** Letters that the filter means and that came while it ran, its own left out; null: not counted. */
+  /** Letters that the filter means and that came while it ran, not its own; null: not counted. */
   readonly newMeanwhile: number | null;
 }
 
@@ -206,7 +206,7 @@ export interface CloseLettersRequest {
   readonly failed: readonly FailedLetters[];
 }
 
-export interface CountNewRequest {
+interface CountNewRequest {
   readonly filter: LetterFilter;
   /** Behind these. */
   readonly passed: Offsets;

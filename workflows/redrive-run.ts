@@ -1,4 +1,4 @@
-/** The state of a redrive as a plain value: how far it is, what came of it, how large a step is next. */
+/** The state of a redrive as a plain value: how far it is, and how large its next step is. */
 import {
   DEFAULT_FAILURE_RATIO,
   NOTHING_REDRIVEN,

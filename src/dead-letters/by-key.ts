@@ -23,7 +23,7 @@ function usable(letter: Letter, links: Links): UsableLetter | null {
 }
 
 /** All letters of one key that are looked at together. */
-export interface LettersOfKey {
+interface LettersOfKey {
   readonly link: LinkConfig;
   /** Raw bytes. */
   readonly key: Buffer;

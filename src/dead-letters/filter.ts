@@ -4,8 +4,8 @@ import type { LetterFilter, LetterMatch } from '../../workflows/redrive-messages
 import { type Letter, nameOf } from './letter.js';
 
 /**
- * The same for all letters of one reason, error, link and prefix, in every process and at all times:
- * it can stand in a note or an alert.
+ * The same for all letters of one reason, error, link and prefix, in every process and at all
+ * times: it can stand in a note or an alert.
  */
 export function fingerprintOf({ reason, errorType, link, prefix }: Letter): string {
   // As JSON no part can run into the next.

@@ -4,7 +4,7 @@ import type { HeaderValue, IntakeRecord } from '../events/intake.js';
 import { prefixOf } from '../events/key-prefix.js';
 
 /** Where a letter is: `offset` in a part of the store (a partition, or a stream). */
-export interface Place {
+interface Place {
   readonly part: string;
   readonly offset: string;
 }
@@ -29,7 +29,7 @@ export interface Letter {
   readonly at: number;
 }
 
-/** Of the records that say which letters are resolved, and of letters put back, which say so too. */
+/** In records that say which letters are resolved, and in letters put back, which say so too. */
 export const RESOLVES = 'dlq.resolves';
 export const REDRIVE_ID = 'dlq.redrive.id';
 

@@ -16,7 +16,7 @@ import type { Closing, LetterStore } from './store.js';
 /** Letters that are gone through in one step though nothing can be done with them. */
 const MOST_LEFT = 10_000;
 
-export interface Step {
+interface Step {
   readonly keys: LettersByKey;
   /** To be discarded. */
   readonly discarded: readonly Letter[];

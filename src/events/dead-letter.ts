@@ -183,7 +183,7 @@ export function escalationLetter(
 const OF_THE_OLD_LETTER: ReadonlySet<string> = new Set(['dlq.error.code', 'dlq.resolves', LETTER_ID]);
 
 /** Who redrives, and what has become of it. */
-export interface PutBack {
+interface PutBack {
   readonly redriveId: string;
   /** ISO 8601, UTC. */
   readonly at: string;

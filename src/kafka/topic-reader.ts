@@ -1,6 +1,6 @@
 /**
- * Reads a topic from one offset to another without a consumer group: nothing is joined, committed or
- * left behind, and who reads needs no rights but to read.
+ * Reads a topic from one offset to another without a consumer group: nothing is joined, committed
+ * or left behind, and who reads needs no rights but to read.
  */
 import { createRequire } from 'node:module';
 import type { Admin, Kafka, KafkaMessage } from 'kafkajs';
@@ -33,7 +33,7 @@ export interface TopicReader {
   close(): Promise<void>;
 }
 
-export interface Page {
+interface Page {
   readonly records: readonly IntakeRecord[];
   /** Where the next one begins. */
   readonly next: bigint;

@@ -14,11 +14,22 @@ afterEach(() => sandbox?.close());
 
 const keysOf = (count: number) => Array.from({ length: count }, (_, index) => `user:${index}`);
 
+type Intake = 'kafka' | 'redis-stream';
+const INTAKES: readonly Intake[] = ['kafka', 'redis-stream'];
+
 /** Writes keys on the source alone, and records that they failed. */
-async function fail(keys: readonly string[], more: object = {}): Promise<void> {
+async function fail(keys: readonly string[], intake: Intake = 'kafka', more: object = {}): Promise<void> {
   const { source, producer, topic } = sandbox;
   await source.client.mset(...keys.flatMap((key) => [key, 'new']));
-  await producer.send({ topic, messages: keys.map((key) => recordOf(key, { link, ...more })) });
+  const records = keys.map((key) => recordOf(key, { link, ...more }));
+  if (intake === 'kafka') await producer.send({ topic, messages: records });
+  else
+    for (const { key, value } of records) await source.client.xadd('keymend:outbox', '*', 'key', key, 'value', value);
+}
+
+/** One attempt, which the target refuses while it is a replica. */
+function configure(intake: Intake = 'kafka', more: object = {}): void {
+  sandbox.configure({ link: { name: link, retry: { maximumAttempts: 1 }, ...more }, config: { intake } });
 }
 
 async function dlq(...args: string[]) {
@@ -39,38 +50,124 @@ async function open(): Promise<string[]> {
   return ids;
 }
 
-it('a false fix redrives one key and stops; the right one heals all, and nothing is left', async () => {
-  const { source, target } = sandbox;
-  sandbox.configure({ link: { name: link, retry: { maximumAttempts: 1 } } });
-  await target.client.replicaof('127.0.0.1', 1);
-  const keys = keysOf(30);
-  await fail(keys);
-  await sandbox.start('start');
-  await untilLetters(keys.length);
+it.each(INTAKES)(
+  'a false fix redrives one key and stops; the right one heals all, and nothing is left (%s)',
+  async (intake) => {
+    const { source, target } = sandbox;
+    configure(intake);
+    await target.client.replicaof('127.0.0.1', 1);
+    const keys = keysOf(30);
+    await fail(keys, intake);
+    await sandbox.start('start');
+    await untilLetters(keys.length);
 
-  const { groups } = (await dlq('group')).answer;
-  expect(groups).toMatchObject([
-    { reason: 'attempts-exhausted', errorType: 'TargetReadOnly', link, prefix: 'user:', letters: 30 },
-  ]);
-  const redrive = groups[0].next.split(' ').slice(3);
-  expect(redrive.slice(0, 2)).toEqual(['redrive', '--group']);
+    const { groups } = (await dlq('group')).answer;
+    const group = { reason: 'attempts-exhausted', errorType: 'TargetReadOnly', link, prefix: 'user:', letters: 30 };
+    expect(groups).toMatchObject([group]);
+    const redrive = groups[0].next.split(' ').slice(3);
+    expect(redrive.slice(0, 2)).toEqual(['redrive', '--group']);
 
-  const falseFix = await dlq(...redrive);
-  expect(falseFix.code).toBe(3);
-  expect(falseFix.answer).toMatchObject({
-    outcome: 'stopped',
-    counts: { redriven: 1, healed: 0, failedAgain: 1 },
-    failures: [{ type: 'TargetReadOnly', letters: 1 }],
+    const falseFix = await dlq(...redrive);
+    expect(falseFix.code).toBe(3);
+    expect(falseFix.answer).toMatchObject({
+      outcome: 'stopped',
+      counts: { redriven: 1, healed: 0, failedAgain: 1 },
+      failures: [{ type: 'TargetReadOnly', letters: 1 }],
+    });
+    const left: { letter: string; redriven: number; eventId: string }[] = (await dlq('list')).answer;
+    expect(left.map(({ redriven }) => redriven).sort()).toEqual([...Array(29).fill(0), 1]);
+    const again = left.find(({ redriven }) => redriven === 1)!;
+    const { answer: shown } = await dlq('show', again.letter);
+    expect(shown.dlq).toMatchObject({ reason: 'attempts-exhausted', 'redrive.count': '1', attempts: '1' });
+    expect(Date.parse(shown.dlq['redrive.last_at'])).toBeGreaterThan(0);
+    expect((await dlq('show', again.eventId)).answer).toEqual(shown);
+
+    await target.client.replicaof('NO', 'ONE');
+    const { code, answer } = await dlq(...redrive);
+    expect(answer).toMatchObject({ outcome: 'done', counts: { redriven: 30, healed: 30, failedAgain: 0, keys: 30 } });
+    expect(code).toBe(0);
+    expect(await compareRedis(source.client, target.client)).toEqual([]);
+    expect((await dlq('list')).answer).toEqual([]);
+    await eventually(async () => expect(await open()).toEqual([]));
+  },
+);
+
+it('letters resolve by the state of their keys: a thousand of one key are one repair, equal ones are named', async () => {
+  const { source, target, producer, deadLetterTopic } = sandbox;
+  configure();
+  await source.client.mset('hot', 'new', 'mended', 'new');
+  await target.client.set('mended', 'new');
+  const letter = (key: string, more: object = {}, headers: object = {}) => {
+    const dlqHeaders = { 'dlq.reason': 'unknown-link', 'dlq.link': link, 'dlq.error.type': 'UnknownLink', ...headers };
+    return { ...recordOf(key, { link, ...more }), headers: dlqHeaders };
+  };
+  const messages = [
+    ...Array.from({ length: 1_000 }, () => letter('hot')),
+    letter('mended'),
+    // It has failed often enough.
+    letter('looping', {}, { 'dlq.redrive.count': '5' }),
+    letter('strange', { link: 'nobody' }),
+    { key: 'x', value: 'no JSON', headers: { 'dlq.reason': 'invalid-json' } },
+  ];
+  await producer.send({ topic: deadLetterTopic, messages });
+  await sandbox.start('worker');
+
+  const { code, answer } = await dlq('redrive', '--as', 'ann', '--why', 'the link is there now');
+  expect(answer).toMatchObject({ outcome: 'done', by: 'ann', reason: 'the link is there now' });
+  expect(answer.counts).toEqual({
+    seen: 1_004,
+    redriven: 1_001,
+    healed: 1_000,
+    alreadyEqual: 1,
+    failedAgain: 0,
+    discarded: 0,
+    unusable: 2,
+    exhausted: 1,
+    keys: 2,
   });
-  expect((await dlq('group')).answer.letters).toBe(30);
-  const redriven = (await dlq('list')).answer.map((letter: { redriven: number }) => letter.redriven);
-  expect(redriven.sort()).toEqual([...Array(29).fill(0), 1]);
+  expect(answer.equalKeys).toEqual([{ key: 'mended', encoding: 'utf8' }]);
+  expect(code).toBe(4);
+  expect((await dlq('list')).answer.map(({ key }: { key: { key: string } }) => key.key)).toEqual([
+    'looping',
+    'strange',
+    'x',
+  ]);
 
+  const refused = await sandbox.keymend('dlq', 'discard');
+  expect(refused.code).toBe(2);
+  expect((await dlq('discard', '--reason', 'invalid-json')).code).toBe(2);
+  const discarded = await dlq('discard', '--reason', 'invalid-json', '--yes', '--as', 'bob', '--why', 'not ours');
+  expect(discarded.answer).toMatchObject({ action: 'discard', counts: { discarded: 1, seen: 1 }, by: 'bob' });
+  expect((await dlq('list')).answer).toHaveLength(2);
+  const { memo } = await sandbox.client.workflow.getHandle(discarded.answer.redriveId).describe();
+  expect(memo).toEqual({ action: 'discard', filter: { reason: 'invalid-json' }, by: 'bob', reason: 'not ours' });
+});
+
+it.each(INTAKES)('a worker that is killed again and again loses no letter and doubles none (%s)', async (intake) => {
+  const { source, target } = sandbox;
+  // Half of the keys are none that the user of the target may touch.
+  await target.client.acl('SETUSER', 'half', 'on', '>pw', '~ok:*', '~keymend:*', '&*', '+@all');
+  await target.client.replicaof('127.0.0.1', 1);
+  configure(intake, { target: { url: target.url.replace('redis://', 'redis://half:pw@') } });
+  const keys = Array.from({ length: 600 }, (_, index) => `${index % 2 === 0 ? 'ok' : 'no'}:${index}`);
+  await fail(keys, intake);
+  let running = await sandbox.start('start');
+  await untilLetters(keys.length);
   await target.client.replicaof('NO', 'ONE');
-  const { code, answer } = await dlq(...redrive);
-  expect(answer).toMatchObject({ outcome: 'done', counts: { redriven: 30, healed: 30, failedAgain: 0, keys: 30 } });
-  expect(code).toBe(0);
-  expect(await compareRedis(source.client, target.client)).toEqual([]);
-  expect((await dlq('list')).answer).toEqual([]);
-  await eventually(async () => expect(await open()).toEqual([]));
+
+  const redriving = dlq('redrive', '--failure-ratio', '1', '--rate', '100');
+  for (let kill = 0; kill < 2; kill++) {
+    await running.logged('dead letters: ');
+    await running.stop('SIGKILL');
+    running = await sandbox.start('start');
+  }
+  const { answer, code } = await redriving;
+  expect(answer.counts).toMatchObject({ seen: 600, redriven: 600, failedAgain: 300 });
+  expect(answer.counts.healed + answer.counts.alreadyEqual).toBe(300);
+  expect(code).toBe(3);
+  const left: { key: { key: string }; redriven: number }[] = (await dlq('list', '--limit', '1000')).answer;
+  expect(left.map(({ key }) => key.key).sort()).toEqual(keys.filter((key) => key.startsWith('no:')).sort());
+  expect(new Set(left.map(({ redriven }) => redriven))).toEqual(new Set([1]));
+  expect(await target.client.dbsize()).toBeGreaterThanOrEqual(300);
+  expect(await source.client.exists(...keys)).toBe(600);
 });
