@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import ms, { type StringValue } from 'ms';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
+import { DEAD_LETTER_REASONS } from '../workflows/dead-letter-reasons.js';
 import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/policy.js';
 import { LARGE_VALUES, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
 import { didYouMean } from './did-you-mean.js';
@@ -177,6 +178,22 @@ const kafka = kafkaFields.transform(({ groupId, ...rest }) => ({
   groupId: groupId ?? `keymend-bridge.${rest.topic}`,
 }));
 
+/** What is done with dead letters by itself. Of several rules that fit a letter the first counts. */
+const letterRule = z.strictObject({
+  match: z
+    .strictObject({
+      reason: z.enum(DEAD_LETTER_REASONS, { error: `must be one of ${DEAD_LETTER_REASONS.join(', ')}` }).optional(),
+      errorType: z.string().min(1).optional(),
+      link: z.string().min(1).optional(),
+      /** Since it became a letter, or was redriven last. */
+      olderThan: duration.optional(),
+    })
+    .refine((match) => Object.values(match).some((part) => part !== undefined), 'must say which letters'),
+  do: z.enum(['redrive', 'discard', 'keep'], { error: 'must be redrive, discard or keep' }),
+  /** So long after, and so often. */
+  after: pause(60_000).default(600_000),
+});
+
 const schema = z
   .strictObject({
     temporal: z
@@ -204,6 +221,7 @@ const schema = z
         maxEntries: z.number().int().min(1).default(100_000),
       })
       .prefault({}),
+    dlq: z.strictObject({ rules: z.array(letterRule).max(50).default([]) }).prefault({}),
     /** When keys travel in batches, and when each has a workflow of its own again. */
     surge: z
       .strictObject({
@@ -227,6 +245,11 @@ const schema = z
     if (config.stream.key === config.stream.deadLetterKey) {
       context.addIssue({ code: 'custom', path: ['stream', 'deadLetterKey'], message: 'is the same as stream.key' });
     }
+    config.dlq.rules.forEach(({ match: { link } }, index) => {
+      if (link === undefined || config.links.some(({ name }) => name === link)) return;
+      const message = `"${link}" is no link of this configuration`;
+      context.addIssue({ code: 'custom', path: ['dlq', 'rules', index, 'match', 'link'], message });
+    });
     config.links.forEach(({ name, source, target, workflowIdPrefix }, index) => {
       const issue = (field: string, message: string) =>
         context.addIssue({ code: 'custom', path: ['links', index, field], message });
@@ -250,6 +273,7 @@ export type KafkaConfig = z.output<typeof kafka>;
 export type StreamConfig = Parsed['stream'];
 export type WebhookConfig = NonNullable<LinkConfig['escalation']['webhook']>;
 export type SurgeConfig = Parsed['surge'];
+export type LetterRule = Parsed['dlq']['rules'][number];
 
 type AnyConfig<Intake, Kafka> = Readonly<Omit<Parsed, 'intake' | 'kafka'> & { intake: Intake; kafka: Kafka }>;
 export type KafkaIntakeConfig = AnyConfig<'kafka', KafkaConfig>;

@@ -1,7 +1,8 @@
 /** Records that no workflow can be told of, on their way to the dead letters. */
 import type { Logger } from 'pino';
+import type { DeadLetterReason } from '../../workflows/dead-letter-reasons.js';
 import type { NoticedGap } from '../../workflows/gap-messages.js';
-import { type DeadLetterCause, type DeadLetterReason, deadLetterOf } from '../events/dead-letter.js';
+import { type DeadLetterCause, deadLetterOf } from '../events/dead-letter.js';
 import { type DeadLetters, describeRefusal, publishWhatFits } from '../events/dead-letters.js';
 import type { IntakeRecord } from '../events/intake.js';
 import { kafkaErrorMessage } from '../kafka/client.js';

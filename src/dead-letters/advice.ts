@@ -1,6 +1,6 @@
 /** What to do with letters of a reason. */
+import type { DeadLetterReason } from '../../workflows/dead-letter-reasons.js';
 import { nextStep } from '../../workflows/error-types.js';
-import type { DeadLetterReason } from '../events/dead-letter.js';
 
 interface Advice {
   /** Whether a redrive can do something with them, once the cause is mended. */

@@ -1,6 +1,6 @@
 /** A Temporal worker that reconciles the keys of the configured links. */
 import { hostname } from 'node:os';
-import { WorkflowClient } from '@temporalio/client';
+import { ScheduleClient, WorkflowClient } from '@temporalio/client';
 import { type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { BATCHES_AT_ONCE, createBatchActivities } from '../../activities/batch.js';
@@ -22,6 +22,7 @@ import { LinkAttribute } from '../temporal/link-attribute.js';
 import { logBatch, logEnded, logStep } from './ended-attempts.js';
 import { publishingEscalations } from './escalations.js';
 import { createHandOver } from './hand-over.js';
+import { applyRules } from './letter-rules.js';
 import { checkLinks } from './link-checks.js';
 import { Notices } from './notices.js';
 import { logOutage, OutageNotices } from './outage-notices.js';
@@ -107,6 +108,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       // heartbeat timeout allows.
       maxHeartbeatThrottleInterval: '2 seconds',
     });
+    const schedules = new ScheduleClient({ connection, namespace });
+    await applyRules({ client: schedules, taskQueue, rules: config.dlq.rules, logger });
     const running = worker.run();
     const finished = Promise.race([running, checks.noneUsable])
       .catch(async (error: unknown) => {

@@ -19,7 +19,7 @@ describe('the YAML in the documents', () => {
   });
 
   it('is well-formed everywhere', () => {
-    const documents = ['docs/intakes.md', 'docs/dual-writer.md'];
+    const documents = ['docs/intakes.md', 'docs/dual-writer.md', 'docs/dead-letters.md'];
     for (const text of documents.flatMap(blocks)) expect(() => parse(text)).not.toThrow();
   });
 });

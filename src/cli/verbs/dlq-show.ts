@@ -22,6 +22,10 @@ interface LetterDetails extends LetterView {
   readonly step: string;
 }
 
+/** Of a record that somebody else wrote a header may have anything. */
+const WRITTEN_BY_US =
+  /^dlq\.(reason|stage|original\.(topic|partition|offset|timestamp)|error\.(type|code|message)|failed\.(first|last)_at|attempts|redrive\.(count|last_at|id|by)|event\.id|workflow\.(id|run_id)|link|command|resolves)$/;
+
 export async function show(name: string, { raw }: { readonly raw?: true }, global: GlobalOptions): Promise<void> {
   if (raw && process.stdout.isTTY)
     throw new VerbError('--raw writes bytes that a terminal might obey: send them to a file or a pipe', EXIT.usage);
@@ -39,9 +43,8 @@ export async function show(name: string, { raw }: { readonly raw?: true }, globa
 function detailsOf(letter: Letter): LetterDetails {
   const { record, reason, errorType } = letter;
   const entries = Object.entries(record.headers).map(([name, value]) => [name, bytesOf(value)] as const);
-  const [ours, foreign] = [true, false].map((isOurs) =>
-    entries.filter(([name]) => name.startsWith('dlq.') === isOurs),
-  ) as [typeof entries, typeof entries];
+  const ours = entries.filter(([name]) => WRITTEN_BY_US.test(name));
+  const foreign = entries.filter(([name]) => !WRITTEN_BY_US.test(name));
   return {
     ...viewOf(letter),
     dlq: Object.fromEntries(ours.map(([name, value]) => [name.slice('dlq.'.length), value.toString()])),

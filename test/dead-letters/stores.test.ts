@@ -1,0 +1,120 @@
+/** What every store of dead letters promises, and what is special about a topic. */
+import { ulid } from 'ulid';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { nameOf } from '../../src/dead-letters/letter.js';
+import { all, BEDS, keysOf, letter, topicBed } from './bed.js';
+
+const KEYS = Array.from({ length: 40 }, (_, index) => `key:${index}`);
+const NOTE = { 'dlq.redrive.id': 'keymend/redrive/1' };
+
+describe.each(Object.entries(BEDS))('a store of letters: %s', (_name, bed) => {
+  it('reads each open letter once, whole, and between two positions only what is there', async () => {
+    const { writing, open } = await bed();
+    const store = await open();
+    expect(await all(store)).toEqual([]);
+    for (const key of KEYS) await writing.publish(letter(key, { 'dlq.redrive.count': '2' }));
+    const ends = await store.ends();
+    const letters = await all(store);
+    expect(keysOf(letters)).toEqual([...KEYS].sort());
+    expect(new Set(letters.map(({ place }) => nameOf(place))).size).toBe(KEYS.length);
+    expect(letters[0]).toMatchObject({
+      reason: 'attempts-exhausted',
+      errorType: 'TargetReadOnly',
+      redriven: 2,
+      prefix: 'key:',
+    });
+
+    for (const key of ['late:1', 'late:2']) await writing.publish(letter(key));
+    expect(keysOf(await all(store, { ends }))).toEqual([...KEYS].sort());
+    expect(keysOf(await all(store, { passed: ends }))).toEqual(['late:1', 'late:2']);
+    expect(await all(store, { passed: await store.ends() })).toEqual([]);
+  });
+
+  it('closes a letter once, whoever asks how often and at the same time', async () => {
+    const { writing, open } = await bed();
+    const [one, other] = [await open(), await open()];
+    for (const key of KEYS) await writing.publish(letter(key));
+    const letters = await all(one);
+    expect(await all(other)).toHaveLength(KEYS.length);
+    const closings = letters.map(({ place: { part, offset }, record }, index) => ({
+      part,
+      offsets: [offset],
+      putBack: index % 2 === 0 ? null : letter(String(record.key), { 'dlq.redrive.count': '1' }),
+      note: NOTE,
+    }));
+    await Promise.all([one.close(closings), other.close(closings)]);
+    await one.close(closings);
+    const again = keysOf(letters.filter((_, index) => index % 2 === 1));
+    for (const store of [one, other, await open()]) {
+      const left = await all(store);
+      expect(keysOf(left)).toEqual(again);
+      expect(new Set(left.map(({ redriven }) => redriven))).toEqual(new Set([1]));
+    }
+  });
+});
+
+describe('a topic of letters', () => {
+  it('is read to its end whatever transactions it holds, without those that did not come about', async () => {
+    const { topic, kafka, writing, open } = await topicBed(1);
+    const producer = kafka.producer({ transactionalId: ulid(), maxInFlightRequests: 1, idempotent: true });
+    await producer.connect();
+    onTestFinished(() => producer.disconnect());
+    const send = async (key: string, end: 'commit' | 'abort') => {
+      const transaction = await producer.transaction();
+      await transaction.send({ topic, messages: [{ ...letter(key), headers: { 'dlq.reason': 'cancelled' } }] });
+      await transaction[end]();
+    };
+    await send('aborted:1', 'abort');
+    await writing.publish(letter('plain:1'));
+    await send('committed:1', 'commit');
+    await send('aborted:2', 'abort');
+    const store = await open();
+    expect(keysOf(await all(store))).toEqual(['committed:1', 'plain:1']);
+
+    // One that is under way holds back what is behind it, and nobody who reads.
+    const open2 = await producer.transaction();
+    await open2.send({ topic, messages: [letter('under way')] });
+    await writing.publish(letter('plain:2'));
+    expect(keysOf(await all(store))).toEqual(['committed:1', 'plain:1']);
+    await open2.commit();
+    expect(keysOf(await all(store))).toEqual(['committed:1', 'plain:1', 'plain:2', 'under way']);
+  });
+
+  it('is read from what retention has left, and by nobody who leaves a group behind', async () => {
+    const { topic, admin, writing, open } = await topicBed(1);
+    const before = await admin.listGroups();
+    for (const key of KEYS) await writing.publish(letter(key));
+    const [early, late] = [await open(), await open()];
+    await all(early);
+    await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '30' }] });
+    for (const store of [early, late]) expect(await all(store)).toHaveLength(10);
+    expect((await admin.listGroups()).groups.length).toBe(before.groups.length);
+  });
+
+  it('is read page by page, however small a page is', async () => {
+    const { writing, open } = await topicBed(2);
+    for (const key of KEYS) await writing.publish({ ...letter(key), value: Buffer.alloc(20_000) });
+    expect(keysOf(await all(await open(), { about: 1 }))).toEqual([...KEYS].sort());
+  });
+
+  it('made anew under its name is read anew', async () => {
+    const { topic, admin, writing, open } = await topicBed(1);
+    const store = await open();
+    for (const key of KEYS) await writing.publish(letter(key));
+    const letters = await all(store);
+    await store.close([{ part: '0', offsets: letters.map(({ place }) => place.offset), putBack: null, note: NOTE }]);
+    expect(await all(store)).toEqual([]);
+    await admin.deleteTopics({ topics: [topic] });
+    await expect.poll(() => admin.listTopics()).not.toContain(topic);
+    await admin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: true });
+    await expect
+      .poll(() =>
+        writing.publish(letter('new')).then(
+          () => true,
+          () => false,
+        ),
+      )
+      .toBe(true);
+    expect(keysOf(await all(store))).toContain('new');
+  });
+});

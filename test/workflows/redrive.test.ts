@@ -1,0 +1,184 @@
+/** The workflow `redrive`, over a scripted store of letters, each of a key of its own. */
+import { ApplicationFailure } from '@temporalio/common';
+import { Worker } from '@temporalio/worker';
+import { ulid } from 'ulid';
+import { expect, test } from 'vitest';
+import type { redrive } from '../../workflows/redrive.js';
+import {
+  type CloseLettersRequest,
+  NOTHING_REDRIVEN,
+  pause,
+  progress,
+  REDRIVE_ID_PREFIX,
+  type RedriveActivities,
+  type RedriveInput,
+  type RedriveResult,
+  rate,
+  resume,
+  type TryLettersRequest,
+} from '../../workflows/redrive-messages.js';
+import { describeTimeSkipping, until, workflowBundle } from '../support/workflow-bed.js';
+
+/** Letters `1` to `count`. */
+class Letters {
+  readonly tried: TryLettersRequest[] = [];
+  readonly closed: CloseLettersRequest[] = [];
+  /** Runs in each try, before it ends. */
+  during: (attempt: number) => Promise<void> | void = () => {};
+  fails: (letter: number) => boolean = () => false;
+
+  constructor(readonly count: number) {}
+
+  readonly activities: RedriveActivities = {
+    tryLetters: async (request) => {
+      this.tried.push(request);
+      await this.during(this.tried.length);
+      const first = Number(request.passed['0'] ?? 0) + 1;
+      const last = Math.min(this.count, first + Math.min(request.mostKeys, request.mostLetters) - 1);
+      const letters = Array.from({ length: last - first + 1 }, (_, index) => first + index);
+      const failed = letters.filter((letter) => this.fails(letter));
+      const healed = letters.filter((letter) => !this.fails(letter));
+      const [seen, failedAgain] = [letters.length, failed.length];
+      const error = { type: 'TargetReadOnly', message: 'it is a replica', stage: 'write' } as const;
+      return {
+        passed: { 0: `${last}` },
+        ends: { 0: `${this.count}` },
+        isLast: last >= this.count,
+        counts: { ...NOTHING_REDRIVEN, seen, redriven: seen, keys: seen, failedAgain, healed: healed.length },
+        resolved: healed.length === 0 ? [] : [{ end: 'healed', offsets: { 0: healed.map(String) } }],
+        failed: failed.map((letter) => ({ offsets: { 0: [`${letter}`] }, error, attempts: 1 })),
+        equalKeys: [],
+      };
+    },
+    closeLetters: async (request) => {
+      this.closed.push(request);
+    },
+    countNew: async () => 7,
+  };
+
+  sizes(): number[] {
+    const passed = this.tried.map((request) => Number(request.passed['0'] ?? 0));
+    return passed.map((from, index) => (passed[index + 1] ?? this.count) - from);
+  }
+
+  closedLetters(): string[] {
+    return this.closed.flatMap(({ resolved, failed }) =>
+      [...resolved, ...failed].flatMap(({ offsets }) => offsets['0']!),
+    );
+  }
+}
+
+await describeTimeSkipping('a redrive', (server) => {
+  async function withRedrive<T>(
+    letters: Letters,
+    input: Partial<RedriveInput>,
+    work: (handle: Awaited<ReturnType<typeof start>>) => Promise<T>,
+  ): Promise<T> {
+    const taskQueue = ulid();
+    const worker = await Worker.create({
+      connection: server.env.nativeConnection,
+      taskQueue,
+      workflowBundle: workflowBundle(),
+      activities: letters.activities,
+    });
+    return worker.runUntil(async () => work(await start(taskQueue, input)));
+  }
+
+  const start = (taskQueue: string, input: Partial<RedriveInput>) =>
+    server.env.client.workflow.start<typeof redrive>('redrive', {
+      workflowId: `${REDRIVE_ID_PREFIX}${taskQueue}`,
+      taskQueue,
+      args: [{ action: 'redrive', filter: {}, by: 'ann', ...input }],
+    });
+
+  const run = (letters: Letters, input: Partial<RedriveInput> = {}): Promise<RedriveResult> =>
+    withRedrive(letters, input, (handle) => handle.result());
+
+  test('grows from one key to a thousand, closes each letter once and tells what came meanwhile', async () => {
+    const letters = new Letters(3_000);
+    const result = await run(letters);
+    expect(letters.sizes()).toEqual([1, 5, 20, 100, 500, 1_000, 1_000, 374]);
+    expect(letters.closedLetters()).toEqual(Array.from({ length: 3_000 }, (_, index) => `${index + 1}`));
+    expect(result).toMatchObject({ outcome: 'done', by: 'ann', newMeanwhile: 7 });
+    expect(result.counts).toMatchObject({ redriven: 3_000, healed: 3_000, failedAgain: 0 });
+  });
+
+  test('of a fix that is none touches one key of a hundred thousand', async () => {
+    const letters = new Letters(100_000);
+    letters.fails = () => true;
+    const result = await run(letters);
+    expect(result).toMatchObject({ outcome: 'stopped', failures: [{ type: 'TargetReadOnly', letters: 1 }] });
+    expect(result.counts.redriven).toBe(1);
+    expect(letters.closedLetters()).toEqual(['1']);
+  });
+
+  test('stops at the step in which more fail than may', async () => {
+    const letters = new Letters(10_000);
+    // The second cause is behind the first.
+    letters.fails = (letter) => letter > 200;
+    expect(await run(letters)).toMatchObject({ outcome: 'stopped', counts: { redriven: 626, failedAgain: 426 } });
+    const lenient = new Letters(1_000);
+    lenient.fails = (letter) => letter % 2 === 0;
+    expect(await run(lenient, { failureRatio: 0.6 })).toMatchObject({ outcome: 'done', counts: { failedAgain: 500 } });
+  });
+
+  test('keeps its rate within 5 %, also over many runs of its history', async () => {
+    const letters = new Letters(100_000);
+    const result = await run(letters, { rate: 1_000, historyEventsPerRun: 300 });
+    const seconds = (Date.parse(result.finishedAt) - Date.parse(result.startedAt)) / 1000;
+    expect(result.counts.redriven).toBe(100_000);
+    expect(seconds).toBeGreaterThan(95);
+    // The clock of the server runs on while this machine is busy.
+    expect(seconds).toBeLessThan(200);
+    expect(letters.closedLetters()).toHaveLength(100_000);
+  });
+
+  test('takes no more than it is asked for', async () => {
+    const letters = new Letters(1_000);
+    expect(await run(letters, { max: 50 })).toMatchObject({ outcome: 'limited', counts: { redriven: 50 } });
+    expect(letters.closedLetters()).toHaveLength(50);
+  });
+
+  test('ends its step and rests while it is paused, and goes on where it was', async () => {
+    const letters = new Letters(1_000);
+    let goOn = () => {};
+    const held = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    letters.during = (attempt) => (attempt === 3 ? held : undefined);
+    const result = await withRedrive(letters, {}, async (handle) => {
+      await until(() => letters.tried.length === 3);
+      await handle.signal(pause);
+      goOn();
+      await until(() => letters.closed.length === 3);
+      expect(await handle.query(progress)).toMatchObject({ state: 'paused', counts: { redriven: 26 } });
+      expect(letters.tried).toHaveLength(3);
+      await handle.signal(rate, { lettersPerSecond: 100_000 });
+      await handle.signal(resume);
+      return handle.result();
+    });
+    expect(result.counts).toMatchObject({ redriven: 1_000, healed: 1_000 });
+    expect(letters.closedLetters()).toHaveLength(1_000);
+  });
+
+  test('that is cancelled closes what it has tried, and says how far it was', async () => {
+    const letters = new Letters(1_000);
+    const never = new Promise<void>(() => {});
+    letters.during = (attempt) => (attempt === 4 ? never : undefined);
+    const result = await withRedrive(letters, {}, async (handle) => {
+      await until(() => letters.tried.length === 4);
+      await handle.cancel();
+      return handle.result();
+    });
+    expect(result).toMatchObject({ outcome: 'cancelled', newMeanwhile: null, counts: { redriven: 26 } });
+    expect(letters.closedLetters()).toHaveLength(26);
+  });
+
+  test('waits for a server that is out: no letter has failed', async () => {
+    const letters = new Letters(10);
+    letters.during = (attempt) => {
+      if (attempt < 4) throw ApplicationFailure.retryable('waits for h:1, which does not answer', 'TargetUnavailable');
+    };
+    expect(await run(letters)).toMatchObject({ outcome: 'done', counts: { redriven: 10, failedAgain: 0 } });
+  });
+});
