@@ -3,7 +3,7 @@
  * by another record behind it, in the same partition: its header `dlq.resolves` has the offsets. A
  * letter that is put back is such a record itself, so it is there and the old ones are not, or the
  * other way round, and never both. Of several that resolve the same letters the first counts.
- * docs/decisions/0017-dead-letters.md
+ * docs/decisions/0018-dead-letters.md
  */
 import type { Logger } from 'pino';
 import type { Offsets } from '../../workflows/redrive-messages.js';

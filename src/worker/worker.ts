@@ -1,32 +1,28 @@
 /** A Temporal worker that reconciles the keys of the configured links. */
 import { hostname } from 'node:os';
-import { ScheduleClient, WorkflowClient } from '@temporalio/client';
+import { WorkflowClient } from '@temporalio/client';
 import { type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { BATCHES_AT_ONCE, createBatchActivities } from '../../activities/batch.js';
 import { create } from '../../activities/index.js';
 import { createNoticesActivities } from '../../activities/notices.js';
 import { createOutageActivities } from '../../activities/outage.js';
-import { createRedriveActivities } from '../../activities/redrive.js';
 import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
 import { createSweepActivities } from '../../activities/sweep.js';
 import type { LinkRuntime } from '../../activities/work.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
 import type { Config, LinkConfig } from '../config.js';
-import { openLetters } from '../dead-letters/open.js';
-import type { LetterStore } from '../dead-letters/store.js';
 import { LinkMemory } from '../engine/index.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import { connectRedis, type OutageListener, type RedisOptions, type RedisPort } from '../redis/index.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
-import { logBatch, logEnded, logStep } from './ended-attempts.js';
+import { logBatch, logEnded } from './ended-attempts.js';
 import { publishingEscalations } from './escalations.js';
 import { createHandOver } from './hand-over.js';
-import { applyRules } from './letter-rules.js';
+import { openLetterWork } from './letters.js';
 import { checkLinks } from './link-checks.js';
 import { Notices } from './notices.js';
 import { logOutage, OutageNotices } from './outage-notices.js';
-import { createRelease } from './release.js';
 import { workflowCode } from './workflow-code.js';
 
 interface WorkerOptions {
@@ -66,14 +62,15 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const links = new Map(
     config.links.map((link) => [link.name, connectLink(link, outages.listenerOf(link.name), logger)]),
   );
-  const store = await openLetters(config, logger);
+  const letters = await openLetterWork(config, links, { connection, namespace, logger });
   let checks: Awaited<ReturnType<typeof checkLinks>> | undefined;
   const closeLinks = async () => {
     checks?.close();
     outages.close();
-    await store.disconnect();
-    await Promise.all([...links.values()].flatMap(({ sides }) => [sides.source.close(), sides.target.close()]));
+    const sides = [...links.values()].flatMap((link) => [link.sides.source, link.sides.target]);
+    await Promise.all([letters, ...sides].map((open) => open.close()));
   };
+  const { ends: lettersEnd } = deadLetters;
   const notify = (request: EscalateRequest) => notices.escalated(request);
   const publishEscalation = publishingEscalations({ deadLetters, notify, logger });
   try {
@@ -92,14 +89,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
           onBatch: logBatch(logger),
         }),
         ...createSweepActivities(links),
-        ...redriveActivities(store, links, { ...starting, links: config.links }),
-        ...create({
-          links,
-          usableAttributes,
-          publishEscalation,
-          lettersEnd: deadLetters.ends,
-          onResult: logEnded(logger),
-        }),
+        ...letters.activities,
+        ...create({ links, usableAttributes, publishEscalation, lettersEnd, onResult: logEnded(logger) }),
       },
       identity,
       ...workerLimits(config),
@@ -108,8 +99,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       // heartbeat timeout allows.
       maxHeartbeatThrottleInterval: '2 seconds',
     });
-    const schedules = new ScheduleClient({ connection, namespace });
-    await applyRules({ client: schedules, taskQueue, rules: config.dlq.rules, logger });
+    await letters.applyRules();
     const running = worker.run();
     const finished = Promise.race([running, checks.noneUsable])
       .catch(async (error: unknown) => {
@@ -130,21 +120,6 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     await closeLinks();
     throw error;
   }
-}
-
-function redriveActivities(
-  store: LetterStore,
-  runtimes: ReadonlyMap<string, LinkRuntime>,
-  options: Parameters<typeof createRelease>[0],
-) {
-  const links = new Map(options.links.map((link) => [link.name, link]));
-  return createRedriveActivities({
-    runtimes,
-    links,
-    store,
-    release: createRelease(options),
-    onStep: logStep(options.logger),
-  });
 }
 
 /** How much a worker does at once: however many links hang, each of the others has its slots. */

@@ -11,15 +11,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
  */
 const MAY_IMPORT: Record<string, readonly string[]> = {
   workflows: [],
-  activities: [
-    'workflows',
-    'src/bridge',
-    'src/dead-letters',
-    'src/engine',
-    'src/events',
-    'src/patience',
-    'src/sweep',
-  ],
+  activities: ['workflows', 'src/bridge', 'src/dead-letters', 'src/engine', 'src/events', 'src/patience', 'src/sweep'],
   'src/config.ts': [
     'src/defaults.ts',
     'src/did-you-mean.ts',

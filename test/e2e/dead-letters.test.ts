@@ -1,5 +1,6 @@
 /** Dead letters from an outage of the target to the end, with a real bridge and worker. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
@@ -170,4 +171,32 @@ it.each(INTAKES)('a worker that is killed again and again loses no letter and do
   expect(new Set(left.map(({ redriven }) => redriven))).toEqual(new Set([1]));
   expect(await target.client.dbsize()).toBeGreaterThanOrEqual(300);
   expect(await source.client.exists(...keys)).toBe(600);
+});
+
+it('many letters come no faster than is asked for, and each once, also when the worker is killed', async () => {
+  const { source, target, producer, deadLetterTopic } = sandbox;
+  configure();
+  // In a full run a hundred thousand.
+  const count = generatedCases(80) * 25;
+  const rate = count / 10;
+  for (let from = 0; from < count; from += 1_000) {
+    const keys = Array.from({ length: Math.min(1_000, count - from) }, (_, index) => `user:${from + index}`);
+    await source.client.mset(...keys.flatMap((key) => [key, 'new']));
+    const headers = { 'dlq.reason': 'unknown-link', 'dlq.link': link };
+    const messages = keys.map((key) => ({ ...recordOf(key, { link }), headers }));
+    await producer.send({ topic: deadLetterTopic, messages });
+  }
+  const worker = await sandbox.start('worker');
+  const redriving = dlq('redrive', '--rate', `${rate}`);
+  await worker.logged('"redriven":100');
+  await worker.stop('SIGKILL');
+  await sandbox.start('worker');
+  const { answer, code } = await redriving;
+  expect(answer.counts).toMatchObject({ seen: count, redriven: count, failedAgain: 0, keys: count });
+  expect(answer.counts.healed + answer.counts.alreadyEqual).toBe(count);
+  expect(code).toBe(0);
+  const seconds = (Date.parse(answer.finishedAt) - Date.parse(answer.startedAt)) / 1000;
+  expect(count / seconds).toBeLessThan(1.05 * rate);
+  expect(await target.client.dbsize()).toBeGreaterThanOrEqual(count);
+  expect((await dlq('group')).answer.letters).toBe(0);
 });

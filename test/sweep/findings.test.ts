@@ -1,9 +1,9 @@
 /** What is kept of what a sweep finds, and what a sample says of all. */
 import { expect, test } from 'vitest';
+import { prefixOf } from '../../src/events/key-prefix.js';
 import { atMost } from '../../src/sweep/bound.js';
 import { reportOf } from '../../src/sweep/report.js';
 import { htmlReport } from '../../src/sweep/report-html.js';
-import { prefixOf } from '../../src/events/key-prefix.js';
 import { added, type Finding, NOTHING_FOUND } from '../../src/sweep/tally.js';
 import type { SweepResult } from '../../workflows/sweep-messages.js';
 

@@ -6,8 +6,8 @@
 import type { Client } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
+import { prefixOf } from '../../events/key-prefix.js';
 import { within } from '../../patience/within.js';
-import { prefixOf } from '../../sweep/tally.js';
 import { quoted } from './query.js';
 import { type KeyRow, rows } from './rows.js';
 

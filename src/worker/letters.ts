@@ -1,0 +1,42 @@
+/** What a worker does for dead letters: redrives, and the rules that begin some by themselves. */
+import { ScheduleClient, WorkflowClient } from '@temporalio/client';
+import type { NativeConnection } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { createRedriveActivities } from '../../activities/redrive.js';
+import type { LinkRuntime } from '../../activities/work.js';
+import type { RedriveActivities } from '../../workflows/redrive-messages.js';
+import type { Config } from '../config.js';
+import { openLetters } from '../dead-letters/open.js';
+import { logStep } from './ended-attempts.js';
+import { applyRules } from './letter-rules.js';
+import { createRelease } from './release.js';
+
+interface LetterWork {
+  readonly activities: RedriveActivities;
+  /** See `applyRules`. */
+  applyRules(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Nothing of it is connected before the first redrive. */
+export async function openLetterWork(
+  config: Config,
+  runtimes: ReadonlyMap<string, LinkRuntime>,
+  temporal: { readonly connection: NativeConnection; readonly namespace: string; readonly logger: Logger },
+): Promise<LetterWork> {
+  const { logger, ...options } = temporal;
+  const { links, dlq } = config;
+  const { taskQueue } = config.temporal;
+  const store = await openLetters(config, logger);
+  return {
+    activities: createRedriveActivities({
+      runtimes,
+      links: new Map(links.map((link) => [link.name, link])),
+      store,
+      release: createRelease({ client: new WorkflowClient(options), taskQueue, links, logger }),
+      onStep: logStep(logger),
+    }),
+    applyRules: () => applyRules({ client: new ScheduleClient(options), taskQueue, rules: dlq.rules, logger }),
+    close: () => store.disconnect(),
+  };
+}
