@@ -29,6 +29,8 @@ interface BatchPart {
    * same failed writes.
    */
   readonly firstId: string;
+  /** As that of a failed write, for all of them: when the last of them had been read. */
+  readonly receivedAt?: string | undefined;
 }
 
 /**
@@ -120,8 +122,8 @@ export interface BatchActivities {
 
 /** The failed write of a key as its own workflow takes it. */
 export function unpacked({ link, part }: Pick<BatchInput, 'link' | 'part'>, write: BatchWrite): FailedWrite {
-  const { topic, partition } = part;
-  return { specVersion: 1, link, ...write, record: { topic, partition, ...write.record } };
+  const { topic, partition, receivedAt } = part;
+  return { specVersion: 1, link, ...write, receivedAt, record: { topic, partition, ...write.record } };
 }
 
 /** The other way round. */

@@ -41,8 +41,8 @@ export interface FailedWrite {
    */
   readonly idempotent?: boolean | undefined;
   /**
-   * Set by the bridge where the write may still be in flight: when the record was read, as
-   * `failedAt`. `settle` counts from it, for the clock of a producer may be behind.
+   * Set by the bridge where the write may still be in flight: when the record was read. `settle`
+   * counts from it, for the clock of a producer may be behind. ISO 8601, UTC.
    */
   readonly receivedAt?: string | undefined;
   /** Set by the intake: where the record stood, so that a person can find it again. */
@@ -54,8 +54,8 @@ export interface FailedWrite {
   readonly redrive?: number | undefined;
   /**
    * Set by the bridge, which makes one of all failed writes of a key in a batch: `outcome`,
-   * `idempotent` and `failedAt` are such that what may be in flight of any has landed, `command`
-   * and `members` cover all, the rest is of the newest.
+   * `idempotent` and `receivedAt` are such that what may be in flight of any has landed, `failedAt`
+   * is that of the last, `command` and `members` cover all, the rest is of the newest.
    */
   readonly merged?: MergedWrites | undefined;
 }

@@ -32,9 +32,7 @@ export function failedAtOf({ failedAt }: Told, now: number): number {
  */
 export function settledAt(write: Told, settleMs: number, now: number): number {
   if (!mayBeInFlight(write)) return 0;
-  const received = Date.parse(write.receivedAt ?? '');
-  const failed = failedAtOf(write, now);
-  return (Number.isNaN(received) ? failed : Math.max(failed, Math.min(received, now))) + settleMs;
+  return failedAtOf({ failedAt: write.receivedAt ?? write.failedAt }, now) + settleMs;
 }
 
 /**

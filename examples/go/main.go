@@ -77,14 +77,28 @@ func run(ctx context.Context, verb, link, key, reason string) (map[string]any, e
 		return nil, err
 	}
 	defer service.Close()
-	switch verb {
-	case "reconcile":
-		result, err := reconcile(ctx, service, link, key)
-		var failed *temporal.ApplicationError
-		if errors.As(err, &failed) {
-			return map[string]any{"error": failed.Type(), "message": failed.Message()}, nil
+	if verb == "reconcile" {
+		for {
+			result, err := reconcile(ctx, service, link, key)
+			var failed *temporal.ApplicationError
+			if !errors.As(err, &failed) {
+				return result, err
+			}
+			// The run that was asked has made room for a new one; that one is asked instead.
+			if failed.Type() != "ContinuedAsNew" {
+				return map[string]any{"error": failed.Type(), "message": failed.Message()}, nil
+			}
 		}
-		return result, err
+	}
+	// A workflow of somebody else takes any signal, and does nothing with it.
+	described, err := service.DescribeWorkflowExecution(ctx, workflowID(key), "")
+	if err != nil {
+		return nil, err
+	}
+	if kind := described.WorkflowExecutionInfo.Type.Name; kind != "reconcileKey" {
+		return map[string]any{"error": "WorkflowIdTaken", "message": "a workflow of type " + kind}, nil
+	}
+	switch verb {
 	case "retry":
 		err = service.SignalWorkflow(ctx, workflowID(key), "", "retry", nil)
 	case "skip":

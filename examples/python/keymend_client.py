@@ -50,12 +50,18 @@ async def main(verb: str, link: str, key: str, *reason: str) -> dict:
     if verb == "id":
         return {"workflowId": workflow_id(key)}
     client = await Client.connect(os.environ.get("TEMPORAL_ADDRESS", "localhost:7233"))
-    if verb == "reconcile":
+    while verb == "reconcile":
         try:
             return await reconcile(client, link, key)
         except WorkflowUpdateFailedError as error:
-            return {"error": getattr(error.cause, "type", None), "message": str(error.cause)}
+            kind = getattr(error.cause, "type", None)
+            # The run that was asked has made room for a new one; that one is asked instead.
+            if kind != "ContinuedAsNew":
+                return {"error": kind, "message": str(error.cause)}
     workflow = client.get_workflow_handle(workflow_id(key))
+    # A workflow of somebody else takes any signal, and does nothing with it.
+    if (kind := (await workflow.describe()).workflow_type) != "reconcileKey":
+        return {"error": "WorkflowIdTaken", "message": f"a workflow of type {kind}"}
     if verb == "retry":
         await workflow.signal("retry")
     if verb == "skip":

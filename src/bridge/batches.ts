@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { BATCH_TYPE, type BatchInput, type BatchMemo, packed } from '../../workflows/batch-messages.js';
+import { mayBeInFlight } from '../../workflows/settle.js';
 import { type LinkConfig, linkPolicy } from '../config.js';
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
@@ -108,6 +109,7 @@ function inputOf({ link, groups, writes }: BatchOrder, unfinished: UnfinishedRun
   const { record, event } = writes[0]!;
   const { topic, partition, offset: first } = record.position;
   const { offset: last } = writes.at(-1)!.record.position;
+  // All that may be in flight has landed `settle` after this.
   const now = new Date().toISOString();
   const packs = groups.map(({ key, writes }) => {
     const merged = mergeWrites(writes.map((write) => write.event));
@@ -116,7 +118,7 @@ function inputOf({ link, groups, writes }: BatchOrder, unfinished: UnfinishedRun
     // By a clock that is ahead, it would have to settle for as long as that.
     return packedWrite.failedAt > now ? { ...packedWrite, failedAt: now } : packedWrite;
   });
-  const part = { topic, partition, first, last, firstId: event.id };
+  const part = { topic, partition, first, last, firstId: event.id, receivedAt: now };
   return { link: link.name, policy: linkPolicy(link), part, writes: packs };
 }
 
@@ -131,6 +133,8 @@ async function startUnder(
 ): Promise<Partial<BatchMemo> | null> {
   const { last, firstId } = input.part;
   const memo = { link: input.link, last, firstId, digest } satisfies BatchMemo;
+  // The first attempt is then one at all keys, without a timer for those that may be in flight.
+  const startDelay = input.writes.some(mayBeInFlight) ? input.policy.settleMs : 0;
   return client.withDeadline(Date.now() + START_TIMEOUT_MS, async () => {
     try {
       await attribute.starting(input.link, (attributes) =>
@@ -142,6 +146,7 @@ async function startUnder(
           workflowIdReusePolicy: 'ALLOW_DUPLICATE_FAILED_ONLY',
           memo: { ...memo },
           staticSummary: `${counted(input.writes.length, 'key')} of ${input.link}`,
+          ...(startDelay > 0 && { startDelay }),
           ...attributes,
         }),
       );

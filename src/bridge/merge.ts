@@ -6,7 +6,7 @@ import type { FailedWrite, MergedWrites } from '../../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING, representative } from '../../workflows/pending.js';
 import type { ScopeHint } from '../../workflows/scope.js';
 
-/** Adds nothing of a policy: of what may be in flight the time of its failure is what counts. */
+/** Adds nothing of a policy: of what may be in flight the time itself is what counts. */
 const AS_IT_IS = { settleMs: 0, verify: 'auto' } as const;
 
 /**
@@ -30,7 +30,8 @@ export function mergeWrites(writes: readonly FailedWrite[]): FailedWrite {
     ...event,
     outcome: writes.every(({ outcome }) => outcome === 'refused') ? 'refused' : 'unknown',
     idempotent: writes.every(({ idempotent }) => idempotent === true),
-    failedAt: isoTime(mayBeInFlight ? all.settledAt : lastFailedAt!),
+    failedAt: isoTime(lastFailedAt!),
+    ...(mayBeInFlight && { receivedAt: isoTime(all.settledAt) }),
     merged,
   };
 }

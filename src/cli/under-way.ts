@@ -28,12 +28,17 @@ export async function underWay<Status>(
   try {
     return await client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
       const query = `WorkflowType = "${type}" AND TaskQueue = "${temporal.taskQueue}" AND ExecutionStatus = "Running"`;
-      const open: string[] = [];
-      for await (const { workflowId } of client.workflow.list({ query })) open.push(workflowId);
-      const said = await Promise.all(open.slice(0, most).map((workflowId) => ask(client, workflowId, status)));
+      const begun: string[] = [];
+      let running = 0;
+      for await (const { workflowId, executionTime } of client.workflow.list({ query })) {
+        running += 1;
+        // What settles before it begins has nothing to say yet.
+        if (executionTime === undefined || executionTime.getTime() <= Date.now()) begun.push(workflowId);
+      }
+      const said = await Promise.all(begun.slice(0, most).map((workflowId) => ask(client, workflowId, status)));
       const problems = said.filter((answer) => typeof answer === 'string');
       const answers = said.filter((answer) => typeof answer !== 'string');
-      return { running: open.length, answers, problem: problems.length === 0 ? null : problems.join('; ') };
+      return { running, answers, problem: problems.length === 0 ? null : problems.join('; ') };
     });
   } catch (error) {
     return { running: 0, answers: [], problem: errorText(error) };

@@ -264,11 +264,15 @@ function quoted(text: string): string {
 }
 
 const DEADLINE_EXCEEDED = 4;
+/** With this Temporal answers for a task queue that no worker has polled for a while. */
+const FAILED_PRECONDITION = 9;
 
 function isLate(error: unknown): boolean {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     if (cause instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
-    if (isGrpcServiceError(cause) && cause.code === DEADLINE_EXCEEDED) return true;
+    if (!isGrpcServiceError(cause)) continue;
+    if (cause.code === DEADLINE_EXCEEDED) return true;
+    if (cause.code === FAILED_PRECONDITION && /poller|not ready/i.test(cause.details)) return true;
   }
   return false;
 }

@@ -3,7 +3,7 @@ import { defaultPayloadConverter } from '@temporalio/common';
 import { ulid } from 'ulid';
 import { expect, test } from 'vitest';
 import type { Bridge } from '../../src/bridge/bridge.js';
-import { BATCH_TYPE, type BatchInput } from '../../workflows/batch-messages.js';
+import { BATCH_TYPE, type BatchInput, unpacked } from '../../workflows/batch-messages.js';
 import { gapWorkflowId } from '../../workflows/gap-messages.js';
 import { type BridgeBed, bridgeBed, toldOf, until } from './bridge-bed.js';
 
@@ -19,13 +19,14 @@ async function surgeBed(more: { partitions?: number; links?: readonly string[] }
 }
 
 /** Of all batches that were started, the positions in order, and the input of each. */
-async function batchesOf(bed: BridgeBed): Promise<{ id: string; input: BatchInput }[]> {
-  const found: { id: string; input: BatchInput }[] = [];
+async function batchesOf(bed: BridgeBed): Promise<{ id: string; input: BatchInput; delayMs: number }[]> {
+  const found: { id: string; input: BatchInput; delayMs: number }[] = [];
   const query = `WorkflowType = "${BATCH_TYPE}" AND TaskQueue = "${bed.config.temporal.taskQueue}"`;
   for await (const { workflowId, runId } of bed.client.workflow.list({ query })) {
     const { events } = await bed.client.workflow.getHandle(workflowId, runId).fetchHistory();
-    const { input } = events![0]!.workflowExecutionStartedEventAttributes!;
-    found.push({ id: workflowId, input: defaultPayloadConverter.fromPayload(input!.payloads![0]!) });
+    const { input, firstWorkflowTaskBackoff: delay } = events![0]!.workflowExecutionStartedEventAttributes!;
+    const delayMs = Number(delay?.seconds ?? 0) * 1_000 + (delay?.nanos ?? 0) / 1e6;
+    found.push({ id: workflowId, input: defaultPayloadConverter.fromPayload(input!.payloads![0]!), delayMs });
   }
   return found.sort((a, b) => Number(a.input.part.first) - Number(b.input.part.first));
 }
@@ -61,7 +62,7 @@ test('the keys of a link go to one workflow, several failed writes of a key as o
   const { link, part, policy, writes } = batch!.input;
   expect({ link, part }).toEqual({
     link: bed.link,
-    part: { topic: bed.topic, partition: 0, first: '0', last: '60', firstId: 'k0#1' },
+    part: { topic: bed.topic, partition: 0, first: '0', last: '60', firstId: 'k0#1', receivedAt: expect.any(String) },
   });
   expect(policy.settleMs).toBe(1_000);
   expect(writes.map(({ key }) => key)).toEqual(keys);
@@ -186,6 +187,26 @@ test('a failed write by a clock that is ahead settles from now on', async () => 
   await bed.untilCommitted(60);
   const [batch] = await untilBatches(bed, 1);
   for (const { failedAt } of batch!.input.writes) expect(Date.parse(failedAt)).toBeLessThanOrEqual(Date.now());
+});
+
+test('what may be in flight settles from when it was read, whatever the clock of its producer says', async () => {
+  const bed = await surgeBed();
+  const behind = { failedAt: '2020-01-01T00:00:00.000Z', outcome: 'unknown' } as const;
+  await bed.produce(...written(keysFrom(0, 60)).map((write) => ({ ...write, ...behind })));
+  const begunAt = Date.now();
+  await bed.start();
+  await bed.untilCommitted(60);
+  const [batch] = await untilBatches(bed, 1);
+  expect(batch!.delayMs).toBe(batch!.input.policy.settleMs);
+  expect(Date.parse(batch!.input.part.receivedAt!)).toBeGreaterThanOrEqual(begunAt);
+  expect(unpacked(batch!.input, batch!.input.writes[0]!).receivedAt).toBe(batch!.input.part.receivedAt);
+});
+
+test('a batch of which nothing is in flight begins at once', async () => {
+  const bed = await surgeBed();
+  await forwardSixty(bed);
+  const [batch] = await untilBatches(bed, 1);
+  expect(batch!.delayMs).toBe(0);
 });
 
 test('each link has a batch of its own, and what no workflow can be told of becomes a dead letter', async () => {

@@ -95,6 +95,15 @@ describe.each(LANGUAGES)('the example in %s', (language, build) => {
     }
   });
 
+  it('tells a workflow of somebody else nothing', async () => {
+    const workflowId = `${sandbox.prefix}${language}:order`;
+    const foreign = await sandbox.client.workflow.start('OrderWorkflow', { workflowId, taskQueue: 'orders' });
+    const before = (await foreign.fetchHistory()).events!.length;
+    expect(await example('retry', 'east-to-west', `${language}:order`)).toMatchObject({ error: 'WorkflowIdTaken' });
+    expect((await foreign.fetchHistory()).events).toHaveLength(before);
+    await foreign.terminate();
+  });
+
   it('knows the workflow of each key', async () => {
     const keys = [
       ...['user:42', 'k e y', 'ключ', '鍵:1', '👍', 'no-break\u00a0space', 'soft\u00adhyphen', 'zero\u200bwidth'],
