@@ -192,13 +192,14 @@ function attemptsLeft(retry: LinkPolicy['retry'], elapsedMs: number): number {
 async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<AttemptEnd> {
   const { retry } = run.policy;
   const next = Math.max(1, retry.maximumAttempts - maximumAttempts + 1);
+  const which = `attempt ${next} of ${retry.maximumAttempts}${next < retry.maximumAttempts ? ' and on' : ''}`;
   const soFar = run.lastError === null ? '' : `: ${inShort(run.lastError.type)}`;
   const durable = proxyActivities<Pick<Activities, 'reconcile'>>({
     // A large value takes its time. A worker that died shows by its heartbeats, a Redis that hangs
     // by its commands' timeouts.
     startToCloseTimeout: '1 hour',
     heartbeatTimeout: '10 seconds',
-    summary: `attempt ${next} of ${retry.maximumAttempts}${next < retry.maximumAttempts ? ' and on' : ''}${soFar}`,
+    summary: `${run.escalation === 'none' ? which : 'slow retry'}${soFar}`,
     cancellationType: run.isOfEarlierVersion ? 'TRY_CANCEL' : 'WAIT_CANCELLATION_COMPLETED',
     retry: {
       maximumAttempts,

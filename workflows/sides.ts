@@ -32,10 +32,19 @@ function difference(source: SideSeen | null, target: SideSeen | null): string {
   if (source.type !== target.type) return 'the types differ';
   const parts = [
     ...(source.size === target.size ? [] : ['size']),
-    ...(source.expiresAt === target.expiresAt ? [] : ['expiry']),
+    ...(expireTogether(source, target) ? [] : ['expiry']),
   ];
   if (parts.length > 0) return `${parts.join(' and ')} differ${parts.length === 1 ? 's' : ''}`;
   return 'same type, size and expiry, so the content differs if anything does';
+}
+
+/** Less is what a mirrored write takes, or what the two clocks are apart. */
+const TOGETHER_MS = 1_000;
+
+function expireTogether(one: SideSeen, other: SideSeen): boolean {
+  if (one.expiresAt === other.expiresAt) return true;
+  if (one.expiresAt === null || other.expiresAt === null) return false;
+  return Math.abs(Date.parse(one.expiresAt) - Date.parse(other.expiresAt)) <= TOGETHER_MS;
 }
 
 function describeSide(side: SideSeen | null): string {

@@ -7,6 +7,7 @@ import type { Config } from '../config.js';
 import { counted } from '../plural.js';
 import { errorText } from '../temporal/error-text.js';
 import { type BatchesReport, batchesReport, describeBatches } from './batches.js';
+import { describeNotices, type NoticesReport, noticesReport } from './notices.js';
 import { describeOutages, type OutagesReport, outagesReport } from './outages.js';
 
 /** null: unknown, see `problem`, which is null where all is known. */
@@ -28,6 +29,7 @@ export interface ServicesReport {
   readonly bridges: { readonly count: number | null; readonly problem: string | null };
   readonly outages: OutagesReport;
   readonly batches: BatchesReport;
+  readonly webhooks: NoticesReport;
 }
 
 const TIMEOUT_MS = 5_000;
@@ -37,14 +39,15 @@ const WORKFLOW_TASKS = 1; // temporal.api.enums.v1.TaskQueueType
 
 /** @param client an Error where Temporal does not answer */
 export async function servicesReport(client: Client | Error, config: Config): Promise<ServicesReport> {
-  const [workflows, workers, bridges, outages, batches] = await Promise.all([
+  const [workflows, workers, bridges, outages, batches, webhooks] = await Promise.all([
     workflowsReport(client, config),
     workersReport(client, config),
     bridgesReport(config),
     outagesReport(client, config),
     batchesReport(client, config),
+    noticesReport(client, config),
   ]);
-  return { workflows, workers, bridges, outages, batches };
+  return { workflows, workers, bridges, outages, batches, webhooks };
 }
 
 async function workflowsReport(client: Client | Error, config: Config): Promise<ServicesReport['workflows']> {
@@ -95,11 +98,12 @@ async function ask<T>(client: Client | Error, question: (client: Client) => Prom
  * @param waiting of what waits, behind what is under way
  */
 export function describeServices(
-  { workflows, workers, bridges, outages, batches }: ServicesReport,
+  { workflows, workers, bridges, outages, batches, webhooks }: ServicesReport,
   waiting: readonly string[],
 ): string[] {
   const services = [describeWorkflows(workflows), ...waiting, describeWorkers(workers), describeBridges(bridges)];
-  return ['keymend', ...[...services, ...describeBatches(batches), ...describeOutages(outages)].map(indent)];
+  const problems = [...describeBatches(batches), ...describeOutages(outages), ...describeNotices(webhooks)];
+  return ['keymend', ...[...services, ...problems].map(indent)];
 }
 
 function indent(line: string): string {

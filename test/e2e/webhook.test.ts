@@ -68,6 +68,7 @@ it('a webhook that is away holds up no repair; it gets what was gathered when it
   const running = await start();
   await escalate('a');
   await running.logged('ECONNREFUSED. It is tried again; repairs go on');
+  await until(async () => (await sandbox.keymend('status')).stdout.includes('ECONNREFUSED; nobody is told since'));
   await sandbox.target.client.replicaof('NO', 'ONE');
   await sandbox.keymend('retry', 'a');
   await until(async () => (await sandbox.target.client.get('a')) === 'VALUE');

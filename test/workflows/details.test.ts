@@ -119,6 +119,11 @@ test.each([
     side,
     'same type, size and expiry, so the content differs if anything does: source hash, 12 fields, no expiry; target hash, 12 fields, no expiry',
   ],
+  [
+    { ...side, expiresAt: '2026-11-21T00:00:00.000Z' },
+    { ...side, expiresAt: '2026-11-21T00:00:00.900Z' },
+    'same type, size and expiry, so the content differs if anything does: source hash, 12 fields, expires 2026-11-21T00:00:00.000Z; target hash, 12 fields, expires 2026-11-21T00:00:00.900Z',
+  ],
 ])('what both sides have reads as a sentence', (source, target, line) => {
   expect(describeSides({ at: AT, source, target })).toBe(line);
 });

@@ -1,5 +1,6 @@
 /** One dead letter for each escalation: how each is named, and what an activity is told of it. */
 import { Context } from '@temporalio/activity';
+import { Worker } from '@temporalio/worker';
 import { expect, it } from 'vitest';
 import type { EscalateRequest } from '../../workflows/activities.js';
 import * as messages from '../../workflows/messages.js';
@@ -12,6 +13,7 @@ import {
   Script,
   until,
   withScript,
+  workflowBundle,
 } from '../support/workflow-bed.js';
 
 const server = onStack();
@@ -73,5 +75,27 @@ it('a cancelled key has a letter of its own', async () => {
     await handle.result().catch(() => {});
     expect(ids(script)).toEqual([1, 2].map((n) => `${firstRunId(handle)}/${n}`));
     expect(script.escalations[1]!.error.type).toBe('Cancelled');
+  });
+});
+
+it('what was found out at the escalation is in the status, and the history replays', async () => {
+  const script = new Script(server.env, PERMANENT);
+  script.lettersEnd = ['7'];
+  const side = { type: 'string', size: 3, expiresAt: null };
+  script.sides = { at: '2026-11-20T23:00:00.000Z', source: side, target: null };
+  await withScript(script, async (start) => {
+    const handle = await start({ policy: { ...POLICY, escalation: { retryEveryMs: 100 } } });
+    await until(() => script.requests.length > 2);
+    const { sides, tried } = await handle.query(messages.status);
+    expect(sides).toEqual(script.sides);
+    expect(tried).toEqual([
+      { type: 'NoPermission', attempts: expect.any(Number), from: expect.any(String), to: expect.any(String) },
+    ]);
+    await handle.signal(messages.retry);
+    await until(() => script.escalations.length === 2);
+    await giveUp(handle);
+    expect(await handle.query(messages.status)).toMatchObject({ state: 'done', sides: null, tried: [] });
+    const history = await latest(handle).fetchHistory();
+    await Worker.runReplayHistory({ workflowBundle: workflowBundle() }, history);
   });
 });

@@ -100,6 +100,7 @@ it('what the webhook does not take waits, gathered, and shows why; `retry` sends
       { errorType: 'NoPermission', keys: 1 },
       { errorType: 'Contended', keys: 2 },
     ]);
+    await Worker.runReplayHistory({ workflowBundle: workflowBundle() }, await handle.fetchHistory());
   });
 });
 

@@ -26,6 +26,7 @@ async function withOutage(
   { env }: Server,
   out: (ask: number) => boolean,
   work: (handle: WorkflowHandle<typeof outage>, told: OutageStatus[]) => Promise<void>,
+  notify?: (now: OutageStatus) => void,
 ): Promise<void> {
   const taskQueue = `outage-${randomUUID()}`;
   const told: OutageStatus[] = [];
@@ -37,7 +38,9 @@ async function withOutage(
     announce: async (now) => {
       told.push(now);
     },
-    notifyOutage: async () => {},
+    notifyOutage: async (now) => {
+      notify?.(now);
+    },
   };
   const connection = env.nativeConnection;
   const worker = await Worker.create({ connection, taskQueue, workflowBundle: workflowBundle(), activities });
@@ -45,7 +48,15 @@ async function withOutage(
     const { workflowId } = await env.client.workflow.signalWithStart<typeof outage, [OutageReport]>('outage', {
       workflowId: `keymend/outage/${taskQueue}`,
       taskQueue,
-      args: [{ link: 'east-to-west', shard: '10.0.0.1:6379', since: SINCE, reason: 'no answer in time' }],
+      args: [
+        {
+          link: 'east-to-west',
+          shard: '10.0.0.1:6379',
+          since: SINCE,
+          reason: 'no answer in time',
+          ...(notify && { notify: true }),
+        },
+      ],
       signal: noticed,
       signalArgs: [{ worker: 'one', keysWaiting: 3 }],
     });
@@ -96,6 +107,39 @@ await describeTimeSkipping('outage: a server of the target that does not answer'
         expect(await handle.query<OutageStatus>(status)).toMatchObject({ keysWaiting: 15, until: null });
         isOut = false;
         expect((await handle.result()).keysWaiting).toBe(15);
+      },
+    );
+  });
+});
+
+await describeTimeSkipping('outage: the webhook of the link', (server) => {
+  it('is told of the beginning and of the end', async () => {
+    const notified: OutageStatus[] = [];
+    await withOutage(
+      server,
+      (ask) => ask <= 3,
+      async (handle, told) => {
+        await handle.result();
+        expect(notified).toEqual(told);
+        expect(notified.map(({ until }) => until === null)).toEqual([true, false]);
+      },
+      (now) => notified.push(now),
+    );
+  });
+
+  it('that can not be told holds up nothing', async () => {
+    let tries = 0;
+    await withOutage(
+      server,
+      (ask) => ask <= 3,
+      async (handle, told) => {
+        expect((await handle.result()).until).not.toBeNull();
+        expect(told).toHaveLength(2);
+        expect(tries).toBeGreaterThan(4);
+      },
+      () => {
+        tries += 1;
+        throw new Error('Temporal does not take signals');
       },
     );
   });

@@ -1,0 +1,102 @@
+/** What a worker does with an escalation: the log, the letter, whoever else is told. */
+import { expect, it } from 'vitest';
+import type { Tries } from '../../activities/escalation.js';
+import type { DeadLetter } from '../../src/events/dead-letter.js';
+import type { DeadLetters, EarlierTry } from '../../src/events/dead-letters.js';
+import { publishingEscalations } from '../../src/worker/escalations.js';
+import type { EscalateRequest, Letter } from '../../workflows/activities.js';
+import { type LogLine, loggerInto } from '../bridge/bridge-bed.js';
+import { failedWrite } from '../support/workflow-bed.js';
+
+const RUN = { workflowId: 'user:42', runId: 'run' };
+
+/** Dead letters that only remember what they are asked for, and who is told besides. */
+function bed({ knowsEnds = true } = {}) {
+  const published: { letter: DeadLetter; earlier: EarlierTry | undefined }[] = [];
+  const notified: string[] = [];
+  const noted: unknown[] = [];
+  const logs: LogLine[] = [];
+  const state = { isAway: false, isDeaf: false };
+  const deadLetters: DeadLetters = {
+    kind: 'topic',
+    async publish(letter, earlier) {
+      if (state.isAway) throw new Error('Kafka is away');
+      published.push({ letter, earlier });
+    },
+    ...(knowsEnds && { ends: async () => ['7'] }),
+    close: async () => {},
+  };
+  const notify = async ({ error }: EscalateRequest) => {
+    if (state.isDeaf) throw new Error('Temporal is away');
+    notified.push(error.type);
+  };
+  const publish = publishingEscalations({ deadLetters, notify, logger: loggerInto(logs) });
+  const attempt = (letter: Letter | undefined, tries: Partial<Tries> = {}, type = 'Contended') =>
+    publish(
+      {
+        event: failedWrite(),
+        error: { type, message: 'as scripted', stage: 'write' },
+        attempts: 8,
+        firstFailedAt: '2026-11-20T23:00:00.000Z',
+        lastFailedAt: '2026-11-20T23:00:00.000Z',
+        letter,
+      },
+      RUN,
+      { attempt: 1, noted: undefined, note: (end) => void noted.push(end), ...tries },
+    );
+  return { attempt, published, notified, noted, logs, state, earlier: () => published.map(({ earlier }) => earlier) };
+}
+
+it('a first try looks for nothing, whether or not the end is known', async () => {
+  const { attempt, earlier, published, notified } = bed();
+  await attempt({ id: 'run/1', behind: ['5'] });
+  await attempt({ id: 'run/2' });
+  expect(earlier()).toEqual([undefined, undefined]);
+  expect(published.map(({ letter }) => letter.headers['dlq.letter.id'])).toEqual(['run/1', 'run/2']);
+  expect(notified).toEqual(['Contended', 'Contended']);
+});
+
+it('a further try, and that of another run, looks behind the end that was known before the first', async () => {
+  const { attempt, earlier } = bed();
+  await attempt({ id: 'run/1', behind: ['5'] }, { attempt: 2 });
+  await attempt({ id: 'run/2', behind: ['5'], mayBeThere: true });
+  expect(earlier()).toEqual([{ behind: ['5'] }, { behind: ['5'] }]);
+});
+
+it('where no end was known a try notes it before it publishes, for the one behind it', async () => {
+  const { attempt, earlier, noted, state } = bed();
+  state.isAway = true;
+  await expect(attempt({ id: 'run/1' })).rejects.toThrow('Kafka is away');
+  expect(noted).toEqual([['7']]);
+  state.isAway = false;
+  await attempt({ id: 'run/1' }, { attempt: 2, noted: ['7'] });
+  expect(earlier()).toEqual([{ behind: ['7'] }]);
+});
+
+it('dead letters that know a letter by themselves are asked for no end', async () => {
+  const { attempt, earlier, noted } = bed({ knowsEnds: false });
+  await attempt({ id: 'run/1' }, { attempt: 2 });
+  expect([earlier(), noted]).toEqual([[undefined], []]);
+});
+
+it('who could not be told is told by the next try, which publishes no second letter', async () => {
+  const { attempt, published, notified, state } = bed();
+  state.isDeaf = true;
+  await expect(attempt({ id: 'run/1', behind: ['5'] })).rejects.toThrow('Temporal is away');
+  state.isDeaf = false;
+  await attempt({ id: 'run/1', behind: ['5'] }, { attempt: 2 });
+  expect([published.length, notified.length]).toEqual([1, 1]);
+});
+
+it('what a person has cancelled is a letter, and no news', async () => {
+  const { attempt, published, notified } = bed();
+  await attempt({ id: 'run/1' }, {}, 'Cancelled');
+  expect([published.length, notified.length]).toEqual([1, 0]);
+});
+
+it('the log has one line, however often it is tried', async () => {
+  const { attempt, logs, state } = bed();
+  state.isAway = true;
+  for (const number of [1, 2, 3]) await attempt({ id: 'run/1' }, { attempt: number }).catch(() => {});
+  expect(logs.map(({ msg }) => msg)).toEqual([expect.stringMatching(/^escalated: as scripted\. The key changes/)]);
+});
