@@ -178,7 +178,7 @@ const kafka = kafkaFields.transform(({ groupId, ...rest }) => ({
   groupId: groupId ?? `keymend-bridge.${rest.topic}`,
 }));
 
-/** What is done with dead letters by itself. Of several rules that fit a letter the first counts. */
+/** What is done with dead letters. Of several rules that fit a letter the first counts. */
 const letterRule = z.strictObject({
   match: z
     .strictObject({

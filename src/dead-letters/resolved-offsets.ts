@@ -1,5 +1,6 @@
 /** Which letters of a topic are resolved, kept up with what comes. */
 import type { IntakeRecord } from '../events/intake.js';
+import type { TopicIds } from '../kafka/topic-id.js';
 import type { OffsetRange, TopicReader } from '../kafka/topic-reader.js';
 import { headerText, RESOLVES } from './letter.js';
 import { OffsetSet, readRanges } from './offset-set.js';
@@ -14,10 +15,14 @@ interface Known {
 export class ResolvedOffsets {
   readonly #partitions = new Map<number, Known>();
   readonly #reader: TopicReader;
+  readonly #idOf: () => ReturnType<TopicIds['idOf']>;
+  #id: string | null = null;
   #looking: Promise<unknown> = Promise.resolve();
 
-  constructor(reader: TopicReader) {
+  /** @param idOf which topic it is that is read */
+  constructor(reader: TopicReader, idOf: () => ReturnType<TopicIds['idOf']>) {
     this.#reader = reader;
+    this.#idOf = idOf;
   }
 
   has(partition: number, offset: string): boolean {
@@ -31,6 +36,7 @@ export class ResolvedOffsets {
    */
   look(): Promise<ReadonlyMap<number, OffsetRange>> {
     const looked = this.#looking.then(async () => {
+      await this.#forgetAnother();
       const ranges = await this.#reader.ranges();
       for (const [partition, range] of ranges) await this.#lookAt(partition, range);
       return ranges;
@@ -39,9 +45,17 @@ export class ResolvedOffsets {
     return looked;
   }
 
+  /** Offsets of a topic that was made anew would stand for other letters. */
+  async #forgetAnother(): Promise<void> {
+    const id = await this.#idOf().catch(() => null);
+    if (id === null || id === this.#id) return;
+    if (this.#id !== null) this.#partitions.clear();
+    this.#id = id;
+  }
+
   async #lookAt(partition: number, { low, high }: OffsetRange): Promise<void> {
     const known = this.#partitions.get(partition);
-    // Of a topic that was made anew what was known is of no use.
+    // It was made anew, and nobody could tell.
     const state = known === undefined || known.next > high ? { offsets: new OffsetSet(), next: low } : known;
     this.#partitions.set(partition, state);
     for await (const { records, next } of this.#reader.pages(partition, state.next, high)) {

@@ -12,6 +12,7 @@ import { DeadLetterRefused } from '../events/dead-letters.js';
 import type { IntakeRecord } from '../events/intake.js';
 import { createKafka, kafkaErrorMessage } from '../kafka/client.js';
 import { lazyDeadLetters } from '../kafka/dead-letters.js';
+import { topicIds } from '../kafka/topic-id.js';
 import { createTopicReader } from '../kafka/topic-reader.js';
 import { headerText, type Letter, letterOf, REDRIVE_ID, RESOLVES } from './letter.js';
 import { writeRanges } from './offset-set.js';
@@ -29,7 +30,8 @@ export function openTopicLetters(config: KafkaConfig, logger: Logger): LetterSto
   const kafka = createKafka(config, logger);
   const reader = createTopicReader(kafka, topic);
   const publishing = lazyDeadLetters(kafka, topic);
-  const resolved = new ResolvedOffsets(reader);
+  const ids = topicIds(kafka);
+  const resolved = new ResolvedOffsets(reader, () => ids.idOf(topic));
 
   async function* lettersOf(partition: number, from: bigint, until: bigint, bytes: number): AsyncGenerator<Letter> {
     for await (const { records } of reader.pages(partition, from, until, bytes)) {
@@ -90,7 +92,7 @@ export function openTopicLetters(config: KafkaConfig, logger: Logger): LetterSto
     },
 
     async disconnect() {
-      await Promise.all([reader.close(), publishing.close()]);
+      await Promise.all([reader.close(), ids.close(), publishing.close()]);
     },
   };
 }

@@ -145,7 +145,7 @@ export function escalationLetter(
   };
 }
 
-/** It has a name of its own, if any: one with the name of the old letter would be taken for that. */
+/** With the name of the old letter it would be taken for that. */
 const OF_THE_OLD_LETTER: ReadonlySet<string> = new Set(['dlq.error.code', 'dlq.resolves', LETTER_ID]);
 
 /** Who redrives, and what has become of it. */

@@ -163,15 +163,19 @@ await describeTimeSkipping('a redrive', (server) => {
 
   test('that is cancelled closes what it has tried, and says how far it was', async () => {
     const letters = new Letters(1_000);
-    const never = new Promise<void>(() => {});
-    letters.during = (attempt) => (attempt === 4 ? never : undefined);
+    let goOn = () => {};
+    const held = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    letters.during = (attempt) => (attempt === 4 ? held : undefined);
     const result = await withRedrive(letters, {}, async (handle) => {
       await until(() => letters.tried.length === 4);
       await handle.cancel();
+      goOn();
       return handle.result();
     });
-    expect(result).toMatchObject({ outcome: 'cancelled', newMeanwhile: null, counts: { redriven: 26 } });
-    expect(letters.closedLetters()).toHaveLength(26);
+    expect(result).toMatchObject({ outcome: 'cancelled', newMeanwhile: null, counts: { redriven: 126 } });
+    expect(letters.closedLetters()).toHaveLength(126);
   });
 
   test('waits for a server that is out: no letter has failed', async () => {
