@@ -98,6 +98,8 @@ it('letters resolve by the state of their keys: a thousand of one key are one re
   configure();
   await source.client.mset('hot', 'new', 'mended', 'new');
   await target.client.set('mended', 'new');
+  // Too large for one call.
+  await source.client.rpush('large', ...keysOf(6_000));
   const letter = (key: string, more: object = {}, headers: object = {}) => {
     const dlqHeaders = { 'dlq.reason': 'unknown-link', 'dlq.link': link, 'dlq.error.type': 'UnknownLink', ...headers };
     return { ...recordOf(key, { link, ...more }), headers: dlqHeaders };
@@ -105,6 +107,7 @@ it('letters resolve by the state of their keys: a thousand of one key are one re
   const messages = [
     ...Array.from({ length: 1_000 }, () => letter('hot')),
     letter('mended'),
+    letter('large'),
     // It has failed often enough.
     letter('looping', {}, { 'dlq.redrive.count': '5' }),
     letter('strange', { link: 'nobody' }),
@@ -116,18 +119,19 @@ it('letters resolve by the state of their keys: a thousand of one key are one re
   const { code, answer } = await dlq('redrive', '--as', 'ann', '--why', 'the link is there now');
   expect(answer).toMatchObject({ outcome: 'done', by: 'ann', reason: 'the link is there now' });
   expect(answer.counts).toEqual({
-    seen: 1_004,
-    redriven: 1_001,
-    healed: 1_000,
+    seen: 1_005,
+    redriven: 1_002,
+    healed: 1_001,
     alreadyEqual: 1,
     failedAgain: 0,
     discarded: 0,
     unusable: 2,
     exhausted: 1,
-    keys: 2,
+    keys: 3,
   });
   expect(answer.equalKeys).toEqual([{ key: 'mended', encoding: 'utf8' }]);
   expect(code).toBe(4);
+  expect(await target.client.llen('large')).toBe(6_000);
   expect((await dlq('list')).answer.map(({ key }: { key: { key: string } }) => key.key)).toEqual([
     'looping',
     'strange',
@@ -199,4 +203,30 @@ it('many letters come no faster than is asked for, and each once, also when the 
   expect(count / seconds).toBeLessThan(1.05 * rate);
   expect(await target.client.dbsize()).toBeGreaterThanOrEqual(count);
   expect((await dlq('group')).answer.letters).toBe(0);
+});
+
+it('a server that does not answer is waited for: no letter has failed', async () => {
+  const { source, target, producer, deadLetterTopic, client } = sandbox;
+  configure();
+  const keys = keysOf(20);
+  await source.client.mset(...keys.flatMap((key) => [key, 'new']));
+  const headers = { 'dlq.reason': 'unknown-link', 'dlq.link': link };
+  const messages = keys.map((key) => ({ ...recordOf(key, { link }), headers }));
+  await producer.send({ topic: deadLetterTopic, messages });
+  await sandbox.start('worker');
+  target.freeze();
+  const redriving = dlq('redrive');
+  await eventually(async () => {
+    const query = `WorkflowType = "redrive" AND TaskQueue = "keymend-${link}"`;
+    const failures = [];
+    for await (const { workflowId } of client.workflow.list({ query })) {
+      const { raw } = await client.workflow.getHandle(workflowId).describe();
+      failures.push(...(raw.pendingActivities ?? []).map(({ lastFailure }) => lastFailure?.message));
+    }
+    expect(failures).toEqual([expect.stringMatching(/^waits for .*, which does not answer$/)]);
+  });
+  target.thaw();
+  const { answer, code } = await redriving;
+  expect(answer.counts).toMatchObject({ redriven: 20, healed: 20, failedAgain: 0 });
+  expect(code).toBe(0);
 });
