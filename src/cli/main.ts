@@ -20,10 +20,12 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   escalations: async () => (await import('./usage/escalations.js')).escalationsCommand(),
   sweep: async () => (await import('./usage/sweep.js')).sweepCommand(),
   dlq: async () => (await import('./usage/dlq.js')).dlqCommand(),
+  doctor: async () => (await import('./usage/doctor.js')).doctorCommand(),
   config: async () => (await import('./usage/config.js')).configCommand(),
+  completion: async () => (await import('./usage/completion.js')).completionCommand(() => program),
 };
 
-const program = new Command('keymend')
+const program: Command = new Command('keymend')
   .description('Repairs Redis keys that diverged because a dual write to a remote Redis failed.')
   .version(packageVersion())
   .exitOverride();

@@ -23,6 +23,8 @@ export interface ServicesReport {
   readonly workers: {
     readonly taskQueue: string;
     readonly count: number | null;
+    /** Builds of those that say which they are. */
+    readonly versions: readonly string[];
     readonly problem: string | null;
   };
   /** Those that read failed writes now. */
@@ -61,20 +63,22 @@ async function workflowsReport(client: Client | Error, config: Config): Promise<
   return { running, escalated, problem: null };
 }
 
-async function workersReport(client: Client | Error, config: Config): Promise<ServicesReport['workers']> {
+export async function workersReport(client: Client | Error, config: Config): Promise<ServicesReport['workers']> {
   const { taskQueue } = config.temporal;
   const pollers = await ask(client, async (temporal) => {
     const { namespace } = temporal.options;
     const request = { namespace, taskQueue: { name: taskQueue }, taskQueueType: WORKFLOW_TASKS };
     return (await temporal.workflowService.describeTaskQueue(request)).pollers;
   });
-  if (pollers instanceof Error) return { taskQueue, count: null, problem: pollers.message };
+  if (pollers instanceof Error) return { taskQueue, count: null, versions: [], problem: pollers.message };
   const since = Date.now() - HEARD_OF_MS;
   const heardOf = pollers.filter(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000 >= since);
-  return { taskQueue, count: new Set(heardOf.map(({ identity }) => identity)).size, problem: null };
+  const builds = heardOf.flatMap(({ deploymentOptions }) => deploymentOptions?.buildId || []);
+  const count = new Set(heardOf.map(({ identity }) => identity)).size;
+  return { taskQueue, count, versions: [...new Set(builds)].sort(), problem: null };
 }
 
-async function bridgesReport(config: Config): Promise<ServicesReport['bridges']> {
+export async function bridgesReport(config: Config): Promise<ServicesReport['bridges']> {
   try {
     const count = await intakeOf(config).countReaders(pino({ level: 'silent' }));
     return { count, problem: count === null ? 'it reads nothing that is there yet: no source has an outbox' : null };
@@ -117,13 +121,13 @@ function describeWorkflows({ running, escalated, problem }: ServicesReport['work
   return `${counted(running, 'key')} under way, ${waiting}`;
 }
 
-function describeWorkers({ taskQueue, count, problem }: ServicesReport['workers']): string {
+export function describeWorkers({ taskQueue, count, problem }: ServicesReport['workers']): string {
   if (count === null) return `whether a worker runs is not known: ${problem}`;
   if (count === 0) return `no worker asks for work on the task queue ${taskQueue}: nothing is repaired`;
   return `${counted(count, 'worker asks', 'workers ask')} for work on the task queue ${taskQueue}`;
 }
 
-function describeBridges({ count, problem }: ServicesReport['bridges']): string {
+export function describeBridges({ count, problem }: ServicesReport['bridges']): string {
   if (count === null) return `whether a bridge runs is not known: ${problem}`;
   if (count === 0) return 'no bridge reads failed writes: they wait where they are';
   return `${counted(count, 'bridge reads', 'bridges read')} failed writes`;

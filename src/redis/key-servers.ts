@@ -55,15 +55,15 @@ export class KeyServers {
    * The connection to the server that has the key now, as far as is known. Others use it too:
    * nothing may block on it.
    */
-  async serverOf(key: string): Promise<Connection | RedisFailure> {
-    return this.#servers.serverOf(Buffer.from(key));
+  async serverOf(key: string | Buffer): Promise<Connection | RedisFailure> {
+    return this.#servers.serverOf(typeof key === 'string' ? Buffer.from(key) : key);
   }
 
   /**
    * Sends one command to the server that has the key.
    * @throws RedisFailure whose message says which server, what is wrong and what to do
    */
-  async send(key: string, command: Command): Promise<{ readonly reply: unknown; readonly place: string }> {
+  async send(key: string | Buffer, command: Command): Promise<{ readonly reply: unknown; readonly place: string }> {
     const server = await this.serverOf(key);
     if (server instanceof RedisFailure) throw this.#refused(server, this.place);
     const [reply] = await server.send([command]);

@@ -14,37 +14,12 @@ import {
   reconcileLargeKey,
 } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
+import { DISPENSABLE, READS, WRITES } from '../../src/redis/needed-commands.js';
 import { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from '../../src/stack/index.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { DEFAULT_OPTIONS } from './link.js';
 
-const READS = [
-  ...['evalsha', 'eval', 'role', 'info', 'dbsize', 'time', 'watch', 'multi', 'exec', 'type', 'pexpiretime'],
-  ...['getrange', 'strlen', 'dump', 'memory|usage', 'llen', 'lrange', 'scard', 'smembers', 'sscan', 'smismember'],
-  ...['hlen', 'hgetall', 'hscan', 'hmget', 'zcard', 'zrange', 'zscan', 'zmscore', 'xlen', 'xrange', 'xinfo|stream'],
-  ...['xinfo|groups', 'xinfo|consumers', 'xpending'],
-];
-const WRITES = [
-  ...[
-    'exists',
-    'restore',
-    'unlink',
-    'pexpireat',
-    'pexpire',
-    'persist',
-    'rename',
-    'setrange',
-    'set',
-    'rpush',
-    'xadd',
-    'xclaim',
-    'xsetid',
-  ],
-  ...['xgroup|create', 'xgroup|createconsumer', 'xgroup|destroy', 'hset', 'hdel', 'sadd', 'srem', 'zadd', 'zrem'],
-];
-/** Without which keymend finds another way, or which only servers of other lines are asked. */
-const DISPENSABLE = ['memory|usage', 'hgetall', 'smembers'];
 /** Of some lines of servers alone, or where another way is found without. */
 const FOR_SOME = ['hpexpiretime', 'hpexpireat', 'pttl', 'object', 'srandmember', 'hrandfield'];
 const LARGE = { elements: 20, bytes: 2_000 };

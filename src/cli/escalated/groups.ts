@@ -33,6 +33,8 @@ export interface EscalatedGroups {
 }
 
 const SAMPLE = 100;
+/** Fewer say nothing of the others. */
+const LEAST_SAMPLE = 20;
 const MOST_KINDS = 30;
 
 /**
@@ -92,6 +94,11 @@ async function kindsIn(
   for (let page = newest; ; ) {
     for (const row of page) if (!kinds.has(nameOf(row))) kinds.set(nameOf(row), kindOf(row));
     for (const row of page) kinds.get(nameOf(row))!.rows.push(row);
+    for (const kind of kinds.values()) {
+      if (kind.rows.length >= LEAST_SAMPLE || kind.isSampled) continue;
+      kind.isSampled = true;
+      kind.rows = (await inTime(() => firstRows(client, `${query} AND ${kind.is}`, SAMPLE))) ?? kind.rows;
+    }
     if (kinds.size >= MOST_KINDS) return { found: [...kinds.values()], areAll: false };
     const rest = [query, ...[...kinds.values()].map(({ isNot }) => isNot)].join(' AND ');
     const next = await inTime(() => firstRows(client, rest, SAMPLE));
@@ -101,7 +108,9 @@ async function kindsIn(
 }
 
 interface Kind {
-  readonly rows: KeyRow[];
+  rows: KeyRow[];
+  /** Looked for by itself. */
+  isSampled: boolean;
   /** Clauses of a query. */
   readonly is: string;
   readonly isNot: string;
@@ -116,6 +125,7 @@ function kindOf({ error, link }: KeyRow): Kind {
   const { error: ofError, link: ofLink } = SEARCH_ATTRIBUTES;
   return {
     rows: [],
+    isSampled: false,
     is: `${is(ofError, error)} AND ${is(ofLink, link)}`,
     isNot: `(${isNot(ofError, error)} OR ${isNot(ofLink, link)})`,
   };

@@ -3,11 +3,13 @@ import type { Client } from '@temporalio/client';
 import { outageLine } from '../../../workflows/details.js';
 import type { KeyStatus, State } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
+import { keyBytes } from '../../events/failed-write-codec.js';
 import { connectClient } from '../../temporal/connect.js';
 import { askStatus } from '../answers.js';
 import { type Configured, readConfig, withClient } from '../configured.js';
 import { chooseLink, type GlobalOptions, print, VerbError } from '../context.js';
 import { gapReports } from '../gaps.js';
+import { describeComparison, type KeyComparison, keyComparison } from '../key-comparison.js';
 import { type KeyWorkflow, keyWorkflow, nothingUnderWay } from '../key-workflow.js';
 import { describeLinks, type LinkReport, linkReports } from '../link-status.js';
 import { ownRun } from '../own-run.js';
@@ -61,8 +63,12 @@ export async function status(text: string | undefined, options: KeyOptions, glob
     return;
   }
   await withClient(global, async (client, config) => {
-    const report = await keyReport(client, config, keyWorkflow(config, text, options));
-    print(global, report, () => describe(report));
+    const key = keyWorkflow(config, text, options);
+    const [report, now] = await Promise.all([
+      keyReport(client, config, key),
+      keyComparison(key.link, keyBytes(key.key)),
+    ]);
+    print(global, { ...report, now }, () => describe(report, now));
   });
 }
 
@@ -135,7 +141,7 @@ function isUnfinished({ state }: KeyReport): boolean {
   return Object.values<string>(UNFINISHED).includes(state);
 }
 
-function describe(report: KeyReport): string[] {
+function describe(report: KeyReport, now: KeyComparison): string[] {
   const rows: [string, string | number | null][] = [
     ['key', report.encoding === 'base64' ? `${report.key} (base64)` : report.key],
     ['link', report.link],
@@ -154,6 +160,7 @@ function describe(report: KeyReport): string[] {
     ['waits for', report.outage && outageLine(report.outage)],
     ['next retry', report.nextRetry],
     ['skipped', report.skipReason],
+    ...describeComparison(now),
     ['workflow', `${report.workflowId} (${report.workflow}, run ${report.runId})`],
   ];
   return rows.filter(([, value]) => value !== null).map(([name, value]) => `${name.padEnd(13)} ${value}`);

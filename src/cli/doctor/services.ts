@@ -1,0 +1,64 @@
+/** The doctor's look at the processes of keymend itself, and at what is known to be lost. */
+import type { Client } from '@temporalio/client';
+import { pino } from 'pino';
+import { intakeOf } from '../../bridge/intakes.js';
+import type { Config } from '../../config.js';
+import { gapReports } from '../gaps.js';
+import { packageVersion } from '../package-version.js';
+import { bridgesReport, describeBridges, describeWorkers, workersReport } from '../service-status.js';
+import { type Finding, fail, found, ok, warn } from './finding.js';
+
+/** The log of failed writes: the very checks that the bridge makes when it starts. */
+export async function checkIntake(config: Config): Promise<readonly Finding[]> {
+  const intake = intakeOf(config);
+  if (intake.service === null) return [ok('failed writes are taken from the outboxes of the sources')];
+  const warnings: string[] = [];
+  const logger = pino(
+    { level: 'warn' },
+    { write: (line: string) => warnings.push((JSON.parse(line) as { msg: string }).msg) },
+  );
+  return found(async () => {
+    await intake.check(logger);
+    return [
+      ok(`${intake.service} has its topics, and the group is ours alone`),
+      ...warnings.map((line) => split(line, warn)),
+    ];
+  });
+}
+
+export async function checkServices(client: Client | Error, config: Config): Promise<Finding[]> {
+  const [workers, bridges, gaps] = await Promise.all([
+    workersReport(client, config),
+    bridgesReport(config),
+    gapReports(client, config),
+  ]);
+  const lost = [...gaps].flatMap(([link, gap]) => (gap === null ? [] : [{ link, ...gap }]));
+  return [
+    judged(workers.count, describeWorkers(workers), 'start one: `keymend worker` or `keymend start`'),
+    judged(bridges.count, describeBridges(bridges), 'start one: `keymend bridge` or `keymend start`'),
+    ...(workers.versions.length > 0 ? [ofVersions(workers.versions)] : []),
+    ...lost.map(({ link, problem }) =>
+      problem === null
+        ? warn(`link ${link}: failed writes are known to be lost`, '`keymend sweep --repair`, then `keymend sweep`')
+        : warn(`link ${link}: whether failed writes are lost is not known: ${problem}`),
+    ),
+    ...(lost.length === 0 ? [ok('no failed writes are known to be lost')] : []),
+  ];
+}
+
+function judged(count: number | null, line: string, remedy: string): Finding {
+  if (count === null) return warn(line);
+  return count === 0 ? fail(line, remedy) : ok(line);
+}
+
+function ofVersions(versions: readonly string[]): Finding {
+  const ours = packageVersion();
+  const line = `workers are of ${versions.length === 1 ? 'version' : 'versions'} ${versions.join(', ')}, this command line of ${ours}`;
+  return versions.length === 1 ? ok(line) : warn(line, 'let all of them be of one version soon');
+}
+
+/** What to do stands behind the semicolon. */
+function split(line: string, as: (message: string, remedy: string | null) => Finding): Finding {
+  const at = line.indexOf('; ');
+  return at < 0 ? as(line, null) : as(line.slice(0, at), line.slice(at + 2));
+}

@@ -1,0 +1,40 @@
+/** `keymend doctor` */
+
+import { counted } from '../../plural.js';
+import { connectClient } from '../../temporal/connect.js';
+import { readConfig } from '../configured.js';
+import { type GlobalOptions, print, VerbError } from '../context.js';
+import { type Finding, fail, ok } from '../doctor/finding.js';
+import { checkLink } from '../doctor/link.js';
+import { checkIntake, checkServices } from '../doctor/services.js';
+import { checkTemporal } from '../doctor/temporal.js';
+
+/** @throws VerbError where something fails; warnings are no failure */
+export async function doctor(global: GlobalOptions): Promise<void> {
+  const { config, temporal } = readConfig(global);
+  const client = await connectClient(temporal).catch((error: Error) => error);
+  try {
+    const groups = await Promise.all([
+      [ok('the configuration can be read')],
+      client instanceof Error ? [unreachable(client)] : checkTemporal(client, config, temporal),
+      checkIntake(config),
+      ...config.links.map(checkLink),
+      checkServices(client, config),
+    ]);
+    const findings = groups.flat();
+    const of = (level: Finding['level']) => findings.filter((finding) => finding.level === level).length;
+    print(global, { ok: of('fail') === 0, checks: findings }, () => findings.flatMap(describe));
+    if (of('fail') > 0) throw new VerbError(`${of('fail')} of ${counted(findings.length, 'check')} failed`);
+  } finally {
+    if (!(client instanceof Error)) await client.connection.close();
+  }
+}
+
+function unreachable({ message }: Error): Finding {
+  const at = message.lastIndexOf('; ');
+  return fail(message.slice(0, at), message.slice(at + 2));
+}
+
+function describe({ level, message, remedy }: Finding): string[] {
+  return [`${level.padEnd(4)}  ${message}`, ...(remedy === null ? [] : [`      ${remedy}`])];
+}
