@@ -9,10 +9,10 @@ import { counted } from '../plural.js';
 import { connectKeyServers, connectRedis, type KeyServers, RedisFailure } from '../redis/index.js';
 
 /** A key on one side. */
-export interface KeySide {
+interface KeySide {
   /** As TYPE says it; `none`: it is not there. */
   readonly type: string;
-  /** Members, fields, entries, elements; of a string bytes. null: there is none, or it is not told. */
+  /** Of its parts, of a string its bytes; null: there is none, or it is not told. */
   readonly size: number | null;
   /** ISO 8601, UTC; null: it does not expire. */
   readonly expiresAt: string | null;

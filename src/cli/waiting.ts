@@ -32,7 +32,7 @@ export interface WaitingReport {
     readonly states: Readonly<Partial<Record<State, number>>>;
     readonly problem: string | null;
   };
-  /** Failed writes that no bridge has taken yet; null as well where they are in the outboxes alone. */
+  /** Failed writes that no bridge has taken yet; null: they are in the outboxes alone. */
   readonly lag: { readonly group: string; readonly records: number | null; readonly problem: string | null } | null;
   /** Those that retention, or who has dealt with them, has left. */
   readonly deadLetters: { readonly in: string; readonly count: number | null; readonly problem: string | null };

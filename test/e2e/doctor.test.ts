@@ -15,41 +15,14 @@ interface Report {
 }
 
 async function doctor(): Promise<{ code: number; report: Report }> {
-  const { code, stdout } = await sandbox.keymend('doctor', '--output', 'json');
+  const { code, stdout, stderr } = await sandbox.keymend('doctor', '--output', 'json');
+  if (stdout === '') throw new Error(stderr);
   return { code, report: JSON.parse(stdout) as Report };
 }
 
 function failing({ checks }: Report): string[] {
   return checks.filter(({ level }) => level === 'fail').map(({ message }) => message);
 }
-
-it('nothing fails where all is well, and it says what was looked at', async () => {
-  sandbox.configure({});
-  const running = await sandbox.start('start');
-  const { code, report } = await doctor();
-  expect(failing(report)).toEqual([]);
-  expect([code, report.ok]).toEqual([0, true]);
-  const { stdout } = await sandbox.keymend('doctor');
-  for (const line of [
-    'the configuration can be read',
-    /Temporal at \S+, namespace default answers \(server /,
-    /namespace default keeps closed workflows for /,
-    'has all search attributes, of type Keyword',
-    /Kafka at \S+ has its topics/,
-    /source of link east-to-west \(\S+\) answers and is a master/,
-    /target of link east-to-west \(\S+\): user default may do what keymend needs/,
-    /target of link east-to-west \(\S+\): memory policy noeviction/,
-    'source and target of link east-to-west are two',
-    /the target's clock is \d+ ms (behind|ahead of) the source's/,
-    /1 worker asks for work on the task queue /,
-    '1 bridge reads failed writes',
-    'no failed writes are known to be lost',
-  ]) {
-    const pattern = typeof line === 'string' ? line.replace(/[.()]/g, '\\$&') : line.source;
-    expect(stdout).toMatch(new RegExp(`^ok {4}.*${pattern}`, 'm'));
-  }
-  expect(await running.stop()).toBe(0);
-});
 
 it('what fails is named with what to do, and the others are looked at all the same', async () => {
   sandbox.configure({ kafka: { brokers: [`127.0.0.1:${await freePort()}`] } });
@@ -88,6 +61,38 @@ it('a replica on a side, and one server on both, fail', async () => {
   const { report } = await doctor();
   expect(failing(report)).toContainEqual(expect.stringMatching(/^target of link east-to-west .*replica/));
   await sandbox.target.client.replicaof('NO', 'ONE');
-  sandbox.configure({ link: { target: { url: sandbox.source.url } } });
+  // By another name, which the configuration can't know of.
+  sandbox.configure({ link: { target: { url: sandbox.source.url.replace('127.0.0.1', 'localhost') } } });
   expect(failing((await doctor()).report)).toContainEqual(expect.stringContaining('is the same Redis as'));
+  sandbox.configure({ link: { target: { url: sandbox.source.url } } });
+  const unreadable = await doctor();
+  expect(unreadable).toMatchObject({ code: 1, report: { ok: false, checks: [{ level: 'fail' }] } });
+});
+
+it('nothing fails where all is well, and it says what was looked at', async () => {
+  sandbox.configure({});
+  const running = await sandbox.start('start');
+  const { code, report } = await doctor();
+  expect(failing(report)).toEqual([]);
+  expect([code, report.ok]).toEqual([0, true]);
+  const { stdout } = await sandbox.keymend('doctor');
+  for (const line of [
+    'the configuration can be read',
+    /Temporal at \S+, namespace default answers \(server /,
+    /namespace default keeps closed workflows for /,
+    'has all search attributes, of type Keyword',
+    /Kafka at \S+ has its topics/,
+    /source of link east-to-west \(\S+\) answers and is a master/,
+    /target of link east-to-west \(\S+\): user default may do what keymend needs/,
+    /target of link east-to-west \(\S+\): memory policy noeviction/,
+    'source and target of link east-to-west are two',
+    /the target's clock is \d+ ms (behind|ahead of) the source's/,
+    /1 worker asks for work on the task queue /,
+    '1 bridge reads failed writes',
+    'no failed writes are known to be lost',
+  ]) {
+    const pattern = typeof line === 'string' ? line.replace(/[.()]/g, '\\$&') : line.source;
+    expect(stdout).toMatch(new RegExp(`^ok {4}.*${pattern}`, 'm'));
+  }
+  expect(await running.stop()).toBe(0);
 });

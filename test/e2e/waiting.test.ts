@@ -34,6 +34,8 @@ it('status shows what waits, status KEY how the sides differ, and reconcile --fi
   await target.client.hset('h', 'f', 'another value');
   await target.client.replicaof('127.0.0.1', String(await freePort()));
   await producer.send({ topic, messages: ['a', 'b', 'h'].map((key) => recordOf(key, { link })) });
+  // Kafka looks for the coordinator of a new group first.
+  await until(async () => (await waiting()).lag?.problem === null);
   expect((await waiting()).lag).toEqual({ group: `bridge-${sandbox.prefix.slice(0, -1)}`, records: 3, problem: null });
   expect((await sandbox.keymend('status')).stdout).toMatch(/^ {2}3 failed writes wait in Kafka for the group bridge-/m);
 

@@ -19,7 +19,10 @@ export interface StubKey {
   readonly error: string;
 }
 
-/** Starts them as if they had escalated long ago: no task of theirs runs before they are told something. */
+/**
+ * Starts them as if they had escalated long ago: no task of theirs runs before they are told
+ * something.
+ */
 export async function startEscalated(
   client: Client,
   { link, taskQueue }: { link: string; taskQueue: string },

@@ -8,7 +8,7 @@ const RETURN = 0x0d;
 /** Whoever gives a longer line has given another file. */
 const LONGEST = 1024 * 1024;
 
-export interface Line {
+interface Line {
   readonly text: string;
   /** Where it stands, for a person. */
   readonly place: string;

@@ -1,7 +1,7 @@
 /** What the doctor has found: one line each. */
 
 export interface Finding {
-  /** `fail`: keymend can't do its work with it. `warn`: it does, with a risk that somebody should know. */
+  /** `fail`: keymend can't do its work with it. `warn`: it does, at a risk. */
   readonly level: 'ok' | 'warn' | 'fail';
   /** What was looked at, and what was found. */
   readonly message: string;

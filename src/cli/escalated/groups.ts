@@ -59,11 +59,12 @@ export async function escalatedGroups(
   const newest = await firstRows(client, query, SAMPLE + 1);
   if (newest.length <= SAMPLE) return { total: newest.length, groups: all(config, newest), others: 0 };
 
-  const kinds = await kindsIn(client, query, newest, inTime);
   const count = (clause = '') => inTime(async () => (await client.workflow.count(query + clause)).count);
-  // Where a count has to go through all of them, the first ones asked for are there in time.
+  // Some stores go through all of them for each count: how many there are counts most.
+  const counting = count();
+  const kinds = await kindsIn(client, query, newest, inTime);
   const [total, ...groups] = await Promise.all([
-    count(),
+    counting,
     ...kinds.found.map(async ({ rows, is }) => groupOf(config, rows, await count(` AND ${is}`))),
   ]);
   return rounded(total, groups, kinds.areAll);

@@ -50,7 +50,10 @@ export function quoted(value: string): string {
   return `"${value.replace(/["\\]/g, '\\$&')}"`;
 }
 
-/** One that keymend does not name may be of another version. @throws VerbError for a typing error */
+/**
+ * One that keymend does not name may be of another version.
+ * @throws VerbError for a typing error
+ */
 function errorType(text: string): string {
   const meant = Object.hasOwn(ERRORS, text) ? '' : didYouMean(text, Object.keys(ERRORS));
   if (meant === '' && /^\w+$/.test(text)) return text;

@@ -2,7 +2,7 @@
 
 import { counted } from '../../plural.js';
 import { connectClient } from '../../temporal/connect.js';
-import { readConfig } from '../configured.js';
+import { type Configured, readConfig } from '../configured.js';
 import { type GlobalOptions, print, VerbError } from '../context.js';
 import { type Finding, fail, ok } from '../doctor/finding.js';
 import { checkLink } from '../doctor/link.js';
@@ -11,7 +11,20 @@ import { checkTemporal } from '../doctor/temporal.js';
 
 /** @throws VerbError where something fails; warnings are no failure */
 export async function doctor(global: GlobalOptions): Promise<void> {
-  const { config, temporal } = readConfig(global);
+  const findings = await examine(global);
+  const of = (level: Finding['level']) => findings.filter((finding) => finding.level === level).length;
+  print(global, { ok: of('fail') === 0, checks: findings }, () => findings.flatMap(describe));
+  if (of('fail') > 0) throw new VerbError(`${of('fail')} of ${counted(findings.length, 'check')} failed`);
+}
+
+async function examine(global: GlobalOptions): Promise<readonly Finding[]> {
+  let configured: Configured;
+  try {
+    configured = readConfig(global);
+  } catch (error) {
+    return [fail((error as Error).message)];
+  }
+  const { config, temporal } = configured;
   const client = await connectClient(temporal).catch((error: Error) => error);
   try {
     const groups = await Promise.all([
@@ -21,10 +34,7 @@ export async function doctor(global: GlobalOptions): Promise<void> {
       ...config.links.map(checkLink),
       checkServices(client, config),
     ]);
-    const findings = groups.flat();
-    const of = (level: Finding['level']) => findings.filter((finding) => finding.level === level).length;
-    print(global, { ok: of('fail') === 0, checks: findings }, () => findings.flatMap(describe));
-    if (of('fail') > 0) throw new VerbError(`${of('fail')} of ${counted(findings.length, 'check')} failed`);
+    return groups.flat();
   } finally {
     if (!(client instanceof Error)) await client.connection.close();
   }
