@@ -121,10 +121,11 @@ function describeWorkflows({ running, escalated, problem }: ServicesReport['work
   return `${counted(running, 'key')} under way, ${waiting}`;
 }
 
-export function describeWorkers({ taskQueue, count, problem }: ServicesReport['workers']): string {
+export function describeWorkers({ taskQueue, count, versions, problem }: ServicesReport['workers']): string {
   if (count === null) return `whether a worker runs is not known: ${problem}`;
   if (count === 0) return `no worker asks for work on the task queue ${taskQueue}: nothing is repaired`;
-  return `${counted(count, 'worker asks', 'workers ask')} for work on the task queue ${taskQueue}`;
+  const builds = versions.length === 0 ? '' : ` (${versions.length === 1 ? 'build' : 'builds'} ${versions.join(', ')})`;
+  return `${counted(count, 'worker asks', 'workers ask')} for work on the task queue ${taskQueue}${builds}`;
 }
 
 export function describeBridges({ count, problem }: ServicesReport['bridges']): string {

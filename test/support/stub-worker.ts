@@ -76,10 +76,14 @@ export function startStubWorker(
       const { taskToken } = task;
       const workflowId = task.workflowExecution!.workflowId!;
       if (task.query != null) {
-        const queryResult = { payloads: [defaultPayloadConverter.toPayload(statusOf(workflowId))!] };
+        const queryResult = answer(workflowId);
         await workflowService.respondQueryTaskCompleted({ namespace, taskToken, completedType: ANSWERED, queryResult });
         continue;
       }
+      // Others travel with what else is to be done.
+      const queryResults = Object.fromEntries(
+        Object.keys(task.queries ?? {}).map((id) => [id, { resultType: ANSWERED, answer: answer(workflowId) }]),
+      );
       told.push(workflowId);
       await onTold(told.length);
       const done = { commandType: COMPLETE, completeWorkflowExecutionCommandAttributes: {} };
@@ -87,6 +91,7 @@ export function startStubWorker(
         namespace,
         taskToken,
         identity: 'stub',
+        queryResults,
         commands: heals(workflowId) ? [done] : [],
       });
     }
@@ -102,6 +107,14 @@ export function startStubWorker(
   };
 }
 
-function statusOf(workflowId: string): Partial<KeyStatus> {
-  return { key: workflowId, encoding: 'utf8', state: 'escalated', attempts: 8, pending: 1, lastError: null };
+function answer(workflowId: string) {
+  const status: Partial<KeyStatus> = {
+    key: workflowId,
+    encoding: 'utf8',
+    state: 'escalated',
+    attempts: 8,
+    pending: 1,
+    lastError: null,
+  };
+  return { payloads: [defaultPayloadConverter.toPayload(status)!] };
 }

@@ -10,6 +10,8 @@ import { type Outcome, outcomeOf } from './outcome.js';
 import { progressOf, type Told } from './run.js';
 
 const WAIT_MS = 60_000;
+const NOT_HEARD =
+  'the workers have not got to all of them yet: what becomes of them shows in `keymend escalations` and `keymend status`';
 
 /** What a verb says of them. */
 export interface Said {
@@ -36,7 +38,8 @@ export async function sayHowItEnds(
   const silent = await unanswered(client, config, told);
   const isFollowed = waitMs > 0 && told.keys.size > 0 && silent.count < told.keys.size;
   const outcome = isFollowed ? await followed(client, config, { flags, told, escalatedBefore, waitMs }) : null;
-  if (isText && outcome !== null) print(global, null, () => describe(outcome, said.healed));
+  if (isText && isFollowed)
+    print(global, null, () => (outcome === null ? [NOT_HEARD] : describe(outcome, said.healed)));
   if (!isText) {
     const { gone, refused, done } = told;
     const counts = {
@@ -59,7 +62,7 @@ async function followed(
     escalatedBefore,
     waitMs,
   }: { flags: BulkFlags; told: Told; escalatedBefore: number | null; waitMs: number },
-): Promise<Outcome> {
+): Promise<Outcome | null> {
   const { keys, wereEscalated, begunAt } = told;
   let shown = 'waiting for what becomes of them';
   const progress = progressOf(() => shown);
@@ -95,11 +98,12 @@ interface Silent {
 
 /**
  * A few are asked: where none of them is answered for, it is the worker that is missing, and the
- * others would only cost their time-out. Their answers take in what was told to those before them.
+ * others would only cost their time-out. The first ones: behind the others a worker may be for a
+ * while.
  */
 async function unanswered(client: Client, config: Config, { keys }: Told): Promise<Silent> {
   const asked = await Promise.all(
-    keys.last.map(async (workflowId) => ({ workflowId, answer: await askStatus(client, config, workflowId) })),
+    keys.first.map(async (workflowId) => ({ workflowId, answer: await askStatus(client, config, workflowId) })),
   );
   const found = asked.flatMap(({ workflowId, answer }) => ('unanswered' in answer ? [{ workflowId, ...answer }] : []));
   return {

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
+import { askStatus } from '../answers.js';
 import { quoted } from '../escalated/query.js';
 import { rows } from '../escalated/rows.js';
 import type { ToldKeys } from './told-keys.js';
@@ -40,6 +41,8 @@ const LOOKED_EVERY_MS = 1_000;
 /**
  * Looks until none of them is under way, or the time is over.
  * @param shown told how many are under way
+ * @returns null when the workers have not heard of all of them in time: an escalated one that has
+ *   not heard of it yet looks like one that has failed again
  */
 export async function outcomeOf(
   client: Client,
@@ -47,10 +50,17 @@ export async function outcomeOf(
   followed: Followed,
   waitMs: number,
   shown: (underWay: number) => void,
-): Promise<Outcome> {
+): Promise<Outcome | null> {
   const deadline = performance.now() + waitMs;
   const count = counting(client, config, followed);
-  await sleep(Math.min(waitMs, LAG_MS));
+  // Workers take them about in the order in which they were told, and answer behind that.
+  for (;;) {
+    const { last } = followed.told;
+    const answers = await Promise.all(last.map((workflowId) => askStatus(client, config, workflowId)));
+    if (!answers.some((answer) => 'unanswered' in answer)) break;
+    if (performance.now() > deadline) return null;
+  }
+  await sleep(LAG_MS);
   for (;;) {
     const begun = performance.now();
     const underWay = await count.underWay();

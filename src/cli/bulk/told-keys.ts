@@ -6,7 +6,8 @@ const BYTES = 6;
 /** About 50 bytes a workflow. Two of a million share a fingerprint once in five hundred calls. */
 export class ToldKeys {
   readonly #known = new Set<number>();
-  /** The last ones in full. */
+  /** The first and the last ones in full. */
+  readonly first: string[] = [];
   readonly last: string[] = [];
   readonly #keep: number;
 
@@ -16,6 +17,7 @@ export class ToldKeys {
 
   add(workflowId: string): void {
     this.#known.add(fingerprint(workflowId));
+    if (this.first.length < this.#keep) this.first.push(workflowId);
     this.last.push(workflowId);
     if (this.last.length > this.#keep) this.last.shift();
   }
