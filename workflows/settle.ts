@@ -32,7 +32,7 @@ export function failedAtOf({ failedAt }: Told, now: number): number {
  */
 export function settledAt(write: Told, settleMs: number, now: number): number {
   if (!mayBeInFlight(write)) return 0;
-  return failedAtOf({ failedAt: write.receivedAt ?? write.failedAt }, now) + settleMs;
+  return failedAtOf({ failedAt: write.receivedAt ?? write.failedAt ?? '' }, now) + settleMs;
 }
 
 /**
