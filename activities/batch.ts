@@ -40,11 +40,9 @@ interface BatchDependencies {
 }
 
 interface BatchAttempt {
-  readonly link: string;
   readonly workflowId: string;
-  readonly keys: number;
-  readonly repaired: number;
-  readonly failed: number;
+  readonly request: BatchRequest;
+  readonly reply: BatchReply;
   readonly durationMs: number;
 }
 
@@ -62,9 +60,7 @@ export function createBatchActivities({ links, handOver, onBatch }: BatchDepende
       const reply = await slots.get(link)!.run(() => attemptBatch(runtime, request));
       if ('retryAfterMs' in reply) return { ...ALL_EQUAL, deferred: [{ indices: [...writes.keys()], ...reply }] };
       const { workflowId } = Context.current().info.workflowExecution!;
-      const repaired = reply.repaired.length + reply.lookAgain.length;
-      const failed = reply.failed.reduce((sum, { indices }) => sum + indices.length, 0);
-      onBatch({ link, workflowId, keys: writes.length, repaired, failed, durationMs: performance.now() - begunAt });
+      onBatch({ workflowId, request, reply, durationMs: performance.now() - begunAt });
       return reply;
     },
 

@@ -47,6 +47,8 @@ interface AttemptOf {
   readonly workflowId: string;
   /** Of its activity, from 1. */
   readonly attempt: number;
+  /** As in the request. */
+  readonly failedAt: number | undefined;
 }
 
 export function create({ links, onResult, ...ofEscalation }: ActivityDependencies): Activities {
@@ -57,12 +59,13 @@ export function create({ links, onResult, ...ofEscalation }: ActivityDependencie
   return {
     async reconcile(request: ReconcileRequest): Promise<ReconcileReply> {
       const { attempt, isLocal, workflowExecution, activityId } = Context.current().info;
-      const work = works.get(request.link);
+      const { link, failedAt } = request;
+      const work = works.get(link);
       if (work === undefined) {
         const type: WorkerError = 'UnknownLink';
         throw ApplicationFailure.create({
           type,
-          message: `link "${request.link}" is not in the configuration of this worker; add it there, or skip the key`,
+          message: `link "${link}" is not in the configuration of this worker; add it there, or skip the key`,
           nonRetryable: isPermanent(type),
         });
       }
@@ -75,7 +78,7 @@ export function create({ links, onResult, ...ofEscalation }: ActivityDependencie
       const { result, ...attempted } = await attempting;
       if (result.outcome === 'large') return largeReply(result, attempted.lookAgain);
       const told = (ended: EndedResult, sinceMs: number) =>
-        onResult(ended, performance.now() - sinceMs, { link: request.link, workflowId, attempt });
+        onResult(ended, performance.now() - sinceMs, { link, workflowId, attempt, failedAt });
       told(result, begunAt);
       const due = isLocal ? toVerify(request, result, begunAt) : null;
       const verified = due === null ? {} : await verify(work, { ...key, allowDelete: false }, due, told);

@@ -4,7 +4,13 @@ import { ApplicationFailure } from '@temporalio/common';
 import { ReconcileError } from '../src/engine/index.js';
 import { sweepLink } from '../src/sweep/sweep.js';
 import { isPermanent } from '../workflows/error-types.js';
-import { reached, type SweepActivities, type SweepReached, type SweepState } from '../workflows/sweep-messages.js';
+import {
+  reached,
+  type SweepActivities,
+  type SweepReached,
+  type SweepState,
+  type SweepSummary,
+} from '../workflows/sweep-messages.js';
 import type { LinkRuntime } from './work.js';
 
 /** Well below the heartbeat timeout of the workflow (10 s). */
@@ -12,9 +18,13 @@ const HEARTBEAT_INTERVAL_MS = 3_000;
 /** Between two words to the workflow, of which each costs it some events: longer and longer. */
 const [FIRST_WORD_MS, LONGEST_PAUSE_MS] = [1_000, 60_000];
 
-export function createSweepActivities(
-  links: ReadonlyMap<string, Pick<LinkRuntime, 'sides' | 'options'>>,
-): SweepActivities {
+interface SweepDependencies {
+  readonly links: ReadonlyMap<string, Pick<LinkRuntime, 'sides' | 'options'>>;
+  /** Told what a sweep has found when it has come to its end. Must not throw. */
+  readonly onSwept: (link: string, summary: SweepSummary) => void;
+}
+
+export function createSweepActivities({ links, onSwept }: SweepDependencies): SweepActivities {
   return {
     async compareLink({ link, settleMs, options, state: given }) {
       const runtime = links.get(link);
@@ -30,7 +40,9 @@ export function createSweepActivities(
       };
       try {
         const request = { ...runtime.options, settleMs, options, state: pulse.state, onProgress, signal };
-        return await sweepLink(runtime.sides, request);
+        const reply = await sweepLink(runtime.sides, request);
+        if (reply.summary !== null) onSwept(link, reply.summary);
+        return reply;
       } catch (error) {
         if (!(error instanceof ReconcileError)) throw error;
         // The cause stays in the worker: a Redis error may carry the arguments of its command.

@@ -11,6 +11,7 @@ import { DEAD_LETTER_REASONS } from '../workflows/dead-letter-reasons.js';
 import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/policy.js';
 import { LARGE_VALUES, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
 import { didYouMean } from './did-you-mean.js';
+import { httpConfig } from './http-config.js';
 import { parseRedisUrl, urlProblem } from './redis-url.js';
 import { webhookOptions } from './webhook-options.js';
 
@@ -232,6 +233,8 @@ const schema = z
         age: pause(1_000).default(60_000),
       })
       .prefault({}),
+    /** Absent: a process answers nobody. */
+    http: httpConfig.optional(),
     links: z.array(link).min(1),
   })
   .superRefine((config, context) => {

@@ -15,6 +15,8 @@ export interface ReconcileRequest extends EncodedKey {
   readonly allowDeleteUntil?: number | undefined;
   /** What a local attempt has written it is to compare again itself. */
   readonly verify?: VerifyRequest | undefined;
+  /** When the first of the failed writes failed, in ms since the epoch; to be measured. */
+  readonly failedAt?: number | undefined;
 }
 
 /** When what was written is compared again, off the history. */

@@ -264,7 +264,9 @@ export class KeyRun {
 
   request(): ReconcileRequest {
     const { link, key, encoding } = this.#input;
-    const request = { link, key, encoding: encoding ?? 'utf8', hint: this.current().hint };
+    const { hint, firstFailedAt } = this.current();
+    const since = firstFailedAt === null ? {} : { failedAt: firstFailedAt };
+    const request = { link, key, encoding: encoding ?? 'utf8', hint, ...since };
     const { until } = this.#vouch;
     if (until === null || Date.now() >= until) return { ...request, allowDelete: false };
     return { ...request, allowDelete: true, allowDeleteUntil: until };

@@ -5,6 +5,8 @@
 import { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
+import { bridgeMetrics } from '../telemetry/bridge-metrics.js';
+import { Metrics } from '../telemetry/metrics.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { createBatches, NO_BATCHES } from './batches.js';
 import { watchFollowers } from './followers.js';
@@ -23,6 +25,8 @@ interface BridgeOptions {
   readonly config: Config;
   /** `client.workflow` of a Temporal client. The bridge does not close its connection. */
   readonly client: SignalClient;
+  /** Default: of its own, which nobody reads. */
+  readonly metrics?: Metrics;
   readonly logger: Logger;
 }
 
@@ -46,27 +50,36 @@ export interface Bridge {
  * @throws KafkaSetupError when Kafka does not answer or a topic is missing
  * @throws RedisFailure when the intake is redis-stream and no source answers
  */
-export async function startBridge({ config, client, logger }: BridgeOptions): Promise<Bridge> {
+export async function startBridge({ config, client, metrics, logger }: BridgeOptions): Promise<Bridge> {
   const links = new Map(config.links.map((link) => [link.name, link]));
   const { taskQueue } = config.temporal;
   const attribute = new LinkAttribute(logger);
   const unfinished = await watchUnfinishedRuns(client, logger);
   const signaller = createSignaller({ client, taskQueue, unfinished, attribute, logger });
   const followers = watchFollowers({ client, taskQueue, links, signaller, unfinished, logger });
-  const gaps = createGaps({ client, taskQueue, attribute, links, logger });
   const outages = watchOutages(client, taskQueue);
+  const surge = new Surge({ config: config.surge, isOut: outages.isOut, logger });
+  let openBatches = () => 0;
+  const told = bridgeMetrics(metrics ?? new Metrics(), {
+    backlog: () => surge.backlog(),
+    isSurge: () => surge.isOn,
+    openBatches: () => openBatches(),
+  });
+  const gaps = createGaps({ client, taskQueue, attribute, links, metrics: told, logger });
   const lost = watchLostBatches({ client, taskQueue, gaps, logger });
   const starting = { client, taskQueue, attribute, unfinished, isOut: outages.isOut, logger };
-  const { batches, stop: stopFollowing } = await batchesOf(starting);
+  const { batches, count, stop: stopFollowing } = await batchesOf(starting);
+  openBatches = count;
   const stopWatching = async () => {
     await Promise.all([unfinished.stop(), followers.stop(), outages.stop(), lost.stop(), stopFollowing()]);
   };
   const forwarding: Forwarding = {
     signaller,
-    surge: new Surge({ config: config.surge, isOut: outages.isOut, logger }),
+    surge,
     batches,
     gaps,
     links,
+    metrics: told,
     logger,
   };
   const {
@@ -105,9 +118,9 @@ interface BatchesOptions {
 
 async function batchesOf({ client, taskQueue, attribute, unfinished, isOut, logger }: BatchesOptions) {
   // A stand-in for a client starts none.
-  if (!(client instanceof WorkflowClient)) return { batches: NO_BATCHES, stop: async () => {} };
+  if (!(client instanceof WorkflowClient)) return { batches: NO_BATCHES, count: () => 0, stop: async () => {} };
   const open = new OpenBatches({ client, taskQueue, isOut, logger });
   await open.adopt();
   const batches = createBatches({ client, taskQueue, open, unfinished, attribute, logger });
-  return { batches, stop: () => open.stop() };
+  return { batches, count: () => open.size, stop: () => open.stop() };
 }

@@ -10,6 +10,7 @@ import type { LinkConfig } from '../config.js';
 import type { DeadLetterCause } from '../events/dead-letter.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
+import type { BridgeMetrics } from '../telemetry/bridge-metrics.js';
 import type { Batches } from './batches.js';
 import type { Gaps } from './gaps.js';
 import { type KeyGroup, type Links, type Part, partsOf } from './group.js';
@@ -30,6 +31,7 @@ interface ForwarderOptions {
   readonly batches: Batches;
   readonly gaps: Gaps;
   readonly deadLetters: DeadLetters;
+  readonly metrics: BridgeMetrics;
   readonly logger: Logger;
 }
 
@@ -73,6 +75,7 @@ export class Forwarder {
   readonly forward: BatchHandler = async ({ records, backlog, ...batch }) => {
     const { of, links, surge } = this.#options;
     this.counters.received += records.length;
+    this.#options.metrics.received(records.length);
     const [first] = records;
     if (first === undefined) return;
     const place = `${of} ${first.position.topic}[${first.position.partition}]`;
@@ -148,6 +151,7 @@ export class Forwarder {
       for (const record of writeOf.keys()) accepted.add(record);
     }
     this.counters.signalled += accepted.size;
+    this.#options.metrics.ended('batched', accepted.size);
     await this.#eachAlone([...alone], { ...inHand, accepted: (record) => void accepted.add(record) });
     if (accepted.size < part.records.length) return;
     for (const record of part.records) inHand.accepted(record);
@@ -162,6 +166,7 @@ export class Forwarder {
     for (const { record, event } of writes) {
       if (end.kind === 'taken') {
         this.counters.signalled++;
+        this.#options.metrics.ended('signalled', 1);
         inHand.accepted(record);
       } else {
         await this.#deadLetter(record, notTaken(group, event, end), inHand);
@@ -172,6 +177,8 @@ export class Forwarder {
   async #deadLetter(record: IntakeRecord, failure: DeadLetterCause, inHand: InHand): Promise<void> {
     if (!(await inHand.letters.post(record, failure, inHand.signal))) return;
     this.counters.deadLettered++;
+    this.#options.metrics.ended('dead_lettered', 1);
+    this.#options.metrics.deadLettered(failure.reason);
     inHand.accepted(record);
   }
 }

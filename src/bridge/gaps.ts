@@ -12,6 +12,7 @@ import {
 } from '../../workflows/gap-messages.js';
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
+import type { BridgeMetrics } from '../telemetry/bridge-metrics.js';
 import type { LinkAttribute } from '../temporal/link-attribute.js';
 import type { Links } from './group.js';
 import type { SignalClient } from './own-runs.js';
@@ -31,10 +32,11 @@ interface GapsOptions {
   readonly taskQueue: string;
   readonly attribute: LinkAttribute;
   readonly links: Links;
+  readonly metrics: Pick<BridgeMetrics, 'gapOpened'>;
   readonly logger: Logger;
 }
 
-export function createGaps({ client, taskQueue, attribute, links, logger }: GapsOptions): Gaps {
+export function createGaps({ client, taskQueue, attribute, links, metrics, logger }: GapsOptions): Gaps {
   const outage = new Outage(logger, 'Temporal does not take what is known to be lost');
   return {
     async open(noticed, signal, ofLinks = links.keys()) {
@@ -42,6 +44,7 @@ export function createGaps({ client, taskQueue, attribute, links, logger }: Gaps
         { gap: noticed.id, cause: noticed.cause, records: noticed.records },
         `${noticed.message}; \`keymend status\` shows it until it is acknowledged`,
       );
+      metrics.gapOpened(noticed.cause);
       const gap: Gap = { ...noticed, noticedAt: new Date().toISOString() };
       const tell = async (link: string) => {
         const args: [GapInput] = [{ link }];

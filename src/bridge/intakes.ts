@@ -8,6 +8,7 @@ import type { Config, KafkaIntakeConfig, StreamIntakeConfig } from '../config.js
 import type { DeadLetters } from '../events/dead-letters.js';
 import type { Intake } from '../events/intake.js';
 import type { TopicBacklog } from '../kafka/backlog.js';
+import type { Metrics } from '../telemetry/metrics.js';
 import type { Forwarded, Forwarding } from './forwarder.js';
 
 interface ConfiguredIntake {
@@ -32,7 +33,7 @@ interface ConfiguredIntake {
    * Starts what must run beside it, so that records which took another way get there; null: nothing
    * must.
    */
-  startRelay(logger: Logger): Promise<Intake | null>;
+  startRelay(logger: Logger, metrics: Metrics): Promise<Intake | null>;
   /** For the letters of workers. */
   connectDeadLetters(logger: Logger): Promise<DeadLetters>;
 }
@@ -52,7 +53,7 @@ function kafkaIntake(config: KafkaIntakeConfig): ConfiguredIntake {
     countReaders: async (logger) => (await import('../kafka/readers.js')).readersOfTopic(kafka, logger),
     backlog: async (logger) => (await import('../kafka/backlog.js')).topicBacklog(kafka, logger),
     start: async (forwarding) => (await import('./from-kafka.js')).startFromKafka(kafka, forwarding),
-    startRelay: async (logger) => (await import('./relay.js')).startRelay(config, logger),
+    startRelay: async (logger, metrics) => (await import('./relay.js')).startRelay(config, logger, metrics),
     connectDeadLetters: async (logger) => {
       const client = (await import('../kafka/client.js')).createKafka(kafka, logger);
       return (await import('../kafka/dead-letters.js')).connectDeadLetters(client, kafka.deadLetterTopic);

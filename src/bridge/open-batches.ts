@@ -97,6 +97,10 @@ export class OpenBatches {
     else logger.info(`over: ${MOST_OPEN} batches wait`);
   }
 
+  get size(): number {
+    return this.#open.size;
+  }
+
   opened(workflowId: string, link: string): void {
     if (this.#open.has(workflowId)) return;
     this.#open.set(workflowId, { link, since: performance.now() });

@@ -17,6 +17,7 @@ import { createOutboxIntake } from '../outbox/intake.js';
 import { outboxSources } from '../outbox/sources.js';
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
+import { Metrics } from '../telemetry/metrics.js';
 
 /** The consumer group of all relays. */
 export const RELAY_GROUP = 'keymend-relay';
@@ -31,7 +32,7 @@ interface Outgoing {
  * Starts to relay the outbox of each source. Needs nothing to be reachable: a source or a Kafka
  * that is away is tried again, and Kafka is not connected before there is something for it.
  */
-export function startRelay(config: KafkaIntakeConfig, logger: Logger): Intake {
+export function startRelay(config: KafkaIntakeConfig, logger: Logger, metrics = new Metrics()): Intake {
   const kafka = createKafka(config.kafka, logger);
   const relays = outboxSources(config.links).map((source) => {
     const producer = oneAtATime(createOrderedProducer(kafka, config.kafka.topic));
@@ -40,7 +41,7 @@ export function startRelay(config: KafkaIntakeConfig, logger: Logger): Intake {
       source,
       key: config.stream.key,
       group: RELAY_GROUP,
-      handle: createRelayHandler({ producer, deadLetters, topic: config.kafka.topic, logger }),
+      handle: createRelayHandler({ producer, deadLetters, topic: config.kafka.topic, metrics, logger }),
       logger,
     });
     intake.start();
@@ -77,10 +78,11 @@ interface RelayHandlerOptions {
   readonly producer: OrderedProducer;
   readonly deadLetters: DeadLetters;
   readonly topic: string;
+  readonly metrics: Metrics;
   readonly logger: Logger;
 }
 
-function createRelayHandler({ producer, deadLetters, topic, logger }: RelayHandlerOptions): BatchHandler {
+function createRelayHandler({ producer, deadLetters, topic, metrics, logger }: RelayHandlerOptions): BatchHandler {
   const outage = new Outage(logger, `the topic ${topic} does not take what is in the outbox`);
   const deadLetterOutage = new Outage(logger, 'the dead-letter topic does not take records');
 
@@ -97,6 +99,7 @@ function createRelayHandler({ producer, deadLetters, topic, logger }: RelayHandl
       { reason: failure.reason },
       `entry ${offset} of ${stream} went to the dead-letter topic (${failure.reason}): ${failure.error.message}`,
     );
+    metrics.deadLettered(failure.reason);
     batch.accepted(record);
   }
 

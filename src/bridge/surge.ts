@@ -39,9 +39,7 @@ export class Surge {
     const now = performance.now();
     this.#said.set(place, { backlog, at: now });
     for (const [each, { at }] of this.#said) if (now - at > SAID_FOR_MS) this.#said.delete(each);
-    const all = [...this.#said.values()];
-    const records = all.reduce((sum, { backlog }) => sum + backlog.records, 0);
-    const ageMs = Math.max(...all.map(({ backlog }) => backlog.ageMs));
+    const { records, ageMs } = this.backlog();
     const { enter, leave, age } = this.#options.config;
     const was = this.#isOn;
     const isOld = records >= WORTH_A_BATCH && ageMs >= age;
@@ -51,6 +49,19 @@ export class Surge {
     if (this.#isOn) this.#options.logger.warn({ records, ageMs }, `surge: ${waiting}; keys travel in batches now`);
     else
       this.#options.logger.info({ records, ageMs }, `surge is over: ${waiting}; each key has its own workflow again`);
+  }
+
+  /** What waits in all parts of the log of which something was said lately. */
+  backlog(): Backlog {
+    const now = performance.now();
+    const all = [...this.#said.values()].filter(({ at }) => now - at <= SAID_FOR_MS);
+    const records = all.reduce((sum, { backlog }) => sum + backlog.records, 0);
+    return { records, ageMs: Math.max(0, ...all.map(({ backlog }) => backlog.ageMs)) };
+  }
+
+  /** The backlog is so large or old that keys travel in batches. */
+  get isOn(): boolean {
+    return this.#isOn;
   }
 
   /** Whether keys of the link may go in a batch. */

@@ -49,10 +49,3 @@ export function chooseLink(config: Config, name: string | undefined): LinkConfig
   if (link === undefined) throw new VerbError(`no link "${name}" in the configuration; it has ${known}`, EXIT.usage);
   return link;
 }
-
-/** Waits for SIGINT or SIGTERM. The second signal ends the process at once. */
-export function untilStopped(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(signal));
-  });
-}

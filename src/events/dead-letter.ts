@@ -186,7 +186,8 @@ export function putBackLetter(record: IntakeRecord, event: FailedWrite | null, p
   };
 }
 
-function escalationReason(type: string): DeadLetterReason {
+/** The reason of the letter of a key that was given up on, by the type of its last error. */
+export function escalationReason(type: string): DeadLetterReason {
   if (type === 'Cancelled') return 'cancelled';
   if (type === 'ReservedKey') return 'reserved-key';
   if (type === 'WorkflowIdTaken') return 'workflow-id-taken';

@@ -4,8 +4,9 @@ import type { Tries } from '../../activities/escalation.js';
 import type { WorkflowRun } from '../../activities/work.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
 import { nextStep } from '../../workflows/error-types.js';
-import { escalationLetter } from '../events/dead-letter.js';
+import { escalationLetter, escalationReason } from '../events/dead-letter.js';
 import { type DeadLetters, type EarlierTry, publishWhatFits } from '../events/dead-letters.js';
+import type { WorkerMetrics } from '../telemetry/worker-metrics.js';
 
 type PublishEscalation = (request: EscalateRequest, workflow: WorkflowRun, tries?: Tries) => Promise<void>;
 
@@ -13,6 +14,7 @@ interface EscalationsOptions {
   readonly deadLetters: DeadLetters;
   /** Whoever else is told. Rejects when it can't be; the whole is tried again then. */
   readonly notify: (request: EscalateRequest) => Promise<void>;
+  readonly metrics: Pick<WorkerMetrics, 'escalated' | 'deadLettered'>;
   readonly logger: Logger;
 }
 
@@ -26,7 +28,7 @@ const NO_ESCALATIONS: ReadonlySet<string> = new Set(['Cancelled', 'WorkflowIdTak
  * known where the dead letters ended before the first try. Whoever else is told hears of it also
  * while the dead letters take nothing.
  */
-export function publishingEscalations({ deadLetters, notify, logger }: EscalationsOptions): PublishEscalation {
+export function publishingEscalations({ deadLetters, notify, metrics, logger }: EscalationsOptions): PublishEscalation {
   const [published, notified] = [new Set<string>(), new Set<string>()];
   return async (request, workflow, tries) => {
     const { id } = request.letter ?? {};
@@ -35,8 +37,10 @@ export function publishingEscalations({ deadLetters, notify, logger }: Escalatio
       const earlier = await earlierTry(deadLetters, request, tries);
       const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow), earlier);
       if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
+      metrics.deadLettered(escalationReason(request.error.type));
     };
     const isEscalation = tries !== undefined && !NO_ESCALATIONS.has(request.error.type);
+    if (isEscalation && tries.attempt === 1) metrics.escalated(request.event.link, request.error.type);
     const ended = await Promise.allSettled([
       onceFor(id, published, publish),
       isEscalation ? onceFor(id, notified, () => notify(request)) : undefined,

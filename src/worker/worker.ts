@@ -11,16 +11,17 @@ import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ON
 import { createSweepActivities } from '../../activities/sweep.js';
 import type { LinkRuntime } from '../../activities/work.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
-import type { Config, LinkConfig } from '../config.js';
-import { LinkMemory } from '../engine/index.js';
+import type { Config } from '../config.js';
 import type { DeadLetters } from '../events/dead-letters.js';
-import { connectRedis, type OutageListener, type RedisOptions, type RedisPort } from '../redis/index.js';
+import { Metrics } from '../telemetry/metrics.js';
+import { type WorkerMetrics, workerMetrics } from '../telemetry/worker-metrics.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
-import { logBatch, logEnded } from './ended-attempts.js';
+import { tellBatch, tellEnded, tellSwept } from './ended-attempts.js';
 import { publishingEscalations } from './escalations.js';
 import { createHandOver } from './hand-over.js';
 import { openLetterWork } from './letters.js';
 import { checkLinks } from './link-checks.js';
+import { connectLinks } from './links.js';
 import { Notices } from './notices.js';
 import { logOutage, OutageNotices } from './outage-notices.js';
 import { workflowCode } from './workflow-code.js';
@@ -32,10 +33,14 @@ interface WorkerOptions {
   readonly deadLetters: DeadLetters;
   /** Search attributes that can be written now. */
   readonly usableAttributes: () => Promise<readonly string[]>;
+  /** Default: of its own, which nobody reads. */
+  readonly metrics?: Metrics;
   readonly logger: Logger;
 }
 
 interface RunningWorker {
+  /** It asks for work. */
+  isReady(): boolean;
   /** Resolves after `stop`; rejects when the worker fails for good. */
   readonly finished: Promise<void>;
   /**
@@ -52,16 +57,18 @@ interface RunningWorker {
  *   durably and the others must not wait for it
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { config, connection, namespace, deadLetters, usableAttributes, logger } = options;
+  const { config, connection, namespace, logger } = options;
+  const metrics = workerMetrics(
+    options.metrics ?? new Metrics(),
+    config.links.map(({ name }) => name),
+  );
   const identity = `${process.pid}@${hostname()}`;
   const { taskQueue } = config.temporal;
   const starting = { client: new WorkflowClient({ connection, namespace }), taskQueue, logger };
   const attribute = new LinkAttribute(logger);
   const notices = new Notices({ ...starting, attribute, links: config.links });
   const outages = new OutageNotices({ ...starting, attribute, identity, isNotified: (link) => notices.isWanted(link) });
-  const links = new Map(
-    config.links.map((link) => [link.name, connectLink(link, outages.listenerOf(link.name), logger)]),
-  );
+  const links = connectLinks(config.links, { listenerOf: (link) => outages.listenerOf(link), metrics, logger });
   const letters = await openLetterWork(config, links, { connection, namespace, logger });
   let checks: Awaited<ReturnType<typeof checkLinks>> | undefined;
   const closeLinks = async () => {
@@ -70,9 +77,6 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     const sides = [...links.values()].flatMap((link) => [link.sides.source, link.sides.target]);
     await Promise.all([letters, ...sides].map((open) => open.close()));
   };
-  const { ends: lettersEnd } = deadLetters;
-  const notify = (request: EscalateRequest) => notices.escalated(request);
-  const publishEscalation = publishingEscalations({ deadLetters, notify, logger });
   try {
     checks = await checkLinks(links, logger);
     const worker = await Worker.create({
@@ -81,16 +85,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       taskQueue,
       workflowBundle: await workflowCode(logger),
       activities: {
-        ...createOutageActivities({ links, onOutage: logOutage(logger), notify: (outage) => notices.outage(outage) }),
-        ...createNoticesActivities({ send: (notice) => notices.send(notice) }),
-        ...createBatchActivities({
-          links,
-          handOver: createHandOver({ ...starting, attribute, links: config.links, deadLetter: publishEscalation }),
-          onBatch: logBatch(logger),
-        }),
-        ...createSweepActivities(links),
+        ...activitiesOf({ ...options, ...starting, links, attribute, notices, metrics }),
         ...letters.activities,
-        ...create({ links, usableAttributes, publishEscalation, lettersEnd, onResult: logEnded(logger) }),
       },
       identity,
       ...workerLimits(config),
@@ -111,6 +107,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     finished.catch(() => {}); // Heard by whoever awaits `finished`; nobody may be awaiting yet.
     return {
       finished,
+      isReady: () => worker.getState() === 'RUNNING',
       async stop() {
         if (worker.getState() === 'RUNNING') worker.shutdown();
         await finished;
@@ -137,24 +134,32 @@ export function workerLimits({ links }: Pick<Config, 'links'>) {
 /** For what is of no link's attempts: dead letters, and workflow tasks without an attempt. */
 const SPARE_SLOTS = 50;
 
-/** Well below the 5 s of a first attempt, so that a Redis which hangs is named as such. */
-const COMMAND_TIMEOUT_MS = 2_000;
+interface ActivitiesOptions extends Omit<WorkerOptions, 'connection' | 'namespace' | 'metrics'> {
+  readonly client: WorkflowClient;
+  readonly taskQueue: string;
+  readonly links: ReadonlyMap<string, LinkRuntime>;
+  readonly attribute: LinkAttribute;
+  readonly notices: Notices;
+  readonly metrics: WorkerMetrics;
+}
 
-function connectLink(link: LinkConfig, outages: OutageListener, logger: Logger): LinkRuntime {
-  const connect = (side: 'source' | 'target', options: Pick<RedisOptions, 'budget' | 'outages'> = {}): RedisPort =>
-    connectRedis(link[side], {
-      name: `${side} of link ${link.name}`,
-      commandTimeoutMs: COMMAND_TIMEOUT_MS,
-      largeValues: link.largeValues,
-      ...options,
-    });
-  const budget = { ...link.budget, link: link.name, warn: (line: string) => logger.warn({ link: link.name }, line) };
-  const sides = { source: connect('source'), target: connect('target', { budget, outages }) };
+function activitiesOf(options: ActivitiesOptions) {
+  const { config, client, taskQueue, links, attribute, notices, deadLetters, usableAttributes, metrics, logger } =
+    options;
+  const notify = (request: EscalateRequest) => notices.escalated(request);
+  const publishEscalation = publishingEscalations({ deadLetters, notify, metrics, logger });
+  const handing = { client, taskQueue, attribute, links: config.links, deadLetter: publishEscalation, logger };
   return {
-    sides: { ...sides, memory: new LinkMemory(sides) },
-    options: {
-      expiryToleranceMs: link.expiryTolerance,
-      deleteGuard: link.deleteGuard,
-    },
+    ...createOutageActivities({ links, onOutage: logOutage(logger), notify: (outage) => notices.outage(outage) }),
+    ...createNoticesActivities({ send: (notice) => notices.send(notice) }),
+    ...createBatchActivities({ links, handOver: createHandOver(handing), onBatch: tellBatch(logger, metrics) }),
+    ...createSweepActivities({ links, onSwept: tellSwept(metrics) }),
+    ...create({
+      links,
+      usableAttributes,
+      publishEscalation,
+      lettersEnd: deadLetters.ends,
+      onResult: tellEnded(logger, metrics),
+    }),
   };
 }

@@ -83,6 +83,17 @@ describe('the configuration', () => {
       `kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: redis://b}, budget: {bytesPerSecond: ${size}}}]`,
       /links\[0\]\.budget\.bytesPerSecond: is not a size/,
     ]),
+    ...[
+      ['host: 0.0.0.0', /http\.token: is missing: others than this machine reach http\.host/],
+      ['host: "::", port: 80', /http\.token: is missing/],
+      ['port: 70000', /http\.port: must be a port, 0 to 65535/],
+      ['port: soon', /http\.port: must be a port/],
+      ['token: ""', /http\.token: must be printable ASCII without spaces/],
+      ['ports: 80', /unknown key "http\.ports", did you mean "http\.port"\?/],
+    ].map(([http, message]): [string, RegExp] => [
+      `http: {${http as string}}\nkafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://a}, target: {url: redis://b}}]`,
+      message as RegExp,
+    ]),
     ['surge: {enter: 5, leave: 6}\nkafka: {brokers: [a:1]}\nlinks: []', /surge\.leave: is more than surge\.enter/],
     [
       'kafka: {brokers: [a:1]}\nlinks: [{name: a, source: {url: redis://b}, target: {cluster: ["redis://a:71022"]}}]',

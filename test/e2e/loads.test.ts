@@ -88,9 +88,11 @@ it('keymend worker starts without bundling its workflows', async () => {
 });
 
 it('the options of every verb are taken before its name, too', async () => {
-  const path = sandbox.configure({});
-  const before = await runKeymend(['--config', path, '--output', 'json', 'escalations', '--link', 'east-to-west']);
-  const behind = await runKeymend(['escalations', '--link', 'east-to-west', '-c', path, '-o', 'json']);
+  // Others have escalated keys of the usual link.
+  const name = `loads-${sandbox.prefix.slice(0, -1)}`;
+  const path = sandbox.configure({ link: { name } });
+  const before = await runKeymend(['--config', path, '--output', 'json', 'escalations', '--link', name]);
+  const behind = await runKeymend(['escalations', '--link', name, '-c', path, '-o', 'json']);
   expect(before).toEqual(behind);
   expect(JSON.parse(before.stdout)).toBeInstanceOf(Array);
 });

@@ -5,20 +5,22 @@ import { connectClient } from '../../temporal/connect.js';
 import { createSearchAttributes } from '../../temporal/search-attributes.js';
 import { asService, type Service, type ServiceOptions } from './service.js';
 
-export async function bridgeService({ config, temporal, logger }: ServiceOptions): Promise<Service> {
+export async function bridgeService({ config, temporal, metrics, logger }: ServiceOptions): Promise<Service> {
   const intake = intakeOf(config);
   const client = await connectClient(temporal);
   try {
     const problem = await createSearchAttributes(client.connection, temporal.namespace);
     if (problem !== null) logger.warn(problem);
-    const bridge = await startBridge({ config, client: client.workflow, logger });
-    const relay = await intake.startRelay(logger);
+    const bridge = await startBridge({ config, client: client.workflow, metrics, logger });
+    const relay = await intake.startRelay(logger, metrics);
     logger.info({ ...intake.reads, temporal: temporal.address }, 'bridge is ready');
     const stop = async () => {
       await Promise.all([bridge.stop(), relay?.stop()]);
     };
     // A bridge that ended by itself takes the relay with it.
-    return asService('bridge', { finished: bridge.finished, stop }, async () => {
+    // It has joined those that read.
+    const isReady = () => true;
+    return asService('bridge', { finished: bridge.finished, isReady, stop }, async () => {
       await Promise.all([relay?.stop(), client.connection.close()]);
     });
   } catch (error) {

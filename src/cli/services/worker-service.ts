@@ -30,7 +30,8 @@ export async function workerService(options: ServiceOptions): Promise<Service> {
   }
 }
 
-async function connectedWorker({ config, temporal, logger }: ServiceOptions, watch: TemporalWatch): Promise<Service> {
+async function connectedWorker(options: ServiceOptions, watch: TemporalWatch): Promise<Service> {
+  const { config, temporal, metrics, logger } = options;
   const client = await connectClient(temporal);
   const { namespace } = temporal;
   const problem = await createSearchAttributes(client.connection, namespace).finally(() => client.connection.close());
@@ -50,7 +51,15 @@ async function connectedWorker({ config, temporal, logger }: ServiceOptions, wat
       logger[now === null ? 'info' : 'warn'](now ?? 'over: all search attributes can be written'),
     );
     const usableAttributes = () => attributes.get();
-    const worker = await startWorker({ config, connection, namespace, deadLetters, usableAttributes, logger });
+    const worker = await startWorker({
+      config,
+      connection,
+      namespace,
+      deadLetters,
+      usableAttributes,
+      metrics,
+      logger,
+    });
     logger.info({ taskQueue: config.temporal.taskQueue, temporal: temporal.address }, 'worker is ready');
     return asService('worker', worker, close);
   } catch (error) {

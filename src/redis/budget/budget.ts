@@ -58,6 +58,8 @@ export interface BudgetOptions {
   readonly bytesPerSecond?: number | undefined;
   /** Gets one line when the budget's key held something else, which was replaced. */
   readonly warn?: (line: string) => void;
+  /** Told how long one who was granted something had waited, in ms. Must not throw. */
+  readonly onWaited?: (ms: number) => void;
 }
 
 /**
@@ -128,11 +130,17 @@ class LeasedBudget implements Budget {
   readonly #connection: Connection;
   readonly #keyOf: () => string;
   readonly #warn: (line: string) => void;
+  readonly #onWaited: (ms: number) => void;
 
-  constructor(connection: Connection, { opsPerSecond, bytesPerSecond, warn }: BudgetOptions, keyOf: () => string) {
+  constructor(
+    connection: Connection,
+    { opsPerSecond, bytesPerSecond, warn, onWaited }: BudgetOptions,
+    keyOf: () => string,
+  ) {
     this.#connection = connection;
     this.#keyOf = keyOf;
     this.#warn = warn ?? (() => {});
+    this.#onWaited = onWaited ?? (() => {});
     this.#perMs = (opsPerSecond * PACE_RATIO) / 1_000;
     this.slice = Math.floor(this.#perMs * SLICE_MS);
     this.bytesPerOperation = bytesPerSecond && bytesPerSecond / opsPerSecond;
@@ -142,11 +150,13 @@ class LeasedBudget implements Budget {
     const ms = operations / this.#perMs;
     const now = performance.now();
     if (now < this.#refusedUntil || sum(this.#waiting) / this.#share > LONGEST_QUEUE_MS) return this.#refuse(ms, now);
-    return new Promise((resolve, reject) => {
+    const answer = await new Promise<Reservation | Refused>((resolve, reject) => {
       this.#waiting.push({ ms, resolve, reject });
       this.#serveFromLeftOver();
       void this.#leaseWhileNeeded();
     });
+    if (answer.granted) this.#onWaited(performance.now() - now);
+    return answer;
   }
 
   #serveFromLeftOver(): void {

@@ -1,0 +1,43 @@
+/** `http` of the configuration: where a process answers for itself. */
+import { BlockList, isIP } from 'node:net';
+import { z } from 'zod';
+
+export interface HttpConfig {
+  readonly host: string;
+  /** 0: one that is free, which the log names. */
+  readonly port: number;
+  /** What whoever asks for `/metrics` has to know; absent: nothing. */
+  readonly token?: string | undefined;
+}
+
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8);
+LOOPBACK.addAddress('::1', 'ipv6');
+
+/** Whether only this machine can reach it. */
+function isLoopback(host: string): boolean {
+  const version = isIP(host);
+  return version === 0 ? host === 'localhost' : LOOPBACK.check(host, version === 6 ? 'ipv6' : 'ipv4');
+}
+
+const MAX_PORT = 65_535;
+const PORT = `must be a port, 0 to ${MAX_PORT}`;
+
+export const httpConfig = z
+  .strictObject({
+    host: z.string().min(1).default('127.0.0.1'),
+    // A text as well, as `${PORT}` is one: so one file serves several processes of a machine.
+    port: z
+      .union([z.number(), z.string().regex(/^\d{1,5}$/, PORT)], { error: PORT })
+      .transform(Number)
+      .pipe(z.number().int(PORT).min(0, PORT).max(MAX_PORT, PORT))
+      .default(9464),
+    token: z
+      .string()
+      .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+      .optional(),
+  })
+  .refine(({ host, token }) => token !== undefined || isLoopback(host), {
+    path: ['token'],
+    message: 'is missing: others than this machine reach http.host, so /metrics needs one',
+  });

@@ -1,0 +1,35 @@
+/**
+ * What a process counts. One registry for each process, handed to its parts; each part registers
+ * its own, so that a worker shows nothing of a bridge.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { DeadLetterReason } from '../../workflows/dead-letter-reasons.js';
+
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #deadLetters: Counter<'reason'>;
+
+  constructor() {
+    this.#deadLetters = new Counter({
+      name: 'keymend_dead_letters_total',
+      help: 'Dead letters written, by reason.',
+      labelNames: ['reason'],
+      registers: [this.registry],
+    });
+  }
+
+  /** Those of the process itself, with its version. They have timers of their own. */
+  ofProcess(version: string): void {
+    collectDefaultMetrics({ register: this.registry });
+    new Gauge({
+      name: 'keymend_build_info',
+      help: 'Always 1; the version of this process.',
+      labelNames: ['version'],
+      registers: [this.registry],
+    }).set({ version }, 1);
+  }
+
+  deadLettered(reason: DeadLetterReason): void {
+    this.#deadLetters.inc({ reason });
+  }
+}

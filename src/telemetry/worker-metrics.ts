@@ -1,0 +1,93 @@
+/** What a worker counts. */
+import { Counter, Gauge, Histogram } from 'prom-client';
+import type { Metrics } from './metrics.js';
+
+type Result = 'equal' | 'repaired' | 'deferred' | 'large' | 'failed';
+
+interface EndedSweep {
+  readonly outcome: string;
+  readonly compared: number;
+  readonly differing: number;
+  readonly repaired: number;
+}
+
+export interface WorkerMetrics {
+  /** Attempts at `keys` keys of a link. @param error the type, of those that failed */
+  attempted(link: string, result: Result, error?: string, keys?: number): void;
+  attemptTook(link: string, ms: number): void;
+  /** A key was repaired. @param failedAt when its write failed first, in ms since the epoch */
+  converged(link: string, failedAt: number): void;
+  budgetWaited(link: string, ms: number): void;
+  outageBegan(link: string): void;
+  outageEnded(link: string): void;
+  escalated(link: string, error: string): void;
+  deadLettered: Metrics['deadLettered'];
+  swept(link: string, sweep: EndedSweep): void;
+}
+
+/** From a tenth of a second to a day. */
+const LAG_SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 21_600, 86_400];
+const ATTEMPT_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30, 300];
+const BUDGET_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5];
+
+/** @param links those of the configuration, so that each is there from the beginning */
+export function workerMetrics(metrics: Metrics, links: readonly string[]): WorkerMetrics {
+  const counter = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+    new Counter({ name, help, labelNames, registers });
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram({ name, help, labelNames: ['link'], buckets, registers });
+  const registers = [metrics.registry];
+  const reconciles = counter(
+    'keymend_reconciles_total',
+    'Ended attempts at keys, alone or in batches, by result; of those that failed by the type of their error.',
+    ...(['link', 'result', 'error'] as const),
+  );
+  const took = histogram('keymend_attempt_seconds', 'How long an attempt at one key took.', ATTEMPT_SECONDS);
+  const lag = histogram(
+    'keymend_convergence_lag_seconds',
+    'From the failure of a write, the oldest that a repair was for, until the key was repaired.',
+    LAG_SECONDS,
+  );
+  const budget = histogram(
+    'keymend_budget_wait_seconds',
+    'How long repairs waited here for the budget.',
+    BUDGET_SECONDS,
+  );
+  const outages = new Gauge({
+    name: 'keymend_outages',
+    help: 'Servers of the target that do not answer this worker.',
+    labelNames: ['link'],
+    registers,
+  });
+  const escalations = counter(
+    'keymend_escalations_total',
+    'Keys that were given up on for now, by the type of the last error.',
+    ...(['link', 'error'] as const),
+  );
+  const sweeps = counter('keymend_sweeps_total', 'Ended sweeps, by outcome.', ...(['link', 'outcome'] as const));
+  const swept = counter('keymend_sweep_compared_keys_total', 'Keys that ended sweeps have compared.', 'link');
+  const differed = counter('keymend_sweep_differing_keys_total', 'Keys that ended sweeps found to differ.', 'link');
+  const mended = counter('keymend_sweep_repaired_keys_total', 'Keys that ended sweeps have repaired.', 'link');
+  for (const link of links) {
+    for (const result of ['equal', 'repaired'] satisfies Result[]) reconciles.inc({ link, result, error: '' }, 0);
+    for (const each of [swept, differed, mended]) each.inc({ link }, 0);
+    outages.set({ link }, 0);
+  }
+  return {
+    attempted: (link, result, error = '', keys = 1) => reconciles.inc({ link, result, error }, keys),
+    attemptTook: (link, ms) => took.observe({ link }, ms / 1_000),
+    // By a clock that is ahead it would have failed in the future.
+    converged: (link, failedAt) => lag.observe({ link }, Math.max(0, Date.now() - failedAt) / 1_000),
+    budgetWaited: (link, ms) => budget.observe({ link }, ms / 1_000),
+    outageBegan: (link) => outages.inc({ link }),
+    outageEnded: (link) => outages.dec({ link }),
+    escalated: (link, error) => escalations.inc({ link, error }),
+    deadLettered: (reason) => metrics.deadLettered(reason),
+    swept(link, { outcome, compared, differing, repaired }) {
+      sweeps.inc({ link, outcome });
+      swept.inc({ link }, compared);
+      differed.inc({ link }, differing);
+      mended.inc({ link }, repaired);
+    },
+  };
+}
