@@ -203,6 +203,20 @@ const schema = z
         /** Used when neither TEMPORAL_ADDRESS nor a Temporal profile says otherwise. */
         address: z.string().min(1).optional(),
         namespace: z.string().min(1).optional(),
+        /**
+         * Worker Versioning of Temporal: which release of the workers gets the work is decided
+         * there. Absent: whichever worker asks.
+         */
+        deployment: z
+          .strictObject({
+            name: z.string().regex(/^[A-Za-z0-9_-]{1,100}$/, 'must be 1 to 100 letters, digits, _ or -'),
+            /** Default: the version of keymend. */
+            buildId: z
+              .string()
+              .regex(/^[A-Za-z0-9._+-]{1,100}$/, 'must be 1 to 100 letters, digits, dots, _, + or -')
+              .optional(),
+          })
+          .optional(),
       })
       .prefault({}),
     /** Where the bridge gets failed writes from. */

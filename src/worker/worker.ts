@@ -16,6 +16,7 @@ import type { DeadLetters } from '../events/dead-letters.js';
 import { Metrics } from '../telemetry/metrics.js';
 import { type WorkerMetrics, workerMetrics } from '../telemetry/worker-metrics.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
+import { type Deployment, versioning, watchDeployment } from './deployment.js';
 import { tellBatch, tellEnded, tellSwept } from './ended-attempts.js';
 import { publishingEscalations } from './escalations.js';
 import { createHandOver } from './hand-over.js';
@@ -33,6 +34,8 @@ interface WorkerOptions {
   readonly deadLetters: DeadLetters;
   /** Search attributes that can be written now. */
   readonly usableAttributes: () => Promise<readonly string[]>;
+  /** null: Temporal is not to tell releases of workers apart. */
+  readonly deployment?: Deployment | null;
   /** Default: of its own, which nobody reads. */
   readonly metrics?: Metrics;
   readonly logger: Logger;
@@ -57,7 +60,7 @@ interface RunningWorker {
  *   durably and the others must not wait for it
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { config, connection, namespace, logger } = options;
+  const { config, connection, namespace, deployment = null, logger } = options;
   const metrics = workerMetrics(
     options.metrics ?? new Metrics(),
     config.links.map(({ name }) => name),
@@ -89,6 +92,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         ...letters.activities,
       },
       identity,
+      ...versioning(deployment),
       ...workerLimits(config),
       shutdownGraceTime: '10 seconds',
       // What a large key's attempt has reached is known to the server this soon, whatever the
@@ -97,13 +101,14 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     });
     await letters.applyRules();
     const running = worker.run();
+    const releases = watchDeployment({ connection, namespace, deployment, logger });
     const finished = Promise.race([running, checks.noneUsable])
       .catch(async (error: unknown) => {
         if (worker.getState() === 'RUNNING') worker.shutdown();
         await running;
         throw error;
       })
-      .finally(closeLinks);
+      .finally(() => Promise.all([releases.stop(), closeLinks()]));
     finished.catch(() => {}); // Heard by whoever awaits `finished`; nobody may be awaiting yet.
     return {
       finished,
@@ -134,7 +139,7 @@ export function workerLimits({ links }: Pick<Config, 'links'>) {
 /** For what is of no link's attempts: dead letters, and workflow tasks without an attempt. */
 const SPARE_SLOTS = 50;
 
-interface ActivitiesOptions extends Omit<WorkerOptions, 'connection' | 'namespace' | 'metrics'> {
+interface ActivitiesOptions extends Omit<WorkerOptions, 'connection' | 'namespace' | 'deployment' | 'metrics'> {
   readonly client: WorkflowClient;
   readonly taskQueue: string;
   readonly links: ReadonlyMap<string, LinkRuntime>;

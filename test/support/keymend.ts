@@ -169,9 +169,12 @@ export function runKeymend(args: readonly string[], environment: NodeJS.ProcessE
   });
 }
 
-/** Starts a verb that runs on. The environment is that of `runKeymend`. */
-export function spawnKeymend(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(process.execPath, [CLI, ...args], {
+/**
+ * Starts a verb that runs on. The environment is that of `runKeymend`.
+ * @param cli that of another build
+ */
+export function spawnKeymend(args: readonly string[], environment: NodeJS.ProcessEnv = {}, cli = CLI): Running {
+  const child = spawn(process.execPath, [cli, ...args], {
     env: { ...ENVIRONMENT, ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });

@@ -1,12 +1,15 @@
 /** A worker with what it stands on: the runtime of the SDK, connections, dead letters. */
 import { makeTelemetryFilterString, Runtime } from '@temporalio/worker';
 import { intakeOf } from '../../bridge/intakes.js';
+import type { Config } from '../../config.js';
 import { connectClient } from '../../temporal/connect.js';
 import { createSearchAttributes, UsableAttributes } from '../../temporal/search-attributes.js';
 import { connectWorker } from '../../worker/connect.js';
+import type { Deployment } from '../../worker/deployment.js';
 import { runtimeLogger } from '../../worker/runtime-logger.js';
 import { TemporalWatch } from '../../worker/temporal-watch.js';
 import { startWorker } from '../../worker/worker.js';
+import { packageVersion } from '../package-version.js';
 import { asService, type Service, type ServiceOptions } from './service.js';
 
 /** Installs the process-wide Temporal runtime, so only one call for each process. */
@@ -55,6 +58,7 @@ async function connectedWorker(options: ServiceOptions, watch: TemporalWatch): P
       config,
       connection,
       namespace,
+      deployment: deploymentOf(config),
       deadLetters,
       usableAttributes,
       metrics,
@@ -66,4 +70,9 @@ async function connectedWorker(options: ServiceOptions, watch: TemporalWatch): P
     await close();
     throw error;
   }
+}
+
+function deploymentOf({ temporal }: Config): Deployment | null {
+  const { deployment } = temporal;
+  return deployment === undefined ? null : { ...deployment, buildId: deployment.buildId ?? packageVersion() };
 }
