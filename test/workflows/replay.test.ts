@@ -14,6 +14,7 @@ import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import * as workflows from '../../workflows/index.js';
 import * as messages from '../../workflows/messages.js';
 import { stack } from '../support/services.js';
 import {
@@ -28,6 +29,7 @@ import {
   withScript,
   workflowBundle,
 } from '../support/workflow-bed.js';
+import { OTHER_TYPES } from './other-types.js';
 
 const FOLDER = fileURLToPath(new URL('../histories/', import.meta.url));
 const AWAY = { fail: 'TargetUnavailable' } as const;
@@ -110,9 +112,25 @@ if (process.env.RECORD_HISTORIES) {
         await during?.(handle, script);
         await env.client.workflow.getHandle(handle.workflowId).result();
         const history = await env.client.workflow.getHandle(handle.workflowId, runId).fetchHistory();
-        writeFileSync(join(folder, `${name}.json`), `${withoutStackTraces(historyToJSON(history))}\n`);
+        keep(name, history);
       });
     });
+
+    it.each(Object.entries(OTHER_TYPES))('%s', async (name, scenario) => {
+      const { activities, start } = scenario();
+      const taskQueue = `recorded-${name}`;
+      const { nativeConnection: connection, client } = env;
+      const worker = await Worker.create({ connection, taskQueue, workflowBundle: workflowBundle(), activities });
+      await worker.runUntil(async () => {
+        const handle = await start(client.workflow, taskQueue);
+        await handle.result();
+        keep(name, await handle.fetchHistory());
+      });
+    });
+
+    function keep(name: string, history: Parameters<typeof historyToJSON>[0]): void {
+      writeFileSync(join(folder, `${name}.json`), `${withoutStackTraces(historyToJSON(history))}\n`);
+    }
   });
 }
 
@@ -121,12 +139,26 @@ function withoutStackTraces(history: string): string {
   return JSON.stringify(JSON.parse(history), (key, value) => (key === 'stackTrace' ? '' : value), 2);
 }
 
-describe.each(readdirSync(FOLDER))('replay of %s', (server) => {
-  const names = readdirSync(join(FOLDER, server)).map((file) => basename(file, '.json'));
+const SERVERS = readdirSync(FOLDER).sort((one, other) => one.localeCompare(other, 'en', { numeric: true }));
 
-  it('has a history for every scenario', () => {
-    expect(Object.keys(SCENARIOS).filter((name) => !names.includes(name))).toEqual([]);
+it('every scenario was recorded with the newest server, and every type of workflow has one', () => {
+  const folder = join(FOLDER, SERVERS.at(-1)!);
+  const files = readdirSync(folder);
+  const scenarios = [...Object.keys(SCENARIOS), ...Object.keys(OTHER_TYPES)];
+  expect(scenarios.filter((name) => !files.includes(`${name}.json`))).toEqual([]);
+  const types = files.map((file) => {
+    const { events } = JSON.parse(readFileSync(join(folder, file), 'utf8')) as { events: RecordedStart[] };
+    return events[0]!.workflowExecutionStartedEventAttributes.workflowType.name;
   });
+  expect(new Set(types)).toEqual(new Set(Object.keys(workflows)));
+});
+
+interface RecordedStart {
+  readonly workflowExecutionStartedEventAttributes: { readonly workflowType: { readonly name: string } };
+}
+
+describe.each(SERVERS)('replay of %s', (server) => {
+  const names = readdirSync(join(FOLDER, server)).map((file) => basename(file, '.json'));
 
   it.each(names)('%s goes the way that was recorded', async (name) => {
     const history = JSON.parse(readFileSync(join(FOLDER, server, `${name}.json`), 'utf8')) as unknown;
