@@ -16,6 +16,7 @@ import { askedSoon, type Breaker, type Breakers, looksOut } from './breaker.js';
 import { admit } from './budget/admission.js';
 import type { ClusterBudgets } from './budget/cluster-budgets.js';
 import type { ClusterNodes, Master } from './cluster-nodes.js';
+import type { Connection } from './connection/connection.js';
 import { explained } from './connection/explain.js';
 import { RedisFailure } from './connection/failure.js';
 import { summarize } from './health.js';
@@ -48,6 +49,7 @@ import type {
   ServerHealth,
   TypedMembers,
 } from './port.js';
+import { type Masters, Replicas } from './replicas.js';
 import type { CountCost } from './scripts/script-runner.js';
 import { ALL_SLOTS, haveCommonSlots, slotOf } from './slots.js';
 import { StandaloneRedis } from './standalone.js';
@@ -64,11 +66,12 @@ type Ask<Request, Answer> = (
 
 const CLUSTER_DOWN = new RedisFailure('CLUSTERDOWN', 'the Cluster is down: not all slots have a master');
 
-export class ClusterRedis implements RedisPort {
+export class ClusterRedis implements RedisPort, Masters {
   readonly #nodes: ClusterNodes;
   readonly #budgets: ClusterBudgets | undefined;
   readonly #breakers: Breakers | undefined;
   readonly #count: CountCost | undefined;
+  #replicas: Replicas | undefined;
 
   /** @param options `count` as for `StandaloneRedis` */
   constructor(
@@ -79,6 +82,11 @@ export class ClusterRedis implements RedisPort {
     this.#budgets = options.budgets;
     this.#breakers = options.breakers;
     this.#count = options.count;
+  }
+
+  get replicas(): Replicas {
+    this.#replicas ??= new Replicas(this);
+    return this.#replicas;
   }
 
   get place(): string {
@@ -234,11 +242,21 @@ export class ClusterRedis implements RedisPort {
     return servers.find((server) => server instanceof RedisFailure) ?? (servers as KeyServer[]);
   }
 
-  async scanKeys(place: string, scan: KeyScan): Promise<KeyPage | RedisFailure> {
+  async masterAt(place: string): Promise<Connection | RedisFailure> {
+    const master = await this.#masterAt(place);
+    return master instanceof RedisFailure ? master : master.connection;
+  }
+
+  async #masterAt(place: string): Promise<Master | RedisFailure> {
     const masters = await this.#nodes.masters();
     if (masters instanceof RedisFailure) return masters;
     const master = masters.find(({ connection }) => connection.place === place);
-    if (master === undefined) return new RedisFailure('DEMOTED', 'not a master any more', { place });
+    return master ?? new RedisFailure('DEMOTED', 'not a master any more', { place });
+  }
+
+  async scanKeys(place: string, scan: KeyScan): Promise<KeyPage | RedisFailure> {
+    const master = await this.#masterAt(place);
+    if (master instanceof RedisFailure) return master;
     return this.#heeded(await this.#portTo(master).scanKeys(place, scan), master);
   }
 
@@ -274,6 +292,7 @@ export class ClusterRedis implements RedisPort {
 
   async close(): Promise<void> {
     this.#breakers?.close();
+    this.#replicas?.close();
     this.#nodes.close();
   }
 

@@ -13,7 +13,7 @@ export { healthIn } from './health.js';
 export type { KeyServers } from './key-servers.js';
 export * from './key-state.js';
 export * from './key-watch.js';
-export type { KeyPage, KeyServer, PageDigest } from './keyspace.js';
+export type { KeyPage, KeyServer, Keyspace, PageDigest } from './keyspace.js';
 export * from './port.js';
 export { countSlots, slotOf } from './slots.js';
 export { TEMPORARY_LIFETIME_MS } from './temporary-key.js';

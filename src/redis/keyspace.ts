@@ -3,7 +3,7 @@ import type { Connection } from './connection/connection.js';
 import type { RedisFailure } from './connection/failure.js';
 import { packed, unpacked } from './scripts/packed.js';
 import { type Cells, scripts } from './scripts/script.js';
-import { runForKey } from './scripts/script-runner.js';
+import { type RunOptions, runForKey } from './scripts/script-runner.js';
 import type { Slots } from './slots.js';
 
 /** A master with what it has. */
@@ -15,6 +15,8 @@ export interface KeyServer {
   /** Expired ones that are not yet evicted count, and those of keymend itself. */
   readonly keys: number;
   readonly slots: Slots;
+  /** A replica in the place of its master. */
+  readonly isReplica?: true;
   /** Slots that are on their way to it or from it, as CLUSTER NODES tells of them. */
   readonly moving: readonly string[];
 }
@@ -59,11 +61,49 @@ export interface PageDigest {
   readonly count: number;
 }
 
+/** What goes through the keys of a Redis asks this of it: of its masters, or of their replicas. */
+export interface Keyspace {
+  /** As of `RedisPort`. */
+  readonly place: string;
+  /** As of `RedisPort`. */
+  readonly connections: number;
+  /** Names for each key the master that has it, as far as is known. */
+  shardsOf(keys: readonly Buffer[]): Promise<readonly string[]>;
+
+  /** Its masters, each by itself; the one server that there is. Fails where any does not answer. */
+  keyServers(): Promise<readonly KeyServer[] | RedisFailure>;
+
+  /**
+   * One page of the keys of a master, by SCAN's rules, as `scanMembers`; some keys may come twice.
+   * Idempotent.
+   * @param place as in `KeyServer`. Fails with the code `DEMOTED` where no master has that name
+   */
+  scanKeys(place: string, scan: KeyScan): Promise<KeyPage | RedisFailure>;
+
+  /**
+   * Digests the first keys together. Idempotent. Two equal ones of any two servers prove that type
+   * and content of each key are the same.
+   * @param keys at most as many as a page has, all of one master
+   */
+  digestKeys(keys: readonly Buffer[]): Promise<PageDigest | RedisFailure>;
+
+  /** Which of these keys, all of one master, are not there. Idempotent. */
+  absentKeys(keys: readonly Buffer[]): Promise<readonly Buffer[] | RedisFailure>;
+}
+
+/** Where a page is read: at a master, which says so itself, or at a replica. */
+type Reading = Pick<RunOptions, 'atMaster'>;
+const AT_MASTER: Reading = { atMaster: true };
+
 /** As `RedisPort.scanKeys`, of one server. */
-export async function scanPage(connection: Connection, scan: KeyScan): Promise<KeyPage | RedisFailure> {
+export async function scanPage(
+  connection: Connection,
+  scan: KeyScan,
+  reading = AT_MASTER,
+): Promise<KeyPage | RedisFailure> {
   const { cursor, count, match = '', type = '', digested } = scan;
   const row = [Buffer.from(cursor), `${count}`, match, type, digested ? '1' : '0'] as const;
-  const answer = await runForKey(connection, scripts.scanPage, row, { atMaster: true });
+  const answer = await runForKey(connection, scripts.scanPage, row, reading);
   if (!('cells' in answer)) return answer;
   const [next, keys, own, ...digest] = answer.cells;
   return {
@@ -75,14 +115,22 @@ export async function scanPage(connection: Connection, scan: KeyScan): Promise<K
 }
 
 /** As `RedisPort.digestKeys`, of one server. */
-export async function digestKeys(connection: Connection, keys: readonly Buffer[]): Promise<PageDigest | RedisFailure> {
-  const answer = await runForKey(connection, scripts.digestKeys, [packed(keys)], { atMaster: true });
+export async function digestKeys(
+  connection: Connection,
+  keys: readonly Buffer[],
+  reading = AT_MASTER,
+): Promise<PageDigest | RedisFailure> {
+  const answer = await runForKey(connection, scripts.digestKeys, [packed(keys)], reading);
   return 'cells' in answer ? pageDigest(answer.cells) : answer;
 }
 
 /** As `RedisPort.absentKeys`, of one server. */
-export async function absentKeys(connection: Connection, keys: readonly Buffer[]): Promise<Buffer[] | RedisFailure> {
-  const answer = await runForKey(connection, scripts.absentKeys, [packed(keys)], { atMaster: true });
+export async function absentKeys(
+  connection: Connection,
+  keys: readonly Buffer[],
+  reading = AT_MASTER,
+): Promise<Buffer[] | RedisFailure> {
+  const answer = await runForKey(connection, scripts.absentKeys, [packed(keys)], reading);
   return 'cells' in answer ? unpacked(answer.cells[0] as Buffer) : answer;
 }
 

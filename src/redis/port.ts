@@ -12,7 +12,7 @@
 import type { RedisFailure } from './connection/failure.js';
 import type { KeyState } from './key-state.js';
 import type { KeyWatch } from './key-watch.js';
-import type { KeyPage, KeyScan, KeyServer, PageDigest } from './keyspace.js';
+import type { Keyspace } from './keyspace.js';
 import type { Slots } from './slots.js';
 
 /** A state together with what is needed to bound for how long it may be acted upon. */
@@ -278,7 +278,7 @@ export interface Deferred {
   readonly outage: ShardOutage | null;
 }
 
-export interface RedisPort {
+export interface RedisPort extends Keyspace {
   /** What to call this Redis in a message: its name and address, never a password. */
   readonly place: string;
 
@@ -414,25 +414,11 @@ export interface RedisPort {
    */
   watch(key: Buffer): Promise<KeyWatch | RedisFailure>;
 
-  /** Its masters, each by itself; the one server that there is. Fails where any does not answer. */
-  keyServers(): Promise<readonly KeyServer[] | RedisFailure>;
-
   /**
-   * One page of the keys of a master, by SCAN's rules, as `scanMembers`; some keys may come twice.
-   * Idempotent.
-   * @param place as in `KeyServer`. Fails with the code `DEMOTED` where no master has that name
+   * Its keys as replicas have them: of each master that has one online, which is then as far as its
+   * master was when `keyServers` was asked. A master without replica is read itself.
    */
-  scanKeys(place: string, scan: KeyScan): Promise<KeyPage | RedisFailure>;
-
-  /**
-   * Digests the first keys together. Idempotent. Two equal ones of any two servers prove that type
-   * and content of each key are the same.
-   * @param keys at most as many as a page has, all of one master
-   */
-  digestKeys(keys: readonly Buffer[]): Promise<PageDigest | RedisFailure>;
-
-  /** Which of these keys, all of one master, are not there. Idempotent. */
-  absentKeys(keys: readonly Buffer[]): Promise<readonly Buffer[] | RedisFailure>;
+  readonly replicas: Keyspace;
 
   /**
    * Role and size, of all servers when not said of which. Fails when none of them answers; one that

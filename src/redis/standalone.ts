@@ -44,6 +44,7 @@ import type {
   RepairOutcome,
   TypedMembers,
 } from './port.js';
+import { type Masters, Replicas } from './replicas.js';
 import {
   changeCells,
   digestBytes,
@@ -67,11 +68,12 @@ import { markOf } from './writer-mark.js';
 /** The server of each state that was observed, as `Connection.server`. */
 const observedAt = new WeakMap<object, object>();
 
-export class StandaloneRedis implements RedisPort {
+export class StandaloneRedis implements RedisPort, Masters {
   readonly #connection: Connection;
   readonly #budget: Budget | undefined;
   readonly #breakers: Breakers | undefined;
   readonly #count: CountCost | undefined;
+  #replicas: Replicas | undefined;
 
   /**
    * @param options `count` is told of all that goes through this port, except for what asking the
@@ -85,6 +87,11 @@ export class StandaloneRedis implements RedisPort {
     this.#budget = options.budget;
     this.#breakers = options.breakers;
     this.#count = options.count;
+  }
+
+  get replicas(): Replicas {
+    this.#replicas ??= new Replicas(this);
+    return this.#replicas;
   }
 
   get place(): string {
@@ -281,6 +288,10 @@ export class StandaloneRedis implements RedisPort {
     return [{ place: this.place, server, keys: Number(keys), slots: ALL_SLOTS, moving: [] }];
   }
 
+  async masterAt(): Promise<Connection> {
+    return this.#connection;
+  }
+
   scanKeys(_place: string, scan: KeyScan): Promise<KeyPage | RedisFailure> {
     return scanPage(this.#connection, scan);
   }
@@ -325,6 +336,7 @@ export class StandaloneRedis implements RedisPort {
 
   async close(): Promise<void> {
     this.#breakers?.close();
+    this.#replicas?.close();
     this.#connection.close();
   }
 

@@ -42,6 +42,8 @@ export interface ConnectionOptions {
    * refused. Default false.
    */
   readonly isNode?: boolean;
+  /** Of a master, for reads alone. As a node of a Cluster it wants to be told so. Default false. */
+  readonly isReplica?: boolean;
 }
 
 /** A command: its name, then its arguments. */
@@ -295,6 +297,15 @@ export class Connection {
     return further;
   }
 
+  /** A connection to a replica of this server, with its user, password and database. */
+  replicaAt(host: string, port: number): Connection {
+    const { username, password, db, tls } = this.#client.options;
+    const url = new URL(`${tls ? 'rediss' : 'redis'}://${host.includes(':') ? `[${host}]` : host}:${port}/${db ?? 0}`);
+    url.username = encodeURIComponent(username ?? '');
+    url.password = encodeURIComponent(password ?? '');
+    return new Connection({ url: url.href }, { ...this.#options, hasSuccessor: true, isReplica: true });
+  }
+
   close(): void {
     this.#closed = true;
     this.#client.disconnect();
@@ -322,6 +333,7 @@ export class Connection {
       // ioredis goes on after a refused SELECT, in database 0: the wrong keys.
       if (this.#lastError !== null) throw this.#lastError;
       if (this.#options.isNode) await this.#identify();
+      if (this.#options.isNode && this.#options.isReplica) await this.#write(['READONLY']);
       this.#failedAttempts = 0;
       this.#connections += 1;
       this.#server = {};
