@@ -5,7 +5,7 @@
  */
 import { defineQuery, defineSignal } from '@temporalio/workflow';
 import type { Earlier } from './activities.js';
-import type { FailedWrite, RecordPosition } from './failed-write.js';
+import type { EncodedKey, FailedWrite, RecordPosition } from './failed-write.js';
 import type { LastError, ShardOutage, State } from './messages.js';
 import type { LinkPolicy } from './policy.js';
 
@@ -51,7 +51,7 @@ export interface BatchInput {
   readonly carried?: Pick<BatchStatus, 'keys' | 'equal' | 'repaired' | 'handedOver'> | undefined;
 }
 
-/** The answer to the query `status`, and the result of the workflow. */
+/** The answer to the query `status`. */
 export interface BatchStatus {
   readonly link: string;
   readonly part: BatchPart;
@@ -67,6 +67,12 @@ export interface BatchStatus {
   readonly lastError: LastError | null;
   /** ISO 8601, UTC. */
   readonly nextTry: string | null;
+}
+
+/** The result of the workflow. */
+export interface BatchResult extends BatchStatus {
+  /** Which keys went on as workflows of their own: the first of them, in 64 KiB. */
+  readonly wentOn: readonly EncodedKey[];
 }
 
 /** Kept beside a batch, so that whoever meets its ID knows what it holds. */

@@ -19,6 +19,7 @@ import {
   type BatchActivities,
   type BatchInput,
   type BatchReply,
+  type BatchResult,
   type BatchStatus,
   retry,
   status,
@@ -26,7 +27,12 @@ import {
 import { type BatchRun, dueKeys, giveUpAll, leaving, newRun, nextDue, type OpenKey, takeReply } from './batch-run.js';
 import { asText, outageLine } from './details.js';
 import { failedAttempt } from './failed-attempt.js';
+import type { EncodedKey } from './failed-write.js';
+import { jsonBytes } from './json-bytes.js';
 import type { State } from './messages.js';
+
+/** A result that is followed by nothing is kept as long as the workflow. */
+const MOST_WENT_ON_BYTES = 64 * 1024;
 
 // What a local activity is asked is not in the history, which for a thousand keys is most of it.
 const { reconcileBatch: attempt } = proxyLocalActivities<BatchActivities>({
@@ -39,7 +45,7 @@ const { handOver } = proxyActivities<BatchActivities>({
   retry: { initialInterval: '1 second', maximumInterval: '1 minute' },
 });
 
-export async function reconcileBatch(input: BatchInput): Promise<BatchStatus> {
+export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
   const { link, part, policy } = input;
   const keys = input.carried?.keys ?? input.writes.length;
   const run = newRun(input);
@@ -61,6 +67,8 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchStatus> {
     asked = true;
   });
 
+  const wentOn: EncodedKey[] = [];
+  let wentOnBytes = 0;
   /** Whatever becomes of this run, each of these keys is somebody's. */
   const giveAway = async () => {
     if (run.handOver.length === 0) return;
@@ -69,6 +77,12 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchStatus> {
     await CancellationScope.nonCancellable(() => handOver({ link, policy, part, writes }));
     run.handOver = [];
     run.handedOver += writes.length;
+    for (const { key, encoding = 'utf8' } of writes) {
+      const bytes = jsonBytes(key);
+      if (wentOnBytes + bytes > MOST_WENT_ON_BYTES) break;
+      wentOnBytes += bytes;
+      wentOn.push({ key, encoding });
+    }
   };
 
   let tried: readonly OpenKey[] = [];
@@ -94,7 +108,7 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchStatus> {
     await giveAway();
   }
   enter('done');
-  return now();
+  return { ...now(), wentOn };
 }
 
 async function attempted({ link, policy, part }: BatchInput, tried: readonly OpenKey[]): Promise<BatchReply> {

@@ -24,7 +24,7 @@ import { MAX_ID_CHARACTERS, workflowIdFor } from './workflow-id.js';
 interface BatchesOptions {
   readonly client: BatchClient;
   readonly taskQueue: string;
-  readonly open: OpenBatches;
+  readonly open: Pick<OpenBatches, 'room' | 'opened'>;
   readonly unfinished: UnfinishedRuns;
   readonly attribute: LinkAttribute;
   readonly logger: Logger;
@@ -38,6 +38,8 @@ interface BatchOrder {
   readonly writes: readonly RecordedWrite[];
   /** As of an `IntakeBatch`. */
   readonly isContiguous: boolean;
+  /** Told which workflow has them, or those of a part of them. */
+  readonly onTaken?: (workflowId: string) => void;
 }
 
 const START_TIMEOUT_MS = 10_000;
@@ -66,6 +68,7 @@ export function createBatches(options: BatchesOptions): Batches {
       try {
         const held = await startUnder(workflowId, input, digest, options);
         end = held === null ? { kind: 'taken' } : whatIsLeft(order, held, digest);
+        if (end.kind === 'taken') order.onTaken?.(workflowId);
       } catch (error) {
         const failure = signalFailure(error);
         if (failure.kind === 'unexpected') throw error;
