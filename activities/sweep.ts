@@ -1,58 +1,127 @@
 /** What the workflow `sweep` asks for. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Context, getClient } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import { ReconcileError } from '../src/engine/index.js';
+import { jittered, pauseAfter } from '../src/patience/pause.js';
+import type { Batches } from '../src/sweep/hand-over.js';
 import { sweepLink } from '../src/sweep/sweep.js';
 import { isPermanent } from '../workflows/error-types.js';
 import {
+  type CompareLinkReply,
   reached,
   type SweepActivities,
+  type SweepOptions,
   type SweepReached,
   type SweepState,
   type SweepSummary,
+  sweepWorkflowId,
+  troubled,
 } from '../workflows/sweep-messages.js';
-import type { LinkRuntime } from './work.js';
+import type { LinkRuntime, WorkflowRun } from './work.js';
 
-/** Well below the heartbeat timeout of the workflow (10 s). */
-const HEARTBEAT_INTERVAL_MS = 3_000;
+/**
+ * Well below the heartbeat timeout of the workflow (10 s). What was reached since the last one is
+ * done again behind a crash; the worker sends them no more often than it allows.
+ */
+const HEARTBEAT_INTERVAL_MS = 500;
+/** A large state, or one that has not changed, is not worth so much. */
+const [SELDOM_MS, LARGE_BYTES] = [3_000, 16 * 1024];
 /** Between two words to the workflow, of which each costs it some events: longer and longer. */
 const [FIRST_WORD_MS, LONGEST_PAUSE_MS] = [1_000, 60_000];
+/** Between attempts while a server does not answer. */
+const PAUSES = { firstMs: 1_000, longestMs: 10_000 };
+const MOST_SAID = 500;
+
+const NOTHING_REACHED: SweepState = { parts: [], redone: 0, targetOnly: null };
+
+/** Whose differences are handed over. */
+export interface SweepRun {
+  readonly link: string;
+  /** The first run of the sweep. */
+  readonly sweepId: string;
+  /** That of the activity. */
+  readonly workflow: WorkflowRun;
+}
 
 interface SweepDependencies {
-  readonly links: ReadonlyMap<string, Pick<LinkRuntime, 'sides' | 'options'>>;
-  /** Told what a sweep has found when it has come to its end. Must not throw. */
+  readonly links: ReadonlyMap<string, LinkRuntime>;
+  readonly batchesOf: (sweep: SweepRun) => Batches;
+  /** @returns null when one is under way */
+  readonly start: (link: string, options: SweepOptions) => Promise<object | null>;
+  /** Told of each sweep that has come to its end. Must not throw. */
   readonly onSwept: (link: string, summary: SweepSummary) => void;
 }
 
-export function createSweepActivities({ links, onSwept }: SweepDependencies): SweepActivities {
+export function createSweepActivities({ links, batchesOf, start, onSwept }: SweepDependencies): SweepActivities {
+  const runtimeOf = (link: string) => {
+    const runtime = links.get(link);
+    if (runtime !== undefined) return runtime;
+    throw ApplicationFailure.retryable(`link "${link}" is not in the configuration of this worker`, 'UnknownLink');
+  };
   return {
-    async compareLink({ link, settleMs, options, state: given }) {
-      const runtime = links.get(link);
-      if (runtime === undefined) {
-        throw ApplicationFailure.retryable(`link "${link}" is not in the configuration of this worker`, 'UnknownLink');
-      }
+    async startSweep({ link, options }) {
+      runtimeOf(link);
+      const sweep = (await start(link, options)) === null ? 'joined' : 'started';
+      return { workflowId: sweepWorkflowId(link), sweep };
+    },
+
+    async compareLink({ link, settleMs, options, state: given, sweepId }) {
+      const runtime = runtimeOf(link);
       const { cancellationSignal: signal, info, heartbeat } = context();
       const pulse = startPulse((info.heartbeatDetails as SweepState | undefined) ?? given, heartbeat);
       const tell = teller();
-      const onProgress = (state: SweepState, now: () => SweepReached) => {
-        pulse.state = state;
-        tell(now);
+      const workflow = info.workflowExecution!;
+      const batches = options.repair ? batchesOf({ link, sweepId: sweepId ?? workflow.runId, workflow }) : undefined;
+      const sweeping = (): Promise<CompareLinkReply> => {
+        const { state } = pulse;
+        const onProgress = (reached: SweepState, now: () => SweepReached) => {
+          pulse.state = reached;
+          tell(now);
+        };
+        return sweepLink(runtime.sides, { ...runtime.options, settleMs, options, state, batches, onProgress, signal });
       };
       try {
-        const request = { ...runtime.options, settleMs, options, state: pulse.state, onProgress, signal };
-        const reply = await sweepLink(runtime.sides, request);
+        const reply = await untilAnswered(sweeping, { pulse, tell, signal });
         if (reply.summary !== null) onSwept(link, reply.summary);
         return reply;
-      } catch (error) {
-        if (!(error instanceof ReconcileError)) throw error;
-        // The cause stays in the worker: a Redis error may carry the arguments of its command.
-        const { type, message } = error;
-        throw ApplicationFailure.create({ type, message, nonRetryable: isPermanent(type) });
       } finally {
         pulse.stop();
       }
     },
   };
+}
+
+interface Patience {
+  readonly pulse: { readonly state: SweepState | undefined };
+  readonly tell: Tell;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A server that is away is waited for in here: Temporal would wait between two attempts, in which a
+ * pause can't ask what was reached.
+ * @throws ApplicationFailure for what no further attempt mends; the cause stays in the worker, for
+ *   a Redis error may carry the arguments of its command
+ */
+async function untilAnswered(
+  sweeping: () => Promise<CompareLinkReply>,
+  { pulse, tell, signal }: Patience,
+): Promise<CompareLinkReply> {
+  let failed = 0;
+  for (let before = pulse.state; ; before = pulse.state) {
+    try {
+      return await sweeping();
+    } catch (error) {
+      if (!(error instanceof ReconcileError)) throw error;
+      const { type, message } = error;
+      if (isPermanent(type)) throw ApplicationFailure.create({ type, message, nonRetryable: true });
+      tell.problem(`${type}: ${message}`);
+    }
+    failed = pulse.state === before ? failed + 1 : 1;
+    await sleep(jittered(pauseAfter(failed, PAUSES)), undefined, { signal }).catch(() => {});
+    if (signal.aborted) return { state: pulse.state ?? NOTHING_REACHED, summary: null };
+  }
 }
 
 function context() {
@@ -71,24 +140,43 @@ function startPulse(state: SweepState | undefined, heartbeat: (state: SweepState
       heartbeat(pulse.state);
     },
   };
-  const timer = setInterval(() => heartbeat(pulse.state), HEARTBEAT_INTERVAL_MS);
+  let told = { state, atMs: performance.now() };
+  const beat = () => {
+    const { state: now } = pulse;
+    const isWorthIt = now !== told.state && JSON.stringify(now).length < LARGE_BYTES;
+    if (!isWorthIt && performance.now() - told.atMs < SELDOM_MS) return;
+    told = { state: now, atMs: performance.now() };
+    heartbeat(now);
+  };
+  const timer = setInterval(beat, HEARTBEAT_INTERVAL_MS);
   heartbeat(state);
   return pulse;
 }
 
+interface Tell {
+  (now: () => SweepReached): void;
+  /** At once, if it is another one. It is over when the next word comes. */
+  problem(line: string): void;
+}
+
 /** Tells the workflow now and then. What does not reach it is told the next time. */
-function teller(): (now: () => SweepReached) => void {
-  const { workflowExecution } = Context.current().info;
+function teller(): Tell {
+  const { workflowId, runId } = Context.current().info.workflowExecution!;
+  const workflow = getClient().workflow.getHandle(workflowId, runId);
   let pauseMs = FIRST_WORD_MS;
   let lastAt = performance.now();
-  return (now) => {
-    if (performance.now() - lastAt < pauseMs) return;
+  let told: string | null = null;
+  const tell = (now: () => SweepReached) => {
+    if (told === null && performance.now() - lastAt < pauseMs) return;
     lastAt = performance.now();
     pauseMs = Math.min(LONGEST_PAUSE_MS, 1.2 * pauseMs);
-    const { workflowId, runId } = workflowExecution!;
-    getClient()
-      .workflow.getHandle(workflowId, runId)
-      .signal(reached, now())
-      .catch(() => {});
+    told = null;
+    workflow.signal(reached, now()).catch(() => {});
   };
+  const problem = (line: string) => {
+    if (line === told) return;
+    told = line;
+    workflow.signal(troubled, line.slice(0, MOST_SAID)).catch(() => {});
+  };
+  return Object.assign(tell, { problem });
 }

@@ -52,6 +52,14 @@ const size = z.union([z.number(), z.string()]).transform((value, context) => {
 /** A pause: one of 0 would be a hot loop. */
 const pause = (leastMs: number) => duration.refine((value) => value >= leastMs, `must be at least ${ms(leastMs)}`);
 
+const interval = pause(60_000);
+
+/** @returns ms; null: it is no time, or less than a minute */
+export function parseInterval(text: string): number | null {
+  const parsed = interval.safeParse(text);
+  return parsed.success ? parsed.data : null;
+}
+
 const url = z.string().superRefine((text, context) => {
   const problem = urlProblem(text);
   if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });

@@ -5,4 +5,5 @@ export { outage } from './outage.js';
 export { reconcileBatch } from './reconcile-batch.js';
 export { reconcileKey } from './reconcile-key.js';
 export { redrive } from './redrive.js';
+export { scheduledSweep } from './scheduled-sweep.js';
 export { sweep } from './sweep.js';

@@ -9,6 +9,8 @@ export const SWEEP_TYPE = 'sweep';
 export const DIFFERENCES = ['missing', 'extra', 'type', 'value', 'expiry'] as const;
 export type DifferenceKind = (typeof DIFFERENCES)[number];
 type DifferenceCounts = Readonly<Record<DifferenceKind, number>>;
+/** Those that are left out are 0. */
+type SomeCounts = Partial<DifferenceCounts>;
 
 /** What is to be compared, and how. Nothing: all keys, gently, without repair. */
 export interface SweepOptions {
@@ -20,7 +22,9 @@ export interface SweepOptions {
   readonly sample?: number | undefined;
   /** These alone. */
   readonly keys?: readonly EncodedKey[] | undefined;
-  /** Make the target equal, within the budget of the link. */
+  /** Where pages are read; masters decide in either case. Default: at masters. */
+  readonly readFrom?: 'replica' | undefined;
+  /** Hand over to batches what differs, which make the target equal within the budget. */
   readonly repair?: boolean | undefined;
   /** At most so many keys a second. */
   readonly rate?: number | undefined;
@@ -56,25 +60,56 @@ export interface SweepInput {
     | undefined;
 }
 
-/** A key that differs. */
+/** A key that differs. Times are ISO 8601, UTC. */
 export interface ListedDifference extends EncodedKey {
   readonly difference: DifferenceKind;
+  /** When that was sure. */
+  readonly foundAt?: string;
+  /** The position of the batch that it was handed over to. */
+  readonly batch?: number;
   readonly repaired?: true;
+  /** When its batch had ended, with all of its keys equal. */
+  readonly healedAt?: string;
+}
+
+/** How many keys when, in ms since the epoch, the first one first. Bounded. */
+export type Timeline = readonly { readonly at: number; readonly keys: number }[];
+
+interface WentOn extends EncodedKey {
+  /** In ms since the epoch. */
+  readonly healedAtMs?: number;
+}
+
+/** What was handed over to batches, and what became of it. */
+export interface SweepRepairs {
+  /** Keys; also the position of the next batch. */
+  readonly handedOver: number;
+  readonly open: readonly { readonly id: string; readonly first: number; readonly keys: number }[];
+  readonly healed: number;
+  /** Keys that went on as workflows of their own, or whose batch was ended by somebody. */
+  readonly unhealed: number;
+  /** Those of them that are known, with when they were found equal after all. Bounded. */
+  readonly wentOn: readonly WentOn[];
+  readonly healedWhen: Timeline;
+  /** Of which all keys are: position, and when, in ms since the epoch. The first ones. */
+  readonly healedBatches: readonly (readonly [first: number, atMs: number])[];
 }
 
 /** What was found so far. Plain data, bounded. */
 export interface SweepTally {
   readonly differing: DifferenceCounts;
-  /** Of these. */
-  readonly repaired: number;
+  /** Of these, to batches. */
+  readonly handedOver: number;
+  /** When they were found. */
+  readonly found: Timeline;
   /** Keys that changed at each look: nothing is known of them. */
   readonly unsettled: number;
   /** Keys that could not be compared, or not repaired. */
   readonly failed: number;
   /** Why, a few lines. */
   readonly reasons: readonly string[];
-  /** How many differ, by what their keys begin with. */
-  readonly prefixes: Readonly<Record<string, number>>;
+  /** How many differ in what, by what their keys begin with. */
+  readonly prefixes: Readonly<Record<string, SomeCounts>>;
   readonly listed: readonly ListedDifference[];
 }
 
@@ -108,6 +143,12 @@ export interface SweepState {
   readonly parts: readonly SweepPart[];
   /** Parts that were begun anew, because their server had become another. */
   readonly redone: number;
+  /** Where replicas are to be read: as of `SweepSummary`. */
+  readonly readFrom?: SweepSummary['readFrom'] & {};
+  /** Keys that the target had at the beginning. */
+  readonly targetKeys?: number;
+  /** Without it: none. */
+  readonly repairs?: SweepRepairs;
   /** null: not decided yet. */
   readonly targetOnly: SweepSummary['targetOnly'] | null;
 }
@@ -115,12 +156,18 @@ export interface SweepState {
 /** `equal`: also what is so by repair. `incomplete`: no difference, but not all was compared. */
 export type SweepOutcome = 'equal' | 'divergent' | 'incomplete';
 
-export interface SweepSummary extends Omit<SweepTally, 'prefixes'> {
+export interface SweepSummary extends Omit<SweepTally, 'prefixes' | 'found'> {
   readonly outcome: SweepOutcome;
-  /** Keys of the source that were compared. */
+  /** Of those that were handed over: equal when their batches had ended. */
+  readonly repaired: number;
+  /** The others of these: they went on as workflows of their own. */
+  readonly unhealed: number;
+  /** When how many keys were found to differ, and were healed. */
+  readonly timeline: { readonly found: Timeline; readonly healed: Timeline };
+  /** Keys of both sides together that were compared, those of the target alone too. */
   readonly compared: number;
   /** The worst first. */
-  readonly prefixes: readonly { readonly prefix: string; readonly keys: number }[];
+  readonly prefixes: readonly { readonly prefix: string; readonly keys: number; readonly differing: SomeCounts }[];
   /**
    * How keys that the target alone has were looked for. `counted`: there is none, for it has as
    * many as the source, which were all found. `skipped`: not at all.
@@ -128,6 +175,8 @@ export interface SweepSummary extends Omit<SweepTally, 'prefixes'> {
   readonly targetOnly: 'counted' | 'scanned' | 'skipped';
   /** Servers whose part was begun anew. */
   readonly redone: number;
+  /** Where replicas were to be read: how many were, and how many masters that have none. */
+  readonly readFrom?: { readonly replicas: number; readonly masters: number };
   /** Of a sample: at most this part of all keys differs, in 95 of 100 samples. */
   readonly atMost?: number;
 }
@@ -147,6 +196,8 @@ export interface SweepReached {
   readonly etaSeconds: number | null;
   readonly compared: number;
   readonly differing: DifferenceCounts;
+  /** To batches, and of these those that are healed. */
+  readonly handedOver?: number;
   readonly repaired: number;
   readonly unsettled: number;
   readonly failed: number;
@@ -157,6 +208,8 @@ export interface SweepProgress extends SweepReached {
   readonly link: string;
   readonly options: AskedOptions;
   readonly state: 'comparing' | 'paused' | 'done';
+  /** What keeps it from going on; it is tried again. null: nothing does. */
+  readonly problem?: string | null;
   /** ISO 8601, UTC. */
   readonly startedAt: string;
 }
@@ -172,6 +225,8 @@ export const resume = defineSignal('resume');
 export const rate = defineSignal<[RateRequest]>('rate');
 /** By the activity. */
 export const reached = defineSignal<[SweepReached]>('reached');
+/** By the activity: what keeps it from going on, until it tells of how far it is. */
+export const troubled = defineSignal<[string]>('troubled');
 export const progress = defineQuery<SweepProgress>('progress');
 
 interface RateRequest {
@@ -185,6 +240,8 @@ export interface CompareLinkRequest {
   readonly options: SweepOptions;
   /** What an earlier activity of the same sweep has returned. */
   readonly state: SweepState | undefined;
+  /** The first run of the sweep: what it hands over has that in its IDs. */
+  readonly sweepId?: string;
 }
 
 /** `summary`: null when it was cancelled before its end. */
@@ -196,4 +253,19 @@ export interface CompareLinkReply {
 /** What the workflow asks of its activities. */
 export interface SweepActivities {
   compareLink(request: CompareLinkRequest): Promise<CompareLinkReply>;
+  startSweep(input: ScheduledSweepInput): Promise<ScheduledSweepResult>;
+}
+
+/** The workflow type that a schedule starts. */
+export const SCHEDULED_SWEEP_TYPE = 'scheduledSweep';
+
+export interface ScheduledSweepInput {
+  readonly link: string;
+  readonly options: SweepOptions;
+}
+
+/** `joined`: one was under way, and goes on alone. */
+export interface ScheduledSweepResult {
+  readonly workflowId: string;
+  readonly sweep: 'started' | 'joined';
 }

@@ -33,6 +33,7 @@ import {
   type SweepResult,
   type SweepState,
   type SweepSummary,
+  troubled,
 } from './sweep-messages.js';
 
 // Tries that fail cost no event, and the Web UI shows what the last one met. A sweep of days is one
@@ -72,7 +73,10 @@ export async function sweep(input: SweepInput): Promise<SweepResult> {
   setHandler(progress, () => now);
   // By hand, most likely, as in the others below: what can't be read must not stop the workflow.
   setHandler(reached, (news) => {
-    if (isReached(news)) become(news);
+    if (isReached(news)) become({ ...news, problem: null });
+  });
+  setHandler(troubled, (problem) => {
+    if (typeof problem === 'string') become({ problem });
   });
   setHandler(pause, () => become({ state: 'paused' }), { description: 'Nothing more is compared until `resume`.' });
   setHandler(resume, () => become({ state: 'comparing' }));
@@ -99,11 +103,11 @@ export async function sweep(input: SweepInput): Promise<SweepResult> {
     }
     interrupted = false;
     const stop = condition(() => interrupted || now.state === 'paused' || isLong());
-    reply = await compareUntil(stop, { link, settleMs, options: { ...asked, keys }, state });
+    reply = await compareUntil(stop, { link, settleMs, options: { ...asked, keys }, state, sweepId });
     state = reply?.state ?? state;
   }
   const { summary } = reply;
-  become({ ...reachedBy(summary), state: 'done' });
+  become({ ...reachedBy(summary), state: 'done', problem: null });
   if (isFull(options) && summary.outcome === 'equal' && summary.targetOnly !== 'skipped') {
     const reason = `a sweep that began at ${startedAt} found both sides equal`;
     await tellGap(link, (gap) => gap.signal(acknowledge, { reason, sweepId }));
@@ -161,13 +165,25 @@ function isReached(news: unknown): news is SweepReached {
   return typeof percent === 'number' && differing !== undefined && differing !== null;
 }
 
-function reachedBy({ compared, differing, repaired, unsettled, failed }: SweepSummary): SweepReached {
-  return { percent: 100, etaSeconds: 0, compared, differing, repaired, unsettled, failed };
+function reachedBy({ compared, differing, handedOver, repaired, unsettled, failed }: SweepSummary): SweepReached {
+  return { percent: 100, etaSeconds: 0, compared, differing, handedOver, repaired, unsettled, failed };
 }
 
 /** Markdown for the Web UI. */
 function describeSweep(sweep: SweepProgress): string {
-  const { state, link, percent, compared, differing, repaired, unsettled, failed, startedAt } = sweep;
+  const {
+    state,
+    link,
+    percent,
+    compared,
+    differing,
+    repaired,
+    handedOver = 0,
+    unsettled,
+    failed,
+    startedAt,
+    problem,
+  } = sweep;
   const kinds = Object.entries(differing).flatMap(([kind, count]) => (count > 0 ? [`${kind}: ${count}`] : []));
   return [
     `**${state}** · link ${asText(link)} · ${percent.toFixed(1)} %`,
@@ -175,7 +191,8 @@ function describeSweep(sweep: SweepProgress): string {
     `- since: ${startedAt}`,
     `- keys compared: ${compared}`,
     `- differing: ${kinds.length === 0 ? 'none' : kinds.join(', ')}`,
-    ...(repaired > 0 ? [`- repaired: ${repaired}`] : []),
+    ...(problem == null ? [] : [`- tries again: ${asText(problem)}`]),
+    ...(handedOver > 0 ? [`- healed: ${repaired} of ${handedOver} that batches have taken`] : []),
     ...(unsettled + failed > 0 ? [`- not compared: ${unsettled + failed}`] : []),
   ].join('\n');
 }

@@ -9,6 +9,7 @@ import { errorText } from '../temporal/error-text.js';
 import { type BatchesReport, batchesReport, describeBatches } from './batches.js';
 import { describeNotices, type NoticesReport, noticesReport } from './notices.js';
 import { describeOutages, type OutagesReport, outagesReport } from './outages.js';
+import { describeSweeps, type SweepsReport, sweepsReport } from './sweep-reports.js';
 
 /** null: unknown, see `problem`, which is null where all is known. */
 export interface ServicesReport {
@@ -32,6 +33,7 @@ export interface ServicesReport {
   readonly outages: OutagesReport;
   readonly batches: BatchesReport;
   readonly webhooks: NoticesReport;
+  readonly sweeps: SweepsReport;
 }
 
 const TIMEOUT_MS = 5_000;
@@ -41,15 +43,16 @@ const WORKFLOW_TASKS = 1; // temporal.api.enums.v1.TaskQueueType
 
 /** @param client an Error where Temporal does not answer */
 export async function servicesReport(client: Client | Error, config: Config): Promise<ServicesReport> {
-  const [workflows, workers, bridges, outages, batches, webhooks] = await Promise.all([
+  const [workflows, workers, bridges, outages, batches, webhooks, sweeps] = await Promise.all([
     workflowsReport(client, config),
     workersReport(client, config),
     bridgesReport(config),
     outagesReport(client, config),
     batchesReport(client, config),
     noticesReport(client, config),
+    sweepsReport(client, config),
   ]);
-  return { workflows, workers, bridges, outages, batches, webhooks };
+  return { workflows, workers, bridges, outages, batches, webhooks, sweeps };
 }
 
 async function workflowsReport(client: Client | Error, config: Config): Promise<ServicesReport['workflows']> {
@@ -102,12 +105,13 @@ async function ask<T>(client: Client | Error, question: (client: Client) => Prom
  * @param waiting of what waits, behind what is under way
  */
 export function describeServices(
-  { workflows, workers, bridges, outages, batches, webhooks }: ServicesReport,
+  { workflows, workers, bridges, outages, batches, webhooks, sweeps }: ServicesReport,
   waiting: readonly string[],
 ): string[] {
   const services = [describeWorkflows(workflows), ...waiting, describeWorkers(workers), describeBridges(bridges)];
-  const problems = [...describeBatches(batches), ...describeOutages(outages), ...describeNotices(webhooks)];
-  return ['keymend', ...[...services, ...problems].map(indent)];
+  const inLanes = [...describeSweeps(sweeps), ...describeBatches(batches)];
+  const problems = [...describeOutages(outages), ...describeNotices(webhooks)];
+  return ['keymend', ...[...services, ...inLanes, ...problems].map(indent)];
 }
 
 function indent(line: string): string {

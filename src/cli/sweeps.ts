@@ -1,5 +1,5 @@
 /** Starts a sweep or joins the one under way, and says how it goes until it has ended. */
-import { type Client, WorkflowExecutionAlreadyStartedError, type WorkflowHandle } from '@temporalio/client';
+import type { Client, WorkflowHandle } from '@temporalio/client';
 import type { sweep } from '../../workflows/sweep.js';
 import {
   type AskedOptions,
@@ -14,8 +14,9 @@ import {
 } from '../../workflows/sweep-messages.js';
 import type { Config, LinkConfig } from '../config.js';
 import { counted } from '../plural.js';
-import { countDifferences } from '../sweep/report.js';
+import { differencesIn } from '../sweep/tally.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
+import { startSweep } from '../temporal/sweeps.js';
 import { report, VerbError } from './context.js';
 import { toTheEnd } from './long-work.js';
 
@@ -32,31 +33,16 @@ export async function sweepToTheEnd(
   options: SweepOptions,
   joins: boolean,
 ): Promise<SweepResult> {
+  const { taskQueue } = config.temporal;
+  const attribute = new LinkAttribute({ warn: report, info() {} });
   const handle =
-    (await start(client, config, link, options)) ?? (await join(client, config, link, joins ? options : null));
+    (await startSweep({ client: client.workflow, taskQueue, attribute }, link, options)) ??
+    (await join(client, config, link, joins ? options : null));
   return toTheEnd(client, config, handle, {
     query: progress,
     describe: describeProgress,
     last: (result) => describeProgress({ ...result, state: 'done', percent: 100, etaSeconds: null }),
   });
-}
-
-/** @returns null when one is under way */
-async function start(client: Client, config: Config, link: LinkConfig, options: SweepOptions): Promise<Handle | null> {
-  try {
-    return await new LinkAttribute({ warn: report, info() {} }).starting(link.name, (attributes) =>
-      client.workflow.start<typeof sweep>(SWEEP_TYPE, {
-        workflowId: sweepWorkflowId(link.name),
-        taskQueue: config.temporal.taskQueue,
-        args: [{ link: link.name, settleMs: link.settle, options }],
-        memo: { options: askedOf(options) } satisfies SweepMemo,
-        ...attributes,
-      }),
-    );
-  } catch (error) {
-    if (error instanceof WorkflowExecutionAlreadyStartedError) return null;
-    throw error;
-  }
 }
 
 /** @param wanted null: none is joined, whatever it looks for */
@@ -84,20 +70,22 @@ async function join(client: Client, config: Config, link: LinkConfig, wanted: Sw
 /** How fast it is makes no difference. null: of one that was started by hand nobody knows. */
 function lookedFor(options: AskedOptions | undefined): string | null {
   if (options === undefined) return null;
-  const { match, type, sample, keys, repair } = options;
-  return JSON.stringify([match, type, sample, keys, repair]);
+  const { match, type, sample, keys, repair, readFrom } = options;
+  return JSON.stringify([match, type, sample, keys, repair, readFrom]);
 }
 
-function describeProgress(now: Omit<SweepProgress, 'link' | 'options' | 'startedAt'>): string {
-  const { state, percent, compared, repaired, etaSeconds } = now;
-  const differing = countDifferences(now);
+/** In one line: how far it is, what it has found, how long it may take. */
+export function describeProgress(now: Omit<SweepProgress, 'link' | 'options' | 'startedAt'>): string {
+  const { state, percent, compared, handedOver = 0, repaired, etaSeconds, problem } = now;
+  const differing = differencesIn(now);
   return [
     state === 'paused' ? 'paused' : bar(percent),
     `${percent.toFixed(1)} %`,
     `${counted(compared, 'key')} compared`,
     `${differing} ${differing === 1 ? 'differs' : 'differ'}`,
-    ...(repaired > 0 ? [`${repaired} repaired`] : []),
+    ...(handedOver > 0 ? [`${repaired} of ${handedOver} repaired`] : []),
     ...(etaSeconds === null || state !== 'comparing' ? [] : [`about ${etaSeconds} s left`]),
+    ...(problem == null ? [] : [`tries again: ${problem}`]),
   ].join(', ');
 }
 

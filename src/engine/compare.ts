@@ -24,17 +24,32 @@ import { reconcileKeys } from './reconcile.js';
 /** Of the target: it lacks the key, the source does, or both have it and they differ in this. */
 export type Difference = 'missing' | 'extra' | 'type' | 'value' | 'expiry';
 
+/** Each stands for what that side had; '' where that can't be said in short. */
+interface Seen {
+  readonly onSource: string;
+  readonly onTarget: string;
+}
+
+export interface Differing extends Seen {
+  readonly outcome: 'differs';
+  readonly difference: Difference;
+}
+
 export type Compared =
   | { readonly outcome: 'equal' }
-  /** `seen`: stands for what the source had; '' where that can't be said in short. */
-  | { readonly outcome: 'differs'; readonly difference: Difference; readonly seen: string }
+  | Differing
   | KeyDeferred
   | { readonly outcome: 'failed'; readonly error: ReconcileError };
 
 /**
- * Compares keys as `reconcileKeys` would, and writes nothing. Idempotent.
+ * Compares keys as `reconcileKeys` would, and writes nothing. Idempotent. What the states of both
+ * sides prove already needs no more, and no budget: what one side lacks, what is of another type,
+ * and what is on both sides as it was when it was found to differ. That last is a guess: it may
+ * have become equal between being compared and being seen.
+ * @param keys at most as many as a port takes
  * @param sides with a memory that is not shared with repairs, of which it may learn what only
  *   matters to a write
+ * @param before what an earlier comparison of each key found, if it is known
  * @returns one answer for each key, in order. A difference may be that of a write on its way
  * @throws the signal's reason when it aborts
  */
@@ -42,7 +57,34 @@ export async function compareKeys(
   sides: Required<LinkSides>,
   keys: readonly Buffer[],
   options: ReconcileOptions,
+  before: readonly (Differing | undefined)[] = [],
 ): Promise<Compared[]> {
+  const states = await bothStates(sides, keys);
+  const answers = states.map((now, index) => proven(now, before[index]));
+  const open = [...answers.keys()].filter((index) => answers[index] === null);
+  const compared = await compareContent(
+    sides,
+    open.map((index) => keys[index]!),
+    options,
+  );
+  for (const [position, index] of open.entries()) answers[index] = compared[position]!;
+  return answers as Compared[];
+}
+
+/** null: that takes a comparison of what both have. */
+function proven(states: States, before: Differing | undefined): Compared | null {
+  const now = difference(states, before?.difference === 'expiry');
+  if (now.outcome !== 'differs' || !['value', 'expiry'].includes(now.difference)) return now;
+  const isAsBefore = before?.onSource === now.onSource && before.onTarget === now.onTarget;
+  return isAsBefore && now.onSource !== '' && now.onTarget !== '' ? now : null;
+}
+
+async function compareContent(
+  sides: Required<LinkSides>,
+  keys: readonly Buffer[],
+  options: ReconcileOptions,
+): Promise<Compared[]> {
+  if (keys.length === 0) return [];
   const refused = new Refused();
   const link = { ...sides, target: refused.port(sides.target) };
   // The guard of deletes has nothing to guard here.
@@ -77,7 +119,7 @@ function isRefused(result: KeyResult): boolean {
 type States = readonly [target: ObservedState, source: ObservedState] | ReconcileError;
 
 async function bothStates({ source, target }: LinkSides, keys: readonly Buffer[]): Promise<States[]> {
-  const ofTarget = await target.inspect(keys);
+  const ofTarget = await target.inspect(keys, { atMaster: true });
   const ofSource = await source.inspect(keys, { atMaster: true });
   return keys.map((_, index) => {
     const states = [ofTarget[index]!, ofSource[index]!] as const;
@@ -91,13 +133,17 @@ async function bothStates({ source, target }: LinkSides, keys: readonly Buffer[]
 function difference(states: States, ofExpiry: boolean): Compared {
   if (!Array.isArray(states)) return { outcome: 'failed', error: states as ReconcileError };
   const [target, source] = states as [ObservedState, ObservedState];
-  const { type, digest, expiry } = source;
-  const seen = digest === LARGE ? '' : createHash('sha1').update(`${type} ${expiry} ${digest}`).digest('base64');
-  const found = (difference: Difference): Compared => ({ outcome: 'differs', difference, seen });
+  const { type } = source;
+  const seen = { onSource: inShort(source), onTarget: inShort(target) };
+  const found = (difference: Difference): Compared => ({ outcome: 'differs', difference, ...seen });
   if (target.type === NO_TYPE) return type === NO_TYPE ? { outcome: 'equal' } : found('missing');
   if (type === NO_TYPE) return found('extra');
   if (type !== target.type) return found('type');
   return found(ofExpiry ? 'expiry' : 'value');
+}
+
+function inShort({ type, digest, expiry }: ObservedState): string {
+  return digest === LARGE ? '' : createHash('sha1').update(`${type} ${expiry} ${digest}`).digest('base64');
 }
 
 const DIGEST_LENGTH = 40;

@@ -1,9 +1,12 @@
 /** One page of keys: which of them have to be looked at one by one. */
 
-import { type LinkSides, reconcileError, type Side, toleranceFor, tolerates } from '../engine/index.js';
+import { type LinkMemory, reconcileError, type Side, toleranceFor, tolerates } from '../engine/index.js';
 import { type PageDigest, RedisFailure } from '../redis/index.js';
+import type { Keyspaces } from './parts.js';
 
-type Sides = Required<LinkSides>;
+export interface Sides extends Keyspaces {
+  readonly memory: LinkMemory;
+}
 
 /**
  * Compares keys of one server of the source as a whole: both sides digest the same keys at the same

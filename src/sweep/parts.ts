@@ -1,14 +1,17 @@
 /** Which part of a sweep is of which server, and what of them holds after a failover. */
 import { createHash } from 'node:crypto';
 import type { SweepPart, SweepState } from '../../workflows/sweep-messages.js';
-import { type LinkSides, reconcileError, type Side } from '../engine/index.js';
-import { type KeyServer, RedisFailure } from '../redis/index.js';
+import { reconcileError, type Side } from '../engine/index.js';
+import { type KeyServer, type Keyspace, RedisFailure } from '../redis/index.js';
 import { NOTHING_FOUND } from './tally.js';
 
-type Servers = Readonly<Record<Side, readonly KeyServer[]>>;
+export type Servers = Readonly<Record<Side, readonly KeyServer[]>>;
+
+/** Where the pages of each side are read. */
+export type Keyspaces = Readonly<Record<Side, Keyspace>>;
 
 /** @throws ReconcileError where a server does not answer */
-export async function serversOf(sides: LinkSides): Promise<Servers> {
+export async function serversOf(sides: Keyspaces): Promise<Servers> {
   const [source, target] = await Promise.all([sides.source.keyServers(), sides.target.keyServers()]);
   if (source instanceof RedisFailure) throw reconcileError(source, 'source', 'read', sides.source.place);
   if (target instanceof RedisFailure) throw reconcileError(target, 'target', 'read', sides.target.place);
@@ -35,7 +38,8 @@ export function synchronized(state: SweepState, side: Side, servers: Servers): S
   const parts = servers[side].map((now): SweepPart => {
     const slots = JSON.stringify([now.slots, ...now.moving]);
     const known = ofSide.find((part) => part.server === now.server && part.slots === slots && part.others === others);
-    const begun = { side, place: now.place, server: now.server, slots, others, keys: now.keys };
+    const { place, server, keys } = now;
+    const begun = { side, place, server, slots, others, keys };
     return known ?? { ...begun, ...AT_ITS_BEGINNING };
   });
   if (parts.length === ofSide.length && parts.every((part) => ofSide.includes(part))) return state;

@@ -1,6 +1,7 @@
 /** The report of a sweep as a file: keys and counts, never a value. */
 import { z } from 'zod';
 import { DIFFERENCES, type ListedDifference, type SweepResult } from '../../workflows/sweep-messages.js';
+import { differencesIn } from './tally.js';
 
 /** Raised with each change that a reader of an earlier version would take for something else. */
 const VERSION = 1;
@@ -13,11 +14,6 @@ export interface SweepReport extends SweepResult {
 
 export function reportOf(result: SweepResult): SweepReport {
   return { format: FORMAT, version: VERSION, ...result };
-}
-
-/** How many differ in all. */
-export function countDifferences({ differing }: Pick<SweepResult, 'differing'>): number {
-  return DIFFERENCES.reduce((sum, kind) => sum + differing[kind], 0);
 }
 
 /** What is read of a report to look at its differences once more. */
@@ -60,5 +56,5 @@ export function parseReport(text: string, where: string): ReportedDifferences {
   const parsed = body.safeParse(json);
   if (!parsed.success) throw new Error(`${where} is damaged: not all that a report has is in it; sweep again`);
   const { link, differing, listed } = parsed.data;
-  return { link, listed, unlisted: countDifferences({ differing }) - listed.length };
+  return { link, listed, unlisted: differencesIn({ differing }) - listed.length };
 }

@@ -1,4 +1,5 @@
 /** What there is to say of a sweep at its end, and on the way. */
+import type { EncodedKey } from '../../workflows/failed-write.js';
 import type {
   SweepOptions,
   SweepOutcome,
@@ -7,46 +8,101 @@ import type {
   SweepTally,
 } from '../../workflows/sweep-messages.js';
 import { atMost } from './bound.js';
-import { comparedIn, summed } from './tally.js';
+import { comparedIn, differencesIn, summed } from './tally.js';
 
-/** What looking for keys of the target alone takes of the whole, about: its keys are not read. */
-const TARGET_SHARE = 20;
+/** What looking for a key on the source takes beside comparing one, about: it is not read. */
+const LOOKED_FOR = 0.25;
 const MOST_PREFIXES = 20;
 
 /** From 0 to 100, of a sweep under way; about, for keys come and go. */
-export function percentOf({ parts }: SweepState, { sample = 1, keys }: SweepOptions): number {
-  const partOf = (...sides: string[]) => {
+export function percentOf(
+  { parts, targetKeys = 0, targetOnly }: SweepState,
+  { sample = 1, keys }: SweepOptions,
+): number {
+  const workOf = (...sides: string[]) => {
     const ofSide = parts.filter(({ side }) => sides.includes(side));
     const all = ofSide.reduce((sum, part) => sum + part.keys * sample, 0);
-    const passed = ofSide.reduce((sum, part) => sum + (part.done ? part.keys * sample : part.passed), 0);
-    return ofSide.length === 0 ? 0 : all === 0 ? 1 : Math.min(1, passed / all);
+    const passed = ofSide.reduce((sum, part) => {
+      const whole = part.keys * sample;
+      return sum + (part.done ? whole : Math.min(whole, part.passed));
+    }, 0);
+    return { all, passed, isBegun: ofSide.length > 0, isDone: ofSide.every(({ done }) => done) };
   };
-  if (keys !== undefined || sample < 1) return 100 * partOf('keys', 'source');
-  return (100 - TARGET_SHARE) * partOf('source') + TARGET_SHARE * partOf('target');
+  const first = workOf('keys', 'source');
+  if (!first.isBegun) return 0;
+  if (keys !== undefined || sample < 1 || targetOnly === 'counted') return share(first.passed, first.all);
+  const second = workOf('target');
+  if (second.isBegun && first.isDone && second.isDone) return 100;
+  const all = first.all + LOOKED_FOR * (second.isBegun ? second.all : targetKeys);
+  return share(first.passed + LOOKED_FOR * second.passed, all);
 }
 
-export function summary(state: SweepState, { sample, keys }: SweepOptions): SweepSummary {
+function share(passed: number, all: number): number {
+  return all === 0 ? 100 : Math.min(100, (100 * passed) / all);
+}
+
+export function summary(state: SweepState, options: SweepOptions): SweepSummary {
+  const { sample, keys } = options;
   const tally = summed(state.parts);
-  const { prefixes, ...found } = tally;
+  const nothing = nothingMet(state, options);
+  const { prefixes, found, ...counts } = tally;
+  const { healed = 0, unhealed = 0, healedWhen = [] } = state.repairs ?? {};
   const compared = comparedIn(state.parts);
-  const worst = Object.entries(prefixes).map(([prefix, count]) => ({ prefix, keys: count }));
+  const worst = Object.entries(prefixes).map(([prefix, differing]) => {
+    return { prefix, keys: Object.values(differing).reduce((sum, count) => sum + count, 0), differing };
+  });
   return {
-    outcome: outcomeOf(tally, sample),
+    outcome: outcomeOf(tally, { unhealed, isPart: sample !== undefined || nothing.length > 0 }),
     compared,
-    ...found,
+    ...counts,
+    listed: withHealed(counts.listed, state.repairs),
+    reasons: [...tally.reasons, ...nothing],
+    repaired: healed,
+    unhealed,
+    timeline: { found, healed: healedWhen },
     prefixes: worst.sort((one, other) => other.keys - one.keys).slice(0, MOST_PREFIXES),
     targetOnly: keys === undefined ? (state.targetOnly ?? 'skipped') : 'skipped',
     redone: state.redone,
-    ...(sample !== undefined && { atMost: atMost(differences(tally), compared) }),
+    ...(state.readFrom && { readFrom: state.readFrom }),
+    ...(sample !== undefined && { atMost: atMost(differencesIn(tally), compared) }),
   };
 }
 
-function differences({ differing }: SweepTally): number {
-  return Object.values(differing).reduce((sum, count) => sum + count, 0);
+function withHealed(listed: SweepTally['listed'], repairs: SweepState['repairs']): SweepTally['listed'] {
+  if (repairs === undefined) return listed;
+  const name = ({ key, encoding }: EncodedKey) => `${encoding} ${key}`;
+  const batches = new Map(repairs.healedBatches);
+  const wentOn = new Map(repairs.wentOn.map((one) => [name(one), one.healedAtMs]));
+  return listed.map((entry) => {
+    const { batch } = entry;
+    const atMs =
+      batch === undefined ? undefined : wentOn.has(name(entry)) ? wentOn.get(name(entry)) : batches.get(batch);
+    return atMs === undefined ? entry : { ...entry, repaired: true, healedAt: new Date(atMs).toISOString() };
+  });
 }
 
-/** Of what a sample has left out nothing is known. */
-function outcomeOf(tally: SweepTally, sample: number | undefined): SweepOutcome {
-  if (differences(tally) > tally.repaired) return 'divergent';
-  return tally.unsettled + tally.failed > 0 || sample !== undefined ? 'incomplete' : 'equal';
+interface Rest {
+  readonly unhealed: number;
+  /** Of what was left out nothing is known. */
+  readonly isPart: boolean;
+}
+
+function outcomeOf(tally: SweepTally, { unhealed, isPart }: Rest): SweepOutcome {
+  if (differencesIn(tally) > tally.handedOver || unhealed > 0) return 'divergent';
+  return tally.unsettled + tally.failed > 0 || isPart ? 'incomplete' : 'equal';
+}
+
+/**
+ * Why nothing was compared although there are keys: most likely a typing error, and then "equal" of
+ * no key would be taken for more than it is.
+ */
+function nothingMet({ parts }: SweepState, { match, type }: SweepOptions): string[] {
+  if (match === undefined && type === undefined) return [];
+  const isMet = parts.some(({ compared, tally }) => compared + tally.unsettled + tally.failed > 0);
+  if (isMet || parts.every(({ keys }) => keys === 0)) return [];
+  const which = [match === undefined ? '' : ` matches ${match}`, type === undefined ? '' : ` is of type ${type}`];
+  const flags = [...(match === undefined ? [] : ['--match']), ...(type === undefined ? [] : ['--type'])];
+  return [
+    `nothing was compared: no key of either side${which.filter(Boolean).join(' and')}; check ${flags.join(' and ')}, or leave it out`,
+  ];
 }

@@ -2,8 +2,6 @@
  * A full comparison of a link, both ways: every key of the source is looked for on the target, and
  * where counting does not prove that there are no others, every key of the target on the source.
  */
-import { randomBytes } from 'node:crypto';
-import type { EncodedKey } from '../../workflows/failed-write.js';
 import type {
   CompareLinkReply,
   SweepOptions,
@@ -12,22 +10,21 @@ import type {
   SweepState,
 } from '../../workflows/sweep-messages.js';
 import {
+  type Difference,
   LinkMemory,
   type LinkSides,
   ReconcileError,
   type ReconcileOptions,
-  reconcileError,
   type Side,
 } from '../engine/index.js';
-import { keyBytes } from '../events/failed-write-codec.js';
-import { isOwnKey } from '../own-keys.js';
-import { type KeyPage, RedisFailure } from '../redis/index.js';
-import { restBehind } from './pace.js';
-import { absentOnSource, differingOfPage } from './page.js';
-import { isCounted, partOfKeys, serversOf, synchronized } from './parts.js';
-import { repairKeys } from './repair.js';
+import type { KeyPage } from '../redis/index.js';
+import { type Batches, HandOver } from './hand-over.js';
+import { restBehind, restBehindLook, type Work } from './pace.js';
+import { Pages } from './pages.js';
+import { isCounted, type Keyspaces, partOfKeys, type Servers, serversOf, synchronized } from './parts.js';
+import { Speed } from './speed.js';
 import { percentOf, summary } from './summary.js';
-import { type SureDifference, Suspects } from './suspects.js';
+import { Suspects } from './suspects.js';
 import { added, comparedIn, summed } from './tally.js';
 
 export interface SweepRequest extends ReconcileOptions {
@@ -37,12 +34,11 @@ export interface SweepRequest extends ReconcileOptions {
   readonly options: SweepOptions;
   /** What an earlier one has reached: it is gone on with where that can be. */
   readonly state: SweepState | undefined;
-  /** Called after each page that is through. */
+  /** Take what is to be repaired; undefined: nothing is. */
+  readonly batches?: Batches | undefined;
+  /** Called after each page that is through, and when a batch has ended. */
   readonly onProgress: (state: SweepState, reached: () => SweepReached) => void;
 }
-
-/** As many as a server goes through in about 3 ms; fewer where a few a second are wanted. */
-const [MOST_PER_PAGE, LEAST_PER_PAGE, PAGES_PER_SECOND] = [500, 10, 4];
 
 /** A page that is through moves its part on. */
 interface Passed {
@@ -55,8 +51,8 @@ interface Passed {
 }
 
 /**
- * Compares, and repairs if asked to. No server is held for long, and only a few pages are in memory
- * at once.
+ * Compares, and hands over what differs if asked to. No server is held for long, and only a few
+ * pages are in memory at once.
  * @returns `summary`: null when its signal has ended it
  * @throws ReconcileError where a side can't be asked now: it is gone on with by `state`, as it was
  *   told last
@@ -75,8 +71,13 @@ export async function sweepLink(sides: LinkSides, request: SweepRequest): Promis
 class Sweep {
   state: SweepState;
   readonly #sides: Required<LinkSides>;
+  /** Where pages are read: at the sides themselves, or at their replicas. */
+  readonly #read: Keyspaces;
   readonly #request: SweepRequest;
-  readonly #begun = { atMs: performance.now(), percent: 0 };
+  readonly #speed: Speed;
+  readonly #pages: Pages;
+  /** null: what differs is only told of. */
+  readonly #handOver: HandOver | null;
   #connections = '';
   #synchronized: Promise<void> = Promise.resolve();
   /** Another one whenever parts were begun anew. */
@@ -86,13 +87,26 @@ class Sweep {
 
   constructor(sides: LinkSides, request: SweepRequest) {
     this.#sides = { ...sides, memory: new LinkMemory(sides) };
+    const { source, target } = sides;
+    const isOfReplicas = request.options.readFrom === 'replica';
+    this.#read = isOfReplicas ? { source: source.replicas, target: target.replicas } : { source, target };
     this.#request = request;
     this.state = request.state ?? { parts: [], redone: 0, targetOnly: null };
-    const { options } = request;
-    this.#begun.percent = percentOf(this.state, options);
+    const { options, expiryToleranceMs, signal, batches } = request;
+    this.#speed = new Speed(percentOf(this.state, options), performance.now());
+    this.#pages = new Pages(
+      { ...this.#read, memory: this.#sides.memory },
+      { options, expiryToleranceMs, rate: () => this.#rate },
+    );
+    this.#handOver = batches ? new HandOver(this.#sides, { ...request, signal, batches }, this) : null;
   }
 
   async run(): Promise<void> {
+    await this.#compareAll();
+    await this.#handOver?.untilHealed();
+  }
+
+  async #compareAll(): Promise<void> {
     const { keys, sample } = this.#request.options;
     if (keys !== undefined) {
       if (this.state.parts.length === 0) this.state = { ...this.state, parts: [partOfKeys(keys.length)] };
@@ -116,7 +130,7 @@ class Sweep {
   }
 
   async #isProvenByCounting(): Promise<boolean> {
-    const servers = await serversOf(this.#sides);
+    const servers = await serversOf(this.#read);
     return synchronized(this.state, 'source', servers) === this.state && isCounted(this.state, servers);
   }
 
@@ -125,7 +139,7 @@ class Sweep {
    * that was. Once the slot has arrived, both parts begin anew.
    */
   async #untilNothingMoves(): Promise<void> {
-    const servers = await serversOf(this.#sides);
+    const servers = await serversOf(this.#read);
     for (const side of ['source', 'target'] as const) {
       const moving = servers[side].find((server) => server.moving.length > 0);
       if (moving === undefined) continue;
@@ -172,41 +186,52 @@ class Sweep {
 
   #synchronize(side: Side): Promise<void> {
     this.#connections = this.#connectionsNow;
-    this.#synchronized = serversOf(this.#sides).then((servers) => {
+    this.#synchronized = serversOf(this.#read).then((servers) => {
       this.#lanes = Math.min(servers.source.length, servers.target.length);
       const before = this.state;
+      const targetKeys = before.targetKeys ?? servers.target.reduce((sum, { keys }) => sum + keys, 0);
       this.state = synchronized(before, side, servers);
       if (this.state !== before) this.#generation += 1;
+      if (this.state.targetKeys !== targetKeys) this.state = { ...this.state, targetKeys };
+      if (this.#request.options.readFrom === 'replica') this.#keepReaders(servers);
     });
     return this.#synchronized;
   }
 
+  #keepReaders(servers: Servers): void {
+    const all = [...servers.source, ...servers.target];
+    const replicas = all.filter(({ isReplica }) => isReplica).length;
+    const readFrom = { replicas, masters: all.length - replicas };
+    if (this.state.readFrom?.replicas === replicas && this.state.readFrom.masters === readFrom.masters) return;
+    this.state = { ...this.state, readFrom };
+  }
+
   /** Another one after a restart, a failover or a slot that has moved. */
   get #connectionsNow(): string {
-    return `${this.#sides.source.connections} ${this.#sides.target.connections}`;
+    return `${this.#read.source.connections} ${this.#read.target.connections}`;
   }
 
   /** One part to its end, or until parts were begun anew: then pages on their way are none. */
   async #goThrough(part: SweepPart, generation: number, signal: AbortSignal): Promise<void> {
     const suspects = this.#suspectsOf(part, generation, signal);
     let { passed, cursor } = part;
-    for (let next = this.#page(part, cursor); ; ) {
+    for (let next = this.#pages.page(part, cursor); ; ) {
       const begunAt = performance.now();
       const page = await next;
       if (part.side !== 'keys' && this.#connections !== this.#connectionsNow) void this.#synchronize(part.side);
       // A page of another server than the cursor is of is none. All wait for who asks.
       await this.#synchronized;
       if (generation !== this.#generation) return;
-      const looked = this.#lookedAt(page);
+      const looked = this.#pages.lookedAt(page);
       passed += looked;
       cursor = page.cursor;
-      const done = this.#isLast(part, page, passed);
+      const done = this.#pages.isLast(part, page, passed);
       if (!done) {
-        next = this.#page(part, cursor);
+        next = this.#pages.page(part, cursor);
         // It is awaited below, and may fail before that.
         next.catch(() => {});
       }
-      const differing = await this.#suspicious(part.side, page);
+      const differing = await this.#pages.suspicious(part.side, page);
       const { own, keys } = page;
       const passedNow = {
         cursor,
@@ -216,9 +241,9 @@ class Sweep {
         compared: keys.length,
         soonestExpiry: soonestExpiryOf(page),
       };
+      const busyMs = performance.now() - begunAt;
       await suspects.add(passedNow, differing);
       if (done) break;
-      const busyMs = performance.now() - begunAt;
       await restBehind({ busyMs, keys: looked }, this.#rate, signal);
     }
     await suspects.settle();
@@ -231,53 +256,17 @@ class Sweep {
   }
 
   #suspectsOf(part: SweepPart, generation: number, signal: AbortSignal): Suspects<Passed> {
-    const { options, settleMs, expiryToleranceMs, deleteGuard } = this.#request;
+    const { settleMs, expiryToleranceMs, deleteGuard } = this.#request;
+    const rest = (work: Work) => restBehindLook(work, this.#rate, signal);
+    // With a type its keys are compared as well, which the source's part has done for most.
+    const counts = (kind: Difference) => part.side !== 'target' || kind === 'extra' || kind === 'type';
     // What is deferred comes again together.
     const ofEngine = { expiryToleranceMs, deleteGuard, signal, comesAsOne: true };
-    const sides = { source: this.#sides.source, target: this.#sides.target };
-    const repair = options.repair ? (found: readonly SureDifference[]) => repairKeys(sides, found, ofEngine) : null;
-    return new Suspects<Passed>(this.#sides, { ...ofEngine, settleMs, repair }, (passed, findings) => {
+    const handOver = this.#handOver?.take.bind(this.#handOver) ?? null;
+    const ofSuspects = { ...ofEngine, settleMs, counts, rest, handOver };
+    return new Suspects<Passed>(this.#sides, ofSuspects, (passed, findings) => {
       if (generation === this.#generation) this.#through(part, passed, findings);
     });
-  }
-
-  async #page({ side, place }: SweepPart, cursor: string): Promise<KeyPage> {
-    const { options } = this.#request;
-    if (side === 'keys') return pageOfGiven(options.keys!, Number(cursor));
-    const { match, type, sample } = options;
-    const from = sample === undefined ? cursor : anywhere();
-    const scan = { cursor: from, count: this.#keysPerPage, match, type, digested: side === 'source' };
-    const page = await this.#sides[side].scanKeys(place, scan);
-    if (page instanceof RedisFailure) throw reconcileError(page, side, 'read', this.#sides[side].place);
-    return page;
-  }
-
-  /** With a pattern or a type not all that were passed are told: about as many as asked for. */
-  #lookedAt({ keys, own }: KeyPage): number {
-    const { match, type } = this.#request.options;
-    if (match !== undefined || type !== undefined) return this.#keysPerPage;
-    // A sample of what was emptied meanwhile has an end, too.
-    return Math.max(keys.length + own, this.#request.options.sample === undefined ? 0 : 1);
-  }
-
-  get #keysPerPage(): number {
-    const rate = this.#rate ?? Number.POSITIVE_INFINITY;
-    return Math.max(LEAST_PER_PAGE, Math.min(MOST_PER_PAGE, Math.ceil(rate / PAGES_PER_SECOND)));
-  }
-
-  #isLast(part: SweepPart, page: KeyPage, passed: number): boolean {
-    const { sample } = this.#request.options;
-    if (sample === undefined) return page.cursor === '0';
-    return passed >= sample * part.keys;
-  }
-
-  /** Keys that are to be looked at one by one. */
-  async #suspicious(side: SweepPart['side'], { keys, digest }: KeyPage): Promise<readonly Buffer[]> {
-    if (side === 'keys' || keys.length === 0) return keys;
-    // A key of another type on the source was not met there.
-    if (side === 'target' && this.#request.options.type !== undefined) return keys;
-    if (side === 'target') return absentOnSource(this.#sides, keys);
-    return differingOfPage(this.#sides, keys, digest, this.#request.expiryToleranceMs);
   }
 
   #through(part: SweepPart, page: Passed, findings: Parameters<typeof added>[1]): void {
@@ -300,17 +289,20 @@ class Sweep {
     };
     const parts = this.state.parts.with(place, moved);
     this.state = { ...this.state, parts };
+    this.changed();
+  }
+
+  changed(): void {
     this.#request.onProgress(this.state, () => this.#reached());
   }
 
   #reached(): SweepReached {
-    const { differing, repaired, unsettled, failed } = summed(this.state.parts);
+    const { differing, unsettled, failed } = summed(this.state.parts);
+    const { handedOver = 0, healed: repaired = 0 } = this.state.repairs ?? {};
     const percent = percentOf(this.state, this.#request.options);
-    const { atMs, percent: from } = this.#begun;
-    const perPercent = (performance.now() - atMs) / (percent - from);
-    const etaSeconds = percent > from ? Math.round(((100 - percent) * perPercent) / 1_000) : null;
+    const etaSeconds = this.#speed.secondsUntilEnd(percent, performance.now());
     const compared = comparedIn(this.state.parts);
-    return { percent, etaSeconds, compared, differing, repaired, unsettled, failed };
+    return { percent, etaSeconds, compared, differing, handedOver, repaired, unsettled, failed };
   }
 }
 
@@ -322,17 +314,4 @@ function soonestExpiryOf({ keys, digest }: KeyPage): number | null {
 
 function sooner(one: number | null, other: number | null): number | null {
   return one === null || other === null ? (one ?? other) : Math.min(one, other);
-}
-
-function pageOfGiven(given: readonly EncodedKey[], first: number): KeyPage {
-  const keys = given.slice(first, first + MOST_PER_PAGE).map(keyBytes);
-  const next = first + MOST_PER_PAGE;
-  const wanted = keys.filter((key) => !isOwnKey(key));
-  const own = keys.length - wanted.length;
-  return { cursor: next < given.length ? `${next}` : '0', keys: wanted, own, digest: null };
-}
-
-/** SCAN takes any cursor: what it finds from there is as good as drawn by lot. */
-function anywhere(): string {
-  return `${randomBytes(6).readUIntBE(0, 6)}`;
 }

@@ -11,6 +11,7 @@ import {
 } from '../../workflows/sweep-messages.js';
 import { encodeKey } from '../events/failed-write-codec.js';
 import { prefixOf } from '../events/key-prefix.js';
+import { joined, marked } from './timeline.js';
 
 /** Of one sweep together, however many servers it has. */
 const MOST_LISTED = 1_000;
@@ -20,7 +21,8 @@ const MOST_REASONS = 5;
 
 export const NOTHING_FOUND: SweepTally = {
   differing: { missing: 0, extra: 0, type: 0, value: 0, expiry: 0 },
-  repaired: 0,
+  handedOver: 0,
+  found: [],
   unsettled: 0,
   failed: 0,
   reasons: [],
@@ -33,7 +35,10 @@ export interface Finding {
   readonly key: Buffer;
   /** null: it could not be compared. */
   readonly difference: DifferenceKind | null;
-  readonly repaired?: boolean;
+  /** When that was sure, in ms since the epoch; without difference unknown. */
+  readonly foundAtMs?: number;
+  /** The position of the batch that it was handed over to. */
+  readonly batch?: number;
   /** Why it could not be compared, or not repaired; null: it changed at each look. */
   readonly reason?: string | null;
 }
@@ -50,7 +55,8 @@ export function added(
   isDrawn = false,
 ): SweepTally {
   if (findings.length === 0) return tally;
-  let { repaired, unsettled, failed } = tally;
+  let { handedOver = 0, unsettled, failed } = tally;
+  let found = tally.found ?? [];
   const differing = { ...tally.differing };
   const reasons = [...tally.reasons];
   const prefixes = { ...tally.prefixes };
@@ -61,7 +67,7 @@ export function added(
     prefixes: MOST_PREFIXES - Object.keys(others.prefixes).length,
   };
   const known = new Set(list.map(nameOf));
-  for (const { key, difference, reason, ...finding } of findings) {
+  for (const { key, difference, reason, batch, foundAtMs = Date.now() } of findings) {
     const isKnown = known.has(nameOf(encodeKey(key)));
     if (isKnown && !isDrawn) continue;
     if (reason === null) unsettled += 1;
@@ -71,18 +77,20 @@ export function added(
     }
     if (difference === null) continue;
     differing[difference] += 1;
-    if (finding.repaired) repaired += 1;
+    found = marked(found, foundAtMs, 1);
+    if (batch !== undefined) handedOver += 1;
     const prefix = prefixOf(key);
     if (Object.hasOwn(prefixes, prefix) || Object.keys(prefixes).length < room.prefixes)
-      prefixes[prefix] = (prefixes[prefix] ?? 0) + 1;
-    const entry: ListedDifference = { ...encodeKey(key), difference, ...(finding.repaired && { repaired: true }) };
+      prefixes[prefix] = { ...prefixes[prefix], [difference]: (prefixes[prefix]?.[difference] ?? 0) + 1 };
+    const foundAt = new Date(foundAtMs).toISOString();
+    const entry: ListedDifference = { ...encodeKey(key), difference, foundAt, ...(batch !== undefined && { batch }) };
     const bytes = bytesOf([entry]);
     if (isKnown || room.keys <= 0 || room.bytes < bytes) continue;
     list.push(entry);
     known.add(nameOf(entry));
     room = { ...room, keys: room.keys - 1, bytes: room.bytes - bytes };
   }
-  return { differing, repaired, unsettled, failed, reasons, prefixes, listed: list };
+  return { differing, handedOver, found, unsettled, failed, reasons, prefixes, listed: list };
 }
 
 function nameOf({ key, encoding }: EncodedKey): string {
@@ -97,11 +105,12 @@ function bytesOf(listed: SweepTally['listed']): number {
 export function summed(parts: readonly SweepPart[]): SweepTally {
   return parts.reduce<SweepTally>((sum, { tally }) => {
     const prefixes = { ...sum.prefixes };
-    for (const [prefix, keys] of Object.entries(tally.prefixes)) prefixes[prefix] = (prefixes[prefix] ?? 0) + keys;
-    const kinds = DIFFERENCES.map((kind) => [kind, sum.differing[kind] + tally.differing[kind]]);
+    for (const [prefix, counts] of Object.entries(tally.prefixes))
+      prefixes[prefix] = someOf(plus(prefixes[prefix], counts));
     return {
-      differing: Object.fromEntries(kinds) as SweepReached['differing'],
-      repaired: sum.repaired + tally.repaired,
+      differing: plus(sum.differing, tally.differing),
+      handedOver: sum.handedOver + (tally.handedOver ?? 0),
+      found: joined([sum.found, tally.found ?? []]),
       unsettled: sum.unsettled + tally.unsettled,
       failed: sum.failed + tally.failed,
       reasons: [...new Set([...sum.reasons, ...tally.reasons])].slice(0, MOST_REASONS),
@@ -111,7 +120,27 @@ export function summed(parts: readonly SweepPart[]): SweepTally {
   }, NOTHING_FOUND);
 }
 
-/** Of the source's keys, or of those that were given. */
+function plus(one: SweepTally['prefixes'][''] = {}, other: SweepTally['prefixes']['']): SweepReached['differing'] {
+  const sums = DIFFERENCES.map((kind) => [kind, (one[kind] ?? 0) + (other[kind] ?? 0)]);
+  return Object.fromEntries(sums) as SweepReached['differing'];
+}
+
+function someOf(counts: SweepReached['differing']): SweepTally['prefixes'][''] {
+  return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+}
+
+/**
+ * Each key once: the source's or those that were given, and what was found on the target alone.
+ * What else the target has was compared from the source's side.
+ */
 export function comparedIn(parts: readonly SweepPart[]): number {
-  return parts.reduce((sum, { side, compared }) => sum + (side === 'target' ? 0 : compared), 0);
+  return parts.reduce(
+    (sum, { side, compared, tally }) => sum + (side === 'target' ? differencesIn(tally) : compared),
+    0,
+  );
+}
+
+/** How many differ in all. */
+export function differencesIn({ differing }: Pick<SweepTally, 'differing'>): number {
+  return DIFFERENCES.reduce((sum, kind) => sum + differing[kind], 0);
 }

@@ -8,7 +8,7 @@ import type { create } from '../../activities/index.js';
 import type { createRedriveActivities } from '../../activities/redrive.js';
 import type { createSweepActivities } from '../../activities/sweep.js';
 import { counted } from '../plural.js';
-import { countDifferences } from '../sweep/report.js';
+import { differencesIn } from '../sweep/tally.js';
 import type { WorkerMetrics } from '../telemetry/worker-metrics.js';
 
 type OnResult = Parameters<typeof create>[0]['onResult'];
@@ -76,7 +76,13 @@ export function logStep(logger: Logger): OnStep {
   };
 }
 
-export function tellSwept(metrics: WorkerMetrics): OnSwept {
-  return (link, { outcome, compared, differing, repaired }) =>
-    metrics.swept(link, { outcome, compared, repaired, differing: countDifferences({ differing }) });
+/** One line for each sweep at its end; a warning where it has not found both sides equal. */
+export function tellSwept(logger: Logger, metrics: WorkerMetrics): OnSwept {
+  return (link, { outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons }) => {
+    const differ = differencesIn({ differing });
+    const news = `sweep of link ${link}: ${outcome}, ${counted(compared, 'key')} compared, ${differ} differ`;
+    const told = { link, outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons };
+    logger[outcome === 'equal' ? 'info' : 'warn'](told, news);
+    metrics.swept(link, { outcome, compared, repaired, differing: differ });
+  };
 }

@@ -11,11 +11,13 @@ import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ON
 import { createSweepActivities } from '../../activities/sweep.js';
 import type { LinkRuntime } from '../../activities/work.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
+import type { SweepOptions } from '../../workflows/sweep-messages.js';
 import type { Config } from '../config.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import { Metrics } from '../telemetry/metrics.js';
 import { type WorkerMetrics, workerMetrics } from '../telemetry/worker-metrics.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
+import { startSweep } from '../temporal/sweeps.js';
 import { type Deployment, versioning, watchDeployment } from './deployment.js';
 import { tellBatch, tellEnded, tellSwept } from './ended-attempts.js';
 import { publishingEscalations } from './escalations.js';
@@ -25,6 +27,7 @@ import { checkLinks } from './link-checks.js';
 import { connectLinks } from './links.js';
 import { Notices } from './notices.js';
 import { logOutage, OutageNotices } from './outage-notices.js';
+import { createSweepBatches } from './sweep-batches.js';
 import { workflowCode } from './workflow-code.js';
 
 interface WorkerOptions {
@@ -95,9 +98,9 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       ...versioning(deployment),
       ...workerLimits(config),
       shutdownGraceTime: '10 seconds',
-      // What a large key's attempt has reached is known to the server this soon, whatever the
-      // heartbeat timeout allows.
-      maxHeartbeatThrottleInterval: '2 seconds',
+      // What a sweep or a large key's attempt has reached is known to the server this soon,
+      // whatever the heartbeat timeout allows.
+      maxHeartbeatThrottleInterval: '500 milliseconds',
     });
     await letters.applyRules();
     const running = worker.run();
@@ -122,6 +125,15 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     await closeLinks();
     throw error;
   }
+}
+
+/** What sweeps begin: batches that repair, and sweeps of a schedule. */
+function sweeps(options: Parameters<typeof createSweepBatches>[0]) {
+  const byName = new Map(options.links.map((link) => [link.name, link]));
+  return {
+    batchesOf: createSweepBatches(options),
+    start: (name: string, given: SweepOptions) => startSweep(options, byName.get(name)!, given),
+  };
 }
 
 /** How much a worker does at once: however many links hang, each of the others has its slots. */
@@ -154,11 +166,12 @@ function activitiesOf(options: ActivitiesOptions) {
   const notify = (request: EscalateRequest) => notices.escalated(request);
   const publishEscalation = publishingEscalations({ deadLetters, notify, metrics, logger });
   const handing = { client, taskQueue, attribute, links: config.links, deadLetter: publishEscalation, logger };
+  const handOver = createHandOver(handing);
   return {
     ...createOutageActivities({ links, onOutage: logOutage(logger), notify: (outage) => notices.outage(outage) }),
     ...createNoticesActivities({ send: (notice) => notices.send(notice) }),
-    ...createBatchActivities({ links, handOver: createHandOver(handing), onBatch: tellBatch(logger, metrics) }),
-    ...createSweepActivities({ links, onSwept: tellSwept(metrics) }),
+    ...createBatchActivities({ links, handOver, onBatch: tellBatch(logger, metrics) }),
+    ...createSweepActivities({ links, ...sweeps({ ...handing, handOver }), onSwept: tellSwept(logger, metrics) }),
     ...create({
       links,
       usableAttributes,

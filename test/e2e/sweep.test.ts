@@ -1,9 +1,10 @@
 /** `keymend sweep` as a person runs it, against real services. */
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import type { WholeReport } from '../../src/cli/verbs/status.js';
 import type { SweepReport } from '../../src/sweep/report.js';
 import { gapWorkflowId, lost, status } from '../../workflows/gap-messages.js';
 import { pause, progress, rate, resume, type SweepState, sweepWorkflowId } from '../../workflows/sweep-messages.js';
@@ -105,9 +106,18 @@ it('ends with 3 where keys differ, names them, and writes reports that have no v
   expect(page).not.toMatch(/<script|src=|href=|\u001b/);
   for (const text of [page, readFileSync(json, 'utf8'), stdout]) expect(text).not.toContain('secret');
 
-  const repaired = await sandbox.keymend('sweep', 'rerun', json, '--repair');
-  expect(repaired.stdout).toContain('repaired: 2');
+  const repaired = await sandbox.keymend('sweep', 'rerun', json, '--repair', '--output', 'json');
   expect(repaired.code).toBe(0);
+  const mended = JSON.parse(repaired.stdout) as SweepReport;
+  expect(mended).toMatchObject({ outcome: 'equal', handedOver: 2, repaired: 2, unhealed: 0 });
+  // By a batch, as in a surge; the sweep tells when each was found, and healed.
+  const { runId } = await sandbox.client.workflow.getHandle(sweepWorkflowId(link)).describe();
+  const batch = sandbox.client.workflow.getHandle(`keymend/batch/${link}/sweep-${runId}/0/0`);
+  expect(await batch.result()).toMatchObject({ state: 'done', keys: 2, repaired: 2 });
+  for (const { batch, foundAt, healedAt } of mended.listed) {
+    expect(batch).toBe(0);
+    expect(Date.parse(healedAt!)).toBeGreaterThanOrEqual(Date.parse(foundAt!));
+  }
   expect((await sandbox.keymend('sweep', '--output', 'json')).code).toBe(0);
 });
 
@@ -132,10 +142,20 @@ it('refuses what is no report of its version in one line, and what can not be me
   expect(await refused('--link', 'other')).toMatch(/no link "other"/);
 });
 
-it('says so where a pattern matches no key', async () => {
+it('says so where a pattern matches no key, and does not end as if something were equal', async () => {
   const { code, stdout } = await sandbox.keymend('sweep', '--match', 'users:*');
-  expect(stdout).toContain('no key matches users:*');
-  expect(code).toBe(0);
+  expect(stdout).toContain('nothing was compared: no key of either side matches users:*; check --match');
+  expect(code).toBe(4);
+});
+
+it('a report that can not be written is refused before the work, not behind it', async () => {
+  const isFolder = join(folder, 'folder.json');
+  mkdirSync(isFolder);
+  for (const path of [join(folder, 'missing', 'report.json'), isFolder]) {
+    const { code, stdout, stderr } = await sandbox.keymend('sweep', '--report', path);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(/cannot be written \((ENOENT|EISDIR)\); name a file in a folder that is there/);
+  }
 });
 
 it('ends with 4 where a key could not be compared', async () => {
@@ -151,6 +171,28 @@ it('ends with 4 where a key could not be compared', async () => {
   expect(code).toBe(4);
 });
 
+it('a key that its batch can not heal goes on by itself: the sweep waits a little, or ends as divergent', async () => {
+  const { source, target, client, prefix } = sandbox;
+  await source.client.set('large', 'x'.repeat(2_000_000));
+  const healed = await sandbox.keymend('sweep', '--match', 'large', '--repair');
+  expect(healed.stdout).toContain('repaired: 1 of 1 that were handed over');
+  expect(healed.code).toBe(0);
+  await target.client.del('large');
+  // No room for it.
+  await target.client.config('SET', 'maxmemory', '1mb');
+  try {
+    const { code, stdout } = await sandbox.keymend('sweep', '--match', 'large', '--repair');
+    expect(stdout).toContain('repaired: 0 of 1 that were handed over to reconcileBatch');
+    expect(stdout).toContain('1 key did not heal there and went on as workflows of their own');
+    expect(code).toBe(3);
+  } finally {
+    await target.client.config('SET', 'maxmemory', '0');
+  }
+  const own = client.workflow.getHandle(`${prefix}large`);
+  await eventually(async () => expect((await own.describe()).status.name).toBe('COMPLETED'));
+  expect(await target.client.strlen('large')).toBe(2_000_000);
+});
+
 it('a second one joins the first, which can be paused and goes on', async () => {
   const { client } = sandbox;
   const first = sandbox.keymend('sweep', '--rate', '100', '--output', 'json');
@@ -162,10 +204,21 @@ it('a second one joins the first, which can be paused and goes on', async () => 
   await eventually(async () =>
     expect(await handle.query(progress)).toMatchObject({ state: 'paused', options: { rate: 100 } }),
   );
+  // Whoever asks how keymend is hears of it, also without having begun it.
+  await eventually(async () => {
+    const { stdout } = await sandbox.keymend('status', '--output', 'json');
+    const { sweeps } = JSON.parse(stdout) as WholeReport;
+    expect(sweeps).toMatchObject({ problem: null, sweeps: [{ link, state: 'paused', workflowId: handle.workflowId }] });
+    expect(sweeps.sweeps[0]!.percent).toBeLessThan(100);
+  });
+  expect((await sandbox.keymend('status')).stdout).toMatch(
+    new RegExp(`sweep of link ${link}: paused, [0-9.]+ %, \\d+ keys compared, 0 differ`),
+  );
   await handle.signal(rate, { keysPerSecond: 1_000_000 });
   await handle.signal(resume);
   const { code, stdout } = await first;
-  expect(await second.ended).toMatchObject({ code, stdout });
+  const joined = await second.ended;
+  expect({ ...joined, stderr: '' }, joined.stderr).toMatchObject({ code, stdout });
   expect(JSON.parse(stdout)).toMatchObject({ outcome: 'equal', compared: 2_000, options: { rate: 1_000_000 } });
 });
 

@@ -10,3 +10,6 @@
 export function generatedCases(everyRun: number): number {
   return Math.max(everyRun, Number(process.env.KEYMEND_TEST_CASES ?? 0));
 }
+
+/** Whether this is a full run (`npm run test:full`), which may take minutes for one test. */
+export const IS_FULL = generatedCases(0) > 0;

@@ -5,7 +5,8 @@ import { atMost } from '../../src/sweep/bound.js';
 import { reportOf } from '../../src/sweep/report.js';
 import { htmlReport } from '../../src/sweep/report-html.js';
 import { added, type Finding, NOTHING_FOUND } from '../../src/sweep/tally.js';
-import type { SweepResult } from '../../workflows/sweep-messages.js';
+import { joined, marked } from '../../src/sweep/timeline.js';
+import type { SweepResult, Timeline } from '../../workflows/sweep-messages.js';
 
 test.each([
   ['user:42', 'user:'],
@@ -20,7 +21,7 @@ test.each([
   expect(prefixOf(Buffer.from(key))).toBe(prefix);
 });
 
-const many200 = () => Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`${index}:`, 1]));
+const many200 = () => Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`${index}:`, { missing: 1 }]));
 
 test('all that differ are counted, and so many are named that a history can hold them', () => {
   const missing = (key: string): Finding => ({ key: Buffer.from(key), difference: 'missing' });
@@ -28,7 +29,7 @@ test('all that differ are counted, and so many are named that a history can hold
   const tally = added(NOTHING_FOUND, many, NOTHING_FOUND);
   expect(tally.differing.missing).toBe(3_000);
   expect(tally.listed).toHaveLength(1_000);
-  expect(tally.prefixes).toEqual({ 'user:': 3_000 });
+  expect(tally.prefixes).toEqual({ 'user:': { missing: 3_000 } });
   expect(added(NOTHING_FOUND, many, tally).listed).toEqual([]);
   expect(added(NOTHING_FOUND, [missing('other:1')], { ...NOTHING_FOUND, prefixes: many200() }).prefixes).toEqual({});
   const long = Array.from({ length: 1_000 }, (_, index) => missing(`${index}`.padEnd(1_000, 'x')));
@@ -46,23 +47,63 @@ test.each([
   expect(atMost(differing, sampled)).toBeCloseTo(bound, 4);
 });
 
+const RESULT: SweepResult = {
+  ...NOTHING_FOUND,
+  link: 'east-to-west',
+  options: { match: '<b>*' },
+  startedAt: '2026-11-20T23:00:00.000Z',
+  finishedAt: '2026-11-20T23:00:10.000Z',
+  outcome: 'divergent',
+  compared: 3,
+  differing: { ...NOTHING_FOUND.differing, value: 2 },
+  handedOver: 2,
+  repaired: 1,
+  unhealed: 1,
+  timeline: { found: [{ at: Date.UTC(2026, 10, 20, 23, 0, 5), keys: 2 }], healed: [] },
+  prefixes: [{ prefix: '"/><i>:', keys: 2, differing: { value: 2 } }],
+  targetOnly: 'counted',
+  redone: 0,
+  listed: [{ key: '"><script>alert(1)</script>', encoding: 'utf8', difference: 'value' }],
+};
+
 test('a page shows keys of any bytes, and does nothing with them', () => {
-  const result: SweepResult = {
-    ...NOTHING_FOUND,
-    link: 'east-to-west',
-    options: { match: '<b>*' },
-    startedAt: '2026-11-20T23:00:00.000Z',
-    finishedAt: '2026-11-20T23:00:01.000Z',
-    outcome: 'divergent',
-    compared: 3,
-    differing: { ...NOTHING_FOUND.differing, value: 2 },
-    prefixes: [{ prefix: '', keys: 2 }],
-    targetOnly: 'counted',
-    redone: 0,
-    listed: [{ key: '"><script>alert(1)</script>', encoding: 'utf8', difference: 'value' }],
-  };
-  const page = htmlReport(reportOf(result), (text) => text);
-  expect(page).not.toMatch(/<script|<b>/);
+  const page = htmlReport(reportOf(RESULT), (text) => text);
+  expect(page).not.toMatch(/<script|<b>|<i>/);
   expect(page).toContain('&#34;&#62;&#60;script&#62;');
+  expect(page).toContain('&#34;/&#62;&#60;i&#62;:');
   expect(page).toContain('and 1 more');
+});
+
+test('a page needs nothing else, and has a picture by kind, by prefix and over time', () => {
+  const [foundAt, healedAt] = ['2026-11-20T23:00:05.000Z', '2026-11-20T23:00:08.000Z'];
+  const healed = [{ at: Date.parse(healedAt), keys: 2 }];
+  const page = htmlReport(
+    reportOf({
+      ...RESULT,
+      timeline: { ...RESULT.timeline, healed },
+      listed: [{ key: 'user:1', encoding: 'utf8', difference: 'value', foundAt, batch: 0, repaired: true, healedAt }],
+    }),
+    (text) => text,
+  );
+  expect(page).not.toMatch(/(src|href|url)\s*[=(]|@import/);
+  expect(page.match(/<svg/g)).toHaveLength(3);
+  expect(page).toContain('other value: 2');
+  // Half of the time had passed when both were found, and four fifths when both were healed.
+  expect(page).toMatch(/d="M0 180H360V20H720"[^>]*><title>found: 2/);
+  expect(page).toMatch(/d="M0 180H576V20H720"[^>]*><title>healed: 2/);
+  expect(page).toContain(`found ${foundAt}`);
+  expect(page).toContain(`healed ${healedAt}`);
+  // Of nothing there is no picture over time.
+  const equal = { ...RESULT, outcome: 'equal', prefixes: [], listed: [], differing: NOTHING_FOUND.differing } as const;
+  const clean = htmlReport(reportOf({ ...equal, timeline: { found: [], healed: [] } }), (text) => text);
+  expect(clean.match(/<svg/g)).toHaveLength(1);
+});
+
+test('a timeline stays short, forgets no key and keeps its order', () => {
+  let timeline: Timeline = [];
+  for (let second = 0; second < 1_000; second++) timeline = marked(timeline, (second * 7_919) % 1_000, 3);
+  expect(timeline.length).toBeLessThanOrEqual(60);
+  expect(timeline.reduce((sum, { keys }) => sum + keys, 0)).toBe(3_000);
+  expect(timeline.toSorted((one, other) => one.at - other.at)).toEqual(timeline);
+  expect(joined([timeline, timeline]).reduce((sum, { keys }) => sum + keys, 0)).toBe(6_000);
 });

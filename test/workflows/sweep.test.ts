@@ -28,7 +28,10 @@ const SUMMARY: SweepSummary = {
   outcome: 'equal',
   compared: 10,
   differing: { missing: 0, extra: 0, type: 0, value: 0, expiry: 0 },
+  handedOver: 0,
   repaired: 0,
+  unhealed: 0,
+  timeline: { found: [], healed: [] },
   unsettled: 0,
   failed: 0,
   reasons: [],
@@ -50,7 +53,7 @@ class Comparison {
   });
   end = () => this.#end();
 
-  readonly activities: SweepActivities = {
+  readonly activities: Pick<SweepActivities, 'compareLink'> = {
     compareLink: async (request): Promise<CompareLinkReply> => {
       this.requests.push(request);
       const call = this.requests.length;
@@ -98,7 +101,7 @@ const isComparing = (comparison: Comparison, call: number) =>
 test('an attempt that fails while it is asked to stop does not end the sweep', async () => {
   const link = ulid();
   let calls = 0;
-  const activities: SweepActivities = {
+  const activities: Pick<SweepActivities, 'compareLink'> = {
     async compareLink() {
       calls += 1;
       if (calls > 1) return { state: stateOf(calls), summary: SUMMARY };
@@ -158,8 +161,8 @@ test('another rate holds from now on, and one that can not be read changes nothi
 });
 
 test('what the comparison tells is the answer to `progress`, and a long run is followed by another', async () => {
-  const { compared, differing, repaired, unsettled, failed } = SUMMARY;
-  const news = { percent: 40, etaSeconds: 7, compared, differing, repaired, unsettled, failed };
+  const { compared, differing, handedOver, repaired, unsettled, failed } = SUMMARY;
+  const news = { percent: 40, etaSeconds: 7, compared, differing, handedOver, repaired, unsettled, failed };
   const keys = [{ key: '/w==', encoding: 'base64' as const }];
   await withSweep({ historyEventsPerRun: 30, options: { keys } }, async (handle, comparison) => {
     await isComparing(comparison, 1);
@@ -171,7 +174,9 @@ test('what the comparison tells is the answer to `progress`, and a long run is f
     comparison.end();
     expect(await handle.result()).toMatchObject({ startedAt, options: {} });
     const [first, second] = comparison.requests;
+    // Also the name that batches have of it: what was handed over is met there again.
     expect(second).toEqual({ ...first, state: stateOf(1) });
+    expect(first!.sweepId).toBe(handle.firstExecutionRunId);
   });
 });
 

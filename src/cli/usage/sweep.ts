@@ -1,5 +1,5 @@
 /** `keymend sweep` and `keymend sweep rerun REPORT` */
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { EXIT } from '../context.js';
 import type { SweepFlags } from '../verbs/sweep.js';
 import { examples, globalOptions } from './options.js';
@@ -15,8 +15,14 @@ export function sweepCommand(): Command {
     .option('--type <type>', 'only keys of this type, as TYPE of Redis says it')
     .option('--rate <keys>', 'at most so many keys a second (default: gently, less than a third of the time)')
     .option('--sample <percent>', 'only a random part, for example 1%: says how much differs at most')
-    .option('--repair', 'make the target equal, within the budget of the link')
+    .addOption(
+      new Option('--read-from <role>', 'where pages are read; masters decide in either case')
+        .choices(['master', 'replica'])
+        .default('master'),
+    )
+    .option('--repair', 'hand over what differs to batches, which make the target equal within the budget of the link')
     .option('--report <file>', 'write a report: FILE.json or FILE.html')
+    .option('--every <interval>', 'let Temporal begin one so often, for example 24h; off: no more. Begins none now')
     .addHelpText('after', examples('npx keymend sweep', "npx keymend sweep --match 'user:*' --report sweep.html"))
     .addCommand(rerunCommand())
     .action(async (flags: SweepFlags, command: Command) => {

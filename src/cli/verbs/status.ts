@@ -72,7 +72,7 @@ export async function status(text: string | undefined, options: KeyOptions, glob
   });
 }
 
-interface WholeReport extends ServicesReport {
+export interface WholeReport extends ServicesReport {
   readonly links: readonly LinkReport[];
   readonly waiting: WaitingReport;
 }

@@ -1,13 +1,17 @@
 /** `keymend sweep` and `keymend sweep rerun REPORT` */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { extname } from 'node:path';
+import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, extname } from 'node:path';
+import { BATCH_TYPE } from '../../../workflows/batch-messages.js';
 import type { SweepOptions, SweepResult } from '../../../workflows/sweep-messages.js';
+import { parseInterval } from '../../config.js';
 import { counted } from '../../plural.js';
-import { countDifferences, parseReport, type ReportedDifferences, reportOf } from '../../sweep/report.js';
+import { parseReport, type ReportedDifferences, reportOf } from '../../sweep/report.js';
 import { htmlReport } from '../../sweep/report-html.js';
+import { differencesIn } from '../../sweep/tally.js';
 import { withClient } from '../configured.js';
 import { chooseLink, EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
 import { printable } from '../printable.js';
+import { describeSchedule, sweepEvery, sweepNoMore } from '../sweep-schedules.js';
 import { sweepToTheEnd } from '../sweeps.js';
 
 export interface SweepFlags {
@@ -18,14 +22,18 @@ export interface SweepFlags {
   readonly sample?: string;
   readonly repair?: true;
   readonly report?: string;
+  readonly every?: string;
+  readonly readFrom?: 'replica' | 'master';
 }
 
 export async function sweep(flags: SweepFlags, global: GlobalOptions): Promise<void> {
-  await run(global, flags, optionsOf(flags), null);
+  const options = optionsOf(flags);
+  if (flags.every !== undefined) await schedule(global, flags, options, flags.every);
+  else await run(global, flags, options, null);
 }
 
 export async function rerun(path: string, flags: SweepFlags, global: GlobalOptions): Promise<void> {
-  for (const name of ['match', 'type', 'sample'] as const)
+  for (const name of ['match', 'type', 'sample', 'every'] as const)
     if (flags[name] !== undefined)
       throw new VerbError(`rerun looks at the keys of the report: leave --${name} out`, EXIT.usage);
   const reported = readReport(path);
@@ -36,14 +44,36 @@ export async function rerun(path: string, flags: SweepFlags, global: GlobalOptio
   await run(global, { ...flags, link }, { ...optionsOf(flags), keys }, reported);
 }
 
+async function schedule(global: GlobalOptions, flags: SweepFlags, options: SweepOptions, every: string): Promise<void> {
+  if (flags.report !== undefined)
+    throw new VerbError(
+      '--every begins sweeps without you: nobody would write --report; `keymend status` has the last result',
+      EXIT.usage,
+    );
+  const everyMs = every === 'off' ? null : parseInterval(every);
+  if (every !== 'off' && everyMs === null)
+    throw new VerbError(`--every ${every}: give a time of a minute or more, for example 24h, or off`, EXIT.usage);
+  await withClient(global, async (client, config) => {
+    const link = chooseLink(config, flags.link).name;
+    if (everyMs === null) {
+      const was = await sweepNoMore(client, config, link);
+      print(global, { link, everyMs: null }, () => [
+        `link ${link}: ${was ? 'no sweep begins by itself any more' : 'no sweep began by itself'}`,
+      ]);
+      return;
+    }
+    const made = await sweepEvery(client, config, { link, everyMs, options });
+    print(global, made, () => [`link ${link}: ${describeSchedule(made)}; --every off ends that`]);
+  });
+}
+
 async function run(
   global: GlobalOptions,
   flags: SweepFlags,
   options: SweepOptions,
   rerun: ReportedDifferences | null,
 ): Promise<void> {
-  if (flags.report !== undefined && !/^\.(json|html)$/.test(extname(flags.report)))
-    throw new VerbError(`--report ${flags.report}: name a file that ends in .json or .html`, EXIT.usage);
+  if (flags.report !== undefined) checkReport(flags.report);
   await withClient(global, async (client, config) => {
     const link = chooseLink(config, flags.link);
     const result = await sweepToTheEnd(client, config, link, options, rerun === null);
@@ -61,7 +91,7 @@ async function run(
 const EXITS = { equal: EXIT.ok, divergent: EXIT.divergence, incomplete: EXIT.incomplete } as const;
 
 /** @throws VerbError for what can't be meant */
-function optionsOf({ match, type, rate, sample, repair }: SweepFlags): SweepOptions {
+function optionsOf({ match, type, rate, sample, repair, readFrom }: SweepFlags): SweepOptions {
   for (const [name, value] of Object.entries({ match, type }))
     if (value === '')
       throw new VerbError(`--${name} is empty, most likely a shell variable that is not set`, EXIT.usage);
@@ -71,6 +101,7 @@ function optionsOf({ match, type, rate, sample, repair }: SweepFlags): SweepOpti
     ...(rate !== undefined && { rate: positive('rate', rate, /^\d+$/, Number.MAX_SAFE_INTEGER) }),
     ...(sample !== undefined && { sample: positive('sample', sample, /^\d+(\.\d+)?%$/, 100) / 100 }),
     ...(repair && { repair }),
+    ...(readFrom === 'replica' && { readFrom }),
   };
 }
 
@@ -98,6 +129,24 @@ function readReport(path: string): ReportedDifferences {
   }
 }
 
+/** Before hours of work that it is meant for. @throws VerbError for what can't be written */
+function checkReport(path: string): void {
+  if (!/^\.(json|html)$/.test(extname(path)))
+    throw new VerbError(`--report ${path}: name a file that ends in .json or .html`, EXIT.usage);
+  try {
+    accessSync(dirname(path), constants.W_OK);
+    if (!statSync(path, { throwIfNoEntry: false })?.isFile()) {
+      if (existsSync(path)) throw Object.assign(new Error('is no file'), { code: 'EISDIR' });
+    } else accessSync(path, constants.W_OK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new VerbError(
+      `--report ${path} cannot be written (${code}); name a file in a folder that is there and may be written`,
+      EXIT.usage,
+    );
+  }
+}
+
 /** The result is printed by then, whatever becomes of its file. */
 function writeReport(path: string, result: SweepResult): void {
   const whole = reportOf(result);
@@ -111,29 +160,30 @@ function writeReport(path: string, result: SweepResult): void {
 
 const SHOWN_KEYS = 20;
 
-/** A typing error, perhaps. */
-function describeNothing({ match, type }: SweepResult['options']): string[] {
-  return [
-    ...(match === undefined ? [] : [`no key matches ${match}`]),
-    ...(type === undefined ? [] : [`no key${match === undefined ? '' : ' of these'} is of type ${type}`]),
-  ];
-}
-
 function describe(result: SweepResult): string[] {
-  const { link, outcome, compared, repaired, unsettled, failed, reasons, prefixes, listed, options, redone } = result;
-  const differing = countDifferences(result);
+  const { link, outcome, compared, repaired, unsettled, failed, reasons, prefixes, listed, redone } = result;
+  const { handedOver, unhealed } = result;
+  const differing = differencesIn(result);
   const kinds = Object.entries(result.differing).flatMap(([kind, count]) => (count > 0 ? [`${kind} ${count}`] : []));
   const shown = listed.slice(0, SHOWN_KEYS);
   const more = differing - shown.length;
   return [
     `link ${link}: ${outcome}, ${counted(compared, 'key')} compared, ${differing} ${differing === 1 ? 'differs' : 'differ'}${kinds.length > 0 ? ` (${kinds.join(', ')})` : ''}`,
-    ...(compared === 0 && differing === 0 ? describeNothing(options) : []),
-    ...(repaired > 0 ? [`repaired: ${repaired}`] : []),
-    ...(unsettled > 0 ? [`${counted(unsettled, 'key')} changed at each look: nothing is known of them`] : []),
-    ...(failed > 0
-      ? [`${counted(failed, 'key')} could not be compared, or not repaired:`, ...reasons.map((reason) => `  ${reason}`)]
+    ...(handedOver > 0 ? [`repaired: ${repaired} of ${handedOver} that were handed over to ${BATCH_TYPE}`] : []),
+    ...(unhealed > 0
+      ? [
+          `${counted(unhealed, 'key')} did not heal there and went on as workflows of their own: see keymend escalations`,
+        ]
       : []),
+    ...(unsettled > 0 ? [`${counted(unsettled, 'key')} changed at each look: nothing is known of them`] : []),
+    ...(failed > 0 ? [`${counted(failed, 'key')} could not be compared, or not repaired:`] : []),
+    ...reasons.map((reason) => (failed > 0 ? `  ${reason}` : reason)),
     ...(redone > 0 ? [`begun anew after a restart, a failover or a move of slots: ${counted(redone, 'server')}`] : []),
+    ...(result.readFrom === undefined
+      ? []
+      : [
+          `read from ${counted(result.readFrom.replicas, 'replica')}, and ${counted(result.readFrom.masters, 'master')} without one`,
+        ]),
     ...(result.atMost !== undefined
       ? [`at most ${(100 * result.atMost).toFixed(3)} % differ, at 95 %; keys of the target alone were not looked for`]
       : []),
@@ -141,8 +191,8 @@ function describe(result: SweepResult): string[] {
       ? prefixes.slice(0, 5).map(({ prefix, keys }) => `  ${keys}  ${prefix === '' ? '(no prefix)' : prefix}`)
       : []),
     ...shown.map(
-      ({ key, encoding, difference, repaired }) =>
-        `${difference.padEnd(8)}${key}${encoding === 'base64' ? ' (base64)' : ''}${repaired ? '  repaired' : ''}`,
+      ({ key, encoding, difference, batch, repaired }) =>
+        `${difference.padEnd(8)}${key}${encoding === 'base64' ? ' (base64)' : ''}${repaired ? '  repaired' : batch === undefined ? '' : '  handed over'}`,
     ),
     ...(more > 0 ? [`and ${more} more; --report FILE.json lists up to a thousand`] : []),
   ];

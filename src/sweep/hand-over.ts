@@ -1,0 +1,223 @@
+/**
+ * Differences that a sweep hands over to batches, which repair them within the budget and wait for
+ * servers that are out; and what became of these.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BATCH_BYTES, BATCH_KEYS } from '../../workflows/batch-messages.js';
+import type { EncodedKey } from '../../workflows/failed-write.js';
+import type { SweepRepairs, SweepState } from '../../workflows/sweep-messages.js';
+import { compareKeys, type LinkSides, type ReconcileOptions, refuseDeletes } from '../engine/index.js';
+import { keyBytes } from '../events/failed-write-codec.js';
+import { throwIfOfServer } from './looks.js';
+import type { SureDifference } from './suspects.js';
+import type { Finding } from './tally.js';
+import { marked } from './timeline.js';
+
+export interface Batches {
+  /**
+   * Starts a batch, and no second one for the same keys at the same position.
+   * @param first its position among all keys that the sweep has handed over
+   * @returns its ID
+   * @throws the signal's reason when it aborts
+   */
+  start(found: readonly SureDifference[], first: number, signal: AbortSignal): Promise<string>;
+  /** @returns null while it is under way, or nobody can say */
+  ended(batch: string): Promise<BatchEnd | null>;
+}
+
+interface BatchEnd {
+  /** How many of its keys are equal; the others have workflows of their own. */
+  readonly healed: number;
+  /** The others, as far as they are known. */
+  readonly wentOn: readonly EncodedKey[];
+  /** In ms since the epoch. */
+  readonly atMs: number;
+}
+
+interface HandOverOptions extends ReconcileOptions {
+  readonly signal: AbortSignal;
+  readonly batches: Batches;
+}
+
+/** Where the state of the sweep is: it travels, so all that counts is in there. */
+interface Ledger {
+  state: SweepState;
+  changed(): void;
+}
+
+const NOTHING: SweepRepairs = {
+  handedOver: 0,
+  open: [],
+  healed: 0,
+  unhealed: 0,
+  wentOn: [],
+  healedWhen: [],
+  healedBatches: [],
+};
+/** What went on by itself is waited for so long. */
+const WAITS_FOR_MS = 30_000;
+const LOOKS_EVERY_MS = 1_000;
+/** What one comparison takes; of more that went on only the number is known. */
+const KEYS_AT_ONCE = 500;
+/** The keys that are listed are those of the first ones. */
+const MOST_KEPT = 500;
+/** At once: they would only wait for each other's budget, and each stands in the state. */
+const MOST_OPEN = 200;
+/** Asked about in one turn, the oldest. */
+const ASKED_AT_ONCE = 10;
+const ASKED_EVERY_MS = 500;
+/** What a failed write has beside its key, about. */
+const BYTES_BESIDE_KEY = 300;
+
+export class HandOver {
+  readonly #sides: Required<LinkSides>;
+  readonly #options: HandOverOptions;
+  readonly #ledger: Ledger;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(sides: Required<LinkSides>, options: HandOverOptions, ledger: Ledger) {
+    this.#sides = sides;
+    this.#options = options;
+    this.#ledger = ledger;
+  }
+
+  /**
+   * Keys that the source seems to have lost go to nobody: each would escalate by itself.
+   * @returns one finding for each, in order, once batches have them
+   * @throws ReconcileError where a side can't be asked; the signal's reason when it aborts
+   */
+  take(found: readonly SureDifference[]): Promise<Finding[]> {
+    // One behind the other: a position is taken when its batch is there, and not before, so that
+    // who goes on behind a crash meets that batch there.
+    const taken = this.#last.then(() => this.#take(found));
+    this.#last = taken.catch(() => {});
+    return taken;
+  }
+
+  async #take(found: readonly SureDifference[]): Promise<Finding[]> {
+    const findings: Finding[] = [];
+    const refused = await this.#refused(found);
+    const meant = found.filter((one) => {
+      const reason = refused.get(one.key);
+      if (reason !== undefined) findings.push({ ...one, reason });
+      return reason === undefined;
+    });
+    for (const batch of inBatches(meant)) {
+      await this.#untilOpen(MOST_OPEN - 1);
+      const first = this.#repairs.handedOver;
+      const id = await this.#options.batches.start(batch, first, this.#options.signal);
+      const { handedOver, open, ...rest } = this.#repairs;
+      this.#keep({
+        ...rest,
+        handedOver: handedOver + batch.length,
+        open: [...open, { id, first, keys: batch.length }],
+      });
+      findings.push(...batch.map((one) => ({ ...one, batch: first })));
+    }
+    await this.#askOldest();
+    const byKey = new Map(findings.map((finding) => [finding.key, finding]));
+    return found.map(({ key }) => byKey.get(key)!);
+  }
+
+  async #refused(found: readonly SureDifference[]): Promise<Map<Buffer, string>> {
+    const deletes = found.filter(({ difference }) => difference === 'extra').map(({ key }) => key);
+    const errors = await refuseDeletes(this.#sides, deletes, this.#options.deleteGuard);
+    const refused = new Map<Buffer, string>();
+    for (const [index, error] of errors.entries()) {
+      if (error === null) continue;
+      throwIfOfServer({ outcome: 'failed', error });
+      refused.set(deletes[index]!, `${error.type}: ${error.message}`);
+    }
+    return refused;
+  }
+
+  /**
+   * Until every batch has ended, and for some time until what went on by itself is equal as well:
+   * a large value always goes on, and mostly heals at once.
+   * @throws the signal's reason when it aborts
+   */
+  async untilHealed(): Promise<void> {
+    await this.#untilOpen(0);
+    for (const until = performance.now() + WAITS_FOR_MS; this.#waiting().length > 0; ) {
+      await this.#lookAtThoseThatWentOn();
+      if (performance.now() >= until) return;
+      if (this.#waiting().length > 0) await sleep(LOOKS_EVERY_MS, undefined, { signal: this.#options.signal });
+    }
+  }
+
+  #waiting() {
+    return this.#repairs.wentOn.filter(({ healedAtMs }) => healedAtMs === undefined);
+  }
+
+  async #lookAtThoseThatWentOn(): Promise<void> {
+    const waiting = this.#waiting().slice(0, KEYS_AT_ONCE);
+    const compared = await compareKeys(this.#sides, waiting.map(keyBytes), this.#options);
+    const equal = new Set(waiting.filter((_, index) => compared[index]!.outcome === 'equal'));
+    const healedAtMs = Date.now();
+    const { wentOn, healed, unhealed, healedWhen, ...rest } = this.#repairs;
+    this.#keep({
+      ...rest,
+      wentOn: wentOn.map((one) => (equal.has(one) ? { ...one, healedAtMs } : one)),
+      healed: healed + equal.size,
+      unhealed: unhealed - equal.size,
+      healedWhen: marked(healedWhen, healedAtMs, equal.size),
+    });
+  }
+
+  async #untilOpen(most: number): Promise<void> {
+    while (this.#repairs.open.length > most) {
+      await this.#askOldest();
+      if (this.#repairs.open.length <= most) return;
+      await sleep(ASKED_EVERY_MS, undefined, { signal: this.#options.signal });
+    }
+  }
+
+  async #askOldest(): Promise<void> {
+    const asked = this.#repairs.open.slice(0, ASKED_AT_ONCE);
+    const ends = await Promise.all(asked.map(({ id }) => this.#options.batches.ended(id)));
+    for (const [index, end] of ends.entries()) if (end !== null) this.#ended(asked[index]!, end);
+  }
+
+  #ended(batch: SweepRepairs['open'][0], { healed, atMs, wentOn }: BatchEnd): void {
+    const { open, ...rest } = this.#repairs;
+    const unhealed = batch.keys - healed;
+    // Of which keys went on, all must be known to say of the others that they have healed.
+    const isKept = unhealed === wentOn.length && rest.healedBatches.length < MOST_KEPT;
+    this.#keep({
+      ...rest,
+      open: open.filter(({ first }) => first !== batch.first),
+      healed: rest.healed + healed,
+      unhealed: rest.unhealed + unhealed,
+      wentOn: [...rest.wentOn, ...wentOn].slice(0, KEYS_AT_ONCE),
+      healedWhen: marked(rest.healedWhen, atMs, healed),
+      healedBatches: isKept ? [...rest.healedBatches, [batch.first, atMs]] : rest.healedBatches,
+    });
+  }
+
+  get #repairs(): SweepRepairs {
+    return this.#ledger.state.repairs ?? NOTHING;
+  }
+
+  #keep(repairs: SweepRepairs): void {
+    this.#ledger.state = { ...this.#ledger.state, repairs };
+    this.#ledger.changed();
+  }
+}
+
+/** As large as a batch may be. */
+function inBatches(found: readonly SureDifference[]): SureDifference[][] {
+  const batches: SureDifference[][] = [];
+  let bytes = 0;
+  for (const one of found) {
+    const size = 1.4 * one.key.length + BYTES_BESIDE_KEY;
+    const last = batches.at(-1);
+    if (last !== undefined && last.length < BATCH_KEYS && bytes + size <= BATCH_BYTES) {
+      last.push(one);
+      bytes += size;
+    } else {
+      batches.push([one]);
+      bytes = size;
+    }
+  }
+  return batches;
+}

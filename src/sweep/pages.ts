@@ -1,0 +1,87 @@
+/** The pages of keys that a sweep goes through, and which keys of each have to be looked at. */
+import { randomBytes } from 'node:crypto';
+import type { EncodedKey } from '../../workflows/failed-write.js';
+import type { SweepOptions, SweepPart } from '../../workflows/sweep-messages.js';
+import { reconcileError } from '../engine/index.js';
+import { keyBytes } from '../events/failed-write-codec.js';
+import { isOwnKey } from '../own-keys.js';
+import { type KeyPage, RedisFailure } from '../redis/index.js';
+import { absentOnSource, differingOfPage, type Sides } from './page.js';
+
+/** As many as a server goes through in about 3 ms; fewer where a few a second are wanted. */
+const [MOST_PER_PAGE, LEAST_PER_PAGE, PAGES_PER_SECOND] = [500, 10, 4];
+
+interface PagesOptions {
+  readonly options: SweepOptions;
+  readonly expiryToleranceMs: number;
+  /** Keys a second now; undefined: gently. */
+  readonly rate: () => number | undefined;
+}
+
+export class Pages {
+  readonly #sides: Sides;
+  readonly #given: PagesOptions;
+
+  constructor(sides: Sides, options: PagesOptions) {
+    this.#sides = sides;
+    this.#given = options;
+  }
+
+  /** @throws ReconcileError where the server can't be asked */
+  async page({ side, place }: SweepPart, cursor: string): Promise<KeyPage> {
+    const { options } = this.#given;
+    if (side === 'keys') return pageOfGiven(options.keys!, Number(cursor));
+    const { match, type, sample } = options;
+    const from = sample === undefined ? cursor : anywhere();
+    const scan = { cursor: from, count: this.#keysPerPage, match, type, digested: side === 'source' };
+    const page = await this.#sides[side].scanKeys(place, scan);
+    if (page instanceof RedisFailure) throw reconcileError(page, side, 'read', this.#sides[side].place);
+    return page;
+  }
+
+  /** With a pattern or a type not all that were passed are told: about as many as asked for. */
+  lookedAt({ keys, own }: KeyPage): number {
+    const { match, type, sample } = this.#given.options;
+    if (match !== undefined || type !== undefined) return this.#keysPerPage;
+    // A sample of what was emptied meanwhile has an end, too.
+    return Math.max(keys.length + own, sample === undefined ? 0 : 1);
+  }
+
+  get #keysPerPage(): number {
+    const rate = this.#given.rate() ?? Number.POSITIVE_INFINITY;
+    return Math.max(LEAST_PER_PAGE, Math.min(MOST_PER_PAGE, Math.ceil(rate / PAGES_PER_SECOND)));
+  }
+
+  /** @param passed of the part, with those of this page */
+  isLast(part: SweepPart, page: KeyPage, passed: number): boolean {
+    const { sample } = this.#given.options;
+    if (sample === undefined) return page.cursor === '0';
+    return passed >= sample * part.keys;
+  }
+
+  /**
+   * Keys that are to be looked at one by one.
+   * @throws ReconcileError where a side can't be asked
+   */
+  async suspicious(side: SweepPart['side'], { keys, digest }: KeyPage): Promise<readonly Buffer[]> {
+    const { options, expiryToleranceMs } = this.#given;
+    if (side === 'keys' || keys.length === 0) return keys;
+    // A key of another type on the source was not met there. What else differs was found there.
+    if (side === 'target' && options.type !== undefined) return keys;
+    if (side === 'target') return absentOnSource(this.#sides, keys);
+    return differingOfPage(this.#sides, keys, digest, expiryToleranceMs);
+  }
+}
+
+function pageOfGiven(given: readonly EncodedKey[], first: number): KeyPage {
+  const keys = given.slice(first, first + MOST_PER_PAGE).map(keyBytes);
+  const next = first + MOST_PER_PAGE;
+  const wanted = keys.filter((key) => !isOwnKey(key));
+  const own = keys.length - wanted.length;
+  return { cursor: next < given.length ? `${next}` : '0', keys: wanted, own, digest: null };
+}
+
+/** SCAN takes any cursor: what it finds from there is as good as drawn by lot. */
+function anywhere(): string {
+  return `${randomBytes(6).readUIntBE(0, 6)}`;
+}

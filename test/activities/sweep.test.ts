@@ -1,0 +1,80 @@
+/** The activity of a sweep, on a real Temporal, with servers that are to the page. */
+import { Worker } from '@temporalio/worker';
+import { ulid } from 'ulid';
+import { expect, test } from 'vitest';
+import { createSweepActivities } from '../../activities/sweep.js';
+import { type PageDigest, RedisFailure, type RedisPort } from '../../src/redis/index.js';
+import type { sweep } from '../../workflows/sweep.js';
+import { pause, progress, resume, sweepWorkflowId } from '../../workflows/sweep-messages.js';
+import { DEFAULT_OPTIONS } from '../engine/link.js';
+import { eventually } from '../support/eventually.js';
+import { onStack, workflowBundle } from '../support/workflow-bed.js';
+
+const temporal = onStack();
+const PAGES = 6;
+
+const digest = (keys: readonly Buffer[]): PageDigest => ({
+  digest: keys.join(),
+  expiries: null,
+  large: [],
+  count: keys.length,
+});
+
+/** A page has one key. The source does not answer for the last pages until it is let. */
+function sides() {
+  const server = (place: string) => ({ place, server: place, keys: PAGES, slots: [[0, 1]], moving: [] });
+  const asked: number[] = [];
+  const state = { isAway: true };
+  const port = (place: string) => ({
+    place,
+    connections: 1,
+    keyServers: async () => [server(place)],
+    shardsOf: async (keys: Buffer[]) => keys.map(() => place),
+    digestKeys: async (keys: Buffer[]) => digest(keys),
+    async scanKeys(_: string, { cursor }: { cursor: string }) {
+      const page = Number(cursor);
+      if (page >= 4 && state.isAway) return new RedisFailure('CONNECTION', 'refused');
+      asked.push(page);
+      const keys = [Buffer.from(`key ${page}`)];
+      return { cursor: `${(page + 1) % PAGES}`, keys, own: 0, digest: digest(keys) };
+    },
+  });
+  return { source: port('source') as never as RedisPort, target: port('target') as never as RedisPort, asked, state };
+}
+
+test('a pause while a server does not answer keeps what was reached', async () => {
+  const link = ulid();
+  const { asked, state, ...ports } = sides();
+  const worker = await Worker.create({
+    connection: temporal.env.nativeConnection,
+    taskQueue: link,
+    workflowBundle: workflowBundle(),
+    activities: createSweepActivities({
+      links: new Map([[link, { sides: ports, options: DEFAULT_OPTIONS }]]),
+      batchesOf: () => expect.fail('nothing is to be repaired'),
+      start: () => expect.fail('no other is to be started'),
+      onSwept() {},
+    }),
+  });
+  await worker.runUntil(async () => {
+    const handle = await temporal.env.client.workflow.start<typeof sweep>('sweep', {
+      workflowId: sweepWorkflowId(link),
+      taskQueue: link,
+      args: [{ link, settleMs: 50, options: { rate: 1_000_000 } }],
+    });
+    await eventually(async () =>
+      expect(await handle.query(progress)).toMatchObject({ problem: expect.stringMatching(/^SourceUnavailable: /) }),
+    );
+    await handle.signal(pause);
+    await eventually(async () => {
+      expect(await handle.query(progress)).toMatchObject({ state: 'paused' });
+      expect((await handle.describe()).raw.pendingActivities).toEqual([]);
+    });
+    state.isAway = false;
+    await handle.signal(resume);
+    expect(await handle.result()).toMatchObject({ outcome: 'equal', compared: PAGES });
+    expect(await handle.query(progress)).toMatchObject({ state: 'done', problem: null });
+  });
+  // A key that was asked for twice would have been lost from what was reached.
+  expect(asked).toEqual([0, 1, 2, 3, 4, 5]);
+});

@@ -1,0 +1,57 @@
+/** A sweep that is cut off again and again reads little twice, and says the same. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { SweepState, SweepSummary } from '../../workflows/sweep-messages.js';
+import { portWith, startLink, type TestLink } from '../engine/link.js';
+import { swept } from './bed.js';
+
+const KEYS = 60_000;
+const KILLS = 20;
+/** The page at hand, and the one that was asked for already. */
+const LOST_KEYS = 2 * 500;
+
+let link: TestLink;
+beforeAll(async () => {
+  link = await startLink(['--enable-debug-command', 'local'], ['--enable-debug-command', 'local']);
+});
+afterAll(() => link?.stop());
+
+const whatIsSaid = ({ outcome, compared, differing, listed, targetOnly }: SweepSummary) => ({
+  outcome,
+  compared,
+  differing,
+  listed: listed.map(({ key, difference }) => [key, difference]).sort(),
+  targetOnly,
+});
+
+test('20 kills cost two pages each, which is 2 % of a million keys, and the report is the same', async () => {
+  const { source, target, sides } = link;
+  for (const { client } of [source, target]) await client.call('DEBUG', 'POPULATE', KEYS, 'user', 20);
+  await target.client.del('user:7', `user:${KEYS - 7}`);
+  await target.client.set('user:8', 'other');
+  await target.client.set('left:1', 'alone');
+  const undisturbed = (await swept(sides)).summary!;
+
+  let read = 0;
+  const counting = portWith(sides.source, {
+    async scanKeys(place, scan) {
+      const page = await sides.source.scanKeys(place, scan);
+      if ('keys' in page) read += page.keys.length;
+      return page;
+    },
+  });
+  let state: SweepState | undefined;
+  for (let kill = 1; kill <= KILLS; kill++) {
+    const ended = new AbortController();
+    const onProgress = (reached: SweepState) => {
+      // As it comes back from Temporal.
+      state = JSON.parse(JSON.stringify(reached)) as SweepState;
+      const passed = state.parts.filter(({ side }) => side === 'source').reduce((sum, part) => sum + part.passed, 0);
+      if (passed >= (kill * KEYS) / (KILLS + 1)) ended.abort();
+    };
+    const { summary } = await swept({ ...sides, source: counting }, {}, { state, onProgress, signal: ended.signal });
+    expect(summary).toBeNull();
+  }
+  const { summary } = await swept({ ...sides, source: counting }, {}, { state });
+  expect(whatIsSaid(summary!)).toEqual(whatIsSaid(undisturbed));
+  expect(read - KEYS).toBeLessThanOrEqual(KILLS * LOST_KEYS);
+});
