@@ -12,8 +12,8 @@ import type { Config } from '../config.js';
 import { counted } from '../plural.js';
 import { differencesIn } from '../sweep/tally.js';
 import { errorText } from '../temporal/error-text.js';
+import { describeProgress } from './sweep-progress.js';
 import { describeSchedule, type ScheduleReport, sweepSchedule } from './sweep-schedules.js';
-import { describeProgress } from './sweeps.js';
 import { underWay } from './under-way.js';
 
 interface SweepUnderWay extends SweepProgress {

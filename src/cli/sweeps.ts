@@ -8,17 +8,15 @@ import {
   SWEEP_TYPE,
   type SweepMemo,
   type SweepOptions,
-  type SweepProgress,
   type SweepResult,
   sweepWorkflowId,
 } from '../../workflows/sweep-messages.js';
 import type { Config, LinkConfig } from '../config.js';
-import { counted } from '../plural.js';
-import { differencesIn } from '../sweep/tally.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { startSweep } from '../temporal/sweeps.js';
 import { report, VerbError } from './context.js';
 import { toTheEnd } from './long-work.js';
+import { describeProgress } from './sweep-progress.js';
 
 type Handle = WorkflowHandle<typeof sweep>;
 
@@ -72,26 +70,4 @@ function lookedFor(options: AskedOptions | undefined): string | null {
   if (options === undefined) return null;
   const { match, type, sample, keys, repair, readFrom } = options;
   return JSON.stringify([match, type, sample, keys, repair, readFrom]);
-}
-
-/** In one line: how far it is, what it has found, how long it may take. */
-export function describeProgress(now: Omit<SweepProgress, 'link' | 'options' | 'startedAt'>): string {
-  const { state, percent, compared, handedOver = 0, repaired, etaSeconds, problem } = now;
-  const differing = differencesIn(now);
-  return [
-    state === 'paused' ? 'paused' : bar(percent),
-    `${percent.toFixed(1)} %`,
-    `${counted(compared, 'key')} compared`,
-    `${differing} ${differing === 1 ? 'differs' : 'differ'}`,
-    ...(handedOver > 0 ? [`${repaired} of ${handedOver} repaired`] : []),
-    ...(etaSeconds === null || state !== 'comparing' ? [] : [`about ${etaSeconds} s left`]),
-    ...(problem == null ? [] : [`tries again: ${problem}`]),
-  ].join(', ');
-}
-
-const BAR_WIDTH = 20;
-
-function bar(percent: number): string {
-  const done = Math.round((percent / 100) * BAR_WIDTH);
-  return `[${'#'.repeat(done)}${'.'.repeat(BAR_WIDTH - done)}]`;
 }

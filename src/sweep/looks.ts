@@ -70,8 +70,8 @@ export class Looks {
     let open = [...suspects.keys()];
     for (let moment = 1; moment <= MOMENTS && open.length > 0; moment++) {
       if (moment > 1) await sleep(BETWEEN_MOMENTS_MS, undefined, { signal: this.#options.signal });
-      // What was found may be of a moment before the states that it came with: what is the last word
-      // is compared in full.
+      // What was found may be of a moment before the states that it came with: the last word is
+      // compared in full.
       const before = moment < MOMENTS ? open.map((index) => suspects[index]!.found) : [];
       const compared = await this.compare(
         open.map((index) => suspects[index]!.key),
