@@ -8,6 +8,7 @@ import type { EscalateRequest, Letter } from '../../workflows/activities.js';
 import { type LogLine, loggerInto } from '../bridge/bridge-bed.js';
 import { failedWrite } from '../support/workflow-bed.js';
 
+const UNCOUNTED = { escalated() {}, deadLettered() {} };
 const RUN = { workflowId: 'user:42', runId: 'run' };
 
 /** Dead letters that only remember what they are asked for, and who is told besides. */
@@ -30,7 +31,7 @@ function bed({ knowsEnds = true } = {}) {
     if (state.isDeaf) throw new Error('Temporal is away');
     notified.push(error.type);
   };
-  const publish = publishingEscalations({ deadLetters, notify, logger: loggerInto(logs) });
+  const publish = publishingEscalations({ deadLetters, notify, metrics: UNCOUNTED, logger: loggerInto(logs) });
   const attempt = (letter: Letter | undefined, tries: Partial<Tries> = {}, type = 'Contended') =>
     publish(
       {
@@ -99,4 +100,22 @@ it('the log has one line, however often it is tried', async () => {
   state.isAway = true;
   for (const number of [1, 2, 3]) await attempt({ id: 'run/1' }, { attempt: number }).catch(() => {});
   expect(logs.map(({ msg }) => msg)).toEqual([expect.stringMatching(/^escalated: as scripted\. The key changes/)]);
+});
+
+it('who else is told hears of it also while the dead letters take nothing, and once', async () => {
+  const { attempt, published, notified, state } = bed();
+  state.isAway = true;
+  await expect(attempt({ id: 'run/1', behind: ['5'] })).rejects.toThrow('Kafka is away');
+  await expect(attempt({ id: 'run/1', behind: ['5'] }, { attempt: 2 })).rejects.toThrow('Kafka is away');
+  expect([published.length, notified.length]).toEqual([0, 1]);
+  state.isAway = false;
+  await attempt({ id: 'run/1', behind: ['5'] }, { attempt: 3 });
+  expect([published.length, notified.length]).toEqual([1, 1]);
+});
+
+it('what is no escalation is told to nobody else', async () => {
+  const { attempt, notified } = bed();
+  await attempt({ id: 'run/1' }, {}, 'WorkflowIdTaken');
+  await attempt({ id: 'run/2' }, {}, 'Cancelled');
+  expect(notified).toEqual([]);
 });

@@ -93,6 +93,9 @@ const SUMMARY: SweepSummary = {
   compared: 10,
   differing: { missing: 0, extra: 0, type: 0, value: 0, expiry: 0 },
   repaired: 0,
+  handedOver: 0,
+  unhealed: 0,
+  timeline: { found: [], healed: [] },
   unsettled: 0,
   failed: 0,
   reasons: [],
@@ -105,7 +108,7 @@ const SUMMARY: SweepSummary = {
 function sweep(): OtherRun {
   let calls = 0;
   const state = { parts: [], redone: 0, targetOnly: null };
-  const activities: SweepActivities = {
+  const activities: Pick<SweepActivities, 'compareLink'> = {
     async compareLink() {
       calls += 1;
       if (calls > 1) return { state, summary: SUMMARY };
