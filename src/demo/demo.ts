@@ -1,11 +1,11 @@
 /**
- * The main job on real services: an application writes to two Redis while the link to one of them
- * fails in every way, and for a while that to Kafka too; keymend repairs what got lost; a
- * comparison that knows nothing of the engine says whether both are equal.
+ * The main job on real services, in three acts: an application writes to two Redis while the link
+ * to one of them fails in every way, and for a while that to Kafka too; an outage of thousands of
+ * keys; a sweep, which finds what nobody recorded. A comparison that knows nothing of the engine
+ * says whether both are equal.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { Redis } from 'ioredis';
 import { parse as parseYaml, stringify as stringifyYaml } from 'yaml';
@@ -14,11 +14,14 @@ import { counted } from '../plural.js';
 import { type KeymendOptions, type StackInfo, startKeymend, stopKeymend } from '../stack/index.js';
 import { startProxy } from '../stack/proxy.js';
 import { KEY_PREFIX } from './application.js';
-import { type Comparison, compareDatabases, OWN_KEYS } from './compare.js';
-import { showProgress } from './progress.js';
-import { closedBatches, closedRepairs, countRepairs, type Repairs, retryEscalated } from './repairs.js';
+import { compareDatabases, OWN_KEYS } from './compare.js';
+import { throughOutage } from './outage.js';
 import { type DemoResult, resultOf } from './result.js';
-import { writeThroughFaults } from './writing.js';
+import type { Stage } from './stage.js';
+import { throughSweep } from './sweeping.js';
+import { Timeline } from './timeline.js';
+import { timelinePage } from './timeline-html.js';
+import { throughFaults } from './writing.js';
 
 export interface DemoOptions {
   readonly stack: StackInfo;
@@ -30,39 +33,47 @@ export interface DemoOptions {
   /** The script that runs `keymend`, for the process with bridge and worker. */
   readonly cli: string;
   readonly report: (line: string) => void;
+  /** Makes of a key what can be shown. */
+  readonly visible: (text: string) => string;
 }
 
-const CONVERGENCE_TIMEOUT_MS = 5 * 60_000;
-/** All attempts of the policy take half of it. */
-const RETRIES_TIMEOUT_MS = 60_000;
+/** What is another than `stack up` writes: many keys are to be seen healing in little time. */
+const SETTINGS = { surge: { enter: 500, leave: 50 }, budget: { opsPerSecond: 20_000 } };
 
 /**
  * Runs the demo on an empty stack. Leaves nothing running of its own and no proxy, whatever
  * happens.
  */
 export async function runDemo(options: DemoOptions): Promise<DemoResult> {
-  const { stack, report, signal } = options;
+  const { stack } = options;
   const source = connect(stack.redis.source);
   const target = connect(stack.redis.target);
   const targetUrl = new URL(stack.redis.target);
   const link = await startProxy({ target: { host: targetUrl.hostname, port: Number(targetUrl.port || 6379) } });
+  const watching = new AbortController();
   try {
     await endRepairs(options.client);
     await makeRoom(source, target);
-    report('bridge and worker: starting');
+    options.report('bridge and worker: starting');
     await startKeymend(keymendOptions(options, `redis://127.0.0.1:${link.port}`));
-    const since = new Date();
-    const { brokers } = stack.kafka;
-    const written = await writeThroughFaults({ source, target: link, brokers, report, signal });
-    const before = await compareDatabases(source, target);
-    report(`${before.differences.length} of ${counted(before.keys, 'key')} differ; the link is back`);
-    link.restore();
+    const timeline = new Timeline();
     const compare = () => compareDatabases(source, target);
-    const { repairs, retried, after } = await untilConverged(options, since, compare);
-    const closed = await closedRepairs(options.client, since);
-    const batches = await closedBatches(options.client, since);
-    return resultOf({ written, before, after, closed, batches, retried, escalated: repairs.escalated });
+    const { brokers } = stack.kafka;
+    const stage: Stage = { ...options, ...namesIn(stack.config), source, target, link, brokers, timeline, compare };
+    const watched = timeline.watch(compare, watching.signal);
+    const faults = await throughFaults(stage);
+    const outage = await throughOutage(stage);
+    const sweep = await throughSweep(stage);
+    watching.abort();
+    await watched;
+    const after = await compare();
+    timeline.compared(after);
+    const page = join(options.directory, 'timeline.html');
+    const result = resultOf({ faults, outage, sweep, after, page });
+    writeFileSync(page, timelinePage(timeline.record(), result, options.visible));
+    return result;
   } finally {
+    watching.abort();
     await stopKeymend(options.directory);
     await link.close();
     source.disconnect();
@@ -77,6 +88,11 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
 export function keepKeymend(options: DemoOptions): Promise<void> {
   options.report('bridge and worker: starting again, on the healthy link');
   return startKeymend(keymendOptions(options, options.stack.redis.target));
+}
+
+function namesIn(config: string): Pick<Stage, 'linkName' | 'taskQueue'> {
+  const { links, temporal } = parseYaml(readFileSync(config, 'utf8'));
+  return { linkName: links[0].name, taskQueue: temporal.taskQueue };
 }
 
 function connect(url: string): Redis {
@@ -123,7 +139,8 @@ function keymendOptions({ stack, directory, cli, signal }: DemoOptions, target: 
   let { config } = stack;
   if (target !== stack.redis.target) {
     const changed = parseYaml(readFileSync(config, 'utf8'));
-    changed.links[0].target = { url: target };
+    changed.surge = SETTINGS.surge;
+    Object.assign(changed.links[0], { target: { url: target }, budget: SETTINGS.budget });
     config = join(directory, 'demo.yaml');
     writeFileSync(config, stringifyYaml(changed));
   }
@@ -143,47 +160,4 @@ function environmentFor(stack: StackInfo, directory: string): NodeJS.ProcessEnv 
     TEMPORAL_NAMESPACE: 'default',
     TEMPORAL_CONFIG_FILE: emptyProfile,
   };
-}
-
-/**
- * Waits until both Redis are equal and no repair is under way. Keys that were given up on while the
- * link was away are tried again once, as an operator does. Those that stay escalated, and whatever
- * differs after five minutes, are left to the result.
- */
-async function untilConverged(
-  { client, report, signal }: DemoOptions,
-  since: Date,
-  compare: () => Promise<Comparison>,
-): Promise<{ repairs: Repairs; retried: number; after: Comparison }> {
-  const started = performance.now();
-  const isPast = (ms: number) => performance.now() - started > ms;
-  let repairs: Repairs = { running: 0, closed: 0, escalated: 0 };
-  let retried = 0;
-  let retriedUntilMs: number | undefined;
-  let differing = '';
-  const progress = showProgress(
-    () =>
-      `repairing  ${counted(repairs.closed, 'workflow')} done, ${repairs.running} under way, ${repairs.escalated} escalated${differing}`,
-    report,
-  );
-  try {
-    for (;;) {
-      await sleep(500, undefined, { signal });
-      repairs = await countRepairs(client, since);
-      const { running, escalated } = repairs;
-      if (escalated > 0 && escalated === running && retriedUntilMs === undefined) {
-        retried = await retryEscalated(client, since);
-        retriedUntilMs = performance.now() - started + RETRIES_TIMEOUT_MS;
-        continue;
-      }
-      const late = isPast(CONVERGENCE_TIMEOUT_MS) || (escalated > 0 && isPast(retriedUntilMs ?? Infinity));
-      if (running > 0 && !late) continue;
-      // What Temporal lists lags behind, and the bridge behind Kafka: only the comparison knows.
-      const after = await compare();
-      differing = `, ${counted(after.differences.length, 'key differs', 'keys differ')}`;
-      if (after.differences.length === 0 || late) return { repairs, retried, after };
-    }
-  } finally {
-    progress.stop();
-  }
 }

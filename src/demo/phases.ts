@@ -32,29 +32,29 @@ const restored = (operations: number): Phase => ({
 
 /** The last one is an outage, so that there is something to see. */
 export const PHASES: readonly Phase[] = [
-  { ...restored(400), name: 'healthy' },
-  { name: 'slow', operations: 500, begin: ({ target }) => target.slow(4 * MIRROR_TIMEOUT_MS) },
-  restored(300),
-  { name: 'half-open', operations: 400, begin: ({ target }) => target.swallow() },
-  restored(300),
+  { ...restored(300), name: 'healthy' },
+  { name: 'slow', operations: 400, begin: ({ target }) => target.slow(4 * MIRROR_TIMEOUT_MS) },
+  restored(250),
+  { name: 'half-open', operations: 300, begin: ({ target }) => target.swallow() },
+  restored(250),
   {
     name: 'resetting',
-    operations: 400,
+    operations: 300,
     begin() {},
     during({ target }, operation) {
       if (operation % 40 === 20) target.cut();
       if (operation % 40 === 30) target.restore();
     },
   },
-  restored(300),
+  restored(250),
   {
     name: 'cut, from Kafka too',
-    operations: 700,
+    operations: 500,
     begin({ target, kafka }) {
       target.cut();
       kafka.cut();
     },
   },
-  restored(300),
-  { name: 'cut', operations: 800, begin: ({ target }) => target.cut() },
+  restored(250),
+  { name: 'cut', operations: 600, begin: ({ target }) => target.cut() },
 ];

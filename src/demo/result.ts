@@ -1,8 +1,10 @@
 /** What the demo has shown: the numbers, what each of them counts, and the verdict. */
 import { counted } from '../plural.js';
 import type { Comparison } from './compare.js';
-import type { ClosedBatch, ClosedRepair } from './repairs.js';
-import type { Written } from './writing.js';
+import type { OutageShown } from './outage.js';
+import type { ClosedRepair } from './repairs.js';
+import type { SweepShown } from './sweeping.js';
+import type { FaultsShown } from './writing.js';
 
 export interface DemoResult {
   readonly operations: number;
@@ -17,7 +19,7 @@ export interface DemoResult {
   readonly lostRecords: number;
   /** How often the application stopped sending to a target that did not answer. */
   readonly breakerOpened: number;
-  /** Keys on either side when the writing ended. */
+  /** Keys on either side when the writing of the first act ended. */
   readonly keysComparedBefore: number;
   /** How many of them differed. */
   readonly divergedBefore: number;
@@ -41,6 +43,8 @@ export interface DemoResult {
   readonly retried: number;
   /** Keys that are given up on at the end. */
   readonly escalated: number;
+  readonly outage: OutageShown;
+  readonly sweep: SweepShown;
   /** Keys on either side at the end. */
   readonly keysCompared: number;
   /** How many of them differ. */
@@ -50,20 +54,21 @@ export interface DemoResult {
    * key had to be repaired.
    */
   readonly convergenceMs: { readonly p50: number; readonly p99: number } | null;
+  /** Where the timeline is, as a page. */
+  readonly page: string;
 }
 
 interface Observed {
-  readonly written: Written;
-  /** When the writing had ended, and when the repairs had. */
-  readonly before: Comparison;
+  readonly faults: FaultsShown;
+  readonly outage: OutageShown;
+  readonly sweep: SweepShown;
+  /** At the very end. */
   readonly after: Comparison;
-  readonly closed: readonly ClosedRepair[];
-  readonly batches?: readonly ClosedBatch[];
-  readonly retried: number;
-  readonly escalated: number;
+  readonly page: string;
 }
 
-export function resultOf({ written, before, after, closed, batches = [], retried, escalated }: Observed): DemoResult {
+export function resultOf({ faults, outage, sweep, after, page }: Observed): DemoResult {
+  const { written, before, closed, batches, retried, escalated } = faults;
   const repaired = new Set(closed.filter(({ outcome }) => outcome === 'repaired').map(({ workflowId }) => workflowId));
   // The demo's keys are printable, so each one is the ID of its workflows.
   const diverged = before.differences.map(({ key }) => key.toString());
@@ -71,7 +76,7 @@ export function resultOf({ written, before, after, closed, batches = [], retried
     operations: written.operations,
     failedWrites: written.failedWrites,
     throughOutbox: written.throughOutbox,
-    lostRecords: written.lost,
+    lostRecords: written.lost + outage.lost,
     breakerOpened: written.breakerOpened,
     keysComparedBefore: before.keys,
     divergedBefore: diverged.length,
@@ -82,23 +87,30 @@ export function resultOf({ written, before, after, closed, batches = [], retried
     batches: batches.length,
     repairedInBatches: batches.reduce((sum, { repaired }) => sum + repaired, 0),
     retried,
-    escalated,
+    escalated: escalated + outage.escalated,
+    outage,
+    sweep,
     keysCompared: after.keys,
     divergedNow: after.differences.length,
     convergenceMs: convergence(closed, written.lastFailedAt),
+    page,
   };
 }
 
 /** @returns lines for a person, without the verdict */
 export function describeResult(result: DemoResult): string[] {
+  return [...factsOf(result), ['timeline', result.page] as const].map(([name, value]) => `${name.padEnd(15)} ${value}`);
+}
+
+/** @returns each number with what it counts */
+export function factsOf(result: DemoResult): (readonly [string, string])[] {
   const { operations, failedWrites, throughOutbox, lostRecords, breakerOpened } = result;
   const { keysComparedBefore, divergedBefore, deletedOnSource, repaired, repairedOfDiverged } = result;
   const { workflows, retried, escalated, keysCompared, divergedNow } = result;
   const earlier = repaired - repairedOfDiverged;
-  const gone = keysComparedBefore - keysCompared;
   const { batches, repairedInBatches } = result;
   const together = `; ${repairedInBatches} more in ${counted(batches, 'batch', 'batches')}, which waited for the target as one`;
-  const rows: [string, string][] = [
+  return [
     ['written', `${counted(operations, 'operation')}, of which ${failedWrites} failed on the target`],
     [
       'recorded',
@@ -118,13 +130,26 @@ export function describeResult(result: DemoResult): string[] {
       'escalated',
       `${escalated} now${retried > 0 ? `; ${retried} while the link was away, tried again when it was back` : ''}`,
     ],
-    [
-      'diverged now',
-      `${divergedNow} of ${counted(keysCompared, 'key')}${gone > 0 ? `: the deleted ones are gone, which makes ${gone} fewer` : ''}`,
-    ],
     ['time to repair', describeTimes(result)],
+    ['outage', describeOutage(result.outage)],
+    ['sweep', describeSweep(result.sweep)],
+    ['diverged now', `${divergedNow} of ${counted(keysCompared, 'key')}`],
   ];
-  return rows.map(([name, value]) => `${name.padEnd(15)} ${value}`);
+}
+
+function describeOutage({ keys, repairedInBatches, batches, repairedAlone, healedMs }: OutageShown): string {
+  const alone = repairedAlone > 0 ? `, ${repairedAlone} by workflows of their own` : '';
+  return (
+    `${counted(keys, 'key')} diverged while the link was cut: ${repairedInBatches} repaired in ` +
+    `${counted(batches, 'batch', 'batches')}${alone}, within ${(healedMs / 1000).toFixed(1)} s of its return`
+  );
+}
+
+function describeSweep({ compared, unnoticed, found, repaired }: SweepShown): string {
+  return (
+    `${counted(compared, 'key')} compared: found ${found} of the ${unnoticed} that were changed by hand, ` +
+    `of which no failed write told, and repaired ${repaired}`
+  );
 }
 
 /** The last line, if all is well. */
@@ -137,11 +162,13 @@ export function verdictOf({ keysCompared }: DemoResult): string {
  *   equal by keymend's doing
  */
 export function problemOf(result: DemoResult): string | undefined {
-  const { divergedBefore, divergedNow, keysCompared, escalated, lostRecords } = result;
+  const { divergedBefore, divergedNow, keysCompared, escalated, lostRecords, sweep } = result;
   if (divergedNow > 0) return `the two Redis are not equal: ${divergedNow} of ${counted(keysCompared, 'key')} differ`;
   if (escalated > 0) return `the two Redis are equal, but ${counted(escalated, 'key is', 'keys are')} still escalated`;
   if (lostRecords > 0)
     return `the two Redis are equal by luck: ${counted(lostRecords, 'failed write was', 'failed writes were')} recorded nowhere`;
+  if (sweep.found < sweep.unnoticed)
+    return `the two Redis are equal, but the sweep found ${sweep.found} of the ${counted(sweep.unnoticed, 'key')} that were changed by hand`;
   if (divergedBefore === 0) return 'the two Redis are equal, but they never differed: nothing was shown';
   return undefined;
 }

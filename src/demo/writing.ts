@@ -1,20 +1,17 @@
-/** The application of the demo at work: it writes through a DualWriter while its links fail. */
+/** The first act: an application writes through a DualWriter while its links fail in every way. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Redis } from 'ioredis';
-import type { FailedWrite } from '../../workflows/messages.js';
-import { createDualWriter, type DualWriter } from '../dual-write/dual-writer.js';
-import { mirrorOptions } from '../dual-write/target/mirror-options.js';
-import type { RecordSink } from '../events/record-sink.js';
-import { createKafkaRecordSink } from '../kafka/record-sink.js';
-import { createOutbox } from '../outbox/record-sink.js';
+import type { DualWriter } from '../dual-write/dual-writer.js';
 import { counted } from '../plural.js';
-import type { FaultProxy } from '../stack/proxy.js';
 import { writeOnce } from './application.js';
-import { createKafkaLink } from './kafka-link.js';
-import { type Links, MIRROR_TIMEOUT_MS, PHASES, type Phase } from './phases.js';
+import type { Comparison } from './compare.js';
+import { untilConverged } from './converging.js';
+import { type Links, PHASES, type Phase } from './phases.js';
 import { showProgress } from './progress.js';
+import { type ClosedBatch, type ClosedRepair, closedBatches, closedRepairs } from './repairs.js';
+import { restored, type Stage } from './stage.js';
+import { openWriter } from './writer.js';
 
-export interface Written {
+interface Written {
   readonly operations: number;
   /** Failed-write records that Kafka or the outbox took. */
   readonly failedWrites: number;
@@ -28,91 +25,70 @@ export interface Written {
   readonly lastFailedAt: ReadonlyMap<string, number>;
 }
 
-interface WritingOptions {
-  readonly source: Redis;
-  /** The way to the target. */
-  readonly target: FaultProxy;
-  readonly brokers: readonly string[];
-  readonly report: (line: string) => void;
-  /** Ends the writing; it then rejects. */
-  readonly signal: AbortSignal;
+/** What the first act has shown. */
+export interface FaultsShown {
+  readonly written: Written;
+  /** When the writing had ended. */
+  readonly before: Comparison;
+  readonly closed: readonly ClosedRepair[];
+  readonly batches: readonly ClosedBatch[];
+  /** Keys that were given up on while the link was away, and then tried again. */
+  readonly retried: number;
+  /** Keys that still are. */
+  readonly escalated: number;
 }
 
-const KEYS_PER_TYPE = 60;
+const KEYS_PER_TYPE = 45;
 const PAUSE_BETWEEN_WRITES_MS = 2;
+
+export async function throughFaults(stage: Stage): Promise<FaultsShown> {
+  const { client, timeline } = stage;
+  timeline.act('a link that fails');
+  const since = new Date();
+  const written = await writeThroughFaults(stage);
+  const before = await restored(stage);
+  const { repairs, retried } = await untilConverged(stage, since);
+  const closed = await closedRepairs(client, since);
+  const batches = await closedBatches(client, since);
+  return { written, before, closed, batches, retried, escalated: repairs.escalated };
+}
 
 /**
  * Writes through all phases. Leaves the links as the last one had them, and no connection of its
  * own.
  */
-export async function writeThroughFaults(options: WritingOptions): Promise<Written> {
-  const { source, target, brokers, report, signal } = options;
-  const kafka = createKafkaLink();
-  const kafkaSink = createKafkaRecordSink({
-    kafka: { brokers: [...brokers], socketFactory: kafka.socketFactory },
-    topic: 'keymend.failed-writes',
-  });
-  const outbox = createOutbox({ client: source });
+async function writeThroughFaults(stage: Stage): Promise<Written> {
+  const { link, timeline, report, signal } = stage;
   const lastFailedAt = new Map<string, number>();
-  let throughOutbox = 0;
-  let breakerOpened = 0;
-  const mirror = new Redis(target.port, '127.0.0.1', {
-    ...mirrorOptions(MIRROR_TIMEOUT_MS),
-    retryStrategy: () => 100,
+  const writer = openWriter({
+    ...stage,
+    failed({ key, failedAt }) {
+      lastFailedAt.set(key, Date.parse(failedAt));
+      timeline.failed();
+    },
   });
-  mirror.on('error', () => {}); // That its link fails is what the demo is about.
-  const redis = createDualWriter({
-    link: 'east-to-west',
-    source,
-    target: mirror,
-    records: [
-      noting(kafkaSink, ({ key, failedAt }) => lastFailedAt.set(key, Date.parse(failedAt))),
-      noting(outbox, ({ key, failedAt }) => {
-        lastFailedAt.set(key, Date.parse(failedAt));
-        throughOutbox += 1;
-      }),
-    ],
-    origin: 'demo',
-    // Counted by the writer itself.
-    onError: () => {},
-    // The phases are shorter than real outages.
-    breaker: { maxProbeMs: 250 },
-    failoverAfterMs: 500,
-  });
-  redis.on('breaker', ({ state }) => {
-    if (state === 'open') breakerOpened += 1;
-  });
-  const links = { target, kafka };
+  const { redis, kafka, seen } = writer;
   let operations = 0;
   let phaseName = '';
   const line = showProgress(() => {
     const { recorded } = redis.stats();
-    return `link ${phaseName.padEnd(20)} ${counted(operations, 'write')}, ${recorded} of them failed, ${throughOutbox} in the outbox`;
+    return `link ${phaseName.padEnd(20)} ${counted(operations, 'write')}, ${recorded} of them failed, ${seen.throughOutbox} in the outbox`;
   }, report);
   try {
     for (const phase of PHASES) {
       phaseName = phase.name;
-      for await (const _ of writesOf(phase, links, redis, signal)) operations += 1;
+      timeline.link(phase.name);
+      for await (const _ of writesOf(phase, { target: link, kafka }, redis, signal)) operations += 1;
       if (phase !== PHASES.at(-1)) line.step();
     }
-    const { notRecorded } = await redis.close();
-    const { recorded, lost } = redis.stats();
-    return {
-      operations,
-      failedWrites: recorded,
-      throughOutbox,
-      lost: lost + notRecorded.length,
-      breakerOpened,
-      lastFailedAt,
-    };
+    const lost = await writer.close();
+    return { operations, failedWrites: redis.stats().recorded, ...seen, lost, lastFailedAt };
   } catch (error) {
     // Interrupted: nothing of the writer must go on.
-    await redis.close({ timeoutMs: 1000 });
+    await writer.close(1000);
     throw error;
   } finally {
     line.stop();
-    mirror.disconnect();
-    await Promise.all([kafkaSink.close(), outbox.close()]);
   }
 }
 
@@ -125,14 +101,4 @@ async function* writesOf(phase: Phase, links: Links, redis: DualWriter, signal: 
     yield;
     await sleep(PAUSE_BETWEEN_WRITES_MS, undefined, { signal });
   }
-}
-
-/** Tells of each record that the sink has taken. */
-function noting(sink: RecordSink, taken: (record: FailedWrite) => void): RecordSink {
-  return {
-    async publish(records) {
-      await sink.publish(records);
-      records.forEach(taken);
-    },
-  };
 }

@@ -1,4 +1,5 @@
 /** The report of a sweep as one page that needs nothing else. */
+import { escapeHtml, htmlPage, tableRow } from '../html-page.js';
 import type { SweepReport } from './report.js';
 import { byKind, byPrefix, NAMES, overTime } from './report-charts.js';
 import { differencesIn } from './tally.js';
@@ -9,7 +10,6 @@ const OUTCOMES = { equal: 'Equal', divergent: 'Divergent', incomplete: 'Incomple
 export function htmlReport(report: SweepReport, visible: (text: string) => string): string {
   const text = (value: string | number) => escapeHtml(visible(`${value}`));
   const { link, outcome, listed, reasons, options } = report;
-  const row = (cells: readonly string[]) => `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
   const asked = Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [`${name}: ${value}`]));
   const facts: [string, string | number][] = [
     ['keys compared', report.compared],
@@ -37,7 +37,7 @@ export function htmlReport(report: SweepReport, visible: (text: string) => strin
     ...reasons.map((reason): [string, string] => ['because', reason]),
   ];
   const keys = listed.map(({ key, encoding, difference, foundAt = '', batch, healedAt }) =>
-    row([
+    tableRow([
       `<code>${text(key)}</code>${encoding === 'base64' ? ' (base64)' : ''}`,
       NAMES[difference],
       `found ${text(foundAt)}`,
@@ -45,25 +45,15 @@ export function htmlReport(report: SweepReport, visible: (text: string) => strin
     ]),
   );
   const unlisted = differencesIn(report) - listed.length;
-  return `<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Sweep of ${text(link)}</title>
-<style>body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
-td{padding:.15em 1em .15em 0;vertical-align:top;overflow-wrap:anywhere}code{white-space:pre-wrap}</style>
-<h1>${OUTCOMES[outcome]}: link ${text(link)}</h1>
-${byKind(report)}
-<table>${facts.map(([name, value]) => row([name, text(value)])).join('\n')}</table>
+  const body = `${byKind(report)}
+<table>${facts.map(([name, value]) => tableRow([name, text(value)])).join('\n')}</table>
 ${section('When', overTime(report))}
 ${section('Where they are', byPrefix(report, text))}
 ${section('Keys', keys.length === 0 ? '' : `<table>${keys.join('\n')}</table>`)}
-${unlisted > 0 ? `<p>and ${unlisted} more</p>` : ''}
-</html>
-`;
+${unlisted > 0 ? `<p>and ${unlisted} more</p>` : ''}`;
+  return htmlPage({ title: `Sweep of ${text(link)}`, heading: `${OUTCOMES[outcome]}: link ${text(link)}`, body });
 }
 
 function section(title: string, content: string): string {
   return content === '' ? '' : `<h2>${title}</h2>\n${content}`;
-}
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }

@@ -64,6 +64,16 @@ test(
     expect(stderr).not.toMatch(/\[ioredis\]|\r/);
     expect(stdout.trimEnd().split('\n').at(-1)).toMatch(/^the two Redis are equal: \d+ keys, 0 differ$/);
 
+    // It needs nothing else: no script, nothing from the network, no value.
+    const page = readFileSync(join(directory, 'timeline.html'), 'utf8');
+    expect(stdout).toContain(join(directory, 'timeline.html'));
+    expect(page.match(/<polyline points="[\d., ]+"/g)).toHaveLength(3);
+    expect(page).toContain('link cut, from Kafka too');
+    expect(page).toContain('demo:by-hand:1');
+    expect(page).not.toMatch(/<script|<link|src=|href=|url\(|by mistake|written while/);
+    expect(stdout).toMatch(/^outage +5000 keys diverged .* repaired in \d+ batches/m);
+    expect(stdout).toMatch(/^sweep .* found 30 of the 30 .* repaired 30$/m);
+
     const stop = 'npx keymend stack down --directory .keymend/demo';
     expect(stdout).toContain(stop);
     expect(await run('demo')).toEqual({

@@ -6,6 +6,7 @@ import { type DemoResult, describeResult, problemOf, verdictOf } from '../../dem
 import { demoLock, makeDirectory, type StackInfo, stackDown, stackUp, whatRuns, withLock } from '../../stack/index.js';
 import { connectClient } from '../../temporal/connect.js';
 import { EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
+import { printable } from '../printable.js';
 import { downCommand } from './stack.js';
 
 /** Apart from the stack of `keymend stack up`, whose data the demo must not touch. */
@@ -79,7 +80,15 @@ async function show(stack: StackInfo, signal: AbortSignal, keep: boolean): Promi
   const { address } = stack.temporal;
   // Not from the environment: a profile for production must not lead the demo there.
   const client = await connectClient({ options: { address }, address, namespace: 'default' });
-  const options: DemoOptions = { stack, directory: resolve(DIRECTORY), client, signal, cli: CLI, report };
+  const options: DemoOptions = {
+    stack,
+    directory: resolve(DIRECTORY),
+    client,
+    signal,
+    cli: CLI,
+    report,
+    visible: printable,
+  };
   try {
     signal.throwIfAborted();
     const result = await runDemo(options);

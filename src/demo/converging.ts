@@ -1,0 +1,53 @@
+/** Waits for keymend, and does what an operator would. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { counted } from '../plural.js';
+import type { Comparison } from './compare.js';
+import { showProgress } from './progress.js';
+import { countRepairs, type Repairs, retryEscalated } from './repairs.js';
+import type { Stage } from './stage.js';
+
+const CONVERGENCE_TIMEOUT_MS = 5 * 60_000;
+/** All attempts of the policy take half of it. */
+const RETRIES_TIMEOUT_MS = 60_000;
+
+/**
+ * Waits until both Redis are equal and no repair is under way. Keys that were given up on while the
+ * link was away are tried again once, as an operator does. Those that stay escalated, and whatever
+ * differs after five minutes, are left to the result.
+ */
+export async function untilConverged(
+  { client, report, signal, compare }: Stage,
+  since: Date,
+): Promise<{ repairs: Repairs; retried: number; after: Comparison }> {
+  const started = performance.now();
+  const isPast = (ms: number) => performance.now() - started > ms;
+  let repairs: Repairs = { running: 0, closed: 0, escalated: 0 };
+  let retried = 0;
+  let retriedUntilMs: number | undefined;
+  let differing = '';
+  const progress = showProgress(
+    () =>
+      `repairing  ${counted(repairs.closed, 'workflow')} done, ${repairs.running} under way, ${repairs.escalated} escalated${differing}`,
+    report,
+  );
+  try {
+    for (;;) {
+      await sleep(500, undefined, { signal });
+      repairs = await countRepairs(client, since);
+      const { running, escalated } = repairs;
+      if (escalated > 0 && escalated === running && retriedUntilMs === undefined) {
+        retried = await retryEscalated(client, since);
+        retriedUntilMs = performance.now() - started + RETRIES_TIMEOUT_MS;
+        continue;
+      }
+      const late = isPast(CONVERGENCE_TIMEOUT_MS) || (escalated > 0 && isPast(retriedUntilMs ?? Infinity));
+      if (running > 0 && !late) continue;
+      // What Temporal lists lags behind, and the bridge behind Kafka: only the comparison knows.
+      const after = await compare();
+      differing = `, ${counted(after.differences.length, 'key differs', 'keys differ')}`;
+      if (after.differences.length === 0 || late) return { repairs, retried, after };
+    }
+  } finally {
+    progress.stop();
+  }
+}
