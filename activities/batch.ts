@@ -23,6 +23,12 @@ import type { LinkRuntime, WorkflowRun } from './work.js';
 
 /** Batches of one link under way in a worker: enough that one is at work while another waits. */
 export const BATCHES_AT_ONCE = 4;
+/**
+ * A batch that finds no slot waits in line for one, of all links together so many. To come again
+ * would cost it twice the actions. With the attempt behind it that stays within its 9 s.
+ */
+export const BATCHES_IN_LINE = 8;
+const LONGEST_IN_LINE_MS = 2_000;
 /** After this no further key is begun: its turn comes with the next attempt. */
 const ENDS_MS = 4_000;
 /** A budget that has room again so soon is waited for here. */
@@ -47,7 +53,8 @@ interface BatchAttempt {
 }
 
 export function createBatchActivities({ links, handOver, onBatch }: BatchDependencies): BatchActivities {
-  const slots = new Map(Array.from(links.keys(), (name) => [name, new Slots(BATCHES_AT_ONCE)]));
+  const line = { room: BATCHES_IN_LINE, longestMs: LONGEST_IN_LINE_MS };
+  const slots = new Map(Array.from(links.keys(), (name) => [name, new Slots(BATCHES_AT_ONCE, line)]));
   return {
     async reconcileBatch(request) {
       const { link, writes } = request;

@@ -31,6 +31,8 @@ const LONGEST_IN_LINE_MS = 250;
 /** Where one waits for a slot. Several may share the room in it. */
 export interface Line {
   room: number;
+  /** How long one waits at most. Default: 250. */
+  readonly longestMs?: number;
 }
 
 export class Slots {
@@ -71,8 +73,9 @@ export class Slots {
 
   /** @returns whether a slot was handed over in time; at once, when that is not to be expected */
   #handedOver(): Promise<boolean> {
+    const { longestMs = LONGEST_IN_LINE_MS } = this.line;
     const expectedMs = ((this.#waiting.length + 1) * this.#usualMs) / this.count;
-    if (this.line.room === 0 || expectedMs > LONGEST_IN_LINE_MS) return Promise.resolve(false);
+    if (this.line.room === 0 || expectedMs > longestMs) return Promise.resolve(false);
     this.line.room -= 1;
     return new Promise((resolve) => {
       const leave = (isServed: boolean) => {
@@ -84,7 +87,7 @@ export class Slots {
       const tooLong = setTimeout(() => {
         this.#waiting.splice(this.#waiting.indexOf(take), 1);
         leave(false);
-      }, LONGEST_IN_LINE_MS);
+      }, longestMs);
       this.#waiting.push(take);
     });
   }

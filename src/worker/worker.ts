@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { WorkflowClient } from '@temporalio/client';
 import { type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import { BATCHES_AT_ONCE, createBatchActivities } from '../../activities/batch.js';
+import { BATCHES_AT_ONCE, BATCHES_IN_LINE, createBatchActivities } from '../../activities/batch.js';
 import { create } from '../../activities/index.js';
 import { createNoticesActivities } from '../../activities/notices.js';
 import { createOutageActivities } from '../../activities/outage.js';
@@ -138,8 +138,8 @@ function sweeps(options: Parameters<typeof createSweepBatches>[0]) {
 
 /** How much a worker does at once: however many links hang, each of the others has its slots. */
 export function workerLimits({ links }: Pick<Config, 'links'>) {
-  const slots =
-    (ATTEMPTS_AT_ONCE + LARGE_KEYS_AT_ONCE + BATCHES_AT_ONCE) * links.length + ATTEMPTS_IN_LINE + SPARE_SLOTS;
+  const ofEachLink = ATTEMPTS_AT_ONCE + LARGE_KEYS_AT_ONCE + BATCHES_AT_ONCE;
+  const slots = ofEachLink * links.length + ATTEMPTS_IN_LINE + BATCHES_IN_LINE + SPARE_SLOTS;
   return {
     // Local attempts hold a slot of each of the first two, also while they wait to verify.
     maxConcurrentWorkflowTaskExecutions: slots + VERIFYING_AT_ONCE,

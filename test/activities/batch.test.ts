@@ -1,7 +1,7 @@
 /** One attempt at a batch, as a worker makes it, with real Redis. */
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { BATCHES_AT_ONCE, createBatchActivities } from '../../activities/batch.js';
 import type { LinkSides } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure } from '../../src/redis/index.js';
@@ -113,26 +113,43 @@ test('a budget that has room again soon is waited for, and all keys are repaired
   }
 });
 
-test('who finds no room among the batches of its link is told when to come again', async () => {
-  let open = () => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
+describe('where all slots of a link are taken', () => {
+  /** Attempts that do not get on before they are let. */
+  function held() {
+    let letGo = () => {};
+    const opened = new Promise<void>((resolve) => {
+      letGo = resolve;
+    });
+    const target = portWith(link.sides.target, {
+      admit: async () => {
+        await opened;
+        return new RedisFailure('CONNECTION', 'closed');
+      },
+    });
+    const activities = activitiesOf({ ...link.sides, target });
+    const run = (): Promise<BatchReply> =>
+      environment().run(activities.reconcileBatch, requestFor([{ key: 'a' }, { key: 'b' }]));
+    return { run, letGo, attempts: Array.from({ length: BATCHES_AT_ONCE }, run) };
+  }
+
+  test('a batch waits in line for one to end, which costs it no further attempt', async () => {
+    const { run, letGo, attempts } = held();
+    const next = run();
+    letGo();
+    for (const { deferred, failed } of await Promise.all([...attempts, next])) {
+      expect(deferred).toEqual([]);
+      expect(failed).toHaveLength(1);
+    }
   });
-  const target = portWith(link.sides.target, {
-    admit: async () => {
-      await opened;
-      return new RedisFailure('CONNECTION', 'closed');
-    },
+
+  test('one that waits for too long is told when to come again', async () => {
+    const { run, letGo, attempts } = held();
+    const [deferral, ...more] = (await run()).deferred;
+    expect(deferral).toEqual({ indices: [0, 1], retryAfterMs: expect.any(Number) });
+    expect(more).toEqual([]);
+    letGo();
+    for (const reply of await Promise.all(attempts)) expect(reply.failed).toHaveLength(1);
   });
-  const activities = activitiesOf({ ...link.sides, target });
-  const run = (): Promise<BatchReply> =>
-    environment().run(activities.reconcileBatch, requestFor([{ key: 'a' }, { key: 'b' }]));
-  const held = Array.from({ length: BATCHES_AT_ONCE }, run);
-  const [deferral, ...more] = (await run()).deferred;
-  expect(deferral).toEqual({ indices: [0, 1], retryAfterMs: expect.any(Number) });
-  expect(more).toEqual([]);
-  open();
-  for (const reply of await Promise.all(held)) expect(reply.failed).toHaveLength(1);
 });
 
 test('keys are handed over one behind the other, and a further attempt goes on where one has ended', async () => {
