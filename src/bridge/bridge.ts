@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.js';
 import { bridgeMetrics } from '../telemetry/bridge-metrics.js';
 import { Metrics } from '../telemetry/metrics.js';
+import { FailingKeys } from '../failing-keys/counter.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { createBatches, NO_BATCHES } from './batches.js';
 import { watchFollowers } from './followers.js';
@@ -70,14 +71,18 @@ export async function startBridge({ config, client, metrics, logger }: BridgeOpt
   const starting = { client, taskQueue, attribute, unfinished, isOut: outages.isOut, logger };
   const { batches, count, stop: stopFollowing } = await batchesOf(starting);
   openBatches = count;
+  const { batches, stop: stopFollowing } = await batchesOf(starting);
+  const failingKeys = new FailingKeys(logger);
   const stopWatching = async () => {
-    await Promise.all([unfinished.stop(), followers.stop(), outages.stop(), lost.stop(), stopFollowing()]);
+    const watched = [unfinished.stop(), followers.stop(), outages.stop(), lost.stop(), stopFollowing()];
+    await Promise.all([...watched, failingKeys.close()]);
   };
   const forwarding: Forwarding = {
     signaller,
     surge,
     batches,
     gaps,
+    failingKeys,
     links,
     metrics: told,
     logger,

@@ -11,6 +11,7 @@ import type { DeadLetterCause } from '../events/dead-letter.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
 import type { BridgeMetrics } from '../telemetry/bridge-metrics.js';
+import type { FailingKeys } from '../failing-keys/counter.js';
 import type { Batches } from './batches.js';
 import type { Gaps } from './gaps.js';
 import { type KeyGroup, type Links, type Part, partsOf } from './group.js';
@@ -30,6 +31,8 @@ interface ForwarderOptions {
   readonly surge: Surge;
   readonly batches: Batches;
   readonly gaps: Gaps;
+  /** Told of each key. */
+  readonly failingKeys: Pick<FailingKeys, 'saw'>;
   readonly deadLetters: DeadLetters;
   readonly metrics: BridgeMetrics;
   readonly logger: Logger;
@@ -86,6 +89,7 @@ export class Forwarder {
     try {
       for (const part of partsOf(records, links, limits)) {
         if (batch.signal.aborted) break;
+        this.#options.failingKeys.saw(part.items.filter((item) => item.kind === 'key'));
         const together = this.#together(part);
         if (together.size === 0) await this.#eachAlone(part.items, inHand);
         else await this.#inBatches(part, together, inHand);

@@ -7,6 +7,7 @@ import { outboxSources } from '../outbox/sources.js';
 import { counted } from '../plural.js';
 import { checkDistinct, connectRedis, explain, type Health, RedisFailure, type ServerHealth } from '../redis/index.js';
 import { chooseLink } from './context.js';
+import { describeFailingKeys, type FailingKeysReport, failingKeysReport } from './failing-keys.js';
 import { describeGap, type GapReport, type GapReports } from './gaps.js';
 
 interface SideReport {
@@ -31,6 +32,7 @@ export interface LinkReport {
   /** Why they are refused and what to do; null: they are not. */
   readonly reason: string | null;
   readonly outbox: OutboxReport;
+  readonly failingKeys: FailingKeysReport;
   /** What is known to be lost; null: nothing is. */
   readonly gap: GapReport | null;
 }
@@ -68,10 +70,11 @@ async function linkReport(config: Config, link: LinkConfig): Promise<Omit<LinkRe
   const connect = (side: 'source' | 'target') => connectRedis(link[side], { name: side, commandTimeoutMs: TIMEOUT_MS });
   const sides: LinkSides = { source: connect('source'), target: connect('target') };
   try {
-    const [source, target, outbox] = await Promise.all([
+    const [source, target, outbox, failingKeys] = await Promise.all([
       sides.source.health(),
       sides.target.health(undefined, { withoutOwn: true }),
       outboxReport(config, link),
+      failingKeysReport(link, TIMEOUT_MS),
     ]);
     const answer = !(source instanceof RedisFailure || target instanceof RedisFailure);
     const doubt = answer ? await checkDistinct(sides) : null;
@@ -83,6 +86,7 @@ async function linkReport(config: Config, link: LinkConfig): Promise<Omit<LinkRe
       deletes: refusals.length === 0 ? 'allowed' : 'refused',
       reason: refusals.length === 0 ? null : refusals.map(({ message }) => message).join('; '),
       outbox,
+      failingKeys,
     };
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
@@ -128,13 +132,14 @@ function serverReport(place: string, answer: ServerHealth['answer']): SideReport
 }
 
 export function describeLinks(reports: readonly LinkReport[]): string[] {
-  return reports.flatMap(({ link, source, target, deletes, reason, outbox, gap }) => [
+  return reports.flatMap(({ link, source, target, deletes, reason, outbox, failingKeys, gap }) => [
     `link ${link}`,
     ...[
       ...[source, target].flatMap(describeSide),
       reason === null ? `deletes are ${deletes}` : `deletes are ${deletes}: ${reason}`,
       // A source that does not answer has said so already.
       ...(outbox.entries === null && outbox.problem === source.problem ? [] : describeOutbox(outbox)),
+      ...(failingKeys.problem === source.problem && source.problem !== null ? [] : describeFailingKeys(failingKeys)),
       ...describeGap(gap),
     ].map((line) => `  ${line}`),
   ]);

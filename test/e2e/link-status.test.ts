@@ -54,6 +54,7 @@ describe('keymend status without a key', () => {
       deletes: 'allowed',
       reason: null,
       outbox: { entries: 0, deadLetters: null, problem: null },
+      failingKeys: { thisHour: 0, lastDay: 0, hours: [], problem: null },
       gap: null,
     });
     expect((await sandbox.keymend('status', '--link', 'east-to-west')).stdout).toBe(
@@ -63,6 +64,7 @@ describe('keymend status without a key', () => {
         `  target (127.0.0.1:${sandbox.target.port}) is a master with ${KEYS} keys`,
         '  deletes are allowed',
         '  the outbox has 0 entries',
+        '  writes of about 0 keys failed in this hour, of 0 in the last 24 hours',
         'keymend',
         '  0 keys under way, 0 escalated',
         `  no worker asks for work on the task queue keymend-${sandbox.prefix.slice(0, -1)}: nothing is repaired`,
