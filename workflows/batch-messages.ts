@@ -85,6 +85,20 @@ export interface BatchMemo extends Pick<BatchPart, 'last' | 'firstId'> {
 /** Ends a wait: try again now. */
 export const retry = defineSignal<[]>('retry');
 export const status = defineQuery<BatchStatus>('status');
+/** What a batch does with one key. null: nothing (any more). */
+export const keyStatus = defineQuery<KeyInBatch | null, [EncodedKey]>('key');
+
+export interface KeyInBatch {
+  /** Attempts that have failed. */
+  readonly attempts: number;
+  /** Failed writes of the key. */
+  readonly pending: number;
+  /** ISO 8601, UTC. */
+  readonly firstFailedAt: string;
+  readonly lastFailedAt: string;
+  /** null: it is being tried, or goes on by itself now. */
+  readonly nextRetry: string | null;
+}
 
 /** What is asked of one attempt at keys of a batch. */
 export interface BatchRequest extends Pick<BatchInput, 'link' | 'policy' | 'part' | 'writes'> {}

@@ -1,5 +1,6 @@
 /** The state of a batch as a plain value: which keys are open, and what is to be done with each. */
-import type { BatchFailure, BatchInput, BatchReply, BatchWrite } from './batch-messages.js';
+import type { BatchFailure, BatchInput, BatchReply, BatchWrite, KeyInBatch } from './batch-messages.js';
+import type { EncodedKey } from './failed-write.js';
 import type { LastError, LinkPolicy, ShardOutage } from './messages.js';
 import { OUTLIVES_MS, VERIFY_ROUNDS } from './settle.js';
 
@@ -56,6 +57,21 @@ export function nextDue(run: BatchRun): number {
   let next = Number.POSITIVE_INFINITY;
   for (const { dueAt } of run.open) next = Math.min(next, dueAt);
   return next;
+}
+
+/** What is known of a key here; null: it is healed, or gone on by itself, or was never here. */
+export function keyIn({ open, handOver }: BatchRun, { key, encoding = 'utf8' }: EncodedKey): KeyInBatch | null {
+  const isIt = (write: BatchWrite) => write.key === key && (write.encoding ?? 'utf8') === encoding;
+  const entry = [...open].find(({ write }) => isIt(write));
+  const write = entry?.write ?? handOver.find(isIt);
+  if (write === undefined) return null;
+  const { count, firstFailedAt, lastFailedAt } = write.merged ?? {
+    count: 1,
+    firstFailedAt: write.failedAt,
+    lastFailedAt: write.failedAt,
+  };
+  const nextRetry = entry === undefined || entry.dueAt === 0 ? null : new Date(entry.dueAt).toISOString();
+  return { attempts: entry?.tries ?? 0, pending: count, firstFailedAt, lastFailedAt, nextRetry };
 }
 
 /**

@@ -21,10 +21,21 @@ import {
   type BatchReply,
   type BatchResult,
   type BatchStatus,
+  keyStatus,
   retry,
   status,
 } from './batch-messages.js';
-import { type BatchRun, dueKeys, giveUpAll, leaving, newRun, nextDue, type OpenKey, takeReply } from './batch-run.js';
+import {
+  type BatchRun,
+  dueKeys,
+  giveUpAll,
+  keyIn,
+  leaving,
+  newRun,
+  nextDue,
+  type OpenKey,
+  takeReply,
+} from './batch-run.js';
 import { asText, outageLine } from './details.js';
 import { failedAttempt } from './failed-attempt.js';
 import type { EncodedKey } from './failed-write.js';
@@ -63,6 +74,7 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
     setCurrentDetails(describeBatch(now()));
   };
   setHandler(status, now);
+  setHandler(keyStatus, (key) => keyIn(run, key));
   setHandler(retry, () => {
     asked = true;
   });

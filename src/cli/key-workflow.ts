@@ -59,11 +59,20 @@ export function explainMissing(error: unknown, key: KeyWorkflow, ended: Ended | 
   return new VerbError(`workflow ${key.workflowId} cannot be asked: ${errorText(error)}`);
 }
 
-/** @param ended its newest run; null: there was none, as far as is known */
-export function nothingUnderWay({ key, link }: KeyWorkflow, ended: Ended | null = null): Error {
+/**
+ * @param ended its newest run; null: there was none, as far as is known
+ * @param doubt why that may not be so; null: it is
+ */
+export function nothingUnderWay(
+  { key, link }: KeyWorkflow,
+  ended: Ended | null = null,
+  doubt: string | null = null,
+): Error {
   const next =
     ended === null
       ? '; `keymend reconcile KEY` looks at a key that no failed write named'
       : `: its workflow ended at ${(ended.closeTime ?? new Date()).toISOString()}; \`keymend reconcile KEY\` looks at it again`;
-  return new VerbError(`nothing is under way for key ${key.key} of link ${link.name}${next}`);
+  return new VerbError(
+    `nothing is under way for key ${key.key} of link ${link.name}${next}${doubt === null ? '' : `. But ${doubt}`}`,
+  );
 }

@@ -71,6 +71,9 @@ it('heals a backlog in batches of a thousand keys, and what fails by itself in a
   expect(batches.reduce((sum, { repaired }) => sum + repaired, 0)).toBeGreaterThanOrEqual(keys.length);
   expect((await runsOf(WORKFLOW_TYPE)).map(({ workflowId }) => workflowId)).toEqual([`${prefix}large`]);
   await started.logged('surge is over');
+  // Each key counts once, however often it failed; about, and whichever lane it took.
+  const { links } = JSON.parse((await sandbox.keymend('status', '--output', 'json')).stdout);
+  expect(links[0].failingKeys.lastDay / (keys.length + 1)).toBeCloseTo(1, 1);
 });
 
 it('a thousand keys wait for a server that is out as one, shown by `status`, and heal when it is back', async () => {
@@ -90,6 +93,19 @@ it('a thousand keys wait for a server that is out as one, shown by `status`, and
   });
   const text = (await sandbox.keymend('status')).stdout;
   expect(text).toMatch(/surge: \d+ batch(es)? under way, 0 of 1000 keys healed, \d+ wait/);
+  // One of them, which has no workflow of its own.
+  const one = JSON.parse((await sandbox.keymend('status', 'key:7', '--link', link, '--output', 'json')).stdout);
+  expect(one).toMatchObject({ key: 'key:7', link, state: 'waiting', pending: 1, workflow: 'RUNNING' });
+  expect(one.workflowId).toMatch(new RegExp(`^keymend/batch/${link}/`));
+  expect(one.outage.shard).toBe(`127.0.0.1:${target.port}`);
+  expect(one.batch).toMatchObject({ healed: 0, handedOver: 0 });
+  expect((await sandbox.keymend('status', 'key:7')).stdout).toMatch(/^in a batch +of \d+ keys, 0 of them healed$/m);
+  const { code, stderr } = await sandbox.keymend('status', 'key:1001');
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: expect.stringMatching(/^keymend: nothing is under way for key key:1001/),
+  });
+  expect(stderr).not.toContain('may be in');
   target.thaw();
   await untilEqual();
   const batches = await ended();

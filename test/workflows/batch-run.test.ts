@@ -1,7 +1,7 @@
 /** What a batch makes of the end of an attempt, without Temporal. */
 import { describe, expect, it } from 'vitest';
 import { ALL_EQUAL, type BatchReply, packed } from '../../workflows/batch-messages.js';
-import { dueKeys, giveUpAll, newRun, nextDue, takeReply } from '../../workflows/batch-run.js';
+import { dueKeys, giveUpAll, keyIn, newRun, nextDue, takeReply } from '../../workflows/batch-run.js';
 import { failedWrite, POLICY } from '../support/workflow-bed.js';
 
 const ERROR = { type: 'TargetReadOnly', message: 'no', stage: 'write' } as const;
@@ -115,4 +115,30 @@ describe('a key of a batch', () => {
       expect(run.repaired).toBe(1);
     },
   );
+});
+
+describe('what a batch says of one key', () => {
+  const named = (key: string) => ({ key, encoding: 'utf8' as const });
+
+  it('is when it is tried again and how often it was, until it is healed', () => {
+    const { run, take } = runOf(3);
+    expect(keyIn(run, named('k1'))).toMatchObject({ attempts: 0, pending: 1, nextRetry: null });
+    take({ failed: [{ indices: [1], error: ERROR, permanent: false, effect: 'nothing' }] }, 1_000);
+    expect(keyIn(run, named('k1'))).toMatchObject({ attempts: 1, nextRetry: new Date(1_500).toISOString() });
+    expect(keyIn(run, named('k0'))).toBeNull();
+  });
+
+  it('that it gives away is that it is there still, until it is taken', () => {
+    const { run, take } = runOf(1);
+    take({ large: [0] }, 0);
+    expect(keyIn(run, named('k0'))).toMatchObject({ pending: 1, nextRetry: null });
+    run.handOver = [];
+    expect(keyIn(run, named('k0'))).toBeNull();
+  });
+
+  it('is nothing of a key whose bytes are others', () => {
+    const { run } = runOf(1);
+    expect(keyIn(run, { key: 'k0', encoding: 'base64' })).toBeNull();
+    expect(keyIn(run, named('k9'))).toBeNull();
+  });
 });

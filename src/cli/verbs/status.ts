@@ -4,12 +4,14 @@ import { outageLine } from '../../../workflows/details.js';
 import type { KeyStatus, State } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { keyBytes } from '../../events/failed-write-codec.js';
+import { counted } from '../../plural.js';
 import { connectClient } from '../../temporal/connect.js';
 import { askStatus } from '../answers.js';
 import { type Configured, readConfig, withClient } from '../configured.js';
-import { chooseLink, type GlobalOptions, print, VerbError } from '../context.js';
+import { chooseLink, type GlobalOptions, print, report, VerbError } from '../context.js';
 import { gapReports } from '../gaps.js';
 import { describeComparison, type KeyComparison, keyComparison } from '../key-comparison.js';
+import { type FoundInBatch, findInBatches } from '../key-in-batch.js';
 import { type KeyWorkflow, keyWorkflow, nothingUnderWay } from '../key-workflow.js';
 import { describeLinks, type LinkReport, linkReports } from '../link-status.js';
 import { ownRun } from '../own-run.js';
@@ -51,6 +53,8 @@ export interface KeyReport extends Omit<KeyStatus, 'state' | 'attempts' | 'pendi
   readonly finishedAt: string | null;
   /** RUNNING, COMPLETED, TERMINATED, … */
   readonly workflow: string;
+  /** Of a key that travels with others: how far all of them are. */
+  readonly batch?: { readonly keys: number; readonly healed: number; readonly handedOver: number };
 }
 
 export async function status(text: string | undefined, options: KeyOptions, global: GlobalOptions): Promise<void> {
@@ -96,7 +100,12 @@ async function wholeReport({ config, temporal }: Configured, link: string | unde
 /** @throws VerbError when there is no workflow for the key, or no worker to answer for it */
 export async function keyReport(client: Client, config: Config, key: KeyWorkflow): Promise<KeyReport> {
   const description = await ownRun(client, config, key);
-  if (description === null) throw nothingUnderWay(key);
+  if (description?.status.name !== 'RUNNING') {
+    const { found, doubt } = await findInBatches(client, config, key);
+    if (found !== null) return batchedReport(key, found);
+    if (description === null) throw nothingUnderWay(key, null, doubt);
+    if (doubt !== null) report(doubt);
+  }
   const { runId, status, closeTime } = description;
   const finishedAt = closeTime?.toISOString() ?? null;
   const ofRun = { workflowId: key.workflowId, runId, workflow: status.name, finishedAt };
@@ -110,14 +119,14 @@ export async function keyReport(client: Client, config: Config, key: KeyWorkflow
   if ('unanswered' in answer) {
     throw new VerbError(`workflow ${key.workflowId} is ${status.name}, but ${answer.unanswered}`);
   }
-  const report = { ...answer, ...ofRun };
+  const known = { ...answer, ...ofRun };
   const pending = description.raw.pendingActivities?.find(({ activityType }) => activityType?.name === 'reconcile');
-  if (pending === undefined) return report;
+  if (pending === undefined) return known;
   // The durable activity retries inside the server: only it knows how often, why and when again.
   const failed = Number(pending.attempt ?? 1) - 1;
   const failure = pending.lastFailure;
   return {
-    ...report,
+    ...known,
     attempts: answer.attempts + failed,
     lastError: failure
       ? {
@@ -128,6 +137,27 @@ export async function keyReport(client: Client, config: Config, key: KeyWorkflow
       : answer.lastError,
     // Its `scheduledTime` is that of the attempt before.
     nextRetry: pending.nextAttemptScheduleTime ? isoTime(pending.nextAttemptScheduleTime) : answer.nextRetry,
+  };
+}
+
+function batchedReport(
+  { key, link }: KeyWorkflow,
+  { batch, key: inBatch, workflowId, runId }: FoundInBatch,
+): KeyReport {
+  const { state, keys, equal, repaired, handedOver, outage, lastError } = batch;
+  return {
+    ...key,
+    ...UNKNOWN,
+    ...inBatch,
+    link: link.name,
+    state,
+    outage,
+    lastError: inBatch.attempts > 0 ? lastError : null,
+    workflowId,
+    runId,
+    workflow: 'RUNNING',
+    finishedAt: null,
+    batch: { keys, healed: equal + repaired, handedOver },
   };
 }
 
@@ -161,6 +191,10 @@ function describe(report: KeyReport, now: KeyComparison): string[] {
     ['next retry', report.nextRetry],
     ['skipped', report.skipReason],
     ...describeComparison(now),
+    [
+      'in a batch',
+      report.batch ? `of ${counted(report.batch.keys, 'key')}, ${report.batch.healed} of them healed` : null,
+    ],
     ['workflow', `${report.workflowId} (${report.workflow}, run ${report.runId})`],
   ];
   return rows.filter(([, value]) => value !== null).map(([name, value]) => `${name.padEnd(13)} ${value}`);
