@@ -8,36 +8,15 @@ import { test } from 'vitest';
 import { type KeyRequest, reconcileKeys } from '../src/engine/index.js';
 import { DEFAULT_OPTIONS, startLink, type TestLink } from '../test/engine/link.js';
 import { report, speedRatio, versions } from './ratio.js';
+import { DIGEST, digests, FILLS, fill, mixed, traffic } from './values.js';
 
 const KEYS = 20_000;
 const BATCH = 500;
 const CONCURRENCY = 4;
 
-type Fill = (key: number, version: string) => (string | number)[];
-
-const FILLS: Record<string, Fill> = {
-  strings: (key, version) => ['SET', `k${key}`, `value-${version}-${key}`],
-  'hashes of 3 fields': (key, version) => ['HSET', `k${key}`, 'name', `n${key}`, 'state', version, 'count', key],
-  'lists of 5 elements': (key, version) => ['RPUSH', `k${key}`, 'a', 'b', version, 'd', key],
-  'sets of 5 members': (key, version) => ['SADD', `k${key}`, 'a', 'b', version, 'd', `m${key}`],
-};
-const mixed: Fill = (key, version) => Object.values(FILLS)[key % Object.keys(FILLS).length]!(key, version);
-
 const names = Array.from({ length: KEYS }, (_, key) => Buffer.from(`k${key}`));
 const requests: KeyRequest[] = names.map((key) => ({ key }));
 const batches = Array.from({ length: KEYS / BATCH }, (_, i) => names.slice(i * BATCH, (i + 1) * BATCH));
-
-async function fill(redis: TestLink['source']['client'], how: Fill, version: string): Promise<void> {
-  await redis.flushall();
-  for (let first = 0; first < KEYS; first += 5_000) {
-    const pipeline = redis.pipeline();
-    for (let key = first; key < first + 5_000; key++) {
-      const [command, ...args] = how(key, version);
-      pipeline.call(String(command), args);
-    }
-    await pipeline.exec();
-  }
-}
 
 async function dumps(redis: TestLink['source']['client'], keys: readonly Buffer[]): Promise<[Buffer, number][]> {
   const pipeline = redis.pipeline();
@@ -57,14 +36,6 @@ async function copyByHand(link: TestLink, keys: readonly Buffer[]): Promise<void
   await writes.exec();
 }
 
-const DIGEST = `return {redis.sha1hex(redis.call('DUMP', KEYS[1])), redis.call('PEXPIRETIME', KEYS[1])}`;
-
-async function digests(redis: TestLink['source']['client'], sha: string, keys: readonly Buffer[]): Promise<unknown[]> {
-  const pipeline = redis.pipeline();
-  for (const key of keys) pipeline.evalsha(sha, 1, key);
-  return (await pipeline.exec())!.map(([, reply]) => reply);
-}
-
 async function reconcileAll(link: TestLink, expected: 'equal' | 'repaired'): Promise<void> {
   const results = await reconcileKeys(link.sides, requests, DEFAULT_OPTIONS);
   const wrong = results.find(({ outcome }) => outcome !== expected);
@@ -79,8 +50,8 @@ test('engine', async () => {
   try {
     console.log(await versions(link.source.client));
     for (const [name, how] of Object.entries({ ...FILLS, 'a mix of these': mixed })) {
-      await fill(link.source.client, how, 'new');
-      const prepare = () => fill(link.target.client, how, 'old');
+      await fill(link.source.client, KEYS, how, 'new');
+      const prepare = () => fill(link.target.client, KEYS, how, 'old');
       const ratio = await speedRatio(
         { prepare, run: () => reconcileAll(link, 'repaired') },
         { prepare, run: () => inBatches((keys) => copyByHand(link, keys)) },
@@ -88,7 +59,7 @@ test('engine', async () => {
       report(`diverged ${name}: DUMP, compare, RESTORE by hand`, ratio, 1);
     }
     for (const [name, how] of Object.entries({ ...FILLS, 'a mix of these': mixed })) {
-      await Promise.all([fill(link.source.client, how, 'same'), fill(link.target.client, how, 'same')]);
+      await Promise.all([fill(link.source.client, KEYS, how, 'same'), fill(link.target.client, KEYS, how, 'same')]);
       const sha = String(await link.source.client.script('LOAD', DIGEST));
       await link.target.client.script('LOAD', DIGEST);
       const prepare = async () => {};
@@ -113,14 +84,6 @@ test('engine', async () => {
   }
 });
 
-/** Bytes that both servers have sent and received so far. */
-async function traffic(link: TestLink): Promise<number> {
-  const stats = await Promise.all([link.source, link.target].map(({ client }) => client.info('stats')));
-  return stats
-    .flatMap((text) => [...text.matchAll(/total_net_(?:in|out)put_bytes:(\d+)/g)])
-    .reduce((sum, [, bytes]) => sum + Number(bytes), 0);
-}
-
 async function oneMember(link: TestLink): Promise<void> {
   await link.clear();
   for (let first = 0; first < 1_000_000; first += 10_000) {
@@ -129,11 +92,11 @@ async function oneMember(link: TestLink): Promise<void> {
   }
   await link.target.client.srem('set', 'member:500000');
   const measure = async (work: () => Promise<unknown>) => {
-    const before = await traffic(link);
+    const before = await traffic(link.source.client, link.target.client);
     await work();
-    const after = await traffic(link);
+    const after = await traffic(link.source.client, link.target.client);
     // Asking costs bytes as well: as many as between two questions with nothing in between.
-    const again = await traffic(link);
+    const again = await traffic(link.source.client, link.target.client);
     return after - before - (again - after);
   };
   const scope = { kind: 'members', members: [Buffer.from('member:500000')] } as const;
