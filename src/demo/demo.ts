@@ -15,6 +15,7 @@ import { type KeymendOptions, type StackInfo, startKeymend, stopKeymend } from '
 import { startProxy } from '../stack/proxy.js';
 import { KEY_PREFIX } from './application.js';
 import { compareDatabases, OWN_KEYS } from './compare.js';
+import { convergence } from './converging.js';
 import { throughOutage } from './outage.js';
 import { type DemoResult, resultOf } from './result.js';
 import type { Stage } from './stage.js';
@@ -38,7 +39,7 @@ export interface DemoOptions {
 }
 
 /** What is another than `stack up` writes: many keys are to be seen healing in little time. */
-const SETTINGS = { surge: { enter: 500, leave: 50 }, budget: { opsPerSecond: 20_000 } };
+const SETTINGS = { surge: { enter: 100, leave: 10 }, budget: { opsPerSecond: 20_000 } };
 
 /**
  * Runs the demo on an empty stack. Leaves nothing running of its own and no proxy, whatever
@@ -61,15 +62,17 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
     const { brokers } = stack.kafka;
     const stage: Stage = { ...options, ...namesIn(stack.config), source, target, link, brokers, timeline, compare };
     const watched = timeline.watch(compare, watching.signal);
-    const faults = await throughFaults(stage);
+    const since = new Date();
+    const written = await throughFaults(stage);
     const outage = await throughOutage(stage);
+    const converged = await convergence(stage, since);
     const sweep = await throughSweep(stage);
     watching.abort();
     await watched;
     const after = await compare();
     timeline.compared(after);
     const page = join(options.directory, 'timeline.html');
-    const result = resultOf({ faults, outage, sweep, after, page });
+    const result = resultOf({ written, outage, converged, sweep, after, page });
     writeFileSync(page, timelinePage(timeline.record(), result, options.visible));
     return result;
   } finally {

@@ -56,5 +56,5 @@ export const PHASES: readonly Phase[] = [
     },
   },
   restored(250),
-  { name: 'cut', operations: 600, begin: ({ target }) => target.cut() },
+  { name: 'cut', operations: 300, begin: ({ target }) => target.cut() },
 ];

@@ -1,10 +1,11 @@
 /** What the demo has shown: the numbers, what each of them counts, and the verdict. */
 import { counted } from '../plural.js';
 import type { Comparison } from './compare.js';
-import type { OutageShown } from './outage.js';
+import type { Converged } from './converging.js';
+import type { OutageWritten } from './outage.js';
 import type { ClosedRepair } from './repairs.js';
 import type { SweepShown } from './sweeping.js';
-import type { FaultsShown } from './writing.js';
+import type { Written } from './writing.js';
 
 export interface DemoResult {
   readonly operations: number;
@@ -19,7 +20,9 @@ export interface DemoResult {
   readonly lostRecords: number;
   /** How often the application stopped sending to a target that did not answer. */
   readonly breakerOpened: number;
-  /** Keys on either side when the writing of the first act ended. */
+  /** How many keys were written once each in the last outage. */
+  readonly outageKeys: number;
+  /** Keys on either side when the writing ended. */
   readonly keysComparedBefore: number;
   /** How many of them differed. */
   readonly divergedBefore: number;
@@ -39,11 +42,12 @@ export interface DemoResult {
   /** Keys that travelled together while the target did not answer, in so many batches. */
   readonly batches: number;
   readonly repairedInBatches: number;
+  /** From when the link was back until both were equal. */
+  readonly healedMs: number;
   /** Keys that were given up on while the link was away, and then tried again. */
   readonly retried: number;
   /** Keys that are given up on at the end. */
   readonly escalated: number;
-  readonly outage: OutageShown;
   readonly sweep: SweepShown;
   /** Keys on either side at the end. */
   readonly keysCompared: number;
@@ -59,25 +63,27 @@ export interface DemoResult {
 }
 
 interface Observed {
-  readonly faults: FaultsShown;
-  readonly outage: OutageShown;
+  readonly written: Written;
+  readonly outage: OutageWritten;
+  readonly converged: Converged;
   readonly sweep: SweepShown;
   /** At the very end. */
   readonly after: Comparison;
   readonly page: string;
 }
 
-export function resultOf({ faults, outage, sweep, after, page }: Observed): DemoResult {
-  const { written, before, closed, batches, retried, escalated } = faults;
+export function resultOf({ written, outage, converged, sweep, after, page }: Observed): DemoResult {
+  const { before, closed, batches, retried, escalated, healedMs } = converged;
   const repaired = new Set(closed.filter(({ outcome }) => outcome === 'repaired').map(({ workflowId }) => workflowId));
   // The demo's keys are printable, so each one is the ID of its workflows.
   const diverged = before.differences.map(({ key }) => key.toString());
   return {
-    operations: written.operations,
-    failedWrites: written.failedWrites,
+    operations: written.operations + outage.keys,
+    failedWrites: written.failedWrites + outage.failedWrites,
     throughOutbox: written.throughOutbox,
     lostRecords: written.lost + outage.lost,
     breakerOpened: written.breakerOpened,
+    outageKeys: outage.keys,
     keysComparedBefore: before.keys,
     divergedBefore: diverged.length,
     deletedOnSource: before.differences.filter(({ what }) => what === 'missing on a').length,
@@ -86,9 +92,9 @@ export function resultOf({ faults, outage, sweep, after, page }: Observed): Demo
     repairedOfDiverged: diverged.filter((key) => repaired.has(key)).length,
     batches: batches.length,
     repairedInBatches: batches.reduce((sum, { repaired }) => sum + repaired, 0),
+    healedMs,
     retried,
-    escalated: escalated + outage.escalated,
-    outage,
+    escalated,
     sweep,
     keysCompared: after.keys,
     divergedNow: after.differences.length,
@@ -108,7 +114,7 @@ export function factsOf(result: DemoResult): (readonly [string, string])[] {
   const { keysComparedBefore, divergedBefore, deletedOnSource, repaired, repairedOfDiverged } = result;
   const { workflows, retried, escalated, keysCompared, divergedNow } = result;
   const earlier = repaired - repairedOfDiverged;
-  const { batches, repairedInBatches } = result;
+  const { batches, repairedInBatches, outageKeys, healedMs } = result;
   const together = `; ${repairedInBatches} more in ${counted(batches, 'batch', 'batches')}, which waited for the target as one`;
   return [
     ['written', `${counted(operations, 'operation')}, of which ${failedWrites} failed on the target`],
@@ -131,18 +137,13 @@ export function factsOf(result: DemoResult): (readonly [string, string])[] {
       `${escalated} now${retried > 0 ? `; ${retried} while the link was away, tried again when it was back` : ''}`,
     ],
     ['time to repair', describeTimes(result)],
-    ['outage', describeOutage(result.outage)],
+    [
+      'outage',
+      `${counted(outageKeys, 'key')} written while the link was cut; all were equal ${(healedMs / 1000).toFixed(1)} s after it was back`,
+    ],
     ['sweep', describeSweep(result.sweep)],
     ['diverged now', `${divergedNow} of ${counted(keysCompared, 'key')}`],
   ];
-}
-
-function describeOutage({ keys, repairedInBatches, batches, repairedAlone, healedMs }: OutageShown): string {
-  const alone = repairedAlone > 0 ? `, ${repairedAlone} by workflows of their own` : '';
-  return (
-    `${counted(keys, 'key')} diverged while the link was cut: ${repairedInBatches} repaired in ` +
-    `${counted(batches, 'batch', 'batches')}${alone}, within ${(healedMs / 1000).toFixed(1)} s of its return`
-  );
 }
 
 function describeSweep({ compared, unnoticed, found, repaired }: SweepShown): string {

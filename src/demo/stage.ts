@@ -1,7 +1,6 @@
 /** What each act of the demo has in hand. */
 import type { Client } from '@temporalio/client';
 import type { Redis } from 'ioredis';
-import { counted } from '../plural.js';
 import type { FaultProxy } from '../stack/proxy.js';
 import type { Comparison } from './compare.js';
 import type { Timeline } from './timeline.js';
@@ -21,14 +20,4 @@ export interface Stage {
   readonly signal: AbortSignal;
   /** Both Redis as they are now. */
   compare(): Promise<Comparison>;
-}
-
-/** Compares, says so, and gives the link back. */
-export async function restored({ link, timeline, compare, report }: Stage): Promise<Comparison> {
-  const before = await compare();
-  timeline.compared(before);
-  report(`${before.differences.length} of ${counted(before.keys, 'key')} differ; the link is back`);
-  link.restore();
-  timeline.link('restored');
-  return before;
 }

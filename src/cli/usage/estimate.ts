@@ -1,16 +1,7 @@
 /** `keymend estimate KEYS` */
 import { Command, Option } from 'commander';
+import type { EstimateFlags } from '../verbs/estimate.js';
 import { examples, globalOptions } from './options.js';
-
-export interface EstimateFlags {
-  readonly link?: string;
-  readonly pricePerMillion?: string;
-  readonly keysInAll?: string;
-  readonly valueBytes: string;
-  readonly target: 'differs' | 'missing';
-  readonly outcome: 'unknown' | 'refused';
-  readonly transitionsPerSecond: string;
-}
 
 export function estimateCommand(): Command {
   return new Command('estimate')

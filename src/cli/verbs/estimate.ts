@@ -3,7 +3,16 @@ import type { LinkConfig } from '../../config.js';
 import { type Estimate, estimate, KEYS_OF_A_BATCH, type Workload } from '../../cost-model.js';
 import { readConfig } from '../configured.js';
 import { chooseLink, EXIT, type GlobalOptions, print, VerbError } from '../context.js';
-import type { EstimateFlags } from '../usage/estimate.js';
+
+export interface EstimateFlags {
+  readonly link?: string;
+  readonly pricePerMillion?: string;
+  readonly keysInAll?: string;
+  readonly valueBytes: string;
+  readonly target: Workload['target'];
+  readonly outcome: Workload['outcome'];
+  readonly transitionsPerSecond: string;
+}
 
 /** @throws VerbError for what can't be meant */
 export function estimateKeys(text: string, flags: EstimateFlags, global: GlobalOptions): void {
