@@ -32,6 +32,7 @@ const COMMAND_TIMEOUT_MS = 1_000;
 export class FailingKeys {
   readonly #logger: Logger;
   readonly #links = new Map<string, LinkCount>();
+  #isClosed = false;
 
   constructor(logger: Logger) {
     this.#logger = logger;
@@ -39,6 +40,8 @@ export class FailingKeys {
 
   /** Returns at once, and never throws. */
   saw(keys: Iterable<FailedKey>): void {
+    // A batch in hand may outlive this; it would connect once more.
+    if (this.#isClosed) return;
     const now = Date.now();
     const [oldest, newest] = [hourAt(now - KEPT_MS), hourAt(now)];
     for (const { link, key, writes } of keys) {
@@ -61,6 +64,7 @@ export class FailingKeys {
 
   /** Tells what waits. Takes about a second at most. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     await Promise.all([...this.#links.values()].map((count) => count.close()));
   }
 }
