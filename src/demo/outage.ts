@@ -34,7 +34,7 @@ export async function throughOutage(stage: Stage): Promise<OutageWritten> {
     await pMap(
       Array.from({ length: OUTAGE_KEYS }, (_, index) => index),
       async (index) => {
-        await redis.set(`${KEY_PREFIX}outage:${index}`, `written while the link was cut, ${index}`);
+        await redis.set(`${KEY_PREFIX}outage:${index}`, `sent all the same, ${index}`);
         written += 1;
       },
       { concurrency: AT_ONCE, signal },
