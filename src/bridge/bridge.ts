@@ -5,9 +5,9 @@
 import { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
+import { FailingKeys } from '../failing-keys/counter.js';
 import { bridgeMetrics } from '../telemetry/bridge-metrics.js';
 import { Metrics } from '../telemetry/metrics.js';
-import { FailingKeys } from '../failing-keys/counter.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { createBatches, NO_BATCHES } from './batches.js';
 import { watchFollowers } from './followers.js';
@@ -71,7 +71,6 @@ export async function startBridge({ config, client, metrics, logger }: BridgeOpt
   const starting = { client, taskQueue, attribute, unfinished, isOut: outages.isOut, logger };
   const { batches, count, stop: stopFollowing } = await batchesOf(starting);
   openBatches = count;
-  const { batches, stop: stopFollowing } = await batchesOf(starting);
   const failingKeys = new FailingKeys(logger);
   const stopWatching = async () => {
     const watched = [unfinished.stop(), followers.stop(), outages.stop(), lost.stop(), stopFollowing()];
