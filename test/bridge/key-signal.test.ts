@@ -57,7 +57,7 @@ test('it counts from when the bridge has read of the writes, also where many are
   expect(startDelay(write(3_600_000, old))).toBe(1_700);
   const merged = mergeWrites([write(3_600_000, { ...old, id: 'a' }), write(3_500_000, { id: 'b' })]);
   expect(startDelay(merged)).toBe(1_700);
-  // When they failed stays what the producer says: an escalated key is not woken by writes of before.
+  // When they failed stays what the producer says: writes of before wake no escalated key.
   expect(merged.failedAt).toBe(write(3_500_000).failedAt);
   expect(merged.merged).toMatchObject({
     firstFailedAt: write(3_600_000).failedAt,

@@ -8,7 +8,6 @@ import type { EscalateRequest, Letter } from '../../workflows/activities.js';
 import { type LogLine, loggerInto } from '../bridge/bridge-bed.js';
 import { failedWrite } from '../support/workflow-bed.js';
 
-const UNCOUNTED = { escalated() {}, deadLettered() {} };
 const RUN = { workflowId: 'user:42', runId: 'run' };
 
 /** Dead letters that only remember what they are asked for, and who is told besides. */
@@ -31,7 +30,12 @@ function bed({ knowsEnds = true } = {}) {
     if (state.isDeaf) throw new Error('Temporal is away');
     notified.push(error.type);
   };
-  const publish = publishingEscalations({ deadLetters, notify, metrics: UNCOUNTED, logger: loggerInto(logs) });
+  const counted: string[] = [];
+  const metrics = {
+    escalated: (link: string, error: string) => void counted.push(`escalated ${link} ${error}`),
+    deadLettered: (reason: string) => void counted.push(`letter ${reason}`),
+  };
+  const publish = publishingEscalations({ deadLetters, notify, metrics, logger: loggerInto(logs) });
   const attempt = (letter: Letter | undefined, tries: Partial<Tries> = {}, type = 'Contended') =>
     publish(
       {
@@ -45,7 +49,16 @@ function bed({ knowsEnds = true } = {}) {
       RUN,
       { attempt: 1, noted: undefined, note: (end) => void noted.push(end), ...tries },
     );
-  return { attempt, published, notified, noted, logs, state, earlier: () => published.map(({ earlier }) => earlier) };
+  return {
+    attempt,
+    published,
+    notified,
+    noted,
+    logs,
+    state,
+    counted,
+    earlier: () => published.map(({ earlier }) => earlier),
+  };
 }
 
 it('a first try looks for nothing, whether or not the end is known', async () => {
@@ -118,4 +131,16 @@ it('what is no escalation is told to nobody else', async () => {
   await attempt({ id: 'run/1' }, {}, 'WorkflowIdTaken');
   await attempt({ id: 'run/2' }, {}, 'Cancelled');
   expect(notified).toEqual([]);
+});
+
+it('an escalation is counted once, however often it is tried, and its letter when it is there', async () => {
+  const { attempt, state, counted } = bed();
+  state.isAway = true;
+  await expect(attempt({ id: 'one' })).rejects.toThrow();
+  expect(counted).toEqual(['escalated east-to-west Contended']);
+  state.isAway = false;
+  await attempt({ id: 'one' }, { attempt: 2 });
+  expect(counted).toEqual(['escalated east-to-west Contended', 'letter attempts-exhausted']);
+  await attempt({ id: 'two' }, {}, 'Cancelled');
+  expect(counted.slice(2)).toEqual(['letter cancelled']);
 });
