@@ -89,7 +89,10 @@ describe.each(LANGUAGES)('the example in %s', (language, build) => {
       await eventually(escalated);
       await example('retry', 'east-to-west', key);
       await eventually(escalated);
-      expect(await example('skip', 'east-to-west', key, 'not', 'needed')).toMatchObject({ skipReason: 'not needed' });
+      await example('skip', 'east-to-west', key, 'not', 'needed');
+      await eventually(async () =>
+        expect(await example('status', 'east-to-west', key)).toMatchObject({ skipReason: 'not needed' }),
+      );
     } finally {
       await target.client.replicaof('NO', 'ONE');
     }

@@ -13,9 +13,11 @@ import {
   pause,
   progress,
   resume,
+  SCHEDULED_SWEEP_TYPE,
   SWEEP_TYPE,
   type SweepActivities,
   type SweepSummary,
+  sweepWorkflowId,
 } from '../../workflows/sweep-messages.js';
 import { failedWrite, POLICY, until } from '../support/workflow-bed.js';
 
@@ -105,6 +107,19 @@ const SUMMARY: SweepSummary = {
   redone: 0,
 };
 
+function scheduledSweep(): OtherRun {
+  const activities: Pick<SweepActivities, 'startSweep'> = {
+    startSweep: async ({ link }) => ({ workflowId: sweepWorkflowId(link), sweep: 'started' }),
+  };
+  const start: OtherRun['start'] = (client, taskQueue) =>
+    client.start(SCHEDULED_SWEEP_TYPE, {
+      workflowId: randomUUID(),
+      taskQueue,
+      args: [{ link: 'east-to-west', options: {} }],
+    });
+  return { activities, start };
+}
+
 function sweep(): OtherRun {
   let calls = 0;
   const state = { parts: [], redone: 0, targetOnly: null };
@@ -193,5 +208,6 @@ export const OTHER_TYPES: Readonly<Record<string, () => OtherRun>> = {
   'notices-are-sent-after-a-refusal': notices,
   'outage-ends': outage,
   'redrive-of-two-steps': redrive,
+  'schedule-starts-a-sweep': scheduledSweep,
   'sweep-pauses-and-goes-on': sweep,
 };
