@@ -13,6 +13,8 @@ import { Surge } from '../dist/src/bridge/surge.js';
 import { NONE_UNFINISHED } from '../dist/src/bridge/unfinished-runs.js';
 import { parseConfig } from '../dist/src/config.js';
 import { FailingKeys } from '../dist/src/failing-keys/counter.js';
+import { bridgeMetrics } from '../dist/src/telemetry/bridge-metrics.js';
+import { Metrics } from '../dist/src/telemetry/metrics.js';
 import { LinkAttribute } from '../dist/src/temporal/link-attribute.js';
 
 const [records, source] = [Number(process.argv[2]), process.argv[3]];
@@ -54,6 +56,11 @@ const { forward } = new Forwarder({
   signaller: { signal: async () => ({ kind: 'taken' }) },
   gaps: {},
   failingKeys,
+  metrics: bridgeMetrics(new Metrics(), {
+    backlog: () => ({ records: 0, ageMs: 0 }),
+    isSurge: () => true,
+    openBatches: () => 0,
+  }),
   deadLetters: {},
   logger,
 });

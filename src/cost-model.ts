@@ -89,13 +89,14 @@ const BY_LANE: Readonly<Record<Lane, (workload: Workload) => OfLane>> = {
     const repairing = onTarget(workload, KEY_OPERATIONS[workload.target] + SWEEP_LOOKS.operations);
     const comparingSeconds = keysInAll / SWEEP_KEYS_PER_SECOND;
     const { transitions, actions, historyBytes, perMinute } = TEMPORAL_COST.sweep;
-    const seconds = comparingSeconds + repairing.seconds;
-    const minutes = seconds / 60;
+    const minutes = (comparingSeconds + repairing.seconds) / 60;
+    // What differs is handed over to batches.
+    const batches = BY_LANE.batch(workload);
     return {
-      workflows: 1,
-      actions: Math.round(actions + perMinute.actions * minutes),
-      stateTransitions: Math.round(transitions + perMinute.transitions * minutes),
-      historyBytes,
+      workflows: 1 + batches.workflows,
+      actions: batches.actions + Math.round(actions + perMinute.actions * minutes),
+      stateTransitions: batches.stateTransitions + Math.round(transitions + perMinute.transitions * minutes),
+      historyBytes: historyBytes + batches.historyBytes,
       operations: repairing.operations,
       bytes: repairing.bytes + keys * SWEEP_LOOKS.bytes + keysInAll * SWEEP_PAGE_BYTES,
       minutes,
