@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { generatedCases } from '../support/cases.js';
 import { createSandbox, type Sandbox } from '../support/keymend.js';
-import { type StubKey, startEscalated, startStubWorker } from '../support/stub-worker.js';
+import { type StubKey, type StubWorker, startEscalated, startStubWorker } from '../support/stub-worker.js';
 import { until } from '../support/workflow-bed.js';
 
 /** 100,000 in a full run. */
@@ -13,12 +13,20 @@ const LONG_MS = 60 * 60_000;
 let sandbox: Sandbox;
 let link: string;
 let taskQueue: string;
+let worker: StubWorker;
+let onTold: (told: number) => Promise<void> | void = () => {};
 beforeAll(async () => {
   sandbox = await createSandbox();
   // Other tests have escalated keys on the same Temporal.
   link = `link-${sandbox.prefix.slice(0, -1)}`;
   taskQueue = `keymend-${sandbox.prefix.slice(0, -1)}`;
   sandbox.configure({ link: { name: link } });
+  worker = startStubWorker(
+    sandbox.client,
+    taskQueue,
+    (workflowId) => !workflowId.includes('session:'),
+    (told) => onTold(told),
+  );
   await startEscalated(
     sandbox.client,
     { link, taskQueue },
@@ -26,7 +34,10 @@ beforeAll(async () => {
   );
   await until(async () => (await sandbox.client.workflow.count(`KeymendLink = "${link}"`)).count === KEYS);
 }, LONG_MS);
-afterAll(() => sandbox?.close());
+afterAll(async () => {
+  await worker?.stop();
+  await sandbox?.close();
+});
 
 /** One of five may not be written, and that is not mended. */
 function keyAt(index: number): StubKey {
@@ -86,35 +97,30 @@ it(
 it(
   'retry says what healed, failed again and escalated meanwhile, and goes on when it is called again',
   async () => {
-    const during = async (told: number) => {
+    onTold = async (told) => {
       if (told !== 1) return;
       const keys = Array.from({ length: NEW }, (_, index) => keyAt(KEYS + 1 + index));
       await startEscalated(sandbox.client, { link, taskQueue }, keys);
     };
-    const worker = startStubWorker(sandbox.client, taskQueue, (workflowId) => !workflowId.includes('session:'), during);
-    try {
-      const first = await json('retry', '--escalated', '--prefix', 'user:', '--wait', '10m');
-      expect(first).toEqual({
-        retried: KEYS - DENIED,
-        healed: KEYS - DENIED,
-        failedAgain: 0,
-        newlyEscalated: NEW,
-        underWay: 0,
-        ended: 0,
-      });
-      const left = DENIED + NEW;
-      const { stdout } = await sandbox.keymend('retry', '--escalated', '--wait', '10m', '--link', link);
-      expect(stdout).toBe(
-        `told ${left} escalated keys to try again\n${NEW} healed, ${DENIED} failed again, 0 newly escalated meanwhile\n` +
-          '`keymend escalations` says why\n',
-      );
-      // Each was told once by each call that meant it.
-      expect(worker.told.length).toBe(KEYS - DENIED + left);
-      const skipped = await json('skip', '--escalated', '--reason', 'a test', '--yes');
-      expect(skipped).toEqual({ skipped: DENIED });
-    } finally {
-      await worker.stop();
-    }
+    const first = await json('retry', '--escalated', '--prefix', 'user:', '--wait', '10m');
+    expect(first).toEqual({
+      retried: KEYS - DENIED,
+      healed: KEYS - DENIED,
+      failedAgain: 0,
+      newlyEscalated: NEW,
+      underWay: 0,
+      ended: 0,
+    });
+    const left = DENIED + NEW;
+    const { stdout } = await sandbox.keymend('retry', '--escalated', '--wait', '10m', '--link', link);
+    expect(stdout).toBe(
+      `told ${left} escalated keys to try again\n${NEW} healed, ${DENIED} failed again, 0 newly escalated meanwhile\n` +
+        '`keymend escalations` says why\n',
+    );
+    // Each was told once by each call that meant it.
+    expect(worker.told.length).toBe(KEYS - DENIED + left);
+    const skipped = await json('skip', '--escalated', '--reason', 'a test', '--yes');
+    expect(skipped).toEqual({ skipped: DENIED });
   },
   LONG_MS,
 );

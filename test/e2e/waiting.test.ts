@@ -98,6 +98,7 @@ it.each([
   [['retry', 'a', '--yes'], /^keymend: --yes is for many keys/],
   [['retry', '--file', 'x', '--error', 'Contended'], /^keymend: --error, --prefix and --older-than narrow down/],
   [['retry', '--escalated', '--rate', 'fast'], /^keymend: --rate fast: give a number above 0/],
+  [['retry', '--escalated', '--wait', 'long'], /^keymend: --wait long: give a time/],
   [['reconcile', '--escalated', '--allow-delete', '--yes'], /^keymend: --allow-delete vouches for one KEY/],
   [['reconcile', '--file', '/nowhere/keys', '--yes'], /^keymend: \/nowhere\/keys: cannot be read \(ENOENT\)/],
   [['escalations', '--older-than', 'long'], /^keymend: --older-than long: give a time/],

@@ -19,10 +19,7 @@ export interface StubKey {
   readonly error: string;
 }
 
-/**
- * Starts them as if they had escalated long ago: no task of theirs runs before they are told
- * something.
- */
+/** Starts them as if they had escalated long ago. A worker is to run. */
 export async function startEscalated(
   client: Client,
   { link, taskQueue }: { link: string; taskQueue: string },
@@ -35,7 +32,6 @@ export async function startEscalated(
         workflowId,
         taskQueue,
         args: [],
-        startDelay: '1000 days',
         typedSearchAttributes: [
           { key: LINK, value: link },
           { key: STATE, value: 'escalated' },
@@ -84,15 +80,18 @@ export function startStubWorker(
       const queryResults = Object.fromEntries(
         Object.keys(task.queries ?? {}).map((id) => [id, { resultType: ANSWERED, answer: answer(workflowId) }]),
       );
-      told.push(workflowId);
-      await onTold(told.length);
+      const isTold = Number(task.previousStartedEventId) > 0;
+      if (isTold) {
+        told.push(workflowId);
+        await onTold(told.length);
+      }
       const done = { commandType: COMPLETE, completeWorkflowExecutionCommandAttributes: {} };
       await workflowService.respondWorkflowTaskCompleted({
         namespace,
         taskToken,
         identity: 'stub',
         queryResults,
-        commands: heals(workflowId) ? [done] : [],
+        commands: isTold && heals(workflowId) ? [done] : [],
       });
     }
   };

@@ -4,8 +4,8 @@ import type { Config } from '../../config.js';
 import { EXIT, type GlobalOptions, VerbError } from '../context.js';
 import { escalatedQuery } from '../escalated/query.js';
 import type { BulkFlags } from '../usage/bulk.js';
-import { consent } from './consent.js';
-import { type Said, sayHowItEnds } from './ending.js';
+import { canAsk, consent } from './consent.js';
+import { type Said, sayHowItEnds, waitOf } from './ending.js';
 import { type Answer, dryRun, rateOf, tellAll } from './run.js';
 import { expectOneMeaning, type KeyOf, selectionOf, type Target } from './selection.js';
 
@@ -34,20 +34,24 @@ interface Bulk {
 export async function bulk({ global, client, config, text, flags, name, verb, unasked, ...does }: Bulk): Promise<void> {
   expectOneMeaning(text, flags);
   const rate = rateOf(flags.rate);
+  const waitMs = waitOf(flags, global);
   const selection = selectionOf(client, config, flags, does.keyOf);
   if (selection === null && text === undefined)
     throw new VerbError(`missing required argument 'key'; see \`keymend ${name} --help\``, EXIT.usage);
   if (selection === null) return does.one(text!);
   if (flags.dryRun) return dryRun(global, selection, verb);
-  if (!(flags.yes || (unasked && !process.stdin.isTTY))) await consent(`tell ${selection.what} to ${verb}`);
+  if (!(flags.yes || (unasked && !canAsk()))) await consent(`tell ${selection.what} to ${verb}`);
   const escalatedBefore = selection.isAllEscalated ? null : await countEscalated(client, config, flags);
   const told = await tellAll(config, selection, { rate, verb, tell: does.tell });
   const said = does.said(told.keys.size);
-  await sayHowItEnds(global, client, config, { flags, told, escalatedBefore, said });
+  await sayHowItEnds(global, client, config, { link: flags.link, told, escalatedBefore, waitMs, said });
 }
 
-/** Of the same link, whatever else was asked for. Not known without the attributes: then 0. */
+/**
+ * Of the same link, whatever else was asked for. Not known without the attributes: then those alone
+ * count as new that have begun since.
+ */
 async function countEscalated(client: Client, config: Config, { link }: BulkFlags): Promise<number> {
   const { query } = escalatedQuery(config, link === undefined ? {} : { link });
-  return (await client.workflow.count(query).catch(() => ({ count: 0 }))).count;
+  return (await client.workflow.count(query).catch(() => ({ count: Number.MAX_SAFE_INTEGER }))).count;
 }

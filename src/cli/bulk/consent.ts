@@ -3,12 +3,17 @@ import { createInterface } from 'node:readline/promises';
 import { EXIT, VerbError } from '../context.js';
 import { printable } from '../printable.js';
 
+/** Whether there is somebody who could answer. */
+export function canAsk(): boolean {
+  return process.stdin.isTTY === true && process.stderr.isTTY === true;
+}
+
 /**
  * @param question without its mark
  * @throws VerbError where the answer is no, or nobody can answer
  */
 export async function consent(question: string): Promise<void> {
-  if (!(process.stdin.isTTY && process.stderr.isTTY))
+  if (!canAsk())
     throw new VerbError('nobody can be asked here: give --yes, or --dry-run to see which keys are meant', EXIT.usage);
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {

@@ -2,8 +2,9 @@
 import type { Client } from '@temporalio/client';
 import type { Config } from '../../config.js';
 import { counted } from '../../plural.js';
+import { errorText, isTemporalError } from '../../temporal/error-text.js';
 import { askStatus, whoseQueue } from '../answers.js';
-import { type GlobalOptions, print, VerbError } from '../context.js';
+import { type GlobalOptions, print, report, VerbError } from '../context.js';
 import { duration } from '../escalated/query.js';
 import type { BulkFlags } from '../usage/bulk.js';
 import { type Outcome, outcomeOf } from './outcome.js';
@@ -22,22 +23,29 @@ export interface Said {
   readonly healed: string;
 }
 
-/**
- * @param escalatedBefore how many were escalated when the call began; null: all of them were told
- * @throws VerbError when nobody takes what they were told, or some were not told
- */
-export async function sayHowItEnds(
-  global: GlobalOptions,
-  client: Client,
-  config: Config,
-  { flags, told, escalatedBefore, said }: { flags: BulkFlags; told: Told; escalatedBefore: number | null; said: Said },
-): Promise<void> {
+interface Ended {
+  readonly link: string | undefined;
+  readonly told: Told;
+  /** How many were escalated when the call began; null: all of them were told. */
+  readonly escalatedBefore: number | null;
+  readonly waitMs: number;
+  readonly said: Said;
+}
+
+/** In ms. @throws VerbError for what is no time */
+export function waitOf({ wait }: BulkFlags, { output }: GlobalOptions): number {
+  if (wait !== undefined) return duration(wait, '--wait');
+  return output === 'text' ? WAIT_MS : 0;
+}
+
+/** @throws VerbError when nobody takes what they were told, or some were not told */
+export async function sayHowItEnds(global: GlobalOptions, client: Client, config: Config, ended: Ended): Promise<void> {
+  const { told, waitMs, said } = ended;
   const isText = global.output === 'text';
-  const waitMs = flags.wait === undefined ? (isText ? WAIT_MS : 0) : duration(flags.wait, '--wait');
   if (isText) print(global, null, () => [said.line, ...describeGone(told)]);
   const silent = await unanswered(client, config, told);
   const isFollowed = waitMs > 0 && told.keys.size > 0 && silent.count < told.keys.size;
-  const outcome = isFollowed ? await followed(client, config, { flags, told, escalatedBefore, waitMs }) : null;
+  const outcome = isFollowed ? await followed(client, config, ended) : null;
   if (isText && isFollowed)
     print(global, null, () => (outcome === null ? [NOT_HEARD] : describe(outcome, said.healed)));
   if (!isText) {
@@ -56,21 +64,21 @@ export async function sayHowItEnds(
 async function followed(
   client: Client,
   config: Config,
-  {
-    flags,
-    told,
-    escalatedBefore,
-    waitMs,
-  }: { flags: BulkFlags; told: Told; escalatedBefore: number | null; waitMs: number },
+  { link, told, escalatedBefore, waitMs }: Ended,
 ): Promise<Outcome | null> {
   const { keys, wereEscalated, begunAt } = told;
   let shown = 'waiting for what becomes of them';
   const progress = progressOf(() => shown);
   try {
-    const of = { told: keys, wereEscalated, begunAt, escalatedBefore, link: flags.link };
+    const of = { told: keys, wereEscalated, begunAt, escalatedBefore, link };
     return await outcomeOf(client, config, of, waitMs, (underWay) => {
       shown = `${counted(underWay, 'key')} still under way`;
     });
+  } catch (error) {
+    // They were told all the same. The list can't be had, perhaps for want of attributes.
+    if (!isTemporalError(error)) throw error;
+    report(`what becomes of them can't be seen: ${errorText(error)}`);
+    return null;
   } finally {
     progress.stop();
   }
