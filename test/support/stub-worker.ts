@@ -12,7 +12,7 @@ const [LINK, STATE, ERROR] = [keyword('link'), keyword('state'), keyword('error'
 const STARTED_AT_ONCE = 48;
 const POLLERS = 8;
 const ANSWERED = 1; // temporal.api.enums.v1.QueryResultType
-const COMPLETE = 3; // temporal.api.enums.v1.CommandType
+const COMPLETE = 4; // temporal.api.enums.v1.CommandType
 
 export interface StubKey {
   readonly workflowId: string;
