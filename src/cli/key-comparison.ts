@@ -69,7 +69,8 @@ async function compare(link: LinkConfig, key: Buffer): Promise<KeyComparison['di
   const sides = { ...ports, memory: new LinkMemory(ports) };
   // A large value takes longer than somebody waits here.
   const end = new AbortController();
-  const options = { expiryToleranceMs: link.expiryTolerance, deleteGuard: link.deleteGuard, signal: end.signal };
+  const { expiryTolerance: expiryToleranceMs, deleteGuard } = link;
+  const options = { expiryToleranceMs, deleteGuard, signal: end.signal, targetMayBeReplica: true };
   const comparing = compareKeys(sides, [key], options);
   comparing.catch(() => {});
   try {

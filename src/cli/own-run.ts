@@ -11,12 +11,16 @@ import { expectAnswer, whoseQueue } from './answers.js';
 import { VerbError } from './context.js';
 import { explainMissing, handleOf, type KeyWorkflow } from './key-workflow.js';
 
+/** Under the ID of a key is a workflow that is not for our workers: it was told nothing. */
+export class ForeignRunError extends VerbError {}
+
 /**
  * To be called before the workflow of a key is told anything. What somebody else starts under the
  * very ID of the key between this and the signal is not noticed.
  * @returns what Temporal knows of the newest run; null where there is none under this ID, or only
  *   one of somebody else that has ended
- * @throws VerbError for one that is not ours and goes on
+ * @throws ForeignRunError for one that is not ours and goes on, another VerbError where Temporal
+ *   can't be asked
  */
 export async function ownRun(
   client: Client,
@@ -36,9 +40,11 @@ export async function ownRun(
   if (run.status.name !== 'RUNNING') return foreign.type === WORKFLOW_TYPE ? run : null;
   if (foreign.type === WORKFLOW_TYPE) {
     const whose = await whoseQueue(client, config, { ...foreign, workflowId });
-    throw new VerbError(`${workflowId} is not for the workers of this configuration, and was told nothing: ${whose}`);
+    throw new ForeignRunError(
+      `${workflowId} is not for the workers of this configuration, and was told nothing: ${whose}`,
+    );
   }
-  throw new VerbError(
+  throw new ForeignRunError(
     `${workflowId} is a workflow of type ${foreign.type} on task queue ${foreign.taskQueue}, not one of keymend: it was told ` +
       `nothing, and nobody repairs this key. Give keymend a Temporal namespace of its own, or link ${key.link.name} a workflowIdPrefix`,
   );

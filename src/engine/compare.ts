@@ -35,6 +35,11 @@ export interface Differing extends Seen {
   readonly difference: Difference;
 }
 
+interface CompareOptions extends ReconcileOptions {
+  /** For a look alone: it may be why the key differs. */
+  readonly targetMayBeReplica?: boolean;
+}
+
 export type Compared =
   | { readonly outcome: 'equal' }
   | Differing
@@ -56,10 +61,10 @@ export type Compared =
 export async function compareKeys(
   sides: Required<LinkSides>,
   keys: readonly Buffer[],
-  options: ReconcileOptions,
+  options: CompareOptions,
   before: readonly (Differing | undefined)[] = [],
 ): Promise<Compared[]> {
-  const states = await bothStates(sides, keys);
+  const states = await bothStates(sides, keys, options);
   const answers = states.map((now, index) => proven(now, before[index]));
   const open = [...answers.keys()].filter((index) => answers[index] === null);
   const compared = await compareContent(
@@ -82,7 +87,7 @@ function proven(states: States, before: Differing | undefined): Compared | null 
 async function compareContent(
   sides: Required<LinkSides>,
   keys: readonly Buffer[],
-  options: ReconcileOptions,
+  options: CompareOptions,
 ): Promise<Compared[]> {
   if (keys.length === 0) return [];
   const refused = new Refused();
@@ -94,17 +99,16 @@ async function compareContent(
     if (outcome !== 'large') continue;
     results[index] = await reconcileLargeKey(link, requests[index]!, { ...options, onProgress() {} });
   }
-  return classified(sides, keys, results, refused);
+  return classified(sides, keys, { results, refused, options });
 }
 
 async function classified(
   sides: LinkSides,
   keys: readonly Buffer[],
-  results: readonly KeyResult[],
-  refused: Refused,
+  { results, refused, options }: { results: readonly KeyResult[]; refused: Refused; options: CompareOptions },
 ): Promise<Compared[]> {
   const differing = keys.filter((_, index) => isRefused(results[index]!));
-  const states = differing.length === 0 ? [] : await bothStates(sides, differing);
+  const states = differing.length === 0 ? [] : await bothStates(sides, differing, options);
   return results.map((result, index): Compared => {
     if (isRefused(result)) return difference(states.shift()!, refused.isOfExpiry(keys[index]!));
     if (result.outcome === 'deferred' || result.outcome === 'failed') return result;
@@ -118,8 +122,12 @@ function isRefused(result: KeyResult): boolean {
 
 type States = readonly [target: ObservedState, source: ObservedState] | ReconcileError;
 
-async function bothStates({ source, target }: LinkSides, keys: readonly Buffer[]): Promise<States[]> {
-  const ofTarget = await target.inspect(keys, { atMaster: true });
+async function bothStates(
+  { source, target }: LinkSides,
+  keys: readonly Buffer[],
+  { targetMayBeReplica = false }: CompareOptions,
+): Promise<States[]> {
+  const ofTarget = await target.inspect(keys, { atMaster: !targetMayBeReplica });
   const ofSource = await source.inspect(keys, { atMaster: true });
   return keys.map((_, index) => {
     const states = [ofTarget[index]!, ofSource[index]!] as const;

@@ -32,6 +32,7 @@ beforeAll(async () => {
     { link, taskQueue },
     Array.from({ length: KEYS }, (_, index) => keyAt(index)),
   );
+  await until(() => worker.begun() >= KEYS);
   await until(async () => (await sandbox.client.workflow.count(`KeymendLink = "${link}"`)).count === KEYS);
 }, LONG_MS);
 afterAll(async () => {
@@ -87,6 +88,9 @@ it(
       link,
     );
     expect(stdout).toMatch(new RegExp(`^${DENIED} keys would be told to try again; nothing was told to anybody\n`));
+    const query = ['retry', '--dry-run', '--query', 'KeymendError = "NoPermission"'];
+    expect((await sandbox.keymend(...query, '--link', link)).stdout).toContain(`${DENIED} keys would be told`);
+    expect(await sandbox.keymend(...query, '--link', 'nobody')).toMatchObject({ code: 2 });
     const skipped = await sandbox.keymend('skip', '--escalated', '--link', link, '--reason', 'a test');
     expect(skipped).toMatchObject({ code: 2, stderr: expect.stringContaining('give --yes, or --dry-run') });
     expect((await json<{ total: number }>('escalations', '--groups')).total).toBe(KEYS);

@@ -45,6 +45,8 @@ export async function startEscalated(
 export interface StubWorker {
   /** Workflows that were told something, in order. */
   readonly told: string[];
+  /** How many it has begun: a signal that comes before that would be taken for a part of the start. */
+  begun(): number;
   stop(): Promise<void>;
 }
 
@@ -61,7 +63,7 @@ export function startStubWorker(
   const { workflowService } = connection;
   const namespace = 'default';
   const told: string[] = [];
-  let isStopped = false;
+  let [isStopped, begun] = [false, 0];
   const work = async () => {
     while (!isStopped) {
       const request = { namespace, taskQueue: { name: taskQueue }, identity: 'stub' };
@@ -84,7 +86,7 @@ export function startStubWorker(
       if (isTold) {
         told.push(workflowId);
         await onTold(told.length);
-      }
+      } else begun += 1;
       const done = { commandType: COMPLETE, completeWorkflowExecutionCommandAttributes: {} };
       await workflowService.respondWorkflowTaskCompleted({
         namespace,
@@ -99,6 +101,7 @@ export function startStubWorker(
   working.catch(() => {}); // Told by `stop`.
   return {
     told,
+    begun: () => begun,
     async stop() {
       isStopped = true;
       await working;

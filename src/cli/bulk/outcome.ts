@@ -37,6 +37,8 @@ interface Followed {
 /** The list lags behind the workflows by about this. */
 const LAG_MS = 2_000;
 const LOOKED_EVERY_MS = 1_000;
+/** So many looks in a row find as many escalated: workers have come to an end with them. */
+const STEADY_LOOKS = 4;
 
 /**
  * Looks until none of them is under way, or the time is over.
@@ -61,25 +63,30 @@ export async function outcomeOf(
     if (performance.now() > deadline) return null;
   }
   await sleep(LAG_MS);
-  for (;;) {
+  // An answer may overtake what others were told: a key that no worker has tried again yet is
+  // escalated still, and is taken for failed only once their number does not change any more.
+  for (let steady = 0, before = -1; ; ) {
     const begun = performance.now();
-    const underWay = await count.underWay();
-    shown(underWay);
+    const [underWay, escalated] = [await count.underWay(), await count.escalated()];
+    shown(underWay + escalated);
+    steady = underWay === 0 && escalated === before ? steady + 1 : 1;
+    before = escalated;
     // A look over very many is to be no burden for the server.
     const pause = Math.max(LOOKED_EVERY_MS, 2 * (performance.now() - begun));
-    if (underWay === 0 || performance.now() + pause > deadline) return count.all(underWay);
+    const isOver = underWay === 0 && (escalated === 0 || steady >= STEADY_LOOKS);
+    if (isOver || performance.now() + pause > deadline) return count.all(underWay);
     await sleep(pause);
   }
 }
 
 function counting(client: Client, config: Config, followed: Followed) {
   const { told, begunAt, escalatedBefore, wereEscalated, link } = followed;
+  const ofLink = link === undefined ? '' : ` AND ${SEARCH_ATTRIBUTES.link} = ${quoted(link)}`;
   const { state } = SEARCH_ATTRIBUTES;
-  const ours = [
-    `WorkflowType = ${quoted(WORKFLOW_TYPE)}`,
-    `TaskQueue = ${quoted(config.temporal.taskQueue)}`,
-    ...(link === undefined ? [] : [`${SEARCH_ATTRIBUTES.link} = ${quoted(link)}`]),
-  ].join(' AND ');
+  const ours = [`WorkflowType = ${quoted(WORKFLOW_TYPE)}`, `TaskQueue = ${quoted(config.temporal.taskQueue)}`].join(
+    ' AND ',
+  );
+  const escalated = `ExecutionStatus = "Running" AND ${state} = "escalated"`;
   const badly = ['Terminated', 'Failed', 'TimedOut', 'Canceled'].map(quoted).join(', ');
   const closed = `ExecutionStatus IN (${badly}) AND CloseTime >= ${quoted(begunAt.toISOString())}`;
   const toldIn = async (query: string) => {
@@ -88,14 +95,16 @@ function counting(client: Client, config: Config, followed: Followed) {
     return found;
   };
   return {
+    // Whatever link they say: one that was started by another program may say none.
     underWay: () => toldIn(`ExecutionStatus = "Running" AND ${state} IS NULL`),
+    escalated: () => toldIn(escalated),
     async all(underWay: number): Promise<Outcome> {
-      let [failedAgain, others, othersSince] = [0, 0, 0];
-      const escalated = `${ours} AND ExecutionStatus = "Running" AND ${state} = "escalated"`;
-      for await (const { workflowId, startTime } of rows(client, escalated)) {
-        if (told.has(workflowId)) failedAgain += 1;
-        else others += 1;
-        if (!told.has(workflowId) && startTime >= begunAt) othersSince += 1;
+      const failedAgain = await toldIn(escalated);
+      let [others, othersSince] = [0, 0];
+      for await (const { workflowId, startTime } of rows(client, `${ours} AND ${escalated}${ofLink}`)) {
+        if (told.has(workflowId)) continue;
+        others += 1;
+        if (startTime >= begunAt) othersSince += 1;
       }
       const ended = await toldIn(closed);
       // Of those that were escalated before and not told some may have healed by themselves.

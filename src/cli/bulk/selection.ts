@@ -1,8 +1,8 @@
 /** Which keys a verb for many is meant for, as they are found one after the other. */
 import type { Client } from '@temporalio/client';
-import { WORKFLOW_TYPE } from '../../../workflows/messages.js';
+import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
-import { EXIT, VerbError } from '../context.js';
+import { chooseLink, EXIT, VerbError } from '../context.js';
 import { escalatedQuery, quoted } from '../escalated/query.js';
 import { escalatedRows, type KeyRow, rows } from '../escalated/rows.js';
 import type { KeyWorkflow } from '../key-workflow.js';
@@ -49,9 +49,15 @@ export function selectionOf(client: Client, config: Config, flags: BulkFlags, ke
     };
   }
   if (query !== undefined) {
-    const clauses = [`WorkflowType = ${quoted(WORKFLOW_TYPE)}`, 'ExecutionStatus = "Running"', `(${query})`];
+    const name = link === undefined ? null : chooseLink(config, link).name;
+    const clauses = [
+      `WorkflowType = ${quoted(WORKFLOW_TYPE)}`,
+      'ExecutionStatus = "Running"',
+      ...(name === null ? [] : [`${SEARCH_ATTRIBUTES.link} = ${quoted(name)}`]),
+      `(${query})`,
+    ];
     return {
-      what: `every key under way that ${query} finds`,
+      what: `every key under way${name === null ? '' : ` of link ${name}`} that ${query} finds`,
       targets: listed(rows(client, clauses.join(' AND '))),
       isAllEscalated: false,
     };
@@ -77,11 +83,27 @@ export function expectOneMeaning(key: string | undefined, flags: BulkFlags): voi
   const forMany = Object.entries({ rate, 'dry-run': dryRun, yes, wait }).find(([, value]) => value !== undefined);
   if (!isBulk && key !== undefined && forMany !== undefined)
     throw new VerbError(`--${forMany[0]} is for many keys: --escalated, --query or --file`, EXIT.usage);
-  if (query !== undefined && (query.trim() === '' || /\border\s+by\b|\bgroup\s+by\b/i.test(query)))
+  const isClause = (text: string) => !/\border\s+by\b|\bgroup\s+by\b/i.test(text) && isBalanced(text);
+  if (query !== undefined && (query.trim() === '' || !isClause(query)))
     throw new VerbError(
       '--query: give what comes behind WHERE, for example KeymendError = "TargetReadOnly"',
       EXIT.usage,
     );
+}
+
+/**
+ * Outside of quotes each parenthesis is closed, and none that was not opened: `a) OR (b` would find
+ * what is no key.
+ */
+function isBalanced(query: string): boolean {
+  const bare = query.replace(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/g, '');
+  let depth = 0;
+  for (const character of bare) {
+    if (character === '(') depth += 1;
+    else if (character === ')') depth -= 1;
+    if (depth < 0) return false;
+  }
+  return depth === 0 && !/["']/.test(bare);
 }
 
 async function* listed(found: AsyncIterable<KeyRow>): AsyncGenerator<Target> {

@@ -5,7 +5,7 @@ import { SEARCH_ATTRIBUTES } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { errorText } from '../../temporal/error-text.js';
 import { VerbError } from '../context.js';
-import { ownRun } from '../own-run.js';
+import { ForeignRunError, ownRun } from '../own-run.js';
 import type { Answer } from './run.js';
 import type { Target } from './selection.js';
 
@@ -43,6 +43,6 @@ export function wasEscalatedIn({ typedSearchAttributes }: WorkflowExecutionDescr
 
 /** One of somebody else's does not stop the others. */
 export function refusal(error: unknown): Answer & { readonly kind: 'refused' } {
-  if (error instanceof VerbError) return { kind: 'refused', why: error.message };
+  if (error instanceof ForeignRunError) return { kind: 'refused', why: error.message };
   throw error;
 }

@@ -53,7 +53,7 @@ export async function escalatedGroups(
     if (performance.now() > deadline) return null;
     const working = work();
     working.catch(() => {}); // It may fail when nobody waits any more.
-    const found = await within(deadline - performance.now(), working);
+    const found = await within(deadline - performance.now(), working).catch(() => null);
     return found === 'late' ? null : found;
   };
   const newest = await firstRows(client, query, SAMPLE + 1);
