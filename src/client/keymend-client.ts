@@ -28,12 +28,14 @@ import {
   WORKFLOW_TYPE,
 } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
+import type { SweepOptions } from '../../workflows/sweep-messages.js';
 import { foreignRunOf } from '../bridge/own-runs.js';
 import { workflowIdFor } from '../bridge/workflow-id.js';
 import { encodeKey } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { KeymendClientError } from './failure.js';
+import { type SweepRun, type SweepStarting, sweepOf } from './sweep-run.js';
 
 export interface KeymendClientOptions {
   /** Temporal's client, of the namespace that keymend works in. It stays the caller's to close. */
@@ -173,6 +175,17 @@ export class KeymendClient {
         startedAt: run.startTime,
       };
     }
+  }
+
+  /**
+   * Starts a full comparison of a link, or joins the one that is under way.
+   * @throws KeymendClientError `WorkflowIdTaken`
+   */
+  async sweep(link: string, options: SweepOptions = {}): Promise<SweepRun> {
+    const { settleMs: settle } = { ...DEFAULT_POLICY, ...this.#links[link]?.policy };
+    const answer: SweepStarting['answer'] = (workflowId, ask) => this.#answer(workflowId, ask);
+    const starting = { client: this.#client, taskQueue: this.#taskQueue, attribute: this.#attribute, answer };
+    return sweepOf(starting, { name: link, settle }, options);
   }
 
   #idOf(link: string, key: Buffer): string {

@@ -20,7 +20,7 @@ interface Starting {
 /** @returns null when one is under way */
 export async function startSweep(
   { client, taskQueue, attribute }: Starting,
-  link: LinkConfig,
+  link: Pick<LinkConfig, 'name' | 'settle'>,
   options: SweepOptions,
 ): Promise<WorkflowHandle<typeof sweep> | null> {
   try {

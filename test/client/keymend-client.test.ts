@@ -106,6 +106,19 @@ it('is told when no worker answers, and what it asked for is done by the next on
   await eventually(async () => expect(await lonely.target.client.get('user:4')).toBe('new'));
 });
 
+it('has a link compared as a whole, and joins a sweep that is under way', async () => {
+  await sandbox.source.client.set('swept', 'new');
+  const sweep = await keymend.sweep(link, { repair: true, rate: 1 });
+  const other = await keymend.sweep(link);
+  expect([sweep.isJoined, other.isJoined]).toEqual([false, true]);
+  expect(other.workflowId).toBe(sweep.workflowId);
+  expect((await other.progress()).options).toMatchObject({ repair: true });
+  const [result, its] = await Promise.all([sweep.result(), other.result()]);
+  expect(its).toEqual(result);
+  expect(result).toMatchObject({ outcome: 'equal', unhealed: 0 });
+  expect(await sandbox.target.client.get('swept')).toBe('new');
+});
+
 it('tells a workflow of somebody else nothing', async () => {
   const workflowId = `${sandbox.prefix}order:42`;
   const foreign = await sandbox.client.workflow.start('OrderWorkflow', { workflowId, taskQueue: 'orders' });

@@ -45,7 +45,7 @@ export async function startEscalated(
 export interface StubWorker {
   /** Workflows that were told something, in order. */
   readonly told: string[];
-  /** How many it has begun: a signal that comes before that would be taken for a part of the start. */
+  /** How many it has begun. A signal before that would be taken for a part of the start. */
   begun(): number;
   stop(): Promise<void>;
 }
