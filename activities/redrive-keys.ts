@@ -7,9 +7,9 @@ import { type BatchWrite, unpacked } from '../workflows/batch-messages.js';
 import { dueKeys, newRun, nextDue, takeReply } from '../workflows/batch-run.js';
 import type { LastError, LinkPolicy, ShardOutage } from '../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING } from '../workflows/pending.js';
-import { VERIFY_ROUNDS } from '../workflows/settle.js';
+import { OUTLIVES_MS, VERIFY_ROUNDS } from '../workflows/settle.js';
 import { attemptBatch } from './batch.js';
-import { wroteList } from './effect.js';
+import { effectOf, wroteList } from './effect.js';
 import type { LinkRuntime } from './work.js';
 
 /** What has become of a key. */
@@ -41,6 +41,8 @@ export async function tryKeys(
   while (run.open.size > 0) {
     const tried = dueKeys(run, Date.now());
     if (tried.length > 0) {
+      // What failed once may be found to be large the next time: it is not failed then.
+      for (const key of tried) key.error = null;
       const request = { link, policy, part: NO_PART, writes: tried.map(({ write }) => write) };
       takeReply(run, tried, await attemptBatch(runtime, request), Date.now());
     }
@@ -74,27 +76,31 @@ async function tryLargeKey(
   };
   for (let repairs = 0, failures = 0; ; ) {
     const result: KeyResult = await reconcileLargeKey(sides, request, { ...options, signal, resume, onProgress });
+    if (result.outcome === 'equal') return { kind: repairs > 0 ? 'repaired' : 'equal' };
+    // Whatever it has written is looked at again once what may be in flight has landed.
+    const effect = effectOf(result);
+    if (effect !== 'nothing') {
+      repairs += 1;
+      resume = undefined;
+    }
+    const landsMs = { nothing: 0, wrote: policy.settleMs, unknown: Math.max(policy.settleMs, OUTLIVES_MS) }[effect];
+    if (repairs > VERIFY_ROUNDS) return { kind: 'failed', error: contended(), attempts: repairs };
     switch (result.outcome) {
-      case 'equal':
-        return { kind: repairs > 0 ? 'repaired' : 'equal' };
       case 'failed': {
         const { type, message, stage } = result.error;
         failures += 1;
         if (failures >= policy.retry.maximumAttempts)
           return { kind: 'failed', error: { type, message, stage }, attempts: failures };
-        await sleep(policy.retry.initialIntervalMs);
+        await sleep(Math.max(policy.retry.initialIntervalMs, landsMs));
         break;
       }
       case 'deferred':
         if (result.outage !== null) throw waitsFor(result.outage);
-        await sleep(result.retryAfterMs);
+        await sleep(Math.max(result.retryAfterMs, landsMs));
         break;
       default:
         if (!pending.verify && !wroteList(result)) return { kind: 'repaired' };
-        repairs += 1;
-        if (repairs > VERIFY_ROUNDS) return { kind: 'failed', error: contended(), attempts: repairs };
-        resume = undefined;
-        await sleep(policy.settleMs);
+        await sleep(landsMs);
     }
   }
 }

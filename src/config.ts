@@ -194,7 +194,7 @@ const letterRule = z.strictObject({
       reason: z.enum(DEAD_LETTER_REASONS, { error: `must be one of ${DEAD_LETTER_REASONS.join(', ')}` }).optional(),
       errorType: z.string().min(1).optional(),
       link: z.string().min(1).optional(),
-      /** Since it became a letter, or was redriven last. */
+      /** Since its write failed, or it was redriven last: one that came late is old at once. */
       olderThan: duration.optional(),
     })
     .refine((match) => Object.values(match).some((part) => part !== undefined), 'must say which letters'),
