@@ -17,7 +17,9 @@ const LEFT_FOR_THE_REPLY_MS = 200;
 
 /** @returns null where nothing is to be verified, or the activity has no time for that */
 export function toVerify({ verify }: ReconcileRequest, result: KeyResult, begunAt: number): Verification | null {
-  if (verify === undefined || result.outcome !== 'repaired' || !(verify.always || wroteList(result))) return null;
+  if (verify === undefined) return null;
+  const isWritten = result.outcome === 'repaired' && (verify.always || wroteList(result));
+  if (!isWritten && !(result.outcome === 'equal' && verify.alsoEqual === true)) return null;
   const endsAt = begunAt + Context.current().info.startToCloseTimeoutMs;
   if (performance.now() + verify.afterMs + SECOND_LOOK_MS > endsAt) return null;
   return { afterMs: verify.afterMs, endsAt: endsAt - LEFT_FOR_THE_REPLY_MS };
@@ -54,7 +56,7 @@ export async function verify(
       // Those who wrote at the same time look again at the same time: a slot is free soon.
       const isBusy = result.outcome === 'deferred' && result.repaired === null;
       if (isBusy && performance.now() + result.retryAfterMs < endsAt) await context.sleep(result.retryAfterMs);
-      else return effectOf(result) === 'unknown' ? { earlier: 'unknown' } : {};
+      else return effectOf(result) === 'nothing' ? {} : { earlier: effectOf(result) };
     }
   } catch (error) {
     if (context.cancellationSignal.aborted) throw error;

@@ -4,11 +4,12 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import ms, { type StringValue } from 'ms';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { DEAD_LETTER_REASONS } from '../workflows/dead-letter-reasons.js';
 import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/policy.js';
+import { cacheProblems, mappings, mysqlSource } from './config-mysql.js';
+import { duration, pause, size } from './config-values.js';
 import { LARGE_VALUES, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
 import { didYouMean } from './did-you-mean.js';
 import { httpConfig } from './http-config.js';
@@ -22,35 +23,6 @@ import { webhookOptions } from './webhook-options.js';
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
-
-/**
- * A time such as `500ms`, `1s`, `15m`, or a plain number of milliseconds. Parsed to milliseconds.
- */
-const duration = z.union([z.number(), z.string()]).transform((value, context) => {
-  const text = typeof value === 'string' ? value.trim() : value;
-  // ms throws at an empty text and at one of more than 100 characters.
-  const parsed =
-    typeof text === 'number' ? text : text === '' || text.length > 100 ? Number.NaN : ms(text as StringValue);
-  if (parsed === undefined || !Number.isFinite(parsed) || parsed < 0) {
-    context.addIssue({ code: 'custom', message: `is not a time; write for example 500ms, 1s or 15m` });
-    return z.NEVER;
-  }
-  return Math.round(parsed);
-});
-
-const UNITS: Readonly<Record<string, number>> = { '': 1, B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
-
-/** Bytes, such as `50MB`, or a plain number of them. Units as in redis.conf: 1MB is 1024 * 1024. */
-const size = z.union([z.number(), z.string()]).transform((value, context) => {
-  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)\s*([KMG]?B|)$/i.exec(`${value}`.trim()) ?? [];
-  const bytes = Math.round(Number(number) * UNITS[unit.toUpperCase()]!);
-  if (bytes >= 1 && Number.isSafeInteger(bytes)) return bytes;
-  context.addIssue({ code: 'custom', message: 'is not a size; write for example 512KB, 50MB or 1GB' });
-  return z.NEVER;
-});
-
-/** A pause: one of 0 would be a hot loop. */
-const pause = (leastMs: number) => duration.refine((value) => value >= leastMs, `must be at least ${ms(leastMs)}`);
 
 const interval = pause(60_000);
 
@@ -104,12 +76,25 @@ const endpoint = z.union(
   { error: 'must be one of { url: redis://… }, { cluster: [urls] } or { sentinel: { name, urls } }' },
 );
 
+/** Told apart by its one field, so that what is wrong inside it is said of that place. */
+const source = z.unknown().transform((value, context) => {
+  const isMysql = typeof value === 'object' && value !== null && 'mysql' in value;
+  const parsed = (isMysql ? mysqlSource : endpoint).safeParse(value);
+  if (parsed.success) return parsed.data;
+  for (const issue of parsed.error.issues) context.issues.push({ ...issue, input: value } as never);
+  return z.NEVER;
+});
+
 const LINK_NAME = new RegExp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,${MAX_LINK_LENGTH - 1}}$`);
 
 const link = z.strictObject({
   name: z.string().regex(LINK_NAME, `must be 1 to ${MAX_LINK_LENGTH} letters, digits, dots, _ or -`),
-  source: endpoint,
+  source,
   target: endpoint,
+  /** Of a source that is a database: what becomes of a cached value that its row does not say. */
+  mode: z.enum(['invalidate', 'refresh']).optional(),
+  /** Which keys cache which rows; the first one that takes a key has it. */
+  mappings: mappings.optional(),
   /**
    * Put in front of every workflow ID of the link. Bounded, so that prefix and key fit into
    * Temporal's 1,000 bytes.
@@ -275,9 +260,11 @@ const schema = z
       const message = `"${link}" is no link of this configuration`;
       context.addIssue({ code: 'custom', path: ['dlq', 'rules', index, 'match', 'link'], message });
     });
-    config.links.forEach(({ name, source, target, workflowIdPrefix }, index) => {
+    config.links.forEach((link, index) => {
+      const { name, source, target, workflowIdPrefix } = link;
       const issue = (field: string, message: string) =>
         context.addIssue({ code: 'custom', path: ['links', index, field], message });
+      for (const [field, message] of cacheProblems(link, config.intake)) issue(field, message);
       if (JSON.stringify(source) === JSON.stringify(target)) issue('target', 'is the same Redis as the source');
       for (const earlier of config.links.slice(0, index)) {
         if (earlier.name === name) issue('name', `"${name}" is used twice`);
@@ -292,8 +279,9 @@ const schema = z
 
 type Parsed = z.output<typeof schema>;
 export type LinkConfig = Parsed['links'][number];
-/** One side of a link. */
-export type Endpoint = LinkConfig['source'];
+/** A Redis. */
+export type Endpoint = LinkConfig['target'];
+export type { Mapping, MysqlSource } from './config-mysql.js';
 export type KafkaConfig = z.output<typeof kafka>;
 export type StreamConfig = Parsed['stream'];
 export type WebhookConfig = NonNullable<LinkConfig['escalation']['webhook']>;
@@ -363,6 +351,7 @@ export function linkPolicy(config: LinkConfig): LinkPolicy {
       maximumIntervalMs: config.retry.maximumInterval,
     },
     escalation: { retryEveryMs: config.escalation.retryEvery },
+    ...('mysql' in config.source && { looksTwice: true }),
   };
 }
 

@@ -21,10 +21,12 @@ export interface ReconcileRequest extends EncodedKey {
 
 /** When what was written is compared again, off the history. */
 export interface VerifyRequest {
-  /** In ms behind the write. */
+  /** In ms behind the write, or the look. */
   readonly afterMs: number;
   /** Whatever was written; otherwise only where `lookAgain` would ask for it. */
   readonly always: boolean;
+  /** Also where nothing had to be written. */
+  readonly alsoEqual?: boolean | undefined;
 }
 
 /**

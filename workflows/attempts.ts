@@ -58,7 +58,8 @@ const local = proxyLocalActivities<Pick<Activities, 'reconcile'>>({
 export async function reconcileRound(run: KeyRun, maximumAttempts: number): Promise<RoundEnd> {
   let repairs = 0;
   let state: State = 'reconciling';
-  let stopped = await wait(run, 'settling', run.current().settledAt - Date.now());
+  const settleMs = run.policy.looksTwice === true ? 0 : run.current().settledAt - Date.now();
+  let stopped = await wait(run, 'settling', settleMs);
   while (stopped === null) {
     const begunAt = Date.now();
     const { unverifiedSince } = run;
@@ -93,6 +94,11 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
  * met one in flight.
  */
 function isVerified(run: KeyRun, reply: ReconciledReply, begunAt: number): boolean {
+  if (run.policy.looksTwice === true) {
+    const { settledAt } = run.current();
+    const provesAt = run.unverifiedSince === null ? settledAt : run.unverifiedSince + run.policy.settleMs;
+    return reply.outcome === 'equal' && begunAt >= Math.max(settledAt, provesAt);
+  }
   if (!(run.current().verify || run.mustLookAgain) || run.unverifiedSince === null) return true;
   return reply.outcome === 'equal' && begunAt - run.unverifiedSince >= run.policy.settleMs;
 }
@@ -169,10 +175,11 @@ async function attempt(run: KeyRun, state: State, maximumAttempts: number): Prom
 }
 
 function verifyRequest(run: KeyRun): VerifyRequest | undefined {
-  const { settleMs, verify } = run.policy;
-  const always = run.current().verify || run.mustLookAgain;
+  const { settleMs, verify, looksTwice = false } = run.policy;
+  const always = run.current().verify || run.mustLookAgain || looksTwice;
   if (settleMs > VERIFIES_ITSELF_MS || !(always || verify !== 'never')) return undefined;
-  return { afterMs: settleMs, always };
+  const alsoEqual = looksTwice && run.current().settledAt > Date.now();
+  return { afterMs: settleMs, always, ...(alsoEqual && { alsoEqual }) };
 }
 
 /**

@@ -84,6 +84,30 @@ export const ERRORS = {
     nextStep:
       'Keys under `keymend:` are of keymend itself and stay as they are. Skip it, and see who reports such keys.',
   },
+  NoMapping: {
+    retryable: false,
+    inShort: 'no mapping takes the key',
+    nextStep:
+      'No mapping of the link takes this key, so nothing says which row it caches. Add a mapping and restart the workers, or skip the key.',
+  },
+  MappingFailed: {
+    retryable: false,
+    inShort: 'its mapping fails',
+    nextStep:
+      'The mapping of this key does not fit the database, or its function fails. Correct it and restart the workers.',
+  },
+  SeveralRows: {
+    retryable: false,
+    inShort: 'its query finds several rows',
+    nextStep:
+      'The query of the mapping finds several rows for one key. Compare a unique column in it and restart the workers.',
+  },
+  RowTooLarge: {
+    retryable: false,
+    inShort: 'its row makes too large a value',
+    nextStep:
+      'The row makes a value that is too large to be compared; what is cached was left as it is. Delete the key by hand, and cache less.',
+  },
   UnknownLink: {
     retryable: true,
     inShort: 'the workers do not know the link',

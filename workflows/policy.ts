@@ -14,6 +14,11 @@ export interface LinkPolicy {
     readonly maximumIntervalMs: number;
   };
   readonly escalation: { readonly retryEveryMs: number };
+  /**
+   * The target is a cache, into which a reader may put what it has read before the write: a key is
+   * looked at now, and once more when `settle` has passed, whatever was found. Absent: it is not.
+   */
+  readonly looksTwice?: boolean | undefined;
 }
 
 /**

@@ -118,7 +118,9 @@ function readRecord(record: IntakeRecord, links: Links): Readable | Undeliverabl
       return undeliverable('unknown-link', 'UnknownLink', message, event);
     }
     const idempotent = event.command === undefined ? undefined : isIdempotent(event.command);
-    const added = { ...event, idempotent, record: record.position, ...redriveOf(record) };
+    // Also behind a delete that was refused a reader may still put an old row into the cache.
+    const outcome = 'mysql' in link.source ? 'unknown' : event.outcome;
+    const added = { ...event, outcome, idempotent, record: record.position, ...redriveOf(record) };
     const received = mayBeInFlight(added) ? { receivedAt: new Date().toISOString() } : {};
     return { kind: 'write', link, key, write: { record, event: { ...added, ...received } } };
   } catch (error) {

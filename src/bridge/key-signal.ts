@@ -34,6 +34,9 @@ export function signalWithStartOptions(
  * ms until what may still be in flight to the target has landed; 0 when nothing can be. At most
  * `settle`, whatever clocks say.
  */
-function settleLeft(events: readonly FailedWrite[], { settle }: LinkConfig, now: number): number {
+function settleLeft(events: readonly FailedWrite[], link: LinkConfig, now: number): number {
+  const { settle, source } = link;
+  // Of a cache, what is stale is deleted now; see `looksTwice` in workflows/policy.ts.
+  if ('mysql' in source) return 0;
   return Math.max(0, ...events.map((event) => settledAt(event, settle, now) - now));
 }

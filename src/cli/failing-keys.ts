@@ -1,6 +1,7 @@
 /** What `keymend status` says of the distinct keys of a link whose writes failed. */
 import type { LinkConfig } from '../config.js';
 import { countFailingKeys, type FailingKeyCounts } from '../failing-keys/counts.js';
+import { countsFailingKeys } from '../failing-keys/names.js';
 import { counted } from '../plural.js';
 
 /** null: unknown, see `problem`. Counts are about right. */
@@ -10,11 +11,16 @@ export type FailingKeysReport =
 
 /** @param commandTimeoutMs how long the source is waited for */
 export async function failingKeysReport(link: LinkConfig, commandTimeoutMs: number): Promise<FailingKeysReport> {
+  if (!countsFailingKeys(link)) return unknown('they are counted on a Redis, and its source is a database');
   try {
     return { ...(await countFailingKeys(link, { commandTimeoutMs })), problem: null };
   } catch (error) {
-    return { thisHour: null, lastDay: null, hours: null, problem: (error as Error).message };
+    return unknown((error as Error).message);
   }
+}
+
+function unknown(problem: string): FailingKeysReport {
+  return { thisHour: null, lastDay: null, hours: null, problem };
 }
 
 /** Lines for a person. */

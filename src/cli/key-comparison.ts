@@ -4,6 +4,7 @@
  */
 import type { LinkConfig } from '../config.js';
 import { compareKeys, LinkMemory } from '../engine/index.js';
+import { cacheModeOf, connectSource } from '../mysql/connect-source.js';
 import { within } from '../patience/within.js';
 import { counted } from '../plural.js';
 import { connectKeyServers, connectRedis, type KeyServers, RedisFailure } from '../redis/index.js';
@@ -63,14 +64,15 @@ async function compare(link: LinkConfig, key: Buffer): Promise<KeyComparison['di
   const connect = (side: 'source' | 'target') => ({ name: side, commandTimeoutMs: COMMAND_TIMEOUT_MS, largeValues });
   const budget = { ...link.budget, link: link.name, warn() {} };
   const ports = {
-    source: connectRedis(link.source, connect('source')),
+    source: connectSource(link, connect('source')),
     target: connectRedis(link.target, { ...connect('target'), budget }),
   };
   const sides = { ...ports, memory: new LinkMemory(ports) };
   // A large value takes longer than somebody waits here.
   const end = new AbortController();
   const { expiryTolerance: expiryToleranceMs, deleteGuard } = link;
-  const options = { expiryToleranceMs, deleteGuard, signal: end.signal, targetMayBeReplica: true };
+  const ofLink = { expiryToleranceMs, deleteGuard, cache: cacheModeOf(link) };
+  const options = { ...ofLink, signal: end.signal, targetMayBeReplica: true };
   const comparing = compareKeys(sides, [key], options);
   comparing.catch(() => {});
   try {
@@ -90,7 +92,9 @@ async function compare(link: LinkConfig, key: Buffer): Promise<KeyComparison['di
 }
 
 async function sideOf(link: LinkConfig, side: 'source' | 'target', key: Buffer): Promise<KeySide | Error> {
-  const servers = connectKeyServers(link[side], { name: side, commandTimeoutMs: COMMAND_TIMEOUT_MS });
+  const endpoint = link[side];
+  if ('mysql' in endpoint) return new Error('the source is a database: what its row says is compared, and not shown');
+  const servers = connectKeyServers(endpoint, { name: side, commandTimeoutMs: COMMAND_TIMEOUT_MS });
   try {
     return await lookAt(servers, key);
   } catch (error) {

@@ -2,6 +2,7 @@
 import { intakeOf } from '../bridge/intakes.js';
 import type { Config, LinkConfig } from '../config.js';
 import { type LinkSides, refusedDeletes } from '../engine/index.js';
+import { cacheModeOf, connectSource } from '../mysql/connect-source.js';
 import { outboxLengths } from '../outbox/lengths.js';
 import { outboxSources } from '../outbox/sources.js';
 import { counted } from '../plural.js';
@@ -15,7 +16,10 @@ interface SideReport {
   readonly place: string;
   /** null: unknown, see `problem`. */
   readonly role: 'master' | 'replica' | null;
-  /** Keys in the selected database, of a Cluster on all masters that answer; null: unknown. */
+  /**
+   * Keys in the selected database, of a Cluster on all masters that answer; null: unknown, or its
+   * rows are not counted.
+   */
   readonly keys: number | null;
   /** Why it can't be asked, or can't be used on this side; null: it can. */
   readonly problem: string | null;
@@ -67,8 +71,11 @@ export async function linkReports(
 }
 
 async function linkReport(config: Config, link: LinkConfig): Promise<Omit<LinkReport, 'gap'>> {
-  const connect = (side: 'source' | 'target') => connectRedis(link[side], { name: side, commandTimeoutMs: TIMEOUT_MS });
-  const sides: LinkSides = { source: connect('source'), target: connect('target') };
+  const sides: LinkSides = {
+    source: connectSource(link, { name: 'source', commandTimeoutMs: TIMEOUT_MS }),
+    target: connectRedis(link.target, { name: 'target', commandTimeoutMs: TIMEOUT_MS }),
+  };
+  const isCache = cacheModeOf(link) !== undefined;
   try {
     const [source, target, outbox, failingKeys] = await Promise.all([
       sides.source.health(),
@@ -78,10 +85,11 @@ async function linkReport(config: Config, link: LinkConfig): Promise<Omit<LinkRe
     ]);
     const answer = !(source instanceof RedisFailure || target instanceof RedisFailure);
     const doubt = answer ? await checkDistinct(sides) : null;
-    const refusals = refusedDeletes(sides, { source, target }, link.deleteGuard);
+    // Readers load again what is deleted of a cache.
+    const refusals = isCache ? [] : refusedDeletes(sides, { source, target }, link.deleteGuard);
     return {
       link: link.name,
-      source: sideReport(sides.source.place, source),
+      source: { ...sideReport(sides.source.place, source), ...(isCache && { keys: null }) },
       target: withProblem(sideReport(sides.target.place, target), doubt?.code === 'SAME' ? doubt.message : null),
       deletes: refusals.length === 0 ? 'allowed' : 'refused',
       reason: refusals.length === 0 ? null : refusals.map(({ message }) => message).join('; '),
@@ -95,10 +103,11 @@ async function linkReport(config: Config, link: LinkConfig): Promise<Omit<LinkRe
 
 async function outboxReport(config: Config, link: LinkConfig): Promise<OutboxReport> {
   const [source] = outboxSources([link]);
+  if (source === undefined) return { entries: 0, deadLetters: null, problem: null };
   try {
     // Called as the side is.
     const { full, ...lengths } = await outboxLengths(
-      { ...source!, name: 'source' },
+      { ...source, name: 'source' },
       { commandTimeoutMs: TIMEOUT_MS },
       config.stream,
       intakeOf(config).deadLetters,
@@ -152,7 +161,10 @@ function describeOutbox({ entries, deadLetters, problem }: OutboxReport): string
 }
 
 function describeSide({ place, keys, problem, masters }: SideReport): string[] {
-  if (masters === undefined) return [problem ?? `${place} is a master with ${counted(keys!, 'key')}`];
+  if (masters === undefined) {
+    const what = keys === null ? 'the primary' : `a master with ${counted(keys, 'key')}`;
+    return [problem ?? `${place} is ${what}`];
+  }
   const lines = masters.flatMap(describeSide).map((line) => `  ${line}`);
   return [`${place} has ${counted(masters.length, 'master')} with ${counted(keys!, 'key')}`, ...lines];
 }

@@ -18,6 +18,12 @@ export interface LinkSides {
 /** The two ends with what was learnt of them. */
 export type Link = Required<LinkSides>;
 
+/**
+ * For a source that is a database: the target caches what its rows say, and may lack any key.
+ * `invalidate`: a cached value that the row does not say is deleted; `refresh`: it is replaced.
+ */
+export type CacheMode = 'invalidate' | 'refresh';
+
 /** When a delete may be believed; see `delete-guard.ts`. */
 export interface DeleteGuard {
   /** The source is suspicious when it has fewer keys than this part of the target's… */
@@ -33,6 +39,12 @@ export interface ReconcileOptions {
    */
   readonly expiryToleranceMs: number;
   readonly deleteGuard: DeleteGuard;
+  /**
+   * The target is a cache of the source. Then a key that it lacks is equal, a delete needs no guard
+   * (readers load the value again), an expiry is the target's own, and keys are looked at as a
+   * whole.
+   */
+  readonly cache?: CacheMode | undefined;
   /**
    * Ends the work before its next write, and the promise then rejects with the signal's reason; but
    * see `healing` in `rounds.ts`.

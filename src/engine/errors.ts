@@ -29,7 +29,15 @@ export type ReconcileErrorType =
   /** No later attempt can bring the value over. */
   | 'Unsupported'
   /** The key is one of keymend's own. */
-  | 'ReservedKey';
+  | 'ReservedKey'
+  /** The source is a database, and no mapping of the link says which row the key caches. */
+  | 'NoMapping'
+  /** The mapping of the key can't be followed: its query, its columns, its function. */
+  | 'MappingFailed'
+  /** The query of the mapping finds several rows. */
+  | 'SeveralRows'
+  /** What the row says is more than is compared or written at once. */
+  | 'RowTooLarge';
 
 /** The message says what, where and what to do next, in one line without any user value. */
 export class ReconcileError extends Error {
@@ -60,6 +68,11 @@ const TYPES: Readonly<Record<string, Readonly<Record<Side, ReconcileErrorType>>>
   NOAUTH: { source: 'NoPermission', target: 'NoPermission' },
   WRONGPASS: { source: 'NoPermission', target: 'NoPermission' },
   NOPERM: { source: 'NoPermission', target: 'NoPermission' },
+  DBDENIED: { source: 'NoPermission', target: 'NoPermission' },
+  NOMAPPING: { source: 'NoMapping', target: 'NoMapping' },
+  MAPPING: { source: 'MappingFailed', target: 'MappingFailed' },
+  SEVERALROWS: { source: 'SeveralRows', target: 'SeveralRows' },
+  ROWTOOLARGE: { source: 'RowTooLarge', target: 'RowTooLarge' },
 };
 
 const REFUSED_VERSION = /DUMP payload version/i;
@@ -113,6 +126,10 @@ const UNSUPPORTED: readonly {
     explanation:
       'has more than 5,000 consumers and groups on this stream, which Redis tells only all at once; delete those that are idle there ' +
       '(XINFO CONSUMERS, XGROUP DELCONSUMER), or copy this key by hand',
+  },
+  {
+    when: ({ code }) => code === 'NOTREDIS',
+    explanation: 'is a database; what was asked for (a sweep) is for links of two Redis',
   },
   {
     when: ({ code, message }) => code === 'ERR' && /unknown (redis )?(sub)?command/i.test(message),

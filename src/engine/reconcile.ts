@@ -230,7 +230,7 @@ async function roundOfAnyScope(
   const whole: { readonly index: number; readonly repaired: Repaired | null }[] = [];
   const parts: { index: number; key: Buffer; members: readonly Buffer[]; signal: AbortSignal | undefined }[] = [];
   for (const [index, { key, scope = WHOLE, signal }] of requests.entries()) {
-    if (scope.kind === 'whole') whole.push({ index, repaired: null });
+    if (scope.kind === 'whole' || options.cache !== undefined) whole.push({ index, repaired: null });
     else parts.push({ index, key, members: scope.members, signal });
   }
   const ofParts = parts.length === 0 ? [] : await runMembersRound(sides, parts, options);

@@ -103,13 +103,18 @@ export async function runRound(
     const part = open.slice(0, size);
     const observed = await observe(round, part);
     // Asked behind the observation, with which a new connection to the target may have come.
-    const { refused, deferred } = await reconcile(round, observed, link.memory.needsRecipes ? 'recipe' : 'dump');
+    const { refused, deferred } = await reconcile(round, observed, formOf(round));
     // The source is read anew, still after the target was observed; the fence is the same.
     const left = [...deferred, ...(await reconcile(round, refused, 'recipe')).deferred];
     open = [...left, ...open.slice(size)];
     size = Math.max(1, part.length - left.length);
   }
   return round.results;
+}
+
+/** A database has no DUMP of its rows. */
+function formOf({ link, options }: Round): Form {
+  return options.cache !== undefined || link.memory.needsRecipes ? 'recipe' : 'dump';
 }
 
 /** Whether the key was not given up yet; if it was, its round ends here. */
@@ -174,16 +179,18 @@ async function read(
     else if (reading.digest === LARGE) results[key.index] = { outcome: 'large' };
     else known.push({ ...key, reading });
   }
-  const pairs = known.map(({ observed, reading }) => ({ target: observed.expiry, source: reading.expiry }));
+  const { cache } = options;
+  const pairs =
+    cache === undefined ? known.map((key) => ({ target: key.observed.expiry, source: key.reading.expiry })) : [];
   const tolerance = await toleranceFor(link.memory, requests[0]!.key, options.expiryToleranceMs, pairs);
   const planned: Planned[] = [];
   for (const key of known) {
-    const decision = decide(key.observed, key.reading, tolerance);
+    const decision = decide(key.observed, key.reading, tolerance, cache);
     if (decision === 'equal') {
       results[key.index] = { outcome: 'equal' };
       continue;
     }
-    const expiries = newExpiries(key, decision);
+    const expiries = cache === undefined ? newExpiries(key, decision) : [];
     // Most have none: for these nothing is awaited.
     const error = expiries.length === 0 ? null : await wouldShorten(round, key, expiries);
     if (error !== null) results[key.index] = { outcome: 'failed', error };
@@ -211,6 +218,7 @@ async function wouldShorten(
 }
 
 async function guardDeletes({ link, options, results }: Round, planned: Planned[]): Promise<Planned[]> {
+  if (options.cache !== undefined) return planned;
   const needsGuard = ({ change, request }: Planned) => change.action === 'delete' && request.allowDelete !== true;
   const guarded = planned.filter(needsGuard);
   const keys = guarded.map(({ request }) => request.key);
@@ -265,6 +273,7 @@ async function confirm(round: Round, written: readonly Written[], connections: n
   if (written.length === 0) return;
   const keys = written.map(({ request }) => request.key);
   const { source } = round.link;
+  const isCache = round.options.cache !== undefined;
   const states = await source.inspect(keys, { atMaster: true });
   // Another master, after a failover, knows nothing of what happened at the one that was read.
   const isSameServer = source.connections === connections;
@@ -273,7 +282,7 @@ async function confirm(round: Round, written: readonly Written[], connections: n
     if (state instanceof RedisFailure) {
       fail(round, index, state, 'source', 'verify');
     } else {
-      const isAsRead = state.digest === reading.digest && sameExpiry(state.expiry, reading.expiry);
+      const isAsRead = state.digest === reading.digest && (isCache || sameExpiry(state.expiry, reading.expiry));
       // What has expired at the target must be gone here as well.
       const holds = isSameServer && (expired ? state.type === NO_TYPE : isAsRead);
       if (!holds) round.results[index] = { outcome: 'again', repaired };

@@ -8,7 +8,16 @@ import type { Logger } from 'pino';
 import type { LinkConfig } from '../config.js';
 import { counted } from '../plural.js';
 import { type Command, connectKeyServers, explained, type KeyServers, RedisFailure } from '../redis/index.js';
-import { beginningOf, countKey, type Hour, hourAt, hourOf, KEPT_MS } from './names.js';
+import {
+  beginningOf,
+  type CountingLink,
+  countKey,
+  countsFailingKeys,
+  type Hour,
+  hourAt,
+  hourOf,
+  KEPT_MS,
+} from './names.js';
 
 /** What is told of the keys of one batch of records. */
 interface FailedKey {
@@ -45,6 +54,7 @@ export class FailingKeys {
     const now = Date.now();
     const [oldest, newest] = [hourAt(now - KEPT_MS), hourAt(now)];
     for (const { link, key, writes } of keys) {
+      if (!countsFailingKeys(link)) continue;
       let count = this.#links.get(link.name);
       if (count === undefined) {
         count = new LinkCount(link, this.#logger);
@@ -70,7 +80,7 @@ export class FailingKeys {
 }
 
 class LinkCount {
-  readonly #link: LinkConfig;
+  readonly #link: CountingLink;
   readonly #logger: Logger;
   readonly #servers: KeyServers;
   #waiting = new Map<Hour, Buffer[]>();
@@ -82,7 +92,7 @@ class LinkCount {
   #timer: NodeJS.Timeout | undefined;
   #telling: Promise<void> | undefined;
 
-  constructor(link: LinkConfig, logger: Logger) {
+  constructor(link: CountingLink, logger: Logger) {
     this.#link = link;
     this.#logger = logger;
     const name = `source of link ${link.name}`;

@@ -1,7 +1,6 @@
 /** How many distinct keys of a link failed, as its source has counted them. */
-import type { LinkConfig } from '../config.js';
 import { type Command, connectKeyServers, explained, RedisFailure } from '../redis/index.js';
-import { beginningOf, countKey, HOUR_MS, HOURS_TOLD, hourAt } from './names.js';
+import { beginningOf, type CountingLink, countKey, HOUR_MS, HOURS_TOLD, hourAt } from './names.js';
 
 /** About: such a count is wrong by 1 % most of the time. */
 export interface FailingKeyCounts {
@@ -14,7 +13,7 @@ export interface FailingKeyCounts {
 
 /** @throws RedisFailure with one line when the source does not answer */
 export async function countFailingKeys(
-  link: Pick<LinkConfig, 'name' | 'source'>,
+  link: CountingLink,
   { commandTimeoutMs, now = Date.now() }: { readonly commandTimeoutMs: number; readonly now?: number },
 ): Promise<FailingKeyCounts> {
   const hours = Array.from({ length: HOURS_TOLD + 1 }, (_, back) => hourAt(now - back * HOUR_MS));

@@ -2,7 +2,7 @@
  * Under which keys the source counts what failed: one HyperLogLog for each link and hour. In a
  * Cluster all of a link are in one slot, so that one command can take them together.
  */
-import type { LinkConfig } from '../config.js';
+import type { Endpoint, LinkConfig } from '../config.js';
 import { clusterStreamIndex, clusterStreams } from '../outbox/cluster-streams.js';
 import { hasSlots, slotOf } from '../redis/index.js';
 
@@ -13,6 +13,18 @@ export const HOUR_MS = 3_600_000;
 export const HOURS_TOLD = 24;
 /** They go by themselves then, counted from the beginning of their hour. */
 export const KEPT_MS = 2 * HOURS_TOLD * HOUR_MS;
+
+/** One whose source is a Redis: a database has no such counts. */
+export interface CountingLink {
+  readonly name: string;
+  readonly source: Endpoint;
+}
+
+export function countsFailingKeys<Link extends Pick<LinkConfig, 'source'>>(
+  link: Link,
+): link is Link & Pick<CountingLink, 'source'> {
+  return !('mysql' in link.source);
+}
 
 /** An hour by its beginning, for example `2026-11-30T14`, UTC: as ISO 8601 has it up to there. */
 export type Hour = string;
@@ -31,7 +43,7 @@ export function beginningOf(hour: Hour): number {
 }
 
 /** `keymend:failing-keys:<link>:<hour>`, in a Cluster with one of the tags of its streams. */
-export function countKey({ name, source }: Pick<LinkConfig, 'name' | 'source'>, hour: Hour): string {
+export function countKey({ name, source }: CountingLink, hour: Hour): string {
   const prefix = hasSlots(source) ? clusterStreams(PREFIX)[clusterStreamIndex(slotOf(Buffer.from(name)))] : PREFIX;
   return `${prefix}:${name}:${hour}`;
 }

@@ -11,9 +11,11 @@ export interface OutboxSource {
   readonly links: readonly string[];
 }
 
+/** A database has none. */
 export function outboxSources(links: readonly LinkConfig[]): OutboxSource[] {
   const shared = new Map<string, { endpoint: Endpoint; names: string[] }>();
   for (const { name, source } of links) {
+    if ('mysql' in source) continue;
     const found = shared.get(JSON.stringify(source));
     if (found) found.names.push(name);
     else shared.set(JSON.stringify(source), { endpoint: source, names: [name] });

@@ -44,16 +44,32 @@ export function isComparable(number: number): boolean {
   return ELEMENTS[number] !== undefined;
 }
 
+type DumpComparison = 'equal' | 'different' | 'unknown';
+
 /**
  * Whether two DUMPs are of the same content, whatever their encodings, the order of what has none
  * and the versions of their servers; `unknown` where this can't be told here.
  */
-export function compareDumps(one: Buffer, other: Buffer): 'equal' | 'different' | 'unknown' {
+export function compareDumps(one: Buffer, other: Buffer): DumpComparison {
   if (one.equals(other)) return 'equal';
   const [values, others] = [elements(one), elements(other)];
   if (values === null || others === null) return 'unknown';
-  if (typeOfDump(one) !== typeOfDump(other) || values.length !== others.length) return 'different';
-  return values.every((value, index) => value === others[index]) ? 'equal' : 'different';
+  return typeOfDump(one) === typeOfDump(other) ? sameList(values, others) : 'different';
+}
+
+/**
+ * The same for a DUMP and what a value is to be.
+ * @param all texts of a string (one) or fields and values of a hash in turn, in Latin-1
+ */
+export function compareWith(dump: Buffer, type: 'string' | 'hash', all: readonly string[]): DumpComparison {
+  if (typeOfDump(dump) !== type) return 'different';
+  const values = elements(dump);
+  if (values === null) return 'unknown';
+  return sameList(values, type === 'hash' ? pairs(all).sort() : all);
+}
+
+function sameList(one: readonly string[], other: readonly string[]): 'equal' | 'different' {
+  return one.length === other.length && one.every((value, index) => value === other[index]) ? 'equal' : 'different';
 }
 
 /** In one order for all equal values. null: not of a type, or not in a form, that is known here. */

@@ -24,7 +24,7 @@ export interface ObservedState extends KeyState {
 /** What `read` is told of the other side, so that an equal value need not travel. */
 export interface ReadRequest {
   readonly key: Buffer;
-  readonly known: Pick<KeyState, 'type' | 'digest'>;
+  readonly known: Pick<KeyState, 'type' | 'digest'> & Partial<Pick<ObservedState, 'expiry' | 'serverTimeMs'>>;
 }
 
 /** A key at one moment, with its value when that differs from the known one. */
@@ -174,7 +174,8 @@ export type Change =
        */
       readonly expiryTolerated: boolean;
     }
-  | { readonly action: 'delete' }
+  /** `unless`: if the key's content has this digest, it stays. */
+  | { readonly action: 'delete'; readonly unless?: string | null }
   | { readonly action: 'expiry'; readonly expiry: number };
 
 /** As the change 'restore', with a recipe in the place of a DUMP. */

@@ -1,6 +1,7 @@
 /** What the scripts are asked, as rows of cells, and what their answers mean. */
 
 import { RedisFailure } from './connection/failure.js';
+import { DIFFERENT } from './content-digest.js';
 import { compareDumps, isComparable, typeOfDump } from './dump.js';
 import { expiryDigits, type KeyState, NO_EXPIRY } from './key-state.js';
 import type { Change, MembersRequest, MembersState, ObservedState, Reading, ReadRequest } from './port.js';
@@ -26,9 +27,6 @@ export function isComparedHere({ known: { digest } }: ReadRequest): boolean {
 export function digestBytes({ digest }: Pick<ObservedState, 'digest'>): Buffer {
   return Buffer.from(digest, 'latin1');
 }
-
-/** As lua/values/fingerprint.lua says it, in the place of a content digest. */
-const DIFFERENT = 'different';
 
 export function membersRow({ key, members }: MembersRequest): Row {
   return [key, packed(members)];
@@ -104,7 +102,8 @@ export function changeCells(change: Change): (Buffer | string)[] {
         change.dump,
       ];
     case 'delete':
-      return ['delete', '', '0', '', ''];
+      // That the two are known to differ needs no look.
+      return ['delete', '', '0', change.unless === DIFFERENT ? '' : (change.unless ?? ''), ''];
     case 'expiry':
       return ['expiry', expiryDigits(change.expiry), '0', '', ''];
   }

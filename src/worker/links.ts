@@ -3,7 +3,8 @@ import type { Logger } from 'pino';
 import type { LinkRuntime } from '../../activities/work.js';
 import type { LinkConfig } from '../config.js';
 import { LinkMemory } from '../engine/index.js';
-import { connectRedis, type OutageListener, type RedisOptions, type RedisPort } from '../redis/index.js';
+import { cacheModeOf, connectSource } from '../mysql/connect-source.js';
+import { connectRedis, type OutageListener, type RedisOptions } from '../redis/index.js';
 import type { WorkerMetrics } from '../telemetry/worker-metrics.js';
 
 interface LinksOptions {
@@ -23,13 +24,11 @@ const COMMAND_TIMEOUT_MS = 2_000;
 
 function connectLink(link: LinkConfig, { listenerOf, metrics, logger }: LinksOptions): LinkRuntime {
   const { name } = link;
-  const connect = (side: 'source' | 'target', options: Pick<RedisOptions, 'budget' | 'outages'> = {}): RedisPort =>
-    connectRedis(link[side], {
-      name: `${side} of link ${name}`,
-      commandTimeoutMs: COMMAND_TIMEOUT_MS,
-      largeValues: link.largeValues,
-      ...options,
-    });
+  const optionsOf = (side: 'source' | 'target'): RedisOptions => ({
+    name: `${side} of link ${name}`,
+    commandTimeoutMs: COMMAND_TIMEOUT_MS,
+    largeValues: link.largeValues,
+  });
   const outages = counted(name, listenerOf(name), metrics);
   const budget = {
     ...link.budget,
@@ -37,12 +36,14 @@ function connectLink(link: LinkConfig, { listenerOf, metrics, logger }: LinksOpt
     warn: (line: string) => logger.warn({ link: name }, line),
     onWaited: (ms: number) => metrics.budgetWaited(name, ms),
   };
-  const sides = { source: connect('source'), target: connect('target', { budget, outages }) };
+  const target = connectRedis(link.target, { ...optionsOf('target'), budget, outages });
+  const sides = { source: connectSource(link, optionsOf('source')), target };
   return {
     sides: { ...sides, memory: new LinkMemory(sides) },
     options: {
       expiryToleranceMs: link.expiryTolerance,
       deleteGuard: link.deleteGuard,
+      cache: cacheModeOf(link),
     },
   };
 }

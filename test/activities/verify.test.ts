@@ -227,3 +227,20 @@ test('a budget without room for the second look leaves it to the workflow', asyn
   expect(reply).not.toHaveProperty('verified');
   expect(asked).toBe(2);
 });
+
+test('of a cache, what was found equal is looked at again as well, and what the second look writes is told', async () => {
+  await link.source.client.set('k', 'v');
+  await link.target.client.set('k', 'v');
+  const { looks, sides } = watched({
+    'before inspect': once(async () => {
+      setTimeout(() => void link.target.client.set('k', 'old'), AFTER_MS / 2);
+    }),
+  });
+  const verify = { afterMs: AFTER_MS, always: true, alsoEqual: true };
+  const { reply } = firstAttempt(activitiesOf(sides), 'k', { verify });
+  expect(await reply).toMatchObject({ outcome: 'equal', earlier: 'wrote' });
+  expect(looks).toHaveLength(2);
+  expect(await link.target.client.get('k')).toBe('v');
+  const again = firstAttempt(activitiesOf(link.sides), 'k', { verify });
+  expect(await again.reply).toMatchObject({ outcome: 'equal', verified: true });
+});

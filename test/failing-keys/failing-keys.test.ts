@@ -1,8 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { LinkConfig } from '../../src/config.js';
+import type { Endpoint, LinkConfig } from '../../src/config.js';
 import { FailingKeys } from '../../src/failing-keys/counter.js';
 import { countFailingKeys } from '../../src/failing-keys/counts.js';
-import { countKey, HOUR_MS, hourAt, KEPT_MS } from '../../src/failing-keys/names.js';
+import { type CountingLink, countKey, HOUR_MS, hourAt, KEPT_MS } from '../../src/failing-keys/names.js';
 import { slotOf } from '../../src/redis/index.js';
 import { type LogLine, loggerInto } from '../bridge/bridge-bed.js';
 import { startCluster } from '../support/cluster.js';
@@ -10,7 +10,7 @@ import { freePort, startRedis } from '../support/redis.js';
 
 const NOW = Date.now();
 const ago = (hours: number) => new Date(NOW - hours * HOUR_MS).toISOString();
-const linkAt = (source: LinkConfig['source'], name = 'l') => ({ name, source }) as LinkConfig;
+const linkAt = (source: Endpoint, name = 'l') => ({ name, source }) as LinkConfig & { source: Endpoint };
 
 function failed(link: LinkConfig, keys: readonly (string | Buffer)[], ...times: string[]) {
   const writes = (times.length > 0 ? times : [ago(0)]).map((failedAt) => ({ event: { failedAt } }));
@@ -23,7 +23,7 @@ async function server() {
   return redis;
 }
 
-const counts = (link: LinkConfig) => countFailingKeys(link, { commandTimeoutMs: 5_000, now: NOW });
+const counts = (link: CountingLink) => countFailingKeys(link, { commandTimeoutMs: 5_000, now: NOW });
 
 describe('the keys of a link whose writes failed', () => {
   it('count once, however many bridges tell of them and however often', async () => {
@@ -135,5 +135,14 @@ describe('a source that does not count', () => {
     for (let turn = 0; turn < 60; turn++) bridge.saw(failed(link, keys));
     await bridge.close();
     expect(logs[0]!.msg).toMatch(/^60000 failing keys .* did not answer in time/);
+  });
+
+  it('because it is a database is not connected to', async () => {
+    const logs: LogLine[] = [];
+    const bridge = new FailingKeys(loggerInto(logs));
+    const mysql = { url: 'mysql://127.0.0.1:1/shop', tls: false, connections: 1 };
+    bridge.saw(failed({ name: 'l', source: { mysql } } as LinkConfig, ['a']));
+    await bridge.close();
+    expect(logs).toEqual([]);
   });
 });

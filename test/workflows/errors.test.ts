@@ -4,7 +4,16 @@ import { ERRORS, isPermanent, nextStep } from '../../workflows/error-types.js';
 
 it('only what a person has to change first is permanent', () => {
   const permanent = Object.keys(ERRORS).filter(isPermanent);
-  expect(permanent).toEqual(['SourceSuspicious', 'NoPermission', 'Unsupported', 'ReservedKey']);
+  expect(permanent).toEqual([
+    'SourceSuspicious',
+    'NoPermission',
+    'Unsupported',
+    'ReservedKey',
+    'NoMapping',
+    'MappingFailed',
+    'SeveralRows',
+    'RowTooLarge',
+  ]);
 });
 
 it('an error that keymend does not name is tried again, and has a next step all the same', () => {

@@ -328,4 +328,43 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
       expect(await handle.result()).toMatchObject({ outcome: 'repaired' });
     });
   });
+
+  describe('of a cache', () => {
+    const CACHE_POLICY = { ...SLOW_POLICY, looksTwice: true };
+
+    it('is a look at once and another one when it has passed, whatever the first has found', async () => {
+      const script = new Script(server.env, 'equal');
+      await withScript(script, async (start) => {
+        const event = await failedNow({ outcome: 'unknown' });
+        expect(await (await start({ events: [event], policy: CACHE_POLICY })).result()).toMatchObject({
+          outcome: 'equal',
+        });
+        expect(script.requests).toHaveLength(2);
+        const [first, second] = script.requests;
+        expect(first!.at).toBeLessThan(Date.parse(event.failedAt) + settleMs);
+        expect(second!.at).toBeGreaterThanOrEqual(Date.parse(event.failedAt) + settleMs);
+      });
+    });
+
+    it('goes on until a look that is so long behind the last delete finds nothing', async () => {
+      const script = new Script(server.env, 'equal', 'repaired', 'equal');
+      await withScript(script, async (start) => {
+        const event = await failedNow({ outcome: 'unknown' });
+        const handle = await start({ events: [event], policy: CACHE_POLICY });
+        expect(await handle.result()).toMatchObject({ outcome: 'repaired' });
+        expect(script.requests).toHaveLength(3);
+        expect(script.requests[2]!.at - script.requests[1]!.at).toBeGreaterThanOrEqual(settleMs);
+      });
+    });
+
+    it('is not waited for a second time when it has passed already', async () => {
+      const script = new Script(server.env, 'equal');
+      await withScript(script, async (start) => {
+        const failedAt = new Date((await server.env.currentTimeMs()) - 2 * settleMs).toISOString();
+        const event = await failedNow({ outcome: 'unknown', failedAt });
+        await (await start({ events: [event], policy: CACHE_POLICY })).result();
+        expect(script.requests).toHaveLength(1);
+      });
+    });
+  });
 });

@@ -1,6 +1,7 @@
 /** The doctor's look at the two sides of a link: the checks of a worker that starts, and more. */
 import type { LinkConfig } from '../../config.js';
 import { LinkMemory, ReconcileError } from '../../engine/index.js';
+import { cacheModeOf, connectSource } from '../../mysql/connect-source.js';
 import { checkDistinct, connectRedis, explain, RedisFailure, type RedisPort } from '../../redis/index.js';
 import { type Finding, fail, found, ok, warn } from './finding.js';
 import { checkServer } from './redis-server.js';
@@ -11,14 +12,24 @@ const MUCH_OFFSET_MS = 1_000;
 const KEY = Buffer.from('keymend');
 
 export async function checkLink(link: LinkConfig): Promise<Finding[]> {
-  const connect = (side: 'source' | 'target') =>
-    connectRedis(link[side], { name: `${side} of link ${link.name}`, commandTimeoutMs: TIMEOUT_MS });
-  const sides = { source: connect('source'), target: connect('target') };
+  const optionsOf = (side: 'source' | 'target') => ({
+    name: `${side} of link ${link.name}`,
+    commandTimeoutMs: TIMEOUT_MS,
+  });
+  const sides = {
+    source: connectSource(link, optionsOf('source')),
+    target: connectRedis(link.target, optionsOf('target')),
+  };
+  const isCache = cacheModeOf(link) !== undefined;
   try {
     const reached = await Promise.all([checkSide(sides.source), checkSide(sides.target)]);
     const answer = reached.flat().every(({ level }) => level !== 'fail');
     const both = answer
-      ? await Promise.all([found(() => areTwo(link, sides)), found(() => clocks(link, sides), warn)])
+      ? await Promise.all([
+          found(() => areTwo(link, sides)),
+          // A row does not expire.
+          isCache ? [] : found(() => clocks(link, sides), warn),
+        ])
       : [];
     const servers = await Promise.all(
       (['source', 'target'] as const).map((side, index) =>

@@ -11,7 +11,10 @@ const KEY = 'keymend:doctor';
 
 export async function checkServer(link: LinkConfig, side: 'source' | 'target'): Promise<Finding[]> {
   const name = `${side} of link ${link.name}`;
-  const servers = connectKeyServers(link[side], { name, commandTimeoutMs: TIMEOUT_MS });
+  const endpoint = link[side];
+  // Its mappings have been tried with it.
+  if ('mysql' in endpoint) return [];
+  const servers = connectKeyServers(endpoint, { name, commandTimeoutMs: TIMEOUT_MS });
   try {
     const checks = [memory(servers, side), rights(servers, side)].map((check) => found(() => check, warn));
     return (await Promise.all(checks)).flat();

@@ -2,6 +2,7 @@
 import { pino } from 'pino';
 import { intakeOf } from '../../bridge/intakes.js';
 import type { Config, LinkConfig } from '../../config.js';
+import { connectSource } from '../../mysql/connect-source.js';
 import { counted } from '../../plural.js';
 import { checkDistinct, connectRedis, type RedisPort } from '../../redis/index.js';
 import { connectClient, type TemporalTarget } from '../../temporal/connect.js';
@@ -41,9 +42,11 @@ async function checkServices(config: Config, temporal: TemporalTarget): Promise<
 }
 
 async function checkLink(link: LinkConfig): Promise<Check[]> {
-  const connect = (side: 'source' | 'target') =>
-    connectRedis(link[side], { name: `${side} of link ${link.name}`, commandTimeoutMs: 5_000 });
-  const sides = { source: connect('source'), target: connect('target') };
+  const optionsOf = (side: 'source' | 'target') => ({ name: `${side} of link ${link.name}`, commandTimeoutMs: 5_000 });
+  const sides = {
+    source: connectSource(link, optionsOf('source')),
+    target: connectRedis(link.target, optionsOf('target')),
+  };
   const reach = async (port: RedisPort) => {
     const silent = await port.check();
     if (silent.length > 0) throw new Error(silent.map(({ message }) => message).join('; '));

@@ -5,6 +5,7 @@ import { outageLine } from '../../../workflows/details.js';
 import type { ReconcileKeyResult, RetryRequest } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { keyBytes } from '../../events/failed-write-codec.js';
+import { connectSource } from '../../mysql/connect-source.js';
 import { counted } from '../../plural.js';
 import { connectRedis, NO_TYPE, RedisFailure } from '../../redis/index.js';
 import { bulk } from '../bulk/bulk.js';
@@ -132,9 +133,10 @@ function describeWaiting({ state, attempts, lastError, nextRetry, outage }: KeyR
  * Such a key is equal, and most likely not the one that was meant. False where it can't be told.
  */
 async function isOnNeitherSide({ link, key }: KeyWorkflow): Promise<boolean> {
-  const ports = (['source', 'target'] as const).map((side) =>
-    connectRedis(link[side], { name: side, commandTimeoutMs: LOOK_MS }),
-  );
+  const ports = [
+    connectSource(link, { name: 'source', commandTimeoutMs: LOOK_MS }),
+    connectRedis(link.target, { name: 'target', commandTimeoutMs: LOOK_MS }),
+  ];
   try {
     const states = await Promise.all(ports.map((port) => port.inspect([keyBytes(key)])));
     return states.flat().every((state) => !(state instanceof RedisFailure) && state.type === NO_TYPE);

@@ -76,6 +76,9 @@ async function run(
   if (flags.report !== undefined) checkReport(flags.report);
   await withClient(global, async (client, config) => {
     const link = chooseLink(config, flags.link);
+    if ('mysql' in link.source) {
+      throw new VerbError(`link ${link.name} has a database as its source, which no sweep compares yet`, EXIT.usage);
+    }
     const result = await sweepToTheEnd(client, config, link, options, rerun === null);
     print(global, reportOf(result), () => describe(result));
     const unseen = rerun !== null && rerun.unlisted > 0;

@@ -9,6 +9,7 @@ import { AGAIN, type RoundResult } from '../round.js';
 import { contended, healing, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from '../rounds.js';
 import { hasMembers, isInOrder } from '../value-types.js';
 import { type MembersProgress, reconcileAllMembers } from './by-member.js';
+import { dropLargeKey } from './drop.js';
 import { replaceOtherType } from './other-type.js';
 import { replaceLargeKey } from './replacement.js';
 
@@ -71,6 +72,7 @@ async function runLargeRound(
     const { repaired } = result!;
     if (repaired || !isInOrder(source!.type)) return { outcome: 'again', repaired: repaired ?? null };
   }
+  if (options.cache !== undefined) return dropLargeKey(sides, key, options.signal);
   const replacing = { ...options, allowDelete: request.allowDelete ?? false };
   // It has to be read at one moment, so a later attempt begins anew.
   const onStep = () => options.onProgress(undefined);

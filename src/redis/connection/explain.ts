@@ -8,6 +8,9 @@ const GIVEN_AWAY =
   'does not have the slot of the key, or is giving it to another node; the next attempt asks who has it then ' +
   '(a Cluster is written { cluster: [urls] } in the link)';
 
+/** Of a source that is a database; they say it themselves. */
+const OF_MAPPINGS: ReadonlySet<string> = new Set(['NOMAPPING', 'MAPPING', 'SEVERALROWS', 'ROWTOOLARGE']);
+
 const EXPLANATIONS: Readonly<Record<string, string>> = {
   READONLY: 'is a read-only replica; point the link at its master',
   NOTMASTER: 'is a replica, not a master; point the link at its master',
@@ -24,6 +27,8 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   TRYAGAIN: GIVEN_AWAY,
   CLUSTERDOWN: 'belongs to a cluster that is down; look at CLUSTER INFO there',
   MASTERDOWN: 'is a replica that has lost its master; point the link at the master',
+  DBDENIED:
+    'refuses the user, the password or a right; correct them in the url of the link, and grant SELECT on what its mappings read',
   TIMEOUT: 'did not answer in time; look at its load and at the network in between',
 };
 
@@ -32,6 +37,7 @@ export function explain(failure: RedisFailure): string {
   if (failure.code === 'CONNECTION') {
     return `cannot be reached: ${failure.message}; check that it runs and that the url of the link is right`;
   }
+  if (OF_MAPPINGS.has(failure.code)) return failure.message;
   if (failure.code === 'NOPERM') return explainDenied(failure);
   if (/cluster support disabled/i.test(failure.message)) return 'is no Cluster; write { url: … } in the link';
   return EXPLANATIONS[failure.code] ?? `answered: ${failure.message}`;

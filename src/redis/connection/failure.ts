@@ -35,6 +35,8 @@ interface FailureOptions extends ErrorOptions {
  *   for long.
  * - `MANYGROUPS`: a stream has more groups and consumers than can be read at once.
  * - `SAME`: source and target are one.
+ * - `NOMAPPING`, `MAPPING`, `SEVERALROWS`, `ROWTOOLARGE`: of a source that is a database; the
+ *   message goes on behind its name. `NOTREDIS`: it was asked for what only a Redis has.
  */
 export class RedisFailure extends Error {
   override readonly name = 'RedisFailure';

@@ -6,10 +6,11 @@ import { withProgress } from '../progress.js';
 import { findOnPath, run } from './command.js';
 import { cachePath, noWay, type Provision } from './provision.js';
 
-type PackageName = 'redis' | 'chromium' | 'faketime';
+type PackageName = 'redis' | 'chromium' | 'faketime' | 'mariadb';
 
 interface PackageManager {
   readonly program: string;
+  /** Several with spaces between them. */
   readonly packages: Readonly<Record<PackageName, string>>;
   readonly install: readonly string[];
   /** Gets the lists of packages, for managers that don't by themselves. */
@@ -23,12 +24,18 @@ interface PackageManager {
   readonly asUser?: true;
 }
 
-const NAMES = { redis: 'redis', chromium: 'chromium', faketime: 'libfaketime' } as const;
+const NAMES = { redis: 'redis', chromium: 'chromium', faketime: 'libfaketime', mariadb: 'mariadb' } as const;
 
 const MANAGERS: readonly PackageManager[] = [
   {
     program: 'apt-get',
-    packages: { redis: 'redis-server', chromium: 'chromium', faketime: 'faketime' },
+    // Of MariaDB the parts that start no service.
+    packages: {
+      redis: 'redis-server',
+      chromium: 'chromium',
+      faketime: 'faketime',
+      mariadb: 'mariadb-server-core mariadb-client-core',
+    },
     install: ['install', '-y', '-q', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=300'],
     refresh: ['update', '-q', '-o', 'DPkg::Lock::Timeout=300'],
     afterwards: {
@@ -38,7 +45,7 @@ const MANAGERS: readonly PackageManager[] = [
       ],
     },
   },
-  { program: 'dnf', packages: NAMES, install: ['install', '-y', '-q'] },
+  { program: 'dnf', packages: { ...NAMES, mariadb: 'mariadb-server' }, install: ['install', '-y', '-q'] },
   { program: 'apk', packages: NAMES, install: ['add', '--no-cache'] },
   { program: 'brew', packages: NAMES, install: ['install', '-q'], asUser: true },
 ];
@@ -60,7 +67,7 @@ export async function installPackage(provision: Provision, name: PackageName): P
     return run(program, rest, { ...provision, environment, timeoutMs: INSTALL_WITHIN_MS });
   };
   const { refresh } = manager;
-  const install = () => execute([manager.program, ...manager.install, manager.packages[name]]);
+  const install = () => execute([manager.program, ...manager.install, ...manager.packages[name].split(' ')]);
   // Lists of packages may be missing or name versions that are gone: then they are fetched, and it
   // is tried once more.
   const refreshAndInstall = async (error: unknown) => {

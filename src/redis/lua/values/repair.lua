@@ -4,7 +4,8 @@
 --          action               — 'restore', 'delete', 'expiry'
 --          new expiry           — in ms since the epoch, -1 for none
 --          expiry tolerated     — '1' when the present expiry is close enough to the new one
---          content, dump        — for 'restore': digest of the new content ('' and 'different': not
+--          content, dump        — for 'delete': the digest of a content that stays (''): any goes;
+--                                 for 'restore': digest of the new content ('' and 'different': not
 --                                 compared, in the latter case because the types agree), DUMP
 --          mark                 — the name of the key's mark
 -- Row out: outcome, as a text:
@@ -44,6 +45,12 @@ return eachRow(10, function(first)
   -- For the rows behind it.
   if first + 10 <= #ARGV then lookForRoom(key) end
   if action == 'delete' then
+    local stays = ARGV[first + 7]
+    if stays ~= '' then
+      local present, work = contentDigest(key, kind or typeOf(key), size)
+      size = size + work
+      if present == stays then return 'equal', size end
+    end
     redis.call('UNLINK', key)
     leaveMark(ARGV[first + 9])
     return 'deleted', size

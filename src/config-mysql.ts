@@ -1,0 +1,107 @@
+/** The part of `keymend.yaml` about a source that is a database: MySQL or MariaDB. */
+import { z } from 'zod';
+import { pause } from './config-values.js';
+import { KeyPattern } from './mapping/key-pattern.js';
+import { Statement } from './mapping/statement.js';
+
+const ESCAPES = 'write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25';
+
+/** Quotes nothing of it that may be a password. */
+function urlProblem(text: string): string | undefined {
+  if (!/^(mysql|mariadb):\/\//.test(text)) return 'must start with mysql:// or mariadb://';
+  let parsed: URL;
+  try {
+    parsed = new URL(text);
+    decodeURIComponent(parsed.username + parsed.password + parsed.hostname + parsed.pathname);
+  } catch {
+    return `is no url: look at the port, and ${ESCAPES}`;
+  }
+  if (parsed.hostname === '') return 'names no host';
+  if (!/^\/[^/]+$/.test(parsed.pathname)) return `must name one database behind its last /; ${ESCAPES}`;
+  // Options of the client, which could change what is read and how.
+  if (parsed.search !== '' || parsed.hash !== '') return `has a ? or # that belongs to nothing; ${ESCAPES}`;
+  return undefined;
+}
+
+const mysqlUrl = z.string().superRefine((text, context) => {
+  const problem = urlProblem(text);
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+});
+
+export const mysqlSource = z.strictObject({
+  mysql: z.strictObject({
+    url: mysqlUrl,
+    /** Encrypt, and check the server's certificate. */
+    tls: z.boolean().default(false),
+    /** At once, for each process. */
+    connections: z.number().int().min(1).max(100).default(8),
+  }),
+});
+
+const COLUMN = z.string().min(1);
+
+const value = z.union(
+  [
+    z.enum(['json', 'hash']),
+    z.strictObject({ string: COLUMN }),
+    z.strictObject({ module: z.string().min(1), function: z.string().min(1) }),
+  ],
+  { error: 'must be json, hash, { string: COLUMN } or { module: PATH, function: NAME }' },
+);
+
+const mapping = z
+  .strictObject({
+    key: z.string().min(1),
+    query: z.string(),
+    value,
+    /** How long a value that `refresh` writes lives; by default as long as the one it replaces. */
+    ttl: pause(1_000).optional(),
+  })
+  .transform(({ key, query, ...rest }, context) => {
+    const pattern = KeyPattern.parse(key);
+    if (typeof pattern === 'string') return refuse(context, 'key', pattern);
+    const statement = Statement.parse(query, pattern.parts);
+    if (typeof statement === 'string') return refuse(context, 'query', statement);
+    return { pattern, statement, ...rest };
+  });
+
+function refuse(context: z.RefinementCtx, field: string, message: string): never {
+  context.addIssue({ code: 'custom', path: [field], message });
+  return z.NEVER;
+}
+
+export const mappings = z.array(mapping).min(1);
+
+export type MysqlSource = z.output<typeof mysqlSource>['mysql'];
+export type Mapping = z.output<typeof mapping>;
+
+interface CacheFields {
+  readonly source: object;
+  readonly mode?: string | undefined;
+  readonly mappings?: readonly Mapping[] | undefined;
+}
+
+/** What does not go together in a link, by field. */
+export function* cacheProblems(link: CacheFields, intake: string): Generator<[field: string, message: string]> {
+  const { source, mode, mappings } = link;
+  if (!('mysql' in source)) {
+    const message = 'is only for a source { mysql: … }';
+    if (mode !== undefined) yield ['mode', message];
+    if (mappings !== undefined) yield ['mappings', message];
+    return;
+  }
+  if (mappings === undefined) {
+    yield ['mappings', 'is missing; give [{ key: user:{id}, query: SELECT … WHERE id = :id, value: json }]'];
+  }
+  if (intake === 'redis-stream') {
+    yield ['source', 'is a database, which has no stream of failed writes; write intake: kafka'];
+  }
+  const seen = new Set<string>();
+  for (const { pattern, ttl } of mappings ?? []) {
+    if (seen.has(pattern.text)) yield ['mappings', `have the key "${pattern.text}" twice`];
+    seen.add(pattern.text);
+    if (ttl !== undefined && mode !== 'refresh') {
+      yield ['mappings', `give "${pattern.text}" a ttl, which only mode: refresh writes`];
+    }
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * A database as the source of a link: what the mappings say of a row stands where a Redis has a
+ * value. Read in the order of the engine it is as good a source: each question sees what was
+ * committed before it.
+ */
+import pMap from 'p-map';
+import type { Mapping } from '../config.js';
+import {
+  ALL_SLOTS,
+  explained,
+  type Health,
+  NO_EXPIRY,
+  NO_TYPE,
+  type ObservedState,
+  type Reading,
+  type ReadRequest,
+  type RecipeReading,
+  RedisFailure,
+  type RedisPort,
+} from '../redis/index.js';
+import { compareCached, identityOf, recipeOf, sizeOf } from './cached-value.js';
+import type { Database } from './database.js';
+import { type CachedValue, RowValue } from './row-value.js';
+
+/** What is asked and held at once; values beyond these wait for the next call. */
+const QUESTIONS_AT_ONCE = 16;
+const BYTES_AT_ONCE = 4 * 1024 * 1024;
+const NO_KEY = -2;
+
+interface Limits {
+  readonly bytes: number;
+  readonly elements: number;
+}
+
+/** A mapping made ready. */
+interface Ready {
+  readonly mapping: Mapping;
+  readonly value: RowValue;
+  /** What is asked, for a person. */
+  readonly what: string;
+}
+
+/** What only a Redis has is asked of others; see the engine's `ReconcileOptions.cache`. */
+const notRedis = async () => new RedisFailure('NOTREDIS', 'it is a database');
+const noneRedis = async (requests: readonly unknown[]) => Promise.all(requests.map(notRedis));
+
+export class MysqlSource implements RedisPort {
+  readonly #database: Database;
+  readonly #mappings: readonly Ready[];
+  readonly #limits: Limits;
+
+  /** @param limits a larger value is not compared */
+  constructor(database: Database, mappings: readonly Mapping[], limits: Limits) {
+    this.#database = database;
+    this.#limits = limits;
+    this.#mappings = mappings.map((mapping) => ({
+      mapping,
+      value: new RowValue(mapping),
+      what: `the query of mapping ${mapping.pattern.text}`,
+    }));
+  }
+
+  get place(): string {
+    return this.#database.place;
+  }
+
+  get connections(): number {
+    return this.#database.connections;
+  }
+
+  async shardsOf(keys: readonly Buffer[]): Promise<readonly string[]> {
+    return keys.map(() => this.place);
+  }
+
+  /** What is not cached needs no row, nor a database that answers: nothing can be stale. */
+  async readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]> {
+    if (requests.every(({ known }) => known.type === NO_TYPE)) {
+      return requests.map(({ known }) => recipeReading(null, known, undefined));
+    }
+    let bytes = 0;
+    const readings = await this.#each(requests, async ({ key, known }) => {
+      if (known.type === NO_TYPE) return recipeReading(null, known, undefined);
+      if (bytes > BYTES_AT_ONCE) return 'deferred';
+      const { value, ttl } = await this.#valueOf(key);
+      if (value !== null) bytes += sizeOf(value).bytes;
+      return recipeReading(value, known, ttl);
+    });
+    return this.#ofPrimary(readings);
+  }
+
+  /** Only how the key stands: a row has no DUMP. */
+  async read(requests: readonly ReadRequest[]): Promise<(Reading | 'deferred' | RedisFailure)[]> {
+    const readings = await this.readRecipes(requests);
+    return readings.map((reading) =>
+      reading === 'deferred' || reading instanceof RedisFailure ? reading : { ...reading, dump: reading.recipe },
+    );
+  }
+
+  async inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
+    return this.#ofPrimary(await this.#each(keys, async (key) => stateOf((await this.#valueOf(key)).value, 0)));
+  }
+
+  async health(): Promise<Health | RedisFailure> {
+    const role = await this.#database.role();
+    if (role instanceof RedisFailure && role.code !== 'NOTMASTER') return role;
+    // Nobody has counted the rows.
+    const answer = { isMaster: role === 'primary', keys: 0 };
+    return { ...answer, slots: ALL_SLOTS, servers: [{ place: this.place, slots: ALL_SLOTS, answer }] };
+  }
+
+  /** Also that each mapping fits the tables. Stops at the first that does not. */
+  async check(): Promise<readonly RedisFailure[]> {
+    const role = await this.#database.role();
+    if (role instanceof RedisFailure) throw explained(role, this.place);
+    for (const { mapping, value, what } of this.#mappings) {
+      const table = await this.#database.query(mapping.statement.sqlForNone, what);
+      if (table instanceof RedisFailure) throw explained(table, this.place);
+      try {
+        value.check(table.columns);
+        await value.load();
+      } catch (error) {
+        throw explained(error as RedisFailure, this.place);
+      }
+    }
+    return [];
+  }
+
+  /** No Redis has this name. */
+  async server(): Promise<string> {
+    return this.place;
+  }
+
+  close(): Promise<void> {
+    return this.#database.close();
+  }
+
+  // What nobody asks of a source, or of a database.
+
+  readonly admit = notRedis;
+  readonly outage = async () => null;
+  readonly answers = notRedis;
+  readonly repair = noneRedis;
+  readonly rebuild = noneRedis;
+  readonly inspectMembers = noneRedis;
+  readonly readMembers = noneRedis;
+  readonly repairMembers = noneRedis;
+  readonly scanMembers = notRedis;
+  readonly isInOnePiece = notRedis;
+  readonly digestMembers = notRedis;
+  readonly differingMembers = notRedis;
+  readonly cardinality = notRedis;
+  readonly watch = notRedis;
+  readonly keyServers = notRedis;
+  readonly scanKeys = notRedis;
+  readonly digestKeys = notRedis;
+  readonly absentKeys = notRedis;
+  readonly clock = notRedis;
+  readonly replicas = this;
+
+  /** One answer for each in order. What hangs is asked once: the others fail with it. */
+  #each<Request, Answer>(
+    requests: readonly Request[],
+    answer: (request: Request) => Promise<Answer>,
+  ): Promise<(Answer | RedisFailure)[]> {
+    let silent: RedisFailure | undefined;
+    const one = async (request: Request) => {
+      if (silent !== undefined) return silent;
+      try {
+        return await answer(request);
+      } catch (error) {
+        if (!(error instanceof RedisFailure)) throw error;
+        if (error.code === 'TIMEOUT' || error.code === 'CONNECTION') silent = error;
+        return error;
+      }
+    };
+    return pMap(requests, one, { concurrency: QUESTIONS_AT_ONCE });
+  }
+
+  /** Asked behind the reads: what made a row old or vanish before them then shows. */
+  async #ofPrimary<Answer>(answers: readonly (Answer | RedisFailure)[]): Promise<(Answer | RedisFailure)[]> {
+    const role = await this.#database.role();
+    return role === 'primary' ? [...answers] : answers.map(() => role);
+  }
+
+  /** @throws RedisFailure */
+  async #valueOf(key: Buffer): Promise<{ readonly value: CachedValue | null; readonly ttl: number | undefined }> {
+    for (const { mapping, value, what } of this.#mappings) {
+      const parts = mapping.pattern.match(key);
+      if (parts === null) continue;
+      const table = await this.#database.query(mapping.statement.sqlFor(parts), what);
+      if (table instanceof RedisFailure) throw table;
+      const { columns, rows } = table;
+      if (rows.length > 1) throw new RedisFailure('SEVERALROWS', `answers ${what} with ${rows.length} rows`);
+      const made = rows.length === 0 ? null : await value.of(columns, rows[0]!);
+      if (made !== null) this.#requireRoom(made, what);
+      return { value: made, ttl: mapping.ttl };
+    }
+    throw new RedisFailure('NOMAPPING', 'has no mapping that takes this key');
+  }
+
+  #requireRoom(value: CachedValue, what: string): void {
+    const { bytes, elements } = sizeOf(value);
+    if (bytes <= this.#limits.bytes && elements <= this.#limits.elements) return;
+    const size = `${bytes} bytes in ${elements} fields`;
+    const most = `${this.#limits.bytes} bytes and ${this.#limits.elements} fields`;
+    throw new RedisFailure('ROWTOOLARGE', `answers ${what} with ${size}; ${most} can be compared`);
+  }
+}
+
+function recipeReading(value: CachedValue | null, known: ReadRequest['known'], ttl: number | undefined): RecipeReading {
+  const { expiry = NO_EXPIRY, serverTimeMs = Date.now() } = known;
+  const state = { ...stateOf(value, serverTimeMs), soonestFieldExpiry: NO_EXPIRY };
+  const compared = value === null ? 'equal' : compareCached(value, known);
+  if (value === null || compared === 'equal') return { ...state, content: null, recipe: null };
+  // By the clock of the target, which lets it expire.
+  const until = ttl === undefined ? Math.max(expiry, NO_EXPIRY) : Math.ceil(serverTimeMs + ttl);
+  return { ...state, expiry: until, content: compared.content, recipe: recipeOf(value) };
+}
+
+function stateOf(value: CachedValue | null, serverTimeMs: number): ObservedState {
+  if (value === null) return { type: NO_TYPE, digest: '', expiry: NO_KEY, serverTimeMs };
+  return { type: value.type, digest: identityOf(value), expiry: NO_EXPIRY, serverTimeMs };
+}

@@ -1,0 +1,7 @@
+export function greeting({ name, city }) {
+  return city === null ? null : `Hello ${name} of ${city}`;
+}
+
+export function throws(row) {
+  return row.lacking.toString();
+}
