@@ -110,6 +110,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/redis',
     'workflows',
   ],
+  'src/cache': ['src/dual-write', 'src/events', 'src/patience', 'src/redis', 'workflows'],
   'src/stack': ['src/redis-url.ts', 'workflows'],
   'src/demo': [
     'src/plural.ts',
@@ -222,6 +223,7 @@ describe('exports', () => {
   /** What applications import, `exports` of package.json; and what a worker bundles. */
   const PUBLIC = [
     'src/index.ts',
+    'src/cache/index.ts',
     'src/dual-write/index.ts',
     'src/client/index.ts',
     'workflows/messages.ts',

@@ -1,0 +1,89 @@
+/**
+ * Planned invalidations in a table of the database itself: they are durable exactly when the write
+ * is, whatever dies behind its commit.
+ */
+import type { PoolConnection, RowDataPacket } from 'mysql2/promise';
+import type { FailedWrite } from '../../workflows/failed-write.js';
+import { newRecordId } from '../dual-write/records/record-id.js';
+import { encodeKey } from '../events/failed-write-codec.js';
+
+/** Its default name. */
+export const OUTBOX_TABLE = 'keymend_outbox';
+
+/**
+ * The statement that makes the table.
+ * @throws Error when the name can't be one
+ */
+export function outboxTable(table: string = OUTBOX_TABLE): string {
+  return `CREATE TABLE IF NOT EXISTS ${quoted(table)} (
+  seq BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
+  id CHAR(26) CHARACTER SET ascii NOT NULL,
+  link VARCHAR(64) CHARACTER SET ascii NOT NULL,
+  cache_key MEDIUMBLOB NOT NULL,
+  written_at BIGINT UNSIGNED NOT NULL COMMENT 'ms since the epoch'
+) ENGINE=InnoDB`;
+}
+
+function quoted(table: string): string {
+  if (!/^\w{1,64}(\.\w{1,64})?$/.test(table))
+    throw new Error('the name of the outbox table must be letters, digits or _');
+  return table
+    .split('.')
+    .map((part) => `\`${part}\``)
+    .join('.');
+}
+
+interface Place {
+  readonly table: string;
+  readonly link: string;
+}
+
+/** Inside the transaction of the write. */
+export async function recordInvalidations(
+  transaction: PoolConnection,
+  { table, link }: Place,
+  keys: readonly Buffer[],
+): Promise<void> {
+  if (keys.length === 0) return;
+  const now = Date.now();
+  // By bytes as hex digits: which characters escape in a text is a setting of the server.
+  const rows = keys.map((key) => `('${newRecordId()}', ?, X'${key.toString('hex')}', ${now})`);
+  const sql = `INSERT INTO ${quoted(table)} (id, link, cache_key, written_at) VALUES ${rows.join(', ')}`;
+  await transaction.query(
+    sql,
+    keys.map(() => link),
+  );
+}
+
+interface OutboxRow {
+  readonly seq: string;
+  readonly record: FailedWrite;
+}
+
+/** The oldest rows that no other relay holds, locked until the transaction ends. */
+export async function takeRows(transaction: PoolConnection, table: string, most: number): Promise<OutboxRow[]> {
+  const sql =
+    `SELECT CAST(seq AS CHAR) AS seq, id, link, HEX(cache_key) AS cacheKey, CAST(written_at AS CHAR) AS writtenAt ` +
+    `FROM ${quoted(table)} ORDER BY seq LIMIT ${most} FOR UPDATE SKIP LOCKED`;
+  const [rows] = await transaction.query<RowDataPacket[]>(sql);
+  return rows.map(({ seq, id, link, cacheKey, writtenAt }) => ({
+    seq,
+    record: {
+      specVersion: 1,
+      id,
+      link,
+      ...encodeKey(Buffer.from(cacheKey, 'hex')),
+      command: 'DEL',
+      outcome: 'unknown',
+      failedAt: new Date(Number(writtenAt)).toISOString(),
+    },
+  }));
+}
+
+export async function deleteRows(
+  transaction: PoolConnection,
+  table: string,
+  rows: readonly OutboxRow[],
+): Promise<void> {
+  await transaction.query(`DELETE FROM ${quoted(table)} WHERE seq IN (${rows.map(({ seq }) => seq).join(', ')})`);
+}

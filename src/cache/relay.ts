@@ -1,0 +1,83 @@
+/** Brings planned invalidations from the outbox table to where failed writes go. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Pool } from 'mysql2/promise';
+import type { RecordSink } from '../events/record-sink.js';
+import { jittered, pauseAfter } from '../patience/pause.js';
+import { deleteRows, OUTBOX_TABLE, takeRows } from './outbox.js';
+
+export interface OutboxRelayOptions {
+  /** Of the database that has the outbox. */
+  readonly mysql: Pool;
+  /** For example `createKafkaRecordSink`. */
+  readonly sink: RecordSink;
+  /** Default `keymend_outbox`. */
+  readonly table?: string;
+  /** Between two looks at a table that was empty, in ms. Default 100. */
+  readonly pollMs?: number;
+  /** Told of what keeps rows from going on; they stay, and are tried again. */
+  readonly onProblem?: (error: Error) => void;
+}
+
+export interface OutboxRelay {
+  /** Ends behind the rows under way. Those that are left go with the next relay. */
+  stop(): Promise<void>;
+}
+
+const ROWS_AT_ONCE = 500;
+const PAUSES = { firstMs: 100, longestMs: 5_000 };
+
+/**
+ * Starts a relay. Several may run at once: each takes rows that no other holds (SKIP LOCKED).
+ * One that dies between the sink and its commit leaves the rows, which then come twice, with the
+ * same ids.
+ */
+export function startOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
+  const { pollMs = 100, onProblem } = options;
+  const end = new AbortController();
+  const pause = (ms: number) => sleep(ms, undefined, { signal: end.signal }).catch(() => {});
+  const running = (async () => {
+    for (let failures = 0; !end.signal.aborted; ) {
+      try {
+        const taken = await relayOnce(options);
+        failures = 0;
+        if (taken < ROWS_AT_ONCE) await pause(pollMs);
+      } catch (error) {
+        failures += 1;
+        onProblem?.(error as Error);
+        await pause(jittered(pauseAfter(failures, PAUSES)));
+      }
+    }
+  })();
+  return {
+    async stop() {
+      end.abort();
+      await running;
+    },
+  };
+}
+
+/**
+ * Relays what is there, up to a few hundred rows.
+ * @returns how many
+ */
+async function relayOnce({ mysql, sink, table = OUTBOX_TABLE }: OutboxRelayOptions): Promise<number> {
+  const transaction = await mysql.getConnection();
+  try {
+    // Else the end of the table is locked while the sink works, and no write of the application
+    // could add its row.
+    await transaction.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED');
+    await transaction.beginTransaction();
+    const rows = await takeRows(transaction, table, ROWS_AT_ONCE);
+    if (rows.length > 0) {
+      await sink.publish(rows.map(({ record }) => record));
+      await deleteRows(transaction, table, rows);
+    }
+    await transaction.commit();
+    transaction.release();
+    return rows.length;
+  } catch (error) {
+    // Ends its transaction there, whatever state it is in.
+    transaction.destroy();
+    throw error;
+  }
+}

@@ -1,0 +1,269 @@
+/** The cache of an application, in front of a real MariaDB. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { createPool, type Pool, type RowDataPacket } from 'mysql2/promise';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type CacheOptions, createCache, outboxTable, startOutboxRelay } from '../../src/cache/index.js';
+import { keyBytes } from '../../src/events/failed-write-codec.js';
+import { provideMariadb } from '../../src/stack/index.js';
+import type { FailedWrite } from '../../workflows/failed-write.js';
+import { type MariadbServer, startMariadb } from '../support/mariadb.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
+import { describeWith } from '../support/services.js';
+import { until } from '../support/workflow-bed.js';
+
+await describeWith('a cache of rows', provideMariadb, (programs) => {
+  let mariadb: MariadbServer;
+  let redis: RedisServer;
+  let mysql: Pool;
+  const closing: (() => unknown)[] = [];
+
+  beforeAll(async () => {
+    [mariadb, redis] = await Promise.all([startMariadb(programs), startRedis()]);
+    mysql = createPool({ host: '127.0.0.1', port: mariadb.port, user: 'root', database: 'shop', connectionLimit: 20 });
+    await mysql.query('CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(64))');
+    await mysql.query(outboxTable());
+  });
+  afterAll(async () => {
+    await mysql?.end();
+    await Promise.all([mariadb?.stop(), redis?.stop()]);
+  });
+  beforeEach(async () => {
+    await redis.client.flushall();
+    await mysql.query('DELETE FROM keymend_outbox');
+    await mysql.query("REPLACE INTO users VALUES (1, 'old')");
+  });
+  afterEach(async () => {
+    for (const close of closing.splice(0)) await close();
+  });
+
+  function open(more: Partial<CacheOptions> = {}) {
+    const client = new Redis(redis.url, { maxRetriesPerRequest: 0, retryStrategy: () => 50 });
+    client.on('error', () => {});
+    const cache = createCache({ redis: client, mysql, link: 'shop', ...more });
+    closing.push(() => {
+      cache.close();
+      client.disconnect();
+    });
+    return cache;
+  }
+
+  const name = async (id = 1): Promise<string | null> => {
+    const [rows] = await mysql.query<RowDataPacket[]>('SELECT name FROM users WHERE id = ?', [id]);
+    return rows[0]?.name ?? null;
+  };
+  const rename = (to: string) => (tx: { query(sql: string, values: unknown[]): Promise<unknown> }) =>
+    tx.query('UPDATE users SET name = ? WHERE id = 1', [to]);
+  const outbox = async (): Promise<RowDataPacket[]> =>
+    (
+      await mysql.query<RowDataPacket[]>(
+        'SELECT id, link, CAST(cache_key AS CHAR) AS k FROM keymend_outbox ORDER BY seq',
+      )
+    )[0];
+
+  describe('update', () => {
+    test('writes, deletes what is cached, and records it in the same transaction', async () => {
+      const cache = open();
+      await redis.client.mset('n:1', 'old', 'n:2', 'other');
+      expect(await cache.update(['n:1', 'all'], async (tx) => [await rename('new')(tx), 7][1])).toBe(7);
+      expect(await name()).toBe('new');
+      expect(await redis.client.keys('n:*')).toEqual(['n:2']);
+      expect(await outbox()).toMatchObject([
+        { link: 'shop', k: 'n:1' },
+        { link: 'shop', k: 'all' },
+      ]);
+    });
+
+    test('that fails leaves neither its write nor a record', async () => {
+      const failing = open().update('n:1', async (tx) => {
+        await rename('new')(tx);
+        throw new Error('no');
+      });
+      await expect(failing).rejects.toThrow('no');
+      expect(await name()).toBe('old');
+      expect(await outbox()).toEqual([]);
+    });
+
+    test('goes through while Redis hangs, and leaves its record', async () => {
+      const cache = open({ redisTimeoutMs: 100 });
+      redis.freeze();
+      await cache.update('n:1', rename('new')).finally(() => redis.thaw());
+      expect(await outbox()).toMatchObject([{ k: 'n:1' }]);
+    });
+  });
+
+  describe('read', () => {
+    test('loads what is not cached, and only that; also that there is no row', async () => {
+      const cache = open();
+      let loads = 0;
+      const load = (id: number) => async () => {
+        loads += 1;
+        return name(id);
+      };
+      for (let i = 0; i < 3; i++) {
+        expect((await cache.read('n:1', load(1)))?.toString()).toBe('old');
+        expect(await cache.read('n:9', load(9))).toBeNull();
+      }
+      expect(loads).toBe(2);
+      expect(await redis.client.ttl('n:1')).toBeGreaterThan(3_000);
+      await cache.update('n:9', (tx) => tx.query("INSERT INTO users VALUES (9, 'nine')"));
+      expect((await cache.read('n:9', load(9)))?.toString()).toBe('nine');
+      await mysql.query('DELETE FROM users WHERE id = 9');
+    });
+
+    test('of one key by ten thousand readers in two processes costs one query, and all are told at once', async () => {
+      const caches = [
+        open({ leaseMs: 60_000, redisTimeoutMs: 30_000 }),
+        open({ leaseMs: 60_000, redisTimeoutMs: 30_000 }),
+      ];
+      let loads = 0;
+      await redis.client.config('RESETSTAT');
+      const begunAt = performance.now();
+      const load = async () => {
+        loads += 1;
+        await sleep(300);
+        return name();
+      };
+      const reads = Array.from({ length: 10_000 }, (_, i) => caches[i % 2]!.read('n:1', load));
+      const values = new Set((await Promise.all(reads)).map(String));
+      expect(values).toEqual(new Set(['old']));
+      expect(loads).toBe(1);
+      const [, evals] = /cmdstat_eval:calls=(\d+)/.exec(await redis.client.info('commandstats'))!;
+      expect(Number(evals)).toBeLessThan(50);
+      // The lease of a holder that has died would have been waited for.
+      expect(performance.now() - begunAt).toBeLessThan(60_000);
+    });
+
+    test('that had read the old row can not fill behind a delete', async () => {
+      const cache = open();
+      let release = () => {};
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      let hasRead = () => {};
+      const reading = new Promise<void>((resolve) => {
+        hasRead = resolve;
+      });
+      const slow = cache.read('n:1', async () => {
+        const value = await name();
+        hasRead();
+        await held;
+        return value;
+      });
+      await reading;
+      await cache.update('n:1', rename('new'));
+      const waiting = cache.read('n:1', name);
+      release();
+      expect((await slow)?.toString()).toBe('old');
+      expect((await waiting)?.toString()).toBe('new');
+      expect(await redis.client.get('n:1')).toBe('new');
+    });
+
+    test('whose load throws says so to its reader, and lets the next one load', async () => {
+      const cache = open({ leaseMs: 60_000 });
+      let hasBegun = () => {};
+      const begun = new Promise<void>((resolve) => {
+        hasBegun = resolve;
+      });
+      const failing = cache.read('n:1', async () => {
+        hasBegun();
+        await sleep(50);
+        throw new Error('no');
+      });
+      failing.catch(() => {});
+      await begun;
+      const other = cache.read('n:1', name);
+      const elsewhere = open({ leaseMs: 60_000 }).read('n:1', name);
+      await expect(failing).rejects.toThrow('no');
+      expect((await other)?.toString()).toBe('old');
+      expect((await elsewhere)?.toString()).toBe('old');
+    });
+
+    test('goes to the database while Redis hangs, few at once', async () => {
+      const cache = open({ redisTimeoutMs: 50, loadsWithoutRedis: 3 });
+      let now = 0;
+      let most = 0;
+      const load = async () => {
+        most = Math.max(most, ++now);
+        await sleep(5);
+        now -= 1;
+        return name();
+      };
+      redis.freeze();
+      const values = await Promise.all(Array.from({ length: 50 }, () => cache.read('n:1', load))).finally(() =>
+        redis.thaw(),
+      );
+      expect(new Set(values.map(String))).toEqual(new Set(['old']));
+      expect(most).toBe(3);
+    });
+  });
+
+  describe('the relay', () => {
+    const sinkTo = (records: FailedWrite[]) => ({
+      async publish(more: readonly FailedWrite[]) {
+        records.push(...more);
+      },
+    });
+
+    test('brings each record to the sink, once, although two of them run', async () => {
+      const records: FailedWrite[] = [];
+      const cache = open();
+      const binary = Buffer.from([110, 58, 0, 255, 39, 92]);
+      await Promise.all([...Array(50).keys()].map((i) => cache.update(i === 7 ? binary : `n:${i}`, async () => {})));
+      const relays = [0, 1].map(() => startOutboxRelay({ mysql, sink: sinkTo(records), pollMs: 10 }));
+      await until(async () => (await outbox()).length === 0);
+      await Promise.all(relays.map((relay) => relay.stop()));
+      expect(records).toHaveLength(50);
+      expect(new Set(records.map(({ id }) => id)).size).toBe(50);
+      expect(
+        records.some((record) => keyBytes({ key: record.key, encoding: record.encoding ?? 'utf8' }).equals(binary)),
+      ).toBe(true);
+      expect(records[0]).toMatchObject({ specVersion: 1, link: 'shop', command: 'DEL', outcome: 'unknown' });
+    });
+
+    test('that dies behind the sink brings the same records again', async () => {
+      const records: FailedWrite[] = [];
+      await open().update('n:1', rename('new'));
+      const problems: Error[] = [];
+      let calls = 0;
+      const sink = {
+        async publish(more: readonly FailedWrite[]) {
+          records.push(...more);
+          if (++calls === 1) throw new Error('killed');
+        },
+      };
+      const relay = startOutboxRelay({ mysql, sink, pollMs: 10, onProblem: (error) => problems.push(error) });
+      await until(async () => (await outbox()).length === 0);
+      await relay.stop();
+      expect(problems).toMatchObject([{ message: 'killed' }]);
+      expect(records.map(({ id }) => id)).toEqual([records[0]!.id, records[0]!.id]);
+    });
+
+    test('keeps no write waiting while its sink hangs', async () => {
+      const cache = open();
+      await cache.update('n:1', rename('one'));
+      let release = () => {};
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      let hasBegun = () => {};
+      const begun = new Promise<void>((resolve) => {
+        hasBegun = resolve;
+      });
+      const sink = {
+        publish: () => {
+          hasBegun();
+          return held;
+        },
+      };
+      const relay = startOutboxRelay({ mysql, sink, pollMs: 10 });
+      await begun;
+      await mysql.query('SET GLOBAL innodb_lock_wait_timeout = 2');
+      await cache.update('n:2', rename('two'));
+      expect(await name()).toBe('two');
+      release();
+      await until(async () => (await outbox()).length === 0);
+      await relay.stop();
+    });
+  });
+});
