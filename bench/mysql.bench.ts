@@ -31,7 +31,7 @@ test('a cache of rows', async () => {
     connectionLimit: 20,
   });
   const redis = new Redis(server.url);
-  const cache = createCache({ redis, mysql, link: 'shop', leaseMs: 30_000, redisTimeoutMs: 30_000 });
+  const cache = createCache({ redis, mysql, link: 'shop', leaseMs: 30_000, settleMs: 30_000, redisTimeoutMs: 30_000 });
   try {
     await mysql.query('CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(64))');
     await mysql.query("INSERT INTO users VALUES (1, '0')");

@@ -10,7 +10,7 @@ import { DEAD_LETTER_REASONS } from '../workflows/dead-letter-reasons.js';
 import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/policy.js';
 import { cacheProblems, mappings, mysqlSource } from './config-mysql.js';
 import { duration, pause, size } from './config-values.js';
-import { LARGE_VALUES, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
+import { CACHE_LEASE_MS, LARGE_VALUES, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
 import { didYouMean } from './did-you-mean.js';
 import { httpConfig } from './http-config.js';
 import { parseRedisUrl, urlProblem } from './redis-url.js';
@@ -111,7 +111,7 @@ const link = z.strictObject({
       bytesPerSecond: size.prefault('50MB'),
     })
     .prefault({}),
-  settle: duration.default(DEFAULT_POLICY.settleMs),
+  settle: duration.optional(),
   verify: z.enum(['auto', 'always', 'never']).default(DEFAULT_POLICY.verify),
   retry: z
     .strictObject({
@@ -151,6 +151,12 @@ const link = z.strictObject({
     })
     .prefault({}),
 });
+
+/** At the second look no reader that had read the old row may hold a lease any more. */
+function withSettle(config: z.output<typeof link>) {
+  const usual = 'mysql' in config.source ? CACHE_LEASE_MS : DEFAULT_POLICY.settleMs;
+  return { ...config, settle: config.settle ?? usual };
+}
 
 const kafkaFields = z.strictObject({
   brokers: z.array(z.string().regex(/^\S+:\d+$/, 'must be host:port')).min(1),
@@ -242,7 +248,7 @@ const schema = z
       .prefault({}),
     /** Absent: a process answers nobody. */
     http: httpConfig.optional(),
-    links: z.array(link).min(1),
+    links: z.array(link.transform(withSettle)).min(1),
   })
   .superRefine((config, context) => {
     if (config.surge.leave > config.surge.enter) {

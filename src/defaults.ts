@@ -13,5 +13,11 @@ export const OUTBOX_KEY = 'keymend:outbox';
  */
 export const LARGE_VALUES = { elements: 5_000, bytes: 1024 * 1024 };
 
+/**
+ * How long a reader of `keymend/cache` may take to load, in ms, and how long a link whose source is
+ * a database waits for its second look. A lease that outlives `settle` could fill behind it.
+ */
+export const CACHE_LEASE_MS = 2_000;
+
 /** The longest name of a link, in characters. */
 export const MAX_LINK_LENGTH = 64;

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { Pool, PoolConnection } from 'mysql2/promise';
+import { CACHE_LEASE_MS } from '../defaults.js';
 import { Bounded } from './bounded.js';
 import { Leases, type Look } from './leases.js';
 import { OUTBOX_TABLE, recordInvalidations } from './outbox.js';
@@ -26,10 +27,13 @@ export interface CacheOptions {
    */
   readonly absentMs?: number;
   /**
-   * How long a reader may take to load, in ms. Default 2,000. The link's `settle` is to be at least
-   * as long: then no fill that had read the old row can come behind keymend's second look.
+   * How long a reader may take to load, in ms. Default 2,000, or `settleMs` where that is less. It
+   * is no longer than `settleMs`: then no fill that had read the old row can come behind keymend's
+   * second look.
    */
   readonly leaseMs?: number;
+  /** The `settle` of the link in `keymend.yaml`, in ms. Default 2,000, as it is there. */
+  readonly settleMs?: number;
   /** Default `keymend_outbox`. */
   readonly table?: string;
   /** How long to wait for Redis, in ms; then reads go to the database. Default 500. */
@@ -74,6 +78,7 @@ interface Flight {
 
 type Wait = Extract<Look, { readonly kind: 'wait' }>;
 
+/** @throws RangeError when a lease could outlive the link's `settle` */
 export function createCache(options: CacheOptions): Cache {
   return new RowCache(options);
 }
@@ -88,14 +93,18 @@ class RowCache implements Cache {
   readonly #flights = new Map<string, Flight>();
 
   constructor(options: CacheOptions) {
+    const settleMs = options.settleMs ?? CACHE_LEASE_MS;
+    const leaseMs = options.leaseMs ?? Math.min(CACHE_LEASE_MS, settleMs);
+    if (!(leaseMs >= 1 && leaseMs <= settleMs)) throw new RangeError(leaseProblem(options.link, leaseMs, settleMs));
     this.#options = {
       ttlMs: 3_600_000,
       absentMs: 5_000,
-      leaseMs: 2_000,
       table: OUTBOX_TABLE,
       redisTimeoutMs: 500,
       loadsWithoutRedis: 20,
       ...options,
+      leaseMs,
+      settleMs,
     };
     this.#leases = new Leases(options.redis, this.#options.leaseMs);
     this.#looks = new SharedLooks(this.#leases);
@@ -227,6 +236,11 @@ class RowCache implements Cache {
       answer.catch(() => {});
     }
   }
+}
+
+function leaseProblem(link: string, leaseMs: number, settleMs: number): string {
+  const must = `leaseMs must be from 1 to settleMs (${settleMs}), and is ${leaseMs}`;
+  return `${must}; let link ${link} of keymend.yaml settle for longer, and give settleMs that time`;
 }
 
 function bufferOf(value: string | Buffer | null): Buffer | null {

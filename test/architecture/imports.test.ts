@@ -110,7 +110,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/redis',
     'workflows',
   ],
-  'src/cache': ['src/dual-write', 'src/events', 'src/patience', 'src/redis', 'workflows'],
+  'src/cache': ['src/defaults.ts', 'src/dual-write', 'src/events', 'src/patience', 'src/redis', 'workflows'],
   'src/stack': ['src/redis-url.ts', 'workflows'],
   'src/demo': [
     'src/plural.ts',
@@ -128,6 +128,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/config.ts',
     'src/dead-letters',
     'src/cost-model.ts',
+    'src/defaults.ts',
     'src/demo',
     'src/did-you-mean.ts',
     'src/engine',

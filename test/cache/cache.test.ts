@@ -40,11 +40,9 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
   function open(more: Partial<CacheOptions> = {}) {
     const client = new Redis(redis.url, { maxRetriesPerRequest: 0, retryStrategy: () => 50 });
     client.on('error', () => {});
+    closing.push(() => client.disconnect());
     const cache = createCache({ redis: client, mysql, link: 'shop', ...more });
-    closing.push(() => {
-      cache.close();
-      client.disconnect();
-    });
+    closing.push(() => cache.close());
     return cache;
   }
 
@@ -113,8 +111,8 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
 
     test('of one key by ten thousand readers in two processes costs one query, and all are told at once', async () => {
       const caches = [
-        open({ leaseMs: 60_000, redisTimeoutMs: 30_000 }),
-        open({ leaseMs: 60_000, redisTimeoutMs: 30_000 }),
+        open({ leaseMs: 60_000, settleMs: 60_000, redisTimeoutMs: 30_000 }),
+        open({ leaseMs: 60_000, settleMs: 60_000, redisTimeoutMs: 30_000 }),
       ];
       let loads = 0;
       await redis.client.config('RESETSTAT');
@@ -159,8 +157,23 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
       expect(await redis.client.get('n:1')).toBe('new');
     });
 
+    test('has no lease that could outlive the settle of its link', () => {
+      expect(() => open({ leaseMs: 2_001 })).toThrow('leaseMs must be from 1 to settleMs (2000), and is 2001');
+      expect(() => open({ leaseMs: 501, settleMs: 500 })).toThrow(RangeError);
+      open({ leaseMs: 2_001, settleMs: 2_001 });
+    });
+
+    test('of a link that settles sooner has a shorter lease by itself', async () => {
+      const cache = open({ settleMs: 300 });
+      await cache.read('n:1', async () => {
+        const [lease] = await redis.client.keys('keymend:lease:*');
+        expect(await redis.client.pttl(lease!)).toBeLessThanOrEqual(300);
+        return name();
+      });
+    });
+
     test('whose load throws says so to its reader, and lets the next one load', async () => {
-      const cache = open({ leaseMs: 60_000 });
+      const cache = open({ leaseMs: 60_000, settleMs: 60_000 });
       let hasBegun = () => {};
       const begun = new Promise<void>((resolve) => {
         hasBegun = resolve;
@@ -173,7 +186,7 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
       failing.catch(() => {});
       await begun;
       const other = cache.read('n:1', name);
-      const elsewhere = open({ leaseMs: 60_000 }).read('n:1', name);
+      const elsewhere = open({ leaseMs: 60_000, settleMs: 60_000 }).read('n:1', name);
       await expect(failing).rejects.toThrow('no');
       expect((await other)?.toString()).toBe('old');
       expect((await elsewhere)?.toString()).toBe('old');

@@ -1,6 +1,8 @@
 /** What `keymend.yaml` may say of a source that is a database, and the line for what it may not. */
 import { describe, expect, test } from 'vitest';
+import { secondLook } from '../../src/cli/doctor/link.js';
 import { linkPolicy, parseConfig } from '../../src/config.js';
+import { CACHE_LEASE_MS } from '../../src/defaults.js';
 
 const MAPPING = { key: 'user:{id}', query: 'SELECT id FROM users WHERE id = :id', value: 'json' };
 
@@ -29,6 +31,19 @@ test('a link may have a database as its source; its keys are looked at twice', (
   expect(link.source).toMatchObject({ mysql: { connections: 8, tls: false } });
   expect(linkPolicy(link)).toMatchObject({ looksTwice: true });
   expect(link.mappings?.[0]?.pattern.match(Buffer.from('user:42'))).toMatchObject([{ name: 'id' }]);
+});
+
+test('it is looked at again when no reader of the cache may fill any more', () => {
+  expect(parse({}).settle).toBe(CACHE_LEASE_MS);
+  expect(parse({ settle: '5s' }).settle).toBe(5_000);
+  expect(secondLook(parse({}))).toEqual([]);
+  expect(secondLook(parse({ settle: '500ms' }))).toMatchObject([
+    {
+      level: 'warn',
+      message: expect.stringContaining('settle is 500 ms'),
+      remedy: expect.stringContaining('settleMs: 500'),
+    },
+  ]);
 });
 
 describe('one line says what is wrong and where', () => {

@@ -1,5 +1,6 @@
 /** The doctor's look at the two sides of a link: the checks of a worker that starts, and more. */
 import type { LinkConfig } from '../../config.js';
+import { CACHE_LEASE_MS } from '../../defaults.js';
 import { LinkMemory, ReconcileError } from '../../engine/index.js';
 import { cacheModeOf, connectSource } from '../../mysql/connect-source.js';
 import { checkDistinct, connectRedis, explain, RedisFailure, type RedisPort } from '../../redis/index.js';
@@ -36,7 +37,7 @@ export async function checkLink(link: LinkConfig): Promise<Finding[]> {
         reached[index]!.every(({ level }) => level !== 'fail') ? checkServer(link, side) : [],
       ),
     );
-    return [...reached.flat(), ...servers.flat(), ...both.flat()];
+    return [...reached.flat(), ...servers.flat(), ...both.flat(), ...(isCache ? secondLook(link) : [])];
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
   }
@@ -55,6 +56,13 @@ async function checkSide(port: RedisPort): Promise<readonly Finding[]> {
     if (silent.length + roles.length > 0) return [...silent.map(({ message }) => fail(message)), ...roles];
     return [ok(`${port.place} answers and is a master`)];
   });
+}
+
+/** The application has its own half of this, which is not known here. */
+export function secondLook({ name, settle }: LinkConfig): Finding[] {
+  if (settle >= CACHE_LEASE_MS) return [];
+  const line = `link ${name}: settle is ${settle} ms, less than readers of keymend/cache may take by default`;
+  return [warn(line, `give createCache settleMs: ${settle}, or make settle ${CACHE_LEASE_MS} ms`)];
 }
 
 type Sides = { readonly source: RedisPort; readonly target: RedisPort };
