@@ -406,6 +406,8 @@ function* keysOf(type: z.core.$ZodType, place = ''): Generator<string> {
     }
   } else if ('element' in def) yield* keysOf(def.element, `${place}[]`);
   else if ('innerType' in def) yield* keysOf(def.innerType, place);
+  // What is written, and then made something else of.
+  else if ('in' in def) yield* keysOf(def.in, place);
 }
 
 function deepFreeze<T>(value: T): T {
