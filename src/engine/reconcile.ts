@@ -159,7 +159,7 @@ async function admittedRound(
     rest = rest.filter((index) => !tasks[index]!.signal?.aborted);
     if (rest.length === 0) break;
     const requests = rest.map((index) => admissionRequest(tasks[index]!));
-    const admission = await sides.target.admit(requests, options.comesAsOne ? 1 : undefined);
+    const admission = await sides.target.admit(requests, turnsOf(requests, options));
     if (admission instanceof RedisFailure) {
       const error = reconcileError(admission, 'target', 'read', sides.target.place);
       endAll(rest, { outcome: 'failed', error });
@@ -195,12 +195,12 @@ async function deferOutage(
   { target }: Link,
   tasks: readonly KeyTask[],
   results: (RoundResult | KeyDeferred)[],
-  { comesAsOne }: ReconcileOptions,
+  options: ReconcileOptions,
 ): Promise<void> {
   const failed = [...results.keys()].filter((index) => mayBeOutage(results[index]!));
   if (failed.length === 0) return;
   const keys = failed.map((index) => tasks[index]!.key);
-  const waits = await target.outage(keys, comesAsOne ? 1 : undefined);
+  const waits = await target.outage(keys, turnsOf(keys, options));
   if (waits !== null) for (const index of failed) results[index] = deferred(waits);
 }
 
@@ -250,4 +250,11 @@ async function roundOfAnyScope(
         : (withEarlier(result, repaired) as RoundResult);
   }
   return results;
+}
+
+/** Of what comes again as one so many take one turn, in however many parts they are asked for. */
+const KEYS_OF_A_TURN = 1_000;
+
+function turnsOf(keys: readonly unknown[], { comesAsOne }: ReconcileOptions): number {
+  return comesAsOne ? keys.length / KEYS_OF_A_TURN : keys.length;
 }
