@@ -16,7 +16,7 @@ import type {
   ResolvedLetters,
   TryLettersReply,
 } from '../workflows/redrive-messages.js';
-import { OUTLIVES_MS } from '../workflows/settle.js';
+import { landsWithin } from '../workflows/settle.js';
 import { startPulse } from './pulse.js';
 import { type KeyEnd, tryKeys } from './redrive-keys.js';
 import type { LinkRuntime } from './work.js';
@@ -55,10 +55,11 @@ export function createRedriveActivities({
   return {
     async tryLetters(request) {
       return beating(async () => {
+        const step = await readStep(store, request, links).catch(unreachable);
         // An attempt before this one may have written, and was not able to look at that again.
         const context = Context.current();
-        if (context.info.attempt > 1) await context.sleep(OUTLIVES_MS);
-        const step = await readStep(store, request, links).catch(unreachable);
+        const lands = [...step.keys.byLink()].map(({ policy }) => landsWithin('unknown', policy.settleMs));
+        if (context.info.attempt > 1 && lands.length > 0) await context.sleep(Math.max(...lands));
         const sum = new StepSum();
         sum.discard(step.discarded);
         for (const { link, policy, keys } of step.keys.byLink()) {
