@@ -7,7 +7,7 @@ import { type BatchWrite, unpacked } from '../workflows/batch-messages.js';
 import { dueKeys, newRun, nextDue, takeReply } from '../workflows/batch-run.js';
 import type { LastError, LinkPolicy, ShardOutage } from '../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING } from '../workflows/pending.js';
-import { OUTLIVES_MS, VERIFY_ROUNDS } from '../workflows/settle.js';
+import { landsWithin, VERIFY_ROUNDS } from '../workflows/settle.js';
 import { attemptBatch } from './batch.js';
 import { effectOf, wroteList } from './effect.js';
 import type { LinkRuntime } from './work.js';
@@ -83,7 +83,7 @@ async function tryLargeKey(
       repairs += 1;
       resume = undefined;
     }
-    const landsMs = { nothing: 0, wrote: policy.settleMs, unknown: Math.max(policy.settleMs, OUTLIVES_MS) }[effect];
+    const landsMs = landsWithin(effect, policy.settleMs);
     if (repairs > VERIFY_ROUNDS) return { kind: 'failed', error: contended(), attempts: repairs };
     switch (result.outcome) {
       case 'failed': {

@@ -3,19 +3,13 @@ import { z } from 'zod';
 import { pause } from './config-values.js';
 import { KeyPattern } from './mapping/key-pattern.js';
 import { Statement } from './mapping/statement.js';
-
-const ESCAPES = 'write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25';
+import { ESCAPES, parsedUrl } from './redis-url.js';
 
 /** Quotes nothing of it that may be a password. */
 function urlProblem(text: string): string | undefined {
   if (!/^(mysql|mariadb):\/\//.test(text)) return 'must start with mysql:// or mariadb://';
-  let parsed: URL;
-  try {
-    parsed = new URL(text);
-    decodeURIComponent(parsed.username + parsed.password + parsed.hostname + parsed.pathname);
-  } catch {
-    return `is no url: look at the port, and ${ESCAPES}`;
-  }
+  const parsed = parsedUrl(text);
+  if (parsed === null) return `is no url: look at the port, and ${ESCAPES}`;
   if (parsed.hostname === '') return 'names no host';
   if (!/^\/[^/]+$/.test(parsed.pathname)) return `must name one database behind its last /; ${ESCAPES}`;
   // Options of the client, which could change what is read and how.

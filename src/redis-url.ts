@@ -17,7 +17,7 @@ interface RedisUrl {
   readonly tls?: Record<string, never>;
 }
 
-const ESCAPES = 'write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25';
+export const ESCAPES = 'write # / ? @ : % in a password as %23 %2F %3F %40 %3A %25';
 const DATABASE = /^\d{1,9}$/;
 /** Parameters that say where the server is, with what each may be. */
 const PARAMETERS: Readonly<Record<string, RegExp>> = { db: DATABASE, family: /^[046]$/ };
@@ -38,6 +38,17 @@ const OPTIONS_OF_IOREDIS: ReadonlySet<string> = new Set(
   ).split(' '),
 );
 
+/** @returns null where that is no url, or a part of it can't be decoded */
+export function parsedUrl(text: string): URL | null {
+  try {
+    const parsed = new URL(text);
+    decodeURIComponent(parsed.username + parsed.password + parsed.hostname + parsed.pathname);
+    return parsed;
+  } catch {
+    return null;
+  }
+}
+
 /**
  * What is wrong with the url of a server, as the second half of a sentence that begins with its
  * place; undefined: nothing. Quotes nothing of it that may be a password.
@@ -45,13 +56,8 @@ const OPTIONS_OF_IOREDIS: ReadonlySet<string> = new Set(
 export function urlProblem(text: string): string | undefined {
   const isSocket = text.startsWith('unix:');
   if (!isSocket && !/^rediss?:\/\//.test(text)) return 'must start with redis:// or rediss://';
-  let parsed: URL;
-  try {
-    parsed = new URL(text);
-    decodeURIComponent(parsed.username + parsed.password + parsed.hostname + parsed.pathname);
-  } catch {
-    return `is no url: look at the port, and ${ESCAPES}`;
-  }
+  const parsed = parsedUrl(text);
+  if (parsed === null) return `is no url: look at the port, and ${ESCAPES}`;
   if (parsed.hash !== '') return `has a # that belongs to nothing; ${ESCAPES}`;
   const { pathname } = parsed;
   if (!isSocket && !/^\/?\d{0,9}\/?$/.test(pathname)) {

@@ -2,7 +2,7 @@
 import type { BatchFailure, BatchInput, BatchReply, BatchWrite, KeyInBatch } from './batch-messages.js';
 import type { EncodedKey } from './failed-write.js';
 import type { LastError, LinkPolicy, ShardOutage } from './messages.js';
-import { OUTLIVES_MS, VERIFY_ROUNDS } from './settle.js';
+import { landsWithin, VERIFY_ROUNDS } from './settle.js';
 
 /** A key that is not healed yet. */
 export interface OpenKey {
@@ -126,7 +126,7 @@ function takeFailure(run: BatchRun, key: OpenKey, { permanent, effect, error }: 
     retry.initialIntervalMs * retry.backoffCoefficient ** (key.tries - 1),
     Math.max(retry.maximumIntervalMs, retry.initialIntervalMs),
   );
-  key.provesAt = now + { nothing: 0, wrote: settleMs, unknown: Math.max(settleMs, OUTLIVES_MS) }[effect];
+  key.provesAt = now + landsWithin(effect, settleMs);
   key.dueAt = Math.max(now + pause, key.provesAt);
 }
 

@@ -41,5 +41,10 @@ export function settledAt(write: Told, settleMs: number, now: number): number {
  */
 export const OUTLIVES_MS = 6_000;
 
+/** How long what an attempt at a key has written, or may have, needs to land. In ms. */
+export function landsWithin(effect: 'nothing' | 'wrote' | 'unknown', settleMs: number): number {
+  return { nothing: 0, wrote: settleMs, unknown: Math.max(settleMs, OUTLIVES_MS) }[effect];
+}
+
 /** How often a repair is looked at again before the key counts as contended. */
 export const VERIFY_ROUNDS = 5;

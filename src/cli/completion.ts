@@ -91,6 +91,23 @@ function values(places: readonly Place[], offer: (choices: readonly string[]) =>
   );
 }
 
+/** What bash and zsh have in common: which verb is written so far, and what may follow. */
+function steered(places: readonly Place[], followed: readonly string[], ofPlace: (place: Place) => string): string {
+  return `    case "$word" in
+      ${valued(places).join('|')}) ((at++)); continue ;;
+    esac
+    case "$verb $word" in
+${steps(places).join('\n')}
+    esac
+  done
+  case "$verb|$before" in
+${followed.join('\n')}
+  esac
+  case "$verb" in
+${places.map(ofPlace).join('\n')}
+  esac`;
+}
+
 function bash(name: string, places: readonly Place[]): string {
   const ofPlace = ({ path, words, options }: Place) => {
     const all = [...words.map(({ word }) => word), ...options.flatMap(({ names }) => names)].join(' ');
@@ -102,19 +119,7 @@ _${name}() {
   local current="\${COMP_WORDS[COMP_CWORD]}" before="\${COMP_WORDS[COMP_CWORD-1]}" verb='' word words='' at
   for ((at = 1; at < COMP_CWORD; at++)); do
     word="\${COMP_WORDS[at]}"
-    case "$word" in
-      ${valued(places).join('|')}) ((at++)); continue ;;
-    esac
-    case "$verb $word" in
-${steps(places).join('\n')}
-    esac
-  done
-  case "$verb|$before" in
-${values(places, offer, 'COMPREPLY=($(compgen -f -- "$current"))').join('\n')}
-  esac
-  case "$verb" in
-${places.map(ofPlace).join('\n')}
-  esac
+${steered(places, values(places, offer, 'COMPREPLY=($(compgen -f -- "$current"))'), ofPlace)}
   COMPREPLY=($(compgen -W "$words" -- "$current"))
 }
 complete -F _${name} ${name}
@@ -138,19 +143,7 @@ _${name}() {
   local -a offered
   for ((at = 2; at < CURRENT; at++)); do
     word="\${words[at]}"
-    case "$word" in
-      ${valued(places).join('|')}) ((at++)); continue ;;
-    esac
-    case "$verb $word" in
-${steps(places).join('\n')}
-    esac
-  done
-  case "$verb|$before" in
-${values(places, offer, '_files').join('\n')}
-  esac
-  case "$verb" in
-${places.map(ofPlace).join('\n')}
-  esac
+${steered(places, values(places, offer, '_files'), ofPlace)}
   _describe ${quote(name)} offered
 }
 if [ "\${funcstack[1]}" = '_${name}' ]; then _${name} "$@"; else compdef _${name} ${name}; fi

@@ -5,7 +5,7 @@ import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { intakeOf } from '../bridge/intakes.js';
 import type { Config } from '../config.js';
 import { counted } from '../plural.js';
-import { errorText } from '../temporal/error-text.js';
+import { askTemporal } from './ask-temporal.js';
 import { type BatchesReport, batchesReport, describeBatches } from './batches.js';
 import { describeNotices, type NoticesReport, noticesReport } from './notices.js';
 import { describeOutages, type OutagesReport, outagesReport } from './outages.js';
@@ -57,7 +57,8 @@ export async function servicesReport(client: Client | Error, config: Config): Pr
 
 async function workflowsReport(client: Client | Error, config: Config): Promise<ServicesReport['workflows']> {
   const ours = `WorkflowType = "${WORKFLOW_TYPE}" AND TaskQueue = "${config.temporal.taskQueue}" AND ExecutionStatus = "Running"`;
-  const count = (query: string) => ask(client, async (temporal) => (await temporal.workflow.count(query)).count);
+  const count = (query: string) =>
+    askTemporal(client, TIMEOUT_MS, async (temporal) => (await temporal.workflow.count(query)).count);
   const running = await count(ours);
   if (running instanceof Error) return { running: null, escalated: null, problem: running.message };
   // An attribute that is missing hides the second number alone.
@@ -68,7 +69,7 @@ async function workflowsReport(client: Client | Error, config: Config): Promise<
 
 export async function workersReport(client: Client | Error, config: Config): Promise<ServicesReport['workers']> {
   const { taskQueue } = config.temporal;
-  const pollers = await ask(client, async (temporal) => {
+  const pollers = await askTemporal(client, TIMEOUT_MS, async (temporal) => {
     const { namespace } = temporal.options;
     const request = { namespace, taskQueue: { name: taskQueue }, taskQueueType: WORKFLOW_TASKS };
     return (await temporal.workflowService.describeTaskQueue(request)).pollers;
@@ -87,16 +88,6 @@ export async function bridgesReport(config: Config): Promise<ServicesReport['bri
     return { count, problem: count === null ? 'it reads nothing that is there yet: no source has an outbox' : null };
   } catch (error) {
     return { count: null, problem: (error as Error).message };
-  }
-}
-
-/** @returns an Error in one line where there is no answer */
-async function ask<T>(client: Client | Error, question: (client: Client) => Promise<T>): Promise<T | Error> {
-  if (client instanceof Error) return client;
-  try {
-    return await client.withDeadline(Date.now() + TIMEOUT_MS, () => question(client));
-  } catch (error) {
-    return new Error(errorText(error));
   }
 }
 

@@ -9,9 +9,9 @@ import { intakeOf } from '../bridge/intakes.js';
 import type { Config } from '../config.js';
 import { within } from '../patience/within.js';
 import { counted } from '../plural.js';
-import { errorText } from '../temporal/error-text.js';
+import { quoted } from '../temporal/quoted.js';
+import { askTemporal } from './ask-temporal.js';
 import { type EscalatedGroups, escalatedGroups } from './escalated/groups.js';
-import { quoted } from './escalated/query.js';
 import { rows } from './escalated/rows.js';
 import type { LinkReport } from './link-status.js';
 
@@ -66,7 +66,7 @@ function ours({ temporal }: Config): string {
 
 async function escalatedPart(client: Client | Error, config: Config): Promise<WaitingReport['escalated']> {
   const query = `${ours(config)} AND ${SEARCH_ATTRIBUTES.state} = "escalated"`;
-  const found = await part(client, (temporal) => escalatedGroups(temporal, config, query, GROUPS_MS));
+  const found = await askTemporal(client, PART_MS, (temporal) => escalatedGroups(temporal, config, query, GROUPS_MS));
   if (found instanceof Error) return { total: null, byError: [], others: null, problem: found.message };
   const { total, groups, others } = found;
   return { total, byError: groups.map(({ error, link, keys }) => ({ error, link, keys })), others, problem: null };
@@ -75,7 +75,7 @@ async function escalatedPart(client: Client | Error, config: Config): Promise<Wa
 async function underWayPart(client: Client | Error, config: Config): Promise<WaitingReport['underWay']> {
   const query = `${ours(config)} AND ${SEARCH_ATTRIBUTES.state} IS NULL`;
   const states: Partial<Record<State, number>> = {};
-  const found = await part(client, async (temporal) => {
+  const found = await askTemporal(client, PART_MS, async (temporal) => {
     const newest: string[] = [];
     for await (const { workflowId } of rows(temporal, query, MOST_ASKED)) {
       newest.push(workflowId);
@@ -125,16 +125,6 @@ function ofStreams({ stream, links }: Config, reports: readonly LinkReport[]): W
     count: unknown === undefined ? count : null,
     problem: unknown?.problem ?? null,
   };
-}
-
-/** @returns an Error in one line where there is no answer in time */
-async function part<T>(client: Client | Error, ask: (client: Client) => Promise<T>): Promise<T | Error> {
-  if (client instanceof Error) return client;
-  try {
-    return await client.withDeadline(Date.now() + PART_MS, () => ask(client));
-  } catch (error) {
-    return new Error(errorText(error));
-  }
 }
 
 /** Lines for a person; none for what does not wait. */

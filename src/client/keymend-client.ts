@@ -5,7 +5,6 @@
 import {
   type Client,
   isGrpcServiceError,
-  WithStartWorkflowOperation,
   type WorkflowExecutionDescription,
   type WorkflowHandle,
   WorkflowNotFoundError,
@@ -20,7 +19,6 @@ import {
   type ReconcileKeyInput,
   type ReconcileKeyResult,
   type RetryRequest,
-  reconcileNow,
   retry,
   SEARCH_ATTRIBUTES,
   skip,
@@ -34,6 +32,8 @@ import { workflowIdFor } from '../bridge/workflow-id.js';
 import { encodeKey } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
+import { quoted } from '../temporal/quoted.js';
+import { startReconcileNow } from '../temporal/reconcile-now.js';
 import { KeymendClientError } from './failure.js';
 import { type SweepRun, type SweepStarting, sweepOf } from './sweep-run.js';
 
@@ -65,8 +65,6 @@ export interface Escalation {
   readonly startedAt: Date;
 }
 
-/** How long a word about a delete holds until a worker hears it, for clocks that differ. */
-const VOUCHED_MS = 60_000;
 /** How long a reconcile is waited for: the retries of a link may take minutes. */
 const PATIENCE_MS = 10 * 60_000;
 const QUIET = { warn() {}, info() {} };
@@ -246,21 +244,8 @@ export class KeymendClient {
   #startUpdate(link: string, key: Buffer, allowDelete: boolean | undefined) {
     const policy = { ...DEFAULT_POLICY, ...this.#links[link]?.policy };
     const input: ReconcileKeyInput = { link, ...encodeKey(key), policy, version: 2 };
-    const before = new Date(Date.now() + VOUCHED_MS).toISOString();
-    return this.#attribute.starting(link, (attributes) => {
-      const startWorkflowOperation = new WithStartWorkflowOperation<typeof reconcileKey>(WORKFLOW_TYPE, {
-        workflowId: this.#idOf(link, key),
-        taskQueue: this.#taskQueue,
-        args: [input],
-        ...attributes,
-        workflowIdConflictPolicy: 'USE_EXISTING',
-      });
-      return this.#client.workflow.startUpdateWithStart(reconcileNow, {
-        args: [allowDelete ? { allowDelete, before } : {}],
-        waitForStage: 'ACCEPTED',
-        startWorkflowOperation,
-      });
-    });
+    const run = { workflowId: this.#idOf(link, key), taskQueue: this.#taskQueue, args: [input] as [typeof input] };
+    return startReconcileNow(this.#client, this.#attribute, run, { allowDelete });
   }
 }
 
@@ -270,10 +255,6 @@ function notRunning(workflowId: string, cause?: unknown): KeymendClientError {
 
 function bytesOf(key: string | Buffer): Buffer {
   return typeof key === 'string' ? Buffer.from(key, 'utf8') : key;
-}
-
-function quoted(text: string): string {
-  return `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
 }
 
 const DEADLINE_EXCEEDED = 4;

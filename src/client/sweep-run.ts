@@ -9,6 +9,7 @@ import {
   type SweepResult,
   sweepWorkflowId,
 } from '../../workflows/sweep-messages.js';
+import { foreignRunOf } from '../bridge/own-runs.js';
 import type { LinkAttribute } from '../temporal/link-attribute.js';
 import { startSweep } from '../temporal/sweeps.js';
 import { KeymendClientError } from './failure.js';
@@ -53,10 +54,11 @@ export async function sweepOf(
 
 async function joined(client: Client, taskQueue: string, link: string): Promise<WorkflowHandle<typeof sweep>> {
   const handle = client.workflow.getHandle<typeof sweep>(sweepWorkflowId(link));
-  const { type, taskQueue: itsQueue, runId } = await handle.describe();
-  if (type === SWEEP_TYPE && itsQueue === taskQueue) return client.workflow.getHandle(handle.workflowId, runId);
+  const run = await handle.describe();
+  const foreign = foreignRunOf(run, taskQueue, SWEEP_TYPE);
+  if (foreign === null) return client.workflow.getHandle(handle.workflowId, run.runId);
   throw new KeymendClientError(
     'WorkflowIdTaken',
-    `${handle.workflowId} is a workflow of type ${type} on task queue ${itsQueue}, not a sweep of keymend on ${taskQueue}`,
+    `${handle.workflowId} is a workflow of type ${foreign.type} on task queue ${foreign.taskQueue}, not a sweep of keymend on ${taskQueue}`,
   );
 }

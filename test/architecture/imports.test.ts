@@ -23,7 +23,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'workflows',
   ],
   'src/http-config.ts': [],
-  'src/config-mysql.ts': ['src/config-values.ts', 'src/mapping'],
+  'src/config-mysql.ts': ['src/config-values.ts', 'src/mapping', 'src/redis-url.ts'],
   'src/config-values.ts': [],
   'src/mapping': ['src/did-you-mean.ts'],
   'src/webhook-options.ts': [],

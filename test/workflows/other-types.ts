@@ -90,7 +90,8 @@ function gap(): OtherRun {
   };
 }
 
-const SUMMARY: SweepSummary = {
+/** Of a sweep that has found nothing. */
+export const SUMMARY: SweepSummary = {
   outcome: 'equal',
   compared: 10,
   differing: { missing: 0, extra: 0, type: 0, value: 0, expiry: 0 },

@@ -16,30 +16,13 @@ import {
   type SweepActivities,
   type SweepInput,
   type SweepState,
-  type SweepSummary,
   sweepWorkflowId,
 } from '../../workflows/sweep-messages.js';
 import { eventually } from '../support/eventually.js';
 import { onStack, workflowBundle } from '../support/workflow-bed.js';
+import { SUMMARY } from './other-types.js';
 
 const server = onStack();
-
-const SUMMARY: SweepSummary = {
-  outcome: 'equal',
-  compared: 10,
-  differing: { missing: 0, extra: 0, type: 0, value: 0, expiry: 0 },
-  handedOver: 0,
-  repaired: 0,
-  unhealed: 0,
-  timeline: { found: [], healed: [] },
-  unsettled: 0,
-  failed: 0,
-  reasons: [],
-  prefixes: [],
-  listed: [],
-  targetOnly: 'counted',
-  redone: 0,
-};
 
 /** As far as the call with that number has come. */
 const stateOf = (call: number): SweepState => ({ parts: [], redone: call, targetOnly: null });

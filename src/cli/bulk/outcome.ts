@@ -6,8 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
+import { quoted } from '../../temporal/quoted.js';
 import { askStatus } from '../answers.js';
-import { quoted } from '../escalated/query.js';
 import { rows } from '../escalated/rows.js';
 import type { ToldKeys } from './told-keys.js';
 

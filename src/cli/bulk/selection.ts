@@ -2,8 +2,9 @@
 import type { Client } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
+import { quoted } from '../../temporal/quoted.js';
 import { chooseLink, EXIT, VerbError } from '../context.js';
-import { escalatedQuery, quoted } from '../escalated/query.js';
+import { escalatedQuery } from '../escalated/query.js';
 import { escalatedRows, type KeyRow, rows } from '../escalated/rows.js';
 import type { KeyWorkflow } from '../key-workflow.js';
 import type { BulkFlags } from '../usage/bulk.js';

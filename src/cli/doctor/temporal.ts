@@ -9,8 +9,8 @@ import type { Config } from '../../config.js';
 import { counted } from '../../plural.js';
 import type { TemporalTarget } from '../../temporal/connect.js';
 import { errorText } from '../../temporal/error-text.js';
+import { quoted } from '../../temporal/quoted.js';
 import { searchAttributes } from '../../temporal/search-attributes.js';
-import { quoted } from '../escalated/query.js';
 import { type Finding, found, ok, warn } from './finding.js';
 
 const OURS = [WORKFLOW_TYPE, BATCH_TYPE, GAP_TYPE, OUTAGE_TYPE, SWEEP_TYPE, 'redrive'];

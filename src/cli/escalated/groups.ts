@@ -8,7 +8,7 @@ import { SEARCH_ATTRIBUTES } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { prefixOf } from '../../events/key-prefix.js';
 import { within } from '../../patience/within.js';
-import { quoted } from './query.js';
+import { quoted } from '../../temporal/quoted.js';
 import { type KeyRow, rows } from './rows.js';
 
 export interface EscalatedGroup {

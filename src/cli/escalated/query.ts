@@ -4,6 +4,7 @@ import { ERRORS } from '../../../workflows/error-types.js';
 import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { didYouMean } from '../../did-you-mean.js';
+import { quoted } from '../../temporal/quoted.js';
 import { chooseLink, EXIT, VerbError } from '../context.js';
 import type { Filters } from '../usage/filters.js';
 
@@ -43,11 +44,6 @@ export function escalatedQuery(config: Config, filters: Filters): EscalatedQuery
       ...(error === undefined ? [] : (['error'] as const)),
     ],
   };
-}
-
-/** A value in a query. */
-export function quoted(value: string): string {
-  return `"${value.replace(/["\\]/g, '\\$&')}"`;
 }
 
 /**
