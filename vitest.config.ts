@@ -1,8 +1,11 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
+import { IS_FULL } from './test/support/cases.js';
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // What takes an hour is for a full run.
+    exclude: IS_FULL ? configDefaults.exclude : [...configDefaults.exclude, 'test/full/**'],
     globalSetup: ['test/support/global-setup.ts'],
     // More than two cores have: most tests wait for real servers, for failovers and timeouts of theirs.
     maxWorkers: 3,

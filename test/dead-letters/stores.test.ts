@@ -78,7 +78,9 @@ describe('a topic of letters', () => {
     await writing.publish(letter('plain:2'));
     expect(keysOf(await all(store))).toEqual(['committed:1', 'plain:1']);
     await open2.commit();
-    expect(keysOf(await all(store))).toEqual(['committed:1', 'plain:1', 'plain:2', 'under way']);
+    // It is on record then; the partitions are told of it a moment later.
+    const whole = ['committed:1', 'plain:1', 'plain:2', 'under way'];
+    await eventually(async () => expect(keysOf(await all(store))).toEqual(whole));
   });
 
   it('is read from what retention has left, and by nobody who leaves a group behind', async () => {

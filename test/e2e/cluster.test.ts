@@ -11,6 +11,10 @@ let source: RedisCluster;
 let target: RedisCluster;
 const urls = ({ nodes }: RedisCluster) => nodes.map(({ url }) => url);
 const places = ({ nodes }: RedisCluster) => nodes.map(({ port }) => `127.0.0.1:${port}`).join(', ');
+const keysIn = async ({ nodes }: RedisCluster) => {
+  const sizes = await Promise.all(nodes.map(({ client }) => client.dbsize()));
+  return sizes.reduce((sum, size) => sum + size, 0);
+};
 
 beforeAll(async () => {
   [sandbox, source, target] = await Promise.all([createSandbox(), startCluster(2), startCluster(3)]);
@@ -45,15 +49,18 @@ describe('a link from a Cluster to a Cluster', () => {
     expect(checked.stdout).toContain('ok      target of link east-to-west');
     const { stdout, code } = await sandbox.keymend('status');
     expect(code).toBe(0);
+    // The 40, and on the source which keys have failed in an hour.
+    const held = await keysIn(source);
+    expect(held - 40).toBeLessThan(3);
     const [link, ofSource, first, second, ofTarget, ...rest] = stdout.split('\n').map((line) => line.trim());
     expect([link, ofSource]).toEqual([
       'link east-to-west',
-      `source (Cluster at ${places(source)}) has 2 masters with 40 keys`,
+      `source (Cluster at ${places(source)}) has 2 masters with ${held} keys`,
     ]);
     const keys = [first!, second!].map((line) =>
       Number(/^source \(127\.0\.0\.1:\d+\) is a master with (\d+) keys$/.exec(line)![1]),
     );
-    expect(keys[0]! + keys[1]!).toBe(40);
+    expect(keys[0]! + keys[1]!).toBe(held);
     // keymend's own are beside the 40 there: what they come to is estimated by a sample.
     const [, estimate] = /^target \(Cluster at .*\) has 3 masters with (\d+) keys$/.exec(ofTarget!)!;
     expect(Math.abs(Number(estimate) - 40)).toBeLessThan(20);

@@ -5,13 +5,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { status } from '../../workflows/messages.js';
+import { IS_FULL } from '../support/cases.js';
 import { eventually } from '../support/eventually.js';
 import { createSandbox, type Running, recordOf, type Sandbox, spawnKeymend } from '../support/keymend.js';
 import { freePort } from '../support/redis.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** In `npm run test:full` a hundred. */
-const KEYS = process.env.KEYMEND_TEST_CASES === undefined ? 20 : 100;
+const KEYS = IS_FULL ? 100 : 20;
 
 let sandbox: Sandbox;
 let next: string;
