@@ -19,18 +19,10 @@ import type { ClusterNodes, Master } from './cluster-nodes.js';
 import type { Connection } from './connection/connection.js';
 import { explained } from './connection/explain.js';
 import { RedisFailure } from './connection/failure.js';
+import type { Health, HealthOf, HealthOptions, ServerHealth } from './health.js';
 import { summarize } from './health.js';
-import type { KeyWatch } from './key-watch.js';
-import type { KeyPage, KeyScan, KeyServer, PageDigest } from './keyspace.js';
 import type {
-  Admission,
-  AdmissionRequest,
-  ClockReading,
-  Deferred,
   DifferingMembers,
-  Health,
-  HealthOf,
-  HealthOptions,
   MembersOutcome,
   MembersPage,
   MembersReading,
@@ -38,21 +30,24 @@ import type {
   MembersRequest,
   MembersScan,
   MembersState,
+  TypedMembers,
+} from './key-members.js';
+import type { KeyWatch } from './key-watch.js';
+import type { KeyPage, KeyScan, KeyServer, PageDigest } from './keyspace.js';
+import type { Admission, AdmissionRequest, ClockReading, Deferred, RedisPort } from './port.js';
+import { type Masters, Replicas } from './replicas.js';
+import type { CountCost } from './scripts/script-runner.js';
+import { ALL_SLOTS, haveCommonSlots, slotOf } from './slots.js';
+import { StandaloneRedis } from './standalone.js';
+import type {
   ObservedState,
   Reading,
   ReadRequest,
   Rebuild,
   RecipeReading,
-  RedisPort,
   Repair,
   RepairOutcome,
-  ServerHealth,
-  TypedMembers,
-} from './port.js';
-import { type Masters, Replicas } from './replicas.js';
-import type { CountCost } from './scripts/script-runner.js';
-import { ALL_SLOTS, haveCommonSlots, slotOf } from './slots.js';
-import { StandaloneRedis } from './standalone.js';
+} from './whole-key.js';
 
 interface WithKey {
   readonly key: Buffer;

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Command } from './connection/connection.js';
 import { RedisFailure } from './connection/failure.js';
-import type { MembersPage } from './port.js';
+import type { MembersPage } from './key-members.js';
 import type { Cells } from './scripts/script.js';
 
 /** As `scan-members.lua` tells of it. */

@@ -10,221 +10,29 @@
  *   lost connection.
  */
 import type { RedisFailure } from './connection/failure.js';
-import type { KeyState } from './key-state.js';
+import type { Health, HealthOf, HealthOptions } from './health.js';
+import type {
+  DifferingMembers,
+  MembersOutcome,
+  MembersPage,
+  MembersReading,
+  MembersRepair,
+  MembersRequest,
+  MembersScan,
+  MembersState,
+  TypedMembers,
+} from './key-members.js';
 import type { KeyWatch } from './key-watch.js';
 import type { Keyspace } from './keyspace.js';
-import type { Slots } from './slots.js';
-
-/** A state together with what is needed to bound for how long it may be acted upon. */
-export interface ObservedState extends KeyState {
-  /** The server's clock when it looked, in ms since the epoch. */
-  readonly serverTimeMs: number;
-}
-
-/** What `read` is told of the other side, so that an equal value need not travel. */
-export interface ReadRequest {
-  readonly key: Buffer;
-  readonly known: Pick<KeyState, 'type' | 'digest'> & Partial<Pick<ObservedState, 'expiry' | 'serverTimeMs'>>;
-}
-
-/** A key at one moment, with its value when that differs from the known one. */
-export interface Reading extends KeyState {
-  /** The server's clock when it looked, in ms since the epoch. */
-  readonly serverTimeMs: number;
-  /** When the first of the fields expires, in ms since the epoch; `NO_EXPIRY`: none, or no dump. */
-  readonly soonestFieldExpiry: number;
-  /** The key's DUMP; null when its digest is the known one, and without key. */
-  readonly dump: Buffer | null;
-  /**
-   * A digest of the content that does not depend on encoding, order or version. Only given where it
-   * can decide something: the types agree, the digests differ, and it is not of an unknown type; a
-   * word in its place where the digests prove a difference already. Else null.
-   */
-  readonly content: string | null;
-}
-
-/**
- * A `Reading` whose value is told as the commands that build it, for `rebuild` alone; null where
- * `dump` would be.
- */
-export interface RecipeReading extends Omit<Reading, 'dump'> {
-  readonly recipe: Buffer | null;
-}
-
-/**
- * Some members of a key (fields of a hash, members of a set or sorted set); with none, only its
- * type and expiry.
- */
-export interface MembersRequest {
-  readonly key: Buffer;
-  readonly members: readonly Buffer[];
-}
-
-/** Members at one moment, without their values. `serverTimeMs` as in `ObservedState`. */
-export interface MembersState {
-  /** As TYPE says it. */
-  readonly type: string;
-  readonly expiry: number;
-  /**
-   * How many elements (bytes of a string) the whole key has; -1 of large values and of unknown
-   * types.
-   */
-  readonly count: number;
-  /**
-   * By member: `+` and a digest of its value or score, '' when it is not there. In front of the `+`
-   * of a field that expires: when, in ms since the epoch. Of the first members alone where all cost
-   * too much at once: ask again for the others.
-   */
-  readonly digests: readonly string[];
-  readonly serverTimeMs: number;
-}
-
-/** Members at one moment. */
-export interface MembersReading {
-  readonly type: string;
-  readonly expiry: number;
-  /** As in `MembersState`. */
-  readonly count: number;
-  /**
-   * By member: `+` and its value or score (nothing for a set); empty when it is not there. In front
-   * of the `+` of a field that expires: when, in ms since the epoch. Of the first members alone, as
-   * in `MembersState`.
-   */
-  readonly cells: readonly Buffer[];
-  /** The server's clock when it looked, in ms since the epoch. */
-  readonly serverTimeMs: number;
-}
-
-/** A write of members that applies only if they, the type and the expiry still are as observed. */
-export interface MembersRepair extends MembersRequest {
-  /** Of these members first; what it has of others does not matter. */
-  readonly observed: MembersState;
-  /** The observed one, or what the members make of a key that was not there. */
-  readonly type: string;
-  readonly cells: readonly Buffer[];
-  /** null: the present one stays. */
-  readonly expiry: number | null;
-}
-
-/** `changed`: nothing was done. `gone`: done, and with its last member the key went. */
-export type MembersOutcome = 'changed' | 'repaired' | 'gone';
-
-/** From where a large hash, set or sorted set is gone through. */
-export interface MembersScan {
-  readonly key: Buffer;
-  /** As TYPE says it. */
-  readonly type: string;
-  /** `0` at the beginning. */
-  readonly cursor: string;
-  /**
-   * About how many members at most: fewer where they are large. A value that lies in one piece (see
-   * `isInOnePiece`) may come as a whole.
-   */
-  readonly count: number;
-}
-
-/** Some members of a key, with digests of their values. */
-export interface MembersPage {
-  /** Where the next page begins; `0`: this was the last. */
-  readonly cursor: string;
-  readonly members: readonly Buffer[];
-  /**
-   * 40 characters for each, for `differingMembers` of the other side. null: too many for one call,
-   * `digestMembers` tells some at a time.
-   */
-  readonly digests: Buffer | null;
-}
-
-/** Some members of a key of that type. */
-export interface TypedMembers extends MembersRequest {
-  /** As TYPE says it. */
-  readonly type: string;
-}
-
-/** What one call found out about the first so many members of those asked for. */
-export interface DifferingMembers {
-  readonly differing: readonly Buffer[];
-  /** At least one; fewer than all where they would take the server long at once. */
-  readonly compared: number;
-}
-
-/** A write that applies only if the key still is as observed. */
-export interface Repair {
-  readonly key: Buffer;
-  readonly observed: ObservedState;
-  readonly change: Change;
-}
-
-/** The same by commands, where the target can't read the source's DUMP. */
-export interface Rebuild {
-  readonly key: Buffer;
-  readonly observed: ObservedState;
-  readonly change: RebuildChange;
-}
-
-export type Change =
-  | {
-      readonly action: 'restore';
-      readonly dump: Buffer;
-      /** As in `Reading`: if the key's content has this digest already, its value is left alone. */
-      readonly content: string | null;
-      readonly expiry: number;
-      /**
-       * The observed expiry is close enough to `expiry`: then equal content needs no write at all.
-       */
-      readonly expiryTolerated: boolean;
-    }
-  /** `unless`: if the key's content has this digest, it stays. */
-  | { readonly action: 'delete'; readonly unless?: string | null }
-  | { readonly action: 'expiry'; readonly expiry: number };
-
-/** As the change 'restore', with a recipe in the place of a DUMP. */
-export interface RebuildChange {
-  readonly action: 'rebuild';
-  readonly recipe: Buffer;
-  readonly content: string | null;
-  readonly expiry: number;
-  readonly expiryTolerated: boolean;
-}
-
-/**
- * - `changed`: the key is no longer as observed, or the call came too late; nothing was done
- * - `equal`: its content is the wanted one already, its expiry close enough; nothing was done
- * - `restored`, `deleted`, `expiry`: done
- * - `incomparable`: restored; but this server dumps the value otherwise than it was written: it
- *   can't be seen whether it is the source's
- * - `expired`: the wanted expiry has passed on this server, so the key is gone (not: set)
- */
-export type RepairOutcome = 'changed' | 'equal' | 'restored' | 'incomparable' | 'deleted' | 'expiry' | 'expired';
-
-/** Role and size of one server, or of several together. */
-export interface Health {
-  /** All of them are. */
-  readonly isMaster: boolean;
-  /** Keys of the selected database. Counts expired keys that are not yet evicted. */
-  readonly keys: number;
-  /** Which slots these servers have; one that is no Cluster has all. */
-  readonly slots: Slots;
-  /** Each by itself; also those that do not answer, which the sums leave out. */
-  readonly servers: readonly ServerHealth[];
-}
-
-export interface ServerHealth {
-  readonly place: string;
-  readonly slots: Slots;
-  readonly answer: { readonly isMaster: boolean; readonly keys: number } | RedisFailure;
-}
-
-/** Which servers to ask: the one that has the key, or all that have any of the slots. */
-export type HealthOf = { readonly key: Buffer } | { readonly slots: Slots };
-
-export interface HealthOptions {
-  /**
-   * Count the keys of the application alone, about, by a sample: the marks of DualWriters
-   * (`keymend:writer:*`) can be more than all other keys of a small database.
-   */
-  readonly withoutOwn?: boolean;
-}
+import type {
+  ObservedState,
+  Reading,
+  ReadRequest,
+  Rebuild,
+  RecipeReading,
+  Repair,
+  RepairOutcome,
+} from './whole-key.js';
 
 /** What a server's clock showed at one moment here. */
 export interface ClockReading {

@@ -3,11 +3,12 @@
 import { RedisFailure } from './connection/failure.js';
 import { DIFFERENT } from './content-digest.js';
 import { compareDumps, isComparable, typeOfDump } from './dump.js';
+import type { MembersRequest, MembersState } from './key-members.js';
 import { expiryDigits, type KeyState, NO_EXPIRY } from './key-state.js';
-import type { Change, MembersRequest, MembersState, ObservedState, Reading, ReadRequest } from './port.js';
 import { packed } from './scripts/packed.js';
 import type { Row } from './scripts/script.js';
 import type { RowAnswer } from './scripts/script-runner.js';
+import type { Change, ObservedState, Reading, ReadRequest } from './whole-key.js';
 
 /** What the script need not compare, it is not told of. */
 export function readRow({ key, known }: ReadRequest, isComparedHere = false): Row {

@@ -6,6 +6,18 @@ import type { Budget } from './budget/budget.js';
 import { type Command, type Connection, isMaster } from './connection/connection.js';
 import { explained } from './connection/explain.js';
 import { RedisFailure } from './connection/failure.js';
+import type { Health, HealthOf, HealthOptions } from './health.js';
+import type {
+  DifferingMembers,
+  MembersOutcome,
+  MembersPage,
+  MembersReading,
+  MembersRepair,
+  MembersRequest,
+  MembersScan,
+  MembersState,
+  TypedMembers,
+} from './key-members.js';
 import { expiryDigits } from './key-state.js';
 import type { KeyWatch } from './key-watch.js';
 import {
@@ -18,32 +30,7 @@ import {
   scanPage,
 } from './keyspace.js';
 import { pieceIn, readPiece } from './piece.js';
-import type {
-  Admission,
-  AdmissionRequest,
-  ClockReading,
-  Deferred,
-  DifferingMembers,
-  Health,
-  HealthOf,
-  HealthOptions,
-  MembersOutcome,
-  MembersPage,
-  MembersReading,
-  MembersRepair,
-  MembersRequest,
-  MembersScan,
-  MembersState,
-  ObservedState,
-  Reading,
-  ReadRequest,
-  Rebuild,
-  RecipeReading,
-  RedisPort,
-  Repair,
-  RepairOutcome,
-  TypedMembers,
-} from './port.js';
+import type { Admission, AdmissionRequest, ClockReading, Deferred, RedisPort } from './port.js';
 import { type Masters, Replicas } from './replicas.js';
 import {
   changeCells,
@@ -63,6 +50,15 @@ import { type CountCost, type RowAnswer, type RunOptions, runScript } from './sc
 import { serverName } from './server-name.js';
 import { ALL_SLOTS, slotOf, tagIn } from './slots.js';
 import { watchKey } from './watch.js';
+import type {
+  ObservedState,
+  Reading,
+  ReadRequest,
+  Rebuild,
+  RecipeReading,
+  Repair,
+  RepairOutcome,
+} from './whole-key.js';
 import { markOf } from './writer-mark.js';
 
 /** The server of each state that was observed, as `Connection.server`. */
