@@ -13,7 +13,8 @@ import { NO_ATTRIBUTES, type ShownAttributes } from './run-state.js';
 
 const { usableAttributes } = proxyLocalActivities<Pick<Activities, 'usableAttributes'>>({
   startToCloseTimeout: '5 seconds',
-  retry: { maximumAttempts: 1 },
+  // A worker that stands still for a moment must not leave a key that nobody finds.
+  retry: { maximumAttempts: 4, initialInterval: '100 milliseconds' },
   summary: 'which search attributes can be written; of an escalated key what both sides have',
 });
 

@@ -4,6 +4,7 @@
  */
 import type { Connection } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
+import { within } from '../patience/within.js';
 import { errorText } from './error-text.js';
 
 /** A client's connection, or a worker's. */
@@ -69,6 +70,8 @@ function named(names: readonly string[], type = ''): string {
 
 /** Asked by many keys at once, an answer serves for so long. */
 const FRESH_MS = 5_000;
+/** Then what was known last serves: who asks has 5 s for all. */
+const LONGEST_ANSWER_MS = 1_500;
 
 /** What can be written now, asked when somebody wants to know. */
 export class UsableAttributes {
@@ -76,7 +79,8 @@ export class UsableAttributes {
   readonly #namespace: string;
   readonly #changed: (problem: string | null) => void;
   #problem: string | null;
-  #usable: readonly string[] = [];
+  /** What was known last. */
+  #usable: readonly string[];
   #askedAt = Number.NEGATIVE_INFINITY;
   #asking: Promise<readonly string[]> = Promise.resolve([]);
 
@@ -93,16 +97,21 @@ export class UsableAttributes {
     this.#connection = connection;
     this.#namespace = namespace;
     this.#problem = problem;
+    this.#usable = problem === null ? NAMES : [];
     this.#changed = changed;
   }
 
-  /** Never rejects: what is not known is not usable. */
-  get(): Promise<readonly string[]> {
+  /**
+   * Never rejects, nor keeps who asks waiting: a Temporal that is slow for a moment must not be the
+   * reason that an escalated key shows nothing.
+   */
+  async get(): Promise<readonly string[]> {
     if (performance.now() - this.#askedAt > FRESH_MS) {
       this.#askedAt = performance.now();
       this.#asking = this.#ask();
     }
-    return this.#asking;
+    const answer = await within(LONGEST_ANSWER_MS, this.#asking);
+    return answer === 'late' ? this.#usable : answer;
   }
 
   async #ask(): Promise<readonly string[]> {

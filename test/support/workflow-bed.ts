@@ -94,6 +94,8 @@ export class Script {
   attempts: Attempt[];
   /** The search attributes that can be written. */
   usable: readonly string[] = Object.values(SEARCH_ATTRIBUTES);
+  /** How often nobody can say which those are. */
+  unsaid = 0;
   /** What is found out when the key is escalated; `undefined`: as by an earlier version. */
   lettersEnd: readonly string[] | undefined;
   sides: SidesSeen | undefined;
@@ -146,6 +148,7 @@ export class Script {
     },
     usableAttributes: async (look?: EscalationLook): Promise<readonly string[] | EscalationSight> => {
       const { usable, lettersEnd, sides } = this;
+      if (this.unsaid-- > 0) throw new Error('as scripted');
       if (look === undefined || (lettersEnd ?? sides) === undefined) return usable;
       return { usable, ...(lettersEnd && { lettersEnd }), ...(sides && { sides }) };
     },

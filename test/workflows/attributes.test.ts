@@ -32,6 +32,16 @@ it('an escalated key shows its state and the type of its error, and a healed one
   });
 });
 
+it('a worker that can not say at first what can be written leaves no escalated key that nobody finds', async () => {
+  const script = new Script(server.env, PERMANENT);
+  script.unsaid = 2;
+  await withScript(script, async (start) => {
+    const handle = await start();
+    await untilShown(handle, 'escalated', 'NoPermission');
+    await giveUp(handle);
+  });
+});
+
 it('what Temporal does not take is not written, and is once it does', async () => {
   const script = new Script(server.env, PERMANENT);
   script.usable = [];
