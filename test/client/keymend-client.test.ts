@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { KeymendClient } from '../../src/client/index.js';
 
-import { eventually } from '../support/eventually.js';
+import { eventually, NET_MS } from '../support/eventually.js';
 import { createSandbox, type Sandbox } from '../support/keymend.js';
 import { freePort } from '../support/redis.js';
 
@@ -26,6 +26,7 @@ function clientOf({ client, prefix }: Sandbox, options: { timeoutMs?: number; ta
     client,
     taskQueue: `keymend-${prefix.slice(0, -1)}`,
     links: { [prefix.slice(0, -1)]: { workflowIdPrefix: prefix, policy: { settleMs: 100, retry } } },
+    timeoutMs: NET_MS,
     ...options,
   });
 }
