@@ -152,7 +152,8 @@ function isOut(outage: ShardOutage): LastError {
 async function attempt(run: KeyRun, state: State, maximumAttempts: number): Promise<AttemptEnd> {
   run.enter(state);
   const resumed = run.triesBegunAt !== null;
-  run.triesBegunAt ??= Date.now();
+  const begunAt = Date.now();
+  run.triesBegunAt ??= begunAt;
   const first = await ending(local.reconcile({ ...run.request(), verify: verifyRequest(run) }));
   // A run that goes on for another one does not get the whole policy again: a key that is written
   // all the time would never escalate.
@@ -167,7 +168,8 @@ async function attempt(run: KeyRun, state: State, maximumAttempts: number): Prom
     return durableAttempts(run, Math.min(left, maximumAttempts));
   }
   count(run, first);
-  if (first.kind === 'deferred' && !resumed) run.triesBegunAt = null;
+  // That a server is away can take seconds to find out, each time: it is no time of the policy.
+  if (first.kind === 'deferred') run.triesBegunAt = resumed ? run.triesBegunAt + Date.now() - begunAt : null;
   if (first.kind !== 'failed' || first.permanent) return first;
   if (Math.min(left, maximumAttempts) <= 1) return first;
   run.enter('retrying');

@@ -10,6 +10,7 @@ import {
   closedRepairs,
   countRepairs,
   type Repairs,
+  type RunOfDemo,
   retryEscalated,
 } from './repairs.js';
 import type { Stage } from './stage.js';
@@ -34,17 +35,18 @@ export interface Converged {
 
 /** @param since when the first of the repairs may have begun */
 export async function convergence(stage: Stage, since: Date): Promise<Converged> {
-  const { client, link, timeline, report } = stage;
+  const { client, taskQueue, link, timeline, report } = stage;
+  const run = { client, taskQueue, since };
   const before = await stage.compare();
   timeline.compared(before);
   report(`${before.differences.length} of ${counted(before.keys, 'key')} differ; the link is back`);
   link.restore();
   timeline.link('restored');
   const restoredAt = performance.now();
-  const { repairs, retried } = await untilConverged(stage, since);
+  const { repairs, retried } = await untilConverged(stage, run);
   const healedMs = Math.round(performance.now() - restoredAt);
-  const closed = await closedRepairs(client, since);
-  const batches = await closedBatches(client, since);
+  const closed = await closedRepairs(run);
+  const batches = await closedBatches(run);
   return { before, closed, batches, retried, escalated: repairs.escalated, healedMs };
 }
 
@@ -54,8 +56,8 @@ export async function convergence(stage: Stage, since: Date): Promise<Converged>
  * differs after five minutes, are left to the result.
  */
 async function untilConverged(
-  { client, report, signal, compare }: Stage,
-  since: Date,
+  { report, signal, compare }: Stage,
+  run: RunOfDemo,
 ): Promise<{ repairs: Repairs; retried: number }> {
   const started = performance.now();
   const isPast = (ms: number) => performance.now() - started > ms;
@@ -71,10 +73,10 @@ async function untilConverged(
   try {
     for (;;) {
       await sleep(500, undefined, { signal });
-      repairs = await countRepairs(client, since);
+      repairs = await countRepairs(run);
       const { running, escalated } = repairs;
       if (escalated > 0 && escalated === running && retriedUntilMs === undefined) {
-        retried = await retryEscalated(client, since);
+        retried = await retryEscalated(run);
         retriedUntilMs = performance.now() - started + RETRIES_TIMEOUT_MS;
         continue;
       }

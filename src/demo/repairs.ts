@@ -9,6 +9,7 @@ import {
   SEARCH_ATTRIBUTES,
   WORKFLOW_TYPE,
 } from '../../workflows/messages.js';
+import { KEY_PREFIX } from './application.js';
 
 export interface Repairs {
   readonly running: number;
@@ -27,14 +28,26 @@ export interface ClosedRepair {
   readonly outcome: Outcome;
 }
 
+const COMPLETED = 'ExecutionStatus = "Completed"';
+
+/** Whose repairs: a Temporal that was given may have those of others. */
+export interface RunOfDemo {
+  readonly client: Client;
+  readonly taskQueue: string;
+  /** They started at that time or later. */
+  readonly since: Date;
+}
+
 const ESCALATED = `ExecutionStatus = "Running" AND ${SEARCH_ATTRIBUTES.state} = "escalated"`;
 
-const query = (since: Date, clause: string, type: string = WORKFLOW_TYPE) =>
-  `WorkflowType = "${type}" AND StartTime >= "${since.toISOString()}" AND ${clause}`;
+const query = ({ taskQueue, since }: RunOfDemo, type: string, clause: string) =>
+  `WorkflowType = "${type}" AND TaskQueue = "${taskQueue}" AND StartTime >= "${since.toISOString()}" AND ${clause}`;
 
-/** Counts the workflows that started at or after `since`. */
-export async function countRepairs(client: Client, since: Date): Promise<Repairs> {
-  const count = async (clause: string) => (await client.workflow.count(query(since, clause))).count;
+const ofKeys = (run: RunOfDemo, clause: string) =>
+  query(run, WORKFLOW_TYPE, `WorkflowId STARTS_WITH "${KEY_PREFIX}" AND ${clause}`);
+
+export async function countRepairs(run: RunOfDemo): Promise<Repairs> {
+  const count = async (clause: string) => (await run.client.workflow.count(ofKeys(run, clause))).count;
   const [running, closed, escalated] = await Promise.all([
     count('ExecutionStatus = "Running"'),
     count('ExecutionStatus != "Running"'),
@@ -47,9 +60,10 @@ export async function countRepairs(client: Client, since: Date): Promise<Repairs
  * Tries every key again that is given up on for now, as `keymend retry --escalated` does.
  * @returns how many
  */
-export async function retryEscalated(client: Client, since: Date): Promise<number> {
+export async function retryEscalated(run: RunOfDemo): Promise<number> {
+  const { client } = run;
   let retried = 0;
-  for await (const { workflowId } of client.workflow.list({ query: query(since, ESCALATED) })) {
+  for await (const { workflowId } of client.workflow.list({ query: ofKeys(run, ESCALATED) })) {
     try {
       await client.workflow.getHandle(workflowId).signal(retry);
       retried += 1;
@@ -62,9 +76,10 @@ export async function retryEscalated(client: Client, since: Date): Promise<numbe
 }
 
 /** The repairs that have ended, with their outcomes. */
-export async function closedRepairs(client: Client, since: Date): Promise<ClosedRepair[]> {
+export async function closedRepairs(run: RunOfDemo): Promise<ClosedRepair[]> {
+  const { client } = run;
   return pMap(
-    client.workflow.list({ query: query(since, 'ExecutionStatus = "Completed"') }),
+    client.workflow.list({ query: ofKeys(run, COMPLETED) }),
     async ({ workflowId, runId, closeTime }) => {
       const result = (await client.workflow.getHandle(workflowId, runId).result()) as ReconcileKeyResult;
       return { workflowId, closedAt: closeTime!.getTime(), outcome: result.outcome };
@@ -73,9 +88,10 @@ export async function closedRepairs(client: Client, since: Date): Promise<Closed
   );
 }
 
-export async function closedBatches(client: Client, since: Date): Promise<ClosedBatch[]> {
+export async function closedBatches(run: RunOfDemo): Promise<ClosedBatch[]> {
+  const { client } = run;
   return pMap(
-    client.workflow.list({ query: query(since, 'ExecutionStatus = "Completed"', BATCH_TYPE) }),
+    client.workflow.list({ query: query(run, BATCH_TYPE, COMPLETED) }),
     async ({ workflowId, runId }) => (await client.workflow.getHandle(workflowId, runId).result()) as BatchStatus,
     { concurrency: 16 },
   );

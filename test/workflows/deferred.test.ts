@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
 import {
@@ -100,6 +101,18 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
       expect(attempts).toBeGreaterThanOrEqual(POLICY.retry.maximumAttempts - 1);
       expect(attempts).toBeLessThanOrEqual(POLICY.retry.maximumAttempts + 1);
       await giveUp(handle);
+    });
+  });
+
+  it('is not given up on for the time that it took to find out that it has to wait', async () => {
+    const script = new Script(server.env, UNAVAILABLE, OUT, OUT, OUT, UNAVAILABLE, 'repaired');
+    // One attempt is left behind 6 s of trying; a local one has 5 s.
+    script.during = (attempt) => (attempt === 3 || attempt === 4 ? sleep(4_000) : undefined);
+    const retry = { maximumAttempts: 2, initialIntervalMs: 6_000, backoffCoefficient: 1, maximumIntervalMs: 6_000 };
+    await withScript(script, async (start) => {
+      const handle = await start({ policy: { ...POLICY, retry } });
+      await handle.result();
+      expect(script.escalations).toEqual([]);
     });
   });
 
