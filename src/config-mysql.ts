@@ -24,11 +24,11 @@ const mysqlUrl = z.string().superRefine((text, context) => {
 
 export const mysqlSource = z.strictObject({
   mysql: z.strictObject({
-    url: mysqlUrl,
-    /** Encrypt, and check the server's certificate. */
-    tls: z.boolean().default(false),
-    /** At once, for each process. */
-    connections: z.number().int().min(1).max(100).default(8),
+    url: mysqlUrl.describe(
+      '`mysql://user:password@host:port/database`, or `mariadb://…`. The user needs SELECT alone.',
+    ),
+    tls: z.boolean().default(false).describe("Encrypt, and check the server's certificate."),
+    connections: z.number().int().min(1).max(100).default(8).describe('Connections at once, for each process.'),
   }),
 });
 
@@ -37,19 +37,27 @@ const COLUMN = z.string().min(1);
 const value = z.union(
   [
     z.enum(['json', 'hash']),
-    z.strictObject({ string: COLUMN }),
-    z.strictObject({ module: z.string().min(1), function: z.string().min(1) }),
+    z.strictObject({ string: COLUMN.describe('A string: the bytes of this column.') }),
+    z.strictObject({
+      module: z.string().min(1).describe('A module of yours, named from the folder in which the worker runs.'),
+      function: z.string().min(1).describe('The function in it that makes the value from the row.'),
+    }),
   ],
   { error: 'must be json, hash, { string: COLUMN } or { module: PATH, function: NAME }' },
 );
 
 const mapping = z
   .strictObject({
-    key: z.string().min(1),
-    query: z.string(),
-    value,
-    /** How long a value that `refresh` writes lives; by default as long as the one it replaces. */
-    ttl: pause(1_000).optional(),
+    key: z.string().min(1).describe('Which keys: a pattern such as `user:{id:int}`.'),
+    query: z
+      .string()
+      .describe('The SELECT that finds the row of a key, such as `SELECT name FROM users WHERE id = :id`.'),
+    value: value.describe(
+      'What is cached of the row: `json`, `hash`, `{ string: COLUMN }` or `{ module: PATH, function: NAME }`.',
+    ),
+    ttl: pause(1_000)
+      .optional()
+      .describe('How long a value that `mode: refresh` writes lives. By default as long as the one it replaces.'),
   })
   .transform(({ key, query, ...rest }, context) => {
     const pattern = KeyPattern.parse(key);

@@ -51,26 +51,36 @@ function saysNoMore(text: string): boolean {
 
 const endpoint = z.union(
   [
-    z.strictObject({ url }),
+    z.strictObject({
+      url: url.describe(
+        'One server: `redis://user:password@host:port/db`, `rediss://…` with TLS, or `unix://…`. One of `url`, `cluster` and `sentinel` is needed.',
+      ),
+    }),
     z.strictObject({
       cluster: z
         .array(url.refine(isDatabase0, 'selects a database; a Cluster has database 0 alone, so leave it out'))
-        .min(1),
+        .min(1)
+        .describe(
+          'A Cluster: the urls of some of its nodes. User, password and protocol of the first serve for all nodes.',
+        ),
     }),
     z.strictObject({
-      sentinel: z.strictObject({
-        name: z.string().min(1),
-        /** Of the Sentinels. User and password in them are the Sentinels' own. */
-        urls: z
-          .array(
-            url.refine(saysNoMore, 'is of a Sentinel: host, port, its user and password; db is written beside urls'),
-          )
-          .min(1),
-        /** These are the master's. */
-        username: z.string().optional(),
-        password: z.string().optional(),
-        db: z.number().int().min(0).optional(),
-      }),
+      sentinel: z
+        .strictObject({
+          name: z.string().min(1).describe('How the Sentinels name the master.'),
+          urls: z
+            .array(
+              url.refine(saysNoMore, 'is of a Sentinel: host, port, its user and password; db is written beside urls'),
+            )
+            .min(1)
+            .describe(
+              "The Sentinels. User and password in these urls are the Sentinels' own; `rediss://` is for the master, too.",
+            ),
+          username: z.string().optional().describe('The user of the master.'),
+          password: z.string().optional().describe('The password of the master.'),
+          db: z.number().int().min(0).optional().describe('The database of the master. Absent: 0.'),
+        })
+        .describe('A master that Sentinels name.'),
     }),
   ],
   { error: 'must be one of { url: redis://… }, { cluster: [urls] } or { sentinel: { name, urls } }' },
@@ -88,68 +98,118 @@ const source = z.unknown().transform((value, context) => {
 const LINK_NAME = new RegExp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,${MAX_LINK_LENGTH - 1}}$`);
 
 const link = z.strictObject({
-  name: z.string().regex(LINK_NAME, `must be 1 to ${MAX_LINK_LENGTH} letters, digits, dots, _ or -`),
-  source,
-  target: endpoint,
-  /** Of a source that is a database: what becomes of a cached value that its row does not say. */
-  mode: z.enum(['invalidate', 'refresh']).optional(),
-  /** Which keys cache which rows; the first one that takes a key has it. */
-  mappings: mappings.optional(),
-  /**
-   * Put in front of every workflow ID of the link. Bounded, so that prefix and key fit into
-   * Temporal's 1,000 bytes.
-   */
+  name: z
+    .string()
+    .regex(LINK_NAME, `must be 1 to ${MAX_LINK_LENGTH} letters, digits, dots, _ or -`)
+    .describe('What records call the link.'),
+  source: source.describe(
+    'The side that is right: a Redis, written as `target`; or `{ mysql: … }`, a database of which the target caches rows.',
+  ),
+  target: endpoint.describe('The Redis that is repaired.'),
+  mode: z
+    .enum(['invalidate', 'refresh'])
+    .optional()
+    .describe('Only with a database: a cached value that its row does not say is deleted (the default), or replaced.'),
+  mappings: mappings
+    .optional()
+    .describe(
+      'Only with a database, and needed there: which keys cache which rows. The first one that takes a key has it.',
+    ),
+  /** Bounded, so that prefix and key fit into Temporal's 1,000 bytes. */
   workflowIdPrefix: z
     .string()
     .regex(/^[\x21-\x7e]{0,64}$/, 'must be at most 64 printable ASCII characters without spaces')
-    .default(''),
-  /** What repair may cost the target each second, all workers together. */
+    .default('')
+    .describe(
+      'Stands before every workflow ID of the link. With several links each needs one, and none may begin as another.',
+    ),
   budget: z
     .strictObject({
-      opsPerSecond: z.number().int().positive().default(5000),
-      /** To it and from it. */
-      bytesPerSecond: size.prefault('50MB'),
+      opsPerSecond: z
+        .number()
+        .int()
+        .positive()
+        .default(5000)
+        .describe(
+          "Operations a second, as the target's `INFO commandstats` counts them, those inside scripts included.",
+        ),
+      bytesPerSecond: size.prefault('50MB').describe('Bytes a second to the target and from it.'),
     })
-    .prefault({}),
-  settle: duration.optional(),
-  verify: z.enum(['auto', 'always', 'never']).default(DEFAULT_POLICY.verify),
+    .prefault({})
+    .describe('What repair may cost the target, all workers together.'),
+  settle: duration
+    .optional()
+    .describe(
+      'How long a write may be on its way. What may still change is compared after it. Default: 1s; with a database 2s.',
+    ),
+  verify: z
+    .enum(['auto', 'always', 'never'])
+    .default(DEFAULT_POLICY.verify)
+    .describe(
+      'When a key is looked at once more, `settle` later. `auto`: after writes of unknown outcome and commands that are not idempotent.',
+    ),
   retry: z
     .strictObject({
-      maximumAttempts: z.number().int().min(1).max(1000).default(DEFAULT_POLICY.retry.maximumAttempts),
-      initialInterval: pause(1).default(DEFAULT_POLICY.retry.initialIntervalMs),
-      backoffCoefficient: z.number().min(1).max(100).default(DEFAULT_POLICY.retry.backoffCoefficient),
-      maximumInterval: pause(1).default(DEFAULT_POLICY.retry.maximumIntervalMs),
+      maximumAttempts: z
+        .number()
+        .int()
+        .min(1)
+        .max(1000)
+        .default(DEFAULT_POLICY.retry.maximumAttempts)
+        .describe('Attempts, the first one included, before the key is escalated.'),
+      initialInterval: pause(1)
+        .default(DEFAULT_POLICY.retry.initialIntervalMs)
+        .describe('The first pause between two attempts.'),
+      backoffCoefficient: z
+        .number()
+        .min(1)
+        .max(100)
+        .default(DEFAULT_POLICY.retry.backoffCoefficient)
+        .describe('Each pause is so many times the one before.'),
+      maximumInterval: pause(1).default(DEFAULT_POLICY.retry.maximumIntervalMs).describe('The longest pause.'),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('How often a key is tried.'),
   escalation: z
     .strictObject({
-      retryEvery: pause(1_000).default(DEFAULT_POLICY.escalation.retryEveryMs),
-      webhook: webhookOptions(duration).optional(),
+      retryEvery: pause(1_000)
+        .default(DEFAULT_POLICY.escalation.retryEveryMs)
+        .describe('An escalated key is tried so often by itself.'),
+      webhook: webhookOptions(duration).optional().describe('Who is told of escalations and outages.'),
     })
-    .prefault({}),
-  /**
-   * A value with more elements or bytes is compared and repaired in chunks, so that it never holds
-   * a Redis for long: these limits can be lowered, not raised.
-   */
+    .prefault({})
+    .describe('What happens with a key that was given up on for now.'),
+  /** So that no value ever holds a Redis for long. */
   largeValues: z
     .strictObject({
-      elements: z.number().int().min(1).max(LARGE_VALUES.elements).default(LARGE_VALUES.elements),
-      bytes: z.number().int().min(1024).max(LARGE_VALUES.bytes).default(LARGE_VALUES.bytes),
+      elements: z
+        .number()
+        .int()
+        .min(1)
+        .max(LARGE_VALUES.elements)
+        .default(LARGE_VALUES.elements)
+        .describe('Elements: members, fields, entries.'),
+      bytes: z
+        .number()
+        .int()
+        .min(1024)
+        .max(LARGE_VALUES.bytes)
+        .default(LARGE_VALUES.bytes)
+        .describe('Bytes of the value.'),
     })
-    .prefault({}),
-  /** A difference of expiry up to this many ms is no difference. */
-  expiryTolerance: duration.default(100),
-  /**
-   * Nothing is deleted on the target while the source has fewer than `minimumRatio` times the
-   * target's keys and the target has at least `minimumGap` keys more: a source that was emptied by
-   * accident must not empty the target.
-   */
+    .prefault({})
+    .describe('A value with more is compared and repaired in parts. Can be lowered, not raised.'),
+  expiryTolerance: duration
+    .default(100)
+    .describe('Expiries that differ by so little are equal. The measured offset of the two clocks is added.'),
+  /** A source that was emptied by accident must not empty the target. */
   deleteGuard: z
     .strictObject({
-      minimumRatio: z.number().min(0).max(1).default(0.5),
-      minimumGap: z.number().int().min(1).default(10),
+      minimumRatio: z.number().min(0).max(1).default(0.5).describe('So many times the keys of the target are too few.'),
+      minimumGap: z.number().int().min(1).default(10).describe('And the target has at least so many keys more.'),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('Nothing is deleted on the target while the source has too few keys. Both settings have to hold.'),
 });
 
 /** At the second look no reader that had read the old row may hold a lease any more. */
@@ -159,96 +219,139 @@ function withSettle(config: z.output<typeof link>) {
 }
 
 const kafkaFields = z.strictObject({
-  brokers: z.array(z.string().regex(/^\S+:\d+$/, 'must be host:port')).min(1),
-  topic: z.string().min(1).default('keymend.failed-writes'),
-  deadLetterTopic: z.string().min(1).default('keymend.failed-writes.dlq'),
-  /** By default one for each topic: `keymend-bridge.<topic>`. */
-  groupId: z.string().min(1).optional(),
-  ssl: z.boolean().default(false),
+  brokers: z
+    .array(z.string().regex(/^\S+:\d+$/, 'must be host:port'))
+    .min(1)
+    .describe('Some of the brokers, `host:port` each.'),
+  topic: z.string().min(1).default('keymend.failed-writes').describe('Where records of failed writes come from.'),
+  deadLetterTopic: z.string().min(1).default('keymend.failed-writes.dlq').describe('Where dead letters go.'),
+  groupId: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('The consumer group of the bridges, one for each topic. Default: `keymend-bridge.` and the topic.'),
+  ssl: z.boolean().default(false).describe('Connect by TLS.'),
   sasl: z
     .strictObject({
-      mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
-      username: z.string(),
-      password: z.string(),
+      mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).describe('How to log in.'),
+      username: z.string().describe('Who logs in.'),
+      password: z.string().describe('The password.'),
     })
-    .optional(),
+    .optional()
+    .describe('Log in to the brokers.'),
 });
 const kafka = kafkaFields.transform(({ groupId, ...rest }) => ({
   ...rest,
   groupId: groupId ?? `keymend-bridge.${rest.topic}`,
 }));
 
-/** What is done with dead letters. Of several rules that fit a letter the first counts. */
 const letterRule = z.strictObject({
   match: z
     .strictObject({
-      reason: z.enum(DEAD_LETTER_REASONS, { error: `must be one of ${DEAD_LETTER_REASONS.join(', ')}` }).optional(),
-      errorType: z.string().min(1).optional(),
-      link: z.string().min(1).optional(),
-      /** Since its write failed, or it was redriven last: one that came late is old at once. */
-      olderThan: duration.optional(),
+      reason: z
+        .enum(DEAD_LETTER_REASONS, { error: `must be one of ${DEAD_LETTER_REASONS.join(', ')}` })
+        .optional()
+        .describe('Letters of this `dlq.reason`.'),
+      errorType: z.string().min(1).optional().describe('Letters of this error type.'),
+      link: z.string().min(1).optional().describe('Letters of this link.'),
+      olderThan: duration.optional().describe('Letters whose write failed, or that were redriven last, so long ago.'),
     })
-    .refine((match) => Object.values(match).some((part) => part !== undefined), 'must say which letters'),
-  do: z.enum(['redrive', 'discard', 'keep'], { error: 'must be redrive, discard or keep' }),
-  /** So long after, and so often. */
-  after: pause(60_000).default(600_000),
+    .refine((match) => Object.values(match).some((part) => part !== undefined), 'must say which letters')
+    .describe('Which letters: all that is given has to hold, and something has to be.'),
+  do: z
+    .enum(['redrive', 'discard', 'keep'], { error: 'must be redrive, discard or keep' })
+    .describe('Try their keys again, give them up, or leave them to a person.'),
+  after: pause(60_000)
+    .default(600_000)
+    .describe('So long after the failure a letter is touched, and so often the rule looks.'),
 });
 
-const schema = z
+/** docs/configuration.md is made of it. */
+export const schema = z
   .strictObject({
     temporal: z
       .strictObject({
-        taskQueue: z.string().min(1).default('keymend'),
-        /** Used when neither TEMPORAL_ADDRESS nor a Temporal profile says otherwise. */
-        address: z.string().min(1).optional(),
-        namespace: z.string().min(1).optional(),
-        /**
-         * Worker Versioning of Temporal: which release of the workers gets the work is decided
-         * there. Absent: whichever worker asks.
-         */
+        taskQueue: z.string().min(1).default('keymend').describe('The task queue of the workers.'),
+        address: z
+          .string()
+          .min(1)
+          .optional()
+          .describe('`host:port`. Counts where neither `TEMPORAL_ADDRESS` nor a Temporal profile says otherwise.'),
+        namespace: z
+          .string()
+          .min(1)
+          .optional()
+          .describe('Counts where neither `TEMPORAL_NAMESPACE` nor a Temporal profile says otherwise.'),
         deployment: z
           .strictObject({
-            name: z.string().regex(/^[A-Za-z0-9_-]{1,100}$/, 'must be 1 to 100 letters, digits, _ or -'),
-            /** Default: the version of keymend. */
+            name: z
+              .string()
+              .regex(/^[A-Za-z0-9_-]{1,100}$/, 'must be 1 to 100 letters, digits, _ or -')
+              .describe('The name of the deployment in Temporal.'),
             buildId: z
               .string()
               .regex(/^[A-Za-z0-9._+-]{1,100}$/, 'must be 1 to 100 letters, digits, dots, _, + or -')
-              .optional(),
+              .optional()
+              .describe('The release of this worker. Default: the version of keymend.'),
           })
-          .optional(),
+          .optional()
+          .describe(
+            'Worker Versioning: Temporal decides which release of the workers gets the work. Absent: whichever worker asks.',
+          ),
       })
-      .prefault({}),
-    /** Where the bridge gets failed writes from. */
-    intake: z.enum(['kafka', 'redis-stream']).default('kafka'),
-    kafka: kafka.optional(),
-    /** The outbox on the source of each link, and what reads it. */
+      .prefault({})
+      .describe('Where Temporal is, and how its workers are named.'),
+    intake: z.enum(['kafka', 'redis-stream']).default('kafka').describe('Where the bridge gets failed writes from.'),
+    kafka: kafka.optional().describe('Needed with `intake: kafka`.'),
     stream: z
       .strictObject({
-        key: z.string().min(1).default(OUTBOX_KEY),
-        /** The consumer group of the bridge where the intake is redis-stream. */
-        groupId: z.string().min(1).default('keymend-bridge'),
-        deadLetterKey: z.string().min(1).default('keymend:outbox:dlq'),
-        /**
-         * Entries that the dead-letter stream may have. It is never trimmed: one that is full takes
-         * no more.
-         */
-        maxEntries: z.number().int().min(1).default(100_000),
+        key: z.string().min(1).default(OUTBOX_KEY).describe('The key of the outbox.'),
+        groupId: z
+          .string()
+          .min(1)
+          .default('keymend-bridge')
+          .describe('The consumer group of the bridges with `intake: redis-stream`.'),
+        deadLetterKey: z
+          .string()
+          .min(1)
+          .default('keymend:outbox:dlq')
+          .describe('The stream of dead letters with `intake: redis-stream`.'),
+        maxEntries: z
+          .number()
+          .int()
+          .min(1)
+          .default(100_000)
+          .describe('Entries that the dead-letter stream may have. It is never trimmed: a full one takes no more.'),
       })
-      .prefault({}),
-    dlq: z.strictObject({ rules: z.array(letterRule).max(50).default([]) }).prefault({}),
-    /** When keys travel in batches, and when each has a workflow of its own again. */
+      .prefault({})
+      .describe('The outbox on the source of each link.'),
+    dlq: z
+      .strictObject({
+        rules: z
+          .array(letterRule)
+          .max(50)
+          .default([])
+          .describe('What is done with dead letters. Of several rules that fit a letter the first counts.'),
+      })
+      .prefault({})
+      .describe('Dead letters.'),
     surge: z
       .strictObject({
-        /** Records that wait. */
-        enter: z.number().int().min(1).default(10_000),
-        leave: z.number().int().min(0).default(1_000),
-        /** Of the oldest record that waits. */
-        age: pause(1_000).default(60_000),
+        enter: z
+          .number()
+          .int()
+          .min(1)
+          .default(10_000)
+          .describe('From so many waiting records on, keys travel in batches.'),
+        leave: z.number().int().min(0).default(1_000).describe('Until fewer than so many wait. At most `enter`.'),
+        age: pause(1_000).default(60_000).describe('Also when the oldest record that waits is older than this.'),
       })
-      .prefault({}),
-    /** Absent: a process answers nobody. */
-    http: httpConfig.optional(),
-    links: z.array(link.transform(withSettle)).min(1),
+      .prefault({})
+      .describe('When keys travel in batches.'),
+    http: httpConfig
+      .optional()
+      .describe('Where a process answers `/livez`, `/readyz` and `/metrics`. Absent: nowhere.'),
+    links: z.array(link.transform(withSettle)).min(1).describe('The pairs of source and target.'),
   })
   .superRefine((config, context) => {
     if (config.surge.leave > config.surge.enter) {

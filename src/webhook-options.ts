@@ -12,21 +12,30 @@ const LONGEST_GATHER_MS = 600_000;
 export function webhookOptions(duration: z.ZodType<number, string | number>) {
   return z
     .strictObject({
-      url: z.string(),
-      /** Signs each message; for PagerDuty it is the integration key. */
-      secret: z.string().min(1).optional(),
-      format: z.enum(FORMATS).default('json'),
-      /** Where messages may go: hosts, or `*.` and a domain. */
-      allowedHosts: z.array(z.string().min(1)).min(1).optional(),
-      /** Also to addresses of private networks, and without TLS. */
-      allowPrivate: z.boolean().default(false),
+      url: z.string().describe('Where messages go, `https://…`.'),
+      secret: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('Signs each message; with `pagerduty` it is the integration key. `json` and `pagerduty` need it.'),
+      format: z.enum(FORMATS).default('json').describe('Who is to understand the message.'),
+      allowedHosts: z
+        .array(z.string().min(1))
+        .min(1)
+        .optional()
+        .describe('Where messages may go: hosts, or `*.` and a domain. By default the host of `url`.'),
+      allowPrivate: z
+        .boolean()
+        .default(false)
+        .describe('Messages may also go to addresses of private networks, and there without TLS.'),
       timeout: duration
         .refine((ms) => ms >= 100 && ms <= LONGEST_TIMEOUT_MS, 'must be between 100ms and 30s')
-        .prefault('10s'),
-      /** For so long equal escalations are gathered into one message. */
+        .prefault('10s')
+        .describe('How long one message may take, 100ms to 30s.'),
       gather: duration
         .refine((ms) => ms >= 100 && ms <= LONGEST_GATHER_MS, 'must be between 100ms and 10m')
-        .prefault('1m'),
+        .prefault('1m')
+        .describe('For so long equal escalations are gathered into one message, 100ms to 10m.'),
     })
     .superRefine(({ url, secret, format, allowedHosts, allowPrivate }, context) => {
       const issue = (field: string, message: string) => context.addIssue({ code: 'custom', path: [field], message });
