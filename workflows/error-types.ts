@@ -1,7 +1,7 @@
 /**
  * Why an attempt fails: the one table of what each error type means for the workflow and for a
- * person. The types are activity error types, so they are what the Web UI shows; README has the
- * same rows, which a test compares.
+ * person. The types are activity error types, so they are what the Web UI shows; docs/errors.md
+ * has the same rows, which a test compares.
  */
 
 interface Meaning {

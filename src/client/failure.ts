@@ -7,7 +7,7 @@
  * - `NoAnswer`: no worker has answered in time. A signal is kept, and a workflow that was started
  *   for this as well; a reconcile of one that ran already is to be asked for again.
  * - `NotDone`: the key is still reconciled; ask for its status later.
- * - an error type of README's table (`TargetReadOnly`, `SourceSuspicious`, …): the reconcile has
+ * - an error type of docs/errors.md (`TargetReadOnly`, `SourceSuspicious`, …): the reconcile has
  *   ended so, and the key is `escalated` or tried again by itself.
  */
 export class KeymendClientError extends Error {

@@ -16,12 +16,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type RedisServer, startRedis } from '../support/redis.js';
+import { freePort, type RedisServer, startRedis } from '../support/redis.js';
 import { stack } from '../support/services.js';
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const README = readFileSync(join(ROOT, 'docs/dual-writer-package.md'), 'utf8');
+const README = 'docs/dual-writer-package.md';
 /** What is missing in npm's cache is fetched. */
 const INSTALL_MS = 240_000;
 
@@ -55,13 +55,13 @@ async function application(name: string, ...packages: string[]): Promise<string>
   return where;
 }
 
-/** The example of the README that begins so, on the servers of this test. */
-function example(begins: string): string {
-  const [, code] = new RegExp(`\`\`\`ts\n(${begins}[\\s\\S]*?)\`\`\``).exec(README)!;
-  const [source, target] = servers;
+/** The example of a page that begins so, on the servers of this test. */
+function example(begins: string, page = README, west = servers[1].url): string {
+  const text = readFileSync(join(ROOT, page), 'utf8');
+  const [, code] = new RegExp(`\`\`\`ts\n(${begins}[\\s\\S]*?)\`\`\``).exec(text)!;
   return code!
-    .replace('redis://east', source.url)
-    .replace('redis://west', target.url)
+    .replace('redis://east', servers[0].url)
+    .replace('redis://west', west)
     .replace("'127.0.0.1:9092'", JSON.stringify(stack().kafka.brokers[0]));
 }
 
@@ -85,6 +85,21 @@ describe('@keymend/dual-writer', { timeout: INSTALL_MS }, () => {
     for (const { client } of servers) expect(await client.hgetall('user:42')).toEqual({ name: 'Ada' });
   });
 
+  it('does what the README of keymend shows: on both sides, or one record while the west is away', async () => {
+    const page = 'README.md';
+    const write = (west?: string) => {
+      const code = `${example('import \\{ once', page, west)}\nawait redis.close();\nprocess.exit();`;
+      writeFileSync(join(where, 'ten-lines.js'), code);
+      return run(process.execPath, ['ten-lines.js'], { cwd: where });
+    };
+    const [east, west] = servers.map(({ client }) => client);
+    await write();
+    for (const client of [east, west]) expect(await client!.hgetall('user:43')).toEqual({ name: 'Ada' });
+    expect(await east!.xlen('keymend:outbox')).toBe(0);
+    await write(`redis://127.0.0.1:${await freePort()}`);
+    expect(await east!.xlen('keymend:outbox')).toBe(1);
+  });
+
   it('brings neither Temporal nor kafkajs along, and is as small as its README says', () => {
     const modules = join(where, 'node_modules');
     const installed = readdirSync(modules).filter((name) => !name.startsWith('.'));
@@ -97,6 +112,7 @@ describe('@keymend/dual-writer', { timeout: INSTALL_MS }, () => {
 
   it('has types that need nothing which is not installed', async () => {
     writeFileSync(join(where, 'shop.ts'), example('import \\{ once'));
+    writeFileSync(join(where, 'ten-lines.ts'), example('import \\{ once', 'README.md'));
     const types = join(where, 'node_modules/@types');
     mkdirSync(types, { recursive: true });
     cpSync(join(ROOT, 'node_modules/@types/node'), join(types, 'node'), { recursive: true });
@@ -111,6 +127,7 @@ describe('@keymend/dual-writer', { timeout: INSTALL_MS }, () => {
       '--types',
       'node',
       'shop.ts',
+      'ten-lines.ts',
     ];
     const tsc = join(ROOT, 'node_modules/typescript/bin/tsc');
     const { stdout } = await run(process.execPath, [tsc, ...compile], { cwd: where }).catch((error) => error);
@@ -124,6 +141,12 @@ describe('@keymend/dual-writer', { timeout: INSTALL_MS }, () => {
     expect(missing.stderr).toContain("Cannot find package 'kafkajs'");
     await npm(where, 'install', '--ignore-scripts', 'kafkajs@2');
     expect((await run(process.execPath, ['kafka.js'], { cwd: where })).stdout).toBe('connected\n');
+  });
+
+  it('does what docs/dual-writer.md shows, with both sinks', async () => {
+    writeFileSync(join(where, 'both.js'), example('import \\{ once', 'docs/dual-writer.md'));
+    await run(process.execPath, ['both.js'], { cwd: where });
+    for (const { client } of servers) expect(await client.hgetall('user:44')).toEqual({ name: 'Ada' });
   });
 
   it('refuses another major version of ioredis in one line', async () => {

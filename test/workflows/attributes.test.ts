@@ -56,9 +56,9 @@ it('what Temporal does not take is not written, and is once it does', async () =
   });
 });
 
-it('the queries of README find what they say, and an escalated key only while its run is open', async () => {
-  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
-  const rows = [...readme.matchAll(/^\| [^|]+ \| `([^`]+)` \| \[open\]\(\S+\?query=(\S+)\) \|$/gm)];
+it('the queries of docs/operations.md find what they say, and an escalated key only while its run is open', async () => {
+  const page = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+  const rows = [...page.matchAll(/^\| [^|]+ \| `([^`]+)` \| \[open\]\(\S+\?query=(\S+)\) \|$/gm)];
   expect(rows.length).toBeGreaterThan(3);
   for (const [, query, link] of rows) {
     expect(decodeURIComponent(link!)).toBe(query);

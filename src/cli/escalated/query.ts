@@ -53,7 +53,7 @@ export function escalatedQuery(config: Config, filters: Filters): EscalatedQuery
 function errorType(text: string): string {
   const meant = Object.hasOwn(ERRORS, text) ? '' : didYouMean(text, Object.keys(ERRORS));
   if (meant === '' && /^\w+$/.test(text)) return text;
-  throw new VerbError(`--error ${text}: there is no such error type${meant}; README lists them`, EXIT.usage);
+  throw new VerbError(`--error ${text}: there is no such error type${meant}; docs/errors.md lists them`, EXIT.usage);
 }
 
 /** In ms. @throws VerbError for what is no time */
