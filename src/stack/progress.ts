@@ -8,10 +8,16 @@ const EVERY_MS = 10_000;
 /**
  * Runs `task`, saying `what` at the start and again with the elapsed seconds every ten seconds
  * until it settles.
+ * @param takes how much and how long, for whoever waits the first time; said once
  */
-export async function withProgress<T>(report: Report, what: string, task: () => Promise<T>): Promise<T> {
+export async function withProgress<T>(
+  report: Report,
+  what: string,
+  task: () => Promise<T>,
+  takes?: string,
+): Promise<T> {
   const started = performance.now();
-  report(what);
+  report(takes === undefined ? what : `${what} (${takes})`);
   const timer = setInterval(() => report(`${what}, ${Math.round((performance.now() - started) / 1000)} s`), EVERY_MS);
   try {
     return await task();

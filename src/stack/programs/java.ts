@@ -27,21 +27,25 @@ export async function findJava(provision: Provision, oldest: number): Promise<st
   return version >= oldest ? java : noWay(`java ${oldest} or newer is needed, ${java} is ${version || 'unknown'}`);
 }
 
-/** Lets Maven copy the jars of these artifacts, with what they depend on, into `folder`. */
+/**
+ * Lets Maven copy the jars of these artifacts, with what they depend on, into `folder`.
+ * @param takes what that costs, for a person
+ */
 export async function fetchJars(
   provision: Provision,
   what: string,
   artifacts: readonly MavenArtifact[],
   folder: string,
+  takes: string,
 ): Promise<void> {
   const maven = findOnPath('mvn', provision.environment) ?? noWay('no mvn on the PATH');
   mkdirSync(folder, { recursive: true });
   const project = join(folder, 'pom.xml');
   writeFileSync(project, projectOf(artifacts));
   const goal = [`${DEPENDENCY_PLUGIN}:copy-dependencies`, '-DincludeScope=runtime', `-DoutputDirectory=${folder}`];
-  await withProgress(provision.report, `${what}: fetching with Maven`, () =>
-    run(maven, ['-B', '-q', '-f', project, ...goal], { ...provision, folder, timeoutMs: FETCH_WITHIN_MS }),
-  );
+  const fetchThem = () =>
+    run(maven, ['-B', '-q', '-f', project, ...goal], { ...provision, folder, timeoutMs: FETCH_WITHIN_MS });
+  await withProgress(provision.report, `${what}: fetching with Maven`, fetchThem, takes);
 }
 
 function projectOf(artifacts: readonly MavenArtifact[]): string {

@@ -67,12 +67,12 @@ function fromJars(java: string, folder: string): KafkaInstallation {
 
 function fromMaven(provision: Provision, folder: string): Promise<void> {
   const artifacts = [`org.apache.kafka:kafka_2.13:${VERSION}`, 'org.slf4j:slf4j-simple:1.7.36'] as const;
-  return fetchJars(provision, 'Kafka', artifacts, join(folder, 'lib'));
+  return fetchJars(provision, 'Kafka', artifacts, join(folder, 'lib'), '43 MB, about half a minute');
 }
 
 async function fromArchive(provision: Provision, folder: string): Promise<void> {
   const published = await fetchText(provision, `${ARCHIVE}.sha512`);
-  await withProgress(provision.report, `Kafka: downloading ${ARCHIVE}`, async () => {
+  const fetchIt = async () => {
     const archive = await fetchArchive(provision, ARCHIVE, folder);
     // The file names the archive, a colon, then the digest in groups of upper-case hex digits over
     // several lines.
@@ -85,5 +85,7 @@ async function fromArchive(provision: Provision, folder: string): Promise<void> 
     renameSync(join(folder, 'content', `kafka_2.13-${VERSION}`, 'libs'), join(folder, 'lib'));
     rmSync(archive);
     rmSync(join(folder, 'content'), { recursive: true });
-  });
+  };
+  const takes = 'more than 100 MB, a minute or more';
+  await withProgress(provision.report, `Kafka: downloading ${ARCHIVE}`, fetchIt, takes);
 }

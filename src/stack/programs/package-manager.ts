@@ -80,15 +80,15 @@ export async function installPackage(provision: Provision, name: PackageName): P
     onWait: (pid: number) => provision.report(`${manager.program}: process ${pid} is installing, waiting`),
     signal: provision.signal,
   };
-  await withLock(wait, () =>
-    withProgress(provision.report, `${manager.program}: installing ${manager.packages[name]}`, async () => {
-      await install().catch(refreshAndInstall);
-      for (const command of manager.afterwards?.[name] ?? []) {
-        // Where no service manager runs, there is nothing to stop and the command fails.
-        await execute(command).catch((error) => provision.report(`${command[0]}: ${reasonOf(error)}`));
-      }
-    }),
-  );
+  const what = `${manager.program}: installing ${manager.packages[name]}`;
+  const installIt = async () => {
+    await install().catch(refreshAndInstall);
+    for (const command of manager.afterwards?.[name] ?? []) {
+      // Where no service manager runs, there is nothing to stop and the command fails.
+      await execute(command).catch((error) => provision.report(`${command[0]}: ${reasonOf(error)}`));
+    }
+  };
+  await withLock(wait, () => withProgress(provision.report, what, installIt, 'usually less than a minute'));
 }
 
 /**

@@ -26,12 +26,14 @@ export async function downloadTemporal(
 ): Promise<void> {
   const arch = ARCHITECTURES[process.arch] ?? noWay(`there is none for ${process.arch}`);
   const url = `https://temporal.download/${artifact}?arch=${arch}&platform=${process.platform}&format=tar.gz`;
-  await withProgress(provision.report, `Temporal: downloading ${artifact} from ${new URL(url).host}`, async () => {
+  const what = `Temporal: downloading ${artifact} from ${new URL(url).host}`;
+  const fetchIt = async () => {
     const info = downloadInfo.parse(JSON.parse(await fetchText(provision, url)));
     const archive = await fetchArchive(provision, info.archiveUrl, folder);
     renameSync(join(folder, 'content', info.fileToExtract), join(folder, program));
     chmodSync(join(folder, program), 0o755);
     rmSync(archive);
     rmSync(join(folder, 'content'), { recursive: true });
-  });
+  };
+  await withProgress(provision.report, what, fetchIt, 'tens of MB, usually some seconds');
 }

