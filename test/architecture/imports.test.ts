@@ -55,7 +55,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   'src/telemetry': ['src/http-config.ts', 'workflows'],
   'src/failing-keys': ['src/config.ts', 'src/outbox', 'src/plural.ts', 'src/redis'],
-  'src/temporal': ['src/config.ts', 'workflows'],
+  'src/temporal': ['src/config.ts', 'src/patience', 'workflows'],
   'src/bridge': [
     'src/commands',
     'src/config.ts',
