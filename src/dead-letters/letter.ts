@@ -25,7 +25,7 @@ export interface Letter {
   readonly redriven: number;
   /** By which redrive it was put back; absent: by none. */
   readonly redriveId: string | undefined;
-  /** Since when it is one as it is, as far as that is known: ms since the epoch. */
+  /** When it was put there, in ms since the epoch; see `letterOf`. */
   readonly at: number;
 }
 
@@ -33,10 +33,19 @@ export interface Letter {
 export const RESOLVES = 'dlq.resolves';
 export const REDRIVE_ID = 'dlq.redrive.id';
 
-export function letterOf(part: string, record: IntakeRecord): Letter {
+/**
+ * @param writtenAt when its store took it, in ms since the epoch. null: the store does not say, for
+ *   in Kafka a letter keeps the time of its record; then it is as old as the latest that it tells of
+ */
+export function letterOf(part: string, record: IntakeRecord, writtenAt: number | null): Letter {
   const text = (name: string) => headerText(record, `dlq.${name}`);
-  const times = ['redrive.last_at', 'failed.last_at'].map((name) => Date.parse(text(name) ?? ''));
-  const at = Math.max(...times.filter((time) => !Number.isNaN(time)), 0) || Number(record.position.timestamp);
+  const times = [
+    ...['redrive.last_at', 'failed.last_at'].map((name) => Date.parse(text(name) ?? '')),
+    Number(record.position.timestamp),
+  ];
+  // A clock that was ahead says nothing.
+  const past = times.filter((time) => time <= Date.now());
+  const at = writtenAt ?? Math.max(...past, 0);
   const count = Number(text('redrive.count'));
   return {
     place: { part, offset: record.position.offset },

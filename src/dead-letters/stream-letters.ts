@@ -28,7 +28,9 @@ export function openStreamLetters({ links, stream: { deadLetterKey } }: StreamIn
   };
 
   async function* lettersOf(part: string, passed: string | undefined, end: string): AsyncGenerator<Letter> {
-    for await (const record of streams.get(part)!.records(passed, end)) yield letterOf(part, record);
+    // The ID of its entry says when that was.
+    for await (const record of streams.get(part)!.records(passed, end))
+      yield letterOf(part, record, Number(record.position.timestamp));
   }
 
   return {

@@ -37,7 +37,7 @@ export function openTopicLetters(config: KafkaConfig, logger: Logger): LetterSto
     for await (const { records } of reader.pages(partition, from, until, bytes)) {
       for (const record of records)
         if (isLetter(record) && !resolved.has(partition, record.position.offset))
-          yield letterOf(String(partition), record);
+          yield letterOf(String(partition), record, record.appendedAt);
     }
   }
 

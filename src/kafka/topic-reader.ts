@@ -33,8 +33,13 @@ export interface TopicReader {
   close(): Promise<void>;
 }
 
+interface ReadRecord extends IntakeRecord {
+  /** When the broker took it, in ms since the epoch; null: its time is what its producer said. */
+  readonly appendedAt: number | null;
+}
+
 interface Page {
-  readonly records: readonly IntakeRecord[];
+  readonly records: readonly ReadRecord[];
   /** Where the next one begins. */
   readonly next: bigint;
 }
@@ -76,7 +81,7 @@ export function createTopicReader(kafka: Kafka, topic: string): TopicReader {
         if (next > until) next = until;
         room = bytes;
         const records = messages.filter(({ offset }) => BigInt(offset) < until);
-        yield { records: records.map((message) => recordOf({ topic, partition }, message)), next };
+        yield { records: records.map((message) => readRecord({ topic, partition }, message)), next };
       }
     },
 
@@ -175,6 +180,16 @@ function committed(topic: string, from: bigint, data: FetchedPartition) {
   const last = rawMessages.at(-1);
   const behind = last === undefined ? null : BigInt(last.offset) + 1n;
   return { messages, behind: behind !== null && behind > from ? behind : null };
+}
+
+/** What kafkajs' types leave out: of a topic with `message.timestamp.type=LogAppendTime` it is 1. */
+type MessageOfBatch = KafkaMessage & { readonly batchContext?: { readonly timestampType?: number } };
+
+const LOG_APPEND_TIME = 1;
+
+function readRecord(place: { readonly topic: string; readonly partition: number }, message: KafkaMessage): ReadRecord {
+  const isAppendTime = (message as MessageOfBatch).batchContext?.timestampType === LOG_APPEND_TIME;
+  return { ...recordOf(place, message), appendedAt: isAppendTime ? Number(message.timestamp) : null };
 }
 
 function refused(topic: string, error: unknown): Error {

@@ -25,13 +25,15 @@ interface StoreBed {
   open(): Promise<LetterStore>;
 }
 
-export async function topicBed(partitions = 3) {
+/** @param timestamps whose time a record has: of its producer, or of the broker */
+export async function topicBed(partitions = 3, timestamps: 'CreateTime' | 'LogAppendTime' = 'CreateTime') {
   const topic = `letters-${ulid().toLowerCase()}`;
   const { brokers } = stack().kafka;
   const kafka = new Kafka({ brokers, logLevel: logLevel.NOTHING });
   const admin = kafka.admin();
   await admin.connect();
-  await admin.createTopics({ topics: [{ topic, numPartitions: partitions }], waitForLeaders: false });
+  const configEntries = [{ name: 'message.timestamp.type', value: timestamps }];
+  await admin.createTopics({ topics: [{ topic, numPartitions: partitions, configEntries }], waitForLeaders: false });
   await eventually(() => admin.fetchTopicMetadata({ topics: [topic] }));
   const links = [{ name: LINK, source: { url: 'redis://a' }, target: { url: 'redis://b' } }];
   const config = parseConfig(JSON.stringify({ kafka: { brokers, deadLetterTopic: topic }, links }), 'bed', {});
@@ -52,7 +54,7 @@ async function streamsBed(source: object): Promise<StoreBed> {
 
 /** By name, for `each`. */
 export const BEDS: Readonly<Record<string, () => Promise<StoreBed>>> = {
-  topic: () => topicBed(),
+  topic: () => topicBed(3, 'LogAppendTime'),
   stream: async () => {
     const server = await startRedis();
     onTestFinished(() => server.stop());

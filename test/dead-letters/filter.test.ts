@@ -8,16 +8,21 @@ import { readRanges, writeRanges } from '../../src/dead-letters/offset-set.js';
 import { scheduled } from '../../src/dead-letters/rules.js';
 import { LINK, letter } from './bed.js';
 
-const NOW = Date.parse('2026-11-20T23:00:00.000Z');
+const NOW = Date.parse('2024-11-20T23:00:00.000Z');
 const MINUTE_MS = 60_000;
 
-function read(key: string, headers: Readonly<Record<string, string>> = {}, offset = '0'): Letter {
+function read(
+  key: string,
+  headers: Readonly<Record<string, string>> = {},
+  offset = '0',
+  writtenAt: number | null = null,
+): Letter {
   const { value, headers: all } = letter(key, {
     'dlq.failed.last_at': new Date(NOW - 10 * MINUTE_MS).toISOString(),
     ...headers,
   });
   const position = { topic: 't', partition: 0, offset, timestamp: '1' };
-  return letterOf('0', { key: Buffer.from(key), value, headers: all as Record<string, string>, position });
+  return letterOf('0', { key: Buffer.from(key), value, headers: all as Record<string, string>, position }, writtenAt);
 }
 
 it.each([
@@ -29,9 +34,9 @@ it.each([
   [{ prefix: 'user:5' }, false],
   [{ olderThanMs: 10 * MINUTE_MS }, true],
   [{ olderThanMs: 10 * MINUTE_MS + 1 }, false],
-  [{ since: '2026-11-20T22:50:00.000Z' }, true],
-  [{ since: '2026-11-20T22:50:00.001Z' }, false],
-  [{ until: '2026-11-20T22:50:00.000Z' }, false],
+  [{ since: '2024-11-20T22:50:00.000Z' }, true],
+  [{ since: '2024-11-20T22:50:00.001Z' }, false],
+  [{ until: '2024-11-20T22:50:00.000Z' }, false],
   [{ letters: ['0/0'] }, true],
   [{ letters: ['0/1'] }, false],
   [{ group: fingerprintOf(read('user:7')) }, true],
@@ -45,6 +50,17 @@ it.each([
 it('the age of a letter that was redriven is that of its last redrive', () => {
   const redriven = read('user:42', { 'dlq.redrive.last_at': new Date(NOW - MINUTE_MS).toISOString() });
   expect(isMeant(redriven, { olderThanMs: 5 * MINUTE_MS }, NOW)).toBe(false);
+});
+
+it('a letter is as old as it is there, however long ago its write failed', () => {
+  const written = read('user:42', {}, '0', NOW - MINUTE_MS);
+  expect(isMeant(written, { olderThanMs: 5 * MINUTE_MS }, NOW)).toBe(false);
+  expect(isMeant(written, { olderThanMs: MINUTE_MS }, NOW)).toBe(true);
+});
+
+it('a time of a clock that was ahead does not keep a letter young for ever', () => {
+  const ahead = read('user:42', { 'dlq.redrive.last_at': '2999-01-01T00:00:00.000Z' });
+  expect(isMeant(ahead, { olderThanMs: 10 * MINUTE_MS }, NOW)).toBe(true);
 });
 
 it('groups count what is alike, the largest first, each with its next command', async () => {

@@ -31,6 +31,16 @@ describe.each(Object.entries(BEDS))('a store of letters: %s', (_name, bed) => {
     expect(await all(store, { passed: await store.ends() })).toEqual([]);
   });
 
+  it('knows since when a letter is there, also one of a write that failed long ago', async () => {
+    const { writing, open } = await bed();
+    const before = Date.now();
+    const old = { 'dlq.failed.last_at': '2020-11-20T23:00:00.000Z' };
+    await writing.publish({ ...letter('key:1', old), timestamp: '1600000000000' });
+    const [written] = await all(await open());
+    expect(written!.at).toBeGreaterThanOrEqual(before - 1);
+    expect(written!.at).toBeLessThanOrEqual(Date.now() + 1);
+  });
+
   it('closes a letter once, whoever asks how often and at the same time', async () => {
     const { writing, open } = await bed();
     const [one, other] = [await open(), await open()];
@@ -55,6 +65,15 @@ describe.each(Object.entries(BEDS))('a store of letters: %s', (_name, bed) => {
 });
 
 describe('a topic of letters', () => {
+  it('that keeps the times of its records knows what its letters tell', async () => {
+    const { writing, open } = await topicBed(1);
+    const old = { 'dlq.failed.last_at': '2020-11-20T23:00:00.000Z' };
+    await writing.publish({ ...letter('key:1', old), timestamp: '1600000000000' });
+    await writing.publish({ ...letter('key:2', old), timestamp: '1700000000000' });
+    const letters = await all(await open());
+    expect(letters.map(({ at }) => at)).toEqual([Date.parse('2020-11-20T23:00:00.000Z'), 1_700_000_000_000]);
+  });
+
   it('is read to its end whatever transactions it holds, without those that did not come about', async () => {
     const { topic, kafka, writing, open } = await topicBed(1);
     const producer = kafka.producer({ transactionalId: ulid(), maxInFlightRequests: 1, idempotent: true });
