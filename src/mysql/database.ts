@@ -91,8 +91,10 @@ export class Database {
   }
 
   /**
-   * Times of type TIMESTAMP are said in UTC, nothing is ever written, and a question that nobody
-   * waits for any more ends there too. The latter two are comments for all but one kind of server.
+   * Whatever the server's own settings are: each question sees what is committed by then, and
+   * nothing else; times of type TIMESTAMP are said in UTC; nothing is ever written; a question that
+   * nobody waits for any more ends there too. The latter two are comments for all but one kind of
+   * server.
    */
   async #prepare(connection: PoolConnection): Promise<void> {
     const session = connection.connection;
@@ -101,8 +103,8 @@ export class Database {
       `/*!50708 , SESSION max_execution_time = ${this.#timeoutMs} */` +
       `/*M!100101 , SESSION max_statement_time = ${this.#timeoutMs / 1000} */`;
     const timeout = this.#timeoutMs;
-    await connection.query({ sql: `SET SESSION time_zone = '+00:00' ${limits}`, timeout });
-    await connection.query({ sql: 'SET SESSION TRANSACTION READ ONLY', timeout });
+    await connection.query({ sql: `SET SESSION autocommit = 1, SESSION time_zone = '+00:00' ${limits}`, timeout });
+    await connection.query({ sql: 'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY', timeout });
     this.#prepared.add(session);
   }
 }

@@ -147,7 +147,9 @@ function jsonCell(column: FieldPacket, cell: Buffer | null): string {
   const text = cell.toString();
   const { columnType } = column;
   if (INTEGERS.has(columnType!)) return integer(text);
-  if (columnType === FLOAT || columnType === DOUBLE || isJson(column)) return text;
+  // The server writes 1e20 and -0 as no JSON.stringify does.
+  if (columnType === FLOAT || columnType === DOUBLE) return JSON.stringify(Number(text));
+  if (isJson(column)) return text;
   return JSON.stringify(text);
 }
 

@@ -187,6 +187,31 @@ await describeWith('a link whose source is MariaDB', provideMariadb, (programs) 
       );
     });
 
+    test('of a DOUBLE are those that a reader makes of its number', async () => {
+      const numbers = [1e20, 1e21, 1.5e300, 1e-7, 5e-324, 0.1, 100, -2.5];
+      const { reconcile } = open('invalidate', {
+        mappings: '[{ key: "d:{id:int}", query: "SELECT x, y FROM doubles WHERE id = :id", value: json }]',
+      });
+      await mariadb.client.query('CREATE TABLE doubles (id INT PRIMARY KEY, x DOUBLE, y FLOAT)');
+      for (const [id, x] of numbers.entries()) {
+        await mariadb.client.query('INSERT INTO doubles VALUES (?, ?, 0.1)', [id, x]);
+        await redis.client.set(`d:${id}`, JSON.stringify({ x, y: 0.1 }));
+      }
+      await mariadb.client.query('INSERT INTO doubles VALUES (99, -0e0, 1e20)');
+      await redis.client.set('d:99', JSON.stringify({ x: -0, y: 1e20 }));
+      const results = await reconcile(...[...numbers.keys(), 99].map((id) => `d:${id}`));
+      expect(results.map(({ outcome }) => outcome)).toEqual([...numbers, 0].map(() => 'equal'));
+    });
+
+    test('of a zero date are those of the server', async () => {
+      const mappings = '[{ key: "z:{id:int}", query: "SELECT day, at FROM zeros WHERE id = :id", value: json }]';
+      await mariadb.client.query(
+        "SET sql_mode = ''; CREATE TABLE zeros (id INT, day DATE, at DATETIME); INSERT INTO zeros VALUES (1, 0, 0)",
+      );
+      await redis.client.set('z:1', '{"day":"0000-00-00","at":"0000-00-00 00:00:00"}');
+      expect(await open('invalidate', { mappings }).one('z:1')).toEqual({ outcome: 'equal' });
+    });
+
     test('of a hash are those of each column; NULL is no field', async () => {
       await redis.client.hset('each:one', 'stale', '1');
       await open('refresh').one('each:one');
@@ -300,6 +325,33 @@ await describeWith('a link whose source is MariaDB', provideMariadb, (programs) 
       expect(await failure('name:1')).toMatch(/^SourceNotMaster/);
     } finally {
       await mariadb.client.query('SET GLOBAL read_only = 0');
+    }
+  });
+
+  test('a server whose sessions do not commit by themselves is asked for the present each time', async () => {
+    await mariadb.client.query('SET GLOBAL autocommit = 0');
+    const { one } = open('invalidate');
+    try {
+      await redis.client.set('name:1', 'Ada');
+      expect(await one('name:1')).toEqual({ outcome: 'equal' });
+      await mariadb.client.query("UPDATE users SET name = 'Eve' WHERE id = 1");
+      expect(await one('name:1')).toMatchObject({ outcome: 'repaired' });
+    } finally {
+      await mariadb.client.query('SET GLOBAL autocommit = 1');
+    }
+  });
+
+  test('what is not committed is no row, whatever the server lets others see', async () => {
+    await mariadb.client.query('SET GLOBAL tx_isolation = "READ-UNCOMMITTED"');
+    const writer = await mariadb.connect();
+    const { one } = open('refresh');
+    try {
+      await writer.query("START TRANSACTION; UPDATE users SET name = 'Eve' WHERE id = 1");
+      await redis.client.set('name:1', 'Ada');
+      expect(await one('name:1')).toEqual({ outcome: 'equal' });
+    } finally {
+      writer.destroy();
+      await mariadb.client.query('SET GLOBAL tx_isolation = "REPEATABLE-READ"');
     }
   });
 
