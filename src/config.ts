@@ -10,7 +10,7 @@ import { DEAD_LETTER_REASONS } from '../workflows/dead-letter-reasons.js';
 import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/policy.js';
 import { cacheProblems, mappings, mysqlSource } from './config-mysql.js';
 import { duration, pause, size } from './config-values.js';
-import { CACHE_LEASE_MS, LARGE_VALUES, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
+import { CACHE_LEASE_MS, LARGE_VALUES, LINK_NAME, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
 import { didYouMean } from './did-you-mean.js';
 import { httpConfig } from './http-config.js';
 import { parseRedisUrl, urlProblem } from './redis-url.js';
@@ -94,8 +94,6 @@ const source = z.unknown().transform((value, context) => {
   for (const issue of parsed.error.issues) context.issues.push({ ...issue, input: value } as never);
   return z.NEVER;
 });
-
-const LINK_NAME = new RegExp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,${MAX_LINK_LENGTH - 1}}$`);
 
 const link = z.strictObject({
   name: z

@@ -21,3 +21,6 @@ export const CACHE_LEASE_MS = 2_000;
 
 /** The longest name of a link, in characters. */
 export const MAX_LINK_LENGTH = 64;
+
+/** What it may be. */
+export const LINK_NAME = new RegExp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,${MAX_LINK_LENGTH - 1}}$`);

@@ -5,11 +5,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { Pool, PoolConnection } from 'mysql2/promise';
-import { CACHE_LEASE_MS } from '../defaults.js';
-import { Bounded } from './bounded.js';
+import { CACHE_LEASE_MS, LINK_NAME } from '../defaults.js';
+import { MAX_KEY_BYTES } from '../events/failed-write-codec.js';
+import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
+import { Answers, isNoRedis, LateRedis } from './answers.js';
 import { Leases, type Look } from './leases.js';
+import { type Load, Loads } from './loads.js';
 import { OUTBOX_TABLE, recordInvalidations } from './outbox.js';
 import { SharedLooks } from './shared-looks.js';
+import { digitsOf, type Version } from './versions.js';
 import { WaitingReaders } from './waiting.js';
 
 export interface CacheOptions {
@@ -40,6 +44,16 @@ export interface CacheOptions {
   readonly redisTimeoutMs?: number;
   /** Loads at once while Redis does not answer. Default 20. */
   readonly loadsWithoutRedis?: number;
+  /**
+   * How long the version of a row is remembered, in ms: longer than a replica ever lags. Default
+   * ten minutes.
+   */
+  readonly lagMs?: number;
+  /**
+   * Told each time that Redis does not answer, or refuses: reads go to the database, and records do
+   * the rest.
+   */
+  readonly onProblem?: (error: Error) => void;
 }
 
 export interface Cache {
@@ -47,16 +61,18 @@ export interface Cache {
    * Writes rows, and sees to it that what is cached of them goes: at once where Redis answers, and
    * in any case by a record in the same transaction, which keymend acts upon.
    * @param keys of the cache, that the write makes stale
+   * @param more where `load` may read from a replica
    * @returns what `write` returned, once it is committed
-   * @throws what `write` threw, and of the database; then it is rolled back, unless only the answer
-   *   to its commit was lost
+   * @throws RangeError when a key can be in no record; what `write` threw, and of the database:
+   *   then it is rolled back, unless only the answer to its commit was lost
    */
-  update<T>(keys: string | Buffer | readonly (string | Buffer)[], write: Write<T>): Promise<T>;
+  update<T>(keys: string | Buffer | readonly (string | Buffer)[], write: Write<T>, more?: UpdateOptions<T>): Promise<T>;
   /**
    * The cached value, or what `load` gives. Of many readers of a key that is not cached one loads.
-   * @param load reads the row from the primary; null: there is none. Called again when a delete has
-   *   overtaken it
-   * @throws what `load` threw
+   * @param load reads the row; null: there is none. Where it is told `anywhere`, and gives the
+   *   row's version with it, it may read from a replica that lags; where it is told `primary`, what
+   *   the replica had was older than is known of
+   * @throws what `load` threw; RangeError when a version is none
    */
   read(key: string | Buffer, load: Load): Promise<Buffer | null>;
   /** Hears of nothing any more. The clients of the application stay open. */
@@ -64,77 +80,102 @@ export interface Cache {
 }
 
 type Write<T> = (transaction: PoolConnection) => Promise<T>;
-type Load = () => Promise<string | Buffer | null>;
 
-/** Redis did not answer in time, or refused. */
-class NoRedis extends Error {}
+interface UpdateOptions<T> {
+  /**
+   * Which version the rows of all these keys have now, of what `write` returned; of a delete, one
+   * more than the last.
+   */
+  readonly version?: (written: T) => Version;
+}
 
-/** A load of this process, by its token. Rejects with what the load threw. */
-interface Flight {
-  readonly token: string;
-  /** `kept`: no delete has overtaken it. */
-  readonly ended: Promise<{ readonly kept: boolean; readonly value: Buffer | null }>;
+/** How long a call waits for others. */
+interface Patience {
+  /** As of `Loads.tick`. */
+  readonly called: number;
+  readonly until: number;
 }
 
 type Wait = Extract<Look, { readonly kind: 'wait' }>;
 
-/** @throws RangeError when a lease could outlive the link's `settle` */
+/**
+ * @throws RangeError when a lease could outlive the link's `settle`, or no record could name a key
+ */
 export function createCache(options: CacheOptions): Cache {
   return new RowCache(options);
 }
 
 class RowCache implements Cache {
-  readonly #options: Required<CacheOptions>;
+  readonly #options: CacheOptions;
+  readonly #leaseMs: number;
   readonly #leases: Leases;
+  readonly #answers: Answers;
+  readonly #loads: Loads;
   readonly #looks: SharedLooks;
   readonly #waiting: WaitingReaders;
-  readonly #bounded: Bounded;
-  /** Loads of this process that hold the lease, by key. */
-  readonly #flights = new Map<string, Flight>();
 
   constructor(options: CacheOptions) {
-    const settleMs = options.settleMs ?? CACHE_LEASE_MS;
-    const leaseMs = options.leaseMs ?? Math.min(CACHE_LEASE_MS, settleMs);
-    if (!(leaseMs >= 1 && leaseMs <= settleMs)) throw new RangeError(leaseProblem(options.link, leaseMs, settleMs));
-    this.#options = {
-      ttlMs: 3_600_000,
-      absentMs: 5_000,
-      table: OUTBOX_TABLE,
-      redisTimeoutMs: 500,
-      loadsWithoutRedis: 20,
-      ...options,
-      leaseMs,
-      settleMs,
-    };
-    this.#leases = new Leases(options.redis, this.#options.leaseMs);
+    const { redis, link, settleMs = CACHE_LEASE_MS, onProblem } = options;
+    const {
+      ttlMs = 3_600_000,
+      absentMs = 5_000,
+      redisTimeoutMs = 500,
+      loadsWithoutRedis = 20,
+      lagMs = 600_000,
+    } = options;
+    this.#leaseMs = options.leaseMs ?? Math.min(CACHE_LEASE_MS, settleMs);
+    requireFitting(options, this.#leaseMs, settleMs);
+    this.#options = options;
+    this.#leases = new Leases(redis, { leaseMs: this.#leaseMs, lagMs });
+    this.#answers = new Answers({ link, redisTimeoutMs, onProblem });
+    this.#loads = new Loads(this.#leases, this.#answers, { ttlMs, absentMs, loadsWithoutRedis });
     this.#looks = new SharedLooks(this.#leases);
-    this.#waiting = new WaitingReaders((options.redis as Redis).duplicate());
-    this.#bounded = new Bounded(this.#options.loadsWithoutRedis);
+    this.#waiting = new WaitingReaders((redis as Redis).duplicate());
   }
 
-  async update<T>(keys: string | Buffer | readonly (string | Buffer)[], write: Write<T>): Promise<T> {
+  async update<T>(
+    keys: string | Buffer | readonly (string | Buffer)[],
+    write: Write<T>,
+    { version }: UpdateOptions<T> = {},
+  ): Promise<T> {
     const list = typeof keys === 'string' || Buffer.isBuffer(keys) ? [keys] : keys;
-    const all = list.map((key) => Buffer.from(key as string));
-    await this.#drop(all);
+    const all = list.map(keyOf);
+    let written = '';
+    await this.#drop(all, written);
     try {
-      return await this.#commit(all, write);
+      return await this.#commit(all, async (transaction) => {
+        const result = await write(transaction);
+        if (version !== undefined) written = digitsOf(version(result));
+        return result;
+      });
+    } catch (error) {
+      // A version that no row has would keep fills from the replicas away.
+      written = '';
+      throw error;
     } finally {
       // Also when it failed: that a commit has no answer does not say that it was not done.
-      await this.#drop(all);
+      await this.#drop(all, written);
     }
   }
 
   async read(key: string | Buffer, load: Load): Promise<Buffer | null> {
-    const bytes = Buffer.from(key as string);
+    const bytes = keyOf(key);
+    // A lease may end by time, and the one behind it: who is overtaken longer than that loads
+    // alone.
+    const patience = { called: this.#loads.tick(), until: performance.now() + 2 * this.#leaseMs };
+    let look: Look;
     try {
-      let look = await this.#look(bytes);
-      while (look.kind === 'wait') look = await this.#await(bytes, look);
-      if (look.kind === 'load') return await this.#load(bytes, look.token, load);
-      return look.kind === 'value' ? look.value : null;
+      look = await this.#look(bytes);
+      while (look.kind === 'wait') {
+        if (performance.now() >= patience.until) return await this.#loads.alone(bytes, load);
+        look = await this.#await(bytes, look, patience);
+      }
     } catch (error) {
-      if (!(error instanceof NoRedis)) throw error;
-      return this.#bounded.run(async () => bufferOf(await load()));
+      if (!isNoRedis(error)) throw error;
+      return this.#loads.alone(bytes, load);
     }
+    if (look.kind === 'load') return this.#loads.withLease(bytes, look.token, load);
+    return look.kind === 'value' ? look.value : null;
   }
 
   close(): void {
@@ -142,7 +183,7 @@ class RowCache implements Cache {
   }
 
   async #commit<T>(keys: readonly Buffer[], write: Write<T>): Promise<T> {
-    const { mysql, table, link } = this.#options;
+    const { mysql, table = OUTBOX_TABLE, link } = this.#options;
     const transaction = await mysql.getConnection();
     try {
       await transaction.beginTransaction();
@@ -161,88 +202,82 @@ class RowCache implements Cache {
   }
 
   /** Whether it succeeds or not, the record brings keymend, which looks at the key. */
-  async #drop(keys: readonly Buffer[]): Promise<void> {
-    await Promise.all(keys.map((key) => this.#asked(this.#leases.drop(key)).catch(() => {})));
+  async #drop(keys: readonly Buffer[], version: string): Promise<void> {
+    await Promise.all(keys.map((key) => this.#answers.of(this.#leases.drop(key, version)).catch(() => {})));
   }
 
-  #look(key: Buffer): Promise<Look> {
-    return this.#asked(this.#looks.look(key));
-  }
-
-  /** As the holder of the lease. */
-  async #load(key: Buffer, token: string, load: Load): Promise<Buffer | null> {
-    const name = key.toString('latin1');
-    const flight: Flight = { token, ended: this.#fly(key, token, load) };
-    this.#flights.set(name, flight);
+  async #look(key: Buffer): Promise<Look> {
+    const look = this.#looks.look(key);
     try {
-      return (await flight.ended).value;
-    } finally {
-      if (this.#flights.get(name) === flight) this.#flights.delete(name);
-    }
-  }
-
-  async #fly(key: Buffer, token: string, load: Load): Flight['ended'] {
-    const { ttlMs, absentMs } = this.#options;
-    let value: Buffer | null;
-    try {
-      value = bufferOf(await load());
+      return await this.#answers.of(look);
     } catch (error) {
-      await this.#asked(this.#leases.giveUp(key, token)).catch(() => {});
+      // A lease that comes too late is nobody's.
+      if (error instanceof LateRedis) look.then((late) => this.#giveBack(key, late)).catch(() => {});
       throw error;
     }
-    // So that what was cached together does not expire together.
-    const livesMs = Math.ceil(value === null ? absentMs : ttlMs * (1 - Math.random() / 10));
-    const kept = await this.#asked(this.#leases.fill(key, token, value, livesMs)).catch(() => false);
-    return { kept, value };
+  }
+
+  async #giveBack(key: Buffer, look: Look): Promise<void> {
+    if (look.kind === 'load') await this.#leases.giveUp(key, look.token);
   }
 
   /**
    * Waits for who holds the lease, then looks again. What was loaded here under the very lease that
-   * we saw, and was kept, is as new as if we had looked behind it.
+   * we saw, and was kept, is as new as if we had looked behind it; what was loaded from behind our
+   * call is so whether it was kept or not.
    */
-  async #await(key: Buffer, { ms, holder }: Wait): Promise<Look> {
-    const flight = this.#flights.get(key.toString('latin1'));
+  async #await(key: Buffer, { ms, holder }: Wait, { called, until }: Patience): Promise<Look> {
+    const flight = this.#loads.flightOf(key);
     if (flight?.token === holder) {
-      const ended = await flight.ended.catch(() => undefined);
-      if (ended?.kept) return ended.value === null ? { kind: 'absent' } : { kind: 'value', value: ended.value };
-      return this.#look(key);
+      const ended = await soon(flight.ended, until - performance.now()).catch(() => undefined);
+      const isNew = ended !== undefined && (ended.kept || flight.begun > called);
+      if (!isNew) return this.#look(key);
+      return ended.value === null ? { kind: 'absent' } : { kind: 'value', value: ended.value };
     }
     const waiting = this.#waiting.join(this.#leases.channelOf(key));
     try {
-      await this.#asked(waiting.listening);
+      await this.#answers.of(waiting.listening);
       // It may have ended before we listened.
       const look = await this.#look(key);
       if (look.kind !== 'wait' || look.holder !== holder) return look;
       // The time is for a holder that has died.
-      await Promise.race([waiting.told, sleep(ms + 1, undefined, { ref: false })]);
+      await soon(waiting.told, Math.min(ms + 1, until - performance.now()));
       return await this.#look(key);
     } finally {
       waiting.leave();
     }
   }
+}
 
-  async #asked<T>(answer: Promise<T>): Promise<T> {
-    const late = new AbortController();
-    const timeout = sleep(this.#options.redisTimeoutMs, undefined, { signal: late.signal }).then(() => {
-      throw new NoRedis('no answer in time');
-    });
-    timeout.catch(() => {});
-    try {
-      return await Promise.race([answer, timeout]);
-    } catch (error) {
-      throw error instanceof NoRedis ? error : new NoRedis('refused', { cause: error });
-    } finally {
-      late.abort();
-      answer.catch(() => {});
-    }
+/** @returns undefined when it took longer */
+async function soon<T>(answer: Promise<T>, ms: number): Promise<T | undefined> {
+  const end = new AbortController();
+  const late = sleep(Math.max(1, ms), undefined, { ref: false, signal: end.signal }).catch(() => undefined);
+  try {
+    return await Promise.race([answer, late]);
+  } finally {
+    end.abort();
   }
 }
 
-function leaseProblem(link: string, leaseMs: number, settleMs: number): string {
-  const must = `leaseMs must be from 1 to settleMs (${settleMs}), and is ${leaseMs}`;
-  return `${must}; let link ${link} of keymend.yaml settle for longer, and give settleMs that time`;
+/** @throws RangeError when no record could name it */
+function keyOf(key: string | Buffer): Buffer {
+  const bytes = Buffer.from(key as string);
+  if (isOwnKey(bytes)) throw new RangeError(OWN_KEY_REFUSED);
+  if (bytes.length === 0 || bytes.length > MAX_KEY_BYTES) {
+    throw new RangeError(`a key must have 1 to ${MAX_KEY_BYTES} bytes, and has ${bytes.length}`);
+  }
+  return bytes;
 }
 
-function bufferOf(value: string | Buffer | null): Buffer | null {
-  return value === null ? null : Buffer.from(value as string);
+function requireFitting({ redis, link }: CacheOptions, leaseMs: number, settleMs: number): void {
+  if (!LINK_NAME.test(link)) throw new RangeError(`"${link}" is no name of a link`);
+  const { keyPrefix } = redis.options;
+  if (keyPrefix) {
+    const why = `the client has the keyPrefix "${keyPrefix}", which no record would know`;
+    throw new RangeError(`link ${link}: ${why}; give the cache whole keys`);
+  }
+  if (leaseMs >= 1 && leaseMs <= settleMs) return;
+  const must = `leaseMs must be from 1 to settleMs (${settleMs}), and is ${leaseMs}`;
+  throw new RangeError(`${must}; let link ${link} of keymend.yaml settle for longer, and give settleMs that time`);
 }

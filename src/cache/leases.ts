@@ -16,23 +16,43 @@ export type Look =
   /** The caller is to load it, and to `fill` with this token. */
   | { readonly kind: 'load'; readonly token: string };
 
+/** What was loaded. */
+export interface Fill {
+  /** null: there is no such row. */
+  readonly value: Buffer | null;
+  /** As `digitsOf` has it, or empty: nothing is known of it. */
+  readonly version: string;
+  /** `anywhere`: it may be a replica that lags. */
+  readonly from: 'anywhere' | 'primary';
+  readonly livesMs: number;
+}
+
+interface LeasesOptions {
+  readonly leaseMs: number;
+  /** How long a version is remembered. */
+  readonly lagMs: number;
+}
+
 export class Leases {
   readonly #redis: Redis | Cluster;
+  readonly #lagMs: number;
   readonly leaseMs: number;
 
-  constructor(redis: Redis | Cluster, leaseMs: number) {
+  constructor(redis: Redis | Cluster, { leaseMs, lagMs }: LeasesOptions) {
     this.#redis = redis;
     this.leaseMs = leaseMs;
+    this.#lagMs = lagMs;
   }
 
   /** Where it is told that a lease has ended; the key of the lease, too. */
   channelOf(key: Buffer): Buffer {
-    return Buffer.concat([Buffer.from(`keymend:lease:{${tagIn(slotOf(key))}}:`), key]);
+    return besides('lease', key);
   }
 
   async look(key: Buffer): Promise<Look> {
     const token = randomUUID();
-    const reply = (await this.#run(LOOK, key, token, `${this.leaseMs}`)) as [Buffer, Buffer | number, Buffer];
+    const keys = [key, this.channelOf(key)];
+    const reply = (await this.#run(LOOK, keys, token, `${this.leaseMs}`)) as [Buffer, Buffer | number, Buffer];
     const [kind, more] = [String(reply[0]), reply[1]];
     if (kind === 'value') return { kind, value: more as Buffer };
     if (kind === 'wait') return { kind, ms: Math.max(1, Number(more)), holder: String(reply[2]) };
@@ -40,24 +60,41 @@ export class Leases {
   }
 
   /**
-   * @param value null: there is no such row
-   * @returns false: it may be older than a delete since, and was not cached
+   * @returns `not kept`: it may be older than a delete since; `behind`: it is older than what is
+   *   known of, and the lease goes on
    */
-  async fill(key: Buffer, token: string, value: Buffer | null, ttlMs: number): Promise<boolean> {
-    const what = value === null ? ['absent', `${ttlMs}`, ''] : ['value', `${ttlMs}`, value];
-    return Number(await this.#run(FILL, key, token, ...what)) === 1;
+  async fill(
+    key: Buffer,
+    token: string,
+    { value, version, from, livesMs }: Fill,
+  ): Promise<'kept' | 'behind' | 'not kept'> {
+    const kind = value === null ? 'absent' : 'value';
+    const what = [kind, `${livesMs}`, value ?? '', version, from, `${this.#lagMs}`];
+    const answer = Number(await this.#run(FILL, this.#keysOf(key), token, ...what));
+    if (answer === 1) return 'kept';
+    return answer === -1 ? 'behind' : 'not kept';
   }
 
   /** The load has failed: another reader may try. */
   async giveUp(key: Buffer, token: string): Promise<void> {
-    await this.#run(FILL, key, token, 'nothing', '', '');
+    await this.#run(FILL, this.#keysOf(key), token, 'nothing');
   }
 
-  async drop(key: Buffer): Promise<void> {
-    await this.#run(DROP, key);
+  /** @param version what was written, as `digitsOf` has it, or empty */
+  async drop(key: Buffer, version: string): Promise<void> {
+    await this.#run(DROP, this.#keysOf(key), version, `${this.#lagMs}`);
   }
 
-  #run(source: string, key: Buffer, ...args: (Buffer | string)[]): Promise<unknown> {
-    return this.#redis.callBuffer('EVAL', source, '2', key, this.channelOf(key), ...args);
+  #keysOf(key: Buffer): Buffer[] {
+    return [key, this.channelOf(key), besides('version', key)];
   }
+
+  #run(source: string, keys: readonly Buffer[], ...args: (Buffer | string)[]): Promise<unknown> {
+    return this.#redis.callBuffer('EVAL', source, `${keys.length}`, ...keys, ...args);
+  }
+}
+
+/** A key of ours in the slot of that one. */
+function besides(what: 'lease' | 'version', key: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`keymend:${what}:{${tagIn(slotOf(key))}}:`), key]);
 }

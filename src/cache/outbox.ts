@@ -55,16 +55,24 @@ export async function recordInvalidations(
   );
 }
 
-interface OutboxRow {
+export interface OutboxRow {
   readonly seq: string;
   readonly record: FailedWrite;
 }
 
+interface Wanted {
+  readonly table: string;
+  readonly most: number;
+  /** By `seq`, those that are left alone. */
+  readonly but: ReadonlySet<string>;
+}
+
 /** The oldest rows that no other relay holds, locked until the transaction ends. */
-export async function takeRows(transaction: PoolConnection, table: string, most: number): Promise<OutboxRow[]> {
+export async function takeRows(transaction: PoolConnection, { table, most, but }: Wanted): Promise<OutboxRow[]> {
+  const others = but.size === 0 ? '' : `WHERE seq NOT IN (${[...but].join(', ')}) `;
   const sql =
     `SELECT CAST(seq AS CHAR) AS seq, id, link, HEX(cache_key) AS cacheKey, CAST(written_at AS CHAR) AS writtenAt ` +
-    `FROM ${quoted(table)} ORDER BY seq LIMIT ${most} FOR UPDATE SKIP LOCKED`;
+    `FROM ${quoted(table)} ${others}ORDER BY seq LIMIT ${most} FOR UPDATE SKIP LOCKED`;
   const [rows] = await transaction.query<RowDataPacket[]>(sql);
   return rows.map(({ seq, id, link, cacheKey, writtenAt }) => ({
     seq,
@@ -85,5 +93,6 @@ export async function deleteRows(
   table: string,
   rows: readonly OutboxRow[],
 ): Promise<void> {
+  if (rows.length === 0) return;
   await transaction.query(`DELETE FROM ${quoted(table)} WHERE seq IN (${rows.map(({ seq }) => seq).join(', ')})`);
 }

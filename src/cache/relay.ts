@@ -1,9 +1,9 @@
 /** Brings planned invalidations from the outbox table to where failed writes go. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from 'mysql2/promise';
-import type { RecordSink } from '../events/record-sink.js';
+import { type RecordSink, RecordsRefusedError } from '../events/record-sink.js';
 import { jittered, pauseAfter } from '../patience/pause.js';
-import { deleteRows, OUTBOX_TABLE, takeRows } from './outbox.js';
+import { deleteRows, OUTBOX_TABLE, type OutboxRow, takeRows } from './outbox.js';
 
 export interface OutboxRelayOptions {
   /** Of the database that has the outbox. */
@@ -35,10 +35,15 @@ export function startOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
   const { pollMs = 100, onProblem } = options;
   const end = new AbortController();
   const pause = (ms: number) => sleep(ms, undefined, { signal: end.signal }).catch(() => {});
+  /**
+   * By `seq`, rows whose records the sink never takes. They stay in the table, and hold up no
+   * other.
+   */
+  const refused = new Set<string>();
   const running = (async () => {
     for (let failures = 0; !end.signal.aborted; ) {
       try {
-        const taken = await relayOnce(options);
+        const taken = await relayOnce(options, refused);
         failures = 0;
         if (taken < ROWS_AT_ONCE) await pause(pollMs);
       } catch (error) {
@@ -60,17 +65,27 @@ export function startOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
  * Relays what is there, up to a few hundred rows.
  * @returns how many
  */
-async function relayOnce({ mysql, sink, table = OUTBOX_TABLE }: OutboxRelayOptions): Promise<number> {
+async function relayOnce(
+  { mysql, sink, table = OUTBOX_TABLE, onProblem }: OutboxRelayOptions,
+  refused: Set<string>,
+): Promise<number> {
   const transaction = await mysql.getConnection();
   try {
     // Else the end of the table is locked while the sink works, and no write of the application
     // could add its row.
     await transaction.query('SET TRANSACTION ISOLATION LEVEL READ COMMITTED');
     await transaction.beginTransaction();
-    const rows = await takeRows(transaction, table, ROWS_AT_ONCE);
+    const rows = await takeRows(transaction, { table, most: ROWS_AT_ONCE, but: refused });
     if (rows.length > 0) {
-      await sink.publish(rows.map(({ record }) => record));
-      await deleteRows(transaction, table, rows);
+      const problem = await published(sink, rows);
+      const never = rows.filter(({ record }) => problem?.records.includes(record));
+      await deleteRows(
+        transaction,
+        table,
+        rows.filter((row) => !never.includes(row)),
+      );
+      for (const { seq } of never) refused.add(seq);
+      if (problem) onProblem?.(stays(problem, table));
     }
     await transaction.commit();
     transaction.release();
@@ -80,4 +95,20 @@ async function relayOnce({ mysql, sink, table = OUTBOX_TABLE }: OutboxRelayOptio
     transaction.destroy();
     throw error;
   }
+}
+
+/** @returns what the sink never takes */
+async function published(sink: RecordSink, rows: readonly OutboxRow[]): Promise<RecordsRefusedError | undefined> {
+  try {
+    await sink.publish(rows.map(({ record }) => record));
+    return undefined;
+  } catch (error) {
+    if (error instanceof RecordsRefusedError) return error;
+    throw error;
+  }
+}
+
+function stays(problem: RecordsRefusedError, table: string): Error {
+  const more = `it stays in ${table}, and this relay asks for it no more`;
+  return new Error(`${problem.message}; ${more}`, { cause: problem });
 }

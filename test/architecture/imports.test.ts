@@ -110,7 +110,15 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/redis',
     'workflows',
   ],
-  'src/cache': ['src/defaults.ts', 'src/dual-write', 'src/events', 'src/patience', 'src/redis', 'workflows'],
+  'src/cache': [
+    'src/defaults.ts',
+    'src/dual-write',
+    'src/events',
+    'src/own-keys.ts',
+    'src/patience',
+    'src/redis',
+    'workflows',
+  ],
   'src/stack': ['src/redis-url.ts', 'workflows'],
   'src/demo': [
     'src/plural.ts',

@@ -46,10 +46,11 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
     return cache;
   }
 
-  const name = async (id = 1): Promise<string | null> => {
+  const nameOf = async (id: number): Promise<string | null> => {
     const [rows] = await mysql.query<RowDataPacket[]>('SELECT name FROM users WHERE id = ?', [id]);
     return rows[0]?.name ?? null;
   };
+  const name = () => nameOf(1);
   const rename = (to: string) => (tx: { query(sql: string, values: unknown[]): Promise<unknown> }) =>
     tx.query('UPDATE users SET name = ? WHERE id = 1', [to]);
   const outbox = async (): Promise<RowDataPacket[]> =>
@@ -96,7 +97,7 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
       let loads = 0;
       const load = (id: number) => async () => {
         loads += 1;
-        return name(id);
+        return nameOf(id);
       };
       for (let i = 0; i < 3; i++) {
         expect((await cache.read('n:1', load(1)))?.toString()).toBe('old');
@@ -203,7 +204,7 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
         return name();
       };
       redis.freeze();
-      const values = await Promise.all(Array.from({ length: 50 }, () => cache.read('n:1', load))).finally(() =>
+      const values = await Promise.all(Array.from({ length: 50 }, (_, id) => cache.read(`n:${id}`, load))).finally(() =>
         redis.thaw(),
       );
       expect(new Set(values.map(String))).toEqual(new Set(['old']));

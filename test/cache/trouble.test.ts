@@ -1,0 +1,259 @@
+/**
+ * The cache of an application where Redis, its readers, its replicas or its sink are in trouble.
+ */
+import { Redis } from 'ioredis';
+import { createPool, type Pool, type RowDataPacket } from 'mysql2/promise';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type CacheOptions, createCache, outboxTable, startOutboxRelay } from '../../src/cache/index.js';
+import { RecordsRefusedError } from '../../src/events/record-sink.js';
+import { provideMariadb } from '../../src/stack/index.js';
+import type { FailedWrite } from '../../workflows/failed-write.js';
+import { type MariadbServer, startMariadb } from '../support/mariadb.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
+import { describeWith } from '../support/services.js';
+import { until } from '../support/workflow-bed.js';
+
+await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
+  let mariadb: MariadbServer;
+  let redis: RedisServer;
+  let mysql: Pool;
+  const closing: (() => unknown)[] = [];
+
+  beforeAll(async () => {
+    [mariadb, redis] = await Promise.all([startMariadb(programs), startRedis()]);
+    mysql = createPool({ host: '127.0.0.1', port: mariadb.port, user: 'root', database: 'shop', connectionLimit: 20 });
+    await mysql.query('CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(64), version BIGINT NOT NULL)');
+    await mysql.query(outboxTable());
+  });
+  afterAll(async () => {
+    await mysql?.end();
+    await Promise.all([mariadb?.stop(), redis?.stop()]);
+  });
+  beforeEach(async () => {
+    await redis.client.flushall();
+    await mysql.query('DELETE FROM keymend_outbox');
+    await mysql.query("REPLACE INTO users VALUES (1, 'old', 9)");
+  });
+  afterEach(async () => {
+    for (const close of closing.splice(0)) await close();
+  });
+
+  function open(more: Partial<CacheOptions> = {}, options: { readonly keyPrefix?: string } = {}) {
+    const client = new Redis(redis.url, { maxRetriesPerRequest: 0, retryStrategy: () => 50, ...options });
+    client.on('error', () => {});
+    closing.push(() => client.disconnect());
+    const cache = createCache({ redis: client, mysql, link: 'shop', ...more });
+    closing.push(() => cache.close());
+    return cache;
+  }
+
+  interface User extends RowDataPacket {
+    readonly name: string;
+    readonly version: number;
+  }
+  const row = async (): Promise<User> =>
+    (await mysql.query<User[]>('SELECT name, version FROM users WHERE id = 1'))[0][0]!;
+  const name = async () => (await row()).name;
+  type Transaction = Parameters<Parameters<ReturnType<typeof createCache>['update']>[1]>[0];
+  const rename = (to: string) => (tx: Transaction) =>
+    tx.query('UPDATE users SET name = ?, version = version + 1 WHERE id = 1', [to]);
+  const LONG = { leaseMs: 60_000, settleMs: 60_000 };
+
+  describe('is refused', () => {
+    test('a client with a keyPrefix, for the records would name other keys', () => {
+      expect(() => open({}, { keyPrefix: 'app:' })).toThrow(
+        'link shop: the client has the keyPrefix "app:", which no record would know; give the cache whole keys',
+      );
+    });
+
+    test('a key that no record could name', async () => {
+      const write = async () => expect.unreachable();
+      await expect(open().update('keymend:x', write)).rejects.toThrow(/begins with keymend:/);
+      await expect(open().update(['n:1', ''], write)).rejects.toThrow(/a key must have 1 to \d+ bytes, and has 0/);
+      await expect(open().read(Buffer.alloc(1024 * 1024), name)).rejects.toThrow(RangeError);
+    });
+
+    test('a name that no link can have', () => {
+      expect(() => open({ link: 'a'.repeat(65) })).toThrow(/is no name of a link/);
+    });
+  });
+
+  describe('Redis', () => {
+    test('that answers too late with a lease gets it back, and nobody waits for it', async () => {
+      const cache = open({ ...LONG, redisTimeoutMs: 100 });
+      redis.freeze();
+      const value = await cache.read('n:1', name).finally(() => redis.thaw());
+      expect(String(value)).toBe('old');
+      await until(async () => (await redis.client.keys('keymend:lease:*')).length === 0);
+      expect(String(await open({ ...LONG, redisTimeoutMs: 30_000 }).read('n:1', name))).toBe('old');
+    });
+
+    test('that refuses a fill keeps nobody waiting', async () => {
+      await redis.client.config('SET', 'maxmemory', '1');
+      const problems: Error[] = [];
+      const cache = open({ ...LONG, onProblem: (error) => problems.push(error) });
+      try {
+        expect(String(await cache.read('n:1', name))).toBe('old');
+        expect(problems[0]?.message).toMatch(/^link shop: Redis refuses: OOM command not allowed/);
+        expect(JSON.stringify(problems, Object.getOwnPropertyNames(problems[0]))).not.toContain('n:1');
+      } finally {
+        await redis.client.config('SET', 'maxmemory', '0');
+      }
+      let loads = 0;
+      const load = async () => {
+        loads += 1;
+        if (loads === 1) await redis.client.config('SET', 'maxmemory', '1');
+        return name();
+      };
+      try {
+        expect(String(await cache.read('n:1', load))).toBe('old');
+      } finally {
+        await redis.client.config('SET', 'maxmemory', '0');
+      }
+      expect(String(await cache.read('n:1', load))).toBe('old');
+      expect(String(await cache.read('n:1', load))).toBe('old');
+      expect(loads).toBe(2);
+    });
+
+    test('is not given what keymend could not compare', async () => {
+      const cache = open(LONG);
+      const large = 'x'.repeat(1024 * 1024 + 1);
+      expect(String(await cache.read('n:1', async () => large))).toBe(large);
+      expect(await redis.client.dbsize()).toBe(0);
+      expect(String(await cache.read('n:1', async () => large))).toBe(large);
+    });
+  });
+
+  describe('a key that is written again and again', () => {
+    test('costs its readers few loads, for a load that began behind a call is new enough for it', async () => {
+      const [readers, writer] = [open(LONG), open(LONG)];
+      let loads = 0;
+      const overtaken = async () => {
+        const value = String(++loads);
+        await writer.update('n:1', rename(value));
+        return value;
+      };
+      const values = await Promise.all(Array.from({ length: 100 }, () => readers.read('n:1', overtaken)));
+      expect(loads).toBeLessThanOrEqual(3);
+      expect(values.every((value) => value !== null)).toBe(true);
+      expect(await redis.client.exists('n:1')).toBe(0);
+    });
+
+    test('is read from the database by who has waited for two leases of others', async () => {
+      const [cache, other] = [open({ leaseMs: 100 }), open(LONG)];
+      let release = () => {};
+      const held = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      let hasBegun = () => {};
+      const begun = new Promise<void>((resolve) => {
+        hasBegun = resolve;
+      });
+      const slow = other.read('n:1', async () => {
+        hasBegun();
+        await held;
+        return 'of the slow one';
+      });
+      await begun;
+      expect(String(await cache.read('n:1', name))).toBe('old');
+      release();
+      await slow;
+    });
+  });
+
+  describe('a replica that lags', () => {
+    const renameVersioned = (to: string) => async (tx: Transaction) => {
+      await rename(to)(tx);
+      const [[user]] = await tx.query<User[]>('SELECT name, version FROM users WHERE id = 1');
+      return user!.version;
+    };
+    const version = (written: number) => written;
+
+    /** Reads what the replica had when the test began, until it is asked for the primary. */
+    function lagging(past: { readonly value: string | null; readonly version?: number | bigint }) {
+      const asked: string[] = [];
+      const load = async (from: 'anywhere' | 'primary') => {
+        asked.push(from);
+        if (from === 'anywhere') return past.version === undefined ? past.value : { ...past, version: past.version };
+        const { name, version } = await row();
+        return { value: name, version };
+      };
+      return { load, asked };
+    }
+
+    test('can not put the old row back: the primary is asked', async () => {
+      const cache = open(LONG);
+      const { load, asked } = lagging({ value: 'old', version: 9 });
+      await cache.update('n:1', renameVersioned('new'), { version });
+      expect(String(await cache.read('n:1', load))).toBe('new');
+      expect(await redis.client.get('n:1')).toBe('new');
+      expect(asked).toEqual(['anywhere', 'primary']);
+    });
+
+    test('is believed once it has what was written', async () => {
+      const cache = open(LONG);
+      await cache.update('n:1', renameVersioned('new'), { version });
+      const { load, asked } = lagging({ value: 'newer', version: 11 });
+      expect(String(await cache.read('n:1', load))).toBe('newer');
+      expect(asked).toEqual(['anywhere']);
+    });
+
+    test('is not believed that there is no row, nor a row without a version', async () => {
+      const cache = open(LONG);
+      for (const past of [null, 'old']) {
+        await cache.update('n:1', renameVersioned(`new ${past}`), { version });
+        const { load, asked } = lagging({ value: past });
+        expect(String(await cache.read('n:1', load))).toBe(`new ${past}`);
+        expect(asked).toEqual(['anywhere', 'primary']);
+      }
+    });
+
+    test('can not go back behind what was filled, also where the delete named no version', async () => {
+      const cache = open(LONG);
+      await cache.read('n:1', lagging({ value: 'tenth', version: 10 }).load);
+      await redis.client.del('n:1');
+      await mysql.query("UPDATE users SET name = 'eleventh', version = 11");
+      expect(String(await cache.read('n:1', lagging({ value: 'old', version: 9 }).load))).toBe('eleventh');
+    });
+
+    test('is compared by versions that no number of JavaScript holds', async () => {
+      const cache = open(LONG);
+      const at = 2n ** 63n;
+      await cache.update('n:1', async () => at + 1n, { version: (written) => written });
+      const { load, asked } = lagging({ value: 'old', version: at });
+      await cache.read('n:1', load);
+      expect(asked).toEqual(['anywhere', 'primary']);
+      await expect(cache.read('n:2', lagging({ value: 'x', version: 2 ** 53 }).load)).rejects.toThrow(
+        'a version must be a whole number from 0 to 2^64 - 1, and exact',
+      );
+    });
+
+    test('of a write whose version is none rolls the write back', async () => {
+      await expect(open().update('n:1', renameVersioned('new'), { version: () => -1 })).rejects.toThrow(RangeError);
+      expect(await name()).toBe('old');
+    });
+  });
+
+  test('a record that its sink never takes holds up no other, and is told of', async () => {
+    const cache = open();
+    for (const key of ['n:1', 'n:2', 'n:3']) await cache.update(key, rename(key));
+    const records: string[] = [];
+    const problems: string[] = [];
+    const sink = {
+      async publish(more: readonly FailedWrite[]) {
+        const refused = more.filter(({ key }) => key === 'n:2');
+        records.push(...more.filter((record) => !refused.includes(record)).map(({ key }) => key));
+        if (refused.length > 0) throw new RecordsRefusedError('1 record is too large', refused);
+      },
+    };
+    const relay = startOutboxRelay({ mysql, sink, pollMs: 10, onProblem: ({ message }) => problems.push(message) });
+    await until(async () => records.length === 2);
+    await cache.update('n:4', rename('four'));
+    await until(async () => records.length === 3);
+    await relay.stop();
+    expect(records).toEqual(['n:1', 'n:3', 'n:4']);
+    expect(problems).toEqual(['1 record is too large; it stays in keymend_outbox, and this relay asks for it no more']);
+    const [left] = await mysql.query<RowDataPacket[]>('SELECT CAST(cache_key AS CHAR) AS k FROM keymend_outbox');
+    expect(left).toMatchObject([{ k: 'n:2' }]);
+  });
+});
