@@ -27,6 +27,9 @@ export interface Fill {
   readonly livesMs: number;
 }
 
+/** `not kept`: it may be older than a delete since. `behind`: it is older than what is known of. */
+export type Filled = 'kept' | 'behind' | 'not kept';
+
 interface LeasesOptions {
   readonly leaseMs: number;
   /** How long a version is remembered. */
@@ -59,15 +62,7 @@ export class Leases {
     return kind === 'absent' ? { kind } : { kind: 'load', token };
   }
 
-  /**
-   * @returns `not kept`: it may be older than a delete since; `behind`: it is older than what is
-   *   known of, and the lease goes on
-   */
-  async fill(
-    key: Buffer,
-    token: string,
-    { value, version, from, livesMs }: Fill,
-  ): Promise<'kept' | 'behind' | 'not kept'> {
+  async fill(key: Buffer, token: string, { value, version, from, livesMs }: Fill): Promise<Filled> {
     const kind = value === null ? 'absent' : 'value';
     const what = [kind, `${livesMs}`, value ?? '', version, from, `${this.#lagMs}`];
     const answer = Number(await this.#run(FILL, this.#keysOf(key), token, ...what));

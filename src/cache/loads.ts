@@ -2,7 +2,7 @@
 import { LARGE_VALUES } from '../defaults.js';
 import { type Answers, LateRedis } from './answers.js';
 import { Bounded } from './bounded.js';
-import type { Fill, Leases } from './leases.js';
+import type { Fill, Filled, Leases } from './leases.js';
 import { type Loaded, partsOf } from './versions.js';
 
 export type Load = (from: 'anywhere' | 'primary') => Promise<Loaded>;
@@ -71,10 +71,12 @@ export class Loads {
     const ownLoad = async () => partsOf(await load('primary')).value;
     const joined = this.#next.get(name);
     if (joined !== undefined) return joined.catch(() => this.#bounded.run(ownLoad));
-    const next = this.#bounded.run(() => {
+    const begin = () => {
       this.#next.delete(name);
       return ownLoad();
-    });
+    };
+    // Not at once: it is in line before it begins.
+    const next = Promise.resolve().then(() => this.#bounded.run(begin));
     this.#next.set(name, next);
     return next;
   }
@@ -86,6 +88,9 @@ export class Loads {
       if (filled === 'behind') {
         ({ value, version } = partsOf(await load('primary')));
         filled = await this.#fill(key, token, { value, version, from: 'primary' });
+      } else if (filled === 'unknown' && version !== '') {
+        // It may be of a replica that lags, and nobody has compared it.
+        value = await this.alone(key, load);
       }
       return { kept: filled === 'kept', value };
     } catch (error) {
@@ -94,12 +99,12 @@ export class Loads {
     }
   }
 
-  async #fill(key: Buffer, token: string, fill: Omit<Fill, 'livesMs'>): Promise<'kept' | 'behind' | 'not kept'> {
+  async #fill(key: Buffer, token: string, fill: Omit<Fill, 'livesMs'>): Promise<Filled | 'unknown'> {
     const { ttlMs, absentMs } = this.#options;
     // keymend could not tell whether it is stale.
     if (fill.value !== null && fill.value.length > LARGE_VALUES.bytes) {
       await this.#giveUp(key, token);
-      return 'not kept';
+      return 'unknown';
     }
     // So that what was cached together does not expire together.
     const livesMs = Math.ceil(fill.value === null ? absentMs : ttlMs * (1 - Math.random() / 10));
@@ -108,7 +113,7 @@ export class Loads {
     } catch (error) {
       // A late one may be done yet; where it is refused nobody is to wait for it.
       if (!(error instanceof LateRedis)) await this.#giveUp(key, token);
-      return 'not kept';
+      return 'unknown';
     }
   }
 

@@ -1,50 +1,55 @@
 /**
- * Readers and writers of a few rows, all at once, writers that die at any step, deletes that are
- * lost. When all have ended, no cached value may be older than its row. So that the check is known
- * to bite, it runs for what is written by hand as well.
+ * Readers and writers of a few rows, all at once: processes that die at any step, a Redis that
+ * hangs, a replica that lags. No read that begins when a write counts as done returns an older row,
+ * and no cached value is older than its row when all have ended. So that the check is known to
+ * bite, it runs for what is written by hand as well.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { createPool, type Pool, type RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Cache, createCache, outboxTable, startOutboxRelay } from '../../src/cache/index.js';
-import { parseConfig } from '../../src/config.js';
-import { reconcileKeys } from '../../src/engine/index.js';
-import { keyBytes } from '../../src/events/failed-write-codec.js';
-import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
-import { connectRedis } from '../../src/redis/index.js';
 import { provideMariadb } from '../../src/stack/index.js';
-import type { FailedWrite } from '../../workflows/failed-write.js';
-import { generatedCases } from '../support/cases.js';
+import { generatedCases, IS_FULL } from '../support/cases.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { until } from '../support/workflow-bed.js';
+import { dyingPool, dyingRedis, type Life, livingAs, noteProblem } from './dying.js';
+import { lookingTwice } from './looking-twice.js';
 
 const KEYS = 40;
-const OPERATIONS = generatedCases(4_000);
+/** Some seconds; in a full run of 4,000 cases it is a million. */
+const OPERATIONS = IS_FULL ? 250 * generatedCases(0) : 4_000;
+const OPERATIONS_BY_HAND = 3_000;
 const AT_ONCE = 24;
-const LEASE_MS = 150;
-const SETTLE_MS = 200;
+const [LEASE_MS, LAG_MS] = [150, 60];
+const SETTLE_MS = LEASE_MS + LAG_MS + 50;
+const FULL_MS = 3_600_000;
 
 /** What a write and a read are, and what is done when all have ended. */
 interface Way {
-  write(key: number, value: string): Promise<void>;
-  read(key: number): Promise<void>;
+  /** @returns the version that every read has from here on; null: that is not said */
+  write(id: number): Promise<number | null>;
+  /** @returns null: the reader has died */
+  read(id: number): Promise<number | null>;
   end?(): Promise<void>;
 }
 
-await describeWith('after readers and writers of cached rows have ended', provideMariadb, (programs) => {
+await describeWith('readers and writers of cached rows', provideMariadb, (programs) => {
   let mariadb: MariadbServer;
   let server: RedisServer;
   let mysql: Pool;
   let redis: Redis;
+  /** By key the version that is promised by now. */
+  const promised = new Map<number, number>();
+  const promise = (id: number, version: number) => promised.set(id, Math.max(version, promised.get(id) ?? 0));
 
   beforeAll(async () => {
     [mariadb, server] = await Promise.all([startMariadb(programs), startRedis()]);
     redis = server.client;
     mysql = createPool({ host: '127.0.0.1', port: mariadb.port, user: 'root', database: 'shop', connectionLimit: 30 });
-    await mysql.query('CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(64))');
+    await mysql.query('CREATE TABLE users (id BIGINT PRIMARY KEY, version BIGINT NOT NULL)');
     await mysql.query(outboxTable());
   });
   afterAll(async () => {
@@ -52,166 +57,208 @@ await describeWith('after readers and writers of cached rows have ended', provid
     await Promise.all([mariadb?.stop(), server?.stop()]);
   });
   beforeEach(async () => {
+    promised.clear();
     await redis.flushall();
-    await mysql.query(`REPLACE INTO users VALUES ${[...Array(KEYS).keys()].map((id) => `(${id}, '0')`).join(', ')}`);
+    await mysql.query(`REPLACE INTO users VALUES ${[...Array(KEYS).keys()].map((id) => `(${id}, 0)`).join(', ')}`);
   });
 
-  const select = async (id: number): Promise<string> => {
-    const [rows] = await mysql.query<RowDataPacket[]>('SELECT name FROM users WHERE id = ?', [id]);
-    return rows[0]!.name;
-  };
-  const store = (id: number, value: string) => mysql.query('UPDATE users SET name = ? WHERE id = ?', [value, id]);
+  type Asked = Pick<Pool, 'query'>;
+  const select = async (id: number, on: Asked = mysql): Promise<number> =>
+    (await on.query<RowDataPacket[]>('SELECT version FROM users WHERE id = ?', [id]))[0][0]!.version;
+  const raise = (id: number, on: Asked = mysql) =>
+    on.query('UPDATE users SET version = version + 1 WHERE id = ?', [id]);
   const chance = (part: number) => Math.random() < part;
   const aMoment = () => (chance(0.2) ? sleep(Math.random() * 20) : undefined);
-  /** As often as deletes are lost below. */
-  const DIES = 0.5;
 
-  /** As it is written by hand everywhere. */
-  const readByHand = async (id: number) => {
-    if ((await redis.get(`n:${id}`)) !== null) return;
-    const value = await select(id);
-    await aMoment();
-    await redis.set(`n:${id}`, value);
-  };
-
-  async function staleAfter(way: Way): Promise<number> {
-    let left = OPERATIONS;
+  async function faultsOf(
+    way: Way,
+    operations: number,
+  ): Promise<{ readonly oldReads: number; readonly staleAtEnd: number }> {
+    let left = operations;
+    let oldReads = 0;
     const worker = async () => {
       while (left-- > 0) {
         const id = Math.floor(Math.random() * KEYS);
-        await (chance(0.3) ? way.write(id, `${left}`) : way.read(id));
+        if (chance(0.3)) {
+          const version = await way.write(id);
+          if (version !== null) promise(id, version);
+          continue;
+        }
+        const least = promised.get(id) ?? 0;
+        const version = await way.read(id);
+        if (version !== null && version < least) oldReads += 1;
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
     await way.end?.();
-    let stale = 0;
+    let staleAtEnd = 0;
     for (let id = 0; id < KEYS; id++) {
       const cached = await redis.get(`n:${id}`);
-      if (cached !== null && cached !== (await select(id))) stale += 1;
+      if (cached !== null && Number(cached) !== (await select(id))) staleAtEnd += 1;
     }
-    return stale;
+    return { oldReads, staleAtEnd };
   }
 
-  test('delete and then update leaves old values behind', async () => {
-    const write = async (id: number, value: string) => {
+  /** As it is written by hand everywhere. */
+  const readByHand = async (id: number) => {
+    const cached = await redis.get(`n:${id}`);
+    if (cached !== null) return Number(cached);
+    const version = await select(id);
+    await aMoment();
+    await redis.set(`n:${id}`, `${version}`);
+    return version;
+  };
+  const faultsByHand = (way: Omit<Way, 'read'>) => faultsOf({ ...way, read: readByHand }, OPERATIONS_BY_HAND);
+
+  test('that delete and then update have old reads, and leave old values behind', async () => {
+    const write = async (id: number) => {
       await redis.del(`n:${id}`);
       await sleep(10);
-      await store(id, value);
+      await raise(id);
+      return select(id);
     };
-    expect(await staleAfter({ write, read: readByHand })).toBeGreaterThan(0);
+    const { oldReads, staleAtEnd } = await faultsByHand({ write });
+    expect(oldReads).toBeGreaterThan(0);
+    expect(staleAtEnd).toBeGreaterThan(0);
   });
 
-  test('update and then delete leaves old values behind', async () => {
-    const write = async (id: number, value: string) => {
-      await store(id, value);
-      if (!chance(DIES)) await redis.del(`n:${id}`);
+  test('that update and then delete have old reads although none dies, and leave old values behind when some do', async () => {
+    const write = (dies: number) => async (id: number) => {
+      await raise(id);
+      const version = await select(id);
+      if (chance(dies)) return null;
+      await redis.del(`n:${id}`);
+      return version;
     };
-    expect(await staleAfter({ write, read: readByHand })).toBeGreaterThan(0);
+    expect((await faultsByHand({ write: write(0) })).oldReads).toBeGreaterThan(0);
+    expect((await faultsByHand({ write: write(0.3) })).staleAtEnd).toBeGreaterThan(0);
   });
 
-  test('a double delete in memory leaves old values behind when its process dies', async () => {
+  test('that delete twice, by a timer in memory, leave old values behind when their process dies', async () => {
     const timers: NodeJS.Timeout[] = [];
-    const write = async (id: number, value: string) => {
+    const write = async (id: number) => {
       await redis.del(`n:${id}`);
       await sleep(10);
-      await store(id, value);
-      timers.push(setTimeout(() => void redis.del(`n:${id}`), SETTLE_MS));
+      await raise(id);
+      const version = await select(id);
+      const deleted = () => promise(id, version);
+      timers.push(setTimeout(() => void redis.del(`n:${id}`).then(deleted), SETTLE_MS));
+      return null;
     };
     const end = async () => {
       for (const timer of timers) clearTimeout(timer);
     };
-    expect(await staleAfter({ write, read: readByHand, end })).toBeGreaterThan(0);
+    expect((await faultsByHand({ write, end })).staleAtEnd).toBeGreaterThan(0);
   });
 
-  test('keymend/cache and two looks leave none, whatever became of the deletes', async () => {
-    const flaky = new Redis(server.url, { maxRetriesPerRequest: 0 });
-    const caches = [0, 1].map(() =>
-      createCache({ redis: losingDeletes(flaky), mysql, link: 'shop', leaseMs: LEASE_MS }),
-    );
-    const looks = lookingTwice();
-    const relay = startOutboxRelay({ mysql, sink: looks.sink, pollMs: 5 });
-    const one = (): Cache => caches[chance(0.5) ? 0 : 1]!;
-    const stale = await staleAfter({
-      async write(id, value) {
-        await one().update(`n:${id}`, (tx) => tx.query('UPDATE users SET name = ? WHERE id = ?', [value, id]));
-      },
-      async read(id) {
-        await one().read(`n:${id}`, async () => {
-          const value = await select(id);
-          await aMoment();
-          return value;
-        });
-      },
-      async end() {
-        const empty = async () =>
-          (await mysql.query<RowDataPacket[]>('SELECT 1 FROM keymend_outbox LIMIT 1'))[0].length === 0;
-        await until(empty);
-        await relay.stop();
-        await looks.ended();
-      },
-    });
-    for (const cache of caches) cache.close();
-    flaky.disconnect();
-    await looks.close();
-    expect(stale).toBe(0);
-  });
-
-  /** Half of all deletes never arrive: the process died, or Redis did not answer. */
-  function losingDeletes(client: Redis): Redis {
-    return new Proxy(client, {
-      get(target, name) {
-        const value: unknown = Reflect.get(target, name, target);
-        if (typeof value !== 'function') return value;
-        if (name !== 'callBuffer') return value.bind(target);
-        return (...args: unknown[]) =>
-          String(args[1]).includes('UNLINK') && chance(0.5)
-            ? Promise.reject(new Error('lost'))
-            : value.apply(target, args);
-      },
-    });
-  }
-
-  /** What the workflow of a key does, without its durability: that is tested with the whole way. */
-  function lookingTwice() {
-    const text = JSON.stringify({
-      kafka: { brokers: ['localhost:1'] },
-      links: [
-        {
-          name: 'shop',
-          source: { mysql: { url: mariadb.url } },
-          target: { url: server.url },
-          mappings: [{ key: 'n:{id:int}', query: 'SELECT name FROM users WHERE id = :id', value: { string: 'name' } }],
-        },
-      ],
-    });
-    const link = parseConfig(text, 'test', {}).links[0]!;
-    const sides = {
-      source: connectSource(link, { name: 'source' }),
-      target: connectRedis(link.target, { name: 'target' }),
-    };
-    const options = {
-      expiryToleranceMs: 100,
-      deleteGuard: { minimumRatio: 0, minimumGap: 1 },
-      cache: cacheModeOf(link),
-    };
-    const look = async (records: readonly FailedWrite[]) => {
-      const names = new Map(records.map((record) => [record.key, record]));
-      const keys = [...names.values()].map(({ key, encoding = 'utf8' }) => ({ key: keyBytes({ key, encoding }) }));
-      for (let open = keys; open.length > 0; ) {
-        const results = await reconcileKeys(sides, open, options);
-        open = open.filter((_, index) => results[index]!.outcome === 'failed');
-      }
-    };
-    const second: Promise<void>[] = [];
+  /** The version of each row as it was a moment ago. */
+  function laggingReplica() {
+    const versions = new Map<number, number>();
+    const version = (id: number) => versions.get(id) ?? 0;
+    const has = (id: number, now: number) => versions.set(id, Math.max(now, version(id)));
     return {
-      sink: {
-        async publish(records: readonly FailedWrite[]) {
-          await look(records);
-          second.push(sleep(SETTLE_MS).then(() => look(records)));
-        },
-      },
-      ended: () => Promise.all(second),
-      close: () => Promise.all([sides.source.close(), sides.target.close()]),
+      version,
+      applies: (id: number, now: number) => void sleep(Math.random() * LAG_MS).then(() => has(id, now)),
     };
   }
+
+  interface Faulty {
+    readonly operations: number;
+    readonly hangs: boolean;
+    /** Whether fills say their version. */
+    readonly versions: boolean;
+  }
+
+  /** keymend/cache, and a worker that looks twice. */
+  async function faultsOfOurs({ operations, hangs, versions }: Faulty) {
+    const client = new Redis(server.url, { maxRetriesPerRequest: 0, retryStrategy: () => 20 });
+    client.on('error', () => {});
+    const options = { redis: dyingRedis(client), mysql: dyingPool(mysql), link: 'shop', leaseMs: LEASE_MS };
+    const open = () => createCache({ ...options, redisTimeoutMs: 400, lagMs: 60_000, onProblem: noteProblem });
+    const caches = [open(), open()];
+    const one = (): Cache => caches[chance(0.5) ? 0 : 1]!;
+    const looks = lookingTwice({ mariadb, redis: server, settleMs: SETTLE_MS, select, promise });
+    const relay = startOutboxRelay({ mysql, sink: looks.sink, pollMs: 5 });
+    const replica = laggingReplica();
+    const deaths = new Map<string, number>();
+    const life = (): Life => ({ stepsLeft: chance(0.3) ? Math.floor(Math.random() * 16) : Number.POSITIVE_INFINITY });
+    const unlessDead = async <T>(mine: Life, work: () => Promise<T>): Promise<T | null> => {
+      const result = await livingAs(mine, work).catch((error: unknown) => {
+        if (mine.diedAt === undefined) throw error;
+        return null;
+      });
+      if (mine.diedAt !== undefined) deaths.set(mine.diedAt, (deaths.get(mine.diedAt) ?? 0) + 1);
+      return mine.diedAt === undefined ? result : null;
+    };
+    let isOver = false;
+    const hanging = (async () => {
+      while (hangs && !isOver) {
+        await sleep(500 + Math.random() * 1_000);
+        server.freeze();
+        await sleep(600).finally(() => server.thaw());
+      }
+    })();
+    const faults = await faultsOf(
+      {
+        async write(id) {
+          const mine = life();
+          const write = async (tx: Asked) => {
+            await raise(id, tx);
+            const version = await select(id, tx);
+            mine.committed = () => replica.applies(id, version);
+            return version;
+          };
+          const update = () => one().update(`n:${id}`, write, versions ? { version: (written) => written } : {});
+          const version = await unlessDead(mine, update);
+          return mine.hadProblem ? null : version;
+        },
+        async read(id) {
+          const load = async (from: 'anywhere' | 'primary') => {
+            const version = from === 'primary' ? await select(id) : replica.version(id);
+            await aMoment();
+            return versions ? { value: `${version}`, version } : `${version}`;
+          };
+          const value = await unlessDead(life(), () => one().read(`n:${id}`, load));
+          return value === null ? null : Number(value);
+        },
+        async end() {
+          isOver = true;
+          await hanging;
+          await until(async () => (await mysql.query<RowDataPacket[]>('SELECT 1 FROM keymend_outbox'))[0].length === 0);
+          await relay.stop();
+          await looks.ended();
+        },
+      },
+      operations,
+    );
+    for (const cache of caches) cache.close();
+    client.disconnect();
+    await looks.close();
+    const [[sum]] = await mysql.query<RowDataPacket[]>('SELECT CAST(SUM(version) AS UNSIGNED) AS written FROM users');
+    return { ...faults, deaths, records: looks.ids.size, written: sum!.written };
+  }
+
+  test(
+    'of keymend/cache read nothing old and leave nothing old, whoever dies at which step',
+    async () => {
+      const { deaths, records, written, ...faults } = await faultsOfOurs({
+        operations: OPERATIONS,
+        hangs: true,
+        versions: true,
+      });
+      expect(faults).toEqual({ oldReads: 0, staleAtEnd: 0 });
+      // A record for each write that was committed, and for no other.
+      expect(records).toBe(written);
+      for (const name of ['DEL', 'BEGIN', 'UPDATE', 'INSERT', 'COMMIT', 'look', 'fill']) {
+        expect(deaths.get(`before ${name}`), `before ${name}`).toBeGreaterThan(0);
+        expect(deaths.get(`behind ${name}`), `behind ${name}`).toBeGreaterThan(0);
+      }
+    },
+    FULL_MS,
+  );
+
+  test('of keymend/cache at a replica that lags have old reads where no fill says its version', async () => {
+    const { oldReads } = await faultsOfOurs({ operations: OPERATIONS_BY_HAND, hangs: false, versions: false });
+    expect(oldReads).toBeGreaterThan(0);
+  });
 });

@@ -88,6 +88,18 @@ await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
       expect(String(await open({ ...LONG, redisTimeoutMs: 30_000 }).read('n:1', name))).toBe('old');
     });
 
+    test('that hangs makes no reader take what another one has loaded before', async () => {
+      const cache = open({ redisTimeoutMs: 50 });
+      redis.freeze();
+      try {
+        expect(String(await cache.read('n:1', name))).toBe('old');
+        await mysql.query("UPDATE users SET name = 'new'");
+        expect(String(await cache.read('n:1', name))).toBe('new');
+      } finally {
+        redis.thaw();
+      }
+    });
+
     test('that refuses a fill keeps nobody waiting', async () => {
       await redis.client.config('SET', 'maxmemory', '1');
       const problems: Error[] = [];
