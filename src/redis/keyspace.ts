@@ -120,7 +120,7 @@ export async function digestKeys(
   keys: readonly Buffer[],
   reading = AT_MASTER,
 ): Promise<PageDigest | RedisFailure> {
-  const answer = await runForKey(connection, scripts.digestKeys, [packed(keys)], reading);
+  const answer = await runForKey(connection, scripts.digestKeys, [packed(keys.slice(0, fitting(keys)))], reading);
   return 'cells' in answer ? pageDigest(answer.cells) : answer;
 }
 
@@ -130,8 +130,26 @@ export async function absentKeys(
   keys: readonly Buffer[],
   reading = AT_MASTER,
 ): Promise<Buffer[] | RedisFailure> {
-  const answer = await runForKey(connection, scripts.absentKeys, [packed(keys)], reading);
-  return 'cells' in answer ? unpacked(answer.cells[0] as Buffer) : answer;
+  const absent: Buffer[] = [];
+  for (let rest = keys; rest.length > 0; rest = rest.slice(fitting(rest))) {
+    const answer = await runForKey(connection, scripts.absentKeys, [packed(rest.slice(0, fitting(rest)))], reading);
+    if (!('cells' in answer)) return answer;
+    absent.push(...unpacked(answer.cells[0] as Buffer));
+  }
+  return absent;
+}
+
+/** Of keys that travel in one call. More of them would hold the server for as long as it copies. */
+const MOST_KEY_BYTES = 256 * 1024;
+
+/** How many of these go in one call, at least one. */
+function fitting(keys: readonly Buffer[]): number {
+  let bytes = 0;
+  const beyond = keys.findIndex(({ length }, index) => {
+    bytes += length;
+    return index > 0 && bytes > MOST_KEY_BYTES;
+  });
+  return beyond < 0 ? keys.length : beyond;
 }
 
 function pageDigest([digest, expiries, large, count]: Cells): PageDigest {

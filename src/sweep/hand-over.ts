@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BATCH_BYTES, BATCH_KEYS } from '../../workflows/batch-messages.js';
 import type { EncodedKey } from '../../workflows/failed-write.js';
+import { jsonBytes } from '../../workflows/json-bytes.js';
 import type { SweepRepairs, SweepState } from '../../workflows/sweep-messages.js';
 import { compareKeys, type LinkSides, type ReconcileOptions, refuseDeletes } from '../engine/index.js';
 import { keyBytes } from '../events/failed-write-codec.js';
@@ -59,11 +60,13 @@ const WAITS_FOR_MS = 30_000;
 const LOOKS_EVERY_MS = 1_000;
 /** What one comparison takes; of more that went on only the number is known. */
 const KEYS_AT_ONCE = 500;
+/** Of the keys that went on, together: they travel with each sign of life. */
+const MOST_WENT_ON_BYTES = 64 * 1024;
 /** The keys that are listed are those of the first ones. */
 const MOST_KEPT = 500;
 /** At once: they would only wait for each other's budget, and each stands in the state. */
 const MOST_OPEN = 200;
-/** Asked about in one turn, the oldest. */
+/** Asked about in one turn. */
 const ASKED_AT_ONCE = 10;
 const ASKED_EVERY_MS = 500;
 /** What a failed write has beside its key, about. */
@@ -74,6 +77,8 @@ export class HandOver {
   readonly #options: HandOverOptions;
   readonly #ledger: Ledger;
   #last: Promise<unknown> = Promise.resolve();
+  /** The position of the batch that was asked about last. */
+  #askedUpTo = -1;
 
   constructor(sides: Required<LinkSides>, options: HandOverOptions, ledger: Ledger) {
     this.#sides = sides;
@@ -114,7 +119,7 @@ export class HandOver {
       });
       findings.push(...batch.map((one) => ({ ...one, batch: first })));
     }
-    await this.#askOldest();
+    await this.#askSome();
     const byKey = new Map(findings.map((finding) => [finding.key, finding]));
     return found.map(({ key }) => byKey.get(key)!);
   }
@@ -166,14 +171,18 @@ export class HandOver {
 
   async #untilOpen(most: number): Promise<void> {
     while (this.#repairs.open.length > most) {
-      await this.#askOldest();
+      await this.#askSome();
       if (this.#repairs.open.length <= most) return;
       await sleep(ASKED_EVERY_MS, undefined, { signal: this.#options.signal });
     }
   }
 
-  async #askOldest(): Promise<void> {
-    const asked = this.#repairs.open.slice(0, ASKED_AT_ONCE);
+  /** Each in its turn: those that wait for a server must not hide the end of the others. */
+  async #askSome(): Promise<void> {
+    const { open } = this.#repairs;
+    const next = open.filter(({ first }) => first > this.#askedUpTo);
+    const asked = [...new Set([...next, ...open])].slice(0, ASKED_AT_ONCE);
+    this.#askedUpTo = asked.at(-1)?.first ?? -1;
     const ends = await Promise.all(asked.map(({ id }) => this.#options.batches.ended(id)));
     for (const [index, end] of ends.entries()) if (end !== null) this.#ended(asked[index]!, end);
   }
@@ -181,14 +190,15 @@ export class HandOver {
   #ended(batch: SweepRepairs['open'][0], { healed, atMs, wentOn }: BatchEnd): void {
     const { open, ...rest } = this.#repairs;
     const unhealed = batch.keys - healed;
+    const known = withRoom(rest.wentOn, wentOn);
     // Of which keys went on, all must be known to say of the others that they have healed.
-    const isKept = unhealed === wentOn.length && rest.healedBatches.length < MOST_KEPT;
+    const isKept = unhealed === known.length - rest.wentOn.length && rest.healedBatches.length < MOST_KEPT;
     this.#keep({
       ...rest,
       open: open.filter(({ first }) => first !== batch.first),
       healed: rest.healed + healed,
       unhealed: rest.unhealed + unhealed,
-      wentOn: [...rest.wentOn, ...wentOn].slice(0, KEYS_AT_ONCE),
+      wentOn: known,
       healedWhen: marked(rest.healedWhen, atMs, healed),
       healedBatches: isKept ? [...rest.healedBatches, [batch.first, atMs]] : rest.healedBatches,
     });
@@ -202,6 +212,18 @@ export class HandOver {
     this.#ledger.state = { ...this.#ledger.state, repairs };
     this.#ledger.changed();
   }
+}
+
+/** With as many more as may be kept. */
+function withRoom(kept: SweepRepairs['wentOn'], more: readonly EncodedKey[]): SweepRepairs['wentOn'] {
+  const all = [...kept];
+  let bytes = kept.reduce((sum, { key }) => sum + jsonBytes(key), 0);
+  for (const one of more) {
+    bytes += jsonBytes(one.key);
+    if (all.length === KEYS_AT_ONCE || bytes > MOST_WENT_ON_BYTES) break;
+    all.push(one);
+  }
+  return all;
 }
 
 /** As large as a batch may be. */

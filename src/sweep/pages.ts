@@ -14,6 +14,8 @@ import { absentOnSource, differingOfPage, type Sides } from './page.js';
  * a server adds what is left of a bucket. Fewer where a few a second are wanted.
  */
 const [MOST_PER_PAGE, LEAST_PER_PAGE, PAGES_PER_SECOND] = [400, 10, 4];
+/** Its keys together, about: a server does nothing else while it copies them. */
+const KEY_BYTES_PER_PAGE = 64 * 1024;
 
 interface PagesOptions {
   readonly options: SweepOptions;
@@ -25,6 +27,8 @@ interface PagesOptions {
 export class Pages {
   readonly #sides: Sides;
   readonly #given: PagesOptions;
+  /** By server: how long a key of its last page was, on average. */
+  readonly #keyBytes = new Map<string, number>();
 
   constructor(sides: Sides, options: PagesOptions) {
     this.#sides = sides;
@@ -32,28 +36,38 @@ export class Pages {
   }
 
   /** @throws ReconcileError where the server can't be asked */
-  async page({ side, place }: SweepPart, cursor: string): Promise<KeyPage> {
+  async page(part: SweepPart, cursor: string): Promise<KeyPage> {
+    const { side, place } = part;
     const { options } = this.#given;
     if (side === 'keys') return pageOfGiven(options.keys!, Number(cursor));
     const { match, type, sample } = options;
     const from = sample === undefined ? cursor : anywhere();
-    const scan = { cursor: from, count: this.#keysPerPage, match, type, digested: side === 'source' };
+    const scan = { cursor: from, count: this.#keysPerPage(part), match, type, digested: side === 'source' };
     const page = await this.#sides[side].scanKeys(place, scan);
     if (page instanceof RedisFailure) throw reconcileError(page, side, 'read', this.#sides[side].place);
+    const { keys } = page;
+    const bytes = keys.reduce((sum, { length }) => sum + length, 0);
+    if (keys.length > 0) this.#keyBytes.set(serverOf(part), bytes / keys.length);
+    // With a pattern most pages have none.
+    else if (!this.#keyBytes.has(serverOf(part))) this.#keyBytes.set(serverOf(part), 0);
     return page;
   }
 
   /** With a pattern or a type not all that were passed are told: about as many as asked for. */
-  lookedAt({ keys, own }: KeyPage): number {
+  lookedAt(part: SweepPart, { keys, own }: KeyPage): number {
     const { match, type, sample } = this.#given.options;
-    if (match !== undefined || type !== undefined) return this.#keysPerPage;
+    if (match !== undefined || type !== undefined) return this.#keysPerPage(part);
     // A sample of what was emptied meanwhile has an end, too.
     return Math.max(keys.length + own, sample === undefined ? 0 : 1);
   }
 
-  get #keysPerPage(): number {
+  #keysPerPage(part: SweepPart): number {
+    const bytes = this.#keyBytes.get(serverOf(part));
+    // Of a server whose keys nobody has seen yet.
+    if (bytes === undefined) return LEAST_PER_PAGE;
     const rate = this.#given.rate() ?? Number.POSITIVE_INFINITY;
-    return Math.max(LEAST_PER_PAGE, Math.min(MOST_PER_PAGE, Math.ceil(rate / PAGES_PER_SECOND)));
+    const wanted = Math.max(LEAST_PER_PAGE, Math.min(MOST_PER_PAGE, Math.ceil(rate / PAGES_PER_SECOND)));
+    return Math.max(1, Math.min(wanted, Math.floor(KEY_BYTES_PER_PAGE / bytes)));
   }
 
   /** @param passed of the part, with those of this page */
@@ -75,6 +89,10 @@ export class Pages {
     if (side === 'target') return absentOnSource(this.#sides, keys);
     return differingOfPage(this.#sides, keys, digest, expiryToleranceMs);
   }
+}
+
+function serverOf({ side, place }: SweepPart): string {
+  return `${side} ${place}`;
 }
 
 function pageOfGiven(given: readonly EncodedKey[], first: number): KeyPage {

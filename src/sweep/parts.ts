@@ -22,6 +22,7 @@ export async function serversOf(sides: Keyspaces): Promise<Servers> {
  * The state with one part for each server of a side as they are now. A part stays only if its
  * server is the same process with the same slots, and if what it was compared with is the same: a
  * server that was restarted, or took over, may have lost what was found equal.
+ * What was proven by counting is to be proven anew where any does not.
  * @returns the very same state where all parts stay
  */
 export function synchronized(state: SweepState, side: Side, servers: Servers): SweepState {
@@ -48,6 +49,7 @@ export function synchronized(state: SweepState, side: Side, servers: Servers): S
     ...state,
     parts: [...state.parts.filter((part) => part.side !== side), ...parts],
     redone: state.redone + redone,
+    targetOnly: state.targetOnly === 'counted' ? null : state.targetOnly,
   };
 }
 

@@ -8,6 +8,7 @@ import type {
   SweepPart,
   SweepReached,
   SweepState,
+  SweepSummary,
 } from '../../workflows/sweep-messages.js';
 import {
   type Difference,
@@ -103,30 +104,36 @@ class Sweep {
 
   async run(): Promise<void> {
     await this.#compareAll();
-    await this.#handOver?.untilHealed();
+    // That can take hours: a server that was restarted or took over meanwhile, as in an outage, may
+    // have lost what was found equal.
+    for (let before: SweepState['parts'] | null = null; this.#handOver && before !== this.state.parts; ) {
+      await this.#handOver.untilHealed();
+      before = this.state.parts;
+      await this.#compareAll();
+    }
   }
 
   async #compareAll(): Promise<void> {
-    const { keys, sample } = this.#request.options;
+    const { keys } = this.#request.options;
     if (keys !== undefined) {
       if (this.state.parts.length === 0) this.state = { ...this.state, parts: [partOfKeys(keys.length)] };
       return this.#partsOf('keys');
     }
-    await this.#partsOf('source');
-    if (this.state.targetOnly === null) {
-      const { match, type } = this.#request.options;
-      const isWhole = match === undefined && type === undefined && sample === undefined;
-      const isProven = isWhole && (await this.#isProvenByCounting());
-      const targetOnly = sample !== undefined ? 'skipped' : isProven ? 'counted' : 'scanned';
-      this.state = { ...this.state, targetOnly };
-    }
     // What was restarted meanwhile is gone through once more, and what was compared with it.
     for (let before: SweepState | null = null; before !== this.state; ) {
       before = this.state;
-      if (this.state.targetOnly === 'scanned') await this.#partsOf('target');
       await this.#partsOf('source');
+      if (this.state.targetOnly === null) this.state = { ...this.state, targetOnly: await this.#targetOnly() };
+      if (this.state.targetOnly === 'scanned') await this.#partsOf('target');
     }
     await this.#untilNothingMoves();
+  }
+
+  async #targetOnly(): Promise<SweepSummary['targetOnly']> {
+    const { match, type, sample } = this.#request.options;
+    if (sample !== undefined) return 'skipped';
+    const isWhole = match === undefined && type === undefined;
+    return isWhole && (await this.#isProvenByCounting()) ? 'counted' : 'scanned';
   }
 
   async #isProvenByCounting(): Promise<boolean> {
@@ -222,7 +229,7 @@ class Sweep {
       // A page of another server than the cursor is of is none. All wait for who asks.
       await this.#synchronized;
       if (generation !== this.#generation) return;
-      const looked = this.#pages.lookedAt(page);
+      const looked = this.#pages.lookedAt(part, page);
       passed += looked;
       cursor = page.cursor;
       const done = this.#pages.isLast(part, page, passed);

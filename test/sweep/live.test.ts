@@ -119,6 +119,20 @@ test('many large values on one page hold no server either: to learn how large ea
   expect(longest.ms, longest.text).toBeLessThan(25);
 });
 
+test('keys that are long hold no server: fewer of them make a page', async () => {
+  const { source, target, sides } = link;
+  for (const { client } of [source, target]) {
+    const pipeline = client.pipeline();
+    for (let index = 0; index < 200; index++) pipeline.set(`${index}`.padEnd(65_000, 'x'), 'v');
+    await pipeline.exec();
+  }
+  await source.client.del('7'.padEnd(65_000, 'x'));
+  const longest = await longestHold([source, target], 25, async () => {
+    expect((await swept(sides)).summary).toMatchObject({ compared: 200, differing: { extra: 1 } });
+  });
+  expect(longest.ms, longest.text).toBeLessThan(25);
+});
+
 test('what became equal between being compared and being seen is no difference', async () => {
   const { source, target, sides } = link;
   await source.client.set('user:1', 'new');

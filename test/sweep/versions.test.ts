@@ -68,6 +68,13 @@ for (const [line, provide] of LINES) {
           string: 'expiry',
         });
       });
+
+      test('a type that a server does not know is that of no key of it', async () => {
+        for (const { client } of [link.source, link.target]) await client.set('string', 'value');
+        const { summary } = await swept(link.sides, { type: 'bogus' });
+        expect(summary).toMatchObject({ outcome: 'incomplete', compared: 0 });
+        expect(summary!.reasons).toEqual([expect.stringContaining('no key of either side is of type bogus')]);
+      });
     });
   }
 }

@@ -6,6 +6,9 @@
 -- work. The expiries are ms since the epoch, -1 for none, -2 without key, with spaces between; ''
 -- where no key has any. They are no part of the digest, for a little difference may be tolerated.
 
+-- A byte of a key is copied some times: for each command, and on its way in and out.
+local KEY_BYTE_WORK = 2
+
 local OWN_PREFIX = 'keymend:'
 
 local function isOwn(key)
@@ -28,7 +31,8 @@ local function digestPage(keys)
   local work, done, expire = 0, 0, false
   while done < #keys and (done == 0 or work < WORK_LIMIT) do
     done = done + 1
-    local key, more, before = keys[done], ROW_WORK, spent
+    local key, before = keys[done], spent
+    local more = ROW_WORK + KEY_BYTE_WORK * #key
     -- Not GET: the end is included, so a large string shows by one byte more, and is not read.
     local value = redis.pcall('GETRANGE', key, '0', ARGV[2])
     local expiry = expiryOf(key)
