@@ -15,8 +15,11 @@ export const TEMPORAL_COST = {
   key: { refused: { transitions: 3, actions: 2 }, unknown: { transitions: 4, actions: 2 }, historyBytes: 4_096 },
   /** A whole batch; its history for each key. */
   batch: { refused: { transitions: 3, actions: 2 }, unknown: { transitions: 6, actions: 4 }, historyBytes: 300 },
-  /** A sweep with its one activity; then by time, for it tells how far it is. */
-  sweep: { transitions: 9, actions: 2, historyBytes: 4_096, perMinute: { transitions: 10, actions: 9 } },
+  /**
+   * A sweep with its one activity; then by time, for it tells how far it is: by two heartbeats a
+   * second, so that a worker's death costs little, and about one signal a minute.
+   */
+  sweep: { transitions: 9, actions: 2, historyBytes: 4_096, perMinute: { transitions: 10, actions: 121 } },
 } as const;
 
 /** On average: a batch takes 1,000, but ends where what one fetch of the log has brought ends. */

@@ -64,7 +64,10 @@ export function summary(state: SweepState, options: SweepOptions): SweepSummary 
     targetOnly: keys === undefined ? (state.targetOnly ?? 'skipped') : 'skipped',
     redone: state.redone,
     ...(state.readFrom && { readFrom: state.readFrom }),
-    ...(sample !== undefined && { atMost: atMost(differencesIn(tally), compared) }),
+    // What could not be compared may differ.
+    ...(sample !== undefined && {
+      atMost: atMost(differencesIn(tally) + tally.unsettled + tally.failed, compared),
+    }),
   };
 }
 

@@ -1,12 +1,13 @@
 /** The activity of a sweep, on a real Temporal, with servers that are to the page. */
 import { Worker } from '@temporalio/worker';
 import { ulid } from 'ulid';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { createSweepActivities } from '../../activities/sweep.js';
+import { TEMPORAL_COST } from '../../src/cost-model.js';
 import { type PageDigest, RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import type { sweep } from '../../workflows/sweep.js';
 import { pause, progress, resume, sweepWorkflowId } from '../../workflows/sweep-messages.js';
-import { DEFAULT_OPTIONS } from '../engine/link.js';
+import { DEFAULT_OPTIONS, startLink } from '../engine/link.js';
 import { eventually } from '../support/eventually.js';
 import { onStack, workflowBundle } from '../support/workflow-bed.js';
 
@@ -77,4 +78,44 @@ test('a pause while a server does not answer keeps what was reached', async () =
   });
   // A key that was asked for twice would have been lost from what was reached.
   expect(asked).toEqual([0, 1, 2, 3, 4, 5]);
+});
+
+test('a sweep costs no more heartbeats than are reckoned with', async () => {
+  const link = ulid();
+  const own = await startLink();
+  onTestFinished(() => own.stop());
+  const values = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`user:${index}`, 'v']));
+  await Promise.all([own.source, own.target].map(({ client }) => client.mset(values)));
+  const worker = await Worker.create({
+    connection: temporal.env.nativeConnection,
+    taskQueue: link,
+    workflowBundle: workflowBundle(),
+    // As in every worker.
+    maxHeartbeatThrottleInterval: '500 milliseconds',
+    activities: createSweepActivities({
+      links: new Map([[link, { sides: own.sides, options: DEFAULT_OPTIONS }]]),
+      batchesOf: () => expect.fail('nothing is to be repaired'),
+      start: () => expect.fail('no other is to be started'),
+      onSwept() {},
+    }),
+  });
+  await worker.runUntil(async () => {
+    const handle = await temporal.env.client.workflow.start<typeof sweep>('sweep', {
+      workflowId: sweepWorkflowId(link),
+      taskQueue: link,
+      args: [{ link, settleMs: 50, options: { rate: 1_000 } }],
+    });
+    const times = new Set<number>();
+    await eventually(async () => {
+      const [activity] = (await handle.describe()).raw.pendingActivities!;
+      const { seconds, nanos } = activity!.lastHeartbeatTime!;
+      times.add(1_000 * Number(seconds) + nanos! / 1e6);
+      expect(times.size).toBeGreaterThan(8);
+    });
+    await handle.cancel();
+    const lastedMs = Math.max(...times) - Math.min(...times);
+    const aMinute = (60_000 * (times.size - 1)) / lastedMs;
+    // On a busy machine they are fewer.
+    expect(aMinute).toBeLessThanOrEqual(1.2 * TEMPORAL_COST.sweep.perMinute.actions);
+  });
 });

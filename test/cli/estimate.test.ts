@@ -46,7 +46,7 @@ it('docs/scale.md has the numbers that the command reckons with', () => {
         .map((cell) => cell.trim()),
     );
   const cells = (title: RegExp) => rows.find(([first]) => title.test(first!))!.slice(1);
-  const { key, batch } = TEMPORAL_COST;
+  const { key, batch, sweep } = TEMPORAL_COST;
   expect(cells(/^a key, healed at once/)).toMatchObject([
     `${key.refused.transitions}`,
     {},
@@ -70,6 +70,7 @@ it('docs/scale.md has the numbers that the command reckons with', () => {
   expect(cells(/^differs/)[0]).toBe(`${KEY_OPERATIONS.differs}`);
   const text = readFileSync(new URL('../../docs/scale.md', import.meta.url), 'utf8');
   expect(text).toContain(`${KEYS_OF_A_BATCH} keys on average`);
+  expect(text).toContain(`${sweep.actions} actions, and about ${sweep.perMinute.actions} a minute`);
 });
 
 describe('keymend estimate', () => {

@@ -104,6 +104,35 @@ it('is taken away, also when there is none', async () => {
   expect(await sweeps()).toMatchObject({ schedules: [] });
 });
 
+it('is taken away of a link that is no longer in the configuration, where nothing else would end it', async () => {
+  await every('12h');
+  const configured = { name: link, settle: '50ms' };
+  sandbox.configure({ link: { name: 'another' } });
+  try {
+    expect(await every('off', '--link', link)).toEqual({ link, everyMs: null });
+    await expect(schedule().describe()).rejects.toThrow();
+    expect(await sandbox.keymend('sweep', '--every', 'off', '--link', link)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining(`no link "${link}" in the configuration`),
+    });
+  } finally {
+    sandbox.configure({ link: configured });
+  }
+});
+
+it('begins none of a link whose source is a database, each of which would fail unseen', async () => {
+  const query = 'SELECT name FROM users WHERE id = :id';
+  const mappings = [{ key: 'name:{id:int}', query, value: { string: 'name' } }];
+  sandbox.configure({ link: { name: link, source: { mysql: { url: 'mysql://127.0.0.1:1/shop' } }, mappings } });
+  try {
+    const { code, stderr } = await sandbox.keymend('sweep', '--every', '24h');
+    expect(`${code} ${stderr}`).toMatch(/^2 .*has a database as its source, which no sweep compares yet/);
+    await expect(schedule().describe()).rejects.toThrow();
+  } finally {
+    sandbox.configure({ link: { name: link, settle: '50ms' } });
+  }
+});
+
 it('refuses what can not be meant, and a schedule of somebody else', async () => {
   const refused = async (...args: string[]) => {
     const { code, stderr } = await sandbox.keymend('sweep', ...args);

@@ -4,6 +4,7 @@ import { prefixOf } from '../../src/events/key-prefix.js';
 import { atMost } from '../../src/sweep/bound.js';
 import { reportOf } from '../../src/sweep/report.js';
 import { htmlReport } from '../../src/sweep/report-html.js';
+import { summary } from '../../src/sweep/summary.js';
 import { added, type Finding, NOTHING_FOUND } from '../../src/sweep/tally.js';
 import { joined, marked } from '../../src/sweep/timeline.js';
 import type { SweepResult, Timeline } from '../../workflows/sweep-messages.js';
@@ -45,6 +46,14 @@ test.each([
   [10, 10, 1],
 ])('%i of %i: at most %d', (differing, sampled, bound) => {
   expect(atMost(differing, sampled)).toBeCloseTo(bound, 4);
+});
+
+test('what a sample could not compare may differ, and counts as if it did', () => {
+  const tally = { ...NOTHING_FOUND, unsettled: 3, failed: 2 };
+  const part = { side: 'source', place: '', server: '', slots: '', others: '', keys: 1_000, cursor: '0' } as const;
+  const ofSample = { done: true, passed: 100, own: 0, compared: 100, soonestExpiry: null, tally };
+  const state = { parts: [{ ...part, ...ofSample }], redone: 0, targetOnly: 'skipped' } as const;
+  expect(summary(state, { sample: 0.1 }).atMost).toBeCloseTo(0.1023, 4);
 });
 
 const RESULT: SweepResult = {

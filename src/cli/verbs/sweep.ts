@@ -1,9 +1,10 @@
 /** `keymend sweep` and `keymend sweep rerun REPORT` */
 import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, extname } from 'node:path';
+import type { Client } from '@temporalio/client';
 import { BATCH_TYPE } from '../../../workflows/batch-messages.js';
 import type { SweepOptions, SweepResult } from '../../../workflows/sweep-messages.js';
-import { parseInterval } from '../../config.js';
+import { type Config, type LinkConfig, parseInterval } from '../../config.js';
 import { counted } from '../../plural.js';
 import { parseReport, type ReportedDifferences, reportOf } from '../../sweep/report.js';
 import { htmlReport } from '../../sweep/report-html.js';
@@ -54,17 +55,31 @@ async function schedule(global: GlobalOptions, flags: SweepFlags, options: Sweep
   if (every !== 'off' && everyMs === null)
     throw new VerbError(`--every ${every}: give a time of a minute or more, for example 24h, or off`, EXIT.usage);
   await withClient(global, async (client, config) => {
-    const link = chooseLink(config, flags.link).name;
     if (everyMs === null) {
-      const was = await sweepNoMore(client, config, link);
+      const { link, was } = await endSchedule(client, config, flags.link);
       print(global, { link, everyMs: null }, () => [
         `link ${link}: ${was ? 'no sweep begins by itself any more' : 'no sweep began by itself'}`,
       ]);
       return;
     }
+    const { name: link } = comparable(chooseLink(config, flags.link));
     const made = await sweepEvery(client, config, { link, everyMs, options });
     print(global, made, () => [`link ${link}: ${describeSchedule(made)}; --every off ends that`]);
   });
+}
+
+/** Also that of a link which is no longer in the configuration: nothing else would end it. */
+async function endSchedule(client: Client, config: Config, name: string | undefined) {
+  const was = name !== undefined && (await sweepNoMore(client, config, name));
+  if (was) return { link: name, was };
+  const link = chooseLink(config, name).name;
+  return { link, was: await sweepNoMore(client, config, link) };
+}
+
+/** @throws VerbError */
+function comparable(link: LinkConfig): LinkConfig {
+  if (!('mysql' in link.source)) return link;
+  throw new VerbError(`link ${link.name} has a database as its source, which no sweep compares yet`, EXIT.usage);
 }
 
 async function run(
@@ -75,10 +90,7 @@ async function run(
 ): Promise<void> {
   if (flags.report !== undefined) checkReport(flags.report);
   await withClient(global, async (client, config) => {
-    const link = chooseLink(config, flags.link);
-    if ('mysql' in link.source) {
-      throw new VerbError(`link ${link.name} has a database as its source, which no sweep compares yet`, EXIT.usage);
-    }
+    const link = comparable(chooseLink(config, flags.link));
     const result = await sweepToTheEnd(client, config, link, options, rerun === null);
     print(global, reportOf(result), () => describe(result));
     const unseen = rerun !== null && rerun.unlisted > 0;
