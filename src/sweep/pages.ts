@@ -24,6 +24,11 @@ interface PagesOptions {
   readonly rate: () => number | undefined;
 }
 
+interface AskedPage extends KeyPage {
+  /** How many keys the server was to go through, about. */
+  readonly asked: number;
+}
+
 export class Pages {
   readonly #sides: Sides;
   readonly #given: PagesOptions;
@@ -36,13 +41,14 @@ export class Pages {
   }
 
   /** @throws ReconcileError where the server can't be asked */
-  async page(part: SweepPart, cursor: string): Promise<KeyPage> {
+  async page(part: SweepPart, cursor: string): Promise<AskedPage> {
     const { side, place } = part;
     const { options } = this.#given;
-    if (side === 'keys') return pageOfGiven(options.keys!, Number(cursor));
+    if (side === 'keys') return { ...pageOfGiven(options.keys!, Number(cursor)), asked: MOST_PER_PAGE };
     const { match, type, sample } = options;
     const from = sample === undefined ? cursor : anywhere();
-    const scan = { cursor: from, count: this.#keysPerPage(part), match, type, digested: side === 'source' };
+    const count = this.#keysPerPage(part);
+    const scan = { cursor: from, count, match, type, digested: side === 'source' };
     const page = await this.#sides[side].scanKeys(place, scan);
     if (page instanceof RedisFailure) throw reconcileError(page, side, 'read', this.#sides[side].place);
     const { keys } = page;
@@ -50,13 +56,13 @@ export class Pages {
     if (keys.length > 0) this.#keyBytes.set(serverOf(part), bytes / keys.length);
     // With a pattern most pages have none.
     else if (!this.#keyBytes.has(serverOf(part))) this.#keyBytes.set(serverOf(part), 0);
-    return page;
+    return { ...page, asked: count };
   }
 
   /** With a pattern or a type not all that were passed are told: about as many as asked for. */
-  lookedAt(part: SweepPart, { keys, own }: KeyPage): number {
+  lookedAt({ keys, own, asked }: AskedPage): number {
     const { match, type, sample } = this.#given.options;
-    if (match !== undefined || type !== undefined) return this.#keysPerPage(part);
+    if (match !== undefined || type !== undefined) return asked;
     // A sample of what was emptied meanwhile has an end, too.
     return Math.max(keys.length + own, sample === undefined ? 0 : 1);
   }

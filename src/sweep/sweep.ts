@@ -229,7 +229,7 @@ class Sweep {
       // A page of another server than the cursor is of is none. All wait for who asks.
       await this.#synchronized;
       if (generation !== this.#generation) return;
-      const looked = this.#pages.lookedAt(part, page);
+      const looked = this.#pages.lookedAt(page);
       passed += looked;
       cursor = page.cursor;
       const done = this.#pages.isLast(part, page, passed);
