@@ -1,7 +1,8 @@
 /**
  * The state of one run of `reconcileKey` and what the messages do to it. Handlers only set state;
  * the workflow's loop is the one place that acts on it, so no two pieces of code reconcile the same
- * key at once.
+ * key at once. What has a life of its own is in files of its own (`asks.ts`, `cancel.ts`,
+ * `letters.ts`, `pending.ts`, `vouch.ts`); what is left is the fields and who may change them.
  */
 
 import { patched, setCurrentDetails, workflowInfo } from '@temporalio/workflow';

@@ -1,4 +1,7 @@
-/** The port on one server: each method is one script, or one pair of commands. */
+/**
+ * The port on one server: each method is one script, or one pair of commands. It is as long as the
+ * port has methods; what their rows look like is in `rows.ts` and `member-cells.ts`.
+ */
 import { isOwnKey } from '../own-keys.js';
 import { askedSoon, type Breaker, type Breakers } from './breaker.js';
 import { admit } from './budget/admission.js';

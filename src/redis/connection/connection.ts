@@ -1,6 +1,7 @@
 /**
  * One connection to one server, with the settings under which no command is ever sent later than it
- * was asked for.
+ * was asked for. One class, although it is long: to open, to use and to give up a connection turn
+ * on the same few fields, and each of its races is between two of these.
  */
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
