@@ -21,6 +21,7 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   sweep: async () => (await import('./usage/sweep.js')).sweepCommand(),
   dlq: async () => (await import('./usage/dlq.js')).dlqCommand(),
   doctor: async () => (await import('./usage/doctor.js')).doctorCommand(),
+  acl: async () => (await import('./usage/acl.js')).aclCommand(),
   estimate: async () => (await import('./usage/estimate.js')).estimateCommand(),
   config: async () => (await import('./usage/config.js')).configCommand(),
   completion: async () => (await import('./usage/completion.js')).completionCommand(() => program),

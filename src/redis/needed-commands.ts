@@ -1,5 +1,8 @@
 /** Which commands keymend needs to be allowed to use, as ACL names them. */
 
+/** To start, on both sides, and to see whether a server answers. */
+export const STARTS: readonly string[] = ['ping'];
+
 /** On both sides. */
 export const READS: readonly string[] = [
   ...['evalsha', 'eval', 'role', 'info', 'dbsize', 'time', 'watch', 'multi', 'exec', 'type', 'pexpiretime'],
@@ -14,6 +17,24 @@ export const WRITES: readonly string[] = [
   ...['xadd', 'xclaim', 'xsetid', 'xgroup|create', 'xgroup|createconsumer', 'xgroup|destroy'],
   ...['hset', 'hdel', 'sadd', 'srem', 'zadd', 'zrem'],
 ];
+
+/** For a sweep, on both sides. */
+export const SWEEPS: readonly string[] = ['scan', 'exists', 'randomkey'];
+
+/** For the streams of an outbox and of its dead letters, on the source. */
+export const OUTBOX: readonly string[] = [
+  ...['exists', 'rename', 'xadd', 'xreadgroup', 'xautoclaim', 'xclaim', 'xack', 'xdel', 'xrevrange', 'xtrim'],
+  ...['xgroup|create', 'xgroup|delconsumer', 'zscore', 'zadd', 'zremrangebyrank', 'expire'],
+];
+
+/** To count which keys fail, on the source. */
+export const FAILING_KEYS: readonly string[] = ['pfadd', 'pfcount', 'pexpireat'];
+
+/** To find the nodes of a Cluster, and those that have moved. */
+export const CLUSTER: readonly string[] = ['cluster|slots', 'cluster|myid', 'asking', 'readonly'];
+
+/** With another database than 0. */
+export const DATABASE: readonly string[] = ['select'];
 
 /** Without which it finds another way, or which only servers of other lines are asked. */
 export const DISPENSABLE: readonly string[] = ['memory|usage', 'hgetall', 'smembers'];

@@ -36,7 +36,9 @@ it('what fails is named with what to do, and the others are looked at all the sa
     const { checks } = report;
     expect(checks).toContainEqual({
       level: 'fail',
-      message: expect.stringMatching(/^target of link east-to-west .*: user default may not use RESTORE, HSET$/),
+      message: expect.stringMatching(
+        /^target of link east-to-west .*: user default may not use RESTORE, HSET, needed to repair keys$/,
+      ),
       remedy: 'ACL SETUSER default +restore +hset',
     });
     expect(checks).toContainEqual({

@@ -21,6 +21,11 @@ export function fail(message: string, remedy: string | null = null): Finding {
   return { level: 'fail', message, remedy };
 }
 
+/** For people. */
+export function describeFinding({ level, message, remedy }: Finding): string[] {
+  return [`${level.padEnd(4)}  ${message}`, ...(remedy === null ? [] : [`      ${remedy}`])];
+}
+
 /** What a check that throws has found is why. */
 export async function found(
   check: () => Promise<readonly Finding[]>,

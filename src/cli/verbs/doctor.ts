@@ -4,7 +4,7 @@ import { counted } from '../../plural.js';
 import { connectClient } from '../../temporal/connect.js';
 import { type Configured, readConfig } from '../configured.js';
 import { type GlobalOptions, print, VerbError } from '../context.js';
-import { type Finding, fail, ok } from '../doctor/finding.js';
+import { describeFinding, type Finding, fail, ok } from '../doctor/finding.js';
 import { checkLink } from '../doctor/link.js';
 import { checkIntake, checkServices } from '../doctor/services.js';
 import { checkTemporal } from '../doctor/temporal.js';
@@ -13,7 +13,7 @@ import { checkTemporal } from '../doctor/temporal.js';
 export async function doctor(global: GlobalOptions): Promise<void> {
   const findings = await examine(global);
   const of = (level: Finding['level']) => findings.filter((finding) => finding.level === level).length;
-  print(global, { ok: of('fail') === 0, checks: findings }, () => findings.flatMap(describe));
+  print(global, { ok: of('fail') === 0, checks: findings }, () => findings.flatMap(describeFinding));
   if (of('fail') > 0) throw new VerbError(`${of('fail')} of ${counted(findings.length, 'check')} failed`);
 }
 
@@ -43,8 +43,4 @@ async function examine(global: GlobalOptions): Promise<readonly Finding[]> {
 function unreachable({ message }: Error): Finding {
   const at = message.lastIndexOf('; ');
   return fail(message.slice(0, at), message.slice(at + 2));
-}
-
-function describe({ level, message, remedy }: Finding): string[] {
-  return [`${level.padEnd(4)}  ${message}`, ...(remedy === null ? [] : [`      ${remedy}`])];
 }

@@ -1,0 +1,62 @@
+/** The users of Redis that a link needs, with no more rights than that. */
+import type { LinkConfig } from '../config.js';
+import { CLUSTER, DATABASE, FAILING_KEYS, OUTBOX, READS, STARTS, SWEEPS, WRITES } from '../redis/needed-commands.js';
+import { parseRedisUrl } from '../redis-url.js';
+
+export interface AclUser {
+  readonly link: string;
+  readonly side: 'source' | 'target';
+  /** `application`: what it needs beside its own rights, to write by a DualWriter. */
+  readonly role: 'keymend' | 'application';
+  /** As the configuration has it; of an application nobody knows. */
+  readonly user: string;
+  /** As ACL SETUSER takes them, without a password. */
+  readonly rules: readonly string[];
+}
+
+/** The users of the default setup have no name of their own, and all rights. */
+const UNNAMED = 'keymend';
+
+export function aclUsers(link: LinkConfig): AclUser[] {
+  const { name, source, target } = link;
+  const user = (side: AclUser['side'], role: AclUser['role'], rules: readonly string[]): AclUser => {
+    const endpoint = link[side];
+    const named = role === 'application' || 'mysql' in endpoint ? undefined : userOf(endpoint);
+    return { link: name, side, role, user: named ?? (role === 'application' ? 'application' : UNNAMED), rules };
+  };
+  const ofTarget = [...STARTS, ...READS, ...WRITES, ...SWEEPS, ...connecting(target), ...ASKING];
+  const keymendOnTarget = user('target', 'keymend', ['~*', ...allowed(ofTarget)]);
+  if ('mysql' in source) return [keymendOnTarget];
+  const ofSource = [...STARTS, ...READS, ...SWEEPS, ...OUTBOX, ...FAILING_KEYS, ...connecting(source), ...ASKING];
+  return [
+    // It writes nothing there but its own keys, and can't.
+    user('source', 'keymend', ['%R~*', '~keymend:*', ...allowed(ofSource)]),
+    keymendOnTarget,
+    user('source', 'application', ['~keymend:outbox*', ...allowed(APPLICATION_ON_SOURCE)]),
+    user('target', 'application', ['~keymend:writer:*', ...allowed(APPLICATION_ON_TARGET)]),
+  ];
+}
+
+/** So that `doctor` and `acl check` can say what is missing, and CLIENT LIST whose a connection is. */
+const ASKING = ['acl|whoami', 'acl|dryrun', 'client|setname'];
+/** For the outbox, in either mode. */
+const APPLICATION_ON_SOURCE = ['command', 'eval', 'evalsha', 'type', 'time', 'rename', 'xadd', 'xdel', 'xlen'];
+/** For the marks of the writers. */
+const APPLICATION_ON_TARGET = ['eval', 'evalsha', 'get', 'set', 'pttl'];
+
+type Endpoint = LinkConfig['target'];
+
+function userOf(endpoint: Endpoint): string | undefined {
+  if ('sentinel' in endpoint) return endpoint.sentinel.username;
+  return parseRedisUrl('cluster' in endpoint ? endpoint.cluster[0]! : endpoint.url).username;
+}
+
+function connecting(endpoint: Endpoint): readonly string[] {
+  if ('cluster' in endpoint) return CLUSTER;
+  const db = 'sentinel' in endpoint ? endpoint.sentinel.db : parseRedisUrl(endpoint.url).db;
+  return db ? DATABASE : [];
+}
+
+function allowed(commands: readonly string[]): string[] {
+  return [...new Set(commands)].sort().map((command) => `+${command}`);
+}

@@ -1,0 +1,119 @@
+/** What the user of one side may do, by a dry run, so that nothing is touched. */
+import type { LinkConfig } from '../../config.js';
+import { connectKeyServers, type KeyServers, RedisFailure } from '../../redis/index.js';
+import { DISPENSABLE, FAILING_KEYS, OUTBOX, READS, STARTS, SWEEPS, WRITES } from '../../redis/needed-commands.js';
+import { type Finding, fail, found, ok, warn } from './finding.js';
+
+const TIMEOUT_MS = 3_000;
+/** Under our own prefix, and in a Cluster one server's: the others are set up alike. */
+const KEY = 'keymend:doctor';
+
+interface Need {
+  /** As the end of a sentence. */
+  readonly what: string;
+  readonly commands: readonly string[];
+  /** keymend is of no use without. */
+  readonly isVital: boolean;
+}
+
+const NEEDS: Readonly<Record<'source' | 'target', readonly Need[]>> = {
+  source: [
+    { what: 'to start', commands: STARTS, isVital: true },
+    { what: 'to repair keys', commands: READS, isVital: true },
+    { what: 'for sweeps', commands: SWEEPS, isVital: false },
+    { what: 'for an outbox', commands: OUTBOX, isVital: false },
+    { what: 'to count failing keys', commands: FAILING_KEYS, isVital: false },
+  ],
+  target: [
+    { what: 'to start', commands: STARTS, isVital: true },
+    { what: 'to repair keys', commands: [...READS, ...WRITES], isVital: true },
+    { what: 'for sweeps', commands: SWEEPS, isVital: false },
+  ],
+};
+
+/** @returns one line for what it may do, one for each need of which something is missing */
+export async function checkRights(link: LinkConfig, side: 'source' | 'target'): Promise<readonly Finding[]> {
+  const endpoint = link[side];
+  if ('mysql' in endpoint) return [];
+  const name = `${side} of link ${link.name}`;
+  const servers = connectKeyServers(endpoint, { name, commandTimeoutMs: TIMEOUT_MS });
+  try {
+    return await found(() => rightsOf(servers, side));
+  } finally {
+    servers.close();
+  }
+}
+
+/** As `checkRights`, over a connection that there is. */
+export async function rightsOf(servers: KeyServers, side: 'source' | 'target'): Promise<Finding[]> {
+  const who = await servers.send(KEY, ['ACL', 'WHOAMI']).catch((error: unknown) => error as RedisFailure);
+  if (who instanceof Error) {
+    if (who.code !== 'NOPERM' && who.code !== 'ERR') throw who;
+    return [untold(`${servers.place}: what its user may do can't be asked`)];
+  }
+  const { reply, place } = who;
+  const user = String(reply);
+  const findings = await Promise.all(NEEDS[side].map((need) => missing(servers, place, user, need)));
+  if (findings.every((finding) => finding === 'untold'))
+    return [untold(`${place}: what user ${user} may do can't be tried here`)];
+  const said = findings.filter((finding) => finding !== 'untold').flat();
+  return said.length > 0 ? said : [ok(`${place}: user ${user} may do what keymend needs`)];
+}
+
+function untold(what: string): Finding {
+  return ok(`${what} (ACL WHOAMI and ACL DRYRUN, Redis 7); it shows in the repairs`);
+}
+
+async function missing(
+  servers: KeyServers,
+  place: string,
+  user: string,
+  { what, commands, isVital }: Need,
+): Promise<Finding[] | 'untold'> {
+  const needed = commands.filter((command) => !DISPENSABLE.includes(command));
+  const tried = await Promise.all(needed.map((command) => dryRun(servers, user, command)));
+  if (tried.every((answer) => answer === 'untold')) return 'untold';
+  const of = (answer: Tried) => needed.filter((_, index) => tried[index] === answer);
+  const list = (names: readonly string[]) => names.map((command) => command.toUpperCase()).join(', ');
+  const [refused, unknown] = [of('refused'), of('unknown')];
+  const tell = isVital ? fail : warn;
+  const findings: Finding[] = [];
+  if (refused.length > 0) {
+    const remedy = `ACL SETUSER ${user} ${refused.map((command) => `+${command}`).join(' ')}`;
+    findings.push(tell(`${place}: user ${user} may not use ${list(refused)}, needed ${what}`, remedy));
+  }
+  if (unknown.length > 0) {
+    const remedy = 'give the commands their names back (rename-command)';
+    findings.push(tell(`${place} does not know ${list(unknown)}, needed ${what}`, remedy));
+  }
+  return findings;
+}
+
+type Tried = 'allowed' | 'refused' | 'unknown' | 'untold';
+
+/** Arguments enough for each of them: the keys are where the server looks for keys. */
+async function dryRun(servers: KeyServers, user: string, command: string): Promise<Tried> {
+  const isScript = command === 'eval' || command === 'evalsha';
+  const words = command.split('|');
+  for (let count = 0; count <= 8; count++) {
+    const args = isScript ? ['x', '0'] : argumentsOf(command).slice(0, count);
+    try {
+      const { reply } = await servers.send(KEY, ['ACL', 'DRYRUN', user, ...words, ...args]);
+      return String(reply) === 'OK' ? 'allowed' : 'refused';
+    } catch (error) {
+      if (!(error instanceof RedisFailure)) throw error;
+      const cause = `${error.message} ${(error.cause as Error | undefined)?.message ?? ''}`;
+      if (/wrong number of arguments/i.test(cause)) continue;
+      // PEXPIRETIME is of Redis 7: an older server is asked for less.
+      if (/Command '.*' not found/i.test(cause)) return command === 'pexpiretime' ? 'allowed' : 'unknown';
+      return 'untold';
+    }
+  }
+  return 'untold';
+}
+
+function argumentsOf(command: string): string[] {
+  if (command === 'xreadgroup') return ['GROUP', 'g', 'c', 'COUNT', '1', 'STREAMS', KEY, '>'];
+  if (command === 'rename') return [KEY, KEY];
+  return [KEY, '1', '1', '1', '1', '1', '1', '1'];
+}

@@ -1,0 +1,29 @@
+/** `keymend acl print|check` */
+import { Command } from 'commander';
+import { examples, globalOptions } from './options.js';
+
+export function aclCommand(): Command {
+  return new Command('acl')
+    .description('The least rights on each Redis: for keymend, and for an application with a DualWriter')
+    .addHelpText('after', examples('npx keymend acl print', 'npx keymend acl check'))
+    .addCommand(
+      withLink(new Command('print'))
+        .description('Print the users as ACL SETUSER takes them, each with no more rights than it needs')
+        .addHelpText('after', examples('npx keymend acl print --link east-to-west'))
+        .action(async ({ link }: { readonly link?: string }, command: Command) => {
+          await (await import('../verbs/acl.js')).aclPrint(link, globalOptions(command));
+        }),
+    )
+    .addCommand(
+      withLink(new Command('check'))
+        .description('Ask each Redis whether the user of the configuration has these rights. Nothing is touched')
+        .addHelpText('after', examples('npx keymend acl check', 'npx keymend acl check --output json'))
+        .action(async ({ link }: { readonly link?: string }, command: Command) => {
+          await (await import('../verbs/acl.js')).aclCheck(link, globalOptions(command));
+        }),
+    );
+}
+
+function withLink(command: Command): Command {
+  return command.option('-l, --link <name>', 'of this link alone');
+}

@@ -1,0 +1,44 @@
+/** `keymend acl print` and `keymend acl check` */
+import type { LinkConfig } from '../../config.js';
+import { counted } from '../../plural.js';
+import { type AclUser, aclUsers } from '../acl-users.js';
+import { readConfig } from '../configured.js';
+import { chooseLink, type GlobalOptions, print, VerbError } from '../context.js';
+import { describeFinding } from '../doctor/finding.js';
+import { checkRights } from '../doctor/rights.js';
+
+export async function aclPrint(name: string | undefined, global: GlobalOptions): Promise<void> {
+  const users = linksOf(global, name).flatMap(aclUsers);
+  print(global, { users }, () => users.flatMap(describe));
+}
+
+function describe({ link, side, role, user, rules }: AclUser): string[] {
+  if (role === 'application')
+    return [
+      `# an application with a DualWriter, on the ${side} of link ${link}: beside what it may do there already`,
+      `ACL SETUSER ${user} ${rules.join(' ')}`,
+    ];
+  const older = rules.includes('%R~*')
+    ? ', with ~* in place of %R~* and without +pexpiretime'
+    : ', without +pexpiretime';
+  return [
+    `# keymend, on the ${side} of link ${link}; on Redis 6.2${older}`,
+    `ACL SETUSER ${user} reset on >PASSWORD ${rules.join(' ')}`,
+  ];
+}
+
+/** @throws VerbError where a right without which no key can be repaired is missing */
+export async function aclCheck(name: string | undefined, global: GlobalOptions): Promise<void> {
+  const sides = linksOf(global, name).flatMap((link) =>
+    (['source', 'target'] as const).map((side) => ({ link, side })),
+  );
+  const checks = (await Promise.all(sides.map(({ link, side }) => checkRights(link, side)))).flat();
+  const failed = checks.filter(({ level }) => level === 'fail').length;
+  print(global, { ok: failed === 0, checks }, () => checks.flatMap(describeFinding));
+  if (failed > 0) throw new VerbError(`${failed} of ${counted(checks.length, 'check')} failed`);
+}
+
+function linksOf(global: GlobalOptions, name: string | undefined): readonly LinkConfig[] {
+  const { config } = readConfig(global);
+  return name === undefined ? config.links : [chooseLink(config, name)];
+}
