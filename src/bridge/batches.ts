@@ -13,6 +13,7 @@ import { untilTaken } from '../patience/until-taken.js';
 import { counted } from '../plural.js';
 import type { LinkAttribute } from '../temporal/link-attribute.js';
 import type { KeyGroup, RecordedWrite } from './group.js';
+import { neverTaken } from './key-signal.js';
 import { mergeWrites } from './merge.js';
 import type { BatchClient, OpenBatches } from './open-batches.js';
 import { foreignRunOf } from './own-runs.js';
@@ -85,6 +86,7 @@ export function createBatches(options: BatchesOptions): Batches {
 
   return {
     async start(order, signal) {
+      if (order.groups.some((group) => neverTaken(group) !== null)) return order.groups;
       await options.open.room(signal);
       for (let rest = order, suffix = ''; ; ) {
         const end = await startOne(rest, suffix, signal);

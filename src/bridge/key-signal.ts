@@ -10,6 +10,18 @@ import type { LinkConfig } from '../config.js';
 import type { KeyGroup } from './group.js';
 import { startOptions } from './start-options.js';
 
+/**
+ * Temporal takes 4 MiB in one message, and a start with a signal has the key twice. It would refuse
+ * more as it does what comes too fast: each client then tries again for as long as it may.
+ */
+const LONGEST_KEY_BYTES = 2 * 1024 * 1024 - 16 * 1024;
+
+/** Why Temporal never takes this key; null: it may. */
+export function neverTaken({ key }: Pick<KeyGroup, 'key'>): string | null {
+  if (key.length <= LONGEST_KEY_BYTES) return null;
+  return `a key of ${key.length} bytes does not fit into a message to Temporal; copy it by hand`;
+}
+
 /** @param now ms since the epoch */
 export function signalWithStartOptions(
   { link, key }: KeyGroup,

@@ -7,7 +7,7 @@ import { backOff } from '../patience/back-off.js';
 import { Outage } from '../patience/outage.js';
 import type { LinkAttribute } from '../temporal/link-attribute.js';
 import type { KeyGroup } from './group.js';
-import { signalWithStartOptions } from './key-signal.js';
+import { neverTaken, signalWithStartOptions } from './key-signal.js';
 import { type ForeignRun, observing, type SignalClient } from './own-runs.js';
 import { signalFailure } from './signal-failure.js';
 import type { UnfinishedRuns } from './unfinished-runs.js';
@@ -122,6 +122,8 @@ export function createSignaller(options: SignallerOptions): Signaller {
 
   return {
     async signal(group, all, abort) {
+      const message = neverTaken(group);
+      if (message !== null) return { kind: 'refused', code: 'TOO_LONG', message, attempts: 1 };
       let events = all;
       // While Temporal was away nobody knew whether there was room.
       let backlogged = 0;

@@ -44,10 +44,12 @@ export async function sweepOf(
   const started = await startSweep({ client: client.workflow, taskQueue, attribute }, link, options);
   const handle = started ?? (await joined(client, taskQueue, link.name));
   const { workflowId } = handle;
+  // A long one goes on as another run, which the handle of the one that was joined does not ask.
+  const now = client.workflow.getHandle<typeof sweep>(workflowId);
   return {
     workflowId,
     isJoined: started === null,
-    progress: () => answer(workflowId, () => handle.query(progress)),
+    progress: () => answer(workflowId, () => now.query(progress)),
     result: () => handle.result(),
   };
 }

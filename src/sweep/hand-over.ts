@@ -8,7 +8,7 @@ import type { EncodedKey } from '../../workflows/failed-write.js';
 import { jsonBytes } from '../../workflows/json-bytes.js';
 import type { SweepRepairs, SweepState } from '../../workflows/sweep-messages.js';
 import { compareKeys, type LinkSides, type ReconcileOptions, refuseDeletes } from '../engine/index.js';
-import { keyBytes } from '../events/failed-write-codec.js';
+import { encodeKey, keyBytes } from '../events/failed-write-codec.js';
 import { throwIfOfServer } from './looks.js';
 import type { SureDifference } from './suspects.js';
 import type { Finding } from './tally.js';
@@ -231,7 +231,7 @@ function inBatches(found: readonly SureDifference[]): SureDifference[][] {
   const batches: SureDifference[][] = [];
   let bytes = 0;
   for (const one of found) {
-    const size = 1.4 * one.key.length + BYTES_BESIDE_KEY;
+    const size = jsonBytes(encodeKey(one.key).key) + BYTES_BESIDE_KEY;
     const last = batches.at(-1);
     if (last !== undefined && last.length < BATCH_KEYS && bytes + size <= BATCH_BYTES) {
       last.push(one);

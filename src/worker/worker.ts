@@ -132,7 +132,16 @@ function sweeps(options: Parameters<typeof createSweepBatches>[0]) {
   const byName = new Map(options.links.map((link) => [link.name, link]));
   return {
     batchesOf: createSweepBatches(options),
-    start: (name: string, given: SweepOptions) => startSweep(options, byName.get(name)!, given),
+    async start(name: string, given: SweepOptions) {
+      const started = await startSweep(options, byName.get(name)!, given);
+      // A sweep that somebody has paused and forgotten would keep back all others without a word.
+      if (started === null)
+        options.logger.warn(
+          { link: name },
+          `a sweep of link ${name} is under way: the one of its schedule is left out`,
+        );
+      return started;
+    },
   };
 }
 

@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { KeymendClient } from '../../src/client/index.js';
-
+import type { sweep } from '../../workflows/sweep.js';
+import { pause, resume, sweepWorkflowId } from '../../workflows/sweep-messages.js';
 import { eventually, NET_MS } from '../support/eventually.js';
 import { createSandbox, type Sandbox } from '../support/keymend.js';
 import { freePort } from '../support/redis.js';
@@ -122,6 +123,26 @@ it('has a link compared as a whole, and joins a sweep that is under way', async 
   expect(its).toEqual(result);
   expect(result).toMatchObject({ outcome: 'equal', unhealed: 0 });
   expect(await sandbox.target.client.get('swept')).toBe('new');
+});
+
+it('tells how far a sweep is that was joined, also once it goes on as another run', async () => {
+  const long = await sandbox.client.workflow.signalWithStart<typeof sweep>('sweep', {
+    workflowId: sweepWorkflowId(link),
+    taskQueue: `keymend-${link}`,
+    args: [{ link, settleMs: 50, historyEventsPerRun: 25 }],
+    signal: pause,
+  });
+  const joined = await keymend.sweep(link);
+  expect(joined.isJoined).toBe(true);
+  const { runId } = await long.describe();
+  await eventually(async () => {
+    await long.signal(pause);
+    expect((await long.describe()).historyLength).toBeGreaterThan(25);
+  });
+  await long.signal(resume);
+  expect(await joined.result()).toMatchObject({ outcome: 'equal' });
+  expect((await long.describe()).runId).not.toBe(runId);
+  expect(await joined.progress()).toMatchObject({ state: 'done' });
 });
 
 it('tells a workflow of somebody else nothing', async () => {

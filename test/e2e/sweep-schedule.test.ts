@@ -92,6 +92,7 @@ it('where one is under way none begins beside it', async () => {
     expect(results.at(-1)).toEqual({ workflowId, sweep: 'joined' });
   });
   expect((await handle.describe()).runId).toBe(runId);
+  expect(worker.log()).toContain(`a sweep of link ${link} is under way: the one of its schedule is left out`);
   await handle.cancel();
   await slow;
 });

@@ -1,8 +1,10 @@
 /** What a sweep hands over, while servers fail over and batches wait. */
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { LinkSides } from '../../src/engine/index.js';
+import { encodeKey } from '../../src/events/failed-write-codec.js';
 import type { Batches } from '../../src/sweep/hand-over.js';
 import type { SweepRequest } from '../../src/sweep/sweep.js';
+import { BATCH_BYTES } from '../../workflows/batch-messages.js';
 import type { SweepState } from '../../workflows/sweep-messages.js';
 import { startLink, type TestLink } from '../engine/link.js';
 import { eventually } from '../support/eventually.js';
@@ -156,4 +158,16 @@ test('however long the names of keys that went on are, what travels with a sign 
   expect(summary).toMatchObject({ outcome: 'divergent', handedOver: 400 });
   // Temporal takes 2 MiB.
   expect(JSON.stringify(state).length).toBeLessThan(300_000);
+});
+
+test('a batch is as large as its keys are in Temporal, where a byte can take six', async () => {
+  const keys = Array.from({ length: 100 }, (_, index) => `${index}`.padEnd(10_000, '\u0001'));
+  await link.source.client.mset(Object.fromEntries(keys.map((key) => [key, 'v'])));
+  const sizes: number[] = [];
+  const batches: Batches = {
+    start: async (found) => `${sizes.push(JSON.stringify(found.map(({ key }) => encodeKey(key))).length)}`,
+    ended: async () => ({ healed: 0, wentOn: [], atMs: Date.now() }),
+  };
+  await swept(link.sides, REPAIR, { batches });
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(BATCH_BYTES);
 });

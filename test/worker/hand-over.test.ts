@@ -61,6 +61,14 @@ test('a key whose ID somebody else has becomes a dead letter', async () => {
   expect(letters[0]!.error.message).toContain('a workflow of type foreign');
 });
 
+test('a key that is too long for a message to Temporal becomes a dead letter at once', async () => {
+  const { letters, give } = bed();
+  await give({ key: 'k'.repeat(2 * 1024 * 1024) });
+  expect(letters).toMatchObject([
+    { error: { type: 'TemporalRejected', message: expect.stringMatching(/^a key of 2097152 bytes/) } },
+  ]);
+});
+
 test('a key of a link that this worker does not know becomes a dead letter, with when it had failed', async () => {
   const { letters, give } = bed();
   const merged = {

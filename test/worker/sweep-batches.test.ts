@@ -71,6 +71,16 @@ test('behind a crash the same keys at the same place are met, and other keys are
   expect((await inputOf(first)).writes.map(({ key }) => key)).toEqual(['user:1', 'user:2']);
 });
 
+test.each([
+  ['as an input', 3],
+  ['as a message at all', 5],
+])('a key too long for Temporal to take %s goes on alone, and holds up no other', async (_, megabytes) => {
+  const { start, alone } = bed();
+  const key = 'k'.repeat(megabytes * 1024 * 1024);
+  await start(missing(key), 0);
+  expect(alone).toEqual([key]);
+});
+
 test('one that is under way has no end yet, and one that somebody ended has healed nothing', async () => {
   const { client, sweep, start } = bed();
   const id = await start(missing('user:1'), 0);
