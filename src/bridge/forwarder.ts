@@ -82,7 +82,7 @@ export class Forwarder {
     const [first] = records;
     if (first === undefined) return;
     const place = `${of} ${first.position.topic}[${first.position.partition}]`;
-    surge.noticed(place, backlog);
+    surge.taken(place, backlog);
     const inHand = { ...batch, letters: this.#letters.ofBatch() };
     const limits = [...links.keys()].some((link) => surge.mayBatch(link)) ? PART_LIMITS : undefined;
     // One behind the other: what a batch of keys holds is to be known by where it begins.
@@ -96,6 +96,7 @@ export class Forwarder {
       }
     } finally {
       inHand.letters.tell();
+      surge.done(place);
     }
     // Nothing more may come that would say so.
     if (backlog.records <= records.length && !batch.signal.aborted) surge.noticed(place, { records: 0, ageMs: 0 });

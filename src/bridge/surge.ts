@@ -28,17 +28,31 @@ interface SurgeOptions {
 export class Surge {
   readonly #options: SurgeOptions;
   readonly #said = new Map<string, { readonly backlog: Backlog; readonly at: number }>();
+  /** Of these nothing more is said before it is done: in an outage for as long as that lasts. */
+  readonly #inHand = new Set<string>();
   #isOn = false;
 
   constructor(options: SurgeOptions) {
     this.#options = options;
   }
 
+  /** Something of a part of a log is in hand, until `done`. */
+  taken(place: string, backlog: Backlog): void {
+    this.#inHand.add(place);
+    this.noticed(place, backlog);
+  }
+
+  done(place: string): void {
+    this.#inHand.delete(place);
+    const said = this.#said.get(place);
+    if (said !== undefined) this.#said.set(place, { ...said, at: performance.now() });
+  }
+
   /** What waits in a part of a log, the batch in hand included. */
   noticed(place: string, backlog: Backlog): void {
     const now = performance.now();
     this.#said.set(place, { backlog, at: now });
-    for (const [each, { at }] of this.#said) if (now - at > SAID_FOR_MS) this.#said.delete(each);
+    for (const each of this.#said.keys()) if (!this.#counts(each, now)) this.#said.delete(each);
     const { records, ageMs } = this.backlog();
     const { enter, leave, age } = this.#options.config;
     const was = this.#isOn;
@@ -54,9 +68,13 @@ export class Surge {
   /** What waits in all parts of the log of which something was said lately. */
   backlog(): Backlog {
     const now = performance.now();
-    const all = [...this.#said.values()].filter(({ at }) => now - at <= SAID_FOR_MS);
-    const records = all.reduce((sum, { backlog }) => sum + backlog.records, 0);
-    return { records, ageMs: Math.max(0, ...all.map(({ backlog }) => backlog.ageMs)) };
+    const all = [...this.#said].filter(([place]) => this.#counts(place, now)).map(([, { backlog }]) => backlog);
+    const records = all.reduce((sum, each) => sum + each.records, 0);
+    return { records, ageMs: Math.max(0, ...all.map(({ ageMs }) => ageMs)) };
+  }
+
+  #counts(place: string, now: number): boolean {
+    return this.#inHand.has(place) || now - this.#said.get(place)!.at <= SAID_FOR_MS;
   }
 
   /** The backlog is so large or old that keys travel in batches. */

@@ -46,7 +46,7 @@ export function summary(state: SweepState, options: SweepOptions): SweepSummary 
   const tally = summed(state.parts);
   const nothing = nothingMet(state, options);
   const { prefixes, found, ...counts } = tally;
-  const { healed = 0, unhealed = 0, healedWhen = [] } = state.repairs ?? {};
+  const { handedOver = 0, healed = 0, unhealed = 0, healedWhen = [] } = state.repairs ?? {};
   const compared = comparedIn(state.parts);
   const worst = Object.entries(prefixes).map(([prefix, differing]) => {
     return { prefix, keys: Object.values(differing).reduce((sum, count) => sum + count, 0), differing };
@@ -55,6 +55,8 @@ export function summary(state: SweepState, options: SweepOptions): SweepSummary 
     outcome: outcomeOf(tally, { unhealed, isPart: sample !== undefined || nothing.length > 0 }),
     compared,
     ...counts,
+    // Also that of parts which were begun anew, for their batches did it all the same.
+    handedOver,
     listed: withHealed(counts.listed, state.repairs),
     reasons: [...tally.reasons, ...nothing],
     repaired: healed,

@@ -1,6 +1,6 @@
 /** When keys travel in batches. */
 import { pino } from 'pino';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Surge } from '../../src/bridge/surge.js';
 import { type LogLine, loggerInto } from './bridge-bed.js';
 
@@ -47,6 +47,23 @@ describe('keys travel in batches', () => {
     const surge = surgeOf();
     surge.noticed('t[0]', { records: 1_000, ageMs: 0 });
     expect([surge.isFor('l', 9), surge.isFor('l', 10)]).toEqual([false, true]);
+  });
+
+  it('also while what is in hand waits for an outage, however long, and what was let go is another bridge’s soon', () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const surge = surgeOf();
+    surge.taken('t[0]', { records: 5_000, ageMs: 0 });
+    vi.advanceTimersByTime(600_000);
+    expect(surge.backlog().records).toBe(5_000);
+    // Another part of the log has only a few.
+    surge.taken('t[1]', { records: 50, ageMs: 0 });
+    expect(surge.isFor('l', 10)).toBe(true);
+    for (const part of ['t[0]', 't[1]']) surge.done(part);
+    vi.advanceTimersByTime(29_000);
+    expect(surge.backlog().records).toBe(5_050);
+    vi.advanceTimersByTime(2_000);
+    expect(surge.backlog().records).toBe(0);
   });
 
   it('which is told when it begins and when it ends', () => {

@@ -98,7 +98,7 @@ test('what the target loses while batches are waited for is compared once more',
   };
   const { summary } = await untilAnswered(sides, { batches });
   expect(handedOver).toEqual(['user:2', 'user:1']);
-  expect(summary).toMatchObject({ redone: 1, repaired: 2 });
+  expect(summary).toMatchObject({ redone: 1, handedOver: 2, repaired: 2 });
 });
 
 test('batches that wait for a server do not hide that those behind them have ended', async () => {
