@@ -32,7 +32,7 @@ interface AskedPage extends KeyPage {
 export class Pages {
   readonly #sides: Sides;
   readonly #given: PagesOptions;
-  /** By server: how long a key of its last page was, on average. */
+  /** By server: how many bytes of keys a page brings, for each key that is looked at. */
   readonly #keyBytes = new Map<string, number>();
 
   constructor(sides: Sides, options: PagesOptions) {
@@ -53,9 +53,9 @@ export class Pages {
     if (page instanceof RedisFailure) throw reconcileError(page, side, 'read', this.#sides[side].place);
     const { keys } = page;
     const bytes = keys.reduce((sum, { length }) => sum + length, 0);
-    if (keys.length > 0) this.#keyBytes.set(serverOf(part), bytes / keys.length);
-    // With a pattern most pages have none.
-    else if (!this.#keyBytes.has(serverOf(part))) this.#keyBytes.set(serverOf(part), 0);
+    // With a pattern most pages have none; where many had long ones, more of these may come.
+    const before = this.#keyBytes.get(serverOf(part)) ?? 0;
+    this.#keyBytes.set(serverOf(part), Math.max(bytes / Math.max(count, keys.length), before / 2));
     return { ...page, asked: count };
   }
 

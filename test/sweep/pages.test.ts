@@ -1,0 +1,37 @@
+/** How many keys make a page. */
+import { expect, test } from 'vitest';
+import { LinkMemory, type LinkSides } from '../../src/engine/index.js';
+import type { RedisPort } from '../../src/redis/index.js';
+import { Pages } from '../../src/sweep/pages.js';
+import { partOfKeys } from '../../src/sweep/parts.js';
+
+/** @param pages the keys of each, which a stand-in for a server tells whatever it is asked for */
+async function countsOf(pages: readonly string[][]): Promise<number[]> {
+  const counts: number[] = [];
+  const source = {
+    async scanKeys(_: string, { count }: { readonly count: number }) {
+      const keys = pages[counts.push(count) - 1]!.map((key) => Buffer.from(key));
+      return { cursor: '1', keys, own: 0, digest: null };
+    },
+  } as never as RedisPort;
+  const sides: LinkSides = { source, target: source };
+  const options = { options: {}, expiryToleranceMs: 0, rate: () => undefined };
+  const of = new Pages({ ...sides, memory: new LinkMemory(sides) }, options);
+  for (const _ of pages) await of.page({ ...partOfKeys(0), side: 'source' }, '0');
+  return counts;
+}
+
+const keys = (count: number, bytes: number) => Array.from({ length: count }, () => 'k'.repeat(bytes));
+
+test('few while nothing is known of a server, then many; and few again where they are long', async () => {
+  expect(await countsOf([keys(10, 20), keys(400, 20), keys(400, 6_554), keys(10, 6_554)])).toEqual([10, 400, 400, 9]);
+  expect(await countsOf([keys(10, 1_000_000), keys(1, 1_000_000)])).toEqual([10, 1]);
+});
+
+test('a long one among many that a pattern leaves out makes no small pages', async () => {
+  expect(await countsOf([[], keys(1, 65_000), [], []])).toEqual([10, 400, 400, 400]);
+});
+
+test('where many were long, pages grow again by and by', async () => {
+  expect(await countsOf([keys(10, 65_536), [], [], [], [], []])).toEqual([10, 1, 2, 4, 8, 16]);
+});
