@@ -78,6 +78,19 @@ await describeTimeSkipping('outage: a server of the target that does not answer'
     );
   });
 
+  it('ends where somebody cancels it', async () => {
+    await withOutage(
+      server,
+      () => true,
+      async (handle) => {
+        await until(async () => (await handle.query<OutageStatus>(status)).keysWaiting === 3);
+        await handle.cancel();
+        await expect(handle.result()).rejects.toThrow('cancelled');
+        expect((await handle.describe()).status.name).toBe('CANCELLED');
+      },
+    );
+  });
+
   it('costs no event for as long as it lasts', async () => {
     const events = async (asks: number) => {
       let count = 0;
