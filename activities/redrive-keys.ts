@@ -1,10 +1,9 @@
 /** Keys of dead letters, tried by their state, whatever the letters say. */
 import { Context } from '@temporalio/activity';
-import { ApplicationFailure } from '@temporalio/common';
 import { type KeyResult, type LargeKeyProgress, reconcileLargeKey, scopeOf } from '../src/engine/index.js';
 import { keyBytes } from '../src/events/failed-write-codec.js';
 import { type BatchWrite, unpacked } from '../workflows/batch-messages.js';
-import { dueKeys, newRun, nextDue, takeReply } from '../workflows/batch-run.js';
+import { dueKeys, newRun, nextDue, type OpenKey, takeReply } from '../workflows/batch-run.js';
 import type { LastError, LinkPolicy, ShardOutage } from '../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING } from '../workflows/pending.js';
 import { landsWithin, VERIFY_ROUNDS } from '../workflows/settle.js';
@@ -15,6 +14,8 @@ import type { LinkRuntime } from './work.js';
 /** What has become of a key. */
 export type KeyEnd =
   | { readonly kind: 'equal' | 'repaired' }
+  /** Its server does not answer. It has not failed. */
+  | { readonly kind: 'waiting'; readonly shard: string }
   | { readonly kind: 'failed'; readonly error: LastError; readonly attempts: number };
 
 /** The cause is mended or it is not: more attempts would only say so later. */
@@ -23,10 +24,9 @@ const MOST_ATTEMPTS = 3;
 const NO_PART = { topic: '', partition: 0, first: '', last: '', firstId: '' };
 
 /**
- * Tries keys of one link until each has come to an end.
+ * Tries keys of one link until each has come to an end. A server that does not answer is not waited
+ * for: it holds up no key of another one.
  * @returns in the order of the writes
- * @throws ApplicationFailure that is to be tried again when a server of theirs does not answer:
- *   none has failed then
  */
 export async function tryKeys(
   link: string,
@@ -38,20 +38,31 @@ export async function tryKeys(
   const policy = { ...linkPolicy, retry: { ...linkPolicy.retry, maximumAttempts } };
   const run = newRun({ link, policy, part: NO_PART, writes });
   const keys = [...run.open];
+  const out = new Map<OpenKey, ShardOutage>();
   while (run.open.size > 0) {
     const tried = dueKeys(run, Date.now());
     if (tried.length > 0) {
       // What failed once may be found to be large the next time: it is not failed then.
       for (const key of tried) key.error = null;
       const request = { link, policy, part: NO_PART, writes: tried.map(({ write }) => write) };
-      takeReply(run, tried, await attemptBatch(runtime, request), Date.now());
+      const reply = await attemptBatch(runtime, request);
+      takeReply(run, tried, reply, Date.now());
+      for (const { indices, outage } of reply.deferred) {
+        if (outage === undefined) continue;
+        for (const index of indices) {
+          out.set(tried[index]!, outage);
+          run.open.delete(tried[index]!);
+        }
+      }
     }
-    if (run.outage !== null) throw waitsFor(run.outage);
     if (run.open.size > 0) await Context.current().sleep(Math.max(1, nextDue(run) - Date.now()));
   }
   const ends: KeyEnd[] = [];
-  for (const { healed, error, tries, write, repairs } of keys) {
-    if (healed !== null) ends.push({ kind: healed });
+  for (const key of keys) {
+    const { healed, error, tries, write, repairs } = key;
+    const outage = out.get(key);
+    if (outage !== undefined) ends.push({ kind: 'waiting', shard: outage.shard });
+    else if (healed !== null) ends.push({ kind: healed });
     else if (error !== null) ends.push({ kind: 'failed', error, attempts: tries });
     else if (repairs > VERIFY_ROUNDS) ends.push({ kind: 'failed', error: contended(), attempts: repairs });
     else ends.push(await tryLargeKey(link, runtime, policy, write));
@@ -95,7 +106,7 @@ async function tryLargeKey(
         break;
       }
       case 'deferred':
-        if (result.outage !== null) throw waitsFor(result.outage);
+        if (result.outage !== null) return { kind: 'waiting', shard: result.outage.shard };
         await sleep(Math.max(result.retryAfterMs, landsMs));
         break;
       default:
@@ -113,8 +124,4 @@ function contextOf() {
 function contended(): LastError {
   const message = 'still different after each repair: something keeps writing it on one side only';
   return { type: 'Contended', message, stage: 'verify' };
-}
-
-function waitsFor({ shard }: Pick<ShardOutage, 'shard'>): ApplicationFailure {
-  return ApplicationFailure.retryable(`waits for ${shard}, which does not answer`, 'TargetUnavailable');
 }

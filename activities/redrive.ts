@@ -3,22 +3,17 @@ import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import pMap from 'p-map';
 import type { Links } from '../src/bridge/group.js';
+import type { LettersByKey } from '../src/dead-letters/by-key.js';
 import { isMeant } from '../src/dead-letters/filter.js';
 import type { Letter } from '../src/dead-letters/letter.js';
-import { closeLetters, offsetsOf, readStep } from '../src/dead-letters/step.js';
+import { AnotherTopic, closeLetters, readStep } from '../src/dead-letters/step.js';
 import type { LetterStore } from '../src/dead-letters/store.js';
-import { encodeKey } from '../src/events/failed-write-codec.js';
-import type { EncodedKey } from '../workflows/messages.js';
-import type {
-  FailedLetters,
-  RedriveActivities,
-  RedriveCounts,
-  ResolvedLetters,
-  TryLettersReply,
-} from '../workflows/redrive-messages.js';
+import { MOST_LEFT, type WaitsFor } from '../src/dead-letters/taken.js';
+import type { RedriveActivities, RedriveCounts } from '../workflows/redrive-messages.js';
 import { landsWithin } from '../workflows/settle.js';
 import { startPulse } from './pulse.js';
 import { type KeyEnd, tryKeys } from './redrive-keys.js';
+import { StepSum } from './redrive-sum.js';
 import type { LinkRuntime } from './work.js';
 
 interface RedriveDependencies {
@@ -42,8 +37,6 @@ interface RedriveStep extends RedriveCounts {
 const HELD: ReadonlySet<string> = new Set(['attempts-exhausted', 'permanent-error']);
 const isHeld = ({ reason }: Letter) => HELD.has(reason);
 const RELEASED_AT_ONCE = 16;
-/** Named in the reply of one step. */
-const MOST_NAMED = 100;
 
 export function createRedriveActivities({
   runtimes,
@@ -52,32 +45,46 @@ export function createRedriveActivities({
   release,
   onStep,
 }: RedriveDependencies): RedriveActivities {
+  async function tryStep(keysByLink: LettersByKey, sum: StepSum, outages: KnownOutages, again: boolean) {
+    const byLink = keysByLink.byLink();
+    const lands = byLink.map(({ policy }) => landsWithin('unknown', policy.settleMs));
+    if (again && lands.length > 0) await Context.current().sleep(Math.max(...lands));
+    for (const { link, policy, keys } of byLink) {
+      const writes = keys.map(({ write }) => write);
+      // A link that the configuration has is one of the worker's.
+      const ends = await tryKeys(link, runtimes.get(link)!, policy, writes);
+      for (const [index, { key, letters }] of keys.entries()) sum.take(key, letters, ends[index]!);
+      if (ends.some(({ kind }) => kind === 'waiting')) outages.note(link);
+      const held = keys.filter(({ letters }, index) => isEqualNow(ends[index]!) && letters.some(isHeld));
+      await pMap(held, ({ key }) => release(link, key), { concurrency: RELEASED_AT_ONCE });
+    }
+  }
+
   return {
     async tryLetters(request) {
       return beating(async () => {
-        const step = await readStep(store, request, links).catch(unreachable);
-        // An attempt before this one may have written, and was not able to look at that again.
-        const context = Context.current();
-        const lands = [...step.keys.byLink()].map(({ policy }) => landsWithin('unknown', policy.settleMs));
-        if (context.info.attempt > 1 && lands.length > 0) await context.sleep(Math.max(...lands));
         const sum = new StepSum();
-        sum.discard(step.discarded);
-        for (const { link, policy, keys } of step.keys.byLink()) {
-          const writes = keys.map(({ write }) => write);
-          // A link that the configuration has is one of the worker's.
-          const ends = await tryKeys(link, runtimes.get(link)!, policy, writes);
-          for (const [index, { key, letters }] of keys.entries()) sum.take(key, letters, ends[index]!);
-          const held = keys.filter(({ letters }, index) => ends[index]!.kind !== 'failed' && letters.some(isHeld));
-          await pMap(held, ({ key }) => release(link, key), { concurrency: RELEASED_AT_ONCE });
+        const outages = new KnownOutages(runtimes);
+        // An attempt before this one may have written, and was not able to look at that again.
+        const mayHaveWritten = request.again || Context.current().info.attempt > 1;
+        for (let rest = request; ; ) {
+          const step = await readStep(store, rest, links, outages.waitsFor).catch(unreadable);
+          sum.read(step);
+          await tryStep(step.taken.keys, sum, outages, mayHaveWritten);
+          // Keys that wait prove nothing: it goes on to those that can be tried, at once.
+          if (step.isLast || sum.isEnough(MOST_LEFT)) {
+            const reply = sum.reply(step);
+            onStep({ ...reply.counts, action: request.action, workflowId: workflowId() });
+            return reply;
+          }
+          const { passed, ends, storeId } = step;
+          rest = { ...request, passed, ends, storeId };
         }
-        const reply = sum.reply(step);
-        onStep({ ...reply.counts, action: request.action, workflowId: workflowId() });
-        return reply;
       });
     },
 
     async closeLetters(request) {
-      await beating(() => closeLetters(store, request, links).catch(unreachable));
+      await beating(() => closeLetters(store, request, links).catch(unreadable));
     },
 
     async countNew({ filter, passed, redriveId }) {
@@ -89,6 +96,31 @@ export function createRedriveActivities({
         return count;
       });
     },
+  };
+}
+
+function isEqualNow({ kind }: KeyEnd): boolean {
+  return kind === 'equal' || kind === 'repaired';
+}
+
+/** Links of which a server was found not to answer in this step. */
+class KnownOutages {
+  readonly #links = new Set<string>();
+  readonly #runtimes: RedriveDependencies['runtimes'];
+
+  constructor(runtimes: RedriveDependencies['runtimes']) {
+    this.#runtimes = runtimes;
+  }
+
+  note(link: string): void {
+    this.#links.add(link);
+  }
+
+  /** Known at once of a server that is out; another one of the link is asked. */
+  readonly waitsFor: WaitsFor = async ({ link, key }) => {
+    if (!this.#links.has(link.name)) return null;
+    const { target } = this.#runtimes.get(link.name)!.sides;
+    return (await target.outage([key], 0))?.outage?.shard ?? null;
   };
 }
 
@@ -106,57 +138,8 @@ async function beating<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** What Kafka or a Redis said is for whoever looks at the workflow; it is tried again. */
-function unreachable(error: unknown): never {
+function unreadable(error: unknown): never {
   const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof AnotherTopic) throw ApplicationFailure.nonRetryable(message, error.name);
   throw ApplicationFailure.retryable(message, 'DeadLettersUnreachable');
-}
-
-/** What a step comes to. */
-class StepSum {
-  readonly #healed: Letter[] = [];
-  readonly #equal: Letter[] = [];
-  readonly #discarded: Letter[] = [];
-  readonly #failed: FailedLetters[] = [];
-  readonly #equalKeys: EncodedKey[] = [];
-  #failedAgain = 0;
-  #keys = 0;
-
-  discard(letters: readonly Letter[]): void {
-    this.#discarded.push(...letters);
-  }
-
-  take(key: Buffer, letters: readonly Letter[], end: KeyEnd): void {
-    this.#keys += 1;
-    if (end.kind === 'failed') {
-      this.#failed.push({ offsets: offsetsOf(letters), error: end.error, attempts: end.attempts });
-      this.#failedAgain += letters.length;
-    } else if (end.kind === 'equal') {
-      this.#equal.push(...letters);
-      if (this.#equalKeys.length < MOST_NAMED) this.#equalKeys.push(encodeKey(key));
-    } else this.#healed.push(...letters);
-  }
-
-  reply(step: Awaited<ReturnType<typeof readStep>>): TryLettersReply {
-    const { passed, ends, isLast, unusable, exhausted } = step;
-    const [healed, alreadyEqual, failedAgain, discarded] = [
-      this.#healed.length,
-      this.#equal.length,
-      this.#failedAgain,
-      this.#discarded.length,
-    ];
-    const redriven = healed + alreadyEqual + failedAgain;
-    const seen = redriven + discarded + unusable + exhausted;
-    const ended = { healed: this.#healed, equal: this.#equal, discarded: this.#discarded };
-    return {
-      passed,
-      ends,
-      isLast,
-      counts: { seen, redriven, healed, alreadyEqual, failedAgain, discarded, unusable, exhausted, keys: this.#keys },
-      resolved: Object.entries(ended)
-        .filter(([, letters]) => letters.length > 0)
-        .map(([end, letters]) => ({ end: end as ResolvedLetters['end'], offsets: offsetsOf(letters) })),
-      failed: this.#failed,
-      equalKeys: this.#equalKeys,
-    };
-  }
 }

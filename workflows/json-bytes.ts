@@ -22,3 +22,26 @@ export function jsonBytes(text: string): number {
 function isLowSurrogate(unit: number): boolean {
   return unit >= 0xdc00 && unit <= 0xdfff;
 }
+
+/** What a list of keys in a payload may have at most. */
+interface ListLimits {
+  readonly items: number;
+  readonly bytes: number;
+}
+
+/** Of keys that stand for all of them: the first ones that there is room for. */
+export function firstWithin<Key extends { readonly key: string }>(
+  keys: readonly Key[],
+  { items, bytes }: ListLimits,
+): Key[] {
+  let room = bytes;
+  const taken: Key[] = [];
+  for (const key of keys) {
+    const size = jsonBytes(key.key);
+    if (taken.length === items) break;
+    if (size > room) continue;
+    room -= size;
+    taken.push(key);
+  }
+  return taken;
+}

@@ -56,6 +56,11 @@ export interface RedriveInput extends RedriveOrder {
   readonly rate?: number | undefined;
   /** As `DEFAULT_FAILURE_RATIO`, which is the default. */
   readonly failureRatio?: number | undefined;
+  /**
+   * Letters of a server that does not answer are left for another redrive. Default: it comes back
+   * to them until that answers.
+   */
+  readonly leavesWaiting?: boolean | undefined;
   /** How many events a run has at most, for tests. Default: as many as the server suggests. */
   readonly historyEventsPerRun?: number | undefined;
   /** Of the run before this one. */
@@ -82,6 +87,8 @@ export interface RedriveCounts {
   readonly unusable: number;
   /** Left as they are: redriven `MOST_REDRIVES` times. */
   readonly exhausted: number;
+  /** Left as they are, so far: the server of their key does not answer. */
+  readonly waiting: number;
   /** How many repairs that were: the keys of the letters that were redriven. */
   readonly keys: number;
 }
@@ -95,6 +102,7 @@ export const NOTHING_REDRIVEN: RedriveCounts = {
   discarded: 0,
   unusable: 0,
   exhausted: 0,
+  waiting: 0,
   keys: 0,
 };
 
@@ -109,6 +117,8 @@ interface RedriveReached {
   readonly failures: readonly RedriveFailure[];
   /** Some of those whose key was equal already, by name. */
   readonly equalKeys: readonly EncodedKey[];
+  /** A server that does not answer, where letters wait for one. */
+  readonly waitsFor: string | null;
 }
 
 export interface RedriveCarried extends RedriveReached {
@@ -116,6 +126,12 @@ export interface RedriveCarried extends RedriveReached {
   readonly startedAt: string;
   readonly passed: Offsets;
   readonly ends: Offsets | null;
+  /** See `TryLettersReply`. */
+  readonly storeId: string | null;
+  /** How often it went through all of them and came back to those that wait. */
+  readonly round: number;
+  /** Of this round: letters that wait, and where the first of them is behind; null: none does. */
+  readonly waiting: { readonly letters: number; readonly behind: Offsets } | null;
   readonly step: number;
   readonly state: RedriveState;
   readonly rate: number | undefined;
@@ -136,9 +152,9 @@ interface RedriveProgress extends RedriveReached, RedriveOrder {
 
 /**
  * `stopped`: more failed than may. `cancelled`: by a person. `limited`: as many as were asked for,
- * and there are more.
+ * and there are more. `waiting`: some are left, for their server does not answer.
  */
-export type RedriveOutcome = 'done' | 'stopped' | 'cancelled' | 'limited';
+export type RedriveOutcome = 'done' | 'stopped' | 'cancelled' | 'limited' | 'waiting';
 
 /** The result of the workflow. */
 export interface RedriveResult extends RedriveReached, RedriveOrder {
@@ -168,6 +184,10 @@ export interface TryLettersRequest {
   readonly passed: Offsets;
   /** Up to these, included; null: up to what is there now. */
   readonly ends: Offsets | null;
+  /** That of the replies before; null: there is none. */
+  readonly storeId: string | null;
+  /** These letters may have been tried before: a write of that may be in flight. */
+  readonly again: boolean;
   readonly mostKeys: number;
   readonly mostLetters: number;
 }
@@ -194,6 +214,13 @@ export interface TryLettersReply {
   readonly resolved: readonly ResolvedLetters[];
   readonly failed: readonly FailedLetters[];
   readonly equalKeys: readonly EncodedKey[];
+  /** A server that does not answer; null: those of all keys do. */
+  readonly waitsFor: string | null;
+  /**
+   * Which topic has these offsets: one that is made anew under its name has others. null: not
+   * known, or no offset ever comes again.
+   */
+  readonly storeId: string | null;
 }
 
 export interface CloseLettersRequest {
@@ -202,6 +229,8 @@ export interface CloseLettersRequest {
   /** Between these all of the letters are. */
   readonly passed: Offsets;
   readonly ends: Offsets;
+  /** As in the reply. */
+  readonly storeId: string | null;
   readonly resolved: readonly ResolvedLetters[];
   readonly failed: readonly FailedLetters[];
 }

@@ -1,4 +1,5 @@
 /** The state of a redrive as a plain value: how far it is, and how large its next step is. */
+import { firstWithin } from './json-bytes.js';
 import {
   DEFAULT_FAILURE_RATIO,
   NOTHING_REDRIVEN,
@@ -19,9 +20,13 @@ const MOST_LETTERS = 5_000;
 /** Letters of a step at a rate come within so many seconds, and so much lag is caught up. */
 const BURST_SECONDS = 2;
 const MOST_FAILURES = 20;
-const MOST_NAMED = 100;
+const NAMED = { items: 100, bytes: 16 * 1024 };
+/** Between two rounds, while a server does not answer. */
+const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [2_000, 30_000];
 
-export type RedriveRun = { -readonly [Field in keyof RedriveCarried]: RedriveCarried[Field] };
+type Mutable<Type> = { -readonly [Field in keyof Type]: Type[Field] };
+
+export type RedriveRun = Mutable<RedriveCarried>;
 
 export function newRun(input: RedriveInput, redriveId: string, now: number): RedriveRun {
   return {
@@ -29,6 +34,10 @@ export function newRun(input: RedriveInput, redriveId: string, now: number): Red
     startedAt: new Date(now).toISOString(),
     passed: {},
     ends: null,
+    storeId: null,
+    round: 0,
+    waiting: null,
+    waitsFor: null,
     step: 0,
     state: 'running',
     rate: input.rate,
@@ -58,15 +67,24 @@ export function nextStep(run: RedriveRun, { max = Number.POSITIVE_INFINITY }: Pi
  */
 export function takeStep(
   run: RedriveRun,
-  { passed, ends, counts, failed, equalKeys }: TryLettersReply,
+  { passed, ends, isLast, counts, failed, equalKeys, waitsFor, storeId }: TryLettersReply,
   { failureRatio = DEFAULT_FAILURE_RATIO }: Pick<RedriveInput, 'failureRatio'>,
   now: number,
 ): boolean {
+  // A worker of an earlier version knows of none that wait, nor of the last two.
+  const { waiting = 0 } = counts;
+  if (waiting > 0) {
+    const { letters, behind } = run.waiting ?? { letters: 0, behind: run.passed };
+    run.waiting = { letters: letters + waiting, behind };
+    run.waitsFor = waitsFor;
+  }
   run.passed = passed;
   run.ends = ends;
-  run.counts = summed(run.counts, counts);
+  run.storeId = storeId ?? null;
+  run.counts = summed(run, counts, isLast);
+  if (run.counts.waiting === 0) run.waitsFor = null;
   run.failures = failuresWith(run.failures, failed);
-  run.equalKeys = [...run.equalKeys, ...equalKeys].slice(0, MOST_NAMED);
+  run.equalKeys = firstWithin([...run.equalKeys, ...equalKeys], NAMED);
   if (run.rate !== undefined) {
     const paidUntil = run.dueAt + ((counts.redriven + counts.discarded) * 1000) / run.rate;
     run.dueAt = Math.max(paidUntil, now - BURST_SECONDS * 1000);
@@ -76,9 +94,25 @@ export function takeStep(
   return counts.keys > 0 && failed.length / counts.keys > failureRatio;
 }
 
-function summed(one: RedriveCounts, other: RedriveCounts): RedriveCounts {
-  const names = Object.keys(one) as (keyof RedriveCounts)[];
-  return Object.fromEntries(names.map((name) => [name, one[name] + other[name]])) as unknown as RedriveCounts;
+/** @returns how long a server is waited for before the letters of its keys are tried once more */
+export function nextRound(run: RedriveRun): number {
+  run.passed = run.waiting?.behind ?? {};
+  run.waiting = null;
+  run.round += 1;
+  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (run.round - 1));
+}
+
+function summed({ counts: before, round, waiting }: RedriveRun, counts: RedriveCounts, isLast: boolean): RedriveCounts {
+  // In a further round it meets letters that it has left in the first one.
+  const more = round === 0 ? counts : { ...counts, unusable: 0, exhausted: 0 };
+  const names = Object.keys(NOTHING_REDRIVEN) as (keyof RedriveCounts)[];
+  const sum: Mutable<RedriveCounts> = { ...NOTHING_REDRIVEN };
+  for (const name of names) sum[name] = (before[name] ?? 0) + (more[name] ?? 0);
+  // Those that this round has not come to yet wait as they did.
+  const notMet = round === 0 || isLast ? 0 : (before.waiting ?? 0) - counts.redriven;
+  sum.waiting = Math.max(waiting?.letters ?? 0, notMet);
+  sum.seen = sum.redriven + sum.discarded + sum.unusable + sum.exhausted + sum.waiting;
+  return sum;
 }
 
 function failuresWith(known: readonly RedriveFailure[], failed: TryLettersReply['failed']): RedriveFailure[] {

@@ -26,7 +26,7 @@ import {
   rate,
   resume,
 } from './redrive-messages.js';
-import { newRun, nextStep, type RedriveRun, takeStep } from './redrive-run.js';
+import { newRun, nextRound, nextStep, type RedriveRun, takeStep } from './redrive-run.js';
 
 // Tries that fail cost no event, and the Web UI shows what the last one met: a server that is out
 // is waited for here, and no letter has failed.
@@ -53,15 +53,15 @@ export async function redrive(input: RedriveInput): Promise<RedriveResult> {
   const newMeanwhile = run.ends === null || outcome === 'cancelled' ? null : await counting();
   run.state = 'done';
   show(run, order);
-  const { redriveId, startedAt, counts, failures, equalKeys } = run;
-  const finishedAt = new Date().toISOString();
-  return { ...order, redriveId, outcome, startedAt, finishedAt, counts, failures, equalKeys, newMeanwhile };
+  const { redriveId, startedAt, counts, failures, equalKeys, waitsFor } = run;
+  const reached = { counts, failures, equalKeys, waitsFor };
+  return { ...order, redriveId, outcome, startedAt, finishedAt: new Date().toISOString(), ...reached, newMeanwhile };
 }
 
 function listen(run: RedriveRun, order: RedriveOrder): void {
   setHandler(progress, () => {
-    const { state, startedAt, step, counts, failures, equalKeys } = run;
-    return { ...order, state, startedAt, step, counts, failures, equalKeys };
+    const { state, startedAt, step, counts, failures, equalKeys, waitsFor } = run;
+    return { ...order, state, startedAt, step, counts, failures, equalKeys, waitsFor };
   });
   const become = (state: RedriveRun['state']) => {
     run.state = state;
@@ -84,7 +84,8 @@ function listen(run: RedriveRun, order: RedriveOrder): void {
 
 async function untilDone(run: RedriveRun, input: RedriveInput, order: RedriveOrder): Promise<RedriveOutcome> {
   const { historyEventsPerRun = Number.POSITIVE_INFINITY } = input;
-  const { filter: _filter, ...audit } = order;
+  const { filter, ...audit } = order;
+  const { action } = audit;
   for (;;) {
     await mayBegin(run);
     if (workflowInfo().continueAsNewSuggested || workflowInfo().historyLength >= historyEventsPerRun) {
@@ -92,18 +93,23 @@ async function untilDone(run: RedriveRun, input: RedriveInput, order: RedriveOrd
     }
     const most = nextStep(run, input);
     if (most.mostLetters === 0) return 'limited';
-    const { passed } = run;
-    const reply = await tryLetters({ action: order.action, filter: order.filter, passed, ends: run.ends, ...most });
+    const { redriveId, passed, ends, storeId, round } = run;
+    const reply = await tryLetters({ action, filter, passed, ends, storeId, again: round > 0, ...most });
     const { resolved, failed } = reply;
     if (resolved.length + failed.length > 0) {
-      const closing = { redriveId: run.redriveId, order: audit, passed, ends: reply.passed, resolved, failed };
+      const of = { redriveId, order: audit, storeId: reply.storeId ?? null };
+      const closing = { ...of, passed, ends: reply.passed, resolved, failed };
       // What was tried is counted, so its letters are closed, also when this is cancelled.
       await CancellationScope.nonCancellable(() => closeLetters(closing));
     }
     const failsTooOften = takeStep(run, reply, input, Date.now());
     show(run, order);
-    if (reply.isLast) return 'done';
+    if (reply.isLast && run.waiting === null) return 'done';
     if (failsTooOften) return 'stopped';
+    if (!reply.isLast) continue;
+    if (input.leavesWaiting) return 'waiting';
+    // A pause goes before it, as before each step.
+    await condition(() => run.state === 'paused', nextRound(run));
   }
 }
 
@@ -123,8 +129,11 @@ function show(run: RedriveRun, order: RedriveOrder): void {
 }
 
 /** Markdown for the Web UI. */
-function describe({ state, counts, failures, startedAt }: RedriveRun, { action, by, reason }: RedriveOrder): string {
-  const { redriven, healed, alreadyEqual, failedAgain, discarded, unusable, exhausted } = counts;
+function describe(
+  { state, counts, failures, startedAt, waitsFor }: RedriveRun,
+  { action, by, reason }: RedriveOrder,
+): string {
+  const { redriven, healed, alreadyEqual, failedAgain, discarded, unusable, exhausted, waiting } = counts;
   return [
     `**${state}** · ${action} of dead letters, by ${asText(by)}${reason === undefined ? '' : ` (${asText(reason)})`}`,
     '',
@@ -132,6 +141,7 @@ function describe({ state, counts, failures, startedAt }: RedriveRun, { action, 
     ...(action === 'discard'
       ? [`- discarded: ${discarded}`]
       : [`- redriven: ${redriven}, healed: ${healed}, equal already: ${alreadyEqual}, failed again: ${failedAgain}`]),
+    ...(waiting > 0 ? [`- waiting for ${asText(waitsFor ?? 'a server')}, which does not answer: ${waiting}`] : []),
     ...(unusable > 0 ? [`- left, for they name no key that can be repaired: ${unusable}`] : []),
     ...(exhausted > 0 ? [`- left, for they were redriven too often: ${exhausted}`] : []),
     ...failures

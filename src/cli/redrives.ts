@@ -30,7 +30,8 @@ export async function redriveToTheEnd(client: Client, config: Config, input: Red
   report(`started ${handle.workflowId}; signals: pause, resume, rate; it goes on if this verb ends`);
   return toTheEnd(client, config, handle, {
     query: progress,
-    describe: ({ state, counts }) => `${state === 'paused' ? 'paused, ' : ''}${describeCounts(action, counts)}`,
+    describe: ({ state, counts, waitsFor }) =>
+      `${state === 'paused' ? 'paused, ' : ''}${describeCounts(action, counts)}${describeWaiting(counts, waitsFor)}`,
     last: ({ counts }) => describeCounts(action, counts),
   });
 }
@@ -57,8 +58,13 @@ export function describeCounts(action: RedriveInput['action'], counts: RedriveCo
   return `${redriven} redriven: ${healed} healed, ${alreadyEqual} equal already, ${failedAgain} failed again`;
 }
 
+/** Of letters whose server is out. A worker of an earlier version knows of none. */
+export function describeWaiting({ waiting = 0 }: Partial<RedriveCounts>, waitsFor: string | null = null): string {
+  return waiting > 0 ? `; ${waiting} waiting for ${waitsFor}, which does not answer` : '';
+}
+
 /** For scripts. */
-export function exitOf({ outcome, counts }: RedriveResult): number {
+export function exitOf({ outcome, counts: { waiting = 0, ...counts } }: RedriveResult): number {
   if (counts.failedAgain > 0) return EXIT.divergence;
-  return outcome === 'cancelled' || counts.unusable + counts.exhausted > 0 ? EXIT.incomplete : EXIT.ok;
+  return outcome === 'cancelled' || counts.unusable + counts.exhausted + waiting > 0 ? EXIT.incomplete : EXIT.ok;
 }

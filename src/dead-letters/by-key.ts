@@ -7,7 +7,7 @@ import { type LinkConfig, linkPolicy } from '../config.js';
 import type { Letter } from './letter.js';
 
 /** A letter that says which key is to be repaired. */
-interface UsableLetter {
+export interface UsableLetter {
   readonly link: LinkConfig;
   readonly key: Buffer;
   readonly event: FailedWrite;
@@ -42,25 +42,21 @@ export class LettersByKey {
     return this.#keys.size;
   }
 
-  /**
-   * @param mostKeys a letter of a further key is not taken
-   * @returns `unusable` for one that is no failed write of a link of this configuration
-   */
-  add(letter: Letter, mostKeys = Number.POSITIVE_INFINITY): 'taken' | 'full' | 'unusable' {
-    const found = usable(letter, this.#links);
-    if (found === null) return 'unusable';
-    const { link, key, event } = found;
-    // Link names have no spaces.
-    const name = `${link.name} ${key.toString('base64')}`;
-    const known = this.#keys.get(name);
-    if (known !== undefined) {
-      known.letters.push(letter);
-      known.events.push(event);
-      return 'taken';
-    }
-    if (this.#keys.size >= mostKeys) return 'full';
-    this.#keys.set(name, { link, key, letters: [letter], events: [event] });
-    return 'taken';
+  /** @returns null for one that is no failed write of a link of this configuration */
+  read(letter: Letter): UsableLetter | null {
+    return usable(letter, this.#links);
+  }
+
+  has(letter: UsableLetter): boolean {
+    return this.#keys.has(nameOfKey(letter));
+  }
+
+  add({ link, key, event, letter }: UsableLetter): void {
+    const name = nameOfKey({ link, key });
+    const known = this.#keys.get(name) ?? { link, key, letters: [], events: [] };
+    this.#keys.set(name, known);
+    known.letters.push(letter);
+    known.events.push(event);
   }
 
   /** The keys of each link, with what its letters say together. */
@@ -73,6 +69,11 @@ export class LettersByKey {
     }
     return [...links.values()];
   }
+}
+
+/** Link names have no spaces. */
+function nameOfKey({ link, key }: Pick<UsableLetter, 'link' | 'key'>): string {
+  return `${link.name} ${key.toString('base64')}`;
 }
 
 interface KeyToTry extends LettersOfKey {

@@ -35,7 +35,7 @@ export const REDRIVE_ID = 'dlq.redrive.id';
 
 /**
  * @param writtenAt when its store took it, in ms since the epoch. null: the store does not say, for
- *   in Kafka a letter keeps the time of its record; then it is as old as the latest that it tells of
+ *   in Kafka a letter keeps the time of its record; then it is as old as the latest that it tells
  */
 export function letterOf(part: string, record: IntakeRecord, writtenAt: number | null): Letter {
   const text = (name: string) => headerText(record, `dlq.${name}`);
@@ -43,9 +43,10 @@ export function letterOf(part: string, record: IntakeRecord, writtenAt: number |
     ...['redrive.last_at', 'failed.last_at'].map((name) => Date.parse(text(name) ?? '')),
     Number(record.position.timestamp),
   ];
-  // A clock that was ahead says nothing.
-  const past = times.filter((time) => time <= Date.now());
-  const at = writtenAt ?? Math.max(...past, 0);
+  const now = Date.now();
+  // A clock that was ahead says nothing; of what nothing is known is not old.
+  const past = times.filter((time) => time >= 0 && time <= now);
+  const at = writtenAt ?? (past.length > 0 ? Math.max(...past) : now);
   const count = Number(text('redrive.count'));
   return {
     place: { part, offset: record.position.offset },

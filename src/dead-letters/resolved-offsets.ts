@@ -68,8 +68,12 @@ export class ResolvedOffsets {
 function note(resolved: OffsetSet, record: IntakeRecord): void {
   const ranges = headerText(record, RESOLVES);
   if (ranges === undefined) return;
+  const own = BigInt(record.position.offset);
   let isFirst = false;
-  for (const offset of readRanges(ranges)) isFirst = resolved.add(offset) || isFirst;
+  for (const offset of readRanges(ranges)) {
+    // What is behind it has come later: it was meant for the topic that had this name before.
+    if (offset < own) isFirst = resolved.add(offset) || isFirst;
+  }
   // It came twice, most likely because the first answer was lost.
-  if (!isFirst) resolved.add(BigInt(record.position.offset));
+  if (!isFirst) resolved.add(own);
 }

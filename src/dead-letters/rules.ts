@@ -18,7 +18,10 @@ export function scheduled(rules: readonly LetterRule[]): ScheduledRule[] {
     const { olderThanMs = 0, ...alike } = matchOf({ match });
     const filter = { ...alike, olderThanMs: Math.max(olderThanMs, after), unless: earlier };
     const number = index + 1;
-    return [{ number, everyMs: after, input: { action, filter, by: `rule ${number} of dlq.rules` } }];
+    // It comes again by itself, and must not stand in the way of what can be tried.
+    return [
+      { number, everyMs: after, input: { action, filter, by: `rule ${number} of dlq.rules`, leavesWaiting: true } },
+    ];
   });
 }
 

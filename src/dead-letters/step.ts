@@ -1,66 +1,70 @@
 /** One step of a redrive: which letters it takes, and how they are closed behind it. */
-import {
-  type CloseLettersRequest,
-  MOST_REDRIVES,
-  type Offsets,
-  type OffsetsByPart,
-  type TryLettersRequest,
+import type {
+  CloseLettersRequest,
+  Offsets,
+  OffsetsByPart,
+  TryLettersRequest,
 } from '../../workflows/redrive-messages.js';
 import type { Links } from '../bridge/group.js';
 import { putBackLetter } from '../events/dead-letter.js';
-import { eventOf, LettersByKey } from './by-key.js';
+import { eventOf } from './by-key.js';
 import { isMeant } from './filter.js';
 import { type Letter, nameOf, REDRIVE_ID } from './letter.js';
 import type { Closing, LetterStore } from './store.js';
-
-/** Letters that are gone through in one step though nothing can be done with them. */
-const MOST_LEFT = 10_000;
+import { Taken, type WaitsFor } from './taken.js';
 
 interface Step {
-  readonly keys: LettersByKey;
-  /** To be discarded. */
-  readonly discarded: readonly Letter[];
+  readonly taken: Taken;
   readonly passed: Offsets;
   readonly ends: Offsets;
+  /** As in `TryLettersReply`. */
+  readonly storeId: string | null;
   readonly isLast: boolean;
-  /** Letters that are left as they are. */
-  readonly unusable: number;
-  readonly exhausted: number;
+}
+
+/** The topic was deleted and made anew: its offsets stand for other letters. */
+export class AnotherTopic extends Error {
+  override readonly name = 'AnotherTopic';
 }
 
 /**
  * Reads on until there is enough for one step. A letter of a key that is in the step is taken with
  * it, so that many letters of a key are one repair.
- * @throws Error in one line when they can't be read
+ * @throws AnotherTopic; any other Error, in one line, when they can't be read
  */
-export async function readStep(store: LetterStore, request: TryLettersRequest, links: Links): Promise<Step> {
-  const { filter, action, mostKeys, mostLetters } = request;
+export async function readStep(
+  store: LetterStore,
+  request: Omit<TryLettersRequest, 'again'>,
+  links: Links,
+  waitsFor: WaitsFor = async () => null,
+): Promise<Step> {
+  const { filter, action, mostLetters } = request;
+  // Asked first: what is read behind it is of this topic, or closing it will find another one.
+  const storeId = await sameStore(store, request.storeId);
   const ends = request.ends ?? (await store.ends());
   const passed: Record<string, string> = { ...request.passed };
-  const keys = new LettersByKey(links);
-  const discarded: Letter[] = [];
-  let [taken, unusable, exhausted] = [0, 0, 0];
-  const reply = (isLast: boolean): Step => {
-    return { keys, discarded, passed: isLast ? ends : passed, ends, isLast, unusable, exhausted };
-  };
+  const taken = new Taken(links, request, waitsFor);
+  const reply = (isLast: boolean): Step => ({ taken, passed: isLast ? ends : passed, ends, storeId, isLast });
   const now = Date.now();
   for await (const letter of store.letters({ passed, ends, about: mostLetters })) {
-    if (taken >= mostLetters || unusable + exhausted >= MOST_LEFT) return reply(false);
+    if (taken.isFull) return reply(false);
     if (isMeant(letter, filter, now)) {
-      if (action === 'discard') {
-        discarded.push(letter);
-        taken += 1;
-      } else if (letter.redriven >= MOST_REDRIVES) exhausted += 1;
-      else {
-        const added = keys.add(letter, mostKeys);
-        if (added === 'full') return reply(false);
-        if (added === 'taken') taken += 1;
-        else unusable += 1;
-      }
+      const hadRoom = action === 'discard' ? taken.discard(letter) : await taken.try(letter);
+      if (!hadRoom) return reply(false);
     }
     passed[letter.place.part] = letter.place.offset;
   }
   return reply(true);
+}
+
+/** @throws AnotherTopic where offsets of before mean nothing any more */
+async function sameStore(store: LetterStore, before: string | null = null): Promise<string | null> {
+  const now = await store.id();
+  if (now === null || before === null || now === before) return now ?? before;
+  throw new AnotherTopic(
+    `${store.name} was deleted and made anew meanwhile: the letters that were being redriven are gone with it, and those ` +
+      'that are there now were left as they are. Begin again; keys whose letters are gone are found by a sweep',
+  );
 }
 
 /** Where letters are, by part. */
@@ -73,9 +77,12 @@ export function offsetsOf(letters: readonly Letter[]): OffsetsByPart {
   return offsets;
 }
 
-/** Resolves letters, and puts back those that failed. @throws Error in one line */
+/**
+ * Resolves letters, and puts back those that failed.
+ * @throws AnotherTopic; any other Error, in one line, when its store does not take that
+ */
 export async function closeLetters(store: LetterStore, request: CloseLettersRequest, links: Links): Promise<void> {
-  const { redriveId, order, resolved, failed, passed, ends } = request;
+  const { redriveId, order, resolved, failed, passed, ends, storeId } = request;
   const at = new Date().toISOString();
   const note = { [REDRIVE_ID]: redriveId, 'dlq.redrive.by': order.by, 'dlq.redrive.last_at': at };
   const closings: Closing[] = resolved.flatMap(({ end, offsets }) =>
@@ -103,6 +110,7 @@ export async function closeLetters(store: LetterStore, request: CloseLettersRequ
       closings.push({ part, offsets: open.map(({ place }) => place.offset), putBack, note });
     }
   }
+  await sameStore(store, storeId);
   await store.close(closings);
 }
 

@@ -26,6 +26,11 @@ export interface Closing {
 export interface LetterStore {
   /** For a person. */
   readonly name: string;
+  /**
+   * Which of its kind it is, for one that is made anew under its name has the same offsets for
+   * other letters. null: no offset ever comes again, or it can't tell. @throws Error in one line
+   */
+  id(): Promise<string | null>;
   /** The last offset of each part that has any. @throws Error in one line */
   ends(): Promise<Offsets>;
   /**

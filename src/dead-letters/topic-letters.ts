@@ -57,6 +57,14 @@ export function openTopicLetters(config: KafkaConfig, logger: Logger): LetterSto
   return {
     name: `the topic ${topic}`,
 
+    async id() {
+      try {
+        return await ids.idOf(topic);
+      } catch (error) {
+        throw new Error(`the topic ${topic} can't be read: ${kafkaErrorMessage(error)}`, { cause: error });
+      }
+    },
+
     async ends() {
       const ranges = await reader.ranges();
       return Object.fromEntries(

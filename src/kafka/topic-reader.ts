@@ -182,7 +182,7 @@ function committed(topic: string, from: bigint, data: FetchedPartition) {
   return { messages, behind: behind !== null && behind > from ? behind : null };
 }
 
-/** What kafkajs' types leave out: of a topic with `message.timestamp.type=LogAppendTime` it is 1. */
+/** kafkajs' types leave it out: with `message.timestamp.type=LogAppendTime` it is 1. */
 type MessageOfBatch = KafkaMessage & { readonly batchContext?: { readonly timestampType?: number } };
 
 const LOG_APPEND_TIME = 1;

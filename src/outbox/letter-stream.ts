@@ -53,10 +53,14 @@ export class LetterStream {
    */
   async close(ids: readonly string[], putBack: DeadLetter | null): Promise<void> {
     const parts = [...inParts(ids, () => 0, { bytes: 1, items: CLOSED_AT_ONCE })];
+    let deleted = 0;
     for (const [index, part] of parts.entries()) {
-      // The last ones go with it: of a call that died in between the letter is there still.
+      // The last ones go with it: of a call that died in between the letter is there still. Where
+      // somebody else has dealt with the last ones, it stands for the others all the same.
       const fields = putBack !== null && index === parts.length - 1 ? deadLetterFields(putBack) : [];
-      await this.#servers.send(this.key, ['EVAL', CLOSE, '1', this.key, `${part.length}`, ...part, ...fields]);
+      const args = [`${deleted}`, `${part.length}`, ...part, ...fields];
+      const { reply } = await this.#servers.send(this.key, ['EVAL', CLOSE, '1', this.key, ...args]);
+      deleted += Number(reply);
     }
   }
 }

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BATCH_BYTES, BATCH_KEYS } from '../../workflows/batch-messages.js';
 import type { EncodedKey } from '../../workflows/failed-write.js';
-import { jsonBytes } from '../../workflows/json-bytes.js';
+import { firstWithin, jsonBytes } from '../../workflows/json-bytes.js';
 import type { SweepRepairs, SweepState } from '../../workflows/sweep-messages.js';
 import { compareKeys, type LinkSides, type ReconcileOptions, refuseDeletes } from '../engine/index.js';
 import { encodeKey, keyBytes } from '../events/failed-write-codec.js';
@@ -60,8 +60,8 @@ const WAITS_FOR_MS = 30_000;
 const LOOKS_EVERY_MS = 1_000;
 /** What one comparison takes; of more that went on only the number is known. */
 const KEYS_AT_ONCE = 500;
-/** Of the keys that went on, together: they travel with each sign of life. */
-const MOST_WENT_ON_BYTES = 64 * 1024;
+/** In the state of the sweep. */
+const WENT_ON = { items: KEYS_AT_ONCE, bytes: 64 * 1024 };
 /** The keys that are listed are those of the first ones. */
 const MOST_KEPT = 500;
 /** At once: they would only wait for each other's budget, and each stands in the state. */
@@ -190,7 +190,7 @@ export class HandOver {
   #ended(batch: SweepRepairs['open'][0], { healed, atMs, wentOn }: BatchEnd): void {
     const { open, ...rest } = this.#repairs;
     const unhealed = batch.keys - healed;
-    const known = withRoom(rest.wentOn, wentOn);
+    const known = firstWithin([...rest.wentOn, ...wentOn], WENT_ON);
     // Of which keys went on, all must be known to say of the others that they have healed.
     const isKept = unhealed === known.length - rest.wentOn.length && rest.healedBatches.length < MOST_KEPT;
     this.#keep({
@@ -212,18 +212,6 @@ export class HandOver {
     this.#ledger.state = { ...this.#ledger.state, repairs };
     this.#ledger.changed();
   }
-}
-
-/** With as many more as may be kept. */
-function withRoom(kept: SweepRepairs['wentOn'], more: readonly EncodedKey[]): SweepRepairs['wentOn'] {
-  const all = [...kept];
-  let bytes = kept.reduce((sum, { key }) => sum + jsonBytes(key), 0);
-  for (const one of more) {
-    bytes += jsonBytes(one.key);
-    if (all.length === KEYS_AT_ONCE || bytes > MOST_WENT_ON_BYTES) break;
-    all.push(one);
-  }
-  return all;
 }
 
 /** As large as a batch may be. */

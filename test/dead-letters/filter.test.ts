@@ -112,6 +112,7 @@ describe('dlq.rules', () => {
         input: {
           action: 'redrive',
           by: 'rule 2 of dlq.rules',
+          leavesWaiting: true,
           filter: { errorType: 'TargetReadOnly', olderThanMs: 10 * MINUTE_MS, unless: [earlier] },
         },
       },
@@ -121,6 +122,7 @@ describe('dlq.rules', () => {
         input: {
           action: 'discard',
           by: 'rule 3 of dlq.rules',
+          leavesWaiting: true,
           filter: {
             link: LINK,
             olderThanMs: 30 * 24 * 60 * MINUTE_MS,

@@ -64,7 +64,30 @@ describe.each(Object.entries(BEDS))('a store of letters: %s', (_name, bed) => {
   });
 });
 
+it('of many letters of a key in a stream, some dealt with by somebody else, one is put back', async () => {
+  const { writing, open } = await BEDS.stream!();
+  const store = await open();
+  for (let index = 0; index < 520; index++) await writing.publish(letter('key'));
+  const letters = await all(store);
+  const { part } = letters[0]!.place;
+  const offsets = letters.map(({ place }) => place.offset);
+  await store.close([{ part, offsets: offsets.slice(450), putBack: null, note: NOTE }]);
+  const putBack = letter('key', { 'dlq.redrive.count': '1' });
+  for (let twice = 0; twice < 2; twice++) await store.close([{ part, offsets, putBack, note: NOTE }]);
+  expect((await all(store)).map(({ redriven }) => redriven)).toEqual([1]);
+});
+
 describe('a topic of letters', () => {
+  it('takes no word of what comes behind it: it was meant for a topic that had its name before', async () => {
+    const { topic, kafka, writing, open } = await topicBed(1);
+    const producer = kafka.producer();
+    await producer.connect();
+    onTestFinished(() => producer.disconnect());
+    const resolving = { key: 'r', value: '{}', headers: { 'dlq.resolves': '1-2', 'dlq.resolution': 'healed' } };
+    await producer.send({ topic, messages: [resolving] });
+    for (const key of ['key:1', 'key:2', 'key:3']) await writing.publish(letter(key));
+    expect(keysOf(await all(await open()))).toEqual(['key:1', 'key:2', 'key:3']);
+  });
   it('that keeps the times of its records knows what its letters tell', async () => {
     const { writing, open } = await topicBed(1);
     const old = { 'dlq.failed.last_at': '2020-11-20T23:00:00.000Z' };

@@ -184,6 +184,8 @@ function redrive(): OtherRun {
         resolved,
         failed: [],
         equalKeys: [],
+        waitsFor: null,
+        storeId: null,
       };
     },
     closeLetters: async () => {},

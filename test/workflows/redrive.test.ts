@@ -23,9 +23,12 @@ import { describeTimeSkipping, until, workflowBundle } from '../support/workflow
 class Letters {
   readonly tried: TryLettersRequest[] = [];
   readonly closed: CloseLettersRequest[] = [];
+  readonly #gone = new Set<string>();
   /** Runs in each try, before it ends. */
   during: (attempt: number) => Promise<void> | void = () => {};
   fails: (letter: number) => boolean = () => false;
+  /** Its server does not answer. */
+  waits: (letter: number) => boolean = () => false;
 
   constructor(readonly count: number) {}
 
@@ -35,7 +38,10 @@ class Letters {
       await this.during(this.tried.length);
       const first = Number(request.passed['0'] ?? 0) + 1;
       const last = Math.min(this.count, first + Math.min(request.mostKeys, request.mostLetters) - 1);
-      const letters = Array.from({ length: last - first + 1 }, (_, index) => first + index);
+      const all = Array.from({ length: last - first + 1 }, (_, index) => first + index);
+      const open = all.filter((letter) => !this.#gone.has(`${letter}`));
+      const letters = open.filter((letter) => !this.waits(letter));
+      const waiting = open.length - letters.length;
       const failed = letters.filter((letter) => this.fails(letter));
       const healed = letters.filter((letter) => !this.fails(letter));
       const [seen, failedAgain] = [letters.length, failed.length];
@@ -44,14 +50,17 @@ class Letters {
         passed: { 0: `${last}` },
         ends: { 0: `${this.count}` },
         isLast: last >= this.count,
-        counts: { ...NOTHING_REDRIVEN, seen, redriven: seen, keys: seen, failedAgain, healed: healed.length },
+        counts: { ...NOTHING_REDRIVEN, seen, redriven: seen, keys: seen, failedAgain, healed: healed.length, waiting },
         resolved: healed.length === 0 ? [] : [{ end: 'healed', offsets: { 0: healed.map(String) } }],
         failed: failed.map((letter) => ({ offsets: { 0: [`${letter}`] }, error, attempts: 1 })),
         equalKeys: [],
+        waitsFor: waiting > 0 ? 'h:1' : null,
+        storeId: null,
       };
     },
     closeLetters: async (request) => {
       this.closed.push(request);
+      for (const letter of lettersIn(request)) this.#gone.add(letter);
     },
     countNew: async () => 7,
   };
@@ -62,10 +71,12 @@ class Letters {
   }
 
   closedLetters(): string[] {
-    return this.closed.flatMap(({ resolved, failed }) =>
-      [...resolved, ...failed].flatMap(({ offsets }) => offsets['0']!),
-    );
+    return this.closed.flatMap(lettersIn);
   }
+}
+
+function lettersIn({ resolved, failed }: CloseLettersRequest): string[] {
+  return [...resolved, ...failed].flatMap(({ offsets }) => offsets['0']!);
 }
 
 await describeTimeSkipping('a redrive', (server) => {
@@ -178,10 +189,48 @@ await describeTimeSkipping('a redrive', (server) => {
     expect(letters.closedLetters()).toHaveLength(126);
   });
 
-  test('waits for a server that is out: no letter has failed', async () => {
+  test('goes on past letters of a server that is out, and comes back to them until it answers', async () => {
+    const letters = new Letters(200);
+    letters.waits = (letter) => letter >= 11 && letter <= 30 && letters.tried.length < 12;
+    const result = await withRedrive(letters, {}, async (handle) => {
+      await until(() => letters.tried.length > 5);
+      const { counts, waitsFor } = await handle.query(progress);
+      expect(counts).toMatchObject({ redriven: 180, waiting: 20, failedAgain: 0 });
+      expect(waitsFor).toBe('h:1');
+      return handle.result();
+    });
+    const told = { redriven: 200, healed: 200, failedAgain: 0, waiting: 0, seen: 200 };
+    expect(result).toMatchObject({ outcome: 'done', waitsFor: null, counts: told });
+    expect(new Set(letters.closedLetters()).size).toBe(200);
+    expect(letters.closedLetters()).toHaveLength(200);
+    // From where the first of them is, and no letter that healed is gone through again.
+    const again = letters.tried.filter((request) => request.again);
+    expect(again[0]!.passed).toEqual({ 0: '6' });
+  });
+
+  test('of a rule leaves letters of a server that is out to the next one', async () => {
+    const letters = new Letters(100);
+    letters.waits = (letter) => letter <= 30;
+    const result = await run(letters, { leavesWaiting: true });
+    expect(result).toMatchObject({ outcome: 'waiting', waitsFor: 'h:1', counts: { redriven: 70, waiting: 30 } });
+  });
+
+  test('that is cancelled while all letters wait ends', async () => {
+    const letters = new Letters(3);
+    letters.waits = () => true;
+    const result = await withRedrive(letters, {}, async (handle) => {
+      await until(() => letters.tried.length > 4);
+      await handle.cancel();
+      return handle.result();
+    });
+    expect(result).toMatchObject({ outcome: 'cancelled', counts: { redriven: 0, waiting: 3 } });
+    expect(letters.closed).toEqual([]);
+  });
+
+  test('whose dead letters can not be read for a while goes on then: no letter has failed', async () => {
     const letters = new Letters(10);
     letters.during = (attempt) => {
-      if (attempt < 4) throw ApplicationFailure.retryable('waits for h:1, which does not answer', 'TargetUnavailable');
+      if (attempt < 4) throw ApplicationFailure.retryable('the topic t is away', 'DeadLettersUnreachable');
     };
     expect(await run(letters)).toMatchObject({ outcome: 'done', counts: { redriven: 10, failedAgain: 0 } });
   });

@@ -11,7 +11,7 @@ import { withClient } from '../configured.js';
 import { EXIT, type GlobalOptions, print, VerbError } from '../context.js';
 import { filterOf, type LetterFlags } from '../letter-filter.js';
 import { keyText, meantLetters, withLetters } from '../letters.js';
-import { describeCounts, exitOf, redriveToTheEnd, whoRuns } from '../redrives.js';
+import { describeCounts, describeWaiting, exitOf, redriveToTheEnd, whoRuns } from '../redrives.js';
 
 interface CommonFlags extends LetterFlags {
   readonly max?: string;
@@ -95,7 +95,7 @@ function describe({ action, outcome, counts, failures, equalKeys, filter, ...res
   const { unusable, exhausted, keys, failedAgain } = counts;
   const more = counts.alreadyEqual - SHOWN_KEYS;
   return [
-    `${outcome}: ${describeCounts(action, counts)}${action === 'redrive' ? `, ${counted(keys, 'repair')}` : ''}`,
+    `${outcome}: ${describeCounts(action, counts)}${action === 'redrive' ? `, ${counted(keys, 'repair')}` : ''}${describeWaiting(counts, result.waitsFor)}`,
     ...(outcome === 'stopped' ? [`too many of a step failed: the cause is not mended. Nothing more was tried`] : []),
     ...failures.map(({ type, message, letters }) => `  ${letters}  ${type}: ${message}`),
     ...(equalKeys.length > 0
