@@ -54,8 +54,8 @@ async function apply(
     action: {
       type: 'startWorkflow' as const,
       workflowType: REDRIVE_TYPE,
-      // Temporal adds the time.
-      workflowId: `${REDRIVE_ID_PREFIX}rule-${number}`,
+      // Temporal adds the time, which is the same for all that share the namespace.
+      workflowId: `${REDRIVE_ID_PREFIX}${taskQueue}/rule-${number}`,
       taskQueue,
       args: [input],
       memo: { action, filter, by } satisfies RedriveMemo,

@@ -1,5 +1,6 @@
 /** Dead letters from an outage of the target to the end, with a real bridge and worker. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { progress } from '../../workflows/redrive-messages.js';
 import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
@@ -127,6 +128,7 @@ it('letters resolve by the state of their keys: a thousand of one key are one re
     discarded: 0,
     unusable: 2,
     exhausted: 1,
+    waiting: 0,
     keys: 3,
   });
   expect(answer.equalKeys).toEqual([{ key: 'mended', encoding: 'utf8' }]);
@@ -218,15 +220,56 @@ it('a server that does not answer is waited for: no letter has failed', async ()
   const redriving = dlq('redrive');
   await eventually(async () => {
     const query = `WorkflowType = "redrive" AND TaskQueue = "keymend-${link}"`;
-    const failures = [];
+    const waiting = [];
     for await (const { workflowId } of client.workflow.list({ query })) {
-      const { raw } = await client.workflow.getHandle(workflowId).describe();
-      failures.push(...(raw.pendingActivities ?? []).map(({ lastFailure }) => lastFailure?.message));
+      const { counts, waitsFor } = await client.workflow.getHandle(workflowId).query(progress);
+      waiting.push({ letters: counts.waiting, waitsFor });
     }
-    expect(failures).toEqual([expect.stringMatching(/^waits for .*, which does not answer$/)]);
+    expect(waiting).toEqual([{ letters: 20, waitsFor: expect.stringContaining('127.0.0.1') }]);
   });
   target.thaw();
   const { answer, code } = await redriving;
-  expect(answer.counts).toMatchObject({ redriven: 20, healed: 20, failedAgain: 0 });
+  expect(answer.counts).toMatchObject({ redriven: 20, healed: 20, failedAgain: 0, waiting: 0 });
   expect(code).toBe(0);
+});
+
+it('a rule redrives and discards by itself what is old enough, and leaves the rest', async () => {
+  const { source, target, producer, deadLetterTopic, client } = sandbox;
+  const rules = [
+    { match: { reason: 'unknown-link' }, do: 'redrive', after: '1h' },
+    { match: { reason: 'invalid-json' }, do: 'discard', after: '1h' },
+  ];
+  sandbox.configure({ link: { name: link }, config: { dlq: { rules } } });
+  await source.client.mset('user:1', 'new', 'user:2', 'new');
+  const old = new Date(Date.now() - 2 * 3_600_000);
+  const letter = (key: string, reason: string, at: Date) => ({
+    ...recordOf(key, { link, failedAt: at.toISOString() }),
+    timestamp: `${at.getTime()}`,
+    headers: { 'dlq.reason': reason, 'dlq.link': link },
+  });
+  const messages = [
+    letter('user:1', 'unknown-link', old),
+    letter('user:2', 'unknown-link', new Date(Date.now() + 10 * 60_000)),
+    letter('x', 'invalid-json', old),
+    letter('user:1', 'cancelled', old),
+  ];
+  await producer.send({ topic: deadLetterTopic, messages });
+  await sandbox.start('worker');
+  const scheduleOf = (number: number) => client.schedule.getHandle(`keymend/dlq-rule/keymend-${link}/${number}`);
+  // Without waiting for its time.
+  for (const number of [1, 2]) await eventually(() => scheduleOf(number).trigger());
+  const left = async () => (await dlq('list')).answer.map(({ reason }: { reason: string }) => reason);
+  await eventually(async () => expect(await left()).toEqual(['unknown-link', 'cancelled']));
+  expect(await target.client.mget('user:1', 'user:2')).toEqual(['new', null]);
+  const query = `WorkflowType = "redrive" AND TaskQueue = "keymend-${link}"`;
+  await eventually(async () => {
+    // A full hour may begin meanwhile, and with it one more of each.
+    const by = new Set<string>();
+    for await (const { memo, status } of client.workflow.list({ query })) by.add(`${memo?.by}: ${status.name}`);
+    expect([...by].sort()).toEqual(['rule 1 of dlq.rules: COMPLETED', 'rule 2 of dlq.rules: COMPLETED']);
+  });
+  const { action } = await scheduleOf(1).describe();
+  // Of another task queue, whose rule 1 comes at the same second, it is another one.
+  expect(action.workflowId).toBe(`keymend/redrive/keymend-${link}/rule-1`);
+  await Promise.all([1, 2].map((number) => scheduleOf(number).delete()));
 });
