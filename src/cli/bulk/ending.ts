@@ -84,12 +84,16 @@ async function followed(
   }
 }
 
-function describe({ healed, failedAgain, newlyEscalated, underWay, ended }: Outcome, word: string): string[] {
+function describe(outcome: Outcome, word: string): string[] {
+  const { healed, failedAgain, newlyEscalated, underWay, ended, unknown = 0 } = outcome;
   return [
     `${healed} ${word}, ${failedAgain} failed again, ${newlyEscalated} newly escalated meanwhile`,
     ...(underWay > 0 ? [`${counted(underWay, 'key')} still under way: \`keymend status\` shows how they go on`] : []),
     ...(ended > 0
       ? [`the workflows of ${counted(ended, 'key')} were ended before their end: \`keymend reconcile\` looks at them`]
+      : []),
+    ...(unknown > 0
+      ? [`what became of ${counted(unknown, 'key')} does not show: \`keymend status KEY\` looks at one`]
       : []),
     ...(failedAgain + newlyEscalated > 0 ? ['`keymend escalations` says why'] : []),
   ];

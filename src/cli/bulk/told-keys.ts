@@ -26,6 +26,19 @@ export class ToldKeys {
     return this.#known.has(fingerprint(workflowId));
   }
 
+  /** @returns null: it was told nothing */
+  fingerprintOf(workflowId: string): number | null {
+    const found = fingerprint(workflowId);
+    return this.#known.has(found) ? found : null;
+  }
+
+  /** Adds it to a set of fingerprints. @returns false: it was told nothing */
+  mark(workflowId: string, marked: Set<number>): boolean {
+    const found = this.fingerprintOf(workflowId);
+    if (found !== null) marked.add(found);
+    return found !== null;
+  }
+
   get size(): number {
     return this.#known.size;
   }
