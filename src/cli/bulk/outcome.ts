@@ -39,7 +39,7 @@ interface Followed {
 /** The list lags behind the workflows by about this. */
 const LAG_MS = 2_000;
 const LOOKED_EVERY_MS = 1_000;
-/** The clock of the server may be behind by so much: a run that is listed as closed earlier is old. */
+/** The clock of the server may be behind by so much. */
 const CLOCKS_MS = 60_000;
 /** So many looks in a row find as many escalated: workers have come to an end with them. */
 const STEADY_LOOKS = 4;
