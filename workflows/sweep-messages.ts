@@ -115,8 +115,11 @@ export interface SweepTally {
 
 /** The part of one server in a sweep. */
 export interface SweepPart {
-  /** Whose keys are gone through; `keys`: those that were given. */
-  readonly side: 'source' | 'target' | 'keys';
+  /**
+   * Whose keys are gone through; `cache`: those of a target that caches rows of a database; `keys`:
+   * those that were given.
+   */
+  readonly side: 'source' | 'target' | 'cache' | 'keys';
   readonly place: string;
   /** The process: a cursor is worth nothing to another one. */
   readonly server: string;

@@ -65,7 +65,7 @@ export async function compareKeys(
   before: readonly (Differing | undefined)[] = [],
 ): Promise<Compared[]> {
   const states = await bothStates(sides, keys, options);
-  const answers = states.map((now, index) => proven(now, before[index]));
+  const answers = states.map((now, index) => proven(now, before[index], options));
   const open = [...answers.keys()].filter((index) => answers[index] === null);
   const compared = await compareContent(
     sides,
@@ -77,8 +77,8 @@ export async function compareKeys(
 }
 
 /** null: that takes a comparison of what both have. */
-function proven(states: States, before: Differing | undefined): Compared | null {
-  const now = difference(states, before?.difference === 'expiry');
+function proven(states: States, before: Differing | undefined, { cache }: CompareOptions): Compared | null {
+  const now = difference(states, { ofExpiry: before?.difference === 'expiry', cache });
   if (now.outcome !== 'differs' || !['value', 'expiry'].includes(now.difference)) return now;
   const isAsBefore = before?.onSource === now.onSource && before.onTarget === now.onTarget;
   return isAsBefore && now.onSource !== '' && now.onTarget !== '' ? now : null;
@@ -110,7 +110,8 @@ async function classified(
   const differing = keys.filter((_, index) => isRefused(results[index]!));
   const states = differing.length === 0 ? [] : await bothStates(sides, differing, options);
   return results.map((result, index): Compared => {
-    if (isRefused(result)) return difference(states.shift()!, refused.isOfExpiry(keys[index]!));
+    if (isRefused(result))
+      return difference(states.shift()!, { ofExpiry: refused.isOfExpiry(keys[index]!), cache: options.cache });
     if (result.outcome === 'deferred' || result.outcome === 'failed') return result;
     return { outcome: 'equal' };
   });
@@ -137,14 +138,20 @@ async function bothStates(
   });
 }
 
+interface Of {
+  readonly ofExpiry: boolean;
+  readonly cache: ReconcileOptions['cache'];
+}
+
 /** What each side has now, a moment after they were seen to differ. */
-function difference(states: States, ofExpiry: boolean): Compared {
+function difference(states: States, { ofExpiry, cache }: Of): Compared {
   if (!Array.isArray(states)) return { outcome: 'failed', error: states as ReconcileError };
   const [target, source] = states as [ObservedState, ObservedState];
   const { type } = source;
   const seen = { onSource: inShort(source), onTarget: inShort(target) };
   const found = (difference: Difference): Compared => ({ outcome: 'differs', difference, ...seen });
-  if (target.type === NO_TYPE) return type === NO_TYPE ? { outcome: 'equal' } : found('missing');
+  // A cache may lack any key.
+  if (target.type === NO_TYPE) return type === NO_TYPE || cache !== undefined ? { outcome: 'equal' } : found('missing');
   if (type === NO_TYPE) return found('extra');
   if (type !== target.type) return found('type');
   return found(ofExpiry ? 'expiry' : 'value');

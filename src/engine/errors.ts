@@ -129,7 +129,7 @@ const UNSUPPORTED: readonly {
   },
   {
     when: ({ code }) => code === 'NOTREDIS',
-    explanation: 'is a database; what was asked for (a sweep) is for links of two Redis',
+    explanation: 'is a database; what was asked for is for links of two Redis',
   },
   {
     when: ({ code, message }) => code === 'ERR' && /unknown (redis )?(sub)?command/i.test(message),

@@ -24,11 +24,12 @@ export class Database {
   readonly place: string;
   /** How often another server than before has answered. */
   connections = 0;
+  /** Which one has said its role last. */
+  server = '';
   readonly #pool: Pool;
   readonly #timeoutMs: number;
   /** Connections whose session is as we need it. */
   readonly #prepared = new WeakSet<object>();
-  #server = '';
 
   constructor({ url, tls, connections }: MysqlSource, { name, timeoutMs = 5_000 }: DatabaseOptions) {
     const { hostname, port, username, password, pathname } = new URL(url);
@@ -81,8 +82,8 @@ export class Database {
     const answer = await this.query(ROLE, 'to say its role');
     if (answer instanceof RedisFailure) return answer;
     const [readOnly, ...server] = answer.rows[0]!.map(String);
-    if (this.#server !== `${server}`) this.connections += 1;
-    this.#server = `${server}`;
+    if (this.server !== `${server}`) this.connections += 1;
+    this.server = `${server}`;
     return readOnly === '0' || readOnly === 'OFF' ? 'primary' : new RedisFailure('NOTMASTER', 'it is read-only');
   }
 

@@ -9,6 +9,7 @@ import {
   ALL_SLOTS,
   explained,
   type Health,
+  type KeyServer,
   NO_EXPIRY,
   NO_TYPE,
   type ObservedState,
@@ -108,6 +109,15 @@ export class MysqlSource implements RedisPort {
     return { ...answer, slots: ALL_SLOTS, servers: [{ place: this.place, slots: ALL_SLOTS, answer }] };
   }
 
+  /** Its keys are known by what is cached of them, and by the mappings. */
+  async keyServers(): Promise<readonly KeyServer[] | RedisFailure> {
+    const role = await this.#database.role();
+    if (role instanceof RedisFailure) return role;
+    return [{ place: this.place, server: this.#database.server, keys: 0, slots: ALL_SLOTS, moving: [] }];
+  }
+
+  readonly takes = (key: Buffer): boolean => this.#mappings.some(({ mapping }) => mapping.pattern.match(key) !== null);
+
   /** Also that each mapping fits the tables. Stops at the first that does not. */
   async check(): Promise<readonly RedisFailure[]> {
     const role = await this.#database.role();
@@ -150,7 +160,6 @@ export class MysqlSource implements RedisPort {
   readonly differingMembers = notRedis;
   readonly cardinality = notRedis;
   readonly watch = notRedis;
-  readonly keyServers = notRedis;
   readonly scanKeys = notRedis;
   readonly digestKeys = notRedis;
   readonly absentKeys = notRedis;

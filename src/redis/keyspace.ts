@@ -63,6 +63,9 @@ export interface PageDigest {
 
 /** What goes through the keys of a Redis asks this of it: of its masters, or of their replicas. */
 export interface Keyspace {
+  /** Whether it can have this key. None: it can have any. */
+  readonly takes?: (key: Buffer) => boolean;
+
   /** As of `RedisPort`. */
   readonly place: string;
   /** As of `RedisPort`. */

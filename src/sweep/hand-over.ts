@@ -126,6 +126,8 @@ export class HandOver {
 
   async #refused(found: readonly SureDifference[]): Promise<Map<Buffer, string>> {
     const deletes = found.filter(({ difference }) => difference === 'extra').map(({ key }) => key);
+    // Readers of a cache load what is deleted.
+    if (this.#options.cache !== undefined) return new Map();
     const errors = await refuseDeletes(this.#sides, deletes, this.#options.deleteGuard);
     const refused = new Map<Buffer, string>();
     for (const [index, error] of errors.entries()) {

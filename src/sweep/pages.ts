@@ -7,6 +7,7 @@ import { keyBytes } from '../events/failed-write-codec.js';
 import { isOwnKey } from '../own-keys.js';
 import { type KeyPage, RedisFailure } from '../redis/index.js';
 import { absentOnSource, differingOfPage, type Sides } from './page.js';
+import { sideOf } from './parts.js';
 
 /**
  * As many as a server goes through in about 3 ms, and so few that twenty kills read less than 2 %
@@ -49,14 +50,22 @@ export class Pages {
     const from = sample === undefined ? cursor : anywhere();
     const count = this.#keysPerPage(part);
     const scan = { cursor: from, count, match, type, digested: side === 'source' };
-    const page = await this.#sides[side].scanKeys(place, scan);
-    if (page instanceof RedisFailure) throw reconcileError(page, side, 'read', this.#sides[side].place);
+    const at = sideOf(side);
+    const page = await this.#sides[at].scanKeys(place, scan);
+    if (page instanceof RedisFailure) throw reconcileError(page, at, 'read', this.#sides[at].place);
     const { keys } = page;
     const bytes = keys.reduce((sum, { length }) => sum + length, 0);
     // With a pattern most pages have none; where many had long ones, more of these may come.
     const before = this.#keyBytes.get(serverOf(part)) ?? 0;
     this.#keyBytes.set(serverOf(part), Math.max(bytes / Math.max(count, keys.length), before / 2));
-    return { ...page, asked: count };
+    return { ...(side === 'cache' ? this.#taken(page) : page), asked: count };
+  }
+
+  /** Without the keys that no mapping takes: others put them there. */
+  #taken(page: KeyPage): KeyPage {
+    const { takes = () => true } = this.#sides.source;
+    const keys = page.keys.filter(takes);
+    return { ...page, keys, own: page.own + page.keys.length - keys.length };
   }
 
   /** With a pattern or a type not all that were passed are told: about as many as asked for. */
@@ -89,7 +98,8 @@ export class Pages {
    */
   async suspicious(side: SweepPart['side'], { keys, digest }: KeyPage): Promise<readonly Buffer[]> {
     const { options, expiryToleranceMs } = this.#given;
-    if (side === 'keys' || keys.length === 0) return keys;
+    // A row has no digest: each cached value is compared with its own.
+    if (side === 'keys' || side === 'cache' || keys.length === 0) return keys;
     // A key of another type on the source was not met there. What else differs was found there.
     if (side === 'target' && options.type !== undefined) return keys;
     if (side === 'target') return absentOnSource(this.#sides, keys);

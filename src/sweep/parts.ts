@@ -7,6 +7,13 @@ import { NOTHING_FOUND } from './tally.js';
 
 export type Servers = Readonly<Record<Side, readonly KeyServer[]>>;
 
+/** Whose keys are scanned. A target that is a cache is `cache`: what it lacks is no difference. */
+export type ScannedSide = Exclude<SweepPart['side'], 'keys'>;
+
+export function sideOf(scanned: ScannedSide): Side {
+  return scanned === 'cache' ? 'target' : scanned;
+}
+
 /** Where the pages of each side are read. */
 export type Keyspaces = Readonly<Record<Side, Keyspace>>;
 
@@ -25,7 +32,7 @@ export async function serversOf(sides: Keyspaces): Promise<Servers> {
  * What was proven by counting is to be proven anew where any does not.
  * @returns the very same state where all parts stay
  */
-export function synchronized(state: SweepState, side: Side, servers: Servers): SweepState {
+export function synchronized(state: SweepState, side: ScannedSide, servers: Servers): SweepState {
   const other = servers[side === 'source' ? 'target' : 'source'];
   const others = createHash('sha1')
     .update(
@@ -36,7 +43,7 @@ export function synchronized(state: SweepState, side: Side, servers: Servers): S
     )
     .digest('base64');
   const ofSide = state.parts.filter((part) => part.side === side);
-  const parts = servers[side].map((now): SweepPart => {
+  const parts = servers[sideOf(side)].map((now): SweepPart => {
     const slots = JSON.stringify([now.slots, ...now.moving]);
     const known = ofSide.find((part) => part.server === now.server && part.slots === slots && part.others === others);
     const { place, server, keys } = now;

@@ -28,9 +28,10 @@ export function percentOf(
     }, 0);
     return { all, passed, isBegun: ofSide.length > 0, isDone: ofSide.every(({ done }) => done) };
   };
-  const first = workOf('keys', 'source');
+  const first = workOf('keys', 'source', 'cache');
   if (!first.isBegun) return 0;
-  if (keys !== undefined || sample < 1 || targetOnly === 'counted') return share(first.passed, first.all);
+  const isAll = keys !== undefined || sample < 1 || parts.some(({ side }) => side === 'cache');
+  if (isAll || targetOnly === 'counted') return share(first.passed, first.all);
   const second = workOf('target');
   if (second.isBegun && first.isDone && second.isDone) return 100;
   const all = first.all + LOOKED_FOR * (second.isBegun ? second.all : targetKeys);

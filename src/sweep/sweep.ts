@@ -10,19 +10,20 @@ import type {
   SweepState,
   SweepSummary,
 } from '../../workflows/sweep-messages.js';
-import {
-  type Difference,
-  LinkMemory,
-  type LinkSides,
-  ReconcileError,
-  type ReconcileOptions,
-  type Side,
-} from '../engine/index.js';
+import { type Difference, LinkMemory, type LinkSides, ReconcileError, type ReconcileOptions } from '../engine/index.js';
 import type { KeyPage } from '../redis/index.js';
 import { type Batches, HandOver } from './hand-over.js';
 import { restBehind, restBehindLook, type Work } from './pace.js';
 import { Pages } from './pages.js';
-import { isCounted, type Keyspaces, partOfKeys, type Servers, serversOf, synchronized } from './parts.js';
+import {
+  isCounted,
+  type Keyspaces,
+  partOfKeys,
+  type ScannedSide,
+  type Servers,
+  serversOf,
+  synchronized,
+} from './parts.js';
 import { Speed } from './speed.js';
 import { percentOf, summary } from './summary.js';
 import { Suspects } from './suspects.js';
@@ -119,6 +120,11 @@ class Sweep {
       if (this.state.parts.length === 0) this.state = { ...this.state, parts: [partOfKeys(keys.length)] };
       return this.#partsOf('keys');
     }
+    if (this.#request.cache !== undefined) {
+      this.state = { ...this.state, targetOnly: 'scanned' };
+      await this.#partsOf('cache');
+      return this.#untilNothingMoves();
+    }
     // What was restarted meanwhile is gone through once more, and what was compared with it.
     for (let before: SweepState | null = null; before !== this.state; ) {
       before = this.state;
@@ -191,7 +197,7 @@ class Sweep {
     signal.throwIfAborted();
   }
 
-  #synchronize(side: Side): Promise<void> {
+  #synchronize(side: ScannedSide): Promise<void> {
     this.#connections = this.#connectionsNow;
     this.#synchronized = serversOf(this.#read).then((servers) => {
       this.#lanes = Math.min(servers.source.length, servers.target.length);
@@ -263,12 +269,12 @@ class Sweep {
   }
 
   #suspectsOf(part: SweepPart, generation: number, signal: AbortSignal): Suspects<Passed> {
-    const { settleMs, expiryToleranceMs, deleteGuard } = this.#request;
+    const { settleMs, expiryToleranceMs, deleteGuard, cache } = this.#request;
     const rest = (work: Work) => restBehindLook(work, this.#rate, signal);
     // With a type its keys are compared as well, which the source's part has done for most.
     const counts = (kind: Difference) => part.side !== 'target' || kind === 'extra' || kind === 'type';
     // What is deferred comes again together.
-    const ofEngine = { expiryToleranceMs, deleteGuard, signal, comesAsOne: true };
+    const ofEngine = { expiryToleranceMs, deleteGuard, cache, signal, comesAsOne: true };
     const handOver = this.#handOver?.take.bind(this.#handOver) ?? null;
     const ofSuspects = { ...ofEngine, settleMs, counts, rest, handOver };
     return new Suspects<Passed>(this.#sides, ofSuspects, (passed, findings) => {

@@ -1,8 +1,9 @@
 /** A cached value against the row that it caches: on a real MariaDB and a real Redis. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type LinkConfig, parseConfig } from '../../src/config.js';
-import { LinkMemory, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
+import { compareKeys, LinkMemory, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
 import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
+import { schemaWarnings } from '../../src/mysql/schema.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { provideMariadb } from '../../src/stack/index.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
@@ -309,6 +310,27 @@ await describeWith('a link whose source is MariaDB', provideMariadb, (programs) 
       await expect(sides.source.check()).rejects.toMatchObject({ code: 'MAPPING' });
       await expect(open('invalidate').sides.source.check()).resolves.toEqual([]);
     });
+  });
+
+  test('a key that is not cached does not differ from its row', async () => {
+    const { sides, rules } = open('invalidate');
+    const keys = [Buffer.from('name:1'), Buffer.from('name:404')];
+    const compared = await compareKeys({ ...sides, memory: new LinkMemory(sides) }, keys, rules);
+    expect(compared).toEqual([{ outcome: 'equal' }, { outcome: 'equal' }]);
+  });
+
+  test('a table without a primary key is warned of; a view, and a table with one, are not', async () => {
+    await mariadb.client.query(
+      'CREATE TABLE `no ``key` (id BIGINT, name INT); CREATE VIEW seen AS SELECT * FROM users',
+    );
+    const mappings = `[
+      { key: "a:{id}", query: "SELECT name FROM users WHERE id = :id", value: json },
+      { key: "b:{id}", query: "SELECT k.name, u.city FROM \`no \`\`key\` AS k JOIN users AS u ON u.id = k.id WHERE k.id = :id", value: json },
+      { key: "c:{id}", query: "SELECT name FROM seen WHERE id = :id", value: json },
+    ]`;
+    expect(await schemaWarnings(linkOf('invalidate', { mappings }), 2_000)).toEqual([
+      'mapping b:{id} reads table no `key, which has no primary key: two rows may be of one key, and then no row is the right one',
+    ]);
   });
 
   test('a function of the application makes the value', async () => {

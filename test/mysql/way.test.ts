@@ -116,14 +116,32 @@ await describeWith('failed deletes of a cache in front of MariaDB', provideMaria
     expect(check.stdout).toMatch(/FAILED .*ER_BAD_FIELD_ERROR/);
   });
 
-  test('are told of by status and config check; a sweep says that it does not compare them', async () => {
+  test('are told of by status and config check', async () => {
     configure();
     const [told, check] = [await sandbox.keymend('status'), await sandbox.keymend('config', 'check')];
     expect(told.stdout).toMatch(/source \(127\.0\.0\.1:\d+\) is the primary/);
-    expect(check).toMatchObject({ code: 0 });
-    for (const sweep of [await sandbox.keymend('sweep'), await sandbox.keymend('sweep', '--every', '24h')]) {
-      expect(sweep).toMatchObject({ code: 2 });
-      expect(sweep.stderr).toMatch(/has a database as its source, which no sweep compares yet/);
-    }
+    expect(check).toMatchObject({ code: 0, stdout: expect.not.stringContaining('warning') });
+    await mariadb.client.query('CREATE TABLE keyless (id BIGINT, name VARCHAR(64))');
+    const query = 'SELECT name FROM keyless WHERE id = :id';
+    configure({ mappings: [{ key: 'k:{id:int}', query, value: { string: 'name' } }] });
+    const warned = await sandbox.keymend('config', 'check');
+    expect(warned).toMatchObject({ code: 0 });
+    expect(warned.stdout).toMatch(
+      /^warning link \S+: mapping k:\{id:int\} reads table keyless, which has no primary key/m,
+    );
+    expect((await sandbox.keymend('doctor')).stdout).toMatch(/reads table keyless, which has no primary key/);
+  });
+
+  test('which nobody has recorded are found by a sweep, and healed by one that repairs', async () => {
+    configure();
+    await cache().mset('name:1', 'old', 'name:2', 'new', 'name:3', 'of no row', 'session:1', 'x');
+    await sandbox.start('worker');
+    const found = await sandbox.keymend('sweep');
+    expect(found.code).toBe(3);
+    expect(found.stdout).toMatch(/divergent, 3 keys compared, 2 differ \((value 1, extra 1|extra 1, value 1)\)/);
+    const repaired = await sandbox.keymend('sweep', '--repair');
+    expect(repaired.stdout).toMatch(/repaired: 2 of 2/);
+    expect(await cache().exists('name:1', 'name:3')).toBe(0);
+    expect(await cache().mget('name:2', 'session:1')).toEqual(['new', 'x']);
   });
 });

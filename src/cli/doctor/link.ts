@@ -3,6 +3,7 @@ import type { LinkConfig } from '../../config.js';
 import { CACHE_LEASE_MS } from '../../defaults.js';
 import { LinkMemory, ReconcileError } from '../../engine/index.js';
 import { cacheModeOf, connectSource } from '../../mysql/connect-source.js';
+import { schemaWarnings } from '../../mysql/schema.js';
 import { checkDistinct, connectRedis, explain, RedisFailure, type RedisPort } from '../../redis/index.js';
 import { type Finding, fail, found, ok, warn } from './finding.js';
 import { checkServer } from './redis-server.js';
@@ -37,7 +38,13 @@ export async function checkLink(link: LinkConfig): Promise<Finding[]> {
         reached[index]!.every(({ level }) => level !== 'fail') ? checkServer(link, side) : [],
       ),
     );
-    return [...reached.flat(), ...servers.flat(), ...both.flat(), ...(isCache ? secondLook(link) : [])];
+    return [
+      ...reached.flat(),
+      ...servers.flat(),
+      ...both.flat(),
+      ...(answer ? await found(() => keyless(link)) : []),
+      ...(isCache ? secondLook(link) : []),
+    ];
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
   }
@@ -56,6 +63,11 @@ async function checkSide(port: RedisPort): Promise<readonly Finding[]> {
     if (silent.length + roles.length > 0) return [...silent.map(({ message }) => fail(message)), ...roles];
     return [ok(`${port.place} answers and is a master`)];
   });
+}
+
+async function keyless(link: LinkConfig): Promise<Finding[]> {
+  const warnings = await schemaWarnings(link, TIMEOUT_MS);
+  return warnings.map((line) => warn(`link ${link.name}: ${line}`, 'give the table a primary key'));
 }
 
 /** The application has its own half of this, which is not known here. */

@@ -3,11 +3,14 @@ import { pino } from 'pino';
 import { intakeOf } from '../../bridge/intakes.js';
 import type { Config, LinkConfig } from '../../config.js';
 import { connectSource } from '../../mysql/connect-source.js';
+import { schemaWarnings } from '../../mysql/schema.js';
 import { counted } from '../../plural.js';
 import { checkDistinct, connectRedis, type RedisPort } from '../../redis/index.js';
 import { connectClient, type TemporalTarget } from '../../temporal/connect.js';
 import { readConfig } from '../configured.js';
 import { type GlobalOptions, print, VerbError } from '../context.js';
+
+const TIMEOUT_MS = 5_000;
 
 interface Check {
   readonly what: string;
@@ -15,6 +18,8 @@ interface Check {
   readonly problem: string | null;
   /** Why it was not checked. */
   readonly notChecked?: string;
+  /** It works, at a risk. */
+  readonly warning?: true;
 }
 
 export async function configCheck(global: GlobalOptions): Promise<void> {
@@ -25,7 +30,8 @@ export async function configCheck(global: GlobalOptions): Promise<void> {
   if (failed.length > 0) throw new VerbError(`${failed.length} of ${counted(checks.length, 'check')} failed`);
 }
 
-function describe({ what, problem, notChecked }: Check): string {
+function describe({ what, problem, notChecked, warning }: Check): string {
+  if (warning) return `warning ${what}`;
   if (notChecked !== undefined) return `-       ${what}: not checked, because ${notChecked}`;
   return problem === null ? `ok      ${what}` : `FAILED  ${problem}`;
 }
@@ -42,7 +48,10 @@ async function checkServices(config: Config, temporal: TemporalTarget): Promise<
 }
 
 async function checkLink(link: LinkConfig): Promise<Check[]> {
-  const optionsOf = (side: 'source' | 'target') => ({ name: `${side} of link ${link.name}`, commandTimeoutMs: 5_000 });
+  const optionsOf = (side: 'source' | 'target') => ({
+    name: `${side} of link ${link.name}`,
+    commandTimeoutMs: TIMEOUT_MS,
+  });
   const sides = {
     source: connectSource(link, optionsOf('source')),
     target: connectRedis(link.target, optionsOf('target')),
@@ -66,7 +75,11 @@ async function checkLink(link: LinkConfig): Promise<Check[]> {
       const doubt = await checkDistinct(sides);
       if (doubt !== null) throw doubt;
     };
-    return [...checks, await check(what, areTwo)];
+    const warnings = await schemaWarnings(link, TIMEOUT_MS);
+    const warned = warnings.map(
+      (line): Check => ({ what: `link ${link.name}: ${line}`, problem: null, warning: true }),
+    );
+    return [...checks, await check(what, areTwo), ...warned];
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
   }

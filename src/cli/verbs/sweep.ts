@@ -4,7 +4,7 @@ import { dirname, extname } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { BATCH_TYPE } from '../../../workflows/batch-messages.js';
 import type { SweepOptions, SweepResult } from '../../../workflows/sweep-messages.js';
-import { type Config, type LinkConfig, parseInterval } from '../../config.js';
+import { type Config, parseInterval } from '../../config.js';
 import { counted } from '../../plural.js';
 import { parseReport, type ReportedDifferences, reportOf } from '../../sweep/report.js';
 import { htmlReport } from '../../sweep/report-html.js';
@@ -62,7 +62,7 @@ async function schedule(global: GlobalOptions, flags: SweepFlags, options: Sweep
       ]);
       return;
     }
-    const { name: link } = comparable(chooseLink(config, flags.link));
+    const { name: link } = chooseLink(config, flags.link);
     const made = await sweepEvery(client, config, { link, everyMs, options });
     print(global, made, () => [`link ${link}: ${describeSchedule(made)}; --every off ends that`]);
   });
@@ -76,12 +76,6 @@ async function endSchedule(client: Client, config: Config, name: string | undefi
   return { link, was: await sweepNoMore(client, config, link) };
 }
 
-/** @throws VerbError */
-function comparable(link: LinkConfig): LinkConfig {
-  if (!('mysql' in link.source)) return link;
-  throw new VerbError(`link ${link.name} has a database as its source, which no sweep compares yet`, EXIT.usage);
-}
-
 async function run(
   global: GlobalOptions,
   flags: SweepFlags,
@@ -90,7 +84,7 @@ async function run(
 ): Promise<void> {
   if (flags.report !== undefined) checkReport(flags.report);
   await withClient(global, async (client, config) => {
-    const link = comparable(chooseLink(config, flags.link));
+    const link = chooseLink(config, flags.link);
     const result = await sweepToTheEnd(client, config, link, options, rerun === null);
     print(global, reportOf(result), () => describe(result));
     const unseen = rerun !== null && rerun.unlisted > 0;
@@ -200,7 +194,9 @@ function describe(result: SweepResult): string[] {
           `read from ${counted(result.readFrom.replicas, 'replica')}, and ${counted(result.readFrom.masters, 'master')} without one`,
         ]),
     ...(result.atMost !== undefined
-      ? [`at most ${(100 * result.atMost).toFixed(3)} % differ, at 95 %; keys of the target alone were not looked for`]
+      ? [
+          `at most ${(100 * result.atMost).toFixed(3)} % differ, at 95 %${result.targetOnly === 'skipped' ? '; keys of the target alone were not looked for' : ''}`,
+        ]
       : []),
     ...(prefixes.length > 1
       ? prefixes.slice(0, 5).map(({ prefix, keys }) => `  ${keys}  ${prefix === '' ? '(no prefix)' : prefix}`)

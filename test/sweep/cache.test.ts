@@ -1,0 +1,93 @@
+/** Sweeps of a cache in front of a database: each cached value against its row. */
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { parseConfig } from '../../src/config.js';
+import type { LinkSides } from '../../src/engine/index.js';
+import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
+import { connectRedis } from '../../src/redis/index.js';
+import { provideMariadb } from '../../src/stack/index.js';
+import type { SweepOptions, SweepState } from '../../workflows/sweep-messages.js';
+import { type MariadbServer, startMariadb } from '../support/mariadb.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
+import { describeWith } from '../support/services.js';
+import { swept } from './bed.js';
+
+await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (programs) => {
+  const ROWS = 1_000;
+  let mariadb: MariadbServer;
+  let redis: RedisServer;
+  let sides: LinkSides & { readonly source: ReturnType<typeof connectSource> };
+
+  beforeAll(async () => {
+    [mariadb, redis] = await Promise.all([startMariadb(programs), startRedis()]);
+    await mariadb.client.query('CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(64))');
+    const query = 'SELECT name FROM users WHERE id = :id';
+    const mappings = [{ key: 'name:{id:int}', query, value: { string: 'name' } }];
+    const links = [{ name: 'shop', source: { mysql: { url: mariadb.url } }, target: { url: redis.url }, mappings }];
+    const link = parseConfig(JSON.stringify({ kafka: { brokers: ['h:1'] }, links }), 'test', {}).links[0]!;
+    expect(cacheModeOf(link)).toBe('invalidate');
+    sides = { source: connectSource(link, { name: 'source' }), target: connectRedis(link.target, { name: 'target' }) };
+  });
+  afterAll(async () => {
+    await Promise.all([sides?.source.close(), sides?.target.close()]);
+    await Promise.all([mariadb?.stop(), redis?.stop()]);
+  });
+  beforeEach(async () => {
+    const ids = [...Array(ROWS).keys()];
+    await redis.client.flushall();
+    await mariadb.client.query('DELETE FROM users');
+    await mariadb.client.query(`INSERT INTO users VALUES ${ids.map((id) => `(${id}, 'n${id}')`).join(', ')}`);
+    await redis.client.mset(Object.fromEntries(ids.map((id) => [`name:${id}`, `n${id}`])));
+  });
+
+  const sweep = (options: SweepOptions = {}, request: Parameters<typeof swept>[2] = {}) =>
+    swept(sides, options, { cache: 'invalidate', ...request });
+
+  test('finds what its row does not say, and takes what is not cached for no difference', async () => {
+    await redis.client.del('name:7', 'name:9');
+    await redis.client.mset('name:8', 'old', 'name:1000000', 'of a row that is gone');
+    await redis.client.hset('name:9', { name: 'n9' });
+    await redis.client.set('name:10', Buffer.alloc(2 * 1024 * 1024, 'x'));
+    const { summary } = await sweep();
+    expect(summary).toMatchObject({ outcome: 'divergent', compared: ROWS, targetOnly: 'scanned', failed: 0 });
+    expect(summary!.differing).toMatchObject({ value: 2, extra: 1, type: 1, missing: 0, expiry: 0 });
+    expect(summary!.listed.map(({ key }) => key).sort()).toEqual(['name:10', 'name:1000000', 'name:8', 'name:9']);
+  });
+
+  test('leaves out keys that no mapping takes, and those of keymend', async () => {
+    await redis.client.mset('session:1', 'x', 'name:01', 'x', 'keymend:lease:{a}:name:1', 'x');
+    expect((await sweep()).summary).toMatchObject({ outcome: 'equal', compared: ROWS });
+  });
+
+  test('goes on where it was', async () => {
+    const end = new AbortController();
+    const states: SweepState[] = [];
+    const onProgress = (state: SweepState) => {
+      states.push(state);
+      end.abort();
+    };
+    await sweep({}, { signal: end.signal, onProgress });
+    const [first] = states[0]!.parts;
+    expect(first).toMatchObject({ side: 'cache', done: false });
+    expect(first!.compared).toBeGreaterThan(0);
+    let asked = 0;
+    const inspect: typeof sides.source.inspect = (keys, ...rest) => {
+      asked += keys.length;
+      return sides.source.inspect(keys, ...rest);
+    };
+    const counting = new Proxy(sides.source, {
+      get: (port, name) => {
+        const value = name === 'inspect' ? inspect : Reflect.get(port, name, port);
+        return typeof value === 'function' ? value.bind(port) : value;
+      },
+    });
+    const { summary } = await swept({ ...sides, source: counting }, {}, { cache: 'invalidate', state: states[0] });
+    expect(summary).toMatchObject({ outcome: 'equal', compared: ROWS });
+    expect(asked).toBe(ROWS - first!.compared);
+  });
+
+  test('says of a sample how many differ at most', async () => {
+    const { summary } = await sweep({ sample: 0.2 });
+    expect(summary).toMatchObject({ outcome: 'incomplete', atMost: expect.any(Number) });
+    expect(summary!.compared).toBeGreaterThanOrEqual(0.2 * ROWS);
+  });
+});
