@@ -40,6 +40,9 @@ export function givenService(given: GivenAddresses, name: ServiceName): GivenSer
       return givenRedis('Redis (source)', REDIS_SOURCE, given.redisSource);
     case 'redis-target':
       return givenRedis('Redis (target)', REDIS_TARGET, given.redisTarget);
+    case 'mariadb':
+      // Who has one asks for none.
+      return undefined;
   }
 }
 

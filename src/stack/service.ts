@@ -5,7 +5,7 @@
 import type { PortName, Ports } from './processes/ports.js';
 import type { Provision } from './programs/provision.js';
 
-export type ServiceName = 'temporal' | 'kafka' | 'redis-source' | 'redis-target';
+export type ServiceName = 'temporal' | 'kafka' | 'redis-source' | 'redis-target' | 'mariadb';
 
 /** A program and how to call it; what `launch` needs besides the folder. */
 interface Program {

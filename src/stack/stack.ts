@@ -6,6 +6,7 @@ import { type GivenAddresses, givenAddresses } from './environment.js';
 import { StackError } from './errors.js';
 import { awaitGiven, givenService } from './given.js';
 import { kafkaService } from './kafka.js';
+import { mariadbService, mariadbUrl } from './mariadb.js';
 import { findKeymend, KEYMEND, KEYMEND_TITLE, stopKeymend } from './processes/keymend-process.js';
 import { holderOf, withLock } from './processes/lock.js';
 import { HOST, type Ports } from './processes/ports.js';
@@ -20,6 +21,8 @@ import { readState, stateFile, writeState } from './state.js';
 import { temporalService } from './temporal.js';
 
 const SERVICES: readonly Service[] = [temporalService, kafkaService, redisSourceService, redisTargetService];
+/** With those that are only there when asked for. */
+const ALL_SERVICES: readonly Service[] = [...SERVICES, mariadbService];
 
 const STATUS_ANSWERS_WITHIN_MS = 1_000;
 
@@ -29,6 +32,8 @@ export interface StackInfo {
   readonly kafka: { readonly brokers: string[] };
   /** URLs. */
   readonly redis: { readonly source: string; readonly target: string };
+  /** Of the database `shop`, where it was asked for. */
+  readonly mysql?: string;
   /** Absolute path of a ready `keymend.yaml`. */
   readonly config: string;
 }
@@ -43,10 +48,12 @@ interface StackOptions {
   /** Takes progress for a person, line by line. */
   readonly report: Report;
   /**
-   * `usual` (default): 7233, 8233, 9092, 6379 and 6380, a free one where busy. `free`: always free
-   * ones.
+   * `usual` (default): 7233, 8233, 9092, 6379, 6380 and 3306, a free one where busy. `free`: always
+   * free ones.
    */
   readonly preferredPorts?: PreferredPorts;
+  /** Also a MariaDB, for links whose source is a database. */
+  readonly mysql?: boolean;
   /**
    * Aborting it ends {@link stackUp} early, which then rejects with its reason. What runs by then
    * goes on.
@@ -75,7 +82,8 @@ export async function stackUp(options: StackOptions): Promise<StackInfo> {
   const given = givenAddresses(options.environment);
   makeDirectory(directory);
   return locked(directory, options, async () => {
-    const ours = SERVICES.filter(({ name }) => givenService(given, name) === undefined);
+    const wanted = options.mysql ? ALL_SERVICES : SERVICES;
+    const ours = wanted.filter(({ name }) => givenService(given, name) === undefined);
     await settleAll(SERVICES.flatMap(({ name }) => givenService(given, name) ?? []).map(awaitGiven));
     let ports = readState(directory).ports;
     const remember = (chosen: Ports) => {
@@ -97,7 +105,8 @@ export async function stackUp(options: StackOptions): Promise<StackInfo> {
     if (stopped.length === 0 && ours.length > 0) options.report('all services run already');
     const prepares = await provideAll(stopped, options);
     await settleAll(prepares.map(([service, prepare]) => start(service, prepare, startOptions())));
-    return infoOf(directory, given, ports);
+    const info = infoOf(directory, given, ports);
+    return options.mysql ? { ...info, mysql: mariadbUrl(portOf(ports, 'mysql')) } : info;
   });
 }
 
@@ -129,7 +138,7 @@ export async function stackDown(
     // First of all, while the services that it says goodbye to are there.
     const keymend = told(KEYMEND, KEYMEND_TITLE, await stopKeymend(directory));
     const outcomes = await Promise.all(
-      SERVICES.map(async (service) =>
+      ALL_SERVICES.map(async (service) =>
         told(service.name, service.title, await terminate(folderOf(directory, service), STOP_GRACE_MS)),
       ),
     );
@@ -147,7 +156,7 @@ export function demoLock(directory: string): string {
  *   bridge and worker of a demo
  */
 export function whatRuns(directory: string): string[] {
-  const services = SERVICES.filter((service) => processOf(folderOf(resolve(directory), service)) !== undefined);
+  const services = ALL_SERVICES.filter((service) => processOf(folderOf(resolve(directory), service)) !== undefined);
   return [...services.map(({ title }) => title), ...(findKeymend(resolve(directory)) ? [KEYMEND_TITLE] : [])];
 }
 
@@ -169,8 +178,9 @@ export async function stackStatus(options: Pick<StackOptions, 'directory' | 'env
   const { ports } = readState(directory);
   const answering = async (answers: () => Promise<void>) =>
     (await untilReady(answers, STATUS_ANSWERS_WITHIN_MS)).kind === 'ready';
+  const known = ports.mysql === undefined ? SERVICES : ALL_SERVICES;
   const services = await Promise.all(
-    SERVICES.map(async (service): Promise<ServiceStatus> => {
+    known.map(async (service): Promise<ServiceStatus> => {
       const external = givenService(given, service.name);
       if (external) {
         const { address, answers } = external;

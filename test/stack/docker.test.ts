@@ -20,6 +20,7 @@ const word = z.union([text, z.literal('')]);
 const composeService = z.strictObject({
   image: z.string().regex(/^[a-z0-9/-]+(:[\w.-]+)?$/),
   build: z.literal('.').optional(),
+  profiles: z.tuple([z.literal('mysql')]).optional(),
   init: z.boolean().optional(),
   entrypoint: z.array(text).optional(),
   command: z.array(word).optional(),

@@ -6,11 +6,16 @@ interface StackOptions {
   readonly directory: string;
 }
 
+interface UpOptions extends StackOptions {
+  readonly mysql?: boolean;
+}
+
 export function stackCommand(): Command {
   const up = verb('up', 'Start what does not run yet; prints where everything is')
-    .addHelpText('after', examples('npx keymend stack up', 'npx keymend stack up --directory /tmp/try'))
-    .action(async ({ directory }: StackOptions, command: Command) => {
-      await (await import('../verbs/stack.js')).up(directory, globalOptions(command));
+    .option('--mysql', 'also a MariaDB, for links whose source is a database')
+    .addHelpText('after', examples('npx keymend stack up', 'npx keymend stack up --mysql --directory /tmp/try'))
+    .action(async ({ directory, mysql = false }: UpOptions, command: Command) => {
+      await (await import('../verbs/stack.js')).up(directory, mysql, globalOptions(command));
     });
   const down = verb(
     'down',

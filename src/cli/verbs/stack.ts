@@ -14,8 +14,9 @@ import {
 import { EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
 import { STACK_DIRECTORY } from '../usage/options.js';
 
-export async function up(directory: string, global: GlobalOptions): Promise<void> {
-  const info = await upUnlessInterrupted(directory);
+/** @param mysql also a MariaDB */
+export async function up(directory: string, mysql: boolean, global: GlobalOptions): Promise<void> {
+  const info = await upUnlessInterrupted(directory, mysql);
   print(global, info, () => describeInfo(info, directory));
 }
 
@@ -41,12 +42,12 @@ export function downCommand(directory: string): string {
  * The first Ctrl-C ends the fetching and starting, and the last line says what stays; the second
  * ends the process at once.
  */
-async function upUnlessInterrupted(directory: string): Promise<StackInfo> {
+async function upUnlessInterrupted(directory: string, mysql: boolean): Promise<StackInfo> {
   const interruption = new AbortController();
   const interrupt = () => interruption.abort();
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   try {
-    return await stackUp({ directory, environment: process.env, report, signal: interruption.signal });
+    return await stackUp({ directory, environment: process.env, report, mysql, signal: interruption.signal });
   } catch (error) {
     if (!interruption.signal.aborted) throw error;
     const running = whatRuns(directory);
@@ -68,6 +69,7 @@ function describeInfo(info: StackInfo, directory: string): string[] {
     `Kafka         ${info.kafka.brokers.join(', ')}`,
     `Redis source  ${info.redis.source}`,
     `Redis target  ${info.redis.target}`,
+    ...(info.mysql === undefined ? [] : [`MariaDB       ${info.mysql}`]),
     `config        ${info.config}`,
     '',
     `next          npx keymend start --config ${join(directory, basename(info.config))}`,

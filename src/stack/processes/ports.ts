@@ -12,6 +12,7 @@ export const USUAL_PORTS = {
   kafkaController: 9093,
   redisSource: 6379,
   redisTarget: 6380,
+  mysql: 3306,
 } as const;
 
 export type PortName = keyof typeof USUAL_PORTS;
