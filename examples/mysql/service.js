@@ -1,0 +1,71 @@
+/** A small service: it renames users, and caches what it reads of them. Once by hand, once by keymend. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createKafkaRecordSink } from 'keymend';
+import { createCache, startOutboxRelay } from 'keymend/cache';
+
+/** Now and then a process dies behind its commit, and its delete never comes. */
+const DIES = 0.1;
+const LINK = 'shop';
+export const keyOf = (id) => `user:${id}`;
+
+const rename = (tx, id) => tx.query('UPDATE users SET version = version + 1 WHERE id = ?', [id]);
+
+export async function versionOf(mysql, id) {
+  const [[user]] = await mysql.query('SELECT version FROM users WHERE id = ?', [id]);
+  return user.version;
+}
+
+/** Some readers are slow: a pause of the process, or a network that hangs. */
+async function loaded(mysql, id) {
+  const version = await versionOf(mysql, id);
+  if (Math.random() < 0.1) await sleep(Math.random() * 50);
+  return version;
+}
+
+/** Update, then delete. */
+export function byHand({ redis, mysql }) {
+  return {
+    async write(id) {
+      await rename(mysql, id);
+      if (Math.random() >= DIES) await redis.del(keyOf(id));
+    },
+    async read(id) {
+      const cached = await redis.get(keyOf(id));
+      if (cached !== null) return Number(cached);
+      const version = await loaded(mysql, id);
+      await redis.set(keyOf(id), version);
+      return version;
+    },
+    async close() {},
+  };
+}
+
+export function byKeymend({ redis, mysql, brokers }) {
+  const cache = createCache({ redis: losingDeletes(redis), mysql, link: LINK });
+  const sink = createKafkaRecordSink({ kafka: { brokers }, topic: 'keymend.failed-writes' });
+  const relay = startOutboxRelay({ mysql, sink });
+  return {
+    write: (id) => cache.update(keyOf(id), (tx) => rename(tx, id)),
+    read: async (id) => Number(await cache.read(keyOf(id), async () => `${await loaded(mysql, id)}`)),
+    async close() {
+      await relay.stop();
+      await sink.close();
+      cache.close();
+    },
+  };
+}
+
+/** The same deaths as by hand: neither delete of an update comes. */
+function losingDeletes(redis) {
+  const call = (...args) =>
+    String(args[1]).includes('UNLINK') && Math.random() < DIES
+      ? Promise.reject(new Error('lost'))
+      : redis.callBuffer(...args);
+  return new Proxy(redis, {
+    get(target, name) {
+      if (name === 'callBuffer') return call;
+      const value = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
