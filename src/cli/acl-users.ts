@@ -37,7 +37,7 @@ export function aclUsers(link: LinkConfig): AclUser[] {
   ];
 }
 
-/** So that `doctor` and `acl check` can say what is missing, and CLIENT LIST whose a connection is. */
+/** So that `doctor` can say what is missing, and CLIENT LIST whose a connection is. */
 const ASKING = ['acl|whoami', 'acl|dryrun', 'client|setname'];
 /** For the outbox, in either mode. */
 const APPLICATION_ON_SOURCE = ['command', 'eval', 'evalsha', 'type', 'time', 'rename', 'xadd', 'xdel', 'xlen'];

@@ -148,6 +148,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/own-keys.ts',
     'src/patience',
     'src/redis',
+    'src/redis-url.ts',
     'src/stack',
     'src/sweep',
     'src/telemetry',

@@ -1,4 +1,4 @@
-/** Users with the least rights: what `acl print` says is enough for all, and refused is nothing that is tried. */
+/** Users with the least rights: what `acl print` says is enough, and nothing tried is refused. */
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createDualWriter, createOutbox, mirrorOptions } from '../../src/dual-write/index.js';
