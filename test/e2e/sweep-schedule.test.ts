@@ -121,19 +121,6 @@ it('is taken away of a link that is no longer in the configuration, where nothin
   }
 });
 
-it('begins none of a link whose source is a database, each of which would fail unseen', async () => {
-  const query = 'SELECT name FROM users WHERE id = :id';
-  const mappings = [{ key: 'name:{id:int}', query, value: { string: 'name' } }];
-  sandbox.configure({ link: { name: link, source: { mysql: { url: 'mysql://127.0.0.1:1/shop' } }, mappings } });
-  try {
-    const { code, stderr } = await sandbox.keymend('sweep', '--every', '24h');
-    expect(`${code} ${stderr}`).toMatch(/^2 .*has a database as its source, which no sweep compares yet/);
-    await expect(schedule().describe()).rejects.toThrow();
-  } finally {
-    sandbox.configure({ link: { name: link, settle: '50ms' } });
-  }
-});
-
 it('refuses what can not be meant, and a schedule of somebody else', async () => {
   const refused = async (...args: string[]) => {
     const { code, stderr } = await sandbox.keymend('sweep', ...args);

@@ -30,7 +30,11 @@ test('each rule has one schedule, however many workers start; it follows the con
   const { spec, action, policies } = await client.getHandle(idOf(1)).describe();
   expect(spec.intervals).toMatchObject([{ every: 10 * MINUTE_MS }]);
   expect(policies.overlap).toBe('SKIP');
-  expect(action).toMatchObject({ workflowType: 'redrive', workflowId: 'keymend/redrive/rule-1', taskQueue });
+  expect(action).toMatchObject({
+    workflowType: 'redrive',
+    workflowId: `keymend/redrive/${taskQueue}/rule-1`,
+    taskQueue,
+  });
   expect(action.args).toMatchObject([{ action: 'redrive', by: 'rule 1 of dlq.rules' }]);
 
   await client.getHandle(idOf(1)).pause('the target is being mended');
