@@ -9,7 +9,6 @@ import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { Redis } from 'ioredis';
 import { parse as parseYaml, stringify as stringifyYaml } from 'yaml';
-import { WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { counted } from '../plural.js';
 import { type KeymendOptions, type StackInfo, startKeymend, stopKeymend } from '../stack/index.js';
 import { startProxy } from '../stack/proxy.js';
@@ -17,6 +16,7 @@ import { KEY_PREFIX } from './application.js';
 import { compareDatabases, OWN_KEYS } from './compare.js';
 import { convergence } from './converging.js';
 import { throughOutage } from './outage.js';
+import { endRepairs } from './repairs.js';
 import { type DemoResult, resultOf } from './result.js';
 import type { Stage } from './stage.js';
 import { throughSweep } from './sweeping.js';
@@ -53,14 +53,15 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const link = await startProxy({ target: { host: targetUrl.hostname, port: Number(targetUrl.port || 6379) } });
   const watching = new AbortController();
   try {
-    await endRepairs(options.client);
+    const names = namesIn(stack.config);
+    await endRepairs(options.client, names.taskQueue);
     await makeRoom(source, target);
     options.report('bridge and worker: starting');
     await startKeymend(keymendOptions(options, `redis://127.0.0.1:${link.port}`));
     const timeline = new Timeline();
     const compare = () => compareDatabases(source, target);
     const { brokers } = stack.kafka;
-    const stage: Stage = { ...options, ...namesIn(stack.config), source, target, link, brokers, timeline, compare };
+    const stage: Stage = { ...options, ...names, source, target, link, brokers, timeline, compare };
     const watched = timeline.watch(compare, watching.signal);
     const since = new Date();
     const written = await throughFaults(stage);
@@ -123,14 +124,6 @@ async function makeRoom(...sides: Redis[]): Promise<void> {
         `Redis at ${host}:${port} holds ${counted(others, 'key')} not of the demo; it compares whole databases, so give it empty ones`,
       );
     }
-  }
-}
-
-/** Repairs of an earlier run that was broken off would go on with the keys of this one. */
-async function endRepairs(client: Client): Promise<void> {
-  const query = `WorkflowType = "${WORKFLOW_TYPE}" AND ExecutionStatus = "Running" AND WorkflowId STARTS_WITH "${KEY_PREFIX}"`;
-  for await (const { workflowId } of client.workflow.list({ query })) {
-    await client.workflow.getHandle(workflowId).terminate('a new demo begins');
   }
 }
 

@@ -28,8 +28,6 @@ export interface ClosedRepair {
   readonly outcome: Outcome;
 }
 
-const COMPLETED = 'ExecutionStatus = "Completed"';
-
 /** Whose repairs: a Temporal that was given may have those of others. */
 export interface RunOfDemo {
   readonly client: Client;
@@ -38,7 +36,9 @@ export interface RunOfDemo {
   readonly since: Date;
 }
 
-const ESCALATED = `ExecutionStatus = "Running" AND ${SEARCH_ATTRIBUTES.state} = "escalated"`;
+const RUNNING = 'ExecutionStatus = "Running"';
+const COMPLETED = 'ExecutionStatus = "Completed"';
+const ESCALATED = `${RUNNING} AND ${SEARCH_ATTRIBUTES.state} = "escalated"`;
 
 const query = ({ taskQueue, since }: RunOfDemo, type: string, clause: string) =>
   `WorkflowType = "${type}" AND TaskQueue = "${taskQueue}" AND StartTime >= "${since.toISOString()}" AND ${clause}`;
@@ -49,7 +49,7 @@ const ofKeys = (run: RunOfDemo, clause: string) =>
 export async function countRepairs(run: RunOfDemo): Promise<Repairs> {
   const count = async (clause: string) => (await run.client.workflow.count(ofKeys(run, clause))).count;
   const [running, closed, escalated] = await Promise.all([
-    count('ExecutionStatus = "Running"'),
+    count(RUNNING),
     count('ExecutionStatus != "Running"'),
     count(ESCALATED),
   ]);
@@ -95,4 +95,12 @@ export async function closedBatches(run: RunOfDemo): Promise<ClosedBatch[]> {
     async ({ workflowId, runId }) => (await client.workflow.getHandle(workflowId, runId).result()) as BatchStatus,
     { concurrency: 16 },
   );
+}
+
+/** Repairs of an earlier run that was broken off would go on with the keys of this one. */
+export async function endRepairs(client: Client, taskQueue: string): Promise<void> {
+  const query = ofKeys({ client, taskQueue, since: new Date(0) }, RUNNING);
+  for await (const { workflowId } of client.workflow.list({ query })) {
+    await client.workflow.getHandle(workflowId).terminate('a new demo begins');
+  }
 }
