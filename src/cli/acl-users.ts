@@ -1,6 +1,6 @@
 /** The users of Redis that a link needs, with no more rights than that. */
 import type { LinkConfig } from '../config.js';
-import { CLUSTER, DATABASE, FAILING_KEYS, OUTBOX, READS, STARTS, SWEEPS, WRITES } from '../redis/needed-commands.js';
+import { CLUSTER, DATABASE, NEEDS } from '../redis/needed-commands.js';
 import { parseRedisUrl } from '../redis-url.js';
 
 export interface AclUser {
@@ -24,13 +24,11 @@ export function aclUsers(link: LinkConfig): AclUser[] {
     const named = role === 'application' || 'mysql' in endpoint ? undefined : userOf(endpoint);
     return { link: name, side, role, user: named ?? (role === 'application' ? 'application' : UNNAMED), rules };
   };
-  const ofTarget = [...STARTS, ...READS, ...WRITES, ...SWEEPS, ...connecting(target), ...ASKING];
-  const keymendOnTarget = user('target', 'keymend', ['~*', ...allowed(ofTarget)]);
+  const keymendOnTarget = user('target', 'keymend', ['~*', ...allowed(commandsOf('target', target))]);
   if ('mysql' in source) return [keymendOnTarget];
-  const ofSource = [...STARTS, ...READS, ...SWEEPS, ...OUTBOX, ...FAILING_KEYS, ...connecting(source), ...ASKING];
   return [
     // It writes nothing there but its own keys, and can't.
-    user('source', 'keymend', ['%R~*', '~keymend:*', ...allowed(ofSource)]),
+    user('source', 'keymend', ['%R~*', '~keymend:*', ...allowed(commandsOf('source', source))]),
     keymendOnTarget,
     user('source', 'application', ['~keymend:outbox*', ...allowed(APPLICATION_ON_SOURCE)]),
     user('target', 'application', ['~keymend:writer:*', ...allowed(APPLICATION_ON_TARGET)]),
@@ -49,6 +47,10 @@ type Endpoint = LinkConfig['target'];
 function userOf(endpoint: Endpoint): string | undefined {
   if ('sentinel' in endpoint) return endpoint.sentinel.username;
   return parseRedisUrl('cluster' in endpoint ? endpoint.cluster[0]! : endpoint.url).username;
+}
+
+function commandsOf(side: AclUser['side'], endpoint: Endpoint): readonly string[] {
+  return [...NEEDS[side].flatMap(({ commands }) => commands), ...connecting(endpoint), ...ASKING];
 }
 
 function connecting(endpoint: Endpoint): readonly string[] {

@@ -1,7 +1,7 @@
 /** Which commands keymend needs to be allowed to use, as ACL names them. */
 
 /** To start, on both sides, and to see whether a server answers. */
-export const STARTS: readonly string[] = ['ping'];
+const STARTS: readonly string[] = ['ping'];
 
 /** On both sides. */
 export const READS: readonly string[] = [
@@ -19,16 +19,16 @@ export const WRITES: readonly string[] = [
 ];
 
 /** For a sweep, on both sides. */
-export const SWEEPS: readonly string[] = ['scan', 'exists', 'randomkey'];
+const SWEEPS: readonly string[] = ['scan', 'exists', 'randomkey'];
 
 /** For the streams of an outbox and of its dead letters, on the source. */
-export const OUTBOX: readonly string[] = [
+const OUTBOX: readonly string[] = [
   ...['exists', 'rename', 'xadd', 'xreadgroup', 'xautoclaim', 'xclaim', 'xack', 'xdel', 'xrevrange', 'xtrim'],
   ...['xgroup|create', 'xgroup|delconsumer', 'zscore', 'zadd', 'zremrangebyrank', 'expire'],
 ];
 
 /** To count which keys fail, on the source. */
-export const FAILING_KEYS: readonly string[] = ['pfadd', 'pfcount', 'pexpireat'];
+const FAILING_KEYS: readonly string[] = ['pfadd', 'pfcount', 'pexpireat'];
 
 /** To find the nodes of a Cluster, and those that have moved. */
 export const CLUSTER: readonly string[] = ['cluster|slots', 'cluster|myid', 'asking', 'readonly'];
@@ -38,3 +38,26 @@ export const DATABASE: readonly string[] = ['select'];
 
 /** Without which it finds another way, or which only servers of other lines are asked. */
 export const DISPENSABLE: readonly string[] = ['memory|usage', 'hgetall', 'smembers'];
+
+interface Need {
+  /** As the end of a sentence. */
+  readonly what: string;
+  readonly commands: readonly string[];
+  /** keymend is of no use without. */
+  readonly isVital: boolean;
+}
+
+const TO_START: Need = { what: 'to start', commands: STARTS, isVital: true };
+const TO_SWEEP: Need = { what: 'for sweeps', commands: SWEEPS, isVital: false };
+
+/** By side, what for. */
+export const NEEDS: Readonly<Record<'source' | 'target', readonly Need[]>> = {
+  source: [
+    TO_START,
+    { what: 'to repair keys', commands: READS, isVital: true },
+    TO_SWEEP,
+    { what: 'for an outbox', commands: OUTBOX, isVital: false },
+    { what: 'to count failing keys', commands: FAILING_KEYS, isVital: false },
+  ],
+  target: [TO_START, { what: 'to repair keys', commands: [...READS, ...WRITES], isVital: true }, TO_SWEEP],
+};

@@ -1,35 +1,12 @@
 /** What the user of one side may do, by a dry run, so that nothing is touched. */
 import type { LinkConfig } from '../../config.js';
 import { connectKeyServers, type KeyServers, RedisFailure } from '../../redis/index.js';
-import { DISPENSABLE, FAILING_KEYS, OUTBOX, READS, STARTS, SWEEPS, WRITES } from '../../redis/needed-commands.js';
+import { DISPENSABLE, NEEDS } from '../../redis/needed-commands.js';
 import { type Finding, fail, found, ok, warn } from './finding.js';
 
 const TIMEOUT_MS = 3_000;
 /** Under our own prefix, and in a Cluster one server's: the others are set up alike. */
 const KEY = 'keymend:doctor';
-
-interface Need {
-  /** As the end of a sentence. */
-  readonly what: string;
-  readonly commands: readonly string[];
-  /** keymend is of no use without. */
-  readonly isVital: boolean;
-}
-
-const NEEDS: Readonly<Record<'source' | 'target', readonly Need[]>> = {
-  source: [
-    { what: 'to start', commands: STARTS, isVital: true },
-    { what: 'to repair keys', commands: READS, isVital: true },
-    { what: 'for sweeps', commands: SWEEPS, isVital: false },
-    { what: 'for an outbox', commands: OUTBOX, isVital: false },
-    { what: 'to count failing keys', commands: FAILING_KEYS, isVital: false },
-  ],
-  target: [
-    { what: 'to start', commands: STARTS, isVital: true },
-    { what: 'to repair keys', commands: [...READS, ...WRITES], isVital: true },
-    { what: 'for sweeps', commands: SWEEPS, isVital: false },
-  ],
-};
 
 /** @returns one line for what it may do, one for each need of which something is missing */
 export async function checkRights(link: LinkConfig, side: 'source' | 'target'): Promise<readonly Finding[]> {
@@ -68,7 +45,7 @@ async function missing(
   servers: KeyServers,
   place: string,
   user: string,
-  { what, commands, isVital }: Need,
+  { what, commands, isVital }: (typeof NEEDS)['source'][0],
 ): Promise<Finding[] | 'untold'> {
   const needed = commands.filter((command) => !DISPENSABLE.includes(command));
   const tried = await Promise.all(needed.map((command) => dryRun(servers, user, command)));
