@@ -58,17 +58,18 @@ it('what Temporal does not take is not written, and is once it does', async () =
 
 it('the queries of docs/operations.md find what they say, and an escalated key only while its run is open', async () => {
   const page = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
-  const rows = [...page.matchAll(/^\| [^|]+ \| `([^`]+)` \| \[open\]\(\S+\?query=(\S+)\) \|$/gm)];
+  const row = /^\| [^|]+ \| \[view\]\(\S+\?query=(\S+)\) \| `temporal workflow list --query '([^']+)'` \|$/gm;
+  const rows = [...page.matchAll(row)];
   expect(rows.length).toBeGreaterThan(3);
-  for (const [, query, link] of rows) {
+  for (const [, link, query] of rows) {
     expect(decodeURIComponent(link!)).toBe(query);
-    await server.env.client.workflow.count(query);
+    await server.env.client.workflow.count(query!);
   }
   const script = new Script(server.env, PERMANENT);
   await withScript(script, async (start, taskQueue) => {
     const handle = await start();
     const count = async () =>
-      (await server.env.client.workflow.count(`${rows[0]![1]} AND TaskQueue = "${taskQueue}"`)).count;
+      (await server.env.client.workflow.count(`${rows[0]![2]} AND TaskQueue = "${taskQueue}"`)).count;
     await until(async () => (await count()) === 1);
     await handle.terminate();
     await until(async () => (await count()) === 0);
