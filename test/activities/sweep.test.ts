@@ -4,6 +4,7 @@ import { ulid } from 'ulid';
 import { expect, onTestFinished, test } from 'vitest';
 import { createSweepActivities } from '../../activities/sweep.js';
 import { TEMPORAL_COST } from '../../src/cost-model.js';
+import type { LinkSides } from '../../src/engine/index.js';
 import { type PageDigest, RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import type { sweep } from '../../workflows/sweep.js';
 import { pause, progress, resume, sweepWorkflowId } from '../../workflows/sweep-messages.js';
@@ -43,20 +44,26 @@ function sides() {
   return { source: port('source') as never as RedisPort, target: port('target') as never as RedisPort, asked, state };
 }
 
-test('a pause while a server does not answer keeps what was reached', async () => {
-  const link = ulid();
-  const { asked, state, ...ports } = sides();
-  const worker = await Worker.create({
+/** Sweeps a link, and repairs nothing. */
+const workerOf = (link: string, sides: LinkSides) =>
+  Worker.create({
     connection: temporal.env.nativeConnection,
     taskQueue: link,
     workflowBundle: workflowBundle(),
+    // As in every worker.
+    maxHeartbeatThrottleInterval: '500 milliseconds',
     activities: createSweepActivities({
-      links: new Map([[link, { sides: ports, options: DEFAULT_OPTIONS }]]),
+      links: new Map([[link, { sides, options: DEFAULT_OPTIONS }]]),
       batchesOf: () => expect.fail('nothing is to be repaired'),
       start: () => expect.fail('no other is to be started'),
       onSwept() {},
     }),
   });
+
+test('a pause while a server does not answer keeps what was reached', async () => {
+  const link = ulid();
+  const { asked, state, ...ports } = sides();
+  const worker = await workerOf(link, ports);
   await worker.runUntil(async () => {
     const handle = await temporal.env.client.workflow.start<typeof sweep>('sweep', {
       workflowId: sweepWorkflowId(link),
@@ -86,19 +93,7 @@ test('a sweep costs no more heartbeats than are reckoned with', async () => {
   onTestFinished(() => own.stop());
   const values = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`user:${index}`, 'v']));
   await Promise.all([own.source, own.target].map(({ client }) => client.mset(values)));
-  const worker = await Worker.create({
-    connection: temporal.env.nativeConnection,
-    taskQueue: link,
-    workflowBundle: workflowBundle(),
-    // As in every worker.
-    maxHeartbeatThrottleInterval: '500 milliseconds',
-    activities: createSweepActivities({
-      links: new Map([[link, { sides: own.sides, options: DEFAULT_OPTIONS }]]),
-      batchesOf: () => expect.fail('nothing is to be repaired'),
-      start: () => expect.fail('no other is to be started'),
-      onSwept() {},
-    }),
-  });
+  const worker = await workerOf(link, own.sides);
   await worker.runUntil(async () => {
     const handle = await temporal.env.client.workflow.start<typeof sweep>('sweep', {
       workflowId: sweepWorkflowId(link),
