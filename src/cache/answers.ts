@@ -1,5 +1,5 @@
 /** Answers of Redis, for which nobody waits long. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { within } from '../patience/within.js';
 
 /** Redis did not answer in time. */
 export class LateRedis extends Error {}
@@ -28,21 +28,18 @@ export class Answers {
   /** @throws NoRedis without a cause: an error of the client holds the command, and so values */
   async of<T>(answer: Promise<T>): Promise<T> {
     const { link, redisTimeoutMs, onProblem } = this.#options;
-    const end = new AbortController();
-    const late = sleep(redisTimeoutMs, undefined, { signal: end.signal }).then(() => {
-      throw new LateRedis(`link ${link}: Redis does not answer within ${redisTimeoutMs} ms`);
-    });
-    late.catch(() => {});
+    let problem: NoRedis;
     try {
-      return await Promise.race([answer, late]);
-    } catch (error) {
-      const problem = error instanceof LateRedis ? error : new RefusingRedis(`link ${link}: Redis ${refusal(error)}`);
-      onProblem?.(problem);
-      throw problem;
-    } finally {
-      end.abort();
+      const answered = await within(redisTimeoutMs, answer);
+      if (answered !== 'late') return answered;
+      // It may still be refused.
       answer.catch(() => {});
+      problem = new LateRedis(`link ${link}: Redis does not answer within ${redisTimeoutMs} ms`);
+    } catch (error) {
+      problem = new RefusingRedis(`link ${link}: Redis ${refusal(error)}`);
     }
+    onProblem?.(problem);
+    throw problem;
   }
 }
 
