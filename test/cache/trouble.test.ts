@@ -2,40 +2,23 @@
  * The cache of an application where Redis, its readers, its replicas or its sink are in trouble.
  */
 import { Redis } from 'ioredis';
-import { createPool, type Pool, type RowDataPacket } from 'mysql2/promise';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type CacheOptions, createCache, outboxTable, startOutboxRelay } from '../../src/cache/index.js';
+import type { Pool, RowDataPacket } from 'mysql2/promise';
+import { describe, expect, test } from 'vitest';
+import { type CacheOptions, createCache, startOutboxRelay } from '../../src/cache/index.js';
 import { RecordsRefusedError } from '../../src/events/record-sink.js';
 import { provideMariadb } from '../../src/stack/index.js';
 import type { FailedWrite } from '../../workflows/failed-write.js';
-import { type MariadbServer, startMariadb } from '../support/mariadb.js';
-import { type RedisServer, startRedis } from '../support/redis.js';
+import type { RedisServer } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { until } from '../support/workflow-bed.js';
+import { openShop } from './shop.js';
 
 await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
-  let mariadb: MariadbServer;
   let redis: RedisServer;
   let mysql: Pool;
-  const closing: (() => unknown)[] = [];
-
-  beforeAll(async () => {
-    [mariadb, redis] = await Promise.all([startMariadb(programs), startRedis()]);
-    mysql = createPool({ host: '127.0.0.1', port: mariadb.port, user: 'root', database: 'shop', connectionLimit: 20 });
-    await mysql.query('CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(64), version BIGINT NOT NULL)');
-    await mysql.query(outboxTable());
-  });
-  afterAll(async () => {
-    await mysql?.end();
-    await Promise.all([mariadb?.stop(), redis?.stop()]);
-  });
-  beforeEach(async () => {
-    await redis.client.flushall();
-    await mysql.query('DELETE FROM keymend_outbox');
-    await mysql.query("REPLACE INTO users VALUES (1, 'old', 9)");
-  });
-  afterEach(async () => {
-    for (const close of closing.splice(0)) await close();
+  const table = { columns: 'id BIGINT PRIMARY KEY, name VARCHAR(64), version BIGINT NOT NULL', user: "1, 'old', 9" };
+  const closing = openShop(programs, table, (shop) => {
+    ({ redis, mysql } = shop);
   });
 
   function open(more: Partial<CacheOptions> = {}, options: { readonly keyPrefix?: string } = {}) {
