@@ -176,7 +176,7 @@ async function handleBatch(
     const { fetchedOffset } = batch as unknown as { fetchedOffset: string };
     // What is lost in front of it is told before anything of it is committed.
     const mayGoOn = await topic.fetched(batch.partition, fetchedOffset, batch.lastOffset(), unwanted.signal);
-    if (!mayGoOn || !isWanted()) return;
+    if (!mayGoOn || !isWanted() || unwanted.signal.aborted) return;
     await handle({
       records,
       backlog: backlogOf(batch),

@@ -32,6 +32,8 @@ export async function handOut(entries: readonly DeliveredEntry[], holder: BatchH
   const { consumerGroup, stream, handle, outage, logger, signal } = holder;
   const records = entries.map((entry) => entryRecord(stream, entry));
   const backlog = { records: await consumerGroup.waiting(), ageMs: ageOf(records) };
+  // What arrives when the intake stops already goes to another, by `leave`.
+  if (signal.aborted) return;
   const working = new Set(records);
   const accepted: IntakeRecord[] = [];
 

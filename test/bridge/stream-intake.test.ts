@@ -218,6 +218,23 @@ describe('what a consumer did not finish', () => {
     expect(await bed.consumers()).toHaveLength(1);
   });
 
+  test('that arrives when it stops already is not begun, and is taken over at once', async () => {
+    const bed = await streamBed();
+    await bed.add('a');
+    const seen: string[] = [];
+    const stopping = bed.start(accepting(seen));
+    await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
+    await until(async () =>
+      expect(await bed.redis().client('LIST')).toMatch(/cmd=xreadgroup .*flags=b|flags=b .*cmd=xreadgroup/),
+    );
+    const stopped = stopping.stop();
+    await bed.add('late');
+    await stopped;
+    expect(seen).toEqual(['a']);
+    bed.start(accepting(seen));
+    await until(() => expect(seen).toEqual(['a', 'late']));
+  });
+
   test('is shared among all that read, each entry by one of them', async () => {
     const bed = await streamBed();
     const [one, two]: [string[], string[]] = [[], []];
