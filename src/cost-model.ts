@@ -33,13 +33,13 @@ export const KEY_OPERATIONS = { missing: 5, differs: 8 } as const;
  */
 const SWEEP_LOOKS = { operations: 60, bytes: 1_000 };
 /** On the wire of the target, for each key that is gone through: digests of pages. */
-const SWEEP_PAGE_BYTES = 20;
+const SWEEP_PAGE_BYTES = 40;
 /** To the target and from it, beside the value. */
 const KEY_BYTES = 150;
 /** What is larger is compared by digests, and so crosses the network once. */
 const SMALL_VALUE_BYTES = 2_048;
 /** Keys a second that a sweep goes through at its default intensity, about. */
-const SWEEP_KEYS_PER_SECOND = 30_000;
+const SWEEP_KEYS_PER_SECOND = 6_000;
 
 export interface Workload {
   /** Failed keys, all different. */

@@ -26,9 +26,9 @@ export async function restBehindLook(work: Work, rate: number | undefined, signa
   await rest(work, rate === undefined ? gently(work) : Math.min(gently(work), atRate(work, rate)), signal);
 }
 
-/** How long some work may take with its rest, in ms. */
+/** How long some work may take with its rest, in ms. No timer rests for less than 1 ms. */
 function gently({ busyMs }: Work): number {
-  return busyMs / GENTLE_SHARE;
+  return Math.max(busyMs / GENTLE_SHARE, busyMs + 1);
 }
 
 function atRate({ keys }: Work, rate: number): number {

@@ -10,11 +10,16 @@ import { absentOnSource, differingOfPage, type Sides } from './page.js';
 import { sideOf } from './parts.js';
 
 /**
- * As many as a server goes through in about 3 ms, and so few that twenty kills read less than 2 %
- * of a million keys again: each costs two pages, now and then one that waits for a second look, and
- * a server adds what is left of a bucket. Fewer where a few a second are wanted.
+ * Gently: so few that a server is not held for longer than by commands of its own. It costs hardly
+ * any speed, as it is the share of time that bounds it. Where it only scans, more are as quick.
  */
-const [MOST_PER_PAGE, LEAST_PER_PAGE, PAGES_PER_SECOND] = [400, 10, 4];
+const [GENTLE_PER_PAGE, GENTLE_PER_SCAN] = [10, 50];
+/**
+ * At most as many as a server goes through in about 3 ms, and so few that twenty kills read less
+ * than 2 % of a million keys again: each costs two pages, now and then one that waits for a second
+ * look, and a server adds what is left of a bucket. Fewer where few a second are wanted.
+ */
+const [MOST_PER_PAGE, PAGES_PER_SECOND] = [400, 100];
 /** Its keys together, about: a server does nothing else while it copies them. */
 const KEY_BYTES_PER_PAGE = 64 * 1024;
 
@@ -30,11 +35,17 @@ interface AskedPage extends KeyPage {
   readonly asked: number;
 }
 
+/** For each key that is looked at, how many a page brings, and bytes of them. */
+interface Brought {
+  readonly keys: number;
+  readonly bytes: number;
+}
+
 export class Pages {
   readonly #sides: Sides;
   readonly #given: PagesOptions;
-  /** By server: how many bytes of keys a page brings, for each key that is looked at. */
-  readonly #keyBytes = new Map<string, number>();
+  /** By server. */
+  readonly #brought = new Map<string, Brought>();
 
   constructor(sides: Sides, options: PagesOptions) {
     this.#sides = sides;
@@ -53,11 +64,7 @@ export class Pages {
     const at = sideOf(side);
     const page = await this.#sides[at].scanKeys(place, scan);
     if (page instanceof RedisFailure) throw reconcileError(page, at, 'read', this.#sides[at].place);
-    const { keys } = page;
-    const bytes = keys.reduce((sum, { length }) => sum + length, 0);
-    // With a pattern most pages have none; where many had long ones, more of these may come.
-    const before = this.#keyBytes.get(serverOf(part)) ?? 0;
-    this.#keyBytes.set(serverOf(part), Math.max(bytes / Math.max(count, keys.length), before / 2));
+    this.#remember(part, count, page);
     return { ...(side === 'cache' ? this.#taken(page) : page), asked: count };
   }
 
@@ -76,13 +83,26 @@ export class Pages {
     return Math.max(keys.length + own, sample === undefined ? 0 : 1);
   }
 
+  /** With a pattern most pages have none; where many had long ones, more of these may come. */
+  #remember(part: SweepPart, asked: number, { keys }: KeyPage): void {
+    const looked = Math.max(asked, keys.length);
+    const bytes = keys.reduce((sum, { length }) => sum + length, 0);
+    const before = this.#brought.get(serverOf(part)) ?? { keys: 0, bytes: 0 };
+    this.#brought.set(serverOf(part), {
+      keys: Math.max(keys.length / looked, before.keys / 2),
+      bytes: Math.max(bytes / looked, before.bytes / 2),
+    });
+  }
+
   #keysPerPage(part: SweepPart): number {
-    const bytes = this.#keyBytes.get(serverOf(part));
+    const brought = this.#brought.get(serverOf(part));
     // Of a server whose keys nobody has seen yet.
-    if (bytes === undefined) return LEAST_PER_PAGE;
-    const rate = this.#given.rate() ?? Number.POSITIVE_INFINITY;
-    const wanted = Math.max(LEAST_PER_PAGE, Math.min(MOST_PER_PAGE, Math.ceil(rate / PAGES_PER_SECOND)));
-    return Math.max(1, Math.min(wanted, Math.floor(KEY_BYTES_PER_PAGE / bytes)));
+    if (brought === undefined) return GENTLE_PER_PAGE;
+    const rate = this.#given.rate();
+    const gentle = part.side === 'source' ? GENTLE_PER_PAGE : GENTLE_PER_SCAN;
+    const wanted = rate === undefined ? gentle / brought.keys : rate / PAGES_PER_SECOND;
+    const most = Math.min(MOST_PER_PAGE, Math.floor(KEY_BYTES_PER_PAGE / brought.bytes));
+    return Math.max(1, Math.min(Math.max(GENTLE_PER_PAGE, Math.ceil(wanted)), most));
   }
 
   /** @param passed of the part, with those of this page */

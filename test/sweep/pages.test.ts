@@ -6,7 +6,7 @@ import { Pages } from '../../src/sweep/pages.js';
 import { partOfKeys } from '../../src/sweep/parts.js';
 
 /** @param pages the keys of each, which a stand-in for a server tells whatever it is asked for */
-async function countsOf(pages: readonly string[][]): Promise<number[]> {
+async function countsOf(pages: readonly string[][], keysPerSecond?: number): Promise<number[]> {
   const counts: number[] = [];
   const source = {
     async scanKeys(_: string, { count }: { readonly count: number }) {
@@ -15,7 +15,7 @@ async function countsOf(pages: readonly string[][]): Promise<number[]> {
     },
   } as never as RedisPort;
   const sides: LinkSides = { source, target: source };
-  const options = { options: {}, expiryToleranceMs: 0, rate: () => undefined };
+  const options = { options: {}, expiryToleranceMs: 0, rate: () => keysPerSecond };
   const of = new Pages({ ...sides, memory: new LinkMemory(sides) }, options);
   for (const _ of pages) await of.page({ ...partOfKeys(0), side: 'source' }, '0');
   return counts;
@@ -23,13 +23,26 @@ async function countsOf(pages: readonly string[][]): Promise<number[]> {
 
 const keys = (count: number, bytes: number) => Array.from({ length: count }, () => 'k'.repeat(bytes));
 
-test('few while nothing is known of a server, then many; and few again where they are long', async () => {
-  expect(await countsOf([keys(10, 20), keys(400, 20), keys(400, 6_554), keys(10, 6_554)])).toEqual([10, 400, 400, 9]);
+test('few, so that a server is not held for long; as fast as it may be, many once its keys are known', async () => {
+  const short = Array.from({ length: 4 }, () => keys(10, 20));
+  expect(await countsOf(short)).toEqual([10, 10, 10, 10]);
+  expect(await countsOf(short, 2_500)).toEqual([10, 25, 25, 25]);
+  expect(await countsOf(short, 100)).toEqual([10, 10, 10, 10]);
+  expect(await countsOf(short, 1_000_000)).toEqual([10, 400, 400, 400]);
+});
+
+test('few again where they are long', async () => {
+  const pages = [keys(10, 20), keys(400, 20), keys(400, 6_554), keys(10, 6_554)];
+  expect(await countsOf(pages, 1_000_000)).toEqual([10, 400, 400, 9]);
   expect(await countsOf([keys(10, 1_000_000), keys(1, 1_000_000)])).toEqual([10, 1]);
 });
 
+test('where a pattern leaves most out, as many more as bring a few', async () => {
+  expect(await countsOf([keys(1, 20), keys(10, 20), [], [], [], []])).toEqual([10, 100, 100, 200, 400, 400]);
+});
+
 test('a long one among many that a pattern leaves out makes no small pages', async () => {
-  expect(await countsOf([[], keys(1, 65_000), [], []])).toEqual([10, 400, 400, 400]);
+  expect(await countsOf([[], keys(1, 65_000), [], []], 1_000_000)).toEqual([10, 400, 400, 400]);
 });
 
 test('where many were long, pages grow again by and by', async () => {

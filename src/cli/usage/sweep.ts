@@ -13,7 +13,7 @@ export function sweepCommand(): Command {
     .option('-l, --link <name>', 'the link; needed when there are several')
     .option('--match <pattern>', 'only keys of this pattern, as MATCH of Redis takes it')
     .option('--type <type>', 'only keys of this type, as TYPE of Redis says it')
-    .option('--rate <keys>', 'at most so many keys a second (default: gently, less than a third of the time)')
+    .option('--rate <keys>', 'at most so many keys a second (default: gently, ten at a time with rests between)')
     .option('--sample <percent>', 'only a random part, for example 1%: says how much differs at most')
     .addOption(
       new Option('--read-from <role>', 'where pages are read; masters decide in either case')
