@@ -38,8 +38,8 @@ export interface IntakeBatch {
    */
   readonly isContiguous: boolean;
   /**
-   * Aborted when the intake wants the batch back (stop, rebalance), never before the batch is handed
-   * out: what is not accepted soon after comes again, to someone.
+   * Aborted when the intake wants the batch back (stop, rebalance), never before the batch is
+   * handed out: what is not accepted soon after comes again, to someone.
    */
   readonly signal: AbortSignal;
   /**
