@@ -16,14 +16,14 @@ export async function checkServer(link: LinkConfig, side: 'source' | 'target'): 
   if ('mysql' in endpoint) return [];
   const servers = connectKeyServers(endpoint, { name, commandTimeoutMs: TIMEOUT_MS });
   try {
-    const checks = [memory(servers, side), rightsOf(servers, side)].map((check) => found(() => check, warn));
+    const checks = [memory(servers, link, side), rightsOf(servers, side)].map((check) => found(() => check, warn));
     return (await Promise.all(checks)).flat();
   } finally {
     servers.close();
   }
 }
 
-async function memory(servers: KeyServers, side: 'source' | 'target'): Promise<Finding[]> {
+async function memory(servers: KeyServers, { source }: LinkConfig, side: 'source' | 'target'): Promise<Finding[]> {
   const ask = async (section: string) => fields(String((await servers.send(KEY, ['INFO', section])).reply));
   const { place } = await servers.send(KEY, ['INFO', 'server']);
   const [server, memory] = [await ask('server'), await ask('memory')];
@@ -32,7 +32,10 @@ async function memory(servers: KeyServers, side: 'source' | 'target'): Promise<F
   const limit = Number(memory.get('maxmemory') ?? 0);
   const used = Number(memory.get('used_memory') ?? 0);
   const findings: Finding[] = [ok(`${place}: version ${version}`)];
-  if (limit > 0 && policy !== 'noeviction')
+  const evicts = limit > 0 && policy !== 'noeviction';
+  // What a cache evicts its readers load again, and that it is full is how it is meant to be.
+  if (evicts && 'mysql' in source) findings.push(ok(`${place}: a cache that evicts keys (maxmemory-policy ${policy})`));
+  else if (evicts)
     findings.push(
       warn(
         `${place} evicts keys (maxmemory-policy ${policy}): ${side === 'target' ? 'what it evicts differs from the source' : 'what it evicts is deleted on the target, when it is reconciled'}`,
