@@ -9,19 +9,20 @@ import type { FailedWrite } from '../../workflows/failed-write.js';
 
 interface Looking {
   readonly mariadb: { readonly url: string };
-  readonly redis: { readonly url: string };
+  /** The cache, as keymend.yaml has it. */
+  readonly target: object;
   readonly settleMs: number;
   /** The version of a row now. */
   readonly select: (id: number) => Promise<number>;
-  /** Called behind the second look with what the row had before the first. */
+  /** Called behind the last look with what the row had before the first. */
   readonly promise: (id: number, version: number) => void;
 }
 
 /** For keys `n:{id}`, which cache the version of row `id` of `users`. */
-export function lookingTwice({ mariadb, redis, settleMs, select, promise }: Looking) {
+export function lookingTwice({ mariadb, target, settleMs, select, promise }: Looking) {
   const query = 'SELECT version FROM users WHERE id = :id';
   const mappings = [{ key: 'n:{id:int}', query, value: { string: 'version' } }];
-  const links = [{ name: 'shop', source: { mysql: { url: mariadb.url } }, target: { url: redis.url }, mappings }];
+  const links = [{ name: 'shop', source: { mysql: { url: mariadb.url } }, target, mappings }];
   const link = parseConfig(JSON.stringify({ kafka: { brokers: ['localhost:1'] }, links }), 'test', {}).links[0]!;
   const sides = {
     source: connectSource(link, { name: 'source' }),
@@ -32,10 +33,14 @@ export function lookingTwice({ mariadb, redis, settleMs, select, promise }: Look
     deleteGuard: { minimumRatio: 0, minimumGap: 1 },
     cache: cacheModeOf(link),
   };
-  const look = async (keys: readonly string[]) => {
-    for (let open = keys.map((key) => ({ key: Buffer.from(key) })); open.length > 0; ) {
+  /** @returns whether something was stale */
+  const look = async (keys: readonly string[]): Promise<boolean> => {
+    let hasRepaired = false;
+    for (let open = keys.map((key) => ({ key: Buffer.from(key) })); ; await sleep(20)) {
       const results = await reconcileKeys(sides, open, options);
-      open = open.filter((_, index) => results[index]!.outcome === 'failed');
+      hasRepaired ||= results.some(({ outcome }) => outcome === 'repaired');
+      open = open.filter((_, index) => ['failed', 'deferred'].includes(results[index]!.outcome));
+      if (open.length === 0) return hasRepaired;
     }
   };
   const second: Promise<void>[] = [];
@@ -50,8 +55,8 @@ export function lookingTwice({ mariadb, redis, settleMs, select, promise }: Look
         const versions = await Promise.all(keys.map((key) => select(Number(key.slice(2)))));
         await look(keys);
         const lookAgain = async () => {
-          await sleep(settleMs);
-          await look(keys);
+          do await sleep(settleMs);
+          while (await look(keys));
           for (const [index, key] of keys.entries()) promise(Number(key.slice(2)), versions[index]!);
         };
         second.push(lookAgain());
