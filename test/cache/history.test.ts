@@ -1,8 +1,9 @@
 /**
  * Readers and writers of a few rows, all at once: processes that die at any step, a Redis that
- * hangs or whose master dies with what its replica never had, a database replica that lags. No read that begins when a write counts as done returns an older row,
- * and no cached value is older than its row when all have ended. So that the check is known to
- * bite, it runs for what is written by hand as well.
+ * hangs or whose master dies with what its replica never had, a replica of the database that lags.
+ * No read that begins when a write counts as done returns an older row, and no cached value is
+ * older than its row when all have ended. So that the check is known to bite, it runs for what is
+ * written by hand as well.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';

@@ -1,4 +1,4 @@
-/** The example of docs/mysql.md, with little load: what is left behind by hand, and not by keymend. */
+/** The example of docs/mysql.md, with little load: what is left behind by hand alone. */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
