@@ -28,6 +28,8 @@ export interface SweepOptions {
   readonly repair?: boolean | undefined;
   /** At most so many keys a second. */
   readonly rate?: number | undefined;
+  /** Of a sample of a cache: look at what differs again, minutes later, and say `consistent`. */
+  readonly aged?: boolean | undefined;
 }
 
 /** With how many keys were given in place of these. */
@@ -141,6 +143,13 @@ export interface SweepPart {
   readonly tally: SweepTally;
 }
 
+/** Of what was listed as differing, so much was not known to be right so long after that. */
+export interface Aged {
+  readonly withinMs: number;
+  readonly stale: number;
+  readonly listed: number;
+}
+
 /** How far a sweep is, to go on from there. */
 export interface SweepState {
   readonly parts: readonly SweepPart[];
@@ -152,6 +161,8 @@ export interface SweepState {
   readonly targetKeys?: number;
   /** Without it: none. */
   readonly repairs?: SweepRepairs;
+  /** Of those looks that are done. */
+  readonly aged?: readonly Aged[];
   /** null: not decided yet. */
   readonly targetOnly: SweepSummary['targetOnly'] | null;
 }
@@ -182,6 +193,11 @@ export interface SweepSummary extends Omit<SweepTally, 'prefixes' | 'found'> {
   readonly readFrom?: { readonly replicas: number; readonly masters: number };
   /** Of a sample: at most this part of all keys differs, in 95 of 100 samples. */
   readonly atMost?: number;
+  /**
+   * Of a sample of a cache, where that was asked: this part of its values, at least, was as their
+   * rows say, or became so within that time.
+   */
+  readonly consistent?: readonly { readonly withinSeconds: number; readonly part: number }[] | undefined;
 }
 
 /** The result of the workflow. */

@@ -10,6 +10,7 @@ import {
 } from '../../workflows/sweep-messages.js';
 import type { Config } from '../config.js';
 import { counted } from '../plural.js';
+import { describeConsistency } from '../sweep/ageing.js';
 import { differencesIn } from '../sweep/tally.js';
 import { errorText } from '../temporal/error-text.js';
 import { describeProgress } from './sweep-progress.js';
@@ -23,7 +24,7 @@ interface SweepUnderWay extends SweepProgress {
 interface LastSweep {
   readonly link: string;
   /** null: it came to no end of its own. */
-  readonly result: Pick<SweepResult, 'outcome' | 'compared' | 'differing' | 'repaired'> | null;
+  readonly result: Pick<SweepResult, 'outcome' | 'compared' | 'differing' | 'repaired' | 'consistent'> | null;
   /** COMPLETED, TERMINATED, … */
   readonly workflow: string;
   /** ISO 8601, UTC. */
@@ -66,8 +67,8 @@ async function lastSweep(client: Client, { temporal }: Config, link: string): Pr
     if (type !== SWEEP_TYPE || taskQueue !== temporal.taskQueue || closeTime === undefined) return null;
     const ended = { link, workflow: status.name, finishedAt: closeTime.toISOString() };
     if (status.name !== 'COMPLETED') return { ...ended, result: null };
-    const { outcome, compared, differing, repaired } = await handle.result();
-    return { ...ended, result: { outcome, compared, differing, repaired } };
+    const { outcome, compared, differing, repaired, consistent } = await handle.result();
+    return { ...ended, result: { outcome, compared, differing, repaired, ...(consistent && { consistent }) } };
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) return null;
     throw error;
@@ -86,7 +87,8 @@ export function describeSweeps({ sweeps, last, schedules, problem }: SweepsRepor
 
 function describeLast({ result, workflow, finishedAt }: LastSweep): string {
   if (result === null) return `${workflow.toLowerCase()} at ${finishedAt}, before its end`;
-  const { outcome, compared, repaired } = result;
-  const healed = repaired > 0 ? `, ${repaired} repaired` : '';
-  return `${outcome} at ${finishedAt}, ${counted(compared, 'key')} compared, ${differencesIn(result)} differ${healed}`;
+  const { outcome, compared, repaired, consistent } = result;
+  const more = [...(repaired > 0 ? [`${repaired} repaired`] : []), ...describeConsistency(consistent)];
+  const facts = [`${counted(compared, 'key')} compared`, `${differencesIn(result)} differ`, ...more];
+  return `${outcome} at ${finishedAt}, ${facts.join(', ')}`;
 }

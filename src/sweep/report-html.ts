@@ -1,5 +1,6 @@
 /** The report of a sweep as one page that needs nothing else. */
 import { escapeHtml, htmlPage, tableRow } from '../html-page.js';
+import { describeConsistency } from './ageing.js';
 import type { SweepReport } from './report.js';
 import { byKind, byPrefix, NAMES, overTime } from './report-charts.js';
 import { differencesIn } from './tally.js';
@@ -33,6 +34,7 @@ export function htmlReport(report: SweepReport, visible: (text: string) => strin
     ...(report.atMost === undefined
       ? []
       : [['differs at most, at 95 %', `${(100 * report.atMost).toFixed(3)} %`] as [string, string]]),
+    ...describeConsistency(report.consistent).map((line): [string, string] => ['as their rows', line]),
     ...(asked.length === 0 ? [] : [['asked for', asked.join(', ')] as [string, string]]),
     ...reasons.map((reason): [string, string] => ['because', reason]),
   ];

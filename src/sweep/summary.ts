@@ -7,6 +7,7 @@ import type {
   SweepSummary,
   SweepTally,
 } from '../../workflows/sweep-messages.js';
+import { consistencyOf } from './ageing.js';
 import { atMost } from './bound.js';
 import { comparedIn, differencesIn, summed } from './tally.js';
 
@@ -49,8 +50,9 @@ export function summary(state: SweepState, options: SweepOptions): SweepSummary 
   const { prefixes, found, ...counts } = tally;
   const { handedOver = 0, healed = 0, unhealed = 0, healedWhen = [] } = state.repairs ?? {};
   const compared = comparedIn(state.parts);
-  const worst = Object.entries(prefixes).map(([prefix, differing]) => {
-    return { prefix, keys: Object.values(differing).reduce((sum, count) => sum + count, 0), differing };
+  const [differing, unknown] = [differencesIn(tally), tally.unsettled + tally.failed];
+  const worst = Object.entries(prefixes).map(([prefix, counts]) => {
+    return { prefix, keys: Object.values(counts).reduce((sum, count) => sum + count, 0), differing: counts };
   });
   return {
     outcome: outcomeOf(tally, { unhealed, isPart: sample !== undefined || nothing.length > 0 }),
@@ -69,8 +71,9 @@ export function summary(state: SweepState, options: SweepOptions): SweepSummary 
     ...(state.readFrom && { readFrom: state.readFrom }),
     // What could not be compared may differ.
     ...(sample !== undefined && {
-      atMost: atMost(differencesIn(tally) + tally.unsettled + tally.failed, compared),
+      atMost: atMost(differing + unknown, compared),
     }),
+    ...(state.aged && { consistent: consistencyOf(state.aged, { found: differing, unknown, compared }) }),
   };
 }
 

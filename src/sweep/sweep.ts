@@ -12,7 +12,9 @@ import type {
 } from '../../workflows/sweep-messages.js';
 import { type Difference, LinkMemory, type LinkSides, ReconcileError, type ReconcileOptions } from '../engine/index.js';
 import type { KeyPage } from '../redis/index.js';
+import { agedBy, WITHIN_MS } from './ageing.js';
 import { type Batches, HandOver } from './hand-over.js';
+import { Looks, type LooksOptions } from './looks.js';
 import { restBehind, restBehindLook, type Work } from './pace.js';
 import { Pages } from './pages.js';
 import {
@@ -38,6 +40,8 @@ export interface SweepRequest extends ReconcileOptions {
   readonly state: SweepState | undefined;
   /** Take what is to be repaired; undefined: nothing is. */
   readonly batches?: Batches | undefined;
+  /** After which times what differs is looked at again, where that is asked; default: minutes. */
+  readonly agesMs?: readonly number[];
   /** Called after each page that is through, and when a batch has ended. */
   readonly onProgress: (state: SweepState, reached: () => SweepReached) => void;
 }
@@ -112,6 +116,31 @@ class Sweep {
       before = this.state.parts;
       await this.#compareAll();
     }
+    if (this.#request.options.aged) await this.#age();
+  }
+
+  async #age(): Promise<void> {
+    const { signal, agesMs = WITHIN_MS } = this.#request;
+    const { listed } = summed(this.state.parts);
+    const looks = new Looks(this.#sides, this.#looksOptions(signal));
+    for (;;) {
+      const { aged = [] } = this.state;
+      const withinMs = agesMs[aged.length];
+      if (withinMs === undefined) return;
+      const now =
+        listed.length === 0
+          ? { withinMs, stale: 0, listed: 0 }
+          : await agedBy(withinMs, listed, { looks, signal, before: aged.at(-1) });
+      this.state = { ...this.state, aged: [...aged, now] };
+      this.changed();
+    }
+  }
+
+  #looksOptions(signal: AbortSignal): LooksOptions {
+    const { settleMs, expiryToleranceMs, deleteGuard, cache } = this.#request;
+    const rest = (work: Work) => restBehindLook(work, this.#rate, signal);
+    // What is deferred comes again together.
+    return { expiryToleranceMs, deleteGuard, cache, signal, comesAsOne: true, settleMs, rest };
   }
 
   async #compareAll(): Promise<void> {
@@ -204,7 +233,11 @@ class Sweep {
       const before = this.state;
       const targetKeys = before.targetKeys ?? servers.target.reduce((sum, { keys }) => sum + keys, 0);
       this.state = synchronized(before, side, servers);
-      if (this.state !== before) this.#generation += 1;
+      if (this.state !== before) {
+        this.#generation += 1;
+        // It was of what other parts had found.
+        if (before.aged !== undefined) this.state = { ...this.state, aged: [] };
+      }
       if (this.state.targetKeys !== targetKeys) this.state = { ...this.state, targetKeys };
       if (this.#request.options.readFrom === 'replica') this.#keepReaders(servers);
     });
@@ -269,14 +302,10 @@ class Sweep {
   }
 
   #suspectsOf(part: SweepPart, generation: number, signal: AbortSignal): Suspects<Passed> {
-    const { settleMs, expiryToleranceMs, deleteGuard, cache } = this.#request;
-    const rest = (work: Work) => restBehindLook(work, this.#rate, signal);
     // With a type its keys are compared as well, which the source's part has done for most.
     const counts = (kind: Difference) => part.side !== 'target' || kind === 'extra' || kind === 'type';
-    // What is deferred comes again together.
-    const ofEngine = { expiryToleranceMs, deleteGuard, cache, signal, comesAsOne: true };
     const handOver = this.#handOver?.take.bind(this.#handOver) ?? null;
-    const ofSuspects = { ...ofEngine, settleMs, counts, rest, handOver };
+    const ofSuspects = { ...this.#looksOptions(signal), counts, handOver };
     return new Suspects<Passed>(this.#sides, ofSuspects, (passed, findings) => {
       if (generation === this.#generation) this.#through(part, passed, findings);
     });

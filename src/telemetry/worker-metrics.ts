@@ -9,6 +9,8 @@ interface EndedSweep {
   readonly compared: number;
   readonly differing: number;
   readonly repaired: number;
+  /** Of a sample of a cache. */
+  readonly consistent?: readonly { readonly withinSeconds: number; readonly part: number }[] | undefined;
 }
 
 export interface WorkerMetrics {
@@ -53,12 +55,9 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
     'How long repairs waited here for the budget.',
     BUDGET_SECONDS,
   );
-  const outages = new Gauge({
-    name: 'keymend_outages',
-    help: 'Servers of the target that do not answer this worker.',
-    labelNames: ['link'],
-    registers,
-  });
+  const gauge = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
+    new Gauge({ name, help, labelNames, registers });
+  const outages = gauge('keymend_outages', 'Servers of the target that do not answer this worker.', 'link');
   const escalations = counter(
     'keymend_escalations_total',
     'Keys that were given up on for now, by the type of the last error.',
@@ -68,6 +67,11 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
   const swept = counter('keymend_sweep_compared_keys_total', 'Keys that ended sweeps have compared.', 'link');
   const differed = counter('keymend_sweep_differing_keys_total', 'Keys that ended sweeps found to differ.', 'link');
   const mended = counter('keymend_sweep_repaired_keys_total', 'Keys that ended sweeps have repaired.', 'link');
+  const consistency = gauge(
+    'keymend_sweep_consistent_ratio',
+    'Of the last scheduled sample of a cache, the part that was as its rows say, or became so in time.',
+    ...(['link', 'within_seconds'] as const),
+  );
   for (const link of links) {
     for (const result of ['equal', 'repaired'] satisfies Result[]) reconciles.inc({ link, result, error: '' }, 0);
     for (const each of [swept, differed, mended]) each.inc({ link }, 0);
@@ -83,11 +87,14 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
     outageEnded: (link) => outages.dec({ link }),
     escalated: (link, error) => escalations.inc({ link, error }),
     deadLettered: (reason) => metrics.deadLettered(reason),
-    swept(link, { outcome, compared, differing, repaired }) {
+    swept(link, { outcome, compared, differing, repaired, consistent = [] }) {
       sweeps.inc({ link, outcome });
       swept.inc({ link }, compared);
       differed.inc({ link }, differing);
       mended.inc({ link }, repaired);
+      for (const { withinSeconds, part } of consistent) {
+        consistency.set({ link, within_seconds: withinSeconds }, part);
+      }
     },
   };
 }

@@ -78,11 +78,11 @@ export function logStep(logger: Logger): OnStep {
 
 /** One line for each sweep at its end; a warning where it has not found both sides equal. */
 export function tellSwept(logger: Logger, metrics: WorkerMetrics): OnSwept {
-  return (link, { outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons }) => {
+  return (link, { outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons, consistent }) => {
     const differ = differencesIn({ differing });
     const news = `sweep of link ${link}: ${outcome}, ${counted(compared, 'key')} compared, ${differ} differ`;
     const told = { link, outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons };
     logger[outcome === 'equal' ? 'info' : 'warn'](told, news);
-    metrics.swept(link, { outcome, compared, repaired, differing: differ });
+    metrics.swept(link, { outcome, compared, repaired, differing: differ, consistent });
   };
 }

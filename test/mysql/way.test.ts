@@ -1,7 +1,10 @@
 /** The whole way: a record on Kafka, the bridge, a workflow, MariaDB and the cache. */
+import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { provideMariadb } from '../../src/stack/index.js';
 import { type KeyStatus, status } from '../../workflows/messages.js';
+import { sweepWorkflowId } from '../../workflows/sweep-messages.js';
+import { eventually } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
 import { describeWith } from '../support/services.js';
@@ -147,5 +150,21 @@ await describeWith('failed deletes of a cache in front of MariaDB', provideMaria
     expect(repaired.stdout).toMatch(/repaired: 2 of 2/);
     expect(await cache().exists('name:1', 'name:3')).toBe(0);
     expect(await cache().mget('name:2', 'session:1')).toEqual(['new', 'x']);
+  });
+
+  test('are counted by samples on a schedule, which say how many are right within which time', async () => {
+    const name = `shop-${randomUUID().slice(0, 8)}`;
+    configure({ name });
+    await cache().mset('name:1', 'new', 'name:2', 'new');
+    await sandbox.start('worker');
+    const made = await sandbox.keymend('sweep', '--sample', '100%', '--every', '1h', '--output', 'json');
+    expect(JSON.parse(made.stdout).options).toEqual({ sample: 1, aged: true });
+    try {
+      await sandbox.client.schedule.getHandle(sweepWorkflowId(name)).trigger();
+      const times = 'consistent at least 100 % within 1 min, 100 % within 5 min, 100 % within 10 min';
+      await eventually(async () => expect((await sandbox.keymend('status')).stdout).toContain(`0 differ, ${times}\n`));
+    } finally {
+      await sandbox.keymend('sweep', '--every', 'off');
+    }
   });
 });

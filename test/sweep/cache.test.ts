@@ -1,11 +1,11 @@
 /** Sweeps of a cache in front of a database: each cached value against its row. */
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from '../../src/config.js';
 import type { LinkSides } from '../../src/engine/index.js';
 import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { provideMariadb } from '../../src/stack/index.js';
-import type { SweepOptions, SweepState } from '../../workflows/sweep-messages.js';
+import type { CompareLinkReply, SweepOptions, SweepState } from '../../workflows/sweep-messages.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
@@ -89,5 +89,54 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
     const { summary } = await sweep({ sample: 0.2 });
     expect(summary).toMatchObject({ outcome: 'incomplete', atMost: expect.any(Number) });
     expect(summary!.compared).toBeGreaterThanOrEqual(0.2 * ROWS);
+  });
+
+  describe('that looks again at what was stale', () => {
+    const aged = { aged: true };
+    const partsOf = ({ summary }: CompareLinkReply) =>
+      summary!.consistent!.map(({ withinSeconds, part }) => [withinSeconds, Math.round(ROWS * (1 - part))]);
+
+    test('says which part became right within which time', async () => {
+      await redis.client.mset('name:1', 'old', 'name:2', 'old', 'name:3', 'old');
+      const onProgress = ({ aged = [] }: SweepState) => {
+        if (aged.length === 1) void redis.client.del('name:1');
+        if (aged.length === 2) void redis.client.set('name:2', 'n2');
+      };
+      const reply = await sweep(aged, { agesMs: [1_000, 2_000, 3_000], onProgress });
+      expect(partsOf(reply)).toEqual([
+        [1, 3],
+        [2, 2],
+        [3, 1],
+      ]);
+      expect(reply.summary!.differing.value).toBe(3);
+    });
+
+    test('takes what could not be looked at in time for stale', async () => {
+      await redis.client.set('name:1', 'old');
+      const states: SweepState[] = [];
+      const end = new AbortController();
+      const onProgress = (state: SweepState) => {
+        states.push(state);
+        if (state.parts.every(({ done }) => done)) end.abort();
+      };
+      await sweep(aged, { onProgress, signal: end.signal });
+      await redis.client.del('name:1');
+      // As if the next worker came 15 s later.
+      const state: SweepState = JSON.parse(JSON.stringify(states.at(-1)), (name, value) =>
+        name === 'foundAt' ? new Date(Date.parse(value) - 15_000).toISOString() : value,
+      );
+      expect(partsOf(await sweep(aged, { agesMs: [1_000, 16_000], state }))).toEqual([
+        [1, 1],
+        [16, 0],
+      ]);
+    });
+
+    test('waits for nothing where nothing was', async () => {
+      expect(partsOf(await sweep(aged))).toEqual([
+        [60, 0],
+        [300, 0],
+        [600, 0],
+      ]);
+    });
   });
 });

@@ -5,7 +5,9 @@ import type { Client } from '@temporalio/client';
 import { BATCH_TYPE } from '../../../workflows/batch-messages.js';
 import type { SweepOptions, SweepResult } from '../../../workflows/sweep-messages.js';
 import { type Config, parseInterval } from '../../config.js';
+import { cacheModeOf } from '../../mysql/connect-source.js';
 import { counted } from '../../plural.js';
+import { describeConsistency } from '../../sweep/ageing.js';
 import { parseReport, type ReportedDifferences, reportOf } from '../../sweep/report.js';
 import { htmlReport } from '../../sweep/report-html.js';
 import { differencesIn } from '../../sweep/tally.js';
@@ -62,8 +64,14 @@ async function schedule(global: GlobalOptions, flags: SweepFlags, options: Sweep
       ]);
       return;
     }
-    const { name: link } = chooseLink(config, flags.link);
-    const made = await sweepEvery(client, config, { link, everyMs, options });
+    const chosen = chooseLink(config, flags.link);
+    const link = chosen.name;
+    const isAged = cacheModeOf(chosen) !== undefined && options.sample !== undefined && !options.repair;
+    const made = await sweepEvery(client, config, {
+      link,
+      everyMs,
+      options: { ...options, ...(isAged && { aged: true }) },
+    });
     print(global, made, () => [`link ${link}: ${describeSchedule(made)}; --every off ends that`]);
   });
 }
@@ -198,6 +206,7 @@ function describe(result: SweepResult): string[] {
           `at most ${(100 * result.atMost).toFixed(3)} % differ, at 95 %${result.targetOnly === 'skipped' ? '; keys of the target alone were not looked for' : ''}`,
         ]
       : []),
+    ...describeConsistency(result.consistent),
     ...(prefixes.length > 1
       ? prefixes.slice(0, 5).map(({ prefix, keys }) => `  ${keys}  ${prefix === '' ? '(no prefix)' : prefix}`)
       : []),
