@@ -55,6 +55,9 @@ const mapping = z
     value: value.describe(
       'What is cached of the row: `json`, `hash`, `{ string: COLUMN }` or `{ module: PATH, function: NAME }`.',
     ),
+    version: COLUMN.optional().describe(
+      'The column with the version of the row, a whole number that grows with each write: the cache is told it, and then takes nothing older from a replica that lags.',
+    ),
     ttl: pause(1_000)
       .optional()
       .describe('How long a value that `mode: refresh` writes lives. By default as long as the one it replaces.'),

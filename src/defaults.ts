@@ -19,6 +19,9 @@ export const LARGE_VALUES = { elements: 5_000, bytes: 1024 * 1024 };
  */
 export const CACHE_LEASE_MS = 2_000;
 
+/** How long a cache remembers which version a row has: longer than a replica ever lags. */
+export const CACHE_LAG_MS = 600_000;
+
 /** The longest name of a link, in characters. */
 export const MAX_LINK_LENGTH = 64;
 

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { Pool, PoolConnection } from 'mysql2/promise';
-import { CACHE_LEASE_MS, LINK_NAME } from '../defaults.js';
+import { CACHE_LAG_MS, CACHE_LEASE_MS, LINK_NAME } from '../defaults.js';
 import { MAX_KEY_BYTES } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 import { Answers, isNoRedis, LateRedis } from './answers.js';
@@ -121,7 +121,7 @@ class RowCache implements Cache {
       absentMs = 5_000,
       redisTimeoutMs = 500,
       loadsWithoutRedis = 20,
-      lagMs = 600_000,
+      lagMs = CACHE_LAG_MS,
     } = options;
     this.#leaseMs = options.leaseMs ?? Math.min(CACHE_LEASE_MS, settleMs);
     requireFitting(options, this.#leaseMs, settleMs);

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Cluster, Redis } from 'ioredis';
-import { slotOf, tagIn } from '../redis/slots.js';
+import { besideKey } from '../redis/row-versions.js';
 
 const script = (name: string) => readFileSync(new URL(`./lua/${name}.lua`, import.meta.url), 'utf8');
 const [LOOK, FILL, DROP] = [script('look'), script('fill'), script('drop')];
@@ -49,7 +49,7 @@ export class Leases {
 
   /** Where it is told that a lease has ended; the key of the lease, too. */
   channelOf(key: Buffer): Buffer {
-    return besides('lease', key);
+    return besideKey('lease', key);
   }
 
   async look(key: Buffer): Promise<Look> {
@@ -81,15 +81,10 @@ export class Leases {
   }
 
   #keysOf(key: Buffer): Buffer[] {
-    return [key, this.channelOf(key), besides('version', key)];
+    return [key, this.channelOf(key), besideKey('version', key)];
   }
 
   #run(source: string, keys: readonly Buffer[], ...args: (Buffer | string)[]): Promise<unknown> {
     return this.#redis.callBuffer('EVAL', source, `${keys.length}`, ...keys, ...args);
   }
-}
-
-/** A key of ours in the slot of that one. */
-function besides(what: 'lease' | 'version', key: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`keymend:${what}:{${tagIn(slotOf(key))}}:`), key]);
 }

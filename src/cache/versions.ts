@@ -1,5 +1,7 @@
 /** Versions of rows: what a load says of itself, and what Redis compares. */
 
+import { versionDigits } from '../redis/row-versions.js';
+
 /** A whole number from 0 to 2^64 - 1 that grows with each write of a row. */
 export type Version = bigint | number;
 
@@ -8,16 +10,12 @@ type Value = string | Buffer | null;
 /** What a load gives: a value, or null where there is no row, and which version that is. */
 export type Loaded = Value | { readonly value: Value; readonly version: Version };
 
-const DIGITS = 20;
-
 /** @throws RangeError when it is none */
 export function digitsOf(version: Version): string {
   const isExact = typeof version === 'bigint' || Number.isSafeInteger(version);
-  const exact = isExact ? BigInt(version) : -1n;
-  if (exact < 0n || exact >= 2n ** 64n) {
-    throw new RangeError('a version must be a whole number from 0 to 2^64 - 1, and exact: give a bigint');
-  }
-  return `${exact}`.padStart(DIGITS, '0');
+  const digits = isExact ? versionDigits(BigInt(version)) : null;
+  if (digits !== null) return digits;
+  throw new RangeError('a version must be a whole number from 0 to 2^64 - 1, and exact: give a bigint');
 }
 
 /** @throws RangeError when its version is none */

@@ -72,6 +72,7 @@ const TYPES: Readonly<Record<string, Readonly<Record<Side, ReconcileErrorType>>>
   NOMAPPING: { source: 'NoMapping', target: 'NoMapping' },
   MAPPING: { source: 'MappingFailed', target: 'MappingFailed' },
   SEVERALROWS: { source: 'SeveralRows', target: 'SeveralRows' },
+  OLDROW: { source: 'SourceNotMaster', target: 'SourceNotMaster' },
   ROWTOOLARGE: { source: 'RowTooLarge', target: 'RowTooLarge' },
 };
 

@@ -179,12 +179,13 @@ async function read(
     else if (reading.digest === LARGE) results[key.index] = { outcome: 'large' };
     else known.push({ ...key, reading });
   }
+  const present = await ofPresentVersion(round, known);
   const { cache } = options;
   const pairs =
-    cache === undefined ? known.map((key) => ({ target: key.observed.expiry, source: key.reading.expiry })) : [];
+    cache === undefined ? present.map((key) => ({ target: key.observed.expiry, source: key.reading.expiry })) : [];
   const tolerance = await toleranceFor(link.memory, requests[0]!.key, options.expiryToleranceMs, pairs);
   const planned: Planned[] = [];
-  for (const key of known) {
+  for (const key of present) {
     const decision = decide(key.observed, key.reading, tolerance, cache);
     if (decision === 'equal') {
       results[key.index] = { outcome: 'equal' };
@@ -198,6 +199,34 @@ async function read(
   }
   return { planned, deferred, connections };
 }
+
+/**
+ * Tells a cache which versions the rows have, before anything is written: from here on nothing
+ * older is filled in, and what was before is found by the look behind `settle`.
+ * @returns those that are no older than what the cache knows of
+ */
+async function ofPresentVersion<Key extends { readonly index: number; readonly reading: AnyReading }>(
+  round: Round,
+  keys: Key[],
+): Promise<Key[]> {
+  const versions = keys.flatMap(({ index, reading }) => {
+    const version = 'version' in reading ? reading.version : undefined;
+    return version === undefined ? [] : [{ index, key: round.requests[index]!.key, version }];
+  });
+  if (versions.length === 0) return keys;
+  const answers = await round.link.target.rememberVersions(versions);
+  for (const [position, { index }] of versions.entries()) {
+    const answer = answers[position]!;
+    if (answer instanceof RedisFailure) fail(round, index, answer, 'target', 'write');
+    else if (answer === 'behind') fail(round, index, OLD_ROW, 'source', 'read');
+  }
+  return keys.filter(({ index }) => round.results[index] === undefined);
+}
+
+const OLD_ROW = new RedisFailure(
+  'OLDROW',
+  'answers with an older version of the row than the cache was told of: it lags, or the version went back; point the link at the primary itself',
+);
 
 /** Of the key and of its fields, as the change sets them. */
 function newExpiries({ observed, reading }: Omit<Planned, 'change'>, change: Planned['change']): number[] {

@@ -4,7 +4,7 @@ import type { MysqlSource } from '../config.js';
 import { RedisFailure } from '../redis/index.js';
 import { failureOfDatabase } from './failure.js';
 
-interface Table {
+export interface Table {
   readonly columns: readonly FieldPacket[];
   /** The text of each column as the server writes it, binary as it is; null is NULL. */
   readonly rows: readonly (readonly (Buffer | null)[])[];

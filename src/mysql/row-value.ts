@@ -1,7 +1,7 @@
 /** What a row makes of a cached value. */
 import type { FieldPacket } from 'mysql2/promise';
 import type { Mapping } from '../config.js';
-import { RedisFailure } from '../redis/index.js';
+import { RedisFailure, versionDigits } from '../redis/index.js';
 
 /** A value as Redis holds it. */
 export type CachedValue =
@@ -25,18 +25,25 @@ const BINARY_CHARSET = 63;
 /** Makes the value of a row; null: the row says that nothing is cached. */
 export class RowValue {
   readonly #value: Mapping['value'];
+  readonly #version: string | undefined;
   readonly #name: string;
   #function: Promise<ValueFunction> | undefined;
 
-  constructor({ value, pattern }: Mapping) {
+  constructor({ value, version, pattern }: Mapping) {
     this.#value = value;
+    this.#version = version;
     this.#name = `mapping ${pattern.text}`;
   }
 
   /** @throws RedisFailure when the columns are not those that the value needs */
   check(columns: Columns): void {
     const names = columns.map(({ name }) => name);
-    const value = this.#value;
+    const [value, version] = [this.#value, this.#version];
+    if (version !== undefined) {
+      const column = columns.find(({ name }) => name === version);
+      if (column === undefined) this.#fail(`finds no column "${version}"; it has ${names.join(', ')}`);
+      if (!INTEGERS.has(column.columnType!)) this.#fail(`takes "${version}" for a version, which is no integer`);
+    }
     if (typeof value === 'object' && 'string' in value) {
       if (!names.includes(value.string)) this.#fail(`finds no column "${value.string}"; it has ${names.join(', ')}`);
       return;
@@ -64,6 +71,18 @@ export class RowValue {
       return cell && { type: 'string', value: cell };
     }
     return this.#called(await this.#load(value), columns, cells);
+  }
+
+  /**
+   * @returns undefined where the mapping names none
+   * @throws RedisFailure
+   */
+  versionOf(columns: Columns, cells: Cells): string | undefined {
+    if (this.#version === undefined) return undefined;
+    this.check(columns);
+    const cell = cells[columns.findIndex(({ name }) => name === this.#version)]!;
+    const digits = cell && versionDigits(BigInt(cell.toString()));
+    return digits ?? this.#fail(`takes "${this.#version}" for a version, which is NULL or negative`);
   }
 
   #load(value: { readonly module: string; readonly function: string }): Promise<ValueFunction> {

@@ -20,7 +20,7 @@ import {
   type RedisPort,
 } from '../redis/index.js';
 import { compareCached, identityOf, recipeOf, sizeOf } from './cached-value.js';
-import type { Database } from './database.js';
+import type { Database, Table } from './database.js';
 import { type CachedValue, RowValue } from './row-value.js';
 
 /** What is asked and held at once; values beyond these wait for the next call. */
@@ -39,6 +39,13 @@ interface Ready {
   readonly value: RowValue;
   /** What is asked, for a person. */
   readonly what: string;
+}
+
+/** The row of a key, as its mapping finds it. */
+interface Found extends Ready, Pick<Table, 'columns'> {
+  /** undefined: there is none. */
+  readonly row: Table['rows'][number] | undefined;
+  readonly version: string | undefined;
 }
 
 /** What only a Redis has is asked of others; see the engine's `ReconcileOptions.cache`. */
@@ -73,18 +80,24 @@ export class MysqlSource implements RedisPort {
     return keys.map(() => this.place);
   }
 
-  /** What is not cached needs no row, nor a database that answers: nothing can be stale. */
+  /**
+   * What is not cached needs no row, nor a database that answers: nothing can be stale. But its
+   * version is for who fills the key next.
+   */
   async readRecipes(requests: readonly ReadRequest[]): Promise<(RecipeReading | 'deferred' | RedisFailure)[]> {
-    if (requests.every(({ known }) => known.type === NO_TYPE)) {
+    const needsNoRow = ({ key, known }: ReadRequest) => known.type === NO_TYPE && !this.#hasVersion(key);
+    if (requests.every(needsNoRow)) {
       return requests.map(({ known }) => recipeReading(null, known, undefined));
     }
     let bytes = 0;
-    const readings = await this.#each(requests, async ({ key, known }) => {
-      if (known.type === NO_TYPE) return recipeReading(null, known, undefined);
+    const readings = await this.#each(requests, async (request) => {
+      const { key, known } = request;
+      if (needsNoRow(request)) return recipeReading(null, known, undefined);
       if (bytes > BYTES_AT_ONCE) return 'deferred';
-      const { value, ttl } = await this.#valueOf(key);
+      const found = await this.#rowOf(key);
+      const value = known.type === NO_TYPE ? null : await this.#valueOf(found);
       if (value !== null) bytes += sizeOf(value).bytes;
-      return recipeReading(value, known, ttl);
+      return { ...recipeReading(value, known, found.mapping.ttl), version: found.version };
     });
     return this.#ofPrimary(readings);
   }
@@ -98,7 +111,9 @@ export class MysqlSource implements RedisPort {
   }
 
   async inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
-    return this.#ofPrimary(await this.#each(keys, async (key) => stateOf((await this.#valueOf(key)).value, 0)));
+    return this.#ofPrimary(
+      await this.#each(keys, async (key) => stateOf(await this.#valueOf(await this.#rowOf(key)), 0)),
+    );
   }
 
   async health(): Promise<Health | RedisFailure> {
@@ -151,6 +166,7 @@ export class MysqlSource implements RedisPort {
   readonly answers = notRedis;
   readonly repair = noneRedis;
   readonly rebuild = noneRedis;
+  readonly rememberVersions = noneRedis;
   readonly inspectMembers = noneRedis;
   readonly readMembers = noneRedis;
   readonly repairMembers = noneRedis;
@@ -191,20 +207,31 @@ export class MysqlSource implements RedisPort {
     return role === 'primary' ? [...answers] : answers.map(() => role);
   }
 
+  #hasVersion(key: Buffer): boolean {
+    return this.#mappings.find(({ mapping }) => mapping.pattern.match(key) !== null)?.mapping.version !== undefined;
+  }
+
   /** @throws RedisFailure */
-  async #valueOf(key: Buffer): Promise<{ readonly value: CachedValue | null; readonly ttl: number | undefined }> {
-    for (const { mapping, value, what } of this.#mappings) {
-      const parts = mapping.pattern.match(key);
+  async #rowOf(key: Buffer): Promise<Found> {
+    for (const ready of this.#mappings) {
+      const parts = ready.mapping.pattern.match(key);
       if (parts === null) continue;
+      const { mapping, value, what } = ready;
       const table = await this.#database.query(mapping.statement.sqlFor(parts), what);
       if (table instanceof RedisFailure) throw table;
       const { columns, rows } = table;
       if (rows.length > 1) throw new RedisFailure('SEVERALROWS', `answers ${what} with ${rows.length} rows`);
-      const made = rows.length === 0 ? null : await value.of(columns, rows[0]!);
-      if (made !== null) this.#requireRoom(made, what);
-      return { value: made, ttl: mapping.ttl };
+      const [row] = rows;
+      return { ...ready, columns, row, version: row && value.versionOf(columns, row) };
     }
     throw new RedisFailure('NOMAPPING', 'has no mapping that takes this key');
+  }
+
+  /** @throws RedisFailure */
+  async #valueOf({ columns, row, value, what }: Found): Promise<CachedValue | null> {
+    const made = row === undefined ? null : await value.of(columns, row);
+    if (made !== null) this.#requireRoom(made, what);
+    return made;
   }
 
   #requireRoom(value: CachedValue, what: string): void {

@@ -36,6 +36,7 @@ import type { KeyWatch } from './key-watch.js';
 import type { KeyPage, KeyScan, KeyServer, PageDigest } from './keyspace.js';
 import type { Admission, AdmissionRequest, ClockReading, Deferred, RedisPort } from './port.js';
 import { type Masters, Replicas } from './replicas.js';
+import type { RowVersion } from './row-versions.js';
 import type { CountCost } from './scripts/script-runner.js';
 import { ALL_SLOTS, haveCommonSlots, slotOf } from './slots.js';
 import { StandaloneRedis } from './standalone.js';
@@ -176,6 +177,10 @@ export class ClusterRedis implements RedisPort, Masters {
 
   rebuild(rebuilds: readonly Rebuild[]): Promise<(RepairOutcome | RedisFailure)[]> {
     return this.#split(rebuilds, (port, part) => port.rebuild(part));
+  }
+
+  rememberVersions(versions: readonly RowVersion[]): Promise<('remembered' | 'behind' | RedisFailure)[]> {
+    return this.#split(versions, (port, part) => port.rememberVersions(part));
   }
 
   inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]> {

@@ -18,6 +18,7 @@ export * from './key-state.js';
 export * from './key-watch.js';
 export type { KeyPage, KeyServer, Keyspace, PageDigest } from './keyspace.js';
 export * from './port.js';
+export { versionDigits } from './row-versions.js';
 export { packed } from './scripts/packed.js';
 export { ALL_SLOTS, countSlots, slotOf } from './slots.js';
 export { TEMPORARY_LIFETIME_MS } from './temporary-key.js';

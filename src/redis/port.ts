@@ -24,6 +24,7 @@ import type {
 } from './key-members.js';
 import type { KeyWatch } from './key-watch.js';
 import type { Keyspace } from './keyspace.js';
+import type { RowVersion } from './row-versions.js';
 import type {
   ObservedState,
   Reading,
@@ -166,6 +167,13 @@ export interface RedisPort extends Keyspace {
    * code `NOFIELDEXPIRY`.
    */
   rebuild(rebuilds: readonly Rebuild[]): Promise<(RepairOutcome | RedisFailure)[]>;
+
+  /**
+   * Tells a cache which version the row of each key has, so that `keymend/cache` fills in nothing
+   * older. Idempotent.
+   * @returns `behind` where it knows of a higher one
+   */
+  rememberVersions(versions: readonly RowVersion[]): Promise<('remembered' | 'behind' | RedisFailure)[]>;
 
   /** `inspect` for some members of each key. */
   inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]>;

@@ -2,6 +2,7 @@
  * The port on one server: each method is one script, or one pair of commands. It is as long as the
  * port has methods; what their rows look like is in `rows.ts` and `member-cells.ts`.
  */
+import { CACHE_LAG_MS } from '../defaults.js';
 import { isOwnKey } from '../own-keys.js';
 import { askedSoon, type Breaker, type Breakers } from './breaker.js';
 import { admit } from './budget/admission.js';
@@ -35,6 +36,7 @@ import {
 import { pieceIn, readPiece } from './piece.js';
 import type { Admission, AdmissionRequest, ClockReading, Deferred, RedisPort } from './port.js';
 import { type Masters, Replicas } from './replicas.js';
+import { besideKey, type RowVersion } from './row-versions.js';
 import {
   changeCells,
   digestBytes,
@@ -192,6 +194,14 @@ export class StandaloneRedis implements RedisPort, Masters {
       `keymend:rebuild:{${tagIn(slotOf(key))}}`,
       markOf(key),
     ]);
+  }
+
+  async rememberVersions(versions: readonly RowVersion[]): Promise<('remembered' | 'behind' | RedisFailure)[]> {
+    const rows = versions.map(({ key, version }): Row => [besideKey('version', key), version, `${CACHE_LAG_MS}`]);
+    const answers = await this.#runToTheEnd(scripts.rememberVersion, rows);
+    return answers.map((answer) =>
+      answer instanceof RedisFailure ? answer : (String(answer.cells[0]) as 'remembered' | 'behind'),
+    );
   }
 
   async inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]> {

@@ -35,6 +35,8 @@ export interface Reading extends KeyState {
  */
 export interface RecipeReading extends Omit<Reading, 'dump'> {
   readonly recipe: Buffer | null;
+  /** Of the row, where the source is a database and the mapping of the key names its column. */
+  readonly version?: string | undefined;
 }
 
 /** A write that applies only if the key still is as observed. */

@@ -26,6 +26,7 @@ export const scripts = {
   read: load(...CONTENT, 'values/reading', 'values/read'),
   repair: load(...CONTENT, 'room', 'mark', 'values/repair'),
   readRecipe: load(...CONTENT, 'values/recipe', 'values/reading', 'values/read-recipe'),
+  rememberVersion: load('values/remember-version'),
   rebuild: load(...CONTENT, 'unpack', 'run-command', 'room', 'mark', 'values/rebuild'),
   inspectMembers: load(...MEMBERS, 'members/member-rows', 'members/inspect-members'),
   readMembers: load(...MEMBERS, 'members/member-rows', 'members/read-members'),
