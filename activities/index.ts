@@ -48,6 +48,7 @@ interface AttemptOf {
   /** Of its activity, from 1. */
   readonly attempt: number;
   /** As in the request. */
+  readonly eventId: string | undefined;
   readonly failedAt: number | undefined;
 }
 
@@ -59,7 +60,7 @@ export function create({ links, onResult, ...ofEscalation }: ActivityDependencie
   return {
     async reconcile(request: ReconcileRequest): Promise<ReconcileReply> {
       const { attempt, isLocal, workflowExecution, activityId } = Context.current().info;
-      const { link, failedAt } = request;
+      const { link, eventId, failedAt } = request;
       const work = works.get(link);
       if (work === undefined) {
         const type: WorkerError = 'UnknownLink';
@@ -78,7 +79,7 @@ export function create({ links, onResult, ...ofEscalation }: ActivityDependencie
       const { result, ...attempted } = await attempting;
       if (result.outcome === 'large') return largeReply(result, attempted.lookAgain);
       const told = (ended: EndedResult, sinceMs: number) =>
-        onResult(ended, performance.now() - sinceMs, { link, workflowId, attempt, failedAt });
+        onResult(ended, performance.now() - sinceMs, { link, workflowId, attempt, eventId, failedAt });
       told(result, begunAt);
       const due = isLocal ? toVerify(request, result, begunAt) : null;
       const verified = due === null ? {} : await verify(work, { ...key, allowDelete: false }, due, told);

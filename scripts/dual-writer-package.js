@@ -1,12 +1,16 @@
 /**
- * Makes the package `@keymend/dual-writer` in dist/dual-writer/ of what is compiled: what its two
+ * Makes the package `@keymend/dual-writer` in dist/dual-writer/ of what is compiled: what its three
  * entries import, with types, and no more. Temporal is not in there.
  */
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 
-const ENTRIES = { '.': 'src/dual-write/index', './kafka': 'src/kafka/record-sink' };
-/** What an application brings itself: with `kafkajs` only where it imports `/kafka`. */
-const PEERS = { ioredis: { optional: false }, kafkajs: { optional: true } };
+const ENTRIES = {
+  '.': 'src/dual-write/index',
+  './kafka': 'src/kafka/record-sink',
+  './tracing': 'src/dual-write/tracing',
+};
+/** What an application brings itself; what is optional only where it imports `/kafka` or `/tracing`. */
+const PEERS = { ioredis: { optional: false }, kafkajs: { optional: true }, '@opentelemetry/api': { optional: true } };
 
 /** @param {URL} root of the repository, compiled */
 export function makeDualWriterPackage(root) {
@@ -51,7 +55,7 @@ export function makeDualWriterPackage(root) {
     peerDependencies: Object.fromEntries(
       Object.keys(PEERS)
         .map(rangeOf)
-        .map(([name, range]) => [name, range.replace(/^\d/, '^$&')]),
+        .map(([name, range]) => [name, range.replace(/^~?(\d)/, '^$1')]),
     ),
     peerDependenciesMeta: Object.fromEntries(Object.entries(PEERS).filter(([, { optional }]) => optional)),
   };

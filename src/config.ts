@@ -14,6 +14,7 @@ import { CACHE_LEASE_MS, LARGE_VALUES, LINK_NAME, MAX_LINK_LENGTH, OUTBOX_KEY } 
 import { didYouMean } from './did-you-mean.js';
 import { httpConfig } from './http-config.js';
 import { parseRedisUrl, urlProblem } from './redis-url.js';
+import { tracingConfig } from './tracing-config.js';
 import { webhookOptions } from './webhook-options.js';
 
 /**
@@ -349,6 +350,9 @@ export const schema = z
     http: httpConfig
       .optional()
       .describe('Where a process answers `/livez`, `/readyz` and `/metrics`. Absent: nowhere.'),
+    tracing: tracingConfig
+      .optional()
+      .describe('Spans, and how keys stand in spans and in the log. Absent: no spans, and keys as they are.'),
     links: z.array(link.transform(withSettle)).min(1).describe('The pairs of source and target.'),
   })
   .superRefine((config, context) => {

@@ -4,5 +4,6 @@
  */
 
 export * from './dual-write/index.js';
+export { traceFailedWrites } from './dual-write/tracing.js';
 export { createKafkaRecordSink, type KafkaRecordSink, type KafkaRecordSinkOptions } from './kafka/record-sink.js';
 export { type VerifyOptions, verifyWebhook } from './webhook/signature.js';

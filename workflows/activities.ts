@@ -17,6 +17,10 @@ export interface ReconcileRequest extends EncodedKey {
   readonly verify?: VerifyRequest | undefined;
   /** When the first of the failed writes failed, in ms since the epoch; to be measured. */
   readonly failedAt?: number | undefined;
+  /** Of the newest failed write, for the log: its `id`… */
+  readonly eventId?: string | undefined;
+  /** …and for traces, as there. */
+  readonly traceparent?: string | undefined;
 }
 
 /** When what was written is compared again, off the history. */

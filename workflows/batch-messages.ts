@@ -31,6 +31,8 @@ interface BatchPart {
   readonly firstId: string;
   /** As that of a failed write, for all of them: when the last of them had been read. */
   readonly receivedAt?: string | undefined;
+  /** As that of a failed write, for all of them: the batch is one step of its trace. */
+  readonly traceparent?: string | undefined;
 }
 
 /**
@@ -142,8 +144,9 @@ export interface BatchActivities {
 
 /** The failed write of a key as its own workflow takes it. */
 export function unpacked({ link, part }: Pick<BatchInput, 'link' | 'part'>, write: BatchWrite): FailedWrite {
-  const { topic, partition, receivedAt } = part;
-  return { specVersion: 1, link, ...write, receivedAt, record: { topic, partition, ...write.record } };
+  const { topic, partition, receivedAt, traceparent } = part;
+  const record = { topic, partition, ...write.record };
+  return { specVersion: 1, link, ...write, receivedAt, record, ...(traceparent && { traceparent }) };
 }
 
 /** The other way round. */

@@ -58,6 +58,11 @@ export interface FailedWrite {
    * is that of the last, `command` and `members` cover all, the rest is of the newest.
    */
   readonly merged?: MergedWrites | undefined;
+  /**
+   * Its place in a trace, as W3C writes it. Not part of the record, but its header: set by whoever
+   * makes a span of it, for those who take it on.
+   */
+  readonly traceparent?: string | undefined;
 }
 
 /** The failed writes that became one. Times are ISO 8601, UTC. */

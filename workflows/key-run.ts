@@ -265,9 +265,11 @@ export class KeyRun {
 
   request(): ReconcileRequest {
     const { link, key, encoding } = this.#input;
-    const { hint, firstFailedAt } = this.current();
+    const { hint, firstFailedAt, newest } = this.current();
     const since = firstFailedAt === null ? {} : { failedAt: firstFailedAt };
-    const request = { link, key, encoding: encoding ?? 'utf8', hint, ...since };
+    const { id: eventId, traceparent } = newest ?? {};
+    const told = { ...(eventId && { eventId }), ...(traceparent && { traceparent }) };
+    const request = { link, key, encoding: encoding ?? 'utf8', hint, ...since, ...told };
     const { until } = this.#vouch;
     if (until === null || Date.now() >= until) return { ...request, allowDelete: false };
     return { ...request, allowDelete: true, allowDeleteUntil: until };

@@ -193,7 +193,7 @@ type StandIn = Omit<FailedWrite, 'command' | 'members' | 'idempotent' | 'receive
  * hint.
  */
 function standIn(write: FailedWrite): FailedWrite {
-  const { id, link, key, encoding, failedAt, outcome, error, origin, record, redrive } = write;
+  const { id, link, key, encoding, failedAt, outcome, error, origin, record, redrive, traceparent } = write;
   return {
     specVersion: 1,
     id: cut(id),
@@ -211,6 +211,7 @@ function standIn(write: FailedWrite): FailedWrite {
       timestamp: cut(record.timestamp),
     },
     redrive: redrive === undefined ? undefined : Number(redrive),
+    traceparent: cut(traceparent),
   } satisfies { [Field in keyof Required<StandIn>]: StandIn[Field] };
 }
 

@@ -39,6 +39,8 @@ interface BatchOrder {
   readonly writes: readonly RecordedWrite[];
   /** As of an `IntakeBatch`. */
   readonly isContiguous: boolean;
+  /** The place in a trace of the step that starts it. */
+  readonly traceparent?: string | undefined;
   /** Told which workflow has them, or those of a part of them. */
   readonly onTaken?: (workflowId: string) => void;
 }
@@ -110,7 +112,7 @@ export function createBatches(options: BatchesOptions): Batches {
   };
 }
 
-function inputOf({ link, groups, writes }: BatchOrder, unfinished: UnfinishedRuns): BatchInput {
+function inputOf({ link, groups, writes, traceparent }: BatchOrder, unfinished: UnfinishedRuns): BatchInput {
   const { record, event } = writes[0]!;
   const { topic, partition, offset: first } = record.position;
   const { offset: last } = writes.at(-1)!.record.position;
@@ -123,7 +125,8 @@ function inputOf({ link, groups, writes }: BatchOrder, unfinished: UnfinishedRun
     // By a clock that is ahead, it would have to settle for as long as that.
     return packedWrite.failedAt > now ? { ...packedWrite, failedAt: now } : packedWrite;
   });
-  const part = { topic, partition, first, last, firstId: event.id, receivedAt: now };
+  const traced = traceparent === undefined ? {} : { traceparent };
+  const part = { topic, partition, first, last, firstId: event.id, receivedAt: now, ...traced };
   return { link: link.name, policy: linkPolicy(link), part, writes: packs };
 }
 

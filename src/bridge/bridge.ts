@@ -8,6 +8,7 @@ import type { Config } from '../config.js';
 import { FailingKeys } from '../failing-keys/counter.js';
 import { bridgeMetrics } from '../telemetry/bridge-metrics.js';
 import { Metrics } from '../telemetry/metrics.js';
+import type { Tracing } from '../telemetry/tracing.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { createBatches, NO_BATCHES } from './batches.js';
 import { watchFollowers } from './followers.js';
@@ -28,6 +29,8 @@ interface BridgeOptions {
   readonly client: SignalClient;
   /** Default: of its own, which nobody reads. */
   readonly metrics?: Metrics;
+  /** Absent: no spans. */
+  readonly tracing?: Tracing | undefined;
   readonly logger: Logger;
 }
 
@@ -51,7 +54,7 @@ export interface Bridge {
  * @throws KafkaSetupError when Kafka does not answer or a topic is missing
  * @throws RedisFailure when the intake is redis-stream and no source answers
  */
-export async function startBridge({ config, client, metrics, logger }: BridgeOptions): Promise<Bridge> {
+export async function startBridge({ config, client, metrics, tracing, logger }: BridgeOptions): Promise<Bridge> {
   const links = new Map(config.links.map((link) => [link.name, link]));
   const { taskQueue } = config.temporal;
   const attribute = new LinkAttribute(logger);
@@ -84,6 +87,7 @@ export async function startBridge({ config, client, metrics, logger }: BridgeOpt
     failingKeys,
     links,
     metrics: told,
+    tracing,
     logger,
   };
   const {

@@ -12,6 +12,7 @@ import type { DeadLetters } from '../events/dead-letters.js';
 import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
 import type { FailingKeys } from '../failing-keys/counter.js';
 import type { BridgeMetrics } from '../telemetry/bridge-metrics.js';
+import type { OpenSpan, Tracing } from '../telemetry/tracing.js';
 import type { Batches } from './batches.js';
 import type { Gaps } from './gaps.js';
 import { type KeyGroup, type Links, type Part, partsOf } from './group.js';
@@ -20,6 +21,7 @@ import { mergeWrites } from './merge.js';
 import { describeForeignRun } from './own-runs.js';
 import { Pace } from './pace.js';
 import type { SignalEnd, Signaller } from './signaller.js';
+import { RecordSpans } from './spans.js';
 import type { Surge } from './surge.js';
 import { workflowIdFor } from './workflow-id.js';
 
@@ -35,6 +37,8 @@ interface ForwarderOptions {
   readonly failingKeys: Pick<FailingKeys, 'saw'>;
   readonly deadLetters: DeadLetters;
   readonly metrics: BridgeMetrics;
+  /** Absent: no spans. */
+  readonly tracing?: Tracing | undefined;
   readonly logger: Logger;
 }
 
@@ -69,10 +73,12 @@ export class Forwarder {
   readonly #options: ForwarderOptions;
   readonly #letters: Letters;
   readonly #pace = new Pace();
+  readonly #spans: RecordSpans;
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
     this.#letters = new Letters(options);
+    this.#spans = new RecordSpans(options.tracing, options.deadLetters.kind);
   }
 
   readonly forward: BatchHandler = async ({ records, backlog, ...batch }) => {
@@ -121,13 +127,18 @@ export class Forwarder {
     await pMap(
       items,
       async (item) => {
+        const span = this.#spans.of(item);
         try {
-          if (item.kind === 'key') await this.#forwardKey(item, inHand);
-          else await this.#deadLetter(item.record, item.failure, inHand);
+          if (item.kind === 'key') await this.#forwardKey(item, inHand, span);
+          else {
+            span.end({}, item.failure.reason);
+            await this.#deadLetter(item.record, item.failure, inHand);
+          }
         } catch (error) {
           // Kept for later: rejecting now would leave the other signals running behind the intake's
           // back.
           unexpected.push(error);
+          span.end({}, 'unexpected');
         }
       },
       { concurrency: CONCURRENCY },
@@ -145,8 +156,13 @@ export class Forwarder {
     for (const [link, groups] of together) {
       const writeOf = new Map(groups.flatMap((group) => group.writes.map((write) => [write.record, write])));
       const writes = part.records.flatMap((record) => writeOf.get(record) ?? []);
-      const order = { link, groups, writes, isContiguous: inHand.isContiguous };
-      const refused = await this.#options.batches.start(order, inHand.signal);
+      const span = this.#spans.ofBatch(
+        link.name,
+        writes.map(({ record }) => record),
+      );
+      const { traceparent } = span;
+      const order = { link, groups, writes, isContiguous: inHand.isContiguous, traceparent };
+      const refused = await this.#options.batches.start(order, inHand.signal).finally(() => span.end());
       if (inHand.signal.aborted) return;
       for (const group of groups) alone.delete(group);
       for (const group of refused) {
@@ -162,11 +178,13 @@ export class Forwarder {
     for (const record of part.records) inHand.accepted(record);
   }
 
-  async #forwardKey(group: KeyGroup, inHand: InHand): Promise<void> {
+  async #forwardKey(group: KeyGroup, inHand: InHand, span: OpenSpan): Promise<void> {
     const { link, key, writes } = group;
-    const event = mergeWrites(writes.map((write) => write.event));
+    const { traceparent } = span;
+    const event = { ...mergeWrites(writes.map((write) => write.event)), ...(traceparent && { traceparent }) };
     await this.#pace.turn(workflowIdFor(link.workflowIdPrefix, key), inHand.signal);
     const end = await this.#options.signaller.signal(group, [event], inHand.signal);
+    span.end({ 'keymend.outcome': end.kind }, end.kind === 'refused' || end.kind === 'misled' ? end.kind : undefined);
     if (end.kind === 'aborted') return;
     for (const { record, event } of writes) {
       if (end.kind === 'taken') {

@@ -17,7 +17,7 @@ export async function withLetters<T>(
   work: (store: LetterStore, config: Config) => Promise<T>,
 ): Promise<T> {
   const { config } = readConfig(options);
-  const store = await openLetters(config, createLogger(options));
+  const store = await openLetters(config, createLogger(options, config));
   try {
     return await work(store, config);
   } finally {

@@ -1,7 +1,9 @@
 /** The log: to a terminal lines for a person, to anything else JSON lines. */
 import { destination, type Logger, pino } from 'pino';
+import type { Config } from '../config.js';
 import type { GlobalOptions } from './context.js';
 import { printable } from './printable.js';
+import { privateFields } from './private-fields.js';
 
 /** Where a log goes. */
 interface LogStream {
@@ -11,20 +13,23 @@ interface LogStream {
 
 type Entry = Readonly<Record<string, unknown>> & { readonly level: string; readonly time: string };
 
-/** Logs go to stderr, on a terminal for a person, else as JSON lines; stdout belongs to data. */
-export function createLogger(options: GlobalOptions): Logger {
+/**
+ * Logs go to stderr, on a terminal for a person, else as JSON lines; stdout belongs to data.
+ * @param config what keys may be shown as
+ */
+export function createLogger(options: GlobalOptions, config: Config): Logger {
   const file = destination({ fd: 2, sync: true });
   const stream = { isTTY: process.stderr.isTTY === true, write: (text: string) => file.write(text) };
-  return createLogTo(stream, options.logLevel);
+  return createLogTo(stream, options.logLevel, privateFields(config));
 }
 
 /** @param stream must write at once, so that the last words of a process are not lost */
-export function createLogTo(stream: LogStream, level: string): Logger {
+export function createLogTo(stream: LogStream, level: string, shown?: ReturnType<typeof privateFields>): Logger {
   const options = {
     level,
     base: { pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label: string) => ({ level: label }) },
+    formatters: { level: (label: string) => ({ level: label }), ...(shown && { log: shown }) },
   };
   const write = (line: string) => stream.write(`${forPerson(JSON.parse(line) as Entry).join('\n')}\n`);
   return pino(options, stream.isTTY ? { write } : stream);

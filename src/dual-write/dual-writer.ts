@@ -50,7 +50,7 @@ export type { BreakerChange } from './target/shard.js';
 export function createDualWriter<Source extends Redis | Cluster>(
   options: DualWriterOptions<Source>,
 ): DualWriter<Source> {
-  const { source, target: mirror, link, origin, intents: mode, onUnrecorded, ...rest } = readOptions(options);
+  const { source, target: mirror, link, origin, intents: mode, onUnrecorded, tracing, ...rest } = readOptions(options);
   const context = { link, origin };
   // Not in the middle of what runs here: a listener that throws shall show as an uncaught
   // exception, not stop the writes behind.
@@ -72,7 +72,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     outboxKnows: mode !== undefined,
   });
   const intents = mode && new Intents({ ...mode, context, onState: emit('transactional') });
-  const recorder = new Recorder({ publisher, intents, context, onUnrecorded });
+  const recorder = new Recorder({ publisher, intents, context: { ...context, tracing }, onUnrecorded });
   const mirroring = new Mirroring({ target, recorder, intents, callsWait: onUnrecorded === 'reject' });
   const listener: SourceListener = {
     accepted: (unit) => mirroring.accepted(unit),
@@ -82,6 +82,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     refused: (writes) => intents?.conclude(writes),
     isReplica: onceForEachConnection(source.client, () => emit('source')(SOURCE_REPLICA)),
     ...(intents && { announce: (write) => intents.announce(write) }),
+    ...(tracing && { sent: (write) => tracing.sent(write) }),
   };
   const resends = source.connection.autoResendUnfulfilledCommands !== false;
   const observed = observeSource(source.client, listener, { resends });

@@ -25,4 +25,5 @@ export {
 } from './dual-writer.js';
 export { type Bounds, UnrecordedWriteError } from './options.js';
 export { RecordsLostError } from './records/publisher.js';
+export type { WriteTracing } from './records/to-records.js';
 export { mirrorClusterOptions, mirrorOptions } from './target/mirror-options.js';

@@ -5,6 +5,7 @@ import { OUTBOX_KEY } from '../defaults.js';
 import type { RecordSink } from '../events/record-sink.js';
 import { assertIoredis } from './ioredis-version.js';
 import type { RecordsLostError } from './records/publisher.js';
+import type { WriteTracing } from './records/to-records.js';
 import { isSameServer } from './same-server.js';
 import type { IntentState } from './source/intents.js';
 import type { BreakerOptions } from './target/breaker.js';
@@ -80,6 +81,8 @@ export interface DualWriterOptions<Source extends Redis | Cluster = Redis> {
   readonly transactional?: TransactionalOptions;
   /** How long a sink may take before the next one gets the records too, in ms. Default 5,000. */
   readonly failoverAfterMs?: number;
+  /** A span for each failed write: `traceFailedWrites` of `@keymend/dual-writer/tracing`. */
+  readonly tracing?: WriteTracing;
 }
 
 /** `reason`: one line. */
@@ -177,7 +180,7 @@ export function readOptions({ transactional, ...options }: DualWriterOptions<Red
   assertIoredis();
   const [source, target] = [topologyOf(options.source), topologyOf(options.target)];
   assertMirrorOptions(target);
-  const { link, origin, records, onUnrecorded = 'report', breaker = {}, failoverAfterMs = 5000 } = options;
+  const { link, origin, records, onUnrecorded = 'report', breaker = {}, failoverAfterMs = 5000, tracing } = options;
   if (isSameServer(source, target)) {
     throw new Error('source and target of the DualWriter are the same Redis: every write would be done twice');
   }
@@ -203,7 +206,7 @@ export function readOptions({ transactional, ...options }: DualWriterOptions<Red
     if (!(value >= 1)) throw new Error(`${name} of the DualWriter is ${value}: it must be a number of at least 1`);
   }
   const intents = transactional && readTransactional(source, target, transactional);
-  return { source, target, link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs, intents };
+  return { source, target, link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs, intents, tracing };
 }
 
 function readTransactional(

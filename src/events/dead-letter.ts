@@ -116,32 +116,34 @@ export function escalationLetter(
   { event, error, attempts, firstFailedAt, lastFailedAt, letter }: EscalateRequest,
   workflow: { readonly workflowId: string; readonly runId: string },
 ): DeadLetter {
-  const { record, key, encoding = 'utf8' } = event;
+  const { record, key, encoding = 'utf8', traceparent } = event;
+  const headers = dlqHeaders({
+    reason: escalationReason(error.type),
+    stage: error.stage,
+    'original.topic': record?.topic,
+    'original.partition': record?.partition,
+    'original.offset': record?.offset,
+    'original.timestamp': record?.timestamp,
+    'error.type': error.type,
+    'error.code': undefined,
+    'error.message': error.message,
+    'failed.first_at': firstFailedAt,
+    'failed.last_at': lastFailedAt,
+    attempts,
+    'letter.id': letter?.id,
+    'event.id': event.id,
+    'workflow.id': workflow.workflowId,
+    'workflow.run_id': workflow.runId,
+    link: event.link,
+    command: event.command,
+    'redrive.count': event.redrive,
+  });
   return {
     key: keyBytes({ key, encoding }),
     value: encodeFailedWrite(event),
     ...(record && timestampOf(record)),
-    headers: dlqHeaders({
-      reason: escalationReason(error.type),
-      stage: error.stage,
-      'original.topic': record?.topic,
-      'original.partition': record?.partition,
-      'original.offset': record?.offset,
-      'original.timestamp': record?.timestamp,
-      'error.type': error.type,
-      'error.code': undefined,
-      'error.message': error.message,
-      'failed.first_at': firstFailedAt,
-      'failed.last_at': lastFailedAt,
-      attempts,
-      'letter.id': letter?.id,
-      'event.id': event.id,
-      'workflow.id': workflow.workflowId,
-      'workflow.run_id': workflow.runId,
-      link: event.link,
-      command: event.command,
-      'redrive.count': event.redrive,
-    }),
+    // So that a redrive goes on in the same trace.
+    headers: traceparent === undefined ? headers : { ...headers, traceparent },
   };
 }
 

@@ -59,7 +59,10 @@ export const schema = z
 /**
  * The fields of the record: those of a failed write but what intakes add, which no producer writes.
  */
-export type Field = Exclude<keyof FailedWrite, 'idempotent' | 'receivedAt' | 'record' | 'redrive' | 'merged'>;
+export type Field = Exclude<
+  keyof FailedWrite,
+  'idempotent' | 'receivedAt' | 'record' | 'redrive' | 'merged' | 'traceparent'
+>;
 export const FIELDS = Object.keys(schema.shape) as Field[];
 // A field that the schema or the type alone has does not compile.
 void (true satisfies Same<keyof z.output<typeof schema>, Field>);

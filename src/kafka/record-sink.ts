@@ -115,6 +115,7 @@ function* messagesOf(records: readonly FailedWrite[]) {
 }
 
 function toMessage(record: FailedWrite) {
-  const { key, encoding = 'utf8' } = record;
-  return { key: keyBytes({ key, encoding }), value: encodeFailedWrite(record), record };
+  const { key, encoding = 'utf8', traceparent } = record;
+  const headers = traceparent === undefined ? {} : { headers: { traceparent } };
+  return { key: keyBytes({ key, encoding }), value: encodeFailedWrite(record), ...headers, record };
 }

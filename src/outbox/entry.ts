@@ -21,8 +21,9 @@ export type EntryFields = (Buffer | string)[];
 
 /** The entry of a failed write. */
 export function outboxFields(event: FailedWrite): EntryFields {
-  const { key, encoding = 'utf8' } = event;
-  return ['key', keyBytes({ key, encoding }), 'value', encodeFailedWrite(event)];
+  const { key, encoding = 'utf8', traceparent } = event;
+  const headers = traceparent === undefined ? [] : ['traceparent', traceparent];
+  return ['key', keyBytes({ key, encoding }), 'value', encodeFailedWrite(event), ...headers];
 }
 
 /**

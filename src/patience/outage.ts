@@ -13,11 +13,20 @@ export class Outage {
 
   readonly #logger: Logger;
   readonly #what: string;
+  readonly #meanwhile: string;
 
-  /** @param what what does not work, for example `Temporal does not take signals` */
-  constructor(logger: Logger, what: string) {
+  /**
+   * @param what what does not work, for example `Temporal does not take signals`
+   * @param meanwhile what that means, as a sentence
+   */
+  constructor(
+    logger: Logger,
+    what: string,
+    meanwhile = 'No record is lost: all stay where they are and are tried again.',
+  ) {
     this.#logger = logger;
     this.#what = what;
+    this.#meanwhile = meanwhile;
   }
 
   /** @param reason one line, without a full stop */
@@ -28,9 +37,7 @@ export class Outage {
     this.#lastLine = now;
     this.#announced = true;
     const lasting = this.#lasting(now);
-    this.#logger.warn(
-      `${this.#what}${lasting}: ${reason}. No record is lost: all stay where they are and are tried again.`,
-    );
+    this.#logger.warn(`${this.#what}${lasting}: ${reason}. ${this.#meanwhile}`);
   }
 
   worked(): void {

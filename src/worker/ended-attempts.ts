@@ -18,9 +18,9 @@ type OnSwept = Parameters<typeof createSweepActivities>[0]['onSwept'];
 
 /** One line at info for each repair, and at debug for each other attempt; never a value. */
 export function tellEnded(logger: Logger, metrics: WorkerMetrics): OnResult {
-  return (result, durationMs, { link, workflowId, attempt, failedAt }) => {
+  return (result, durationMs, { link, workflowId, attempt, eventId, failedAt }) => {
     const { outcome } = result;
-    const of = { link, workflowId, attempt, durationMs: Math.round(durationMs) };
+    const of = { link, workflowId, eventId, attempt, durationMs: Math.round(durationMs) };
     metrics.attemptTook(link, durationMs);
     // A write whose second look had to wait is repaired, too.
     const repaired = outcome === 'deferred' ? result.repaired : outcome === 'repaired' ? result : null;

@@ -59,9 +59,9 @@ async function onceFor(id: string | undefined, done: Set<string>, work: () => Pr
 }
 
 function tell(logger: Logger, { event, error, attempts }: EscalateRequest, { workflowId }: WorkflowRun): void {
-  const { key, encoding = 'utf8', link } = event;
+  const { key, encoding = 'utf8', link, id: eventId } = event;
   const news = error.type === 'Cancelled' ? error.message : `escalated: ${error.message}. ${nextStep(error.type)}`;
-  logger.warn({ key, encoding, link, type: error.type, attempts, workflowId }, news);
+  logger.warn({ key, encoding, link, eventId, type: error.type, attempts, workflowId }, news);
 }
 
 async function earlierTry(

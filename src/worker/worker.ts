@@ -15,9 +15,11 @@ import type { SweepOptions } from '../../workflows/sweep-messages.js';
 import type { Config } from '../config.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import { Metrics } from '../telemetry/metrics.js';
+import type { Tracing } from '../telemetry/tracing.js';
 import { type WorkerMetrics, workerMetrics } from '../telemetry/worker-metrics.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { startSweep } from '../temporal/sweeps.js';
+import { activitySpans } from './activity-spans.js';
 import { type Deployment, versioning, watchDeployment } from './deployment.js';
 import { tellBatch, tellEnded, tellSwept } from './ended-attempts.js';
 import { publishingEscalations } from './escalations.js';
@@ -41,6 +43,8 @@ interface WorkerOptions {
   readonly deployment?: Deployment | null;
   /** Default: of its own, which nobody reads. */
   readonly metrics?: Metrics;
+  /** Absent: no spans. */
+  readonly tracing?: Tracing | undefined;
   readonly logger: Logger;
 }
 
@@ -63,7 +67,7 @@ interface RunningWorker {
  *   durably and the others must not wait for it
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { config, connection, namespace, deployment = null, logger } = options;
+  const { config, connection, namespace, deployment = null, tracing, logger } = options;
   const metrics = workerMetrics(
     options.metrics ?? new Metrics(),
     config.links.map(({ name }) => name),
@@ -95,6 +99,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
         ...letters.activities,
       },
       identity,
+      ...(tracing && { interceptors: { activity: [activitySpans(tracing, config.links)] } }),
       ...versioning(deployment),
       ...workerLimits(config),
       shutdownGraceTime: '10 seconds',

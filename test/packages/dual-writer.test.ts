@@ -165,5 +165,14 @@ describe('keymend', { timeout: INSTALL_MS }, () => {
     const { stdout } = await run(join(where, 'node_modules/.bin/keymend'), ['--version'], { cwd: where });
     expect(stdout).toBe(`${JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).version}\n`);
     expect(existsSync(join(where, 'node_modules/keymend/dist/dual-writer'))).toBe(false);
+
+    // The SDK of OpenTelemetry does not come along.
+    const link = '{ name: a, source: { url: redis://a }, target: { url: redis://b } }';
+    const config = `kafka: { brokers: [h:1] }\ntracing: { otlp: http://collector:4318 }\nlinks: [${link}]\n`;
+    writeFileSync(join(where, 'keymend.yaml'), config);
+    const { stderr } = await run(join(where, 'node_modules/.bin/keymend'), ['worker'], { cwd: where }).catch(
+      (error) => error,
+    );
+    expect(stderr).toMatch(/^.*tracing\.otlp needs the SDK of OpenTelemetry.*npm install @opentelemetry\/sdk-.*\n$/);
   });
 });

@@ -5,13 +5,13 @@ import { connectClient } from '../../temporal/connect.js';
 import { createSearchAttributes } from '../../temporal/search-attributes.js';
 import { asService, type Service, type ServiceOptions } from './service.js';
 
-export async function bridgeService({ config, temporal, metrics, logger }: ServiceOptions): Promise<Service> {
+export async function bridgeService({ config, temporal, metrics, tracing, logger }: ServiceOptions): Promise<Service> {
   const intake = intakeOf(config);
   const client = await connectClient(temporal);
   try {
     const problem = await createSearchAttributes(client.connection, temporal.namespace);
     if (problem !== null) logger.warn(problem);
-    const bridge = await startBridge({ config, client: client.workflow, metrics, logger });
+    const bridge = await startBridge({ config, client: client.workflow, metrics, tracing, logger });
     const relay = await intake.startRelay(logger, metrics);
     logger.info({ ...intake.reads, temporal: temporal.address }, 'bridge is ready');
     const stop = async () => {

@@ -5,6 +5,7 @@ import type { Config } from '../../config.js';
 import type { HttpConfig } from '../../http-config.js';
 import { type HttpServer, startHttp } from '../../telemetry/http.js';
 import { Metrics } from '../../telemetry/metrics.js';
+import { startTracing, type Tracing } from '../../telemetry/tracing.js';
 import type { TemporalTarget } from '../../temporal/connect.js';
 import { packageVersion } from '../package-version.js';
 
@@ -20,6 +21,7 @@ export interface ServiceOptions {
   readonly config: Config;
   readonly temporal: TemporalTarget;
   readonly metrics: Metrics;
+  readonly tracing: Tracing | undefined;
   readonly logger: Logger;
 }
 
@@ -46,9 +48,13 @@ type Start = (options: ServiceOptions) => Promise<Service>;
  * @throws Error of the service that ended by itself, after the others were stopped, so that the
  *   process ends with an error
  */
-export async function runServices(given: Omit<ServiceOptions, 'metrics'>, starts: readonly Start[]): Promise<void> {
+export async function runServices(
+  given: Omit<ServiceOptions, 'metrics' | 'tracing'>,
+  starts: readonly Start[],
+): Promise<void> {
   const { config, logger } = given;
   const metrics = new Metrics();
+  const tracing = await startTracing(config.tracing, { version: packageVersion(), logger });
   const services: Service[] = [];
   let phase: 'starting' | 'running' | 'stopping' = 'starting';
   const notReady = () =>
@@ -58,7 +64,7 @@ export async function runServices(given: Omit<ServiceOptions, 'metrics'>, starts
 
   const starting = (async () => {
     for (const start of starts) {
-      if (phase === 'starting') services.push(await start({ ...given, metrics }));
+      if (phase === 'starting') services.push(await start({ ...given, metrics, tracing }));
     }
     if (phase === 'starting') phase = 'running';
   })();
@@ -76,7 +82,7 @@ export async function runServices(given: Omit<ServiceOptions, 'metrics'>, starts
     await starting.catch(() => {});
     const warn = (error: Error) => logger.warn(error.message);
     await Promise.all(services.map((service) => service.stop().catch(warn)));
-    await http?.close();
+    await Promise.all([http?.close(), tracing?.close()]);
     clearTimeout(overdue);
   }
 }

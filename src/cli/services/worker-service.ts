@@ -34,7 +34,7 @@ export async function workerService(options: ServiceOptions): Promise<Service> {
 }
 
 async function connectedWorker(options: ServiceOptions, watch: TemporalWatch): Promise<Service> {
-  const { config, temporal, metrics, logger } = options;
+  const { config, temporal, metrics, tracing, logger } = options;
   const client = await connectClient(temporal);
   const { namespace } = temporal;
   const problem = await createSearchAttributes(client.connection, namespace).finally(() => client.connection.close());
@@ -62,6 +62,7 @@ async function connectedWorker(options: ServiceOptions, watch: TemporalWatch): P
       deadLetters,
       usableAttributes,
       metrics,
+      tracing,
       logger,
     });
     logger.info({ taskQueue: config.temporal.taskQueue, temporal: temporal.address }, 'worker is ready');

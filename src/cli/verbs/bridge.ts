@@ -6,5 +6,6 @@ import { bridgeService } from '../services/bridge-service.js';
 import { runServices } from '../services/service.js';
 
 export async function bridge(global: GlobalOptions): Promise<void> {
-  await runServices({ ...readConfig(global), logger: createLogger(global) }, [bridgeService]);
+  const configured = readConfig(global);
+  await runServices({ ...configured, logger: createLogger(global, configured.config) }, [bridgeService]);
 }

@@ -7,5 +7,6 @@ import { runServices } from '../services/service.js';
 import { workerService } from '../services/worker-service.js';
 
 export async function start(global: GlobalOptions): Promise<void> {
-  await runServices({ ...readConfig(global), logger: createLogger(global) }, [workerService, bridgeService]);
+  const configured = readConfig(global);
+  await runServices({ ...configured, logger: createLogger(global, configured.config) }, [workerService, bridgeService]);
 }

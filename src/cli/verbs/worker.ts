@@ -6,5 +6,6 @@ import { runServices } from '../services/service.js';
 import { workerService } from '../services/worker-service.js';
 
 export async function worker(global: GlobalOptions): Promise<void> {
-  await runServices({ ...readConfig(global), logger: createLogger(global) }, [workerService]);
+  const configured = readConfig(global);
+  await runServices({ ...configured, logger: createLogger(global, configured.config) }, [workerService]);
 }

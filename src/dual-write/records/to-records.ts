@@ -8,10 +8,22 @@ import type { Write } from '../source/write.js';
 import type { MirrorFailure } from '../target/mirror-failure.js';
 import { newRecordId } from './record-id.js';
 
+/** What follows failed writes in traces: see `traceFailedWrites`. */
+export interface WriteTracing {
+  /** Told of each write when the application gives it to the source. */
+  sent(write: object): void;
+  /**
+   * Told of each record, and which was the last of its writes.
+   * @returns the place in the trace, as W3C writes it, for the record to take along
+   */
+  recorded(record: FailedWrite, newest: object): string | undefined;
+}
+
 /** Which link and which application the records speak of. */
 export interface RecordContext {
   readonly link: string;
   readonly origin: string;
+  readonly tracing?: WriteTracing | undefined;
 }
 
 /**
@@ -32,9 +44,9 @@ export function toRecord(
   key: Buffer,
   writes: readonly Write[],
   failure: MirrorFailure,
-  { link, origin }: RecordContext,
+  { link, origin, tracing }: RecordContext,
 ): FailedWrite {
-  return {
+  const record: FailedWrite = {
     specVersion: 1,
     id: newRecordId(),
     link,
@@ -44,6 +56,8 @@ export function toRecord(
     error: failure.error,
     origin,
   };
+  const traceparent = tracing?.recorded(record, writes.at(-1)!);
+  return traceparent === undefined ? record : { ...record, traceparent };
 }
 
 /** A date costs as much to write as the rest of a record, and most share their millisecond. */

@@ -18,6 +18,7 @@ export class ObservedWrite implements Observer {
     this.#awaited = awaited;
     this.#unanswered = unanswered;
     this.#listener = listener;
+    listener.sent?.(awaited.write);
   }
 
   written(connection: Connection): void {

@@ -1,0 +1,116 @@
+/**
+ * Spans of our own, by OpenTelemetry. None exists unless the configuration names a collector: then
+ * its SDK is loaded, which those who want no spans need not install.
+ */
+import { type Attributes, type Span, SpanKind, SpanStatusCode, type Tracer } from '@opentelemetry/api';
+import type { Logger } from 'pino';
+import { Outage } from '../patience/outage.js';
+import { type ShownKey, shownKey } from '../privacy.js';
+import { contextOf, spanContextOf, traceparentOf } from '../traceparent.js';
+import type { TracingConfig } from '../tracing-config.js';
+
+/** A collector that hangs must not hold up the end of a process, in ms. */
+const LAST_WORDS_MS = 3_000;
+
+/** What a span is of. */
+interface SpanOf {
+  readonly kind: 'consumer' | 'internal';
+  readonly attributes: Attributes;
+  /** As W3C writes them; those that can't be read are left out. */
+  readonly parent?: unknown;
+  readonly links?: readonly unknown[];
+}
+
+export interface OpenSpan {
+  /** For those that follow it; undefined: none need. */
+  readonly traceparent: string | undefined;
+  /** @param errorType the span failed, in this way: a word of ours, never a message */
+  end(attributes?: Attributes, errorType?: string): void;
+}
+
+export interface Tracing {
+  /** A key, or a text that may have one in it, as the configuration lets it be shown. */
+  readonly shown: ShownKey;
+  begin(name: string, of: SpanOf): OpenSpan;
+}
+
+interface StartOptions {
+  readonly version: string;
+  readonly logger: Logger;
+}
+
+/**
+ * Loads the SDK. Nothing global is touched.
+ * @returns undefined where the configuration names no collector
+ * @throws Error in one line when the SDK is not installed
+ */
+export async function startTracing(
+  config: TracingConfig | undefined,
+  { version, logger }: StartOptions,
+): Promise<(Tracing & { close(): Promise<void> }) | undefined> {
+  if (config?.otlp === undefined) return undefined;
+  const { node, exporter: otlp, resources } = await loadSdk();
+  const url = `${config.otlp.replace(/\/+$/, '')}/v1/traces`;
+  const exporter = new otlp.OTLPTraceExporter({ url, timeoutMillis: LAST_WORDS_MS });
+  const outage = new Outage(logger, `the collector ${url} takes no spans`, 'Repairs go on; spans are lost.');
+  const send = exporter.export.bind(exporter);
+  exporter.export = (spans, done) =>
+    send(spans, (result) => {
+      if (result.error === undefined) outage.worked();
+      else outage.failed(result.error.message);
+      done(result);
+    });
+  const provider = new node.NodeTracerProvider({
+    // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES count.
+    resource: resources
+      .resourceFromAttributes({ 'service.name': 'keymend', 'service.version': version })
+      .merge(resources.detectResources({ detectors: [resources.envDetector] })),
+    spanProcessors: [new node.BatchSpanProcessor(exporter)],
+  });
+  return {
+    ...tracingBy(provider.getTracer('keymend', version), shownKey(config)),
+    async close() {
+      // What can't be told any more was told of by the outage.
+      await provider.shutdown().catch(() => {});
+    },
+  };
+}
+
+const KINDS = { consumer: SpanKind.CONSUMER, internal: SpanKind.INTERNAL };
+
+function tracingBy(tracer: Tracer, shown: ShownKey): Tracing {
+  return {
+    shown,
+    begin(name, { kind, attributes, parent, links = [] }) {
+      const linked = links.flatMap((link) => spanContextOf(link) ?? []).map((context) => ({ context }));
+      const span = tracer.startSpan(name, { kind: KINDS[kind], attributes, links: linked }, contextOf(parent));
+      return { traceparent: traceparentOf(span.spanContext()), end: (...how) => end(span, ...how) };
+    },
+  };
+}
+
+function end(span: Span, attributes: Attributes = {}, errorType?: string): void {
+  span.setAttributes(attributes);
+  if (errorType !== undefined) span.setAttribute('error.type', errorType).setStatus({ code: SpanStatusCode.ERROR });
+  span.end();
+}
+
+const PACKAGES = [
+  '@opentelemetry/sdk-trace-node',
+  '@opentelemetry/exporter-trace-otlp-proto',
+  '@opentelemetry/resources',
+];
+
+async function loadSdk() {
+  try {
+    const [node, exporter, resources] = await Promise.all([
+      import('@opentelemetry/sdk-trace-node'),
+      import('@opentelemetry/exporter-trace-otlp-proto'),
+      import('@opentelemetry/resources'),
+    ]);
+    return { node, exporter, resources };
+  } catch (error) {
+    const message = 'tracing.otlp needs the SDK of OpenTelemetry, which could not be loaded';
+    throw new Error(`${message}: npm install ${PACKAGES.join(' ')}`, { cause: error });
+  }
+}

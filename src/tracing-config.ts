@@ -1,0 +1,41 @@
+/** `tracing` of the configuration: where spans go, and how keys stand in spans and in the log. */
+import { z } from 'zod';
+import { PRIVACY, type PrivacyRule, SECRET_CHARACTERS } from './privacy.js';
+
+/** `otlp` absent: no spans. */
+export type TracingConfig = PrivacyRule & { readonly otlp?: string | undefined };
+
+const URL_NEEDED = 'must be a url such as http://collector:4318, without user and password';
+
+/** The exporter takes credentials from its own variable, so that no url has them. */
+function isCollector(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '';
+}
+
+export const tracingConfig = z
+  .strictObject({
+    otlp: z
+      .string()
+      .refine(isCollector, URL_NEEDED)
+      .optional()
+      .describe('The collector that takes spans by OTLP over HTTP; `/v1/traces` is added. Absent: no spans.'),
+    privacy: z
+      .enum(PRIVACY)
+      .default('truncate')
+      .describe(
+        'How keys stand in spans and in the log: as they are, the first half and at most 16 characters, or an HMAC.',
+      ),
+    secret: z
+      .string()
+      .min(SECRET_CHARACTERS, `must have at least ${SECRET_CHARACTERS} characters`)
+      .optional()
+      .describe('Needed with `privacy: hmac`, and the same in every process: what the HMAC is made with.'),
+  })
+  .transform(({ otlp, privacy, secret }, context): TracingConfig => {
+    if (privacy !== 'hmac') return { otlp, privacy };
+    if (secret !== undefined) return { otlp, privacy, secret };
+    const message = 'is missing: privacy: hmac needs one; make it with `openssl rand -hex 32`';
+    context.addIssue({ code: 'custom', path: ['secret'], message });
+    return z.NEVER;
+  });

@@ -1,0 +1,70 @@
+import { expect, it } from 'vitest';
+import { privateFields } from '../../src/cli/private-fields.js';
+import { type Config, parseConfig } from '../../src/config.js';
+import { type PrivacyRule, shownKey } from '../../src/privacy.js';
+
+const SECRET = 'only for this test';
+const hmac = { privacy: 'hmac', secret: SECRET } as const;
+
+it.each<[PrivacyRule['privacy'], string | Buffer, string]>([
+  ['plain', 'user:4711', 'user:4711'],
+  ['plain', Buffer.from([0xff, 0x00]), '/wA='],
+  ['plain', 'x'.repeat(70_000), `${'x'.repeat(256)}…`],
+  ['truncate', 'user:4711', 'user…'],
+  ['truncate', 'a', '…'],
+  ['truncate', 'session:of:a:person:4711', 'session:of:a…'],
+  ['truncate', `session:of:a:person:${'4711'.repeat(9)}`, 'session:of:a:per…'],
+  // The output of: printf %s user:4711 | openssl dgst -sha256 -hmac 'only for this test' -r
+  ['hmac', 'user:4711', 'hmac:65d1bc06607a3317a766bd8f457ccf4e'],
+])('%s shows %j as %s', (privacy, key, shown) => {
+  expect(shownKey({ privacy, secret: SECRET } as PrivacyRule)(key)).toBe(shown);
+});
+
+it('half of a surrogate pair is not shown', () => {
+  expect(shownKey({ privacy: 'truncate' })('🙂').isWellFormed()).toBe(true);
+});
+
+it('an HMAC without a secret is refused: it would be a digest that anybody can make', () => {
+  for (const secret of [undefined, '', 'short'])
+    expect(() => shownKey({ privacy: 'hmac', secret } as PrivacyRule)).toThrow('needs a secret of at least 16');
+});
+
+function configured(tracing: string): Config {
+  const link = '{ name: a, source: { url: redis://a }, target: { url: redis://b }, workflowIdPrefix: a/ }';
+  return parseConfig(`kafka: { brokers: [h:1] }\nlinks: [${link}]\n${tracing}`, 'keymend.yaml', {});
+}
+
+it('a configuration says what is wrong with tracing, with its place', () => {
+  const wrong = (tracing: string) => () => configured(`tracing: ${tracing}`);
+  expect(wrong('{ privacy: hmac }')).toThrow('keymend.yaml: tracing.secret: is missing: privacy: hmac needs one');
+  expect(wrong('{ privacy: hmac, secret: short }')).toThrow('tracing.secret: must have at least 16 characters');
+  expect(wrong('{ otlp: collector:4317 }')).toThrow('tracing.otlp: must be a url such as http://collector:4318');
+  expect(wrong('{ otlp: "http://user:pass@collector:4318" }')).toThrow(/without user and password$/);
+  expect(configured('tracing: { otlp: http://collector:4318 }').tracing).toEqual({
+    otlp: 'http://collector:4318',
+    privacy: 'truncate',
+  });
+});
+
+it('log lines have a key by the rule wherever it stands in them; the prefix of the link is none of it', () => {
+  const fields = privateFields(configured(`tracing: { privacy: hmac, secret: ${SECRET} }`))!;
+  const shown = shownKey(hmac)('user:4711');
+  expect(fields({ link: 'a', workflowId: 'a/user:4711', key: 'user:4711', encoding: 'utf8', attempts: 3 })).toEqual({
+    link: 'a',
+    workflowId: `a/${shown}`,
+    key: shown,
+    attempts: 3,
+  });
+  const base64 = Buffer.from('user:4711').toString('base64');
+  expect(fields({ key: base64, encoding: 'base64' })).toEqual({ key: shown });
+  expect(fields({ eventId: 'user:4711' })).toEqual({ eventId: shown });
+  const noKeys = { workflowId: 'keymend/sweep/a', eventId: '01JD8QZ5T3W9X0Y1Z2A3B4C5D6' };
+  expect(fields(noKeys)).toEqual(noKeys);
+  const digest = { workflowId: `a/sha256:${'0'.repeat(64)}` };
+  expect(fields(digest)).toEqual(digest);
+});
+
+it('without tracing, and with plain, log lines are left as they are', () => {
+  expect(privateFields(configured(''))).toBeUndefined();
+  expect(privateFields(configured('tracing: { privacy: plain }'))).toBeUndefined();
+});
