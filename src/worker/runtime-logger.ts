@@ -24,7 +24,7 @@ export function runtimeLogger(logger: Logger, retried: () => void): TemporalLogg
     // One line for each failed attempt would be a flood in an outage; what fails for good is
     // escalated, and seen there.
     const isNews = !(isRetry || (level === 'WARN' && isFailedAttempt(message, meta)));
-    logger[isNews ? LEVELS[level] : 'debug'](withoutStack(meta), message);
+    logger[isNews ? LEVELS[level] : 'debug'](fieldsOf(meta), message);
   };
   return {
     log,
@@ -48,9 +48,13 @@ function isFailedAttempt(message: string, meta: LogMetadata = {}): boolean {
 /** An outage is told of at its beginning and its end. */
 const TRIED_AGAIN: ReadonlySet<string> = new Set(['reconcile', 'answers']);
 
-/** A failed attempt is everyday news here: its type and line say all, its stack nothing. */
-function withoutStack(meta: LogMetadata = {}): LogMetadata {
+/**
+ * A failed attempt is everyday news here: its type and line say all, its stack nothing. What is
+ * nested is what the SDK and its server tell each other, payloads and keys in it.
+ */
+function fieldsOf(meta: LogMetadata = {}): LogMetadata {
   const { error, taskToken: _taskToken, ...rest } = meta;
-  if (!(error instanceof Error)) return rest;
-  return { ...rest, error: { type: (error as { type?: string }).type ?? error.name, message: error.message } };
+  const fields = Object.fromEntries(Object.entries(rest).filter(([, value]) => typeof value !== 'object'));
+  if (!(error instanceof Error)) return fields;
+  return { ...fields, error: { type: (error as { type?: string }).type ?? error.name, message: error.message } };
 }
