@@ -9,11 +9,13 @@ import { z } from 'zod';
 import { DEAD_LETTER_REASONS } from '../workflows/dead-letter-reasons.js';
 import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/policy.js';
 import { cacheProblems, mappings, mysqlSource } from './config-mysql.js';
+import { addressMap, kafkaLogin, secretFile, TWO_PASSWORDS, tlsFiles } from './config-tls.js';
 import { duration, pause, size } from './config-values.js';
 import { CACHE_LEASE_MS, LARGE_VALUES, LINK_NAME, MAX_LINK_LENGTH, OUTBOX_KEY } from './defaults.js';
 import { didYouMean } from './did-you-mean.js';
 import { httpConfig } from './http-config.js';
 import { parseRedisUrl, urlProblem } from './redis-url.js';
+import { readSecret } from './secret-files.js';
 import { tracingConfig } from './tracing-config.js';
 import { webhookOptions } from './webhook-options.js';
 
@@ -50,39 +52,75 @@ function saysNoMore(text: string): boolean {
   return db === undefined && family === undefined && path === undefined;
 }
 
+const access = {
+  passwordFile: secretFile
+    .optional()
+    .describe('A file with the password, instead of one in the url. Read at each connect, so it may be replaced.'),
+  tls: tlsFiles.optional().describe('For `rediss://`: files in PEM, read at each connect, so they may be replaced.'),
+};
+const mapped = {
+  addressMap: addressMap
+    .optional()
+    .describe('Where servers are reached that announce other addresses: `{ "10.0.0.1:6379": "west.example:7001" }`.'),
+};
+const isTls = (urls: readonly string[]) => urls.every((text) => !/^(redis|unix):/.test(text));
+const WANTS_TLS = { path: ['tls'], error: 'is only for urls that begin with rediss://' };
+/** The password would not be of the file. */
+const hasPassword = (text: string) => urlProblem(text) === undefined && parseRedisUrl(text).password !== undefined;
+
 const endpoint = z.union(
   [
-    z.strictObject({
-      url: url.describe(
-        'One server: `redis://user:password@host:port/db`, `rediss://…` with TLS, or `unix://…`. One of `url`, `cluster` and `sentinel` is needed.',
-      ),
-    }),
-    z.strictObject({
-      cluster: z
-        .array(url.refine(isDatabase0, 'selects a database; a Cluster has database 0 alone, so leave it out'))
-        .min(1)
-        .describe(
-          'A Cluster: the urls of some of its nodes. User, password and protocol of the first serve for all nodes.',
+    z
+      .strictObject({
+        url: url.describe(
+          'One server: `redis://user:password@host:port/db`, `rediss://…` with TLS, or `unix://…`. One of `url`, `cluster` and `sentinel` is needed.',
         ),
-    }),
-    z.strictObject({
-      sentinel: z
-        .strictObject({
-          name: z.string().min(1).describe('How the Sentinels name the master.'),
-          urls: z
-            .array(
-              url.refine(saysNoMore, 'is of a Sentinel: host, port, its user and password; db is written beside urls'),
-            )
-            .min(1)
-            .describe(
-              "The Sentinels. User and password in these urls are the Sentinels' own; `rediss://` is for the master, too.",
-            ),
-          username: z.string().optional().describe('The user of the master.'),
-          password: z.string().optional().describe('The password of the master.'),
-          db: z.number().int().min(0).optional().describe('The database of the master. Absent: 0.'),
-        })
-        .describe('A master that Sentinels name.'),
-    }),
+        ...access,
+      })
+      .refine(({ url, tls }) => tls === undefined || isTls([url]), WANTS_TLS)
+      .refine(({ url, passwordFile }) => passwordFile === undefined || !hasPassword(url), TWO_PASSWORDS),
+    z
+      .strictObject({
+        cluster: z
+          .array(url.refine(isDatabase0, 'selects a database; a Cluster has database 0 alone, so leave it out'))
+          .min(1)
+          .describe(
+            'A Cluster: the urls of some of its nodes. User, password and protocol of the first serve for all nodes.',
+          ),
+        ...access,
+        ...mapped,
+      })
+      .refine(({ cluster, tls }) => tls === undefined || isTls(cluster), WANTS_TLS)
+      .refine(({ cluster, passwordFile }) => passwordFile === undefined || !cluster.some(hasPassword), TWO_PASSWORDS),
+    z
+      .strictObject({
+        sentinel: z
+          .strictObject({
+            name: z.string().min(1).describe('How the Sentinels name the master.'),
+            urls: z
+              .array(
+                url.refine(
+                  saysNoMore,
+                  'is of a Sentinel: host, port, its user and password; db is written beside urls',
+                ),
+              )
+              .min(1)
+              .describe(
+                "The Sentinels. User and password in these urls are the Sentinels' own; `rediss://` is for the master, too.",
+              ),
+            username: z.string().optional().describe('The user of the master.'),
+            password: z.string().optional().describe('The password of the master.'),
+            db: z.number().int().min(0).optional().describe('The database of the master. Absent: 0.'),
+          })
+          .describe('A master that Sentinels name.'),
+        ...access,
+        ...mapped,
+      })
+      .refine(({ sentinel, tls }) => tls === undefined || isTls(sentinel.urls), WANTS_TLS)
+      .refine(
+        ({ sentinel, passwordFile }) => passwordFile === undefined || sentinel.password === undefined,
+        TWO_PASSWORDS,
+      ),
   ],
   { error: 'must be one of { url: redis://… }, { cluster: [urls] } or { sentinel: { name, urls } }' },
 );
@@ -229,15 +267,11 @@ const kafkaFields = z.strictObject({
     .min(1)
     .optional()
     .describe('The consumer group of the bridges, one for each topic. Default: `keymend-bridge.` and the topic.'),
-  ssl: z.boolean().default(false).describe('Connect by TLS.'),
-  sasl: z
-    .strictObject({
-      mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']).describe('How to log in.'),
-      username: z.string().describe('Who logs in.'),
-      password: z.string().describe('The password.'),
-    })
-    .optional()
-    .describe('Log in to the brokers.'),
+  ssl: z
+    .union([z.boolean(), tlsFiles], { error: 'must be true, false or { caFile, certFile, keyFile, serverName }' })
+    .default(false)
+    .describe('Connect by TLS: `true`, or files in PEM, read at each connect, so they may be replaced.'),
+  sasl: kafkaLogin.optional().describe('Log in to the brokers.'),
 });
 const kafka = kafkaFields.transform(({ groupId, ...rest }) => ({
   ...rest,
@@ -473,7 +507,7 @@ export function linkPolicy(config: LinkConfig): LinkPolicy {
 function substitute(value: unknown, where: string, environment: NodeJS.ProcessEnv): unknown {
   if (typeof value === 'string') {
     return value.replace(/\$\{([A-Za-z_][A-Za-z0-9_]*)\}/g, (_match, name: string) => {
-      const found = environment[name];
+      const found = environment[name] ?? fromFile(name, where, environment);
       if (found === undefined) throw new ConfigError(`${where}: the environment variable ${name} is not set`);
       return found;
     });
@@ -483,6 +517,19 @@ function substitute(value: unknown, where: string, environment: NodeJS.ProcessEn
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, substitute(item, where, environment)]));
   }
   return value;
+}
+
+/** As containers get secrets: `NAME_FILE` says which file has it. */
+function fromFile(name: string, where: string, environment: NodeJS.ProcessEnv): string | undefined {
+  const path = environment[`${name}_FILE`];
+  if (path === undefined) return undefined;
+  try {
+    return readSecret(path);
+  } catch (error) {
+    throw new ConfigError(`${where}: the environment variable ${name}_FILE: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {
@@ -496,8 +543,24 @@ function describeIssue(issue: z.core.$ZodIssue): string {
       .map((path) => `unknown key "${path}"${didYouMean(path, keysOf(schema))}`)
       .join('; ');
   }
+  const meant = issue.code === 'invalid_union' ? optionMeant(issue) : undefined;
+  if (meant !== undefined) return meant.map(describeIssue).join('; ');
   const missing = issue.code === 'invalid_type' && issue.message.endsWith('received undefined');
   return `${place || 'the file'}: ${missing ? 'is missing' : issue.message}`;
+}
+
+/**
+ * What is wrong with the one of several forms that has the right shape; undefined: none has, or
+ * several have.
+ */
+function optionMeant({ errors, path }: z.core.$ZodIssueInvalidUnion): z.core.$ZodIssue[] | undefined {
+  const isOther = ({ code, path, message }: z.core.$ZodIssue) =>
+    path.length === 0
+      ? code === 'invalid_type' || code === 'invalid_value'
+      : path.length === 1 && code === 'invalid_type' && message.endsWith('received undefined');
+  const [meant, ...others] = errors.filter((issues) => !issues.some(isOther));
+  if (others.length > 0) return undefined;
+  return meant?.map((issue) => ({ ...issue, path: [...path, ...issue.path] }));
 }
 
 /** The paths of all keys that a part of the schema knows, as the file's errors write them. */
@@ -510,6 +573,7 @@ function* keysOf(type: z.core.$ZodType, place = ''): Generator<string> {
       yield* keysOf(part, path);
     }
   } else if ('element' in def) yield* keysOf(def.element, `${place}[]`);
+  else if ('options' in def) for (const option of def.options) yield* keysOf(option, place);
   else if ('innerType' in def) yield* keysOf(def.innerType, place);
   // What is written, and then made something else of.
   else if ('in' in def) yield* keysOf(def.in, place);

@@ -2,6 +2,7 @@
 import kafkajs, { type Admin } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
+import { tlsTrouble } from '../tls-trouble.js';
 import { createKafka, kafkaErrorMessage } from './client.js';
 import { strangersInGroup } from './group.js';
 
@@ -120,12 +121,28 @@ function describeMissing({ brokers, deadLetterTopic }: KafkaConfig, missing: rea
   );
 }
 
+/** OpenSSL says where in its code it was. */
+function inShort(reason: string): string {
+  return reason.replace(/\S*:SSL routines:[^:]*:([^:]*):.*$/s, '$1').trim();
+}
+
+function whoIn(sasl: KafkaConfig['sasl']): string {
+  if (sasl === undefined) return 'a connection without a user';
+  return sasl.mechanism === 'oauthbearer' ? `the token of ${sasl.tokenFile}` : `user "${sasl.username}"`;
+}
+
+const TLS_SETTINGS = { ca: 'kafka.ssl.caFile', certificate: 'kafka.ssl.certFile', serverName: 'kafka.ssl.serverName' };
+
 function describeRefusal({ brokers, sasl }: KafkaConfig, error: unknown): string {
   const server = brokers.join(',');
   const reason = kafkaErrorMessage(error);
   if (error instanceof Error && (error.name.includes('SASL') || /SASL/.test(reason))) {
-    const user = sasl ? `user "${sasl.username}"` : 'a connection without a user';
+    const user = whoIn(sasl);
     return `Kafka at ${server} refuses ${user} (${reason}); check kafka.sasl in the configuration`;
   }
-  return `Kafka does not answer at ${server} (${reason}); check that it runs and kafka.brokers, kafka.ssl in the configuration`;
+  const trouble = tlsTrouble(reason, TLS_SETTINGS);
+  if (trouble !== undefined) return `Kafka does not answer at ${server}: ${trouble} (${inShort(reason)})`;
+  // Of OAUTHBEARER kafkajs takes any answer for a welcome.
+  const token = sasl?.tokenFile && `, and the token in ${sasl.tokenFile}: on a wrong one a broker hangs up`;
+  return `Kafka does not answer at ${server} (${reason}); check that it runs and kafka.brokers, kafka.ssl in the configuration${token ?? ''}`;
 }

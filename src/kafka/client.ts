@@ -1,7 +1,12 @@
 /** The connection to Kafka: the client with its logs, and what its errors say. */
-import { Kafka, type LogEntry, logLevel, type RetryOptions, type SASLOptions } from 'kafkajs';
+import { isIP, connect as plainConnect } from 'node:net';
+import { connect as tlsConnect } from 'node:tls';
+import { type ISocketFactory, Kafka, type LogEntry, logLevel, type RetryOptions, type SASLOptions } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
+import { readSecret, readTls } from '../secret-files.js';
+
+type KafkaLogin = NonNullable<KafkaConfig['sasl']>;
 
 /** kafkajs would pause for up to 30 s; a broker is usually back sooner. */
 const RETRY: RetryOptions = { retries: 5, initialRetryTime: 300, maxRetryTime: 3_000 };
@@ -11,13 +16,40 @@ export function createKafka({ brokers, ssl, sasl }: KafkaConfig, logger: Logger,
   return new Kafka({
     clientId: 'keymend',
     brokers: [...brokers],
-    ssl,
+    ssl: ssl !== false,
+    socketFactory: socketsFor(ssl),
     connectionTimeout: 3_000,
-    ...(sasl && { sasl: { ...sasl } as SASLOptions }),
+    ...(sasl && { sasl: loginOf(sasl) }),
     retry,
     logLevel: logLevel.INFO,
     logCreator: () => logTo(logger),
   });
+}
+
+const KEEP_ALIVE_MS = 60_000;
+
+/** As those of kafkajs, but that the files are read with each connect: they may be replaced. */
+function socketsFor(ssl: KafkaConfig['ssl']): ISocketFactory {
+  return ({ host, port, onConnect }) => {
+    const usual = isIP(host) === 0 ? { host, port, servername: host } : { host, port };
+    const secure = () => tlsConnect({ ...usual, ...(ssl !== true && ssl !== false && readTls(ssl)) }, onConnect);
+    const socket = ssl === false ? plainConnect({ host, port }, onConnect) : secure();
+    return socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  };
+}
+
+/** kafkajs looks at it with each login, so a file that was replaced counts from the next one on. */
+function loginOf({ mechanism, username, password, passwordFile, tokenFile }: KafkaLogin): SASLOptions {
+  if (mechanism === 'oauthbearer') {
+    return { mechanism, oauthBearerProvider: async () => ({ value: readSecret(tokenFile!) }) };
+  }
+  return {
+    mechanism,
+    username: username!,
+    get password() {
+      return passwordFile === undefined ? password! : readSecret(passwordFile);
+    },
+  } as SASLOptions;
 }
 
 /** The message of a kafkajs error without the names of the errors it is wrapped in. */

@@ -3,6 +3,7 @@
  * tell.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Access, reachable } from './connection/address.js';
 import { Connection, type ConnectionOptions } from './connection/connection.js';
 import { RedisFailure } from './connection/failure.js';
 import { SLOTS, type Slots, slotOf } from './slots.js';
@@ -48,6 +49,7 @@ const SIGNS_OF_CHANGE: ReadonlySet<string> = new Set([
  */
 export class ClusterNodes {
   readonly #seeds: readonly URL[];
+  readonly #access: Access;
   readonly #options: ConnectionOptions;
   /** By `host:port`. */
   readonly #connections = new Map<string, Connection>();
@@ -63,8 +65,9 @@ export class ClusterNodes {
   #lookAgain: NodeJS.Timeout | undefined;
 
   /** @param urls of some nodes; their user, password and protocol are used for all nodes */
-  constructor(urls: readonly string[], options: ConnectionOptions) {
+  constructor(urls: readonly string[], options: ConnectionOptions, access: Access = {}) {
     this.#seeds = urls.map((url) => new URL(url));
+    this.#access = access;
     this.#options = { ...options, hasSuccessor: true, isNode: true };
   }
 
@@ -125,7 +128,7 @@ export class ClusterNodes {
    */
   importing({ message }: RedisFailure): Connection | null {
     const [, host, port] = /^ASK \d+ (\S+):(\d+)$/.exec(message) ?? [];
-    return host && host !== '?' ? this.#connectionTo(addressAt(host, port!)) : null;
+    return host && host !== '?' ? this.#connectionTo(reachable(addressAt(host, port!), this.#access)) : null;
   }
 
   close(): void {
@@ -196,7 +199,7 @@ export class ClusterNodes {
     const nodeIds = new Map<string, string | undefined>();
     for (const [first, last, [host, port, id]] of ranges) {
       // A node that does not know how it is reached leaves its own host out.
-      const address = addressAt(host?.length ? `${host}` : hostOf(asked), port);
+      const address = reachable(addressAt(host?.length ? `${host}` : hostOf(asked), port), this.#access);
       slots.set(address, [...(slots.get(address) ?? []), [first, last]]);
       nodeIds.set(address, id && `${id}`);
     }
@@ -232,7 +235,7 @@ export class ClusterNodes {
     const url = new URL(this.#seeds[0]!);
     url.hostname = hostOf(address);
     url.port = address.slice(address.lastIndexOf(':') + 1);
-    const connection = new Connection({ url: url.href }, this.#options);
+    const connection = new Connection({ ...this.#access, url: url.href }, this.#options);
     if (this.#closed) connection.close();
     else this.#connections.set(address, connection);
     return connection;

@@ -113,7 +113,7 @@ export class Replicas implements Keyspace {
     const [info] = await connection.send([['INFO', 'replication']]);
     if (info instanceof RedisFailure) return info;
     const replication = String(info);
-    const reader = this.#readerFor(master.place, connection, onlineIn(replication));
+    const reader = this.#readerFor(master.place, connection, onlineIn(replication, connection));
     if (!reader.isReplica) return master;
     const server = await stateOf(reader.connection, Number(field('master_repl_offset', replication)));
     if (!(server instanceof RedisFailure))
@@ -153,10 +153,10 @@ interface Address {
 }
 
 /** In the order of their addresses, so that it is the same one each time. */
-function onlineIn(replication: string): Address[] {
+function onlineIn(replication: string, master: Connection): Address[] {
   const lines = [...replication.matchAll(/^slave\d+:ip=([^,]+),port=(\d+),state=online\b/gm)];
   return lines
-    .map(([, host, port]) => ({ host: host!, port: Number(port) }))
+    .map(([, host, port]) => master.reachable(host!, Number(port)))
     .sort((one, other) => `${one.host}:${one.port}`.localeCompare(`${other.host}:${other.port}`));
 }
 

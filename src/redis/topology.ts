@@ -26,7 +26,7 @@ export interface RedisOptions extends ConnectionOptions {
 export function connectRedis(endpoint: Endpoint, { budget, outages, ...options }: RedisOptions): RedisPort {
   const breakers = outages && { breakers: new Breakers(outages) };
   if ('cluster' in endpoint) {
-    const nodes = new ClusterNodes(endpoint.cluster, options);
+    const nodes = new ClusterNodes(endpoint.cluster, options, endpoint);
     return new ClusterRedis(nodes, { ...breakers, ...(budget && { budgets: new ClusterBudgets(budget) }) });
   }
   const connection = new Connection(endpoint, options);
@@ -40,7 +40,7 @@ export function connectRedis(endpoint: Endpoint, { budget, outages, ...options }
 export function connectKeyServers(endpoint: Endpoint, options: ConnectionOptions): KeyServers {
   return new KeyServers(
     'cluster' in endpoint
-      ? serversOfCluster(new ClusterNodes(endpoint.cluster, options))
+      ? serversOfCluster(new ClusterNodes(endpoint.cluster, options, endpoint))
       : theOneServer(new Connection(endpoint, options)),
   );
 }

@@ -2,11 +2,13 @@
  * Connections to Temporal. Where to connect comes from @temporalio/envconfig (TEMPORAL_* variables
  * or a profile), and only where these are silent from `temporal:` in keymend.yaml.
  */
+import { isIP } from 'node:net';
 import { Client, Connection } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 // A type alone: to load the worker takes half a second, which no verb but its own is to wait for.
 import type { NativeConnectionOptions } from '@temporalio/worker';
 import type { Config } from '../config.js';
+import { tlsFailure, tlsTrouble } from '../tls-trouble.js';
 import { errorText } from './error-text.js';
 
 /**
@@ -55,14 +57,47 @@ export async function connectClient(target: TemporalTarget): Promise<Client> {
     return new Client({ connection, namespace: target.namespace });
   } catch (error) {
     await connection?.close();
-    throw unusable(target, error);
+    throw unusable(target, (await tlsFailureOf(target)) ?? error);
   }
 }
 
+/** The beginning of HTTP/2: its preface, and settings without a setting. */
+const HELLO = Buffer.concat([
+  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+  Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+]);
+
+/**
+ * gRPC says only that there was no connection in time. null: by TLS there is one, or none is asked
+ * for.
+ */
+async function tlsFailureOf({ address, options: { tls, apiKey } }: TemporalTarget): Promise<Error | null> {
+  if (!tls && apiKey === undefined) return null;
+  const {
+    serverRootCACertificate: ca,
+    clientCertPair: pair,
+    serverNameOverride: servername,
+  } = tls instanceof Object ? tls : {};
+  const { hostname, port } = new URL(`tls://${address}`);
+  const name = servername ?? (isIP(hostname) === 0 ? hostname : undefined);
+  const settings = { ca, cert: pair?.crt, key: pair?.key, servername: name };
+  const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+  return tlsFailure(
+    { host: hostname, port: Number(port), ALPNProtocols: ['h2'], timeout: CONNECT_TIMEOUT_MS, ...given },
+    HELLO,
+    // What can't be used at all was told of before.
+  ).catch(() => null);
+}
+
+const TLS_SETTINGS = {
+  ca: 'TEMPORAL_TLS_SERVER_CA_CERT_PATH',
+  certificate: 'TEMPORAL_TLS_CLIENT_CERT_PATH',
+  serverName: 'TEMPORAL_TLS_SERVER_NAME',
+};
+
 /** What is said of a failure to use it. */
 export function unusable({ address, namespace }: TemporalTarget, error: unknown): TemporalError {
-  return new TemporalError(
-    `Temporal at ${address}, namespace ${namespace}: ${errorText(error)}; is it running, and is TEMPORAL_ADDRESS or temporal.address right?`,
-    { cause: error },
-  );
+  const said = errorText(error);
+  const next = tlsTrouble(said, TLS_SETTINGS) ?? 'is it running, and is TEMPORAL_ADDRESS or temporal.address right?';
+  return new TemporalError(`Temporal at ${address}, namespace ${namespace}: ${said}; ${next}`, { cause: error });
 }

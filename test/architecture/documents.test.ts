@@ -18,6 +18,10 @@ describe('the YAML in the documents', () => {
     expect(parseConfig(link, 'configuration.md', environment).links).toHaveLength(1);
   });
 
+  it('of docs/security.md is one, too', () => {
+    expect(parseConfig(blocks('docs/security.md')[0]!, 'security.md', {}).links).toHaveLength(1);
+  });
+
   it('is well-formed everywhere', () => {
     const documents = ['docs/dead-letters.md', 'docs/dual-writer.md', 'docs/intakes.md', 'docs/operations.md'];
     for (const text of documents.flatMap(blocks)) expect(() => parse(text)).not.toThrow();

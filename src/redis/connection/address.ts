@@ -1,6 +1,8 @@
 /** One server: by its url, or whoever is the master of a group that Sentinels watch. */
 import type { RedisOptions } from 'ioredis';
 import { parseRedisUrl } from '../../redis-url.js';
+import { readSecret, readTls, SecretFileError, type TlsFiles } from '../../secret-files.js';
+import { OF_FILES, RedisFailure } from './failure.js';
 
 interface SentinelGroup {
   /** Of the master, as the Sentinels know it. */
@@ -16,7 +18,16 @@ interface SentinelGroup {
   readonly db?: number | undefined;
 }
 
-export type Address = { readonly url: string } | { readonly sentinel: SentinelGroup };
+/** How a server lets us in, and where it is if not where others say. */
+export interface Access {
+  /** A file, instead of a password in the url. */
+  readonly passwordFile?: string | undefined;
+  readonly tls?: TlsFiles | undefined;
+  /** From announced addresses to those where they are reached, `host:port` each. */
+  readonly addressMap?: Readonly<Record<string, string>> | undefined;
+}
+
+export type Address = Access & ({ readonly url: string } | { readonly sentinel: SentinelGroup });
 
 const SENTINEL_PORT = 26379;
 
@@ -53,6 +64,40 @@ export function sentinelOptions({ name, urls, username, password, db }: Sentinel
     ...(password !== undefined && { password }),
     ...(db !== undefined && { db }),
   } as const satisfies RedisOptions;
+}
+
+/** What is in the files by now, for the next connect. @throws RedisFailure */
+export function readAccess({
+  passwordFile,
+  tls: files,
+}: Access): Pick<RedisOptions, 'password' | 'tls' | 'sentinelTLS'> {
+  try {
+    const tls = files && readTls(files);
+    return {
+      ...(passwordFile !== undefined && { password: readSecret(passwordFile) }),
+      ...(tls && { tls, sentinelTLS: tls }),
+    };
+  } catch (error) {
+    if (!(error instanceof SecretFileError)) throw error;
+    throw new RedisFailure('CONNECTION', error.message, { cause: error, errno: OF_FILES });
+  }
+}
+
+/** Where a server is reached that announces this address, `host:port`. */
+export function reachable(address: string, { addressMap = {} }: Access): string {
+  return Object.hasOwn(addressMap, address) ? addressMap[address]! : address;
+}
+
+/** The same in the words of ioredis, for the master that a Sentinel names. */
+export function natMapOf({ addressMap }: Access): Pick<RedisOptions, 'natMap'> {
+  if (addressMap === undefined) return {};
+  return { natMap: Object.fromEntries(Object.entries(addressMap).map(([from, to]) => [from, apart(to)])) };
+}
+
+/** @param address `host:port`; an IPv6 one in brackets, or not */
+export function apart(address: string): { readonly host: string; readonly port: number } {
+  const colon = address.lastIndexOf(':');
+  return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(address.slice(colon + 1)) };
 }
 
 /** What to call a server in the ID of a workflow: its address, or the name of its group. */

@@ -10,8 +10,18 @@ import { LARGE_VALUES } from '../../defaults.js';
 import { isOwnKey } from '../../own-keys.js';
 import { jittered, pauseAfter } from '../../patience/pause.js';
 import { parseRedisUrl } from '../../redis-url.js';
+import { tlsFailure } from '../../tls-trouble.js';
 import { operationsOf } from '../scripts/operations.js';
-import { type Address, describeAddress, sentinelOptions, shardName } from './address.js';
+import {
+  type Address,
+  apart,
+  describeAddress,
+  natMapOf,
+  reachable,
+  readAccess,
+  sentinelOptions,
+  shardName,
+} from './address.js';
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
 import { failureOf, failureOfReply, RedisFailure, type RefusedCommand } from './failure.js';
@@ -132,7 +142,7 @@ export class Connection {
     this.#client =
       'url' in address
         ? new Redis({ ...parseRedisUrl(address.url), ...settings })
-        : new Redis({ ...sentinelOptions(address.sentinel, this.commandTimeoutMs), ...settings });
+        : new Redis({ ...sentinelOptions(address.sentinel, this.commandTimeoutMs), ...natMapOf(address), ...settings });
     expectFurtherErrors(this.#client);
     this.#client.on('error', (error: unknown) => {
       this.#lastError = error;
@@ -298,13 +308,20 @@ export class Connection {
     return further;
   }
 
+  /** Where a server is reached that this one names. */
+  reachable(host: string, port: number): { readonly host: string; readonly port: number } {
+    return apart(reachable(`${host}:${port}`, this.#address));
+  }
+
   /** A connection to a replica of this server, with its user, password and database. */
   replicaAt(host: string, port: number): Connection {
     const { username, password, db, tls } = this.#client.options;
     const url = new URL(`${tls ? 'rediss' : 'redis'}://${host.includes(':') ? `[${host}]` : host}:${port}/${db ?? 0}`);
     url.username = encodeURIComponent(username ?? '');
     url.password = encodeURIComponent(password ?? '');
-    return new Connection({ url: url.href }, { ...this.#options, hasSuccessor: true, isReplica: true });
+    const { passwordFile, tls: files } = this.#address;
+    const address = { url: url.href, passwordFile, tls: files };
+    return new Connection(address, { ...this.#options, hasSuccessor: true, isReplica: true });
   }
 
   close(): void {
@@ -330,6 +347,8 @@ export class Connection {
     this.#lastError = null;
     this.#usable = false;
     try {
+      // Files that were replaced count from now on.
+      Object.assign(this.#client.options, readAccess(this.#address));
       await this.#client.connect();
       // ioredis goes on after a refused SELECT, in database 0: the wrong keys.
       if (this.#lastError !== null) throw this.#lastError;
@@ -343,6 +362,7 @@ export class Connection {
     } catch (error) {
       // What connect() itself says is only "closed"; the reason came as an event.
       this.#lastError ??= error;
+      this.#lastError = (await this.#tlsFailureOfSentinel()) ?? this.#lastError;
       // Of a client that was told to close although it had ended, ioredis keeps the reason of the
       // next failure to itself.
       if (this.#client.status !== 'end') this.#client.disconnect();
@@ -350,6 +370,13 @@ export class Connection {
       this.#notBefore = performance.now() + jittered(pauseAfter(this.#failedAttempts, PAUSES));
       throw this.#lastError;
     }
+  }
+
+  /** Of Sentinels ioredis says only that none of them answers. */
+  async #tlsFailureOfSentinel(): Promise<Error | null> {
+    const { sentinels, sentinelTLS } = this.#client.options;
+    if (!sentinels || !sentinelTLS || failureOf(this.#lastError).errno !== undefined) return null;
+    return tlsFailure({ ...sentinels[0], ...sentinelTLS, timeout: this.commandTimeoutMs }, 'PING\r\n');
   }
 
   /** Before anything is sent there: who answers may have the same slots, and other data. */

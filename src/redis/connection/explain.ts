@@ -2,7 +2,8 @@
  * What a failure means and what to do about it, as the second half of a sentence that begins with
  * the Redis' name.
  */
-import { RedisFailure } from './failure.js';
+import { tlsTrouble } from '../../tls-trouble.js';
+import { OF_FILES, RedisFailure } from './failure.js';
 
 const GIVEN_AWAY =
   'does not have the slot of the key, or is giving it to another node; the next attempt asks who has it then ' +
@@ -32,9 +33,14 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   TIMEOUT: 'did not answer in time; look at its load and at the network in between',
 };
 
+const TLS_SETTINGS = { ca: 'tls.caFile', certificate: 'tls.certFile', serverName: 'tls.serverName' };
+
 /** For example `is a read-only replica; point the link at its master`. One line, no user data. */
 export function explain(failure: RedisFailure): string {
   if (failure.code === 'CONNECTION') {
+    if (failure.errno === OF_FILES) return `cannot be reached: ${failure.message}`;
+    const trouble = tlsTrouble(failure.errno ?? '', TLS_SETTINGS);
+    if (trouble !== undefined) return `cannot be reached: ${trouble} (${failure.errno})`;
     return `cannot be reached: ${failure.message}; check that it runs and that the url of the link is right`;
   }
   if (OF_MAPPINGS.has(failure.code)) return failure.message;

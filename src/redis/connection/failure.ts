@@ -62,6 +62,9 @@ export class RedisFailure extends Error {
   }
 }
 
+/** In place of a word of TLS: files that are needed to connect can't be used. */
+export const OF_FILES = 'EFILES';
+
 /**
  * The failure that an error of ioredis stands for. The error itself is dropped, for it carries the
  * command with its arguments; its stack is kept.
