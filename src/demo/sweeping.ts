@@ -61,7 +61,8 @@ async function sweepAndRepair(stage: Stage): Promise<SweepResult> {
     const telling = (async () => {
       while (!ended.signal.aborted) {
         await sleep(ASKED_EVERY_MS, undefined, { signal: ended.signal }).catch(() => {});
-        const now = await handle.query(progress).catch(() => null);
+        // A query whose answer gets lost has no end of its own.
+        const now = await client.withAbortSignal(ended.signal, () => handle.query(progress)).catch(() => null);
         if (now !== null) said = `${now.percent.toFixed(0)} %, ${counted(now.compared, 'key')} compared`;
       }
     })();

@@ -83,6 +83,8 @@ export function recordOf(key: string, more: object = {}): { key: string; value: 
   return { key, value: JSON.stringify(value) };
 }
 
+const QUERY_MS = 30_000;
+
 export async function createSandbox(): Promise<Sandbox> {
   const name = randomUUID().slice(0, 8);
   const { temporal, kafka: kafkaInfo } = stack();
@@ -113,7 +115,13 @@ export async function createSandbox(): Promise<Sandbox> {
     topic,
     deadLetterTopic,
     prefix,
-    client: new Client({ connection }),
+    client: new Client({
+      connection,
+      // A query whose answer gets lost has no end of its own: who waits asks again.
+      interceptors: {
+        workflow: [{ query: (input, next) => connection.withDeadline(Date.now() + QUERY_MS, () => next(input)) }],
+      },
+    }),
     producer,
     kafka,
     configure(changes) {
