@@ -5,6 +5,7 @@ import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createDualWriter, createKafkaRecordSink, mirrorOptions, traceFailedWrites } from '../../src/index.js';
 import { shownKey } from '../../src/privacy.js';
+import { retry } from '../../workflows/messages.js';
 import { type CollectedSpan, type Collector, registerTracer, startCollector } from '../support/collector.js';
 import { eventually } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
@@ -86,16 +87,19 @@ it('is switched on under escalated keys: their workflows go on, and their next a
   await target.client.replicaof('127.0.0.1', String(await freePort()));
   await producer.send({ topic, messages: keys.map((key) => recordOf(key)) });
   const handles = keys.map((key) => client.workflow.getHandle(prefix + key));
-  await eventually(async () => {
-    for (const handle of handles) expect(await handle.query('status')).toMatchObject({ state: 'escalated' });
-  });
+  const untilPending = (pending: number) =>
+    eventually(async () => {
+      for (const handle of handles) expect(await handle.query('status')).toMatchObject({ state: 'escalated', pending });
+    });
+  await untilPending(1);
   await before.stop('SIGTERM');
 
   sandbox.configure({ ...escalated, config: { tracing } });
   const traced = await sandbox.start('start');
-  await target.client.replicaof('NO', 'ONE');
   await producer.send({ topic, messages: keys.map((key) => recordOf(key)) });
-  await Promise.all(keys.map((key) => eventually(() => isEqual(key))));
+  await untilPending(2);
+  await target.client.replicaof('NO', 'ONE');
+  await Promise.all(handles.map((handle) => handle.signal(retry)));
   await Promise.all(handles.map((handle) => handle.result()));
   await traced.stop('SIGTERM');
 
