@@ -20,6 +20,7 @@ import { OpenBatches } from './open-batches.js';
 import { watchOutages } from './outages.js';
 import type { SignalClient } from './own-runs.js';
 import { createSignaller } from './signaller.js';
+import { watchStanding } from './standing.js';
 import { Surge } from './surge.js';
 import { type UnfinishedRuns, watchUnfinishedRuns } from './unfinished-runs.js';
 
@@ -63,11 +64,13 @@ export async function startBridge({ config, client, metrics, tracing, logger }: 
   const followers = watchFollowers({ client, taskQueue, links, signaller, unfinished, logger });
   const outages = watchOutages(client, taskQueue);
   const surge = new Surge({ config: config.surge, isOut: outages.isOut, logger });
+  const standing = watchStanding({ config, client, logger });
   let openBatches = () => 0;
   const told = bridgeMetrics(metrics ?? new Metrics(), {
     backlog: () => surge.backlog(),
     isSurge: () => surge.isOn,
     openBatches: () => openBatches(),
+    standing: () => standing.now(),
   });
   const gaps = createGaps({ client, taskQueue, attribute, links, metrics: told, logger });
   const lost = watchLostBatches({ client, taskQueue, gaps, logger });
@@ -76,7 +79,14 @@ export async function startBridge({ config, client, metrics, tracing, logger }: 
   openBatches = count;
   const failingKeys = new FailingKeys(logger);
   const stopWatching = async () => {
-    const watched = [unfinished.stop(), followers.stop(), outages.stop(), lost.stop(), stopFollowing()];
+    const watched = [
+      unfinished.stop(),
+      followers.stop(),
+      outages.stop(),
+      lost.stop(),
+      stopFollowing(),
+      standing.stop(),
+    ];
     await Promise.all([...watched, failingKeys.close()]);
   };
   const forwarding: Forwarding = {

@@ -68,7 +68,12 @@ export class Surge {
   /** What waits in all parts of the log of which something was said lately. */
   backlog(): Backlog {
     const now = performance.now();
-    const all = [...this.#said].filter(([place]) => this.#counts(place, now)).map(([, { backlog }]) => backlog);
+    const all = [...this.#said]
+      .filter(([place]) => this.#counts(place, now))
+      // What is in hand goes on waiting: of it nothing more is said, however long Temporal is away.
+      .map(([place, { backlog, at }]) =>
+        this.#inHand.has(place) ? { ...backlog, ageMs: backlog.ageMs + now - at } : backlog,
+      );
     const records = all.reduce((sum, each) => sum + each.records, 0);
     return { records, ageMs: Math.max(0, ...all.map(({ ageMs }) => ageMs)) };
   }

@@ -24,6 +24,7 @@ export {
   type SourceProblem,
 } from './dual-writer.js';
 export { type Bounds, UnrecordedWriteError } from './options.js';
+export { prometheusText } from './prometheus-text.js';
 export { RecordsLostError } from './records/publisher.js';
 export type { WriteTracing } from './records/to-records.js';
 export { mirrorClusterOptions, mirrorOptions } from './target/mirror-options.js';

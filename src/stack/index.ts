@@ -9,6 +9,7 @@ export { withLock } from './processes/lock.js';
 export { provideChromium } from './programs/chromium.js';
 export { provideFaketime } from './programs/faketime.js';
 export { type MariadbPrograms, provideMariadb } from './programs/mariadb.js';
+export { providePrometheus } from './programs/prometheus.js';
 export type { Provision } from './programs/provision.js';
 export { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from './programs/redis-lines.js';
 export { provideTimeSkippingServer } from './programs/time-skipping-server.js';

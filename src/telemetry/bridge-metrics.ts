@@ -1,9 +1,23 @@
 /** What a bridge counts. */
-import { Counter, Gauge } from 'prom-client';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Metrics } from './metrics.js';
 
 /** What became of a record: told to a workflow of its key, to one of a batch, or a dead letter. */
 type Outcome = 'signalled' | 'batched' | 'dead_lettered';
+
+/** What does not answer is left out. */
+export interface Standing {
+  readonly temporal: {
+    readonly byType: Readonly<Record<string, number>>;
+    /** null: the server can't say. */
+    readonly escalated: number | null;
+    readonly oldestRepairMs: number;
+  } | null;
+  /** Entries, by link. */
+  readonly outboxes: ReadonlyMap<string, number>;
+  /** Distinct keys of the last day, by link. */
+  readonly failingKeys: ReadonlyMap<string, number>;
+}
 
 /** Asked when somebody looks. */
 interface BridgeNow {
@@ -11,6 +25,7 @@ interface BridgeNow {
   backlog(): { readonly records: number; readonly ageMs: number };
   isSurge(): boolean;
   openBatches(): number;
+  standing(): Promise<Standing>;
 }
 
 export interface BridgeMetrics {
@@ -41,6 +56,7 @@ export function bridgeMetrics(metrics: Metrics, now: BridgeNow): BridgeMetrics {
     labelNames: ['cause'],
     registers,
   });
+  standing(registers, now);
   gauge(
     'keymend_backlog_records',
     'About how many records wait in what this bridge reads.',
@@ -63,6 +79,64 @@ export function bridgeMetrics(metrics: Metrics, now: BridgeNow): BridgeMetrics {
       registers,
       collect() {
         this.set(read());
+      },
+    });
+  }
+}
+
+/** Of what is not known there is no line, or NaN where there are no labels. */
+function standing(registers: Registry[], now: BridgeNow): void {
+  labelled('keymend_workflows_open', 'Open workflows in Temporal, by type.', 'type', ({ temporal }) =>
+    Object.entries(temporal?.byType ?? {}),
+  );
+  labelled(
+    'keymend_outbox_records',
+    'Entries of the outbox on the source of a link.',
+    'link',
+    ({ outboxes }) => outboxes,
+  );
+  labelled(
+    'keymend_failing_keys',
+    'About how many distinct keys of a link failed in the last day.',
+    'link',
+    ({ failingKeys }) => failingKeys,
+  );
+  plain('keymend_keys_escalated', 'Keys that wait for somebody.', ({ temporal }) => temporal?.escalated);
+  plain(
+    'keymend_oldest_repair_seconds',
+    'For how long the oldest workflow of a key that is not escalated has been open.',
+    ({ temporal }) => temporal && temporal.oldestRepairMs / 1_000,
+  );
+  plain('keymend_temporal_answers', '1 while Temporal answers this bridge.', ({ temporal }) =>
+    Number(temporal !== null),
+  );
+
+  function labelled(
+    name: string,
+    help: string,
+    label: 'type' | 'link',
+    read: (standing: Standing) => Iterable<readonly [string, number]>,
+  ): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers,
+      async collect() {
+        const rows = read(await now.standing());
+        this.reset();
+        for (const [value, count] of rows) this.set({ [label]: value }, count);
+      },
+    });
+  }
+
+  function plain(name: string, help: string, read: (standing: Standing) => number | null | undefined): void {
+    new Gauge({
+      name,
+      help,
+      registers,
+      async collect() {
+        this.set(read(await now.standing()) ?? Number.NaN);
       },
     });
   }

@@ -3,7 +3,7 @@
  * its own, so that a worker shows nothing of a bridge.
  */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { DeadLetterReason } from '../../workflows/dead-letter-reasons.js';
+import { DEAD_LETTER_REASONS, type DeadLetterReason } from '../../workflows/dead-letter-reasons.js';
 
 export class Metrics {
   readonly registry = new Registry();
@@ -16,6 +16,8 @@ export class Metrics {
       labelNames: ['reason'],
       registers: [this.registry],
     });
+    // From the beginning: a rate from nothing to one is none.
+    for (const reason of DEAD_LETTER_REASONS) this.#deadLetters.inc({ reason }, 0);
   }
 
   /** Those of the process itself, with its version. They have timers of their own. */

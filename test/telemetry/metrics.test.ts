@@ -1,12 +1,24 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { bridgeMetrics } from '../../src/telemetry/bridge-metrics.js';
+import { bridgeMetrics, type Standing } from '../../src/telemetry/bridge-metrics.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
 import { workerMetrics } from '../../src/telemetry/worker-metrics.js';
 
-const NOW = { backlog: () => ({ records: 7, ageMs: 1_500 }), isSurge: () => true, openBatches: () => 3 };
+const STANDING: Standing = {
+  temporal: { byType: { reconcileKey: 12, gap: 1 }, escalated: 5, oldestRepairMs: 90_500 },
+  outboxes: new Map([['east-to-west', 8]]),
+  failingKeys: new Map([['east-to-west', 40]]),
+};
+const UNKNOWN: Standing = { temporal: null, outboxes: new Map(), failingKeys: new Map() };
 
-it('the table of docs/operations.md has every metric, with its labels', async () => {
+const NOW = {
+  backlog: () => ({ records: 7, ageMs: 1_500 }),
+  isSurge: () => true,
+  openBatches: () => 3,
+  standing: async () => STANDING,
+};
+
+it('the table of docs/metrics.md has every metric of bridge and worker, with its labels', async () => {
   const metrics = new Metrics();
   metrics.ofProcess('0.0.0');
   bridgeMetrics(metrics, NOW);
@@ -16,8 +28,8 @@ it('the table of docs/operations.md has every metric, with its labels', async ()
     const metric = metrics.registry.getSingleMetric(name) as unknown as { labelNames: readonly string[] };
     return [name, metric.labelNames.join(', ')];
   };
-  const docs = readFileSync(new URL('../../docs/operations.md', import.meta.url), 'utf8');
-  const rows = [...docs.matchAll(/^\| (`keymend_[^|]*) \| ([^|]*)\|/gm)].flatMap(([, names, columns]) =>
+  const docs = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
+  const rows = [...docs.matchAll(/^\| (`keymend_(?!writer_)[^|]*) \| ([^|]*)\|/gm)].flatMap(([, names, columns]) =>
     [...names!.matchAll(/`(\w+)`/g)].map(([, name]) => [name!, columns!.trim()]),
   );
   expect(new Map(rows as [string, string][])).toEqual(
@@ -30,6 +42,49 @@ it('what changes by itself is asked for when somebody looks', async () => {
   const metrics = new Metrics();
   bridgeMetrics(metrics, NOW);
   const text = await metrics.registry.metrics();
-  for (const line of ['backlog_records 7', 'backlog_age_seconds 1.5', 'surge 1', 'batches_open 3'])
+  for (const line of [
+    'backlog_records 7',
+    'backlog_age_seconds 1.5',
+    'surge 1',
+    'batches_open 3',
+    'workflows_open{type="reconcileKey"} 12',
+    'workflows_open{type="gap"} 1',
+    'keys_escalated 5',
+    'oldest_repair_seconds 90.5',
+    'temporal_answers 1',
+    'outbox_records{link="east-to-west"} 8',
+    'failing_keys{link="east-to-west"} 40',
+  ])
+    expect(text).toContain(`\nkeymend_${line}\n`);
+});
+
+it('what is not known any more is not told, and no number stays of what was', async () => {
+  const metrics = new Metrics();
+  let now = STANDING;
+  bridgeMetrics(metrics, { ...NOW, standing: async () => now });
+  await metrics.registry.metrics();
+  now = UNKNOWN;
+  const text = await metrics.registry.metrics();
+  for (const line of ['keys_escalated Nan', 'oldest_repair_seconds Nan', 'temporal_answers 0'])
+    expect(text).toContain(`\nkeymend_${line}\n`);
+  expect(text).not.toMatch(/^keymend_(workflows_open|outbox_records|failing_keys)\{/m);
+});
+
+it('links and errors that are not known share one label, however many come', async () => {
+  const metrics = new Metrics();
+  const told = workerMetrics(metrics, ['east-to-west']);
+  for (let index = 0; index < 50; index += 1) {
+    told.attempted(`link-${index}`, 'failed', `Error${index}`);
+    told.escalated('east-to-west', `Error${index}`);
+    told.converged(`link-${index}`, Date.now());
+  }
+  told.attempted('east-to-west', 'failed', 'TargetReadOnly');
+  const text = await metrics.registry.metrics();
+  for (const line of [
+    'reconciles_total{link="other",result="failed",error="other"} 50',
+    'reconciles_total{link="east-to-west",result="failed",error="TargetReadOnly"} 1',
+    'escalations_total{link="east-to-west",error="other"} 50',
+    'convergence_lag_seconds_count{link="other"} 50',
+  ])
     expect(text).toContain(`\nkeymend_${line}\n`);
 });

@@ -60,6 +60,8 @@ export interface BudgetOptions {
   readonly warn?: (line: string) => void;
   /** Told how long one who was granted something had waited, in ms. Must not throw. */
   readonly onWaited?: (ms: number) => void;
+  /** Told how many operations were executed. Must not throw. */
+  readonly onUsed?: (operations: number) => void;
 }
 
 /**
@@ -131,16 +133,18 @@ class LeasedBudget implements Budget {
   readonly #keyOf: () => string;
   readonly #warn: (line: string) => void;
   readonly #onWaited: (ms: number) => void;
+  readonly #onUsed: (operations: number) => void;
 
   constructor(
     connection: Connection,
-    { opsPerSecond, bytesPerSecond, warn, onWaited }: BudgetOptions,
+    { opsPerSecond, bytesPerSecond, warn, onWaited, onUsed }: BudgetOptions,
     keyOf: () => string,
   ) {
     this.#connection = connection;
     this.#keyOf = keyOf;
     this.#warn = warn ?? (() => {});
     this.#onWaited = onWaited ?? (() => {});
+    this.#onUsed = onUsed ?? (() => {});
     this.#perMs = (opsPerSecond * PACE_RATIO) / 1_000;
     this.slice = Math.floor(this.#perMs * SLICE_MS);
     this.bytesPerOperation = bytesPerSecond && bytesPerSecond / opsPerSecond;
@@ -184,6 +188,7 @@ class LeasedBudget implements Budget {
     return {
       granted: true,
       settle: (used) => {
+        this.#onUsed(used);
         const unusedMs = ms - used / this.#perMs;
         if (unusedMs < 0) this.#debtMs -= unusedMs;
         else this.#keep({ ms: unusedMs, freshUntil });

@@ -6,7 +6,7 @@ import { withProgress } from '../progress.js';
 import { findOnPath, run } from './command.js';
 import { cachePath, noWay, type Provision } from './provision.js';
 
-type PackageName = 'redis' | 'chromium' | 'faketime' | 'mariadb';
+type PackageName = 'redis' | 'chromium' | 'faketime' | 'mariadb' | 'prometheus';
 
 interface PackageManager {
   readonly program: string;
@@ -24,7 +24,13 @@ interface PackageManager {
   readonly asUser?: true;
 }
 
-const NAMES = { redis: 'redis', chromium: 'chromium', faketime: 'libfaketime', mariadb: 'mariadb' } as const;
+const NAMES = {
+  redis: 'redis',
+  chromium: 'chromium',
+  faketime: 'libfaketime',
+  mariadb: 'mariadb',
+  prometheus: 'prometheus',
+} as const;
 
 const MANAGERS: readonly PackageManager[] = [
   {
@@ -35,6 +41,7 @@ const MANAGERS: readonly PackageManager[] = [
       chromium: 'chromium',
       faketime: 'faketime',
       mariadb: 'mariadb-server-core mariadb-client-core',
+      prometheus: 'prometheus',
     },
     install: ['install', '-y', '-q', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=300'],
     refresh: ['update', '-q', '-o', 'DPkg::Lock::Timeout=300'],
@@ -43,9 +50,17 @@ const MANAGERS: readonly PackageManager[] = [
         ['service', 'redis-server', 'stop'],
         ['update-rc.d', 'redis-server', 'disable'],
       ],
+      prometheus: [
+        ['service', 'prometheus', 'stop'],
+        ['update-rc.d', 'prometheus', 'disable'],
+      ],
     },
   },
-  { program: 'dnf', packages: { ...NAMES, mariadb: 'mariadb-server' }, install: ['install', '-y', '-q'] },
+  {
+    program: 'dnf',
+    packages: { ...NAMES, mariadb: 'mariadb-server', prometheus: 'golang-github-prometheus' },
+    install: ['install', '-y', '-q'],
+  },
   { program: 'apk', packages: NAMES, install: ['add', '--no-cache'] },
   { program: 'brew', packages: NAMES, install: ['install', '-q'], asUser: true },
 ];
