@@ -1,11 +1,17 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, test } from 'vitest';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { loadConfig } from '../../src/config.js';
 import { givenAddresses } from '../../src/stack/environment.js';
+import { startHttp } from '../../src/telemetry/http.js';
+import { freePort } from '../support/redis.js';
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -20,7 +26,7 @@ const word = z.union([text, z.literal('')]);
 const composeService = z.strictObject({
   image: z.string().regex(/^[a-z0-9/-]+(:[\w.-]+)?$/),
   build: z.literal('.').optional(),
-  profiles: z.tuple([z.literal('mysql')]).optional(),
+  profiles: z.tuple([z.enum(['mysql', 'monitoring'])]).optional(),
   init: z.boolean().optional(),
   entrypoint: z.array(text).optional(),
   command: z.array(word).optional(),
@@ -37,6 +43,9 @@ const composeService = z.strictObject({
       start_period: duration.optional(),
     })
     .optional(),
+  read_only: z.literal(true).optional(),
+  cap_drop: z.tuple([z.literal('ALL')]).optional(),
+  security_opt: z.tuple([z.literal('no-new-privileges:true')]).optional(),
   depends_on: z
     .record(text, z.strictObject({ condition: z.enum(['service_healthy', 'service_completed_successfully']) }))
     .optional(),
@@ -96,6 +105,28 @@ describe('docker-compose.yml', () => {
     }
   });
 
+  test('lets bridge and worker write nowhere, gain no rights, and be asked by their health check and Prometheus', () => {
+    const { http } = loadConfig(join(REPOSITORY, 'docker', 'keymend.yaml'), {});
+    for (const name of ['bridge', 'worker']) {
+      expect(services[name]).toMatchObject({
+        read_only: true,
+        cap_drop: ['ALL'],
+        environment: { KEYMEND_PORT: http!.port },
+      });
+      expect(services[name]?.healthcheck?.test.at(-1)).toBe('/app/docker/livez.js');
+    }
+    const { scrape_configs } = parse(readFileSync(join(REPOSITORY, 'docker', 'prometheus.yaml'), 'utf8')) as {
+      scrape_configs: { authorization: object; dns_sd_configs: { names: string[]; port: number }[] }[];
+    };
+    expect(scrape_configs[0]).toMatchObject({
+      authorization: { credentials: http!.token },
+      dns_sd_configs: [{ names: ['bridge', 'worker'], port: http!.port }],
+    });
+    const mounted = Object.values(services).flatMap((service) => service.volumes ?? []);
+    const files = mounted.map((volume) => volume.split(':')[0]!).filter((source) => source.startsWith('./'));
+    expect(files.filter((file) => !existsSync(join(REPOSITORY, file)))).toEqual([]);
+  });
+
   test('keeps the data of every store in a named volume', () => {
     const mounted = Object.values(services).flatMap((service) => service.volumes ?? []);
     const named = mounted.map((volume) => volume.split(':')[0] ?? '').filter((source) => !source.startsWith('./'));
@@ -126,11 +157,40 @@ describe('docker-compose.yml', () => {
 describe('Dockerfile', () => {
   const dockerfile = readFileSync(join(REPOSITORY, 'Dockerfile'), 'utf8');
 
-  test('is built in stages on Debian, and runs as nobody special', () => {
+  const [, built] = dockerfile.split(/^FROM .* AS build$/m);
+  const image = built!.slice(built!.indexOf('\nFROM '));
+
+  test('is built in stages on one line of Node and Debian, without a shell, and runs as nobody special', () => {
     const bases = [...dockerfile.matchAll(/^FROM (\S+)/gm)].map(([, image]) => image);
-    expect(bases).toHaveLength(2);
-    for (const base of bases) expect(base).toMatch(/^node:\d+-bookworm-slim$/);
-    expect(dockerfile.lastIndexOf('\nUSER node\n')).toBeGreaterThan(dockerfile.lastIndexOf('\nRUN '));
+    const [, node] = /^node:(\d+)-bookworm-slim$/.exec(bases[0]!)!;
+    expect(bases[1]).toBe(`gcr.io/distroless/nodejs${node}-debian12:nonroot`);
+    expect(image).not.toMatch(/^RUN /m);
+    expect(image).toMatch(/^USER 65532:65532$/m);
+    for (const call of ['ENTRYPOINT', 'HEALTHCHECK'])
+      expect(image).toMatch(new RegExp(`^${call} .*\\["/nodejs/bin/node", `, 'm'));
+  });
+
+  test('has what runs, and neither sources nor tools', () => {
+    const copied = [...image.matchAll(/^COPY --from=build \/app\/(\S+)/gm)].map(([, path]) => path);
+    expect(copied).toEqual(['package.json', 'node_modules', 'dist', 'schemas', 'docker/livez.js']);
+  });
+
+  test('has a health check that asks the process alone, and is silent where it can not be asked', async () => {
+    const check = async (port?: number) => {
+      const environment = port === undefined ? {} : { KEYMEND_PORT: `${port}` };
+      const child = spawn(process.execPath, [join(REPOSITORY, 'docker/livez.js')], { env: environment });
+      return ((await once(child, 'exit')) as [number])[0];
+    };
+    const port = await freePort();
+    expect([await check(), await check(port)]).toEqual([0, 1]);
+    const options = {
+      config: { host: '127.0.0.1', port },
+      registry: new Registry(),
+      logger: pino({ level: 'silent' }),
+    };
+    const http = await startHttp({ ...options, notReady: () => ['what it needs is away'] });
+    onTestFinished(() => http.close());
+    expect(await check(port)).toBe(0);
   });
 
   test('gets all that it copies past .dockerignore', () => {
