@@ -5,6 +5,7 @@ import { keyBytes } from '../src/events/failed-write-codec.js';
 import { within } from '../src/patience/within.js';
 import type { EscalateRequest, EscalationLook, EscalationSight } from '../workflows/activities.js';
 import type { SideSeen, SidesSeen } from '../workflows/messages.js';
+import { beating } from './pulse.js';
 import { Slots } from './slots.js';
 import type { LinkRuntime, WorkflowRun } from './work.js';
 
@@ -52,12 +53,17 @@ export function createEscalationActivities(dependencies: EscalationDependencies)
 
   return {
     async escalate(request: EscalateRequest): Promise<void> {
-      const { workflowExecution, attempt, heartbeatDetails } = Context.current().info;
-      await publishEscalation(request, workflowExecution!, {
-        attempt,
-        noted: heartbeatDetails as LettersEnd | undefined,
-        note: (end) => Context.current().heartbeat(end),
-      });
+      const context = Context.current();
+      const { workflowExecution, attempt, heartbeatDetails } = context.info;
+      let noted = heartbeatDetails as LettersEnd | undefined;
+      const note = (end: LettersEnd) => {
+        noted = end;
+        context.heartbeat(end);
+      };
+      // An attempt that fails before its first beat must not lose what an earlier one has noted.
+      if (noted !== undefined) note(noted);
+      const publishing = () => publishEscalation(request, workflowExecution!, { attempt, noted, note });
+      await beating(publishing, () => noted);
     },
 
     async usableAttributes(look?: EscalationLook): Promise<readonly string[] | EscalationSight> {

@@ -1,6 +1,7 @@
 /** What the workflow `notices` asks for. */
 import { ApplicationFailure } from '@temporalio/common';
 import type { Notice, NoticesActivities } from '../workflows/notices-messages.js';
+import { beating } from './pulse.js';
 
 interface NoticesDependencies {
   /**
@@ -14,7 +15,7 @@ export function createNoticesActivities({ send }: NoticesDependencies): NoticesA
   return {
     async sendNotice(notice) {
       try {
-        await send(notice);
+        await beating(() => send(notice));
       } catch (error) {
         // The cause stays in the worker.
         throw ApplicationFailure.retryable((error as Error).message, 'WebhookFailed');

@@ -5,10 +5,7 @@
 import { Context } from '@temporalio/activity';
 import type { Earlier } from '../workflows/activities.js';
 
-/**
- * Below the heartbeat timeout of the workflow's durable activity (10 s) with room for a slow
- * network.
- */
+/** Below the heartbeat timeouts of the workflows (10 s) with room for a slow network. */
 const HEARTBEAT_INTERVAL_MS = 3_000;
 
 /** What the server keeps of an attempt. It keeps only the last. */
@@ -64,6 +61,22 @@ export function startPulse<Progress>(): Pulse<Progress> {
     },
     stop: () => clearInterval(timer),
   };
+}
+
+/**
+ * Says by the clock that this process lives, as long as the work takes, and nothing else: so that a
+ * worker that was killed is noticed soon.
+ * @param noted what the next attempt is to be told; asked for at each beat. The first beat comes
+ *   after a while, so that whatever the work itself tells first is not held back behind it
+ */
+export async function beating<T>(work: () => Promise<T>, noted: () => unknown = () => undefined): Promise<T> {
+  const context = Context.current();
+  const timer = setInterval(() => context.heartbeat(noted()), HEARTBEAT_INTERVAL_MS);
+  try {
+    return await work();
+  } finally {
+    clearInterval(timer);
+  }
 }
 
 const BY_STRENGTH: readonly Earlier[] = ['nothing', 'wrote', 'unknown'];

@@ -11,7 +11,7 @@ import type { LetterStore } from '../src/dead-letters/store.js';
 import { MOST_LEFT, type WaitsFor } from '../src/dead-letters/taken.js';
 import type { RedriveActivities, RedriveCounts } from '../workflows/redrive-messages.js';
 import { landsWithin } from '../workflows/settle.js';
-import { startPulse } from './pulse.js';
+import { beating } from './pulse.js';
 import { type KeyEnd, tryKeys } from './redrive-keys.js';
 import { StepSum } from './redrive-sum.js';
 import type { LinkRuntime } from './work.js';
@@ -126,15 +126,6 @@ class KnownOutages {
 
 function workflowId(): string {
   return Context.current().info.workflowExecution!.workflowId;
-}
-
-async function beating<T>(work: () => Promise<T>): Promise<T> {
-  const pulse = startPulse();
-  try {
-    return await work();
-  } finally {
-    pulse.stop();
-  }
 }
 
 /** What Kafka or a Redis said is for whoever looks at the workflow; it is tried again. */

@@ -16,6 +16,9 @@ import { representative } from './pending.js';
 function publish(request: EscalateRequest): Promise<void> {
   const { escalate } = proxyActivities<Pick<Activities, 'escalate'>>({
     startToCloseTimeout: '1 minute',
+    // Longer than Kafka takes to do without a broker that has died (9 s): a letter that waited for
+    // it does not show before, and whoever looks for it then would publish it again.
+    heartbeatTimeout: '20 seconds',
     // No last attempt: a key that was given up on must be heard of, however long Kafka is away.
     retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '1 minute' },
     summary: `dead letter: ${inShort(request.error.type)}`,

@@ -81,6 +81,7 @@ async function sent(notice: Notice): Promise<string | null> {
     notice.kind === 'outage' ? `outage of ${notice.shard}` : `${notice.keys} escalated: ${inShort(notice.errorType)}`;
   const { sendNotice } = proxyActivities<NoticesActivities>({
     startToCloseTimeout: '1 minute',
+    heartbeatTimeout: '10 seconds',
     retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumAttempts: 4 },
     summary: `message: ${what}`.slice(0, LONGEST_SUMMARY),
   });

@@ -1,10 +1,10 @@
 /** What is found out when a key is escalated, on real servers. */
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { createEscalationActivities } from '../../activities/escalation.js';
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { createEscalationActivities, type Tries } from '../../activities/escalation.js';
 import type { LinkSides } from '../../src/engine/index.js';
 import { RedisFailure } from '../../src/redis/index.js';
-import type { EscalationSight } from '../../workflows/activities.js';
+import type { EscalateRequest, EscalationSight } from '../../workflows/activities.js';
 import { portWith, startLink, type TestLink } from '../engine/link.js';
 
 let link: TestLink;
@@ -77,4 +77,41 @@ it('does without what does not come in time: the search attributes wait for nobo
 
 it('tells where the dead letters end', async () => {
   expect((await sight({ lettersEnd: async () => ['3', '0'] })).lettersEnd).toEqual(['3', '0']);
+});
+
+/** What is told to the server of an attempt, the last attempt of which has noted something, or not. */
+async function beatsOf(publish: (tries: Tries) => Promise<void>, heartbeatDetails?: readonly string[]) {
+  const beats: unknown[] = [];
+  const { escalate } = createEscalationActivities({
+    links: new Map(),
+    usableAttributes: async () => [],
+    publishEscalation: (_request, _workflow, tries) => publish(tries),
+  });
+  const environment = new MockActivityEnvironment({ heartbeatDetails });
+  environment.on('heartbeat', (beat: unknown) => beats.push(beat));
+  await environment.run(() => escalate({} as EscalateRequest)).catch(() => {});
+  return beats;
+}
+
+it('an attempt to publish says that it is at work, with where the letters ended, and ends that with its work', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  try {
+    const beats = await beatsOf(async ({ note }) => {
+      note(['7']);
+      // After which the workflow takes it for dead.
+      vi.advanceTimersByTime(20_000);
+    });
+    expect(beats.length).toBeGreaterThan(3);
+    expect(new Set(beats.map(String))).toEqual(new Set(['7']));
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it('an attempt that fails at once loses nothing of what an earlier one has noted', async () => {
+  const refuse = () => Promise.reject(new Error('no Kafka'));
+  expect(await beatsOf(refuse, ['7'])).toEqual([['7']]);
+  // Nothing is told before what is to be noted: that would be held back behind it.
+  expect(await beatsOf(refuse)).toEqual([]);
 });

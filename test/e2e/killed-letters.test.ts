@@ -10,7 +10,7 @@ beforeEach(async () => {
 });
 afterEach(() => sandbox?.close());
 
-/** An activity of a worker that is gone is tried again after a minute. */
+/** An activity of a worker that is gone is tried again after 20 s. */
 const TRIED_AGAIN_MS = 300_000;
 
 it(

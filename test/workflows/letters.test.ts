@@ -45,7 +45,9 @@ it('a run that goes on for another names the letter that is not out yet in the s
   let isAway = true;
   script.activities.escalate = async (request) => {
     tries.push(request);
-    if (isAway) await Context.current().cancelled;
+    const pulse = setInterval(() => Context.current().heartbeat(), 100);
+    if (isAway) await Context.current().cancelled.finally(() => clearInterval(pulse));
+    clearInterval(pulse);
     script.escalations.push(request);
   };
   await withScript(script, async (start) => {
