@@ -1,5 +1,5 @@
 /** What a worker counts. */
-import { Counter, Gauge, Histogram } from 'prom-client';
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { ERRORS } from '../../workflows/error-types.js';
 import type { Metrics } from './metrics.js';
 
@@ -37,13 +37,14 @@ const BUDGET_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5];
 /** The label of a link or an error that is not known here. */
 const OTHER = 'other';
 
+type NewCounter = <Label extends string>(name: string, help: string, ...labelNames: Label[]) => Counter<Label>;
+
 /** @param links those of the configuration, so that each is there from the beginning */
 export function workerMetrics(metrics: Metrics, links: readonly string[]): WorkerMetrics {
-  const counter = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
-    new Counter({ name, help, labelNames, registers });
+  const registers = [metrics.registry];
+  const counter: NewCounter = (name, help, ...labelNames) => new Counter({ name, help, labelNames, registers });
   const histogram = (name: string, help: string, buckets: number[]) =>
     new Histogram({ name, help, labelNames: ['link'], buckets, registers });
-  const registers = [metrics.registry];
   const reconciles = counter(
     'keymend_reconciles_total',
     'Ended attempts at keys, alone or in batches, by result; of those that failed by the type of their error.',
@@ -61,26 +62,20 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
     BUDGET_SECONDS,
   );
   const used = counter('keymend_budget_operations_total', 'Operations of repairs at the target of a link.', 'link');
-  const gauge = <Label extends string>(name: string, help: string, ...labelNames: Label[]) =>
-    new Gauge({ name, help, labelNames, registers });
-  const outages = gauge('keymend_outages', 'Servers of the target that do not answer this worker.', 'link');
+  const outages = new Gauge({
+    name: 'keymend_outages',
+    help: 'Servers of the target that do not answer this worker.',
+    labelNames: ['link'],
+    registers,
+  });
   const escalations = counter(
     'keymend_escalations_total',
     'Keys that were given up on for now, by the type of the last error.',
     ...(['link', 'error'] as const),
   );
-  const sweeps = counter('keymend_sweeps_total', 'Ended sweeps, by outcome.', ...(['link', 'outcome'] as const));
-  const swept = counter('keymend_sweep_compared_keys_total', 'Keys that ended sweeps have compared.', 'link');
-  const differed = counter('keymend_sweep_differing_keys_total', 'Keys that ended sweeps found to differ.', 'link');
-  const mended = counter('keymend_sweep_repaired_keys_total', 'Keys that ended sweeps have repaired.', 'link');
-  const consistency = gauge(
-    'keymend_sweep_consistent_ratio',
-    'Of the last scheduled sample of a cache, the part that was as its rows say, or became so in time.',
-    ...(['link', 'within_seconds'] as const),
-  );
   for (const link of links) {
     for (const result of ['equal', 'repaired'] satisfies Result[]) reconciles.inc({ link, result, error: '' }, 0);
-    for (const each of [used, swept, differed, mended]) each.inc({ link }, 0);
+    used.inc({ link }, 0);
     for (const each of [took, lag, budget]) each.zero({ link });
     outages.set({ link }, 0);
   }
@@ -97,15 +92,30 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
     outageEnded: (link) => outages.dec({ link }),
     escalated: (link, error) => escalations.inc({ link: linkOf(link), error: errorOf(error) }),
     deadLettered: (reason) => metrics.deadLettered(reason),
-    swept(link, { outcome, compared, differing, repaired, consistent = [] }) {
-      sweeps.inc({ link, outcome });
-      swept.inc({ link }, compared);
-      differed.inc({ link }, differing);
-      mended.inc({ link }, repaired);
-      for (const { withinSeconds, part } of consistent) {
-        consistency.set({ link, within_seconds: withinSeconds }, part);
-      }
-    },
+    swept: sweepMetrics(counter, registers, links),
+  };
+}
+
+function sweepMetrics(counter: NewCounter, registers: Registry[], links: readonly string[]): WorkerMetrics['swept'] {
+  const sweeps = counter('keymend_sweeps_total', 'Ended sweeps, by outcome.', ...(['link', 'outcome'] as const));
+  const swept = counter('keymend_sweep_compared_keys_total', 'Keys that ended sweeps have compared.', 'link');
+  const differed = counter('keymend_sweep_differing_keys_total', 'Keys that ended sweeps found to differ.', 'link');
+  const mended = counter('keymend_sweep_repaired_keys_total', 'Keys that ended sweeps have repaired.', 'link');
+  const consistency = new Gauge({
+    name: 'keymend_sweep_consistent_ratio',
+    help: 'Of the last scheduled sample of a cache, the part that was as its rows say, or became so in time.',
+    labelNames: ['link', 'within_seconds'],
+    registers,
+  });
+  for (const link of links) for (const each of [swept, differed, mended]) each.inc({ link }, 0);
+  return (link, { outcome, compared, differing, repaired, consistent = [] }) => {
+    sweeps.inc({ link, outcome });
+    swept.inc({ link }, compared);
+    differed.inc({ link }, differing);
+    mended.inc({ link }, repaired);
+    for (const { withinSeconds, part } of consistent) {
+      consistency.set({ link, within_seconds: withinSeconds }, part);
+    }
   };
 }
 
