@@ -79,7 +79,7 @@ it('tells where the dead letters end', async () => {
   expect((await sight({ lettersEnd: async () => ['3', '0'] })).lettersEnd).toEqual(['3', '0']);
 });
 
-/** What is told to the server of an attempt, the last attempt of which has noted something, or not. */
+/** What an attempt tells the server; the one before it has noted something, or not. */
 async function beatsOf(publish: (tries: Tries) => Promise<void>, heartbeatDetails?: readonly string[]) {
   const beats: unknown[] = [];
   const { escalate } = createEscalationActivities({
