@@ -8,6 +8,7 @@ import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { DEAD_LETTER_REASONS } from '../workflows/dead-letter-reasons.js';
 import { DEFAULT_POLICY, type LinkPolicy } from '../workflows/policy.js';
+import { codec } from './config-codec.js';
 import { cacheProblems, mappings, mysqlSource } from './config-mysql.js';
 import { addressMap, kafkaLogin, secretFile, TWO_PASSWORDS, tlsFiles } from './config-tls.js';
 import { duration, pause, size } from './config-values.js';
@@ -315,6 +316,9 @@ export const schema = z
           .min(1)
           .optional()
           .describe('Counts where neither `TEMPORAL_NAMESPACE` nor a Temporal profile says otherwise.'),
+        codec: codec
+          .optional()
+          .describe('Payloads and texts of errors are encrypted before they go to Temporal. Absent: they are not.'),
         deployment: z
           .strictObject({
             name: z
@@ -427,6 +431,7 @@ export type LinkConfig = Parsed['links'][number];
 /** A Redis. */
 export type Endpoint = LinkConfig['target'];
 export type { Mapping, MysqlSource } from './config-mysql.js';
+export type CodecConfig = NonNullable<Parsed['temporal']['codec']>;
 export type KafkaConfig = z.output<typeof kafka>;
 export type StreamConfig = Parsed['stream'];
 export type WebhookConfig = NonNullable<LinkConfig['escalation']['webhook']>;

@@ -23,6 +23,14 @@ function isLoopback(host: string): boolean {
 const MAX_PORT = 65_535;
 const PORT = `must be a port, 0 to ${MAX_PORT}`;
 
+// A text as well, as `${PORT}` is one: so one file serves several processes of a machine.
+export const httpPort = z
+  .union([z.number(), z.string().regex(/^\d{1,5}$/, PORT)], { error: PORT })
+  .transform(Number)
+  .pipe(z.number().int(PORT).min(0, PORT).max(MAX_PORT, PORT));
+
+export const httpToken = z.string().regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
+
 export const httpConfig = z
   .strictObject({
     host: z
@@ -30,18 +38,8 @@ export const httpConfig = z
       .min(1)
       .default('127.0.0.1')
       .describe('The address to listen on. One that other machines reach needs a token.'),
-    // A text as well, as `${PORT}` is one: so one file serves several processes of a machine.
-    port: z
-      .union([z.number(), z.string().regex(/^\d{1,5}$/, PORT)], { error: PORT })
-      .transform(Number)
-      .pipe(z.number().int(PORT).min(0, PORT).max(MAX_PORT, PORT))
-      .default(9464)
-      .describe('0 to 65535; 0 takes a free port, which the log names.'),
-    token: z
-      .string()
-      .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
-      .optional()
-      .describe('What whoever asks for `/metrics` has to send: `Authorization: Bearer …`.'),
+    port: httpPort.default(9464).describe('0 to 65535; 0 takes a free port, which the log names.'),
+    token: httpToken.optional().describe('What whoever asks for `/metrics` has to send: `Authorization: Bearer …`.'),
   })
   .refine(({ host, token }) => token !== undefined || isLoopback(host), {
     path: ['token'],

@@ -4,6 +4,7 @@ import { type Client, WorkflowFailedError, type WorkflowHandle } from '@temporal
 import type { QueryDefinition, Workflow, WorkflowResultType } from '@temporalio/common';
 import type { Config } from '../config.js';
 import { showProgress } from '../demo/progress.js';
+import { failureText } from '../temporal/failure-text.js';
 import { whoIsMissing } from './answers.js';
 import { EXIT, report, VerbError } from './context.js';
 
@@ -82,7 +83,7 @@ async function waitsFor(handle: WorkflowHandle): Promise<string> {
   const failure = raw.pendingActivities?.find(({ lastFailure, nextAttemptScheduleTime }) =>
     Boolean(lastFailure && nextAttemptScheduleTime),
   )?.lastFailure;
-  return failure?.message ? `; tries again: ${failure.message}` : '';
+  return failure ? `; tries again: ${await failureText(handle.client, failure)}` : '';
 }
 
 function failed(error: unknown, workflowId: string): unknown {

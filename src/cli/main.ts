@@ -22,6 +22,7 @@ const VERBS: Readonly<Record<string, () => Promise<Command>>> = {
   dlq: async () => (await import('./usage/dlq.js')).dlqCommand(),
   doctor: async () => (await import('./usage/doctor.js')).doctorCommand(),
   acl: async () => (await import('./usage/acl.js')).aclCommand(),
+  'codec-server': async () => (await import('./usage/codec-server.js')).codecServerCommand(),
   estimate: async () => (await import('./usage/estimate.js')).estimateCommand(),
   config: async () => (await import('./usage/config.js')).configCommand(),
   completion: async () => (await import('./usage/completion.js')).completionCommand(() => program),

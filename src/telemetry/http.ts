@@ -2,13 +2,13 @@
  * What a process says of itself over HTTP: `/livez`, `/readyz` and `/metrics`. Nothing else is
  * there, and nothing of keys or values.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { HttpConfig } from '../http-config.js';
+import { isBearer } from './token.js';
 
 interface HttpOptions {
   readonly config: HttpConfig;
@@ -109,11 +109,4 @@ async function answer(options: HttpOptions, request: IncomingMessage, response: 
     options.logger.error({ error: String(error) }, 'the metrics can not be told');
     say(500, 'no metrics\n');
   }
-}
-
-/** Takes as long for a token that is nearly right as for any other. */
-function isBearer(header: string | undefined, token: string): boolean {
-  const [, given] = /^Bearer +(\S+) *$/i.exec(header ?? '') ?? [];
-  const digest = (text: string) => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(given ?? ''), digest(token)) && given !== undefined;
 }

@@ -4,11 +4,13 @@
  */
 import { isIP } from 'node:net';
 import { Client, Connection } from '@temporalio/client';
+import type { PayloadCodec } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 // A type alone: to load the worker takes half a second, which no verb but its own is to wait for.
 import type { NativeConnectionOptions } from '@temporalio/worker';
 import type { Config } from '../config.js';
 import { tlsFailure, tlsTrouble } from '../tls-trouble.js';
+import { codecKeysOf, payloadCodec } from './codec.js';
 import { errorText } from './error-text.js';
 
 /**
@@ -22,13 +24,16 @@ export interface TemporalTarget {
   readonly options: NativeConnectionOptions;
   readonly address: string;
   readonly namespace: string;
+  /** Absent: Temporal may read the payloads. */
+  readonly codec?: PayloadCodec;
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
  * Says where Temporal is, without connecting.
- * @throws TemporalError when a profile or a file that it names is unusable
+ * @throws TemporalError when a profile or a file that it names is unusable; CodecError or
+ *   SecretFileError for keys that are
  */
 export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): TemporalTarget {
   let loaded: ReturnType<typeof loadClientConnectConfig>;
@@ -42,7 +47,13 @@ export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): 
   }
   const address = loaded.connectionOptions.address ?? config.temporal.address ?? '127.0.0.1:7233';
   const namespace = loaded.namespace ?? config.temporal.namespace ?? 'default';
-  return { options: { ...loaded.connectionOptions, address }, address, namespace };
+  const { codec } = config.temporal;
+  return {
+    options: { ...loaded.connectionOptions, address },
+    address,
+    namespace,
+    ...(codec && { codec: payloadCodec(codecKeysOf(codec)) }),
+  };
 }
 
 /**
@@ -54,7 +65,7 @@ export async function connectClient(target: TemporalTarget): Promise<Client> {
   try {
     connection = await Connection.connect({ ...target.options, connectTimeout: CONNECT_TIMEOUT_MS });
     await connection.workflowService.describeNamespace({ namespace: target.namespace });
-    return new Client({ connection, namespace: target.namespace });
+    return new Client({ connection, namespace: target.namespace, ...convertedBy(target.codec) });
   } catch (error) {
     await connection?.close();
     throw unusable(target, (await tlsFailureOf(target)) ?? error);
@@ -87,6 +98,11 @@ async function tlsFailureOf({ address, options: { tls, apiKey } }: TemporalTarge
     HELLO,
     // What can't be used at all was told of before.
   ).catch(() => null);
+}
+
+/** The part of a client's options that it is. */
+export function convertedBy(codec: PayloadCodec | undefined) {
+  return codec === undefined ? {} : { dataConverter: { payloadCodecs: [codec] } };
 }
 
 const TLS_SETTINGS = {

@@ -1,6 +1,5 @@
 /** What a worker does for dead letters: redrives, and the rules that begin some by themselves. */
-import { ScheduleClient, WorkflowClient } from '@temporalio/client';
-import type { NativeConnection } from '@temporalio/worker';
+import { type ClientOptions, ScheduleClient, WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { createRedriveActivities } from '../../activities/redrive.js';
 import type { LinkRuntime } from '../../activities/work.js';
@@ -22,7 +21,7 @@ interface LetterWork {
 export async function openLetterWork(
   config: Config,
   runtimes: ReadonlyMap<string, LinkRuntime>,
-  temporal: { readonly connection: NativeConnection; readonly namespace: string; readonly logger: Logger },
+  temporal: Pick<ClientOptions, 'connection' | 'namespace' | 'dataConverter'> & { readonly logger: Logger },
 ): Promise<LetterWork> {
   const { logger, ...options } = temporal;
   const { links, dlq } = config;

@@ -1,6 +1,7 @@
 /** A Temporal worker that reconciles the keys of the configured links. */
 import { hostname } from 'node:os';
 import { WorkflowClient } from '@temporalio/client';
+import type { PayloadCodec } from '@temporalio/common';
 import { type NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { BATCHES_AT_ONCE, BATCHES_IN_LINE, createBatchActivities } from '../../activities/batch.js';
@@ -17,6 +18,7 @@ import type { DeadLetters } from '../events/dead-letters.js';
 import { Metrics } from '../telemetry/metrics.js';
 import type { Tracing } from '../telemetry/tracing.js';
 import { type WorkerMetrics, workerMetrics } from '../telemetry/worker-metrics.js';
+import { convertedBy } from '../temporal/connect.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { startSweep } from '../temporal/sweeps.js';
 import { activitySpans } from './activity-spans.js';
@@ -30,13 +32,15 @@ import { connectLinks } from './links.js';
 import { Notices } from './notices.js';
 import { logOutage, OutageNotices } from './outage-notices.js';
 import { createSweepBatches } from './sweep-batches.js';
-import { workflowCode } from './workflow-code.js';
+import { FAILURE_CONVERTER, workflowCode } from './workflow-code.js';
 
 interface WorkerOptions {
   readonly config: Config;
   readonly connection: NativeConnection;
   readonly namespace: string;
   readonly deadLetters: DeadLetters;
+  /** Default: Temporal may read the payloads. */
+  readonly codec?: PayloadCodec | undefined;
   /** Search attributes that can be written now. */
   readonly usableAttributes: () => Promise<readonly string[]>;
   /** null: Temporal is not to tell releases of workers apart. */
@@ -67,19 +71,20 @@ interface RunningWorker {
  *   durably and the others must not wait for it
  */
 export async function startWorker(options: WorkerOptions): Promise<RunningWorker> {
-  const { config, connection, namespace, deployment = null, tracing, logger } = options;
+  const { config, connection, namespace, codec, deployment = null, tracing, logger } = options;
   const metrics = workerMetrics(
     options.metrics ?? new Metrics(),
     config.links.map(({ name }) => name),
   );
   const identity = `${process.pid}@${hostname()}`;
   const { taskQueue } = config.temporal;
-  const starting = { client: new WorkflowClient({ connection, namespace }), taskQueue, logger };
+  const temporal = { connection, namespace, ...convertedBy(codec) };
+  const starting = { client: new WorkflowClient(temporal), taskQueue, logger };
   const attribute = new LinkAttribute(logger);
   const notices = new Notices({ ...starting, attribute, links: config.links });
   const outages = new OutageNotices({ ...starting, attribute, identity, isNotified: (link) => notices.isWanted(link) });
   const links = connectLinks(config.links, { listenerOf: (link) => outages.listenerOf(link), metrics, logger });
-  const letters = await openLetterWork(config, links, { connection, namespace, logger });
+  const letters = await openLetterWork(config, links, { ...temporal, logger });
   let checks: Awaited<ReturnType<typeof checkLinks>> | undefined;
   const closeLinks = async () => {
     checks?.close();
@@ -93,7 +98,8 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       connection,
       namespace,
       taskQueue,
-      workflowBundle: await workflowCode(logger),
+      workflowBundle: await workflowCode(logger, codec !== undefined),
+      ...(codec && { dataConverter: { payloadCodecs: [codec], failureConverterPath: FAILURE_CONVERTER } }),
       activities: {
         ...activitiesOf({ ...options, ...starting, links, attribute, notices, metrics }),
         ...letters.activities,

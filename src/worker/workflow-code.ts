@@ -10,15 +10,23 @@ import type { Logger } from 'pino';
 /** The bundler takes as long as the rest of a worker's start, so `scripts/build.js` calls it. */
 const BUILT = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
 const WORKFLOWS = new URL('../../workflows/', import.meta.url);
+/** For whoever encrypts payloads: texts of errors are payloads then, too. */
+export const FAILURE_CONVERTER = fileURLToPath(new URL('../temporal/failure-converter.cjs', import.meta.url));
 /** JavaScript once compiled. */
 const LANGUAGE = extname(import.meta.url);
 
 /**
  * The bundle that was built. One that is not of the workflows beside it, or of another SDK, never
  * runs: they are bundled now, and a line says so.
+ * @param encryptsErrors texts of errors go through a codec
  * @throws what the bundler throws, where nothing was built
  */
-export async function workflowCode(logger: Logger): Promise<WorkflowBundle | WorkflowBundlePath> {
+export async function workflowCode(
+  logger: Logger,
+  encryptsErrors: boolean,
+): Promise<WorkflowBundle | WorkflowBundlePath> {
+  // The converter is a part of the bundle. It takes seconds, once for each worker.
+  if (encryptsErrors) return bundleWorkflows({ failureConverterPath: FAILURE_CONVERTER });
   if (!existsSync(BUILT)) return bundleWorkflows();
   if (readFileSync(BUILT, 'utf8').startsWith(firstLine())) return { codePath: BUILT };
   logger.warn(`${BUILT} was made of other workflows or of another SDK; they are bundled now, which takes seconds`);
@@ -26,8 +34,11 @@ export async function workflowCode(logger: Logger): Promise<WorkflowBundle | Wor
 }
 
 /** From TypeScript beside TypeScript, from JavaScript once compiled. */
-export async function bundleWorkflows(): Promise<WorkflowBundle> {
+export async function bundleWorkflows(
+  converter: { readonly failureConverterPath?: string } = {},
+): Promise<WorkflowBundle> {
   const { code } = await bundleWorkflowCode({
+    ...converter,
     workflowsPath: fileURLToPath(new URL(`index${LANGUAGE}`, WORKFLOWS)),
     logger: new DefaultLogger('WARN'),
   });

@@ -13,6 +13,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   workflows: [],
   activities: ['workflows', 'src/bridge', 'src/dead-letters', 'src/engine', 'src/events', 'src/patience', 'src/sweep'],
   'src/config.ts': [
+    'src/config-codec.ts',
     'src/config-mysql.ts',
     'src/config-tls.ts',
     'src/config-values.ts',
@@ -30,6 +31,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   'src/privacy.ts': [],
   'src/traceparent.ts': [],
   'src/config-mysql.ts': ['src/config-values.ts', 'src/mapping', 'src/redis-url.ts'],
+  'src/config-codec.ts': ['src/http-config.ts'],
   'src/config-tls.ts': [],
   'src/secret-files.ts': [],
   'src/tls-trouble.ts': [],
@@ -87,7 +89,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'workflows',
   ],
   'src/failing-keys': ['src/config.ts', 'src/outbox', 'src/plural.ts', 'src/redis'],
-  'src/temporal': ['src/config.ts', 'src/patience', 'src/tls-trouble.ts', 'workflows'],
+  'src/temporal': ['src/config.ts', 'src/patience', 'src/secret-files.ts', 'src/tls-trouble.ts', 'workflows'],
   'src/bridge': [
     'src/commands',
     'src/config.ts',

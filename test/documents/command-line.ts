@@ -6,7 +6,7 @@ import { read, table } from './generated.js';
 /** The program of src/cli/main.ts, which would read the arguments of this process. */
 export async function keymendProgram(): Promise<Command> {
   const program = withGlobalOptions(new Command('keymend').version(''));
-  const verbs = read('src/cli/main.ts').matchAll(/import\('\.\/usage\/(\w+)\.js'\)\)\.(\w+)\(/g);
+  const verbs = read('src/cli/main.ts').matchAll(/import\('\.\/usage\/([\w-]+)\.js'\)\)\.(\w+)\(/g);
   for (const [, file, name] of verbs) {
     const usage = (await import(`../../src/cli/usage/${file}.ts`)) as Record<string, (whole: () => Command) => Command>;
     program.addCommand(usage[name!]!(() => program));

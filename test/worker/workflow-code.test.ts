@@ -25,7 +25,7 @@ async function codeOf(): Promise<{ code: object; lines: string[] }> {
   const { workflowCode } = (await import(href)) as typeof import('../../src/worker/workflow-code.js');
   const lines: string[] = [];
   const logger = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) });
-  return { code: await workflowCode(logger), lines };
+  return { code: await workflowCode(logger, false), lines };
 }
 
 it('a worker takes the workflows as they were bundled, and bundles them anew once they have changed', async () => {

@@ -58,6 +58,7 @@ async function connectedWorker(options: ServiceOptions, watch: TemporalWatch): P
       config,
       connection,
       namespace,
+      codec: temporal.codec,
       deployment: deploymentOf(config),
       deadLetters,
       usableAttributes,

@@ -6,6 +6,7 @@ import type { Config } from '../../config.js';
 import { keyBytes } from '../../events/failed-write-codec.js';
 import { counted } from '../../plural.js';
 import { connectClient } from '../../temporal/connect.js';
+import { failureText } from '../../temporal/failure-text.js';
 import { askStatus } from '../answers.js';
 import { type Configured, readConfig, withClient } from '../configured.js';
 import { chooseLink, type GlobalOptions, print, report, VerbError } from '../context.js';
@@ -131,7 +132,7 @@ export async function keyReport(client: Client, config: Config, key: KeyWorkflow
     lastError: failure
       ? {
           type: failure.applicationFailureInfo?.type ?? 'Timeout',
-          message: failure.message ?? '',
+          message: await failureText(client.workflow, failure),
           stage: answer.lastError?.stage ?? null,
         }
       : answer.lastError,
