@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { RedisServer } from '../support/redis.js';
 import type { SentinelGroup } from '../support/sentinel.js';
+import { until } from '../support/workflow-bed.js';
 
 export interface Place {
   client(options: { readonly maxRetriesPerRequest: number; retryStrategy(): number }): Redis;
@@ -12,6 +13,8 @@ export interface Place {
   /** Whether an update that had no problem is done, or only the last look behind it. */
   readonly keepsDeletes: boolean;
   trouble(isOver: () => boolean): Promise<void>;
+  /** Further writes would delete what is to be found. */
+  takesWrites(): boolean;
   /** What holds the cache now. */
   cache(): Redis;
 }
@@ -23,6 +26,7 @@ export function oneServer(server: RedisServer, settleMs: number): Place {
     settleMs,
     keepsDeletes: true,
     trouble: async () => {},
+    takesWrites: () => true,
     cache: () => server.client,
   };
 }
@@ -41,16 +45,27 @@ export function hanging(server: RedisServer, settleMs: number): Place {
   };
 }
 
+/** So many values are old at the replica when it takes over. */
+const SOME = 5;
+
+interface Dying {
+  readonly settleMs: number;
+  /** Resolves when the first look at all that was written has ended. */
+  readonly looked: () => Promise<void>;
+}
+
 /**
- * A master that dies behind Sentinels, with what its replica has not heard of for a moment.
- * @param lost told before it dies how many values the replica still has that the master has not
+ * A master that dies behind Sentinels, with what its replica has not heard of for a moment: deletes
+ * of the writers, and those of the first looks.
  */
-export function dyingMaster(
-  group: SentinelGroup,
-  keys: readonly string[],
-  { settleMs, lost }: { readonly settleMs: number; readonly lost: (values: number) => void },
-): Place {
+export function dyingMaster(group: SentinelGroup, keys: readonly string[], { settleMs, looked }: Dying): Place {
+  let isDying = false;
   const cachedAt = ({ client }: RedisServer) => client.mget([...keys]);
+  /** How many values the replica still has that the master has not. */
+  const lost = async () => {
+    const [kept, known] = [await cachedAt(group.replica), await cachedAt(group.master)];
+    return kept.filter((value, index) => value !== null && value !== known[index]).length;
+  };
   return {
     client: (options) => new Redis({ ...options, sentinels: [...group.sentinels], name: group.name }),
     target: {
@@ -58,15 +73,17 @@ export function dyingMaster(
     },
     settleMs,
     keepsDeletes: false,
-    async trouble() {
-      await sleep(500);
+    async trouble(isOver) {
+      await until(async () => (await cachedAt(group.replica)).filter(Boolean).length > keys.length / 2);
       // It follows nobody from here on, and keeps what it has.
       await group.replica.client.replicaof('127.0.0.1', 1);
-      await sleep(100);
-      const [kept, known] = [await cachedAt(group.replica), await cachedAt(group.master)];
-      lost(kept.filter((value, index) => value !== null && value !== known[index]).length);
+      await until(async () => isOver() || (await lost()) >= SOME);
+      if (isOver()) throw new Error('too few operations: they had ended before enough was lost');
+      isDying = true;
+      await looked();
       await group.killMaster();
     },
+    takesWrites: () => !isDying,
     cache: () => group.master.client,
   };
 }
