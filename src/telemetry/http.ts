@@ -7,7 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import type { HttpConfig } from '../http-config.js';
+import type { HttpConfig } from '../config.js';
 import { isBearer } from './token.js';
 
 interface HttpOptions {

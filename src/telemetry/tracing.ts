@@ -4,10 +4,10 @@
  */
 import { type Attributes, type Span, SpanKind, SpanStatusCode, type Tracer } from '@opentelemetry/api';
 import type { Logger } from 'pino';
+import type { TracingConfig } from '../config.js';
 import { Outage } from '../patience/outage.js';
 import { type ShownKey, shownKey } from '../privacy.js';
 import { contextOf, spanContextOf, traceparentOf } from '../traceparent.js';
-import type { TracingConfig } from '../tracing-config.js';
 
 /** A collector that hangs must not hold up the end of a process, in ms. */
 const LAST_WORDS_MS = 3_000;

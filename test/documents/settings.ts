@@ -1,8 +1,8 @@
 /** Every setting of keymend.yaml, from the schema that reads it. */
 import ms from 'ms';
 import { z } from 'zod';
-import { schema } from '../../src/config.js';
-import { mysqlSource } from '../../src/config-mysql.js';
+import { mysqlSource } from '../../src/config/mysql.js';
+import { schema } from '../../src/config/schema.js';
 import { table } from './generated.js';
 
 interface Node {

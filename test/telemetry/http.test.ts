@@ -3,7 +3,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { type Logger, pino } from 'pino';
 import { Counter, Registry } from 'prom-client';
 import { expect, it, onTestFinished } from 'vitest';
-import type { HttpConfig } from '../../src/http-config.js';
+import type { HttpConfig } from '../../src/config.js';
 import { startHttp } from '../../src/telemetry/http.js';
 import { eventually } from '../support/eventually.js';
 

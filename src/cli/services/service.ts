@@ -1,8 +1,7 @@
 /** The long-running parts, as the verbs `bridge`, `worker` and `start` run them. */
 import { constants } from 'node:os';
 import type { Logger } from 'pino';
-import type { Config } from '../../config.js';
-import type { HttpConfig } from '../../http-config.js';
+import type { Config, HttpConfig } from '../../config.js';
 import { type HttpServer, startHttp } from '../../telemetry/http.js';
 import { Metrics } from '../../telemetry/metrics.js';
 import { startTracing, type Tracing } from '../../telemetry/tracing.js';

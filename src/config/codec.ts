@@ -1,6 +1,6 @@
 /** The part of `keymend.yaml` about payloads that Temporal is not to read. */
 import { z } from 'zod';
-import { httpPort, httpToken } from './http-config.js';
+import { httpPort, httpToken } from './http.js';
 
 const key = z
   .strictObject({

@@ -1,9 +1,9 @@
 /** The part of `keymend.yaml` about a source that is a database: MySQL or MariaDB. */
 import { z } from 'zod';
-import { pause } from './config-values.js';
-import { KeyPattern } from './mapping/key-pattern.js';
-import { Statement } from './mapping/statement.js';
-import { ESCAPES, parsedUrl } from './redis-url.js';
+import { KeyPattern } from '../mapping/key-pattern.js';
+import { Statement } from '../mapping/statement.js';
+import { ESCAPES, parsedUrl } from '../redis-url.js';
+import { pause } from './values.js';
 
 /** Quotes nothing of it that may be a password. */
 function urlProblem(text: string): string | undefined {

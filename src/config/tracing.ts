@@ -1,6 +1,6 @@
 /** `tracing` of the configuration: where spans go, and how keys stand in spans and in the log. */
 import { z } from 'zod';
-import { PRIVACY, type PrivacyRule, SECRET_CHARACTERS } from './privacy.js';
+import { PRIVACY, type PrivacyRule, SECRET_CHARACTERS } from '../privacy.js';
 
 /** `otlp` absent: no spans. */
 export type TracingConfig = PrivacyRule & { readonly otlp?: string | undefined };
