@@ -8,6 +8,7 @@ export { KEYMEND, KEYMEND_TITLE, type KeymendOptions, startKeymend, stopKeymend 
 export { withLock } from './processes/lock.js';
 export { provideChromium } from './programs/chromium.js';
 export { provideFaketime } from './programs/faketime.js';
+export { provideHelm } from './programs/helm.js';
 export { type MariadbPrograms, provideMariadb } from './programs/mariadb.js';
 export { providePrometheus } from './programs/prometheus.js';
 export type { Provision } from './programs/provision.js';

@@ -56,7 +56,7 @@ interface AlertTest {
   readonly exp_alerts: readonly object[];
 }
 
-it('what rules, alerts and dashboard ask for is what the code registers', async () => {
+it('what rules, alerts, dashboard and the example for KEDA ask for is what the code registers', async () => {
   const metrics = new Metrics();
   metrics.ofProcess('0.0.0');
   bridgeMetrics(metrics, {
@@ -71,7 +71,10 @@ it('what rules, alerts and dashboard ask for is what the code registers', async 
   const known = new Set([...(await metrics.registry.getMetricsAsJSON()).map(({ name }) => name), ...ofWriters]);
   const recorded = new Set(rules.flatMap(({ record }) => record ?? []));
   const dashboard = read('monitoring/dashboard.json');
+  const scaled = [...read('charts/keymend/examples/keda.yaml').matchAll(/query: >-\n([\s\S]*?)\n +threshold/g)];
+  expect(scaled).toHaveLength(1);
   const asked = [
+    ...scaled.map(([, expr]) => expr!),
     ...rules.map(({ expr }) => expr),
     ...[...dashboard.matchAll(/"(?:expr|query)": "((?:[^"\\]|\\.)*)"/g)].map(([, expr]) => expr!),
   ].flatMap((expr) => [...expr.matchAll(/\b(?:keymend|process)[_:][\w:]*/g)].map(([name]) => name));
