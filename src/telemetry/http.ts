@@ -6,13 +6,13 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
-import type { Registry } from 'prom-client';
 import type { HttpConfig } from '../config.js';
+import type { Metrics } from './metrics.js';
 import { isBearer } from './token.js';
 
 interface HttpOptions {
   readonly config: HttpConfig;
-  readonly registry: Registry;
+  readonly metrics: Metrics;
   /** What is not ready; empty: all is. */
   readonly notReady: () => readonly string[];
   readonly logger: Logger;
@@ -104,7 +104,7 @@ async function answer(options: HttpOptions, request: IncomingMessage, response: 
   if (token !== undefined && !isBearer(request.headers.authorization, token))
     return say(401, 'a token is needed\n', { 'www-authenticate': 'Bearer' });
   try {
-    say(200, await options.registry.metrics(), { 'content-type': options.registry.contentType });
+    say(200, await options.metrics.text(), { 'content-type': options.metrics.registry.contentType });
   } catch (error) {
     options.logger.error({ error: String(error) }, 'the metrics can not be told');
     say(500, 'no metrics\n');

@@ -8,6 +8,7 @@ import { DEAD_LETTER_REASONS, type DeadLetterReason } from '../../workflows/dead
 export class Metrics {
   readonly registry = new Registry();
   readonly #deadLetters: Counter<'reason'>;
+  #ofOthers: (() => Promise<string>) | null = null;
 
   constructor() {
     this.#deadLetters = new Counter({
@@ -29,6 +30,20 @@ export class Metrics {
       labelNames: ['version'],
       registers: [this.registry],
     }).set({ version }, 1);
+  }
+
+  /** @param text lines in the same format, of names that are none of ours: asked for each time */
+  alsoTell(text: () => Promise<string>): void {
+    this.#ofOthers = text;
+  }
+
+  /** All there is; what others do not tell now is no reason to be silent. */
+  async text(): Promise<string> {
+    const [own, others] = await Promise.all([
+      this.registry.metrics(),
+      this.#ofOthers?.().catch((error: unknown) => `# not told: ${JSON.stringify(String(error))}\n`),
+    ]);
+    return own + (others ?? '');
   }
 
   deadLettered(reason: DeadLetterReason): void {

@@ -183,5 +183,7 @@ it.each(['bridge', 'worker'])('keymend %s alone is ready, and shows its own metr
   const names = [...(await metricsOf(url)).keys()].map((name) => name.split('{')[0]);
   expect(names.includes('keymend_records_received_total')).toBe(verb === 'bridge');
   expect(names.includes('keymend_outages')).toBe(verb === 'worker');
+  // Those of Temporal's SDK, by the names that Prometheus wants.
+  expect(names.includes('temporal_worker_start_total')).toBe(verb === 'worker');
   expect(await running.stop()).toBe(0);
 });

@@ -4,13 +4,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
-import { Registry } from 'prom-client';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { loadConfig } from '../../src/config.js';
 import { givenAddresses } from '../../src/stack/environment.js';
 import { startHttp } from '../../src/telemetry/http.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
 import { freePort } from '../support/redis.js';
 
 const REPOSITORY = fileURLToPath(new URL('../../', import.meta.url));
@@ -185,7 +185,7 @@ describe('Dockerfile', () => {
     expect([await check(), await check(port)]).toEqual([0, 1]);
     const options = {
       config: { host: '127.0.0.1', port },
-      registry: new Registry(),
+      metrics: new Metrics(),
       logger: pino({ level: 'silent' }),
     };
     const http = await startHttp({ ...options, notReady: () => ['what it needs is away'] });

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { type Logger, pino } from 'pino';
-import { Counter, Registry } from 'prom-client';
+import { Counter } from 'prom-client';
 import { expect, it, onTestFinished } from 'vitest';
 import type { HttpConfig } from '../../src/config.js';
 import { startHttp } from '../../src/telemetry/http.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
 import { eventually } from '../support/eventually.js';
 
 interface Answering {
@@ -17,14 +18,14 @@ const HOST = '127.0.0.1';
 
 async function start(config: Partial<HttpConfig> = {}): Promise<Answering> {
   const lines: string[] = [];
-  const registry = new Registry();
-  new Counter({ name: 'keymend_example_total', help: 'Of the test.', registers: [registry] }).inc(7);
+  const metrics = new Metrics();
+  new Counter({ name: 'keymend_example_total', help: 'Of the test.', registers: [metrics.registry] }).inc(7);
   const logger: Logger = pino(
     {},
     { write: (line: string) => void lines.push((JSON.parse(line) as { msg: string }).msg) },
   );
   const answering = { url: '', lines, missing: [] as string[] };
-  const options = { registry, notReady: () => answering.missing, logger };
+  const options = { metrics, notReady: () => answering.missing, logger };
   const server = await startHttp({ config: { host: HOST, port: 0, ...config }, ...options });
   onTestFinished(() => server.close());
   answering.url = /^http:\S+/.exec(lines[0] ?? '')?.[0] ?? '';

@@ -70,6 +70,16 @@ it('what is not known any more is not told, and no number stays of what was', as
   expect(text).not.toMatch(/^keymend_(workflows_open|outbox_records|failing_keys)\{/m);
 });
 
+it('what others tell is behind our own, and what they do not tell hinders nothing', async () => {
+  const metrics = new Metrics();
+  metrics.alsoTell(async () => 'temporal_request_total 7\n');
+  expect(await metrics.text()).toBe(`${await metrics.registry.metrics()}temporal_request_total 7\n`);
+  metrics.alsoTell(async () => {
+    throw new Error('away\nkeymend_surge 1');
+  });
+  expect(await metrics.text()).toBe(`${await metrics.registry.metrics()}# not told: "Error: away\\nkeymend_surge 1"\n`);
+});
+
 it('links and errors that are not known share one label, however many come', async () => {
   const metrics = new Metrics();
   const told = workerMetrics(metrics, ['east-to-west']);

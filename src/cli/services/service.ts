@@ -93,7 +93,7 @@ async function answering(
 ): Promise<HttpServer | null> {
   if (config === undefined) return null;
   metrics.ofProcess(packageVersion());
-  return startHttp({ config, registry: metrics.registry, ...options });
+  return startHttp({ config, metrics, ...options });
 }
 
 async function endedByItself({ name, finished }: Service): Promise<never> {

@@ -7,6 +7,7 @@ import { createSearchAttributes, UsableAttributes } from '../../temporal/search-
 import { connectWorker } from '../../worker/connect.js';
 import type { Deployment } from '../../worker/deployment.js';
 import { runtimeLogger } from '../../worker/runtime-logger.js';
+import { sdkMetrics } from '../../worker/sdk-metrics.js';
 import { TemporalWatch } from '../../worker/temporal-watch.js';
 import { startWorker } from '../../worker/worker.js';
 import { packageVersion } from '../package-version.js';
@@ -15,13 +16,18 @@ import { asService, type Service, type ServiceOptions } from './service.js';
 /** Installs the process-wide Temporal runtime, so only one call for each process. */
 export async function workerService(options: ServiceOptions): Promise<Service> {
   const watch = new TemporalWatch(options.temporal.address, options.logger);
+  const sdk = options.config.http === undefined ? undefined : await sdkMetrics();
   Runtime.install({
     logger: runtimeLogger(options.logger, () => watch.failed()),
     // The signals are ours: the worker stops together with whatever else the process runs.
     shutdownSignals: [],
     // Else the core of the SDK writes its own lines to stdout.
-    telemetryOptions: { logging: { filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }), forward: {} } },
+    telemetryOptions: {
+      logging: { filter: makeTelemetryFilterString({ core: 'WARN', other: 'ERROR' }), forward: {} },
+      ...(sdk && { metrics: sdk.options }),
+    },
   });
+  if (sdk !== undefined) options.metrics.alsoTell(sdk.text);
   // A runtime that was installed keeps the process alive until it is shut down.
   const shutDown = () => Runtime.instance().shutdown();
   try {
