@@ -3,8 +3,8 @@
  * what was tried. Its box shows about ten lines and cuts the rest, so the next step comes first.
  */
 import { commandFor } from './command-line.js';
-import { type ErrorType, nextStep } from './error-types.js';
-import type { KeyStatus, ShardOutage, Tried } from './messages.js';
+import { type ErrorType, isSkipped, nextStep } from './error-types.js';
+import type { EncodedKey, KeyStatus, ShardOutage, Tried } from './messages.js';
 import { describeSides } from './sides.js';
 
 /** Markdown for `setCurrentDetails`. */
@@ -27,27 +27,37 @@ export function describeStatus(status: KeyStatus): string {
 }
 
 /** What to do, and what the two sides have: the first lines. */
-function runbook({ lastError, link, sides, ...key }: KeyStatus): string[] {
-  const type = lastError?.type ?? '';
-  const again = type === ('SourceSuspicious' satisfies ErrorType) ? 'reconcile --allow-delete' : 'retry';
+function runbook({ sides, ...status }: KeyStatus): string[] {
+  const type = status.lastError?.type ?? '';
+  const { retry, skip, delete: vouched } = commandsFor(status);
+  const again = `send the signal \`retry\`, or in a terminal: \`${retry}\``;
+  const giveUp = `send \`skip\` with \`{"reason": "…"}\`, or: \`${skip}\``;
   return [
     `**${type === '' ? '' : `${asText(type)}. `}Next step:** ${nextStep(type)}`,
     '',
-    `Then send the signal \`retry\`, or in a terminal: \`${commandFor(again, link, key)}\``,
-    '',
-    `To give up on this key send \`skip\` with \`{"reason": "…"}\`, or: \`${commandFor('skip --reason WHY', link, key)}\``,
+    ...(isSkipped(type)
+      ? [`Then ${giveUp}`, '', `To try again ${again}`]
+      : [`Then ${again}`, '', `To give up on this key ${giveUp}`]),
+    ...(type === ('SourceSuspicious' satisfies ErrorType) ? ['', `If the delete is meant: \`${vouched}\``] : []),
     '',
     ...(sides == null ? [] : [`- **${asText(describeSides(sides))}** (seen ${sides.at})`]),
   ];
 }
 
-function triedLine({ attempts, tried = [] }: KeyStatus): string {
-  if (tried.length === 0) return `attempts: ${attempts}`;
-  return `tried: ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}; ${tried.map(describeTried).join('; ')}`;
+/** For a terminal: what tries the key once more, gives up on it, or lets it be deleted. */
+export function commandsFor({ link, ...key }: Pick<KeyStatus, 'link' | keyof EncodedKey>) {
+  const command = (verb: string) => commandFor(verb, link, key);
+  return { retry: command('retry'), skip: command('skip --reason WHY'), delete: command('reconcile --allow-delete') };
 }
 
-function describeTried({ type, attempts, from, to }: Tried): string {
-  return `${asText(type)} ${attempts} times, ${from} to ${to}`.replace(/ 1 times, .* to /, ' once, ');
+function triedLine({ attempts, tried = [] }: KeyStatus): string {
+  if (tried.length === 0) return `attempts: ${attempts}`;
+  return `tried: ${attempts} ${attempts === 1 ? 'attempt' : 'attempts'}; ${tried.map((each) => describeTried({ ...each, type: asText(each.type) })).join('; ')}`;
+}
+
+/** One line. */
+export function describeTried({ type, attempts, from, to }: Tried): string {
+  return `${type} ${attempts} times, ${from} to ${to}`.replace(/ 1 times, .* to /, ' once, ');
 }
 
 export function outageLine({ shard, since }: ShardOutage): string {

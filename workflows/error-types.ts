@@ -23,7 +23,8 @@ export const ERRORS = {
     retryable: true,
     inShort: 'the target is read-only',
     nextStep:
-      'The target refuses writes: it is a replica. Point the link at the master, or wait for the failover to end.',
+      'The target refuses writes: it is a replica, or has too few of its own. Point the link at the master, or wait for the ' +
+      'failover to end.',
   },
   TargetOutOfMemory: {
     retryable: true,
@@ -55,7 +56,9 @@ export const ERRORS = {
   NoPermission: {
     retryable: false,
     inShort: 'the Redis user lacks a right',
-    nextStep: 'The Redis user of this link lacks a right or its password is wrong. Correct it and restart the workers.',
+    nextStep:
+      'The user of this link lacks a right, which the message names, or its password is wrong. Grant the right (`keymend acl ' +
+      'print` lists all), or correct the password and restart the workers.',
   },
   Contended: {
     retryable: true,
@@ -135,6 +138,13 @@ export function inShort(type: string): string {
  */
 export function isPermanent(type: string): boolean {
   return meaningOf(type)?.retryable === false;
+}
+
+const SKIPPED: ReadonlySet<string> = new Set<ErrorType>(['Unsupported', 'ReservedKey', 'RowTooLarge']);
+
+/** Whether a skip ends such an escalation: hardly anything makes another try succeed. */
+export function isSkipped(type: string): boolean {
+  return SKIPPED.has(type);
 }
 
 function meaningOf(type: string): Meaning | undefined {

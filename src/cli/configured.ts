@@ -15,12 +15,15 @@ export function readConfig(options: GlobalOptions): Configured {
   return { config, temporal: temporalTarget(config, process.env) };
 }
 
-/** Runs `work` with a client of Temporal and closes its connection whatever happens. */
+/**
+ * Runs `work` with a client of Temporal and closes its connection whatever happens.
+ * @param configured by whoever has read it before
+ */
 export async function withClient<T>(
   options: GlobalOptions,
   work: (client: Client, config: Config) => Promise<T>,
+  { config, temporal }: Configured = readConfig(options),
 ): Promise<T> {
-  const { config, temporal } = readConfig(options);
   const client = await connectClient(temporal);
   try {
     return await work(client, config);

@@ -13,6 +13,7 @@ import { encodeKey, keyBytes } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 import { errorText } from '../temporal/error-text.js';
 import { chooseLink, EXIT, VerbError } from './context.js';
+import { keyText } from './printable.js';
 import type { KeyOptions } from './usage/options.js';
 
 /** What is said of a run that has ended. */
@@ -73,6 +74,6 @@ export function nothingUnderWay(
       ? '; `keymend reconcile KEY` looks at a key that no failed write named'
       : `: its workflow ended at ${(ended.closeTime ?? new Date()).toISOString()}; \`keymend reconcile KEY\` looks at it again`;
   return new VerbError(
-    `nothing is under way for key ${key.key} of link ${link.name}${next}${doubt === null ? '' : `. But ${doubt}`}`,
+    `nothing is under way for key ${keyText(key)} of link ${link.name}${next}${doubt === null ? '' : `. But ${doubt}`}`,
   );
 }

@@ -63,9 +63,3 @@ export function viewOf(letter: Letter): LetterView {
     redriven,
   };
 }
-
-/** A key in one line: `bytes` in base64 are said to be so. */
-export function keyText(key: EncodedKey | null): string {
-  if (key === null) return '(no key)';
-  return key.encoding === 'base64' ? `${key.key} (base64)` : key.key;
-}

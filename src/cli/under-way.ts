@@ -38,11 +38,17 @@ export async function underWay<Status>(
       const said = await Promise.all(begun.slice(0, most).map((workflowId) => ask(client, workflowId, status)));
       const problems = said.filter((answer) => typeof answer === 'string');
       const answers = said.filter((answer) => typeof answer !== 'string');
-      return { running, answers, problem: problems.length === 0 ? null : problems.join('; ') };
+      return { running, answers, problem: inOne(problems) };
     });
   } catch (error) {
     return { running: 0, answers: [], problem: errorText(error) };
   }
+}
+
+/** Where no worker runs, each of many would say the same. */
+function inOne([first, ...others]: readonly string[]): string | null {
+  if (first === undefined) return null;
+  return others.length === 0 ? first : `${first} (and ${others.length} more)`;
 }
 
 async function ask<Status>(client: Client, workflowId: string, status: QueryDefinition<Status>) {

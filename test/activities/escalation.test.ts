@@ -79,7 +79,10 @@ it('tells where the dead letters end', async () => {
   expect((await sight({ lettersEnd: async () => ['3', '0'] })).lettersEnd).toEqual(['3', '0']);
 });
 
-/** What an attempt tells the server; the one before it has noted something, or not. */
+/**
+ * What an attempt tells the server.
+ * @param heartbeatDetails what the attempt before it has noted
+ */
 async function beatsOf(publish: (tries: Tries) => Promise<void>, heartbeatDetails?: readonly string[]) {
   const beats: unknown[] = [];
   const { escalate } = createEscalationActivities({

@@ -91,6 +91,12 @@ describe('a verb that asks', () => {
         ),
       );
     }
+    // The two sides can be compared all the same.
+    expect(await sandbox.keymend('status', 'a', '-o', 'json')).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/"state":null,"now":\{"difference":"/),
+      stderr: expect.stringContaining(`Temporal at 127.0.0.1:${port}`),
+    });
     writeFileSync(path, text.replace(/address: .*/, '$&\n  namespace: nowhere'));
     const asJson = await sandbox.keymend('retry', 'a', '-o', 'json');
     expect(JSON.parse(asJson.stderr)).toEqual({

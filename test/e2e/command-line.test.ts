@@ -229,7 +229,13 @@ describe('verbs about one key', () => {
 
   it('say so when nothing is known of a key', async () => {
     sandbox.configure({});
-    expectOneLine(await sandbox.keymend('status', 'never-seen'), 'never-seen', 'reconcile');
+    await sandbox.source.client.set('never-seen', 'a value');
+    const finished = await sandbox.keymend('status', 'never-seen');
+    expectOneLine(finished, 'never-seen', 'reconcile');
+    // Somebody asks because something is wrong with it.
+    expect(finished.stdout).toMatch(
+      /^now +differs: the target lacks the key\nsource +string of 7 bytes, .*\ntarget +not there$/m,
+    );
   });
 
   it("refuse a key of keymend's own with one line, however it is written", async () => {

@@ -49,6 +49,8 @@ it('status shows what waits, status KEY how the sides differ, and reconcile --fi
 
   expect(await json('status', 'a')).toMatchObject({
     state: 'escalated',
+    nextStep: expect.stringMatching(/^The target refuses writes/),
+    next: `npx keymend retry --link ${link} a`,
     now: {
       difference: 'missing',
       source: { type: 'string', size: 1, expiresAt: null },
@@ -61,8 +63,19 @@ it('status shows what waits, status KEY how the sides differ, and reconcile --fi
   expect(ofHash).toMatch(/^source +hash of 2 fields, does not expire$/m);
   expect(ofHash).toMatch(/^target +hash of 1 field, does not expire$/m);
   expect(ofHash).not.toContain('value of a user');
+  expect(ofHash).toMatch(/^next step +The target refuses writes: .*failover to end\.$/m);
+  expect(ofHash).toMatch(new RegExp(`^then +npx keymend retry --link ${link} h$`, 'm'));
+  expect(ofHash).toMatch(new RegExp(`^or +npx keymend skip --reason WHY --link ${link} h$`, 'm'));
+  expect(ofHash).toMatch(/^tried +TargetReadOnly .*\d{4}-/m);
 
   await target.client.replicaof('NO', 'ONE');
+  // Somebody has copied it by hand.
+  await target.client.set('b', '22');
+  expect(await json('status', 'b')).toMatchObject({
+    state: 'escalated',
+    nextStep: expect.stringMatching(/^Both sides are equal now/),
+  });
+  await target.client.del('b');
   const file = join(folder, 'keys');
   writeFileSync(file, ['a', 'b', 'h', 'nobody-reported'].map((key) => Buffer.from(key).toString('base64')).join('\n'));
   await source.client.set('nobody-reported', '1');

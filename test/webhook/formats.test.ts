@@ -29,7 +29,7 @@ const OUT: Notice = {
 const BACK: Notice = { ...OUT, until: '2026-11-20T23:10:00.000Z' };
 
 const READ_ONLY =
-  'The target refuses writes: it is a replica. Point the link at the master, or wait for the failover to end.';
+  'The target refuses writes: it is a replica, or has too few of its own. Point the link at the master, or wait for the failover to end.';
 const COMMANDS = ['npx keymend escalations --link east-to-west', 'npx keymend retry --escalated --link east-to-west'];
 const QUERY = 'KeymendState = "escalated" AND KeymendError = "TargetReadOnly" AND KeymendLink = "east-to-west"';
 const AWAY = 'See why this server is away. Its keys wait, none of them fails, and they go on when it answers.';

@@ -57,7 +57,7 @@ test('the details of an escalated key begin with the next step, and fit into ten
     tried: [{ type: 'TargetReadOnly', attempts: 8, from: AT, to: '2026-11-20T23:01:03.000Z' }],
   });
   expect(details.split('\n').filter((line) => line !== '')).toEqual([
-    '**TargetReadOnly. Next step:** The target refuses writes: it is a replica. Point the link at the master, or wait for the failover to end.',
+    '**TargetReadOnly. Next step:** The target refuses writes: it is a replica, or has too few of its own. Point the link at the master, or wait for the failover to end.',
     'Then send the signal `retry`, or in a terminal: `npx keymend retry --link east-to-west k`',
     'To give up on this key send `skip` with `{"reason": "…"}`, or: `npx keymend skip --reason WHY --link east-to-west k`',
     `- **size and expiry differ: source hash, 12 fields, no expiry; target hash, 10 fields, expires 2026-11-21T00\\:00\\:00.000Z** (seen ${AT})`,
@@ -69,12 +69,24 @@ test('the details of an escalated key begin with the next step, and fit into ten
   ]);
 });
 
-test('a delete that the guard refused has another command', () => {
+test('what no other try can mend is skipped first, and tried again only by who knows better', () => {
+  const lastError = { type: 'Unsupported', message: 'm', stage: 'write' } as const;
+  const lines = describeStatus({ ...STATUS, lastError })
+    .split('\n')
+    .filter((line) => line !== '');
+  expect(lines.slice(1, 3)).toEqual([
+    'Then send `skip` with `{"reason": "…"}`, or: `npx keymend skip --reason WHY --link east-to-west k`',
+    'To try again send the signal `retry`, or in a terminal: `npx keymend retry --link east-to-west k`',
+  ]);
+});
+
+test('a delete that the guard refused has one more command, for who means it', () => {
   const details = describeStatus({
     ...STATUS,
     lastError: { type: 'SourceSuspicious', message: 'm', stage: 'compare' },
   });
-  expect(details).toContain('`npx keymend reconcile --allow-delete --link east-to-west k`');
+  expect(details).toContain('in a terminal: `npx keymend retry --link east-to-west k`');
+  expect(details).toContain('If the delete is meant: `npx keymend reconcile --allow-delete --link east-to-west k`');
 });
 
 test.each([

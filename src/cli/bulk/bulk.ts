@@ -4,7 +4,7 @@ import type { Config } from '../../config.js';
 import { EXIT, type GlobalOptions, VerbError } from '../context.js';
 import { escalatedQuery } from '../escalated/query.js';
 import type { BulkFlags } from '../usage/bulk.js';
-import { canAsk, consent } from './consent.js';
+import { canAsk, consent, questionOf } from './consent.js';
 import { type Said, sayHowItEnds, waitOf } from './ending.js';
 import { type Answer, dryRun, rateOf, tellAll } from './run.js';
 import { expectOneMeaning, type KeyOf, selectionOf, type Target } from './selection.js';
@@ -40,7 +40,7 @@ export async function bulk({ global, client, config, text, flags, name, verb, un
     throw new VerbError(`missing required argument 'key'; see \`keymend ${name} --help\``, EXIT.usage);
   if (selection === null) return does.one(text!);
   if (flags.dryRun) return dryRun(global, selection, verb);
-  if (!(flags.yes || (unasked && !canAsk()))) await consent(`tell ${selection.what} to ${verb}`);
+  if (!(flags.yes || (unasked && !canAsk()))) await consent(await questionOf(selection, verb));
   const escalatedBefore = selection.isAllEscalated ? null : await countEscalated(client, config, flags);
   const told = await tellAll(config, selection, { rate, verb, tell: does.tell });
   const said = does.said(told.keys.size);

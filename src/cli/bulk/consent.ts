@@ -2,10 +2,17 @@
 import { createInterface } from 'node:readline/promises';
 import { EXIT, VerbError } from '../context.js';
 import { printable } from '../printable.js';
+import type { Selection } from './selection.js';
 
 /** Whether there is somebody who could answer. */
 export function canAsk(): boolean {
   return process.stdin.isTTY === true && process.stderr.isTTY === true;
+}
+
+/** What is asked: how many keys it is about, too, where that is known soon. */
+export async function questionOf({ what, count }: Pick<Selection, 'what' | 'count'>, verb: string): Promise<string> {
+  const keys = await count();
+  return `tell ${what}${keys === null ? '' : `, about ${keys} now,`} to ${verb}`;
 }
 
 /**

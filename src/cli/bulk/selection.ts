@@ -2,6 +2,7 @@
 import type { Client } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
+import { within } from '../../patience/within.js';
 import { quoted } from '../../temporal/quoted.js';
 import { chooseLink, EXIT, VerbError } from '../context.js';
 import { escalatedQuery } from '../escalated/query.js';
@@ -11,6 +12,8 @@ import type { BulkFlags } from '../usage/bulk.js';
 import { isFiltered } from '../usage/filters.js';
 import type { KeyOptions } from '../usage/options.js';
 import { linesOf } from './lines.js';
+
+const COUNTED_WITHIN_MS = 2_000;
 
 /** One that is to be told. */
 export interface Target {
@@ -25,6 +28,8 @@ export interface Target {
 export interface Selection {
   /** For a person: "every escalated key of link a". */
   readonly what: string;
+  /** About how many there are now; null: not known, or not soon. Never rejects. */
+  readonly count: () => Promise<number | null>;
   /** Bounded in memory: the next ones are looked for when these are done. */
   readonly targets: AsyncIterable<Target>;
   /** Whether all that is escalated is meant, within `link`. */
@@ -45,6 +50,7 @@ export function selectionOf(client: Client, config: Config, flags: BulkFlags, ke
     const narrowed = isFiltered(flags) ? ' that the filters leave' : '';
     return {
       what: `every escalated key${link === undefined ? '' : ` of link ${link}`}${narrowed}`,
+      count: () => countSoon(client, meant.query),
       targets: listed(escalatedRows(client, meant)),
       isAllEscalated: !isFiltered(flags),
     };
@@ -56,16 +62,25 @@ export function selectionOf(client: Client, config: Config, flags: BulkFlags, ke
       'ExecutionStatus = "Running"',
       ...(name === null ? [] : [`${SEARCH_ATTRIBUTES.link} = ${quoted(name)}`]),
       `(${query})`,
-    ];
+    ].join(' AND ');
     return {
       what: `every key under way${name === null ? '' : ` of link ${name}`} that ${query} finds`,
-      targets: listed(rows(client, clauses.join(' AND '))),
+      count: () => countSoon(client, clauses),
+      targets: listed(rows(client, clauses)),
       isAllEscalated: false,
     };
   }
-  if (file !== undefined)
-    return { what: `every key in ${file}`, targets: ofFile(config, file, flags, keyOf), isAllEscalated: false };
-  return null;
+  if (file === undefined) return null;
+  const targets = ofFile(config, file, flags, keyOf);
+  return { what: `every key in ${file}`, count: async () => null, targets, isAllEscalated: false };
+}
+
+/** Some stores go through all of them for that. */
+async function countSoon(client: Client, query: string): Promise<number | null> {
+  const counting = client.workflow.count(query).then(({ count }) => count);
+  counting.catch(() => {}); // It may fail when nobody waits any more.
+  const found = await within(COUNTED_WITHIN_MS, counting).catch(() => null);
+  return found === 'late' ? null : found;
 }
 
 /** @throws VerbError for options that do not go together */

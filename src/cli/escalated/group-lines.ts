@@ -1,13 +1,10 @@
 /** Groups of escalated keys for a person and for scripts, each with what to do next. */
-import { nextStep } from '../../../workflows/error-types.js';
+import { isSkipped, nextStep } from '../../../workflows/error-types.js';
 import { counted } from '../../plural.js';
 import { type Filters, isFiltered } from '../usage/filters.js';
 import type { EscalatedGroup, EscalatedGroups } from './groups.js';
 
 const MOST_PREFIXES = 5;
-
-/** Nothing that is tried again mends these. */
-const SKIPPED: ReadonlySet<string | null> = new Set(['Unsupported', 'ReservedKey']);
 
 export function groupReport({ total, groups, others }: EscalatedGroups, filters: Filters) {
   const reported = groups.map((group) => ({
@@ -57,7 +54,7 @@ function nextCommand({ error, link }: EscalatedGroup, { prefix, olderThan }: Fil
   const narrowed = Object.entries(options).flatMap(([name, value]) =>
     value == null ? [] : [`--${name} ${word(value)}`],
   );
-  const verb = SKIPPED.has(error) ? "skip --escalated --reason '…'" : 'retry --escalated';
+  const verb = isSkipped(error ?? '') ? "skip --escalated --reason '…'" : 'retry --escalated';
   return ['npx keymend', verb, ...narrowed].join(' ');
 }
 

@@ -5,8 +5,8 @@ import { examples, globalOptions, type KeyOptions, withKeyOptions } from './opti
 export function statusCommand(): Command {
   return withKeyOptions(new Command('status'))
     .description(
-      'Show what is known of a key: state, attempts, pending failed writes, last error, next retry, and how the two sides differ ' +
-        'now. Without a key: of each link, ' +
+      'Show what is known of a key: state, attempts, pending failed writes, last error, next retry, what to do about one that is ' +
+        'escalated, and how the two sides differ now. Without a key: of each link, ' +
         'whether both sides answer, how many keys they have, whether the delete guard lets deletes pass now, and what is known to ' +
         'be lost; how many keys are under way, and whether a worker and a bridge run',
     )

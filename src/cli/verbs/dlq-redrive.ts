@@ -10,7 +10,8 @@ import { counted } from '../../plural.js';
 import { withClient } from '../configured.js';
 import { EXIT, type GlobalOptions, print, VerbError } from '../context.js';
 import { filterOf, type LetterFlags } from '../letter-filter.js';
-import { keyText, meantLetters, withLetters } from '../letters.js';
+import { meantLetters, withLetters } from '../letters.js';
+import { keyText } from '../printable.js';
 import { describeCounts, describeWaiting, exitOf, redriveToTheEnd, whoRuns } from '../redrives.js';
 
 interface CommonFlags extends LetterFlags {

@@ -5,7 +5,8 @@ import { type Letter, nameOf } from '../../dead-letters/letter.js';
 import { decodeFailedWrite } from '../../events/failed-write-codec.js';
 import type { IntakeRecord } from '../../events/intake.js';
 import { EXIT, type GlobalOptions, print, VerbError } from '../context.js';
-import { keyText, type LetterView, meantLetters, viewOf, withLetters } from '../letters.js';
+import { type LetterView, meantLetters, viewOf, withLetters } from '../letters.js';
+import { keyText } from '../printable.js';
 
 /** What may be shown of bytes that may be anything. */
 interface Sized {

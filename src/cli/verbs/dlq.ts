@@ -3,7 +3,8 @@ import { grouped, type LetterGroups } from '../../dead-letters/groups.js';
 import { counted } from '../../plural.js';
 import { EXIT, type GlobalOptions, print, VerbError } from '../context.js';
 import { filterOf, type LetterFlags } from '../letter-filter.js';
-import { keyText, type LetterView, meantLetters, viewOf, withLetters } from '../letters.js';
+import { type LetterView, meantLetters, viewOf, withLetters } from '../letters.js';
+import { keyText } from '../printable.js';
 
 /** What fits on a screen, three lines each. */
 const SHOWN_GROUPS = 7;

@@ -11,7 +11,7 @@ import { describeGroups, describeNone, groupReport } from '../escalated/group-li
 import { escalatedGroups } from '../escalated/groups.js';
 import { escalatedQuery } from '../escalated/query.js';
 import { escalatedRows, expectAttributes, type KeyRow } from '../escalated/rows.js';
-import { jsonLine } from '../printable.js';
+import { jsonLine, keyText } from '../printable.js';
 import type { Filters } from '../usage/filters.js';
 
 const CONCURRENCY = 16;
@@ -78,11 +78,11 @@ async function ask(client: Client, config: Config, { workflowId, startTime }: Ke
 
 function describe(escalation: Escalation): string[] {
   if ('unanswered' in escalation) return [`${escalation.workflowId}  (${escalation.unanswered})`];
-  const { key, link, firstFailedAt, since, attempts, lastError } = escalation;
+  const { link, firstFailedAt, since, attempts, lastError } = escalation;
   const what = firstFailedAt === null ? 'asked for' : 'failing';
   return [
-    `${key}  (link ${link}, ${what} since ${since}, attempts: ${attempts})`,
-    `    ${lastError?.type}: ${lastError?.message}`,
+    `${keyText(escalation)}  (link ${link}, ${what} since ${since}, attempts: ${attempts})`,
+    ...(lastError === null ? [] : [`    ${lastError.type}: ${lastError.message}`]),
     `    ${escalation.nextStep}`,
   ];
 }

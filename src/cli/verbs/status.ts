@@ -1,6 +1,7 @@
 /** `keymend status KEY` about a key; `keymend status` about the links. */
 import type { Client } from '@temporalio/client';
-import { outageLine } from '../../../workflows/details.js';
+import { commandsFor, describeTried, outageLine } from '../../../workflows/details.js';
+import { type ErrorType, isSkipped, nextStep } from '../../../workflows/error-types.js';
 import type { KeyStatus, State } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { keyBytes } from '../../events/failed-write-codec.js';
@@ -16,6 +17,7 @@ import { type FoundInBatch, findInBatches } from '../key-in-batch.js';
 import { type KeyWorkflow, keyWorkflow, nothingUnderWay } from '../key-workflow.js';
 import { describeLinks, type LinkReport, linkReports } from '../link-status.js';
 import { ownRun } from '../own-run.js';
+import { keyText } from '../printable.js';
 import { describeServices, type ServicesReport, servicesReport } from '../service-status.js';
 import type { KeyOptions } from '../usage/options.js';
 import { describeWaiting, type WaitingReport, waitingReport } from '../waiting.js';
@@ -67,14 +69,45 @@ export async function status(text: string | undefined, options: KeyOptions, glob
     ]);
     return;
   }
-  await withClient(global, async (client, config) => {
-    const key = keyWorkflow(config, text, options);
-    const [report, now] = await Promise.all([
-      keyReport(client, config, key),
-      keyComparison(key.link, keyBytes(key.key)),
-    ]);
-    print(global, { ...report, now }, () => describe(report, now));
-  });
+  await keyStatus(text, options, global);
+}
+
+/** How the two sides differ is told also where nothing is under way, or nobody says so. */
+async function keyStatus(text: string, options: KeyOptions, global: GlobalOptions): Promise<void> {
+  const configured = readConfig(global);
+  const key = keyWorkflow(configured.config, text, options);
+  const comparing = keyComparison(key.link, keyBytes(key.key));
+  const reporting = withClient(global, (client, config) => keyReport(client, config, key), configured);
+  const report = await reporting.catch((error: Error) => error);
+  const now = await comparing;
+  if (report instanceof Error) {
+    const { workflowId, link } = key;
+    const known = { ...key.key, link: link.name, workflowId, state: null, now };
+    print(global, known, () => linesOf([...rowsOf(known), ...describeComparison(now)]));
+    throw report;
+  }
+  const advice = adviceFor(report, now);
+  print(global, { ...report, ...advice, now }, () => describe(report, advice, now));
+}
+
+const EQUAL_NOW = 'Both sides are equal now: another try finds that, and ends the escalation.';
+
+/** What to do about a key, by hand. null: nothing, for it does not wait for anybody. */
+interface Advice {
+  readonly nextStep: string | null;
+  /** The command that ends the escalation then, and another one that does. */
+  readonly next: string | null;
+  readonly otherwise: string | null;
+}
+
+function adviceFor(report: KeyReport, { difference }: KeyComparison): Advice {
+  if (report.state !== 'escalated') return { nextStep: null, next: null, otherwise: null };
+  const { retry, skip, delete: vouched } = commandsFor(report);
+  if (difference === 'none') return { nextStep: EQUAL_NOW, next: retry, otherwise: null };
+  const type = report.lastError?.type ?? '';
+  const isSuspicious = type === ('SourceSuspicious' satisfies ErrorType);
+  const [next, otherwise] = isSkipped(type) ? [skip, retry] : [retry, isSuspicious ? vouched : skip];
+  return { nextStep: nextStep(type), next, otherwise };
 }
 
 export interface WholeReport extends ServicesReport {
@@ -172,12 +205,29 @@ function isUnfinished({ state }: KeyReport): boolean {
   return Object.values<string>(UNFINISHED).includes(state);
 }
 
-function describe(report: KeyReport, now: KeyComparison): string[] {
-  const rows: [string, string | number | null][] = [
-    ['key', report.encoding === 'base64' ? `${report.key} (base64)` : report.key],
-    ['link', report.link],
+type Row = readonly [name: string, value: string | number | null];
+
+function linesOf(rows: readonly Row[]): string[] {
+  return rows.filter(([, value]) => value !== null).map(([name, value]) => `${name.padEnd(13)} ${value}`);
+}
+
+function rowsOf(known: Pick<KeyReport, 'key' | 'encoding' | 'link'>): Row[] {
+  return [
+    ['key', keyText(known)],
+    ['link', known.link],
+  ];
+}
+
+function describe(report: KeyReport, advice: Advice, now: KeyComparison): string[] {
+  const { tried = [] } = report;
+  return linesOf([
+    ...rowsOf(report),
     ['state', isUnfinished(report) ? `${report.state}; ${NEXT_WRITE}` : report.state],
+    ['next step', advice.nextStep],
+    ['then', advice.next],
+    ['or', advice.otherwise],
     ['attempts', report.attempts],
+    ['tried', tried.length === 0 ? null : tried.map(describeTried).join('; ')],
     ['pending', report.pending],
     ['first failed', report.firstFailedAt],
     ['last failed', report.lastFailedAt],
@@ -197,6 +247,5 @@ function describe(report: KeyReport, now: KeyComparison): string[] {
       report.batch ? `of ${counted(report.batch.keys, 'key')}, ${report.batch.healed} of them healed` : null,
     ],
     ['workflow', `${report.workflowId} (${report.workflow}, run ${report.runId})`],
-  ];
-  return rows.filter(([, value]) => value !== null).map(([name, value]) => `${name.padEnd(13)} ${value}`);
+  ]);
 }

@@ -13,7 +13,7 @@ import { htmlReport } from '../../sweep/report-html.js';
 import { differencesIn } from '../../sweep/tally.js';
 import { withClient } from '../configured.js';
 import { chooseLink, EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
-import { printable } from '../printable.js';
+import { keyText, printable } from '../printable.js';
 import { describeSchedule, sweepEvery, sweepNoMore } from '../sweep-schedules.js';
 import { sweepToTheEnd } from '../sweeps.js';
 
@@ -212,7 +212,7 @@ function describe(result: SweepResult): string[] {
       : []),
     ...shown.map(
       ({ key, encoding, difference, batch, repaired }) =>
-        `${difference.padEnd(8)}${key}${encoding === 'base64' ? ' (base64)' : ''}${repaired ? '  repaired' : batch === undefined ? '' : '  handed over'}`,
+        `${difference.padEnd(8)}${keyText({ key, encoding })}${repaired ? '  repaired' : batch === undefined ? '' : '  handed over'}`,
     ),
     ...(more > 0 ? [`and ${more} more; --report FILE.json lists up to a thousand`] : []),
   ];
