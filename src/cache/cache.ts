@@ -2,12 +2,12 @@
  * A cache of rows for an application: writes that invalidate, and reads that fill. What of it may
  * be lost, late or crossed, docs/mysql.md shows race by race.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cluster, Redis } from 'ioredis';
 import type { Pool, PoolConnection } from 'mysql2/promise';
 import { CACHE_LAG_MS, CACHE_LEASE_MS, LINK_NAME } from '../defaults.js';
 import { MAX_KEY_BYTES } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
+import { within } from '../patience/within.js';
 import { Answers, isNoRedis, LateRedis } from './answers.js';
 import { Leases, type Look } from './leases.js';
 import { type Load, Loads } from './loads.js';
@@ -229,9 +229,8 @@ class RowCache implements Cache {
   async #await(key: Buffer, { ms, holder }: Wait, { called, until }: Patience): Promise<Look> {
     const flight = this.#loads.flightOf(key);
     if (flight?.token === holder) {
-      const ended = await soon(flight.ended, until - performance.now()).catch(() => undefined);
-      const isNew = ended !== undefined && (ended.kept || flight.begun > called);
-      if (!isNew) return this.#look(key);
+      const ended = await within(until - performance.now(), flight.ended).catch(() => 'late' as const);
+      if (ended === 'late' || !(ended.kept || flight.begun > called)) return this.#look(key);
       return ended.value === null ? { kind: 'absent' } : { kind: 'value', value: ended.value };
     }
     const waiting = this.#waiting.join(this.#leases.channelOf(key));
@@ -241,22 +240,11 @@ class RowCache implements Cache {
       const look = await this.#look(key);
       if (look.kind !== 'wait' || look.holder !== holder) return look;
       // The time is for a holder that has died.
-      await soon(waiting.told, Math.min(ms + 1, until - performance.now()));
+      await within(Math.min(ms + 1, until - performance.now()), waiting.told);
       return await this.#look(key);
     } finally {
       waiting.leave();
     }
-  }
-}
-
-/** @returns undefined when it took longer */
-async function soon<T>(answer: Promise<T>, ms: number): Promise<T | undefined> {
-  const end = new AbortController();
-  const late = sleep(Math.max(1, ms), undefined, { ref: false, signal: end.signal }).catch(() => undefined);
-  try {
-    return await Promise.race([answer, late]);
-  } finally {
-    end.abort();
   }
 }
 
