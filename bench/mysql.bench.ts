@@ -112,7 +112,7 @@ async function took(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - begunAt;
 }
 
-/** For how long behind its commit the value before is still read, while readers read all the time. */
+/** How long behind its commit the value before is still read, while readers read all the time. */
 async function windows(shop: Shop): Promise<void> {
   const ways = {
     'by hand': {

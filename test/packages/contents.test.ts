@@ -19,7 +19,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Without what a name stands for many of: the files below these folders are compiled. */
-const COMPILED = /^(dist\/(?:src|workflows|activities)|src|workflows)\/.*(\.js|\.d\.ts|\.lua)$/;
+const COMPILED = /^(dist\/(?:src|workflows|activities)|src|workflows)\/.*(\.c?js|\.d\.c?ts|\.lua)$/;
 
 describe.each([
   [
