@@ -2,6 +2,7 @@
 import { isGrpcServiceError } from '@temporalio/client';
 import { NamespaceNotFoundError, WorkflowNotFoundError } from '@temporalio/common';
 import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
+import { withoutId } from '../temporal/error-text.js';
 
 type SignalFailure =
   /** Temporal takes nothing from us now. Any signal may work later; none is to be given up. */
@@ -38,11 +39,11 @@ export function signalFailure(error: unknown): SignalFailure {
       `namespace "${error.namespace}" does not exist; create it or check TEMPORAL_NAMESPACE`,
     );
   }
-  if (error instanceof WorkflowNotFoundError) return unavailable('NOT_FOUND', error.message);
+  if (error instanceof WorkflowNotFoundError) return unavailable('NOT_FOUND', withoutId(error.message));
   const cause = error instanceof Error ? error.cause : undefined;
   if (!isGrpcServiceError(cause)) return { kind: 'unexpected' };
   const code = GRPC_STATUS[cause.code] ?? `code ${cause.code}`;
-  const message = cause.details || cause.message;
+  const message = withoutId(cause.details || cause.message);
   if (code !== 'INVALID_ARGUMENT') return unavailable(code, message + hintFor(code));
   if (SETUP.test(message)) return unavailable(code, message + hintFor(code));
   // The server's words; it has no codes of its own for these two.

@@ -23,12 +23,20 @@ export function errorText(error: unknown): string {
   return (said.join(': ') || 'no reason given').slice(0, MAX_LENGTH).toWellFormed();
 }
 
+/**
+ * What a server says of one workflow may name its ID, which is a key; whoever tells of the error
+ * says itself which key it was, or may not.
+ */
+export function withoutId(message: string): string {
+  return message.replace(/(\bworkflow ?id: |\bworkflow id (?=")|\bfor id: ).*?(?=,? (?:and )?run ?id\b|$)/gi, '$1…');
+}
+
 /** gRPC puts the number of its code in front of the name. */
 function oneLine(message: string): string {
   return message
     .slice(0, 4 * MAX_LENGTH)
     .split(/[\r\n]+/)
-    .map((line) => line.trim())
+    .map((line) => withoutId(line.trim()))
     .filter((line) => line !== '')
     .join('; ')
     .replace(/^\d+ (?=[A-Z_]+: )/, '');

@@ -21,7 +21,7 @@ const RULE = { privacy: 'hmac', secret: `${PASSWORD}-of-the-hmac` } as const;
 
 it('is in no span, metric, log, history, letter, report, message or error, but keys where they have to be', async () => {
   const { sandbox, collector, receiver, configure } = await createBed();
-  const { source, target, producer, topic } = sandbox;
+  const { source, target, producer, topic, deadLetterTopic } = sandbox;
   const config = configure();
   const keymend = await sandbox.start('start', '--log-level', 'trace');
   const verbs: string[] = [];
@@ -35,6 +35,8 @@ it('is in no span, metric, log, history, letter, report, message or error, but k
     expect(await target.client.get(`${KEY}:string`)).toBe(VALUE);
     expect(await target.client.hgetall(`${KEY}:hash`)).toEqual({ field: VALUE });
   });
+  // Of this one Temporal has no workflow (any more), and says so with its ID.
+  for (const { client } of [source, target]) await client.set(`${KEY}:forgotten`, VALUE);
   await target.client.replicaof('127.0.0.1', String(await freePort()));
   await source.client.set(`${KEY}:escalated`, VALUE);
   const link = sandbox.prefix.slice(0, -1);
@@ -46,7 +48,12 @@ it('is in no span, metric, log, history, letter, report, message or error, but k
     error: { message: 'refused' },
   });
   await producer.send({ topic, messages: [broken, escalated] });
-  await eventually(async () => expect(await countIn(sandbox.kafka, sandbox.deadLetterTopic)).toBe(2));
+  const forgotten = {
+    ...recordOf(`${KEY}:forgotten`, { link }),
+    headers: { 'dlq.reason': 'attempts-exhausted', 'dlq.link': link },
+  };
+  await producer.send({ topic: deadLetterTopic, messages: [forgotten] });
+  await eventually(async () => expect(await countIn(sandbox.kafka, deadLetterTopic)).toBe(3));
   await eventually(() => expect(receiver.received.length).toBeGreaterThan(0));
   const looks = ['dlq list', 'dlq show 0/0', 'dlq show 0/1', 'escalations --list', `status ${KEY}:escalated`];
   await Promise.all(looks.map((args) => verb(...args.split(' '))));
@@ -56,12 +63,13 @@ it('is in no span, metric, log, history, letter, report, message or error, but k
   await verb('sweep', '--report', report);
   await verb('dlq', 'redrive');
   await eventually(async () => expect(await target.client.get(`${KEY}:escalated`)).toBe(VALUE));
+  await eventually(() => expect(keymend.log()).toContain('was not told that its key is equal'));
   const metrics = await metricsOf(keymend.log());
   await keymend.stop('SIGTERM');
   configure(`${PASSWORD}-that-is-wrong`);
   const [failedWrites, letters, histories] = await Promise.all([
     messagesIn(sandbox, topic),
-    messagesIn(sandbox, sandbox.deadLetterTopic),
+    messagesIn(sandbox, deadLetterTopic),
     historiesOf(sandbox),
     verb('doctor'),
     verb('worker'),
