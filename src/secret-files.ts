@@ -32,14 +32,20 @@ export function readSecret(path: string): string {
  * How to connect by TLS, in the words of `tls.connect`.
  * @throws SecretFileError
  */
-export function readTls({ caFile, certFile, keyFile, serverName }: TlsFiles): {
-  readonly secureContext: SecureContext;
-  readonly servername?: string;
-} {
+export function readTls(files: TlsFiles): { readonly secureContext: SecureContext; readonly servername?: string } {
+  const { secureContext } = readPem(files);
+  return { secureContext, ...(files.serverName !== undefined && { servername: files.serverName }) };
+}
+
+/**
+ * The same for a client that makes the context itself: what is in the files, tried.
+ * @throws SecretFileError
+ */
+export function readPem({ caFile, certFile, keyFile }: TlsFiles) {
   const [ca, cert, key] = [caFile, certFile, keyFile].map((path) => (path === undefined ? undefined : pemOf(path)));
+  const pem = { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) };
   try {
-    const secureContext = createSecureContext({ ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) });
-    return { secureContext, ...(serverName !== undefined && { servername: serverName }) };
+    return { pem, secureContext: createSecureContext(pem) };
   } catch (error) {
     const files = [caFile, certFile, keyFile].filter((path) => path !== undefined).join(', ');
     const reason = (error as NodeJS.ErrnoException).code ?? 'not known why';

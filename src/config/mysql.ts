@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { KeyPattern } from '../mapping/key-pattern.js';
 import { Statement } from '../mapping/statement.js';
 import { ESCAPES, parsedUrl } from '../redis-url.js';
+import { tlsFilesOfHost } from './tls.js';
 import { pause } from './values.js';
 
 /** Quotes nothing of it that may be a password. */
@@ -27,7 +28,10 @@ export const mysqlSource = z.strictObject({
     url: mysqlUrl.describe(
       '`mysql://user:password@host:port/database`, or `mariadb://…`. The user needs SELECT alone.',
     ),
-    tls: z.boolean().default(false).describe("Encrypt, and check the server's certificate."),
+    tls: z
+      .union([z.boolean(), tlsFilesOfHost], { error: 'must be true, false or { caFile, certFile, keyFile }' })
+      .default(false)
+      .describe("Encrypt, and check the server's certificate: `true`, or files in PEM, read at the start."),
     connections: z.number().int().min(1).max(100).default(8).describe('Connections at once, for each process.'),
   }),
 });

@@ -3,22 +3,30 @@ import { z } from 'zod';
 
 const file = z.string().min(1);
 
+const files = {
+  caFile: file
+    .optional()
+    .describe('The certificates of the authorities that are trusted. Absent: those that Node.js trusts.'),
+  certFile: file.optional().describe('The certificate that keymend shows to a server that wants one.'),
+  keyFile: file.optional().describe('The private key of `certFile`.'),
+};
+const belongTogether = ({ certFile, keyFile }: { readonly certFile?: unknown; readonly keyFile?: unknown }) =>
+  (certFile === undefined) === (keyFile === undefined);
+const TOGETHER = { error: 'must have certFile and keyFile together, or none of them' };
+
+/** Of a client that takes the name from the host alone. */
+export const tlsFilesOfHost = z.strictObject(files).refine(belongTogether, TOGETHER);
+
 export const tlsFiles = z
   .strictObject({
-    caFile: file
-      .optional()
-      .describe('The certificates of the authorities that are trusted. Absent: those that Node.js trusts.'),
-    certFile: file.optional().describe('The certificate that keymend shows to a server that wants one.'),
-    keyFile: file.optional().describe('The private key of `certFile`.'),
+    ...files,
     serverName: z
       .string()
       .min(1)
       .optional()
       .describe("The name for which the server's certificate has to be. Absent: the host in its address."),
   })
-  .refine(({ certFile, keyFile }) => (certFile === undefined) === (keyFile === undefined), {
-    error: 'must have certFile and keyFile together, or none of them',
-  });
+  .refine(belongTogether, TOGETHER);
 
 export const secretFile = file;
 

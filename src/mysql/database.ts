@@ -1,7 +1,9 @@
 /** Questions to a MySQL or MariaDB: only ever read, and every column as the bytes that it sends. */
+import { isIP } from 'node:net';
 import { createPool, type FieldPacket, type Pool, type PoolConnection, type RowDataPacket } from 'mysql2/promise';
 import type { MysqlSource } from '../config.js';
 import { RedisFailure } from '../redis/index.js';
+import { readPem } from '../secret-files.js';
 import { failureOfDatabase } from './failure.js';
 
 export interface Table {
@@ -15,6 +17,15 @@ interface DatabaseOptions {
   readonly name: string;
   /** For one question, also for connecting. Default 5,000. */
   readonly timeoutMs?: number | undefined;
+}
+
+/**
+ * The client can compare the name in a certificate with that of the host, and not with an address.
+ * @throws SecretFileError
+ */
+function sslOf(tls: Exclude<MysqlSource['tls'], false>, host: string) {
+  const { pem } = tls === true ? { pem: {} } : readPem(tls);
+  return { ...pem, rejectUnauthorized: true, verifyIdentity: isIP(host) === 0 };
 }
 
 /** Which server answers and whether it takes writes. */
@@ -31,6 +42,7 @@ export class Database {
   /** Connections whose session is as we need it. */
   readonly #prepared = new WeakSet<object>();
 
+  /** @throws SecretFileError */
   constructor({ url, tls, connections }: MysqlSource, { name, timeoutMs = 5_000 }: DatabaseOptions) {
     const { hostname, port, username, password, pathname } = new URL(url);
     const host = hostname.replace(/^\[(.*)\]$/, '$1');
@@ -49,7 +61,7 @@ export class Database {
       rowsAsArray: true,
       // Nothing becomes a number or a date of JavaScript on its way.
       typeCast: (field) => field.buffer(),
-      ...(tls && { ssl: { rejectUnauthorized: true } }),
+      ...(tls !== false && { ssl: sslOf(tls, host) }),
     });
   }
 

@@ -39,6 +39,11 @@ export function failureOfDatabase(error: unknown, what: string): RedisFailure {
   if (OF_STATEMENT.test(sqlState) || code.startsWith('ER_')) {
     return new RedisFailure('MAPPING', `refuses ${what}: ${numbered}${names}`);
   }
+  if (code === 'HANDSHAKE_SSL_ERROR') {
+    // Why is said in words alone; they are of certificates.
+    const why = `${message}`.replace(/\s+/g, ' ').trim();
+    return new RedisFailure('CONNECTION', `it can't be spoken with by TLS: ${why}`, { errno: code });
+  }
   // What the client alone has a name for is no reason to give the server up.
   return new RedisFailure('CONNECTION', describe(code), { errno: code.startsWith('PROTOCOL_') ? undefined : code });
 }

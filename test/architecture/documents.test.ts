@@ -36,6 +36,17 @@ it('docs/intakes.md names every stream of an outbox in a Cluster, beside its slo
   expect(streams).toEqual(new Map(clusterStreams('keymend:outbox').map((stream, index) => [index * 1024, stream])));
 });
 
+it('docs/security.md names for each threat a test that is there', () => {
+  const rows = read('docs/security.md')
+    .split('## Threats')[1]!
+    .split('\n')
+    .filter((line) => /^\| (?!what|---)/.test(line));
+  expect(rows.length).toBeGreaterThan(15);
+  const testsOf = (row: string) => [...row.matchAll(/`(test\/[^`]*)`/g)].map(([, path]) => path!);
+  expect(rows.filter((row) => testsOf(row).length === 0)).toEqual([]);
+  expect(rows.flatMap(testsOf).filter((path) => !existsSync(new URL(path, root)))).toEqual([]);
+});
+
 it.each([
   ['CONTRIBUTING.md', 30],
   ['docs/architecture.md', 40],

@@ -19,6 +19,14 @@ it('a value comes from the environment, or from the file that NAME_FILE names', 
   expect(target({ url: URL }, { PASSWORD_FILE, PASSWORD: 'of-env' })).toEqual({ url: 'redis://:of-env@b' });
 });
 
+it('a value is a text, whatever YAML it could be', () => {
+  const config = { url: 'redis://b', passwordFile: 'f' };
+  expect(target({ ...config, passwordFile: '${NAME}' }, { NAME: '{ a: b }' })).toEqual({
+    ...config,
+    passwordFile: '{ a: b }',
+  });
+});
+
 it('a file that can not be read, or is empty, is one line with its variable', () => {
   expect(() => target({ url: URL }, { PASSWORD_FILE: '/nowhere' })).toThrow(
     "test: the environment variable PASSWORD_FILE: the file /nowhere can't be read (ENOENT); check that it is there and who may read it",

@@ -39,7 +39,7 @@ const TLS_SETTINGS = { ca: 'tls.caFile', certificate: 'tls.certFile', serverName
 export function explain(failure: RedisFailure): string {
   if (failure.code === 'CONNECTION') {
     if (failure.errno === OF_FILES) return `cannot be reached: ${failure.message}`;
-    const trouble = tlsTrouble(failure.errno ?? '', TLS_SETTINGS);
+    const trouble = tlsTrouble(`${failure.errno} ${failure.message}`, TLS_SETTINGS);
     if (trouble !== undefined) return `cannot be reached: ${trouble} (${failure.errno})`;
     return `cannot be reached: ${failure.message}; check that it runs and that the url of the link is right`;
   }
