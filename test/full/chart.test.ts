@@ -58,7 +58,8 @@ await describeWith('the chart', provideHelm, (helm) => {
     return promisify(execFile)(helm, [...verb, CHART, '--values', file], { maxBuffer: 16 * 1024 * 1024 });
   };
   const draw = async (values: object): Promise<KubernetesObject[]> => {
-    const { stdout } = await run(['template', 'keymend'], values);
+    // A Helm that Go has built takes an old one for granted.
+    const { stdout } = await run(['template', 'keymend', '--kube-version', '1.31.0'], values);
     return parseAllDocuments(stdout).map((document) => {
       expect(document.errors).toEqual([]);
       return document.toJS();
@@ -117,7 +118,7 @@ await describeWith('the chart', provideHelm, (helm) => {
   it.each([
     ['without a Secret', {}, /existingSecret is missing/],
     ['with a value that it does not know', { ...ALL, brigde: {} }, /brigde/],
-    ['with an http of its own', { ...ALL, config: { links: [{}], http: {} } }, /http|links/],
+    ['with an http of its own', { ...ALL, config: { http: {} } }, /http/],
   ])('is refused %s', async (_, values, problem) => {
     await expect(draw(values)).rejects.toThrow(problem);
   });
