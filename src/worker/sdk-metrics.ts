@@ -9,9 +9,7 @@ import { createServer } from 'node:net';
 /** Less than the patience of whoever scrapes us. */
 const TIMEOUT_MS = 2_000;
 
-/**
- * @returns what the runtime of the SDK takes as `telemetryOptions.metrics`, and the text of them
- */
+/** @returns what its runtime takes as `telemetryOptions.metrics`, and how to ask for their text */
 export async function sdkMetrics() {
   const bindAddress = `127.0.0.1:${await freePort()}`;
   return {

@@ -80,6 +80,19 @@ describe('keymend start', () => {
     expect(metrics.get(`keymend_convergence_lag_seconds_sum{${link}}`)).toBeGreaterThanOrEqual(3);
     expect(metrics.get(`keymend_budget_wait_seconds_count{${link}}`)).toBeGreaterThan(0);
     expect(metrics.get('process_cpu_seconds_total')).toBeGreaterThan(0);
+    expect(metrics.get(`keymend_budget_operations_total{${link}}`)).toBeGreaterThan(0);
+    // What stands, as Temporal and the source say it a little later.
+    await eventually(async () =>
+      expect(Object.fromEntries(await metricsOf(url))).toMatchObject({
+        'keymend_workflows_open{type="reconcileKey"}': 0,
+        'keymend_workflows_open{type="gap"}': 0,
+        keymend_keys_escalated: 0,
+        keymend_oldest_repair_seconds: 0,
+        keymend_temporal_answers: 1,
+        [`keymend_failing_keys{${link}}`]: 2,
+        [`keymend_outbox_records{${link}}`]: 0,
+      }),
+    );
     expect(await running.stop()).toBe(0);
   });
 
