@@ -1,6 +1,6 @@
 /** Questions to a MySQL or MariaDB: only ever read, and every column as the bytes that it sends. */
 import { isIP } from 'node:net';
-import { createPool, type FieldPacket, type Pool, type PoolConnection, type RowDataPacket } from 'mysql2/promise';
+import type { FieldPacket, Pool, PoolConnection, PoolOptions, RowDataPacket } from 'mysql2/promise';
 import type { MysqlSource } from '../config.js';
 import { RedisFailure } from '../redis/index.js';
 import { readPem } from '../secret-files.js';
@@ -37,7 +37,8 @@ export class Database {
   connections = 0;
   /** Which one has said its role last. */
   server = '';
-  readonly #pool: Pool;
+  readonly #options: PoolOptions;
+  #pool: Promise<Pool> | undefined;
   readonly #timeoutMs: number;
   /** Connections whose session is as we need it. */
   readonly #prepared = new WeakSet<object>();
@@ -48,7 +49,7 @@ export class Database {
     const host = hostname.replace(/^\[(.*)\]$/, '$1');
     this.place = `${name} (${hostname}:${port || 3306})`;
     this.#timeoutMs = timeoutMs;
-    this.#pool = createPool({
+    this.#options = {
       host,
       port: Number(port || 3306),
       user: decodeURIComponent(username),
@@ -62,7 +63,7 @@ export class Database {
       // Nothing becomes a number or a date of JavaScript on its way.
       typeCast: (field) => field.buffer(),
       ...(tls !== false && { ssl: sslOf(tls, host) }),
-    });
+    };
   }
 
   /**
@@ -72,7 +73,7 @@ export class Database {
   async query(sql: string, what: string): Promise<Table | RedisFailure> {
     let connection: PoolConnection | undefined;
     try {
-      connection = await this.#pool.getConnection();
+      connection = await (await this.#open()).getConnection();
       await this.#prepare(connection);
       const [rows, columns] = await connection.query<RowDataPacket[]>({ sql, timeout: this.#timeoutMs });
       connection.release();
@@ -100,7 +101,15 @@ export class Database {
   }
 
   async close(): Promise<void> {
-    await this.#pool.end().catch(() => {});
+    await this.#open()
+      .then((pool) => pool.end())
+      .catch(() => {});
+  }
+
+  /** Loaded only now: who has no database does not wait for a client of one. */
+  #open(): Promise<Pool> {
+    this.#pool ??= import('mysql2/promise').then(({ createPool }) => createPool(this.#options));
+    return this.#pool;
   }
 
   /**
