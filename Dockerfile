@@ -9,12 +9,20 @@ COPY . .
 RUN npm run build && npm prune --omit=dev --ignore-scripts && rm -rf dist/dual-writer \
   && find dist -name '*.map' -delete
 
+# What `tracing` loads if it is configured. keymend has it as an optional peer, so a pruned folder is without it.
+FROM node:22-bookworm-slim AS tracing
+WORKDIR /tracing
+COPY package.json /keymend/package.json
+RUN npm install --no-save --ignore-scripts \
+  $(node --print 'const own = require("/keymend/package.json"); Object.keys(own.peerDependencies).map((name) => name + "@" + own.devDependencies[name]).join(" ")')
+
 # No shell and no package manager. It writes no file, so it can be run with `--read-only`.
 FROM gcr.io/distroless/nodejs22-debian12:nonroot
 USER 65532:65532
 ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=build /app/package.json ./
+COPY --from=tracing /tracing/node_modules ./node_modules
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY --from=build /app/schemas ./schemas

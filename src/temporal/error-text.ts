@@ -3,10 +3,19 @@
 import { isGrpcServiceError, ServiceError } from '@temporalio/client';
 
 const MAX_LENGTH = 600;
+const INVALID_ARGUMENT = 3;
 
 /** Whether the client of Temporal threw it: then `errorText` says more than its message. */
 export function isTemporalError(error: unknown): boolean {
   return error instanceof ServiceError || isGrpcServiceError(error);
+}
+
+/** Temporal's own words for a question that it takes for wrong; null: it failed for another reason. */
+export function refusalOf(error: unknown): string | null {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (isGrpcServiceError(cause) && cause.code === INVALID_ARGUMENT) return cause.details;
+  }
+  return null;
 }
 
 /**

@@ -2,13 +2,12 @@
  * The search attribute with which workflows are started. Where Temporal refuses it (it is missing,
  * or of another type) they are started without: it is for those who look for them.
  */
-import { isGrpcServiceError } from '@temporalio/client';
 import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
 import type { Logger } from 'pino';
 import { SEARCH_ATTRIBUTES } from '../../workflows/messages.js';
+import { refusalOf } from './error-text.js';
 
 const LINK = defineSearchAttributeKey(SEARCH_ATTRIBUTES.link, 'KEYWORD');
-const INVALID_ARGUMENT = 3;
 /** After a refusal it is left out for so long, then tried again. */
 const LEFT_OUT_MS = 60_000;
 
@@ -39,7 +38,7 @@ export class LinkAttribute {
       return started;
     } catch (error) {
       const refusal = refusalOf(error);
-      if (refusal === null) throw error;
+      if (refusal === null || !isOfAttribute(refusal)) throw error;
       const started = await start({});
       if (!this.#isRefused) {
         this.#logger.warn(
@@ -54,10 +53,6 @@ export class LinkAttribute {
   }
 }
 
-function refusalOf(error: unknown): string | null {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (!isGrpcServiceError(cause) || cause.code !== INVALID_ARGUMENT) continue;
-    if (/search ?attribute/i.test(cause.details) || cause.details.includes(LINK.name)) return cause.details;
-  }
-  return null;
+function isOfAttribute(refusal: string): boolean {
+  return /search ?attribute/i.test(refusal) || refusal.includes(LINK.name);
 }

@@ -6,6 +6,7 @@ import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { OUTAGE_TYPE } from '../../workflows/outage-messages.js';
 import { REDRIVE_TYPE } from '../../workflows/redrive-messages.js';
 import { SWEEP_TYPE } from '../../workflows/sweep-messages.js';
+import { refusalOf } from './error-text.js';
 
 interface OpenWorkflows {
   readonly byType: Readonly<Record<string, number>>;
@@ -33,14 +34,19 @@ export function openWorkflows(client: WorkflowClient, taskQueue: string): Promis
   const { state } = SEARCH_ATTRIBUTES;
   return client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
     const [escalated, ...counts] = await Promise.all([
-      // Only the attribute may be missing: a server that is away fails the other questions, too.
-      count(client, `${keys} AND ${state} = "escalated"`).catch(() => null),
+      count(client, `${keys} AND ${state} = "escalated"`).catch(unlessRefused),
       ...TYPES.map((type) => count(client, open(type))),
     ]);
     const byType = Object.fromEntries(TYPES.map((type, index) => [type, counts[index]!]));
     const repairing = escalated === null ? keys : `${keys} AND ${state} IS NULL`;
     return { byType, escalated, oldestRepairMs: await oldestAgeMs(client, repairing) };
   });
+}
+
+/** A namespace without the attribute refuses the question. Whatever else it is may be over soon. */
+function unlessRefused(error: unknown): null {
+  if (refusalOf(error) !== null) return null;
+  throw error;
 }
 
 async function count(client: WorkflowClient, query: string): Promise<number> {

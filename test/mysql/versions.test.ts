@@ -1,7 +1,7 @@
 /** Mappings that name the version of their rows: what lags can't be filled in, nor written. */
 import { Redis } from 'ioredis';
 import { createPool, type Pool } from 'mysql2/promise';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createCache, outboxTable } from '../../src/cache/index.js';
 import { type LinkConfig, parseConfig } from '../../src/config.js';
 import { reconcileKeys } from '../../src/engine/index.js';
@@ -81,6 +81,18 @@ await describeWith('a mapping that names the version of its rows', provideMariad
     await redis.client.del('n:1');
     expect(await read()).toBe('new');
     expect(await redis.client.get('n:1')).toBe('new');
+  });
+
+  test('a full target keeps no version, and what is stale is deleted all the same', async () => {
+    await redis.client.set('n:1', 'old');
+    await redis.client.set('n:2', 'new');
+    await mysql.query("REPLACE INTO users VALUES (2, 'new', 7)");
+    const used = Number(/used_memory:(\d+)/.exec(await redis.client.info('memory'))![1]);
+    await redis.client.config('SET', 'maxmemory', `${used - 1}`);
+    onTestFinished(async () => void (await redis.client.config('SET', 'maxmemory', '0')));
+    expect(await open('invalidate').look()).toMatchObject({ outcome: 'repaired', action: 'deleted' });
+    expect(await open('invalidate').look('n:2')).toMatchObject({ outcome: 'equal' });
+    expect(await redis.client.get('n:1')).toBeNull();
   });
 
   test('tells it of what it writes in mode refresh', async () => {

@@ -123,11 +123,17 @@ describe('a release', () => {
     expect(workflow.jobs.publish).toMatchObject({ needs: 'test', permissions: { 'id-token': 'write' } });
     expect(commandsOf('test')).toContain('npm audit --omit=dev --audit-level=high');
     expect(commandsOf('test')).toContain('npm test');
-    const published = commandsOf('publish').match(/^npm publish .*$/gm);
-    expect(published).toEqual([
-      'npm publish --provenance --access public',
-      'npm publish ./dist/dual-writer --provenance --access public',
-    ]);
+    expect(commandsOf('publish')).toContain('for package in . ./dist/dual-writer; do');
+    expect(commandsOf('publish')).toContain('|| npm publish "${package}" --provenance --access public');
+  });
+
+  it('can be started again where it failed: the image comes first, and what npm has already is left as it is', () => {
+    const { steps } = workflow.jobs.publish!;
+    const image = steps.findIndex(({ uses }) => uses?.startsWith('docker/build-push-action@'));
+    const publish = steps.findIndex(({ run }) => run?.includes('npm publish'));
+    expect(image).toBeGreaterThan(-1);
+    expect(publish).toBeGreaterThan(image);
+    expect(commandsOf('publish')).toMatch(/npm view "\$\{name\}@.*" version \|\| npm publish/);
   });
 
   it('tests the versions of Node that the packages say they run on', () => {
