@@ -89,14 +89,15 @@ interface UpdateOptions<T> {
   readonly version?: (written: T) => Version;
 }
 
-/** How long a call waits for others. */
-interface Patience {
-  /** As of `Loads.tick`. */
-  readonly called: number;
-  readonly until: number;
-}
-
 type Wait = Extract<Look, { readonly kind: 'wait' }>;
+
+/** What was loaded here, and not kept: it is as new as when its load began. */
+interface Overtaken {
+  readonly kind: 'overtaken';
+  /** As of `Loads.tick`. */
+  readonly begun: number;
+  readonly value: Buffer | null;
+}
 
 /**
  * @throws RangeError when a lease could outlive the link's `settle`, or no record could name a key
@@ -112,6 +113,8 @@ class RowCache implements Cache {
   readonly #answers: Answers;
   readonly #loads: Loads;
   readonly #looks: SharedLooks;
+  /** What becomes of those that were told together to wait. */
+  readonly #together = new WeakMap<Wait, Promise<Look | Overtaken>>();
   readonly #waiting: WaitingReaders;
 
   constructor(options: CacheOptions) {
@@ -129,7 +132,7 @@ class RowCache implements Cache {
     this.#leases = new Leases(redis, { leaseMs: this.#leaseMs, lagMs });
     this.#answers = new Answers({ link, redisTimeoutMs, onProblem });
     this.#loads = new Loads(this.#leases, this.#answers, { ttlMs, absentMs, loadsWithoutRedis });
-    this.#looks = new SharedLooks(this.#leases);
+    this.#looks = new SharedLooks(this.#leases, (key, look) => this.#answered(key, look));
     this.#waiting = new WaitingReaders((redis as Redis).duplicate());
   }
 
@@ -162,13 +165,16 @@ class RowCache implements Cache {
     const bytes = keyOf(key);
     // A lease may end by time, and the one behind it: who is overtaken longer than that loads
     // alone.
-    const patience = { called: this.#loads.tick(), until: performance.now() + 2 * this.#leaseMs };
+    const [called, until] = [this.#loads.tick(), performance.now() + 2 * this.#leaseMs];
     let look: Look;
     try {
-      look = await this.#look(bytes);
+      look = await this.#looks.look(bytes);
       while (look.kind === 'wait') {
-        if (performance.now() >= patience.until) return await this.#loads.alone(bytes, load);
-        look = await this.#await(bytes, look, patience);
+        if (performance.now() >= until) return await this.#loads.alone(bytes, load);
+        const told = await this.#awaitTogether(bytes, look, until);
+        if (told.kind !== 'overtaken') look = told;
+        else if (told.begun > called) return told.value;
+        else look = await this.#looks.look(bytes);
       }
     } catch (error) {
       if (!isNoRedis(error)) throw error;
@@ -206,8 +212,7 @@ class RowCache implements Cache {
     await Promise.all(keys.map((key) => this.#answers.of(this.#leases.drop(key, version)).catch(() => {})));
   }
 
-  async #look(key: Buffer): Promise<Look> {
-    const look = this.#looks.look(key);
+  async #answered(key: Buffer, look: Promise<Look>): Promise<Look> {
     try {
       return await this.#answers.of(look);
     } catch (error) {
@@ -221,27 +226,37 @@ class RowCache implements Cache {
     if (look.kind === 'load') await this.#leases.giveUp(key, look.token);
   }
 
+  /** So that ten thousand readers cost little more than one: the first of them waits for all. */
+  #awaitTogether(key: Buffer, wait: Wait, until: number): Promise<Look | Overtaken> {
+    const known = this.#together.get(wait);
+    if (known !== undefined) return known;
+    const { first, others } = this.#looks.shared<Overtaken>(this.#await(key, wait, until));
+    this.#together.set(wait, others);
+    return first;
+  }
+
   /**
    * Waits for who holds the lease, then looks again. What was loaded here under the very lease that
-   * we saw, and was kept, is as new as if we had looked behind it; what was loaded from behind our
-   * call is so whether it was kept or not.
+   * we saw, and was kept, is as new as if we had looked behind it.
    */
-  async #await(key: Buffer, { ms, holder }: Wait, { called, until }: Patience): Promise<Look> {
+  async #await(key: Buffer, { ms, holder }: Wait, until: number): Promise<Look | Overtaken> {
     const flight = this.#loads.flightOf(key);
     if (flight?.token === holder) {
       const ended = await within(until - performance.now(), flight.ended).catch(() => 'late' as const);
-      if (ended === 'late' || !(ended.kept || flight.begun > called)) return this.#look(key);
-      return ended.value === null ? { kind: 'absent' } : { kind: 'value', value: ended.value };
+      if (ended === 'late') return this.#looks.look(key);
+      const { kept, value } = ended;
+      if (!kept) return { kind: 'overtaken', begun: flight.begun, value };
+      return value === null ? { kind: 'absent' } : { kind: 'value', value };
     }
     const waiting = this.#waiting.join(this.#leases.channelOf(key));
     try {
       await this.#answers.of(waiting.listening);
       // It may have ended before we listened.
-      const look = await this.#look(key);
+      const look = await this.#looks.look(key);
       if (look.kind !== 'wait' || look.holder !== holder) return look;
       // The time is for a holder that has died.
       await within(Math.min(ms + 1, until - performance.now()), waiting.told);
-      return await this.#look(key);
+      return await this.#looks.look(key);
     } finally {
       waiting.leave();
     }

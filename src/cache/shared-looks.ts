@@ -7,27 +7,49 @@ import type { Leases, Look } from './leases.js';
 interface UnderWay {
   readonly sent: Promise<Look>;
   /** The one behind it. */
-  next: Promise<Look> | null;
+  next: Shared<Look> | null;
 }
+
+interface Shared<Told> {
+  /** For who asked first. */
+  readonly first: Promise<Told>;
+  readonly others: Promise<Told>;
+}
+
+type Bounded = (key: Buffer, look: Promise<Look>) => Promise<Look>;
 
 export class SharedLooks {
   readonly #leases: Leases;
+  readonly #bounded: Bounded;
   /** By key. */
   readonly #underWay = new Map<string, UnderWay>();
 
-  constructor(leases: Leases) {
+  /** @param bounded how long a look may take, from when the first of its readers came */
+  constructor(leases: Leases, bounded: Bounded) {
     this.#leases = leases;
+    this.#bounded = bounded;
   }
 
-  /** As `Leases.look`. Where it is to be loaded, one of those that look is told so. */
+  /**
+   * As `Leases.look`. Where it is to be loaded, one of those that look is told so. Who looks
+   * together is given one and the same object.
+   */
   look(key: Buffer): Promise<Look> {
     const name = key.toString('latin1');
     const now = this.#underWay.get(name);
-    if (now === undefined) return this.#send(name, key);
-    if (now.next !== null) return now.next.then((look) => this.#asOther(look));
+    if (now === undefined) return this.#bounded(key, this.#send(name, key));
+    if (now.next !== null) return now.next.others;
     const send = () => this.#send(name, key);
-    now.next = now.sent.then(send, send);
-    return now.next;
+    now.next = this.shared<Look>(this.#bounded(key, now.sent.then(send, send)));
+    return now.next.first;
+  }
+
+  /** One of many may load. */
+  shared<Told extends { readonly kind: string }>(first: Promise<Told | Look>): Shared<Told | Look> {
+    const others = first.then((told) => ('token' in told ? this.#asOther(told.token) : told));
+    // Of a reader that is alone.
+    others.catch(() => {});
+    return { first, others };
   }
 
   #send(name: string, key: Buffer): Promise<Look> {
@@ -41,7 +63,7 @@ export class SharedLooks {
     return sent;
   }
 
-  #asOther(look: Look): Look {
-    return look.kind === 'load' ? { kind: 'wait', ms: this.#leases.leaseMs, holder: look.token } : look;
+  #asOther(holder: string): Look {
+    return { kind: 'wait', ms: this.#leases.leaseMs, holder };
   }
 }
