@@ -55,7 +55,7 @@ describe('keys travel in batches', () => {
     const surge = surgeOf();
     surge.taken('t[0]', { records: 5_000, ageMs: 0 });
     vi.advanceTimersByTime(600_000);
-    expect(surge.backlog().records).toBe(5_000);
+    expect(surge.backlog()).toEqual({ records: 5_000, ageMs: 600_000 });
     // Another part of the log has only a few.
     surge.taken('t[1]', { records: 50, ageMs: 0 });
     expect(surge.isFor('l', 10)).toBe(true);
