@@ -20,7 +20,7 @@ import { foreignRunOf } from './own-runs.js';
 import { signalFailure } from './signal-failure.js';
 import type { UnfinishedRuns } from './unfinished-runs.js';
 import { asWholeKey } from './whole-key.js';
-import { MAX_ID_CHARACTERS, workflowIdFor } from './workflow-id.js';
+import { MAX_ID_CHARACTERS, workflowIdOf } from './workflow-id.js';
 
 interface BatchesOptions {
   readonly client: BatchClient;
@@ -120,7 +120,7 @@ function inputOf({ link, groups, writes, traceparent }: BatchOrder, unfinished: 
   const now = new Date().toISOString();
   const packs = groups.map(({ key, writes }) => {
     const merged = mergeWrites(writes.map((write) => write.event));
-    const isUnfinished = unfinished.includes(workflowIdFor(link.workflowIdPrefix, key));
+    const isUnfinished = unfinished.includes(workflowIdOf(link, key));
     const packedWrite = packed(isUnfinished ? asWholeKey([merged])[0]! : merged);
     // By a clock that is ahead, it would have to settle for as long as that.
     return packedWrite.failedAt > now ? { ...packedWrite, failedAt: now } : packedWrite;

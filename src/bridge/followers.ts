@@ -20,7 +20,7 @@ import { foreignRunOf, type SignalClient } from './own-runs.js';
 import type { Signaller } from './signaller.js';
 import { CLOCKS_DIFFER_MS, LAG_MS, type Unfinished, type UnfinishedRuns } from './unfinished-runs.js';
 import { isOfWholeKey, wholeKeyAfter } from './whole-key.js';
-import { workflowIdFor } from './workflow-id.js';
+import { workflowIdOf } from './workflow-id.js';
 
 const LOOK_EVERY_MS = 3_000;
 /** Before a run is asked of again that Temporal did not tell of. */
@@ -143,6 +143,6 @@ async function untoldFollower(
   if (newest === undefined || told.some(isOfWholeKey)) return null;
   const link = links.get(newest.link);
   const key = keyBytes({ key: newest.key, encoding: newest.encoding ?? 'utf8' });
-  if (link === undefined || workflowIdFor(link.workflowIdPrefix, key) !== workflowId) return null;
+  if (link === undefined || workflowIdOf(link, key) !== workflowId) return null;
   return { group: { kind: 'key', link, key, writes: [] }, event: wholeKeyAfter(runId, newest) };
 }

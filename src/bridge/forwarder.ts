@@ -23,7 +23,7 @@ import { Pace } from './pace.js';
 import type { SignalEnd, Signaller } from './signaller.js';
 import { RecordSpans } from './spans.js';
 import type { Surge } from './surge.js';
-import { workflowIdFor } from './workflow-id.js';
+import { workflowIdOf } from './workflow-id.js';
 
 interface ForwarderOptions {
   /** Of which log the batches are, where the bridge reads several. */
@@ -182,7 +182,7 @@ export class Forwarder {
     const { link, key, writes } = group;
     const { traceparent } = span;
     const event = { ...mergeWrites(writes.map((write) => write.event)), ...(traceparent && { traceparent }) };
-    await this.#pace.turn(workflowIdFor(link.workflowIdPrefix, key), inHand.signal);
+    await this.#pace.turn(workflowIdOf(link, key), inHand.signal);
     const end = await this.#options.signaller.signal(group, [event], inHand.signal);
     span.end({ 'keymend.outcome': end.kind }, end.kind === 'refused' || end.kind === 'misled' ? end.kind : undefined);
     if (end.kind === 'aborted') return;
@@ -211,7 +211,7 @@ function notTaken(
   event: FailedWrite,
   end: SignalEnd & { kind: 'refused' | 'misled' },
 ): DeadLetterCause {
-  const workflowId = workflowIdFor(link.workflowIdPrefix, key);
+  const workflowId = workflowIdOf(link, key);
   if (end.kind === 'refused') {
     const error = { type: 'TemporalRejected', code: end.code, message: end.message };
     return { reason: 'temporal-rejected', stage: 'signal', error, attempts: end.attempts, event, workflowId };

@@ -12,7 +12,7 @@ import { type ForeignRun, observing, type SignalClient } from './own-runs.js';
 import { signalFailure } from './signal-failure.js';
 import type { UnfinishedRuns } from './unfinished-runs.js';
 import { asWholeKey, isOfWholeKey, wholeKeyAfter } from './whole-key.js';
-import { workflowIdFor } from './workflow-id.js';
+import { workflowIdOf } from './workflow-id.js';
 
 export type SignalEnd =
   | { readonly kind: 'taken' }
@@ -70,7 +70,7 @@ function createSender({ client, taskQueue, unfinished, attribute }: SignallerOpt
 
   async function send(group: KeyGroup, all: readonly FailedWrite[]): Promise<ForeignRun | null> {
     const now = Date.now();
-    const workflowId = workflowIdFor(group.link.workflowIdPrefix, group.key);
+    const workflowId = workflowIdOf(group.link, group.key);
     const sentAt = performance.now();
     const events = unfinished.includes(workflowId) ? asWholeKey(all) : all;
     const options = signalWithStartOptions(group, events, taskQueue, now);

@@ -2,7 +2,7 @@
 import type { ReconcileKeyInput } from '../../workflows/messages.js';
 import { type LinkConfig, linkPolicy } from '../config.js';
 import { encodeKey } from '../events/failed-write-codec.js';
-import { workflowIdFor } from './workflow-id.js';
+import { workflowIdOf } from './workflow-id.js';
 
 /**
  * Without the search attribute of the link: see `LinkAttribute`.
@@ -11,7 +11,7 @@ import { workflowIdFor } from './workflow-id.js';
 export function startOptions(link: LinkConfig, key: Buffer, taskQueue: string) {
   const input: ReconcileKeyInput = { link: link.name, ...encodeKey(key), policy: linkPolicy(link), version: 2 };
   return {
-    workflowId: workflowIdFor(link.workflowIdPrefix, key),
+    workflowId: workflowIdOf(link, key),
     taskQueue,
     args: [input] as [ReconcileKeyInput],
   };

@@ -1,6 +1,6 @@
 /** Which workflow is responsible for a key. */
 import { isUtf8 } from 'node:buffer';
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 
 /** With the prefix. SQL stores of Temporal hold so many characters of an ID… */
 export const MAX_ID_CHARACTERS = 255;
@@ -14,6 +14,19 @@ const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u;
 const HASHED = /^sha256:[0-9a-f]{64}$/;
 /** What workflows of ours begin with that are not of one key. */
 const OF_KEYMEND = 'keymend/';
+
+/** What a link says of the IDs of its workflows. */
+interface IdsOfLink {
+  readonly workflowIdPrefix: string;
+  /** Nobody without it can tell of which key an ID is. */
+  readonly workflowIdSecret?: string | undefined;
+}
+
+/** The ID of the workflow of a key: `workflowIdFor`, or with a secret its HMAC. */
+export function workflowIdOf({ workflowIdPrefix: prefix, workflowIdSecret: secret }: IdsOfLink, key: Buffer): string {
+  if (secret === undefined) return workflowIdFor(prefix, key);
+  return `${prefix}hmac:${createHmac('sha256', secret).update(key).digest('hex')}`;
+}
 
 /**
  * The ID of the workflow of a key: the key itself where a person can read it and the whole ID has

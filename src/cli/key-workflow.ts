@@ -7,7 +7,7 @@ import {
 } from '@temporalio/client';
 import type { EncodedKey } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
-import { workflowIdFor } from '../bridge/workflow-id.js';
+import { workflowIdOf } from '../bridge/workflow-id.js';
 import type { Config, LinkConfig } from '../config.js';
 import { encodeKey, keyBytes } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
@@ -37,7 +37,7 @@ export function keyWorkflow(config: Config, text: string, { link: name, encoding
   if (encoding === 'base64' && bytes.toString('base64') !== text) {
     throw new VerbError(`KEY is not base64: ${text}`, EXIT.usage);
   }
-  return { link, key: encodeKey(bytes), workflowId: workflowIdFor(link.workflowIdPrefix, bytes) };
+  return { link, key: encodeKey(bytes), workflowId: workflowIdOf(link, bytes) };
 }
 
 /** `keyWorkflow` for verbs that want the key reconciled. @throws VerbError for a key of our own */

@@ -9,7 +9,7 @@ import { shownKey } from '../privacy.js';
 type Fields = Record<string, unknown>;
 
 /** IDs that are no keys: those of keymend's other workflows, and digests of keys. */
-const NO_KEY = /^keymend\/|^sha256:[0-9a-f]{64}$/;
+const NO_KEY = /^keymend\/|^(?:sha256|hmac):[0-9a-f]{64}$/;
 /** A producer may make its ids of anything; these are ULIDs and UUIDs. */
 const NO_TEXT = /^(?:[0-9A-HJKMNP-TV-Z]{26}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i;
 const IDS = ['workflowId', 'workflow_id'];

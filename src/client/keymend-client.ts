@@ -28,7 +28,7 @@ import {
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import type { SweepOptions } from '../../workflows/sweep-messages.js';
 import { foreignRunOf } from '../bridge/own-runs.js';
-import { workflowIdFor } from '../bridge/workflow-id.js';
+import { workflowIdOf } from '../bridge/workflow-id.js';
 import { encodeKey } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
@@ -51,6 +51,8 @@ export interface KeymendClientOptions {
 export interface ClientLink {
   /** Of the link in keymend.yaml; without it, or with another one, other workflows are asked. */
   readonly workflowIdPrefix?: string;
+  /** The same of `workflowIdSecret`. */
+  readonly workflowIdSecret?: string;
   /** How a key is reconciled for which `reconcileNow` starts the workflow. */
   readonly policy?: Partial<LinkPolicy>;
 }
@@ -187,7 +189,7 @@ export class KeymendClient {
   }
 
   #idOf(link: string, key: Buffer): string {
-    return workflowIdFor(this.#links[link]?.workflowIdPrefix ?? '', key);
+    return workflowIdOf({ workflowIdPrefix: '', ...this.#links[link] }, key);
   }
 
   #handle(workflowId: string): WorkflowHandle<typeof reconcileKey> {

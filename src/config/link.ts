@@ -42,6 +42,11 @@ const fields = z.strictObject({
     .describe(
       'Stands before every workflow ID of the link. With several links each needs one, and none may begin as another.',
     ),
+  workflowIdSecret: z
+    .string()
+    .min(32, 'must have at least 32 characters')
+    .optional()
+    .describe('Workflow IDs are an HMAC of the key by it, so that they do not show keys. Absent: they are the keys.'),
   budget: z
     .strictObject({
       opsPerSecond: z

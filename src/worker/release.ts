@@ -3,7 +3,7 @@ import type { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { retry } from '../../workflows/messages.js';
 import { foreignRunOf } from '../bridge/own-runs.js';
-import { workflowIdFor } from '../bridge/workflow-id.js';
+import { workflowIdOf } from '../bridge/workflow-id.js';
 import type { LinkConfig } from '../config.js';
 import { errorText } from '../temporal/error-text.js';
 
@@ -19,9 +19,9 @@ interface ReleaseOptions {
  * that, it looks by itself within `retryEvery`, so nothing is tried twice here.
  */
 export function createRelease({ client, taskQueue, links, logger }: ReleaseOptions) {
-  const prefixes = new Map(links.map(({ name, workflowIdPrefix }) => [name, workflowIdPrefix]));
+  const byName = new Map(links.map((link) => [link.name, link]));
   return async (link: string, key: Buffer): Promise<void> => {
-    const workflowId = workflowIdFor(prefixes.get(link) ?? '', key);
+    const workflowId = workflowIdOf(byName.get(link) ?? { workflowIdPrefix: '' }, key);
     const handle = client.getHandle(workflowId);
     try {
       const run = await handle.describe();

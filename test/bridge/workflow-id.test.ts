@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { workflowIdFor } from '../../src/bridge/workflow-id.js';
+import { workflowIdFor, workflowIdOf } from '../../src/bridge/workflow-id.js';
 
 function hashed(key: Buffer): string {
   return `sha256:${createHash('sha256').update(key).digest('hex')}`;
@@ -74,4 +74,17 @@ test('two keys never share an ID, and every ID is one that Temporal takes', () =
     }),
     { numRuns: 2_000 },
   );
+});
+
+test('with a secret an ID says nothing of its key, and is the same each time', () => {
+  const [link, other] = ['s', 't'].map((letter) => ({
+    workflowIdPrefix: 'west/',
+    workflowIdSecret: letter.repeat(32),
+  }));
+  const ids = ['user:42', 'user:43'].map((key) => workflowIdOf(link!, Buffer.from(key)));
+  for (const id of ids) expect(id).toMatch(/^west\/hmac:[0-9a-f]{64}$/);
+  expect(workflowIdOf(link!, Buffer.from('user:42'))).toBe(ids[0]);
+  expect(workflowIdOf(other!, Buffer.from('user:42'))).not.toBe(ids[0]);
+  expect(ids[1]).not.toBe(ids[0]);
+  expect(workflowIdOf({ workflowIdPrefix: 'west/' }, Buffer.from('user:42'))).toBe('west/user:42');
 });

@@ -1,4 +1,7 @@
-/** With a codec Temporal keeps what it can not read, and everything else goes on as without. */
+/**
+ * With a codec, and a secret for workflow IDs, Temporal keeps what it can not read, and everything
+ * else goes on as without.
+ */
 import { randomBytes } from 'node:crypto';
 import proto from '@temporalio/proto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -7,8 +10,7 @@ import { eventually } from '../support/eventually.js';
 import { createSandbox, type Running, recordOf, type Sandbox } from '../support/keymend.js';
 import { stack } from '../support/services.js';
 
-/** Not printable, so that the ID of its workflow is a hash. */
-const key = (name: string) => `canary-${name}\u0001`;
+const key = (name: string) => `canary-${name}`;
 const CANARIES = ['canary', 'read-only replica', 'why-skipped'];
 
 let sandbox: Sandbox;
@@ -22,7 +24,11 @@ const [old, next] = ['old', 'next'].map((id) => ({
 function configure(keys: readonly object[]): void {
   const temporal = { taskQueue: `codec-${sandbox.prefix}`, address: stack().temporal.address, codec: { keys } };
   sandbox.configure({
-    link: { settle: '10ms', retry: { maximumAttempts: 2, initialInterval: '10ms' } },
+    link: {
+      workflowIdSecret: 'a secret of thirty-two characters',
+      settle: '10ms',
+      retry: { maximumAttempts: 2, initialInterval: '10ms' },
+    },
     config: { temporal },
   });
 }
