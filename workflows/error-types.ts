@@ -63,7 +63,9 @@ export const ERRORS = {
   Contended: {
     retryable: true,
     inShort: 'the key keeps changing',
-    nextStep: 'The key changes faster than it can be compared. Pause its writers for a moment, then retry.',
+    nextStep:
+      'The key changes faster than it can be compared, or something else writes it on the target alone. Pause its writers for a ' +
+      'moment, or end that one; then retry.',
   },
   ClockOffset: {
     retryable: true,
