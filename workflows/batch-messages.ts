@@ -3,8 +3,9 @@
  * link, reconciled, verified and waited for together. Keys that do not heal go on as workflows of
  * their own.
  */
-import { defineQuery, defineSignal } from '@temporalio/workflow';
+
 import type { Earlier } from './activities.js';
+import { defineQuery, defineSignal } from './definitions.js';
 import type { EncodedKey, FailedWrite, RecordPosition } from './failed-write.js';
 import type { LastError, ShardOutage, State } from './messages.js';
 import type { LinkPolicy } from './policy.js';

@@ -2,7 +2,7 @@
  * The contract of the `gap` workflow: failed writes of a link that are known to be lost, shown
  * until somebody has dealt with them.
  */
-import { defineQuery, defineSignal } from '@temporalio/workflow';
+import { defineQuery, defineSignal } from './definitions.js';
 
 /** The workflow type, as it stands in the Web UI. */
 export const GAP_TYPE = 'gap';

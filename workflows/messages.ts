@@ -2,7 +2,7 @@
  * The contract of the `reconcileKey` workflow: what a client sends, asks and gets.
  * It imports nothing from Node, so workflows, workers, clients and other services share one truth.
  */
-import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import { defineQuery, defineSignal, defineUpdate } from './definitions.js';
 import type { EncodedKey, FailedWrite } from './failed-write.js';
 import type { LinkPolicy } from './policy.js';
 

@@ -2,7 +2,7 @@
  * The contract of the `notices` workflow: what is to be told of a link to another service,
  * gathered, so that one cause is one message and not one for each key.
  */
-import { defineQuery, defineSignal } from '@temporalio/workflow';
+import { defineQuery, defineSignal } from './definitions.js';
 import type { OutageStatus } from './outage-messages.js';
 
 /** The workflow type, as it stands in the Web UI. */

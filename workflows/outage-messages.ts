@@ -2,7 +2,7 @@
  * The contract of the `outage` workflow: one server of a target that does not answer, from when
  * that was noticed until it answers again.
  */
-import { defineQuery, defineSignal } from '@temporalio/workflow';
+import { defineQuery, defineSignal } from './definitions.js';
 
 /** The workflow type, as it stands in the Web UI. */
 export const OUTAGE_TYPE = 'outage';

@@ -1,5 +1,5 @@
 /** The contract of the `redrive` workflow: dead letters that are tried again, or discarded. */
-import { defineQuery, defineSignal } from '@temporalio/workflow';
+import { defineQuery, defineSignal } from './definitions.js';
 import type { EncodedKey } from './failed-write.js';
 import type { LastError } from './messages.js';
 

@@ -1,5 +1,5 @@
 /** The contract of the `sweep` workflow: one full comparison of a link, both ways. */
-import { defineQuery, defineSignal } from '@temporalio/workflow';
+import { defineQuery, defineSignal } from './definitions.js';
 import type { EncodedKey } from './failed-write.js';
 
 /** The workflow type, as it stands in the Web UI. */

@@ -40,7 +40,7 @@ function loadedBy(...args: string[]): Promise<Loaded> {
 }
 
 /** What only a process that runs on has a use for. */
-const HEAVY = /^(@temporalio\/(worker|core-bridge|testing)|webpack|swc-loader|@swc\/.*)$/;
+const HEAVY = /^(@temporalio\/(worker|workflow|core-bridge|testing)|webpack|swc-loader|@swc\/.*)$/;
 
 describe('the help', () => {
   it.each([
