@@ -10,7 +10,7 @@ export function isTemporalError(error: unknown): boolean {
   return error instanceof ServiceError || isGrpcServiceError(error);
 }
 
-/** Temporal's own words for a question that it takes for wrong; null: it failed for another reason. */
+/** Why Temporal refuses a question that it takes for wrong; null: it failed for another reason. */
 export function refusalOf(error: unknown): string | null {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     if (isGrpcServiceError(cause) && cause.code === INVALID_ARGUMENT) return cause.details;
