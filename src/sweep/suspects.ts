@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BATCH_KEYS } from '../../workflows/batch-messages.js';
 import { type Compared, type Difference, type LinkSides, ReconcileError } from '../engine/index.js';
 import { isUnsettled, Looks, type LooksOptions, type Suspect, UNKNOWN } from './looks.js';
+import { followedBy, type Passed } from './passed.js';
 import type { Finding } from './tally.js';
 
 interface SuspectsOptions extends LooksOptions {
@@ -24,9 +25,9 @@ export interface SureDifference {
   readonly foundAtMs: number;
 }
 
-/** A page that was gone through. */
-interface Waiting<Page> {
-  readonly page: Page;
+/** A page that was gone through, with those behind it that have nothing to wait for. */
+interface Waiting {
+  page: Passed;
   suspects: readonly Suspect[];
   /** Of its keys: they are not handed over yet. */
   sure: number;
@@ -43,20 +44,20 @@ const GATHERED_MS = 3_000;
 /** Between two looks, so that one is at the suspects of many pages. */
 const BETWEEN_LOOKS_MS = 250;
 
-export class Suspects<Page> {
+export class Suspects {
   readonly #looks: Looks;
   readonly #options: SuspectsOptions;
-  readonly #through: (page: Page, findings: readonly Finding[]) => void;
-  #waiting: Waiting<Page>[] = [];
+  readonly #through: (page: Passed, findings: readonly Finding[]) => void;
+  #waiting: Waiting[] = [];
   #nextLookAt = 0;
-  #sure: (SureDifference & { readonly waiting: Waiting<Page> })[] = [];
+  #sure: (SureDifference & { readonly waiting: Waiting })[] = [];
   #handOverAt = Number.POSITIVE_INFINITY;
 
-  /** @param through told of each page that is through, in their order */
+  /** @param through told of pages that are through, in their order */
   constructor(
     sides: Required<LinkSides>,
     options: SuspectsOptions,
-    through: (page: Page, findings: readonly Finding[]) => void,
+    through: (page: Passed, findings: readonly Finding[]) => void,
   ) {
     this.#looks = new Looks(sides, options);
     this.#options = options;
@@ -68,19 +69,24 @@ export class Suspects<Page> {
    * @param keys those of it that may differ
    * @throws ReconcileError where a side can't be asked; the signal's reason when it aborts
    */
-  async add(page: Page, keys: readonly Buffer[]): Promise<void> {
-    const waiting: Waiting<Page> = { page, suspects: [], sure: 0, findings: [], dueAt: this.#later() };
-    this.#waiting.push(waiting);
+  async add(page: Passed, keys: readonly Buffer[]): Promise<void> {
     const unique = [...new Map(keys.map((key) => [key.toString('latin1'), key])).values()];
     const suspects: Suspect[] = [];
+    const findings: Finding[] = [];
     for (const [key, compared] of await this.#looks.compare(unique)) {
       if (compared.outcome === 'differs') {
         if (this.#options.counts(compared.difference)) suspects.push({ key, found: compared, looks: 0 });
       } else if (isUnsettled(compared)) suspects.push({ key, found: UNKNOWN, looks: 0 });
-      else waiting.findings.push(...ofFailure(key, compared));
+      else findings.push(...ofFailure(key, compared));
     }
-    waiting.suspects = suspects;
-    waiting.dueAt = this.#later();
+    const before = this.#waiting.at(-1);
+    if (before === undefined || suspects.length > 0)
+      this.#waiting.push({ page, suspects, sure: 0, findings, dueAt: this.#later() });
+    else {
+      // It is through when that one is. So there are never more of them than suspects.
+      before.page = followedBy(before.page, page);
+      before.findings.push(...findings);
+    }
     await this.#lookAgain(MOST_WAITING);
   }
 
@@ -114,7 +120,7 @@ export class Suspects<Page> {
     }
   }
 
-  async #lookAt(due: readonly Waiting<Page>[]): Promise<void> {
+  async #lookAt(due: readonly Waiting[]): Promise<void> {
     const asked = due.flatMap((waiting) => waiting.suspects.map((suspect) => ({ waiting, suspect })));
     for (const { waiting } of asked) waiting.suspects = [];
     const verdicts = await this.#looks.verdicts(asked.map(({ suspect }) => suspect));
@@ -132,7 +138,7 @@ export class Suspects<Page> {
     for (const waiting of due) waiting.dueAt = this.#later();
   }
 
-  #isSure(found: SureDifference, waiting: Waiting<Page>): void {
+  #isSure(found: SureDifference, waiting: Waiting): void {
     if (this.#options.handOver === null) {
       waiting.findings.push(found);
       return;

@@ -11,7 +11,6 @@ import type {
   SweepSummary,
 } from '../../workflows/sweep-messages.js';
 import { type Difference, LinkMemory, type LinkSides, ReconcileError, type ReconcileOptions } from '../engine/index.js';
-import type { KeyPage } from '../redis/index.js';
 import { agedBy, WITHIN_MS } from './ageing.js';
 import { type Batches, HandOver } from './hand-over.js';
 import { Looks, type LooksOptions } from './looks.js';
@@ -26,6 +25,7 @@ import {
   serversOf,
   synchronized,
 } from './parts.js';
+import { followedBy, type Passed, soonestExpiryOf } from './passed.js';
 import { Speed } from './speed.js';
 import { percentOf, summary } from './summary.js';
 import { Suspects } from './suspects.js';
@@ -44,16 +44,6 @@ export interface SweepRequest extends ReconcileOptions {
   readonly agesMs?: readonly number[];
   /** Called after each page that is through, and when a batch has ended. */
   readonly onProgress: (state: SweepState, reached: () => SweepReached) => void;
-}
-
-/** A page that is through moves its part on. */
-interface Passed {
-  readonly cursor: string;
-  readonly done: boolean;
-  readonly passed: number;
-  readonly own: number;
-  readonly compared: number;
-  readonly soonestExpiry: number | null;
 }
 
 /**
@@ -301,12 +291,12 @@ class Sweep {
     return rate && rate / this.#lanes;
   }
 
-  #suspectsOf(part: SweepPart, generation: number, signal: AbortSignal): Suspects<Passed> {
+  #suspectsOf(part: SweepPart, generation: number, signal: AbortSignal): Suspects {
     // With a type its keys are compared as well, which the source's part has done for most.
     const counts = (kind: Difference) => part.side !== 'target' || kind === 'extra' || kind === 'type';
     const handOver = this.#handOver?.take.bind(this.#handOver) ?? null;
     const ofSuspects = { ...this.#looksOptions(signal), counts, handOver };
-    return new Suspects<Passed>(this.#sides, ofSuspects, (passed, findings) => {
+    return new Suspects(this.#sides, ofSuspects, (passed, findings) => {
       if (generation === this.#generation) this.#through(part, passed, findings);
     });
   }
@@ -317,17 +307,13 @@ class Sweep {
     const place = this.state.parts.findIndex(isIt);
     const now = this.state.parts[place];
     if (now === undefined) return;
-    const others = this.state.parts.filter((other) => other !== now);
+    const others = () => summed(this.state.parts.filter((other) => other !== now));
     const isDrawn = this.#request.options.sample !== undefined;
     const moved: SweepPart = {
       ...now,
-      cursor: page.cursor,
-      done: page.done,
-      passed: now.passed + page.passed,
-      own: now.own + page.own,
-      compared: now.compared + page.compared,
-      soonestExpiry: sooner(now.soonestExpiry, page.soonestExpiry),
-      tally: added(now.tally, findings, summed(others), isDrawn),
+      ...followedBy(now, page),
+      // Most pages have nothing; what all parts have found is not summed for these.
+      ...(findings.length > 0 && { tally: added(now.tally, findings, others(), isDrawn) }),
     };
     const parts = this.state.parts.with(place, moved);
     this.state = { ...this.state, parts };
@@ -346,14 +332,4 @@ class Sweep {
     const compared = comparedIn(this.state.parts);
     return { percent, etaSeconds, compared, differing, handedOver, repaired, unsettled, failed };
   }
-}
-
-function soonestExpiryOf({ keys, digest }: KeyPage): number | null {
-  if (keys.length === 0) return null;
-  if (digest === null || digest.count < keys.length) return 0;
-  return (digest.expiries ?? []).filter((expiry) => expiry >= 0).reduce<number | null>(sooner, null);
-}
-
-function sooner(one: number | null, other: number | null): number | null {
-  return one === null || other === null ? (one ?? other) : Math.min(one, other);
 }

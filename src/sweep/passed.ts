@@ -1,0 +1,35 @@
+/** What is known of keys that were gone through, of one page or of several in their order. */
+import type { KeyPage } from '../redis/index.js';
+
+export interface Passed {
+  /** Where the next page begins. */
+  readonly cursor: string;
+  readonly done: boolean;
+  readonly passed: number;
+  readonly own: number;
+  readonly compared: number;
+  readonly soonestExpiry: number | null;
+}
+
+/** As if they were one. */
+export function followedBy(pages: Passed, next: Passed): Passed {
+  return {
+    cursor: next.cursor,
+    done: next.done,
+    passed: pages.passed + next.passed,
+    own: pages.own + next.own,
+    compared: pages.compared + next.compared,
+    soonestExpiry: sooner(pages.soonestExpiry, next.soonestExpiry),
+  };
+}
+
+/** @returns when the first of its keys expires; 0: that is not known of all; null: none does */
+export function soonestExpiryOf({ keys, digest }: Pick<KeyPage, 'keys' | 'digest'>): number | null {
+  if (keys.length === 0) return null;
+  if (digest === null || digest.count < keys.length) return 0;
+  return (digest.expiries ?? []).filter((expiry) => expiry >= 0).reduce<number | null>(sooner, null);
+}
+
+function sooner(one: number | null, other: number | null): number | null {
+  return one === null || other === null ? (one ?? other) : Math.min(one, other);
+}
