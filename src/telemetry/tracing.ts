@@ -56,8 +56,8 @@ export async function startTracing(
   const send = exporter.export.bind(exporter);
   exporter.export = (spans, done) =>
     send(spans, (result) => {
-      if (result.error === undefined) outage.worked();
-      else outage.failed(result.error.message);
+      if (result.code === SUCCESS) outage.worked();
+      else outage.failed(reasonOf(result.error));
       done(result);
     });
   const provider = new node.NodeTracerProvider({
@@ -74,6 +74,15 @@ export async function startTracing(
       await provider.shutdown().catch(() => {});
     },
   };
+}
+
+/** `ExportResultCode.SUCCESS`, of a package that need not be installed. */
+const SUCCESS = 0;
+
+/** A name with several addresses, all refused, and an answer without a reason have no message. */
+function reasonOf(error: (Error & { code?: string | number }) | undefined): string {
+  const code = typeof error?.code === 'number' ? `HTTP ${error.code}` : error?.code;
+  return error?.message || code || 'no reason given';
 }
 
 const KINDS = { consumer: SpanKind.CONSUMER, internal: SpanKind.INTERNAL };

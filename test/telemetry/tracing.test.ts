@@ -1,4 +1,7 @@
 /** Spans of one process, and how they hang together with those of others. */
+import dns from 'node:dns';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { ProxyTracerProvider, trace } from '@opentelemetry/api';
 import { afterEach, expect, it, vi } from 'vitest';
 import { traceFailedWrites } from '../../src/dual-write/tracing.js';
@@ -14,6 +17,7 @@ const of = { kind: 'internal', attributes: {} } as const;
 
 afterEach(() => {
   trace.disable();
+  vi.restoreAllMocks();
   vi.unstubAllEnvs();
 });
 
@@ -64,6 +68,22 @@ it('a collector that is away costs spans, a line and a few seconds at the end', 
   expect(lines[0]!.msg).toMatch(
     /^the collector http:\/\/127\.0\.0\.1:\d+\/v1\/traces takes no spans: .*spans are lost\.$/,
   );
+});
+
+it('a collector whose refusal has no text is named with what there is: a code', async () => {
+  const server = createServer((_request, response) => response.writeHead(401, '').end());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const refusing = await started(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  const away = await started(`http://collector.invalid:${await freePort()}`);
+  const addresses = ['127.0.0.1', '127.0.0.2'].map((address) => ({ address, family: 4 }));
+  vi.spyOn(dns, 'lookup').mockImplementation(((_name: string, _options: object, done: (...found: unknown[]) => void) =>
+    process.nextTick(done, null, addresses)) as never);
+  for (const { tracing } of [away, refusing]) tracing!.begin('lost', of).end();
+  await Promise.all([away.tracing!.close(), refusing.tracing!.close()]);
+  server.closeAllConnections();
+  server.close();
+  expect(away.lines[0]!.msg).toContain('takes no spans: ECONNREFUSED. Repairs go on');
+  expect(refusing.lines[0]!.msg).toContain('takes no spans: HTTP 401. Repairs go on');
 });
 
 it('without a collector nothing is started', async () => {
