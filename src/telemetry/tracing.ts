@@ -6,11 +6,16 @@ import { type Attributes, type Span, SpanKind, SpanStatusCode, type Tracer } fro
 import type { Logger } from 'pino';
 import type { TracingConfig } from '../config.js';
 import { Outage } from '../patience/outage.js';
+import { within } from '../patience/within.js';
 import { type ShownKey, shownKey } from '../privacy.js';
 import { contextOf, spanContextOf, traceparentOf } from '../traceparent.js';
 
-/** A collector that hangs must not hold up the end of a process, in ms. */
-const LAST_WORDS_MS = 3_000;
+/** For an answer, in ms. It begins only once the exporter is connected, and anew with each byte. */
+const ANSWER_MS = 3_000;
+/** For the whole of an export. */
+const EXPORT_MS = 4_000;
+/** A collector that hangs must not hold up the end of a process. */
+const LAST_WORDS_MS = 5_000;
 
 /** What a span is of. */
 interface SpanOf {
@@ -51,15 +56,18 @@ export async function startTracing(
   if (config?.otlp === undefined) return undefined;
   const { node, exporter: otlp, resources } = await loadSdk();
   const url = `${config.otlp.replace(/\/+$/, '')}/v1/traces`;
-  const exporter = new otlp.OTLPTraceExporter({ url, timeoutMillis: LAST_WORDS_MS });
+  const exporter = new otlp.OTLPTraceExporter({ url, timeoutMillis: ANSWER_MS });
   const outage = new Outage(logger, `the collector ${url} takes no spans`, 'Repairs go on; spans are lost.');
   const send = exporter.export.bind(exporter);
-  exporter.export = (spans, done) =>
-    send(spans, (result) => {
-      if (result.code === SUCCESS) outage.worked();
-      else outage.failed(reasonOf(result.error));
-      done(result);
-    });
+  exporter.export = async (spans, done) => {
+    const sent = new Promise<Parameters<typeof done>[0]>((resolve) => send(spans, resolve));
+    const late = { code: FAILED, error: new Error(`no answer within ${EXPORT_MS / 1000} s`) };
+    const ended = await within(EXPORT_MS, sent).catch((error: Error) => ({ code: FAILED, error }));
+    const result = ended === 'late' ? late : ended;
+    if (result.code === SUCCESS) outage.worked();
+    else outage.failed(reasonOf(result.error));
+    done(result);
+  };
   const provider = new node.NodeTracerProvider({
     // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES count.
     resource: resources
@@ -70,14 +78,16 @@ export async function startTracing(
   return {
     ...tracingBy(provider.getTracer('keymend', version), shownKey(config)),
     async close() {
-      // What can't be told any more was told of by the outage.
-      await provider.shutdown().catch(() => {});
+      // What can't be told any more was told of by the outage. An export from before is waited for
+      // too, however long its socket stays open.
+      await within(LAST_WORDS_MS, provider.shutdown()).catch(() => {});
     },
   };
 }
 
-/** `ExportResultCode.SUCCESS`, of a package that need not be installed. */
+/** `ExportResultCode`, of a package that need not be installed. */
 const SUCCESS = 0;
+const FAILED = 1;
 
 /** A name with several addresses, all refused, and an answer without a reason have no message. */
 function reasonOf(error: (Error & { code?: string | number }) | undefined): string {

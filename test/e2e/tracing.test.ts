@@ -1,5 +1,7 @@
 /** Traces, from the write of an application to the repair, with a real bridge and worker. */
 import { randomBytes } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { context, trace } from '@opentelemetry/api';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -132,4 +134,22 @@ it('a batch of many keys is a trace of its own, linked to those of its records',
   const { links } = collector.spans.find(({ spanId }) => spanId === attempt.parentSpanId)!;
   expect(links.length).toBeGreaterThan(0);
   expect(traceIds).toEqual(expect.arrayContaining(links.map(({ traceId }) => traceId)));
+});
+
+it('a collector that never comes to an end does not hold up the end of a process', async () => {
+  const server = createServer((_request, response) => {
+    const drip = setInterval(() => response.write('.'), 500);
+    response.on('close', () => clearInterval(drip));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  sandbox.configure({ config: { tracing: { otlp: `http://127.0.0.1:${port}`, ...RULE } } });
+  const keymend = await sandbox.start('start');
+  await sandbox.source.client.set(KEY, 'new');
+  await sandbox.producer.send({ topic: sandbox.topic, messages: [recordOf(KEY)] });
+  await eventually(isEqual);
+  expect(await keymend.stop('SIGTERM')).toBe(0);
+  expect(keymend.log()).toContain('takes no spans: no answer within 4 s');
+  server.closeAllConnections();
+  server.close();
 });

@@ -6,6 +6,7 @@ import { ProxyTracerProvider, trace } from '@opentelemetry/api';
 import { afterEach, expect, it, vi } from 'vitest';
 import { traceFailedWrites } from '../../src/dual-write/tracing.js';
 import { entryRecord, outboxFields } from '../../src/outbox/entry.js';
+import { within } from '../../src/patience/within.js';
 import { startTracing } from '../../src/telemetry/tracing.js';
 import { failedWrite, type LogLine, loggerInto } from '../bridge/bridge-bed.js';
 import { startCollector } from '../support/collector.js';
@@ -68,6 +69,23 @@ it('a collector that is away costs spans, a line and a few seconds at the end', 
   expect(lines[0]!.msg).toMatch(
     /^the collector http:\/\/127\.0\.0\.1:\d+\/v1\/traces takes no spans: .*spans are lost\.$/,
   );
+});
+
+it('a collector that never comes to an end costs a line and a few seconds, too', async () => {
+  // Each byte begins the exporter's own timeout anew.
+  const server = createServer((_request, response) => {
+    const drip = setInterval(() => response.write('.'), 500);
+    response.on('close', () => clearInterval(drip));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { tracing, lines } = await started(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  tracing!.begin('lost', of).end();
+  await expect(within(10_000, tracing!.close())).resolves.toBeUndefined();
+  server.closeAllConnections();
+  server.close();
+  expect(lines.map(({ msg }) => msg)).toEqual([
+    expect.stringMatching(/takes no spans: no answer within 4 s\. Repairs go on; spans are lost\.$/),
+  ]);
 });
 
 it('a collector whose refusal has no text is named with what there is: a code', async () => {

@@ -37,6 +37,8 @@ export function asService(name: string, running: Omit<Service, 'name'>, close: (
  * not cost that.
  */
 const STOP_TIMEOUT_MS = 25_000;
+/** Connections that end by themselves may, from when all has stopped. */
+const HANGING_MS = 1_000;
 
 type Start = (options: ServiceOptions) => Promise<Service>;
 
@@ -83,6 +85,8 @@ export async function runServices(
     await Promise.all(services.map((service) => service.stop().catch(warn)));
     await Promise.all([http?.close(), tracing?.close()]);
     clearTimeout(overdue);
+    // All that was to be done is done; what still hangs, such as a collector, holds nobody up.
+    setTimeout(() => process.exit(), HANGING_MS).unref();
   }
 }
 
