@@ -1,10 +1,20 @@
 /** The connection to Kafka: the client with its logs, and what its errors say. */
 import { isIP, connect as plainConnect } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
-import { type ISocketFactory, Kafka, type LogEntry, logLevel, type RetryOptions, type SASLOptions } from 'kafkajs';
+import kafkajs, {
+  type ISocketFactory,
+  Kafka,
+  type LogEntry,
+  logLevel,
+  type RetryOptions,
+  type SASLOptions,
+} from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
-import { readSecret, readTls } from '../secret-files.js';
+import { readSecret, readTls, SecretFileError } from '../secret-files.js';
+
+// kafkajs is CommonJS, and Node sees only some of its names as named exports.
+const { KafkaJSConnectionError } = kafkajs;
 
 type KafkaLogin = NonNullable<KafkaConfig['sasl']>;
 
@@ -41,15 +51,30 @@ function socketsFor(ssl: KafkaConfig['ssl']): ISocketFactory {
 /** kafkajs looks at it with each login, so a file that was replaced counts from the next one on. */
 function loginOf({ mechanism, username, password, passwordFile, tokenFile }: KafkaLogin): SASLOptions {
   if (mechanism === 'oauthbearer') {
-    return { mechanism, oauthBearerProvider: async () => ({ value: readSecret(tokenFile!) }) };
+    return { mechanism, oauthBearerProvider: async () => ({ value: secretOf(tokenFile!) }) };
   }
   return {
     mechanism,
     username: username!,
     get password() {
-      return passwordFile === undefined ? password! : readSecret(passwordFile);
+      return passwordFile === undefined ? password! : secretOf(passwordFile);
     },
   } as SASLOptions;
+}
+
+/**
+ * A file that is being replaced is empty for a moment. Kafkajs is to try again then, on a new
+ * connection, for this one has begun to log in: so it does of this error. Any other would end the
+ * consumer for good.
+ */
+function secretOf(path: string): string {
+  try {
+    return readSecret(path);
+  } catch (error) {
+    if (!(error instanceof SecretFileError)) throw error;
+    // Without its cause, by which kafkajs would go. All that is known is in the message.
+    throw new KafkaJSConnectionError(error.message);
+  }
 }
 
 /** The message of a kafkajs error without the names of the errors it is wrapped in. */

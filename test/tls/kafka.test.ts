@@ -121,6 +121,20 @@ describe('a login', () => {
     await expect(checkKafka(config, SILENT)).resolves.toBeUndefined();
   });
 
+  it.each([
+    ['plain', { username: 'plain' }, 'passwordFile', () => PASSWORD],
+    ['scram-sha-256', { username: 'scram256' }, 'passwordFile', () => PASSWORD],
+    ['oauthbearer', {}, 'tokenFile', () => tokenFor('keymend')],
+  ])('by %s waits for a file that is empty because it is being replaced', async (mechanism, who, field, secret) => {
+    const name = `replaced-${mechanism}`;
+    const file = certificates.authority.file(name, '');
+    // What kafkajs says of an attempt that has failed is the moment to write the file.
+    const write = (line: string) => void (line.includes('is empty') && certificates.authority.file(name, secret()));
+    const admin = createKafka(login({ mechanism, ...who, [field]: file }), pino({ level: 'debug' }, { write })).admin();
+    onTestFinished(() => admin.disconnect());
+    await expect(admin.connect()).resolves.toBeUndefined();
+  });
+
   it.each<[what: string, sasl: object, says: string]>([
     ['without a password', { mechanism: 'plain', username: 'u' }, 'kafka.sasl.password: is missing, or a passwordFile'],
     [
