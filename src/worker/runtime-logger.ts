@@ -1,6 +1,13 @@
 /** The logs of the Temporal SDK, written by our logger. */
-import { ApplicationFailure, type LogLevel, type LogMetadata, type Logger as TemporalLogger } from '@temporalio/common';
+import {
+  ApplicationFailure,
+  type LogLevel,
+  type LogMetadata,
+  TemporalFailure,
+  type Logger as TemporalLogger,
+} from '@temporalio/common';
 import type { Logger } from 'pino';
+import { errorText } from '../temporal/error-text.js';
 
 /**
  * The SDK's words in ours. Of its inside ("Worker state changed", "No Nexus services registered")
@@ -48,13 +55,27 @@ function isFailedAttempt(message: string, meta: LogMetadata = {}): boolean {
 /** An outage is told of at its beginning and its end. */
 const TRIED_AGAIN: ReadonlySet<string> = new Set(['reconcile', 'answers']);
 
+/** In none of them is a key, but for workflow IDs, which `tracing.privacy` knows. */
+const FIELDS = [
+  ...['namespace', 'taskQueue', 'workflowId', 'workflowType', 'runId', 'activityId', 'activityType', 'attempt'],
+  // As the core writes them.
+  ...['task_queue', 'workflow_id', 'workflow_type', 'run_id', 'activity_id', 'activity_type'],
+  ...['sdkComponent', 'target', 'isLocal'],
+];
+
+/** Failures made by us or by the SDK alone, and bugs, whose words are those of the engine. */
+const OURS = [TemporalFailure, TypeError, ReferenceError, RangeError];
+
 /**
- * A failed attempt is everyday news here: its type and line say all, its stack nothing. What is
- * nested is what the SDK and its server tell each other, payloads and keys in it.
+ * A failed attempt is everyday news here: its type and line say all, its stack nothing. Whatever
+ * else there is may be what the SDK and its server tell each other, payloads and keys in it; so may
+ * be the words of an error that is the client's.
  */
 function fieldsOf(meta: LogMetadata = {}): LogMetadata {
-  const { error, taskToken: _taskToken, ...rest } = meta;
-  const fields = Object.fromEntries(Object.entries(rest).filter(([, value]) => typeof value !== 'object'));
+  const fields = Object.fromEntries(FIELDS.flatMap((name) => (name in meta ? [[name, meta[name]]] : [])));
+  const { error } = meta;
   if (!(error instanceof Error)) return fields;
-  return { ...fields, error: { type: (error as { type?: string }).type ?? error.name, message: error.message } };
+  const isOurs = OURS.some((kind) => error instanceof kind);
+  const message = isOurs ? error.message : errorText(error);
+  return { ...fields, error: { type: (error as { type?: string }).type ?? error.name, message } };
 }

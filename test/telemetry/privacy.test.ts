@@ -1,7 +1,13 @@
+import { Connection, ServiceError, WorkflowClient } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
 import { expect, it } from 'vitest';
+import { createLogTo } from '../../src/cli/log.js';
 import { privateFields } from '../../src/cli/private-fields.js';
 import { type Config, parseConfig } from '../../src/config.js';
 import { type PrivacyRule, shownKey } from '../../src/privacy.js';
+import { createRelease } from '../../src/worker/release.js';
+import { runtimeLogger } from '../../src/worker/runtime-logger.js';
+import { stack } from '../support/services.js';
 
 const SECRET = 'only for this test';
 const hmac = { privacy: 'hmac', secret: SECRET } as const;
@@ -67,4 +73,41 @@ it('log lines have a key by the rule wherever it stands in them; the prefix of t
 it('without tracing, and with plain, log lines are left as they are', () => {
   expect(privateFields(configured(''))).toBeUndefined();
   expect(privateFields(configured('tracing: { privacy: plain }'))).toBeUndefined();
+});
+
+/** A log as a process under `hmac` writes it. */
+function privateLog() {
+  const config = configured(`tracing: { privacy: hmac, secret: ${SECRET} }`);
+  const lines: string[] = [];
+  const logger = createLogTo({ write: (line) => lines.push(line) }, 'debug', privateFields(config));
+  return { config, logger, text: () => lines.join('') };
+}
+
+it('Temporal names a workflow in its words: they are not in a line that speaks of one key', async () => {
+  const connection = await Connection.connect({ address: stack().temporal.address });
+  const client = new WorkflowClient({ connection });
+  const { config, logger, text } = privateLog();
+  await expect(client.getHandle('a/user:4711').describe()).rejects.toThrow('user:4711');
+  await createRelease({ client, taskQueue: 'q', links: config.links, logger })('a', Buffer.from('user:4711'));
+  await connection.close();
+  expect(text()).toContain('"error":"workflow not found for ID: …"');
+  expect(text()).not.toContain('user:4711');
+});
+
+it('of what the SDK of Temporal tells the log has fields that have no key in them', () => {
+  const { logger, text } = privateLog();
+  const cause = new Error('5 NOT_FOUND: workflow not found for ID: a/user:4711');
+  const { warn } = runtimeLogger(logger, () => {});
+  const about = { workflowId: 'a/user:4711', attempt: 2, failure: 'of a/user:4711', status: 'a/user:4711' };
+  warn('Activity failed', { ...about, error: new ServiceError('Failed to signal', { cause }) });
+  warn('Activity failed', { ...about, error: ApplicationFailure.create({ type: 'TargetWrong', message: 'ours' }) });
+  warn('Activity failed', { ...about, error: new TypeError('a bug') });
+  const lines = text().trim().split('\n');
+  expect(lines[0]).toContain(
+    '"error":{"type":"ServiceError","message":"Failed to signal: NOT_FOUND: workflow not found for ID: …"}',
+  );
+  expect(lines[1]).toContain('"error":{"type":"TargetWrong","message":"ours"}');
+  expect(lines[2]).toContain('"error":{"type":"TypeError","message":"a bug"}');
+  for (const line of lines) expect(line).toContain(`"workflowId":"a/${shownKey(hmac)('user:4711')}","attempt":2`);
+  expect(text()).not.toContain('user:4711');
 });
