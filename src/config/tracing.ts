@@ -5,12 +5,17 @@ import { PRIVACY, type PrivacyRule, SECRET_CHARACTERS } from '../privacy.js';
 /** `otlp` absent: no spans. */
 export type TracingConfig = PrivacyRule & { readonly otlp?: string | undefined };
 
-const URL_NEEDED = 'must be a url such as http://collector:4318, without user and password';
+const URL_NEEDED =
+  'must be a url such as http://collector:4318, without user, password and anything behind ? or #; ' +
+  'credentials go into OTEL_EXPORTER_OTLP_HEADERS';
 
-/** The exporter takes credentials from its own variable, so that no url has them. */
+/**
+ * The exporter takes credentials from its own variable, so that no url has them: the log names it.
+ */
 function isCollector(text: string): boolean {
   const url = URL.canParse(text) ? new URL(text) : null;
-  return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '';
+  const hasLogin = url !== null && (url.username !== '' || url.password !== '');
+  return url !== null && /^https?:$/.test(url.protocol) && !hasLogin && !/[?#]/.test(text);
 }
 
 export const tracingConfig = z

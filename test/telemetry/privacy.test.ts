@@ -45,7 +45,8 @@ it('a configuration says what is wrong with tracing, with its place', () => {
   expect(wrong('{ privacy: hmac }')).toThrow('keymend.yaml: tracing.secret: is missing: privacy: hmac needs one');
   expect(wrong('{ privacy: hmac, secret: short }')).toThrow('tracing.secret: must have at least 16 characters');
   expect(wrong('{ otlp: collector:4317 }')).toThrow('tracing.otlp: must be a url such as http://collector:4318');
-  expect(wrong('{ otlp: "http://user:pass@collector:4318" }')).toThrow(/without user and password$/);
+  for (const url of ['http://user:pass@h:1', 'http://h:1?token=secret', 'http://h:1/?', 'http://h:1#secret'])
+    expect(wrong(`{ otlp: "${url}" }`)).toThrow(/without user, password and .*OTEL_EXPORTER_OTLP_HEADERS$/);
   expect(configured('tracing: { otlp: http://collector:4318 }').tracing).toEqual({
     otlp: 'http://collector:4318',
     privacy: 'truncate',
