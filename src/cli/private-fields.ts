@@ -8,8 +8,10 @@ import { shownKey } from '../privacy.js';
 
 type Fields = Record<string, unknown>;
 
-/** IDs that are no keys: those of keymend's other workflows, and digests of keys. */
-const NO_KEY = /^keymend\/|^(?:sha256|hmac):[0-9a-f]{64}$/;
+/** What the IDs of keymend's other workflows begin with, which are no keys. */
+const NO_KEY = 'keymend/';
+/** A key in a workflow ID that is made with a secret already. */
+const HMAC = /^hmac:[0-9a-f]{64}$/;
 /** A producer may make its ids of anything; these are ULIDs and UUIDs. */
 const NO_TEXT = /^(?:[0-9A-HJKMNP-TV-Z]{26}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/i;
 const IDS = ['workflowId', 'workflow_id'];
@@ -20,11 +22,15 @@ export function privateFields({ tracing, links }: Pick<Config, 'tracing' | 'link
   const shown = shownKey(tracing);
   const prefixes = links.map(({ workflowIdPrefix }) => workflowIdPrefix);
 
-  /** The prefix of the link is none of the key's. */
+  /**
+   * The prefix of the link is none of the key's. A digest of a key is shown like a key: who guesses
+   * the key could find out by it.
+   */
   function shownId(id: string): string {
     const prefix = prefixes.find((prefix) => id.startsWith(prefix)) ?? '';
     const key = id.slice(prefix.length);
-    return NO_KEY.test(id) || NO_KEY.test(key) ? id : prefix + shown(key);
+    const isNoKey = id.startsWith(NO_KEY) && !prefix.startsWith(NO_KEY);
+    return isNoKey || HMAC.test(key) ? id : prefix + shown(key);
   }
 
   return (fields: Fields): Fields => {

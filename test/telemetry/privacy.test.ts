@@ -1,6 +1,7 @@
 import { Connection, ServiceError, WorkflowClient } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { expect, it } from 'vitest';
+import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import { createLogTo } from '../../src/cli/log.js';
 import { privateFields } from '../../src/cli/private-fields.js';
 import { type Config, parseConfig } from '../../src/config.js';
@@ -35,8 +36,8 @@ it('an HMAC without a secret is refused: it would be a digest that anybody can m
     expect(() => shownKey({ privacy: 'hmac', secret } as PrivacyRule)).toThrow('needs a secret of at least 16');
 });
 
-function configured(tracing: string): Config {
-  const link = '{ name: a, source: { url: redis://a }, target: { url: redis://b }, workflowIdPrefix: a/ }';
+function configured(tracing: string, prefix = 'a/'): Config {
+  const link = `{ name: a, source: { url: redis://a }, target: { url: redis://b }, workflowIdPrefix: ${prefix} }`;
   return parseConfig(`kafka: { brokers: [h:1] }\nlinks: [${link}]\n${tracing}`, 'keymend.yaml', {});
 }
 
@@ -67,8 +68,16 @@ it('log lines have a key by the rule wherever it stands in them; the prefix of t
   expect(fields({ eventId: 'user:4711' })).toEqual({ eventId: shown });
   const noKeys = { workflowId: 'keymend/sweep/a', eventId: '01JD8QZ5T3W9X0Y1Z2A3B4C5D6' };
   expect(fields(noKeys)).toEqual(noKeys);
-  const digest = { workflowId: `a/sha256:${'0'.repeat(64)}` };
-  expect(fields(digest)).toEqual(digest);
+});
+
+it('a digest of a key is no way around the secret: anybody can make it of a guess', () => {
+  const id = workflowIdFor('a/', Buffer.from('user:4711\n'));
+  expect(id).toMatch(/^a\/sha256:[0-9a-f]{64}$/);
+  const fields = privateFields(configured(`tracing: { privacy: hmac, secret: ${SECRET} }`))!;
+  expect(fields({ workflowId: id })).toEqual({ workflowId: `a/${shownKey(hmac)(id.slice(2))}` });
+  const own = configured(`tracing: { privacy: hmac, secret: ${SECRET} }`, 'keymend/a/');
+  const hashed = workflowIdFor('keymend/a/', Buffer.from('user:4711'));
+  expect(privateFields(own)!({ workflowId: hashed }).workflowId).toMatch(/^keymend\/a\/hmac:[0-9a-f]{32}$/);
 });
 
 it('without tracing, and with plain, log lines are left as they are', () => {
