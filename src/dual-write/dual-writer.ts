@@ -13,6 +13,7 @@ import {
   readOptions,
   type SourceProblem,
 } from './options.js';
+import { guardedTracing } from './records/guarded-tracing.js';
 import { Publisher } from './records/publisher.js';
 import { Recorder } from './records/recorder.js';
 import { isSameEnd } from './same-server.js';
@@ -50,7 +51,8 @@ export type { BreakerChange } from './target/shard.js';
 export function createDualWriter<Source extends Redis | Cluster>(
   options: DualWriterOptions<Source>,
 ): DualWriter<Source> {
-  const { source, target: mirror, link, origin, intents: mode, onUnrecorded, tracing, ...rest } = readOptions(options);
+  const { source, target: mirror, link, origin, intents: mode, onUnrecorded, ...rest } = readOptions(options);
+  const tracing = rest.tracing && guardedTracing(rest.tracing);
   const context = { link, origin };
   // Not in the middle of what runs here: a listener that throws shall show as an uncaught
   // exception, not stop the writes behind.

@@ -3,7 +3,7 @@
  * the trace of whatever the application did when it wrote. Needs `@opentelemetry/api` and a tracer
  * that the application has registered; without one there are no spans.
  */
-import { type Context, context, diag, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { type Context, context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import type { FailedWrite } from '../../workflows/failed-write.js';
 import { keyBytes } from '../events/failed-write-codec.js';
 import { type PrivacyRule, shownKey } from '../privacy.js';
@@ -22,15 +22,7 @@ export function traceFailedWrites(rule: PrivacyRule): WriteTracing {
     sent(write) {
       contexts.set(write, context.active());
     },
-    recorded(record, newest) {
-      try {
-        return spanOf(record, contexts.get(newest) ?? ROOT_CONTEXT);
-      } catch (error) {
-        // Of a sampler or processor of the application's: that must not cost the record.
-        diag.error('keymend: a failed write has no span', error);
-        return undefined;
-      }
-    },
+    recorded: (record, newest) => spanOf(record, contexts.get(newest) ?? ROOT_CONTEXT),
   };
 
   function spanOf({ link, key, encoding = 'utf8', command, outcome, error }: FailedWrite, parent: Context) {

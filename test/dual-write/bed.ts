@@ -72,7 +72,10 @@ export interface WriterOptions {
   readonly target?: { port: number };
   readonly records?: DualWriterOptions['records'];
   /** Whatever else shall differ from the defaults. */
-  readonly more?: Pick<DualWriterOptions, 'bounds' | 'breaker' | 'onUnrecorded' | 'failoverAfterMs' | 'transactional'>;
+  readonly more?: Pick<
+    DualWriterOptions,
+    'bounds' | 'breaker' | 'onUnrecorded' | 'failoverAfterMs' | 'transactional' | 'tracing'
+  >;
 }
 
 /**

@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ProxyTracerProvider, trace } from '@opentelemetry/api';
 import { afterEach, expect, it, vi } from 'vitest';
+import { guardedTracing } from '../../src/dual-write/records/guarded-tracing.js';
 import { traceFailedWrites } from '../../src/dual-write/tracing.js';
 import { entryRecord, outboxFields } from '../../src/outbox/entry.js';
 import { within } from '../../src/patience/within.js';
@@ -121,7 +122,10 @@ it('a failed write has no place in a trace where nobody traces, or where the tra
     startActiveSpan: () => undefined as never,
   });
   trace.setGlobalTracerProvider(provider);
-  expect(traceFailedWrites({ privacy: 'plain' }).recorded(failedWrite(), write)).toBeUndefined();
+  const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+  const guarded = guardedTracing(traceFailedWrites({ privacy: 'plain' }));
+  expect(guarded.recorded(failedWrite(), write)).toBeUndefined();
+  expect(warned).toHaveBeenCalledOnce();
 });
 
 it('an entry of an outbox has the place as a field, which is a header for whoever reads it', () => {
