@@ -181,4 +181,35 @@ describe('behind Sentinels', () => {
       /it wants a certificate that it trusts from whoever connects; give one as tls\.certFile/,
     );
   });
+
+  it('certificates that are replaced count for what listens to the Sentinels, too', async () => {
+    const { authority, stranger, right } = certificates;
+    const group = await startSentinelGroup('mymaster');
+    onTestFinished(() => group.stop());
+    const master = await startTlsProxy(group.master.port, right);
+    const sentinel = await startTlsProxy(group.sentinels[0]!.port, right);
+    onTestFinished(async () => void (await Promise.all([master.close(), sentinel.close()])));
+    const caFile = authority.file('replaced.crt', '');
+    copyFileSync(authority.caFile, caFile);
+    const endpoint = {
+      sentinel: { name: 'mymaster', urls: [`rediss://127.0.0.1:${sentinel.port}`] },
+      addressMap: { [`127.0.0.1:${group.master.port}`]: `127.0.0.1:${master.port}` },
+      tls: { caFile },
+    };
+    const servers = connectKeyServers(endpoint, { name: 'target of link l' });
+    onTestFinished(() => servers.close());
+    await servers.send('k', ['SET', 'k', 'v']);
+    // Asked for the master once, and listened to from then on.
+    await eventually(() => expect(sentinel.taken).toBe(2));
+
+    // While the file is being written, those that were good go on to be.
+    authority.file('replaced.crt', '');
+    sentinel.renew(right);
+    await eventually(() => expect(sentinel.taken).toBe(3));
+    copyFileSync(stranger.caFile, caFile);
+    sentinel.renew(stranger.issue());
+    await eventually(() => expect(sentinel.taken).toBe(4));
+    // All the time the master was not connected to anew.
+    expect(master.taken).toBe(1);
+  });
 });

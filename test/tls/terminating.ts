@@ -8,6 +8,8 @@ export interface TlsProxy {
   readonly port: number;
   /** How many connections it has taken that had a handshake. */
   readonly taken: number;
+  /** Shows another certificate from now on; what is connected has to connect anew. */
+  renew(certificate: Certificate): void;
   close(): Promise<void>;
 }
 
@@ -30,15 +32,22 @@ export async function startTlsProxy(to: number, certificate: Certificate, client
   });
   server.on('tlsClientError', () => {});
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const drop = () => {
+    for (const socket of sockets) socket.destroy();
+  };
   return {
     port: (server.address() as AddressInfo).port,
     get taken() {
       return taken;
     },
+    renew(other) {
+      server.setSecureContext({ ...pemOf(other), ...wanted });
+      drop();
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        for (const socket of sockets) socket.destroy();
+        drop();
       }),
   };
 }

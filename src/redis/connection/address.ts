@@ -75,12 +75,31 @@ export function readAccess({
     const tls = files && readTls(files);
     return {
       ...(passwordFile !== undefined && { password: readSecret(passwordFile) }),
-      ...(tls && { tls, sentinelTLS: tls }),
+      ...(tls && { tls, sentinelTLS: readAnew(files, tls) }),
     };
   } catch (error) {
     if (!(error instanceof SecretFileError)) throw error;
     throw new RedisFailure('CONNECTION', error.message, { cause: error, errno: OF_FILES });
   }
+}
+
+/**
+ * What listens to the Sentinels lives on and connects anew by itself, so it looks here for itself.
+ * A file that can't be read then must not end it: the next connect to the master tells of it.
+ */
+function readAnew(files: TlsFiles, tls: ReturnType<typeof readTls>): ReturnType<typeof readTls> {
+  let { secureContext } = tls;
+  return {
+    ...tls,
+    get secureContext() {
+      try {
+        ({ secureContext } = readTls(files));
+      } catch (error) {
+        if (!(error instanceof SecretFileError)) throw error;
+      }
+      return secureContext;
+    },
+  };
 }
 
 /** Where a server is reached that announces this address, `host:port`. */
