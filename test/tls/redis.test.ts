@@ -1,7 +1,9 @@
 /**
  * Redis by TLS: one server, a Cluster, behind Sentinels; with every certificate that can be wrong.
  */
+import { once } from 'node:events';
 import { copyFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Endpoint } from '../../src/config.js';
 import { connectKeyServers } from '../../src/redis/index.js';
@@ -211,5 +213,25 @@ describe('behind Sentinels', () => {
     await eventually(() => expect(sentinel.taken).toBe(4));
     // All the time the master was not connected to anew.
     expect(master.taken).toBe(1);
+  });
+
+  it('a Sentinel that says nothing is asked by TLS once for its reason, not with each attempt', async () => {
+    let taken = 0;
+    const silent = createServer(() => void (taken += 1)).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    onTestFinished(() => void silent.close());
+    const { port } = silent.address() as AddressInfo;
+    const sentinel = { name: 'mymaster', urls: [`rediss://127.0.0.1:${port}`] };
+    const servers = connectKeyServers({ sentinel, tls }, { name: 'target of link l', commandTimeoutMs: 200 });
+    onTestFinished(() => servers.close());
+    const attempt = () => expect(servers.send('k', ['GET', 'k'])).rejects.toThrow('cannot be reached');
+    await attempt();
+    expect(taken).toBe(2);
+    // Between two attempts there is a pause, in which commands fail at once.
+    await eventually(async () => {
+      await attempt();
+      expect(taken).toBeGreaterThan(2);
+    });
+    expect(taken).toBe(3);
   });
 });

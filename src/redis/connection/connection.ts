@@ -103,6 +103,8 @@ export class Connection {
   #renewal: Promise<void> | null = null;
   #renewNotBefore = 0;
   #failedAttempts = 0;
+  /** Of the first Sentinel, since it was last connected; null: not asked. */
+  #tlsFailure: Promise<Error | null> | null = null;
   #notBefore = 0;
   #lastError: unknown = null;
 
@@ -355,6 +357,7 @@ export class Connection {
       if (this.#options.isNode) await this.#identify();
       if (this.#options.isNode && this.#options.isReplica) await this.#write(['READONLY']);
       this.#failedAttempts = 0;
+      this.#tlsFailure = null;
       this.#connections += 1;
       this.#server = {};
       this.#saysLimit = true;
@@ -362,7 +365,7 @@ export class Connection {
     } catch (error) {
       // What connect() itself says is only "closed"; the reason came as an event.
       this.#lastError ??= error;
-      this.#lastError = (await this.#tlsFailureOfSentinel()) ?? this.#lastError;
+      this.#lastError = (await this.#sentinelTrouble()) ?? this.#lastError;
       // Of a client that was told to close although it had ended, ioredis keeps the reason of the
       // next failure to itself.
       if (this.#client.status !== 'end') this.#client.disconnect();
@@ -372,11 +375,15 @@ export class Connection {
     }
   }
 
-  /** Of Sentinels ioredis says only that none of them answers. */
-  async #tlsFailureOfSentinel(): Promise<Error | null> {
+  /**
+   * Of Sentinels ioredis says only that none of them answers. Asked once in a row of failed
+   * attempts: it can take a whole timeout, in which all commands wait.
+   */
+  async #sentinelTrouble(): Promise<Error | null> {
     const { sentinels, sentinelTLS } = this.#client.options;
     if (!sentinels || !sentinelTLS || failureOf(this.#lastError).errno !== undefined) return null;
-    return tlsFailure({ ...sentinels[0], ...sentinelTLS, timeout: this.commandTimeoutMs }, 'PING\r\n');
+    this.#tlsFailure ??= tlsFailure({ ...sentinels[0], ...sentinelTLS, timeout: this.commandTimeoutMs }, 'PING\r\n');
+    return this.#tlsFailure;
   }
 
   /** Before anything is sent there: who answers may have the same slots, and other data. */
