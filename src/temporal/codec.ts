@@ -71,7 +71,10 @@ function decrypted(payload: Payload, secrets: ReadonlyMap<string, Buffer>): Payl
   }
   const data = Buffer.from(payload.data ?? []);
   try {
-    const decipher = createDecipheriv(CIPHER, secret, data.subarray(0, NONCE_BYTES));
+    // Of so few bytes nonce and tag would overlap, and the tag could be short enough to be guessed.
+    if (data.length < NONCE_BYTES + TAG_BYTES) throw new Error('shorter than its nonce and tag');
+    const nonce = data.subarray(0, NONCE_BYTES);
+    const decipher = createDecipheriv(CIPHER, secret, nonce, { authTagLength: TAG_BYTES });
     decipher.setAuthTag(data.subarray(-TAG_BYTES));
     const bytes = Buffer.concat([decipher.update(data.subarray(NONCE_BYTES, -TAG_BYTES)), decipher.final()]);
     return PayloadMessage.decode(bytes);
