@@ -58,7 +58,7 @@ export const ERRORS = {
     inShort: 'the Redis user lacks a right',
     nextStep:
       'The user of this link lacks a right, which the message names, or its password is wrong. Grant the right (`keymend acl ' +
-      'print` lists all), or correct the password and restart the workers.',
+      'print` lists all), or correct the password; unless it stands in a `passwordFile`, restart the workers then.',
   },
   Contended: {
     retryable: true,

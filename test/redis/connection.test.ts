@@ -50,9 +50,17 @@ describe('check', () => {
   });
 
   test.each([
-    ['no password', '', 'wants a password; put it into the url of the link'],
-    ['a wrong password', ':wrong-secret@', 'refuses the user or the password; correct them in the url of the link'],
-    ['a wrong user', 'nobody:wrong-secret@', 'refuses the user or the password; correct them in the url of the link'],
+    ['no password', '', 'wants a password; put it into the url of the link, or its passwordFile'],
+    [
+      'a wrong password',
+      ':wrong-secret@',
+      'refuses the user or the password; correct them in the url of the link, or in its passwordFile',
+    ],
+    [
+      'a wrong user',
+      'nobody:wrong-secret@',
+      'refuses the user or the password; correct them in the url of the link, or in its passwordFile',
+    ],
   ])('%s: says so without repeating it', async (_name, credentials, text) => {
     const { port } = await server(['--requirepass', 'right-secret']);
     const checked = portTo(`redis://${credentials}127.0.0.1:${port}`).check();
