@@ -71,7 +71,7 @@ function decrypted(payload: Payload, secrets: ReadonlyMap<string, Buffer>): Payl
   }
   const data = Buffer.from(payload.data ?? []);
   try {
-    // Of so few bytes nonce and tag would overlap, and the tag could be short enough to be guessed.
+    // Of so few bytes nonce and tag would overlap, and the tag may be short enough to guess.
     if (data.length < NONCE_BYTES + TAG_BYTES) throw new Error('shorter than its nonce and tag');
     const nonce = data.subarray(0, NONCE_BYTES);
     const decipher = createDecipheriv(CIPHER, secret, nonce, { authTagLength: TAG_BYTES });

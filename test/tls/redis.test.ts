@@ -217,7 +217,9 @@ describe('behind Sentinels', () => {
 
   it('a Sentinel that says nothing is asked by TLS once for its reason, not with each attempt', async () => {
     let taken = 0;
-    const silent = createServer(() => void (taken += 1)).listen(0, '127.0.0.1');
+    const silent = createServer(() => {
+      taken += 1;
+    }).listen(0, '127.0.0.1');
     await once(silent, 'listening');
     onTestFinished(() => void silent.close());
     const { port } = silent.address() as AddressInfo;
