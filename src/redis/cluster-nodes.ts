@@ -3,7 +3,7 @@
  * tell.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Access, reachable } from './connection/address.js';
+import { type Access, addressAt, apart, reachable } from './connection/address.js';
 import { Connection, type ConnectionOptions } from './connection/connection.js';
 import { RedisFailure } from './connection/failure.js';
 import { SLOTS, type Slots, slotOf } from './slots.js';
@@ -128,7 +128,7 @@ export class ClusterNodes {
    */
   importing({ message }: RedisFailure): Connection | null {
     const [, host, port] = /^ASK \d+ (\S+):(\d+)$/.exec(message) ?? [];
-    return host && host !== '?' ? this.#connectionTo(reachable(addressAt(host, port!), this.#access)) : null;
+    return host && host !== '?' ? this.#connectionTo(this.#reached(host, Number(port))) : null;
   }
 
   close(): void {
@@ -198,8 +198,10 @@ export class ClusterNodes {
     const slots = new Map<string, [number, number][]>();
     const nodeIds = new Map<string, string | undefined>();
     for (const [first, last, [host, port, id]] of ranges) {
-      // A node that does not know how it is reached leaves its own host out.
-      const address = reachable(addressAt(host?.length ? `${host}` : hostOf(asked), port), this.#access);
+      // A node that does not know how it is reached leaves its own host out; some leave out all.
+      const isAsked = id !== undefined && this.#connections.get(asked)?.nodeId === `${id}`;
+      const here = () => (isAsked ? asked : this.#reached(apart(asked).host, port));
+      const address = host?.length ? this.#reached(`${host}`, port) : here();
       slots.set(address, [...(slots.get(address) ?? []), [first, last]]);
       nodeIds.set(address, id && `${id}`);
     }
@@ -229,12 +231,16 @@ export class ClusterNodes {
     return this.#topology;
   }
 
+  #reached(host: string, port: number): string {
+    const place = reachable(host, port, this.#access);
+    return addressAt(place.host, place.port);
+  }
+
   #connectionTo(address: string): Connection {
     const known = this.#connections.get(address);
     if (known) return known;
     const url = new URL(this.#seeds[0]!);
-    url.hostname = hostOf(address);
-    url.port = address.slice(address.lastIndexOf(':') + 1);
+    url.host = address;
     const connection = new Connection({ ...this.#access, url: url.href }, this.#options);
     if (this.#closed) connection.close();
     else this.#connections.set(address, connection);
@@ -263,12 +269,4 @@ const REDIS_PORT = '6379';
 
 function addressOf({ hostname, port }: URL): string {
   return `${hostname}:${port || REDIS_PORT}`;
-}
-
-function addressAt(host: string, port: number | string): string {
-  return `${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}`;
-}
-
-function hostOf(address: string): string {
-  return address.slice(0, address.lastIndexOf(':'));
 }

@@ -102,21 +102,43 @@ function readAnew(files: TlsFiles, tls: ReturnType<typeof readTls>): ReturnType<
   };
 }
 
-/** Where a server is reached that announces this address, `host:port`. */
-export function reachable(address: string, { addressMap = {} }: Access): string {
-  return Object.hasOwn(addressMap, address) ? addressMap[address]! : address;
+interface Place {
+  readonly host: string;
+  readonly port: number;
 }
 
-/** The same in the words of ioredis, for the master that a Sentinel names. */
+/** Where a server is reached that announces this host and port. */
+export function reachable(host: string, port: number, { addressMap = {} }: Access): Place {
+  const announced = addressAt(host, port);
+  const found = Object.entries(addressMap).find(([from]) => normal(from) === announced);
+  return found === undefined ? { host: apart(announced).host, port } : apart(found[1]);
+}
+
+/** The same for ioredis, of the master that a Sentinel names. It asks without brackets. */
 export function natMapOf({ addressMap }: Access): Pick<RedisOptions, 'natMap'> {
   if (addressMap === undefined) return {};
-  return { natMap: Object.fromEntries(Object.entries(addressMap).map(([from, to]) => [from, apart(to)])) };
+  const entries = Object.entries(addressMap).map(([from, to]) => {
+    const { host, port } = apart(normal(from));
+    return [`${host}:${port}`, apart(to)];
+  });
+  return { natMap: Object.fromEntries(entries) };
 }
 
 /** @param address `host:port`; an IPv6 one in brackets, or not */
-export function apart(address: string): { readonly host: string; readonly port: number } {
+export function apart(address: string): Place {
   const colon = address.lastIndexOf(':');
   return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(address.slice(colon + 1)) };
+}
+
+/** The opposite: an IPv6 address in brackets. */
+export function addressAt(host: string, port: number | string): string {
+  return `${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}`;
+}
+
+/** One way to write it. */
+function normal(address: string): string {
+  const { host, port } = apart(address);
+  return addressAt(host, port);
 }
 
 /** What to call a server in the ID of a workflow: its address, or the name of its group. */

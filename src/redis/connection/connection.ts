@@ -14,7 +14,7 @@ import { tlsFailure } from '../../tls-trouble.js';
 import { operationsOf } from '../scripts/operations.js';
 import {
   type Address,
-  apart,
+  addressAt,
   describeAddress,
   natMapOf,
   reachable,
@@ -312,13 +312,13 @@ export class Connection {
 
   /** Where a server is reached that this one names. */
   reachable(host: string, port: number): { readonly host: string; readonly port: number } {
-    return apart(reachable(`${host}:${port}`, this.#address));
+    return reachable(host, port, this.#address);
   }
 
   /** A connection to a replica of this server, with its user, password and database. */
   replicaAt(host: string, port: number): Connection {
     const { username, password, db, tls } = this.#client.options;
-    const url = new URL(`${tls ? 'rediss' : 'redis'}://${host.includes(':') ? `[${host}]` : host}:${port}/${db ?? 0}`);
+    const url = new URL(`${tls ? 'rediss' : 'redis'}://${addressAt(host, port)}/${db ?? 0}`);
     url.username = encodeURIComponent(username ?? '');
     url.password = encodeURIComponent(password ?? '');
     const { passwordFile, tls: files } = this.#address;
