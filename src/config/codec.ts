@@ -1,5 +1,6 @@
 /** The part of `keymend.yaml` about payloads that Temporal is not to read. */
 import { z } from 'zod';
+import { SECRET_CHARACTERS } from '../privacy.js';
 import { httpPort, httpToken } from './http.js';
 
 const key = z
@@ -19,9 +20,9 @@ const server = z
   .strictObject({
     host: z.string().min(1).default('127.0.0.1').describe('The address to listen on.'),
     port: httpPort.default(8081).describe('0 to 65535; 0 takes a free port, which the log names.'),
-    token: httpToken.describe(
-      'What whoever asks has to send: `Authorization: Bearer …`, or as the first part of the path.',
-    ),
+    token: httpToken
+      .min(SECRET_CHARACTERS, `must have at least ${SECRET_CHARACTERS} characters`)
+      .describe('What whoever asks has to send: `Authorization: Bearer …`, or as the first part of the path.'),
     origins: z
       .array(z.string().regex(/^https?:\/\/[^/\s]+$/, 'must be an origin such as https://temporal.example'))
       .default([])

@@ -9,7 +9,7 @@ import { temporalTarget } from '../../src/temporal/connect.js';
 import { ENVIRONMENT } from '../support/keymend.js';
 
 const ORIGIN = 'https://temporal.example';
-const TOKEN = 'a-token';
+const TOKEN = 'a-token-of-the-tests';
 const VALUE = { key: 'user:42' };
 
 async function start(server?: object) {
@@ -72,4 +72,15 @@ it('answers the pages of the named origins alone', async () => {
 
 it('without its settings there is none, in one line', async () => {
   await expect(start()).rejects.toThrow(/^temporal\.codec\.server is missing; give it a token/);
+});
+
+it('says where it is, at an IPv6 address too', async () => {
+  const { ask } = await start({ host: '::1', port: 0, token: TOKEN });
+  expect((await ask('/decode', BEARER)).status).toBe(200);
+});
+
+it('a token that is soon guessed is refused with its place', async () => {
+  await expect(start({ port: 0, token: 'a-token' })).rejects.toThrow(
+    'temporal.codec.server.token: must have at least 16 characters',
+  );
 });

@@ -48,7 +48,8 @@ export async function codecService({
   // One without a listener would end the process: too many open files, for example.
   server.on('error', (error) => logger.debug({ error: String(error) }, 'codec server'));
   const { port } = server.address() as AddressInfo;
-  logger.info(`http://${settings.host}:${port} decrypts payloads for whoever has the token`);
+  const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host;
+  logger.info(`http://${host}:${port} decrypts payloads for whoever has the token`);
   const stop = async () => {
     server.close();
     server.closeAllConnections();
