@@ -1,5 +1,6 @@
 /** The users of Redis that a link needs, with no more rights than that. */
-import type { LinkConfig } from '../config.js';
+import type { LinkConfig, StreamConfig } from '../config.js';
+import { isOwnKey } from '../own-keys.js';
 import { CLUSTER, DATABASE, NEEDS } from '../redis/needed-commands.js';
 import { parseRedisUrl } from '../redis-url.js';
 
@@ -12,25 +13,32 @@ export interface AclUser {
   readonly user: string;
   /** As ACL SETUSER takes them, without a password. */
   readonly rules: readonly string[];
+  /** Besides, where the server is of Redis 7.4, Valkey 9 or newer: others refuse the names. */
+  readonly rulesOfNewer: readonly string[];
 }
 
 /** The users of the default setup have no name of their own, and all rights. */
 const UNNAMED = 'keymend';
 
-export function aclUsers(link: LinkConfig): AclUser[] {
+export function aclUsers(link: LinkConfig, { key, deadLetterKey }: StreamConfig): AclUser[] {
   const { name, source, target } = link;
   const user = (side: AclUser['side'], role: AclUser['role'], rules: readonly string[]): AclUser => {
     const endpoint = link[side];
     const named = role === 'application' || 'mysql' in endpoint ? undefined : userOf(endpoint);
-    return { link: name, side, role, user: named ?? (role === 'application' ? 'application' : UNNAMED), rules };
+    const who = named ?? (role === 'application' ? 'application' : UNNAMED);
+    const rulesOfNewer = role === 'application' ? [] : allowed(commandsOf(side, true));
+    return { link: name, side, role, user: who, rules, rulesOfNewer };
   };
-  const keymendOnTarget = user('target', 'keymend', ['~*', ...allowed(commandsOf('target', target))]);
+  const ofKeymend = (side: AclUser['side'], endpoint: Endpoint) =>
+    allowed([...commandsOf(side, false), ...connecting(endpoint), ...ASKING]);
+  const keymendOnTarget = user('target', 'keymend', ['~*', ...ofKeymend('target', target)]);
   if ('mysql' in source) return [keymendOnTarget];
+  const outbox = [key, deadLetterKey].filter((stream) => !isOwnKey(Buffer.from(stream))).map(patternOf);
   return [
     // It writes nothing there but its own keys, and can't.
-    user('source', 'keymend', ['%R~*', '~keymend:*', ...allowed(commandsOf('source', source))]),
+    user('source', 'keymend', ['%R~*', '~keymend:*', ...outbox, ...ofKeymend('source', source)]),
     keymendOnTarget,
-    user('source', 'application', ['~keymend:outbox*', ...allowed(APPLICATION_ON_SOURCE)]),
+    user('source', 'application', [patternOf(key), ...allowed(APPLICATION_ON_SOURCE)]),
     user('target', 'application', ['~keymend:writer:*', ...allowed(APPLICATION_ON_TARGET)]),
   ];
 }
@@ -49,8 +57,13 @@ function userOf(endpoint: Endpoint): string | undefined {
   return parseRedisUrl('cluster' in endpoint ? endpoint.cluster[0]! : endpoint.url).username;
 }
 
-function commandsOf(side: AclUser['side'], endpoint: Endpoint): readonly string[] {
-  return [...NEEDS[side].flatMap(({ commands }) => commands), ...connecting(endpoint), ...ASKING];
+function commandsOf(side: AclUser['side'], isOfNewer: boolean): readonly string[] {
+  return NEEDS[side].filter(({ isOfFields = false }) => isOfFields === isOfNewer).flatMap(({ commands }) => commands);
+}
+
+/** A stream, and in a Cluster the sixteen whose names begin with its. */
+function patternOf(stream: string): string {
+  return `~${stream.replace(/[\\*?[\]]/g, '\\$&')}*`;
 }
 
 function connecting(endpoint: Endpoint): readonly string[] {

@@ -8,8 +8,14 @@ export const READS: readonly string[] = [
   ...['evalsha', 'eval', 'role', 'info', 'dbsize', 'time', 'watch', 'multi', 'exec', 'type', 'pexpiretime'],
   ...['getrange', 'strlen', 'dump', 'memory|usage', 'llen', 'lrange', 'scard', 'smembers', 'sscan', 'smismember'],
   ...['hlen', 'hgetall', 'hscan', 'hmget', 'zcard', 'zrange', 'zscan', 'zmscore', 'xlen', 'xrange', 'xinfo|stream'],
-  ...['xinfo|groups', 'xinfo|consumers', 'xpending'],
+  ...['xinfo|groups', 'xinfo|consumers', 'xpending', 'pttl', 'object|encoding', 'srandmember', 'hrandfield'],
 ];
+
+/** Of fields that expire, which Redis has from 7.4 on, and Valkey from 9. */
+export const FIELD_READS: readonly string[] = ['hpexpiretime'];
+export const FIELD_WRITES: readonly string[] = ['hpexpireat'];
+/** An older server does not know them, and is asked for less. */
+export const OF_NEWER: readonly string[] = ['pexpiretime', ...FIELD_READS, ...FIELD_WRITES];
 
 /** On the target besides. */
 export const WRITES: readonly string[] = [
@@ -37,7 +43,9 @@ export const CLUSTER: readonly string[] = ['cluster|slots', 'cluster|myid', 'ask
 export const DATABASE: readonly string[] = ['select'];
 
 /** Without which it finds another way, or which only servers of other lines are asked. */
-export const DISPENSABLE: readonly string[] = ['memory|usage', 'hgetall', 'smembers'];
+export const DISPENSABLE: readonly string[] = [
+  ...['memory|usage', 'hgetall', 'smembers', 'pttl', 'object|encoding', 'srandmember', 'hrandfield'],
+];
 
 interface Need {
   /** As the end of a sentence. */
@@ -45,19 +53,30 @@ interface Need {
   readonly commands: readonly string[];
   /** keymend is of no use without. */
   readonly isVital: boolean;
+  /** Only of Redis 7.4, Valkey 9 and newer; others do not even know the names. */
+  readonly isOfFields?: true;
 }
 
 const TO_START: Need = { what: 'to start', commands: STARTS, isVital: true };
 const TO_SWEEP: Need = { what: 'for sweeps', commands: SWEEPS, isVital: false };
+const ofFields = (commands: readonly string[]): Need => {
+  return { what: 'to repair hashes', commands, isVital: true, isOfFields: true };
+};
 
 /** By side, what for. */
 export const NEEDS: Readonly<Record<'source' | 'target', readonly Need[]>> = {
   source: [
     TO_START,
     { what: 'to repair keys', commands: READS, isVital: true },
+    ofFields(FIELD_READS),
     TO_SWEEP,
     { what: 'for an outbox', commands: OUTBOX, isVital: false },
     { what: 'to count failing keys', commands: FAILING_KEYS, isVital: false },
   ],
-  target: [TO_START, { what: 'to repair keys', commands: [...READS, ...WRITES], isVital: true }, TO_SWEEP],
+  target: [
+    TO_START,
+    { what: 'to repair keys', commands: [...READS, ...WRITES], isVital: true },
+    ofFields([...FIELD_READS, ...FIELD_WRITES]),
+    TO_SWEEP,
+  ],
 };

@@ -1,7 +1,7 @@
 /** What the user of one side may do, by a dry run, so that nothing is touched. */
 import type { LinkConfig } from '../../config.js';
 import { connectKeyServers, type KeyServers, RedisFailure } from '../../redis/index.js';
-import { DISPENSABLE, NEEDS } from '../../redis/needed-commands.js';
+import { DISPENSABLE, NEEDS, OF_NEWER } from '../../redis/needed-commands.js';
 import { type Finding, fail, found, ok, warn } from './finding.js';
 
 const TIMEOUT_MS = 3_000;
@@ -81,8 +81,7 @@ async function dryRun(servers: KeyServers, user: string, command: string): Promi
       if (!(error instanceof RedisFailure)) throw error;
       const cause = `${error.message} ${(error.cause as Error | undefined)?.message ?? ''}`;
       if (/wrong number of arguments/i.test(cause)) continue;
-      // PEXPIRETIME is of Redis 7: an older server is asked for less.
-      if (/Command '.*' not found/i.test(cause)) return command === 'pexpiretime' ? 'allowed' : 'unknown';
+      if (/Command '.*' not found/i.test(cause)) return OF_NEWER.includes(command) ? 'allowed' : 'unknown';
       return 'untold';
     }
   }

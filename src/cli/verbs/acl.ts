@@ -8,11 +8,12 @@ import { describeFinding } from '../doctor/finding.js';
 import { checkRights } from '../doctor/rights.js';
 
 export async function aclPrint(name: string | undefined, global: GlobalOptions): Promise<void> {
-  const users = linksOf(global, name).flatMap(aclUsers);
+  const { stream } = readConfig(global).config;
+  const users = linksOf(global, name).flatMap((link) => aclUsers(link, stream));
   print(global, { users }, () => users.flatMap(describe));
 }
 
-function describe({ link, side, role, user, rules }: AclUser): string[] {
+function describe({ link, side, role, user, rules, rulesOfNewer }: AclUser): string[] {
   if (role === 'application')
     return [
       `# an application with a DualWriter, on the ${side} of link ${link}: beside what it may do there already`,
@@ -24,6 +25,8 @@ function describe({ link, side, role, user, rules }: AclUser): string[] {
   return [
     `# keymend, on the ${side} of link ${link}; on Redis 6.2${older}`,
     `ACL SETUSER ${user} reset on >PASSWORD ${rules.join(' ')}`,
+    '# and on Redis 7.4, Valkey 9 and newer',
+    `ACL SETUSER ${user} ${rulesOfNewer.join(' ')}`,
   ];
 }
 
