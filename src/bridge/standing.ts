@@ -37,10 +37,13 @@ export function watchStanding(options: StandingOptions) {
     async now(): Promise<Standing> {
       if (asking === null && !isStopped && performance.now() - askedAt >= FRESH_MS) {
         askedAt = performance.now();
-        asking = ask(options).then((standing) => {
-          said = standing;
-          asking = null;
-        });
+        asking = ask(options)
+          .then((standing) => {
+            said = standing;
+          })
+          .finally(() => {
+            asking = null;
+          });
       }
       if (asking !== null) await Promise.race([asking, sleep(PATIENCE_MS, undefined, { ref: false })]);
       return said;

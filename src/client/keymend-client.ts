@@ -189,7 +189,8 @@ export class KeymendClient {
   }
 
   #idOf(link: string, key: Buffer): string {
-    return workflowIdOf({ workflowIdPrefix: '', ...this.#links[link] }, key);
+    const { workflowIdPrefix = '', workflowIdSecret } = this.#links[link] ?? {};
+    return workflowIdOf({ workflowIdPrefix, workflowIdSecret }, key);
   }
 
   #handle(workflowId: string): WorkflowHandle<typeof reconcileKey> {

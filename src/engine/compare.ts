@@ -184,6 +184,8 @@ class Refused {
       },
       repair: (repairs) => Promise.all(repairs.map((repair) => this.#repair(target, repair))),
       rebuild: all,
+      // Nor is anything told to a cache: it would have an entry for each key that was looked at.
+      rememberVersions: async (versions) => versions.map(() => 'remembered'),
       repairMembers: async (repairs) => {
         for (const { key, members } of repairs) if (members.length === 0) this.#ofExpiry(key);
         return repairs.map(() => this.#failure);

@@ -13,7 +13,7 @@ import type {
   ReconcileOptions,
   Repaired,
 } from './contract.js';
-import { reconcileError, reservedKey } from './errors.js';
+import { type ReconcileError, reconcileError, reservedKey } from './errors.js';
 import { LinkMemory } from './link-memory.js';
 import { runMembersRound } from './members.js';
 import { AGAIN, type RoundResult, runRound } from './round.js';
@@ -37,6 +37,8 @@ interface OpenKey {
   readonly signal: AbortSignal | undefined;
   /** What an earlier round wrote, after which the key changed once more. */
   readonly repaired: Repaired | null;
+  /** Why the last round came to no end, where that is known. */
+  readonly because?: ReconcileError | undefined;
 }
 
 /** Told once of each key, by the index of its request, as soon as it has ended. Must not throw. */
@@ -126,12 +128,14 @@ async function eachOfBatch(
     open = [];
     for (const [position, key] of wanted.entries()) {
       const outcome = outcomes[position]!;
-      if (outcome.outcome === 'again') open.push(asChanged(key, outcome.repaired));
+      if (outcome.outcome === 'again') open.push({ ...asChanged(key, outcome.repaired), because: outcome.because });
       else tell(key.index, withEarlier(outcome, key.repaired));
     }
   }
-  for (const { index, signal, repaired } of open)
-    tell(index, repaired === null && signal?.aborted ? GIVEN_UP : contended(sides, repaired));
+  for (const { index, signal, repaired, because } of open) {
+    const error = because && ({ outcome: 'failed', error: because, wrote: repaired !== null } as const);
+    tell(index, repaired === null && signal?.aborted ? GIVEN_UP : (error ?? contended(sides, repaired)));
+  }
 }
 
 /** A confirmation vouches for one comparison: by the next the source may have been emptied. */

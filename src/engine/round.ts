@@ -39,10 +39,14 @@ import {
 import { sameExpiry, toleranceFor } from './expiry-tolerance.js';
 import { shortened } from './lifetime.js';
 
-/** `again`: the key changed meanwhile. `repaired` says what this round wrote all the same. */
-export type RoundResult =
-  | Exclude<KeyResult, KeyDeferred>
-  | { readonly outcome: 'again'; readonly repaired: Repaired | null };
+/** `repaired`: what this round wrote all the same. `because`: what is to be said if no round ends. */
+export interface ChangedMeanwhile {
+  readonly outcome: 'again';
+  readonly repaired: Repaired | null;
+  readonly because?: ReconcileError;
+}
+
+export type RoundResult = Exclude<KeyResult, KeyDeferred> | ChangedMeanwhile;
 
 export const AGAIN = { outcome: 'again', repaired: null } as const satisfies RoundResult;
 
@@ -219,8 +223,11 @@ async function ofPresentVersion<Key extends { readonly index: number; readonly r
     const answer = answers[position]!;
     // A full target can keep no version; that is no reason to leave there what a delete takes away.
     if (answer instanceof RedisFailure && answer.code === 'OOM') continue;
-    if (answer instanceof RedisFailure) fail(round, index, answer, 'target', 'write');
-    else if (answer === 'behind') fail(round, index, OLD_ROW, 'source', 'read');
+    // Nothing of the key was written: where its server is out, the key waits.
+    if (answer instanceof RedisFailure) fail(round, index, answer, 'target', 'read');
+    // The row may have been written since it was read, and is read anew.
+    else if (answer === 'behind')
+      round.results[index] = { ...AGAIN, because: reconcileError(OLD_ROW, 'source', 'read', round.link.source.place) };
   }
   return keys.filter(({ index }) => round.results[index] === undefined);
 }

@@ -11,7 +11,7 @@ export interface Passed {
   readonly soonestExpiry: number | null;
 }
 
-/** As if they were one. */
+/** As one: who goes on by it begins behind the later page. */
 export function followedBy(pages: Passed, next: Passed): Passed {
   return {
     cursor: next.cursor,

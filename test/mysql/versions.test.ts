@@ -4,7 +4,7 @@ import { createPool, type Pool } from 'mysql2/promise';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { createCache, outboxTable } from '../../src/cache/index.js';
 import { type LinkConfig, parseConfig } from '../../src/config.js';
-import { reconcileKeys } from '../../src/engine/index.js';
+import { compareKeys, LinkMemory, reconcileKeys } from '../../src/engine/index.js';
 import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { provideMariadb } from '../../src/stack/index.js';
@@ -53,7 +53,7 @@ await describeWith('a mapping that names the version of its rows', provideMariad
     );
     const rules = { expiryToleranceMs: 100, deleteGuard: { minimumRatio: 0, minimumGap: 1 }, cache: cacheModeOf(link) };
     const look = async (key = 'n:1') => (await reconcileKeys(sides, [{ key: Buffer.from(key) }], rules))[0]!;
-    return { sides, look };
+    return { sides, look, rules };
   }
 
   /** A replica that has version 6, until the primary is asked. */
@@ -93,6 +93,45 @@ await describeWith('a mapping that names the version of its rows', provideMariad
     expect(await open('invalidate').look()).toMatchObject({ outcome: 'repaired', action: 'deleted' });
     expect(await open('invalidate').look('n:2')).toMatchObject({ outcome: 'equal' });
     expect(await redis.client.get('n:1')).toBeNull();
+  });
+
+  test('is told nothing by a comparison, which writes nothing', async () => {
+    await redis.client.set('n:1', 'old');
+    const { sides, rules } = open('invalidate');
+    const link = { ...sides, memory: new LinkMemory(sides) };
+    const [compared] = await compareKeys(link, [Buffer.from('n:1')], rules);
+    expect(compared).toMatchObject({ outcome: 'differs' });
+    expect(await redis.client.keys('*')).toEqual(['n:1']);
+  });
+
+  test('a row that is written between its reading and that is read anew', async () => {
+    await redis.client.set('n:1', 'old');
+    const { sides, rules } = open('refresh');
+    const { target } = sides;
+    const remember = target.rememberVersions.bind(target);
+    let times = 0;
+    target.rememberVersions = async (versions) => {
+      times += 1;
+      if (times === 1) {
+        await mysql.query("REPLACE INTO users VALUES (1, 'newer', 8)");
+        await remember(versions.map((one) => ({ ...one, version: one.version.replace('7', '8') })));
+      }
+      return remember(versions);
+    };
+    const [result] = await reconcileKeys(sides, [{ key: Buffer.from('n:1') }], rules);
+    expect(result).toMatchObject({ outcome: 'repaired', action: 'restored' });
+    expect(times).toBe(2);
+    expect(await redis.client.get('n:1')).toBe('newer');
+  });
+
+  test('an application that keeps versions for longer is not cut short', async () => {
+    const cache = createCache({ redis: redis.client, mysql, link: 'shop', lagMs: 3_600_000 });
+    closing.push(() => cache.close());
+    await cache.update('n:1', async () => {}, { version: () => 7 });
+    await redis.client.set('n:1', 'new');
+    expect(await open('invalidate').look()).toMatchObject({ outcome: 'equal' });
+    const [name] = await redis.client.keys('keymend:version:*');
+    expect(await redis.client.pttl(name!)).toBeGreaterThan(3_000_000);
   });
 
   test('tells it of what it writes in mode refresh', async () => {

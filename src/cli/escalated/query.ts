@@ -30,6 +30,12 @@ export function escalatedQuery(config: Config, filters: Filters): EscalatedQuery
   if (link !== undefined) clauses.push(`${SEARCH_ATTRIBUTES.link} = ${quoted(link.name)}`);
   if (error !== undefined) clauses.push(`${SEARCH_ATTRIBUTES.error} = ${quoted(errorType(error))}`);
   if (prefix === '') throw new VerbError('--prefix is empty, most likely a shell variable that is not set', EXIT.usage);
+  const hashed =
+    prefix === undefined ? undefined : links.find(({ workflowIdSecret }) => workflowIdSecret !== undefined);
+  if (hashed !== undefined) {
+    const message = `--prefix finds nothing of link ${hashed.name}: its workflow IDs do not show keys (workflowIdSecret)`;
+    throw new VerbError(message, EXIT.usage);
+  }
   const begins = prefix === undefined ? [''] : [...new Set(links.map((one) => one.workflowIdPrefix + prefix))];
   if (prefix !== undefined)
     clauses.push(`(${begins.map((text) => `WorkflowId STARTS_WITH ${quoted(text)}`).join(' OR ')})`);

@@ -8,6 +8,13 @@ return eachRow(3, function(first)
   -- Users who may repair keys may not GET.
   local known = redis.call('GETRANGE', name, 0, -1)
   if known > version then return { 'behind' }, 0 end
-  redis.call('SET', name, version, 'PX', ms)
+  if known < version then
+    redis.call('SET', name, version, 'PX', ms)
+    return { 'remembered' }, 0
+  end
+  -- An application whose replicas lag for longer may have told of it for longer.
+  local before = expiryOf(name)
+  redis.call('PEXPIRE', name, ms)
+  if expiryOf(name) < before then redis.call('PEXPIREAT', name, inText(before)) end
   return { 'remembered' }, 0
 end)
