@@ -39,14 +39,13 @@ import {
 import { sameExpiry, toleranceFor } from './expiry-tolerance.js';
 import { shortened } from './lifetime.js';
 
-/** `repaired`: what this round wrote all the same. `because`: what is to be said if no round ends. */
-export interface ChangedMeanwhile {
-  readonly outcome: 'again';
-  readonly repaired: Repaired | null;
-  readonly because?: ReconcileError;
-}
-
-export type RoundResult = Exclude<KeyResult, KeyDeferred> | ChangedMeanwhile;
+/**
+ * `again`: the key changed meanwhile. `repaired` says what this round wrote all the same, `because`
+ * what is to be said if no later round comes to an end either.
+ */
+export type RoundResult =
+  | Exclude<KeyResult, KeyDeferred>
+  | { readonly outcome: 'again'; readonly repaired: Repaired | null; readonly because?: ReconcileError };
 
 export const AGAIN = { outcome: 'again', repaired: null } as const satisfies RoundResult;
 
