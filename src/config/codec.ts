@@ -22,7 +22,9 @@ const server = z
     port: httpPort.default(8081).describe('0 to 65535; 0 takes a free port, which the log names.'),
     token: httpToken
       .min(SECRET_CHARACTERS, `must have at least ${SECRET_CHARACTERS} characters`)
-      .describe('What whoever asks has to send: `Authorization: Bearer …`, or as the first part of the path.'),
+      .describe(
+        'What whoever asks has to send, at least 16 characters: `Authorization: Bearer …`, or as the first part of the path.',
+      ),
     origins: z
       .array(z.string().regex(/^https?:\/\/[^/\s]+$/, 'must be an origin such as https://temporal.example'))
       .default([])

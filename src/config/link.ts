@@ -129,7 +129,12 @@ const fields = z.strictObject({
   /** A source that was emptied by accident must not empty the target. */
   deleteGuard: z
     .strictObject({
-      minimumRatio: z.number().min(0).max(1).default(0.5).describe('So many times the keys of the target are too few.'),
+      minimumRatio: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(0.5)
+        .describe('The source has too few keys if it has less than this part of the keys of the target.'),
       minimumGap: z.number().int().min(1).default(10).describe('And the target has at least so many keys more.'),
     })
     .prefault({})

@@ -35,7 +35,9 @@ export const tracingConfig = z
       .string()
       .min(SECRET_CHARACTERS, `must have at least ${SECRET_CHARACTERS} characters`)
       .optional()
-      .describe('Needed with `privacy: hmac`, and the same in every process: what the HMAC is made with.'),
+      .describe(
+        'Needed with `privacy: hmac`, and the same in every process: what the HMAC is made with. At least 16 characters.',
+      ),
   })
   .transform(({ otlp, privacy, secret }, context): TracingConfig => {
     if (privacy !== 'hmac') return { otlp, privacy };

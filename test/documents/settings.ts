@@ -65,9 +65,9 @@ interface Setting {
   readonly isRequired: boolean;
 }
 
-/** Those of the objects, which are all at this place. */
+/** Those of the objects, which are all at this place. What several of them have is there once. */
 function settingsOf(place: string, objects: readonly Node[]): Setting[] {
-  return objects.flatMap(({ properties = {}, required = [] }) =>
+  const settings = objects.flatMap(({ properties = {}, required = [] }) =>
     Object.entries(properties).map(([name, node]) => ({
       path: `${place === '' ? '' : `${place}.`}${name}${node.type === 'array' && node.items!.type === 'object' ? '[]' : ''}`,
       node,
@@ -75,13 +75,16 @@ function settingsOf(place: string, objects: readonly Node[]): Setting[] {
       isRequired: objects.length === 1 && required.includes(name),
     })),
   );
+  return [...new Map(settings.map((setting) => [setting.path, setting])).values()];
 }
 
 /** A section for an object, and behind it one for each object in it. */
 function section(place: string, { description = '' }: Node, objects: readonly Node[]): string[] {
   const settings = settingsOf(place, objects);
   const plain = settings.filter(
-    ({ node }) => objectsOf(node).length === 0 || (node.default !== undefined && node.type === 'array'),
+    ({ node }) =>
+      // One of several has a row beside the others, that it is seen to be one of them.
+      objects.length > 1 || objectsOf(node).length === 0 || (node.default !== undefined && node.type === 'array'),
   );
   const rows = plain.map(({ path, node, isRequired }) => [
     `\`${path.split('.').at(-1)}\``,
