@@ -60,7 +60,7 @@ const FIELDS = [
   ...['namespace', 'taskQueue', 'workflowId', 'workflowType', 'runId', 'activityId', 'activityType', 'attempt'],
   // As the core writes them.
   ...['task_queue', 'workflow_id', 'workflow_type', 'run_id', 'activity_id', 'activity_type'],
-  ...['sdkComponent', 'target', 'isLocal'],
+  ...['sdkComponent', 'target', 'isLocal', 'state'],
 ];
 
 /** Failures made by us or by the SDK alone, and bugs, whose words are those of the engine. */

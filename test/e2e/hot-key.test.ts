@@ -26,13 +26,15 @@ it('costs at most about a workflow task a second, and ends equal', async () => {
     const { status } = await client.workflow.getHandle(workflowId).describe();
     expect(status.name).toBe('COMPLETED');
   });
-  let tasks = 0;
+  let [runs, tasks] = [0, 0];
   for await (const { runId } of client.workflow.list({ query: `WorkflowId = "${workflowId}"` })) {
     const { events } = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+    runs += 1;
     tasks += events!.filter((event) => event.workflowTaskCompletedEventAttributes).length;
   }
   const seconds = (performance.now() - begunAt) / 1_000;
-  // Three come at once before the pace begins.
-  expect(tasks).toBeLessThanOrEqual(6 + seconds);
+  // In each run three come at once before the pace begins; on a busy machine one run may end before
+  // the next failed write is there.
+  expect(tasks).toBeLessThanOrEqual(3 + 3 * runs + seconds);
   expect(written * 20).toBeGreaterThan(20 * tasks);
 });
