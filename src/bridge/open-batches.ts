@@ -9,6 +9,7 @@ import { WorkflowNotFoundError } from '@temporalio/common';
 import type { Logger } from 'pino';
 import { BATCH_TYPE } from '../../workflows/batch-messages.js';
 import { jittered, pauseAfter } from '../patience/pause.js';
+import { openRuns } from '../temporal/quoted.js';
 
 /** The part of Temporal's client that batches need. */
 export type BatchClient = Pick<WorkflowClient, 'start' | 'getHandle' | 'list' | 'withDeadline'>;
@@ -59,7 +60,7 @@ export class OpenBatches {
   /** Also those of a bridge that died: however often that happens, they are bounded. */
   async adopt(): Promise<void> {
     const { client, taskQueue, logger } = this.#options;
-    const query = `WorkflowType = "${BATCH_TYPE}" AND ExecutionStatus = "Running" AND TaskQueue = "${taskQueue}"`;
+    const query = openRuns(BATCH_TYPE, taskQueue);
     try {
       await client.withDeadline(Date.now() + CALL_TIMEOUT_MS, async () => {
         for await (const { workflowId, memo } of client.list({ query })) {

@@ -2,6 +2,7 @@
 import { WorkflowClient } from '@temporalio/client';
 import { OUTAGE_TYPE, outageLinkOf } from '../../workflows/outage-messages.js';
 import { lookOut } from '../patience/lookout.js';
+import { openRuns } from '../temporal/quoted.js';
 import type { SignalClient } from './own-runs.js';
 
 const LOOK_EVERY_MS = 3_000;
@@ -21,7 +22,7 @@ export function watchOutages(client: SignalClient, taskQueue: string): OutagesWa
   let out: ReadonlySet<string> = new Set();
   const list = async () => {
     const links = new Set<string>();
-    const query = `WorkflowType = "${OUTAGE_TYPE}" AND TaskQueue = "${taskQueue}" AND ExecutionStatus = "Running"`;
+    const query = openRuns(OUTAGE_TYPE, taskQueue);
     let listed = 0;
     for await (const { workflowId } of client.list({ query })) {
       links.add(outageLinkOf(workflowId));

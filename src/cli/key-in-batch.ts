@@ -3,6 +3,7 @@ import type { Client } from '@temporalio/client';
 import { BATCH_TYPE, type BatchStatus, type KeyInBatch, keyStatus, status } from '../../workflows/batch-messages.js';
 import type { Config } from '../config.js';
 import { errorText } from '../temporal/error-text.js';
+import { openRuns } from '../temporal/quoted.js';
 import type { KeyWorkflow } from './key-workflow.js';
 
 export interface FoundInBatch {
@@ -24,7 +25,7 @@ const MOST_ASKED = 20;
 const TIMEOUT_MS = 5_000;
 
 export async function findInBatches(client: Client, config: Config, { key, link }: KeyWorkflow): Promise<Search> {
-  const query = `WorkflowType = "${BATCH_TYPE}" AND TaskQueue = "${config.temporal.taskQueue}" AND ExecutionStatus = "Running"`;
+  const query = openRuns(BATCH_TYPE, config.temporal.taskQueue);
   try {
     return await client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
       const open: { workflowId: string; runId: string }[] = [];

@@ -13,6 +13,7 @@ import {
   type RedriveResult,
 } from '../../workflows/redrive-messages.js';
 import type { Config } from '../config.js';
+import { openRuns } from '../temporal/quoted.js';
 import { EXIT, report, VerbError } from './context.js';
 import { toTheEnd } from './long-work.js';
 
@@ -41,7 +42,7 @@ export async function redriveToTheEnd(client: Client, config: Config, input: Red
  * may be missed: what is listed lags behind by about a second.
  */
 async function expectNone(client: Client, { temporal }: Config): Promise<void> {
-  const query = `WorkflowType = "${REDRIVE_TYPE}" AND TaskQueue = "${temporal.taskQueue}" AND ExecutionStatus = "Running"`;
+  const query = openRuns(REDRIVE_TYPE, temporal.taskQueue);
   for await (const { workflowId, startTime } of client.workflow.list({ query })) {
     throw new VerbError(`${workflowId} has run since ${startTime.toISOString()}; wait for its end, or cancel it`);
   }

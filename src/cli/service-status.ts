@@ -5,6 +5,7 @@ import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { intakeOf } from '../bridge/intakes.js';
 import type { Config } from '../config.js';
 import { counted } from '../plural.js';
+import { openRuns } from '../temporal/quoted.js';
 import { askTemporal } from './ask-temporal.js';
 import { type BatchesReport, batchesReport, describeBatches } from './batches.js';
 import { describeNotices, type NoticesReport, noticesReport } from './notices.js';
@@ -56,7 +57,7 @@ export async function servicesReport(client: Client | Error, config: Config): Pr
 }
 
 async function workflowsReport(client: Client | Error, config: Config): Promise<ServicesReport['workflows']> {
-  const ours = `WorkflowType = "${WORKFLOW_TYPE}" AND TaskQueue = "${config.temporal.taskQueue}" AND ExecutionStatus = "Running"`;
+  const ours = openRuns(WORKFLOW_TYPE, config.temporal.taskQueue);
   const count = (query: string) =>
     askTemporal(client, TIMEOUT_MS, async (temporal) => (await temporal.workflow.count(query)).count);
   const running = await count(ours);

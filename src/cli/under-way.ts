@@ -3,6 +3,7 @@ import type { Client } from '@temporalio/client';
 import type { QueryDefinition } from '@temporalio/common';
 import type { Config } from '../config.js';
 import { errorText } from '../temporal/error-text.js';
+import { openRuns } from '../temporal/quoted.js';
 
 interface UnderWay<Status> {
   /** What is listed lags behind by about a second. */
@@ -27,7 +28,7 @@ export async function underWay<Status>(
   if (client instanceof Error) return { running: 0, answers: [], problem: client.message };
   try {
     return await client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
-      const query = `WorkflowType = "${type}" AND TaskQueue = "${temporal.taskQueue}" AND ExecutionStatus = "Running"`;
+      const query = openRuns(type, temporal.taskQueue);
       const begun: string[] = [];
       let running = 0;
       for await (const { workflowId, executionTime } of client.workflow.list({ query })) {

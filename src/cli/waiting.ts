@@ -9,7 +9,7 @@ import { intakeOf } from '../bridge/intakes.js';
 import type { Config } from '../config.js';
 import { within } from '../patience/within.js';
 import { counted } from '../plural.js';
-import { quoted } from '../temporal/quoted.js';
+import { openRuns } from '../temporal/quoted.js';
 import { askTemporal } from './ask-temporal.js';
 import { type EscalatedGroups, escalatedGroups } from './escalated/groups.js';
 import { rows } from './escalated/rows.js';
@@ -61,7 +61,7 @@ export async function waitingReport(
 }
 
 function ours({ temporal }: Config): string {
-  return `WorkflowType = ${quoted(WORKFLOW_TYPE)} AND TaskQueue = ${quoted(temporal.taskQueue)} AND ExecutionStatus = "Running"`;
+  return openRuns(WORKFLOW_TYPE, temporal.taskQueue);
 }
 
 async function escalatedPart(client: Client | Error, config: Config): Promise<WaitingReport['escalated']> {

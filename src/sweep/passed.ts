@@ -1,15 +1,8 @@
 /** What is known of keys that were gone through, of one page or of several in their order. */
+import type { SweepPart } from '../../workflows/sweep-messages.js';
 import type { KeyPage } from '../redis/index.js';
 
-export interface Passed {
-  /** Where the next page begins. */
-  readonly cursor: string;
-  readonly done: boolean;
-  readonly passed: number;
-  readonly own: number;
-  readonly compared: number;
-  readonly soonestExpiry: number | null;
-}
+export type Passed = Pick<SweepPart, 'cursor' | 'done' | 'passed' | 'own' | 'compared' | 'soonestExpiry'>;
 
 /** As one: who goes on by it begins behind the later page. */
 export function followedBy(pages: Passed, next: Passed): Passed {

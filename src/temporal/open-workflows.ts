@@ -7,6 +7,7 @@ import { OUTAGE_TYPE } from '../../workflows/outage-messages.js';
 import { REDRIVE_TYPE } from '../../workflows/redrive-messages.js';
 import { SWEEP_TYPE } from '../../workflows/sweep-messages.js';
 import { refusalOf } from './error-text.js';
+import { openRuns } from './quoted.js';
 
 interface OpenWorkflows {
   readonly byType: Readonly<Record<string, number>>;
@@ -28,14 +29,12 @@ const FIRST_STEP_MS = 60_000;
  * @throws what the client throws when Temporal does not answer
  */
 export function openWorkflows(client: WorkflowClient, taskQueue: string): Promise<OpenWorkflows> {
-  const open = (type: string) =>
-    `WorkflowType = "${type}" AND TaskQueue = "${taskQueue}" AND ExecutionStatus = "Running"`;
-  const keys = open(WORKFLOW_TYPE);
+  const keys = openRuns(WORKFLOW_TYPE, taskQueue);
   const { state } = SEARCH_ATTRIBUTES;
   return client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
     const [escalated, ...counts] = await Promise.all([
       count(client, `${keys} AND ${state} = "escalated"`).catch(unlessRefused),
-      ...TYPES.map((type) => count(client, open(type))),
+      ...TYPES.map((type) => count(client, openRuns(type, taskQueue))),
     ]);
     const byType = Object.fromEntries(TYPES.map((type, index) => [type, counts[index]!]));
     const repairing = escalated === null ? keys : `${keys} AND ${state} IS NULL`;

@@ -1,5 +1,5 @@
 /** `keymend acl print` and `keymend acl check` */
-import type { LinkConfig } from '../../config.js';
+import type { Config, LinkConfig } from '../../config.js';
 import { counted } from '../../plural.js';
 import { type AclUser, aclUsers } from '../acl-users.js';
 import { readConfig } from '../configured.js';
@@ -8,8 +8,8 @@ import { describeFinding } from '../doctor/finding.js';
 import { checkRights } from '../doctor/rights.js';
 
 export async function aclPrint(name: string | undefined, global: GlobalOptions): Promise<void> {
-  const { stream } = readConfig(global).config;
-  const users = linksOf(global, name).flatMap((link) => aclUsers(link, stream));
+  const { config } = readConfig(global);
+  const users = linksOf(config, name).flatMap((link) => aclUsers(link, config.stream));
   print(global, { users }, () => users.flatMap(describe));
 }
 
@@ -32,7 +32,7 @@ function describe({ link, side, role, user, rules, rulesOfNewer }: AclUser): str
 
 /** @throws VerbError where a right without which no key can be repaired is missing */
 export async function aclCheck(name: string | undefined, global: GlobalOptions): Promise<void> {
-  const sides = linksOf(global, name).flatMap((link) =>
+  const sides = linksOf(readConfig(global).config, name).flatMap((link) =>
     (['source', 'target'] as const).map((side) => ({ link, side })),
   );
   const checks = (await Promise.all(sides.map(({ link, side }) => checkRights(link, side)))).flat();
@@ -41,7 +41,6 @@ export async function aclCheck(name: string | undefined, global: GlobalOptions):
   if (failed > 0) throw new VerbError(`${failed} of ${counted(checks.length, 'check')} failed`);
 }
 
-function linksOf(global: GlobalOptions, name: string | undefined): readonly LinkConfig[] {
-  const { config } = readConfig(global);
+function linksOf(config: Config, name: string | undefined): readonly LinkConfig[] {
   return name === undefined ? config.links : [chooseLink(config, name)];
 }
