@@ -2,11 +2,10 @@
  * What a process says of itself over HTTP: `/livez`, `/readyz` and `/metrics`. Nothing else is
  * there, and nothing of keys or values.
  */
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { HttpConfig } from '../config.js';
+import { closed, listenOn, outlivesErrors, urlOf } from './listening.js';
 import type { Metrics } from './metrics.js';
 import { isBearer } from './token.js';
 
@@ -33,19 +32,16 @@ const TAKEN_RETRY_MS = 5_000;
  */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { config, logger } = options;
-  const place = `http://${config.host.includes(':') ? `[${config.host}]` : config.host}`;
   const server = createServer((request, response) => {
     void answer(options, request, response);
   });
-  // A request is a line or two, and its asker near.
-  server.requestTimeout = 10_000;
-  // One without a listener would end the process: too many open files, for example.
-  server.on('error', (error) => logger.debug({ error: String(error) }, 'http'));
+  outlivesErrors(server, logger, 'http');
   let retry: NodeJS.Timeout | null = null;
   const listen = async (): Promise<boolean> => {
     try {
-      server.listen(config.port, config.host);
-      await once(server, 'listening');
+      const url = await listenOn(server, config.host, config.port);
+      logger.info(`${url} has /livez, /readyz and /metrics`);
+      return true;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EADDRINUSE') return false;
@@ -53,9 +49,6 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
         `http: ${config.host}:${config.port} can't be listened on (${code}); check http.host and http.port`,
       );
     }
-    const { port } = server.address() as AddressInfo;
-    logger.info(`${place}:${port} has /livez, /readyz and /metrics`);
-    return true;
   };
   const listenLater = () => {
     retry = setTimeout(() => {
@@ -67,7 +60,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   };
   if (!(await listen())) {
     logger.error(
-      `${place}:${config.port} is taken by another process: this one can't be asked for /livez, /readyz and /metrics until it ` +
+      `${urlOf(config.host, config.port)} is taken by another process: this one can't be asked for /livez, /readyz and /metrics until it ` +
         'is free. Give each process a port of its own, for example http.port: ${KEYMEND_PORT}',
     );
     listenLater();
@@ -78,12 +71,6 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
       await closed(server);
     },
   };
-}
-
-async function closed(server: Server): Promise<void> {
-  const end = new Promise((resolve) => server.close(resolve));
-  server.closeAllConnections();
-  await end;
 }
 
 async function answer(options: HttpOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,5 +1,7 @@
 /** What the codec server answers, and whom. */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { pino } from 'pino';
 import { expect, it, onTestFinished } from 'vitest';
@@ -82,5 +84,15 @@ it('says where it is, at an IPv6 address too', async () => {
 it('a token that is soon guessed is refused with its place', async () => {
   await expect(start({ port: 0, token: 'a-token' })).rejects.toThrow(
     'temporal.codec.server.token: must have at least 16 characters',
+  );
+});
+
+it('says in one line that its port is taken, and nothing else goes wrong', async () => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  onTestFinished(() => void taken.close());
+  const { port } = taken.address() as AddressInfo;
+  await expect(start({ port, token: TOKEN })).rejects.toThrow(
+    `127.0.0.1:${port} can't be listened on (EADDRINUSE); check temporal.codec.server.host and port`,
   );
 });

@@ -2,12 +2,11 @@
  * Decrypts payloads for whoever knows the token: the Web UI and the command line of Temporal, which
  * call such a service a codec server. It encrypts nothing, and logs nothing of what it is asked.
  */
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { Payload, PayloadCodec } from '@temporalio/common';
 import proto from '@temporalio/proto';
 import type { CodecConfig } from '../../config.js';
+import { closed, listenOn, outlivesErrors } from '../../telemetry/listening.js';
 import { isBearer, isSame } from '../../telemetry/token.js';
 import { VerbError } from '../context.js';
 import { asService, type Service, type ServiceOptions } from './service.js';
@@ -34,27 +33,19 @@ export async function codecService({
   const server = createServer((request, response) => {
     void answer(settings, codec, request, response);
   });
-  server.requestTimeout = 10_000;
-  const finished = once(server, 'close').then(() => {});
+  outlivesErrors(server, logger, 'codec server');
+  // Not `once` of node:events, which an error of the server would end.
+  const finished = new Promise<void>((resolve) => void server.once('close', resolve));
   try {
-    server.listen(settings.port, settings.host);
-    await once(server, 'listening');
+    const url = await listenOn(server, settings.host, settings.port);
+    logger.info(`${url} decrypts payloads for whoever has the token`);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new VerbError(
       `${settings.host}:${settings.port} can't be listened on (${code}); check temporal.codec.server.host and port`,
     );
   }
-  // One without a listener would end the process: too many open files, for example.
-  server.on('error', (error) => logger.debug({ error: String(error) }, 'codec server'));
-  const { port } = server.address() as AddressInfo;
-  const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host;
-  logger.info(`http://${host}:${port} decrypts payloads for whoever has the token`);
-  const stop = async () => {
-    server.close();
-    server.closeAllConnections();
-    await finished;
-  };
+  const stop = () => closed(server);
   return asService('codec-server', { finished, isReady: () => server.listening, stop }, async () => {});
 }
 
