@@ -4,7 +4,7 @@
  */
 import type { Cluster, Redis } from 'ioredis';
 import { isCluster } from '../redis/connection/client-kind.js';
-import { failureOf, LEAVE_OLD_MASTER } from '../redis/index.js';
+import { failureOf, LEAVE_OLD_MASTER, outliveSentinels } from '../redis/index.js';
 import { clusterStreams } from './cluster-streams.js';
 
 interface OutboxClient {
@@ -52,6 +52,7 @@ function clientOfServer(client: Redis): OutboxClient {
     sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
     ...LEAVE_OLD_MASTER,
   });
+  outliveSentinels(own);
   let lastError: unknown = null;
   own.on('error', (error: unknown) => {
     lastError = error;

@@ -7,6 +7,7 @@ export { type Command, Connection, type LargeValues } from './connection/connect
 export { encodeCommands } from './connection/encode-command.js';
 export { explain, explained } from './connection/explain.js';
 export { failureOf, isReplyError, RedisFailure } from './connection/failure.js';
+export { outliveSentinels } from './connection/sentinel-listeners.js';
 export { expectFurtherErrors } from './connection/socket-errors.js';
 export { DIFFERENT, digestOfHash, digestOfString, sha1, VALUE_DIGEST } from './content-digest.js';
 export { checkDistinct } from './distinct.js';

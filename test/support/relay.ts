@@ -3,6 +3,7 @@
  * reset takes back.
  */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { promisify } from 'node:util';
 
 export interface Relay {
   readonly port: number;
@@ -11,6 +12,12 @@ export interface Relay {
   /** Resolves when the text has come. */
   held(): Promise<void>;
   deliver(): void;
+  /** Ends every connection; further ones are taken. */
+  cut(): void;
+  /** Of its present connections to the server. */
+  ports(): readonly number[];
+  /** How many are connected to it. */
+  clients(): Promise<number>;
   close(): void;
 }
 
@@ -21,9 +28,11 @@ export async function startRelay(serverPort: number): Promise<Relay> {
   let isHeld = Promise.resolve();
   const held: (() => void)[] = [];
   const sockets: Socket[] = [];
+  const upstreams: Socket[] = [];
   const relay = createServer((client) => {
     const upstream = connect(serverPort, '127.0.0.1');
     sockets.push(client, upstream);
+    upstreams.push(upstream);
     for (const socket of [client, upstream]) socket.on('error', () => {});
     client.on('data', (bytes) => {
       const from = holding ? 0 : trigger === null ? -1 : bytes.indexOf(trigger);
@@ -38,6 +47,9 @@ export async function startRelay(serverPort: number): Promise<Relay> {
     });
     upstream.on('data', (bytes) => client.write(bytes));
   });
+  const cut = () => {
+    for (const socket of sockets.splice(0)) socket.destroy();
+  };
   await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
   return {
     port: (relay.address() as AddressInfo).port,
@@ -53,8 +65,11 @@ export async function startRelay(serverPort: number): Promise<Relay> {
       trigger = null;
       for (const send of held.splice(0)) send();
     },
+    cut,
+    clients: promisify(relay.getConnections.bind(relay)),
+    ports: () => upstreams.flatMap(({ localPort }) => localPort ?? []),
     close() {
-      for (const socket of sockets) socket.destroy();
+      cut();
       relay.close();
     },
   };

@@ -12,6 +12,7 @@ import { appended, describeSetAside, setAsideForeign } from '../../outbox/append
 import { INTENT_FIELD, outboxFields } from '../../outbox/entry.js';
 import { within } from '../../patience/within.js';
 import { counted } from '../../plural.js';
+import { outliveSentinels } from '../../redis/index.js';
 import { connectAfterDetectedFailover } from '../failover.js';
 import { type RecordContext, toRecords } from '../records/to-records.js';
 import type { MirrorFailure } from '../target/mirror-failure.js';
@@ -86,6 +87,7 @@ export class Intents {
       retryStrategy: (times: number) => Math.min(times * 50, 1000),
     });
     this.#client.on('error', () => {});
+    outliveSentinels(this.#client);
     connectAfterDetectedFailover(this.#client, () => this.#closed);
   }
 

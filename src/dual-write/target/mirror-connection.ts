@@ -5,7 +5,7 @@
 import { isIP, type Socket } from 'node:net';
 import type { Command, Redis } from 'ioredis';
 import { pauseAfter } from '../../patience/pause.js';
-import { encodeCommands, expectFurtherErrors } from '../../redis/index.js';
+import { encodeCommands, expectFurtherErrors, outliveSentinels } from '../../redis/index.js';
 import { connectAfterDetectedFailover } from '../failover.js';
 import { type Departure, type Done, Flight, isUnreachable, type Line } from './flight.js';
 import { checksOf, type MarkCheck } from './mark-check.js';
@@ -78,6 +78,7 @@ export class MirrorConnection {
     // Each write is told what a broken connection meant for it. Without a listener ioredis would
     // print each attempt to connect.
     expectFurtherErrors(client);
+    outliveSentinels(client);
     client.on('error', (error: ConnectError) => {
       const code = error.code ?? errorCode(error);
       if (error.command?.name === 'select') this.#leaveWrongDatabase(code);

@@ -25,6 +25,7 @@ import {
 import { type CommandInPieces, sendInPieces } from './command-in-pieces.js';
 import { encodeCommand } from './encode-command.js';
 import { failureOf, failureOfReply, RedisFailure, type RefusedCommand } from './failure.js';
+import { outliveSentinels } from './sentinel-listeners.js';
 import { expectFurtherErrors } from './socket-errors.js';
 
 /**
@@ -146,6 +147,7 @@ export class Connection {
         ? new Redis({ ...parseRedisUrl(address.url), ...settings })
         : new Redis({ ...sentinelOptions(address.sentinel, this.commandTimeoutMs), ...natMapOf(address), ...settings });
     expectFurtherErrors(this.#client);
+    outliveSentinels(this.#client);
     this.#client.on('error', (error: unknown) => {
       this.#lastError = error;
     });

@@ -1,0 +1,35 @@
+import type { Redis } from 'ioredis';
+
+/** Of a Sentinel: there is another master. */
+const CHANNEL = '+switch-master';
+
+/** What of ioredis' connector is needed here; nothing of it is promised. */
+interface SentinelConnector {
+  connectToSentinel?: (address: unknown, options?: { lazyConnect?: boolean }) => Redis;
+  failoverDetector?: { readonly sentinels: readonly { readonly client: Redis }[] } | null;
+}
+
+/**
+ * Of a client with Sentinels: what listens to these lives through whatever becomes of its
+ * connections. By itself ioredis subscribes anew without a look at what comes of it, so a Sentinel
+ * that goes just then, or a client that is closed, would end the process; and it prints each error.
+ */
+export function outliveSentinels(client: Redis): void {
+  const { connector } = client as unknown as { connector: SentinelConnector };
+  const connect = connector.connectToSentinel;
+  if (connect === undefined) return;
+  connector.connectToSentinel = (address, options) => {
+    const sentinel = connect.call(connector, address, options);
+    // Others ask once for the master, and are looked after.
+    if (options?.lazyConnect) outlive(sentinel);
+    return sentinel;
+  };
+  // It may have been connected before.
+  for (const { client: sentinel } of connector.failoverDetector?.sentinels ?? []) outlive(sentinel);
+}
+
+function outlive(sentinel: Redis): void {
+  sentinel.options.autoResubscribe = false;
+  sentinel.on('error', () => {});
+  sentinel.on('ready', () => sentinel.subscribe(CHANNEL).catch(() => {}));
+}
