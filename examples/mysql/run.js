@@ -18,12 +18,12 @@ import { byHand, byKeymend, keyOf, versionOf } from './service.js';
 const USERS = 100;
 const READERS = 20;
 const WRITES_PER_SECOND = 20;
-/** Seconds, when a number is given. */
-const LOAD_MS = 1_000 * Number(process.argv[2] ?? 20);
+/** As many as are asked for. Of a multiple of ten the last one by hand dies behind its commit, and its old value stays. */
+const WRITES = Number(process.argv[2] ?? 400);
 /** When a write is older than this, nobody should read what was there before. */
 const BOUND_MS = 5_000;
 /** By hand only slow readers are under way when the load ends; keymend may have records to act upon. */
-const [REST_BY_HAND_MS, REST_MS] = [1_000, 30_000];
+const [REST_BY_HAND_MS, REST_MS] = [1_000, 120_000];
 
 const keymend = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'keymend-example-'));
@@ -81,20 +81,21 @@ async function measured(name, service, restMs, { redis, mysql }) {
   await redis.flushall();
   const writes = Array.from({ length: USERS }, () => []);
   let [reads, old, veryOld] = [0, 0, 0];
-  const until = performance.now() + LOAD_MS;
+  let underLoad = true;
   /** The version that a user had for sure so many ms ago. */
   const versionBefore = (id, at) => writes[id].findLast((write) => write.at <= at)?.version ?? 0;
   const someone = () => Math.floor(Math.random() * USERS);
   const writer = async () => {
-    while (performance.now() < until) {
+    for (let written = 0; written < WRITES; written++) {
       const id = someone();
       await service.write(id);
       writes[id].push({ at: performance.now(), version: await versionOf(mysql, id) });
       await sleep(1_000 / WRITES_PER_SECOND);
     }
+    underLoad = false;
   };
   const reader = async () => {
-    while (performance.now() < until) {
+    while (underLoad) {
       const id = someone();
       const begunAt = performance.now();
       const [certain, long] = [versionBefore(id, begunAt), versionBefore(id, begunAt - BOUND_MS)];

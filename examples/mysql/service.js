@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createKafkaRecordSink } from 'keymend';
 import { createCache, startOutboxRelay } from 'keymend/cache';
 
-/** Now and then a process dies behind its commit, and its delete never comes. */
-const DIES = 0.1;
+/** Every so many times a process dies behind its commit, and its delete never comes. */
+const DEATH_EVERY = 10;
 const LINK = 'shop';
 export const keyOf = (id) => `user:${id}`;
 
@@ -24,10 +24,12 @@ async function loaded(mysql, id) {
 
 /** Update, then delete. */
 export function byHand({ redis, mysql }) {
+  let writes = 0;
   return {
     async write(id) {
       await rename(mysql, id);
-      if (Math.random() >= DIES) await redis.del(keyOf(id));
+      writes += 1;
+      if (writes % DEATH_EVERY !== 0) await redis.del(keyOf(id));
     },
     async read(id) {
       const cached = await redis.get(keyOf(id));
@@ -55,12 +57,16 @@ export function byKeymend({ redis, mysql, brokers }) {
   };
 }
 
-/** The same deaths as by hand: neither delete of an update comes. */
+/** The same deaths as by hand. */
 function losingDeletes(redis) {
-  const call = (...args) =>
-    String(args[1]).includes('UNLINK') && Math.random() < DIES
-      ? Promise.reject(new Error('lost'))
-      : redis.callBuffer(...args);
+  let deletes = 0;
+  const call = (...args) => {
+    if (String(args[1]).includes('UNLINK')) {
+      deletes += 1;
+      if (deletes % DEATH_EVERY === 0) return Promise.reject(new Error('lost'));
+    }
+    return redis.callBuffer(...args);
+  };
   return new Proxy(redis, {
     get(target, name) {
       if (name === 'callBuffer') return call;

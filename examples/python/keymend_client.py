@@ -70,4 +70,7 @@ async def main(verb: str, link: str, key: str, *reason: str) -> dict:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(main(*sys.argv[1:]))))
+    print(json.dumps(asyncio.run(main(*sys.argv[1:]))), flush=True)
+    # Threads of the SDK may outlive its client, and abort an interpreter that ends
+    # (https://github.com/temporalio/sdk-python/issues/300).
+    os._exit(0)

@@ -8,11 +8,11 @@ import { startingAll } from '../stack/scratch.js';
 import { describeWith } from '../support/services.js';
 
 const RUN = fileURLToPath(new URL('../../examples/mysql/run.js', import.meta.url));
-const LOAD_SECONDS = '4';
+const WRITES = '80';
 
 await describeWith('the example of a cache in front of MariaDB', provideMariadb, () => {
   test('leaves old values behind where they are deleted by hand, and none with keymend/cache', async () => {
-    const run = promisify(execFile)(process.execPath, [RUN, LOAD_SECONDS], { env: startingAll() });
+    const run = promisify(execFile)(process.execPath, [RUN, WRITES], { env: startingAll() });
     const { stdout } = await run;
     const row = (name: string) => {
       const [, ...numbers] = new RegExp(`^${name} +(\\d+) +(\\d+) +\\d+ +(\\d+) of 100$`, 'm').exec(stdout) ?? [];
