@@ -12,6 +12,7 @@ import type { TryLettersRequest } from '../../workflows/redrive-messages.js';
 import { all, keysOf, LINK, letter, topicBed } from '../dead-letters/bed.js';
 import { DEFAULT_OPTIONS } from '../engine/link.js';
 import { startRedis } from '../support/redis.js';
+import { createTopics } from '../support/topics.js';
 
 /** What Temporal takes of a payload is four times as much. */
 const MOST_BYTES = 512 * 1024;
@@ -166,7 +167,7 @@ test('letters of a topic that was made anew meanwhile are left as they are', asy
 
   await admin.deleteTopics({ topics: [topic] });
   await expect.poll(() => admin.listTopics()).not.toContain(topic);
-  await admin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: false });
+  await createTopics(admin, { topic, numPartitions: 1 });
   const others = ['other:1', 'other:2', 'other:3', 'other:4'];
   for (const key of others) await expect.poll(() => writing.publish(letter(key)).then(() => key, String)).toBe(key);
 

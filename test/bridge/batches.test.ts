@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import type { Bridge } from '../../src/bridge/bridge.js';
 import { BATCH_TYPE, type BatchInput, unpacked } from '../../workflows/batch-messages.js';
 import { gapWorkflowId } from '../../workflows/gap-messages.js';
+import { createTopics } from '../support/topics.js';
 import { type BridgeBed, bridgeBed, toldOf, until } from './bridge-bed.js';
 
 const keysFrom = (first: number, count: number) => Array.from({ length: count }, (_, index) => `k${first + index}`);
@@ -154,8 +155,7 @@ test('a log that was made anew has the same positions: its records are not taken
   await first.stop();
   const { topic } = bed.config.kafka;
   await bed.admin.deleteTopics({ topics: [topic] });
-  await until(() => bed.admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: 1 }] }));
-  await until(() => bed.admin.fetchTopicMetadata({ topics: [topic] }));
+  await until(() => createTopics(bed.admin, { topic, numPartitions: 1 }));
   await until(() => bed.produce(...keysFrom(0, 60).map((key) => ({ id: `${key}#2`, key }))));
   await bed.start();
   await until(async () => {

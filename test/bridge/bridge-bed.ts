@@ -25,6 +25,7 @@ import { type Gap, gapWorkflowId } from '../../workflows/gap-messages.js';
 import type { FailedWrite, ReconcileKeyInput } from '../../workflows/messages.js';
 import { eventually } from '../support/eventually.js';
 import { stack } from '../support/services.js';
+import { createTopics } from '../support/topics.js';
 
 export interface BedOptions {
   readonly partitions?: number;
@@ -118,19 +119,15 @@ export async function bridgeBed(options: BedOptions = {}) {
   });
 
   await Promise.all([admin.connect(), producer.connect()]);
-  await admin.createTopics({
-    // Its own waiting gives up at once when a broker has not heard of the topic yet.
-    waitForLeaders: false,
-    topics: [
-      { topic, numPartitions: options.partitions ?? 1 },
-      {
-        topic: deadLetterTopic,
-        configEntries: [{ name: 'max.message.bytes', value: '2097152' }],
-        ...options.deadLetterTopic,
-      },
-    ],
-  });
-  await until(() => admin.fetchTopicMetadata({ topics: [topic, deadLetterTopic] }));
+  await createTopics(
+    admin,
+    { topic, numPartitions: options.partitions ?? 1 },
+    {
+      topic: deadLetterTopic,
+      configEntries: [{ name: 'max.message.bytes', value: '2097152' }],
+      ...options.deadLetterTopic,
+    },
+  );
 
   const bed = {
     config,

@@ -15,17 +15,16 @@ import { createKafkaRecordSink } from '../../src/kafka/record-sink.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { startOwnKafka } from '../support/own-kafka.js';
 import { freePort } from '../support/redis.js';
+import { createTopics } from '../support/topics.js';
 import { loggerInto, until } from './bridge-bed.js';
 import { clusterBed, idsByKey, STREAMS } from './cluster-bed.js';
 
 const TOPIC = 'keymend.failed-writes';
 
-async function createTopics(kafka: Kafka): Promise<void> {
+async function prepareTopics(kafka: Kafka): Promise<void> {
   const admin = kafka.admin();
   await admin.connect();
-  const topics = [{ topic: TOPIC, numPartitions: 4 }, { topic: `${TOPIC}.dlq` }];
-  await admin.createTopics({ waitForLeaders: false, topics });
-  await until(() => admin.fetchTopicMetadata({ topics: topics.map(({ topic }) => topic) }));
+  await createTopics(admin, { topic: TOPIC, numPartitions: 4 }, { topic: `${TOPIC}.dlq` });
   await admin.disconnect();
 }
 
@@ -57,7 +56,7 @@ function noting(sink: RecordSink, taken: FailedWrite[]): RecordSink {
 test('while Kafka is away, failed writes wait in the Cluster; then the topic gets each once, in the order of its key', async () => {
   const ownKafka = await startOwnKafka();
   const kafka = new Kafka({ brokers: ownKafka.brokers, logLevel: logLevel.NOTHING });
-  await createTopics(kafka);
+  await prepareTopics(kafka);
   const bed = await clusterBed();
   const links = [{ name: 'l', source: bed.endpoint, target: { url: 'redis://127.0.0.1:1' } }];
   const config = parseConfig(JSON.stringify({ kafka: { brokers: ownKafka.brokers }, links }), 'the test', {});

@@ -11,6 +11,7 @@ import { startProxy } from '../../src/stack/proxy.js';
 import { startOwnKafka } from '../support/own-kafka.js';
 import { freePort, startRedis } from '../support/redis.js';
 import { stack } from '../support/services.js';
+import { createTopics } from '../support/topics.js';
 import { failedWrite, type LogLine, loggerInto, until } from './bridge-bed.js';
 import { STREAM } from './stream-bed.js';
 
@@ -49,18 +50,15 @@ async function relayBed(options: { brokers?: readonly string[]; maxMessageBytes?
     await server.stop();
   });
   await admin.connect();
-  await admin.createTopics({
-    waitForLeaders: false,
-    topics: [
-      {
-        topic,
-        numPartitions: 4,
-        configEntries: [{ name: 'max.message.bytes', value: `${options.maxMessageBytes ?? 1_048_588}` }],
-      },
-      { topic: deadLetterTopic },
-    ],
-  });
-  await until(() => admin.fetchTopicMetadata({ topics: [topic, deadLetterTopic] }));
+  await createTopics(
+    admin,
+    {
+      topic,
+      numPartitions: 4,
+      configEntries: [{ name: 'max.message.bytes', value: `${options.maxMessageBytes ?? 1_048_588}` }],
+    },
+    { topic: deadLetterTopic },
+  );
 
   return {
     config,

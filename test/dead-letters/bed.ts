@@ -12,9 +12,9 @@ import type { DeadLetters } from '../../src/events/dead-letters.js';
 import { connectDeadLetters } from '../../src/kafka/dead-letters.js';
 import { createLinkDeadLetters } from '../../src/outbox/dead-letters.js';
 import { startCluster } from '../support/cluster.js';
-import { eventually } from '../support/eventually.js';
 import { startRedis } from '../support/redis.js';
 import { stack } from '../support/services.js';
+import { createTopics } from '../support/topics.js';
 
 export const LINK = 'east-to-west';
 const SILENT = pino({ level: 'silent' });
@@ -33,8 +33,7 @@ export async function topicBed(partitions = 3, timestamps: 'CreateTime' | 'LogAp
   const admin = kafka.admin();
   await admin.connect();
   const configEntries = [{ name: 'message.timestamp.type', value: timestamps }];
-  await admin.createTopics({ topics: [{ topic, numPartitions: partitions, configEntries }], waitForLeaders: false });
-  await eventually(() => admin.fetchTopicMetadata({ topics: [topic] }));
+  await createTopics(admin, { topic, numPartitions: partitions, configEntries });
   const links = [{ name: LINK, source: { url: 'redis://a' }, target: { url: 'redis://b' } }];
   const config = parseConfig(JSON.stringify({ kafka: { brokers, deadLetterTopic: topic }, links }), 'bed', {});
   const writing = await connectDeadLetters(kafka, topic);

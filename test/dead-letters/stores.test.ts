@@ -3,6 +3,7 @@ import { ulid } from 'ulid';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { nameOf } from '../../src/dead-letters/letter.js';
 import { eventually } from '../support/eventually.js';
+import { createTopics } from '../support/topics.js';
 import { all, BEDS, keysOf, letter, topicBed } from './bed.js';
 
 const KEYS = Array.from({ length: 40 }, (_, index) => `key:${index}`);
@@ -151,8 +152,7 @@ describe('a topic of letters', () => {
     expect(await all(store)).toEqual([]);
     await admin.deleteTopics({ topics: [topic] });
     await expect.poll(() => admin.listTopics()).not.toContain(topic);
-    await admin.createTopics({ topics: [{ topic, numPartitions: 1 }], waitForLeaders: false });
-    await eventually(() => admin.fetchTopicMetadata({ topics: [topic] }));
+    await createTopics(admin, { topic, numPartitions: 1 });
     // As many as there were before, where the old ones are resolved.
     for (const key of KEYS) await eventually(() => writing.publish(letter(key)));
     expect(new Set(keysOf(await all(store)))).toEqual(new Set(KEYS));

@@ -22,6 +22,7 @@ import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { startOwnKafka } from '../support/own-kafka.js';
+import { createTopics } from '../support/topics.js';
 import { startBed } from './bed.js';
 
 const WRITES_PER_SECOND = 2_000;
@@ -35,8 +36,7 @@ const MAX_GROWTH_BYTES = 6 * 1024 * 1024;
 async function createTopic(brokers: readonly string[], topic: string): Promise<void> {
   const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
-  await admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions: 4 }] });
-  await eventually(() => admin.fetchTopicMetadata({ topics: [topic] }));
+  await createTopics(admin, { topic, numPartitions: 4 });
   await admin.disconnect();
 }
 

@@ -9,6 +9,7 @@ import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { eventually } from '../support/eventually.js';
 import { stack } from '../support/services.js';
+import { createTopics } from '../support/topics.js';
 
 /** One try. */
 const IMPATIENT = 1;
@@ -32,9 +33,7 @@ function newTopicName(): string {
 
 async function createTopic(topic: string, numPartitions: number, maxMessageBytes?: number): Promise<string> {
   const configEntries = maxMessageBytes ? [{ name: 'max.message.bytes', value: `${maxMessageBytes}` }] : [];
-  await admin.createTopics({ topics: [{ topic, numPartitions, configEntries }], waitForLeaders: false });
-  // kafkajs' own waiting gives up at once when a broker has not heard of the topic yet.
-  await eventually(() => admin.fetchTopicMetadata({ topics: [topic] }));
+  await createTopics(admin, { topic, numPartitions, configEntries });
   topics.push(topic);
   return topic;
 }

@@ -10,6 +10,7 @@ import { connectDeadLetters } from '../../src/kafka/dead-letters.js';
 import { eventually } from '../support/eventually.js';
 import { startOwnKafka } from '../support/own-kafka.js';
 import { stack } from '../support/services.js';
+import { createTopics } from '../support/topics.js';
 
 const lines: { level: number; msg: string }[] = [];
 const logger = pino({ level: 'debug' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
@@ -28,11 +29,7 @@ function configFor(topics: { topic: string; deadLetterTopic: string }) {
 beforeAll(async () => {
   admin = new Kafka({ brokers: stack().kafka.brokers, logLevel: logLevel.NOTHING }).admin();
   await admin.connect();
-  await admin.createTopics({
-    waitForLeaders: false,
-    topics: [{ topic, configEntries: [{ name: 'max.message.bytes', value: '10000' }] }],
-  });
-  await eventually(() => admin.fetchTopicMetadata({ topics: [topic] }));
+  await createTopics(admin, { topic, configEntries: [{ name: 'max.message.bytes', value: '10000' }] });
   deadLetters = await connectDeadLetters(createKafka(configFor({ topic, deadLetterTopic: topic }), logger), topic);
 });
 
@@ -125,9 +122,8 @@ describe('a letter with a name', () => {
 
   test('is found where the topic has got partitions since, and where its first records are gone', async () => {
     const growing = `growing-${ulid().toLowerCase()}`;
-    await admin.createTopics({ waitForLeaders: false, topics: [{ topic: growing, numPartitions: 2 }] });
+    await createTopics(admin, { topic: growing, numPartitions: 2 });
     onTestFinished(() => admin.deleteTopics({ topics: [growing] }));
-    await eventually(() => admin.fetchTopicMetadata({ topics: [growing] }));
     const connect = () =>
       connectDeadLetters(createKafka(configFor({ topic, deadLetterTopic: topic }), logger), growing);
     const first = await connect();
@@ -171,9 +167,8 @@ test('the check at start refuses a topic that is compacted, and warns of such de
   const compacted = `compacted-${ulid().toLowerCase()}`;
   const kept = `kept-${ulid().toLowerCase()}`;
   const configEntries = [{ name: 'cleanup.policy', value: 'compact,delete' }];
-  await admin.createTopics({ waitForLeaders: false, topics: [{ topic: compacted, configEntries }, { topic: kept }] });
+  await createTopics(admin, { topic: compacted, configEntries }, { topic: kept });
   onTestFinished(() => admin.deleteTopics({ topics: [compacted, kept] }));
-  await eventually(() => admin.fetchTopicMetadata({ topics: [compacted, kept] }));
   await expect(checkKafka(configFor({ topic: compacted, deadLetterTopic: kept }), logger)).rejects.toThrow(
     new RegExp(
       `^the topic ${compacted} is compacted, .*--entity-name ${compacted} --add-config cleanup.policy=delete$`,
@@ -202,7 +197,7 @@ test('letters with a name go on when Kafka is back, and none of them is there tw
   const own = new Kafka({ brokers: kafka.brokers, logLevel: logLevel.NOTHING });
   const ownAdmin = own.admin();
   await ownAdmin.connect();
-  await ownAdmin.createTopics({ waitForLeaders: false, topics: [{ topic: 'letters', numPartitions: 3 }] });
+  await createTopics(ownAdmin, { topic: 'letters', numPartitions: 3 });
   const config = { ...configFor({ topic: 'letters', deadLetterTopic: 'letters' }), brokers: kafka.brokers };
   const connect = () => connectDeadLetters(createKafka(config, logger), 'letters');
   const letters = await eventually(connect);

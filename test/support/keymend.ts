@@ -11,9 +11,10 @@ import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs';
 import { stringify } from 'yaml';
-import { eventually, NET_MS } from './eventually.js';
+import { NET_MS } from './eventually.js';
 import { type RedisServer, startRedis } from './redis.js';
 import { stack } from './services.js';
+import { createTopics } from './topics.js';
 
 const CLI = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
 
@@ -95,12 +96,7 @@ export async function createSandbox(): Promise<Sandbox> {
   const deadLetterTopic = `${topic}.dlq`;
   const admin = kafka.admin();
   await admin.connect();
-  await admin.createTopics({
-    topics: [{ topic, numPartitions: 4 }, { topic: deadLetterTopic }],
-    waitForLeaders: false,
-  });
-  // kafkajs' own waiting gives up at once when a broker has not heard of the topic yet.
-  await eventually(() => admin.fetchTopicMetadata({ topics: [topic, deadLetterTopic] }));
+  await createTopics(admin, { topic, numPartitions: 4 }, { topic: deadLetterTopic });
   await admin.disconnect();
   const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
   await producer.connect();
