@@ -22,6 +22,12 @@ import { OUTLIVES_MS, VERIFY_ROUNDS } from './settle.js';
 const VERIFIES_ITSELF_MS = 2_000;
 /** What Temporal takes of a summary, in characters of one byte. */
 const LONGEST_SUMMARY = 200;
+/**
+ * Between looks at a key that differs each time, from the second one on, in ms: each costs a
+ * workflow task, and the signals of a key that keeps failing come twice as often
+ * (`src/bridge/pace.ts`). Together it is less than one task a second.
+ */
+const LOOKS_APART_MS = [0, 2_000, 4_000] as const;
 /** Histories of earlier runs know nothing of it before they were patched. */
 const LOOKS_AGAIN = 'looks-again-after-lost-attempts';
 
@@ -57,6 +63,7 @@ const local = proxyLocalActivities<Pick<Activities, 'reconcile'>>({
  */
 export async function reconcileRound(run: KeyRun, maximumAttempts: number): Promise<RoundEnd> {
   let repairs = 0;
+  let looks = 0;
   let state: State = 'reconciling';
   const settleMs = run.policy.looksTwice === true ? 0 : run.current().settledAt - Date.now();
   let stopped = await wait(run, 'settling', settleMs);
@@ -84,7 +91,9 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
     }
     state = 'verifying';
     const provesAt = Math.max(run.current().settledAt, (run.unverifiedSince ?? 0) + run.policy.settleMs);
-    stopped = await wait(run, 'verifying', Math.max(run.policy.settleMs, provesAt - Date.now()));
+    const apartMs = LOOKS_APART_MS[looks] ?? LOOKS_APART_MS[2];
+    looks += 1;
+    stopped = await wait(run, 'verifying', Math.max(run.policy.settleMs, provesAt - Date.now(), apartMs));
   }
   return { kind: 'interrupted', by: stopped };
 }

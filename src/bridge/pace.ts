@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Between two signals of a key that keeps failing: with its timers below two tasks a second. */
+/** Between two signals of a key that keeps failing: with its timers below one task a second. */
 const APART_MS = 2_000;
 /** So many come at once before that. */
 const AT_ONCE = 3;

@@ -11,7 +11,7 @@ beforeEach(async () => {
 });
 afterEach(() => sandbox?.close());
 
-it('costs at most two workflow tasks a second, however often it fails, and ends equal', async () => {
+it('costs at most one workflow task a second, however often it fails, and ends equal', async () => {
   const { source, target, producer, topic, client, prefix } = sandbox;
   await sandbox.start('start');
   const begunAt = performance.now();
@@ -33,8 +33,8 @@ it('costs at most two workflow tasks a second, however often it fails, and ends 
     tasks += events!.filter((event) => event.workflowTaskCompletedEventAttributes).length;
   }
   const seconds = (performance.now() - begunAt) / 1_000;
-  // A look each second, a signal every two, and now and then an activity. In each run three come at
-  // once before that pace; on a busy machine one may end before the next failed write is there.
-  expect(tasks).toBeLessThanOrEqual(3 + 3 * runs + 2 * seconds);
+  // A look every four seconds, a signal every two. In each run three come at once before that pace;
+  // on a busy machine one may end before the next failed write is there.
+  expect(tasks).toBeLessThanOrEqual(3 + 4 * runs + seconds);
   expect(written * 20).toBeGreaterThan(20 * tasks);
 });

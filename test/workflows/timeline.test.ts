@@ -43,7 +43,8 @@ it('of a key that is retried and escalated', async () => {
 it('of a key that settles, waits and is verified', async () => {
   const outage = { shard: '10.0.0.1:6379', since: '2026-11-20T23:00:00.000Z' };
   const script = new Script(server.env, { defer: 10 }, { defer: 10, outage }, 'repaired', 'equal');
-  const failedAt = new Date().toISOString();
+  // By a clock ahead: it counts from when the workflow begins, however late that is.
+  const failedAt = new Date(Date.now() + HOUR_MS).toISOString();
   await withScript(script, async (start) => {
     const handle = await start({
       policy: { ...POLICY, settleMs: 2_500 },
