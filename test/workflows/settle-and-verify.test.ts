@@ -218,6 +218,21 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
       });
     });
 
+    it('is looked at at a growing distance while it differs, for each look costs a workflow task', async () => {
+      const script = new Script(server.env, 'repaired');
+      await withScript(script, async (start) => {
+        const handle = await start({ events: [await failedNow({ outcome: 'unknown' })] });
+        await untilState(server.env, handle, 'escalated');
+        const { events } = await handle.fetchHistory();
+        const timers = events!.flatMap(({ timerStartedEventAttributes }) =>
+          timerStartedEventAttributes ? [Number(timerStartedEventAttributes.startToFireTimeout!.seconds)] : [],
+        );
+        // The last one is of the slow retry.
+        expect(timers.slice(-5, -1)).toEqual([2, 4, 4, 4]);
+        await giveUp(handle);
+      });
+    });
+
     it('escalates as contended when it never holds', async () => {
       const script = new Script(server.env, 'repaired');
       await withScript(script, async (start) => {
