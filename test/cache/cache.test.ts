@@ -7,9 +7,9 @@ import { type CacheOptions, createCache, startOutboxRelay } from '../../src/cach
 import { keyBytes } from '../../src/events/failed-write-codec.js';
 import { provideMariadb } from '../../src/stack/index.js';
 import type { FailedWrite } from '../../workflows/failed-write.js';
+import { until } from '../support/eventually.js';
 import type { RedisServer } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
-import { until } from '../support/workflow-bed.js';
 import { openShop } from './shop.js';
 
 await describeWith('a cache of rows', provideMariadb, (programs) => {

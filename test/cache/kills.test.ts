@@ -9,10 +9,10 @@ import { outboxTable, startOutboxRelay } from '../../src/cache/index.js';
 import { provideMariadb } from '../../src/stack/index.js';
 import type { FailedWrite } from '../../workflows/failed-write.js';
 import { IS_FULL } from '../support/cases.js';
+import { until } from '../support/eventually.js';
 import { startMariadb } from '../support/mariadb.js';
 import { startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
-import { until } from '../support/workflow-bed.js';
 
 const KILLS = IS_FULL ? 1_000 : 4;
 const FULL_MS = 3_600_000;

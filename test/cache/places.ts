@@ -1,9 +1,9 @@
 /** Where the cache of a history is, and what befalls it meanwhile. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import { until } from '../support/eventually.js';
 import type { RedisServer } from '../support/redis.js';
 import type { SentinelGroup } from '../support/sentinel.js';
-import { until } from '../support/workflow-bed.js';
 
 export interface Place {
   client(options: { readonly maxRetriesPerRequest: number; retryStrategy(): number }): Redis;

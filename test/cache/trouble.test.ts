@@ -8,9 +8,9 @@ import { type CacheOptions, createCache, startOutboxRelay } from '../../src/cach
 import { RecordsRefusedError } from '../../src/events/record-sink.js';
 import { provideMariadb } from '../../src/stack/index.js';
 import type { FailedWrite } from '../../workflows/failed-write.js';
+import { until } from '../support/eventually.js';
 import type { RedisServer } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
-import { until } from '../support/workflow-bed.js';
 import { openShop } from './shop.js';
 
 await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {

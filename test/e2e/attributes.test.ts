@@ -3,9 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { Client, type Connection } from '@temporalio/client';
 import type { KafkaMessage } from 'kafkajs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { eventually, NET_MS } from '../support/eventually.js';
+import { eventually, NET_MS, until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
-import { until } from '../support/workflow-bed.js';
 
 const NAMES = ['KeymendLink', 'KeymendState', 'KeymendError'];
 const [KEYWORD, INT] = [2, 3]; // IndexedValueType

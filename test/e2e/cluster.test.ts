@@ -3,8 +3,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { LinkReport } from '../../src/cli/link-status.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
 import { compareRedis } from '../support/compare.js';
+import { until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
-import { until } from '../support/workflow-bed.js';
 
 let sandbox: Sandbox;
 let source: RedisCluster;

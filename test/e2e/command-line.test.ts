@@ -1,8 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { until } from '../support/eventually.js';
 import { createSandbox, type Finished, recordOf, runKeymend, type Sandbox } from '../support/keymend.js';
 import { freePort, startRedis } from '../support/redis.js';
-import { until } from '../support/workflow-bed.js';
 
 let sandbox: Sandbox;
 beforeAll(async () => {

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { compareRedis } from '../support/compare.js';
+import { until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
-import { until } from '../support/workflow-bed.js';
 
 /** A net: Temporal's server, all of whose time it is, takes a minute where nothing else runs. */
 const MANY_KEYS_MS = 1_200_000;

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { ulid } from 'ulid';
 import { beforeAll, expect, it, onTestFinished } from 'vitest';
+import { until } from '../support/eventually.js';
 import { createSandbox } from '../support/keymend.js';
 import { startEscalated, startStubWorker } from '../support/stub-worker.js';
-import { until } from '../support/workflow-bed.js';
 
 let operations: string;
 let readme: string;

@@ -1,8 +1,8 @@
 /** Workers that are killed while they publish dead letters. */
 import type { KafkaMessage } from 'kafkajs';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
-import { until } from '../support/workflow-bed.js';
 
 let sandbox: Sandbox;
 beforeEach(async () => {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { compareRedis } from '../support/compare.js';
+import { until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
-import { until } from '../support/workflow-bed.js';
 
 let sandbox: Sandbox;
 beforeEach(async () => {

@@ -6,9 +6,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { type LinkReport, linkReports } from '../../src/cli/link-status.js';
 import { loadConfig } from '../../src/config.js';
 import { connectRedis } from '../../src/redis/index.js';
+import { until } from '../support/eventually.js';
 import { createSandbox, type Finished, type Running, type Sandbox } from '../support/keymend.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
-import { until } from '../support/workflow-bed.js';
 
 const KEYS = 20;
 const SLOW_LOADING = ['--enable-debug-command', 'yes', '--enable-protected-configs', 'yes'];

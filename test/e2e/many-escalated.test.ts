@@ -1,9 +1,9 @@
 /** An incident of very many escalated keys with two causes, worked on with the terminal alone. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { generatedCases } from '../support/cases.js';
+import { until } from '../support/eventually.js';
 import { createSandbox, type Sandbox } from '../support/keymend.js';
 import { type StubKey, type StubWorker, startEscalated, startStubWorker } from '../support/stub-worker.js';
-import { until } from '../support/workflow-bed.js';
 
 /** 100,000 in a full run. */
 const KEYS = Math.min(100_000, 50 * generatedCases(40));

@@ -2,9 +2,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ServicesReport } from '../../src/cli/service-status.js';
+import { until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
 import { freePort } from '../support/redis.js';
-import { until } from '../support/workflow-bed.js';
 
 let sandbox: Sandbox;
 beforeAll(async () => {

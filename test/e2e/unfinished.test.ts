@@ -2,9 +2,8 @@
 import type { WorkflowHandle } from '@temporalio/client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { NET_MS } from '../support/eventually.js';
+import { NET_MS, until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
-import { until } from '../support/workflow-bed.js';
 
 let sandbox: Sandbox;
 beforeEach(async () => {

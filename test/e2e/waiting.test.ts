@@ -4,10 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { WaitingReport } from '../../src/cli/waiting.js';
-import { eventually } from '../support/eventually.js';
+import { eventually, until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
 import { freePort } from '../support/redis.js';
-import { until } from '../support/workflow-bed.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'keymend-keys-'));
 let sandbox: Sandbox;

@@ -9,10 +9,9 @@ import { type Browser, chromium, type Locator, type Page } from 'playwright-core
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { provideChromium } from '../../src/stack/index.js';
 import { type ErrorType, nextStep } from '../../workflows/error-types.js';
-import { NET_MS } from '../support/eventually.js';
+import { NET_MS, until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
 import { describeWith, stack } from '../support/services.js';
-import { until } from '../support/workflow-bed.js';
 
 const TAKES_PICTURES = process.env.KEYMEND_SCREENSHOTS === '1';
 const PICTURES = new URL('../../docs/images/', import.meta.url);

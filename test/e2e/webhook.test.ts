@@ -2,9 +2,9 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { verifyWebhook } from '../../src/webhook/signature.js';
 import { noticesWorkflowId, retry } from '../../workflows/notices-messages.js';
+import { until } from '../support/eventually.js';
 import { createSandbox, type Running, recordOf, type Sandbox } from '../support/keymend.js';
 import { type Receiver, startReceiver } from '../support/webhook-receiver.js';
-import { until } from '../support/workflow-bed.js';
 
 let sandbox: Sandbox;
 let receiver: Receiver;

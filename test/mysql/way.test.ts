@@ -4,11 +4,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { provideMariadb } from '../../src/stack/index.js';
 import { type KeyStatus, status } from '../../workflows/messages.js';
 import { sweepWorkflowId } from '../../workflows/sweep-messages.js';
-import { eventually } from '../support/eventually.js';
+import { eventually, until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
 import { describeWith } from '../support/services.js';
-import { until } from '../support/workflow-bed.js';
 
 await describeWith('failed deletes of a cache in front of MariaDB', provideMariadb, (programs) => {
   let mariadb: MariadbServer;

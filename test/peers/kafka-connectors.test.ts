@@ -4,8 +4,8 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compareRedis } from '../support/compare.js';
+import { until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
-import { until } from '../support/workflow-bed.js';
 
 let sandbox: Sandbox;
 beforeAll(async () => {

@@ -1,7 +1,7 @@
 /** What users of Temporal meet, on a real server; see README.md. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';
-import { until } from '../support/workflow-bed.js';
 
 let sandbox: Sandbox;
 beforeEach(async () => {

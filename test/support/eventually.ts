@@ -14,3 +14,11 @@ export const NET_MS = 240_000;
 export function eventually<T>(check: () => T | Promise<T>): Promise<T> {
   return vi.waitFor(check, { timeout: NET_MS, interval: 20 });
 }
+
+/**
+ * Resolves once `holds` does, looking again every few milliseconds; the test's own timeout bounds
+ * it.
+ */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20));
+}

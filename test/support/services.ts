@@ -1,6 +1,7 @@
 /** The real services and programs that tests run against. */
 import { describe, inject } from 'vitest';
-import { type Provision, StackError, type StackInfo } from '../../src/stack/index.js';
+import { StackError } from '../../src/stack/errors.js';
+import type { Provision, StackInfo } from '../../src/stack/index.js';
 
 /**
  * The stack that serves the whole run: keep keys, topics and workflow IDs of your test apart from

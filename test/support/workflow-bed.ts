@@ -312,11 +312,3 @@ export async function inputOf(env: TestWorkflowEnvironment, { workflowId }: Work
   const { input } = events![0]!.workflowExecutionStartedEventAttributes!;
   return defaultPayloadConverter.fromPayload<RunInput>(input!.payloads![0]!);
 }
-
-/**
- * Resolves once `holds` does, looking again every few milliseconds; the test's own timeout bounds
- * it.
- */
-export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20));
-}

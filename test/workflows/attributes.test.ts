@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { giveUp, type Handle, onStack, POLICY, Script, until, withScript } from '../support/workflow-bed.js';
+import { until } from '../support/eventually.js';
+import { giveUp, type Handle, onStack, POLICY, Script, withScript } from '../support/workflow-bed.js';
 
 const server = onStack();
 

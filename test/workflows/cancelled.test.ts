@@ -3,6 +3,7 @@ import { WorkflowFailedError } from '@temporalio/client';
 import { CancelledFailure } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
+import { until } from '../support/eventually.js';
 import {
   failedWrite,
   type Handle,
@@ -12,7 +13,6 @@ import {
   Script,
   startKey,
   UNAVAILABLE,
-  until,
   withScript,
   workerFor,
 } from '../support/workflow-bed.js';

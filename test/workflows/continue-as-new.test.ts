@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
+import { until } from '../support/eventually.js';
 import {
   failedWrite,
   giveUp,
@@ -9,7 +10,6 @@ import {
   POLICY,
   retryUnlessDone,
   Script,
-  until,
   withScript,
 } from '../support/workflow-bed.js';
 

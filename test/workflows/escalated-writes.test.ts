@@ -1,7 +1,8 @@
 /** What was written before a key was given up on is no reason to try it again. */
 import { expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import { failedWrite, type Handle, onStack, POLICY, Script, until, withScript } from '../support/workflow-bed.js';
+import { until } from '../support/eventually.js';
+import { failedWrite, type Handle, onStack, POLICY, Script, withScript } from '../support/workflow-bed.js';
 
 const server = onStack();
 

@@ -5,6 +5,7 @@ import { WithStartWorkflowOperation } from '@temporalio/client';
 import { expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
+import { until } from '../support/eventually.js';
 import {
   describeTimeSkipping,
   failedWrite,
@@ -15,7 +16,6 @@ import {
   SLOW_POLICY,
   startKey,
   UNAVAILABLE,
-  until,
   untilState,
   withScript,
   workerFor,

@@ -4,6 +4,7 @@ import { Worker } from '@temporalio/worker';
 import { expect, it } from 'vitest';
 import type { EscalateRequest } from '../../workflows/activities.js';
 import * as messages from '../../workflows/messages.js';
+import { until } from '../support/eventually.js';
 import {
   failedWrite,
   giveUp,
@@ -11,7 +12,6 @@ import {
   onStack,
   POLICY,
   Script,
-  until,
   withScript,
   workflowBundle,
 } from '../support/workflow-bed.js';

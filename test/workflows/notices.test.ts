@@ -12,7 +12,8 @@ import {
   retry,
   status,
 } from '../../workflows/notices-messages.js';
-import { onStack, until, workflowBundle } from '../support/workflow-bed.js';
+import { until } from '../support/eventually.js';
+import { onStack, workflowBundle } from '../support/workflow-bed.js';
 
 const server = onStack();
 

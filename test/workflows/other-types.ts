@@ -19,7 +19,8 @@ import {
   type SweepSummary,
   sweepWorkflowId,
 } from '../../workflows/sweep-messages.js';
-import { failedWrite, POLICY, until } from '../support/workflow-bed.js';
+import { until } from '../support/eventually.js';
+import { failedWrite, POLICY } from '../support/workflow-bed.js';
 
 interface OtherRun {
   readonly activities: object;

@@ -14,7 +14,8 @@ import {
   type OutageStatus,
   status,
 } from '../../workflows/outage-messages.js';
-import { describeTimeSkipping, onStack, until, workflowBundle } from '../support/workflow-bed.js';
+import { until } from '../support/eventually.js';
+import { describeTimeSkipping, onStack, workflowBundle } from '../support/workflow-bed.js';
 
 const SINCE = '2026-11-20T23:00:00.000Z';
 

@@ -15,7 +15,8 @@ import {
   retry,
   status,
 } from '../../workflows/batch-messages.js';
-import { describeTimeSkipping, failedWrite, onStack, POLICY, until, workflowBundle } from '../support/workflow-bed.js';
+import { until } from '../support/eventually.js';
+import { describeTimeSkipping, failedWrite, onStack, POLICY, workflowBundle } from '../support/workflow-bed.js';
 
 const SINCE = '2026-11-20T23:00:00.000Z';
 const OUT = { shard: '10.0.0.1:6379', since: SINCE };

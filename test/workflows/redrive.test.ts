@@ -17,7 +17,8 @@ import {
   resume,
   type TryLettersRequest,
 } from '../../workflows/redrive-messages.js';
-import { describeTimeSkipping, until, workflowBundle } from '../support/workflow-bed.js';
+import { until } from '../support/eventually.js';
+import { describeTimeSkipping, workflowBundle } from '../support/workflow-bed.js';
 
 /** Letters `1` to `count`. */
 class Letters {

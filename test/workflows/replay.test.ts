@@ -16,6 +16,7 @@ import { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as workflows from '../../workflows/index.js';
 import * as messages from '../../workflows/messages.js';
+import { until } from '../support/eventually.js';
 import { stack } from '../support/services.js';
 import {
   type Attempt,
@@ -25,7 +26,6 @@ import {
   retryUnlessDone,
   Script,
   type StartOptions,
-  until,
   withScript,
   workflowBundle,
 } from '../support/workflow-bed.js';

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
+import { until } from '../support/eventually.js';
 import {
   describeTimeSkipping,
   failedWrite,
@@ -8,7 +9,6 @@ import {
   Script,
   SLOW_POLICY,
   UNAVAILABLE,
-  until,
   untilState,
   withScript,
 } from '../support/workflow-bed.js';

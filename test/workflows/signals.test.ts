@@ -5,6 +5,7 @@ import { CancelledFailure } from '@temporalio/common';
 import { describe, expect, it } from 'vitest';
 import { ERRORS } from '../../workflows/error-types.js';
 import * as messages from '../../workflows/messages.js';
+import { until } from '../support/eventually.js';
 import {
   type Attempt,
   failedWrite,
@@ -14,7 +15,6 @@ import {
   POLICY,
   Script,
   type StartOptions,
-  until,
   withScript,
 } from '../support/workflow-bed.js';
 

@@ -4,16 +4,8 @@ import { defaultPayloadConverter } from '@temporalio/common';
 import type { temporal } from '@temporalio/proto';
 import { expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import {
-  failedWrite,
-  giveUp,
-  type Handle,
-  onStack,
-  POLICY,
-  Script,
-  until,
-  withScript,
-} from '../support/workflow-bed.js';
+import { until } from '../support/eventually.js';
+import { failedWrite, giveUp, type Handle, onStack, POLICY, Script, withScript } from '../support/workflow-bed.js';
 
 const server = onStack();
 const HOUR_MS = 3_600_000;

@@ -2,6 +2,7 @@
 import { Context } from '@temporalio/activity';
 import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
+import { until } from '../support/eventually.js';
 import {
   type Attempt,
   failedWrite,
@@ -12,7 +13,6 @@ import {
   Script,
   startKey,
   UNAVAILABLE,
-  until,
   withScript,
   workerFor,
 } from '../support/workflow-bed.js';
