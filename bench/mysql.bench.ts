@@ -7,7 +7,7 @@ import { Redis } from 'ioredis';
 import { createPool, type Pool, type RowDataPacket } from 'mysql2/promise';
 import { test } from 'vitest';
 import { type Cache, createCache, outboxTable } from '../src/cache/index.js';
-import { provideMariadb } from '../src/stack/index.js';
+import { provideMariadb } from '../src/stack/programs/index.js';
 import { startMariadb } from '../test/support/mariadb.js';
 import { startRedis } from '../test/support/redis.js';
 import { median, versions } from './ratio.js';

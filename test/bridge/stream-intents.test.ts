@@ -2,7 +2,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { ConsumerGroup } from '../../src/outbox/consumer-group.js';
 import { HeldIntents } from '../../src/outbox/held-intents.js';
 import { connectKeyServers } from '../../src/redis/index.js';
-import { provideRedis62 } from '../../src/stack/index.js';
+import { provideRedis62 } from '../../src/stack/programs/index.js';
 import { describeWith } from '../support/services.js';
 import { until } from './bridge-bed.js';
 import { accepting, GROUP, STREAM, streamBed } from './stream-bed.js';

@@ -5,7 +5,7 @@ import type { Pool, RowDataPacket } from 'mysql2/promise';
 import { describe, expect, test } from 'vitest';
 import { type CacheOptions, createCache, startOutboxRelay } from '../../src/cache/index.js';
 import { keyBytes } from '../../src/events/failed-write-codec.js';
-import { provideMariadb } from '../../src/stack/index.js';
+import { provideMariadb } from '../../src/stack/programs/index.js';
 import type { FailedWrite } from '../../workflows/failed-write.js';
 import { until } from '../support/eventually.js';
 import type { RedisServer } from '../support/redis.js';

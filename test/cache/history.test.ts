@@ -10,7 +10,7 @@ import type { Redis } from 'ioredis';
 import { createPool, type Pool, type RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type Cache, createCache, outboxTable, startOutboxRelay } from '../../src/cache/index.js';
-import { provideMariadb } from '../../src/stack/index.js';
+import { provideMariadb } from '../../src/stack/programs/index.js';
 import { generatedCases, IS_FULL } from '../support/cases.js';
 import { until } from '../support/eventually.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';

@@ -6,7 +6,7 @@ import { createPool, type RowDataPacket } from 'mysql2/promise';
 import pMap from 'p-map';
 import { expect, test } from 'vitest';
 import { outboxTable, startOutboxRelay } from '../../src/cache/index.js';
-import { provideMariadb } from '../../src/stack/index.js';
+import { provideMariadb } from '../../src/stack/programs/index.js';
 import type { FailedWrite } from '../../workflows/failed-write.js';
 import { IS_FULL } from '../support/cases.js';
 import { until } from '../support/eventually.js';

@@ -4,7 +4,7 @@ import type { Pool, RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CacheOptions, createCache } from '../../src/cache/index.js';
 import { slotOf } from '../../src/redis/index.js';
-import { provideMariadb } from '../../src/stack/index.js';
+import { provideMariadb } from '../../src/stack/programs/index.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
 import { eventually } from '../support/eventually.js';
 import { startSentinelGroup } from '../support/sentinel.js';

@@ -6,7 +6,7 @@ import type { Pool, RowDataPacket } from 'mysql2/promise';
 import { describe, expect, test } from 'vitest';
 import { type CacheOptions, createCache, startOutboxRelay } from '../../src/cache/index.js';
 import { RecordsRefusedError } from '../../src/events/record-sink.js';
-import { provideMariadb } from '../../src/stack/index.js';
+import { provideMariadb } from '../../src/stack/programs/index.js';
 import type { FailedWrite } from '../../workflows/failed-write.js';
 import { until } from '../support/eventually.js';
 import type { RedisServer } from '../support/redis.js';

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
-import { provideRedis74 } from '../../src/stack/index.js';
+import { provideRedis74 } from '../../src/stack/programs/index.js';
 import { describeWith } from '../support/services.js';
 import { type Bed, settled, startBed } from './bed.js';
 import { repair } from './repair.js';

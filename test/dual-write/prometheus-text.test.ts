@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { prometheusText } from '../../src/dual-write/index.js';
-import { providePrometheus } from '../../src/stack/index.js';
+import { providePrometheus } from '../../src/stack/programs/index.js';
 import { read } from '../documents/generated.js';
 import { eventually } from '../support/eventually.js';
 import { describeWith } from '../support/services.js';

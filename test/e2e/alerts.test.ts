@@ -1,7 +1,7 @@
 /** Each alert once for real: Prometheus asks a bridge and a worker, and something goes wrong. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { providePrometheus } from '../../src/stack/index.js';
+import { providePrometheus } from '../../src/stack/programs/index.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
 import { gapWorkflowId } from '../../workflows/gap-messages.js';
 import { read } from '../documents/generated.js';

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Browser, chromium, type Locator, type Page } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { provideChromium } from '../../src/stack/index.js';
+import { provideChromium } from '../../src/stack/programs/index.js';
 import { type ErrorType, nextStep } from '../../workflows/error-types.js';
 import { NET_MS, until } from '../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../support/keymend.js';

@@ -5,7 +5,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LinkMemory, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
 import { type ClockReading, connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
-import { provideFaketime, provideValkey9 } from '../../src/stack/index.js';
+import { provideFaketime, provideValkey9 } from '../../src/stack/programs/index.js';
 import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';

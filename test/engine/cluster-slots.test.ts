@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { KeyRequest } from '../../src/engine/index.js';
 import type { KeyWatch, ObservedState, RecipeReading, RedisPort } from '../../src/redis/index.js';
 import { slotOf } from '../../src/redis/slots.js';
-import { provideRedis62 } from '../../src/stack/index.js';
+import { provideRedis62 } from '../../src/stack/programs/index.js';
 import { describeWith } from '../support/services.js';
 import { intercept, once } from './link.js';
 import { type ClusterSide, reconcileAnySize, type Side, startClusterSide, startSide } from './topology.js';

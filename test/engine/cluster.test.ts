@@ -5,7 +5,7 @@
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { KeyRequest } from '../../src/engine/index.js';
-import { provideRedis62 } from '../../src/stack/index.js';
+import { provideRedis62 } from '../../src/stack/programs/index.js';
 import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
 import { describeWith } from '../support/services.js';

@@ -8,7 +8,7 @@ import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isIdempotent, isWrite, knownCommand, membersOf, touches, writtenKeys } from '../../src/commands/command.js';
 import { TABLE } from '../../src/commands/table.js';
-import { provideRedis82, provideValkey9 } from '../../src/stack/index.js';
+import { provideRedis82, provideValkey9 } from '../../src/stack/programs/index.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { FIXTURE, SAMPLES, type Sample, SCRIPT, WITHOUT_KEYS } from './command-samples.js';

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type DescribedCommand, keysWrittenAsDescribed, readDescription } from '../../src/commands/described.js';
-import { provideRedis62, provideRedis82, provideValkey9 } from '../../src/stack/index.js';
+import { provideRedis62, provideRedis82, provideValkey9 } from '../../src/stack/programs/index.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { SAMPLES } from './command-samples.js';

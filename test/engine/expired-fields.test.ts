@@ -1,7 +1,7 @@
 /** A large hash whose fields have expired, but which the server has not yet taken away. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { reconcileLargeKey } from '../../src/engine/index.js';
-import { provideRedis74, provideRedis82, provideValkey9 } from '../../src/stack/index.js';
+import { provideRedis74, provideRedis82, provideValkey9 } from '../../src/stack/programs/index.js';
 import { eventually } from '../support/eventually.js';
 import { describeWith } from '../support/services.js';
 import { DEFAULT_OPTIONS, reconcileOne, startLink, type TestLink } from './link.js';

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type KeyResult, LinkMemory, reconcileLargeKey } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
-import { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from '../../src/stack/index.js';
+import { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from '../../src/stack/programs/index.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { keysOf } from '../support/keys.js';

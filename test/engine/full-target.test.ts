@@ -1,7 +1,7 @@
 /** A target at `maxmemory` takes nothing more, whatever else a call of ours has written before. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type KeyRequest, reconcileKeys } from '../../src/engine/index.js';
-import { provideValkey9 } from '../../src/stack/index.js';
+import { provideValkey9 } from '../../src/stack/programs/index.js';
 import { keysOf } from '../support/keys.js';
 import type { RedisServer } from '../support/redis.js';
 import { describeWith } from '../support/services.js';

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { parseConfig } from '../../src/config.js';
 import { LARGE_VALUES } from '../../src/defaults.js';
 import { type KeyRequest, type KeyResult, reconcileKeys } from '../../src/engine/index.js';
-import { provideRedis82 } from '../../src/stack/index.js';
+import { provideRedis82 } from '../../src/stack/programs/index.js';
 import { compareRedis } from '../support/compare.js';
 import { describeWith } from '../support/services.js';
 import { longestHold } from './held.js';

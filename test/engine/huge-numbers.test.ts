@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type KeyResult, LinkMemory, reconcileLargeKey } from '../../src/engine/index.js';
-import { type Provision, provideRedis62, provideValkey9 } from '../../src/stack/index.js';
+import { type Provision, provideRedis62, provideValkey9 } from '../../src/stack/programs/index.js';
 import { describeWith } from '../support/services.js';
 import { DEFAULT_OPTIONS, reconcileOne, startLink, type TestLink } from './link.js';
 

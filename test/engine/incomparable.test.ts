@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type KeyResult, reconcileKeys } from '../../src/engine/index.js';
 import { RedisFailure } from '../../src/redis/index.js';
-import { provideRedis74 } from '../../src/stack/index.js';
+import { provideRedis74 } from '../../src/stack/programs/index.js';
 import { describeWith } from '../support/services.js';
 import { DEFAULT_OPTIONS, portWith, reconcileOne, startLink, type TestLink } from './link.js';
 

@@ -3,7 +3,7 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { replaceLargeKey } from '../../src/engine/large/replacement.js';
-import { provideRedis62 } from '../../src/stack/index.js';
+import { provideRedis62 } from '../../src/stack/programs/index.js';
 import { compareRedis } from '../support/compare.js';
 import { keysOf } from '../support/keys.js';
 import { describeWith } from '../support/services.js';

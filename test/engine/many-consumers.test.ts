@@ -2,7 +2,7 @@
 import type { Redis } from 'ioredis';
 import { expect, test } from 'vitest';
 import { type KeyRequest, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
-import { provideRedis82 } from '../../src/stack/index.js';
+import { provideRedis82 } from '../../src/stack/programs/index.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisOptions } from '../support/redis.js';
 import { describeWith } from '../support/services.js';

@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
 import type { AdmissionRequest, RedisFailure, RedisPort } from '../../src/redis/index.js';
-import { provideRedis74, provideRedis82 } from '../../src/stack/index.js';
+import { provideRedis74, provideRedis82 } from '../../src/stack/programs/index.js';
 import { compareRedis } from '../support/compare.js';
 import type { RedisServer } from '../support/redis.js';
 import { describeWith } from '../support/services.js';

@@ -15,7 +15,7 @@ import {
 } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { DISPENSABLE, FIELD_READS, FIELD_WRITES, READS, WRITES } from '../../src/redis/needed-commands.js';
-import { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from '../../src/stack/index.js';
+import { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from '../../src/stack/programs/index.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { DEFAULT_OPTIONS } from './link.js';

@@ -1,7 +1,7 @@
 /** Streams at the bounds of what Redis takes, and what it counts beside them. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type KeyResult, LinkMemory, reconcileLargeKey } from '../../src/engine/index.js';
-import { type Provision, provideRedis62, provideValkey9 } from '../../src/stack/index.js';
+import { type Provision, provideRedis62, provideValkey9 } from '../../src/stack/programs/index.js';
 import { compareRedis } from '../support/compare.js';
 import { keysOf } from '../support/keys.js';
 import { describeWith } from '../support/services.js';

@@ -11,7 +11,7 @@ import {
   provideRedis74,
   provideRedis82,
   provideValkey9,
-} from '../../src/stack/index.js';
+} from '../../src/stack/programs/index.js';
 import { compareRedis } from '../support/compare.js';
 import { keysOf } from '../support/keys.js';
 import { type RedisServer, startRedis } from '../support/redis.js';

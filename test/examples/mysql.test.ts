@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { provideMariadb } from '../../src/stack/index.js';
+import { provideMariadb } from '../../src/stack/programs/index.js';
 import { startingAll } from '../stack/scratch.js';
 import { describeWith } from '../support/services.js';
 

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parse, parseAllDocuments, stringify } from 'yaml';
 import { parseConfig } from '../../src/config.js';
-import { provideHelm } from '../../src/stack/index.js';
+import { provideHelm } from '../../src/stack/programs/index.js';
 import { pathOf, read } from '../documents/generated.js';
 import { describeWith } from '../support/services.js';
 

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { prometheusText } from '../../src/dual-write/index.js';
-import { providePrometheus } from '../../src/stack/index.js';
+import { providePrometheus } from '../../src/stack/programs/index.js';
 import { bridgeMetrics } from '../../src/telemetry/bridge-metrics.js';
 import { Metrics } from '../../src/telemetry/metrics.js';
 import { workerMetrics } from '../../src/telemetry/worker-metrics.js';

@@ -5,7 +5,7 @@ import { compareKeys, LinkMemory, reconcileKeys, reconcileLargeKey } from '../..
 import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
 import { schemaWarnings } from '../../src/mysql/schema.js';
 import { connectRedis } from '../../src/redis/index.js';
-import { provideMariadb } from '../../src/stack/index.js';
+import { provideMariadb } from '../../src/stack/programs/index.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';

@@ -7,7 +7,7 @@ import { type LinkConfig, parseConfig } from '../../src/config.js';
 import { compareKeys, LinkMemory, reconcileKeys } from '../../src/engine/index.js';
 import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
 import { connectRedis } from '../../src/redis/index.js';
-import { provideMariadb } from '../../src/stack/index.js';
+import { provideMariadb } from '../../src/stack/programs/index.js';
 import { startCluster } from '../support/cluster.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
 import { type RedisServer, startRedis } from '../support/redis.js';

@@ -1,7 +1,7 @@
 /** The whole way: a record on Kafka, the bridge, a workflow, MariaDB and the cache. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { provideMariadb } from '../../src/stack/index.js';
+import { provideMariadb } from '../../src/stack/programs/index.js';
 import { type KeyStatus, status } from '../../workflows/messages.js';
 import { sweepWorkflowId } from '../../workflows/sweep-messages.js';
 import { eventually, until } from '../support/eventually.js';

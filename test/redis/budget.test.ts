@@ -6,7 +6,7 @@ import type { Redis } from 'ioredis';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Budget, createBudget, type Refused, type Reservation } from '../../src/redis/budget/budget.js';
 import { Connection } from '../../src/redis/connection/connection.js';
-import { provideRedis62 } from '../../src/stack/index.js';
+import { provideRedis62 } from '../../src/stack/programs/index.js';
 import { eventually } from '../support/eventually.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';

@@ -1,14 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, type TestContext, test } from 'vitest';
-import {
-  provideRedis62,
-  provideTimeSkippingServer,
-  provideValkey9,
-  StackError,
-  stackUp,
-} from '../../src/stack/index.js';
+import { StackError, stackUp } from '../../src/stack/index.js';
 import { run } from '../../src/stack/programs/command.js';
+import { provideRedis62, provideTimeSkippingServer, provideValkey9 } from '../../src/stack/programs/index.js';
 import { provideTemporal } from '../../src/stack/temporal.js';
 import { startRedis } from '../support/redis.js';
 import { startTimeSkipping } from '../support/time-skipping.js';

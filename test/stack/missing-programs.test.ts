@@ -1,6 +1,8 @@
 import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { StackError, stackUp } from '../../src/stack/index.js';
+import { findOnPath } from '../../src/stack/programs/command.js';
 import {
   provideChromium,
   provideFaketime,
@@ -8,10 +10,7 @@ import {
   provideRedis62,
   provideTimeSkippingServer,
   provideValkey9,
-  StackError,
-  stackUp,
-} from '../../src/stack/index.js';
-import { findOnPath } from '../../src/stack/programs/command.js';
+} from '../../src/stack/programs/index.js';
 import { bare, onlyStarting, processesIn, scratchFolder, silent, stackDirectory } from './scratch.js';
 
 describe('on a machine that has nothing, one line names both ways to get', () => {

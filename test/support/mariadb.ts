@@ -5,7 +5,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Connection, createConnection } from 'mysql2/promise';
-import type { MariadbPrograms } from '../../src/stack/index.js';
+import type { MariadbPrograms } from '../../src/stack/programs/index.js';
 import { freePort } from './redis.js';
 
 export interface MariadbServer {

@@ -1,7 +1,8 @@
 /** The real services and programs that tests run against. */
 import { describe, inject } from 'vitest';
 import { StackError } from '../../src/stack/errors.js';
-import type { Provision, StackInfo } from '../../src/stack/index.js';
+import type { StackInfo } from '../../src/stack/index.js';
+import type { Provision } from '../../src/stack/programs/index.js';
 
 /**
  * The stack that serves the whole run: keep keys, topics and workflow IDs of your test apart from

@@ -13,7 +13,7 @@ import { ApplicationFailure, defaultPayloadConverter } from '@temporalio/common'
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker, type WorkerOptions, type WorkflowBundlePath } from '@temporalio/worker';
 import { afterAll, beforeAll, inject } from 'vitest';
-import { provideTimeSkippingServer } from '../../src/stack/index.js';
+import { provideTimeSkippingServer } from '../../src/stack/programs/index.js';
 import type {
   AttemptErrorDetail,
   EscalateRequest,

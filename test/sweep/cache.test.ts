@@ -4,7 +4,7 @@ import { parseConfig } from '../../src/config.js';
 import type { LinkSides } from '../../src/engine/index.js';
 import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
 import { connectRedis } from '../../src/redis/index.js';
-import { provideMariadb } from '../../src/stack/index.js';
+import { provideMariadb } from '../../src/stack/programs/index.js';
 import type { CompareLinkReply, SweepOptions, SweepState } from '../../workflows/sweep-messages.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
 import { type RedisServer, startRedis } from '../support/redis.js';

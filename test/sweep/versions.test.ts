@@ -6,7 +6,7 @@ import {
   provideRedis74,
   provideRedis82,
   provideValkey9,
-} from '../../src/stack/index.js';
+} from '../../src/stack/programs/index.js';
 import { startLink, type TestLink } from '../engine/link.js';
 import { describeWith } from '../support/services.js';
 import { swept } from './bed.js';

@@ -3,7 +3,7 @@ import { copyFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { parseConfig } from '../../src/config.js';
 import { connectSource } from '../../src/mysql/connect-source.js';
-import { provideMariadb } from '../../src/stack/index.js';
+import { provideMariadb } from '../../src/stack/programs/index.js';
 import { type Certificate, type Certificates, makeCertificates } from '../support/authority.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
 import { describeWith } from '../support/services.js';
