@@ -116,7 +116,7 @@ it('a thousand keys wait for a server that is out as one, shown by `status`, and
 
 it('loses nothing when bridges and workers are killed all the time, and each position is in one batch', async () => {
   sandbox.configure({ link: { name: link }, config: SURGE });
-  const keys = keysOf(10_000);
+  const keys = keysOf(5_000);
   await writeNew(keys);
   await fail(keys);
   let running: Running[] = [];
