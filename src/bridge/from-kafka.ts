@@ -9,7 +9,7 @@ import { type Forwarded, Forwarder, type Forwarding } from './forwarder.js';
 /** @throws KafkaSetupError when Kafka does not answer or a topic is missing */
 export async function startFromKafka(config: KafkaConfig, forwarding: Forwarding): Promise<Forwarded> {
   const { logger, gaps } = forwarding;
-  await checkKafka(config, logger);
+  await checkKafka(config, logger, ['bridge']);
   const kafka = createKafka(config, logger);
   const deadLetters = await connectDeadLetters(kafka, config.deadLetterTopic);
   const { forward, counters } = new Forwarder({ ...forwarding, of: 'Kafka', deadLetters });

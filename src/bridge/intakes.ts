@@ -8,6 +8,7 @@ import type { Config, KafkaIntakeConfig, StreamIntakeConfig } from '../config.js
 import type { DeadLetters } from '../events/dead-letters.js';
 import type { Intake } from '../events/intake.js';
 import type { TopicBacklog } from '../kafka/backlog.js';
+import type { Process } from '../kafka/rights.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Forwarded, Forwarding } from './forwarder.js';
 
@@ -18,8 +19,12 @@ interface ConfiguredIntake {
   readonly service: string | null;
   /** What the dead letters are in. */
   readonly deadLetters: DeadLetters['kind'];
-  /** Makes sure that its service can be used. @throws Error in one line */
-  check(logger: Logger): Promise<void>;
+  /**
+   * Makes sure that its service can be used.
+   * @param processes those that use it; by default all
+   * @throws Error in one line
+   */
+  check(logger: Logger, processes?: readonly Process[]): Promise<void>;
   /**
    * How many bridges read it now; null: that can't be seen yet.
    * @throws Error in one line
@@ -49,7 +54,7 @@ function kafkaIntake(config: KafkaIntakeConfig): ConfiguredIntake {
     reads: { topic, groupId },
     service: `Kafka at ${brokers.join(', ')}`,
     deadLetters: 'topic',
-    check: async (logger) => (await import('../kafka/check.js')).checkKafka(kafka, logger),
+    check: async (logger, processes) => (await import('../kafka/check.js')).checkKafka(kafka, logger, processes),
     countReaders: async (logger) => (await import('../kafka/readers.js')).readersOfTopic(kafka, logger),
     backlog: async (logger) => (await import('../kafka/backlog.js')).topicBacklog(kafka, logger),
     start: async (forwarding) => (await import('./from-kafka.js')).startFromKafka(kafka, forwarding),

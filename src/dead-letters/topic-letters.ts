@@ -10,7 +10,7 @@ import type { Offsets } from '../../workflows/redrive-messages.js';
 import type { KafkaConfig } from '../config.js';
 import { DeadLetterRefused } from '../events/dead-letters.js';
 import type { IntakeRecord } from '../events/intake.js';
-import { createKafka, kafkaErrorMessage } from '../kafka/client.js';
+import { createKafka, explainDenied, kafkaErrorMessage } from '../kafka/client.js';
 import { lazyDeadLetters } from '../kafka/dead-letters.js';
 import { topicIds } from '../kafka/topic-id.js';
 import { createTopicReader } from '../kafka/topic-reader.js';
@@ -94,8 +94,8 @@ export function openTopicLetters(config: KafkaConfig, logger: Logger): LetterSto
       try {
         for (const closing of open) await send(closing);
       } catch (error) {
-        const message = `the topic ${topic} does not take what resolves its letters: ${kafkaErrorMessage(error)}`;
-        throw new Error(message, { cause: error });
+        const reason = explainDenied(error, 'WRITE', 'topic', topic);
+        throw new Error(`the topic ${topic} does not take what resolves its letters: ${reason}`, { cause: error });
       }
     },
 

@@ -2,7 +2,7 @@
 import type { Admin } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
-import { createKafka, kafkaErrorMessage } from './client.js';
+import { createKafka, explainDenied } from './client.js';
 
 /** An Error, in one line, in place of what Kafka does not say. */
 export interface TopicBacklog {
@@ -14,21 +14,28 @@ export interface TopicBacklog {
 
 /** Asks for offsets alone, so that it costs the same whatever the topics hold. Never rejects. */
 export async function topicBacklog(config: KafkaConfig, logger: Logger): Promise<TopicBacklog> {
-  const said = (error: unknown) =>
-    new Error(`Kafka at ${config.brokers.join(', ')} does not say: ${kafkaErrorMessage(error)}`, { cause: error });
-  const admin = createKafka(config, logger, { retries: 2, initialRetryTime: 200 }).admin();
-  try {
-    await admin.connect();
-    const [lag, deadLetters] = await Promise.all([
-      lagOf(admin, config).catch(said),
-      lengthOf(admin, config.deadLetterTopic).catch(said),
-    ]);
-    return { lag, deadLetters };
-  } catch (error) {
-    return { lag: said(error), deadLetters: said(error) };
-  } finally {
-    await admin.disconnect().catch(() => {});
-  }
+  const { topic, deadLetterTopic } = config;
+  // Of its own each: kafkajs asks for all topics of a connection at once, and one may be hidden.
+  const ask = async (name: string, question: (admin: Admin) => Promise<number>) => {
+    const admin = createKafka(config, logger, { retries: 2, initialRetryTime: 200 }).admin();
+    try {
+      await admin.connect();
+      return await question(admin);
+    } catch (error) {
+      const isOfGroup = error instanceof Error && /group/i.test(error.message);
+      const reason = isOfGroup
+        ? explainDenied(error, 'DESCRIBE', 'group', config.groupId)
+        : explainDenied(error, 'DESCRIBE', 'topic', name);
+      return new Error(`Kafka at ${config.brokers.join(', ')} does not say: ${reason}`, { cause: error });
+    } finally {
+      await admin.disconnect().catch(() => {});
+    }
+  };
+  const [lag, deadLetters] = await Promise.all([
+    ask(topic, (admin) => lagOf(admin, config)),
+    ask(deadLetterTopic, (admin) => lengthOf(admin, deadLetterTopic)),
+  ]);
+  return { lag, deadLetters };
 }
 
 async function lagOf(admin: Admin, { topic, groupId }: KafkaConfig): Promise<number> {

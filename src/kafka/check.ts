@@ -1,10 +1,11 @@
-/** The check at start that everything the bridge needs of Kafka is there. */
-import kafkajs, { type Admin } from 'kafkajs';
+/** The check at start that everything keymend needs of Kafka is there. */
+import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
 import { tlsTrouble } from '../tls-trouble.js';
 import { createKafka, kafkaErrorMessage } from './client.js';
 import { strangersInGroup } from './group.js';
+import { describeMissingRights, missingRights, type Process } from './rights.js';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
 const { ConfigResourceTypes } = kafkajs;
@@ -21,19 +22,28 @@ class KafkaSetupError extends Error {
  */
 const HEADER_BYTES = 16 * 1024;
 
+/** For who asks for all of keymend. */
+const ALL: readonly Process[] = ['bridge', 'worker'];
+
 /**
- * Makes sure that a broker answers, that both topics exist and that nobody in the group reads
- * another one.
+ * Makes sure that a broker answers, that the topics exist, that its user may do with them what the
+ * processes do, and for a bridge that nobody in the group reads another one.
  * @throws KafkaSetupError
  */
-export async function checkKafka(config: KafkaConfig, logger: Logger): Promise<void> {
+export async function checkKafka(config: KafkaConfig, logger: Logger, processes = ALL): Promise<void> {
   // Someone waits in front of a terminal.
-  const admin = createKafka(config, logger, { retries: 3, initialRetryTime: 200 }).admin();
+  const kafka = createKafka(config, logger, { retries: 3, initialRetryTime: 200 });
+  const admin = kafka.admin();
   try {
     await admin.connect();
+    await checkRights(kafka, config, logger, processes);
     const existing = new Set(await admin.listTopics());
-    const missing = [config.topic, config.deadLetterTopic].filter((topic) => !existing.has(topic));
+    const isBridge = processes.includes('bridge');
+    const topics = isBridge ? [config.topic, config.deadLetterTopic] : [config.deadLetterTopic];
+    const missing = topics.filter((topic) => !existing.has(topic));
     if (missing.length > 0) throw new KafkaSetupError(describeMissing(config, missing));
+    // A worker reads no failed writes.
+    if (!isBridge) return;
     const strangers = await strangersInGroup(admin, config).catch((error: unknown) => {
       logger.warn(`who else is in the consumer group ${config.groupId} is not known: ${kafkaErrorMessage(error)}`);
       return null;
@@ -48,6 +58,15 @@ export async function checkKafka(config: KafkaConfig, logger: Logger): Promise<v
     // The connection may never have come about; there is nothing to lose on it.
     await admin.disconnect().catch(() => {});
   }
+}
+
+/** @throws KafkaSetupError when one is missing without which a process can't do its work */
+async function checkRights(kafka: Kafka, config: KafkaConfig, logger: Logger, processes: readonly Process[]) {
+  const missing = await missingRights(kafka, config, processes);
+  const who = whoIn(config.sasl);
+  const vital = missing.filter(({ without }) => without === null);
+  if (vital.length > 0) throw new KafkaSetupError(describeMissingRights(config, who, vital));
+  for (const right of missing) logger.warn(describeMissingRights(config, who, [right]));
 }
 
 /** @throws KafkaSetupError when the topic drops records of its own accord */

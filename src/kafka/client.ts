@@ -93,6 +93,31 @@ export function kafkaErrorType(error: unknown): string | undefined {
   return undefined;
 }
 
+const DENIED: ReadonlySet<string> = new Set([
+  'TOPIC_AUTHORIZATION_FAILED',
+  'GROUP_AUTHORIZATION_FAILED',
+  // Of a user who may write no topic at all.
+  'CLUSTER_AUTHORIZATION_FAILED',
+]);
+
+/** Whether a right is missing, which no further try changes. */
+export function isDenied(error: unknown): boolean {
+  return DENIED.has(kafkaErrorType(error) ?? '');
+}
+
+/**
+ * As `kafkaErrorMessage`, and where a right is missing which one: Kafka says that it is not
+ * allowed, but not what.
+ */
+export function explainDenied(error: unknown, operation: string, of: 'topic' | 'group', name: string): string {
+  const message = kafkaErrorMessage(error);
+  // Of a group kafkajs keeps to itself why it finds no coordinator.
+  const isHidden = of === 'group' && error instanceof Error && error.name === 'KafkaJSGroupCoordinatorNotFound';
+  if (isHidden) return `${message}; Kafka says the same to a user who may not ${operation} the group ${name}`;
+  if (!isDenied(error)) return message;
+  return `${message}; allow this user to ${operation} the ${of}: kafka-acls.sh --add --operation ${operation} --${of} ${name}`;
+}
+
 /**
  * kafkajs reports every single attempt as an error, up to several a second; whatever matters of
  * that reaches its callers as an exception or an event, and they report it once. What no caller

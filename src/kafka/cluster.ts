@@ -16,11 +16,20 @@ export interface Cluster {
   fetchTopicsOffset(
     topics: readonly TopicOffsetRequest[],
   ): Promise<{ readonly partitions: readonly PartitionOffset[] }[]>;
-  readonly brokerPool: { readonly seedBroker: { readonly connectionPool: Connection } };
+  findGroupCoordinator(group: { readonly groupId: string }): Promise<Broker>;
+  readonly brokerPool: { readonly seedBroker: SeedBroker };
 }
 
-interface Connection {
-  send(protocol: { request: object; response: object; logResponseError: boolean }): Promise<string | null>;
+interface SeedBroker {
+  readonly connectionPool: {
+    /** Resolves with what `response.parse` gives. */
+    send<T>(protocol: {
+      readonly request: object;
+      readonly response: { decode(answer: Buffer): Promise<Buffer>; parse(answer: Buffer): Promise<T> };
+      readonly logResponseError: boolean;
+    }): Promise<T>;
+  };
+  findGroupCoordinator(group: { readonly groupId: string; readonly coordinatorType: number }): Promise<unknown>;
 }
 
 interface TopicOffsetRequest {
@@ -35,6 +44,7 @@ interface PartitionOffset {
 }
 
 interface Broker {
+  heartbeat(member: { groupId: string; groupGenerationId: number; memberId: string }): Promise<unknown>;
   fetch(request: object): Promise<{ readonly responses: readonly FetchedTopic[] }>;
 }
 

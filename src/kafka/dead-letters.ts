@@ -2,7 +2,7 @@
 import { CompressionTypes, type Kafka, Partitioners } from 'kafkajs';
 import { type DeadLetter, LETTER_ID } from '../events/dead-letter.js';
 import { DeadLetterRefused, type DeadLetters, type EarlierTry } from '../events/dead-letters.js';
-import { kafkaErrorMessage, kafkaErrorType } from './client.js';
+import { isDenied, kafkaErrorMessage, kafkaErrorType } from './client.js';
 import { LetterSearch } from './letter-search.js';
 
 /** What a broker answers to this one record, however often it gets it. */
@@ -42,7 +42,7 @@ export async function connectDeadLetters(kafka: Kafka, topic: string): Promise<D
       return await search.has(letter.key, id, behind);
     } catch (error) {
       // Who may write there and not read can't look: better a letter twice than never.
-      if (kafkaErrorType(error) === 'TOPIC_AUTHORIZATION_FAILED') return false;
+      if (isDenied(error)) return false;
       throw error;
     }
   }

@@ -1,7 +1,7 @@
 /** Who reads the topic of failed writes now. */
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
-import { createKafka, kafkaErrorMessage } from './client.js';
+import { createKafka, explainDenied } from './client.js';
 
 /**
  * How many members the consumer group has. One that was killed counts for 15 s more.
@@ -14,9 +14,8 @@ export async function readersOfTopic(config: KafkaConfig, logger: Logger): Promi
     const { groups } = await admin.describeGroups([config.groupId]);
     return groups[0]?.members.length ?? 0;
   } catch (error) {
-    throw new Error(`Kafka at ${config.brokers.join(', ')} does not say: ${kafkaErrorMessage(error)}`, {
-      cause: error,
-    });
+    const reason = explainDenied(error, 'DESCRIBE', 'group', config.groupId);
+    throw new Error(`Kafka at ${config.brokers.join(', ')} does not say: ${reason}`, { cause: error });
   } finally {
     await admin.disconnect().catch(() => {});
   }

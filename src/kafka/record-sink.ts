@@ -5,10 +5,9 @@ import { Kafka, type KafkaConfig, logLevel } from 'kafkajs';
 import type { FailedWrite } from '../../workflows/failed-write.js';
 import { encodeFailedWrite, keyBytes } from '../events/failed-write-codec.js';
 import { type RecordSink, RecordsRefusedError } from '../events/record-sink.js';
-import { messageOf } from '../patience/outage.js';
 import { untilDeadline } from '../patience/until-deadline.js';
 import { inBatches, isTooLarge, sendInFittingParts } from './batches.js';
-import { kafkaErrorType } from './client.js';
+import { explainDenied, isDenied, kafkaErrorType } from './client.js';
 import { createOrderedProducer } from './ordered-producer.js';
 
 export interface KafkaRecordSinkOptions {
@@ -48,12 +47,7 @@ const PAUSES = { firstMs: 100, longestMs: 2_000 };
  */
 const ONE_TRY = { initialRetryTime: 100, retries: 2 };
 /** What Kafka answers however often one asks. */
-const REFUSALS = new Set([
-  'INVALID_TOPIC_EXCEPTION',
-  'TOPIC_AUTHORIZATION_FAILED',
-  'CLUSTER_AUTHORIZATION_FAILED',
-  'POLICY_VIOLATION',
-]);
+const REFUSALS = new Set(['INVALID_TOPIC_EXCEPTION', 'POLICY_VIOLATION']);
 
 export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: KafkaRecordSinkOptions): KafkaRecordSink {
   const client = new Kafka({
@@ -74,8 +68,8 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
         return null;
       } catch (error) {
         const place = `Kafka topic ${topic} at ${String(kafka.brokers)}`;
-        const failure = new Error(`${place}: ${messageOf(error)}`, { cause: error });
-        if (isTooLarge(error) || REFUSALS.has(kafkaErrorType(error) ?? '')) throw failure;
+        const failure = new Error(`${place}: ${explainDenied(error, 'WRITE', 'topic', topic)}`, { cause: error });
+        if (isTooLarge(error) || isDenied(error) || REFUSALS.has(kafkaErrorType(error) ?? '')) throw failure;
         return failure;
       }
     };

@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import type { Admin, Kafka, KafkaMessage } from 'kafkajs';
 import type { IntakeRecord } from '../events/intake.js';
 import { backOff } from '../patience/back-off.js';
-import { kafkaErrorMessage, kafkaErrorType } from './client.js';
+import { explainDenied, isDenied, kafkaErrorType } from './client.js';
 import { type Cluster, connectCluster, type FetchedPartition } from './cluster.js';
 import { recordOf } from './record.js';
 import { readWhatCanBeRead } from './unreadable.js';
@@ -116,7 +116,7 @@ class Connection {
         return await this.#fetchOnce(partition, from, bytes);
       } catch (error) {
         if (kafkaErrorType(error) === 'OFFSET_OUT_OF_RANGE') return null;
-        if (attempt === ATTEMPTS) throw refused(this.#topic, error);
+        if (attempt === ATTEMPTS || isDenied(error)) throw refused(this.#topic, error);
         // A leader has changed, or a connection broke.
         await backOff(attempt, NEVER);
         await this.#connecting?.then(({ cluster }) => cluster.refreshMetadata()).catch(() => {});
@@ -193,5 +193,7 @@ function readRecord(place: { readonly topic: string; readonly partition: number 
 }
 
 function refused(topic: string, error: unknown): Error {
-  return new Error(`the topic ${topic} can't be read: ${kafkaErrorMessage(error)}`, { cause: error });
+  return new Error(`the topic ${topic} can't be read: ${explainDenied(error, 'READ', 'topic', topic)}`, {
+    cause: error,
+  });
 }

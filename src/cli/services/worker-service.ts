@@ -46,7 +46,7 @@ async function connectedWorker(options: ServiceOptions, watch: TemporalWatch): P
   const problem = await createSearchAttributes(client.connection, namespace).finally(() => client.connection.close());
   if (problem !== null) logger.warn(problem);
   const intake = intakeOf(config);
-  await intake.check(logger);
+  await intake.check(logger, ['worker']);
   const connection = await connectWorker(temporal);
   const deadLetters = await intake.connectDeadLetters(logger);
   watch.over(connection);

@@ -1,0 +1,104 @@
+/**
+ * What each process does in Kafka, and whether its user may. Asked of the broker at the start, for
+ * some of it is needed only when something goes wrong.
+ */
+import type { Kafka } from 'kafkajs';
+import type { KafkaConfig } from '../config.js';
+import { kafkaErrorType } from './client.js';
+import { type Cluster, connectCluster } from './cluster.js';
+import { askTopic } from './topic-metadata.js';
+
+export type Process = 'bridge' | 'worker';
+
+interface Right {
+  readonly operation: keyof typeof OPERATIONS;
+  readonly of: 'topic' | 'group';
+  readonly name: string;
+  /** What does not work without it, where all else does; null: nothing works. */
+  readonly without: string | null;
+}
+
+/** The protocol's numbers of them. */
+const OPERATIONS = { READ: 3, WRITE: 4 };
+/** TOPIC_AUTHORIZATION_FAILED: it may not even see the topic. */
+const DENIED = 29;
+
+/** As the table in docs/security.md has them, which a test tries. */
+function rightsOf({ topic, deadLetterTopic, groupId }: KafkaConfig): Record<Process, readonly Right[]> {
+  const letters: Right = { operation: 'WRITE', of: 'topic', name: deadLetterTopic, without: null };
+  const [twice, relay] = ['no redrive works, and a letter may be there twice', 'what is in an outbox stays there'];
+  return {
+    bridge: [
+      { operation: 'READ', of: 'topic', name: topic, without: null },
+      { operation: 'READ', of: 'group', name: groupId, without: null },
+      letters,
+      { operation: 'WRITE', of: 'topic', name: topic, without: relay },
+    ],
+    worker: [letters, { operation: 'READ', of: 'topic', name: deadLetterTopic, without: twice }],
+  };
+}
+
+/**
+ * Those that this user does not have. A broker that does not tell (before Kafka 2.8) is taken to
+ * allow all of a topic.
+ * @throws an error of kafkajs when no broker answers
+ */
+export async function missingRights(
+  kafka: Kafka,
+  config: KafkaConfig,
+  processes: readonly Process[],
+): Promise<readonly Right[]> {
+  const all = rightsOf(config);
+  const wanted = new Map(
+    processes
+      .flatMap((process) => all[process])
+      .map((right) => [`${right.operation} ${right.of} ${right.name}`, right]),
+  );
+  const cluster = await connectCluster(kafka);
+  if (cluster === null) return [];
+  try {
+    const missing: Right[] = [];
+    for (const right of wanted.values()) if (!(await isAllowed(cluster, right))) missing.push(right);
+    return missing;
+  } finally {
+    await cluster.disconnect().catch(() => {});
+  }
+}
+
+async function isAllowed(cluster: Cluster, { operation, of, name }: Right): Promise<boolean> {
+  if (of === 'group') return mayRead(cluster, name);
+  const topic = await askTopic(cluster, name).catch(() => null);
+  if (topic?.error === DENIED) return false;
+  // Of one that is not there, or a login that is refused, others tell.
+  if (topic?.error !== 0) return true;
+  return (topic.allowed & (1 << OPERATIONS[operation])) !== 0;
+}
+
+/** A sign of life of a member that is not there changes nothing, and wants the same right. */
+async function mayRead(cluster: Cluster, groupId: string): Promise<boolean> {
+  try {
+    // kafkajs does not say why it finds no coordinator; the broker does.
+    await cluster.brokerPool.seedBroker.findGroupCoordinator({ groupId, coordinatorType: GROUP });
+    const coordinator = await cluster.findGroupCoordinator({ groupId });
+    await coordinator.heartbeat({ groupId, groupGenerationId: 0, memberId: 'keymend' });
+    return true;
+  } catch (error) {
+    return kafkaErrorType(error) !== 'GROUP_AUTHORIZATION_FAILED';
+  }
+}
+
+const GROUP = 0; // The kind of coordinator.
+
+/** One line of what is missing, and the commands that allow it. */
+export function describeMissingRights({ brokers, sasl }: KafkaConfig, who: string, missing: readonly Right[]): string {
+  const server = brokers.join(',');
+  const may = missing.map(({ operation, of, name }) => `${operation} the ${of} ${name}`).join(' and ');
+  const without = missing.flatMap(({ without }) => without ?? []);
+  const allow = missing.map(
+    ({ operation, of, name }) =>
+      `kafka-acls.sh --bootstrap-server ${server} --add --allow-principal User:${sasl?.username ?? 'NAME'} ` +
+      `--operation ${operation} --${of} ${name}`,
+  );
+  const what = [`${who} may not ${may} at Kafka ${server}`, ...without].join(': ');
+  return `${what}; allow it, for example: ${allow.join(' && ')}`;
+}
