@@ -20,6 +20,7 @@ interface Right {
 
 /** The protocol's numbers of them. */
 const OPERATIONS = { READ: 3, WRITE: 4 };
+const DESCRIBE = 8;
 /** TOPIC_AUTHORIZATION_FAILED: it may not even see the topic. */
 const DENIED = 29;
 
@@ -71,7 +72,17 @@ async function isAllowed(cluster: Cluster, { operation, of, name }: Right): Prom
   if (topic?.error === DENIED) return false;
   // Of one that is not there, or a login that is refused, others tell.
   if (topic?.error !== 0) return true;
-  return (topic.allowed & (1 << OPERATIONS[operation])) !== 0;
+  return permits(topic.allowed, operation);
+}
+
+/**
+ * @param allowed a bit for each operation; a broker that asks no authorizer, or is another program
+ *   that speaks Kafka's protocol, may say nothing in it
+ */
+export function permits(allowed: number, operation: keyof typeof OPERATIONS): boolean {
+  const has = (number: number) => (allowed & (1 << number)) !== 0;
+  // Whoever sees a topic may describe it.
+  return !has(DESCRIBE) || has(OPERATIONS[operation]);
 }
 
 /** A sign of life of a member that is not there changes nothing, and wants the same right. */
