@@ -3,9 +3,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { BATCH_TYPE, type BatchInput, type BatchStatus } from '../../workflows/batch-messages.js';
 import { WORKFLOW_TYPE } from '../../workflows/messages.js';
+import { generatedCases } from '../support/cases.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { createSandbox, type Running, recordOf, type Sandbox } from '../support/keymend.js';
+
+/** Of those whose bridges and workers are killed; 100,000 in a full run, and a kill for each 5,000. */
+const KILLED_KEYS = Math.min(100_000, 50 * generatedCases(100));
+const KILLS = Math.max(2, KILLED_KEYS / 5_000);
+const LONG_MS = 60 * 60_000;
 
 const SURGE = { surge: { enter: 100, leave: 10 } };
 
@@ -20,7 +26,9 @@ afterEach(() => sandbox?.close());
 const keysOf = (count: number) => Array.from({ length: count }, (_, index) => `key:${index}`);
 
 async function writeNew(keys: readonly string[]): Promise<void> {
-  await sandbox.source.client.mset(...keys.flatMap((key) => [key, 'new']));
+  for (let begin = 0; begin < keys.length; begin += 10_000) {
+    await sandbox.source.client.mset(...keys.slice(begin, begin + 10_000).flatMap((key) => [key, 'new']));
+  }
 }
 
 async function fail(keys: readonly string[]): Promise<void> {
@@ -114,31 +122,35 @@ it('a thousand keys wait for a server that is out as one, shown by `status`, and
   // Keys come back as long after the outage as it has lasted, at most a minute.
 }, 600_000);
 
-it('loses nothing when bridges and workers are killed all the time, and each position is in one batch', async () => {
-  sandbox.configure({ link: { name: link }, config: SURGE });
-  const keys = keysOf(5_000);
-  await writeNew(keys);
-  await fail(keys);
-  let running: Running[] = [];
-  for (let kill = 0; kill < 2; kill++) {
-    running = await Promise.all([sandbox.start('bridge'), sandbox.start('worker')]);
-    // At work: after a different number of batches each time.
-    await eventually(async () => expect((await runsOf(BATCH_TYPE)).length).toBeGreaterThan(kill * 2));
-    await Promise.all(running.map((one) => one.stop('SIGKILL')));
-  }
-  await sandbox.start('start');
-  await untilEqual();
-  await ended();
-  const positions = new Map<string, number>();
-  for (const { workflowId, runId } of await runsOf(BATCH_TYPE)) {
-    const { part, writes } = await inputOf(workflowId, runId);
-    for (const { record } of writes) {
-      const position = `${part.partition} ${record.offset}`;
-      positions.set(position, (positions.get(position) ?? 0) + 1);
+it(
+  'loses nothing when bridges and workers are killed all the time, and each position is in one batch',
+  async () => {
+    sandbox.configure({ link: { name: link }, config: SURGE });
+    const keys = keysOf(KILLED_KEYS);
+    await writeNew(keys);
+    await fail(keys);
+    let running: Running[] = [];
+    for (let kill = 0; kill < KILLS; kill++) {
+      running = await Promise.all([sandbox.start('bridge'), sandbox.start('worker')]);
+      // At work: after a different number of batches each time.
+      await eventually(async () => expect((await runsOf(BATCH_TYPE)).length).toBeGreaterThan(kill * 2));
+      await Promise.all(running.map((one) => one.stop('SIGKILL')));
     }
-  }
-  expect([...positions.values()].filter((count) => count > 1)).toEqual([]);
-});
+    await sandbox.start('start');
+    await untilEqual();
+    await ended();
+    const positions = new Map<string, number>();
+    for (const { workflowId, runId } of await runsOf(BATCH_TYPE)) {
+      const { part, writes } = await inputOf(workflowId, runId);
+      for (const { record } of writes) {
+        const position = `${part.partition} ${record.offset}`;
+        positions.set(position, (positions.get(position) ?? 0) + 1);
+      }
+    }
+    expect([...positions.values()].filter((count) => count > 1)).toEqual([]);
+  },
+  LONG_MS,
+);
 
 async function inputOf(workflowId: string, runId: string): Promise<BatchInput> {
   const { client } = sandbox;
