@@ -3,7 +3,7 @@
  * its write has reached the target. Meanwhile the source becomes what the target has, and another
  * worker finds them equal. Then it goes on, with what it has read long ago.
  */
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { expect, it, type TestContext } from 'vitest';
 import { scripts } from '../../src/redis/scripts/script.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
@@ -68,30 +68,34 @@ const CASES: readonly Case[] = [
 /** A net: the server gives tasks to the worker that stands still, and waits for each. */
 const LOST_TASKS_MS = 900_000;
 
-let sandbox: Sandbox;
-let relays: Readonly<Record<Side, Relay>>;
-let stopped: Running;
-beforeEach(async () => {
-  sandbox = await createSandbox();
-  relays = { source: await startRelay(sandbox.source.port), target: await startRelay(sandbox.target.port) };
+interface Bed {
+  readonly sandbox: Sandbox;
+  readonly relays: Readonly<Record<Side, Relay>>;
+  readonly stopped: Running;
+}
+
+async function createBed({ onTestFinished }: TestContext): Promise<Bed> {
+  const sandbox = await createSandbox();
+  onTestFinished(() => sandbox.close());
+  const relays = { source: await startRelay(sandbox.source.port), target: await startRelay(sandbox.target.port) };
+  onTestFinished(() => {
+    for (const relay of Object.values(relays)) relay.close();
+  });
   const url = (side: Side) => ({ url: `redis://127.0.0.1:${relays[side].port}` });
   sandbox.configure({ link: { source: url('source'), target: url('target') } });
-  stopped = await sandbox.start('worker');
+  const stopped = await sandbox.start('worker');
   sandbox.configure({});
   await sandbox.start('bridge');
-});
-afterEach(async () => {
-  await sandbox?.close();
-  for (const relay of Object.values(relays ?? {})) relay.close();
-});
+  return { sandbox, relays, stopped };
+}
 
-async function set(side: Side, value: string | null): Promise<void> {
+async function set(sandbox: Sandbox, side: Side, value: string | null): Promise<void> {
   const { client } = sandbox[side];
   await (value === null ? client.del('k') : client.set('k', value));
 }
 
 /** Reconciles another key, whoever does it. */
-async function reconcileOther(key: string, value = 'v'): Promise<void> {
+async function reconcileOther(sandbox: Sandbox, key: string, value = 'v'): Promise<void> {
   const { source, target, producer, topic, client, prefix } = sandbox;
   await source.client.set(key, value);
   await producer.send({ topic, messages: [recordOf(key)] });
@@ -99,23 +103,26 @@ async function reconcileOther(key: string, value = 'v'): Promise<void> {
   await client.workflow.getHandle(prefix + key).result();
 }
 
-it.each(CASES)(
+// At once: most of the time each waits until the server takes an attempt for lost.
+it.concurrent.for(CASES)(
   'puts nothing older over what is newer: $what',
-  async ({ before, between, held, answered, attempt }) => {
+  { timeout: LOST_TASKS_MS },
+  async ({ before, between, held, answered, attempt }, context) => {
+    const { sandbox, relays, stopped } = await createBed(context);
     const { source, target, producer, topic, client, prefix } = sandbox;
     const handle = client.workflow.getHandle(`${prefix}k`);
     // Its servers know the scripts then: a call by name alone does what it says.
-    await reconcileOther('first');
-    await reconcileOther('first large', LONG);
-    for (const side of ['source', 'target'] as const) await set(side, before);
-    await set('source', between);
+    await reconcileOther(sandbox, 'first');
+    await reconcileOther(sandbox, 'first large', LONG);
+    for (const side of ['source', 'target'] as const) await set(sandbox, side, before);
+    await set(sandbox, 'source', between);
 
     relays[held.to].holdFrom(held.text);
     await producer.send({ topic, messages: [recordOf('k')] });
     await relays[held.to].held();
     stopped.process.kill('SIGSTOP');
     if (answered) relays[held.to].deliver();
-    await set('source', before);
+    await set(sandbox, 'source', before);
 
     const other = await sandbox.start('worker');
     expect(await handle.result()).toMatchObject({ outcome: 'equal' });
@@ -131,13 +138,12 @@ it.each(CASES)(
     stopped.process.kill('SIGCONT');
     if (!answered) relays[held.to].deliver();
     // It is through with what it had begun when it has done something else.
-    await reconcileOther('last');
-    await reconcileOther('last large', LONG);
+    await reconcileOther(sandbox, 'last');
+    await reconcileOther(sandbox, 'last large', LONG);
     await stopped.stop();
     // Not even for a moment: the key was not written.
     expect(await watching.multi().get('k').exec()).toEqual([[null, before]]);
     watching.disconnect();
     expect(await compareRedis(source.client, target.client)).toEqual([]);
   },
-  LOST_TASKS_MS,
 );
