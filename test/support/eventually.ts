@@ -6,19 +6,40 @@ import { vi } from 'vitest';
  */
 export const NET_MS = 240_000;
 
+/** Captured before a test fakes them. */
+const { setTimeout: later } = globalThis;
+const now = performance.now.bind(performance);
+
+/**
+ * Waits between two looks, of which each takes time from what is waited for: the longer it has
+ * lasted, the less a moment more matters.
+ */
+async function pauseSince(begin: number): Promise<void> {
+  const pauseMs = Math.min(100, Math.max(20, (now() - begin) / 20));
+  await new Promise<void>((resolve) => later(resolve, pauseMs));
+}
+
 /**
  * Resolves with what `check` gives, once it neither throws nor rejects. For what has no event to
  * wait for.
  * @throws what `check` threw last
  */
-export function eventually<T>(check: () => T | Promise<T>): Promise<T> {
-  return vi.waitFor(check, { timeout: NET_MS, interval: 20 });
+export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
+  // It lets the faked clock run on with each look.
+  if (vi.isFakeTimers()) return vi.waitFor(check, { timeout: NET_MS, interval: 20 });
+  const begin = now();
+  for (;;) {
+    try {
+      return await check();
+    } catch (error) {
+      if (now() - begin > NET_MS) throw error;
+    }
+    await pauseSince(begin);
+  }
 }
 
-/**
- * Resolves once `holds` does, looking again every few milliseconds; the test's own timeout bounds
- * it.
- */
+/** Resolves once `holds` does; the test's own timeout bounds it. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20));
+  const begin = now();
+  while (!(await holds())) await pauseSince(begin);
 }
