@@ -4,12 +4,12 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { parse as parseYaml, YAMLParseError } from 'yaml';
 import type { z } from 'zod';
 import type { LinkPolicy } from '../workflows/policy.js';
 import { describeIssue } from './config/problems.js';
 import { type kafka, schema } from './config/schema.js';
 import { pause } from './config/values.js';
+import { readYaml } from './config/yaml.js';
 import { readSecret } from './secret-files.js';
 
 /**
@@ -56,15 +56,10 @@ export type Config = KafkaIntakeConfig | StreamIntakeConfig;
  * @throws ConfigError naming every problem with its place
  */
 export function parseConfig(text: string, where: string, environment: NodeJS.ProcessEnv): Config {
-  let raw: unknown;
-  try {
-    raw = parseYaml(text);
-  } catch (error) {
-    const problem = error instanceof YAMLParseError ? error.message.split('\n')[0]!.replace(/:$/, '') : String(error);
-    throw new ConfigError(`${where}: not valid YAML: ${problem}`, { cause: error });
-  }
-  const result = schema.safeParse(substitute(raw, where, environment) ?? {});
-  if (!result.success) throw new ConfigError(`${where}: ${result.error.issues.map(describeIssue).join('; ')}`);
+  const read = readYaml(text);
+  if ('problem' in read) throw new ConfigError(`${where}: not valid YAML: ${read.problem}`);
+  const result = schema.safeParse(substitute(read.value, where, environment) ?? {});
+  if (!result.success) throw new ConfigError(`${where}: ${oneLine(result.error.issues.map(describeIssue).join('; '))}`);
   // What the type says of intake and kafka was checked above.
   return deepFreeze(result.data as Config);
 }
@@ -139,6 +134,11 @@ function fromFile(name: string, where: string, environment: NodeJS.ProcessEnv): 
       cause: error,
     });
   }
+}
+
+/** Names in the file may be of any characters. */
+function oneLine(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ');
 }
 
 function deepFreeze<T>(value: T): T {

@@ -38,7 +38,8 @@ function ago(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   // ms throws at a text of more than 100 characters.
   const span = text.length > 100 ? undefined : ms(text as StringValue);
-  if (span === undefined || !(span >= 0))
+  // Before 1970 there is no letter, and before some year no date.
+  if (span === undefined || !(span >= 0 && span <= Date.now()))
     throw new VerbError(`--${name} ${text}: give a time, for example 10m`, EXIT.usage);
   return Date.now() - span;
 }

@@ -3,14 +3,18 @@ import type { z } from 'zod';
 import { didYouMean } from '../did-you-mean.js';
 import { schema } from './schema.js';
 
+/** Of a key as somebody would write it. What is none may be a value, for example behind a comma. */
+const NAME = /^[A-Za-z0-9_.:-]{1,64}$/;
+
 /** @returns a line: the place in the file, and what is wrong there */
 export function describeIssue(issue: z.core.$ZodIssue): string {
   const place = issue.path
-    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${shown(String(part))}`))
     .join('')
     .replace(/^\./, '');
   if (issue.code === 'unrecognized_keys') {
     return issue.keys
+      .map(shown)
       .map((key) => (place ? `${place}.${key}` : key))
       .map((path) => `unknown key "${path}"${didYouMean(path, keysOf(schema))}`)
       .join('; ');
@@ -19,6 +23,10 @@ export function describeIssue(issue: z.core.$ZodIssue): string {
   if (meant !== undefined) return meant.map(describeIssue).join('; ');
   const missing = issue.code === 'invalid_type' && issue.message.endsWith('received undefined');
   return `${place || 'the file'}: ${missing ? 'is missing' : issue.message}`;
+}
+
+function shown(key: string): string {
+  return NAME.test(key) ? key : '…';
 }
 
 /**

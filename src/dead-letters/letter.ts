@@ -46,7 +46,7 @@ export function letterOf(part: string, record: IntakeRecord, writtenAt: number |
   const now = Date.now();
   // A clock that was ahead says nothing; of what nothing is known is not old.
   const past = times.filter((time) => time >= 0 && time <= now);
-  const at = writtenAt ?? (past.length > 0 ? Math.max(...past) : now);
+  const at = (isMoment(writtenAt) ? writtenAt : null) ?? (past.length > 0 ? Math.max(...past) : now);
   const count = Number(text('redrive.count'));
   return {
     place: { part, offset: record.position.offset },
@@ -61,6 +61,11 @@ export function letterOf(part: string, record: IntakeRecord, writtenAt: number |
     redriveId: headerText(record, REDRIVE_ID),
     at,
   };
+}
+
+/** An entry of a stream can be given any ID. */
+function isMoment(ms: number | null): boolean {
+  return ms !== null && !Number.isNaN(new Date(ms).getTime());
 }
 
 /** The last value of a header as text; undefined where there is none. */

@@ -15,7 +15,7 @@ const XERIAL_HEADER_BYTES = 16;
 /** Once for the whole process; every client of kafkajs in it then reads them. */
 export function registerCodecs(): void {
   register(CompressionTypes.Snappy, fromSnappy);
-  register(CompressionTypes.LZ4, (bytes) => lz4.decompress(bytes));
+  register(CompressionTypes.LZ4, fromLz4);
   register(CompressionTypes.ZSTD, (bytes) => zstd(bytes));
 }
 
@@ -34,13 +34,39 @@ function register(type: number, decompress: (bytes: Buffer) => Uint8Array): void
 
 /** @param bytes one block, as librdkafka and Go write it, or the stream of blocks of Java */
 function fromSnappy(bytes: Buffer): Uint8Array {
-  if (!bytes.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) return snappy.uncompress(bytes);
+  if (!bytes.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) return fromBlock(bytes);
   const blocks: Uint8Array[] = [];
   for (let at = XERIAL_HEADER_BYTES; at < bytes.length; ) {
     const end = at + 4 + bytes.readInt32BE(at);
     if (end <= at || end > bytes.length) throw new Error('a block of Snappy ends beyond its batch');
-    blocks.push(snappy.uncompress(bytes.subarray(at + 4, end)));
+    blocks.push(fromBlock(bytes.subarray(at + 4, end)));
     at = end;
   }
   return Buffer.concat(blocks);
+}
+
+/** At most 64 bytes are made of three: it makes room for as many as a block says. */
+function fromBlock(block: Buffer): Uint8Array {
+  return snappy.uncompress(block, 22 * block.length + 64);
+}
+
+/** Flags, block size and a checksum; in front of that the size of all, where a flag says so. */
+const LZ4 = { descriptor: 4, withSize: 0x08, withBlockChecksums: 0x10, uncompressed: 0x8000_0000 };
+/** Of one byte, and of one block. */
+const [MOST_OF_BYTE, MOST_OF_BLOCK] = [255, 4 * 1024 * 1024];
+
+/** The library makes room for as much as a frame says, and copies bytes that are not there. */
+function fromLz4(frame: Buffer): Uint8Array {
+  const flags = frame.readUInt8(LZ4.descriptor);
+  let room = 0;
+  for (let at = LZ4.descriptor + 3 + (flags & LZ4.withSize ? 8 : 0); at + 4 <= frame.length; ) {
+    const said = frame.readUInt32LE(at);
+    if (said === 0) break;
+    const isCompressed = said < LZ4.uncompressed;
+    const size = isCompressed ? said : said - LZ4.uncompressed;
+    at += 4 + size + (flags & LZ4.withBlockChecksums ? 4 : 0);
+    if (at > frame.length) throw new Error('a block of LZ4 ends beyond its batch');
+    room += isCompressed ? Math.min(MOST_OF_BYTE * size, MOST_OF_BLOCK) : size;
+  }
+  return lz4.decompress(frame, room);
 }

@@ -21,9 +21,14 @@ interface Unreadable {
 interface Decoder {
   readonly buffer: Buffer;
   offset: number;
+  readVarInt(): number;
+  /** Of nothing but the headers of a record. */
+  readVarIntArray(read: unknown): unknown[];
 }
 type DecodeBatch = (decoder: Decoder) => Promise<object>;
 
+/** Of bytes. */
+const READER = 'kafkajs/src/protocol/decoder';
 const DECODER = 'kafkajs/src/protocol/recordBatch/v0/decoder';
 /** Where the fields of a batch are, in bytes from its beginning. */
 const AT = { offset: 0, length: 8, crc: 17, attributes: 21, lastDelta: 23, maxTimestamp: 35, records: 61 };
@@ -49,8 +54,26 @@ export function readWhatCanBeRead(): void {
   isInstalled = true;
   registerCodecs();
   const require = createRequire(import.meta.url);
+  boundHeaders(require(READER));
   const decode: DecodeBatch = require(DECODER);
   require.cache[require.resolve(DECODER)]!.exports = (decoder: Decoder) => decodeBatch(decoder, decode);
+}
+
+/**
+ * kafkajs takes time with the square of their number, and a list as long as a record says, whatever
+ * there is of it.
+ */
+const MOST_HEADERS = 2_000;
+
+function boundHeaders({ prototype }: { readonly prototype: Decoder }): void {
+  const { readVarIntArray } = prototype;
+  prototype.readVarIntArray = function (this: Decoder, read) {
+    const { offset } = this;
+    const count = this.readVarInt();
+    if (count > MOST_HEADERS) throw new Error(`a record in it has more than ${MOST_HEADERS} headers`);
+    this.offset = offset;
+    return readVarIntArray.call(this, read);
+  };
 }
 
 async function decodeBatch(decoder: Decoder, decode: DecodeBatch): Promise<object> {

@@ -163,8 +163,12 @@ function take(cursor: Cursor, count: number): Buffer {
   return cursor.bytes.subarray(cursor.at - count, cursor.at);
 }
 
+/** Three bytes stand for 264 at most. */
+const MOST_OF_BYTE = 88;
+
 /** LZF: a control byte, then so many bytes as they are, or how far back the same bytes were. */
 function decompressed(packed: Buffer, length: number): Buffer {
+  if (length > MOST_OF_BYTE * packed.length) throw new RangeError('so few bytes do not stand for so many');
   const bytes = Buffer.alloc(length);
   for (let at = 0, end = 0; at < packed.length; ) {
     const control = packed[at++]!;

@@ -40,10 +40,9 @@ export function parseReport(text: string, where: string): ReportedDifferences {
   let json: unknown;
   try {
     json = JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${where} is no JSON; name a report that \`sweep --report FILE.json\` has written`, {
-      cause: error,
-    });
+  } catch {
+    // The parser's message quotes the text.
+    throw new Error(`${where} is no JSON; name a report that \`sweep --report FILE.json\` has written`);
   }
   const named = head.safeParse(json);
   if (!named.success) throw new Error(`${where} is no report of a sweep; name one that \`sweep --report\` has written`);

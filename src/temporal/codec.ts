@@ -66,7 +66,7 @@ function decrypted(payload: Payload, secrets: ReadonlyMap<string, Buffer>): Payl
   const secret = secrets.get(id);
   if (secret === undefined) {
     throw new CodecError(
-      `a payload is encrypted with the key ${JSON.stringify(id.slice(0, 64))}, which is not in temporal.codec.keys; add it behind the others`,
+      `a payload is encrypted with the key "${id.slice(0, 64).replace(/[^ -~]/g, '?')}", which is not in temporal.codec.keys; add it behind the others`,
     );
   }
   const data = Buffer.from(payload.data ?? []);

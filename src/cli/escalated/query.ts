@@ -65,6 +65,7 @@ function errorType(text: string): string {
 /** In ms. @throws VerbError for what is no time */
 export function duration(text: string, option: string): number {
   const value = text.trim() === '' || text.length > 100 ? undefined : ms(text.trim() as StringValue);
-  if (value !== undefined && Number.isFinite(value) && value >= 0) return value;
+  // Before 1970 there is nothing, and before some year no date.
+  if (value !== undefined && value >= 0 && value <= Date.now()) return value;
   throw new VerbError(`${option} ${text}: give a time, for example 30m, 2h or 1d`, EXIT.usage);
 }
