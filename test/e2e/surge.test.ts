@@ -8,7 +8,9 @@ import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { createSandbox, type Running, recordOf, type Sandbox } from '../support/keymend.js';
 
-/** Of those whose bridges and workers are killed; 100,000 in a full run, and a kill for each 5,000. */
+/**
+ * Of those whose bridges and workers are killed; 100,000 in a full run, and a kill for each 5,000.
+ */
 const KILLED_KEYS = Math.min(100_000, 50 * generatedCases(100));
 const KILLS = Math.max(2, KILLED_KEYS / 5_000);
 const LONG_MS = 60 * 60_000;

@@ -173,8 +173,8 @@ describe('outage', () => {
       async (handle, told, toldBy) => {
         const { runId } = await handle.describe();
         const isAnotherRun = async () => (await handle.describe()).runId !== runId;
-        // The server suggests another run by the bytes of a history, from 4 MiB on. No more than that:
-        // where a history has many times as much it ends the run.
+        // The server suggests another run by the bytes of a history, from 4 MiB on. No more than
+        // that: where a history has many times as much it ends the run.
         const padded = { worker: 'other', keysWaiting: 10, padding: 'x'.repeat(500_000) };
         for (let signal = 0; signal < 10; signal++) await handle.signal(noticed, padded);
         await until(isAnotherRun);
