@@ -7,6 +7,8 @@ import { Cluster } from 'ioredis';
 import { freePort, type RedisServer, startRedis } from './redis.js';
 
 export interface RedisCluster {
+  /** Where a node speaks TLS, when all do. */
+  tlsPortOf(node: RedisServer): number;
   /** The masters that it began with. */
   readonly nodes: readonly RedisServer[];
   /** Where a client starts: the addresses of all nodes. */
@@ -40,12 +42,16 @@ export interface RedisCluster {
 }
 
 const SLOTS = 16_384;
+/** How far above its port a node listens to others. */
+const BUS = 10_000;
 
 export interface ClusterShape {
   /** Whether each master has a replica, which takes over if the master is gone for some seconds. */
   readonly replicas?: boolean;
   /** Another redis-server, of any version. */
   readonly binary?: string;
+  /** Arguments of redis-server by which the nodes speak TLS, also with each other. */
+  readonly tls?: readonly string[];
   /** Added to the environment of a node, by its index. */
   environmentOf?(index: number): NodeJS.ProcessEnv;
 }
@@ -63,19 +69,33 @@ export async function startCluster(masters = 3, shape: ClusterShape = {}): Promi
 /** @param all every node, from the moment it runs: to be stopped in the end */
 async function formCluster(
   masters: number,
-  { replicas = false, binary, environmentOf }: ClusterShape,
+  { replicas = false, binary, tls, environmentOf }: ClusterShape,
   all: RedisServer[],
 ): Promise<RedisCluster> {
   // Without replicas far beyond a test: a frozen node shall stay part of the cluster.
   const nodeTimeoutMs = replicas ? 3_000 : 60_000;
   const ids = new Map<RedisServer, string>();
+  const tlsPorts = new Map<RedisServer, number>();
+  // Where other nodes reach it.
+  const portOf = (node: RedisServer) => tlsPorts.get(node) ?? node.port;
 
   async function startNode(attempts = 3): Promise<RedisServer> {
     const options = { ...(binary !== undefined && { binary }), environment: environmentOf?.(all.length) ?? {} };
     const settings = ['--cluster-enabled', 'yes', '--cluster-node-timeout', `${nodeTimeoutMs}`];
+    const [port, tlsPort] = [await freePorts(), await freePort()];
+    const secure = tls && [
+      ...tls,
+      '--tls-cluster',
+      'yes',
+      '--tls-port',
+      `${tlsPort}`,
+      '--cluster-port',
+      `${port + BUS}`,
+    ];
     try {
-      const node = await startRedis(settings, { ...options, port: await freePorts() });
+      const node = await startRedis([...settings, ...(secure ?? [])], { ...options, port });
       all.push(node);
+      if (tls) tlsPorts.set(node, tlsPort);
       ids.set(node, (await node.client.cluster('MYID')) as string);
       return node;
     } catch (error) {
@@ -87,7 +107,7 @@ async function formCluster(
 
   async function addReplica(of: RedisServer): Promise<RedisServer> {
     const replica = await startNode();
-    await replica.client.call('CLUSTER', 'MEET', '127.0.0.1', of.port);
+    await replica.client.call('CLUSTER', 'MEET', '127.0.0.1', portOf(of), of.port + BUS);
     await until(async () => `${await replica.client.cluster('NODES')}`.includes(ids.get(of)!));
     await replica.client.cluster('REPLICATE', ids.get(of)!);
     await until(async () => (await replica.client.info('replication')).includes('master_link_status:up'));
@@ -108,7 +128,8 @@ async function formCluster(
     await client.cluster('ADDSLOTS', slots);
     await client.cluster('SET-CONFIG-EPOCH', index + 1);
   }
-  for (const { port } of nodes.slice(1)) await nodes[0]!.client.call('CLUSTER', 'MEET', '127.0.0.1', port);
+  for (const node of nodes.slice(1))
+    await nodes[0]!.client.call('CLUSTER', 'MEET', '127.0.0.1', portOf(node), node.port + BUS);
   for (const { client } of nodes) await until(async () => isWhole(await client.cluster('INFO'), masters));
   const masterAt = [...nodes];
   const replicaAt: RedisServer[] = [];
@@ -172,6 +193,7 @@ async function formCluster(
     seeds,
     client,
     masterOf,
+    tlsPortOf: (node) => tlsPorts.get(node)!,
     startMovingSlot,
     addReplica,
     async moveSlot(slot, to) {
@@ -180,7 +202,7 @@ async function formCluster(
       for (;;) {
         const keys = (await from.client.call('CLUSTER', 'GETKEYSINSLOT', slot, 100)) as string[];
         if (keys.length === 0) break;
-        await from.client.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5000, 'REPLACE', 'KEYS', ...keys);
+        await from.client.call('MIGRATE', '127.0.0.1', portOf(to), '', 0, 5000, 'REPLACE', 'KEYS', ...keys);
       }
       for (const node of [to, ...nodes.filter((other) => other !== to)]) {
         await node.client.cluster('SETSLOT', slot, 'NODE', ids.get(to)!);
@@ -226,7 +248,7 @@ async function formCluster(
 async function freePorts(): Promise<number> {
   for (;;) {
     const port = await freePort();
-    const bus = port + 10_000;
+    const bus = port + BUS;
     if (bus > 65_535) continue;
     const isFree = await new Promise<boolean>((resolve) => {
       const server = createServer();
