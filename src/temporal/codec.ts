@@ -66,7 +66,7 @@ function decrypted(payload: Payload, secrets: ReadonlyMap<string, Buffer>): Payl
   const secret = secrets.get(id);
   if (secret === undefined) {
     throw new CodecError(
-      `a payload is encrypted with the key "${id.slice(0, 64).replace(/[^ -~]/g, '?')}", which is not in temporal.codec.keys; add it behind the others`,
+      `a payload is encrypted with the key "${id.slice(0, 64).replace(/[^ -~]/g, '?')}", which is not in temporal.codec.keys; add it behind the others, and start this process again`,
     );
   }
   const data = Buffer.from(payload.data ?? []);
@@ -80,7 +80,7 @@ function decrypted(payload: Payload, secrets: ReadonlyMap<string, Buffer>): Payl
     return PayloadMessage.decode(bytes);
   } catch (error) {
     throw new CodecError(
-      `a payload can't be decrypted with the key "${id}" of temporal.codec.keys: its secret is not the one that encrypted it; give each key the secret that it has in all processes`,
+      `a payload can't be decrypted with the key "${id}" of temporal.codec.keys: its secret is not the one that encrypted it; give each key the secret that it has in all processes, and start this one again`,
       { cause: error },
     );
   }

@@ -31,7 +31,7 @@ describe('a payload', () => {
     const after = await rotated.encode([payload()]);
     expect((await rotated.decode([...before, ...after])).map(readBack)).toEqual([VALUE, VALUE]);
     await expect(payloadCodec([OLD]).decode(after)).rejects.toThrow(
-      /^a payload is encrypted with the key "new", which is not in temporal\.codec\.keys; add it behind the others$/,
+      /^a payload is encrypted with the key "new", which is not in temporal\.codec\.keys; add it behind the others, and start this process again$/,
     );
   });
 
