@@ -50,16 +50,19 @@ describe('a verb that asks', () => {
     running = await sandbox.start('worker');
     const queue = `keymend-${sandbox.prefix.slice(0, -1)}`;
     const missing = `no worker answers on its task queue ${queue}, and those of this configuration listen on renamed-${queue}`;
-    for (const verb of [
+    const verbs = [
       ['retry', 'a'],
       ['retry', '--escalated', '-l', link],
       ['skip', 'b', '--reason', 'a test'],
       ['status', 'a'],
       ['reconcile', 'a'],
-    ]) {
-      const finished = await sandbox.keymend(...verb);
-      expect(finished, verb.join(' ')).toMatchObject({ code: 1, stderr: expect.stringContaining(missing) });
-      expect(finished.stderr.trim().split('\n')).toHaveLength(1);
+    ];
+    // At once: each waits for an answer as long as a person would.
+    const finished = await Promise.all(verbs.map((verb) => sandbox.keymend(...verb)));
+    for (const [index, each] of finished.entries()) {
+      const verb = verbs[index]!.join(' ');
+      expect(each, verb).toMatchObject({ code: 1, stderr: expect.stringContaining(missing) });
+      expect(each.stderr.trim().split('\n'), verb).toHaveLength(1);
     }
     const listed = await sandbox.keymend('escalations', '-l', link);
     expect(listed).toMatchObject({ code: 0, stdout: expect.stringContaining(missing) });
