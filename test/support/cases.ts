@@ -13,3 +13,6 @@ export function generatedCases(everyRun: number): number {
 
 /** Whether this is a full run (`npm run test:full`), which may take minutes for one test. */
 export const IS_FULL = generatedCases(0) > 0;
+
+/** How long the soak lasts; half an hour by hand: `KEYMEND_SOAK_MINUTES=30`. */
+export const SOAK_MINUTES = Number(process.env.KEYMEND_SOAK_MINUTES ?? 3);
