@@ -42,7 +42,8 @@ const OPTIONS_OF_IOREDIS: ReadonlySet<string> = new Set(
 export function parsedUrl(text: string): URL | null {
   try {
     const parsed = new URL(text);
-    decodeURIComponent(parsed.username + parsed.password + parsed.hostname + parsed.pathname);
+    // Each by itself: a % at the end of one may be an escape with what the next begins with.
+    for (const part of [parsed.username, parsed.password, parsed.hostname, parsed.pathname]) decodeURIComponent(part);
     return parsed;
   } catch {
     return null;

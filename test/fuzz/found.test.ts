@@ -12,6 +12,7 @@ import { readWhatCanBeRead } from '../../src/kafka/unreadable.js';
 import { entryRecord } from '../../src/outbox/entry.js';
 import { compareDumps } from '../../src/redis/dump.js';
 import { unpacked } from '../../src/redis/scripts/packed.js';
+import { urlProblem } from '../../src/redis-url.js';
 import { parseReport } from '../../src/sweep/report.js';
 import { payloadCodec } from '../../src/temporal/codec.js';
 
@@ -40,6 +41,10 @@ test.each([
   expect(error.message).toMatch(expected);
   for (let each: unknown = error; each !== undefined; each = (each as Error).cause)
     expect(`${each}`).not.toContain(SECRET);
+});
+
+test('a password that ends in % is refused, whatever the host begins with', () => {
+  expect(urlProblem('redis://app:secret%@10.0.0.1')).toMatch(/^is no url/);
 });
 
 test('an error of the configuration is one line, whatever its names', () => {
