@@ -6,11 +6,11 @@
 import { randomUUID } from 'node:crypto';
 import { WorkflowClient } from '@temporalio/client';
 import { pino } from 'pino';
-import { createBatches } from '../dist/src/bridge/batches.js';
+import { createBatches } from '../dist/src/bridge/batches/batches.js';
+import { OpenBatches } from '../dist/src/bridge/batches/open-batches.js';
+import { Surge } from '../dist/src/bridge/batches/surge.js';
 import { Forwarder } from '../dist/src/bridge/forwarder.js';
-import { OpenBatches } from '../dist/src/bridge/open-batches.js';
-import { Surge } from '../dist/src/bridge/surge.js';
-import { NONE_UNFINISHED } from '../dist/src/bridge/unfinished-runs.js';
+import { NONE_UNFINISHED } from '../dist/src/bridge/runs/unfinished-runs.js';
 import { parseConfig } from '../dist/src/config.js';
 import { FailingKeys } from '../dist/src/failing-keys/counter.js';
 import { bridgeMetrics } from '../dist/src/telemetry/bridge-metrics.js';

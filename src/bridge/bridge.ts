@@ -10,19 +10,19 @@ import { bridgeMetrics } from '../telemetry/bridge-metrics.js';
 import { Metrics } from '../telemetry/metrics.js';
 import type { Tracing } from '../telemetry/tracing.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
-import { createBatches, NO_BATCHES } from './batches.js';
-import { watchFollowers } from './followers.js';
+import { createBatches, NO_BATCHES } from './batches/batches.js';
+import { watchLostBatches } from './batches/lost-batches.js';
+import { OpenBatches } from './batches/open-batches.js';
+import { Surge } from './batches/surge.js';
 import type { Counters, Forwarding } from './forwarder.js';
 import { createGaps } from './gaps.js';
 import { intakeOf } from './intakes.js';
-import { watchLostBatches } from './lost-batches.js';
-import { OpenBatches } from './open-batches.js';
 import { watchOutages } from './outages.js';
-import type { SignalClient } from './own-runs.js';
+import { watchFollowers } from './runs/followers.js';
+import type { SignalClient } from './runs/own-runs.js';
+import { type UnfinishedRuns, watchUnfinishedRuns } from './runs/unfinished-runs.js';
 import { createSignaller } from './signaller.js';
 import { watchStanding } from './standing.js';
-import { Surge } from './surge.js';
-import { type UnfinishedRuns, watchUnfinishedRuns } from './unfinished-runs.js';
 
 interface BridgeOptions {
   readonly config: Config;

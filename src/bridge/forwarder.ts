@@ -13,16 +13,16 @@ import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/
 import type { FailingKeys } from '../failing-keys/counter.js';
 import type { BridgeMetrics } from '../telemetry/bridge-metrics.js';
 import type { OpenSpan, Tracing } from '../telemetry/tracing.js';
-import type { Batches } from './batches.js';
+import type { Batches } from './batches/batches.js';
+import type { Surge } from './batches/surge.js';
 import type { Gaps } from './gaps.js';
 import { type KeyGroup, type Links, type Part, partsOf } from './group.js';
 import { Letters } from './letters.js';
 import { mergeWrites } from './merge.js';
-import { describeForeignRun } from './own-runs.js';
 import { Pace } from './pace.js';
+import { describeForeignRun } from './runs/own-runs.js';
 import type { SignalEnd, Signaller } from './signaller.js';
 import { RecordSpans } from './spans.js';
-import type { Surge } from './surge.js';
 import { workflowIdOf } from './workflow-id.js';
 
 interface ForwarderOptions {

@@ -15,7 +15,7 @@ import { untilTaken } from '../patience/until-taken.js';
 import type { BridgeMetrics } from '../telemetry/bridge-metrics.js';
 import type { LinkAttribute } from '../temporal/link-attribute.js';
 import type { Links } from './group.js';
-import type { SignalClient } from './own-runs.js';
+import type { SignalClient } from './runs/own-runs.js';
 
 export interface Gaps {
   /**

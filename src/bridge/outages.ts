@@ -3,7 +3,7 @@ import { WorkflowClient } from '@temporalio/client';
 import { OUTAGE_TYPE, outageLinkOf } from '../../workflows/outage-messages.js';
 import { lookOut } from '../patience/lookout.js';
 import { openRuns } from '../temporal/quoted.js';
-import type { SignalClient } from './own-runs.js';
+import type { SignalClient } from './runs/own-runs.js';
 
 const LOOK_EVERY_MS = 3_000;
 const LIST_TIMEOUT_MS = 10_000;

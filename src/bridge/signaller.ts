@@ -8,9 +8,9 @@ import { Outage } from '../patience/outage.js';
 import type { LinkAttribute } from '../temporal/link-attribute.js';
 import type { KeyGroup } from './group.js';
 import { neverTaken, signalWithStartOptions } from './key-signal.js';
-import { type ForeignRun, observing, type SignalClient } from './own-runs.js';
+import { type ForeignRun, observing, type SignalClient } from './runs/own-runs.js';
+import type { UnfinishedRuns } from './runs/unfinished-runs.js';
 import { signalFailure } from './signal-failure.js';
-import type { UnfinishedRuns } from './unfinished-runs.js';
 import { asWholeKey, isOfWholeKey, wholeKeyAfter } from './whole-key.js';
 import { workflowIdOf } from './workflow-id.js';
 

@@ -12,7 +12,7 @@ import { outboxLengths } from '../outbox/lengths.js';
 import { outboxSources } from '../outbox/sources.js';
 import type { Standing } from '../telemetry/bridge-metrics.js';
 import { openWorkflows } from '../temporal/open-workflows.js';
-import type { SignalClient } from './own-runs.js';
+import type { SignalClient } from './runs/own-runs.js';
 
 interface StandingOptions {
   readonly config: Config;

@@ -5,7 +5,7 @@
 import { type Client, type WorkflowExecutionDescription, WorkflowNotFoundError } from '@temporalio/client';
 import type { SignalDefinition } from '@temporalio/common';
 import { type KeyStatus, WORKFLOW_TYPE } from '../../workflows/messages.js';
-import { foreignRunOf } from '../bridge/own-runs.js';
+import { foreignRunOf } from '../bridge/runs/own-runs.js';
 import type { Config } from '../config.js';
 import { expectAnswer, whoseQueue } from './answers.js';
 import { VerbError } from './context.js';

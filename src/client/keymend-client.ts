@@ -27,7 +27,7 @@ import {
 } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import type { SweepOptions } from '../../workflows/sweep-messages.js';
-import { foreignRunOf } from '../bridge/own-runs.js';
+import { foreignRunOf } from '../bridge/runs/own-runs.js';
 import { workflowIdOf } from '../bridge/workflow-id.js';
 import { encodeKey } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';

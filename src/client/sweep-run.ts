@@ -9,7 +9,7 @@ import {
   type SweepResult,
   sweepWorkflowId,
 } from '../../workflows/sweep-messages.js';
-import { foreignRunOf } from '../bridge/own-runs.js';
+import { foreignRunOf } from '../bridge/runs/own-runs.js';
 import type { LinkAttribute } from '../temporal/link-attribute.js';
 import { startSweep } from '../temporal/sweeps.js';
 import { KeymendClientError } from './failure.js';

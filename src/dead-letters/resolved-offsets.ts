@@ -1,6 +1,6 @@
 /** Which letters of a topic are resolved, kept up with what comes. */
 import type { IntakeRecord } from '../events/intake.js';
-import type { TopicIds } from '../kafka/topic-id.js';
+import type { TopicIds } from '../kafka/protocol/topic-id.js';
 import type { OffsetRange, TopicReader } from '../kafka/topic-reader.js';
 import { headerText, RESOLVES } from './letter.js';
 import { OffsetSet, readRanges } from './offset-set.js';

@@ -12,7 +12,7 @@ import { DeadLetterRefused } from '../events/dead-letters.js';
 import type { IntakeRecord } from '../events/intake.js';
 import { createKafka, explainDenied, kafkaErrorMessage } from '../kafka/client.js';
 import { lazyDeadLetters } from '../kafka/dead-letters.js';
-import { topicIds } from '../kafka/topic-id.js';
+import { topicIds } from '../kafka/protocol/topic-id.js';
 import { createTopicReader } from '../kafka/topic-reader.js';
 import { headerText, type Letter, letterOf, REDRIVE_ID, RESOLVES } from './letter.js';
 import { writeRanges } from './offset-set.js';

@@ -16,9 +16,9 @@ import { Assignment } from './assignment.js';
 import { kafkaErrorMessage } from './client.js';
 import { type LookAroundOptions, lookAround } from './look-around.js';
 import { keepCommittedOffset } from './out-of-range.js';
+import { readWhatCanBeRead } from './protocol/unreadable.js';
 import { recordOf } from './record.js';
 import type { TopicWatch } from './topic-watch.js';
-import { readWhatCanBeRead } from './unreadable.js';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
 const { KafkaJSError } = kafkajs;

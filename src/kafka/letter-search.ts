@@ -5,8 +5,8 @@
 import { type Kafka, type KafkaMessage, Partitioners, type PartitionMetadata } from 'kafkajs';
 import { LETTER_ID } from '../events/dead-letter.js';
 import { kafkaErrorType } from './client.js';
-import { type Cluster, connectCluster } from './cluster.js';
-import { readWhatCanBeRead } from './unreadable.js';
+import { type Cluster, connectCluster } from './protocol/cluster.js';
+import { readWhatCanBeRead } from './protocol/unreadable.js';
 
 /** Of one fetch. */
 const FETCH_BYTES = 1024 * 1024;

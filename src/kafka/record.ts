@@ -1,7 +1,7 @@
 /** A message of kafkajs as an intake hands it out. */
 import type { KafkaMessage } from 'kafkajs';
 import type { IntakeRecord } from '../events/intake.js';
-import { unreadableOf } from './unreadable.js';
+import { unreadableOf } from './protocol/unreadable.js';
 
 export function recordOf(
   { topic, partition }: { readonly topic: string; readonly partition: number },

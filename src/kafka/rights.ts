@@ -5,8 +5,8 @@
 import type { Kafka } from 'kafkajs';
 import type { KafkaConfig } from '../config.js';
 import { kafkaErrorType } from './client.js';
-import { type Cluster, connectCluster } from './cluster.js';
-import { askTopic } from './topic-metadata.js';
+import { type Cluster, connectCluster } from './protocol/cluster.js';
+import { askTopic } from './protocol/topic-metadata.js';
 
 export type Process = 'bridge' | 'worker';
 

@@ -7,9 +7,9 @@ import type { Admin, Kafka, KafkaMessage } from 'kafkajs';
 import type { IntakeRecord } from '../events/intake.js';
 import { backOff } from '../patience/back-off.js';
 import { explainDenied, isDenied, kafkaErrorType } from './client.js';
-import { type Cluster, connectCluster, type FetchedPartition } from './cluster.js';
+import { type Cluster, connectCluster, type FetchedPartition } from './protocol/cluster.js';
+import { readWhatCanBeRead } from './protocol/unreadable.js';
 import { recordOf } from './record.js';
-import { readWhatCanBeRead } from './unreadable.js';
 
 /** Of one partition. */
 export interface OffsetRange {

@@ -9,7 +9,7 @@ import type { KafkaConfig } from '../config.js';
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
 import { kafkaErrorMessage } from './client.js';
-import { type TopicIds, topicIds } from './topic-id.js';
+import { type TopicIds, topicIds } from './protocol/topic-id.js';
 
 interface TopicWatchOptions {
   readonly kafka: Kafka;

@@ -21,8 +21,8 @@ import type {
 import type { ScriptReply } from './scripts/operations.js';
 import { type Cells, type Row, type Script, scripts } from './scripts/script.js';
 import { failureIn, type RowAnswer, runForKey, scriptArguments } from './scripts/script-runner.js';
-import { serverName } from './server-name.js';
 import { BuiltKey, LONGEST_ENTRY } from './temporary-key.js';
+import { serverName } from './topologies/server-name.js';
 import { markOf } from './writer-mark.js';
 
 /** As lua/large/behind.lua has it. */

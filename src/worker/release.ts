@@ -2,7 +2,7 @@
 import type { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { retry } from '../../workflows/messages.js';
-import { foreignRunOf } from '../bridge/own-runs.js';
+import { foreignRunOf } from '../bridge/runs/own-runs.js';
 import { workflowIdOf } from '../bridge/workflow-id.js';
 import type { LinkConfig } from '../config.js';
 import { errorText } from '../temporal/error-text.js';

@@ -17,7 +17,7 @@ import { pino } from 'pino';
 import { ulid } from 'ulid';
 import { onTestFinished } from 'vitest';
 import { type Bridge, startBridge } from '../../src/bridge/bridge.js';
-import type { SignalClient } from '../../src/bridge/own-runs.js';
+import type { SignalClient } from '../../src/bridge/runs/own-runs.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import { type Config, parseConfig } from '../../src/config.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';

@@ -1,7 +1,7 @@
 /** When keys travel in batches. */
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { Surge } from '../../src/bridge/surge.js';
+import { Surge } from '../../src/bridge/batches/surge.js';
 import { type LogLine, loggerInto } from './bridge-bed.js';
 
 const CONFIG = { enter: 1_000, leave: 100, age: 60_000 };

@@ -4,7 +4,7 @@
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { watchUnfinishedRuns } from '../../src/bridge/unfinished-runs.js';
+import { watchUnfinishedRuns } from '../../src/bridge/runs/unfinished-runs.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { stack } from '../support/services.js';

@@ -4,7 +4,7 @@ import { CompressionCodecs, CompressionTypes, ConfigResourceTypes, type KafkaMes
 import snappy from 'snappyjs';
 import { ulid } from 'ulid';
 import { expect, test } from 'vitest';
-import { crc32c } from '../../src/kafka/crc32c.js';
+import { crc32c } from '../../src/kafka/protocol/crc32c.js';
 import { startOwnKafka } from '../support/own-kafka.js';
 import { bridgeBed, toldOf } from './bridge-bed.js';
 

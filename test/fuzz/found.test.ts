@@ -8,7 +8,7 @@ import { filterOf } from '../../src/cli/letter-filter.js';
 import { viewOf } from '../../src/cli/letters.js';
 import { ConfigError, parseConfig } from '../../src/config.js';
 import { letterOf } from '../../src/dead-letters/letter.js';
-import { readWhatCanBeRead } from '../../src/kafka/unreadable.js';
+import { readWhatCanBeRead } from '../../src/kafka/protocol/unreadable.js';
 import { entryRecord } from '../../src/outbox/entry.js';
 import { compareDumps } from '../../src/redis/dump.js';
 import { unpacked } from '../../src/redis/scripts/packed.js';

@@ -1,4 +1,4 @@
-/** What a broker's bits of allowed operations mean; e2e/kafka-acl has what real ones say. */
+/** What a broker's bits of allowed operations mean; e2e/trust/kafka-acl has what real ones say. */
 import { expect, test } from 'vitest';
 import { permits } from '../../src/kafka/rights.js';
 

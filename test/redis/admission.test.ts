@@ -5,7 +5,7 @@ import type { Budget } from '../../src/redis/budget/budget.js';
 import { Connection } from '../../src/redis/connection/connection.js';
 import { type Admission, type AdmissionRequest, connectRedis, type RedisPort } from '../../src/redis/index.js';
 import type { CountCost } from '../../src/redis/scripts/script-runner.js';
-import { StandaloneRedis } from '../../src/redis/standalone.js';
+import { StandaloneRedis } from '../../src/redis/topologies/standalone.js';
 import { portWith, reconcileOne } from '../engine/link.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { sample } from './commandstats.js';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { ClusterNodes } from '../../src/redis/cluster-nodes.js';
 import { RedisFailure } from '../../src/redis/index.js';
 import { slotOf } from '../../src/redis/slots.js';
+import { ClusterNodes } from '../../src/redis/topologies/cluster-nodes.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
 import { freePort, startRedis } from '../support/redis.js';
 

@@ -3,9 +3,9 @@ import type { Client } from '@temporalio/client';
 import { pino } from 'pino';
 import { intakeOf } from '../../bridge/intakes.js';
 import type { Config } from '../../config.js';
-import { gapReports } from '../gaps.js';
 import { packageVersion } from '../package-version.js';
-import { bridgesReport, describeBridges, describeWorkers, workersReport } from '../service-status.js';
+import { gapReports } from '../status/gaps.js';
+import { bridgesReport, describeBridges, describeWorkers, workersReport } from '../status/service-status.js';
 import { type Finding, fail, found, ok, warn } from './finding.js';
 
 /** The log of failed writes: the very checks that the bridge makes when it starts. */

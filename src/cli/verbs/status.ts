@@ -11,16 +11,16 @@ import { failureText } from '../../temporal/failure-text.js';
 import { askStatus } from '../answers.js';
 import { type Configured, readConfig, withClient } from '../configured.js';
 import { chooseLink, type GlobalOptions, print, report, VerbError } from '../context.js';
-import { gapReports } from '../gaps.js';
 import { describeComparison, type KeyComparison, keyComparison } from '../key-comparison.js';
 import { type FoundInBatch, findInBatches } from '../key-in-batch.js';
 import { type KeyWorkflow, keyWorkflow, nothingUnderWay } from '../key-workflow.js';
-import { describeLinks, type LinkReport, linkReports } from '../link-status.js';
 import { ownRun } from '../own-run.js';
 import { keyText } from '../printable.js';
-import { describeServices, type ServicesReport, servicesReport } from '../service-status.js';
+import { gapReports } from '../status/gaps.js';
+import { describeLinks, type LinkReport, linkReports } from '../status/link-status.js';
+import { describeServices, type ServicesReport, servicesReport } from '../status/service-status.js';
+import { describeWaiting, type WaitingReport, waitingReport } from '../status/waiting.js';
 import type { KeyOptions } from '../usage/options.js';
-import { describeWaiting, type WaitingReport, waitingReport } from '../waiting.js';
 
 /** By the word of the server for it. */
 const UNFINISHED = {

@@ -14,8 +14,8 @@ import { differencesIn } from '../../sweep/tally.js';
 import { withClient } from '../configured.js';
 import { chooseLink, EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
 import { keyText, printable } from '../printable.js';
-import { describeSchedule, sweepEvery, sweepNoMore } from '../sweep-schedules.js';
-import { sweepToTheEnd } from '../sweeps.js';
+import { describeSchedule, sweepEvery, sweepNoMore } from '../sweeps/sweep-schedules.js';
+import { sweepToTheEnd } from '../sweeps/sweeps.js';
 
 export interface SweepFlags {
   readonly link?: string;

@@ -3,10 +3,10 @@
  * of its share itself, under a key that lies in a slot of its own.
  */
 
-import type { Master } from '../cluster-nodes.js';
 import type { Connection } from '../connection/connection.js';
 import type { RedisFailure } from '../connection/failure.js';
 import { tagIn } from '../slots.js';
+import type { Master } from '../topologies/cluster-nodes.js';
 import { type Budget, type BudgetOptions, createBudget } from './budget.js';
 
 interface Share {

@@ -1,0 +1,94 @@
+/** What `keymend status` says of sweeps: those under way, the last one of each link, the next. */
+import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import type { sweep } from '../../../workflows/sweep.js';
+import {
+  progress,
+  SWEEP_TYPE,
+  type SweepProgress,
+  type SweepResult,
+  sweepWorkflowId,
+} from '../../../workflows/sweep-messages.js';
+import type { Config } from '../../config.js';
+import { counted } from '../../plural.js';
+import { describeConsistency } from '../../sweep/ageing.js';
+import { differencesIn } from '../../sweep/tally.js';
+import { errorText } from '../../temporal/error-text.js';
+import { underWay } from '../status/under-way.js';
+import { describeProgress } from './sweep-progress.js';
+import { describeSchedule, type ScheduleReport, sweepSchedule } from './sweep-schedules.js';
+
+interface SweepUnderWay extends SweepProgress {
+  readonly workflowId: string;
+}
+
+interface LastSweep {
+  readonly link: string;
+  /** null: it came to no end of its own. */
+  readonly result: Pick<SweepResult, 'outcome' | 'compared' | 'differing' | 'repaired' | 'consistent'> | null;
+  /** COMPLETED, TERMINATED, … */
+  readonly workflow: string;
+  /** ISO 8601, UTC. */
+  readonly finishedAt: string;
+}
+
+export interface SweepsReport {
+  readonly sweeps: readonly SweepUnderWay[];
+  /** Of links whose last sweep has ended, as long as Temporal keeps that. */
+  readonly last: readonly LastSweep[];
+  /** Of links with sweeps that begin by themselves. */
+  readonly schedules: readonly ScheduleReport[];
+  /** Why more is not known; null: all is. */
+  readonly problem: string | null;
+}
+
+const TIMEOUT_MS = 5_000;
+
+/** @param client an Error where Temporal does not answer */
+export async function sweepsReport(client: Client | Error, config: Config): Promise<SweepsReport> {
+  const { answers, problem } = await underWay(client, config, { type: SWEEP_TYPE, status: progress });
+  const known = { sweeps: answers, last: [], schedules: [] };
+  if (client instanceof Error || problem !== null) return { ...known, problem };
+  try {
+    return await client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
+      const last = await Promise.all(config.links.map(({ name }) => lastSweep(client, config, name)));
+      const schedules = await Promise.all(config.links.map(({ name }) => sweepSchedule(client, config, name)));
+      const isThere = <T>(one: T | null): one is T => one !== null;
+      return { sweeps: answers, last: last.filter(isThere), schedules: schedules.filter(isThere), problem };
+    });
+  } catch (error) {
+    return { ...known, problem: errorText(error) };
+  }
+}
+
+async function lastSweep(client: Client, { temporal }: Config, link: string): Promise<LastSweep | null> {
+  const handle = client.workflow.getHandle<typeof sweep>(sweepWorkflowId(link));
+  try {
+    const { type, taskQueue, status, closeTime } = await handle.describe();
+    if (type !== SWEEP_TYPE || taskQueue !== temporal.taskQueue || closeTime === undefined) return null;
+    const ended = { link, workflow: status.name, finishedAt: closeTime.toISOString() };
+    if (status.name !== 'COMPLETED') return { ...ended, result: null };
+    const { outcome, compared, differing, repaired, consistent } = await handle.result();
+    return { ...ended, result: { outcome, compared, differing, repaired, ...(consistent && { consistent }) } };
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return null;
+    throw error;
+  }
+}
+
+/** Lines for a person; none where nothing is known of sweeps. */
+export function describeSweeps({ sweeps, last, schedules, problem }: SweepsReport): string[] {
+  return [
+    ...sweeps.map((sweep) => `sweep of link ${sweep.link}: ${describeProgress(sweep)}`),
+    ...last.map((ended) => `last sweep of link ${ended.link}: ${describeLast(ended)}`),
+    ...schedules.map((schedule) => `link ${schedule.link}: ${describeSchedule(schedule)}`),
+    ...(problem === null ? [] : [`what is known of sweeps is incomplete: ${problem}`]),
+  ];
+}
+
+function describeLast({ result, workflow, finishedAt }: LastSweep): string {
+  if (result === null) return `${workflow.toLowerCase()} at ${finishedAt}, before its end`;
+  const { outcome, compared, repaired, consistent } = result;
+  const more = [...(repaired > 0 ? [`${repaired} repaired`] : []), ...describeConsistency(consistent)];
+  const facts = [`${counted(compared, 'key')} compared`, `${differencesIn(result)} differ`, ...more];
+  return `${outcome} at ${finishedAt}, ${facts.join(', ')}`;
+}

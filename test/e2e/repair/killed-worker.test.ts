@@ -1,0 +1,40 @@
+/** A worker that is killed between its repair and the second look at it. */
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { eventually } from '../../support/eventually.js';
+import { createSandbox, recordOf, type Sandbox } from '../../support/keymend.js';
+
+let sandbox: Sandbox;
+beforeEach(async () => {
+  sandbox = await createSandbox();
+});
+afterEach(() => sandbox?.close());
+
+it('loses only the wait: another worker mends what landed behind the repair, and verifies it', async () => {
+  const { source, target, producer, topic, client, prefix } = sandbox;
+  // As long as the wait may be that is no event of the history.
+  sandbox.configure({ link: { settle: '2s' } });
+  await sandbox.start('bridge');
+  const killed = await sandbox.start('worker');
+  await source.client.set('k', 'new');
+  await target.client.set('k', 'old');
+  const failedAt = new Date(Date.now() - 60_000).toISOString();
+  await producer.send({ topic, messages: [recordOf('k', { outcome: 'unknown', failedAt })] });
+  await eventually(async () => expect(await target.client.get('k')).toBe('new'));
+  await killed.stop('SIGKILL');
+
+  const handle = client.workflow.getHandle(`${prefix}k`);
+  const { status } = await handle.describe();
+  expect(status.name).toBe('RUNNING');
+  // The write that was on its way.
+  await target.client.set('k', 'old');
+  await sandbox.start('worker');
+  expect(await handle.result()).toEqual({ outcome: 'repaired', attempts: 1 });
+  expect(await target.client.get('k')).toBe('new');
+  // Its task was made once more, and that is all of it.
+  const { events } = await handle.fetchHistory();
+  const of = (name: 'workflowTaskTimedOutEventAttributes' | 'timerStartedEventAttributes') =>
+    events!.flatMap(({ [name]: attributes }) => attributes ?? []);
+  expect(of('workflowTaskTimedOutEventAttributes')).toHaveLength(1);
+  expect(of('timerStartedEventAttributes')).toEqual([]);
+  expect(events!.flatMap(({ activityTaskScheduledEventAttributes: durable }) => durable ?? [])).toEqual([]);
+});

@@ -1,0 +1,136 @@
+/** Each alert once for real: Prometheus asks a bridge and a worker, and something goes wrong. */
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { providePrometheus } from '../../../src/stack/programs/index.js';
+import { type FaultProxy, startProxy } from '../../../src/stack/proxy.js';
+import { gapWorkflowId } from '../../../workflows/gap-messages.js';
+import { read } from '../../documents/generated.js';
+import { eventually } from '../../support/eventually.js';
+import { createSandbox, type Running, recordOf, type Sandbox, spawnKeymend } from '../../support/keymend.js';
+import { startPrometheus } from '../../support/prometheus.js';
+import { describeWith, stack } from '../../support/services.js';
+
+const LINK = `alerts-${randomUUID()}`;
+
+/** Nobody waits for minutes here: the alerts are those of monitoring/, with shorter times. */
+const SHORTER: readonly (readonly [RegExp, string])[] = [
+  [/^ +for: .*\n/gm, ''],
+  [/^ +interval: .*\n/gm, ''],
+  [/\[1[0-9]*[hmd]\]/g, '[20s]'],
+  [/> 300$/gm, '> 1'],
+  [/> 900 /g, '> 1 '],
+];
+
+function shortened(file: string): string {
+  return SHORTER.reduce((text, [from, to]) => text.replace(from, to), read(file));
+}
+
+await describeWith('the alerts in a Prometheus', providePrometheus, ({ server }) => {
+  let sandbox: Sandbox;
+  let temporal: FaultProxy;
+  let prometheus: Awaited<ReturnType<typeof startPrometheus>>;
+  beforeAll(async () => {
+    sandbox = await createSandbox();
+    const [host, port] = stack().temporal.address.split(':');
+    temporal = await startProxy({ target: { host: host!, port: Number(port) } });
+    prometheus = await startPrometheus(server, ['monitoring/rules.yaml', 'monitoring/alerts.yaml'].map(shortened));
+  });
+  afterAll(async () => {
+    for (const { running } of started.splice(0)) await running.stop('SIGKILL');
+    await prometheus?.stop();
+    await temporal?.close();
+    await sandbox?.close();
+  });
+
+  const started: { running: Running; address: string }[] = [];
+  const scraped = () => prometheus.scrape(...started.map(({ address }) => address));
+  async function start(verb: 'bridge' | 'worker', link: object = {}): Promise<Running> {
+    const retry = { maximumAttempts: 1 };
+    const config = { http: { port: 0 } };
+    const path = sandbox.configure({ link: { name: LINK, retry, escalation: { retryEvery: '1h' }, ...link }, config });
+    const running = spawnKeymend([verb, '--config', path], { TEMPORAL_ADDRESS: `127.0.0.1:${temporal.port}` });
+    await running.logged(`${verb} is ready`);
+    started.push({ running, address: /http:\/\/([\d.:]+)/.exec(running.log())![1]! });
+    scraped();
+    const { address } = started.at(-1)!;
+    await eventually(async () => expect(await prometheus.up()).toContain(address));
+    return running;
+  }
+  async function stop(running: Running): Promise<void> {
+    await running.stop();
+    started.splice(
+      started.findIndex((one) => one.running === running),
+      1,
+    );
+    scraped();
+  }
+  const write = (...records: { key: string; value: string }[]) =>
+    sandbox.producer.send({ topic: sandbox.topic, messages: records.map((record) => ({ ...record, partition: 0 })) });
+  const fires = (name: string, of: object = {}) =>
+    eventually(async () => expect(await prometheus.firing()).toContainEqual({ name, of }));
+
+  it('all fire, each by what it is for', async () => {
+    const { source, target, client, kafka, topic, prefix } = sandbox;
+    await fires('KeymendNoBridge');
+    let bridge = await start('bridge');
+    await fires('KeymendNoWorker');
+    let worker = await start('worker');
+    await eventually(async () => expect(await prometheus.firing()).toEqual([]));
+
+    // A write that failed long ago; a record that nobody can read; a key that nobody wrote about.
+    await source.client.mset('late', 'new', 'unnoticed', 'new');
+    await write(recordOf('late', { link: LINK, failedAt: new Date(Date.now() - 400_000).toISOString() }));
+    await write({ key: 'unreadable', value: 'not JSON' });
+    await fires('KeymendServiceLevel', { link: LINK, within: '5m' });
+    await fires('KeymendDeadLetters', { reason: 'invalid-json' });
+    await sandbox.keymend('sweep', '--link', LINK);
+    await fires('KeymendSweepFoundDifferences', { link: LINK });
+
+    await target.client.config('SET', 'min-replicas-to-write', '1');
+    for (const key of ['refused', 'refused-too']) {
+      await source.client.set(key, 'v');
+      await write(recordOf(key, { link: LINK }));
+      // So that the counter rises more than from nothing to one.
+      await eventually(() => client.workflow.getHandle(`${prefix}${key}`).describe());
+      await fires('KeymendEscalated');
+    }
+    await fires('KeymendFailingAttempts', { link: LINK });
+    await target.client.config('SET', 'min-replicas-to-write', '0');
+
+    target.freeze();
+    await write(recordOf('away', { link: LINK }));
+    await fires('KeymendOutage', { link: LINK });
+    target.thaw();
+
+    // What waits for a worker is late, and nobody can say that a server is out.
+    await stop(worker);
+    await write(recordOf('waits', { link: LINK }));
+    await fires('KeymendSlowRepairs');
+
+    temporal.cut();
+    await write(recordOf('unheard', { link: LINK }));
+    await fires('KeymendTemporalAway');
+    await write(recordOf('behind', { link: LINK }));
+    await fires('KeymendBacklog');
+    temporal.restore();
+
+    await stop(bridge);
+    await write(recordOf('lost', { link: LINK }));
+    const admin = kafka.admin();
+    await admin.connect();
+    const ends = await admin.fetchTopicOffsets(topic);
+    const { high: offset } = ends.find(({ partition }) => partition === 0)!;
+    await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset }] });
+    await admin.disconnect();
+    bridge = await start('bridge');
+    await write(recordOf('found', { link: LINK }));
+    await fires('KeymendGap');
+
+    worker = await start('worker', { budget: { opsPerSecond: 20 } });
+    const keys = Array.from({ length: 200 }, (_, index) => `many-${index}`);
+    await source.client.mset(...keys.flatMap((key) => [key, 'v']));
+    await write(...keys.map((key) => recordOf(key, { link: LINK })));
+    await fires('KeymendBudgetSpent', { link: LINK });
+    await client.workflow.getHandle(gapWorkflowId(LINK)).terminate();
+  });
+});

@@ -1,0 +1,78 @@
+/** What `keymend estimate` says, beside what Temporal has counted. */
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { BATCH_TYPE } from '../../../workflows/batch-messages.js';
+import { WORKFLOW_TYPE } from '../../../workflows/messages.js';
+import { compareRedis } from '../../support/compare.js';
+import { eventually } from '../../support/eventually.js';
+import { createSandbox, recordOf, type Sandbox } from '../../support/keymend.js';
+
+let sandbox: Sandbox;
+let link: string;
+beforeEach(async () => {
+  sandbox = await createSandbox();
+  link = sandbox.prefix.slice(0, -1);
+});
+afterEach(() => sandbox?.close());
+
+/** Of each workflow, counted as docs/scale.md says, from the histories. */
+async function actionsOf(type: string): Promise<number[]> {
+  const { workflow } = sandbox.client;
+  const actions: number[] = [];
+  for await (const { workflowId } of workflow.list({ query: `WorkflowType = "${type}" AND KeymendLink = "${link}"` })) {
+    const handle = workflow.getHandle(workflowId);
+    await handle.result();
+    const { events } = await handle.fetchHistory();
+    const started = events!.filter((event) => event.workflowExecutionStartedEventAttributes);
+    const timers = events!.filter((event) => event.timerStartedEventAttributes);
+    const activities = events!.filter((event) => event.activityTaskScheduledEventAttributes);
+    // All local activities of one workflow task are one.
+    const tasks = new Set(
+      events!.flatMap(({ markerRecordedEventAttributes: marker }) =>
+        marker ? `${marker.workflowTaskCompletedEventId}` : [],
+      ),
+    );
+    // The signal that came with the start is part of it.
+    const signals = events!.filter((event) => event.workflowExecutionSignaledEventAttributes).length;
+    actions.push(started.length + timers.length + activities.length + tasks.size + Math.max(0, signals - 1));
+  }
+  return actions;
+}
+
+/** Fails so many keys, and waits until all are healed. */
+async function heal(count: number, more: object): Promise<void> {
+  const { source, target, producer, topic } = sandbox;
+  const keys = Array.from({ length: count }, (_, index) => `key:${index}`);
+  await source.client.mset(...keys.flatMap((key) => [key, 'new']));
+  await producer.send({ topic, messages: keys.map((key) => recordOf(key, { link, ...more })) });
+  await sandbox.start('start');
+  await eventually(async () => expect(await compareRedis(source.client, target.client)).toEqual([]));
+}
+
+async function estimated(lane: string, ...args: string[]): Promise<number> {
+  const { stdout } = await sandbox.keymend('estimate', ...args, '--output', 'json');
+  return JSON.parse(stdout).lanes.find((each: { lane: string }) => each.lane === lane).actions;
+}
+
+it('the actions of keys by themselves are as many as estimated, within a fifth', async () => {
+  sandbox.configure({ link: { name: link } });
+  await heal(60, {});
+  const measured = (await actionsOf(WORKFLOW_TYPE)).reduce((sum, actions) => sum + actions);
+  const said = await estimated('key', '60', '--outcome', 'refused');
+  expect(measured / said).toBeGreaterThanOrEqual(0.8);
+  expect(measured / said).toBeLessThanOrEqual(1.2);
+});
+
+it.each(['refused', 'unknown'])(
+  'the actions of batches are as many as estimated, within a fifth, where the outcome was %s',
+  async (outcome) => {
+    const surge = { surge: { enter: 100, leave: 1 } };
+    sandbox.configure({ link: { name: link, budget: { opsPerSecond: 1_000_000 } }, config: surge });
+    await heal(10_000, { outcome });
+    const actions = await actionsOf(BATCH_TYPE);
+    // On a busy machine an attempt ends before it is through its keys, and another one follows.
+    const measured = actions.length * Math.min(...actions);
+    const said = await estimated('batch', '10k', '--outcome', outcome);
+    expect(measured / said).toBeGreaterThanOrEqual(0.8);
+    expect(measured / said).toBeLessThanOrEqual(1.2);
+  },
+);
