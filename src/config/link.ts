@@ -62,6 +62,8 @@ const fields = z.strictObject({
     .prefault({})
     .describe('What repair may cost the target, all workers together.'),
   settle: duration
+    // Behind 2^31 ms a timer of Node ends at once.
+    .refine((value) => value <= 24 * 86_400_000, 'must be at most 24d')
     .optional()
     .describe(
       'How long a write may be on its way. What may still change is compared after it. Default: 1s; with a database 2s.',

@@ -114,3 +114,10 @@ test('a record of more headers than it has bytes is not read', () => {
   const headers = new Decoder(Buffer.from([0xfe, 0xff, 0xff, 0xff, 0x0f]));
   expect(() => headers.readVarIntArray(() => null)).toThrow(/more than 2000 headers/);
 });
+
+test('a settle that no timer takes is refused', () => {
+  const link = (settle: string) =>
+    `{kafka: {brokers: ['a:1']}, links: [{name: a, source: {url: 'redis://a'}, target: {url: 'redis://b'}, settle: ${settle}}]}`;
+  expect(refused(link('25d')).message).toBe('keymend.yaml: links[0].settle: must be at most 24d');
+  expect(() => parseConfig(link('24d'), 'keymend.yaml', {})).not.toThrow();
+});
