@@ -5,7 +5,7 @@ import type { KafkaConfig } from '../config.js';
 import { tlsTrouble } from '../tls-trouble.js';
 import { createKafka, kafkaErrorMessage } from './client.js';
 import { strangersInGroup } from './group.js';
-import { describeMissingRights, missingRights, type Process } from './rights.js';
+import { describeMissingRights, missingRights, notHidden, type Process } from './rights.js';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
 const { ConfigResourceTypes } = kafkajs;
@@ -39,10 +39,10 @@ export async function checkKafka(config: KafkaConfig, logger: Logger, processes 
     await checkRights(kafka, config, logger, processes);
     const existing = new Set(await admin.listTopics());
     const isBridge = processes.includes('bridge');
-    const topics = isBridge ? [config.topic, config.deadLetterTopic] : [config.deadLetterTopic];
-    const missing = topics.filter((topic) => !existing.has(topic));
+    const unseen = [config.topic, config.deadLetterTopic].filter((topic) => !existing.has(topic));
+    // A worker reads no failed writes: that topic may be hidden from its user.
+    const missing = isBridge ? unseen : await notHidden(kafka, unseen);
     if (missing.length > 0) throw new KafkaSetupError(describeMissing(config, missing));
-    // A worker reads no failed writes.
     if (!isBridge) return;
     const strangers = await strangersInGroup(admin, config).catch((error: unknown) => {
       logger.warn(`who else is in the consumer group ${config.groupId} is not known: ${kafkaErrorMessage(error)}`);

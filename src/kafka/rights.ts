@@ -66,6 +66,18 @@ export async function missingRights(
   }
 }
 
+/** Of topics that are not listed: those that are not there, for all that the broker tells. */
+export async function notHidden(kafka: Kafka, topics: readonly string[]): Promise<readonly string[]> {
+  const cluster = topics.length === 0 ? null : await connectCluster(kafka);
+  if (cluster === null) return topics;
+  try {
+    const found = await Promise.all(topics.map((topic) => askTopic(cluster, topic).catch(() => null)));
+    return topics.filter((_, index) => found[index]?.error !== DENIED);
+  } finally {
+    await cluster.disconnect().catch(() => {});
+  }
+}
+
 async function isAllowed(cluster: Cluster, { operation, of, name }: Right): Promise<boolean> {
   if (of === 'group') return mayRead(cluster, name);
   const topic = await askTopic(cluster, name).catch(() => null);
