@@ -91,7 +91,8 @@ export async function reconcileRound(run: KeyRun, maximumAttempts: number): Prom
     }
     state = 'verifying';
     const provesAt = Math.max(run.current().settledAt, (run.unverifiedSince ?? 0) + run.policy.settleMs);
-    const apartMs = LOOKS_APART_MS[looks] ?? LOOKS_APART_MS[2];
+    // Without settle there is no timer, and runs of before would not replay with one.
+    const apartMs = run.policy.settleMs === 0 ? 0 : (LOOKS_APART_MS[looks] ?? LOOKS_APART_MS[2]);
     looks += 1;
     stopped = await wait(run, 'verifying', Math.max(run.policy.settleMs, provesAt - Date.now(), apartMs));
   }

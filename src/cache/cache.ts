@@ -8,6 +8,7 @@ import { CACHE_LAG_MS, CACHE_LEASE_MS, LINK_NAME } from '../defaults.js';
 import { MAX_KEY_BYTES } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 import { within } from '../patience/within.js';
+import { outliveSentinels } from '../redis/index.js';
 import { Answers, isNoRedis, LateRedis } from './answers.js';
 import { Leases, type Look } from './leases.js';
 import { type Load, Loads } from './loads.js';
@@ -133,7 +134,9 @@ class RowCache implements Cache {
     this.#answers = new Answers({ link, redisTimeoutMs, onProblem });
     this.#loads = new Loads(this.#leases, this.#answers, { ttlMs, absentMs, loadsWithoutRedis });
     this.#looks = new SharedLooks(this.#leases, (key, look) => this.#answered(key, look));
-    this.#waiting = new WaitingReaders((redis as Redis).duplicate());
+    const own = (redis as Redis).duplicate();
+    outliveSentinels(own);
+    this.#waiting = new WaitingReaders(own);
   }
 
   async update<T>(

@@ -1,7 +1,7 @@
 /** Which dead letters the options of a verb mean. */
-import ms, { type StringValue } from 'ms';
 import type { LetterFilter } from '../../workflows/redrive-messages.js';
 import { EXIT, VerbError } from './context.js';
+import { duration } from './escalated/query.js';
 
 export interface LetterFlags {
   readonly reason?: string;
@@ -36,12 +36,7 @@ export function filterOf(flags: LetterFlags): LetterFilter {
 
 function ago(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  // ms throws at a text of more than 100 characters.
-  const span = text.length > 100 ? undefined : ms(text as StringValue);
-  // Before 1970 there is no letter, and before some year no date.
-  if (span === undefined || !(span >= 0 && span <= Date.now()))
-    throw new VerbError(`--${name} ${text}: give a time, for example 10m`, EXIT.usage);
-  return Date.now() - span;
+  return Date.now() - duration(text, `--${name}`);
 }
 
 function moment(name: string, text: string | undefined): number | undefined {

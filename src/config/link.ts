@@ -66,7 +66,7 @@ const fields = z.strictObject({
     .refine((value) => value <= 24 * 86_400_000, 'must be at most 24d')
     .optional()
     .describe(
-      'How long a write may be on its way. What may still change is compared after it. Default: 1s; with a database 2s.',
+      'How long a write may be on its way. What may still change is compared after it. At most 24d. Default: 1s; with a database 2s.',
     ),
   verify: z
     .enum(['auto', 'always', 'never'])

@@ -3,6 +3,7 @@
  */
 import { parseDocument, YAMLParseError, type YAMLWarning } from 'yaml';
 
+const TOO_DEEP = 'it is nested too deeply';
 const IN_QUOTES = 'write a text that begins with one in quotes';
 /** In place of what the library says of them, which has a word of the text in it. */
 const PROBLEMS: Readonly<Record<string, string>> = {
@@ -10,6 +11,7 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   BAD_DIRECTIVE: 'a % at the beginning of a line begins a directive, which keymend does not take',
   BAD_DQ_ESCAPE:
     'a \\ between " and " begins an escape that there is not; write \\\\, or put the text between \' and \'',
+  RESOURCE_EXHAUSTION: TOO_DEEP,
   TAG_RESOLVE_FAILED: `a ! begins a tag; ${IN_QUOTES}`,
   UNEXPECTED_TOKEN: 'here stands what YAML has no place for; look at quotes, brackets and indentation',
 };
@@ -26,7 +28,7 @@ export function readYaml(text: string): { readonly value: unknown } | { readonly
     if (error instanceof YAMLParseError) return { problem: described(error) };
     if (error instanceof ReferenceError)
       return { problem: `a * begins an alias, of which there is none or too many; ${IN_QUOTES}` };
-    if (error instanceof RangeError) return { problem: 'it is nested too deeply' };
+    if (error instanceof RangeError) return { problem: TOO_DEEP };
     throw error;
   }
 }

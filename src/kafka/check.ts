@@ -5,7 +5,7 @@ import type { KafkaConfig } from '../config.js';
 import { tlsTrouble } from '../tls-trouble.js';
 import { createKafka, kafkaErrorMessage } from './client.js';
 import { strangersInGroup } from './group.js';
-import { describeMissingRights, missingRights, notHidden, type Process } from './rights.js';
+import { describeMissingRights, limitsOf, type Process } from './rights.js';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
 const { ConfigResourceTypes } = kafkajs;
@@ -36,12 +36,12 @@ export async function checkKafka(config: KafkaConfig, logger: Logger, processes 
   const admin = kafka.admin();
   try {
     await admin.connect();
-    await checkRights(kafka, config, logger, processes);
+    const hidden = await checkRights(kafka, config, logger, processes);
     const existing = new Set(await admin.listTopics());
     const isBridge = processes.includes('bridge');
     const unseen = [config.topic, config.deadLetterTopic].filter((topic) => !existing.has(topic));
     // A worker reads no failed writes: that topic may be hidden from its user.
-    const missing = isBridge ? unseen : await notHidden(kafka, unseen);
+    const missing = isBridge ? unseen : unseen.filter((topic) => !hidden.has(topic));
     if (missing.length > 0) throw new KafkaSetupError(describeMissing(config, missing));
     if (!isBridge) return;
     const strangers = await strangersInGroup(admin, config).catch((error: unknown) => {
@@ -60,13 +60,17 @@ export async function checkKafka(config: KafkaConfig, logger: Logger, processes 
   }
 }
 
-/** @throws KafkaSetupError when one is missing without which a process can't do its work */
+/**
+ * @returns topics that this user does not see
+ * @throws KafkaSetupError when a right is missing without which a process can't do its work
+ */
 async function checkRights(kafka: Kafka, config: KafkaConfig, logger: Logger, processes: readonly Process[]) {
-  const missing = await missingRights(kafka, config, processes);
-  const who = whoIn(config.sasl);
+  const { missing, hidden } = await limitsOf(kafka, config, processes);
+  const who = whoIn(config);
   const vital = missing.filter(({ without }) => without === null);
   if (vital.length > 0) throw new KafkaSetupError(describeMissingRights(config, who, vital));
   for (const right of missing) logger.warn(describeMissingRights(config, who, [right]));
+  return hidden;
 }
 
 /** @throws KafkaSetupError when the topic drops records of its own accord */
@@ -145,18 +149,21 @@ function inShort(reason: string): string {
   return reason.replace(/\S*:SSL routines:[^:]*:([^:]*):.*$/s, '$1').trim();
 }
 
-function whoIn(sasl: KafkaConfig['sasl']): string {
-  if (sasl === undefined) return 'a connection without a user';
+function whoIn({ sasl, ssl }: Pick<KafkaConfig, 'sasl' | 'ssl'>): string {
+  if (sasl === undefined) {
+    const certificate = typeof ssl === 'object' ? ssl.certFile : undefined;
+    return certificate === undefined ? 'a connection without a user' : `the certificate ${certificate}`;
+  }
   return sasl.mechanism === 'oauthbearer' ? `the token of ${sasl.tokenFile}` : `user "${sasl.username}"`;
 }
 
 const TLS_SETTINGS = { ca: 'kafka.ssl.caFile', certificate: 'kafka.ssl.certFile', serverName: 'kafka.ssl.serverName' };
 
-function describeRefusal({ brokers, sasl }: KafkaConfig, error: unknown): string {
+function describeRefusal({ brokers, sasl, ssl }: KafkaConfig, error: unknown): string {
   const server = brokers.join(',');
   const reason = kafkaErrorMessage(error);
   if (error instanceof Error && (error.name.includes('SASL') || /SASL/.test(reason))) {
-    const user = whoIn(sasl);
+    const user = whoIn({ sasl, ssl });
     return `Kafka at ${server} refuses ${user} (${reason}); check kafka.sasl in the configuration`;
   }
   const trouble = tlsTrouble(reason, TLS_SETTINGS);

@@ -39,52 +39,43 @@ function rightsOf({ topic, deadLetterTopic, groupId }: KafkaConfig): Record<Proc
   };
 }
 
+/** What a user may not do, and which topics it does not even see, as far as the broker tells. */
+interface Limits {
+  readonly missing: readonly Right[];
+  readonly hidden: ReadonlySet<string>;
+}
+
 /**
- * Those that this user does not have. A broker that does not tell (before Kafka 2.8) is taken to
- * allow all of a topic.
+ * A broker that tells nothing of a topic (before Kafka 2.8) is taken to allow all of it, and to
+ * hide what it does not list.
  * @throws an error of kafkajs when no broker answers
  */
-export async function missingRights(
-  kafka: Kafka,
-  config: KafkaConfig,
-  processes: readonly Process[],
-): Promise<readonly Right[]> {
+export async function limitsOf(kafka: Kafka, config: KafkaConfig, processes: readonly Process[]): Promise<Limits> {
   const all = rightsOf(config);
   const wanted = new Map(
     processes
       .flatMap((process) => all[process])
       .map((right) => [`${right.operation} ${right.of} ${right.name}`, right]),
   );
+  const topics = [config.topic, config.deadLetterTopic];
   const cluster = await connectCluster(kafka);
-  if (cluster === null) return [];
+  if (cluster === null) return { missing: [], hidden: new Set(topics) };
   try {
+    // Of a login that is refused others tell.
+    const told = await Promise.all(topics.map((topic) => askTopic(cluster, topic).catch(() => null)));
+    const isMissing = async ({ operation, of, name }: Right) => {
+      if (of === 'group') return !(await mayRead(cluster, name));
+      const topic = told[topics.indexOf(name)];
+      if (topic?.error === DENIED) return true;
+      // Of one that is not there others tell.
+      return topic?.error === 0 && !permits(topic.allowed, operation);
+    };
     const missing: Right[] = [];
-    for (const right of wanted.values()) if (!(await isAllowed(cluster, right))) missing.push(right);
-    return missing;
+    for (const right of wanted.values()) if (await isMissing(right)) missing.push(right);
+    return { missing, hidden: new Set(topics.filter((_, index) => (told[index]?.error ?? DENIED) === DENIED)) };
   } finally {
     await cluster.disconnect().catch(() => {});
   }
-}
-
-/** Of topics that are not listed: those that are not there, for all that the broker tells. */
-export async function notHidden(kafka: Kafka, topics: readonly string[]): Promise<readonly string[]> {
-  const cluster = topics.length === 0 ? null : await connectCluster(kafka);
-  if (cluster === null) return topics;
-  try {
-    const found = await Promise.all(topics.map((topic) => askTopic(cluster, topic).catch(() => null)));
-    return topics.filter((_, index) => found[index]?.error !== DENIED);
-  } finally {
-    await cluster.disconnect().catch(() => {});
-  }
-}
-
-async function isAllowed(cluster: Cluster, { operation, of, name }: Right): Promise<boolean> {
-  if (of === 'group') return mayRead(cluster, name);
-  const topic = await askTopic(cluster, name).catch(() => null);
-  if (topic?.error === DENIED) return false;
-  // Of one that is not there, or a login that is refused, others tell.
-  if (topic?.error !== 0) return true;
-  return permits(topic.allowed, operation);
 }
 
 /**
@@ -100,10 +91,12 @@ export function permits(allowed: number, operation: keyof typeof OPERATIONS): bo
 /** A sign of life of a member that is not there changes nothing, and wants the same right. */
 async function mayRead(cluster: Cluster, groupId: string): Promise<boolean> {
   try {
-    // kafkajs does not say why it finds no coordinator; the broker does.
-    await cluster.brokerPool.seedBroker.findGroupCoordinator({ groupId, coordinatorType: GROUP });
-    const coordinator = await cluster.findGroupCoordinator({ groupId });
-    await coordinator.heartbeat({ groupId, groupGenerationId: 0, memberId: 'keymend' });
+    // kafkajs' own search does not say why it finds none; the broker does.
+    const { seedBroker } = cluster.brokerPool;
+    const { coordinator } = await seedBroker.findGroupCoordinator({ groupId, coordinatorType: GROUP });
+    await cluster.refreshMetadata();
+    const broker = await cluster.findBroker({ nodeId: `${coordinator.nodeId}` });
+    await broker.heartbeat({ groupId, groupGenerationId: 0, memberId: 'keymend' });
     return true;
   } catch (error) {
     return kafkaErrorType(error) !== 'GROUP_AUTHORIZATION_FAILED';

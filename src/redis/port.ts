@@ -1,6 +1,6 @@
 /**
- * What the engine asks of a Redis, whatever its topology. Adapters: one server (`standalone.ts`),
- * also one that Sentinels name, and a Cluster (`cluster.ts`).
+ * What the engine asks of a Redis, whatever its topology. Adapters, in `topologies/`: one server
+ * (`standalone.ts`), also one that Sentinels name, and a Cluster (`cluster.ts`).
  *
  * Common to all methods that take keys:
  * - They take up to 500 keys in one call and answer in their order, one answer per key.

@@ -1,6 +1,6 @@
 /** What changed inputs have found, each with the smallest that shows it. */
 import { createRequire } from 'node:module';
-import { CompressionCodecs, CompressionTypes } from 'kafkajs';
+import { CompressionCodecs, CompressionTypes, type KafkaMessage } from 'kafkajs';
 import { expect, test } from 'vitest';
 import { VerbError } from '../../src/cli/context.js';
 import { escalatedQuery } from '../../src/cli/escalated/query.js';
@@ -8,7 +8,8 @@ import { filterOf } from '../../src/cli/letter-filter.js';
 import { viewOf } from '../../src/cli/letters.js';
 import { ConfigError, parseConfig } from '../../src/config.js';
 import { letterOf } from '../../src/dead-letters/letter.js';
-import { readWhatCanBeRead } from '../../src/kafka/protocol/unreadable.js';
+import { crc32c } from '../../src/kafka/protocol/crc32c.js';
+import { readWhatCanBeRead, unreadableOf } from '../../src/kafka/protocol/unreadable.js';
 import { entryRecord } from '../../src/outbox/entry.js';
 import { compareDumps } from '../../src/redis/dump.js';
 import { unpacked } from '../../src/redis/scripts/packed.js';
@@ -106,6 +107,33 @@ test('neither does a batch of Kafka', async () => {
   await expect(decompress(CompressionTypes.LZ4, lz4)).rejects.toThrow('ends beyond its batch');
   const snappy = Buffer.from([0xff, 0xff, 0xff, 0xff, 0x07, 0]);
   await expect(decompress(CompressionTypes.Snappy, snappy)).rejects.toThrow('too big');
+  // A window of 2 GiB, and one segment of 4 GiB.
+  const window = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 1, 0, 0]);
+  const segment = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0]);
+  for (const zstd of [window, segment]) {
+    await expect(decompress(CompressionTypes.ZSTD, zstd)).rejects.toThrow('more than 128 MiB');
+  }
+});
+
+test('a batch of Kafka that claims more records than it has place for is not read', async () => {
+  readWhatCanBeRead();
+  const require = createRequire(import.meta.url);
+  const batch = Buffer.alloc(61);
+  batch.writeInt32BE(batch.length - 12, 8);
+  batch.writeInt8(2, 16);
+  batch.writeInt32BE(2 ** 31 - 1, 57);
+  batch.writeUInt32BE(crc32c(batch.subarray(21)), 17);
+  const Decoder = require('kafkajs/src/protocol/decoder');
+  const { records } = await require('kafkajs/src/protocol/recordBatch/v0/decoder')(new Decoder(batch));
+  expect(records.map((record: KafkaMessage) => unreadableOf(record)?.reason)).toEqual([
+    'it claims more records than it has',
+  ]);
+});
+
+test('a bracket that is not indented is read', () => {
+  const link = 'links:\n  - name: a\n    source: { url: redis://a }\n    target: {\n      url: redis://b\n    }\n';
+  const { links } = parseConfig(`kafka: {\n  brokers: [a:1]\n}\n${link}`, 'keymend.yaml', {});
+  expect(links[0]!.target).toEqual({ url: 'redis://b' });
 });
 
 test('a record of more headers than it has bytes is not read', () => {

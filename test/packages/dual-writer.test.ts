@@ -59,10 +59,14 @@ async function application(name: string, ...packages: string[]): Promise<string>
 function example(begins: string, page = README, west = servers[1].url): string {
   const text = readFileSync(join(ROOT, page), 'utf8');
   const [, code] = new RegExp(`\`\`\`ts\n(${begins}[\\s\\S]*?)\`\`\``).exec(text)!;
-  return code!
-    .replace('redis://east', servers[0].url)
-    .replace('redis://west', west)
-    .replace("'127.0.0.1:9092'", JSON.stringify(stack().kafka.brokers[0]));
+  return (
+    code!
+      // What a busy machine is late with would become a record.
+      .replace('mirrorOptions(500)', 'mirrorOptions(30_000)')
+      .replace('redis://east', servers[0].url)
+      .replace('redis://west', west)
+      .replace("'127.0.0.1:9092'", JSON.stringify(stack().kafka.brokers[0]))
+  );
 }
 
 function bytesOf(path: string): number {

@@ -4,6 +4,7 @@
  */
 import { createServer } from 'node:net';
 import { Cluster } from 'ioredis';
+import { until } from './eventually.js';
 import { freePort, type RedisServer, startRedis } from './redis.js';
 
 export interface RedisCluster {
@@ -261,9 +262,4 @@ async function freePorts(): Promise<number> {
 
 function isWhole(info: unknown, nodes: number): boolean {
   return /cluster_state:ok/.test(`${info}`) && `${info}`.includes(`cluster_known_nodes:${nodes}`);
-}
-
-/** The nodes gossip in their own time; there is no event to wait for. */
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20));
 }

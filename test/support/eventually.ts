@@ -7,7 +7,7 @@ import { vi } from 'vitest';
 export const NET_MS = 240_000;
 
 /** Captured before a test fakes them. */
-const { setTimeout: later } = globalThis;
+const { setTimeout: later, clearTimeout: noMore } = globalThis;
 const now = performance.now.bind(performance);
 
 /**
@@ -28,11 +28,21 @@ export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
   // It lets the faked clock run on with each look.
   if (vi.isFakeTimers()) return vi.waitFor(check, { timeout: NET_MS, interval: 20 });
   const begin = now();
+  let last: unknown = new Error('the first look has not ended');
   for (;;) {
+    const leftMs = NET_MS - (now() - begin);
+    if (leftMs <= 0) throw last;
+    // Also a look may never end.
+    let net: NodeJS.Timeout | undefined;
+    const over = new Promise<never>((_, reject) => {
+      net = later(() => reject(last), leftMs);
+    });
     try {
-      return await check();
+      return await Promise.race([(async () => check())(), over]);
     } catch (error) {
-      if (now() - begin > NET_MS) throw error;
+      last = error;
+    } finally {
+      noMore(net);
     }
     await pauseSince(begin);
   }

@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { until } from './eventually.js';
 import { freePort, type RedisServer, startRedis } from './redis.js';
 import { replicated } from './replication.js';
 
@@ -197,9 +198,4 @@ async function knowsAll({ client }: Sentinel, name: string): Promise<boolean> {
     state(replica, 'flags') === 'slave' &&
     state(replica, 'master-link-status') === 'ok'
   );
-}
-
-/** They talk to each other in their own time; there is no event to wait for. */
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20));
 }

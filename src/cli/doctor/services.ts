@@ -8,7 +8,7 @@ import { gapReports } from '../status/gaps.js';
 import { bridgesReport, describeBridges, describeWorkers, workersReport } from '../status/service-status.js';
 import { type Finding, fail, found, ok, warn } from './finding.js';
 
-/** The log of failed writes: the very checks that the bridge makes when it starts. */
+/** The log of failed writes: the very checks that bridge and worker make when they start. */
 export async function checkIntake(config: Config): Promise<readonly Finding[]> {
   const intake = intakeOf(config);
   if (intake.service === null) return [ok('failed writes are taken from the outboxes of the sources')];

@@ -65,7 +65,7 @@ function errorType(text: string): string {
 /** In ms. @throws VerbError for what is no time */
 export function duration(text: string, option: string): number {
   const value = text.trim() === '' || text.length > 100 ? undefined : ms(text.trim() as StringValue);
-  // Before 1970 there is nothing, and before some year no date.
+  // Longer ago is before 1970, where nothing was, and then before all dates.
   if (value !== undefined && value >= 0 && value <= Date.now()) return value;
   throw new VerbError(`${option} ${text}: give a time, for example 30m, 2h or 1d`, EXIT.usage);
 }

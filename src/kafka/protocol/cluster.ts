@@ -16,8 +16,11 @@ export interface Cluster {
   fetchTopicsOffset(
     topics: readonly TopicOffsetRequest[],
   ): Promise<{ readonly partitions: readonly PartitionOffset[] }[]>;
-  findGroupCoordinator(group: { readonly groupId: string }): Promise<Broker>;
-  readonly brokerPool: { readonly seedBroker: SeedBroker };
+  readonly brokerPool: {
+    readonly seedBroker: SeedBroker;
+    /** By the number of a request, since it is connected. */
+    readonly versions: Readonly<Record<number, { readonly maxVersion: number }>> | null;
+  };
 }
 
 interface SeedBroker {
@@ -29,7 +32,10 @@ interface SeedBroker {
       readonly logResponseError: boolean;
     }): Promise<T>;
   };
-  findGroupCoordinator(group: { readonly groupId: string; readonly coordinatorType: number }): Promise<unknown>;
+  findGroupCoordinator(group: {
+    readonly groupId: string;
+    readonly coordinatorType: number;
+  }): Promise<{ readonly coordinator: { readonly nodeId: number } }>;
 }
 
 interface TopicOffsetRequest {

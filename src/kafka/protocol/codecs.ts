@@ -16,7 +16,7 @@ const XERIAL_HEADER_BYTES = 16;
 export function registerCodecs(): void {
   register(CompressionTypes.Snappy, fromSnappy);
   register(CompressionTypes.LZ4, fromLz4);
-  register(CompressionTypes.ZSTD, (bytes) => zstd(bytes));
+  register(CompressionTypes.ZSTD, fromZstd);
 }
 
 function register(type: number, decompress: (bytes: Buffer) => Uint8Array): void {
@@ -52,12 +52,13 @@ function fromBlock(block: Buffer): Uint8Array {
 
 /** Flags, block size and a checksum; in front of that the size of all, where a flag says so. */
 const LZ4 = { descriptor: 4, withSize: 0x08, withBlockChecksums: 0x10, uncompressed: 0x8000_0000 };
-/** Of one byte, and of one block. */
-const [MOST_OF_BYTE, MOST_OF_BLOCK] = [255, 4 * 1024 * 1024];
+const MOST_OF_BYTE = 255;
 
 /** The library makes room for as much as a frame says, and copies bytes that are not there. */
 function fromLz4(frame: Buffer): Uint8Array {
   const flags = frame.readUInt8(LZ4.descriptor);
+  // From 64 KiB to 4 MiB.
+  const mostOfBlock = 1 << (8 + 2 * ((frame.readUInt8(LZ4.descriptor + 1) >> 4) & 7));
   let room = 0;
   for (let at = LZ4.descriptor + 3 + (flags & LZ4.withSize ? 8 : 0); at + 4 <= frame.length; ) {
     const said = frame.readUInt32LE(at);
@@ -66,7 +67,28 @@ function fromLz4(frame: Buffer): Uint8Array {
     const size = isCompressed ? said : said - LZ4.uncompressed;
     at += 4 + size + (flags & LZ4.withBlockChecksums ? 4 : 0);
     if (at > frame.length) throw new Error('a block of LZ4 ends beyond its batch');
-    room += isCompressed ? Math.min(MOST_OF_BYTE * size, MOST_OF_BLOCK) : size;
+    room += isCompressed ? Math.min(MOST_OF_BYTE * size, mostOfBlock) : size;
   }
   return lz4.decompress(frame, room);
+}
+
+/** What the reference decoder takes as well (RFC 8878, 3.1.1.1). */
+const MOST_OF_WINDOW = 128 * 1024 * 1024;
+const ZSTD = { descriptor: 4, isSingle: 0x20 };
+
+/** The library makes room for the window, or for all of a single segment, as a frame claims it. */
+function fromZstd(frame: Buffer): Uint8Array {
+  if (windowOf(frame) > MOST_OF_WINDOW) throw new Error('a frame of zstd wants more than 128 MiB of memory');
+  return zstd(frame);
+}
+
+function windowOf(frame: Buffer): number {
+  const flags = frame.readUInt8(ZSTD.descriptor);
+  if ((flags & ZSTD.isSingle) === 0) {
+    const window = frame.readUInt8(ZSTD.descriptor + 1);
+    return 2 ** (10 + (window >> 3)) * (1 + (window & 7) / 8);
+  }
+  const at = ZSTD.descriptor + 1 + [0, 1, 2, 4][flags & 3]!;
+  const size = [1, 2, 4, 8][flags >> 6]!;
+  return size === 8 ? Number(frame.readBigUInt64LE(at)) : frame.readUIntLE(at, size);
 }

@@ -24,7 +24,10 @@ const NO_ID = '0'.repeat(2 * ID_BYTES);
  * @returns null: this broker says nothing of it
  * @throws an error of kafkajs when the broker does not answer
  */
-export function askTopic(cluster: Cluster, topic: string): Promise<TopicMetadata | null> {
+export async function askTopic(cluster: Cluster, topic: string): Promise<TopicMetadata | null> {
+  const { maxVersion = 0 } = cluster.brokerPool.versions?.[METADATA] ?? {};
+  // A version that a broker does not know makes it close the connection.
+  if (maxVersion < VERSION) return null;
   return cluster.brokerPool.seedBroker.connectionPool.send({
     request: { apiKey: METADATA, apiVersion: VERSION, apiName: 'Metadata', encode: async () => question(topic) },
     response: { decode: async (answer: Buffer) => answer, parse: async (answer: Buffer) => metadataIn(answer) },

@@ -31,7 +31,7 @@ type DecodeBatch = (decoder: Decoder) => Promise<object>;
 const READER = 'kafkajs/src/protocol/decoder';
 const DECODER = 'kafkajs/src/protocol/recordBatch/v0/decoder';
 /** Where the fields of a batch are, in bytes from its beginning. */
-const AT = { offset: 0, length: 8, crc: 17, attributes: 21, lastDelta: 23, maxTimestamp: 35, records: 61 };
+const AT = { offset: 0, length: 8, crc: 17, attributes: 21, lastDelta: 23, maxTimestamp: 35, count: 57, records: 61 };
 /** What `length` does not count. */
 const BEFORE_LENGTH = 12;
 const COMPRESSION_MASK = 0x07;
@@ -87,6 +87,9 @@ async function decodeBatch(decoder: Decoder, decode: DecodeBatch): Promise<objec
     if (crc32c(bytes) !== batch.readUInt32BE(AT.crc)) throw new Error('its checksum does not fit its bytes');
     const compression = batch.readInt16BE(AT.attributes) & COMPRESSION_MASK;
     if (compression > LAST_COMPRESSION) throw new Error(`its compression ${compression} is unknown`);
+    // Room is made for as many as it claims; compaction leaves fewer, never more.
+    if (batch.readInt32BE(AT.count) > batch.readInt32BE(AT.lastDelta) + 1)
+      throw new Error('it claims more records than it has');
     return await decode(decoder);
   } catch (error) {
     decoder.offset = behind;
