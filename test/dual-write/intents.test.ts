@@ -24,8 +24,9 @@ async function startSentinel(master: number) {
   let announced!: () => void;
   const answer = (socket: Socket, command: string) => {
     if (command.includes('subscribe')) {
+      // Who has just connected may ask twice.
+      if (!listening.has(socket)) subscriptions += 1;
       listening.add(socket);
-      subscriptions += 1;
       socket.write(`*3\r\n${bulk('subscribe')}${bulk('+switch-master')}:1\r\n`);
     } else if (command.includes('get-master-addr-by-name')) {
       if (announces) {

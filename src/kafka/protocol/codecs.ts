@@ -47,15 +47,20 @@ function fromSnappy(bytes: Buffer): Uint8Array {
 
 /** At most 64 bytes are made of three: it makes room for as many as a block says. */
 function fromBlock(block: Buffer): Uint8Array {
-  return snappy.uncompress(block, 22 * block.length + 64);
+  try {
+    return snappy.uncompress(block, 22 * block.length + 64);
+  } catch (error) {
+    throw new Error(`Snappy: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** Flags, block size and a checksum; in front of that the size of all, where a flag says so. */
-const LZ4 = { descriptor: 4, withSize: 0x08, withBlockChecksums: 0x10, uncompressed: 0x8000_0000 };
+const LZ4 = { magic: 0x184d2204, descriptor: 4, withSize: 0x08, withBlockChecksums: 0x10, uncompressed: 0x8000_0000 };
 const MOST_OF_BYTE = 255;
 
 /** The library makes room for as much as a frame says, and copies bytes that are not there. */
 function fromLz4(frame: Buffer): Uint8Array {
+  if (frame.readUInt32LE(0) !== LZ4.magic) throw new Error('its magic number is not that of LZ4');
   const flags = frame.readUInt8(LZ4.descriptor);
   // From 64 KiB to 4 MiB.
   const mostOfBlock = 1 << (8 + 2 * ((frame.readUInt8(LZ4.descriptor + 1) >> 4) & 7));
@@ -74,11 +79,12 @@ function fromLz4(frame: Buffer): Uint8Array {
 
 /** What the reference decoder takes as well (RFC 8878, 3.1.1.1). */
 const MOST_OF_WINDOW = 128 * 1024 * 1024;
-const ZSTD = { descriptor: 4, isSingle: 0x20 };
+const ZSTD = { magic: 0xfd2fb528, descriptor: 4, isSingle: 0x20 };
 
 /** The library makes room for the window, or for all of a single segment, as a frame claims it. */
 function fromZstd(frame: Buffer): Uint8Array {
-  if (windowOf(frame) > MOST_OF_WINDOW) throw new Error('a frame of zstd wants more than 128 MiB of memory');
+  if (frame.readUInt32LE(0) === ZSTD.magic && windowOf(frame) > MOST_OF_WINDOW)
+    throw new Error('a frame of zstd wants more than 128 MiB of memory');
   return zstd(frame);
 }
 
