@@ -9,7 +9,7 @@ import { startEscalated, startStubWorker } from '../../support/stub-worker.js';
 let operations: string;
 let readme: string;
 beforeAll(() => {
-  const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
+  const read = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8');
   [operations, readme] = [read('docs/operations.md'), read('README.md')];
 });
 
