@@ -42,7 +42,7 @@ const letterRule = z.strictObject({
         .describe('Letters of this `dlq.reason`.'),
       errorType: z.string().min(1).optional().describe('Letters of this error type.'),
       link: z.string().min(1).optional().describe('Letters of this link.'),
-      olderThan: duration.optional().describe('Letters whose write failed, or that were redriven last, so long ago.'),
+      olderThan: duration.optional().describe('Letters that have been there for so long.'),
     })
     .refine((match) => Object.values(match).some((part) => part !== undefined), 'must say which letters')
     .describe('Which letters: all that is given has to hold, and something has to be.'),
@@ -51,7 +51,7 @@ const letterRule = z.strictObject({
     .describe('Try their keys again, give them up, or leave them to a person.'),
   after: pause(60_000)
     .default(600_000)
-    .describe('So long after the failure a letter is touched, and so often the rule looks.'),
+    .describe('A letter is touched when it has been there for so long, and so often the rule looks.'),
 });
 
 /** docs/configuration.md is made of it. */
