@@ -10,14 +10,15 @@ interface SentinelConnector {
 }
 
 /**
- * Of a client with Sentinels: what listens to these lives through whatever becomes of its
+ * Of any client; of one with Sentinels: what listens to these lives through whatever becomes of its
  * connections. By itself ioredis subscribes anew without a look at what comes of it, so a Sentinel
  * that goes just then, or a client that is closed, would end the process; and it prints each error.
  */
 export function outliveSentinels(client: Redis): void {
-  const { connector } = client as unknown as { connector: SentinelConnector };
-  const connect = connector.connectToSentinel;
-  if (connect === undefined) return;
+  // A Cluster has no connector, and one server a simpler one.
+  const { connector } = client as unknown as { connector?: SentinelConnector };
+  const connect = connector?.connectToSentinel;
+  if (connector === undefined || connect === undefined) return;
   connector.connectToSentinel = (address, options) => {
     const sentinel = connect.call(connector, address, options);
     // Others ask once for the master, and are looked after.
