@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { type Admin, Kafka, logLevel } from 'kafkajs';
 import { pino } from 'pino';
-import { test, vi } from 'vitest';
+import { test } from 'vitest';
 import { parseConfig } from '../src/config.js';
 import type { BatchHandler, Intake } from '../src/events/intake.js';
 import type { RecordSink } from '../src/events/record-sink.js';
@@ -18,6 +18,7 @@ import { createKafkaRecordSink } from '../src/kafka/record-sink.js';
 import { createOutboxIntake } from '../src/outbox/intake.js';
 import { createOutbox } from '../src/outbox/record-sink.js';
 import { stackDown, stackUp } from '../src/stack/index.js';
+import { createTopics } from '../test/support/topics.js';
 import type { FailedWrite } from '../workflows/messages.js';
 import { type Contestant, report, speedRatio, versions } from './ratio.js';
 
@@ -80,11 +81,10 @@ function reading(
   };
 }
 
-async function createTopics(admin: Admin, topic: string, deadLetterTopic: string): Promise<void> {
+async function createMissing(admin: Admin, topic: string, deadLetterTopic: string): Promise<void> {
   const topics = await admin.listTopics();
   const missing = [{ topic, numPartitions: PARTITIONS }, { topic: deadLetterTopic }];
-  await admin.createTopics({ waitForLeaders: false, topics: missing.filter((each) => !topics.includes(each.topic)) });
-  await vi.waitFor(() => admin.fetchTopicMetadata({ topics: [topic] }), 10_000);
+  await createTopics(admin, ...missing.filter((each) => !topics.includes(each.topic)));
 }
 
 test('intakes', async () => {
@@ -99,7 +99,7 @@ test('intakes', async () => {
     const { topic, deadLetterTopic } = config.kafka;
     const admin = new Kafka({ brokers, logLevel: logLevel.NOTHING }).admin();
     await admin.connect();
-    await createTopics(admin, topic, deadLetterTopic);
+    await createMissing(admin, topic, deadLetterTopic);
     await admin.disconnect();
 
     const redis = new Redis(source.url);

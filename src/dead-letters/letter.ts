@@ -46,7 +46,7 @@ export function letterOf(part: string, record: IntakeRecord, writtenAt: number |
   const now = Date.now();
   // A clock that was ahead says nothing; of what nothing is known is not old.
   const past = times.filter((time) => time >= 0 && time <= now);
-  const at = (isMoment(writtenAt) ? writtenAt : null) ?? (past.length > 0 ? Math.max(...past) : now);
+  const latest = past.length > 0 ? Math.max(...past) : now;
   const count = Number(text('redrive.count'));
   return {
     place: { part, offset: record.position.offset },
@@ -59,12 +59,12 @@ export function letterOf(part: string, record: IntakeRecord, writtenAt: number |
     prefix: prefixOf(record.key ?? Buffer.of()),
     redriven: Number.isSafeInteger(count) && count > 0 ? count : 0,
     redriveId: headerText(record, REDRIVE_ID),
-    at,
+    at: isMoment(writtenAt) ? writtenAt : latest,
   };
 }
 
 /** An entry of a stream can be given any ID. */
-function isMoment(ms: number | null): boolean {
+function isMoment(ms: number | null): ms is number {
   return ms !== null && !Number.isNaN(new Date(ms).getTime());
 }
 

@@ -2,7 +2,7 @@
 import type { Admin } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
-import { createKafka, explainDenied } from './client.js';
+import { createKafka, explainDenied, isOfGroup } from './client.js';
 
 /** An Error, in one line, in place of what Kafka does not say. */
 export interface TopicBacklog {
@@ -22,8 +22,7 @@ export async function topicBacklog(config: KafkaConfig, logger: Logger): Promise
       await admin.connect();
       return await question(admin);
     } catch (error) {
-      const isOfGroup = error instanceof Error && /group/i.test(error.message);
-      const reason = isOfGroup
+      const reason = isOfGroup(error)
         ? explainDenied(error, 'DESCRIBE', 'group', config.groupId)
         : explainDenied(error, 'DESCRIBE', 'topic', name);
       return new Error(`Kafka at ${config.brokers.join(', ')} does not say: ${reason}`, { cause: error });

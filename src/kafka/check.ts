@@ -149,7 +149,7 @@ function inShort(reason: string): string {
   return reason.replace(/\S*:SSL routines:[^:]*:([^:]*):.*$/s, '$1').trim();
 }
 
-function whoIn({ sasl, ssl }: Pick<KafkaConfig, 'sasl' | 'ssl'>): string {
+function whoIn({ sasl, ssl }: KafkaConfig): string {
   if (sasl === undefined) {
     const certificate = typeof ssl === 'object' ? ssl.certFile : undefined;
     return certificate === undefined ? 'a connection without a user' : `the certificate ${certificate}`;
@@ -159,12 +159,12 @@ function whoIn({ sasl, ssl }: Pick<KafkaConfig, 'sasl' | 'ssl'>): string {
 
 const TLS_SETTINGS = { ca: 'kafka.ssl.caFile', certificate: 'kafka.ssl.certFile', serverName: 'kafka.ssl.serverName' };
 
-function describeRefusal({ brokers, sasl, ssl }: KafkaConfig, error: unknown): string {
+function describeRefusal(config: KafkaConfig, error: unknown): string {
+  const { brokers, sasl } = config;
   const server = brokers.join(',');
   const reason = kafkaErrorMessage(error);
   if (error instanceof Error && (error.name.includes('SASL') || /SASL/.test(reason))) {
-    const user = whoIn({ sasl, ssl });
-    return `Kafka at ${server} refuses ${user} (${reason}); check kafka.sasl in the configuration`;
+    return `Kafka at ${server} refuses ${whoIn(config)} (${reason}); check kafka.sasl in the configuration`;
   }
   const trouble = tlsTrouble(reason, TLS_SETTINGS);
   if (trouble !== undefined) return `Kafka does not answer at ${server}: ${trouble} (${inShort(reason)})`;

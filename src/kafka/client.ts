@@ -105,15 +105,24 @@ export function isDenied(error: unknown): boolean {
   return DENIED.has(kafkaErrorType(error) ?? '');
 }
 
+/** Whether it is the group that is denied, as far as can be known. */
+export function isOfGroup(error: unknown): boolean {
+  return isHiddenGroup(error) || kafkaErrorType(error) === 'GROUP_AUTHORIZATION_FAILED';
+}
+
+/** Of a group kafkajs keeps to itself why it finds no coordinator. */
+function isHiddenGroup(error: unknown): boolean {
+  return error instanceof Error && error.name === 'KafkaJSGroupCoordinatorNotFound';
+}
+
 /**
  * As `kafkaErrorMessage`, and where a right is missing which one: Kafka says that it is not
  * allowed, but not what.
  */
 export function explainDenied(error: unknown, operation: string, of: 'topic' | 'group', name: string): string {
   const message = kafkaErrorMessage(error);
-  // Of a group kafkajs keeps to itself why it finds no coordinator.
-  const isHidden = of === 'group' && error instanceof Error && error.name === 'KafkaJSGroupCoordinatorNotFound';
-  if (isHidden) return `${message}; Kafka says the same to a user who may not ${operation} the group ${name}`;
+  if (of === 'group' && isHiddenGroup(error))
+    return `${message}; Kafka says the same to a user who may not ${operation} the group ${name}`;
   if (!isDenied(error)) return message;
   return `${message}; allow this user to ${operation} the ${of}: kafka-acls.sh --add --operation ${operation} --${of} ${name}`;
 }

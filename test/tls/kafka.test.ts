@@ -8,6 +8,7 @@ import { createKafka } from '../../src/kafka/client.js';
 import { type Certificates, makeCertificates } from '../support/authority.js';
 import { eventually } from '../support/eventually.js';
 import { stack } from '../support/services.js';
+import { createTopics } from '../support/topics.js';
 import { PASSWORD, startTlsBroker, type TlsBroker } from './kafka-broker.js';
 import { startTlsProxy } from './terminating.js';
 
@@ -21,7 +22,7 @@ beforeAll(async () => {
   broker = await startTlsBroker(certificates);
   const admin = createKafka(mutual(), SILENT).admin();
   await eventually(() => admin.connect());
-  await admin.createTopics({ topics: [{ topic: TOPICS.topic }, { topic: TOPICS.deadLetterTopic }] });
+  await createTopics(admin, { topic: TOPICS.topic }, { topic: TOPICS.deadLetterTopic });
   await admin.disconnect();
 }, 120_000);
 afterAll(async () => {
