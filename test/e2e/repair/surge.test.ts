@@ -101,11 +101,18 @@ it('a thousand keys wait for a server that is out as one, shown by `status`, and
     expect(batches.batches.map(({ state }: BatchStatus) => state)).toEqual(batches.batches.map(() => 'waiting'));
     expect(batches.batches.reduce((sum: number, batch: BatchStatus) => sum + batch.keys, 0)).toBe(keys.length);
   });
-  const text = (await sandbox.keymend('status')).stdout;
-  expect(text).toMatch(/surge: \d+ batch(es)? under way, 0 of 1000 keys healed, \d+ wait/);
+  // It may be at its next try just when it is asked.
+  await eventually(async () => {
+    const { stdout } = await sandbox.keymend('status');
+    expect(stdout).toMatch(/surge: \d+ batch(es)? under way, 0 of 1000 keys healed, \d+ wait/);
+  });
   // One of them, which has no workflow of its own.
-  const one = JSON.parse((await sandbox.keymend('status', 'key:7', '--link', link, '--output', 'json')).stdout);
-  expect(one).toMatchObject({ key: 'key:7', link, state: 'waiting', pending: 1, workflow: 'RUNNING' });
+  const one = await eventually(async () => {
+    const { stdout } = await sandbox.keymend('status', 'key:7', '--link', link, '--output', 'json');
+    const found = JSON.parse(stdout);
+    expect(found).toMatchObject({ key: 'key:7', link, state: 'waiting', pending: 1, workflow: 'RUNNING' });
+    return found;
+  });
   expect(one.workflowId).toMatch(new RegExp(`^keymend/batch/${link}/`));
   expect(one.outage.shard).toBe(`127.0.0.1:${target.port}`);
   expect(one.batch).toMatchObject({ healed: 0, handedOver: 0 });
