@@ -30,7 +30,13 @@ type Verdict = 'equal' | 'sure' | ReconcileError | Suspect;
 
 /** A look is at so many moments, so that a write under way is not met at all of them. */
 const MOMENTS = 4;
-const BETWEEN_MOMENTS_MS = 15;
+/**
+ * More where few are left. A key that goes back and forth between two values is met as it was
+ * before, and unlike the target, at up to a third of all moments.
+ */
+const [MOMENTS_OF_FEW, FEW] = [16, 200];
+/** At random, so that no writer is met in step. */
+const [LEAST_BETWEEN_MS, MOST_BETWEEN_MS] = [3, 15];
 /** What one call of the engine takes. */
 const KEYS_AT_ONCE = 500;
 const LEAST_SETTLE_MS = 50;
@@ -68,11 +74,12 @@ export class Looks {
   async verdicts(suspects: readonly Suspect[]): Promise<Verdict[]> {
     const verdicts = new Array<Verdict>(suspects.length);
     let open = [...suspects.keys()];
-    for (let moment = 1; moment <= MOMENTS && open.length > 0; moment++) {
-      if (moment > 1) await sleep(BETWEEN_MOMENTS_MS, undefined, { signal: this.#options.signal });
+    const last = () => (open.length <= FEW ? MOMENTS_OF_FEW : MOMENTS);
+    for (let moment = 1; moment <= last() && open.length > 0; moment++) {
+      if (moment > 1) await sleep(betweenMoments(), undefined, { signal: this.#options.signal });
       // What was found may be of a moment before the states that it came with: the last word is
       // compared in full.
-      const before = moment < MOMENTS ? open.map((index) => suspects[index]!.found) : [];
+      const before = moment < last() ? open.map((index) => suspects[index]!.found) : [];
       const compared = await this.compare(
         open.map((index) => suspects[index]!.key),
         before,
@@ -153,6 +160,10 @@ export class Looks {
     }
     return keys.map((key, index) => [key, answers[index]!] as const);
   }
+}
+
+function betweenMoments(): number {
+  return LEAST_BETWEEN_MS + Math.random() * (MOST_BETWEEN_MS - LEAST_BETWEEN_MS);
 }
 
 const EQUAL: Compared = { outcome: 'equal' };
