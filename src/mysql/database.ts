@@ -31,24 +31,29 @@ function sslOf(tls: Exclude<MysqlSource['tls'], false>, host: string) {
 /** Which server answers and whether it takes writes. */
 const ROLE = 'SELECT @@global.read_only, @@server_id, @@hostname, @@port';
 
+const ENDS_CONNECTION: ReadonlySet<string> = new Set(['TIMEOUT', 'CONNECTION', 'NOTMASTER']);
+
 export class Database {
   readonly place: string;
+  /** For one question. */
+  readonly timeoutMs: number;
   /** How often another server than before has answered. */
   connections = 0;
   /** Which one has said its role last. */
   server = '';
   readonly #options: PoolOptions;
   #pool: Promise<Pool> | undefined;
-  readonly #timeoutMs: number;
-  /** Connections whose session is as we need it. */
-  readonly #prepared = new WeakSet<object>();
+  /** The age of each connection whose session is as we need it. */
+  readonly #ages = new WeakMap<object, number>();
+  /** Grows when a connection leads to a server that is the primary no more: none older is used. */
+  #age = 0;
 
   /** @throws SecretFileError */
   constructor({ url, tls, connections }: MysqlSource, { name, timeoutMs = 5_000 }: DatabaseOptions) {
     const { hostname, port, username, password, pathname } = new URL(url);
     const host = hostname.replace(/^\[(.*)\]$/, '$1');
     this.place = `${name} (${hostname}:${port || 3306})`;
-    this.#timeoutMs = timeoutMs;
+    this.timeoutMs = timeoutMs;
     this.#options = {
       host,
       port: Number(port || 3306),
@@ -70,40 +75,93 @@ export class Database {
    * Asks one question. Never rejects.
    * @param what for a person, as in `failureOfDatabase`
    */
-  async query(sql: string, what: string): Promise<Table | RedisFailure> {
-    let connection: PoolConnection | undefined;
-    try {
-      connection = await (await this.#open()).getConnection();
-      await this.#prepare(connection);
-      const [rows, columns] = await connection.query<RowDataPacket[]>({ sql, timeout: this.#timeoutMs });
-      connection.release();
-      return { columns, rows: rows as unknown as Table['rows'] };
-    } catch (error) {
-      const failure = failureOfDatabase(error, what);
-      // What is late would answer the next question.
-      if (failure.code === 'TIMEOUT' || failure.code === 'CONNECTION') connection?.destroy();
-      else connection?.release();
-      return failure;
-    }
+  query(sql: string, what: string): Promise<Table | RedisFailure> {
+    return this.#on(what, (connection) => this.#ask(connection, sql));
   }
 
   /**
-   * Whether what was read just before is the present: a replica, or a server that was told to
-   * refuse writes because another one took its place, may lag behind.
+   * Asks for what is present: a replica, or a server that was told to refuse writes because another
+   * one took its place, may lag behind. It says its role behind the answer, so that what made a row
+   * old before then shows, and on the same connection, for another one may lead to another server.
+   * Never rejects.
    */
-  async role(): Promise<'primary' | RedisFailure> {
-    const answer = await this.query(ROLE, 'to say its role');
-    if (answer instanceof RedisFailure) return answer;
-    const [readOnly, ...server] = answer.rows[0]!.map(String);
-    if (this.server !== `${server}`) this.connections += 1;
-    this.server = `${server}`;
-    return readOnly === '0' || readOnly === 'OFF' ? 'primary' : new RedisFailure('NOTMASTER', 'it is read-only');
+  present(sql: string, what: string): Promise<Table | RedisFailure> {
+    return this.#on(what, async (connection) => {
+      const table = await this.#ask(connection, sql);
+      await this.#requirePrimary(connection);
+      return table;
+    });
+  }
+
+  /** Of the server that new questions go to. */
+  role(): Promise<'primary' | RedisFailure> {
+    return this.#on('to say its role', async (connection) => {
+      await this.#requirePrimary(connection);
+      return 'primary' as const;
+    });
   }
 
   async close(): Promise<void> {
     await this.#open()
       .then((pool) => pool.end())
       .catch(() => {});
+  }
+
+  /** Does something on a connection of its own. */
+  async #on<T>(what: string, work: (connection: PoolConnection) => Promise<T>): Promise<T | RedisFailure> {
+    let connection: PoolConnection | undefined;
+    try {
+      connection = await this.#connect();
+      const done = await work(connection);
+      connection.release();
+      return done;
+    } catch (error) {
+      const failure = failureOfDatabase(error, what);
+      if (failure.code === 'NOTMASTER' && connection && this.#ages.get(connection.connection) === this.#age) {
+        this.#age += 1;
+      }
+      // What is late would answer the next question; who is the primary no more is left.
+      if (ENDS_CONNECTION.has(failure.code)) connection?.destroy();
+      else connection?.release();
+      return failure;
+    }
+  }
+
+  async #connect(): Promise<PoolConnection> {
+    const pool = await this.#open();
+    for (;;) {
+      // As of before: one that comes meanwhile may lead to the server that was left meanwhile.
+      const age = this.#age;
+      const connection = await pool.getConnection();
+      const known = this.#ages.get(connection.connection);
+      if (known === this.#age) return connection;
+      if (known !== undefined) {
+        connection.destroy();
+        continue;
+      }
+      try {
+        await this.#prepare(connection);
+      } catch (error) {
+        connection.destroy();
+        throw error;
+      }
+      this.#ages.set(connection.connection, age);
+      return connection;
+    }
+  }
+
+  async #ask(connection: PoolConnection, sql: string): Promise<Table> {
+    const [rows, columns] = await connection.query<RowDataPacket[]>({ sql, timeout: this.timeoutMs });
+    return { columns, rows: rows as unknown as Table['rows'] };
+  }
+
+  /** @throws RedisFailure */
+  async #requirePrimary(connection: PoolConnection): Promise<void> {
+    const { rows } = await this.#ask(connection, ROLE);
+    const [readOnly, ...server] = rows[0]!.map(String);
+    if (this.server !== `${server}`) this.connections += 1;
+    this.server = `${server}`;
+    if (readOnly !== '0' && readOnly !== 'OFF') throw new RedisFailure('NOTMASTER', 'it is read-only');
   }
 
   /** Loaded only now: who has no database does not wait for a client of one. */
@@ -119,14 +177,11 @@ export class Database {
    * server.
    */
   async #prepare(connection: PoolConnection): Promise<void> {
-    const session = connection.connection;
-    if (this.#prepared.has(session)) return;
     const limits =
-      `/*!50708 , SESSION max_execution_time = ${this.#timeoutMs} */` +
-      `/*M!100101 , SESSION max_statement_time = ${this.#timeoutMs / 1000} */`;
-    const timeout = this.#timeoutMs;
+      `/*!50708 , SESSION max_execution_time = ${this.timeoutMs} */` +
+      `/*M!100101 , SESSION max_statement_time = ${this.timeoutMs / 1000} */`;
+    const timeout = this.timeoutMs;
     await connection.query({ sql: `SET SESSION autocommit = 1, SESSION time_zone = '+00:00' ${limits}`, timeout });
     await connection.query({ sql: 'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY', timeout });
-    this.#prepared.add(session);
   }
 }

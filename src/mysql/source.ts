@@ -48,6 +48,9 @@ interface Found extends Ready, Pick<Table, 'columns'> {
   readonly version: string | undefined;
 }
 
+/** What one call need not ask again: of all, or of a mapping. The keys behind it fail with it. */
+type Silent = Map<Mapping | 'all', RedisFailure>;
+
 /** What only a Redis has is asked of others; see the engine's `ReconcileOptions.cache`. */
 const notRedis = async () => new RedisFailure('NOTREDIS', 'it is a database');
 const noneRedis = async (requests: readonly unknown[]) => Promise.all(requests.map(notRedis));
@@ -90,16 +93,15 @@ export class MysqlSource implements RedisPort {
       return requests.map(({ known }) => recipeReading(null, known, undefined));
     }
     let bytes = 0;
-    const readings = await this.#each(requests, async (request) => {
+    return this.#each(requests, async (request, silent) => {
       const { key, known } = request;
       if (needsNoRow(request)) return recipeReading(null, known, undefined);
       if (bytes > BYTES_AT_ONCE) return 'deferred';
-      const found = await this.#rowOf(key);
+      const found = await this.#rowOf(key, silent);
       const value = known.type === NO_TYPE ? null : await this.#valueOf(found);
       if (value !== null) bytes += sizeOf(value).bytes;
       return { ...recipeReading(value, known, found.mapping.ttl), version: found.version };
     });
-    return this.#ofPrimary(readings);
   }
 
   /** Only how the key stands: a row has no DUMP. */
@@ -111,9 +113,7 @@ export class MysqlSource implements RedisPort {
   }
 
   async inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
-    return this.#ofPrimary(
-      await this.#each(keys, async (key) => stateOf(await this.#valueOf(await this.#rowOf(key)), 0)),
-    );
+    return this.#each(keys, async (key, silent) => stateOf(await this.#valueOf(await this.#rowOf(key, silent)), 0));
   }
 
   async health(): Promise<Health | RedisFailure> {
@@ -182,29 +182,21 @@ export class MysqlSource implements RedisPort {
   readonly clock = notRedis;
   readonly replicas = this;
 
-  /** One answer for each in order. What hangs is asked once: the others fail with it. */
+  /** One answer for each in order. */
   #each<Request, Answer>(
     requests: readonly Request[],
-    answer: (request: Request) => Promise<Answer>,
+    answer: (request: Request, silent: Silent) => Promise<Answer>,
   ): Promise<(Answer | RedisFailure)[]> {
-    let silent: RedisFailure | undefined;
+    const silent: Silent = new Map();
     const one = async (request: Request) => {
-      if (silent !== undefined) return silent;
       try {
-        return await answer(request);
+        return await answer(request, silent);
       } catch (error) {
-        if (!(error instanceof RedisFailure)) throw error;
-        if (error.code === 'TIMEOUT' || error.code === 'CONNECTION') silent = error;
-        return error;
+        if (error instanceof RedisFailure) return error;
+        throw error;
       }
     };
     return pMap(requests, one, { concurrency: QUESTIONS_AT_ONCE });
-  }
-
-  /** Asked behind the reads: what made a row old or vanish before them then shows. */
-  async #ofPrimary<Answer>(answers: readonly (Answer | RedisFailure)[]): Promise<(Answer | RedisFailure)[]> {
-    const role = await this.#database.role();
-    return role === 'primary' ? [...answers] : answers.map(() => role);
   }
 
   #hasVersion(key: Buffer): boolean {
@@ -212,13 +204,20 @@ export class MysqlSource implements RedisPort {
   }
 
   /** @throws RedisFailure */
-  async #rowOf(key: Buffer): Promise<Found> {
+  async #rowOf(key: Buffer, silent: Silent): Promise<Found> {
     for (const ready of this.#mappings) {
       const parts = ready.mapping.pattern.match(key);
       if (parts === null) continue;
       const { mapping, value, what } = ready;
-      const table = await this.#database.query(mapping.statement.sqlFor(parts), what);
-      if (table instanceof RedisFailure) throw table;
+      const known = silent.get('all') ?? silent.get(mapping);
+      if (known !== undefined) throw known;
+      const table = await this.#database.present(mapping.statement.sqlFor(parts), what);
+      if (table instanceof RedisFailure) {
+        if (table.code === 'CONNECTION' || table.code === 'NOTMASTER') silent.set('all', table);
+        // One slow query says nothing of the others.
+        if (table.code === 'TIMEOUT') silent.set(mapping, table);
+        throw table;
+      }
       const { columns, rows } = table;
       if (rows.length > 1) throw new RedisFailure('SEVERALROWS', `answers ${what} with ${rows.length} rows`);
       const [row] = rows;

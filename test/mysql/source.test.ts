@@ -1,5 +1,5 @@
 /** A cached value against the row that it caches: on a real MariaDB and a real Redis. */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { type LinkConfig, parseConfig } from '../../src/config.js';
 import { compareKeys, LinkMemory, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
 import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
@@ -8,6 +8,7 @@ import { connectRedis } from '../../src/redis/index.js';
 import { provideMariadb } from '../../src/stack/programs/index.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
+import { startRelay } from '../support/relay.js';
 import { describeWith } from '../support/services.js';
 
 const MAPPINGS = `[
@@ -53,9 +54,9 @@ await describeWith('a link whose source is MariaDB', provideMariadb, (programs) 
     return parseConfig(text, 'test', {}).links[0]!;
   }
 
-  function open(mode: string, options: Parameters<typeof linkOf>[1] = {}) {
+  function open(mode: string, options: Parameters<typeof linkOf>[1] & { readonly timeoutMs?: number } = {}) {
     const link = linkOf(mode, options);
-    const source = connectSource(link, { name: 'source', commandTimeoutMs: 2_000 });
+    const source = connectSource(link, { name: 'source', commandTimeoutMs: options.timeoutMs ?? 2_000 });
     const target = connectRedis(link.target, { name: 'target', commandTimeoutMs: 2_000 });
     opened.push(source, target);
     const sides = { source, target };
@@ -350,6 +351,33 @@ await describeWith('a link whose source is MariaDB', provideMariadb, (programs) 
     }
   });
 
+  test('behind a switchover no row of the old server is believed, and the next look asks the new one', async () => {
+    const promoted = await startMariadb(programs);
+    const relay = await startRelay(mariadb.port);
+    onTestFinished(async () => {
+      relay.close();
+      await promoted.stop();
+      await mariadb.client.query('SET GLOBAL read_only = 0');
+    });
+    await promoted.client.query(`
+      CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(64), city VARCHAR(64));
+      INSERT INTO users VALUES (1, 'Eve', NULL), (2, 'Rob', NULL)`);
+    const { one, reconcile } = open('invalidate', {
+      url: mariadb.url.replace(`:${mariadb.port}/`, `:${relay.port}/`),
+    });
+    await redis.client.mset('name:1', 'Ada', 'name:2', 'Bob');
+    // One connection to the old server, which stays open.
+    expect(await one('name:1')).toEqual({ outcome: 'equal' });
+    await mariadb.client.query('SET GLOBAL read_only = 1');
+    relay.leadTo(promoted.port);
+    const first = await reconcile('name:1', 'name:2');
+    expect(first).toMatchObject([
+      { outcome: 'failed', error: { type: 'SourceNotMaster' } },
+      { outcome: 'repaired', action: 'deleted' },
+    ]);
+    expect(await one('name:1')).toMatchObject({ outcome: 'repaired', action: 'deleted' });
+  });
+
   test('a server whose sessions do not commit by themselves is asked for the present each time', async () => {
     await mariadb.client.query('SET GLOBAL autocommit = 0');
     const { one } = open('invalidate');
@@ -374,6 +402,21 @@ await describeWith('a link whose source is MariaDB', provideMariadb, (programs) 
     } finally {
       writer.destroy();
       await mariadb.client.query('SET GLOBAL tx_isolation = "REPEATABLE-READ"');
+    }
+  });
+
+  test('a query that is too slow says nothing of the keys of other mappings', async () => {
+    const slow = 'SELECT SLEEP(30) AS name FROM users WHERE id = 1 AND :id IS NOT NULL';
+    const mappings = `[
+      { key: "k:{id}", query: "${slow}", value: { string: name } },
+      { key: "n:{id}", query: "SELECT name FROM users WHERE id = :id", value: { string: name } }]`;
+    // More than are asked at once.
+    const slowKeys = Array.from({ length: 20 }, (_, index) => `k:${index}`);
+    await redis.client.mset(...[...slowKeys, 'n:1'].flatMap((key) => [key, 'stale']));
+    const results = await open('invalidate', { mappings, timeoutMs: 1_000 }).reconcile(...slowKeys, 'n:1');
+    expect(results.pop()).toMatchObject({ outcome: 'repaired' });
+    for (const result of results) {
+      expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceUnavailable' } });
     }
   });
 

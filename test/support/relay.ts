@@ -12,6 +12,8 @@ export interface Relay {
   /** Resolves when the text has come. */
   held(): Promise<void>;
   deliver(): void;
+  /** Further connections go to another server; those that are there stay. */
+  leadTo(port: number): void;
   /** Ends every connection; further ones are taken. */
   cut(): void;
   /** Of its present connections to the server. */
@@ -22,6 +24,7 @@ export interface Relay {
 }
 
 export async function startRelay(serverPort: number): Promise<Relay> {
+  let leadsTo = serverPort;
   let trigger: string | null = null;
   let holding = false;
   let whenHeld = () => {};
@@ -30,7 +33,7 @@ export async function startRelay(serverPort: number): Promise<Relay> {
   const sockets: Socket[] = [];
   const upstreams: Socket[] = [];
   const relay = createServer((client) => {
-    const upstream = connect(serverPort, '127.0.0.1');
+    const upstream = connect(leadsTo, '127.0.0.1');
     sockets.push(client, upstream);
     upstreams.push(upstream);
     for (const socket of [client, upstream]) socket.on('error', () => {});
@@ -64,6 +67,9 @@ export async function startRelay(serverPort: number): Promise<Relay> {
       holding = false;
       trigger = null;
       for (const send of held.splice(0)) send();
+    },
+    leadTo(port) {
+      leadsTo = port;
     },
     cut,
     clients: promisify(relay.getConnections.bind(relay)),
