@@ -10,6 +10,7 @@ import {
   LARGE,
   NO_TYPE,
   type ObservedState,
+  type Rebuild,
   RedisFailure,
   type RedisPort,
   type Repair,
@@ -161,7 +162,8 @@ function inShort({ type, digest, expiry }: ObservedState): string {
   return digest === LARGE ? '' : createHash('sha1').update(`${type} ${expiry} ${digest}`).digest('base64');
 }
 
-const DIGEST_LENGTH = 40;
+/** And not a word in its place. */
+const IS_DIGEST = /[0-9a-f]{40}$/;
 
 /** The code of a write that was refused here. */
 const REFUSED = 'COMPARED';
@@ -176,14 +178,13 @@ class Refused {
   }
 
   port(target: RedisPort): RedisPort {
-    const all = async (requests: readonly unknown[]) => requests.map(() => this.#failure);
     return instead(target, {
       admit: async (...asked) => {
         const admission = await target.admit(...asked);
         return 'port' in admission ? { ...admission, port: this.port(admission.port) } : admission;
       },
       repair: (repairs) => Promise.all(repairs.map((repair) => this.#repair(target, repair))),
-      rebuild: all,
+      rebuild: (rebuilds) => Promise.all(rebuilds.map((rebuild) => this.#repair(target, rebuild))),
       // Nor is anything told to a cache: it would have an entry for each key that was looked at.
       rememberVersions: async (versions) => versions.map(() => 'remembered'),
       repairMembers: async (repairs) => {
@@ -198,18 +199,24 @@ class Refused {
   }
 
   /** What only lies otherwise in memory shows in a repair in the moment of its write. */
-  async #repair(target: RedisPort, { key, observed, change }: Repair): Promise<RepairOutcome | RedisFailure> {
-    if (change.action === 'expiry') this.#ofExpiry(key);
+  async #repair(target: RedisPort, { key, observed, change }: Repair | Rebuild): Promise<RepairOutcome | RedisFailure> {
+    if (change.action === 'expiry') {
+      this.#ofExpiry(key);
+      return this.#failure;
+    }
+    const content = change.action === 'delete' ? change.unless : change.content;
     // No digest: the source has seen already that there is a difference, or can't tell.
-    if (change.action !== 'restore' || change.content?.length !== DIGEST_LENGTH) return this.#failure;
-    const known = { type: observed.type, digest: change.dump.toString('latin1') };
-    const [reading] = await target.read([{ key, known }]);
+    if (!content || !IS_DIGEST.test(content)) return this.#failure;
+    // A content digest proves no difference to what servers say: so they compare the content.
+    const digest = change.action === 'restore' ? change.dump.toString('latin1') : content;
+    const [reading] = await target.read([{ key, known: { type: observed.type, digest } }]);
     if (reading instanceof RedisFailure || reading === 'deferred') return this.#failure;
-    const { type, digest, dump, content } = reading!;
+    const { type, dump } = reading!;
     // Of one that has become large meanwhile there is no DUMP either.
-    const isEqual = type === observed.type && digest !== LARGE && (dump === null || content === change.content);
-    if (isEqual && change.expiryTolerated) return 'equal';
-    if (isEqual) this.#ofExpiry(key);
+    const isSame =
+      type === observed.type && reading!.digest !== LARGE && (dump === null || reading!.content === content);
+    if (isSame && (change.action === 'delete' || change.expiryTolerated)) return 'equal';
+    if (isSame) this.#ofExpiry(key);
     return this.#failure;
   }
 

@@ -20,8 +20,12 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
   beforeAll(async () => {
     [mariadb, redis] = await Promise.all([startMariadb(programs), startRedis()]);
     await mariadb.client.query('CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(64))');
+    await mariadb.client.query('CREATE TABLE pages (id BIGINT PRIMARY KEY, title VARCHAR(64), body TEXT)');
     const query = 'SELECT name FROM users WHERE id = :id';
-    const mappings = [{ key: 'name:{id:int}', query, value: { string: 'name' } }];
+    const mappings = [
+      { key: 'name:{id:int}', query, value: { string: 'name' } },
+      { key: 'page:{id:int}', query: 'SELECT title, body FROM pages WHERE id = :id', value: 'hash' },
+    ];
     const links = [{ name: 'shop', source: { mysql: { url: mariadb.url } }, target: { url: redis.url }, mappings }];
     const link = parseConfig(JSON.stringify({ kafka: { brokers: ['h:1'] }, links }), 'test', {}).links[0]!;
     expect(cacheModeOf(link)).toBe('invalidate');
@@ -57,6 +61,22 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
     await redis.client.mset('session:1', 'x', 'name:01', 'x', 'keymend:lease:{a}:name:1', 'x');
     expect((await sweep()).summary).toMatchObject({ outcome: 'equal', compared: ROWS });
   });
+
+  test.each(['invalidate', 'refresh'] as const)(
+    'takes a hash for equal that is its row, though only the target can compare it, for mode %s',
+    async (cache) => {
+      const page = { title: 'a title', body: 'b'.repeat(3_000) };
+      await mariadb.client.query('REPLACE INTO pages VALUES (1, ?, ?), (2, ?, ?)', [
+        ...[page.title, page.body],
+        ...[page.title, `${page.body}c`],
+      ]);
+      await redis.client.hset('page:1', page);
+      await redis.client.hset('page:2', page);
+      const { summary } = await sweep({}, { cache });
+      expect(summary).toMatchObject({ outcome: 'divergent', compared: ROWS + 2, differing: { value: 1, expiry: 0 } });
+      expect(summary!.listed.map(({ key }) => key)).toEqual(['page:2']);
+    },
+  );
 
   test('goes on where it was', async () => {
     const end = new AbortController();
