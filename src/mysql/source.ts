@@ -5,6 +5,7 @@
  */
 import pMap from 'p-map';
 import type { Mapping } from '../config.js';
+import { within } from '../patience/within.js';
 import {
   ALL_SLOTS,
   explained,
@@ -98,7 +99,7 @@ export class MysqlSource implements RedisPort {
       if (needsNoRow(request)) return recipeReading(null, known, undefined);
       if (bytes > BYTES_AT_ONCE) return 'deferred';
       const found = await this.#rowOf(key, silent);
-      const value = known.type === NO_TYPE ? null : await this.#valueOf(found);
+      const value = known.type === NO_TYPE ? null : await this.#valueOf(found, silent);
       if (value !== null) bytes += sizeOf(value).bytes;
       return { ...recipeReading(value, known, found.mapping.ttl), version: found.version };
     });
@@ -113,7 +114,9 @@ export class MysqlSource implements RedisPort {
   }
 
   async inspect(keys: readonly Buffer[]): Promise<(ObservedState | RedisFailure)[]> {
-    return this.#each(keys, async (key, silent) => stateOf(await this.#valueOf(await this.#rowOf(key, silent)), 0));
+    return this.#each(keys, async (key, silent) =>
+      stateOf(await this.#valueOf(await this.#rowOf(key, silent), silent), 0),
+    );
   }
 
   async health(): Promise<Health | RedisFailure> {
@@ -142,7 +145,7 @@ export class MysqlSource implements RedisPort {
       if (table instanceof RedisFailure) throw explained(table, this.place);
       try {
         value.check(table.columns);
-        await value.load();
+        await this.#inTime(mapping, value.load());
       } catch (error) {
         throw explained(error as RedisFailure, this.place);
       }
@@ -227,10 +230,22 @@ export class MysqlSource implements RedisPort {
   }
 
   /** @throws RedisFailure */
-  async #valueOf({ columns, row, value, what }: Found): Promise<CachedValue | null> {
-    const made = row === undefined ? null : await value.of(columns, row);
+  async #valueOf({ mapping, columns, row, value, what }: Found, silent: Silent): Promise<CachedValue | null> {
+    const made = row === undefined ? null : await this.#inTime(mapping, value.of(columns, row), silent);
     if (made !== null) this.#requireRoom(made, what);
     return made;
+  }
+
+  /** @throws RedisFailure where a function of the application does not answer */
+  async #inTime<T>(mapping: Mapping, made: Promise<T>, silent?: Silent): Promise<T> {
+    const { timeoutMs } = this.#database;
+    const answer = await within(timeoutMs, made);
+    if (answer !== 'late') return answer;
+    const name = `mapping ${mapping.pattern.text}`;
+    // The keys behind it would each take as long. They are not to blame, and come again.
+    silent?.set(mapping, new RedisFailure('ERR', `${name} has a function that does not answer for another key`));
+    const problem = `which has a function that does not answer within ${timeoutMs} ms`;
+    throw new RedisFailure('MAPPING', `is asked by ${name}, ${problem}`);
   }
 
   #requireRoom(value: CachedValue, what: string): void {

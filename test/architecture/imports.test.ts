@@ -45,7 +45,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/secret-files.ts',
     'src/tls-trouble.ts',
   ],
-  'src/mysql': ['src/config.ts', 'src/defaults.ts', 'src/redis', 'src/secret-files.ts'],
+  'src/mysql': ['src/config.ts', 'src/defaults.ts', 'src/patience', 'src/redis', 'src/secret-files.ts'],
   'src/engine': ['src/plural.ts', 'src/commands', 'src/own-keys.ts', 'src/patience', 'src/redis'],
   'src/sweep': ['src/engine', 'src/events', 'src/html-page.ts', 'src/own-keys.ts', 'src/redis', 'workflows'],
   'src/events': ['src/defaults.ts', 'workflows'],

@@ -306,6 +306,26 @@ await describeWith('a link whose source is MariaDB', provideMariadb, (programs) 
       );
     });
 
+    test('a function that does not answer, which keeps no key of another mapping waiting', async () => {
+      const mappings = `[
+        { key: "k:{id}", query: "SELECT name FROM users WHERE id = :id", value: { module: "test/mysql/values.js", function: never } },
+        { key: "n:{id}", query: "SELECT name FROM users WHERE id = :id", value: { string: name } }]`;
+      await redis.client.mset('k:1', 'Ada', 'n:2', 'Bert', 'k:2', 'Bob');
+      const results = await open('invalidate', { mappings, timeoutMs: 200 }).reconcile('k:1', 'n:2', 'k:2');
+      expect(results).toMatchObject([
+        {
+          outcome: 'failed',
+          error: {
+            type: 'MappingFailed',
+            message: expect.stringMatching(/which has a function that does not answer within 200 ms$/),
+          },
+        },
+        { outcome: 'repaired' },
+        { outcome: 'equal' },
+      ]);
+      expect(await redis.client.get('k:1')).toBe('Ada');
+    });
+
     test('a mapping that does not fit the tables is told before any key', async () => {
       const { sides } = open('invalidate', one('SELECT nme FROM users WHERE id = :id'));
       await expect(sides.source.check()).rejects.toMatchObject({ code: 'MAPPING' });

@@ -5,3 +5,7 @@ export function greeting({ name, city }) {
 export function throws(row) {
   return row.lacking.toString();
 }
+export function never({ name }) {
+  return name === 'Ada' ? new Promise(() => {}) : name;
+}
+
