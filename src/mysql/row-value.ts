@@ -102,15 +102,14 @@ export class RowValue {
     } catch (error) {
       return this.#fail(`has a function that throws (${nameOf(error)})`);
     }
-    if (made === null || made === undefined) return null;
+    // Nothing else is null: a function without its `return` would empty the cache.
+    if (made === null) return null;
     if (typeof made === 'string' || Buffer.isBuffer(made))
       return { type: 'string', value: Buffer.from(made as string) };
-    const entries = typeof made === 'object' ? Object.entries(made) : [];
-    const isHash = entries.every(([, each]) => typeof each === 'string' || Buffer.isBuffer(each));
-    if (typeof made !== 'object' || !isHash) {
-      return this.#fail('has a function that returns neither a text, a Buffer, an object of these, nor null');
+    if (!isFlat(made)) {
+      return this.#fail('has a function that returns neither a text, a Buffer, a plain object of these, nor null');
     }
-    return hashOf(entries.map(([name, each]) => [name, Buffer.from(each as string)]));
+    return hashOf(Object.entries(made).map(([name, each]) => [name, Buffer.from(each as string)]));
   }
 
   #fail(problem: string): never {
@@ -130,6 +129,15 @@ function nameOf(error: unknown): string {
   if (!(error instanceof Error)) return 'no Error';
   const { code } = error as NodeJS.ErrnoException;
   return typeof code === 'string' && /^[A-Z0-9_]+$/.test(code) ? code : error.constructor.name;
+}
+
+/** A plain object of texts and Buffers: a Map, a Date or a class would pass for one without any. */
+function isFlat(made: unknown): made is Readonly<Record<string, string | Buffer>> {
+  if (typeof made !== 'object' || made === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(made);
+  // Also one of another realm.
+  const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
+  return isPlain && Object.values(made).every((each) => typeof each === 'string' || Buffer.isBuffer(each));
 }
 
 /** A NULL is no field; a hash without fields is no key. */

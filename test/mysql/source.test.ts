@@ -306,6 +306,16 @@ await describeWith('a link whose source is MariaDB', provideMariadb, (programs) 
       );
     });
 
+    test.each(['returnsNothing', 'returnsMap', 'returnsDate', 'returnsList', 'returnsInstance'])(
+      'a function that makes no value: it %s',
+      async (name) => {
+        const value = `{ module: "test/mysql/values.js", function: ${name} }`;
+        expect(await failure('k:1', one('SELECT name FROM users WHERE id = :id', value))).toBe(
+          'MappingFailed: is asked by mapping k:{id}, which has a function that returns neither a text, a Buffer, a plain object of these, nor null',
+        );
+      },
+    );
+
     test('a function that does not answer, which keeps no key of another mapping waiting', async () => {
       const mappings = `[
         { key: "k:{id}", query: "SELECT name FROM users WHERE id = :id", value: { module: "test/mysql/values.js", function: never } },

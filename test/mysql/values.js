@@ -5,7 +5,16 @@ export function greeting({ name, city }) {
 export function throws(row) {
   return row.lacking.toString();
 }
+
 export function never({ name }) {
   return name === 'Ada' ? new Promise(() => {}) : name;
 }
 
+export function returnsNothing(row) {
+  String(row.name);
+}
+
+export const returnsMap = () => new Map([['name', 'Ada']]);
+export const returnsDate = () => new Date(0);
+export const returnsList = () => ['Ada'];
+export const returnsInstance = () => new (class {})();
