@@ -37,10 +37,10 @@ export class SharedLooks {
   look(key: Buffer): Promise<Look> {
     const name = key.toString('latin1');
     const now = this.#underWay.get(name);
-    if (now === undefined) return this.#bounded(key, this.#send(name, key));
+    if (now === undefined) return this.#orForget(name, this.#bounded(key, this.#send(name, key)));
     if (now.next !== null) return now.next.others;
     const send = () => this.#send(name, key);
-    now.next = this.shared<Look>(this.#bounded(key, now.sent.then(send, send)));
+    now.next = this.shared<Look>(this.#orForget(name, this.#bounded(key, now.sent.then(send, send))));
     return now.next.first;
   }
 
@@ -52,12 +52,21 @@ export class SharedLooks {
     return { first, others };
   }
 
+  /**
+   * A client may never say what became of a command that its connection took along: who comes
+   * behind a look that had no answer sends one anew.
+   */
+  #orForget(name: string, look: Promise<Look>): Promise<Look> {
+    look.catch(() => this.#underWay.delete(name));
+    return look;
+  }
+
   #send(name: string, key: Buffer): Promise<Look> {
     const sent = this.#leases.look(key);
     const now: UnderWay = { sent, next: null };
     this.#underWay.set(name, now);
     const end = () => {
-      if (now.next === null) this.#underWay.delete(name);
+      if (now.next === null && this.#underWay.get(name) === now) this.#underWay.delete(name);
     };
     sent.then(end, end);
     return sent;

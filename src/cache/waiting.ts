@@ -11,6 +11,7 @@ interface Waiting {
 
 interface Room {
   readonly listening: Promise<unknown>;
+  isHeard: boolean;
   readonly wake: Set<() => void>;
 }
 
@@ -34,9 +35,13 @@ export class WaitingReaders {
     let room = this.#rooms.get(name);
     if (room === undefined) {
       const listening = this.#subscriber.subscribe(channel as unknown as string);
-      listening.catch(() => {});
-      room = { listening, wake: new Set() };
-      this.#rooms.set(name, room);
+      const opened: Room = { listening, isHeard: false, wake: new Set() };
+      const hear = () => {
+        opened.isHeard = true;
+      };
+      listening.then(hear, () => {});
+      this.#rooms.set(name, opened);
+      room = opened;
     }
     const { listening, wake } = room;
     let call = () => {};
@@ -46,7 +51,8 @@ export class WaitingReaders {
     wake.add(call);
     const leave = () => {
       wake.delete(call);
-      if (wake.size > 0 || this.#rooms.get(name) !== room) return;
+      // A client may never say what became of SUBSCRIBE: behind who gave it up nobody waits for it.
+      if ((wake.size > 0 && room.isHeard) || this.#rooms.get(name) !== room) return;
       this.#rooms.delete(name);
       // A room that is opened again meanwhile subscribes behind this, on the same connection.
       this.#subscriber.unsubscribe(channel as unknown as string).catch(() => {});

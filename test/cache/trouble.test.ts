@@ -10,6 +10,7 @@ import { provideMariadb } from '../../src/stack/programs/index.js';
 import type { FailedWrite } from '../../workflows/failed-write.js';
 import { until } from '../support/eventually.js';
 import type { RedisServer } from '../support/redis.js';
+import { startRelay } from '../support/relay.js';
 import { describeWith } from '../support/services.js';
 import { openShop } from './shop.js';
 
@@ -81,6 +82,25 @@ await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
       } finally {
         redis.thaw();
       }
+    });
+
+    test('that takes a look along with its connection is asked again', async () => {
+      const relay = await startRelay(redis.port);
+      closing.push(() => relay.close());
+      const client = new Redis(relay.port, { autoResendUnfulfilledCommands: false, retryStrategy: () => 10 });
+      client.on('error', () => {});
+      closing.push(() => client.disconnect());
+      const cache = createCache({ redis: client, mysql, link: 'shop', redisTimeoutMs: 200 });
+      closing.push(() => cache.close());
+      expect(String(await cache.read('n:1', name))).toBe('old');
+      redis.freeze();
+      const late = cache.read('n:1', name);
+      await until(async () => client.commandQueue.length === 1);
+      relay.cut();
+      redis.thaw();
+      expect(String(await late)).toBe('old');
+      await until(async () => client.status === 'ready');
+      expect(String(await cache.read('n:1', () => expect.unreachable('it is cached')))).toBe('old');
     });
 
     test('that refuses a fill keeps nobody waiting', async () => {
