@@ -7,6 +7,7 @@ import {
   isComparable,
   packed,
   type ReadRequest,
+  ROW_DIGEST,
   sha1,
   VALUE_DIGEST,
 } from '../redis/index.js';
@@ -46,7 +47,7 @@ export function compareCached(value: CachedValue, known: ReadRequest['known']): 
   if (value.type === 'string' && digest.startsWith(VALUE_DIGEST)) {
     return digest === VALUE_DIGEST + sha1(value.value) ? 'equal' : { content: DIFFERENT };
   }
-  return { content: contentOf(value) };
+  return { content: ROW_DIGEST + contentOf(value) };
 }
 
 function textsOf(value: CachedValue): string[] {

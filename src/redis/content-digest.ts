@@ -8,6 +8,12 @@ export const DIFFERENT = 'different';
 /** Of a string, in front of the SHA-1 of its value: also there. */
 export const VALUE_DIGEST = 'value:';
 
+/**
+ * In front of the digest of a row, in which no field expires: also in lua/values/content.lua, where
+ * the expiries of fields are no part of what it is compared with.
+ */
+export const ROW_DIGEST = 'row:';
+
 /** As lua/values/content.lua has them: short lists are sorted as they are. */
 const [FEW, FEW_BYTES] = [16, 512];
 

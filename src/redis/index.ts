@@ -9,7 +9,7 @@ export { explain, explained } from './connection/explain.js';
 export { failureOf, isReplyError, RedisFailure } from './connection/failure.js';
 export { outliveSentinels } from './connection/sentinel-listeners.js';
 export { expectFurtherErrors } from './connection/socket-errors.js';
-export { DIFFERENT, digestOfHash, digestOfString, sha1, VALUE_DIGEST } from './content-digest.js';
+export { DIFFERENT, digestOfHash, digestOfString, ROW_DIGEST, sha1, VALUE_DIGEST } from './content-digest.js';
 export { checkDistinct } from './distinct.js';
 export { compareWith, isComparable } from './dump.js';
 export { type Health, type HealthOptions, healthIn, type ServerHealth } from './health.js';

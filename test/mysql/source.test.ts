@@ -5,7 +5,7 @@ import { compareKeys, LinkMemory, reconcileKeys, reconcileLargeKey } from '../..
 import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
 import { schemaWarnings } from '../../src/mysql/schema.js';
 import { connectRedis } from '../../src/redis/index.js';
-import { provideMariadb } from '../../src/stack/programs/index.js';
+import { type Provision, provideMariadb, provideRedis74 } from '../../src/stack/programs/index.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { startRelay } from '../support/relay.js';
@@ -21,7 +21,12 @@ const MAPPINGS = `[
   { key: "wide:{id:int}", query: "SELECT a, b, c, d, e, f, g, h, i, j FROM wide WHERE id = :id", value: hash },
 ]`;
 
-await describeWith('a link whose source is MariaDB', provideMariadb, (programs) => {
+const provide = async (provision: Provision) => ({
+  programs: await provideMariadb(provision),
+  redis74: await provideRedis74(provision),
+});
+
+await describeWith('a link whose source is MariaDB', provide, ({ programs, redis74 }) => {
   let mariadb: MariadbServer;
   let redis: RedisServer;
   const opened: { close(): Promise<void> }[] = [];
@@ -46,11 +51,18 @@ await describeWith('a link whose source is MariaDB', provideMariadb, (programs) 
     await mariadb.client.query("INSERT INTO users VALUES (1, 'Ada', 'London'), (2, 'Bob', NULL)");
   });
 
-  function linkOf(mode: string, { mappings = MAPPINGS, url = mariadb.url } = {}): LinkConfig {
+  function linkOf(
+    mode: string,
+    {
+      mappings = MAPPINGS,
+      url = mariadb.url,
+      target = redis,
+    }: { mappings?: string; url?: string; target?: RedisServer } = {},
+  ): LinkConfig {
     const text = `
       kafka: { brokers: ["localhost:1"] }
       links:
-        - { name: shop, source: { mysql: { url: "${url}" } }, target: { url: "${redis.url}" }, mode: ${mode}, mappings: ${mappings.replaceAll('\n', '')} }`;
+        - { name: shop, source: { mysql: { url: "${url}" } }, target: { url: "${target.url}" }, mode: ${mode}, mappings: ${mappings.replaceAll('\n', '')} }`;
     return parseConfig(text, 'test', {}).links[0]!;
   }
 
@@ -124,6 +136,24 @@ await describeWith('a link whose source is MariaDB', provideMariadb, (programs) 
       expect(second.map(({ outcome }) => outcome)).toEqual(ids.map(() => 'equal'));
       await redis.client.hset('wide:50', 'a', 'A');
       expect(await open('invalidate').one('wide:50')).toMatchObject({ outcome: 'repaired', action: 'deleted' });
+    });
+
+    test('leaves alone a hash that its row says, although its fields expire', async () => {
+      const target = await startRedis([], { binary: redis74 });
+      onTestFinished(() => target.stop());
+      const { client } = target;
+      await client.hset('profile:1', { name: 'Ada', city: 'London' });
+      await client.hset('profile:2', { name: 'Bert' });
+      for (const key of ['profile:1', 'profile:2']) await client.call('HEXPIRE', key, '1000', 'FIELDS', '1', 'name');
+      const { sides, rules } = open('invalidate', { target });
+      const keys = ['profile:1', 'profile:2'].map((key) => Buffer.from(key));
+      const compared = await compareKeys({ ...sides, memory: new LinkMemory(sides) }, keys, rules);
+      expect(compared).toMatchObject([{ outcome: 'equal' }, { outcome: 'differs', difference: 'value' }]);
+      for (const mode of ['invalidate', 'refresh']) {
+        expect(await open(mode, { target }).one('profile:1')).toEqual({ outcome: 'equal' });
+      }
+      expect(await client.call('HTTL', 'profile:1', 'FIELDS', '1', 'name')).not.toEqual([-1]);
+      expect(await open('invalidate', { target }).one('profile:2')).toMatchObject({ outcome: 'repaired' });
     });
 
     test('deletes a cached value that is too large to be compared, when the row says a small one', async () => {

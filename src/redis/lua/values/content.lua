@@ -1,7 +1,8 @@
--- contentDigest(key, kind, size): a digest of what the key holds, and the work it took for a value
--- of that size, as `fingerprint` has it. It is the same on every server whatever the encoding, the
--- order of unordered elements or the version. '' for types that are not known: then the fingerprint
--- alone decides. The expiry of the key is no part of it.
+-- contentDigest(key, kind, size, ofRow): a digest of what the key holds, and the work it took for
+-- a value of that size, as `fingerprint` has it. It is the same on every server whatever the
+-- encoding, the order of unordered elements or the version. '' for types that are not known: then
+-- the fingerprint alone decides. The expiry of the key is no part of it. `ofRow`: as `isOfRow` says
+-- of what it is compared with.
 --
 -- Lua's string comparison follows the server's locale, even for hex digits ('aa' sorts last in
 -- Danish): it is used where that is the order of bytes.
@@ -102,6 +103,12 @@ local function canonicalScore(text)
   return string.format('%.17g', score)
 end
 
+-- In front of the digest of a row of a database: it says nothing of when fields expire.
+local ROW = 'row:'
+local function isOfRow(digest)
+  return string.sub(digest, 1, #ROW) == ROW
+end
+
 -- Each answers with the digest, the elements that Lua got, and what other work there was, if any.
 local digestOf = {}
 
@@ -122,9 +129,9 @@ function digestOf.set(key)
   return digest, count, work
 end
 
-function digestOf.hash(key)
+function digestOf.hash(key, ofRow)
   local flat = redis.call('HGETALL', key)
-  local expiries = fieldExpiries(key, flat)
+  local expiries = ofRow and {} or fieldExpiries(key, flat)
   local elements = {}
   for i = 1, #flat, 2 do
     local field = flat[i]
@@ -175,8 +182,9 @@ function digestOf.stream(key)
   return redis.sha1hex(packList(parts)), #parts
 end
 
-local function contentDigest(key, kind, size)
+local function contentDigest(key, kind, size, ofRow)
   if not digestOf[kind] then return '', 0 end
-  local digest, elements, work = digestOf[kind](key)
+  local digest, elements, work = digestOf[kind](key, ofRow)
+  if ofRow then digest = ROW .. digest end
   return digest, spend(2 * size + ELEMENT_WORK * elements + (work or 0))
 end

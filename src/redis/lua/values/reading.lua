@@ -21,7 +21,9 @@ local function readEach(valueOf)
     local content, work = '', 0
     if knownType ~= '' and (kind or typeOf(key)) == knownType then
       content = DIFFERENT
-      if not provesDifference(digest, knownDigest) then content, work = contentDigest(key, knownType, size) end
+      if not provesDifference(digest, knownDigest) then
+        content, work = contentDigest(key, knownType, size, isOfRow(knownDigest))
+      end
     end
     if value == '' and knownDigest == '' then return state, size end
     local soonest, elements = -1, 0

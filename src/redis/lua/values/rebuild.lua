@@ -53,7 +53,9 @@ return eachRow(10, function(first)
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
   lookForRoom(key)
   local present, work = '', 0
-  if content ~= '' and content ~= DIFFERENT then present, work = contentDigest(key, kind or typeOf(key), size) end
+  if content ~= '' and content ~= DIFFERENT then
+    present, work = contentDigest(key, kind or typeOf(key), size, isOfRow(content))
+  end
   size = size + work
   if content == '' or present ~= content then
     requireRoom()

@@ -47,7 +47,7 @@ return eachRow(10, function(first)
   if action == 'delete' then
     local stays = ARGV[first + 7]
     if stays ~= '' then
-      local present, work = contentDigest(key, kind or typeOf(key), size)
+      local present, work = contentDigest(key, kind or typeOf(key), size, isOfRow(stays))
       size = size + work
       if present == stays then return 'equal', size end
     end
