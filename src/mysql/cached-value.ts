@@ -13,12 +13,23 @@ import {
 } from '../redis/index.js';
 import type { CachedValue } from './row-value.js';
 
-/** What it takes of a server, about. */
+/** What it takes of a server, and no less: what is too large there is so here as well. */
 export function sizeOf(value: CachedValue): { readonly bytes: number; readonly elements: number } {
+  // Its own bytes are counted there.
   if (value.type === 'string') return { bytes: value.value.length, elements: 1 };
-  let bytes = 0;
-  for (const [field, cell] of value.fields) bytes += field.length + cell.length;
+  let bytes = HASH_BYTES;
+  for (const [field, cell] of value.fields) bytes += FIELD_BYTES + allocated(field.length) + allocated(cell.length);
   return { bytes, elements: value.fields.size };
+}
+
+/** In memory, besides texts: of the hash and its key; of each field its places in tables. */
+const [HASH_BYTES, FIELD_BYTES] = [1024, 64];
+/** What an allocator gives a text: it has four sizes from one power of two to the next. */
+function allocated(length: number): number {
+  // In front of it stands how long it is, behind it a zero.
+  const bytes = Math.max(16, length + (length < 256 ? 4 : length < 65_536 ? 6 : 10));
+  const step = Math.max(16, 2 ** (Math.ceil(Math.log2(bytes)) - 3));
+  return Math.ceil(bytes / step) * step;
 }
 
 /** Tells it from every other value. */

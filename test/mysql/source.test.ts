@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { type LinkConfig, parseConfig } from '../../src/config.js';
 import { compareKeys, LinkMemory, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
+import { sizeOf } from '../../src/mysql/cached-value.js';
 import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
 import { schemaWarnings } from '../../src/mysql/schema.js';
 import { connectRedis } from '../../src/redis/index.js';
@@ -154,6 +155,35 @@ await describeWith('a link whose source is MariaDB', provide, ({ programs, redis
       }
       expect(await client.call('HTTL', 'profile:1', 'FIELDS', '1', 'name')).not.toEqual([-1]);
       expect(await open('invalidate', { target }).one('profile:2')).toMatchObject({ outcome: 'repaired' });
+    });
+
+    test('never takes a hash that its row says for too large', async () => {
+      const { sides, rules, one } = open('invalidate');
+      await mariadb.client.query('SET GLOBAL max_allowed_packet = 67108864');
+      await mariadb.client.query("INSERT INTO wide (id, a) VALUES (1, REPEAT('x', 1000000))");
+      await redis.client.hset('wide:1', 'a', 'x'.repeat(1_000_000));
+      expect(await one('wide:1')).toEqual({ outcome: 'large' });
+      const result = await reconcileLargeKey(sides, { key: Buffer.from('wide:1') }, { ...rules, onProgress() {} });
+      expect(result).toMatchObject({ outcome: 'failed', error: { type: 'RowTooLarge' } });
+      expect(await redis.client.exists('wide:1')).toBe(1);
+    });
+
+    test('counts what a hash takes no lower than the server, and not by much more', async () => {
+      const sizes = [1, 20, 100, 250, 1_000, 20_000, 600_000];
+      for (const size of sizes) {
+        const fields = Object.fromEntries(
+          Array.from({ length: Math.min(3_000, Math.ceil(900_000 / size)) }, (_, index) => [
+            `f${index}`,
+            'x'.repeat(size),
+          ]),
+        );
+        await redis.client.hset('h', fields);
+        const { bytes } = sizeOf({ type: 'hash', fields: new Map(Object.entries(fields)) });
+        const taken = Number(await redis.client.memory('USAGE', 'h', 'SAMPLES', 0));
+        expect(bytes).toBeGreaterThanOrEqual(taken);
+        if (size >= 250) expect(bytes).toBeLessThan(1.2 * taken);
+        await redis.client.del('h');
+      }
     });
 
     test('deletes a cached value that is too large to be compared, when the row says a small one', async () => {
