@@ -88,7 +88,7 @@ export class Loads {
       if (filled === 'behind') {
         ({ value, version } = partsOf(await load('primary')));
         filled = await this.#fill(key, token, { value, version, from: 'primary' });
-      } else if (filled === 'unknown' && version !== '') {
+      } else if (filled === 'unknown' && (version !== '' || value === null)) {
         // It may be of a replica that lags, and nobody has compared it.
         value = await this.alone(key, load);
       }

@@ -223,6 +223,18 @@ await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
       }
     });
 
+    test('is not believed that there is no row while nobody compares', async () => {
+      const cache = open({ ...LONG, redisTimeoutMs: 100 });
+      const { load, asked } = lagging({ value: null });
+      const freezing: typeof load = async (from) => {
+        redis.freeze();
+        return load(from);
+      };
+      const value = await cache.read('n:1', freezing).finally(() => redis.thaw());
+      expect(String(value)).toBe('old');
+      expect(asked).toEqual(['anywhere', 'primary']);
+    });
+
     test('can not go back behind what was filled, also where the delete named no version', async () => {
       const cache = open(LONG);
       await cache.read('n:1', lagging({ value: 'tenth', version: 10 }).load);
