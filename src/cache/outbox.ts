@@ -2,7 +2,7 @@
  * Planned invalidations in a table of the database itself: they are durable exactly when the write
  * is, whatever dies behind its commit.
  */
-import type { PoolConnection, RowDataPacket } from 'mysql2/promise';
+import type { PoolConnection, QueryOptions, RowDataPacket } from 'mysql2/promise';
 import type { FailedWrite } from '../../workflows/failed-write.js';
 import { newRecordId } from '../dual-write/records/record-id.js';
 import { encodeKey } from '../events/failed-write-codec.js';
@@ -70,10 +70,13 @@ interface Wanted {
 /** The oldest rows that no other relay holds, locked until the transaction ends. */
 export async function takeRows(transaction: PoolConnection, { table, most, but }: Wanted): Promise<OutboxRow[]> {
   const others = but.size === 0 ? '' : `WHERE seq NOT IN (${[...but].join(', ')}) `;
+  // By the column, for as a text 10 comes before 9.
   const sql =
     `SELECT CAST(seq AS CHAR) AS seq, id, link, HEX(cache_key) AS cacheKey, CAST(written_at AS CHAR) AS writtenAt ` +
-    `FROM ${quoted(table)} ${others}ORDER BY seq LIMIT ${most} FOR UPDATE SKIP LOCKED`;
-  const [rows] = await transaction.query<RowDataPacket[]>(sql);
+    `FROM ${quoted(table)} ${others}ORDER BY ${quoted(table)}.seq LIMIT ${most} FOR UPDATE SKIP LOCKED`;
+  // Whatever the application's pool makes of rows and columns: these are texts by name.
+  const typeCast: QueryOptions['typeCast'] = (field) => field.string('utf8');
+  const [rows] = await transaction.query<RowDataPacket[]>({ sql, rowsAsArray: false, nestTables: false, typeCast });
   return rows.map(({ seq, id, link, cacheKey, writtenAt }) => ({
     seq,
     record: {

@@ -1,5 +1,5 @@
 /** A shop: a table of users in a real MariaDB, and an empty Redis in front of it. */
-import { createPool, type Pool } from 'mysql2/promise';
+import { createPool, type Pool, type PoolOptions } from 'mysql2/promise';
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
 import { outboxTable } from '../../src/cache/index.js';
 import { startMariadb } from '../support/mariadb.js';
@@ -8,6 +8,8 @@ import { type RedisServer, startRedis } from '../support/redis.js';
 export interface Shop {
   readonly redis: RedisServer;
   readonly mysql: Pool;
+  /** Where that leads. */
+  readonly place: PoolOptions;
 }
 
 /**
@@ -32,7 +34,7 @@ export function openShop(
       () => mysql.end(),
       () => Promise.all([mariadb.stop(), redis.stop()]),
     );
-    shop = { redis, mysql };
+    shop = { redis, mysql, place };
     opened(shop);
     await mysql.query(`CREATE TABLE users (${columns})`);
     await mysql.query(outboxTable());

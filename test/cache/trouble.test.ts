@@ -2,7 +2,7 @@
  * The cache of an application where Redis, its readers, its replicas or its sink are in trouble.
  */
 import { Redis } from 'ioredis';
-import type { Pool, RowDataPacket } from 'mysql2/promise';
+import { createPool, type Pool, type PoolOptions, type RowDataPacket } from 'mysql2/promise';
 import { describe, expect, test } from 'vitest';
 import { type CacheOptions, createCache, startOutboxRelay } from '../../src/cache/index.js';
 import { RecordsRefusedError } from '../../src/events/record-sink.js';
@@ -17,9 +17,10 @@ import { openShop } from './shop.js';
 await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
   let redis: RedisServer;
   let mysql: Pool;
+  let place: PoolOptions;
   const table = { columns: 'id BIGINT PRIMARY KEY, name VARCHAR(64), version BIGINT NOT NULL', user: "1, 'old', 9" };
   const closing = openShop(programs, table, (shop) => {
-    ({ redis, mysql } = shop);
+    ({ redis, mysql, place } = shop);
   });
 
   function open(more: Partial<CacheOptions> = {}, options: { readonly keyPrefix?: string } = {}) {
@@ -261,8 +262,33 @@ await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
     });
   });
 
+  test('a pool that makes something else of rows and columns relays the same records', async () => {
+    await open().update(Buffer.from([0xff, 0x00]), rename('new'));
+    const pool = createPool({ ...place, rowsAsArray: true, typeCast: false });
+    closing.push(() => pool.end());
+    const records: FailedWrite[] = [];
+    const sink = { publish: async (more: readonly FailedWrite[]) => void records.push(...more) };
+    const relay = startOutboxRelay({ mysql: pool, sink, pollMs: 10 });
+    await until(async () => records.length === 1);
+    await relay.stop();
+    expect(records).toEqual([
+      {
+        ...{
+          specVersion: 1,
+          id: expect.stringMatching(/^[0-9A-Z]{26}$/),
+          link: 'shop',
+          key: '/wA=',
+          encoding: 'base64',
+        },
+        ...{ command: 'DEL', outcome: 'unknown', failedAt: expect.stringMatching(/^\d{4}-.*Z$/) },
+      },
+    ]);
+  });
+
   test('a record that its sink never takes holds up no other, and is told of', async () => {
     const cache = open();
+    await mysql.query('TRUNCATE keymend_outbox');
+    await mysql.query('ALTER TABLE keymend_outbox AUTO_INCREMENT = 9');
     for (const key of ['n:1', 'n:2', 'n:3']) await cache.update(key, rename(key));
     const records: string[] = [];
     const problems: string[] = [];
