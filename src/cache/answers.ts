@@ -14,8 +14,8 @@ export function isNoRedis(error: unknown): error is NoRedis {
 interface AnswersOptions {
   readonly link: string;
   readonly redisTimeoutMs: number;
-  /** Told of each answer that is none. */
-  readonly onProblem: ((error: Error) => void) | undefined;
+  /** Told of each answer that is none. Must not throw. */
+  readonly onProblem: (error: Error) => void;
 }
 
 export class Answers {
@@ -38,7 +38,7 @@ export class Answers {
     } catch (error) {
       problem = new RefusingRedis(`link ${link}: Redis ${refusal(error)}`);
     }
-    onProblem?.(problem);
+    onProblem(problem);
     throw problem;
   }
 }

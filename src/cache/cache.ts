@@ -13,6 +13,7 @@ import { Answers, isNoRedis, LateRedis } from './answers.js';
 import { Leases, type Look } from './leases.js';
 import { type Load, Loads } from './loads.js';
 import { OUTBOX_TABLE, recordInvalidations } from './outbox.js';
+import { guarded } from './problems.js';
 import { SharedLooks } from './shared-looks.js';
 import { digitsOf, type Version } from './versions.js';
 import { WaitingReaders } from './waiting.js';
@@ -119,7 +120,7 @@ class RowCache implements Cache {
   readonly #waiting: WaitingReaders;
 
   constructor(options: CacheOptions) {
-    const { redis, link, settleMs = CACHE_LEASE_MS, onProblem } = options;
+    const { redis, link, settleMs = CACHE_LEASE_MS, onProblem = () => {} } = options;
     const {
       ttlMs = 3_600_000,
       absentMs = 5_000,
@@ -131,7 +132,7 @@ class RowCache implements Cache {
     requireFitting(options, this.#leaseMs, settleMs);
     this.#options = options;
     this.#leases = new Leases(redis, { leaseMs: this.#leaseMs, lagMs });
-    this.#answers = new Answers({ link, redisTimeoutMs, onProblem });
+    this.#answers = new Answers({ link, redisTimeoutMs, onProblem: guarded(onProblem) });
     this.#loads = new Loads(this.#leases, this.#answers, { ttlMs, absentMs, loadsWithoutRedis });
     this.#looks = new SharedLooks(this.#leases, (key, look) => this.#answered(key, look));
     const own = (redis as Redis).duplicate();

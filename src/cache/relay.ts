@@ -4,6 +4,7 @@ import type { Pool } from 'mysql2/promise';
 import { type RecordSink, RecordsRefusedError } from '../events/record-sink.js';
 import { jittered, pauseAfter } from '../patience/pause.js';
 import { deleteRows, OUTBOX_TABLE, type OutboxRow, takeRows } from './outbox.js';
+import { guarded } from './problems.js';
 
 export interface OutboxRelayOptions {
   /** Of the database that has the outbox. */
@@ -14,7 +15,10 @@ export interface OutboxRelayOptions {
   readonly table?: string;
   /** Between two looks at a table that was empty, in ms. Default 100. */
   readonly pollMs?: number;
-  /** Told of what keeps rows from going on; they stay, and are tried again. */
+  /**
+   * Told of what keeps rows from going on; they stay, and are tried again. Default: a warning of
+   * the process.
+   */
   readonly onProblem?: (error: Error) => void;
 }
 
@@ -32,7 +36,9 @@ const PAUSES = { firstMs: 100, longestMs: 5_000 };
  * same ids.
  */
 export function startOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
-  const { pollMs = 100, onProblem } = options;
+  const { pollMs = 100, table = OUTBOX_TABLE } = options;
+  const warn = ({ message }: Error) => process.emitWarning(`the relay of ${table}: ${message}`, 'KeymendWarning');
+  const onProblem = guarded(options.onProblem ?? warn);
   const end = new AbortController();
   const pause = (ms: number) => sleep(ms, undefined, { signal: end.signal }).catch(() => {});
   /**
@@ -43,12 +49,12 @@ export function startOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
   const running = (async () => {
     for (let failures = 0; !end.signal.aborted; ) {
       try {
-        const taken = await relayOnce(options, refused);
+        const taken = await relayOnce({ ...options, table, onProblem }, refused);
         failures = 0;
         if (taken < ROWS_AT_ONCE) await pause(pollMs);
       } catch (error) {
         failures += 1;
-        onProblem?.(error as Error);
+        onProblem(error as Error);
         await pause(jittered(pauseAfter(failures, PAUSES)));
       }
     }
@@ -66,7 +72,7 @@ export function startOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
  * @returns how many
  */
 async function relayOnce(
-  { mysql, sink, table = OUTBOX_TABLE, onProblem }: OutboxRelayOptions,
+  { mysql, sink, table, onProblem }: Required<Pick<OutboxRelayOptions, 'mysql' | 'sink' | 'table' | 'onProblem'>>,
   refused: Set<string>,
 ): Promise<number> {
   const transaction = await mysql.getConnection();
@@ -77,15 +83,23 @@ async function relayOnce(
     await transaction.beginTransaction();
     const rows = await takeRows(transaction, { table, most: ROWS_AT_ONCE, but: refused });
     if (rows.length > 0) {
+      // Before they are told of: where that is refused (a right, `binlog_format=STATEMENT`), the
+      // same ones would be published again and again.
+      await transaction.query('SAVEPOINT taken');
+      await deleteRows(transaction, table, rows);
       const problem = await published(sink, rows);
-      const never = rows.filter(({ record }) => problem?.records.includes(record));
-      await deleteRows(
-        transaction,
-        table,
-        rows.filter((row) => !never.includes(row)),
-      );
-      for (const { seq } of never) refused.add(seq);
-      if (problem) onProblem?.(stays(problem, table));
+      if (problem !== undefined) {
+        const stay = rows.filter(({ record }) => problem.records.includes(record));
+        // They stay locked, so that no other relay takes them in between.
+        await transaction.query('ROLLBACK TO SAVEPOINT taken');
+        await deleteRows(
+          transaction,
+          table,
+          rows.filter((row) => !stay.includes(row)),
+        );
+        for (const { seq } of stay) refused.add(seq);
+        onProblem(stays(problem, table));
+      }
     }
     await transaction.commit();
     transaction.release();

@@ -285,6 +285,44 @@ await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
     ]);
   });
 
+  test('a relay that may not delete what it has taken publishes nothing, and goes on once it may', async () => {
+    await mysql.query("CREATE OR REPLACE USER relay IDENTIFIED BY 'x'");
+    await mysql.query('GRANT SELECT, UPDATE ON shop.* TO relay');
+    const pool = createPool({ ...place, user: 'relay', password: 'x' });
+    closing.push(() => pool.end());
+    await open().update('n:1', rename('new'));
+    const records: string[] = [];
+    const sink = {
+      publish: async (more: readonly FailedWrite[]) => void records.push(...more.map(({ key }) => key)),
+    };
+    const problems: string[] = [];
+    const onProblem = ({ message }: Error) => {
+      problems.push(message);
+      throw new Error('of the application');
+    };
+    const relay = startOutboxRelay({ mysql: pool, sink, pollMs: 10, onProblem });
+    await until(async () => problems.length === 2);
+    expect(problems[0]).toMatch(/DELETE command denied/);
+    expect(records).toEqual([]);
+    await mysql.query('GRANT DELETE ON shop.* TO relay');
+    await until(async () => records.length === 1);
+    await relay.stop();
+  });
+
+  test('a relay that is given nobody to tell warns the process of what keeps it', async () => {
+    const warned = new Promise<Error>((resolve) => {
+      const heard = (warning: Error) => {
+        if (warning.name !== 'KeymendWarning') return;
+        process.removeListener('warning', heard);
+        resolve(warning);
+      };
+      process.on('warning', heard);
+    });
+    const relay = startOutboxRelay({ mysql, sink: { publish: async () => {} }, table: 'nowhere', pollMs: 10 });
+    expect((await warned).message).toBe("the relay of nowhere: Table 'shop.nowhere' doesn't exist");
+    await relay.stop();
+  });
+
   test('a record that its sink never takes holds up no other, and is told of', async () => {
     const cache = open();
     await mysql.query('TRUNCATE keymend_outbox');
