@@ -65,8 +65,8 @@ export interface Cache {
    * @param keys of the cache, that the write makes stale
    * @param more where `load` may read from a replica
    * @returns what `write` returned, once it is committed
-   * @throws RangeError when a key can be in no record; what `write` threw, and of the database:
-   *   then it is rolled back, unless only the answer to its commit was lost
+   * @throws RangeError when there is no key, or one can be in no record; what `write` threw, and of
+   *   the database: then it is rolled back, unless only the answer to its commit was lost
    */
   update<T>(keys: string | Buffer | readonly (string | Buffer)[], write: Write<T>, more?: UpdateOptions<T>): Promise<T>;
   /**
@@ -146,6 +146,7 @@ class RowCache implements Cache {
     { version }: UpdateOptions<T> = {},
   ): Promise<T> {
     const list = typeof keys === 'string' || Buffer.isBuffer(keys) ? [keys] : keys;
+    if (list.length === 0) throw new RangeError('update is given no key: its write would leave no record');
     const all = list.map(keyOf);
     let written = '';
     await this.#drop(all, written);

@@ -44,7 +44,6 @@ export async function recordInvalidations(
   { table, link }: Place,
   keys: readonly Buffer[],
 ): Promise<void> {
-  if (keys.length === 0) return;
   const now = Date.now();
   // By bytes as hex digits: which characters escape in a text is a setting of the server.
   const rows = keys.map((key) => `('${newRecordId()}', ?, X'${key.toString('hex')}', ${now})`);

@@ -54,6 +54,7 @@ await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
     test('a key that no record could name', async () => {
       const write = async () => expect.unreachable();
       await expect(open().update('keymend:x', write)).rejects.toThrow(/begins with keymend:/);
+      await expect(open().update([], write)).rejects.toThrow(/is given no key/);
       await expect(open().update(['n:1', ''], write)).rejects.toThrow(/a key must have 1 to \d+ bytes, and has 0/);
       await expect(open().read(Buffer.alloc(1024 * 1024), name)).rejects.toThrow(RangeError);
     });
