@@ -106,10 +106,15 @@ export async function attemptBatch({ sides, options }: LinkRuntime, request: Bat
   const sum = new ReplySum();
   const asked: Asked[] = [];
   const now = Date.now();
+  const { looksTwice = false } = request.policy;
   for (const [index, write] of request.writes.entries()) {
     const pending = addFailedWrites(NOTHING_PENDING, [unpacked(request, write)], request.policy, now);
     if (pending.settledAt > now) sum.defer(index, pending.settledAt - now);
-    else asked.push({ index, key: keyBytes(keyOf(write)), scope: scopeOf(pending.hint), verify: pending.verify });
+    else {
+      // Of a cache whatever `verify` says: behind a delete a fill may land.
+      const verify = pending.verify || looksTwice;
+      asked.push({ index, key: keyBytes(keyOf(write)), scope: scopeOf(pending.hint), verify });
+    }
   }
   for (let open = asked; open.length > 0; ) {
     const again: Asked[] = [];

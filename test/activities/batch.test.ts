@@ -66,6 +66,16 @@ test('says of each key by its index what became of it, and nothing of those that
   expect(await target.client.lrange('a list', 0, -1)).toEqual(['a']);
 });
 
+test('of a cache each key that was written is looked at again, whatever `verify` says', async () => {
+  await link.source.client.set('repaired', 'v');
+  const policy = { ...POLICY, verify: 'never' as const };
+  const request = { ...requestFor([{ key: 'repaired' }, { key: 'equal' }]), policy: { ...policy, looksTwice: true } };
+  expect(await environment().run(activitiesOf(link.sides).reconcileBatch, request)).toEqual({
+    ...ALL_EQUAL,
+    lookAgain: [0],
+  });
+});
+
 test('looks at named members alone', async () => {
   const { source, target } = link;
   await source.client.hset('h', { a: 'new', b: 'new' });
