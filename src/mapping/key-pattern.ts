@@ -26,6 +26,8 @@ export class KeyPattern {
     readonly text: string,
     readonly parts: readonly KeyPart[],
     source: string,
+    /** Where a key can be read in two ways, a warning: the second half of a sentence. */
+    readonly unclear: string | undefined,
   ) {
     // Keys are bytes: each is one character of Latin-1.
     this.#expression = new RegExp(`^${source}$`, 's');
@@ -36,12 +38,17 @@ export class KeyPattern {
     const parts: KeyPart[] = [];
     let source = '';
     let end = 0;
+    // Since the last part.
+    let between = '';
+    let unclear: string | undefined;
     for (const match of text.matchAll(TOKEN)) {
       const isBehindPart = parts.length > 0 && end === match.index && text[end - 1] === '}' && !source.endsWith('\\}');
       source += literal(text.slice(end, match.index));
+      between += text.slice(end, match.index);
       end = match.index + match[0].length;
       if (match[0] === '{{' || match[0] === '}}') {
         source += `\\${match[0][0]}`;
+        between += match[0][0];
         continue;
       }
       const [, name, kind = 'text'] = PART.exec(match[1] ?? '') ?? [];
@@ -50,11 +57,16 @@ export class KeyPattern {
         return `has a part of the unknown kind "${kind}"; write {${name}} or {${name}:int}`;
       if (parts.some((part) => part.name === name)) return `has the part "${name}" twice`;
       if (isBehindPart) return `does not say where the part in front of "${name}" ends; put a text between them`;
+      const before = parts.at(-1);
+      if (before?.kind === 'text' && !between.includes(':')) {
+        unclear ??= `lets "${between}" stand in {${before.name}} as well, which the last one of a key ends; put a colon between the parts`;
+      }
+      between = '';
       parts.push({ name, kind });
       source += `(${SHAPES[kind]})`;
     }
     if (parts.length === 0) return 'has no part; name what differs from key to key, for example user:{id}';
-    return new KeyPattern(text, parts, source + literal(text.slice(end)));
+    return new KeyPattern(text, parts, source + literal(text.slice(end)), unclear);
   }
 
   /** @returns the parts of the key in their order; null: it is no key of this pattern */

@@ -31,6 +31,7 @@ export async function schemaWarnings(
   try {
     const warnings: string[] = [];
     for (const { pattern, statement } of mappings) {
+      if (pattern.unclear !== undefined) warnings.push(`mapping ${pattern.text} ${pattern.unclear}`);
       const { columns } = await rowsOf(statement.sqlForNone, `the query of mapping ${pattern.text}`);
       for (const table of tablesOf(columns)) {
         if (await hasKey(table)) continue;

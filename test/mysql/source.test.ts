@@ -424,6 +424,16 @@ await describeWith('a link whose source is MariaDB', provide, ({ programs, redis
     ]);
   });
 
+  test('a key that can be read in two ways is warned of', async () => {
+    const mappings = `[
+      { key: "a:{a}-{b}", query: "SELECT name FROM users WHERE id = :a AND name = :b", value: json },
+      { key: "b:{a:int}-{b}", query: "SELECT name FROM users WHERE id = :a AND name = :b", value: json },
+      { key: "c:{a}:-{b}", query: "SELECT name FROM users WHERE id = :a AND name = :b", value: json }]`;
+    expect(await schemaWarnings(linkOf('invalidate', { mappings }), 2_000)).toEqual([
+      'mapping a:{a}-{b} lets "-" stand in {a} as well, which the last one of a key ends; put a colon between the parts',
+    ]);
+  });
+
   test('a function of the application makes the value', async () => {
     const mappings =
       '[{ key: "k:{id}", query: "SELECT name, city FROM users WHERE id = :id", value: { module: "test/mysql/values.js", function: greeting } }]';
