@@ -39,7 +39,7 @@ export const ERRORS = {
   SourceUnavailable: {
     retryable: true,
     inShort: 'the source does not answer',
-    nextStep: 'Check that the source Redis is up and reachable from the workers.',
+    nextStep: 'Check that the source is up and reachable from the workers.',
   },
   SourceNotMaster: {
     retryable: true,
