@@ -34,15 +34,21 @@ function takeOne(state: NoticesState, news: News, gatherMs: number, now: number)
   return { ...state, waiting: state.waiting.map((each) => (each === before ? merged : each)) };
 }
 
-/** The oldest outage makes room: what escalated is what waits for a person. */
+/**
+ * The oldest outage makes room: what escalated is what waits for a person. It goes with its end.
+ * An end alone is the last to go: what was told of its beginning would stay open elsewhere.
+ */
 function waitingFor(state: NoticesState, more: NoticesState['waiting'][number]): NoticesState {
   const waiting = [...state.waiting, more];
   if (waiting.length <= MOST_WAITING) return { ...state, waiting };
-  const drop = Math.max(
-    0,
-    waiting.findIndex(({ news }) => news.kind === 'outage'),
-  );
-  return { ...state, waiting: waiting.filter((_, index) => index !== drop) };
+  const outages = waiting.map(({ news }) => news).filter((news) => news.kind === 'outage');
+  const oldest = outages.find(({ until }) => until === null) ?? outages[0];
+  if (oldest === undefined) return { ...state, waiting: waiting.slice(1) };
+  return { ...state, waiting: waiting.filter(({ news }) => !isOfOutage(news, oldest)) };
+}
+
+function isOfOutage(news: News, { shard, since }: OutageNews): boolean {
+  return news.kind === 'outage' && news.shard === shard && news.since === since;
 }
 
 function mergedNews(one: EscalationNews, other: EscalationNews): EscalationNews {
@@ -65,7 +71,8 @@ export function nextDue({ waiting, failing }: NoticesState): number | null {
 
 /**
  * Takes the next message out of what waits: of an outage first, but behind all that was refused
- * less often. One that is never taken must not hold up the others.
+ * less often. One that is never taken must not hold up the others, but for those of the same
+ * server: with its end in front of it, what is told of a beginning would stay open elsewhere.
  * @param firstRunId of the workflow
  */
 export function makeNotice(
@@ -73,7 +80,7 @@ export function makeNotice(
   { link }: Pick<NoticesInput, 'link'>,
   firstRunId: string,
 ): { readonly state: NoticesState; readonly notice: Notice } {
-  const waiting = state.waiting.toSorted(
+  const waiting = firstOfEachServer(state.waiting).toSorted(
     (a, b) => refusals(state, a.news) - refusals(state, b.news) || rank(a.news) - rank(b.news) || a.dueAt - b.dueAt,
   );
   const { news } = waiting[0]!;
@@ -83,6 +90,15 @@ export function makeNotice(
     state: { ...state, made, waiting: state.waiting.filter((each) => each !== waiting[0]) },
     notice: { ...news, id, link },
   };
+}
+
+/** They wait in the order in which they came, also those that come back. */
+function firstOfEachServer(waiting: NoticesState['waiting']): NoticesState['waiting'] {
+  return waiting.filter(({ news }, index) => {
+    const isOlder = ({ news: other }: NoticesState['waiting'][number]) =>
+      other.kind === 'outage' && news.kind === 'outage' && other.shard === news.shard;
+    return !waiting.slice(0, index).some(isOlder);
+  });
 }
 
 function refusals({ refused = {} }: NoticesState, news: News): number {

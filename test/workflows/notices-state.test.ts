@@ -101,6 +101,31 @@ describe('a message that is not taken', () => {
     expect(made(later).notice).toMatchObject({ errorType: 'B' });
   });
 
+  it('goes out in front of what comes behind it of the same server, however often it was refused', () => {
+    const { state, notice } = made(took([out()]));
+    const end = out({ until: '2026-11-20T23:01:00.000Z' });
+    const again = out({ since: '2026-11-20T23:02:00.000Z' });
+    let failed = noteFailed(took([end, again, out({ shard: 'other' })], state, 5), notice, 'answers 500', 10);
+    const sent = [];
+    while (failed.waiting.length > 0) {
+      const next = made(failed);
+      sent.push(next.notice);
+      failed = noteSent(next.state, next.notice, 40_000);
+    }
+    expect(sent).toMatchObject([{ shard: 'other' }, { since: AT, until: null }, end, again]);
+  });
+
+  it('makes room for others with its whole outage, and the end of one that was told stays', () => {
+    const begun = made(took([out({ shard: 'told' })]));
+    const told = noteSent(begun.state, begun.notice, 0);
+    const until = '2026-11-20T23:01:00.000Z';
+    const many = Array.from({ length: 99 }, (_, n) => out({ shard: `s${n}` }));
+    const state = took([out({ shard: 'told', until }), ...many, out({ shard: 's0', until })], told);
+    expect(waiting(state)).toHaveLength(99);
+    expect(waiting(state)[0]).toMatchObject({ shard: 'told', until });
+    expect(waiting(state)).not.toContainEqual(expect.objectContaining({ shard: 's0' }));
+  });
+
   it('holds no more than a hundred others, of which escalations are the last to go', () => {
     const many = Array.from({ length: 300 }, (_, n) => out({ shard: `s${n}` }));
     const state = took([escalated('A'), ...many]);
