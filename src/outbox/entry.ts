@@ -26,17 +26,24 @@ export function outboxFields(event: FailedWrite): EntryFields {
   return ['key', keyBytes({ key, encoding }), 'value', encodeFailedWrite(event), ...headers];
 }
 
+/** Fields and values of an entry that a script appends: Lua's stack holds 8,000 of them. */
+const MOST_IN_ENTRY = 7_000;
+
 /**
  * The entry of a dead letter. A field for each header, one for each value where a header has
- * several; the timestamp is in them.
+ * several; the timestamp is in them. What says why it is a letter comes first: of headers without
+ * end, which anybody may write, those are left out that no script could append.
  */
 export function deadLetterFields({ key, value, headers }: DeadLetter): EntryFields {
   const fields: EntryFields = [];
   if (key !== null) fields.push('key', key);
   if (value !== null) fields.push('value', value);
-  for (const [name, values] of Object.entries(headers)) {
-    for (const each of Array.isArray(values) ? values : [values]) fields.push(name, each);
-  }
+  const each = Object.entries(headers).flatMap(([name, values]) =>
+    (Array.isArray(values) ? values : [values]).map((one, index) => ({ name, one, index })),
+  );
+  const isOurs = ({ name, index }: (typeof each)[number]) => name.startsWith('dlq.') && index === 0;
+  for (const { name, one } of [...each.filter(isOurs), ...each.filter((header) => !isOurs(header))])
+    if (fields.length < MOST_IN_ENTRY) fields.push(name, one);
   return fields;
 }
 

@@ -1,10 +1,17 @@
-/** Dead letters that have a name, in a stream. */
-import { expect, onTestFinished, test } from 'vitest';
+/** Dead letters in a stream: those that have a name, and those that are hard to keep. */
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { parseConfig } from '../../src/config.js';
+import type { DeadLetter } from '../../src/events/dead-letter.js';
 import { createLinkDeadLetters } from '../../src/outbox/dead-letters.js';
+import { LetterStream } from '../../src/outbox/letter-stream.js';
+import { connectKeyServers } from '../../src/redis/index.js';
 import { startRedis } from '../support/redis.js';
 
 const DLQ = 'keymend:outbox:dlq';
+
+function bytesOf(reply: unknown): number {
+  return Array.isArray(reply) ? reply.reduce((sum, part) => sum + bytesOf(part), 0) : (reply as Buffer).length;
+}
 
 async function bed(maxEntries = 100) {
   const source = await startRedis();
@@ -17,9 +24,19 @@ async function bed(maxEntries = 100) {
     await Promise.all(processes.map((letters) => letters.close()));
     await source.stop();
   });
-  const publish = (id: string, by = 0) =>
-    processes[by]!.publish({ key: Buffer.from('k'), value: null, headers: { 'dlq.link': 'l', 'dlq.letter.id': id } });
-  return { redis: source.client, publish, warnings };
+  const publish = (id: string, by = 0, more: Partial<DeadLetter> = {}) => {
+    const headers = { ...more.headers, 'dlq.link': 'l', 'dlq.letter.id': id };
+    return processes[by]!.publish({ key: Buffer.from('k'), value: null, ...more, headers });
+  };
+  /** The letters, read and closed; and how large each reply was. */
+  const opened = (url = source.url) => {
+    const servers = connectKeyServers({ url }, { name: 'source of link l' });
+    onTestFinished(() => servers.close());
+    const send = vi.spyOn(servers, 'send');
+    const replies = () => send.mock.settledResults.map(({ value }) => bytesOf(value.reply));
+    return { stream: new LetterStream(servers, DLQ), replies };
+  };
+  return { redis: source.client, url: source.url, publish, warnings, opened };
 }
 
 test('each is there once, whoever publishes it how often at the same time', async () => {
@@ -67,3 +84,29 @@ test('what else stands in the place of the names holds up no letter', async () =
   await publish('run/1');
   expect(await redis.xlen(DLQ)).toBe(1);
 });
+
+test('headers without end keep no letter from its stream, nor from being put back', async () => {
+  const { redis, publish, opened } = await bed();
+  const letter = { value: Buffer.from('the value'), headers: { h: Array(4_000).fill('1'), 'dlq.reason': 'cancelled' } };
+  await publish('run/1', 0, letter);
+  const [[id] = ['']] = await redis.xrange(DLQ, '-', '+');
+  await opened().stream.close([id], { key: Buffer.from('k'), ...letter });
+  const entries = await redis.xrange(DLQ, '-', '+');
+  expect(entries).toHaveLength(1);
+  expect(entries[0]![0]).not.toBe(id);
+  expect(entries[0]![1].slice(0, 8)).toEqual(['key', 'k', 'value', 'the value', 'dlq.reason', 'cancelled', 'h', '1']);
+});
+
+test.each(['xadd', 'xdel'])(
+  'a letter that can not be put back for want of %s stays, and is not there twice',
+  async (right) => {
+    const { redis, url, publish, opened } = await bed();
+    await redis.acl('SETUSER', 'less', 'on', '>pw', '~*', '+@all', `-${right}`);
+    await publish('run/1');
+    const before = await redis.xrange(DLQ, '-', '+');
+    const { stream } = opened(url.replace('redis://', 'redis://less:pw@'));
+    const closing = stream.close([before[0]![0]], { key: Buffer.from('k'), value: null, headers: {} });
+    await expect(closing).rejects.toThrow('does not let this user');
+    expect(await redis.xrange(DLQ, '-', '+')).toEqual(before);
+  },
+);

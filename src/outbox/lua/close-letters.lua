@@ -6,14 +6,20 @@
 -- Returns: how many were deleted
 --
 -- Sent twice, the second time finds nothing to delete and appends nothing.
+--
+-- A script that fails in its midst has done what stands above: so it appends before it deletes, and
+-- takes that back when there was nothing to delete. That it may delete is asked before both.
 
 local earlier = tonumber(ARGV[1])
 local count = tonumber(ARGV[2])
+local appended
+if #ARGV > count + 2 then
+  redis.call('XDEL', KEYS[1], '0-0')
+  appended = redis.call('XADD', KEYS[1], '*', unpack(ARGV, count + 3))
+end
 local deleted = 0
 for at = 3, count + 2 do
   deleted = deleted + redis.call('XDEL', KEYS[1], ARGV[at])
 end
-if earlier + deleted > 0 and #ARGV > count + 2 then
-  redis.call('XADD', KEYS[1], '*', unpack(ARGV, count + 3))
-end
+if appended and earlier + deleted == 0 then redis.call('XDEL', KEYS[1], appended) end
 return deleted
