@@ -7,10 +7,17 @@ import type { KeyServers } from '../redis/index.js';
 import { deadLetterFields, entryRecord } from './entry.js';
 
 const CLOSE = readFileSync(new URL('./lua/close-letters.lua', import.meta.url), 'utf8');
-/** Of some KB each, at most 1 MB by far: few enough that the server is not held. */
-const PAGE = 100;
+/** Of one page. A letter has some KB, but may have many MB: the server is not to be held. */
+const PAGE = { letters: 100, bytes: 1024 * 1024 };
 /** In one call: of a script that deletes. */
 const CLOSED_AT_ONCE = 500;
+
+/** How many like these the next page may have. */
+function fitting(entries: readonly Entry[]): number {
+  const bytes = entries.reduce((sum, entry) => sum + (entry?.[1] ?? []).reduce((all, part) => all + part.length, 0), 0);
+  const alike = Math.floor((entries.length * PAGE.bytes) / Math.max(bytes, 1));
+  return Math.max(1, Math.min(2 * entries.length, PAGE.letters, alike));
+}
 
 type Entry = readonly [id: Buffer, fields: Buffer[] | null] | null;
 
@@ -35,15 +42,17 @@ export class LetterStream {
    * @throws RedisFailure
    */
   async *records(passed: string | undefined, end: string): AsyncGenerator<IntakeRecord> {
-    for (let from = passed === undefined ? '-' : `(${passed}`; ; ) {
-      const command = ['XRANGE', this.key, from, end, 'COUNT', `${PAGE}`] as const;
+    // How large the next ones are is not known: a page has at most twice as many as the one before.
+    for (let from = passed === undefined ? '-' : `(${passed}`, count = 1; ; ) {
+      const command = ['XRANGE', this.key, from, end, 'COUNT', `${count}`] as const;
       const { reply } = await this.#servers.send(this.key, command);
       const entries = reply as Entry[];
       for (const entry of entries)
         if (entry?.[1]) yield entryRecord(this.key, { id: entry[0].toString(), fields: entry[1] });
       const last = entries.at(-1)?.[0].toString();
-      if (last === undefined || entries.length < PAGE) return;
+      if (last === undefined || entries.length < count) return;
       from = `(${last}`;
+      count = fitting(entries);
     }
   }
 
