@@ -1,9 +1,16 @@
 /** `dlq.rules` on Schedules of Temporal: whichever worker lives, they run, and once at a time. */
-import { ScheduleAlreadyRunning, type ScheduleClient, ScheduleOverlapPolicy } from '@temporalio/client';
+import {
+  ScheduleAlreadyRunning,
+  type ScheduleClient,
+  ScheduleNotFoundError,
+  ScheduleOverlapPolicy,
+} from '@temporalio/client';
 import type { Logger } from 'pino';
 import { REDRIVE_ID_PREFIX, REDRIVE_TYPE, type RedriveMemo } from '../../workflows/redrive-messages.js';
 import type { LetterRule } from '../config.js';
-import { scheduled } from '../dead-letters/rules.js';
+import { isRuleName, scheduled } from '../dead-letters/rules.js';
+import { Outage } from '../patience/outage.js';
+import { untilTaken } from '../patience/until-taken.js';
 import { errorText } from '../temporal/error-text.js';
 
 interface RulesOptions {
@@ -13,38 +20,53 @@ interface RulesOptions {
   readonly logger: Logger;
 }
 
+/** How long one try may take: a namespace may have very many schedules. */
+const TRY_MS = 60_000;
+
 /**
  * Makes the schedules as the configuration says, and takes away those of rules that are gone. Each
  * worker does so when it starts: as often as that is, the end is the same, and of workers with
- * different rules the last one started counts. Never rejects: without rules keys are repaired all
- * the same.
+ * different rules the last one counts. Tries until Temporal takes them, for a rule that discards
+ * must not go on where it was taken away; keys are repaired all the same.
+ * @returns resolves then, or when aborted
  */
-export async function applyRules({ client, taskQueue, rules, logger }: RulesOptions): Promise<void> {
+export async function applyRules({ client, logger, ...options }: RulesOptions, signal: AbortSignal): Promise<void> {
+  const outage = new Outage(logger, 'dlq.rules do not run as configured', 'It is tried again; repairs go on.');
+  const attempt = () =>
+    client
+      .withDeadline(Date.now() + TRY_MS, () => applyOnce({ client, logger, ...options }))
+      .catch((error: unknown) => {
+        // Of a worker that has ended.
+        if (!signal.aborted) throw error;
+      });
+  const explain = (error: unknown) => `Temporal does not take their schedules: ${errorText(error)}`;
+  await untilTaken(attempt, { outage, explain, signal });
+}
+
+async function applyOnce({ client, taskQueue, rules, logger }: RulesOptions): Promise<void> {
   const prefix = `keymend/dlq-rule/${taskQueue}/`;
-  try {
-    const wanted = new Set<string>();
-    for (const rule of scheduled(rules)) {
-      const scheduleId = `${prefix}${rule.number}`;
-      wanted.add(scheduleId);
-      await apply(client, scheduleId, taskQueue, rule);
-    }
-    // What is listed lags behind: a rule that has just been made and dropped again goes next time.
-    for await (const { scheduleId } of client.list()) {
-      if (!scheduleId.startsWith(prefix) || wanted.has(scheduleId)) continue;
-      await client.getHandle(scheduleId).delete();
-      logger.info({ scheduleId }, 'the rule for dead letters is gone from the configuration, and so is its schedule');
-    }
-  } catch (error) {
-    const level = rules.length > 0 ? 'warn' : 'debug';
-    logger[level](`dlq.rules do not run as configured: Temporal does not take their schedules: ${errorText(error)}`);
+  const wanted = scheduled(rules);
+  for (const rule of wanted) await apply(client, `${prefix}${rule.name}`, taskQueue, rule);
+  // What is listed lags behind: a rule that has just been made and dropped again goes next time.
+  for await (const { scheduleId } of client.list()) {
+    // The name of another task queue may begin with this one.
+    const name = scheduleId.startsWith(prefix) ? scheduleId.slice(prefix.length) : '';
+    if (!isRuleName(name) || wanted.some((rule) => rule.name === name)) continue;
+    await client.getHandle(scheduleId).delete().catch(unlessGone);
+    logger.info({ scheduleId }, 'the rule for dead letters is gone from the configuration, and so is its schedule');
   }
+}
+
+/** Another worker that starts may have been faster, and the list lags behind. */
+function unlessGone(error: unknown): void {
+  if (!(error instanceof ScheduleNotFoundError)) throw error;
 }
 
 async function apply(
   client: ScheduleClient,
   scheduleId: string,
   taskQueue: string,
-  { number, everyMs, input }: ReturnType<typeof scheduled>[number],
+  { name, everyMs, input }: ReturnType<typeof scheduled>[number],
 ): Promise<void> {
   const { action, filter, by } = input;
   const schedule = {
@@ -55,7 +77,7 @@ async function apply(
       type: 'startWorkflow' as const,
       workflowType: REDRIVE_TYPE,
       // Temporal adds the time, which is the same for all that share the namespace.
-      workflowId: `${REDRIVE_ID_PREFIX}${taskQueue}/rule-${number}`,
+      workflowId: `${REDRIVE_ID_PREFIX}${taskQueue}/rule-${name}`,
       taskQueue,
       args: [input],
       memo: { action, filter, by } satisfies RedriveMemo,

@@ -12,8 +12,8 @@ import { createRelease } from './release.js';
 
 interface LetterWork {
   readonly activities: RedriveActivities;
-  /** See `applyRules`. */
-  applyRules(): Promise<void>;
+  /** In the background, until closed: see `applyRules`. */
+  applyRules(): void;
   close(): Promise<void>;
 }
 
@@ -27,6 +27,7 @@ export async function openLetterWork(
   const { links, dlq } = config;
   const { taskQueue } = config.temporal;
   const store = await openLetters(config, logger);
+  const closing = new AbortController();
   return {
     activities: createRedriveActivities({
       runtimes,
@@ -35,7 +36,13 @@ export async function openLetterWork(
       release: createRelease({ client: new WorkflowClient(options), taskQueue, links, logger }),
       onStep: logStep(logger),
     }),
-    applyRules: () => applyRules({ client: new ScheduleClient(options), taskQueue, rules: dlq.rules, logger }),
-    close: () => store.disconnect(),
+    applyRules() {
+      const rules = { client: new ScheduleClient(options), taskQueue, rules: dlq.rules, logger };
+      void applyRules(rules, closing.signal);
+    },
+    async close() {
+      closing.abort();
+      await store.disconnect();
+    },
   };
 }

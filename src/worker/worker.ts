@@ -113,7 +113,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
       // whatever the heartbeat timeout allows.
       maxHeartbeatThrottleInterval: '500 milliseconds',
     });
-    await letters.applyRules();
+    letters.applyRules();
     const running = worker.run();
     const releases = watchDeployment({ connection, namespace, deployment, logger });
     const finished = Promise.race([running, checks.noneUsable])

@@ -107,7 +107,7 @@ describe('dlq.rules', () => {
     const earlier = { reason: 'unknown-link' };
     expect(scheduled(rules)).toEqual([
       {
-        number: 2,
+        name: expect.stringMatching(/^redrive-[0-9a-f]{8}$/),
         everyMs: 10 * MINUTE_MS,
         input: {
           action: 'redrive',
@@ -117,7 +117,7 @@ describe('dlq.rules', () => {
         },
       },
       {
-        number: 3,
+        name: expect.stringMatching(/^discard-[0-9a-f]{8}$/),
         everyMs: 60 * MINUTE_MS,
         input: {
           action: 'discard',
