@@ -1,6 +1,7 @@
 /** Which dead letters the options of a verb mean. */
+
 import type { LetterFilter } from '../../workflows/redrive-messages.js';
-import { EXIT, VerbError } from './context.js';
+import { EXIT, report, VerbError } from './context.js';
 import { duration } from './escalated/query.js';
 
 export interface LetterFlags {
@@ -39,11 +40,23 @@ function ago(name: string, text: string | undefined): number | undefined {
   return Date.now() - duration(text, `--${name}`);
 }
 
+/** A date, or a date and a time; in UTC unless it says which zone. */
+const ISO = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)(Z|[+-]\d\d:?\d\d)?)?$/i;
+
+/** Never guessed: what is thrown away by it does not come back. */
 function moment(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
-  const time = Date.parse(text);
+  const [, date, clock = '00:00', zone] = ISO.exec(text.trim()) ?? [];
+  const local = Date.parse(`${date}T${clock}Z`);
+  // There is no 31st of November: that would be another day.
+  const isReal = !Number.isNaN(local) && new Date(local).toISOString().startsWith(`${date}T${clock}`);
+  const time = isReal ? Date.parse(`${date}T${clock}${zone?.toUpperCase() ?? 'Z'}`) : Number.NaN;
   if (Number.isNaN(time)) {
-    throw new VerbError(`--${name} ${text}: give a time, for example 2026-11-20T23:00:00Z`, EXIT.usage);
+    throw new VerbError(
+      `--${name} ${text}: give a time of ISO 8601, for example 2026-11-20 or 2026-11-20T23:00:00Z`,
+      EXIT.usage,
+    );
   }
+  if (zone === undefined) report(`--${name} ${text} is read as ${new Date(time).toISOString()}: it names no zone`);
   return time;
 }

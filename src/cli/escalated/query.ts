@@ -62,9 +62,15 @@ function errorType(text: string): string {
   throw new VerbError(`--error ${text}: there is no such error type${meant}; docs/errors.md lists them`, EXIT.usage);
 }
 
-/** In ms. @throws VerbError for what is no time */
+/**
+ * In ms. A unit has to be there, and in small letters: of a bare number nobody means milliseconds,
+ * and by `1M` hardly a minute.
+ * @throws VerbError for what is no time
+ */
 export function duration(text: string, option: string): number {
-  const value = text.trim() === '' || text.length > 100 ? undefined : ms(text.trim() as StringValue);
+  const given = text.trim();
+  const isPlain = text.length <= 100 && (/^0$/.test(given) || /^[\d.]+ ?[a-z]+$/.test(given));
+  const value = isPlain ? ms(given as StringValue) : undefined;
   // Longer ago is before 1970, where nothing was, and then before all dates.
   if (value !== undefined && value >= 0 && value <= Date.now()) return value;
   throw new VerbError(`${option} ${text}: give a time, for example 30m, 2h or 1d`, EXIT.usage);

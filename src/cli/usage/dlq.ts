@@ -92,6 +92,6 @@ function withLetterOptions(command: Command): Command {
     .option('--group <fingerprint>', 'only letters of one group, as `dlq group` shows them')
     .option('--older-than <time>', 'only letters that are there for so long, for example 10m')
     .option('--newer-than <time>', 'only letters that are not there for so long yet, for example 1h')
-    .option('--since <when>', 'only letters from then on: ISO 8601')
-    .option('--until <when>', 'only letters before then: ISO 8601');
+    .option('--since <when>', 'only letters from then on: ISO 8601, in UTC unless it names a zone')
+    .option('--until <when>', 'only letters before then: ISO 8601, in UTC unless it names a zone');
 }
