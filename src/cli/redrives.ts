@@ -50,7 +50,16 @@ async function expectNone(client: Client, { temporal }: Config): Promise<void> {
 
 /** Who is named where nobody says. */
 export function whoRuns(): string {
-  return `${userInfo().username}@${hostname()}`;
+  return `${userName()}@${hostname()}`;
+}
+
+/** In a container a user may have a number alone. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `uid ${process.getuid?.()}`;
+  }
 }
 
 export function describeCounts(action: RedriveInput['action'], counts: RedriveCounts): string {
