@@ -1,8 +1,9 @@
 /** Which dead letters the options of a verb mean. */
 
+import { DEAD_LETTER_REASONS } from '../../workflows/dead-letter-reasons.js';
 import type { LetterFilter } from '../../workflows/redrive-messages.js';
 import { EXIT, report, VerbError } from './context.js';
-import { duration } from './escalated/query.js';
+import { duration, errorType, known } from './escalated/query.js';
 
 export interface LetterFlags {
   readonly reason?: string;
@@ -25,14 +26,24 @@ export function filterOf(flags: LetterFlags): LetterFilter {
   const from = [ago('newer-than', newerThan), moment('since', since)].filter((time) => time !== undefined);
   const to = [ago('older-than', olderThan), moment('until', until)].filter((time) => time !== undefined);
   return {
-    ...(reason !== undefined && { reason }),
-    ...(error !== undefined && { errorType: error }),
+    ...(reason !== undefined && { reason: reasonOf(reason) }),
+    ...(error !== undefined && { errorType: errorType(error) }),
     ...(link !== undefined && { link }),
     ...(prefix !== undefined && { prefix }),
-    ...(group !== undefined && { group }),
+    ...(group !== undefined && { group: fingerprint(group) }),
     ...(from.length > 0 && { since: new Date(Math.max(...from)).toISOString() }),
     ...(to.length > 0 && { until: new Date(Math.min(...to)).toISOString() }),
   };
+}
+
+function reasonOf(text: string): string {
+  const of = { text, option: '--reason', what: 'reason of a letter', list: 'docs/dead-letters.md' };
+  return known(of, DEAD_LETTER_REASONS);
+}
+
+function fingerprint(text: string): string {
+  if (/^[0-9a-f]{8}$/.test(text)) return text;
+  throw new VerbError(`--group ${text}: give the 8 digits that \`keymend dlq group\` shows`, EXIT.usage);
 }
 
 function ago(name: string, text: string | undefined): number | undefined {

@@ -41,3 +41,21 @@ describe('an age', () => {
     expect(() => filterOf({ newerThan: text })).toThrow(`--newer-than ${text}: give a time, for example 30m`);
   });
 });
+
+describe('a name', () => {
+  it.each([
+    [{ error: 'TargetReadonly' }, /^--error TargetReadonly: .*, did you mean "TargetReadOnly"\?/],
+    [{ reason: 'invalid-jsn' }, /^--reason invalid-jsn: .*, did you mean "invalid-json"\?/],
+    [{ reason: 'a b' }, /^--reason a b: there is no such reason of a letter/],
+    [{ group: '1a2b3c' }, /^--group 1a2b3c: give the 8 digits/],
+    [{ group: '1A2B3C4D' }, /^--group 1A2B3C4D: give the 8 digits/],
+  ])('with a typing error is said so, for nothing has it: %o', (flags, line) => {
+    expect(() => filterOf(flags)).toThrow(line);
+  });
+
+  it('of another version is taken', () => {
+    const flags = { error: 'NeverHeardOf', reason: 'of-tomorrow', group: '1a2b3c4d', link: 'gone' };
+    const { error, ...same } = flags;
+    expect(filterOf(flags)).toEqual({ ...same, errorType: error });
+  });
+});

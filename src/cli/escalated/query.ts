@@ -52,14 +52,22 @@ export function escalatedQuery(config: Config, filters: Filters): EscalatedQuery
   };
 }
 
+/** @throws VerbError for a typing error */
+export function errorType(text: string): string {
+  return known({ text, option: '--error', what: 'error type', list: 'docs/errors.md' }, Object.keys(ERRORS));
+}
+
 /**
  * One that keymend does not name may be of another version.
  * @throws VerbError for a typing error
  */
-function errorType(text: string): string {
-  const meant = Object.hasOwn(ERRORS, text) ? '' : didYouMean(text, Object.keys(ERRORS));
-  if (meant === '' && /^\w+$/.test(text)) return text;
-  throw new VerbError(`--error ${text}: there is no such error type${meant}; docs/errors.md lists them`, EXIT.usage);
+export function known(
+  { text, option, what, list }: { text: string; option: string; what: string; list: string },
+  names: readonly string[],
+): string {
+  const meant = names.includes(text) ? '' : didYouMean(text, names);
+  if (meant === '' && /^[\w-]+$/.test(text)) return text;
+  throw new VerbError(`${option} ${text}: there is no such ${what}${meant}; ${list} lists them`, EXIT.usage);
 }
 
 /**

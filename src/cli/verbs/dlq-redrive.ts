@@ -2,10 +2,15 @@
 import {
   type LetterFilter,
   MOST_REDRIVES,
+  type RedriveCounts,
   type RedriveInput,
   type RedriveResult,
 } from '../../../workflows/redrive-messages.js';
+import type { Config } from '../../config.js';
+import { LettersByKey } from '../../dead-letters/by-key.js';
 import { grouped } from '../../dead-letters/groups.js';
+import type { Letter } from '../../dead-letters/letter.js';
+import { didYouMean } from '../../did-you-mean.js';
 import { counted } from '../../plural.js';
 import { withClient } from '../configured.js';
 import { EXIT, type GlobalOptions, print, VerbError } from '../context.js';
@@ -69,25 +74,63 @@ function positive(name: string, text: string, form: RegExp): number {
 
 /** @returns how many letters it would be */
 async function dryRun(global: GlobalOptions, { action, filter }: RedriveInput): Promise<number> {
-  return withLetters(global, async (store) => {
-    const { letters, groups } = await grouped(meantLetters(store, filter));
-    print(global, { dryRun: true, action, letters, groups }, () => [
+  return withLetters(global, async (store, { links }) => {
+    const left: LeftLetters = { unusable: 0, exhausted: 0 };
+    const meant = meantLetters(store, filter);
+    const { letters, groups } = await grouped(action === 'discard' ? meant : withoutLeft(meant, links, left));
+    print(global, { dryRun: true, action, letters, groups, ...left }, () => [
       `${counted(letters, 'letter')} of ${counted(groups.length, 'group')} would be ${action === 'redrive' ? 'redriven' : 'discarded'}`,
       ...groups.map(
         ({ group, letters, reason, errorType }) =>
           `  ${group}  ${letters}  ${[reason, errorType].filter(Boolean).join(', ')}`,
       ),
+      ...describeLeft(left),
     ]);
     return letters;
   });
 }
 
+/** Letters that a redrive leaves as they are. */
+type LeftLetters = { -readonly [Why in keyof Pick<RedriveCounts, 'unusable' | 'exhausted'>]: number };
+
+async function* withoutLeft(letters: AsyncIterable<Letter>, links: Config['links'], left: LeftLetters) {
+  const keys = new LettersByKey(new Map(links.map((link) => [link.name, link])));
+  for await (const letter of letters) {
+    if (letter.redriven >= MOST_REDRIVES) left.exhausted += 1;
+    else if (keys.read(letter) === null) left.unusable += 1;
+    else yield letter;
+  }
+}
+
+function describeLeft({ unusable, exhausted }: LeftLetters): string[] {
+  return [
+    ...(unusable > 0 ? [`left: ${counted(unusable, 'letter')} that name no key of this configuration`] : []),
+    ...(exhausted > 0
+      ? [
+          `left: ${counted(exhausted, 'letter')} that were redriven ${MOST_REDRIVES} times; see to their cause, then discard`,
+        ]
+      : []),
+  ];
+}
+
 async function run(global: GlobalOptions, input: RedriveInput): Promise<void> {
   await withClient(global, async (client, config) => {
     const result = await redriveToTheEnd(client, config, input);
-    print(global, result, () => describe(result));
+    const links = config.links.map(({ name }) => name);
+    print(global, result, () => (result.counts.seen > 0 ? describe(result) : describeNone(result, links)));
     process.exitCode = exitOf(result);
   });
+}
+
+/** Not that all is healed: what was meant may have been written wrongly. */
+function describeNone({ outcome, filter: { link }, by, redriveId }: RedriveResult, links: readonly string[]): string[] {
+  const meant =
+    link === undefined || links.includes(link) ? '' : `; no link is called ${link}${didYouMean(link, links)}`;
+  return [
+    `${outcome}: no open letter is meant${meant}`,
+    'next: npx keymend dlq group',
+    `by ${by}, kept as ${redriveId}`,
+  ];
 }
 
 const SHOWN_KEYS = 10;
@@ -104,12 +147,7 @@ function describe({ action, outcome, counts, failures, equalKeys, filter, ...res
           `resolved, for their keys were equal already: ${equalKeys.slice(0, SHOWN_KEYS).map(keyText).join(', ')}${more > 0 ? ` and more` : ''}`,
         ]
       : []),
-    ...(unusable > 0 ? [`left: ${counted(unusable, 'letter')} that name no key of this configuration`] : []),
-    ...(exhausted > 0
-      ? [
-          `left: ${counted(exhausted, 'letter')} that were redriven ${MOST_REDRIVES} times; see to their cause, then discard`,
-        ]
-      : []),
+    ...describeLeft(counts),
     ...(result.newMeanwhile !== null && result.newMeanwhile > 0
       ? [`new meanwhile: ${counted(result.newMeanwhile, 'letter')}`]
       : []),

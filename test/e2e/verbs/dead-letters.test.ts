@@ -94,6 +94,7 @@ it('letters resolve by the state of their keys: a thousand of one key are one re
   await producer.send({ topic: deadLetterTopic, messages });
   await sandbox.start('worker');
 
+  expect((await dlq('redrive', '--dry-run')).answer).toMatchObject({ letters: 1_002, unusable: 2, exhausted: 1 });
   const { code, answer } = await dlq('redrive', '--as', 'ann', '--why', 'the link is there now');
   expect(answer).toMatchObject({ outcome: 'done', by: 'ann', reason: 'the link is there now' });
   expect(answer.counts).toEqual({
@@ -125,6 +126,10 @@ it('letters resolve by the state of their keys: a thousand of one key are one re
   expect((await dlq('list')).answer).toHaveLength(2);
   const { memo } = await sandbox.client.workflow.getHandle(discarded.answer.redriveId).describe();
   expect(memo).toEqual({ action: 'discard', filter: { reason: 'invalid-json' }, by: 'bob', reason: 'not ours' });
+
+  // Not that all is healed: most likely it was written wrongly.
+  const { stdout } = await sandbox.keymend('dlq', 'redrive', '--link', `${link}x`);
+  expect(stdout).toContain(`done: no open letter is meant; no link is called ${link}x, did you mean "${link}"?`);
 });
 
 it('a rule redrives and discards by itself what is old enough, and leaves the rest', async (context) => {
