@@ -58,12 +58,16 @@ export class OutageNotices {
 
   /** Until it is over for this worker. What Temporal does not take it may take the next time. */
   async #tell(link: string, outage: ShardOutage, keysWaiting: () => number, signal: AbortSignal): Promise<void> {
+    // Once: where others reach the server, each further word opens an outage that is over at once,
+    // and nobody is to be paged for each of them.
+    let isNotified = this.#options.isNotified?.(link) ?? false;
     for (let word = 1; !signal.aborted; word++) {
       const report: OutageReport = { worker: this.#options.identity, keysWaiting: keysWaiting() };
       try {
         // Also where nothing has changed: the workflow may have seen it answer for a moment, or
         // have been ended by hand.
-        await this.#say(link, outage, report);
+        await this.#say(link, outage, report, isNotified);
+        isNotified = false;
       } catch (error) {
         this.#options.logger.debug({ link, shard: outage.shard, error: String(error) }, 'outage not told of');
       }
@@ -71,9 +75,14 @@ export class OutageNotices {
     }
   }
 
-  async #say(link: string, { shard, since, reason }: ShardOutage, report: OutageReport): Promise<void> {
-    const { client, taskQueue, attribute, isNotified } = this.#options;
-    const notify = isNotified?.(link) ? { notify: true } : {};
+  async #say(
+    link: string,
+    { shard, since, reason }: ShardOutage,
+    report: OutageReport,
+    isNotified: boolean,
+  ): Promise<void> {
+    const { client, taskQueue, attribute } = this.#options;
+    const notify = isNotified ? { notify: true } : {};
     const args: [OutageInput] = [{ link, shard, since: new Date(since).toISOString(), reason, ...notify }];
     await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
       attribute.starting(link, (attributes) =>

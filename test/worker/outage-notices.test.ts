@@ -7,7 +7,7 @@ import { createOutageActivities } from '../../activities/outage.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import { LinkAttribute } from '../../src/temporal/link-attribute.js';
 import { logOutage, OutageNotices } from '../../src/worker/outage-notices.js';
-import { type OutageStatus, outageWorkflowId, status } from '../../workflows/outage-messages.js';
+import { type OutageInput, type OutageStatus, outageWorkflowId, status } from '../../workflows/outage-messages.js';
 import { loggerInto } from '../bridge/bridge-bed.js';
 import { eventually } from '../support/eventually.js';
 import { stack } from '../support/services.js';
@@ -92,4 +92,29 @@ describe('a server that does not answer', () => {
       await workflow.terminate();
     });
   });
+});
+
+it('the webhook is to be told by the first word alone that Temporal takes: others may reach the server all the time', async () => {
+  const words = (refused: number) => {
+    const said: (boolean | undefined)[] = [];
+    const signalWithStart = async (_type: unknown, { args }: { readonly args: readonly [OutageInput] }) => {
+      said.push(args[0].notify);
+      if (said.length <= refused) throw new Error('Temporal is away');
+    };
+    const client = { signalWithStart, withDeadline: (_at: unknown, work: () => unknown) => work() } as never;
+    const logger = loggerInto([]);
+    const options = { client, taskQueue: 'q', attribute: new LinkAttribute(logger), identity: 'one', logger };
+    const notices = new OutageNotices({ ...options, isNotified: () => true });
+    onTestFinished(() => notices.close());
+    notices.listenerOf('l').began({ shard: SHARD, since: Date.now(), reason: 'no answer' }, () => 1);
+    return said;
+  };
+  const [taken, refused] = [words(0), words(1)];
+  // The pause between two words.
+  await eventually(() =>
+    expect([taken.slice(0, 2), refused.slice(0, 2)]).toEqual([
+      [true, undefined],
+      [true, true],
+    ]),
+  );
 });
