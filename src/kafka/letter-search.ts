@@ -11,6 +11,7 @@ import { readWhatCanBeRead } from './protocol/unreadable.js';
 /** Of one fetch. */
 const FETCH_BYTES = 1024 * 1024;
 const FETCH_WAIT_MS = 100;
+const MOST_ASKED = 10;
 /** Ends serve for so long: what is a little too early only makes the look longer. */
 const ENDS_SERVE_MS = 5_000;
 /** Ids that are kept of a partition: about 50 bytes each. Behind that it is read anew. */
@@ -128,15 +129,22 @@ export class LetterSearch {
     const [nodeId] = Object.keys(cluster.findLeaderForPartitions(this.#topic, [partition]));
     const broker = await cluster.findBroker({ nodeId: nodeId! });
     const wanted = { partition, fetchOffset: String(from), maxBytes: FETCH_BYTES };
-    const { responses } = await broker.fetch({
+    const request = {
       maxWaitTime: FETCH_WAIT_MS,
       minBytes: 1,
       maxBytes: FETCH_BYTES,
       isolationLevel: 0,
       topics: [{ topic: this.#topic, partitions: [wanted] }],
-    });
-    // A batch comes as a whole, also what is in front of the offset.
-    return (responses[0]?.partitions[0]?.messages ?? []).filter(({ offset }) => BigInt(offset) >= from);
+    };
+    for (let asked = 1; asked <= MOST_ASKED; asked++) {
+      const { responses } = await broker.fetch(request);
+      const fetched = responses[0]?.partitions[0];
+      // A batch comes as a whole, also what is in front of the offset.
+      if (fetched !== undefined) return fetched.messages.filter(({ offset }) => BigInt(offset) >= from);
+      // A user that has spent its quota gets an answer without the partition, which says nothing of
+      // what is there. kafkajs holds the next request back for as long as the broker says.
+    }
+    throw new Error(`the broker gives nothing of ${this.#topic}[${partition}], most likely for a quota of this user`);
   }
 
   async #offsets(cluster: Cluster, fromBeginning: boolean): Promise<string[]> {

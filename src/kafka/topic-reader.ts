@@ -138,7 +138,10 @@ class Connection {
       isolationLevel: 1,
       topics: [{ topic: this.#topic, partitions }],
     });
-    return responses[0]!.partitions[0]!;
+    const fetched = responses[0]?.partitions[0];
+    // Without the partition: this says nothing of what is there, so it is asked again.
+    if (fetched === undefined) throw new Error('the broker gives nothing, most likely for a quota of this user');
+    return fetched;
   }
 
   #connected(): ReturnType<typeof connect> {
