@@ -93,6 +93,7 @@ async function checkTopics(admin: Admin, config: KafkaConfig, logger: Logger): P
       `the dead-letter topic ${deadLetterTopic} is compacted, so of each key only the last letter stays; set its cleanup.policy to delete`,
     );
   }
+  if (!letters.keepsAll) logger.warn(describeRetention(config));
   const needed = intake.maxBytes + HEADER_BYTES;
   if (letters.maxBytes >= needed) return;
   logger.warn(
@@ -105,10 +106,12 @@ interface TopicSettings {
   readonly maxBytes: number;
   /** Of records with the same key only the last is kept. */
   readonly isCompacted: boolean;
+  /** Neither time nor size removes a record. */
+  readonly keepsAll: boolean;
 }
 
 async function settingsOf(admin: Admin, name: string): Promise<TopicSettings> {
-  const configNames = ['max.message.bytes', 'cleanup.policy'];
+  const configNames = ['max.message.bytes', 'cleanup.policy', 'retention.ms', 'retention.bytes'];
   const { resources } = await admin.describeConfigs({
     includeSynonyms: false,
     resources: [{ type: ConfigResourceTypes.TOPIC, name, configNames }],
@@ -118,6 +121,7 @@ async function settingsOf(admin: Admin, name: string): Promise<TopicSettings> {
   return {
     maxBytes: Number(value('max.message.bytes')),
     isCompacted: value('cleanup.policy').split(',').includes('compact'),
+    keepsAll: ['retention.ms', 'retention.bytes'].every((name) => !(Number.parseInt(value(name), 10) >= 0)),
   };
 }
 
@@ -126,6 +130,15 @@ function describeCompacted({ brokers, topic }: KafkaConfig): string {
     `the topic ${topic} is compacted, so of each key only the last failed write stays, and what the others name is not repaired; ` +
     `set it to delete: kafka-configs.sh --bootstrap-server ${brokers.join(',')} --alter --entity-type topics --entity-name ${topic} ` +
     '--add-config cleanup.policy=delete'
+  );
+}
+
+/** Of letters too: a person may come late, and what is gone nobody finds but a sweep. */
+function describeRetention({ brokers, deadLetterTopic }: KafkaConfig): string {
+  return (
+    `the dead-letter topic ${deadLetterTopic} drops letters by age or size, also those that nobody has dealt with; keep all: ` +
+    `kafka-configs.sh --bootstrap-server ${brokers.join(',')} --alter --entity-type topics --entity-name ${deadLetterTopic} ` +
+    '--add-config retention.ms=-1,retention.bytes=-1'
   );
 }
 

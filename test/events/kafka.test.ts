@@ -179,6 +179,20 @@ test('the check at start refuses a topic that is compacted, and warns of such de
   expect(lines.map(({ msg }) => msg).join()).toContain(`the dead-letter topic ${compacted} is compacted, so`);
 });
 
+test.each(['retention.ms', 'retention.bytes'])(
+  'the check at start warns of dead letters that go by %s',
+  async (name) => {
+    const short = `short-${ulid().toLowerCase()}`;
+    await createTopics(admin, { topic: short, configEntries: [{ name, value: '86400000' }] });
+    onTestFinished(() => admin.deleteTopics({ topics: [short] }));
+    lines.length = 0;
+    await checkKafka(configFor({ topic: short, deadLetterTopic: short }), logger);
+    expect(lines.map(({ msg }) => msg).join()).toMatch(
+      new RegExp(`the dead-letter topic ${short} drops letters .*--add-config retention.ms=-1,retention.bytes=-1`),
+    );
+  },
+);
+
 test('the check at start names every missing topic in one line', async () => {
   const config = configFor({ topic: 'nobody.made.this', deadLetterTopic: 'nobody.made.this.dlq' });
   const error: Error = await checkKafka(config, logger).then(
