@@ -71,11 +71,12 @@ export function createBatchActivities({ links, handOver, onBatch }: BatchDepende
       return reply;
     },
 
-    async handOver({ link, part, writes }) {
-      const { cancellationSignal, info } = Context.current();
+    async handOver({ link, part, writes, afterMs = 0 }) {
+      const { cancellationSignal, info, sleep } = Context.current();
       // By the clock: for one key Temporal may have to be asked for a minute.
       const pulse = startPulse<number>();
       try {
+        if (pulse.resume === undefined) await sleep(afterMs);
         for (let index = pulse.resume ?? 0; index < writes.length; index++) {
           const write = unpacked({ link, part }, writes[index]!);
           await handOver(write, info.workflowExecution!, cancellationSignal);

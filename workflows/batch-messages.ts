@@ -38,9 +38,9 @@ interface BatchPart {
 
 /**
  * All failed writes of one key in the batch, as one (see `MergedWrites`), without what is the same
- * for all keys of the batch.
+ * for all keys of the batch. `receivedAt` is there where it is not that of the part.
  */
-export interface BatchWrite extends Omit<FailedWrite, 'specVersion' | 'link' | 'record' | 'receivedAt'> {
+export interface BatchWrite extends Omit<FailedWrite, 'specVersion' | 'link' | 'record'> {
   readonly record: Pick<RecordPosition, 'offset' | 'timestamp'>;
 }
 
@@ -51,7 +51,12 @@ export interface BatchInput {
   /** One for each key. */
   readonly writes: readonly BatchWrite[];
   /** Of the run before this one. */
-  readonly carried?: Pick<BatchStatus, 'keys' | 'equal' | 'repaired' | 'handedOver'> | undefined;
+  readonly carried?: CarriedBatch | undefined;
+}
+
+interface CarriedBatch extends Pick<BatchStatus, 'keys' | 'equal' | 'repaired' | 'handedOver'> {
+  /** Before this a comparison of any key proves nothing, in ms since the epoch. */
+  readonly provesAt?: number | undefined;
 }
 
 /** The answer to the query `status`. */
@@ -106,6 +111,14 @@ export interface KeyInBatch {
 /** What is asked of one attempt at keys of a batch. */
 export interface BatchRequest extends Pick<BatchInput, 'link' | 'policy' | 'part' | 'writes'> {}
 
+export interface HandOverRequest extends BatchRequest {
+  /**
+   * So much later: until then a given-up attempt may write one of them, and a workflow of the key's
+   * own would wait for no longer than `settle`.
+   */
+  readonly afterMs?: number | undefined;
+}
+
 /** How an attempt ended, by the indices of the writes; those that are in no list are equal. */
 export interface BatchReply {
   readonly repaired: readonly number[];
@@ -140,13 +153,14 @@ export interface BatchFailure {
 export interface BatchActivities {
   reconcileBatch(request: BatchRequest): Promise<BatchReply>;
   /** Resolves when each key is taken by a workflow of its own, or is a dead letter. */
-  handOver(request: BatchRequest): Promise<void>;
+  handOver(request: HandOverRequest): Promise<void>;
 }
 
 /** The failed write of a key as its own workflow takes it. */
 export function unpacked({ link, part }: Pick<BatchInput, 'link' | 'part'>, write: BatchWrite): FailedWrite {
-  const { topic, partition, receivedAt, traceparent } = part;
+  const { topic, partition, traceparent } = part;
   const record = { topic, partition, ...write.record };
+  const receivedAt = write.receivedAt ?? part.receivedAt;
   return { specVersion: 1, link, ...write, receivedAt, record, ...(traceparent && { traceparent }) };
 }
 

@@ -26,6 +26,8 @@ export interface BatchRun {
   readonly open: Set<OpenKey>;
   /** Of keys that do not heal here. */
   handOver: BatchWrite[];
+  /** Before this they must not be compared, however short their `settle` is. */
+  handOverAt: number;
   equal: number;
   repaired: number;
   handedOver: number;
@@ -33,12 +35,13 @@ export interface BatchRun {
   lastError: LastError | null;
 }
 
-const UNTRIED = { tries: 0, repairs: 0, dueAt: 0, provesAt: 0, healed: null, error: null };
+const UNTRIED = { tries: 0, repairs: 0, healed: null, error: null };
 
 export function newRun({ policy, writes, carried }: BatchInput): BatchRun {
-  const { equal = 0, repaired = 0, handedOver = 0 } = carried ?? {};
-  const open = new Set(writes.map((write) => ({ write, ...UNTRIED })));
-  return { policy, open, handOver: [], equal, repaired, handedOver, outage: null, lastError: null };
+  const { equal = 0, repaired = 0, handedOver = 0, provesAt = 0 } = carried ?? {};
+  const open = new Set(writes.map((write) => ({ write, ...UNTRIED, provesAt, dueAt: provesAt })));
+  const nothing = { handOver: [], handOverAt: 0, outage: null, lastError: null };
+  return { policy, open, equal, repaired, handedOver, ...nothing };
 }
 
 /** Those that are due so soon after each other are tried together. */
@@ -57,6 +60,11 @@ export function nextDue(run: BatchRun): number {
   let next = Number.POSITIVE_INFINITY;
   for (const { dueAt } of run.open) next = Math.min(next, dueAt);
   return next;
+}
+
+/** When a comparison of each key proves something, in ms since the epoch. */
+export function latestProof(run: BatchRun): number {
+  return Math.max(0, ...[...run.open].map(({ provesAt }) => provesAt));
 }
 
 /** What is known of a key here; null: it is healed, or gone on by itself, or was never here. */
@@ -118,6 +126,7 @@ function takeFailure(run: BatchRun, key: OpenKey, { permanent, effect, error }: 
   key.tries += 1;
   key.error = error;
   if (effect !== 'nothing') key.repairs += 1;
+  key.provesAt = now + landsWithin(effect, settleMs);
   if (permanent || key.tries >= retry.maximumAttempts) {
     giveUp(run, key, now);
     return;
@@ -126,28 +135,30 @@ function takeFailure(run: BatchRun, key: OpenKey, { permanent, effect, error }: 
     retry.initialIntervalMs * retry.backoffCoefficient ** (key.tries - 1),
     Math.max(retry.maximumIntervalMs, retry.initialIntervalMs),
   );
-  key.provesAt = now + landsWithin(effect, settleMs);
   key.dueAt = Math.max(now + pause, key.provesAt);
 }
 
 function giveUp(run: BatchRun, key: OpenKey, now: number): void {
   run.open.delete(key);
   run.handOver.push(leaving(key, now));
+  // For `settle` it waits there.
+  if (key.provesAt > now + run.policy.settleMs) run.handOverAt = Math.max(run.handOverAt, key.provesAt);
 }
 
 /** Ends the run: what it has not healed goes on elsewhere, also what is being tried now. */
 export function giveUpAll(run: BatchRun, tried: readonly OpenKey[], now: number): void {
-  for (const key of tried) key.repairs += 1;
+  for (const key of tried) {
+    key.repairs += 1;
+    key.provesAt = now + landsWithin('unknown', run.policy.settleMs);
+  }
   for (const key of run.open) giveUp(run, key, now);
 }
 
 /**
  * The failed write of a key as it is told to whoever goes on with it. What this run has written, or
- * may have, is to be looked at after `settle`, as after a write of unknown outcome.
+ * may have, is to be looked at after `settle`, as after a write of unknown outcome that was read
+ * now.
  */
-export function leaving({ write, repairs }: OpenKey, now: number): BatchWrite {
-  if (repairs === 0) return write;
-  const { id, failedAt } = write;
-  const merged = write.merged ?? { count: 1, ids: [id], firstFailedAt: failedAt, lastFailedAt: failedAt };
-  return { ...write, outcome: 'unknown', failedAt: new Date(now).toISOString(), merged };
+export function leaving({ write, repairs }: Pick<OpenKey, 'write' | 'repairs'>, now: number): BatchWrite {
+  return repairs === 0 ? write : { ...write, outcome: 'unknown', receivedAt: new Date(now).toISOString() };
 }

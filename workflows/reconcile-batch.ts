@@ -30,6 +30,7 @@ import {
   dueKeys,
   giveUpAll,
   keyIn,
+  latestProof,
   leaving,
   newRun,
   nextDue,
@@ -86,7 +87,10 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
     if (run.handOver.length === 0) return;
     const writes = run.handOver;
     enter('retrying');
-    await CancellationScope.nonCancellable(() => handOver({ link, policy, part, writes }));
+    const afterMs = Math.max(0, run.handOverAt - Date.now());
+    await CancellationScope.nonCancellable(() =>
+      handOver({ link, policy, part, writes, ...(afterMs > 0 && { afterMs }) }),
+    );
     run.handOver = [];
     run.handedOver += writes.length;
     for (const { key, encoding = 'utf8' } of writes) {
@@ -109,7 +113,8 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
       if (run.open.size === 0) break;
       if (workflowInfo().continueAsNewSuggested) {
         const writes = [...run.open].map((key) => leaving(key, Date.now()));
-        return await continueAsNew<typeof reconcileBatch>({ ...input, writes, carried: now() });
+        const carried = { ...now(), provesAt: latestProof(run) };
+        return await continueAsNew<typeof reconcileBatch>({ ...input, writes, carried });
       }
       enter(waitingFor(run));
       await condition(() => asked, Math.max(1, nextDue(run) - Date.now()));

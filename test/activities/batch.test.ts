@@ -162,6 +162,15 @@ describe('where all slots of a link are taken', () => {
   });
 });
 
+test('keys are handed over only when a given-up attempt can write them no more', async () => {
+  const given: string[] = [];
+  const activities = activitiesOf(link.sides, async (key) => void given.push(key));
+  const begunAt = performance.now();
+  await environment().run(activities.handOver, { ...requestFor([{ key: 'a' }]), afterMs: 300 });
+  expect(performance.now() - begunAt).toBeGreaterThan(290);
+  expect(given).toEqual(['a']);
+});
+
 test('keys are handed over one behind the other, and a further attempt goes on where one has ended', async () => {
   const given: string[] = [];
   const activities = activitiesOf(link.sides, async (key) => {

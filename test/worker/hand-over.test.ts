@@ -6,6 +6,8 @@ import { parseConfig } from '../../src/config.js';
 import { LinkAttribute } from '../../src/temporal/link-attribute.js';
 import { createHandOver } from '../../src/worker/hand-over.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
+import { packed, unpacked } from '../../workflows/batch-messages.js';
+import { leaving } from '../../workflows/batch-run.js';
 import { failedWrite, onStack } from '../support/workflow-bed.js';
 
 const server = onStack();
@@ -49,6 +51,23 @@ test('a key goes on as a workflow of its own, with its failed write', async () =
   expect(signals.map(({ signalName }) => signalName)).toEqual(['failedWrites']);
   expect(String(signals[0]!.input!.payloads![0]!.data)).toContain('of the batch');
   expect(letters).toEqual([]);
+});
+
+test('a key that its batch may have written just now is compared after `settle`, however long ago its record was read', async () => {
+  const { client, workflowId, give } = bed();
+  const read = packed(failedWrite({ outcome: 'unknown' }));
+  const part = {
+    topic: 't',
+    partition: 0,
+    first: '0',
+    last: '0',
+    firstId: 'i',
+    receivedAt: '2026-11-20T23:00:01.000Z',
+  };
+  await give(unpacked({ link: 'east-to-west', part }, leaving({ write: read, repairs: 1 }, Date.now())));
+  const [started] = (await client.getHandle(workflowId).fetchHistory()).events!;
+  const { seconds, nanos } = started!.workflowExecutionStartedEventAttributes!.firstWorkflowTaskBackoff!;
+  expect(Number(seconds) * 1_000 + Number(nanos) / 1e6).toBeGreaterThan(500);
 });
 
 test('a key whose ID somebody else has becomes a dead letter', async () => {

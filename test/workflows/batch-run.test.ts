@@ -1,20 +1,37 @@
 /** What a batch makes of the end of an attempt, without Temporal. */
 import { describe, expect, it } from 'vitest';
-import { ALL_EQUAL, type BatchReply, packed } from '../../workflows/batch-messages.js';
-import { dueKeys, giveUpAll, keyIn, newRun, nextDue, takeReply } from '../../workflows/batch-run.js';
+import { ALL_EQUAL, type BatchReply, packed, unpacked } from '../../workflows/batch-messages.js';
+import {
+  dueKeys,
+  giveUpAll,
+  keyIn,
+  latestProof,
+  leaving,
+  newRun,
+  nextDue,
+  takeReply,
+} from '../../workflows/batch-run.js';
+import { addFailedWrites, NOTHING_PENDING, takeRound } from '../../workflows/pending.js';
+import { settledAt } from '../../workflows/settle.js';
 import { failedWrite, POLICY } from '../support/workflow-bed.js';
 
 const ERROR = { type: 'TargetReadOnly', message: 'no', stage: 'write' } as const;
 const policy = { ...POLICY, settleMs: 1_000, retry: { ...POLICY.retry, maximumAttempts: 3, initialIntervalMs: 500 } };
 
+const POSITION = { topic: 't', partition: 0, offset: '7', timestamp: '1' };
+/** Its records were read long ago. */
+const receivedAt = new Date(0).toISOString();
+const PART = { topic: 't', partition: 0, first: '0', last: '9', firstId: 'i', receivedAt };
+
 function runOf(keys: number) {
   const writes = Array.from({ length: keys }, (_, index) => packed(failedWrite({ key: `k${index}` })));
-  const part = { topic: 't', partition: 0, first: '0', last: '9', firstId: 'i' };
-  const run = newRun({ link: 'l', policy, part, writes });
+  const input = { link: 'l', policy, part: PART, writes };
+  const run = newRun(input);
   const take = (reply: Partial<BatchReply>, now: number) =>
     takeReply(run, dueKeys(run, now), { ...ALL_EQUAL, ...reply }, now);
   const keysOpen = () => [...run.open].map(({ write }) => write.key);
-  return { run, take, keysOpen };
+  const told = () => run.handOver.map((write) => unpacked(input, write));
+  return { run, take, keysOpen, told };
 }
 
 describe('a key of a batch', () => {
@@ -72,20 +89,58 @@ describe('a key of a batch', () => {
     expect([run.handOver.map(({ key }) => key), keysOpen(), run.equal]).toEqual([['k0', 'k2'], [], 1]);
   });
 
-  it('that was written, and goes on elsewhere before that was found to hold, is told of as of unknown outcome', () => {
-    const { run, take } = runOf(3);
-    take({ lookAgain: [0], deferred: [{ indices: [1, 2], retryAfterMs: 60_000 }] }, 1_000);
+  it('that was written, and goes on elsewhere before that was found to hold, is compared there after `settle`', () => {
+    const { run, take, told } = runOf(3);
+    take({ lookAgain: [0], deferred: [{ indices: [1, 2], retryAfterMs: 60_000 }] }, 100_000);
     const [, second] = [...run.open];
-    giveUpAll(run, [second!], 2_000);
-    const at = new Date(2_000).toISOString();
-    expect(run.handOver.map(({ key, outcome, failedAt }) => [key, outcome, failedAt])).toEqual([
-      ['k0', 'unknown', at],
+    giveUpAll(run, [second!], 102_000);
+    expect(told().map((write) => [write.key, write.outcome, settledAt(write, 1_000, 102_000)])).toEqual([
+      ['k0', 'unknown', 103_000],
       // It was being tried.
-      ['k1', 'unknown', at],
-      ['k2', 'refused', '2026-11-20T23:00:00.000Z'],
+      ['k1', 'unknown', 103_000],
+      ['k2', 'refused', 0],
     ]);
-    expect(run.handOver[0]!.merged).toMatchObject({ count: 1, firstFailedAt: '2026-11-20T23:00:00.000Z' });
+    expect(told().map(({ failedAt }) => failedAt)).toEqual(Array(3).fill('2026-11-20T23:00:00.000Z'));
     expect(run.open.size).toBe(0);
+  });
+
+  it.each([
+    ['nothing', 0],
+    ['wrote', 0],
+    ['unknown', 106_000],
+  ] as const)('whose last attempt did %s to it goes on elsewhere once that can be compared', (effect, at) => {
+    const { run, take } = runOf(1);
+    take({ failed: [{ indices: [0], error: ERROR, permanent: true, effect }] }, 100_000);
+    expect([run.handOver.length, run.handOverAt]).toEqual([1, at]);
+  });
+
+  it('that was being tried when its batch was cancelled goes on elsewhere once that can be compared', () => {
+    const { run } = runOf(2);
+    giveUpAll(run, [...run.open], 100_000);
+    expect([run.handOver.length, run.handOverAt]).toEqual([2, 106_000]);
+  });
+
+  it('that was redriven is told of as new work, also when it was written meanwhile', () => {
+    const redriven = failedWrite({ key: 'k', id: 'seen', redrive: 1, record: POSITION });
+    const input = { link: 'l', policy, part: PART, writes: [packed(redriven)] };
+    const run = newRun(input);
+    takeReply(run, dueKeys(run, 1), { ...ALL_EQUAL, lookAgain: [0] }, 1);
+    giveUpAll(run, [], 2);
+    const before = addFailedWrites(NOTHING_PENDING, [failedWrite({ key: 'k', id: 'seen' })], policy, 0);
+    const { rest } = takeRound(before);
+    expect(addFailedWrites(rest, [unpacked(input, run.handOver[0]!)], policy, 2).count).toBe(1);
+  });
+
+  it('is compared by the run that its batch continues as no sooner than by this one', () => {
+    const { run, take } = runOf(2);
+    const failed = [{ indices: [1], error: ERROR, permanent: false, effect: 'unknown' as const }];
+    take({ lookAgain: [0], failed }, 100_000);
+    const writes = [...run.open].map((key) => leaving(key, 100_000));
+    const carried = { keys: 2, equal: 0, repaired: 0, handedOver: 0, provesAt: latestProof(run) };
+    const next = newRun({ link: 'l', policy, part: PART, writes, carried });
+    expect([dueKeys(next, 105_999, true).length, nextDue(next), dueKeys(next, 106_000).length]).toEqual([
+      0, 106_000, 2,
+    ]);
   });
 
   it('that waits to be verified is not looked at with others that are due a little earlier', () => {

@@ -11,6 +11,7 @@ import {
   type BatchReply,
   type BatchRequest,
   type BatchStatus,
+  type HandOverRequest,
   packed,
   retry,
   status,
@@ -38,14 +39,18 @@ async function withBatch(
   env: Env,
   keys: number,
   reply: (request: BatchRequest, attempt: number) => Partial<BatchReply>,
-  work: (handle: Awaited<ReturnType<typeof start>>, handedOver: string[]) => Promise<void>,
+  work: (handle: Awaited<ReturnType<typeof start>>, handedOver: string[], handing: HandOverRequest[]) => Promise<void>,
 ): Promise<void> {
   const taskQueue = `batch-${randomUUID()}`;
   const handedOver: string[] = [];
+  const handing: HandOverRequest[] = [];
   let attempts = 0;
   const activities: BatchActivities = {
     reconcileBatch: async (request) => ({ ...ALL_EQUAL, ...reply(request, ++attempts) }),
-    handOver: async ({ writes }) => void handedOver.push(...writes.map(({ key }) => key)),
+    handOver: async (request) => {
+      handing.push(request);
+      handedOver.push(...request.writes.map(({ key }) => key));
+    },
   };
   const worker = await Worker.create({
     connection: env.nativeConnection,
@@ -53,7 +58,7 @@ async function withBatch(
     workflowBundle: workflowBundle(),
     activities,
   });
-  await worker.runUntil(async () => work(await start(env, taskQueue, inputOf(keys)), handedOver));
+  await worker.runUntil(async () => work(await start(env, taskQueue, inputOf(keys)), handedOver, handing));
 }
 
 const start = (env: Env, taskQueue: string, input: BatchInput) =>
@@ -123,6 +128,19 @@ describe('a batch', () => {
       async (handle, handedOver) => {
         expect(await handle.result()).toMatchObject({ state: 'done', equal: 8, handedOver: 2, lastError: error });
         expect(handedOver.sort()).toEqual(['k3', 'k5']);
+      },
+    );
+  });
+
+  it('hands a key over that a lost attempt may still write only when that is over', async () => {
+    const error = { type: 'TargetUnavailable', message: 'no', stage: 'write' } as const;
+    await withBatch(
+      stack.env,
+      1,
+      () => ({ failed: [{ indices: [0], error, permanent: true, effect: 'unknown' }] }),
+      async (handle, _handedOver, handing) => {
+        await handle.result();
+        expect(handing.map(({ afterMs }) => afterMs)).toEqual([expect.toSatisfy((ms) => ms > 5_000 && ms <= 6_000)]);
       },
     );
   });
