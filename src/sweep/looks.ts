@@ -11,13 +11,12 @@ import {
   type ReconcileOptions,
 } from '../engine/index.js';
 import { RedisFailure } from '../redis/index.js';
-import type { Work } from './pace.js';
 
 export interface LooksOptions extends ReconcileOptions {
   readonly signal: AbortSignal;
   readonly settleMs: number;
-  /** Behind a look, so that the servers have time for others. */
-  readonly rest: (work: Work) => Promise<void>;
+  /** Behind a look that took so long, so that the servers have time for others. */
+  readonly rest: (tookMs: number) => Promise<void>;
 }
 
 export interface Suspect {
@@ -141,7 +140,7 @@ export class Looks {
         some.map((index) => before[index]),
       );
       // Not paid from the budget where the states of both sides are enough.
-      await this.#options.rest({ busyMs: performance.now() - begunAt, keys: 0 });
+      await this.#options.rest(performance.now() - begunAt);
       // What is answered is paid for: only the others are asked for again.
       const deferred: number[] = [];
       let waitMs = 0;

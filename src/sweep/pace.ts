@@ -6,7 +6,10 @@ const GENTLE_SHARE = 0.3;
 
 /** What was done without a rest. */
 export interface Work {
+  /** Of servers: without the way there and back. */
   readonly busyMs: number;
+  /** In all. */
+  readonly passedMs: number;
   readonly keys: number;
 }
 
@@ -15,7 +18,7 @@ export interface Work {
  * @param rate keys a second; undefined: gently
  */
 export async function restBehind(work: Work, rate: number | undefined, signal: AbortSignal): Promise<void> {
-  await rest(work, rate === undefined ? gently(work) : atRate(work, rate), signal);
+  await rest(rate === undefined ? gently(work) : atRate(work, rate), signal);
 }
 
 /**
@@ -23,18 +26,18 @@ export async function restBehind(work: Work, rate: number | undefined, signal: A
  * look at these more slowly than gently.
  */
 export async function restBehindLook(work: Work, rate: number | undefined, signal: AbortSignal): Promise<void> {
-  await rest(work, rate === undefined ? gently(work) : Math.min(gently(work), atRate(work, rate)), signal);
+  await rest(rate === undefined ? gently(work) : Math.min(gently(work), atRate(work, rate)), signal);
 }
 
-/** How long some work may take with its rest, in ms. No timer rests for less than 1 ms. */
+/** How long to rest behind some work, in ms. No timer rests for less than 1 ms. */
 function gently({ busyMs }: Work): number {
-  return Math.max(busyMs / GENTLE_SHARE, busyMs + 1);
+  return Math.max(busyMs / GENTLE_SHARE - busyMs, 1);
 }
 
-function atRate({ keys }: Work, rate: number): number {
-  return (1_000 * keys) / rate;
+function atRate({ keys, passedMs }: Work, rate: number): number {
+  return (1_000 * keys) / rate - passedMs;
 }
 
-async function rest({ busyMs }: Work, wholeMs: number, signal: AbortSignal): Promise<void> {
-  if (wholeMs - busyMs >= 1) await sleep(wholeMs - busyMs, undefined, { signal });
+async function rest(ms: number, signal: AbortSignal): Promise<void> {
+  if (ms >= 1) await sleep(ms, undefined, { signal });
 }

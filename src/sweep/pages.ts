@@ -20,6 +20,11 @@ const [GENTLE_PER_PAGE, GENTLE_PER_SCAN] = [10, 50];
  * look, and a server adds what is left of a bucket. Fewer where few a second are wanted.
  */
 const [MOST_PER_PAGE, PAGES_PER_SECOND] = [400, 100];
+/**
+ * Where a page can be asked for only so much later than the one before, for so long is the way, it
+ * may be larger in proportion: that holds a server for less than a hundredth of the time.
+ */
+const FAR_MS = 20;
 /** Its keys together, about: a server does nothing else while it copies them. */
 const KEY_BYTES_PER_PAGE = 64 * 1024;
 
@@ -52,14 +57,17 @@ export class Pages {
     this.#given = options;
   }
 
-  /** @throws ReconcileError where the server can't be asked */
-  async page(part: SweepPart, cursor: string): Promise<AskedPage> {
+  /**
+   * @param wayMs to the server and back; 0: it is near
+   * @throws ReconcileError where the server can't be asked
+   */
+  async page(part: SweepPart, cursor: string, wayMs = 0): Promise<AskedPage> {
     const { side, place } = part;
     const { options } = this.#given;
     if (side === 'keys') return { ...pageOfGiven(options.keys!, Number(cursor)), asked: MOST_PER_PAGE };
     const { match, type, sample } = options;
     const from = sample === undefined ? cursor : anywhere();
-    const count = this.#keysPerPage(part);
+    const count = this.#keysPerPage(part, wayMs);
     const scan = { cursor: from, count, match, type, digested: side === 'source' };
     const at = sideOf(side);
     const page = await this.#sides[at].scanKeys(place, scan);
@@ -94,13 +102,14 @@ export class Pages {
     });
   }
 
-  #keysPerPage(part: SweepPart): number {
+  #keysPerPage(part: SweepPart, wayMs: number): number {
     const brought = this.#brought.get(serverOf(part));
     // Of a server whose keys nobody has seen yet.
     if (brought === undefined) return GENTLE_PER_PAGE;
     const rate = this.#given.rate();
-    const gentle = part.side === 'source' ? GENTLE_PER_PAGE : GENTLE_PER_SCAN;
-    const wanted = rate === undefined ? gentle / brought.keys : rate / PAGES_PER_SECOND;
+    const gentle = (part.side === 'source' ? GENTLE_PER_PAGE : GENTLE_PER_SCAN) * Math.max(1, wayMs / FAR_MS);
+    const everyMs = Math.max(1_000 / PAGES_PER_SECOND, wayMs);
+    const wanted = rate === undefined ? gentle / brought.keys : (rate * everyMs) / 1_000;
     const most = Math.min(MOST_PER_PAGE, Math.floor(KEY_BYTES_PER_PAGE / brought.bytes));
     return Math.max(1, Math.min(Math.max(GENTLE_PER_PAGE, Math.ceil(wanted)), most));
   }

@@ -25,6 +25,12 @@ export interface SureDifference {
   readonly foundAtMs: number;
 }
 
+/** What of a page may differ, and what could not be compared. */
+interface FirstLook {
+  readonly suspects: readonly Suspect[];
+  readonly findings: readonly Finding[];
+}
+
 /** A page that was gone through, with those behind it that have nothing to wait for. */
 interface Waiting {
   page: Passed;
@@ -65,11 +71,10 @@ export class Suspects {
   }
 
   /**
-   * A page was gone through.
-   * @param keys those of it that may differ
-   * @throws ReconcileError where a side can't be asked; the signal's reason when it aborts
+   * The first look at keys of a page, before it is added: those of several pages may be under way.
+   * @throws as `Looks.compare`
    */
-  async add(page: Passed, keys: readonly Buffer[]): Promise<void> {
+  async look(keys: readonly Buffer[]): Promise<FirstLook> {
     const unique = [...new Map(keys.map((key) => [key.toString('latin1'), key])).values()];
     const suspects: Suspect[] = [];
     const findings: Finding[] = [];
@@ -79,9 +84,17 @@ export class Suspects {
       } else if (isUnsettled(compared)) suspects.push({ key, found: UNKNOWN, looks: 0 });
       else findings.push(...ofFailure(key, compared));
     }
+    return { suspects, findings };
+  }
+
+  /**
+   * A page was gone through.
+   * @throws ReconcileError where a side can't be asked; the signal's reason when it aborts
+   */
+  async add(page: Passed, { suspects, findings }: FirstLook): Promise<void> {
     const before = this.#waiting.at(-1);
     if (before === undefined || suspects.length > 0)
-      this.#waiting.push({ page, suspects, sure: 0, findings, dueAt: this.#later() });
+      this.#waiting.push({ page, suspects, sure: 0, findings: [...findings], dueAt: this.#later() });
     else {
       // It is through when that one is. So there are never more of them than suspects.
       before.page = followedBy(before.page, page);
@@ -103,7 +116,8 @@ export class Suspects {
       const due = this.#waiting.filter(({ suspects, dueAt }) => suspects.length > 0 && dueAt <= now);
       if (due.length > 0 && this.#nextLookAt <= now) {
         await this.#lookAt(due);
-        this.#nextLookAt = performance.now() + BETWEEN_LOOKS_MS;
+        // At servers that are far away a look takes longer than that, and pages have to go on, too.
+        this.#nextLookAt = performance.now() + Math.max(BETWEEN_LOOKS_MS, performance.now() - now);
       }
       const isRest = most === 0 && this.#waiting.every(({ suspects }) => suspects.length === 0);
       if (isRest || this.#sure.length >= BATCH_KEYS || this.#handOverAt <= now) await this.#handOver();

@@ -12,9 +12,10 @@ import type {
 } from '../../workflows/sweep-messages.js';
 import { type Difference, LinkMemory, type LinkSides, ReconcileError, type ReconcileOptions } from '../engine/index.js';
 import { agedBy, WITHIN_MS } from './ageing.js';
+import { Ahead } from './ahead.js';
 import { type Batches, HandOver } from './hand-over.js';
 import { Looks, type LooksOptions } from './looks.js';
-import { restBehind, restBehindLook, type Work } from './pace.js';
+import { restBehind, restBehindLook } from './pace.js';
 import { Pages } from './pages.js';
 import {
   isCounted,
@@ -30,6 +31,7 @@ import { Speed } from './speed.js';
 import { percentOf, summary } from './summary.js';
 import { Suspects } from './suspects.js';
 import { added, comparedIn, summed } from './tally.js';
+import { Way } from './way.js';
 
 export interface SweepRequest extends ReconcileOptions {
   /** Ends it where it is. */
@@ -62,6 +64,12 @@ export async function sweepLink(sides: LinkSides, request: SweepRequest): Promis
     return { state: sweep.state, summary: null };
   }
   return { state: sweep.state, summary: summary(sweep.state, request.options) };
+}
+
+interface Looking {
+  readonly signal: AbortSignal;
+  /** A look goes each of them. */
+  readonly ways: readonly Way[];
 }
 
 class Sweep {
@@ -112,7 +120,7 @@ class Sweep {
   async #age(): Promise<void> {
     const { signal, agesMs = WITHIN_MS } = this.#request;
     const { listed } = summed(this.state.parts);
-    const looks = new Looks(this.#sides, this.#looksOptions(signal));
+    const looks = new Looks(this.#sides, this.#looksOptions({ signal, ways: [] }));
     for (;;) {
       const { aged = [] } = this.state;
       const withinMs = agesMs[aged.length];
@@ -126,9 +134,12 @@ class Sweep {
     }
   }
 
-  #looksOptions(signal: AbortSignal): LooksOptions {
+  #looksOptions({ signal, ways }: Looking): LooksOptions {
     const { settleMs, expiryToleranceMs, deleteGuard, cache } = this.#request;
-    const rest = (work: Work) => restBehindLook(work, this.#rate, signal);
+    const rest = (tookMs: number) => {
+      const busyMs = ways.reduce((left, way) => way.beyond(left), tookMs);
+      return restBehindLook({ busyMs, passedMs: tookMs, keys: 0 }, this.#rate, signal);
+    };
     // What is deferred comes again together.
     return { expiryToleranceMs, deleteGuard, cache, signal, comesAsOne: true, settleMs, rest };
   }
@@ -249,11 +260,17 @@ class Sweep {
 
   /** One part to its end, or until parts were begun anew: then pages on their way are none. */
   async #goThrough(part: SweepPart, generation: number, signal: AbortSignal): Promise<void> {
-    const suspects = this.#suspectsOf(part, generation, signal);
+    const { scans, comparisons } = this.#waysOf(part.side);
+    const suspects = this.#suspectsOf(part, generation, { signal, ways: [scans, comparisons] });
+    const ahead = new Ahead<Awaited<ReturnType<Suspects['look']>>>();
+    const ask = (cursor: string) => scans.timed(this.#pages.page(part, cursor, scans.ms));
     let { passed, cursor } = part;
-    for (let next = this.#pages.page(part, cursor); ; ) {
+    for (let next = ask(cursor); ; ) {
       const begunAt = performance.now();
       const page = await next;
+      const waitedMs = performance.now() - begunAt;
+      // Where the comparison is far away, nobody has waited for this page: it is what shows the load.
+      const scanMs = comparisons.isFar ? Math.max(waitedMs, scans.lastMs) : waitedMs;
       if (part.side !== 'keys' && this.#connections !== this.#connectionsNow) void this.#synchronize(part.side);
       // A page of another server than the cursor is of is none. All wait for who asks.
       await this.#synchronized;
@@ -263,26 +280,38 @@ class Sweep {
       cursor = page.cursor;
       const done = this.#pages.isLast(part, page, passed);
       if (!done) {
-        next = this.#pages.page(part, cursor);
-        // It is awaited below, and may fail before that.
+        next = ask(cursor);
+        // It is awaited above, and may fail before that.
         next.catch(() => {});
       }
-      const differing = await this.#pages.suspicious(part.side, page);
       const { own, keys } = page;
-      const passedNow = {
-        cursor,
-        done,
-        passed: looked,
-        own,
-        compared: keys.length,
-        soonestExpiry: soonestExpiryOf(page),
-      };
-      const busyMs = performance.now() - begunAt;
-      await suspects.add(passedNow, differing);
+      if (keys.length > 0) await Promise.all([scans, comparisons].map((way) => way.measure(keys[0]!)));
+      const soonestExpiry = soonestExpiryOf(page);
+      const passedNow = { cursor, done, passed: looked, own, compared: keys.length, soonestExpiry };
+      const differing = comparisons.timed(this.#pages.suspicious(part.side, page));
+      const look = differing.then((differ) => suspects.look(differ));
+      ahead.add(passedNow, look);
+      for (;;) {
+        const first = await ahead.next(done ? 0 : comparisons.ms);
+        if (first === null) break;
+        await suspects.add(...first);
+      }
       if (done) break;
-      await restBehind({ busyMs, keys: looked }, this.#rate, signal);
+      const busyMs = scans.beyond(scanMs) + comparisons.beyond(comparisons.lastMs);
+      const work = { busyMs, passedMs: performance.now() - begunAt, keys: looked };
+      await restBehind(work, this.#rate, signal);
     }
     await suspects.settle();
+  }
+
+  #waysOf(side: SweepPart['side']): { readonly scans: Way; readonly comparisons: Way } {
+    const { source, target } = this.#read;
+    // Rows and keys that were given are compared one by one.
+    if (side === 'keys' || side === 'cache') {
+      return { scans: new Way(side === 'cache' ? target : null), comparisons: new Way(null) };
+    }
+    const [scanned, other] = side === 'source' ? [source, target] : [target, source];
+    return { scans: new Way(scanned), comparisons: new Way(other) };
   }
 
   /** Of each lane. */
@@ -291,11 +320,11 @@ class Sweep {
     return rate && rate / this.#lanes;
   }
 
-  #suspectsOf(part: SweepPart, generation: number, signal: AbortSignal): Suspects {
+  #suspectsOf(part: SweepPart, generation: number, looking: Looking): Suspects {
     // With a type its keys are compared as well, which the source's part has done for most.
     const counts = (kind: Difference) => part.side !== 'target' || kind === 'extra' || kind === 'type';
     const handOver = this.#handOver?.take.bind(this.#handOver) ?? null;
-    const ofSuspects = { ...this.#looksOptions(signal), counts, handOver };
+    const ofSuspects = { ...this.#looksOptions(looking), counts, handOver };
     return new Suspects(this.#sides, ofSuspects, (passed, findings) => {
       if (generation === this.#generation) this.#through(part, passed, findings);
     });

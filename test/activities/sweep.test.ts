@@ -33,6 +33,7 @@ function sides() {
     keyServers: async () => [server(place)],
     shardsOf: async (keys: Buffer[]) => keys.map(() => place),
     digestKeys: async (keys: Buffer[]) => digest(keys),
+    absentKeys: async () => [],
     async scanKeys(_: string, { cursor }: { cursor: string }) {
       const page = Number(cursor);
       if (page >= 4 && state.isAway) return new RedisFailure('CONNECTION', 'refused');
