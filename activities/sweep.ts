@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Context, getClient } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
+import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
 import { ReconcileError } from '../src/engine/index.js';
 import { jittered, pauseAfter } from '../src/patience/pause.js';
 import type { Batches } from '../src/sweep/hand-over.js';
@@ -54,10 +55,13 @@ interface SweepDependencies {
 }
 
 export function createSweepActivities({ links, batchesOf, start, onSwept }: SweepDependencies): SweepActivities {
-  const runtimeOf = (link: string) => {
+  // Another worker may have it: so it is left to the next attempt, and not waited for in here.
+  const runtimeOf = (link: string, tell: (line: string) => void = () => {}) => {
     const runtime = links.get(link);
     if (runtime !== undefined) return runtime;
-    throw ApplicationFailure.retryable(`link "${link}" is not in the configuration of this worker`, 'UnknownLink');
+    const message = `link "${link}" is not in the configuration of this worker`;
+    tell(`UnknownLink: ${message}`);
+    throw ApplicationFailure.retryable(message, 'UnknownLink');
   };
   return {
     async startSweep({ link, options }) {
@@ -66,11 +70,24 @@ export function createSweepActivities({ links, batchesOf, start, onSwept }: Swee
       return { workflowId: sweepWorkflowId(link), sweep };
     },
 
+    async lastReached() {
+      const { workflowId, runId } = Context.current().info.workflowExecution!;
+      const client = getClient().workflow;
+      const { raw } = await client.getHandle(workflowId, runId).describe();
+      const comparing = raw.pendingActivities?.find(({ activityType }) => activityType?.name === 'compareLink');
+      const told = comparing?.heartbeatDetails?.payloads;
+      const [state] = (await decodeArrayFromPayloads(client.options.loadedDataConverter, told)) ?? [];
+      return (state as SweepState | undefined) ?? null;
+    },
+
     async compareLink({ link, settleMs, options, state: given, sweepId }) {
-      const runtime = runtimeOf(link);
       const { cancellationSignal: signal, info, heartbeat } = context();
-      const pulse = startPulse((info.heartbeatDetails as SweepState | undefined) ?? given, heartbeat);
       const tell = teller();
+      const runtime = runtimeOf(link, (line) => {
+        // Less and less often: each word costs events.
+        if (Number.isInteger(Math.log2(info.attempt))) tell.problem(line);
+      });
+      const pulse = startPulse((info.heartbeatDetails as SweepState | undefined) ?? given, heartbeat);
       const workflow = info.workflowExecution!;
       const batches = options.repair ? batchesOf({ link, sweepId: sweepId ?? workflow.runId, workflow }) : undefined;
       const sweeping = (): Promise<CompareLinkReply> => {

@@ -272,6 +272,8 @@ export interface CompareLinkReply {
 /** What the workflow asks of its activities. */
 export interface SweepActivities {
   compareLink(request: CompareLinkRequest): Promise<CompareLinkReply>;
+  /** @returns what `compareLink` of this workflow has told by a heartbeat; null: nothing yet */
+  lastReached(): Promise<SweepState | null>;
   startSweep(input: ScheduledSweepInput): Promise<ScheduledSweepResult>;
 }
 

@@ -7,7 +7,9 @@ import {
   continueAsNew,
   getExternalWorkflowHandle,
   isCancellation,
+  patched,
   proxyActivities,
+  proxyLocalActivities,
   setCurrentDetails,
   setHandler,
   TimeoutFailure,
@@ -43,6 +45,11 @@ const { compareLink } = proxyActivities<SweepActivities>({
   heartbeatTimeout: '10 seconds',
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '10 seconds' },
+});
+
+const { lastReached } = proxyLocalActivities<SweepActivities>({
+  startToCloseTimeout: '5 seconds',
+  retry: { maximumAttempts: 3 },
 });
 
 const NOTHING: SweepReached = {
@@ -133,7 +140,11 @@ async function compareUntil(stop: Promise<void>, request: CompareLinkRequest): P
     () => false,
     () => false,
   );
-  if (!(await Promise.race([isOver, isStopped]))) work.cancel();
+  const isRunning = !(await Promise.race([isOver, isStopped]));
+  // Between two attempts, as without a worker, the server cancels it at once, and what it had
+  // reached is gone with it.
+  const told = isRunning && patched('keeps-what-was-reached') ? await lastReached().catch(() => null) : null;
+  if (isRunning) work.cancel();
   return comparing.catch((error: unknown) => {
     // An attempt that fails, or dies, while it is asked to stop is not made again: its failure is
     // that of the activity then, and no reason to end the sweep.
@@ -141,7 +152,7 @@ async function compareUntil(stop: Promise<void>, request: CompareLinkRequest): P
     if (!isOurs || !(isCancellation(error) || error instanceof ActivityFailure)) throw error;
     const { cause } = error as ActivityFailure;
     const state = cause instanceof TimeoutFailure ? (cause.lastHeartbeatDetails as SweepState | undefined) : undefined;
-    return state === undefined ? null : { state, summary: null };
+    return state || told ? { state: (state ?? told)!, summary: null } : null;
   });
 }
 

@@ -26,7 +26,7 @@ const digest = (keys: readonly Buffer[]): PageDigest => ({
 function sides() {
   const server = (place: string) => ({ place, server: place, keys: PAGES, slots: [[0, 1]], moving: [] });
   const asked: number[] = [];
-  const state = { isAway: true };
+  const state = { isAway: true, breaks: false };
   const port = (place: string) => ({
     place,
     connections: 1,
@@ -36,6 +36,7 @@ function sides() {
     absentKeys: async () => [],
     async scanKeys(_: string, { cursor }: { cursor: string }) {
       const page = Number(cursor);
+      if (page >= 4 && state.breaks) throw new Error('broken');
       if (page >= 4 && state.isAway) return new RedisFailure('CONNECTION', 'refused');
       asked.push(page);
       const keys = [Buffer.from(`key ${page}`)];
@@ -45,8 +46,10 @@ function sides() {
   return { source: port('source') as never as RedisPort, target: port('target') as never as RedisPort, asked, state };
 }
 
-/** Sweeps a link, and repairs nothing. */
-const workerOf = (link: string, sides: LinkSides) =>
+const AWAY = { problem: expect.stringMatching(/^SourceUnavailable: /) as string };
+
+/** Sweeps a link, if it knows it, and repairs nothing. */
+const workerOf = (link: string, sides: LinkSides, known = link) =>
   Worker.create({
     connection: temporal.env.nativeConnection,
     taskQueue: link,
@@ -54,11 +57,18 @@ const workerOf = (link: string, sides: LinkSides) =>
     // As in every worker.
     maxHeartbeatThrottleInterval: '500 milliseconds',
     activities: createSweepActivities({
-      links: new Map([[link, { sides, options: DEFAULT_OPTIONS }]]),
+      links: new Map([[known, { sides, options: DEFAULT_OPTIONS }]]),
       batchesOf: () => expect.fail('nothing is to be repaired'),
       start: () => expect.fail('no other is to be started'),
       onSwept() {},
     }),
+  });
+
+const start = (link: string, rate = 1_000_000) =>
+  temporal.env.client.workflow.start<typeof sweep>('sweep', {
+    workflowId: sweepWorkflowId(link),
+    taskQueue: link,
+    args: [{ link, settleMs: 50, options: { rate } }],
   });
 
 test('a pause while a server does not answer keeps what was reached', async () => {
@@ -66,14 +76,8 @@ test('a pause while a server does not answer keeps what was reached', async () =
   const { asked, state, ...ports } = sides();
   const worker = await workerOf(link, ports);
   await worker.runUntil(async () => {
-    const handle = await temporal.env.client.workflow.start<typeof sweep>('sweep', {
-      workflowId: sweepWorkflowId(link),
-      taskQueue: link,
-      args: [{ link, settleMs: 50, options: { rate: 1_000_000 } }],
-    });
-    await eventually(async () =>
-      expect(await handle.query(progress)).toMatchObject({ problem: expect.stringMatching(/^SourceUnavailable: /) }),
-    );
+    const handle = await start(link);
+    await eventually(async () => expect(await handle.query(progress)).toMatchObject(AWAY));
     await handle.signal(pause);
     await eventually(async () => {
       expect(await handle.query(progress)).toMatchObject({ state: 'paused' });
@@ -88,6 +92,35 @@ test('a pause while a server does not answer keeps what was reached', async () =
   expect(asked).toEqual([0, 1, 2, 3, 4, 5]);
 });
 
+test('a pause between two attempts keeps what was reached', async () => {
+  const link = ulid();
+  const { asked, state, ...ports } = sides();
+  state.breaks = true;
+  const worker = await workerOf(link, ports);
+  await worker.runUntil(async () => {
+    const handle = await start(link);
+    const pending = async () => (await handle.describe()).raw.pendingActivities ?? [];
+    await eventually(async () => expect((await pending())[0]?.lastFailure?.message).toBe('broken'));
+    await handle.signal(pause);
+    await eventually(async () => expect(await pending()).toEqual([]));
+    Object.assign(state, { isAway: false, breaks: false });
+    await handle.signal(resume);
+    expect(await handle.result()).toMatchObject({ outcome: 'equal', compared: PAGES });
+  });
+  expect(asked).toEqual([0, 1, 2, 3, 4, 5]);
+});
+
+test('a worker that does not know the link says so', async () => {
+  const link = ulid();
+  const worker = await workerOf(link, sides(), 'another link');
+  await worker.runUntil(async () => {
+    const handle = await start(link);
+    const problem = expect.stringMatching(/^UnknownLink: link ".*" is not in the configuration/);
+    await eventually(async () => expect(await handle.query(progress)).toMatchObject({ problem }));
+    await handle.terminate();
+  });
+});
+
 test('a sweep costs no more heartbeats than are reckoned with', async () => {
   const link = ulid();
   const own = await startLink();
@@ -96,11 +129,7 @@ test('a sweep costs no more heartbeats than are reckoned with', async () => {
   await Promise.all([own.source, own.target].map(({ client }) => client.mset(values)));
   const worker = await workerOf(link, own.sides);
   await worker.runUntil(async () => {
-    const handle = await temporal.env.client.workflow.start<typeof sweep>('sweep', {
-      workflowId: sweepWorkflowId(link),
-      taskQueue: link,
-      args: [{ link, settleMs: 50, options: { rate: 1_000 } }],
-    });
+    const handle = await start(link, 1_000);
     const times = new Set<number>();
     await eventually(async () => {
       const [activity] = (await handle.describe()).raw.pendingActivities!;

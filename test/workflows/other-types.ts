@@ -125,7 +125,8 @@ function scheduledSweep(): OtherRun {
 function sweep(): OtherRun {
   let calls = 0;
   const state = { parts: [], redone: 0, targetOnly: null };
-  const activities: Pick<SweepActivities, 'compareLink'> = {
+  const activities: Omit<SweepActivities, 'startSweep'> = {
+    lastReached: async () => null,
     async compareLink() {
       calls += 1;
       if (calls > 1) return { state, summary: SUMMARY };

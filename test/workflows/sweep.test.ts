@@ -36,7 +36,8 @@ class Comparison {
   });
   end = () => this.#end();
 
-  readonly activities: Pick<SweepActivities, 'compareLink'> = {
+  readonly activities: Omit<SweepActivities, 'startSweep'> = {
+    lastReached: async () => null,
     compareLink: async (request): Promise<CompareLinkReply> => {
       this.requests.push(request);
       const call = this.requests.length;
@@ -84,10 +85,14 @@ const isComparing = (comparison: Comparison, call: number) =>
 test('an attempt that fails while it is asked to stop does not end the sweep', async () => {
   const link = ulid();
   let calls = 0;
-  const activities: Pick<SweepActivities, 'compareLink'> = {
-    async compareLink() {
+  const activities: Omit<SweepActivities, 'startSweep'> = {
+    lastReached: async () => stateOf(7),
+    async compareLink({ state }) {
       calls += 1;
-      if (calls > 1) return { state: stateOf(calls), summary: SUMMARY };
+      if (calls > 1) {
+        expect(state).toEqual(stateOf(7));
+        return { state: stateOf(calls), summary: SUMMARY };
+      }
       const context = Context.current();
       const pulse = setInterval(() => context.heartbeat(stateOf(7)), 50);
       await context.cancelled.catch(() => {});
