@@ -113,6 +113,8 @@ export interface SweepTally {
   /** How many differ in what, by what their keys begin with. */
   readonly prefixes: Readonly<Record<string, SomeCounts>>;
   readonly listed: readonly ListedDifference[];
+  /** Of a sample: how often it has met one that is listed again. Those differ each time. */
+  readonly again?: number;
 }
 
 /** The part of one server in a sweep. */

@@ -3,7 +3,7 @@ import { escapeHtml, htmlPage, tableRow } from '../html-page.js';
 import { describeConsistency } from './ageing.js';
 import type { SweepReport } from './report.js';
 import { byKind, byPrefix, NAMES, overTime } from './report-charts.js';
-import { differencesIn } from './tally.js';
+import { differencesIn, unlistedIn } from './tally.js';
 
 const OUTCOMES = { equal: 'Equal', divergent: 'Divergent', incomplete: 'Incomplete' } as const;
 
@@ -46,7 +46,7 @@ export function htmlReport(report: SweepReport, visible: (text: string) => strin
       healedAt === undefined ? (batch === undefined ? '' : 'handed over') : `healed ${text(healedAt)}`,
     ]),
   );
-  const unlisted = differencesIn(report) - listed.length;
+  const unlisted = unlistedIn(report);
   const body = `${byKind(report)}
 <table>${facts.map(([name, value]) => tableRow([name, text(value)])).join('\n')}</table>
 ${section('When', overTime(report))}

@@ -1,7 +1,7 @@
 /** The report of a sweep as a file: keys and counts, never a value. */
 import { z } from 'zod';
 import { DIFFERENCES, type ListedDifference, type SweepResult } from '../../workflows/sweep-messages.js';
-import { differencesIn } from './tally.js';
+import { differencesIn, unlistedIn } from './tally.js';
 
 /** Raised with each change that a reader of an earlier version would take for something else. */
 const VERSION = 1;
@@ -22,12 +22,22 @@ export interface ReportedDifferences {
   readonly listed: readonly ListedDifference[];
   /** How many more there were. */
   readonly unlisted: number;
+  /** Keys that were not compared, of which no report says the names. */
+  readonly uncompared: number;
+  /** As in `SweepResult`. */
+  readonly outcome: string;
 }
 
 const head = z.object({ format: z.literal(FORMAT), version: z.number() });
 const body = z.object({
   link: z.string(),
+  outcome: z.string(),
+  options: z.object({ repair: z.boolean().optional() }).default({}),
   differing: z.record(z.enum(DIFFERENCES), z.number()),
+  handedOver: z.number().default(0),
+  unsettled: z.number().default(0),
+  failed: z.number().default(0),
+  again: z.number().default(0),
   listed: z.array(z.object({ key: z.string(), encoding: z.enum(['utf8', 'base64']), difference: z.enum(DIFFERENCES) })),
 });
 
@@ -54,6 +64,9 @@ export function parseReport(text: string, where: string): ReportedDifferences {
   }
   const parsed = body.safeParse(json);
   if (!parsed.success) throw new Error(`${where} is damaged: not all that a report has is in it; sweep again`);
-  const { link, differing, listed } = parsed.data;
-  return { link, listed, unlisted: differencesIn({ differing }) - listed.length };
+  const { link, outcome, options, differing, listed, handedOver, unsettled, failed, again } = parsed.data;
+  // What differs and was not to be repaired has failed as well, and is listed.
+  const refused = options.repair ? Math.max(0, differencesIn({ differing }) - handedOver) : 0;
+  const uncompared = unsettled + Math.max(0, failed - refused);
+  return { link, outcome, listed, unlisted: unlistedIn({ differing, listed, again }), uncompared };
 }

@@ -55,7 +55,7 @@ export function added(
   isDrawn = false,
 ): SweepTally {
   if (findings.length === 0) return tally;
-  let { handedOver = 0, unsettled, failed } = tally;
+  let { handedOver = 0, unsettled, failed, again = 0 } = tally;
   let found = tally.found ?? [];
   const differing = { ...tally.differing };
   const reasons = [...tally.reasons];
@@ -85,12 +85,13 @@ export function added(
     const foundAt = new Date(foundAtMs).toISOString();
     const entry: ListedDifference = { ...encodeKey(key), difference, foundAt, ...(batch !== undefined && { batch }) };
     const bytes = bytesOf([entry]);
+    if (isKnown) again += 1;
     if (isKnown || room.keys <= 0 || room.bytes < bytes) continue;
     list.push(entry);
     known.add(nameOf(entry));
     room = { ...room, keys: room.keys - 1, bytes: room.bytes - bytes };
   }
-  return { differing, handedOver, found, unsettled, failed, reasons, prefixes, listed: list };
+  return { differing, handedOver, found, unsettled, failed, reasons, prefixes, listed: list, ...(again > 0 && { again }) };
 }
 
 function nameOf({ key, encoding }: EncodedKey): string {
@@ -107,6 +108,7 @@ export function summed(parts: readonly SweepPart[]): SweepTally {
     const prefixes = { ...sum.prefixes };
     for (const [prefix, counts] of Object.entries(tally.prefixes))
       prefixes[prefix] = someOf(plus(prefixes[prefix], counts));
+    const again = (sum.again ?? 0) + (tally.again ?? 0);
     return {
       differing: plus(sum.differing, tally.differing),
       handedOver: sum.handedOver + (tally.handedOver ?? 0),
@@ -116,6 +118,7 @@ export function summed(parts: readonly SweepPart[]): SweepTally {
       reasons: [...new Set([...sum.reasons, ...tally.reasons])].slice(0, MOST_REASONS),
       prefixes,
       listed: [...sum.listed, ...tally.listed],
+      ...(again > 0 && { again }),
     };
   }, NOTHING_FOUND);
 }
@@ -143,4 +146,9 @@ export function comparedIn(parts: readonly SweepPart[]): number {
 /** How many differ in all. */
 export function differencesIn({ differing }: Pick<SweepTally, 'differing'>): number {
   return DIFFERENCES.reduce((sum, kind) => sum + differing[kind], 0);
+}
+
+/** How many of these are not listed, for there was no room. */
+export function unlistedIn({ differing, listed, again = 0 }: Pick<SweepTally, 'differing' | 'listed' | 'again'>): number {
+  return differencesIn({ differing }) - listed.length - again;
 }

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { prefixOf } from '../../src/events/key-prefix.js';
 import { atMost } from '../../src/sweep/bound.js';
-import { reportOf } from '../../src/sweep/report.js';
+import { parseReport, reportOf } from '../../src/sweep/report.js';
 import { htmlReport } from '../../src/sweep/report-html.js';
 import { summary } from '../../src/sweep/summary.js';
 import { added, type Finding, NOTHING_FOUND } from '../../src/sweep/tally.js';
@@ -54,6 +54,27 @@ test('what a sample could not compare may differ, and counts as if it did', () =
   const ofSample = { done: true, passed: 100, own: 0, compared: 100, soonestExpiry: null, tally };
   const state = { parts: [{ ...part, ...ofSample }], redone: 0, targetOnly: 'skipped' } as const;
   expect(summary(state, { sample: 0.1 }).atMost).toBeCloseTo(0.1023, 4);
+});
+
+test('a key that a sample has drawn twice differs twice, and none is left out of the list for it', () => {
+  const drawn: Finding = { key: Buffer.from('user:1'), difference: 'missing' };
+  const tally = added(NOTHING_FOUND, [drawn, drawn, { ...drawn, key: Buffer.from('user:2') }], NOTHING_FOUND, true);
+  const part = { side: 'source', place: '', server: '', slots: '', others: '', keys: 1_000, cursor: '0' } as const;
+  const ofSample = { done: true, passed: 100, own: 0, compared: 100, soonestExpiry: null, tally };
+  const state = { parts: [{ ...part, ...ofSample }], redone: 0, targetOnly: 'skipped' } as const;
+  const result = { ...RESULT, ...summary(state, { sample: 0.1 }) };
+  expect(result.differing.missing).toBe(3);
+  expect(parseReport(JSON.stringify(reportOf(result)), 'r.json')).toMatchObject({ unlisted: 0, uncompared: 0 });
+});
+
+test('what a report does not name is known by number: a rerun can not say "equal" of it', () => {
+  const parsed = (news: Partial<SweepResult>) => parseReport(JSON.stringify(reportOf({ ...RESULT, ...news })), 'r.json');
+  const value = (count: number) => ({ ...NOTHING_FOUND.differing, value: count });
+  expect(parsed({ differing: value(0), listed: [], unsettled: 30, failed: 10 })).toMatchObject({ uncompared: 40 });
+  expect(parsed({ differing: value(5) })).toMatchObject({ unlisted: 4, uncompared: 0 });
+  // Two that the guard of deletes has refused are among those that differ.
+  const options = { repair: true } as const;
+  expect(parsed({ options, differing: value(4), handedOver: 2, failed: 3 })).toMatchObject({ uncompared: 1 });
 });
 
 const RESULT: SweepResult = {

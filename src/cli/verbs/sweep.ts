@@ -10,7 +10,7 @@ import { counted } from '../../plural.js';
 import { describeConsistency } from '../../sweep/ageing.js';
 import { parseReport, type ReportedDifferences, reportOf } from '../../sweep/report.js';
 import { htmlReport } from '../../sweep/report-html.js';
-import { differencesIn } from '../../sweep/tally.js';
+import { differencesIn, unlistedIn } from '../../sweep/tally.js';
 import { withClient } from '../configured.js';
 import { chooseLink, EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
 import { keyText, printable } from '../printable.js';
@@ -95,14 +95,25 @@ async function run(
     const link = chooseLink(config, flags.link);
     const result = await sweepToTheEnd(client, config, link, options, rerun === null);
     print(global, reportOf(result), () => describe(result));
-    const unseen = rerun !== null && rerun.unlisted > 0;
-    process.exitCode = result.outcome === 'equal' && unseen ? EXIT.incomplete : EXITS[result.outcome];
+    const unseen = rerun === null ? [] : describeUnseen(rerun);
+    process.exitCode = result.outcome === 'equal' && unseen.length > 0 ? EXIT.incomplete : EXITS[result.outcome];
     if (flags.report !== undefined) writeReport(flags.report, result);
-    if (rerun !== null && rerun.unlisted > 0)
-      report(
-        `the report lists ${rerun.listed.length} keys of ${rerun.listed.length + rerun.unlisted}: the others were not looked at`,
-      );
+    for (const line of unseen) report(line);
   });
+}
+
+/** What was not looked at although the report is of it. */
+function describeUnseen({ outcome, listed, unlisted, uncompared }: ReportedDifferences): string[] {
+  const keys = listed.length;
+  return [
+    ...(keys === 0 && outcome !== 'equal' ? ['the report names no key that differs: nothing was looked at'] : []),
+    ...(unlisted > 0
+      ? [`the report lists ${keys} keys of ${keys + unlisted} that differed: the others were not looked at`]
+      : []),
+    ...(uncompared > 0
+      ? [`${counted(uncompared, 'key')} could not be compared then, and the report does not name them: sweep again`]
+      : []),
+  ];
 }
 
 const EXITS = { equal: EXIT.ok, divergent: EXIT.divergence, incomplete: EXIT.incomplete } as const;
@@ -183,7 +194,7 @@ function describe(result: SweepResult): string[] {
   const differing = differencesIn(result);
   const kinds = Object.entries(result.differing).flatMap(([kind, count]) => (count > 0 ? [`${kind} ${count}`] : []));
   const shown = listed.slice(0, SHOWN_KEYS);
-  const more = differing - shown.length;
+  const more = listed.length - shown.length + unlistedIn(result);
   return [
     `link ${link}: ${outcome}, ${counted(compared, 'key')} compared, ${differing} ${differing === 1 ? 'differs' : 'differ'}${kinds.length > 0 ? ` (${kinds.join(', ')})` : ''}`,
     ...(handedOver > 0 ? [`repaired: ${repaired} of ${handedOver} that were handed over to ${BATCH_TYPE}`] : []),

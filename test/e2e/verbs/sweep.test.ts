@@ -166,9 +166,13 @@ it('ends with 4 where a key could not be compared', async () => {
     for (let group = 0; group < 5_100; group++) pipeline.xgroup('CREATE', 'stream', `group ${group}`, '0');
     await pipeline.exec();
   }
-  const { code, stdout } = await sandbox.keymend('sweep', '--match', 'stream');
+  const path = join(folder, 'incomplete.json');
+  const { code, stdout } = await sandbox.keymend('sweep', '--match', 'stream', '--report', path);
   expect(stdout).toMatch(/1 key could not be compared, or not repaired:\n {2}Unsupported: /);
   expect(code).toBe(4);
+  const rerun = await sandbox.keymend('sweep', 'rerun', path);
+  expect(rerun.stderr).toContain('1 key could not be compared then, and the report does not name them: sweep again');
+  expect(rerun.code).toBe(4);
 });
 
 it('a key that its batch can not heal goes on by itself: the sweep waits a little, or ends as divergent', async () => {
