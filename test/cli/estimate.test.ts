@@ -107,6 +107,14 @@ describe('keymend estimate', () => {
     ]);
   });
 
+  it.each([
+    ['16.1k', 16_100],
+    ['2.3M', 2_300_000],
+    ['1_000', 1_000],
+  ])('takes %s for what it is', async (text, keys) => {
+    expect(JSON.parse((await run(text, '--output', 'json')).stdout)).toMatchObject({ keys });
+  });
+
   it.each<[string, string[], RegExp]>([
     ['no number', ['many'], /KEYS many: give a whole number above 0/],
     ['nothing', ['0'], /KEYS 0/],

@@ -50,7 +50,9 @@ const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9 
 /** @throws VerbError */
 function whole(name: string, text: string): number {
   const [, digits, unit] = /^([\d_,]*\d(?:\.\d+)?)([kmg]?)$/i.exec(text) ?? [];
-  const value = Number((digits ?? '').replaceAll(/[_,]/g, '')) * UNITS[(unit ?? '').toLowerCase()]!;
+  const product = Number((digits ?? '').replaceAll(/[_,]/g, '')) * UNITS[(unit ?? '').toLowerCase()]!;
+  // 16.1 times a thousand is a little more than 16,100 as a double.
+  const value = Number(product.toPrecision(15));
   if (digits !== undefined && Number.isSafeInteger(value) && value > 0) return value;
   throw new VerbError(`${name} ${text}: give a whole number above 0, for example 250000, 250k or 100M`, EXIT.usage);
 }
