@@ -52,9 +52,11 @@ interface SweepDependencies {
   readonly start: (link: string, options: SweepOptions) => Promise<object | null>;
   /** Told of each sweep that has come to its end. Must not throw. */
   readonly onSwept: (link: string, summary: SweepSummary) => void;
+  /** Told of each that has failed for good. Must not throw. */
+  readonly onFailed: (link: string, error: Pick<ReconcileError, 'type' | 'message'>) => void;
 }
 
-export function createSweepActivities({ links, batchesOf, start, onSwept }: SweepDependencies): SweepActivities {
+export function createSweepActivities({ links, batchesOf, start, onSwept, onFailed }: SweepDependencies): SweepActivities {
   // Another worker may have it: so it is left to the next attempt, and not waited for in here.
   const runtimeOf = (link: string, tell: (line: string) => void = () => {}) => {
     const runtime = links.get(link);
@@ -99,7 +101,7 @@ export function createSweepActivities({ links, batchesOf, start, onSwept }: Swee
         return sweepLink(runtime.sides, { ...runtime.options, settleMs, options, state, batches, onProgress, signal });
       };
       try {
-        const reply = await untilAnswered(sweeping, { pulse, tell, signal });
+        const reply = await untilAnswered(sweeping, { pulse, tell, signal, onFailed: (error) => onFailed(link, error) });
         if (reply.summary !== null) onSwept(link, reply.summary);
         return reply;
       } finally {
@@ -113,6 +115,7 @@ interface Patience {
   readonly pulse: { readonly state: SweepState | undefined };
   readonly tell: Tell;
   readonly signal: AbortSignal;
+  readonly onFailed: (error: ReconcileError) => void;
 }
 
 /**
@@ -123,7 +126,7 @@ interface Patience {
  */
 async function untilAnswered(
   sweeping: () => Promise<CompareLinkReply>,
-  { pulse, tell, signal }: Patience,
+  { pulse, tell, signal, onFailed }: Patience,
 ): Promise<CompareLinkReply> {
   let failed = 0;
   for (let before = pulse.state; ; before = pulse.state) {
@@ -132,13 +135,22 @@ async function untilAnswered(
     } catch (error) {
       if (!(error instanceof ReconcileError)) throw error;
       const { type, message } = error;
-      if (isPermanent(type)) throw ApplicationFailure.create({ type, message, nonRetryable: true });
+      // Once a page is through it was right before, and what has changed since, a password say, is
+      // mended sooner than all of it is done again.
+      if (isPermanent(type) && !isBegun(pulse.state)) {
+        onFailed(error);
+        throw ApplicationFailure.create({ type, message, nonRetryable: true });
+      }
       tell.problem(`${type}: ${message}`);
     }
     failed = pulse.state === before ? failed + 1 : 1;
     await sleep(jittered(pauseAfter(failed, PAUSES)), undefined, { signal }).catch(() => {});
     if (signal.aborted) return { state: pulse.state ?? NOTHING_REACHED, summary: null };
   }
+}
+
+function isBegun(state: SweepState | undefined): boolean {
+  return state?.parts.some(({ done, passed }) => done || passed > 0) ?? false;
 }
 
 function context() {

@@ -88,9 +88,14 @@ async function waitsFor(handle: WorkflowHandle): Promise<string> {
 
 function failed(error: unknown, workflowId: string): unknown {
   if (!(error instanceof WorkflowFailedError)) return error;
-  let cause: unknown = error.cause;
-  while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
-  const { type, message } = (cause ?? error) as Error & { type?: string };
+  const { type, message } = causeOf(error);
   const what = type ? `${type}: ${message}` : `it ended before its end (${message})`;
   return new VerbError(`${workflowId}: ${what}`, EXIT.failure, type);
+}
+
+/** @returns the first cause; `type`: as its activity has named it */
+export function causeOf(error: WorkflowFailedError): Error & { readonly type?: string } {
+  let cause: unknown = error.cause;
+  while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
+  return (cause ?? error) as Error;
 }

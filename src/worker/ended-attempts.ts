@@ -14,7 +14,7 @@ import type { WorkerMetrics } from '../telemetry/worker-metrics.js';
 type OnResult = Parameters<typeof create>[0]['onResult'];
 type OnBatch = Parameters<typeof createBatchActivities>[0]['onBatch'];
 type OnStep = Parameters<typeof createRedriveActivities>[0]['onStep'];
-type OnSwept = Parameters<typeof createSweepActivities>[0]['onSwept'];
+type OfSweeps = Pick<Parameters<typeof createSweepActivities>[0], 'onSwept' | 'onFailed'>;
 
 /** One line at info for each repair, and at debug for each other attempt; never a value. */
 export function tellEnded(logger: Logger, metrics: WorkerMetrics): OnResult {
@@ -77,12 +77,18 @@ export function logStep(logger: Logger): OnStep {
 }
 
 /** One line for each sweep at its end; a warning where it has not found both sides equal. */
-export function tellSwept(logger: Logger, metrics: WorkerMetrics): OnSwept {
-  return (link, { outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons, consistent }) => {
-    const differ = differencesIn({ differing });
-    const news = `sweep of link ${link}: ${outcome}, ${counted(compared, 'key')} compared, ${differ} differ`;
-    const told = { link, outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons };
-    logger[outcome === 'equal' ? 'info' : 'warn'](told, news);
-    metrics.swept(link, { outcome, compared, repaired, differing: differ, consistent });
+export function tellSweeps(logger: Logger, metrics: WorkerMetrics): OfSweeps {
+  return {
+    onSwept(link, { outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons, consistent }) {
+      const differ = differencesIn({ differing });
+      const news = `sweep of link ${link}: ${outcome}, ${counted(compared, 'key')} compared, ${differ} differ`;
+      const told = { link, outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons };
+      logger[outcome === 'equal' ? 'info' : 'warn'](told, news);
+      metrics.swept(link, { outcome, compared, repaired, differing: differ, consistent });
+    },
+    onFailed(link, { type, message }) {
+      logger.error({ link, outcome: 'failed', error: { type } }, `sweep of link ${link} failed: ${type}: ${message}`);
+      metrics.swept(link, { outcome: 'failed', compared: 0, repaired: 0, differing: 0 });
+    },
   };
 }

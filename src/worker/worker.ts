@@ -23,7 +23,7 @@ import { LinkAttribute } from '../temporal/link-attribute.js';
 import { startSweep } from '../temporal/sweeps.js';
 import { activitySpans } from './activity-spans.js';
 import { type Deployment, versioning, watchDeployment } from './deployment.js';
-import { tellBatch, tellEnded, tellSwept } from './ended-attempts.js';
+import { tellBatch, tellEnded, tellSweeps } from './ended-attempts.js';
 import { publishingEscalations } from './escalations.js';
 import { createHandOver } from './hand-over.js';
 import { openLetterWork } from './letters.js';
@@ -191,7 +191,7 @@ function activitiesOf(options: ActivitiesOptions) {
     ...createOutageActivities({ links, onOutage: logOutage(logger), notify: (outage) => notices.outage(outage) }),
     ...createNoticesActivities({ send: (notice) => notices.send(notice) }),
     ...createBatchActivities({ links, handOver, onBatch: tellBatch(logger, metrics) }),
-    ...createSweepActivities({ links, ...sweeps({ ...handing, handOver }), onSwept: tellSwept(logger, metrics) }),
+    ...createSweepActivities({ links, ...sweeps({ ...handing, handOver }), ...tellSweeps(logger, metrics) }),
     ...create({
       links,
       usableAttributes,

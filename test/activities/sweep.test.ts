@@ -26,7 +26,7 @@ const digest = (keys: readonly Buffer[]): PageDigest => ({
 function sides() {
   const server = (place: string) => ({ place, server: place, keys: PAGES, slots: [[0, 1]], moving: [] });
   const asked: number[] = [];
-  const state = { isAway: true, breaks: false };
+  const state = { isAway: true, breaks: false, refusesFrom: PAGES };
   const port = (place: string) => ({
     place,
     connections: 1,
@@ -36,6 +36,7 @@ function sides() {
     absentKeys: async () => [],
     async scanKeys(_: string, { cursor }: { cursor: string }) {
       const page = Number(cursor);
+      if (page >= state.refusesFrom) return new RedisFailure('WRONGPASS', 'invalid username-password pair');
       if (page >= 4 && state.breaks) throw new Error('broken');
       if (page >= 4 && state.isAway) return new RedisFailure('CONNECTION', 'refused');
       asked.push(page);
@@ -49,7 +50,7 @@ function sides() {
 const AWAY = { problem: expect.stringMatching(/^SourceUnavailable: /) as string };
 
 /** Sweeps a link, if it knows it, and repairs nothing. */
-const workerOf = (link: string, sides: LinkSides, known = link) =>
+const workerOf = (link: string, sides: LinkSides, { known = link, failed = [] as string[] } = {}) =>
   Worker.create({
     connection: temporal.env.nativeConnection,
     taskQueue: link,
@@ -61,6 +62,7 @@ const workerOf = (link: string, sides: LinkSides, known = link) =>
       batchesOf: () => expect.fail('nothing is to be repaired'),
       start: () => expect.fail('no other is to be started'),
       onSwept() {},
+      onFailed: (_, { type }) => failed.push(type),
     }),
   });
 
@@ -110,9 +112,36 @@ test('a pause between two attempts keeps what was reached', async () => {
   expect(asked).toEqual([0, 1, 2, 3, 4, 5]);
 });
 
+test('a password that is no longer right is waited for, where it was right before', async () => {
+  const [link, failed] = [ulid(), [] as string[]];
+  const { asked, state, ...ports } = sides();
+  Object.assign(state, { isAway: false, refusesFrom: 4 });
+  const worker = await workerOf(link, ports, { failed });
+  await worker.runUntil(async () => {
+    const handle = await start(link);
+    const problem = expect.stringMatching(/^NoPermission: /);
+    await eventually(async () => expect(await handle.query(progress)).toMatchObject({ problem }));
+    state.refusesFrom = PAGES;
+    expect(await handle.result()).toMatchObject({ outcome: 'equal', compared: PAGES });
+  });
+  expect(asked).toEqual([0, 1, 2, 3, 4, 5]);
+  expect(failed).toEqual([]);
+});
+
+test('one that was never right ends the sweep at once, and that is told', async () => {
+  const [link, failed] = [ulid(), [] as string[]];
+  const { state, ...ports } = sides();
+  state.refusesFrom = 0;
+  const worker = await workerOf(link, ports, { failed });
+  await worker.runUntil(async () => {
+    await expect((await start(link)).result()).rejects.toThrow();
+  });
+  expect(failed).toEqual(['NoPermission']);
+});
+
 test('a worker that does not know the link says so', async () => {
   const link = ulid();
-  const worker = await workerOf(link, sides(), 'another link');
+  const worker = await workerOf(link, sides(), { known: 'another link' });
   await worker.runUntil(async () => {
     const handle = await start(link);
     const problem = expect.stringMatching(/^UnknownLink: link ".*" is not in the configuration/);

@@ -1,5 +1,5 @@
 /** What `keymend status` says of sweeps: those under way, the last one of each link, the next. */
-import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import { type Client, WorkflowFailedError, type WorkflowHandle, WorkflowNotFoundError } from '@temporalio/client';
 import type { sweep } from '../../../workflows/sweep.js';
 import {
   progress,
@@ -13,6 +13,7 @@ import { counted } from '../../plural.js';
 import { describeConsistency } from '../../sweep/ageing.js';
 import { differencesIn } from '../../sweep/tally.js';
 import { errorText } from '../../temporal/error-text.js';
+import { causeOf } from '../long-work.js';
 import { underWay } from '../status/under-way.js';
 import { describeProgress } from './sweep-progress.js';
 import { describeSchedule, type ScheduleReport, sweepSchedule } from './sweep-schedules.js';
@@ -27,6 +28,8 @@ interface LastSweep {
   readonly result: Pick<SweepResult, 'outcome' | 'compared' | 'differing' | 'repaired' | 'consistent'> | null;
   /** COMPLETED, TERMINATED, … */
   readonly workflow: string;
+  /** Why it has failed; null: it has not. */
+  readonly reason: string | null;
   /** ISO 8601, UTC. */
   readonly finishedAt: string;
 }
@@ -65,14 +68,22 @@ async function lastSweep(client: Client, { temporal }: Config, link: string): Pr
   try {
     const { type, taskQueue, status, closeTime } = await handle.describe();
     if (type !== SWEEP_TYPE || taskQueue !== temporal.taskQueue || closeTime === undefined) return null;
-    const ended = { link, workflow: status.name, finishedAt: closeTime.toISOString() };
-    if (status.name !== 'COMPLETED') return { ...ended, result: null };
+    const ended = { link, workflow: status.name, reason: null, finishedAt: closeTime.toISOString() };
+    if (status.name !== 'COMPLETED') return { ...ended, result: null, reason: await reasonOf(handle) };
     const { outcome, compared, differing, repaired, consistent } = await handle.result();
     return { ...ended, result: { outcome, compared, differing, repaired, ...(consistent && { consistent }) } };
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) return null;
     throw error;
   }
+}
+
+/** @returns null: it did not fail by itself, or nobody can say why */
+async function reasonOf(handle: WorkflowHandle<typeof sweep>): Promise<string | null> {
+  const error: unknown = await handle.result().catch((error: unknown) => error);
+  if (!(error instanceof WorkflowFailedError)) return null;
+  const { type, message } = causeOf(error);
+  return type ? `${type}: ${message}` : null;
 }
 
 /** Lines for a person; none where nothing is known of sweeps. */
@@ -85,8 +96,9 @@ export function describeSweeps({ sweeps, last, schedules, problem }: SweepsRepor
   ];
 }
 
-function describeLast({ result, workflow, finishedAt }: LastSweep): string {
-  if (result === null) return `${workflow.toLowerCase()} at ${finishedAt}, before its end`;
+function describeLast({ result, workflow, reason, finishedAt }: LastSweep): string {
+  if (result === null)
+    return `${workflow.toLowerCase()} at ${finishedAt}, before its end${reason === null ? '' : `: ${reason}`}`;
   const { outcome, compared, repaired, consistent } = result;
   const more = [...(repaired > 0 ? [`${repaired} repaired`] : []), ...describeConsistency(consistent)];
   const facts = [`${counted(compared, 'key')} compared`, `${differencesIn(result)} differ`, ...more];

@@ -175,6 +175,18 @@ it('ends with 4 where a key could not be compared', async () => {
   expect(rerun.code).toBe(4);
 });
 
+it('that one has failed, and why, is what `status` says of the last one', async () => {
+  const rights = (...rules: string[]) => sandbox.source.client.call('ACL', 'SETUSER', 'default', ...rules);
+  await rights('-scan');
+  try {
+    expect(await sandbox.keymend('sweep')).toMatchObject({ code: 1 });
+  } finally {
+    await rights('+@all');
+  }
+  const { stdout } = await sandbox.keymend('status');
+  expect(stdout).toMatch(new RegExp(`last sweep of link ${link}: failed at \\S+, before its end: NoPermission: .*SCAN`));
+});
+
 it('a key that its batch can not heal goes on by itself: the sweep waits a little, or ends as divergent', async () => {
   const { source, target, client, prefix } = sandbox;
   await source.client.set('large', 'x'.repeat(2_000_000));
