@@ -10,6 +10,7 @@ import { sweepLink } from '../src/sweep/sweep.js';
 import { isPermanent } from '../workflows/error-types.js';
 import {
   type CompareLinkReply,
+  type CompareLinkRequest,
   reached,
   type SweepActivities,
   type SweepOptions,
@@ -51,12 +52,20 @@ interface SweepDependencies {
   /** @returns null when one is under way */
   readonly start: (link: string, options: SweepOptions) => Promise<object | null>;
   /** Told of each sweep that has come to its end. Must not throw. */
-  readonly onSwept: (link: string, summary: SweepSummary) => void;
+  readonly onSwept: (sweep: EndedSweep, summary: SweepSummary) => void;
   /** Told of each that has failed for good. Must not throw. */
-  readonly onFailed: (link: string, error: Pick<ReconcileError, 'type' | 'message'>) => void;
+  readonly onFailed: (sweep: EndedSweep, error: Pick<ReconcileError, 'type' | 'message'>) => void;
 }
 
-export function createSweepActivities({ links, batchesOf, start, onSwept, onFailed }: SweepDependencies): SweepActivities {
+type EndedSweep = Pick<CompareLinkRequest, 'link' | 'options'>;
+
+export function createSweepActivities({
+  links,
+  batchesOf,
+  start,
+  onSwept,
+  onFailed,
+}: SweepDependencies): SweepActivities {
   // Another worker may have it: so it is left to the next attempt, and not waited for in here.
   const runtimeOf = (link: string, tell: (line: string) => void = () => {}) => {
     const runtime = links.get(link);
@@ -101,8 +110,13 @@ export function createSweepActivities({ links, batchesOf, start, onSwept, onFail
         return sweepLink(runtime.sides, { ...runtime.options, settleMs, options, state, batches, onProgress, signal });
       };
       try {
-        const reply = await untilAnswered(sweeping, { pulse, tell, signal, onFailed: (error) => onFailed(link, error) });
-        if (reply.summary !== null) onSwept(link, reply.summary);
+        const reply = await untilAnswered(sweeping, {
+          pulse,
+          tell,
+          signal,
+          onFailed: (error) => onFailed({ link, options }, error),
+        });
+        if (reply.summary !== null) onSwept({ link, options }, reply.summary);
         return reply;
       } finally {
         pulse.stop();

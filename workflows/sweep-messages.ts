@@ -32,6 +32,11 @@ export interface SweepOptions {
   readonly aged?: boolean | undefined;
 }
 
+/** Whether all there is is compared, so that what was lost has to show. */
+export function comparesAll({ match, type, sample, keys }: SweepOptions | AskedOptions): boolean {
+  return [match, type, sample, keys].every((part) => part === undefined);
+}
+
 /** With how many keys were given in place of these. */
 export interface AskedOptions extends Omit<SweepOptions, 'keys'> {
   readonly keys?: number | undefined;

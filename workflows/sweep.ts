@@ -22,6 +22,7 @@ import {
   askedOf,
   type CompareLinkReply,
   type CompareLinkRequest,
+  comparesAll,
   pause,
   progress,
   rate,
@@ -29,7 +30,6 @@ import {
   resume,
   type SweepActivities,
   type SweepInput,
-  type SweepOptions,
   type SweepProgress,
   type SweepReached,
   type SweepResult,
@@ -96,7 +96,7 @@ export async function sweep(input: SweepInput): Promise<SweepResult> {
   };
   setHandler(rate, onRate, { description: 'So fast from now on: `{"keysPerSecond": 20000}`; null: gently.' });
   become({});
-  if (carried === undefined && isFull(options)) await tellGap(link, (gap) => gap.signal(sweeping, { sweepId }));
+  if (carried === undefined && comparesAll(options)) await tellGap(link, (gap) => gap.signal(sweeping, { sweepId }));
 
   let reply: CompareLinkReply | null = null;
   while (reply?.summary == null) {
@@ -115,7 +115,7 @@ export async function sweep(input: SweepInput): Promise<SweepResult> {
   }
   const { summary } = reply;
   become({ ...reachedBy(summary), state: 'done', problem: null });
-  if (isFull(options) && summary.outcome === 'equal' && summary.targetOnly !== 'skipped') {
+  if (comparesAll(options) && summary.outcome === 'equal' && summary.targetOnly !== 'skipped') {
     const reason = `a sweep that began at ${startedAt} found both sides equal`;
     await tellGap(link, (gap) => gap.signal(acknowledge, { reason, sweepId }));
   }
@@ -154,11 +154,6 @@ async function compareUntil(stop: Promise<void>, request: CompareLinkRequest): P
     const state = cause instanceof TimeoutFailure ? (cause.lastHeartbeatDetails as SweepState | undefined) : undefined;
     return state || told ? { state: (state ?? told)!, summary: null } : null;
   });
-}
-
-/** Whether it compares all there is, so that what was lost has to show in it. */
-function isFull({ match, type, sample, keys }: SweepOptions): boolean {
-  return [match, type, sample, keys].every((part) => part === undefined);
 }
 
 /** Most links have no gap: then there is nobody to be told. */

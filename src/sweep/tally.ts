@@ -91,7 +91,17 @@ export function added(
     known.add(nameOf(entry));
     room = { ...room, keys: room.keys - 1, bytes: room.bytes - bytes };
   }
-  return { differing, handedOver, found, unsettled, failed, reasons, prefixes, listed: list, ...(again > 0 && { again }) };
+  return {
+    differing,
+    handedOver,
+    found,
+    unsettled,
+    failed,
+    reasons,
+    prefixes,
+    listed: list,
+    ...(again > 0 && { again }),
+  };
 }
 
 function nameOf({ key, encoding }: EncodedKey): string {
@@ -149,6 +159,10 @@ export function differencesIn({ differing }: Pick<SweepTally, 'differing'>): num
 }
 
 /** How many of these are not listed, for there was no room. */
-export function unlistedIn({ differing, listed, again = 0 }: Pick<SweepTally, 'differing' | 'listed' | 'again'>): number {
+export function unlistedIn({
+  differing,
+  listed,
+  again = 0,
+}: Pick<SweepTally, 'differing' | 'listed' | 'again'>): number {
   return differencesIn({ differing }) - listed.length - again;
 }

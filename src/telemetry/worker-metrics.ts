@@ -6,6 +6,8 @@ import type { Metrics } from './metrics.js';
 type Result = 'equal' | 'repaired' | 'deferred' | 'large' | 'failed';
 
 interface EndedSweep {
+  /** It has looked at all keys, and not at a part of them. */
+  readonly ofAll: boolean;
   readonly outcome: string;
   readonly compared: number;
   readonly differing: number;
@@ -97,7 +99,11 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
 }
 
 function sweepMetrics(counter: NewCounter, registers: Registry[], links: readonly string[]): WorkerMetrics['swept'] {
-  const sweeps = counter('keymend_sweeps_total', 'Ended sweeps, by outcome.', ...(['link', 'outcome'] as const));
+  const sweeps = counter(
+    'keymend_sweeps_total',
+    'Ended sweeps, by outcome, and by whether they have looked at all keys or at some: a pattern, a type, a sample.',
+    ...(['link', 'outcome', 'keys'] as const),
+  );
   const swept = counter('keymend_sweep_compared_keys_total', 'Keys that ended sweeps have compared.', 'link');
   const differed = counter('keymend_sweep_differing_keys_total', 'Keys that ended sweeps found to differ.', 'link');
   const mended = counter('keymend_sweep_repaired_keys_total', 'Keys that ended sweeps have repaired.', 'link');
@@ -108,8 +114,8 @@ function sweepMetrics(counter: NewCounter, registers: Registry[], links: readonl
     registers,
   });
   for (const link of links) for (const each of [swept, differed, mended]) each.inc({ link }, 0);
-  return (link, { outcome, compared, differing, repaired, consistent = [] }) => {
-    sweeps.inc({ link, outcome });
+  return (link, { ofAll, outcome, compared, differing, repaired, consistent = [] }) => {
+    sweeps.inc({ link, outcome, keys: ofAll ? 'all' : 'some' });
     swept.inc({ link }, compared);
     differed.inc({ link }, differing);
     mended.inc({ link }, repaired);

@@ -7,7 +7,9 @@ import type { createBatchActivities } from '../../activities/batch.js';
 import type { create } from '../../activities/index.js';
 import type { createRedriveActivities } from '../../activities/redrive.js';
 import type { createSweepActivities } from '../../activities/sweep.js';
+import { askedOf, comparesAll, type SweepOptions } from '../../workflows/sweep-messages.js';
 import { counted } from '../plural.js';
+import { inBrackets } from '../sweep/part-of.js';
 import { differencesIn } from '../sweep/tally.js';
 import type { WorkerMetrics } from '../telemetry/worker-metrics.js';
 
@@ -79,16 +81,25 @@ export function logStep(logger: Logger): OnStep {
 /** One line for each sweep at its end; a warning where it has not found both sides equal. */
 export function tellSweeps(logger: Logger, metrics: WorkerMetrics): OfSweeps {
   return {
-    onSwept(link, { outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons, consistent }) {
+    onSwept({ link, options }, summary) {
+      const { outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons, consistent } = summary;
       const differ = differencesIn({ differing });
-      const news = `sweep of link ${link}: ${outcome}, ${counted(compared, 'key')} compared, ${differ} differ`;
-      const told = { link, outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons };
+      const news = `${nameOf(link, options)}: ${outcome}, ${counted(compared, 'key')} compared, ${differ} differ`;
+      const asked = askedOf(options);
+      const told = { link, asked, outcome, compared, differing, handedOver, repaired, unsettled, failed, reasons };
       logger[outcome === 'equal' ? 'info' : 'warn'](told, news);
-      metrics.swept(link, { outcome, compared, repaired, differing: differ, consistent });
+      metrics.swept(link, { ...ofAll(options), outcome, compared, repaired, differing: differ, consistent });
     },
-    onFailed(link, { type, message }) {
-      logger.error({ link, outcome: 'failed', error: { type } }, `sweep of link ${link} failed: ${type}: ${message}`);
-      metrics.swept(link, { outcome: 'failed', compared: 0, repaired: 0, differing: 0 });
+    onFailed({ link, options }, { type, message }) {
+      const told = { link, asked: askedOf(options), outcome: 'failed', error: { type } };
+      logger.error(told, `${nameOf(link, options)} failed: ${type}: ${message}`);
+      metrics.swept(link, { ...ofAll(options), outcome: 'failed', compared: 0, repaired: 0, differing: 0 });
     },
   };
+}
+
+const ofAll = (options: SweepOptions) => ({ ofAll: comparesAll(options) });
+
+function nameOf(link: string, options: SweepOptions): string {
+  return `sweep of link ${link}${inBrackets(askedOf(options))}`;
 }

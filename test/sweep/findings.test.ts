@@ -68,7 +68,8 @@ test('a key that a sample has drawn twice differs twice, and none is left out of
 });
 
 test('what a report does not name is known by number: a rerun can not say "equal" of it', () => {
-  const parsed = (news: Partial<SweepResult>) => parseReport(JSON.stringify(reportOf({ ...RESULT, ...news })), 'r.json');
+  const parsed = (news: Partial<SweepResult>) =>
+    parseReport(JSON.stringify(reportOf({ ...RESULT, ...news })), 'r.json');
   const value = (count: number) => ({ ...NOTHING_FOUND.differing, value: count });
   expect(parsed({ differing: value(0), listed: [], unsettled: 30, failed: 10 })).toMatchObject({ uncompared: 40 });
   expect(parsed({ differing: value(5) })).toMatchObject({ unlisted: 4, uncompared: 0 });

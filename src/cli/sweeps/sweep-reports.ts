@@ -2,8 +2,10 @@
 import { type Client, WorkflowFailedError, type WorkflowHandle, WorkflowNotFoundError } from '@temporalio/client';
 import type { sweep } from '../../../workflows/sweep.js';
 import {
+  type AskedOptions,
   progress,
   SWEEP_TYPE,
+  type SweepMemo,
   type SweepProgress,
   type SweepResult,
   sweepWorkflowId,
@@ -11,6 +13,7 @@ import {
 import type { Config } from '../../config.js';
 import { counted } from '../../plural.js';
 import { describeConsistency } from '../../sweep/ageing.js';
+import { inBrackets } from '../../sweep/part-of.js';
 import { differencesIn } from '../../sweep/tally.js';
 import { errorText } from '../../temporal/error-text.js';
 import { causeOf } from '../long-work.js';
@@ -24,6 +27,8 @@ interface SweepUnderWay extends SweepProgress {
 
 interface LastSweep {
   readonly link: string;
+  /** What it looked for; null: of one that came to no end, and was started by hand. */
+  readonly options: AskedOptions | null;
   /** null: it came to no end of its own. */
   readonly result: Pick<SweepResult, 'outcome' | 'compared' | 'differing' | 'repaired' | 'consistent'> | null;
   /** COMPLETED, TERMINATED, … */
@@ -66,12 +71,17 @@ export async function sweepsReport(client: Client | Error, config: Config): Prom
 async function lastSweep(client: Client, { temporal }: Config, link: string): Promise<LastSweep | null> {
   const handle = client.workflow.getHandle<typeof sweep>(sweepWorkflowId(link));
   try {
-    const { type, taskQueue, status, closeTime } = await handle.describe();
+    const { type, taskQueue, status, closeTime, memo } = await handle.describe();
     if (type !== SWEEP_TYPE || taskQueue !== temporal.taskQueue || closeTime === undefined) return null;
-    const ended = { link, workflow: status.name, reason: null, finishedAt: closeTime.toISOString() };
+    const { options = null } = (memo ?? {}) as Partial<SweepMemo>;
+    const ended = { link, options, workflow: status.name, reason: null, finishedAt: closeTime.toISOString() };
     if (status.name !== 'COMPLETED') return { ...ended, result: null, reason: await reasonOf(handle) };
-    const { outcome, compared, differing, repaired, consistent } = await handle.result();
-    return { ...ended, result: { outcome, compared, differing, repaired, ...(consistent && { consistent }) } };
+    const { options: asked, outcome, compared, differing, repaired, consistent } = await handle.result();
+    return {
+      ...ended,
+      options: asked,
+      result: { outcome, compared, differing, repaired, ...(consistent && { consistent }) },
+    };
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) return null;
     throw error;
@@ -89,8 +99,10 @@ async function reasonOf(handle: WorkflowHandle<typeof sweep>): Promise<string | 
 /** Lines for a person; none where nothing is known of sweeps. */
 export function describeSweeps({ sweeps, last, schedules, problem }: SweepsReport): string[] {
   return [
-    ...sweeps.map((sweep) => `sweep of link ${sweep.link}: ${describeProgress(sweep)}`),
-    ...last.map((ended) => `last sweep of link ${ended.link}: ${describeLast(ended)}`),
+    ...sweeps.map((sweep) => `sweep of link ${sweep.link}${inBrackets(sweep.options)}: ${describeProgress(sweep)}`),
+    ...last.map(
+      (ended) => `last sweep of link ${ended.link}${inBrackets(ended.options ?? {})}: ${describeLast(ended)}`,
+    ),
     ...schedules.map((schedule) => `link ${schedule.link}: ${describeSchedule(schedule)}`),
     ...(problem === null ? [] : [`what is known of sweeps is incomplete: ${problem}`]),
   ];

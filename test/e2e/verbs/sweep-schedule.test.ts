@@ -61,18 +61,20 @@ it('when its time comes the sweep runs under the ID of its link, and its end is 
   await schedule().trigger();
   await eventually(async () =>
     expect((await sweeps()).last).toMatchObject([
-      { link, result: { outcome: 'divergent', compared: 2, differing: { missing: 1 } } },
+      { link, options: { match: 'user:*' }, result: { outcome: 'divergent', compared: 2, differing: { missing: 1 } } },
     ]),
   );
-  expect((await sandbox.keymend('status')).stdout).toMatch(
-    new RegExp(`last sweep of link ${link}: divergent at \\S+, 2 keys compared, 1 differ`),
+  const named = `sweep of link ${link} (keys that match user:*): divergent`;
+  const { stdout } = await sandbox.keymend('status');
+  expect(stdout.split('\n').find((line) => line.includes(`last ${named}`))).toMatch(
+    / at \S+, 2 keys compared, 1 differ/,
   );
   // Whoever reads the log hears of it as well.
   const told = worker
     .log()
     .split('\n')
-    .find((line) => line.includes(`sweep of link ${link}: divergent`));
-  expect(JSON.parse(told!)).toMatchObject({ level: expect.anything(), differing: { missing: 1 } });
+    .find((line) => line.includes(named));
+  expect(JSON.parse(told!)).toMatchObject({ asked: { match: 'user:*' }, differing: { missing: 1 } });
   expect(told).not.toContain('"level":30');
 });
 

@@ -184,7 +184,9 @@ it('that one has failed, and why, is what `status` says of the last one', async 
     await rights('+@all');
   }
   const { stdout } = await sandbox.keymend('status');
-  expect(stdout).toMatch(new RegExp(`last sweep of link ${link}: failed at \\S+, before its end: NoPermission: .*SCAN`));
+  expect(stdout).toMatch(
+    new RegExp(`last sweep of link ${link}: failed at \\S+, before its end: NoPermission: .*SCAN`),
+  );
 });
 
 it('a key that its batch can not heal goes on by itself: the sweep waits a little, or ends as divergent', async () => {
