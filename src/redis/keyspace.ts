@@ -1,10 +1,11 @@
 /** The keys of a server as a whole, page by page: what a full comparison asks of a Redis. */
+import { randomBytes } from 'node:crypto';
 import type { Connection } from './connection/connection.js';
 import type { RedisFailure } from './connection/failure.js';
 import { packed, unpacked } from './scripts/packed.js';
 import { type Cells, scripts } from './scripts/script.js';
 import { type RunOptions, runForKey } from './scripts/script-runner.js';
-import type { Slots } from './slots.js';
+import { SLOTS, type Slots, slotOf } from './slots.js';
 
 /** A master with what it has. */
 export interface KeyServer {
@@ -23,8 +24,8 @@ export interface KeyServer {
 
 /** From where the keys of a server are gone through, and which of them. */
 export interface KeyScan {
-  /** `0` at the beginning. */
-  readonly cursor: string;
+  /** `0` at the beginning; null: from anywhere, as good as drawn by lot. */
+  readonly cursor: string | null;
   /** About how many are looked at. Not so many that this holds a server for long: 1,000. */
   readonly count: number;
   /** As MATCH takes it; none: all. */
@@ -105,7 +106,8 @@ export async function scanPage(
   reading = AT_MASTER,
 ): Promise<KeyPage | RedisFailure> {
   const { cursor, count, match = '', type = '', digested } = scan;
-  const row = [Buffer.from(cursor), `${count}`, match, type, digested ? '1' : '0'] as const;
+  const from = cursor === null ? await anywhere(connection, match) : [cursor, ''];
+  const row = [Buffer.from(from[0]!), `${count}`, match, type, digested ? '1' : '0', from[1]!] as const;
   const answer = await runForKey(connection, scripts.scanPage, row, reading);
   if (!('cells' in answer)) return answer;
   const [next, keys, own, ...digest] = answer.cells;
@@ -115,6 +117,30 @@ export async function scanPage(
     own: Number(own),
     digest: digested ? pageDigest(digest) : null,
   };
+}
+
+/**
+ * SCAN takes any cursor. In a node of a Cluster the servers of today have the keys of each slot
+ * apart, and the cursor names the slot in its low bits: one that the node has no key of would always
+ * be followed by the same. So it is that of a key drawn by lot, or of the pattern.
+ * @returns a cursor; and that for such a server, empty elsewhere
+ */
+async function anywhere(connection: Connection, match: string): Promise<[string, string]> {
+  const random = randomBytes(6).readUIntBE(0, 6);
+  const slot = connection.isNode ? (slotOfPattern(match) ?? (await slotByLot(connection))) : null;
+  return [`${random}`, slot === null ? '' : `${random - (random % SLOTS) + slot}`];
+}
+
+/** What fails here fails in the scan, too. */
+async function slotByLot(connection: Connection): Promise<number | null> {
+  const [key] = await connection.send([['RANDOMKEY']]);
+  return key instanceof Buffer ? slotOf(key) : null;
+}
+
+/** @returns null: keys that match can lie in any */
+function slotOfPattern(match: string): number | null {
+  const [plain] = /^[^*?[\\]*/.exec(match)!;
+  return match !== '' && (plain === match || /\{[^}]+\}/.test(plain)) ? slotOf(Buffer.from(plain)) : null;
 }
 
 /** As `RedisPort.digestKeys`, of one server. */

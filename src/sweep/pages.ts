@@ -1,5 +1,4 @@
 /** The pages of keys that a sweep goes through, and which keys of each have to be looked at. */
-import { randomBytes } from 'node:crypto';
 import type { EncodedKey } from '../../workflows/failed-write.js';
 import type { SweepOptions, SweepPart } from '../../workflows/sweep-messages.js';
 import { reconcileError } from '../engine/index.js';
@@ -66,13 +65,14 @@ export class Pages {
     const { options } = this.#given;
     if (side === 'keys') return { ...pageOfGiven(options.keys!, Number(cursor)), asked: MOST_PER_PAGE };
     const { match, type, sample } = options;
-    const from = sample === undefined ? cursor : anywhere();
+    const from = sample === undefined ? cursor : null;
     const count = this.#keysPerPage(part, wayMs);
     const scan = { cursor: from, count, match, type, digested: side === 'source' };
     const at = sideOf(side);
     const page = await this.#sides[at].scanKeys(place, scan);
     if (page instanceof RedisFailure) throw reconcileError(page, at, 'read', this.#sides[at].place);
-    this.#remember(part, count, page);
+    // A page that was drawn says nothing of those that others draw.
+    if (sample === undefined || page.keys.length > 0) this.#remember(part, count, page);
     return { ...(side === 'cache' ? this.#taken(page) : page), asked: count };
   }
 
@@ -146,9 +146,4 @@ function pageOfGiven(given: readonly EncodedKey[], first: number): KeyPage {
   const wanted = keys.filter((key) => !isOwnKey(key));
   const own = keys.length - wanted.length;
   return { cursor: next < given.length ? `${next}` : '0', keys: wanted, own, digest: null };
-}
-
-/** SCAN takes any cursor: what it finds from there is as good as drawn by lot. */
-function anywhere(): string {
-  return `${randomBytes(6).readUIntBE(0, 6)}`;
 }

@@ -1,5 +1,6 @@
 /** Servers of different lines, encodings and orders digest the same content alike. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { connectRedis, type RedisPort } from '../../src/redis/index.js';
 import {
   type Provision,
   provideRedis62,
@@ -7,7 +8,8 @@ import {
   provideRedis82,
   provideValkey9,
 } from '../../src/stack/programs/index.js';
-import { startLink, type TestLink } from '../engine/link.js';
+import { portWith, startLink, type TestLink } from '../engine/link.js';
+import { startCluster } from '../support/cluster.js';
 import { describeWith } from '../support/services.js';
 import { swept } from './bed.js';
 
@@ -77,4 +79,35 @@ for (const [line, provide] of LINES) {
       });
     });
   }
+}
+
+for (const [line, provide] of LINES.filter(([line]) => line !== 'Redis 7.4')) {
+  await describeWith(`a Cluster of ${line}`, provide, (binary) => {
+    test('a sample is drawn from all keys, also where a pattern is of one slot', async () => {
+      const [cluster, link] = await Promise.all([startCluster(3, { binary }), startLink()]);
+      const seeds = cluster.seeds.map(({ host, port }) => `redis://${host}:${port}`);
+      const source = connectRedis({ cluster: seeds }, { name: 'source' });
+      onTestFinished(async () => {
+        await source.close();
+        await Promise.all([link.stop(), cluster.stop()]);
+      });
+      const names = [...Array(2_000).keys()].map(String).concat([...Array(500).keys()].map((name) => `{one}:${name}`));
+      await Promise.all(names.map((name) => cluster.client.set(name, 'v')));
+      const drawn = new Set<string>();
+      const watched: Partial<RedisPort> = {
+        async scanKeys(place, scan) {
+          const page = await source.scanKeys(place, scan);
+          if ('keys' in page) for (const key of page.keys) drawn.add(`${key}`);
+          return page;
+        },
+      };
+      const sides = { source: portWith(source, watched), target: link.sides.target };
+      await swept(sides, { sample: 0.5 });
+      // By lot these are about 980.
+      expect(drawn.size).toBeGreaterThan(700);
+      drawn.clear();
+      await swept(sides, { sample: 0.5, match: '{one}:*' });
+      expect(drawn.size).toBeGreaterThan(150);
+    });
+  });
 }

@@ -155,6 +155,11 @@ export class Connection {
     this.shard = shardName(this.#client.options);
   }
 
+  /** A node of a Cluster. */
+  get isNode(): boolean {
+    return this.#options.isNode ?? false;
+  }
+
   /** That the server is not a master: for good, or until the next command finds the one that is. */
   get notMaster(): RedisFailure {
     return this.#hasSuccessor

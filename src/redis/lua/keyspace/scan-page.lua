@@ -1,12 +1,17 @@
 -- One page of the keys of this server, by the rules of SCAN, without those of keymend itself. Reads
 -- only.
 -- Row in:  cursor ('0' at the beginning), count (about so many are looked at), a pattern, a type
---          (each '' for all), 1 if a digest is wanted
+--          (each '' for all), 1 if a digest is wanted, the cursor for a node of a Cluster that has
+--          the keys of each slot apart ('': the same)
 -- Row out: {next cursor, keys (packed), how many were left out}, and with a digest what page.lua
 --          says of the keys
 
-return eachRow(5, function(first)
-  local command = { 'SCAN', ARGV[first], 'COUNT', ARGV[first + 1] }
+-- Redis 7.4 and Valkey 8.
+local HAS_SLOTS_APART = (redis.REDIS_VERSION_NUM or 0) >= 0x70400 or (redis.VALKEY_VERSION_NUM or 0) >= 0x80000
+
+return eachRow(6, function(first)
+  local ofSlot = ARGV[first + 5]
+  local command = { 'SCAN', HAS_SLOTS_APART and ofSlot ~= '' and ofSlot or ARGV[first], 'COUNT', ARGV[first + 1] }
   local function add(word, argument)
     if argument ~= '' then command[#command + 1], command[#command + 2] = word, argument end
   end
