@@ -3,8 +3,8 @@
  * writes anything besides the members and the expiry, so that one wrong member in a million costs
  * what it costs in ten.
  *
- * Where members alone can't make the key equal (it is absent on one side, of another type, or has
- * more or fewer of the others), the whole key is asked for.
+ * Where members alone can't make the key equal (it is absent on one side, of another type, of a type
+ * without members, or has more or fewer of the others), the whole key is asked for.
  *
  * Members that cost too much at once, for they are large or hard to find, are gone through in
  * parts, each of which is a round of its own.
@@ -275,7 +275,8 @@ function plan(
   if (source.type === NO_TYPE) return 'whole';
   const mayCreate = request.page === 'creates' || request.page === 'begins';
   if (source.type !== observed.type && !(mayCreate && observed.type === NO_TYPE)) return 'whole';
-  if (request.members.length > 0 && !hasMembers(source.type)) return 'whole';
+  // Of a string that one side alone has made anew not even the length tells.
+  if (!hasMembers(source.type) && (request.members.length > 0 || request.page === undefined)) return 'whole';
   // Of parts before the last, others are still to come.
   if (request.page === undefined && isLast && !countsAgree(observed, source)) return 'whole';
   const sameMembers = source.cells.every((cell, index) => sameMember(observed.digests[index]!, cell, tolerance));

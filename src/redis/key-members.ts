@@ -14,10 +14,7 @@ export interface MembersState {
   /** As TYPE says it. */
   readonly type: string;
   readonly expiry: number;
-  /**
-   * How many elements (bytes of a string) the whole key has; -1 of large values and of unknown
-   * types.
-   */
+  /** How many members the whole key has; of a large one below 0. 0 of types without members. */
   readonly count: number;
   /**
    * By member: `+` and a digest of its value or score, '' when it is not there. In front of the `+`

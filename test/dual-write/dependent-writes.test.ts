@@ -10,6 +10,7 @@ import { connectRedis } from '../../src/redis/index.js';
 import { addFailedWrites, NOTHING_PENDING } from '../../workflows/pending.js';
 import type { Pending } from '../../workflows/run-state.js';
 import { reconcileOne } from '../engine/link.js';
+import { reconcileAnySize } from '../engine/topology.js';
 import { compareRedis } from '../support/compare.js';
 import { eventually } from '../support/eventually.js';
 import { POLICY } from '../support/workflow-bed.js';
@@ -60,7 +61,8 @@ async function reconcileAll(): Promise<void> {
       pending.set(record.key, addFailedWrites(pending.get(record.key) ?? NOTHING_PENDING, [event], POLICY, Date.now()));
     }
     for (const [key, { hint }] of pending) {
-      expect(await reconcileOne(sides, key, { scope: scopeOf(hint) })).not.toMatchObject({ outcome: 'failed' });
+      const request = { key: Buffer.from(key), scope: scopeOf(hint) };
+      expect(await reconcileAnySize(sides, [request])).not.toMatchObject([{ outcome: 'failed' }]);
     }
   }
 }
@@ -126,6 +128,53 @@ test.each<[string, (writer: DualWriter) => Promise<unknown>]>([
   await reconcileAll();
   await expectEqual();
 });
+
+function recorded(key: string): unknown[] {
+  return bed.sink.records.filter((record) => record.key === key).map(({ command }) => command);
+}
+
+/** So many that one call does not go through them. */
+const LARGE = Object.fromEntries(Array.from({ length: 6_000 }, (_, field) => [`f${field}`, 'v']));
+
+test.each<[string, (writer: DualWriter) => Promise<unknown>]>([
+  ['by one field', (writer) => writer.hset('h', 'c', '3')],
+  ['as a whole', (writer) => writer.hset('h', { ...LARGE, c: '3' })],
+])(
+  'a large key that expired on the target alone, after a PERSIST was lost, and is made anew there %s',
+  async (_, make) => {
+    const writer = await bed.writer();
+    await writer.hset('h', { ...LARGE, old: '1' });
+    await writer.pexpire('h', 1_000);
+    await settled(writer);
+    await miss(writer, () => writer.persist('h'));
+    await eventually(async () => expect(await bed.target.client.exists('h')).toBe(0));
+    await make(writer);
+    await settled(writer);
+    expect(recorded('h')).toEqual(['PERSIST']);
+    await reconcileAll();
+    await expectEqual();
+  },
+);
+
+test.each<[string, (writer: DualWriter) => Promise<unknown>, (writer: DualWriter) => Promise<unknown>]>([
+  ['large, by one field', (writer) => writer.hset('k', { ...LARGE, old: '1' }), (writer) => writer.hset('k', 'c', '3')],
+  ['a bitmap, by SETBIT', (writer) => writer.setbit('k', 7, 1), (writer) => writer.setbit('k', 0, 1)],
+  ['a string, by SETRANGE', (writer) => writer.set('k', 'abc'), (writer) => writer.setrange('k', 2, 'z')],
+])(
+  'a key that expired on the source alone, after an expiry was lost, and is made anew there: %s',
+  async (_, before, make) => {
+    const writer = await bed.writer();
+    await before(writer);
+    await settled(writer);
+    await miss(writer, () => writer.pexpire('k', 200));
+    await eventually(async () => expect(await bed.source.client.exists('k')).toBe(0));
+    await make(writer);
+    await settled(writer);
+    expect(recorded('k')).toEqual(['PEXPIRE']);
+    await reconcileAll();
+    await expectEqual();
+  },
+);
 
 test('an INCR that lands after the repair which brought it already', async () => {
   const writer = await bed.writer();

@@ -148,15 +148,22 @@ async function bytesSent(): Promise<number> {
 }
 
 describe('expiry alone', () => {
-  test('is repaired without a look at the value', async () => {
-    await onBoth('SET', 'k', 'v');
+  test('is repaired without a look at the value, where that has members', async () => {
+    await onBoth('HSET', 'k', 'f', 'v');
     await link.source.client.expire('k', 3600);
     expect(await link.reconcile('k', EXPIRY)).toEqual({
       outcome: 'repaired',
       action: 'expiry',
-      type: 'string',
+      type: 'hash',
       bytes: 0,
     });
+    expect(await differences()).toBe(0);
+  });
+
+  test('is not taken for all that differs in a string, of which the length says nothing', async () => {
+    await link.source.client.set('k', 'v');
+    await link.target.client.set('k', 'w');
+    expect(await link.reconcile('k', EXPIRY)).toMatchObject({ outcome: 'repaired', action: 'restored' });
     expect(await differences()).toBe(0);
   });
 

@@ -1,19 +1,14 @@
 -- What single members of a hash, set or sorted set are like, without a look at the others.
 
--- How many elements (bytes of a string) a key has; -1 where that says little: of large values,
--- which may well differ elsewhere by what is still on its way here, and of types that are not
--- known.
-local function countOf(kind, key)
-  if kind == 'none' then return 0 end
-  if kind == 'string' then
-    local bytes = redis.call('STRLEN', key)
-    return bytes <= LARGE_BYTES and bytes or -1
-  end
-  local count = CARDINALITY[kind] and redis.call(CARDINALITY[kind], key) or -1
-  return count <= LARGE_ELEMENTS and count or -1
-end
-
 local ASK = { hash = 'HMGET', set = 'SMISMEMBER', zset = 'ZMSCORE' }
+
+-- How many members a key has; below 0 where it is large: its others may well differ by what is still
+-- on its way here. 0 of types without members.
+local function countOf(kind, key)
+  if not ASK[kind] then return 0 end
+  local count = redis.call(CARDINALITY[kind], key)
+  return count <= LARGE_ELEMENTS and count or -count
+end
 
 -- A member's part of the value with '+' in front, '' when it is not there: a field's value, a score
 -- as every version writes it, nothing for a member of a set. Types without members have none.
