@@ -311,6 +311,45 @@ describe('an outbox that takes no entries', () => {
     expect(await bed.target.client.get('k')).toBe('3');
   });
 
+  it('or does not say how many it has, for it has no room for a further connection, is not filled beyond its bound', async () => {
+    const { client } = bed.source;
+    const before = (await client.config('GET', 'maxclients')) as string[];
+    const redis = await writer({ maxEntries: 1000 });
+    const told = states(redis);
+    await client.config('SET', 'maxclients', /connected_clients:(\d+)/.exec(await client.info('clients'))![1]!);
+    onTestFinished(async () => void (await client.config('SET', 'maxclients', before[1]!)));
+    for (let batch = 0; batch < 10; batch++) {
+      const pipeline = redis.pipeline();
+      for (let key = 0; key < 500; key++) pipeline.set(`k${key}`, 'v');
+      await pipeline.exec();
+    }
+    const reason = 'keymend:outbox: the source does not say how many entries it has';
+    expect(told).toEqual([{ state: 'suspended', reason }]);
+    expect(await client.xlen(STREAM)).toBeLessThanOrEqual(2000);
+    expect(redis.stats().uncovered).toBeGreaterThanOrEqual(3000);
+    await client.config('SET', 'maxclients', before[1]!);
+    await eventually(() => expect(told.at(-1)).toEqual({ state: 'active' }));
+    await untilEmpty();
+  });
+
+  it('is full, and is looked at again also when a look has failed', async () => {
+    const { client } = bed.source;
+    await client.xadd(STREAM, '*', 'key', 'k', 'value', 'v');
+    const redis = await writer({ maxEntries: 1 });
+    const told = states(redis);
+    await redis.set('k', '0');
+    await eventually(() => expect(told).toMatchObject([{ state: 'suspended' }]));
+    onTestFinished(async () => void (await client.call('ACL', 'SETUSER', 'default', '+@all')));
+    await client.call('ACL', 'SETUSER', 'default', '-xlen');
+    const refused = async () =>
+      Number(/cmdstat_xlen:.*rejected_calls=(\d+)/.exec(await client.info('commandstats'))?.[1] ?? 0);
+    const before = await refused();
+    await eventually(async () => expect(await refused()).toBeGreaterThan(before));
+    await client.call('ACL', 'SETUSER', 'default', '+xlen');
+    await client.del(STREAM);
+    await eventually(() => expect(told.at(-1)).toEqual({ state: 'active' }));
+  });
+
   it('because its key is an application’s does the same, and leaves that alone', async () => {
     await bed.source.client.set('orders', 'no stream');
     const redis = await writer({ outbox: 'orders' });
@@ -321,6 +360,7 @@ describe('an outbox that takes no entries', () => {
       [null, '2'],
     ]);
     expect(told).toEqual([{ state: 'suspended', reason: 'orders: the source answered with the error WRONGTYPE' }]);
+    expect(redis.stats().uncovered).toBe(2);
     await settled(redis);
     expect(await bed.target.client.get('k')).toBe('2');
     expect(await bed.source.client.get('orders')).toBe('no stream');

@@ -41,6 +41,8 @@ interface Intent {
   /** Of the entries that the source has made. */
   readonly ids: string[];
   concluded: boolean;
+  /** The source made none for one of the keys. */
+  lacksEntry: boolean;
 }
 
 /**
@@ -50,11 +52,13 @@ const REMOVE_EVERY_MS = 10;
 const REMOVE_AT_ONCE = 1000;
 /**
  * How often to look how full the outbox is: after so many new entries or so long, and when it is
- * full again after so long.
+ * full or does not say, again after so long.
  */
 const LOOK_AFTER_ENTRIES = 1000;
 const LOOK_AFTER_MS = 100;
 const SUSPENDED_MS = 1000;
+/** Without an answer for so long no entry is made: nobody would remove it either. */
+const LOOK_WITHIN_MS = 5000;
 
 export class Intents {
   readonly #options: IntentsOptions;
@@ -62,10 +66,14 @@ export class Intents {
   readonly #intents = new WeakMap<Write, Intent>();
   #done: string[] = [];
   #removing: Promise<void> | undefined;
+  /** Entries since the look that was answered last, and since the one that was asked last. */
+  #sinceKnown = 0;
   #sinceLook = 0;
   #lookedAt = Number.NEGATIVE_INFINITY;
-  #full = false;
+  #isLooking = false;
   #lookAgain: NodeJS.Timeout | undefined;
+  /** Why no entries are made, until a look finds room. */
+  #full: string | undefined;
   #closed = false;
   #refusedUntil = 0;
   #suspended = false;
@@ -81,6 +89,8 @@ export class Intents {
       enableOfflineQueue: true,
       autoResendUnfulfilledCommands: true,
       maxRetriesPerRequest: null,
+      // One of the application's would give up entries that are to be removed.
+      commandTimeout: undefined,
       connectTimeout: 5000,
       socketTimeout: 5000,
       reconnectOnError: null,
@@ -100,22 +110,26 @@ export class Intents {
    * What to send in front of a write: an entry for each key. Nothing while the outbox takes none.
    */
   announce(write: Write): Announcement[] {
-    if (this.#full || performance.now() < this.#refusedUntil) {
+    if (this.#full !== undefined || performance.now() < this.#refusedUntil) {
       this.#uncovered += 1;
       return [];
     }
     const { key, context, graceMs } = this.#options;
-    const intent: Intent = { ids: [], concluded: false };
+    const intent: Intent = { ids: [], concluded: false, lacksEntry: false };
     this.#intents.set(write, intent);
     // Of a write that blocks it begins only when that is over.
     const grace = [INTENT_FIELD, `${graceMs + blockMs(write)}`];
     const records = toRecords([write], IN_FLIGHT, context);
     this.#sinceLook += records.length;
+    this.#sinceKnown += records.length;
     if (this.#sinceLook >= LOOK_AFTER_ENTRIES) this.#look();
+    // Also where the looks' own connection does not come about: the entries go over another one.
+    if (this.#sinceKnown >= this.#options.maxEntries + LOOK_AFTER_ENTRIES) this.#setFull(UNHEARD);
     return records.map((record) => ({
       // With an upper-case name ioredis leaves the reply as it came.
       command: new Command('XADD', [key, '*', ...outboxFields(record), ...grace]),
-      answered: (reply) => (reply instanceof Error ? this.#refused(reply) : this.#added(intent, String(reply))),
+      answered: (reply) =>
+        reply instanceof Error ? this.#notAdded(intent, reply) : this.#added(intent, String(reply)),
     }));
   }
 
@@ -151,6 +165,13 @@ export class Intents {
     else intent.ids.push(id);
   }
 
+  #notAdded(intent: Intent, refusal: Error): void {
+    // Once for a write, however many of its keys have no entry.
+    if (!intent.lacksEntry) this.#uncovered += 1;
+    intent.lacksEntry = true;
+    this.#refused(refusal);
+  }
+
   #remove(ids: readonly string[]): void {
     if (ids.length === 0) return;
     for (const id of ids) this.#done.push(id);
@@ -175,19 +196,38 @@ export class Intents {
     }
   }
 
+  /** One at a time: where no answer comes, the questions shall not pile up either. */
   #look(): void {
+    if (this.#isLooking || this.#closed) return;
+    this.#isLooking = true;
     this.#sinceLook = 0;
     this.#lookedAt = performance.now();
-    this.#client.xlen(this.#options.key).then(
+    const { key, maxEntries } = this.#options;
+    const before = this.#sinceKnown;
+    clearTimeout(this.#lookAgain);
+    this.#lookAgain = setTimeout(() => this.#setFull(UNHEARD), LOOK_WITHIN_MS).unref();
+    this.#client.xlen(key).then(
       (entries) => {
-        this.#full = entries >= this.#options.maxEntries;
-        clearTimeout(this.#lookAgain);
-        if (this.#full) this.#lookAgain = setTimeout(() => this.#look(), SUSPENDED_MS).unref();
-        this.#tell();
+        this.#sinceKnown -= before;
+        this.#looked(entries < maxEntries ? undefined : `it has ${counted(maxEntries, 'entry', 'entries')} or more`);
       },
-      // A key that is no stream refuses entries too, and that is told.
-      () => {},
+      // Whether there is room is as unknown as before.
+      () => this.#looked(this.#full, true),
     );
+  }
+
+  #looked(full: string | undefined, failed = false): void {
+    this.#isLooking = false;
+    clearTimeout(this.#lookAgain);
+    if (this.#closed) return;
+    const again = full !== undefined || failed;
+    if (again) this.#lookAgain = setTimeout(() => this.#look(), SUSPENDED_MS).unref();
+    this.#setFull(full);
+  }
+
+  #setFull(full: string | undefined): void {
+    this.#full = full;
+    this.#tell();
   }
 
   #refused(error: unknown): void {
@@ -210,15 +250,17 @@ export class Intents {
     );
   }
 
-  #tell(refusal?: string): void {
-    const suspended = this.#full || performance.now() < this.#refusedUntil;
+  /** @param refusal why the source takes no entries, if it said so */
+  #tell(refusal = this.#full): void {
+    const suspended = this.#full !== undefined || performance.now() < this.#refusedUntil;
     if (suspended === this.#suspended) return;
     this.#suspended = suspended;
-    const { key, maxEntries, onState } = this.#options;
-    const reason = `${key}: ${refusal ?? `it has ${counted(maxEntries, 'entry', 'entries')} or more`}`;
-    onState(suspended ? { state: 'suspended', reason } : { state: 'active' });
+    const { key, onState } = this.#options;
+    onState(suspended ? { state: 'suspended', reason: `${key}: ${refusal}` } : { state: 'active' });
   }
 }
+
+const UNHEARD = 'the source does not say how many entries it has';
 
 const IN_FLIGHT: MirrorFailure = {
   outcome: 'unknown',
