@@ -7,6 +7,9 @@ import { mappings, mysqlSource } from './mysql.js';
 import { duration, pause, size } from './values.js';
 import { webhookOptions } from './webhook.js';
 
+/** Behind 2^31 ms a timer of Node ends at once. */
+const AT_MOST_24_DAYS = [(value: number) => value <= 24 * 86_400_000, 'must be at most 24d'] as const;
+
 /** Told apart by its one field, so that what is wrong inside it is said of that place. */
 const source = z.unknown().transform((value, context) => {
   const isMysql = typeof value === 'object' && value !== null && 'mysql' in value;
@@ -62,8 +65,7 @@ const fields = z.strictObject({
     .prefault({})
     .describe('What repair may cost the target, all workers together.'),
   settle: duration
-    // Behind 2^31 ms a timer of Node ends at once.
-    .refine((value) => value <= 24 * 86_400_000, 'must be at most 24d')
+    .refine(...AT_MOST_24_DAYS)
     .optional()
     .describe(
       'How long a write may be on its way. What may still change is compared after it. At most 24d. Default: 1s; with a database 2s.',
@@ -84,8 +86,9 @@ const fields = z.strictObject({
         .default(DEFAULT_POLICY.retry.maximumAttempts)
         .describe('Attempts, the first one included, before the key is escalated.'),
       initialInterval: pause(1)
+        .refine(...AT_MOST_24_DAYS)
         .default(DEFAULT_POLICY.retry.initialIntervalMs)
-        .describe('The first pause between two attempts.'),
+        .describe('The first pause between two attempts. At most 24d.'),
       backoffCoefficient: z
         .number()
         .min(1)

@@ -22,6 +22,7 @@ export async function closeWriter(
   { observed, mirroring, target, publisher, intents }: Closing,
   timeoutMs: number,
 ): Promise<CloseReport> {
+  if (Number.isNaN(timeoutMs)) throw new Error('timeoutMs of close is NaN: it must be a number of ms');
   const deadline = performance.now() + timeoutMs;
   const sent = observed.close();
   const answered = sent.then(() => observed.unanswered.none()).then(() => mirroring.idle());

@@ -1,7 +1,7 @@
 /** What an application gives to and gets from a DualWriter. */
 import type { Cluster, Redis } from 'ioredis';
 import type { FailedWrite } from '../../workflows/failed-write.js';
-import { OUTBOX_KEY } from '../defaults.js';
+import { MAX_LINK_LENGTH, OUTBOX_KEY } from '../defaults.js';
 import type { RecordSink } from '../events/record-sink.js';
 import { assertIoredis } from './ioredis-version.js';
 import type { RecordsLostError } from './records/publisher.js';
@@ -10,7 +10,7 @@ import { isSameServer } from './same-server.js';
 import type { IntentState } from './source/intents.js';
 import type { BreakerOptions } from './target/breaker.js';
 import type { MarksChange } from './target/marks.js';
-import { assertMirrorOptions } from './target/mirror-options.js';
+import { assertMirrorOptions, DAY_MS } from './target/mirror-options.js';
 import { type BreakerChange, DEFAULT_BOUNDS, type ShardBounds, type ShardStats } from './target/shard.js';
 import { type Topology, topologyOf } from './topology.js';
 
@@ -181,6 +181,7 @@ export function readOptions({ transactional, ...options }: DualWriterOptions<Red
   const [source, target] = [topologyOf(options.source), topologyOf(options.target)];
   assertMirrorOptions(target);
   const { link, origin, records, onUnrecorded = 'report', breaker = {}, failoverAfterMs = 5000, tracing } = options;
+  mustBeInARecord(link, origin);
   if (isSameServer(source, target)) {
     throw new Error('source and target of the DualWriter are the same Redis: every write would be done twice');
   }
@@ -204,9 +205,24 @@ export function readOptions({ transactional, ...options }: DualWriterOptions<Red
   }
   for (const [name, value] of Object.entries(numbers)) {
     if (!(value >= 1)) throw new Error(`${name} of the DualWriter is ${value}: it must be a number of at least 1`);
+    if (name.endsWith('ProbeMs')) mustBeAtMostADay(name, value);
   }
   const intents = transactional && readTransactional(source, target, transactional);
   return { source, target, link, origin, sinks, bounds, breaker, onUnrecorded, failoverAfterMs, intents, tracing };
+}
+
+/** Where nobody reads a record that says otherwise, what it tells of would be lost. */
+function mustBeInARecord(link: unknown, origin: unknown): void {
+  if (typeof link !== 'string' || link.length < 1 || link.length > MAX_LINK_LENGTH) {
+    const must = `a text of 1 to ${MAX_LINK_LENGTH} characters`;
+    throw new Error(`link of the DualWriter must be the name of the link in keymend.yaml, ${must}`);
+  }
+  if (origin !== undefined && typeof origin !== 'string') throw new Error('origin of the DualWriter must be a text');
+}
+
+/** No timer could wait for Infinity, and no entry of the outbox could say it. */
+function mustBeAtMostADay(name: string, value: number): void {
+  if (value > DAY_MS) throw new Error(`${name} of the DualWriter is ${value}: it must be at most ${DAY_MS}, a day`);
 }
 
 function readTransactional(
@@ -223,6 +239,7 @@ function readTransactional(
       `transactional.graceMs of the DualWriter is ${graceMs}: it must be more than the target's commandTimeout (${commandTimeout})`,
     );
   }
+  mustBeAtMostADay('transactional.graceMs', graceMs);
   if (!(maxEntries >= 1)) {
     throw new Error(`transactional.maxEntries of the DualWriter is ${maxEntries}: it must be a number of at least 1`);
   }

@@ -1,7 +1,11 @@
 /** Waiting with a bound. */
 
+/** A timer of Node that is to wait longer ends at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
 /**
- * Waits for `work`, but not longer than `timeoutMs` (0 and less: one turn of the event loop).
+ * Waits for `work`, but not longer than `timeoutMs` (0 and less: one turn of the event loop;
+ * Infinity: 24 days).
  * @param started gets a function that sets the time anew, from then on, while it waits
  * @returns what `work` resolves with, or `late`
  * @throws what `work` rejects with
@@ -15,7 +19,7 @@ export async function within<T>(
   const late = new Promise<'late'>((resolve) => {
     const restart = (ms: number) => {
       clearTimeout(timer);
-      timer = setTimeout(() => resolve('late'), Math.max(0, ms));
+      timer = setTimeout(() => resolve('late'), Math.min(Math.max(0, ms), LONGEST_MS));
     };
     restart(timeoutMs);
     started(restart);

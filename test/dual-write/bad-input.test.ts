@@ -66,6 +66,15 @@ describe('a DualWriter is not created', () => {
     }
   });
 
+  it('with a link or an origin that no record could name', () => {
+    const refusal = oneLine(/link of the DualWriter must be the name of the link in keymend\.yaml, a text of 1 to 64 /);
+    for (const link of [undefined, null, 7, '', 'l'.repeat(65)]) {
+      expect(() => create({ link: link as string })).toThrow(refusal);
+    }
+    expect(() => create({ link: 'l'.repeat(64) })).not.toThrow();
+    expect(() => create({ origin: 7 as never })).toThrow(oneLine(/origin of the DualWriter must be a text/));
+  });
+
   it('without a sink, or with a bound that bounds nothing', () => {
     expect(() => create({ records: undefined as never })).toThrow(/records of the DualWriter is empty/);
     expect(() => create({ records: [] })).toThrow(oneLine(/records of the DualWriter is empty.*at least one sink/));
@@ -73,6 +82,33 @@ describe('a DualWriter is not created', () => {
     expect(() => create({ failoverAfterMs: Number.NaN })).toThrow(oneLine(/failoverAfterMs of the DualWriter is NaN/));
     expect(() => create({ breaker: { failures: -1 } })).toThrow(oneLine(/failures of the DualWriter is -1/));
   });
+});
+
+describe('a time without end', () => {
+  const forever = Number.POSITIVE_INFINITY;
+
+  it.each<[string, Partial<DualWriterOptions>]>([
+    ['minProbeMs', { breaker: { minProbeMs: forever } }],
+    ['maxProbeMs', { breaker: { maxProbeMs: forever } }],
+    ['transactional.graceMs', { transactional: { graceMs: forever } }],
+  ])('is refused where no timer could wait for it: %s', (name, options) => {
+    expect(() => create(options)).toThrow(`${name} of the DualWriter is Infinity: it must be at most 86400000, a day`);
+  });
+
+  it('is refused as the timeout of the target client', () => {
+    const refusal = oneLine(/unsafe options of the target client: commandTimeout \(must be at most 86400000, a day\)/);
+    expect(() => create({ target: client(2, mirrorOptions(forever)) })).toThrow(refusal);
+  });
+
+  it('is a bound that nothing reaches', () => {
+    expect(() => create({ bounds: { records: forever }, breaker: { failures: forever } })).not.toThrow();
+  });
+});
+
+it('close refuses a time that is no number', async () => {
+  await expect((await bed.writer()).close({ timeoutMs: Number.NaN })).rejects.toThrow(
+    oneLine(/timeoutMs of close is NaN/),
+  );
 });
 
 describe("a write of a key of keymend's own", () => {

@@ -1,4 +1,5 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { DualWriter } from '../../src/dual-write/dual-writer.js';
 import { UnrecordedWriteError } from '../../src/dual-write/options.js';
@@ -49,6 +50,18 @@ async function failTogether(writer: DualWriter, ...keys: string[]) {
 function keysOf(records: readonly FailedWrite[]): string[] {
   return records.map(({ key }) => key);
 }
+
+it('a sink that takes its time is given all of it, where the times are without end', async () => {
+  const [slow, other] = [new SlowSink(), new MemorySink()];
+  const writer = await bed.writer({ records: [slow, other], more: { failoverAfterMs: Number.POSITIVE_INFINITY } });
+  await fail(writer, 'a');
+  await slow.called(1);
+  const closed = writer.close({ timeoutMs: Number.POSITIVE_INFINITY });
+  expect(await Promise.race([closed, sleep(100, 'not yet')])).toBe('not yet');
+  slow.calls[0]!.take();
+  expect(await closed).toEqual({ notRecorded: [], unanswered: [] });
+  expect(other.records).toEqual([]);
+});
 
 describe('several sinks', () => {
   it('are asked in their order: the second gets what the first does not take, and nothing is told to be lost', async () => {

@@ -143,9 +143,11 @@ test('a record of more headers than it has bytes is not read', () => {
   expect(() => headers.readVarIntArray(() => null)).toThrow(/more than 2000 headers/);
 });
 
-test('a settle that no timer takes is refused', () => {
+test('a settle or a first pause that no timer takes is refused', () => {
   const link = (settle: string) =>
     `{kafka: {brokers: ['a:1']}, links: [{name: a, source: {url: 'redis://a'}, target: {url: 'redis://b'}, settle: ${settle}}]}`;
   expect(refused(link('25d')).message).toBe('keymend.yaml: links[0].settle: must be at most 24d');
+  const longPause = "1s, retry: {initialInterval: '25d', maximumInterval: '30d'}";
+  expect(refused(link(longPause)).message).toBe('keymend.yaml: links[0].retry.initialInterval: must be at most 24d');
   expect(() => parseConfig(link('24d'), 'keymend.yaml', {})).not.toThrow();
 });

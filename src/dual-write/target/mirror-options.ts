@@ -45,6 +45,9 @@ export function mirrorClusterOptions(timeoutMs = 1000) {
   } as const satisfies ClusterOptions;
 }
 
+/** No timeout of a writer may be longer. */
+export const DAY_MS = 24 * 60 * 60_000;
+
 /** @throws Error naming every option of the client that could make a late or double write */
 export function assertMirrorOptions({ connection, keyPrefix, asTarget }: Topology): void {
   const problems: [present: boolean, text: string][] = [
@@ -52,6 +55,7 @@ export function assertMirrorOptions({ connection, keyPrefix, asTarget }: Topolog
     [connection.autoResendUnfulfilledCommands !== false, 'autoResendUnfulfilledCommands (must be false)'],
     [connection.maxRetriesPerRequest !== 0, 'maxRetriesPerRequest (must be 0)'],
     [!(Number(connection.commandTimeout) > 0), 'commandTimeout (must be set)'],
+    [Number(connection.commandTimeout) > DAY_MS, `commandTimeout (must be at most ${DAY_MS}, a day)`],
     [Boolean(connection.reconnectOnError), 'reconnectOnError (may resend; must not be set)'],
     [typeof connection.retryStrategy !== 'function', 'retryStrategy (must be a function)'],
     [Boolean(connection.keyPrefix || keyPrefix), 'keyPrefix (set it on the source alone)'],
