@@ -178,7 +178,9 @@ export class ConsumerGroup {
     const pending = await this.#ask(['XPENDING', this.#stream, this.#group, '-', '+', '1000', this.#consumer]);
     const ids = (pending as [Buffer, ...unknown[]][]).map(([id]) => id);
     if (ids.length === 0) {
-      await this.#ask(['XGROUP', 'DELCONSUMER', this.#stream, this.#group, this.#consumer]);
+      // A read that was given up here may still be given entries: then it stays, and they can be claimed
+      // later.
+      await this.#removeConsumers('-1', this.#consumer);
     } else {
       const idle = ['IDLE', `${IDLE_FOR_EVER_MS}`, 'JUSTID'];
       await this.#ask(['XCLAIM', this.#stream, this.#group, this.#consumer, '0', ...ids, ...idle]);
@@ -187,7 +189,11 @@ export class ConsumerGroup {
 
   /** Removes consumers that were not heard of for `idleMs` and have nothing assigned. */
   async removeIdleConsumers(idleMs: number): Promise<void> {
-    await this.#ask(['EVAL', REMOVE_IDLE_CONSUMERS, '1', this.#stream, this.#group, `${idleMs}`]);
+    await this.#removeConsumers(`${idleMs}`);
+  }
+
+  async #removeConsumers(...idleMs: string[]): Promise<void> {
+    await this.#ask(['EVAL', REMOVE_IDLE_CONSUMERS, '1', this.#stream, this.#group, ...idleMs]);
   }
 
   /**

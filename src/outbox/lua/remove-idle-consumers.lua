@@ -2,7 +2,7 @@
 -- because removing a consumer forgets what is assigned to it, so nothing may be assigned between
 -- looking and removing.
 -- KEYS[1]: the stream
--- ARGV:    the group, ms of silence
+-- ARGV:    the group, ms of silence, and the name if only one consumer is meant
 -- Returns: how many were removed
 --
 -- A consumer that lives after all is made again by its next read.
@@ -14,7 +14,8 @@ local removed = 0
 for _, consumer in ipairs(consumers) do
   local fields = {}
   for i = 1, #consumer, 2 do fields[consumer[i]] = consumer[i + 1] end
-  if fields.pending == 0 and fields.idle > tonumber(ARGV[2]) then
+  local isMeant = not ARGV[3] or fields.name == ARGV[3]
+  if isMeant and fields.pending == 0 and fields.idle > tonumber(ARGV[2]) then
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], fields.name)
     removed = removed + 1
   end
