@@ -1,4 +1,4 @@
-import { Cluster, Redis } from 'ioredis';
+import { Cluster, Command, Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createDualWriter, type DualWriter, type DualWriterOptions } from '../../src/dual-write/dual-writer.js';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
@@ -109,6 +109,17 @@ it('close refuses a time that is no number', async () => {
   await expect((await bed.writer()).close({ timeoutMs: Number.NaN })).rejects.toThrow(
     oneLine(/timeoutMs of close is NaN/),
   );
+});
+
+it('a command that can’t be written, after the source was asked what it does, holds up none behind it', async () => {
+  const writer = await bed.writer();
+  const command = new Command('NOSUCH.SET', ['k', 'v']);
+  command.toWritable = () => {
+    throw new Error('no memory for it');
+  };
+  const [refused, reply] = await Promise.allSettled([writer.sendCommand(command), writer.set('k', 'v')]);
+  expect(refused).toMatchObject({ reason: new Error('no memory for it') });
+  expect(reply).toMatchObject({ value: 'OK' });
 });
 
 describe("a write of a key of keymend's own", () => {

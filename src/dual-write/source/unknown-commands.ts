@@ -52,14 +52,7 @@ export class UnknownCommands {
       else this.#passing = stream;
     }
     if (this.#held === undefined) return false;
-    this.#held.push(() => {
-      try {
-        this.#options.sendObserved(command, stream, node);
-      } catch (error) {
-        // One that can't be written shall not keep back those behind it.
-        command.reject(error as Error);
-      }
-    });
+    this.#held.push(() => guarded(this.#options.sendObserved, [command, stream, node]));
     return true;
   }
 
@@ -79,9 +72,9 @@ export class UnknownCommands {
       return refuse(new Error(refusalOf(name, NOT_HEARD)), ...call);
     }
     this.#holdUntil(this.#learn([name]), (cause) => () => {
-      if (cause) refuse(new Error(refusalOf(name, NOT_TOLD), { cause }), ...call);
+      if (cause) guarded((...refused) => refuse(new Error(refusalOf(name, NOT_TOLD), { cause }), ...refused), call);
       // What the source does not have it says itself.
-      else (this.describe(name) === undefined ? send : sendObserved)(...call);
+      else guarded(this.describe(name) === undefined ? send : sendObserved, call);
     });
     return promise;
   }
@@ -133,6 +126,15 @@ export class UnknownCommands {
 
   async #question(...args: string[]): Promise<unknown> {
     return this.#options.send(new Command('COMMAND', args, { replyEncoding: 'utf8' }));
+  }
+}
+
+/** One that can't be written shall not keep back those behind it. */
+function guarded(send: SendCommand, call: Call): void {
+  try {
+    send(...call);
+  } catch (error) {
+    call[0].reject(error as Error);
   }
 }
 
