@@ -22,6 +22,8 @@ export const MARK_MS = 10_000;
 const MARGIN_MS = 20;
 /** How long no marks are left after the target has refused them. */
 const SUSPENDED_MS = 1_000;
+/** Of how many it is remembered when another writer wrote them. */
+const MOST_KEYS = 50_000;
 /** So that no script holds the target for long. */
 export const MARKS_AT_ONCE = 500;
 
@@ -56,11 +58,13 @@ export class Marks {
   /**
    * When another's mark was left, by key, in `performance.now()`. Once replaced by ours it can't be
    * found any more, but a write of ours that comes behind may have crossed with the other's too.
-   * Two generations: each is remembered for one to two lives of a mark.
+   * Two generations: each is remembered for one to two lives of a mark, if there are no more keys.
    */
   #young = new Map<string, number>();
   #old = new Map<string, number>();
   #turnedAt = 0;
+  /** The newest mark of a key that is forgotten: any key may be the one. */
+  #forgottenMs = Number.NEGATIVE_INFINITY;
   /** Writes that were mirrored without a mark. */
   unmarked = 0;
 
@@ -93,18 +97,20 @@ export class Marks {
 
   /**
    * When another writer wrote a key on the target last, at the latest, in `performance.now()`;
-   * -Infinity: not within the life of a mark.
+   * -Infinity: not within the life of a mark. Of a key that was forgotten it may be later.
    * @param agoMs what the script has answered
    */
   writtenByOther(key: string, agoMs: number, nowMs: number): number {
     this.#turn(nowMs);
     if (agoMs >= 0) this.#young.set(key, nowMs - agoMs);
-    return this.#young.get(key) ?? this.#old.get(key) ?? Number.NEGATIVE_INFINITY;
+    return this.#young.get(key) ?? this.#old.get(key) ?? this.#forgottenMs;
   }
 
   #turn(nowMs: number): void {
-    if (nowMs - this.#turnedAt < MARK_MS) return;
-    this.#old = nowMs - this.#turnedAt < 2 * MARK_MS ? this.#young : new Map();
+    const ageMs = nowMs - this.#turnedAt;
+    if (ageMs < MARK_MS && this.#young.size < MOST_KEYS / 2) return;
+    for (const leftMs of this.#old.values()) this.#forgottenMs = Math.max(this.#forgottenMs, leftMs);
+    this.#old = ageMs < 2 * MARK_MS ? this.#young : new Map();
     this.#young = new Map();
     this.#turnedAt = nowMs;
   }
