@@ -80,7 +80,7 @@ export interface KeyTask extends KeyRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** How it ended for a key that was given up before it had come to another end. */
+/** How it ended for a key that was given up before anything of it was written. */
 export interface GivenUp {
   readonly outcome: 'given-up';
 }

@@ -48,8 +48,9 @@ type Tell = (index: number, result: KeyResult | GivenUp) => void;
  * Makes keys on the target equal to the source. See `round.ts` for the protocol and why it is
  * right. Idempotent: running it twice, late or concurrently with itself does no harm.
  * @returns one result per request, in order. A key's failure is its result and never rejects
- * @throws the signal's reason when it aborts; nothing is written then but to keys that were written
- *   before and have changed since, within `HEALING_MS`
+ * @throws the signal's reason when it aborts, unless each key has ended; nothing is written then but
+ *   to keys that were written before and have changed since, within `HEALING_MS`: one that still
+ *   changes has failed
  */
 export async function reconcileKeys(
   sides: LinkSides,
@@ -122,7 +123,11 @@ async function eachOfBatch(
   for (let round = 1; open.length > 0 && round <= MAXIMUM_ROUNDS; round++) {
     if (round > 1) await restAfter(round - 1, PAUSES.small, undefined);
     const wanted = open.filter(({ signal }) => !signal?.aborted);
-    for (const key of open) if (!wanted.includes(key)) tell(key.index, GIVEN_UP);
+    for (const key of open) {
+      if (wanted.includes(key)) continue;
+      // What was written and not seen to hold is work that is left, whoever waits for it.
+      tell(key.index, key.repaired === null ? GIVEN_UP : contended(sides, key.repaired, round - 1));
+    }
     const asked = wanted.map(({ request, signal }) => (signal === undefined ? request : { ...request, signal }));
     const outcomes = await admittedRound(sides, asked, options);
     open = [];
@@ -134,7 +139,7 @@ async function eachOfBatch(
   }
   for (const { index, signal, repaired, because } of open) {
     const error = because && ({ outcome: 'failed', error: because, wrote: repaired !== null } as const);
-    tell(index, repaired === null && signal?.aborted ? GIVEN_UP : (error ?? contended(sides, repaired)));
+    tell(index, repaired === null && signal?.aborted ? GIVEN_UP : (error ?? contended(sides, repaired, MAXIMUM_ROUNDS)));
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jittered, type Pauses, pauseAfter } from '../patience/pause.js';
+import { counted } from '../plural.js';
 import type { KeyResult, LinkSides, Repaired } from './contract.js';
 import { ReconcileError } from './errors.js';
 
@@ -64,12 +65,12 @@ export function withEarlier(result: KeyResult, repaired: Repaired | null): KeyRe
   }
 }
 
-/** The end of a key that changed in every round. */
-export function contended({ source, target }: LinkSides, repaired: Repaired | null): KeyResult {
+/** The end of a key that changed in every one of so many rounds. */
+export function contended({ source, target }: LinkSides, repaired: Repaired | null, rounds: number): KeyResult {
   const error = new ReconcileError(
     'Contended',
     'write',
-    `the key kept changing on ${target.place} or ${source.place} through ${MAXIMUM_ROUNDS} comparisons; ` +
+    `the key kept changing on ${target.place} or ${source.place} through ${counted(rounds, 'comparison')}; ` +
       'it is tried again later, and converges once it is written less often',
   );
   return { outcome: 'failed', error, wrote: repaired !== null };

@@ -1,13 +1,13 @@
 /** One attempt at a batch, as a worker makes it, with real Redis. */
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { BATCHES_AT_ONCE, createBatchActivities } from '../../activities/batch.js';
 import type { LinkSides } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure } from '../../src/redis/index.js';
 import { ALL_EQUAL, type BatchReply, type BatchRequest, packed } from '../../workflows/batch-messages.js';
 import type { FailedWrite } from '../../workflows/messages.js';
-import { DEFAULT_OPTIONS, portWith, startLink, type TestLink } from '../engine/link.js';
+import { DEFAULT_OPTIONS, intercept, once, portWith, startLink, type TestLink } from '../engine/link.js';
 import { failedWrite, POLICY } from '../support/workflow-bed.js';
 import { losingAnswers } from './first-attempt.js';
 
@@ -96,6 +96,27 @@ test('keys that failed in the same way are told of once, with what may have been
     { permanent: false, effect: 'unknown', error: { type: 'TargetUnavailable', stage: 'write' } },
   ]);
   expect(reply.failed[0]!.indices.toSorted((a, b) => a - b)).toEqual([...keys.keys()]);
+});
+
+test('a key that was written and changes until its time is over is not taken for one that was left alone', async () => {
+  const ends = new AbortController();
+  const timeout = vi.spyOn(AbortSignal, 'timeout').mockReturnValue(ends.signal);
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    await link.source.client.rpush('hot', 'a');
+    const target = intercept(link.sides.target, {
+      'before repair': once(() => ends.abort(new Error('its time is over'))),
+      'after repair': () => link.source.client.rpush('hot', 'b'),
+      // Longer than what was written is looked after.
+      'before inspect': (call) => (call === 1 ? vi.advanceTimersByTime(4_000) : undefined),
+    });
+    const reply = await attempt([{ key: 'hot' }], { ...link.sides, target });
+    expect(reply.failed).toMatchObject([{ indices: [0], effect: 'wrote', error: { type: 'Contended' } }]);
+    expect(reply.deferred).toEqual([]);
+  } finally {
+    vi.useRealTimers();
+    timeout.mockRestore();
+  }
 });
 
 test('a budget that has room again soon is waited for, and all keys are repaired', async () => {

@@ -52,7 +52,7 @@ export async function reconcileLargeKey(
     }
     resume = undefined;
   }
-  return contended(sides, repaired);
+  return contended(sides, repaired, MAXIMUM_ROUNDS);
 }
 
 async function runLargeRound(
