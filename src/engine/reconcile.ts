@@ -139,7 +139,10 @@ async function eachOfBatch(
   }
   for (const { index, signal, repaired, because } of open) {
     const error = because && ({ outcome: 'failed', error: because, wrote: repaired !== null } as const);
-    tell(index, repaired === null && signal?.aborted ? GIVEN_UP : (error ?? contended(sides, repaired, MAXIMUM_ROUNDS)));
+    tell(
+      index,
+      repaired === null && signal?.aborted ? GIVEN_UP : (error ?? contended(sides, repaired, MAXIMUM_ROUNDS)),
+    );
   }
 }
 
