@@ -63,6 +63,8 @@ export interface AcknowledgeRequest {
 /** A comparison of all keys begins. */
 export interface SweepingRequest {
   readonly sweepId: string;
+  /** Its own: one of another keymend in the namespace compares other servers. Absent: not told. */
+  readonly taskQueue?: string | undefined;
 }
 
 /** Never begins as the ID of a key does. */

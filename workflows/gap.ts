@@ -64,7 +64,9 @@ export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
     setCurrentDetails(describeGaps(now()));
   };
   const onSweeping = (request?: Partial<SweepingRequest>) => {
-    if (typeof request?.sweepId === 'string') sweeps = [...sweeps, request.sweepId].slice(-MOST_SWEEPS);
+    const { sweepId, taskQueue = workflowInfo().taskQueue } = request ?? {};
+    const isOurs = typeof sweepId === 'string' && taskQueue === workflowInfo().taskQueue;
+    if (isOurs) sweeps = [...sweeps, sweepId].slice(-MOST_SWEEPS);
   };
   // First, for it takes what came before this run began in its order; the others do so by name.
   setDefaultSignalHandler((name, ...args) => {

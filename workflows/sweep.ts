@@ -96,7 +96,10 @@ export async function sweep(input: SweepInput): Promise<SweepResult> {
   };
   setHandler(rate, onRate, { description: 'So fast from now on: `{"keysPerSecond": 20000}`; null: gently.' });
   become({});
-  if (carried === undefined && comparesAll(options)) await tellGap(link, (gap) => gap.signal(sweeping, { sweepId }));
+  if (carried === undefined && comparesAll(options)) {
+    const { taskQueue } = workflowInfo();
+    await tellGap(link, (gap) => gap.signal(sweeping, { sweepId, taskQueue }));
+  }
 
   let reply: CompareLinkReply | null = null;
   while (reply?.summary == null) {

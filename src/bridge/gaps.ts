@@ -1,7 +1,6 @@
 /**
  * Tells of failed writes that are lost: a line in the log, and a workflow that stays until closed.
  */
-import type { Logger } from 'pino';
 import {
   GAP_TYPE,
   type Gap,
@@ -13,9 +12,8 @@ import {
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
 import type { BridgeMetrics } from '../telemetry/bridge-metrics.js';
-import type { LinkAttribute } from '../temporal/link-attribute.js';
 import type { Links } from './group.js';
-import type { SignalClient } from './runs/own-runs.js';
+import { ownTeller, type TellerOptions } from './runs/own-teller.js';
 
 export interface Gaps {
   /**
@@ -25,18 +23,14 @@ export interface Gaps {
   open(gap: NoticedGap, signal: AbortSignal, ofLinks?: Iterable<string>): Promise<void>;
 }
 
-const SIGNAL_TIMEOUT_MS = 10_000;
-
-interface GapsOptions {
-  readonly client: SignalClient;
-  readonly taskQueue: string;
-  readonly attribute: LinkAttribute;
+interface GapsOptions extends TellerOptions {
   readonly links: Links;
   readonly metrics: Pick<BridgeMetrics, 'gapOpened'>;
-  readonly logger: Logger;
 }
 
-export function createGaps({ client, taskQueue, attribute, links, metrics, logger }: GapsOptions): Gaps {
+export function createGaps({ links, metrics, ...telling }: GapsOptions): Gaps {
+  const { logger } = telling;
+  const tellOwn = ownTeller(telling, GAP_TYPE);
   const outage = new Outage(logger, 'Temporal does not take what is known to be lost');
   return {
     async open(noticed, signal, ofLinks = links.keys()) {
@@ -46,20 +40,9 @@ export function createGaps({ client, taskQueue, attribute, links, metrics, logge
       );
       metrics.gapOpened(noticed.cause);
       const gap: Gap = { ...noticed, noticedAt: new Date().toISOString() };
-      const tell = async (link: string) => {
+      const tell = (link: string) => {
         const args: [GapInput] = [{ link }];
-        await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
-          attribute.starting(link, (attributes) =>
-            client.signalWithStart(GAP_TYPE, {
-              workflowId: gapWorkflowId(link),
-              taskQueue,
-              args,
-              signal: lost,
-              signalArgs: [[gap]],
-              ...attributes,
-            }),
-          ),
-        );
+        return tellOwn({ link, workflowId: gapWorkflowId(link), args, signal: lost, signalArgs: [[gap]] });
       };
       const explain = (error: unknown) => String((error as Error).message).split('\n')[0]!;
       for (const link of ofLinks) await untilTaken(() => tell(link), { outage, explain, signal });

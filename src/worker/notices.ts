@@ -1,7 +1,5 @@
 /** A worker's word to the workflow `notices` of a link: what happened, gathered for a moment. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { WorkflowClient } from '@temporalio/client';
-import type { Logger } from 'pino';
 import type { EscalateRequest } from '../../workflows/activities.js';
 import { seen } from '../../workflows/details.js';
 import {
@@ -14,19 +12,14 @@ import {
   noticesWorkflowId,
 } from '../../workflows/notices-messages.js';
 import type { OutageStatus } from '../../workflows/outage-messages.js';
+import { ownTeller, type TellerOptions } from '../bridge/runs/own-teller.js';
 import type { LinkConfig, WebhookConfig } from '../config.js';
-import type { LinkAttribute } from '../temporal/link-attribute.js';
 import { sendNotice } from '../webhook/send.js';
 
-interface NoticesOptions {
-  readonly client: Pick<WorkflowClient, 'signalWithStart' | 'withDeadline'>;
-  readonly taskQueue: string;
-  readonly attribute: LinkAttribute;
+interface NoticesOptions extends TellerOptions {
   readonly links: readonly LinkConfig[];
-  readonly logger: Logger;
 }
 
-const SIGNAL_TIMEOUT_MS = 10_000;
 /**
  * However many keys escalate, five signals a second. Each of them waits for that in a slot for
  * activities, so not longer: other links need these, and so does the message itself.
@@ -38,6 +31,7 @@ const LONGEST_EXAMPLE = 100;
 /** Nothing is told of a link without a webhook. */
 export class Notices {
   readonly #options: NoticesOptions;
+  readonly #tell: ReturnType<typeof ownTeller>;
   readonly #webhooks: ReadonlyMap<string, WebhookConfig>;
   /** Escalations of a link that go along with its next signal. */
   readonly #waiting = new Map<string, { readonly groups: Map<string, EscalationNews>; readonly told: Promise<void> }>();
@@ -46,6 +40,7 @@ export class Notices {
 
   constructor(options: NoticesOptions) {
     this.#options = options;
+    this.#tell = ownTeller(options, NOTICES_TYPE);
     const configured = options.links.flatMap(({ name, escalation: { webhook } }) =>
       webhook === undefined ? [] : [[name, webhook] as const],
     );
@@ -111,20 +106,8 @@ export class Notices {
     await sleep(at - now);
   }
 
-  async #signal(link: string, news: readonly News[]): Promise<void> {
-    const { client, taskQueue, attribute } = this.#options;
+  #signal(link: string, news: readonly News[]): Promise<void> {
     const args: [NoticesInput] = [{ link, gatherMs: this.#webhooks.get(link)!.gather }];
-    await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
-      attribute.starting(link, (attributes) =>
-        client.signalWithStart(NOTICES_TYPE, {
-          workflowId: noticesWorkflowId(link),
-          taskQueue,
-          args,
-          signal: happened,
-          signalArgs: [news],
-          ...attributes,
-        }),
-      ),
-    );
+    return this.#tell({ link, workflowId: noticesWorkflowId(link), args, signal: happened, signalArgs: [news] });
   }
 }

@@ -1,6 +1,5 @@
 /** A worker's word to the workflow `outage` of each server of a target that does not answer. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { WorkflowClient } from '@temporalio/client';
 import type { Logger } from 'pino';
 import {
   noticed,
@@ -10,31 +9,28 @@ import {
   type OutageStatus,
   outageWorkflowId,
 } from '../../workflows/outage-messages.js';
+import { ownTeller, type TellerOptions } from '../bridge/runs/own-teller.js';
 import { jittered, pauseAfter } from '../patience/pause.js';
 import type { OutageListener, ShardOutage } from '../redis/index.js';
-import type { LinkAttribute } from '../temporal/link-attribute.js';
 
-interface OutageNoticesOptions {
-  readonly client: Pick<WorkflowClient, 'signalWithStart' | 'withDeadline'>;
-  readonly taskQueue: string;
-  readonly attribute: LinkAttribute;
+interface OutageNoticesOptions extends TellerOptions {
   /** Of the worker. */
   readonly identity: string;
   /** Whether outages of a link are told to its webhook; default: none is. */
   readonly isNotified?: (link: string) => boolean;
-  readonly logger: Logger;
 }
 
-const SIGNAL_TIMEOUT_MS = 10_000;
 /** Between two words about how many keys wait: each costs the workflow some events. */
 const PAUSES = { firstMs: 10_000, longestMs: 300_000 };
 
 export class OutageNotices {
   readonly #options: OutageNoticesOptions;
+  readonly #tellOwn: ReturnType<typeof ownTeller>;
   readonly #underWay = new Map<ShardOutage, AbortController>();
 
   constructor(options: OutageNoticesOptions) {
     this.#options = options;
+    this.#tellOwn = ownTeller(options, OUTAGE_TYPE);
   }
 
   listenerOf(link: string): OutageListener {
@@ -75,27 +71,16 @@ export class OutageNotices {
     }
   }
 
-  async #say(
-    link: string,
-    { shard, since, reason }: ShardOutage,
-    report: OutageReport,
-    isNotified: boolean,
-  ): Promise<void> {
-    const { client, taskQueue, attribute } = this.#options;
+  #say(link: string, { shard, since, reason }: ShardOutage, report: OutageReport, isNotified: boolean): Promise<void> {
     const notify = isNotified ? { notify: true } : {};
     const args: [OutageInput] = [{ link, shard, since: new Date(since).toISOString(), reason, ...notify }];
-    await client.withDeadline(Date.now() + SIGNAL_TIMEOUT_MS, () =>
-      attribute.starting(link, (attributes) =>
-        client.signalWithStart(OUTAGE_TYPE, {
-          workflowId: outageWorkflowId(link, shard),
-          taskQueue,
-          args,
-          signal: noticed,
-          signalArgs: [report],
-          ...attributes,
-        }),
-      ),
-    );
+    return this.#tellOwn({
+      link,
+      workflowId: outageWorkflowId(link, shard),
+      args,
+      signal: noticed,
+      signalArgs: [report],
+    });
   }
 }
 

@@ -12,7 +12,6 @@ import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ON
 import { createSweepActivities } from '../../activities/sweep.js';
 import type { LinkRuntime } from '../../activities/work.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
-import type { SweepOptions } from '../../workflows/sweep-messages.js';
 import type { Config } from '../config.js';
 import type { DeadLetters } from '../events/dead-letters.js';
 import { Metrics } from '../telemetry/metrics.js';
@@ -20,7 +19,6 @@ import type { Tracing } from '../telemetry/tracing.js';
 import { type WorkerMetrics, workerMetrics } from '../telemetry/worker-metrics.js';
 import { convertedBy } from '../temporal/connect.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
-import { startSweep } from '../temporal/sweeps.js';
 import { activitySpans } from './activity-spans.js';
 import { type Deployment, versioning, watchDeployment } from './deployment.js';
 import { tellBatch, tellEnded, tellSweeps } from './ended-attempts.js';
@@ -32,6 +30,7 @@ import { connectLinks } from './links.js';
 import { Notices } from './notices.js';
 import { logOutage, OutageNotices } from './outage-notices.js';
 import { createSweepBatches } from './sweep-batches.js';
+import { createSweepStart } from './sweep-start.js';
 import { FAILURE_CONVERTER, workflowCode } from './workflow-code.js';
 
 interface WorkerOptions {
@@ -138,24 +137,6 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   }
 }
 
-/** What sweeps begin: batches that repair, and sweeps of a schedule. */
-function sweeps(options: Parameters<typeof createSweepBatches>[0]) {
-  const byName = new Map(options.links.map((link) => [link.name, link]));
-  return {
-    batchesOf: createSweepBatches(options),
-    async start(name: string, given: SweepOptions) {
-      const started = await startSweep(options, byName.get(name)!, given);
-      // A sweep that somebody has paused and forgotten would keep back all others without a word.
-      if (started === null)
-        options.logger.warn(
-          { link: name },
-          `a sweep of link ${name} is under way: the one of its schedule is left out`,
-        );
-      return started;
-    },
-  };
-}
-
 /** How much a worker does at once: however many links hang, each of the others has its slots. */
 export function workerLimits({ links }: Pick<Config, 'links'>) {
   const ofEachLink = ATTEMPTS_AT_ONCE + LARGE_KEYS_AT_ONCE + BATCHES_AT_ONCE;
@@ -191,7 +172,12 @@ function activitiesOf(options: ActivitiesOptions) {
     ...createOutageActivities({ links, onOutage: logOutage(logger), notify: (outage) => notices.outage(outage) }),
     ...createNoticesActivities({ send: (notice) => notices.send(notice) }),
     ...createBatchActivities({ links, handOver, onBatch: tellBatch(logger, metrics) }),
-    ...createSweepActivities({ links, ...sweeps({ ...handing, handOver }), ...tellSweeps(logger, metrics) }),
+    ...createSweepActivities({
+      links,
+      batchesOf: createSweepBatches({ ...handing, handOver }),
+      start: createSweepStart(handing),
+      ...tellSweeps(logger, metrics),
+    }),
     ...create({
       links,
       usableAttributes,

@@ -1,8 +1,20 @@
-/** A signal that somebody else's workflow takes repairs nothing. */
+/** A signal that somebody else's workflow takes repairs nothing, and nobody hears of it. */
+import { randomUUID } from 'node:crypto';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { createGaps } from '../../src/bridge/gaps.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
+import { parseConfig } from '../../src/config.js';
+import { LinkAttribute } from '../../src/temporal/link-attribute.js';
+import { Notices } from '../../src/worker/notices.js';
+import { OutageNotices } from '../../src/worker/outage-notices.js';
+import { createSweepStart } from '../../src/worker/sweep-start.js';
+import { GAP_TYPE, gapWorkflowId } from '../../workflows/gap-messages.js';
 import { WORKFLOW_TYPE } from '../../workflows/messages.js';
-import { bridgeBed } from './bridge-bed.js';
+import { NOTICES_TYPE, noticesWorkflowId } from '../../workflows/notices-messages.js';
+import { OUTAGE_TYPE, outageWorkflowId } from '../../workflows/outage-messages.js';
+import { SWEEP_TYPE, sweepWorkflowId } from '../../workflows/sweep-messages.js';
+import { failedWrite, onStack } from '../support/workflow-bed.js';
+import { bridgeBed, type LogLine, loggerInto, until } from './bridge-bed.js';
 
 type Bed = Awaited<ReturnType<typeof bridgeBed>>;
 
@@ -58,4 +70,110 @@ test('whose a run is costs no call for one that the bridge has started, and one 
   }
   expect(asked).toHaveBeenCalledTimes(1);
   expect((await bed.workflow('k')).signals).toHaveLength(5);
+});
+
+const server = onStack();
+
+/** A link, and what those who speak of it need. */
+function linkBed() {
+  const link = `link-${randomUUID()}`;
+  const client = server.env.client.workflow;
+  const logs: LogLine[] = [];
+  const logger = loggerInto(logs);
+  const attribute = new LinkAttribute(logger);
+  const side = (port: number) => ({ url: `redis://127.0.0.1:${port}` });
+  const escalation = { webhook: { url: 'http://127.0.0.1:1/', secret: 's', allowPrivate: true } };
+  const { links } = parseConfig(
+    JSON.stringify({ intake: 'redis-stream', links: [{ name: link, source: side(1), target: side(2), escalation }] }),
+    'the test',
+    {},
+  );
+  const telling = { client, taskQueue: `ours-${link}`, attribute, links, logger };
+  const errors = () =>
+    logs.filter(({ level, msg }) => level === 50 && msg.includes(' is a workflow of type ')).map(({ msg }) => msg);
+  /** A run of that type on a task queue of somebody else. */
+  const foreign = async (type: string, workflowId: string) => {
+    const handle = await client.start(type, { workflowId, taskQueue: `theirs-${link}`, args: [{ link }] });
+    onTestFinished(() =>
+      client
+        .getHandle(workflowId)
+        .terminate()
+        .then(() => {}),
+    );
+    return handle;
+  };
+  const signalsOf = async (workflowId: string) => {
+    const { events } = await client.getHandle(workflowId).fetchHistory();
+    return events!.filter(({ workflowExecutionSignaledEventAttributes: signal }) => signal).length;
+  };
+  return { link, client, telling, errors, foreign, signalsOf };
+}
+
+type LinkBed = ReturnType<typeof linkBed>;
+const SHARD = '10.0.0.1:6379';
+
+/** Each resolves when the workflow of the link knows. */
+const TELL = {
+  async [GAP_TYPE]({ link, telling }: LinkBed) {
+    const metrics = { gapOpened() {} };
+    const gaps = createGaps({ ...telling, links: new Map([[link, telling.links[0]!]]), metrics });
+    const gap = { id: 'i', cause: 'removed', records: 1, message: 'lost' } as const;
+    await gaps.open(gap, new AbortController().signal);
+  },
+  async [NOTICES_TYPE]({ link, telling }: LinkBed) {
+    const notices = new Notices(telling);
+    const error = { type: 'Contended', message: 'm', stage: 'write' } as const;
+    const at = new Date().toISOString();
+    const event = failedWrite({ link });
+    await until(() => notices.escalated({ event, error, attempts: 1, firstFailedAt: at, lastFailedAt: at }));
+  },
+};
+
+test.each([
+  [GAP_TYPE, gapWorkflowId],
+  [NOTICES_TYPE, noticesWorkflowId],
+] as const)(
+  'what is to be told to the %s of a link, where another keymend has its ID, is a line and told once that has ended',
+  async (type, idFor) => {
+    const bed = linkBed();
+    const workflowId = idFor(bed.link);
+    const theirs = await bed.foreign(type, workflowId);
+    const told = TELL[type](bed);
+    await until(() => expect(bed.errors()).toHaveLength(1));
+    expect(bed.errors()[0]).toContain(`${workflowId} is a workflow of type ${type} on task queue theirs-${bed.link}`);
+    expect(await bed.signalsOf(workflowId)).toBe(0);
+    await theirs.terminate();
+    await told;
+    expect((await bed.client.getHandle(workflowId).describe()).taskQueue).toBe(bed.telling.taskQueue);
+    expect(await bed.signalsOf(workflowId)).toBe(1);
+  },
+);
+
+test('an outage, where another keymend has its ID, is a line and not told to that', async () => {
+  const bed = linkBed();
+  const workflowId = outageWorkflowId(bed.link, SHARD);
+  await bed.foreign(OUTAGE_TYPE, workflowId);
+  const notices = new OutageNotices({ ...bed.telling, identity: 'w' });
+  onTestFinished(() => notices.close());
+  notices.listenerOf(bed.link).began({ shard: SHARD, since: Date.now(), reason: 'r' }, () => 1);
+  await until(() => expect(bed.errors()).toEqual([expect.stringContaining(`${workflowId} is a workflow of type`)]));
+  expect(await bed.signalsOf(workflowId)).toBe(0);
+});
+
+test('a sweep that a schedule asks for is left out with a warning where ours is under way, and fails where it is another’s', async () => {
+  const [ours, theirs] = [linkBed(), linkBed()];
+  const workflowId = sweepWorkflowId(ours.link);
+  const start = createSweepStart(ours.telling);
+  expect(await start(ours.link, {})).not.toBeNull();
+  onTestFinished(() =>
+    ours.client
+      .getHandle(workflowId)
+      .terminate()
+      .then(() => {}),
+  );
+  expect(await start(ours.link, {})).toBeNull();
+  expect(ours.errors()).toEqual([]);
+  await theirs.foreign(SWEEP_TYPE, sweepWorkflowId(theirs.link));
+  await expect(createSweepStart(theirs.telling)(theirs.link, {})).rejects.toThrow('is not compared');
+  expect(theirs.errors()).toHaveLength(1);
 });

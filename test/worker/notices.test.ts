@@ -1,7 +1,7 @@
 /** What a worker tells the workflow `notices`. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { WorkflowClient } from '@temporalio/client';
 import { expect, it } from 'vitest';
+import type { SignalClient } from '../../src/bridge/runs/own-runs.js';
 import { parseConfig } from '../../src/config.js';
 import { LinkAttribute } from '../../src/temporal/link-attribute.js';
 import { Notices } from '../../src/worker/notices.js';
@@ -30,8 +30,9 @@ function bed({ url = 'http://127.0.0.1:1/S3CRET', takes = (_signal: number): boo
     ) => {
       if (!takes(++asked)) throw new Error('Temporal does not answer');
       signals.push({ at: performance.now(), workflowId, news: signalArgs[0] });
+      return { signaledRunId: 'r' };
     },
-  } as unknown as Pick<WorkflowClient, 'signalWithStart' | 'withDeadline'>;
+  } as unknown as SignalClient;
   const logs: LogLine[] = [];
   const logger = loggerInto(logs);
   const attribute = new LinkAttribute(logger);

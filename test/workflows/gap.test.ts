@@ -3,7 +3,15 @@ import { Client, Connection } from '@temporalio/client';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import { ulid } from 'ulid';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { acknowledge, type Gap, type GapStatus, gapWorkflowId, lost, status } from '../../workflows/gap-messages.js';
+import {
+  acknowledge,
+  type Gap,
+  type GapStatus,
+  gapWorkflowId,
+  lost,
+  status,
+  sweeping,
+} from '../../workflows/gap-messages.js';
 import { stack } from '../support/services.js';
 import { workflowBundle } from '../support/workflow-bed.js';
 
@@ -99,5 +107,17 @@ test('what is lost after somebody’s word stays open', async () => {
     expect(seen).toMatchObject({ state: 'open', records: 2, gaps: [{ id: 'not seen' }] });
     await handle.signal(acknowledge, { reason: 'compared again' });
     expect(await handle.result()).toMatchObject({ state: 'acknowledged', reason: 'compared again' });
+  });
+});
+
+test('is closed by a sweep of its own keymend, and not by one of another whose link has the same name', async () => {
+  await withGaps([gapOf('lost')], async (handle) => {
+    const { taskQueue } = await handle.describe();
+    await handle.signal(sweeping, { sweepId: 'theirs', taskQueue: 'of others' });
+    await handle.signal(acknowledge, { reason: 'equal', sweepId: 'theirs' });
+    expect(await handle.query<GapStatus>(status)).toMatchObject({ state: 'open' });
+    await handle.signal(sweeping, { sweepId: 'ours', taskQueue });
+    await handle.signal(acknowledge, { reason: 'equal', sweepId: 'ours' });
+    expect(await handle.result()).toMatchObject({ state: 'acknowledged', reason: 'equal' });
   });
 });

@@ -27,7 +27,7 @@ interface ObservedClient extends SignalClient {
 const MOST_KNOWN = 10_000;
 
 /** @param taskQueue whose workers read the runs that are ours */
-export function observing(client: SignalClient, taskQueue: string): ObservedClient {
+export function observing(client: SignalClient, taskQueue: string, ofType: string = WORKFLOW_TYPE): ObservedClient {
   // A stand-in for a client tells nothing of its runs.
   if (!(client instanceof WorkflowClient)) {
     return {
@@ -51,7 +51,7 @@ export function observing(client: SignalClient, taskQueue: string): ObservedClie
       const met = known.get(runId);
       if (met !== undefined) return remember(runId, met);
       const run = await client.getHandle(workflowId, runId).describe();
-      return remember(runId, foreignRunOf(run, taskQueue));
+      return remember(runId, foreignRunOf(run, taskQueue, ofType));
     },
   };
 }
