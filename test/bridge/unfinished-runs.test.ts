@@ -8,7 +8,7 @@ import { watchUnfinishedRuns } from '../../src/bridge/runs/unfinished-runs.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { stack } from '../support/services.js';
-import { bridgeBed, until } from './bridge-bed.js';
+import { bridgeBed, type LogLine, loggerInto, until } from './bridge-bed.js';
 
 type Bed = Awaited<ReturnType<typeof bridgeBed>>;
 
@@ -114,6 +114,56 @@ test('a run that had become another one before it was terminated is followed by 
   expect(watch.includes(workflowId)).toBe(true);
   tell('third');
   expect(watch.includes(workflowId)).toBe(false);
+});
+
+/** A watch whose list is what `list` says, asked by its query; `tick` is one look later. */
+async function watchOf(list: (query: string) => Iterable<object>) {
+  const { workflow } = new Client({ connection: Connection.lazy({ address: '127.0.0.1:1' }) });
+  vi.spyOn(workflow, 'list').mockImplementation(
+    ({ query } = {}) =>
+      ({
+        async *[Symbol.asyncIterator]() {
+          yield* list(query!);
+        },
+      }) as never,
+  );
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const logs: LogLine[] = [];
+  const watch = await watchUnfinishedRuns(workflow, loggerInto(logs));
+  onTestFinished(() => watch.stop());
+  return { watch, logs, tick: (ms = 3_000) => vi.advanceTimersByTimeAsync(ms) };
+}
+
+const closedRun = (workflowId: string, closeTime = new Date()) => ({ workflowId, runId: workflowId, closeTime });
+
+test('a run that ended while there was no list for half an hour is in the next one', async () => {
+  const runs = [closedRun('before')];
+  let isAway = false;
+  const { watch, tick } = await watchOf((query) => {
+    if (isAway) throw new Error('visibility is away');
+    const [, since] = /CloseTime > "(.+)"/.exec(query) ?? [];
+    return runs.filter(({ closeTime }) => since === undefined || closeTime > new Date(since)).toReversed();
+  });
+  isAway = true;
+  await tick(60_000);
+  runs.push(closedRun('meanwhile'));
+  await tick(30 * 60_000);
+  isAway = false;
+  await tick();
+  await tick(60_000);
+  expect([watch.includes('before'), watch.includes('meanwhile'), watch.includes('never')]).toEqual([true, true, false]);
+});
+
+test('of more runs than a bridge keeps the newest are known, and a line says so', async () => {
+  const closeTime = new Date();
+  let read = 0;
+  const { watch, logs } = await watchOf(function* () {
+    for (; read < 300_000; read++) yield closedRun(`k${read}`, closeTime);
+  });
+  expect(watch.includes('k0')).toBe(true);
+  expect(read).toBeLessThan(260_000);
+  expect(logs.map(({ msg }) => msg)).toEqual([expect.stringContaining('more than 250000 runs that did not finish')]);
 });
 
 test('while Temporal has no list, every key is looked at as a whole, with one line', async () => {

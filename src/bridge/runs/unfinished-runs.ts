@@ -39,7 +39,7 @@ const LIST_EVERY_MS = 3_000;
 const LIST_TIMEOUT_MS = 10_000;
 /** How much later than it closed a run may still appear in the list. */
 export const LAG_MS = 60_000;
-/** Runs further back are listed once, at the start; the clocks may differ by this. */
+/** What closed longer than this before a list began is in it, whatever the clocks say. */
 const LOOK_BACK_MS = 10 * 60_000;
 /** By how much the clocks of this machine and of Temporal may differ unnoticed. */
 export const CLOCKS_DIFFER_MS = 60_000;
@@ -91,6 +91,9 @@ class Watch implements UnfinishedRuns {
   readonly #client: WorkflowClient;
   readonly #logger: Logger;
   #newest: number | null = null;
+  /** When the last list that came began, in ms since the epoch. */
+  #listedFrom = 0;
+  /** The same in `performance.now()`. */
   #knownAt = Number.NEGATIVE_INFINITY;
   /** Something was told of a whole key because there was no list. */
   #missed = false;
@@ -166,7 +169,9 @@ class Watch implements UnfinishedRuns {
   }
 
   async #list(): Promise<void> {
-    const since = this.#newest === null ? null : Math.max(this.#newest, Date.now() - LOOK_BACK_MS) - LAG_MS;
+    const begunAt = Date.now();
+    // Not from now: in a long outage of the list more has closed than in the last minutes.
+    const since = this.#newest === null ? null : Math.max(this.#newest, this.#listedFrom - LOOK_BACK_MS) - LAG_MS;
     const clause = since === null ? '' : ` AND CloseTime > "${new Date(since).toISOString()}"`;
     const runs = this.#client.list({ query: QUERY + clause })[Symbol.asyncIterator]();
     let newest = this.#newest ?? 0;
@@ -182,11 +187,19 @@ class Watch implements UnfinishedRuns {
       listed.push([runId, closedAt]);
       // The list begins with the run that closed last.
       if (!found.has(workflowId)) found.set(workflowId, { workflowId, runId, taskQueue, closedAt });
+      if (listed.length === MOST_KEYS) {
+        this.#logger.warn(
+          `Temporal has more than ${MOST_KEYS} runs that did not finish; of those that closed before ` +
+            `${new Date(closedAt).toISOString()} nothing is known. \`keymend sweep\` compares all keys of a link`,
+        );
+        break;
+      }
     }
     const listedAt = performance.now();
     for (const [workflowId, run] of [...found].reverse()) keep(this.#unfinished, workflowId, { ...run, listedAt });
     for (const [runId, closedAt] of listed) this.#listed.set(runId, closedAt);
     this.#newest = newest;
+    this.#listedFrom = begunAt;
     for (const [runId, closedAt] of this.#listed) if (closedAt < (since ?? 0)) this.#listed.delete(runId);
   }
 
