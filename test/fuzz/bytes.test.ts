@@ -3,6 +3,7 @@
  * Redis and payloads of Temporal.
  */
 import { createRequire } from 'node:module';
+import { gzipSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { CompressionCodecs, CompressionTypes, type KafkaMessage } from 'kafkajs';
 import snappy from 'snappyjs';
@@ -27,6 +28,16 @@ function zstdFrame(bytes: Buffer): Buffer {
   head.writeUInt32LE(bytes.length, 5);
   head.writeUIntLE((bytes.length << 3) | 1, 9, 3);
   return Buffer.concat([head, bytes]);
+}
+
+/** Zeros in blocks of one repeated byte, each 128 KiB, and a window of as much. */
+function zstdZeros(count: number): Buffer {
+  const block = Buffer.alloc(4);
+  block.writeUIntLE(((2 ** 17) << 3) | 2, 0, 3);
+  const last = Buffer.from(block);
+  last[0]! |= 1;
+  const head = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0, 0x38]);
+  return Buffer.concat([head, ...Array.from({ length: count / 2 ** 17 - 1 }, () => block), last]);
 }
 
 describe('DUMPs', () => {
@@ -82,7 +93,7 @@ describe('DUMPs', () => {
 
 describe('batches of Kafka', () => {
   const require = createRequire(import.meta.url);
-  const AT = { length: 8, crc: 17, attributes: 21 };
+  const AT = { length: 8, crc: 17, attributes: 21, lastDelta: 23, count: 57, records: 61 };
   const protocol = 'kafkajs/src/protocol';
   const Decoder = require(`${protocol}/decoder`);
 
@@ -124,12 +135,32 @@ describe('batches of Kafka', () => {
     }
   });
 
-  test('read', { timeout: HOUR }, async () => {
+  async function read(bytes: Buffer): Promise<KafkaMessage[]> {
     const decode = require(`${protocol}/recordBatch/v0/decoder`);
-    const read = async (bytes: Buffer) => {
-      const { records } = (await decode(new Decoder(bytes))) as { records: KafkaMessage[] };
-      return records;
-    };
+    const { records } = (await decode(new Decoder(bytes))) as { records: KafkaMessage[] };
+    return records;
+  }
+
+  const MIB = 1024 * 1024;
+  test.each([
+    ['gzip', CompressionTypes.GZIP, gzipSync(Buffer.alloc(65 * MIB))],
+    ['zstd', CompressionTypes.ZSTD, zstdZeros(65 * MIB)],
+  ])('that grow to more than 64 MiB by %s are unreadable', async (_name, type, bytes) => {
+    const head = Buffer.from(valid[0]!.subarray(0, AT.records));
+    head.writeInt16BE(type, AT.attributes);
+    const [record, ...more] = await read(signed(Buffer.concat([head, bytes])));
+    expect([unreadableOf(record!)?.reason, more]).toEqual(['decompressed it has more than 64 MiB', []]);
+  });
+
+  test('of more than half a million records are unreadable, however small these are', async () => {
+    const bytes = Buffer.from(valid[0]!);
+    bytes.writeInt32BE(500_001, AT.count);
+    bytes.writeInt32BE(500_000, AT.lastDelta);
+    const [record] = await read(signed(bytes));
+    expect(unreadableOf(record!)?.reason).toBe('it has more than 500000 records');
+  });
+
+  test('read', { timeout: HOUR }, async () => {
     for (const each of valid) expect(await read(each)).toHaveLength(3);
     const input = fc.oneof(fc.constant(valid), fc.constant([valid[0]!])).chain(mutated);
     await fuzzLater(input, async (bytes) => {

@@ -1,11 +1,23 @@
-/** The compressions that kafkajs leaves to others. They are read only: we write none of them. */
-import { decompress as zstd } from 'fzstd';
+/**
+ * The compressions that kafkajs leaves to others, which are read only: we write none of them. And
+ * its own, for which it makes as much room as they claim.
+ */
+import { promisify } from 'node:util';
+import { unzip } from 'node:zlib';
+import { Decompress } from 'fzstd';
 import kafkajs from 'kafkajs';
 import lz4 from 'lz4js';
 import snappy from 'snappyjs';
 
 // kafkajs is CommonJS, and Node sees only some of its names as named exports.
 const { CompressionCodecs, CompressionTypes } = kafkajs;
+
+/**
+ * What a batch may grow to: of failed writes hundreds of thousands, far more than a producer puts
+ * into one. It is decoded as a whole, so what grows to more would end each bridge that meets it.
+ */
+const MOST_BYTES = 64 * 1024 * 1024;
+const TOO_LARGE = 'decompressed it has more than 64 MiB';
 
 /** What Java's producers put in front of blocks of Snappy, each with its length in front. */
 const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0]);
@@ -14,6 +26,8 @@ const XERIAL_HEADER_BYTES = 16;
 
 /** Once for the whole process; every client of kafkajs in it then reads them. */
 export function registerCodecs(): void {
+  const gzip = CompressionCodecs[CompressionTypes.GZIP]();
+  CompressionCodecs[CompressionTypes.GZIP] = () => ({ ...gzip, decompress: fromGzip });
   register(CompressionTypes.Snappy, fromSnappy);
   register(CompressionTypes.LZ4, fromLz4);
   register(CompressionTypes.ZSTD, fromZstd);
@@ -30,6 +44,16 @@ function register(type: number, decompress: (bytes: Buffer) => Uint8Array): void
     },
   };
   CompressionCodecs[type as keyof typeof CompressionCodecs] = () => codec;
+}
+
+const unzipped = promisify(unzip);
+
+async function fromGzip(bytes: Buffer): Promise<Buffer> {
+  try {
+    return await unzipped(bytes, { maxOutputLength: MOST_BYTES });
+  } catch (error) {
+    throw (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? new Error(TOO_LARGE) : error;
+  }
 }
 
 /** @param bytes one block, as librdkafka and Go write it, or the stream of blocks of Java */
@@ -85,7 +109,15 @@ const ZSTD = { magic: 0xfd2fb528, descriptor: 4, isSingle: 0x20 };
 function fromZstd(frame: Buffer): Uint8Array {
   if (frame.readUInt32LE(0) === ZSTD.magic && windowOf(frame) > MOST_OF_WINDOW)
     throw new Error('a frame of zstd wants more than 128 MiB of memory');
-  return zstd(frame);
+  const blocks: Uint8Array[] = [];
+  let room = MOST_BYTES;
+  const stream = new Decompress((block) => {
+    room -= block.length;
+    if (room < 0) throw new Error(TOO_LARGE);
+    blocks.push(block);
+  });
+  stream.push(frame, true);
+  return Buffer.concat(blocks);
 }
 
 function windowOf(frame: Buffer): number {

@@ -76,6 +76,9 @@ function boundHeaders({ prototype }: { readonly prototype: Decoder }): void {
   };
 }
 
+/** Empty ones take some bytes in a batch, and some hundred here. */
+const MOST_RECORDS = 500_000;
+
 async function decodeBatch(decoder: Decoder, decode: DecodeBatch): Promise<object> {
   const batch = decoder.buffer.subarray(decoder.offset);
   const end = BEFORE_LENGTH + batch.readInt32BE(AT.length);
@@ -88,8 +91,9 @@ async function decodeBatch(decoder: Decoder, decode: DecodeBatch): Promise<objec
     const compression = batch.readInt16BE(AT.attributes) & COMPRESSION_MASK;
     if (compression > LAST_COMPRESSION) throw new Error(`its compression ${compression} is unknown`);
     // Room is made for as many as it claims; compaction leaves fewer, never more.
-    if (batch.readInt32BE(AT.count) > batch.readInt32BE(AT.lastDelta) + 1)
-      throw new Error('it claims more records than it has');
+    const count = batch.readInt32BE(AT.count);
+    if (count > batch.readInt32BE(AT.lastDelta) + 1) throw new Error('it claims more records than it has');
+    if (count > MOST_RECORDS) throw new Error(`it has more than ${MOST_RECORDS} records`);
     return await decode(decoder);
   } catch (error) {
     decoder.offset = behind;
