@@ -3,6 +3,7 @@ import {
   condition,
   continueAsNew,
   log,
+  patched,
   setCurrentDetails,
   setDefaultSignalHandler,
   setHandler,
@@ -40,19 +41,23 @@ export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
     reason,
   });
 
+  const isKnown = (found: Gap) => gaps.some(({ id }) => id === found.id);
   const add = (found: Gap) => {
-    if (gaps.some(({ id }) => id === found.id)) return;
+    if (isKnown(found)) return;
     records = records === null || found.records === null ? null : records + found.records;
     if (gaps.length < MOST_GAPS) gaps = [...gaps, found];
     else more += 1;
   };
   setHandler(status, now);
-  const onLost = (found: unknown) => {
+  const onLost = (told: unknown) => {
+    const found = (Array.isArray(told) ? told : [told]).map((one) => (isGap(one) ? one : unreadable(++unread)));
+    // Told once more, by whoever does not know that it was: a sweep that began meanwhile finds it.
+    if (found.every(isKnown) && patched('the-same-once-more')) return;
     // What comes after somebody's word is nothing that they have seen; nor has a sweep, whose begin
     // was told before.
     sweeps = [];
     if (reason !== null) [gaps, more, records, reason] = [[], 0, 0, null];
-    for (const one of Array.isArray(found) ? found : [found]) add(isGap(one) ? one : unreadable(++unread));
+    for (const one of found) add(one);
     setCurrentDetails(describeGaps(now()));
   };
   const onAcknowledge = (request?: AcknowledgeRequest) => {

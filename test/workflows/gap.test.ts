@@ -121,3 +121,16 @@ test('is closed by a sweep of its own keymend, and not by one of another whose l
     expect(await handle.result()).toMatchObject({ state: 'acknowledged', reason: 'equal' });
   });
 });
+
+test('what is told once more takes no right from a sweep that began behind it, and what is new does', async () => {
+  await withGaps([gapOf('lost')], async (handle) => {
+    await handle.signal(sweeping, { sweepId: 'first' });
+    await handle.signal(lost, [gapOf('new')]);
+    await handle.signal(acknowledge, { reason: 'equal', sweepId: 'first' });
+    await handle.signal(sweeping, { sweepId: 'second' });
+    await handle.signal(lost, [gapOf('new'), gapOf('lost')]);
+    expect(await handle.query<GapStatus>(status)).toMatchObject({ state: 'open', records: 4 });
+    await handle.signal(acknowledge, { reason: 'equal', sweepId: 'second' });
+    expect(await handle.result()).toMatchObject({ state: 'acknowledged', records: 4 });
+  });
+});
