@@ -111,10 +111,12 @@ test('a batch that was terminated is told of as a gap, and begun anew when its r
   const link = `surge-${ulid().toLowerCase()}`;
   const bed = await surgeBed({ links: [link] });
   const first = await forwardSixty(bed);
-  await bed.client.workflow.getHandle(bed.batchId(0)).terminate();
+  const batch = bed.client.workflow.getHandle(bed.batchId(0));
+  await batch.terminate();
+  const { runId } = await batch.describe();
   await until(async () => {
     const gaps = await toldOf(bed, link);
-    expect(gaps).toMatchObject([{ id: bed.batchId(0), cause: 'ended' }]);
+    expect(gaps).toMatchObject([{ id: `${bed.batchId(0)} ${runId}`, cause: 'ended' }]);
     expect(gaps[0]!.message).toContain('was terminated before each of its keys was healed');
   });
   await first.stop();
@@ -125,27 +127,49 @@ test('a batch that was terminated is told of as a gap, and begun anew when its r
   await bed.client.workflow.getHandle(`keymend/gap/${link}`).terminate();
 });
 
-test('a batch that was terminated while no bridge ran is told of, once, and no more when somebody has dealt with it', async () => {
+test('a batch that was terminated while no bridge ran is told of once, and of a gap that was closed before only that was dealt with', async () => {
   const link = `surge-${ulid().toLowerCase()}`;
   const bed = await surgeBed({ links: [link] });
+  const gap = bed.client.workflow.getHandle(gapWorkflowId(link));
+  const told = () => bed.logs.filter(({ cause }) => cause === 'ended').length;
+  const batch = bed.client.workflow.getHandle(bed.batchId(0));
+  const endedAgain = async () => {
+    const bridge = await bed.start();
+    await untilBatches(bed, 1 + told());
+    await bridge.stop();
+    await batch.terminate();
+  };
   const first = await forwardSixty(bed);
   await untilBatches(bed, 1);
   await first.stop();
-  await bed.client.workflow.getHandle(bed.batchId(0)).terminate();
+  await batch.terminate();
   const second = await bed.start();
-  await until(async () => expect(await toldOf(bed, link)).toMatchObject([{ id: bed.batchId(0), cause: 'ended' }]));
+  await until(async () => expect(await toldOf(bed, link)).toMatchObject([{ cause: 'ended' }]));
   await second.stop();
-  const gap = bed.client.workflow.getHandle(gapWorkflowId(link));
+
+  // Begun anew under its ID, and ended once more while no bridge runs. Then somebody closes the gap
+  // that says only what was before.
+  await rewind(bed);
+  await endedAgain();
   await gap.terminate();
   const { runId } = await gap.describe();
-  const listed = bed.logs.length;
-  await bed.start();
-  // Whatever it tells of it tells at once, and a line says so.
-  await bed.produce(...written(keysFrom(60, 1)));
-  await bed.untilCommitted(61);
-  await until(async () => expect((await bed.workflow('k60')).signals).toHaveLength(1));
-  expect(bed.logs.slice(listed).filter(({ cause }) => cause === 'ended')).toEqual([]);
-  expect((await gap.describe()).runId).toBe(runId);
+  const third = await bed.start();
+  await until(async () => expect((await gap.describe()).runId).not.toBe(runId));
+  expect(await toldOf(bed, link)).toMatchObject([{ id: `${bed.batchId(0)} ${(await batch.describe()).runId}` }]);
+  await third.stop();
+  expect(told()).toBe(2);
+
+  // Both were told of: while the second gap is open, and when it is not any more.
+  for (const isOpen of [true, false]) {
+    if (!isOpen) await gap.terminate();
+    const again = await bed.start();
+    // Whatever it tells of it tells at once, and a line says so.
+    const key = `later ${isOpen}`;
+    await bed.produce({ id: key, key });
+    await until(async () => expect((await bed.workflow(key)).signals).toHaveLength(1));
+    await again.stop();
+    expect(told()).toBe(2);
+  }
 });
 
 test('a log that was made anew has the same positions: its records are not taken for those of before', async () => {

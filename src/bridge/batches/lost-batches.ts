@@ -2,12 +2,13 @@
  * Batches that were ended by somebody before each of their keys was healed or had a workflow of its
  * own. Their records are committed, so only a comparison of both sides finds these keys: a gap.
  */
-import { WorkflowClient } from '@temporalio/client';
-import { WorkflowNotFoundError } from '@temporalio/common';
+import { WorkflowClient, type WorkflowHandle } from '@temporalio/client';
+import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
 import type { Logger } from 'pino';
 import { BATCH_TYPE } from '../../../workflows/batch-messages.js';
-import { gapWorkflowId } from '../../../workflows/gap-messages.js';
+import { type Gap, type GapInput, gapWorkflowId, lost } from '../../../workflows/gap-messages.js';
 import { lookOut } from '../../patience/lookout.js';
+import { quoted } from '../../temporal/quoted.js';
 import type { Gaps } from '../gaps.js';
 import type { SignalClient } from '../runs/own-runs.js';
 import { LAG_MS } from '../runs/unfinished-runs.js';
@@ -23,9 +24,12 @@ const LOOK_EVERY_MS = 5_000;
 const CALL_TIMEOUT_MS = 10_000;
 const WORDS: Readonly<Record<string, string>> = { TERMINATED: 'was terminated', TIMED_OUT: 'timed out' };
 
+type HistoryEvent = NonNullable<Awaited<ReturnType<WorkflowHandle['fetchHistory']>>['events']>[number];
+
 interface Lost {
   readonly workflowId: string;
-  readonly runId: string;
+  /** Of its gap: what is begun anew under the same ID may be ended as well. */
+  readonly id: string;
   readonly link: string;
   readonly how: string;
   /** By Temporal's clock, in ms since the epoch. */
@@ -45,41 +49,38 @@ export function watchLostBatches({ client, taskQueue, gaps, logger }: LostBatche
 
   async function list(): Promise<Lost[]> {
     const since = newest === 0 ? '' : ` AND CloseTime > "${new Date(newest - LAG_MS).toISOString()}"`;
-    const query = `WorkflowType = "${BATCH_TYPE}" AND TaskQueue = "${taskQueue}" AND ExecutionStatus IN ("Terminated", "TimedOut", "Failed")`;
-    const lost: Lost[] = [];
+    const query = `WorkflowType = "${BATCH_TYPE}" AND TaskQueue = ${quoted(taskQueue)} AND ExecutionStatus IN ("Terminated", "TimedOut", "Failed")`;
+    const found: Lost[] = [];
     for await (const { workflowId, runId, memo, status, closeTime } of temporal.list({
       query: query + since,
     })) {
       const how = WORDS[status.name] ?? 'failed';
-      lost.push({ workflowId, runId, link: String(memo?.link), how, closedAt: closeTime?.getTime() ?? 0 });
+      found.push({
+        workflowId,
+        id: `${workflowId} ${runId}`,
+        link: String(memo?.link),
+        how,
+        closedAt: closeTime?.getTime() ?? 0,
+      });
       if (signal.aborted) break;
     }
-    return lost;
-  }
-
-  /** Somebody has dealt with what was lost until then: it is not told of once more. */
-  async function dealtWithAt(link: string): Promise<number> {
-    try {
-      const { closeTime } = await temporal.getHandle(gapWorkflowId(link)).describe();
-      return closeTime?.getTime() ?? 0;
-    } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return 0;
-      throw error;
-    }
+    return found;
   }
 
   async function look(): Promise<void> {
-    const lost = await temporal.withDeadline(Date.now() + CALL_TIMEOUT_MS, list);
-    for (const { workflowId, runId, link, how, closedAt } of lost) {
+    const found = await calling(temporal, list);
+    const toldOf = new Map<string, ReadonlySet<string>>();
+    for (const { workflowId, id, link, how } of found.filter(({ id }) => !told.has(id))) {
       if (signal.aborted) return;
-      if (told.has(runId)) continue;
-      if (closedAt > (await dealtWithAt(link))) {
+      const before = toldOf.get(link) ?? (await toldToGaps(temporal, taskQueue, link));
+      toldOf.set(link, before);
+      if (!before.has(id)) {
         const message = `${workflowId} ${how} before each of its keys was healed; only a comparison of both sides finds which`;
-        await gaps.open({ id: workflowId, cause: 'ended', records: null, message }, signal, [link]);
+        await gaps.open({ id, cause: 'ended', records: null, message }, signal, [link]);
       }
-      if (!signal.aborted) told.add(runId);
+      if (!signal.aborted) told.add(id);
     }
-    newest = Math.max(newest, ...lost.map(({ closedAt }) => closedAt));
+    newest = Math.max(newest, ...found.map(({ closedAt }) => closedAt));
   }
 
   const lookout = lookOut(LOOK_EVERY_MS, () =>
@@ -93,4 +94,41 @@ export function watchLostBatches({ client, taskQueue, gaps, logger }: LostBatche
       await lookout.stop();
     },
   };
+}
+
+function calling<T>(client: WorkflowClient, work: () => Promise<T>): Promise<T> {
+  return client.withDeadline(Date.now() + CALL_TIMEOUT_MS, work);
+}
+
+/**
+ * What gaps of the link were told: open ones, where it stands, and closed ones, which somebody has
+ * dealt with. That a gap was closed later than a batch ended says nothing: perhaps nobody was there
+ * to tell it of that.
+ */
+async function toldToGaps(client: WorkflowClient, taskQueue: string, link: string): Promise<ReadonlySet<string>> {
+  const query = `WorkflowId = ${quoted(gapWorkflowId(link))} AND TaskQueue = ${quoted(taskQueue)}`;
+  const ids = new Set<string>();
+  const runs = client.list({ query })[Symbol.asyncIterator]();
+  for (;;) {
+    const { done, value: run } = await calling(client, () => runs.next());
+    if (done) return ids;
+    const { events } = await calling(client, () => client.getHandle(run.workflowId, run.runId).fetchHistory());
+    for (const event of events ?? []) for (const { id } of await gapsIn(event, client)) ids.add(id);
+  }
+}
+
+/** What an event tells a gap of; nothing where that can't be read: it is told once more then. */
+async function gapsIn(
+  { workflowExecutionSignaledEventAttributes: signal, workflowExecutionStartedEventAttributes: start }: HistoryEvent,
+  { options }: WorkflowClient,
+): Promise<readonly Gap[]> {
+  if (start == null && signal?.signalName !== lost.name) return [];
+  try {
+    const { payloads } = start?.input ?? signal?.input ?? {};
+    const [told] = await decodeArrayFromPayloads(options.loadedDataConverter, payloads);
+    const gaps = start == null ? told : (told as GapInput).carried?.gaps;
+    return Array.isArray(gaps) ? gaps.filter((gap) => typeof gap?.id === 'string') : [];
+  } catch {
+    return [];
+  }
 }
