@@ -110,7 +110,7 @@ export async function attemptBatch({ sides, options }: LinkRuntime, request: Bat
   const { looksTwice = false } = request.policy;
   for (const [index, write] of request.writes.entries()) {
     const pending = addFailedWrites(NOTHING_PENDING, [unpacked(request, write)], request.policy, now);
-    if (pending.settledAt > now) sum.defer(index, pending.settledAt - now);
+    if (!request.isSettled && pending.settledAt > now) sum.defer(index, pending.settledAt - now);
     else {
       // Of a cache whatever `verify` says: behind a delete a fill may land.
       const verify = pending.verify || looksTwice;

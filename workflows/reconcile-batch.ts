@@ -130,7 +130,8 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
 
 async function attempted({ link, policy, part }: BatchInput, tried: readonly OpenKey[]): Promise<BatchReply> {
   try {
-    return await attempt({ link, policy, part, writes: tried.map(({ write }) => write) });
+    const isSettled = Date.now() >= workflowInfo().runStartTime.getTime() + policy.settleMs;
+    return await attempt({ link, policy, part, writes: tried.map(({ write }) => write), isSettled });
   } catch (failure) {
     if (isCancellation(failure)) throw failure;
     // Of the whole call: no key is to blame.

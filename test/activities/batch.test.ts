@@ -76,6 +76,17 @@ test('of a cache each key that was written is looked at again, whatever `verify`
   });
 });
 
+test('waits for settle once, also where the clock of the bridge is ten minutes ahead', async () => {
+  await link.source.client.set('k', 'v');
+  const receivedAt = new Date(Date.now() + 600_000).toISOString();
+  const request = requestFor([{ key: 'k', outcome: 'unknown' }]);
+  const ahead = { ...request, part: { ...PART, receivedAt } };
+  const run = (isSettled: boolean): Promise<BatchReply> =>
+    environment().run(activitiesOf(link.sides).reconcileBatch, { ...ahead, isSettled });
+  expect((await run(false)).deferred).toEqual([{ indices: [0], retryAfterMs: POLICY.settleMs }]);
+  expect(await run(true)).toEqual({ ...ALL_EQUAL, lookAgain: [0] });
+});
+
 test('looks at named members alone', async () => {
   const { source, target } = link;
   await source.client.hset('h', { a: 'new', b: 'new' });

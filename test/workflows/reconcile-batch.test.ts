@@ -132,6 +132,23 @@ describe('a batch', () => {
     );
   });
 
+  it('is settled for all attempts once settle has passed since it was started, whatever clocks its workers have', async () => {
+    const settled: (boolean | undefined)[] = [];
+    await withBatch(
+      stack.env,
+      1,
+      (request, attempt) => {
+        settled.push(request.isSettled);
+        return attempt < 3 ? { deferred: [{ indices: [0], retryAfterMs: POLICY.settleMs }] } : {};
+      },
+      async (handle) => {
+        await handle.result();
+        // The first may come late itself.
+        expect(settled.slice(1)).toEqual([true, true]);
+      },
+    );
+  });
+
   it('hands a key over that a lost attempt may still write only when that is over', async () => {
     const error = { type: 'TargetUnavailable', message: 'no', stage: 'write' } as const;
     await withBatch(
