@@ -30,6 +30,8 @@ export interface OutageStatus {
   readonly reason: string;
   /** When it answered again; null: it does not. */
   readonly until: string | null;
+  /** It ended because no worker knows the link any more; whether the server answers, nobody asks. */
+  readonly isRemoved?: boolean | undefined;
   /** About: a key that another worker took over counts twice. */
   readonly keysWaiting: number;
 }
@@ -57,7 +59,10 @@ export const status = defineQuery<OutageStatus>('status');
 
 /** What the workflow asks of its activities. */
 export interface OutageActivities {
-  /** Resolves when the server answers, and still does a moment later; fails until then. */
+  /**
+   * Resolves when the server answers, and still does a moment later; fails until then, for good
+   * with `UnknownLink` where the link was removed.
+   */
   answers(outage: Pick<OutageInput, 'link' | 'shard'>): Promise<void>;
   /** Tells of its beginning (`until` is null) or its end. */
   announce(outage: OutageStatus): Promise<void>;

@@ -1,5 +1,7 @@
 /** The workflow `outage`: opened by the worker that notices, closed when the server answers. */
 import {
+  ActivityFailure,
+  ApplicationFailure,
   CancellationScope,
   condition,
   continueAsNew,
@@ -48,9 +50,10 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
   const notifies = notify && patched('notifies-the-webhook');
   const waiting = new Map(Object.entries(carried));
   let until: string | null = null;
+  let isRemoved = false;
   const now = (): OutageStatus => {
     const keysWaiting = [...waiting.values()].reduce((sum, keys) => sum + keys, 0);
-    return { link, shard, since, reason, until, keysWaiting };
+    return { link, shard, since, reason, until, ...(isRemoved && { isRemoved }), keysWaiting };
   };
   setHandler(status, now);
   const onNoticed = (report?: Partial<OutageReport>) => {
@@ -75,7 +78,9 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
       () => true,
       (error: unknown) => {
         if (isCancellation(error)) return false;
-        throw error;
+        isRemoved = isUnknownLink(error);
+        if (!isRemoved) throw error;
+        return true;
       },
     );
   const isLong = condition(() => workflowInfo().continueAsNewSuggested).then(() => false);
@@ -91,6 +96,11 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
   return now();
 }
 
+function isUnknownLink(error: unknown): boolean {
+  const cause = error instanceof ActivityFailure ? error.cause : undefined;
+  return cause instanceof ApplicationFailure && cause.type === 'UnknownLink';
+}
+
 /** What can't be told holds up nothing: the log has it. */
 async function notified(outage: OutageStatus): Promise<void> {
   await notifyOutage(outage).catch((error: unknown) => {
@@ -99,12 +109,14 @@ async function notified(outage: OutageStatus): Promise<void> {
 }
 
 /** Markdown for the Web UI. */
-function describeOutage({ link, shard, since, reason, until, keysWaiting }: OutageStatus): string {
+function describeOutage({ link, shard, since, reason, until, isRemoved, keysWaiting }: OutageStatus): string {
   return [
     `**${until === null ? 'out' : 'over'}** · link ${asText(link)} · shard ${asText(shard)}`,
     '',
     `- has not answered since: ${since} (${asText(reason)})`,
-    ...(until === null ? [] : [`- answers again since: ${until}`]),
+    ...(until === null
+      ? []
+      : [`- ${isRemoved ? 'no worker knows the link any more' : 'answers again since'}: ${until}`]),
     `- keys that ${until === null ? 'wait' : 'waited'}, about: ${keysWaiting}`,
     ...(until === null
       ? ['', 'No key has failed: each waits, without using up an attempt. **Next step:** see why this server is away.']

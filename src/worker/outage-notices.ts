@@ -86,10 +86,15 @@ export class OutageNotices {
 
 /** One line at the beginning of an outage and one at its end, of whatever worker. */
 export function logOutage(logger: Logger): (outage: OutageStatus) => void {
-  return ({ link, shard, since, reason, until, keysWaiting }) => {
+  return ({ link, shard, since, reason, until, isRemoved, keysWaiting }) => {
     const of = { link, shard, since };
     if (until === null) {
       logger.warn(of, `${shard} of link ${link} does not answer (${reason}): its keys wait, and none of them fails`);
+    } else if (isRemoved) {
+      logger.warn(
+        { ...of, until, keysWaiting },
+        `${shard} of link ${link} is not asked any more: no worker has that link in its configuration`,
+      );
     } else {
       const seconds = Math.round((Date.parse(until) - Date.parse(since)) / 1_000);
       logger.info({ ...of, until, keysWaiting }, `${shard} of link ${link} answers again, after ${seconds} s`);

@@ -1,7 +1,9 @@
 /** What workers tell of a server that does not answer, on a real Temporal. */
 import { randomUUID } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
-import { Worker } from '@temporalio/worker';
+import type { ApplicationFailure } from '@temporalio/common';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger, Worker } from '@temporalio/worker';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createOutageActivities } from '../../activities/outage.js';
 import { startProxy } from '../../src/stack/proxy.js';
@@ -33,6 +35,12 @@ describe('a server that does not answer', () => {
       workflow: client.workflow.getHandle(outageWorkflowId(link, SHARD)),
       running: async <T>(work: () => Promise<T>) =>
         (await Worker.create({ connection, taskQueue, workflowBundle: workflowBundle(), activities })).runUntil(work),
+      /** As `running`, by a worker that does not know the link. */
+      forgotten: async <T>(work: () => Promise<T>) => {
+        const forgetful = createOutageActivities({ links: new Map(), onOutage: () => {} });
+        const options = { connection, taskQueue, workflowBundle: workflowBundle(), activities: forgetful };
+        return (await Worker.create(options)).runUntil(work);
+      },
       told: (text: string) => lines.filter(({ msg }) => msg.includes(text)),
       noticing(identity: string, by: Client = client) {
         const attribute = new LinkAttribute(logger);
@@ -42,6 +50,43 @@ describe('a server that does not answer', () => {
       },
     };
   }
+
+  it('of a link that was removed is not asked any more once no worker has known it for ten minutes', async () => {
+    const activities = createOutageActivities({ links: new Map(), onOutage: () => {} });
+    const ask = async (unknownSince?: number) => {
+      const environment = new MockActivityEnvironment(
+        { heartbeatDetails: unknownSince && { unknownSince } },
+        { logger: new DefaultLogger('ERROR') },
+      );
+      let noted: unknown;
+      environment.on('heartbeat', (details) => {
+        noted = details;
+      });
+      const asked = environment.run(activities.answers, { link: 'removed', shard: SHARD });
+      const failure = (await asked.catch((error: unknown) => error)) as ApplicationFailure;
+      return { noted, isOver: failure.nonRetryable };
+    };
+    const [before, longBefore] = [Date.now() - 60_000, Date.now() - 11 * 60_000];
+    expect(await ask()).toEqual({ noted: { unknownSince: expect.any(Number) }, isOver: false });
+    expect(await ask(before)).toEqual({ noted: { unknownSince: before }, isOver: false });
+    expect(await ask(longBefore)).toEqual({ noted: { unknownSince: longBefore }, isOver: true });
+  });
+
+  it('remembers since when its link is not known from attempt to attempt', async () => {
+    const { workflow, noticing, forgotten } = bed();
+    await forgotten(async () => {
+      noticing('one').began(outage(), () => 3);
+      const asked = async (attempt: number) => {
+        const [activity] = (await workflow.describe()).raw.pendingActivities!;
+        expect(activity!.attempt).toBeGreaterThanOrEqual(attempt);
+        return String(activity!.heartbeatDetails!.payloads![0]!.data);
+      };
+      const first = await eventually(() => asked(2));
+      expect(first).toContain('unknownSince');
+      expect(await eventually(() => asked(4))).toBe(first);
+      await workflow.terminate();
+    });
+  });
 
   const outage = () => ({ shard: SHARD, since: Date.now(), reason: 'no answer in time' });
 

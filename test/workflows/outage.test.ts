@@ -95,6 +95,20 @@ await describeTimeSkipping('outage: a server of the target that does not answer'
     );
   });
 
+  it('ends where no worker knows its link any more, and says so', async () => {
+    await withOutage(
+      server,
+      () => {
+        throw ApplicationFailure.create({ type: 'UnknownLink', message: 'no such link', nonRetryable: true });
+      },
+      async (handle, told) => {
+        const ended = await handle.result();
+        expect(ended).toMatchObject({ isRemoved: true, until: expect.any(String) });
+        expect(told.slice(1)).toEqual([ended]);
+      },
+    );
+  });
+
   it('costs no event for as long as it lasts', async () => {
     const events = async (asks: number) => {
       let count = 0;
