@@ -128,6 +128,11 @@ export class KeyRun {
    */
   readonly isOfEarlierVersion: boolean;
 
+  /** What a person has asked for is acted on in a task of its own. */
+  get actsInOwnTask(): boolean {
+    return this.#input.version === 3;
+  }
+
   // What messages do.
 
   /** @returns those that are for another key: a store that takes two IDs for one brings them */

@@ -45,9 +45,10 @@ export interface ReconcileKeyInput extends EncodedKey {
    */
   readonly historyEventsPerRun?: number | undefined;
   /**
-   * Which behaviour the run follows. Absent: of versions that did not say it, if there is a policy.
+   * Which behaviour the run follows; 3 today. Absent: of versions that did not say it, if there is
+   * a policy.
    */
-  readonly version?: 2 | undefined;
+  readonly version?: 2 | 3 | undefined;
 }
 
 /** The answer to `reconcileNow`, and the result of the workflow. */

@@ -52,7 +52,7 @@ func reconcile(ctx context.Context, temporal client.Client, link, key string) (m
 		ID:                       workflowID(key),
 		TaskQueue:                taskQueue,
 		WorkflowIDConflictPolicy: enumspb.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
-	}, "reconcileKey", map[string]any{"link": link, "key": key, "version": 2})
+	}, "reconcileKey", map[string]any{"link": link, "key": key, "version": 3})
 	update, err := temporal.UpdateWithStartWorkflow(ctx, client.UpdateWithStartWorkflowOptions{
 		StartWorkflowOperation: start,
 		UpdateOptions: client.UpdateWorkflowOptions{

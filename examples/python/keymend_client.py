@@ -38,7 +38,7 @@ async def reconcile(client: Client, link: str, key: str) -> dict:
     """Starts the workflow of the key if none runs, and waits for what comes of it."""
     start = WithStartWorkflowOperation(
         "reconcileKey",
-        {"link": link, "key": key, "version": 2},
+        {"link": link, "key": key, "version": 3},
         id=workflow_id(key),
         task_queue=TASK_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

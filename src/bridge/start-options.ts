@@ -9,7 +9,7 @@ import { workflowIdOf } from './workflow-id.js';
  * @param key raw bytes
  */
 export function startOptions(link: LinkConfig, key: Buffer, taskQueue: string) {
-  const input: ReconcileKeyInput = { link: link.name, ...encodeKey(key), policy: linkPolicy(link), version: 2 };
+  const input: ReconcileKeyInput = { link: link.name, ...encodeKey(key), policy: linkPolicy(link), version: 3 };
   return {
     workflowId: workflowIdOf(link, key),
     taskQueue,

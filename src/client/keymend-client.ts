@@ -246,7 +246,7 @@ export class KeymendClient {
 
   #startUpdate(link: string, key: Buffer, allowDelete: boolean | undefined) {
     const policy = { ...DEFAULT_POLICY, ...this.#links[link]?.policy };
-    const input: ReconcileKeyInput = { link, ...encodeKey(key), policy, version: 2 };
+    const input: ReconcileKeyInput = { link, ...encodeKey(key), policy, version: 3 };
     const run = { workflowId: this.#idOf(link, key), taskQueue: this.#taskQueue, args: [input] as [typeof input] };
     return startReconcileNow(this.#client, this.#attribute, run, { allowDelete });
   }
@@ -261,7 +261,10 @@ function bytesOf(key: string | Buffer): Buffer {
 }
 
 const DEADLINE_EXCEEDED = 4;
-/** With this Temporal answers for a task queue that no worker has polled for a while. */
+/**
+ * With this Temporal answers for a task queue that no worker has polled for a while, and for a run
+ * whose worker can't go on with it.
+ */
 const FAILED_PRECONDITION = 9;
 
 function isLate(error: unknown): boolean {
@@ -269,7 +272,7 @@ function isLate(error: unknown): boolean {
     if (cause instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
     if (!isGrpcServiceError(cause)) continue;
     if (cause.code === DEADLINE_EXCEEDED) return true;
-    if (cause.code === FAILED_PRECONDITION && /poller|not ready/i.test(cause.details)) return true;
+    if (cause.code === FAILED_PRECONDITION && /poller|not ready|failed state/i.test(cause.details)) return true;
   }
   return false;
 }

@@ -26,7 +26,7 @@ describe('a record of a failed write', () => {
         retry: { maximumAttempts: 8, initialIntervalMs: 500, backoffCoefficient: 2, maximumIntervalMs: 30_000 },
         escalation: { retryEveryMs: 900_000 },
       },
-      version: 2,
+      version: 3,
     });
     const record = { topic: bed.config.kafka.topic, partition: 0, offset: '0', timestamp: '1700000000000' };
     expect(workflow.signals).toEqual([[{ ...event, idempotent: true, record }]]);

@@ -277,7 +277,7 @@ export async function startKey(client: Client, taskQueue: string, options: Start
     key: events[0]?.key ?? 'user:42',
     encoding: 'utf8',
     policy: options.policy ?? POLICY,
-    version: 2,
+    version: 3,
     historyEventsPerRun: options.historyEventsPerRun,
   };
   return client.workflow.signalWithStart('reconcileKey', {

@@ -66,6 +66,13 @@ const SCENARIOS: Record<string, Scenario> = {
       await handle.signal(messages.skip, { reason: 'recorded' });
     },
   },
+  'escalates-and-is-skipped-in-a-task-of-its-own': {
+    attempts: [PERMANENT],
+    during: async (handle) => {
+      await escalated(handle);
+      await handle.signal(messages.skip, { reason: 'recorded' });
+    },
+  },
   'escalates-and-heals-by-the-slow-retry': {
     attempts: [PERMANENT, PERMANENT, 'repaired'],
     start: () => ({ policy: { ...FAST, escalation: { retryEveryMs: 200 } } }),

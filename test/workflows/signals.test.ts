@@ -149,7 +149,7 @@ async function again({ workflowId }: Handle, taskQueue: string): Promise<Handle>
   return server.env.client.workflow.signalWithStart('reconcileKey', {
     workflowId,
     taskQueue,
-    args: [{ link: 'east-to-west', key: key.key, encoding: 'utf8', policy: NEVER_BY_ITSELF, version: 2 }],
+    args: [{ link: 'east-to-west', key: key.key, encoding: 'utf8', policy: NEVER_BY_ITSELF, version: 3 }],
     signal: messages.failedWrites,
     signalArgs: [[key]],
   }) as unknown as Promise<Handle>;
