@@ -93,21 +93,27 @@ for (const [line, provide] of LINES.filter(([line]) => line !== 'Redis 7.4')) {
       });
       const names = [...Array(2_000).keys()].map(String).concat([...Array(500).keys()].map((name) => `{one}:${name}`));
       await Promise.all(names.map((name) => cluster.client.set(name, 'v')));
-      const drawn = new Set<string>();
-      const watched: Partial<RedisPort> = {
-        async scanKeys(place, scan) {
-          const page = await source.scanKeys(place, scan);
-          if ('keys' in page) for (const key of page.keys) drawn.add(`${key}`);
-          return page;
-        },
-      };
-      const sides = { source: portWith(source, watched), target: link.sides.target };
-      await swept(sides, { sample: 0.5 });
-      // By lot these are about 980.
-      expect(drawn.size).toBeGreaterThan(700);
-      drawn.clear();
-      await swept(sides, { sample: 0.5, match: '{one}:*' });
-      expect(drawn.size).toBeGreaterThan(150);
+      for (const match of [undefined, '{one}:*']) {
+        const pages = new Map<string, string[][]>();
+        const watched: Partial<RedisPort> = {
+          async scanKeys(place, scan) {
+            const page = await source.scanKeys(place, scan);
+            const keys = 'keys' in page ? page.keys.map(String) : [];
+            if (keys.length > 0) pages.set(place, [...(pages.get(place) ?? []), keys]);
+            return page;
+          },
+        };
+        const sides = { source: portWith(source, watched), target: link.sides.target };
+        await swept(sides, { sample: 0.5, match, rate: undefined });
+        expect(pages.size).toBe(match === undefined ? 3 : 1);
+        for (const ofMaster of pages.values()) {
+          const times = new Map<string, number>();
+          for (const key of ofMaster.flat()) times.set(key, (times.get(key) ?? 0) + 1);
+          // A page has ten of some hundred keys.
+          expect(ofMaster.length).toBeGreaterThan(15);
+          expect(Math.max(...times.values()) / ofMaster.length).toBeLessThan(0.3);
+        }
+      }
     });
   });
 }
