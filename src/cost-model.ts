@@ -17,9 +17,16 @@ export const TEMPORAL_COST = {
   batch: { refused: { transitions: 3, actions: 2 }, unknown: { transitions: 6, actions: 4 }, historyBytes: 300 },
   /**
    * A sweep with its one activity; then by time, for it tells how far it is: by two heartbeats a
-   * second, so that a worker's death costs little, and about one signal a minute.
+   * second, so that a worker's death costs little, and about one signal a minute. Once it lists more
+   * than so many keys it beats every 3 s, for its state has become large.
    */
-  sweep: { transitions: 9, actions: 2, historyBytes: 4_096, perMinute: { transitions: 10, actions: 121 } },
+  sweep: {
+    transitions: 9,
+    actions: 2,
+    historyBytes: 4_096,
+    perMinute: { transitions: 10, actions: 121 },
+    large: { listed: 100, actions: 21 },
+  },
 } as const;
 
 /** On average: a batch takes 1,000, but ends where what one fetch of the log has brought ends. */
@@ -29,9 +36,10 @@ export const KEYS_OF_A_BATCH = 850;
 export const KEY_OPERATIONS = { missing: 5, differs: 8 } as const;
 /**
  * A sweep looks at what differs at several moments, and again `settle` later, before it is sure:
- * operations and bytes, for each key.
+ * operations and bytes, for each key. Only comparisons of values are paid from the budget, two of
+ * them: what the target lacks needs none.
  */
-const SWEEP_LOOKS = { operations: 60, bytes: 1_000 };
+const SWEEP_LOOKS = { operations: 60, paid: { missing: 0, differs: 6 }, bytes: 1_000 };
 /** On the wire of the target, for each key that is gone through: digests of pages. */
 const SWEEP_PAGE_BYTES = 40;
 /** To the target and from it, beside the value. */
@@ -89,18 +97,21 @@ const BY_LANE: Readonly<Record<Lane, (workload: Workload) => OfLane>> = {
   },
   sweep(workload) {
     const { keys, keysInAll } = workload;
-    const repairing = onTarget(workload, KEY_OPERATIONS[workload.target] + SWEEP_LOOKS.operations);
+    const operations = keys * (KEY_OPERATIONS[workload.target] + SWEEP_LOOKS.operations);
+    const repairing = onTarget(workload, KEY_OPERATIONS[workload.target] + SWEEP_LOOKS.paid[workload.target]);
     const comparingSeconds = keysInAll / SWEEP_KEYS_PER_SECOND;
-    const { transitions, actions, historyBytes, perMinute } = TEMPORAL_COST.sweep;
+    const { transitions, actions, historyBytes, perMinute, large } = TEMPORAL_COST.sweep;
     const minutes = (comparingSeconds + repairing.seconds) / 60;
-    // What differs is handed over to batches.
-    const batches = BY_LANE.batch(workload);
+    const smallMinutes = minutes * Math.min(1, large.listed / keys);
+    const beats = perMinute.actions * smallMinutes + large.actions * (minutes - smallMinutes);
+    // What differs is handed over to batches, as writes of which nothing is in flight.
+    const batches = BY_LANE.batch({ ...workload, outcome: 'refused' });
     return {
       workflows: 1 + batches.workflows,
-      actions: batches.actions + Math.round(actions + perMinute.actions * minutes),
+      actions: batches.actions + Math.round(actions + beats),
       stateTransitions: batches.stateTransitions + Math.round(transitions + perMinute.transitions * minutes),
       historyBytes: historyBytes + batches.historyBytes,
-      operations: repairing.operations,
+      operations,
       bytes: repairing.bytes + keys * SWEEP_LOOKS.bytes + keysInAll * SWEEP_PAGE_BYTES,
       minutes,
       boundBy: comparingSeconds > repairing.seconds ? 'comparing' : repairing.boundBy,

@@ -35,6 +35,32 @@ describe('the time of a lane is that of what is slowest', () => {
   });
 });
 
+describe('a sweep', () => {
+  it('hands over writes of which nothing is in flight, whatever those were that failed', () => {
+    expect(laneOf('sweep', { outcome: 'unknown' })).toEqual(laneOf('sweep', { outcome: 'refused' }));
+  });
+
+  it('beats less often once it lists many keys', () => {
+    const { perMinute, large } = TEMPORAL_COST.sweep;
+    const beats = (keys: number) => {
+      const whole = { keys, keysInAll: 100_000_000 };
+      const { actions, minutes } = laneOf('sweep', whole);
+      return (actions - laneOf('batch', whole).actions) / minutes;
+    };
+    expect(beats(100)).toBeCloseTo(perMinute.actions, 0);
+    expect(beats(100_000)).toBeCloseTo(large.actions, 0);
+  });
+
+  it('pays from the budget for comparing values, and for nothing that the target lacks', () => {
+    const ofBudget = (target: Workload['target']) => {
+      const minutes = laneOf('sweep', { target }).minutes - laneOf('sweep', { target, keys: 1 }).minutes;
+      return (minutes * 60 * 5_000) / 1_000_000;
+    };
+    expect(ofBudget('missing')).toBeCloseTo(KEY_OPERATIONS.missing);
+    expect(ofBudget('differs')).toBeCloseTo(KEY_OPERATIONS.differs + 6);
+  });
+});
+
 it('docs/scale.md has the numbers that the command reckons with', () => {
   const rows = readFileSync(new URL('../../docs/scale.md', import.meta.url), 'utf8')
     .split('\n')
@@ -71,6 +97,7 @@ it('docs/scale.md has the numbers that the command reckons with', () => {
   const text = readFileSync(new URL('../../docs/scale.md', import.meta.url), 'utf8');
   expect(text).toContain(`${KEYS_OF_A_BATCH} keys on average`);
   expect(text).toContain(`${sweep.actions} actions, and about ${sweep.perMinute.actions} a minute`);
+  expect(text).toContain(`more than ${sweep.large.listed} keys it is about ${sweep.large.actions}`);
 });
 
 describe('keymend estimate', () => {

@@ -1,5 +1,6 @@
 /** What `keymend estimate` says, beside what Temporal has counted. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { TEMPORAL_COST } from '../../../src/cost-model.js';
 import { BATCH_TYPE } from '../../../workflows/batch-messages.js';
 import { WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import { compareRedis } from '../../support/compare.js';
@@ -76,3 +77,18 @@ it.each(['refused', 'unknown'])(
     expect(measured / said).toBeLessThanOrEqual(1.2);
   },
 );
+
+it('the actions of a sweep that repairs are as many as estimated, within a fifth', async () => {
+  const count = 10_000;
+  sandbox.configure({ link: { name: link, settle: '50ms', budget: { opsPerSecond: 1_000_000 } } });
+  await sandbox.source.client.mset(Array.from({ length: count }, (_, index) => [`key:${index}`, 'v']).flat());
+  await sandbox.start('worker');
+  const { code, stderr } = await sandbox.keymend('sweep', '--repair', '--rate', '1000000');
+  expect(code, stderr).toBe(0);
+  const ofBatches = await actionsOf(BATCH_TYPE);
+  // How many words and heartbeats it sends is a matter of time, which a busy machine takes more of.
+  const measured = ofBatches.length * Math.min(...ofBatches) + TEMPORAL_COST.sweep.actions;
+  const said = await estimated('sweep', `${count}`, '--target', 'missing');
+  expect(measured / said).toBeGreaterThanOrEqual(0.8);
+  expect(measured / said).toBeLessThanOrEqual(1.2);
+});
