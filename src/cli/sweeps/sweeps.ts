@@ -5,6 +5,7 @@ import {
   type AskedOptions,
   askedOf,
   progress,
+  rate,
   SWEEP_TYPE,
   type SweepMemo,
   type SweepOptions,
@@ -61,8 +62,12 @@ async function join(client: Client, config: Config, link: LinkConfig, wanted: Sw
       `a sweep of link ${link.name} with other options has run since ${since}; wait for its end, or cancel ${handle.workflowId}`,
     );
   }
-  report(`joined the sweep of link ${link.name} that has run since ${since}`);
-  return client.workflow.getHandle<typeof sweep>(handle.workflowId, undefined, { firstExecutionRunId: runId });
+  const joined = client.workflow.getHandle<typeof sweep>(handle.workflowId, undefined, { firstExecutionRunId: runId });
+  const keysPerSecond = wanted.rate;
+  if (keysPerSecond !== undefined) await joined.signal(rate, { keysPerSecond });
+  const pace = keysPerSecond === undefined ? '' : `; it goes at ${keysPerSecond} keys a second from now on`;
+  report(`joined the sweep of link ${link.name} that has run since ${since}${pace}`);
+  return joined;
 }
 
 /** How fast it is makes no difference. null: of one that was started by hand nobody knows. */

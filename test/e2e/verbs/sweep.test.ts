@@ -217,10 +217,11 @@ it('a second one joins the first, which can be paused and goes on', async () => 
   const handle = client.workflow.getHandle(sweepWorkflowId(link));
   await eventually(async () => expect((await handle.describe()).status.name).toBe('RUNNING'));
   await handle.signal(pause);
-  const second = startVerb(folder, ['sweep', '--output', 'json', '--config', config], ENVIRONMENT);
+  const second = startVerb(folder, ['sweep', '--rate', '200', '--output', 'json', '--config', config], ENVIRONMENT);
   await second.says(`joined the sweep of link ${link}`);
+  await second.says('it goes at 200 keys a second from now on');
   await eventually(async () =>
-    expect(await handle.query(progress)).toMatchObject({ state: 'paused', options: { rate: 100 } }),
+    expect(await handle.query(progress)).toMatchObject({ state: 'paused', options: { rate: 200 } }),
   );
   // Whoever asks how keymend is hears of it, also without having begun it.
   await eventually(async () => {
