@@ -107,7 +107,9 @@ export function createSweepActivities({
           pulse.state = reached;
           tell(now);
         };
-        return sweepLink(runtime.sides, { ...runtime.options, settleMs, options, state, batches, onProgress, signal });
+        const { sides, options: ofLink } = runtime;
+        const told = { onProgress, onProblem: tell.problem };
+        return sweepLink(sides, { ...ofLink, ...told, settleMs, options, state, batches, signal });
       };
       try {
         const reply = await untilAnswered(sweeping, {

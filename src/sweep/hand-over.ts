@@ -22,7 +22,10 @@ export interface Batches {
    * @throws the signal's reason when it aborts
    */
   start(found: readonly SureDifference[], first: number, signal: AbortSignal): Promise<string>;
-  /** @returns null while it is under way, or nobody can say */
+  /**
+   * @returns null while it is under way
+   * @throws Error in one line where nobody can say
+   */
   ended(batch: string): Promise<BatchEnd | null>;
 }
 
@@ -38,6 +41,8 @@ interface BatchEnd {
 interface HandOverOptions extends ReconcileOptions {
   readonly signal: AbortSignal;
   readonly batches: Batches;
+  /** Told what keeps the sweep from its end, again and again; it is over with the next progress. */
+  readonly onProblem?: ((line: string) => void) | undefined;
 }
 
 /** Where the state of the sweep is: it travels, so all that counts is in there. */
@@ -79,6 +84,7 @@ export class HandOver {
   #last: Promise<unknown> = Promise.resolve();
   /** The position of the batch that was asked about last. */
   #askedUpTo = -1;
+  #isTroubled = false;
 
   constructor(sides: Required<LinkSides>, options: HandOverOptions, ledger: Ledger) {
     this.#sides = sides;
@@ -185,8 +191,19 @@ export class HandOver {
     const next = open.filter(({ first }) => first > this.#askedUpTo);
     const asked = [...new Set([...next, ...open])].slice(0, ASKED_AT_ONCE);
     this.#askedUpTo = asked.at(-1)?.first ?? -1;
-    const ends = await Promise.all(asked.map(({ id }) => this.#options.batches.ended(id)));
+    const problems: string[] = [];
+    const ends = await Promise.all(
+      asked.map(({ id }) =>
+        this.#options.batches.ended(id).catch((error: Error) => {
+          problems.push(`nobody can say whether ${id} has ended: ${error.message}`);
+          return null;
+        }),
+      ),
+    );
     for (const [index, end] of ends.entries()) if (end !== null) this.#ended(asked[index]!, end);
+    if (problems[0] !== undefined) this.#options.onProblem?.(problems[0]);
+    else if (this.#isTroubled) this.#ledger.changed();
+    this.#isTroubled = problems.length > 0;
   }
 
   #ended(batch: SweepRepairs['open'][0], { healed, atMs, wentOn }: BatchEnd): void {

@@ -44,6 +44,8 @@ export interface SweepRequest extends ReconcileOptions {
   readonly batches?: Batches | undefined;
   /** After which times what differs is looked at again, where that is asked; default: minutes. */
   readonly agesMs?: readonly number[];
+  /** As of `HandOver`. */
+  readonly onProblem?: (line: string) => void;
   /** Called after each page that is through, and when a batch has ended. */
   readonly onProgress: (state: SweepState, reached: () => SweepReached) => void;
 }

@@ -14,6 +14,7 @@ import type { LinkConfig } from '../config.js';
 import { encodeKey } from '../events/failed-write-codec.js';
 import type { Batches } from '../sweep/hand-over.js';
 import type { SureDifference } from '../sweep/suspects.js';
+import { errorText } from '../temporal/error-text.js';
 import type { LinkAttribute } from '../temporal/link-attribute.js';
 
 interface SweepBatchesOptions {
@@ -60,7 +61,11 @@ export function createSweepBatches(options: SweepBatchesOptions): (sweep: SweepR
 
     async ended(batch) {
       if (batch === ALONE) return { healed: 0, wentOn: [], atMs: Date.now() };
-      return client.withDeadline(Date.now() + CALL_TIMEOUT_MS, () => endOf(client, batch)).catch(() => null);
+      return client
+        .withDeadline(Date.now() + CALL_TIMEOUT_MS, () => endOf(client, batch))
+        .catch((error: unknown) => {
+          throw new Error(errorText(error), { cause: error });
+        });
     },
   });
 }

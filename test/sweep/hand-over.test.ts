@@ -116,6 +116,30 @@ test('batches that wait for a server do not hide that those behind them have end
   expect(reached.repairs!.open).toEqual(open.slice(0, 12));
 });
 
+test('a batch that nobody can say anything of is asked about again, and that is told until it is known', async () => {
+  const open = [{ id: 'batch', first: 0, keys: 1 }];
+  const repairs = { ...NOTHING_REPAIRED, handedOver: 1, open };
+  const told: string[] = [];
+  let asked = 0;
+  const batches: Batches = {
+    start: () => expect.fail('nothing differs'),
+    async ended() {
+      asked += 1;
+      if (asked <= 2) throw new Error('no right to describe');
+      return asked === 3 ? null : { healed: 1, wentOn: [], atMs: Date.now() };
+    },
+  };
+  const { summary } = await swept(link.sides, REPAIR, {
+    batches,
+    state: { parts: [], redone: 0, targetOnly: null, repairs },
+    onProgress: () => told.push('progress'),
+    onProblem: (line) => told.push(line),
+  });
+  const problem = 'nobody can say whether batch has ended: no right to describe';
+  expect(told.slice(told.indexOf(problem))).toEqual([problem, problem, 'progress', 'progress']);
+  expect(summary).toMatchObject({ repaired: 1 });
+});
+
 test('of more keys that went on than are known by name none is said to have healed', async () => {
   const keys = Array.from({ length: 600 }, (_, index) => `user:${index}`);
   const values = Object.fromEntries(keys.map((key) => [key, 'v']));
