@@ -7,6 +7,7 @@ import { showProgress } from '../demo/progress.js';
 import { failureText } from '../temporal/failure-text.js';
 import { whoIsMissing } from './answers.js';
 import { EXIT, report, VerbError } from './context.js';
+import { printable } from './printable.js';
 
 const ASKED_EVERY_MS = 500;
 const ANSWER_MS = 10_000;
@@ -29,7 +30,8 @@ export async function toTheEnd<W extends Workflow, Progress>(
   work: LongWork<Progress, WorkflowResultType<W>>,
 ): Promise<WorkflowResultType<W>> {
   const shown = { line: 'waiting for a worker' };
-  const bar = showProgress(() => shown.line, report);
+  // A server's words are in it, and a terminal is drawn on as they are.
+  const bar = showProgress(() => printable(shown.line), report);
   const ended = new AbortController();
   const watching = watch(client, config, handle, { shown, work, signal: ended.signal });
   const ending = client.withAbortSignal(ended.signal, () => handle.result());
