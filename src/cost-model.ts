@@ -17,8 +17,8 @@ export const TEMPORAL_COST = {
   batch: { refused: { transitions: 3, actions: 2 }, unknown: { transitions: 6, actions: 4 }, historyBytes: 300 },
   /**
    * A sweep with its one activity; then by time, for it tells how far it is: by two heartbeats a
-   * second, so that a worker's death costs little, and about one signal a minute. Once it lists more
-   * than so many keys it beats every 3 s, for its state has become large.
+   * second, so that a worker's death costs little, and about one signal a minute. Once it lists
+   * more than so many keys it beats every 3 s, for its state has become large.
    */
   sweep: {
     transitions: 9,

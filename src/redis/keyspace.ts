@@ -121,8 +121,8 @@ export async function scanPage(
 
 /**
  * SCAN takes any cursor. In a node of a Cluster the servers of today have the keys of each slot
- * apart, and the cursor names the slot in its low bits: one that the node has no key of would always
- * be followed by the same. So it is that of a key drawn by lot, or of the pattern.
+ * apart, and the cursor names the slot in its low bits: one that the node has no key of would
+ * always be followed by the same. So it is that of a key drawn by lot, or of the pattern.
  * @returns a cursor; and that for such a server, empty elsewhere
  */
 async function anywhere(connection: Connection, match: string): Promise<[string, string]> {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const GENTLE_SHARE = 0.3;
 
 /** What was done without a rest. */
-export interface Work {
+interface Work {
   /** Of servers: without the way there and back. */
   readonly busyMs: number;
   /** In all. */

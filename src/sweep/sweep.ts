@@ -271,7 +271,7 @@ class Sweep {
       const begunAt = performance.now();
       const page = await next;
       const waitedMs = performance.now() - begunAt;
-      // Where the comparison is far away, nobody has waited for this page: it is what shows the load.
+      // Where the comparison is far away nobody has waited for this page, and it shows the load.
       const scanMs = comparisons.isFar ? Math.max(waitedMs, scans.lastMs) : waitedMs;
       if (part.side !== 'keys' && this.#connections !== this.#connectionsNow) void this.#synchronize(part.side);
       // A page of another server than the cursor is of is none. All wait for who asks.

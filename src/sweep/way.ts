@@ -1,6 +1,6 @@
 /**
- * The way to the servers of a side and back: that is no work of theirs, and no reason to rest. It is
- * told from questions that are hardly any work, as a page can be much.
+ * The way to the servers of a side and back: that is no work of theirs, and no reason to rest. It
+ * is told from questions that are hardly any work, as a page can be much.
  */
 import { type Keyspace, RedisFailure } from '../redis/index.js';
 
