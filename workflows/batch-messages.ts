@@ -111,8 +111,8 @@ export interface KeyInBatch {
 /** What is asked of one attempt at keys of a batch. */
 export interface BatchRequest extends Pick<BatchInput, 'link' | 'policy' | 'part' | 'writes'> {
   /**
-   * What was in flight when the run began has landed, by Temporal's clock. Else the worker counts by
-   * its own, and one that is behind the bridge's would find that at each attempt anew.
+   * What was in flight when the run began has landed, by Temporal's clock. Else the worker counts
+   * by its own, and one that is behind the bridge's would find that at each attempt anew.
    */
   readonly isSettled?: boolean | undefined;
 }

@@ -30,7 +30,7 @@ export interface OutageStatus {
   readonly reason: string;
   /** When it answered again; null: it does not. */
   readonly until: string | null;
-  /** It ended because no worker knows the link any more; whether the server answers, nobody asks. */
+  /** It ended because no worker knows the link any more: nobody asks whether it answers. */
   readonly isRemoved?: boolean | undefined;
   /** About: a key that another worker took over counts twice. */
   readonly keysWaiting: number;
