@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { createGaps } from '../../src/bridge/gaps.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
-import { parseConfig } from '../../src/config.js';
+import { gapReports } from '../../src/cli/status/gaps.js';
+import { type Config, parseConfig } from '../../src/config.js';
 import { LinkAttribute } from '../../src/temporal/link-attribute.js';
 import { Notices } from '../../src/worker/notices.js';
 import { OutageNotices } from '../../src/worker/outage-notices.js';
@@ -148,6 +149,19 @@ test.each([
     expect(await bed.signalsOf(workflowId)).toBe(1);
   },
 );
+
+test('`keymend status` says of a gap whose ID another keymend has that it is not its own', async () => {
+  const bed = linkBed();
+  const { taskQueue, links } = bed.telling;
+  const report = async () =>
+    (await gapReports(server.env.client, { links, temporal: { taskQueue } } as unknown as Config)).get(bed.link);
+  expect(await report()).toBeNull();
+  await bed.foreign(GAP_TYPE, gapWorkflowId(bed.link));
+  expect(await report()).toMatchObject({
+    gaps: [],
+    problem: expect.stringContaining(`is a workflow of type gap on task queue theirs-${bed.link}`),
+  });
+});
 
 test('an outage, where another keymend has its ID, is a line and not told to that', async () => {
   const bed = linkBed();

@@ -1,6 +1,7 @@
 /** What `keymend status` says of the failed writes that a link is known to have lost. */
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import { GAP_TYPE, type GapStatus, gapWorkflowId, status } from '../../../workflows/gap-messages.js';
+import { foreignRunOf } from '../../bridge/runs/own-runs.js';
 import type { Config } from '../../config.js';
 
 export interface GapReport extends Pick<GapStatus, 'gaps' | 'more' | 'records'> {
@@ -15,20 +16,26 @@ export type GapReports = ReadonlyMap<string, GapReport | null>;
 const QUERY_TIMEOUT_MS = 10_000;
 
 /** @param client an Error where Temporal does not answer: then the reports say so */
-export async function gapReports(client: Client | Error, { links }: Config): Promise<GapReports> {
+export async function gapReports(client: Client | Error, { links, temporal }: Config): Promise<GapReports> {
+  const { taskQueue } = temporal;
   const reports = links.map(async ({ name }) => {
-    return [name, client instanceof Error ? unknown(name, client) : await gapReport(client, name)] as const;
+    return [name, client instanceof Error ? unknown(name, client) : await gapReport(client, taskQueue, name)] as const;
   });
   return new Map(await Promise.all(reports));
 }
 
-async function gapReport(client: Client, link: string): Promise<GapReport | null> {
+async function gapReport(client: Client, taskQueue: string, link: string): Promise<GapReport | null> {
   const workflowId = gapWorkflowId(link);
   const handle = client.workflow.getHandle(workflowId);
   let isOpen = false;
   try {
     const description = await handle.describe();
-    if (description.status.name !== 'RUNNING' || description.type !== GAP_TYPE) return null;
+    if (description.status.name !== 'RUNNING') return null;
+    const foreign = foreignRunOf(description, taskQueue, GAP_TYPE);
+    if (foreign !== null) {
+      const problem = `is a workflow of type ${foreign.type} on task queue ${foreign.taskQueue}, not one of this configuration: what this link loses can't be told`;
+      return { workflowId, gaps: [], more: 0, records: null, problem };
+    }
     isOpen = true;
     const { gaps, more, records } = await client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () =>
       handle.query(status),
