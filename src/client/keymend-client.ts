@@ -31,6 +31,7 @@ import { foreignRunOf } from '../bridge/runs/own-runs.js';
 import { workflowIdOf } from '../bridge/workflow-id.js';
 import { encodeKey } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
+import { findInBatches, statusInBatch } from '../temporal/key-in-batch.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { quoted } from '../temporal/quoted.js';
 import { startReconcileNow } from '../temporal/reconcile-now.js';
@@ -87,19 +88,33 @@ export class KeymendClient {
   }
 
   /**
-   * What the workflow of a key says of itself; of one that has ended, as long as Temporal keeps it.
+   * What the workflow of a key says of itself, or the batch that it travels in; of one that has
+   * ended, as long as Temporal keeps it.
    * @param key text, or raw bytes
    * @returns null: nothing is known of the key
    * @throws KeymendClientError `NoAnswer`, `WorkflowIdTaken`
    */
   async status(link: string, key: string | Buffer): Promise<KeyStatus | null> {
-    const workflowId = this.#idOf(link, bytesOf(key));
-    return (await this.#ownRun(workflowId)) === null ? null : this.statusOf(workflowId);
+    const bytes = bytesOf(key);
+    const workflowId = this.#idOf(link, bytes);
+    const run = await this.#ownRun(workflowId);
+    if (run?.status.name !== 'RUNNING') {
+      const sought = { taskQueue: this.#taskQueue, link, key: encodeKey(bytes) };
+      const { found, doubt } = await findInBatches(this.#client, sought);
+      if (found !== null) return statusInBatch(sought, found);
+      if (run === null && doubt !== null) throw new KeymendClientError('NoAnswer', doubt);
+    }
+    return run === null ? null : this.statusOf(workflowId);
   }
 
-  /** The same by the ID of a workflow, as `escalations` lists it. @throws as `status` */
+  /**
+   * The same by the ID of a workflow, as `escalations` lists it.
+   * @throws KeymendClientError `NotRunning` where Temporal has none under it; else as `status`
+   */
   async statusOf(workflowId: string): Promise<KeyStatus> {
-    return this.#answer(workflowId, () => this.#handle(workflowId).query(status));
+    return this.#answer(workflowId, () => this.#handle(workflowId).query(status)).catch((error: unknown) => {
+      throw error instanceof WorkflowNotFoundError ? notRunning(workflowId, error) : error;
+    });
   }
 
   /**

@@ -92,6 +92,7 @@ it('is told when nothing is under way, and that the keys of keymend are its own'
   for (const tell of [() => keymend.retry(link, 'nobody'), () => keymend.skip(link, 'nobody', 'why')]) {
     await expect(tell()).rejects.toMatchObject({ type: 'NotRunning' });
   }
+  await expect(keymend.statusOf('nobody')).rejects.toMatchObject({ type: 'NotRunning' });
   await expect(keymend.reconcileNow(link, 'keymend:outbox')).rejects.toMatchObject({ type: 'ReservedKey' });
 });
 

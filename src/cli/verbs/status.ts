@@ -8,11 +8,11 @@ import { keyBytes } from '../../events/failed-write-codec.js';
 import { counted } from '../../plural.js';
 import { connectClient } from '../../temporal/connect.js';
 import { failureText } from '../../temporal/failure-text.js';
+import { type FoundInBatch, findInBatches, type SoughtKey, statusInBatch } from '../../temporal/key-in-batch.js';
 import { askStatus } from '../answers.js';
 import { type Configured, readConfig, withClient } from '../configured.js';
 import { chooseLink, type GlobalOptions, print, report, VerbError } from '../context.js';
 import { describeComparison, type KeyComparison, keyComparison } from '../key-comparison.js';
-import { type FoundInBatch, findInBatches } from '../key-in-batch.js';
 import { type KeyWorkflow, keyWorkflow, nothingUnderWay } from '../key-workflow.js';
 import { ownRun } from '../own-run.js';
 import { keyText } from '../printable.js';
@@ -135,8 +135,9 @@ async function wholeReport({ config, temporal }: Configured, link: string | unde
 export async function keyReport(client: Client, config: Config, key: KeyWorkflow): Promise<KeyReport> {
   const description = await ownRun(client, config, key);
   if (description?.status.name !== 'RUNNING') {
-    const { found, doubt } = await findInBatches(client, config, key);
-    if (found !== null) return batchedReport(key, found);
+    const sought = { taskQueue: config.temporal.taskQueue, link: key.link.name, key: key.key };
+    const { found, doubt } = await findInBatches(client, sought);
+    if (found !== null) return batchedReport(sought, found);
     if (description === null) throw nothingUnderWay(key, null, doubt);
     if (doubt !== null) report(doubt);
   }
@@ -174,19 +175,11 @@ export async function keyReport(client: Client, config: Config, key: KeyWorkflow
   };
 }
 
-function batchedReport(
-  { key, link }: KeyWorkflow,
-  { batch, key: inBatch, workflowId, runId }: FoundInBatch,
-): KeyReport {
-  const { state, keys, equal, repaired, handedOver, outage, lastError } = batch;
+function batchedReport(sought: SoughtKey, found: FoundInBatch): KeyReport {
+  const { batch, workflowId, runId } = found;
+  const { keys, equal, repaired, handedOver } = batch;
   return {
-    ...key,
-    ...UNKNOWN,
-    ...inBatch,
-    link: link.name,
-    state,
-    outage,
-    lastError: inBatch.attempts > 0 ? lastError : null,
+    ...statusInBatch(sought, found),
     workflowId,
     runId,
     workflow: 'RUNNING',

@@ -1,11 +1,12 @@
 /** A backlog, with real bridges and workers: its keys travel in batches. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { KeymendClient } from '../../../src/client/index.js';
 import { BATCH_TYPE, type BatchInput, type BatchStatus } from '../../../workflows/batch-messages.js';
 import { WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import { generatedCases } from '../../support/cases.js';
 import { compareRedis } from '../../support/compare.js';
-import { eventually } from '../../support/eventually.js';
+import { eventually, NET_MS } from '../../support/eventually.js';
 import { createSandbox, type Running, recordOf, type Sandbox } from '../../support/keymend.js';
 
 /**
@@ -117,6 +118,16 @@ it('a thousand keys wait for a server that is out as one, shown by `status`, and
   expect(one.outage.shard).toBe(`127.0.0.1:${target.port}`);
   expect(one.batch).toMatchObject({ healed: 0, handedOver: 0 });
   expect((await sandbox.keymend('status', 'key:7')).stdout).toMatch(/^in a batch +of \d+ keys, 0 of them healed$/m);
+  const keymend = new KeymendClient({
+    client: sandbox.client,
+    taskQueue: `keymend-${link}`,
+    links: { [link]: { workflowIdPrefix: sandbox.prefix } },
+    timeoutMs: NET_MS,
+  });
+  await eventually(async () => {
+    const told = await keymend.status(link, 'key:7');
+    expect(told).toMatchObject({ key: 'key:7', link, state: 'waiting', pending: 1, outage: one.outage });
+  });
   const { code, stderr } = await sandbox.keymend('status', 'key:1001');
   expect({ code, stderr }).toEqual({
     code: 1,

@@ -1,10 +1,15 @@
 /** Whether a key that has no workflow of its own travels in a batch: the batches are asked. */
 import type { Client } from '@temporalio/client';
 import { BATCH_TYPE, type BatchStatus, type KeyInBatch, keyStatus, status } from '../../workflows/batch-messages.js';
-import type { Config } from '../config.js';
-import { errorText } from '../temporal/error-text.js';
-import { openRuns } from '../temporal/quoted.js';
-import type { KeyWorkflow } from './key-workflow.js';
+import type { EncodedKey, KeyStatus } from '../../workflows/messages.js';
+import { errorText } from './error-text.js';
+import { openRuns } from './quoted.js';
+
+export interface SoughtKey {
+  readonly taskQueue: string;
+  readonly link: string;
+  readonly key: EncodedKey;
+}
 
 export interface FoundInBatch {
   readonly key: KeyInBatch;
@@ -24,22 +29,37 @@ interface Search {
 const MOST_ASKED = 20;
 const TIMEOUT_MS = 5_000;
 
-export async function findInBatches(client: Client, config: Config, { key, link }: KeyWorkflow): Promise<Search> {
-  const query = openRuns(BATCH_TYPE, config.temporal.taskQueue);
+export async function findInBatches(client: Client, { taskQueue, link, key }: SoughtKey): Promise<Search> {
+  const query = openRuns(BATCH_TYPE, taskQueue);
   try {
     return await client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
       const open: { workflowId: string; runId: string }[] = [];
       for await (const { workflowId, runId, memo } of client.workflow.list({ query }))
-        if (memo?.link === link.name) open.push({ workflowId, runId });
+        if (memo?.link === link) open.push({ workflowId, runId });
       const asked = open.slice(0, MOST_ASKED);
       const answers = await Promise.all(asked.map((run) => ask(client, run, key).catch(() => 'unanswered' as const)));
       const found = answers.find((answer) => answer !== null && answer !== 'unanswered') ?? null;
       const unknown = open.length - asked.length + answers.filter((answer) => answer === 'unanswered').length;
-      return { found, doubt: unknown === 0 ? null : doubtOf(unknown, link.name) };
+      return { found, doubt: unknown === 0 ? null : doubtOf(unknown, link) };
     });
   } catch (error) {
     return { found: null, doubt: `whether a batch has it is not known: ${errorText(error)}` };
   }
+}
+
+/** As a workflow of the key itself would say it. */
+export function statusInBatch({ link, key }: SoughtKey, { key: inBatch, batch }: FoundInBatch): KeyStatus {
+  const { state, outage, lastError } = batch;
+  return {
+    ...key,
+    ...inBatch,
+    link,
+    state,
+    outage,
+    lastError: inBatch.attempts > 0 ? lastError : null,
+    lastOutcome: null,
+    skipReason: null,
+  };
 }
 
 function doubtOf(batches: number, link: string): string {
@@ -51,7 +71,7 @@ function doubtOf(batches: number, link: string): string {
 async function ask(
   client: Client,
   { workflowId, runId }: { workflowId: string; runId: string },
-  encoded: KeyWorkflow['key'],
+  encoded: EncodedKey,
 ): Promise<FoundInBatch | null> {
   const handle = client.workflow.getHandle(workflowId, runId);
   const key = await handle.query(keyStatus, encoded);
