@@ -8,6 +8,7 @@
 import type { Logger } from 'pino';
 import type { Offsets } from '../../workflows/redrive-messages.js';
 import type { KafkaConfig } from '../config.js';
+import type { DeadLetter } from '../events/dead-letter.js';
 import { DeadLetterRefused } from '../events/dead-letters.js';
 import type { IntakeRecord } from '../events/intake.js';
 import { createKafka, explainDenied, kafkaErrorMessage } from '../kafka/client.js';
@@ -41,16 +42,14 @@ export function openTopicLetters(config: KafkaConfig, logger: Logger): LetterSto
     }
   }
 
-  async function send({ part, offsets, putBack, note }: Closing): Promise<void> {
-    const headers = { ...putBack?.headers, ...note, [RESOLVES]: writeRanges(offsets.map(BigInt)) };
-    // A key of its own, so that a topic that is compacted keeps it.
-    const key = Buffer.from(`${note[REDRIVE_ID]}/${part}/${offsets[0]}`);
-    const record = putBack ?? { key, value: Buffer.from(JSON.stringify(note)) };
+  async function send(closing: Closing): Promise<void> {
     try {
-      await publishing.publish({ ...record, headers, partition: Number(part) });
+      await publishing.publish(resolving(closing));
     } catch (error) {
-      // It stays as it was: better too often than not at all.
       if (!(error instanceof DeadLetterRefused)) throw error;
+      // It stays as it was: better too often than not at all.
+      const { part, offsets } = closing;
+      logger.error({ letters: offsets.length }, `letter ${part}/${offsets[0]} stays as it was: ${error.message}`);
     }
   }
 
@@ -103,6 +102,14 @@ export function openTopicLetters(config: KafkaConfig, logger: Logger): LetterSto
       await Promise.all([reader.close(), ids.close(), publishing.close()]);
     },
   };
+}
+
+/** What says that letters are resolved: the one that takes their place, or a record of its own. */
+function resolving({ part, offsets, putBack, note }: Closing): DeadLetter {
+  const headers = { ...putBack?.headers, ...note, [RESOLVES]: writeRanges(offsets.map(BigInt)) };
+  // A key of its own, so that a topic that is compacted keeps it.
+  const key = Buffer.from(`${note[REDRIVE_ID]}/${part}/${offsets[0]}`);
+  return { ...(putBack ?? { key, value: Buffer.from(JSON.stringify(note)) }), headers, partition: Number(part) };
 }
 
 /** Behind the offset of this part; 0: it has none. */
