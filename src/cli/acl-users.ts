@@ -7,7 +7,7 @@ import { parseRedisUrl } from '../redis-url.js';
 export interface AclUser {
   readonly link: string;
   readonly side: 'source' | 'target';
-  /** `application`: what it needs beside its own rights, to write by a DualWriter. */
+  /** `application`: what it needs beside its own rights, for a DualWriter or a `keymend/cache`. */
   readonly role: 'keymend' | 'application';
   /** As the configuration has it; of an application nobody knows. */
   readonly user: string;
@@ -32,7 +32,7 @@ export function aclUsers(link: LinkConfig, { key, deadLetterKey }: StreamConfig)
   const ofKeymend = (side: AclUser['side'], endpoint: Endpoint) =>
     allowed([...commandsOf(side, false), ...connecting(endpoint), ...ASKING]);
   const keymendOnTarget = user('target', 'keymend', ['~*', ...ofKeymend('target', target)]);
-  if ('mysql' in source) return [keymendOnTarget];
+  if ('mysql' in source) return [keymendOnTarget, user('target', 'application', [...OF_A_CACHE, ...allowed(CACHES)])];
   const outbox = [key, deadLetterKey].filter((stream) => !isOwnKey(Buffer.from(stream))).map(patternOf);
   return [
     // It writes nothing there but its own keys, and can't.
@@ -49,6 +49,9 @@ const ASKING = ['acl|whoami', 'acl|dryrun', 'client|setname'];
 const APPLICATION_ON_SOURCE = ['command', 'eval', 'evalsha', 'type', 'time', 'rename', 'xadd', 'xdel', 'xlen'];
 /** For the marks of the writers. */
 const APPLICATION_ON_TARGET = ['eval', 'evalsha', 'get', 'set', 'pttl'];
+/** For the leases of readers, and the versions that were written. */
+export const OF_A_CACHE: readonly string[] = ['~keymend:lease:*', '~keymend:version:*', '&keymend:lease:*'];
+const CACHES = ['eval', 'get', 'set', 'del', 'unlink', 'pttl', 'pexpire', 'publish', 'subscribe', 'unsubscribe'];
 
 type Endpoint = LinkConfig['target'];
 

@@ -4,6 +4,8 @@ import { Redis } from 'ioredis';
 import type { Pool, RowDataPacket } from 'mysql2/promise';
 import { describe, expect, test } from 'vitest';
 import { type CacheOptions, createCache, startOutboxRelay } from '../../src/cache/index.js';
+import { aclUsers } from '../../src/cli/acl-users.js';
+import { parseConfig } from '../../src/config.js';
 import { keyBytes } from '../../src/events/failed-write-codec.js';
 import { provideMariadb } from '../../src/stack/programs/index.js';
 import type { FailedWrite } from '../../workflows/failed-write.js';
@@ -20,8 +22,10 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
     ({ redis, mysql } = shop);
   });
 
-  function open(more: Partial<CacheOptions> = {}) {
-    const client = new Redis(redis.url, { maxRetriesPerRequest: 0, retryStrategy: () => 50 });
+  function open(more: Partial<CacheOptions> = {}, username = 'default') {
+    const user = { username, password: 'secret' };
+    const options = { maxRetriesPerRequest: 0, retryStrategy: () => 50, ...(username !== 'default' && user) };
+    const client = new Redis(redis.url, options);
     client.on('error', () => {});
     closing.push(() => client.disconnect());
     const cache = createCache({ redis: client, mysql, link: 'shop', ...more });
@@ -42,6 +46,28 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
         'SELECT id, link, CAST(cache_key AS CHAR) AS k FROM keymend_outbox ORDER BY seq',
       )
     )[0];
+
+  test('needs no more rights than `acl print` prints', async () => {
+    const mappings = [{ key: 'n:{id}', query: 'SELECT name FROM users WHERE id = :id', value: 'json' }];
+    const source = { mysql: { url: 'mysql://a:b@db/shop' } };
+    const links = [{ name: 'shop', source, target: { url: redis.url }, mappings }];
+    const config = parseConfig(JSON.stringify({ kafka: { brokers: ['kafka:9092'] }, links }), 'the test', {});
+    const { user, rules } = aclUsers(config.links[0]!, config.stream).find(({ role }) => role === 'application')!;
+    await redis.client.call('ACL', 'SETUSER', user, 'reset', 'on', '>secret', '~n:*', '+info', ...rules);
+    const problems: unknown[] = [];
+    const [one, other] = [0, 1].map(() => open({ onProblem: (error) => problems.push(error) }, user));
+    const load = async () => {
+      await sleep(100);
+      return { value: await name(), version: 1 };
+    };
+    const reads = [one!, other!].map((cache) => cache.read('n:1', load));
+    expect((await Promise.all(reads)).map(String)).toEqual(['old', 'old']);
+    for (const version of [3, 2]) await one!.update('n:1', rename(`${version}`), { version: () => version });
+    await expect(one!.read('n:1', () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+    expect(await one!.read('n:2', async () => null)).toBeNull();
+    expect(problems).toEqual([]);
+    expect(await redis.client.call('ACL', 'LOG')).toEqual([]);
+  });
 
   describe('update', () => {
     test('writes, deletes what is cached, and records it in the same transaction', async () => {

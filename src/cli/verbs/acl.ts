@@ -1,7 +1,7 @@
 /** `keymend acl print` and `keymend acl check` */
 import type { Config, LinkConfig } from '../../config.js';
 import { counted } from '../../plural.js';
-import { type AclUser, aclUsers } from '../acl-users.js';
+import { type AclUser, aclUsers, OF_A_CACHE } from '../acl-users.js';
 import { readConfig } from '../configured.js';
 import { chooseLink, type GlobalOptions, print, VerbError } from '../context.js';
 import { describeFinding } from '../doctor/finding.js';
@@ -16,7 +16,7 @@ export async function aclPrint(name: string | undefined, global: GlobalOptions):
 function describe({ link, side, role, user, rules, rulesOfNewer }: AclUser): string[] {
   if (role === 'application')
     return [
-      `# an application with a DualWriter, on the ${side} of link ${link}: beside what it may do there already`,
+      `# an application with a ${rules.includes(OF_A_CACHE[0]!) ? 'cache of keymend/cache' : 'DualWriter'}, on the ${side} of link ${link}: beside what it may do there already`,
       `ACL SETUSER ${user} ${rules.join(' ')}`,
     ];
   const older = rules.includes('%R~*')
