@@ -98,6 +98,10 @@ describe('dlq.rules', () => {
     return parseConfig(JSON.stringify({ intake: 'redis-stream', links, dlq: { rules } }), 'keymend.yaml', {}).dlq.rules;
   };
 
+  it('have no age that may be a minute or a month', () => {
+    expect(() => parse([{ match: { olderThan: '1M' }, do: 'discard' }])).toThrow(/match\.olderThan: is not a time/);
+  });
+
   it('begin what they say, after as long as they say, and leave what an earlier one means', () => {
     const rules = parse([
       { match: { reason: 'unknown-link' }, do: 'keep' },
