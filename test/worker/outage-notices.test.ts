@@ -145,6 +145,7 @@ it('the webhook is to be told by the first word alone that Temporal takes: other
     const signalWithStart = async (_type: unknown, { args }: { readonly args: readonly [OutageInput] }) => {
       said.push(args[0].notify);
       if (said.length <= refused) throw new Error('Temporal is away');
+      return { signaledRunId: 'run' };
     };
     const client = { signalWithStart, withDeadline: (_at: unknown, work: () => unknown) => work() } as never;
     const logger = loggerInto([]);
