@@ -48,9 +48,9 @@ type Tell = (index: number, result: KeyResult | GivenUp) => void;
  * Makes keys on the target equal to the source. See `round.ts` for the protocol and why it is
  * right. Idempotent: running it twice, late or concurrently with itself does no harm.
  * @returns one result per request, in order. A key's failure is its result and never rejects
- * @throws the signal's reason when it aborts, unless each key has ended; nothing is written then but
- *   to keys that were written before and have changed since, within `HEALING_MS`: one that still
- *   changes has failed
+ * @throws the signal's reason when it aborts, unless each key has ended; nothing is written then
+ *   but to keys that were written before and have changed since, within `HEALING_MS`: one that
+ *   still changes has failed
  */
 export async function reconcileKeys(
   sides: LinkSides,
