@@ -124,11 +124,7 @@ export interface KeyWatch {
   digestString(range: Range): Promise<RangeDigest | RedisFailure>;
   readString(range: Range): Promise<Buffer | RedisFailure>;
 
-  /**
-   * @param bytes that the same range has on the other side. Then all of it is read at once, unless
-   *   it has more
-   */
-  digestList(range: Range, bytes?: number): Promise<RangeDigest | RedisFailure>;
+  digestList(range: Range): Promise<RangeDigest | RedisFailure>;
   readList(range: Range): Promise<Buffer[] | RedisFailure>;
 
   digestStream(range: EntryRange & { count: number }): Promise<StreamRangeDigest | RedisFailure>;

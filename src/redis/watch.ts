@@ -28,12 +28,8 @@ import { markOf } from './writer-mark.js';
 /** As lua/large/behind.lua has it. */
 const GREATEST_ID = '18446744073709551615-18446744073709551615';
 
-/** As lua/large/ranges.lua has it. */
-const RANGE_BYTES = 262_144;
-/** A list is read in growing steps, for only its elements tell how large they are. */
-const FIRST_STEP = 16;
-const STEP_GROWTH = 4;
-const LONGEST_STEP = 256;
+/** Of a list, however small they are. */
+const ELEMENTS_PER_RANGE = 256;
 
 /** A connection that is never made anew. */
 type OpenConnection = () => Connection;
@@ -79,8 +75,6 @@ class ServerKeyWatch implements KeyWatch {
   readonly #groups: string;
   /** Of a write, in ms of this server's clock. */
   #deadline: number | null = null;
-  /** How many elements of the list are to be expected within a range, going by the last ones. */
-  #fitting = FIRST_STEP;
 
   constructor({ open, connection, key, groups, server, serverTimeMs, state }: Begun) {
     this.#open = open;
@@ -107,20 +101,9 @@ class ServerKeyWatch implements KeyWatch {
     return (await this.#send('GETRANGE', this.#key, `${start}`, `${start + count - 1}`)) as Buffer | RedisFailure;
   }
 
-  async digestList({ start, count }: Range, bytes?: number): Promise<RangeDigest | RedisFailure> {
-    for (let asked = Math.min(count, this.#fitting); ; asked = Math.min(count, STEP_GROWTH * asked)) {
-      const answer = await this.#run(scripts.digestList, `${start}`, `${asked}`);
-      if (answer instanceof RedisFailure) return answer;
-      const range = rangeDigest(answer.cells);
-      this.#observeElements(range, asked);
-      if (bytes === undefined || asked === count || range.count < asked || range.bytes > bytes) return range;
-    }
-  }
-
-  #observeElements(range: RangeDigest, asked: number): void {
-    const fitting = Math.floor((RANGE_BYTES * range.count) / Math.max(1, range.bytes));
-    const grown = Math.min(Math.max(this.#fitting, STEP_GROWTH * asked), LONGEST_STEP);
-    this.#fitting = Math.max(1, Math.min(fitting, grown));
+  async digestList({ start, count }: Range): Promise<RangeDigest | RedisFailure> {
+    const answer = await this.#run(scripts.digestList, `${start}`, `${Math.min(count, ELEMENTS_PER_RANGE)}`);
+    return answer instanceof RedisFailure ? answer : rangeDigest(answer.cells);
   }
 
   async readList({ start, count }: Range): Promise<Buffer[] | RedisFailure> {

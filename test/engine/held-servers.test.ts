@@ -121,6 +121,20 @@ test('named members hold no server for long, however large they are', async () =
   expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
 });
 
+test('named members hold no server for long where large ones follow small ones', async () => {
+  const fill = `for i = 1, 26 do redis.call('HSET', 'k', i, string.rep(ARGV[1], i > 10 and 1048576 or 5)) end`;
+  const members = Array.from({ length: 26 }, (_, index) => Buffer.from(`${index + 1}`));
+  await link.source.client.eval(fill, 0, 'v');
+  const longest = await longestHold([link.source, link.target], MOST_MS, async () => {
+    await link.target.client.eval(fill, 0, 'o');
+    expect(await reconcile([{ key: Buffer.from('k'), scope: { kind: 'members', members } }])).toMatchObject([
+      { outcome: 'repaired', action: 'members' },
+    ]);
+  });
+  expect(longest.ms, longest.text).toBeLessThan(MOST_MS);
+  expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+});
+
 test('members that come in parts lead to the whole key where the others differ', async () => {
   const names = Array.from({ length: 40 }, (_, index) => `field:${index}`);
   for (const name of names) await link.source.client.hset('k', name, 'x'.repeat(30_000));

@@ -76,7 +76,7 @@ function comparer(pair: WatchedPair): (range: Range) => Promise<Part[]> {
     for (const shift of shifts) {
       const start = range.start + shift;
       if (start < 0 || start + count > sizeOnTarget) continue;
-      const ofTarget = pair.settled(await target.digestList({ start, count }, bytes), 'target', 'compare');
+      const ofTarget = pair.settled(await target.digestList({ start, count }), 'target', 'compare');
       if (ofTarget.count !== count || ofTarget.digest !== digest) continue;
       shifts = [shift, ...shifts.filter((other) => other !== shift)];
       return { start: range.start, count, bytes, onTarget: start };

@@ -237,7 +237,7 @@ export class StandaloneRedis implements RedisPort, Masters {
   async scanMembers({ key, type, cursor, count }: MembersScan): Promise<MembersPage | 'lost' | null | RedisFailure> {
     const answer = await this.#runForKey(scripts.scanMembers, [key, type, cursor, `${count}`]);
     if (answer instanceof RedisFailure) return answer;
-    const [next, members, digests] = answer.cells;
+    const [next, members, digests] = answer.cells as readonly Buffer[];
     switch (String(next)) {
       case '':
         return null;
@@ -246,7 +246,7 @@ export class StandaloneRedis implements RedisPort, Masters {
       case 'piece':
         return readPiece(async (...command) => (await this.#send(command))[0], key, type, pieceIn(answer.cells));
       default:
-        return { cursor: String(next), members: unpacked(members as Buffer), digests: digests as Buffer };
+        return { cursor: String(next), members: unpacked(members!), digests: digests!.length > 0 ? digests! : null };
     }
   }
 

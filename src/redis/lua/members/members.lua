@@ -58,8 +58,9 @@ end
 -- What members may cost of one key and call, about 4 ms: a repair looks them up as well, and writes
 -- them.
 local MEMBERS_WORK = 393216
--- Values are asked for in steps that grow no further than so, for large ones show only then.
-local LONGEST_STEP = { hash = 16, set = 200, zset = 200 }
+-- Values are asked for in steps that grow no further than so, for large ones show only then: so few
+-- are read in vain that a MiB each is no matter.
+local LONGEST_STEP = { hash = 4, set = 200, zset = 200 }
 
 -- The cells of the first members, up to where they cost too much together, or of all when no limit
 -- of work is given; and the work. There always is a first one.
@@ -70,10 +71,12 @@ local function cellsOf(kind, key, members, limit)
     local first, last = #cells + 1, math.min(#cells + step, #members)
     local answers = ASK[kind] and redis.call(ASK[kind], key, unpack(members, first, last)) or {}
     for i = first, last do
+      -- No digest is made of what came with it and is too much.
+      if limit and i > 1 and work >= limit then break end
       cells[i] = cellFrom(kind, answers[i - first + 1])
       work = work + lookUp + #members[i] + #cells[i]
     end
-    if kind == 'hash' and HAS_FIELD_EXPIRY then addFieldExpiries(key, members, cells, first, last) end
+    if kind == 'hash' and HAS_FIELD_EXPIRY then addFieldExpiries(key, members, cells, first, #cells) end
     local fitting = limit and math.floor((limit - work) * #cells / work) or LONGEST_STEP.set
     step = math.max(1, math.min(4 * step, LONGEST_STEP[kind] or LONGEST_STEP.set, fitting))
   end

@@ -3,15 +3,22 @@
 --          members are large)
 -- Row out: {cursor, members (packed), digests}: the next cursor, '0' at the end, '' when the key
 --          is not of that type any more, 'lost' when it has changed so much that its pages do not
---          join; each member's digest, 40 characters and no separator
+--          join; each member's digest, 40 characters and no separator, '' where the members turn
+--          out to be so large that they are to be asked for some at a time
 --          {'piece', encoding, elements, bytes}: SCAN would answer with all of it
 
 local PAGE_BYTES = 262144
 -- So many members tell how large they are on average.
 local SAMPLES = 100
+-- A few large ones among many small ones hardly show in it.
+local MOST_DIGESTED = 1048576
 
 local function cellDigests(kind, key, members, answers)
-  local cells, work = {}, 0
+  local cells, work, bytes = {}, 0, 0
+  for i = 1, #members do
+    if kind == 'hash' then bytes = bytes + #answers[i] end
+  end
+  if bytes > MOST_DIGESTED and #members > 1 then return '', 2 * bytes end
   for i = 1, #members do
     cells[i] = cellFrom(kind, answers[i])
     work = work + ELEMENT_WORK + #members[i] + 2 * #cells[i]
