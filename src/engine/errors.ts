@@ -111,6 +111,12 @@ const UNSUPPORTED: readonly {
       'compare it by hand with commands of the module, then skip it',
   },
   {
+    when: ({ code }) => code === 'LARGEDUMP',
+    explanation:
+      'has a value of a type that only DUMP can read (a module’s, or a newer one), all of it at once, and that is larger than ' +
+      'largeValues.bytes of the link: that would hold the server for long; copy this key by hand (DUMP, RESTORE), then skip it',
+  },
+  {
     when: ({ code }) => code === 'NOFIELDEXPIRY',
     explanation:
       'is too old for a hash in which single fields expire; upgrade it (Redis 7.4, Valkey 9), or take the expiry from these fields ' +

@@ -54,6 +54,18 @@ await describeWith('types of the module RedisBloom', provideRedis74, (binary) =>
     expect(await reconcileOne(link.sides, 'k')).toEqual({ outcome: 'equal' });
   });
 
+  test('a large Bloom filter is not dumped: that would hold its server', async () => {
+    await call('source', 'BF.RESERVE k 0.001 4000000');
+    await link.source.client.config('RESETSTAT');
+    expect(await reconcileOne(link.sides, 'k')).toMatchObject({
+      outcome: 'failed',
+      error: { type: 'Unsupported', message: expect.stringMatching(/^source .*largeValues\.bytes.*by hand/) },
+    });
+    const page = await link.sides.source.digestKeys([Buffer.from('k')]);
+    expect(page).toMatchObject({ large: [Buffer.from('k')] });
+    expect(await link.source.client.info('commandstats')).not.toContain('cmdstat_dump');
+  });
+
   // No module that is at hand writes a value in two ways on one server.
   test('a value whose dumps differ on its own server is not comparable either', async () => {
     const read = async () => [new RedisFailure('INCOMPARABLE', 'two dumps of one value differ')];

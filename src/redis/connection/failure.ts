@@ -29,6 +29,7 @@ interface FailureOptions extends ErrorOptions {
  * - `NORECIPE`: no commands build a value of this type.
  * - `TOOBIG`: an argument is longer than the server takes; the command was not executed.
  * - `INCOMPARABLE`: two dumps of one value differ, and nothing else is known of its type.
+ * - `LARGEDUMP`: a value of a type that can only be dumped is too large for that.
  * - `TOOLONG`: a value has a part too long for any script to write; other commands can.
  * - `NOFIELDEXPIRY`: a field is to expire on a server that can't let single fields expire.
  * - `ONEPIECE`: a value lies in one piece that is too large to be read without holding the server

@@ -23,6 +23,7 @@ local function digestOfCollection(key)
   local digest, work = contentDigest(key, kind, bytes)
   if digest ~= '' then return kind .. ' ' .. digest, work end
   local dump = redis.call('DUMP', key)
+  if #dump > LARGE_BYTES then return nil, #dump end
   return kind .. ' ' .. unversioned(dump), #dump
 end
 

@@ -25,10 +25,13 @@ end
 -- small value pays by its DUMP, in which it is the lesser part.
 local SAMPLING_WORK = 12 * LARGE_ELEMENTS
 
--- Not for strings. A type that is not known can only be dumped, whatever its size. Answers with the
--- bytes in memory as well, and how many elements there are where they were counted.
+-- Not for strings. Answers with the bytes in memory as well, as far as they are known, and how many
+-- elements there are where they were counted.
 local function isLarge(key, kind, bytes)
-  if not CARDINALITY[kind] then return false, 0 end
+  if not CARDINALITY[kind] then
+    bytes = bytes or memoryOf(key) or 0
+    return bytes > LARGE_BYTES, bytes
+  end
   -- Exact up to the limit of elements: a single huge one counts.
   bytes = bytes or bytesOf(key, kind, ARGV[1])
   if bytes > LARGE_BYTES then
@@ -44,6 +47,11 @@ end
 -- version and the checksum at its end, so that other versions of Redis say the same of it.
 local function unversioned(dump)
   return server.sha1hex(string.sub(dump, 1, -11))
+end
+
+-- A type that is not known can only be dumped, all of it at once.
+local function refuseDump()
+  error({ err = 'LARGEDUMP a value of a type that can only be dumped is too large for that' })
 end
 
 -- The digest of every large value. It proves nothing.
@@ -77,12 +85,15 @@ local function fingerprint(key)
     return 'value:' .. redis.sha1hex(value), spend(#value), kind
   end
   local large, bytes, count = isLarge(key, kind, bytes)
+  if large and not CARDINALITY[kind] then refuseDump() end
   if large then return LARGE, 0, kind end
   -- Fields that have expired and are not yet taken away are counted, and are no content.
   if kind == 'hash' and HAS_FIELD_EXPIRY then count = nil end
   dumped = dumped or redis.call('DUMP', key)
   local work = spend(math.max(#dumped, bytes))
   if CARDINALITY[kind] then return 'dump:' .. redis.sha1hex(dumped) .. (count or ''), work, kind end
+  -- A module may say that a value takes less memory than it does.
+  if #dumped > LARGE_BYTES then refuseDump() end
   -- Twice, because a type may write the same value in many ways.
   if redis.call('DUMP', key) ~= dumped then error({ err = 'INCOMPARABLE two dumps of one value differ' }) end
   return 'dump:' .. unversioned(dumped), work, kind
