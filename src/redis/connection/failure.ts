@@ -63,6 +63,12 @@ export class RedisFailure extends Error {
   }
 }
 
+/** The same failure with the server that it is of, for which there are several. */
+export function failureAt(failure: RedisFailure, place: string): RedisFailure {
+  const { code, message, refused, errno } = failure;
+  return new RedisFailure(code, message, { cause: failure, place, refused, errno });
+}
+
 /** In place of a word of TLS: files that are needed to connect can't be used. */
 export const OF_FILES = 'EFILES';
 

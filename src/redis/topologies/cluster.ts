@@ -17,7 +17,7 @@ import { admit } from '../budget/admission.js';
 import type { ClusterBudgets } from '../budget/cluster-budgets.js';
 import type { Connection } from '../connection/connection.js';
 import { explained } from '../connection/explain.js';
-import { RedisFailure } from '../connection/failure.js';
+import { failureAt, RedisFailure } from '../connection/failure.js';
 import type { Health, HealthOf, HealthOptions, ServerHealth } from '../health.js';
 import { summarize } from '../health.js';
 import type {
@@ -334,6 +334,6 @@ export class ClusterRedis implements RedisPort, Masters {
   #heeded<Answer>(answer: Answer | RedisFailure, { connection }: Master): Answer | RedisFailure {
     if (!(answer instanceof RedisFailure) || answer.place !== undefined) return answer;
     this.#nodes.heed(answer);
-    return new RedisFailure(answer.code, answer.message, { cause: answer, place: connection.place });
+    return failureAt(answer, connection.place);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from '../connection/connection.js';
-import { RedisFailure } from '../connection/failure.js';
+import { failureAt, RedisFailure } from '../connection/failure.js';
 import {
   absentKeys,
   digestKeys,
@@ -104,7 +104,7 @@ export class Replicas implements Keyspace {
     if (reader.isReplica && ['CONNECTION', 'TIMEOUT', 'LOADING', 'MASTERDOWN'].includes(answer.code)) {
       this.#avoided.set(reader.connection.shard, performance.now() + AVOIDED_MS);
     }
-    return new RedisFailure(answer.code, answer.message, { cause: answer, place: reader.connection.place });
+    return failureAt(answer, reader.connection.place);
   }
 
   async #serverFor(master: KeyServer): Promise<KeyServer | RedisFailure> {
@@ -119,7 +119,7 @@ export class Replicas implements Keyspace {
     if (!(server instanceof RedisFailure))
       return { ...master, ...server, place: reader.connection.place, isReplica: true };
     this.#avoided.set(reader.connection.shard, performance.now() + AVOIDED_MS);
-    return new RedisFailure(server.code, server.message, { cause: server, place: reader.connection.place });
+    return failureAt(server, reader.connection.place);
   }
 
   /** The one that is read already, where it can be: its cursors go on. */
