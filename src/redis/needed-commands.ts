@@ -7,8 +7,17 @@ const STARTS: readonly string[] = ['ping'];
 export const READS: readonly string[] = [
   ...['evalsha', 'eval', 'role', 'info', 'dbsize', 'time', 'watch', 'multi', 'exec', 'type', 'pexpiretime'],
   ...['getrange', 'strlen', 'dump', 'memory|usage', 'llen', 'lrange', 'scard', 'smembers', 'sscan', 'smismember'],
-  ...['hlen', 'hgetall', 'hscan', 'hmget', 'zcard', 'zrange', 'zscan', 'zmscore', 'xlen', 'xrange', 'xinfo|stream'],
-  ...['xinfo|groups', 'xinfo|consumers', 'xpending', 'pttl', 'object|encoding', 'srandmember', 'hrandfield'],
+  ...['hlen', 'hgetall', 'hkeys', 'hscan', 'hmget', 'zcard', 'zrange', 'zscan', 'zmscore', 'xlen', 'xrange'],
+  ...[
+    'xinfo|stream',
+    'xinfo|groups',
+    'xinfo|consumers',
+    'xpending',
+    'pttl',
+    'object|encoding',
+    'srandmember',
+    'hrandfield',
+  ],
 ];
 
 /** Of fields that expire, which Redis has from 7.4 on, and Valkey from 9. */
@@ -20,7 +29,7 @@ export const OF_NEWER: readonly string[] = ['pexpiretime', ...FIELD_READS, ...FI
 /** On the target besides. */
 export const WRITES: readonly string[] = [
   ...['exists', 'restore', 'unlink', 'pexpireat', 'pexpire', 'persist', 'rename', 'setrange', 'set', 'rpush'],
-  ...['xadd', 'xclaim', 'xsetid', 'xgroup|create', 'xgroup|createconsumer', 'xgroup|destroy'],
+  ...['xadd', 'xclaim', 'xdel', 'xtrim', 'xsetid', 'xgroup|create', 'xgroup|createconsumer', 'xgroup|destroy'],
   ...['hset', 'hdel', 'sadd', 'srem', 'zadd', 'zrem'],
 ];
 
@@ -36,8 +45,10 @@ const OUTBOX: readonly string[] = [
 /** To count which keys fail, on the source. */
 const FAILING_KEYS: readonly string[] = ['pfadd', 'pfcount', 'pexpireat'];
 
-/** To find the nodes of a Cluster, and those that have moved. */
-export const CLUSTER: readonly string[] = ['cluster|slots', 'cluster|myid', 'asking', 'readonly'];
+/** To find the nodes of a Cluster, those that have moved, and whether it is down. */
+export const CLUSTER: readonly string[] = [
+  ...['cluster|slots', 'cluster|myid', 'cluster|nodes', 'cluster|info', 'asking', 'readonly'],
+];
 
 /** With another database than 0. */
 export const DATABASE: readonly string[] = ['select'];

@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { reconcileError } from '../../src/engine/errors.js';
 import {
   type KeyRequest,
   type KeyResult,
@@ -13,9 +14,19 @@ import {
   reconcileKeys,
   reconcileLargeKey,
 } from '../../src/engine/index.js';
-import { connectRedis } from '../../src/redis/index.js';
-import { DISPENSABLE, FIELD_READS, FIELD_WRITES, READS, WRITES } from '../../src/redis/needed-commands.js';
+import { connectRedis, type RedisFailure } from '../../src/redis/index.js';
+import {
+  CLUSTER,
+  DATABASE,
+  DISPENSABLE,
+  FIELD_READS,
+  FIELD_WRITES,
+  NEEDS,
+  READS,
+  WRITES,
+} from '../../src/redis/needed-commands.js';
 import { provideRedis62, provideRedis74, provideRedis82, provideValkey9 } from '../../src/stack/programs/index.js';
+import { startCluster } from '../support/cluster.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { DEFAULT_OPTIONS } from './link.js';
@@ -23,18 +34,28 @@ import { DEFAULT_OPTIONS } from './link.js';
 const LARGE = { elements: 20, bytes: 2_000 };
 const SCENARIO_KEYS = 40;
 
-test('the scripts call no other commands than these', () => {
-  const lua = fileURLToPath(new URL('../../src/redis/lua/', import.meta.url));
-  const files = readdirSync(lua, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.lua'));
-  const called = files.flatMap((name) =>
-    [...readFileSync(join(lua, name), 'utf8').matchAll(/redis\.p?call\(\s*'([A-Z]+)'/g)].map(([, command]) => command!),
+/** With another word for each: what they are followed by is a command of its own. */
+const WITH_SUBCOMMANDS = ['CLUSTER', 'CONFIG', 'MEMORY', 'OBJECT', 'SCRIPT', 'XGROUP', 'XINFO'];
+/** Asked where it is allowed. */
+const NOT_NEEDED = ['config|get'];
+
+/** Every word in quotes that a server takes for a command, in the code that talks to servers. */
+async function commandsInCode(): Promise<string[]> {
+  const folder = fileURLToPath(new URL('../../src/redis/', import.meta.url));
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  const parents = (await source.client.call('COMMAND', 'INFO', ...WITH_SUBCOMMANDS)) as unknown[][];
+  const known = new Set((await source.client.call('COMMAND', 'LIST')) as string[]);
+  for (const parent of parents) for (const [name] of parent[9] as string[][]) known.add(name!);
+  const found = files
+    .filter((name) => /\.(lua|ts)$/.test(name))
+    .flatMap((name) => [
+      ...readFileSync(join(folder, name), 'utf8').matchAll(/'([A-Z]{3,})(?:(?:', '| )([A-Z]{3,}))?\b/g),
+    ]);
+  const commands = found.map(([, command, second]) =>
+    (WITH_SUBCOMMANDS.includes(command!) ? `${command}|${second}` : command!).toLowerCase(),
   );
-  const granted = new Set(
-    [...READS, ...WRITES, ...FIELD_READS, ...FIELD_WRITES].map((command) => command.split('|')[0]!.toUpperCase()),
-  );
-  expect(called.length).toBeGreaterThan(50);
-  expect(called.filter((command) => !granted.has(command))).toEqual([]);
-});
+  return [...new Set(commands)].filter((command) => known.has(command));
+}
 
 let source: RedisServer;
 let target: RedisServer;
@@ -92,6 +113,8 @@ async function diverge(): Promise<KeyRequest[]> {
     side.xgroup('CREATE', 'large stream', 'g', '0');
     side.xreadgroup('GROUP', 'g', 'c', 'COUNT', count, 'STREAMS', 'large stream', '>');
   }
+  // Pending all the same: put in for that, and then trimmed away, or deleted.
+  a.xdel('large stream', '1-1', '3-1');
   for (const replies of await Promise.all([a.exec(), b.exec()])) {
     const errors = replies!.flatMap(([error]) => (error === null ? [] : [error.message]));
     expect(errors.filter((message) => !message.includes('HPEXPIRE'))).toEqual([]);
@@ -169,11 +192,13 @@ function permissionTests(
     expect((await reconcileAll(requests)).map(({ outcome }) => outcome)).toEqual(requests.map(() => 'equal'));
   });
 
+  /** Where a hash lies in one piece, which is too much for all these tests. */
+  const notMet = ['hkeys'];
   const word = (command: string) => command.toUpperCase().replace('|', ' ');
   const missing = [
     ...reads.map((command) => ['source', command] as const),
     ...all.map((command) => ['target', command] as const),
-  ].filter(([, command]) => !DISPENSABLE.includes(command) || needs.includes(command));
+  ].filter(([, command]) => !notMet.includes(command) && (!DISPENSABLE.includes(command) || needs.includes(command)));
 
   test.each(missing)('the %s’s user may not %s: that command is named, and the keys', async (side, command) => {
     await permitAll();
@@ -213,7 +238,40 @@ function permissionTests(
   });
 }
 
-describe('Redis 7', () => permissionTests(() => startRedis()));
+describe('Redis 7', () => {
+  permissionTests(() => startRedis());
+
+  test('no command is sent, nor called by a script, that is not among those that are needed', async () => {
+    const needed = [...NEEDS.source, ...NEEDS.target].flatMap(({ commands }) => commands);
+    const granted = new Set([...needed, ...CLUSTER, ...DATABASE, ...NOT_NEEDED]);
+    const commands = await commandsInCode();
+    expect(commands.length).toBeGreaterThan(60);
+    expect(commands.filter((command) => !granted.has(command))).toEqual([]);
+  });
+});
+
+test('in a Cluster a user with no more rights may sweep, and is told which one is missing', async () => {
+  const cluster = await startCluster(2);
+  const [first] = cluster.seeds;
+  const url = `redis://keymend:secret@${first!.host}:${first!.port}`;
+  const needed = [...new Set(NEEDS.target.flatMap(({ isOfFields, commands }) => (isOfFields ? [] : commands)))];
+  for (const node of cluster.nodes) await permit(node, [...needed, ...CLUSTER], ALL_KEYS);
+  const port = connectRedis({ cluster: [url] }, { name: 'the cluster' });
+  try {
+    expect(await port.keyServers()).toMatchObject([{ moving: [] }, { moving: [] }]);
+    expect(await port.answers((await port.shardsOf([Buffer.from('k')]))[0]!)).toBeNull();
+    for (const { client } of cluster.nodes) await client.call('ACL', 'SETUSER', 'keymend', '-dump');
+    await cluster.client.set('k', '1');
+    const [state] = await port.inspect([Buffer.from('k')]);
+    expect(reconcileError(state as RedisFailure, 'source', 'read', port.place)).toMatchObject({
+      type: 'NoPermission',
+      message: expect.stringMatching(/^the cluster .* does not let this user run DUMP; grant \+dump on/),
+    });
+  } finally {
+    await port.close();
+    await cluster.stop();
+  }
+});
 
 await describeWith('Redis 6.2', provideRedis62, (binary) =>
   permissionTests(() => startRedis([], { binary }), {
