@@ -38,6 +38,16 @@ test.each(VALUES)('without MEMORY USAGE a %s of many bytes is large all the same
   expect(await link.reconcile('k')).toEqual({ outcome: 'large' });
 });
 
+test.each([
+  ['list', "redis.call('RPUSH', 'k', text)"],
+  ['zset', "redis.call('ZADD', 'k', i, i .. text)"],
+  ['stream', "redis.call('XADD', 'k', i, 'f', text)"],
+])('without MEMORY USAGE so is a %s whose first elements are small', async (_type, add) => {
+  const fill = `for i = 1, 90 do local text = i > 25 and string.rep('x', 2000) or 'a' ${add} end`;
+  await link.source.client.eval(fill, 0);
+  expect(await link.reconcile('k')).toEqual({ outcome: 'large' });
+});
+
 test('without MEMORY USAGE so is one of many elements', async () => {
   await link.source.client.sadd('k', ...Array.from({ length: 101 }, (_, n) => n));
   expect(await link.reconcile('k')).toEqual({ outcome: 'large' });

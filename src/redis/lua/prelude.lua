@@ -125,21 +125,51 @@ end
 
 local CARDINALITY = { list = 'LLEN', set = 'SCARD', hash = 'HLEN', zset = 'ZCARD', stream = 'XLEN' }
 
--- Some elements of a collection, as one list of texts; of sets and hashes any, also the same ones.
-local SAMPLE = {
-  list = function(key, count) return redis.call('LRANGE', key, 0, count - 1) end,
-  set = function(key, count) return redis.call('SRANDMEMBER', key, -count) end,
-  hash = function(key, count) return redis.call('HRANDFIELD', key, -count, 'WITHVALUES') end,
-  zset = function(key, count) return redis.call('ZRANGE', key, 0, count - 1) end,
-  stream = function(key, count)
-    local texts = {}
-    for _, entry in ipairs(redis.call('XRANGE', key, '-', '+', 'COUNT', count)) do
-      for _, text in ipairs(entry[2]) do texts[#texts + 1] = text end
+-- Each gives a function that answers with some elements of a collection, as one list of texts, and
+-- with their number; `looked` says how many there were so far. Of sets and hashes any, also the
+-- same ones. Of the others one at a time, through all of it: what was added at one time is often
+-- alike.
+local SAMPLED_AT_RANDOM, SAMPLED_IN_ORDER = 20, 10
+local function atRandom(command, ...)
+  local options = { ... }
+  return function(key)
+    return function(looked)
+      local count = looked == 0 and 1 or math.min(4 * looked, SAMPLED_AT_RANDOM - looked)
+      return redis.call(command, key, -count, unpack(options)), count
     end
-    return texts
-  end,
+  end
+end
+local function byIndex(command)
+  return function(key, count, samples)
+    return function(looked)
+      local index = math.floor((looked + 0.5) * count / samples)
+      return redis.call(command, key, index, index), 1
+    end
+  end
+end
+-- By the time in the IDs, for no command knows an index.
+local function byTime(key, _, samples)
+  local function timeOf(id) return tonumber(string.match(id, '^%d+')) end
+  local first = timeOf(redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1][1])
+  local last = first
+  local stream = redis.call('XINFO', 'STREAM', key)
+  for i = 1, #stream, 2 do
+    if stream[i] == 'last-generated-id' then last = timeOf(stream[i + 1]) end
+  end
+  return function(looked)
+    local from = digits(math.floor(first + (last - first) * looked / samples))
+    local entry = redis.call('XRANGE', key, from, '+', 'COUNT', 1)[1]
+    return entry and entry[2] or {}, 1
+  end
+end
+local SAMPLE = {
+  list = byIndex('LRANGE'),
+  zset = byIndex('ZRANGE'),
+  stream = byTime,
+  set = atRandom('SRANDMEMBER'),
+  hash = atRandom('HRANDFIELD', 'WITHVALUES'),
 }
-local SAMPLED, ELEMENT_OVERHEAD = 20, 64
+local ELEMENT_OVERHEAD = 64
 
 -- What the groups of a stream take in memory, about. Their number comes first: with many of them
 -- the look at all takes long.
@@ -161,17 +191,20 @@ end
 -- What a collection takes in memory, about, by a few of its elements.
 local function sampledBytes(key, kind)
   local count = redis.call(CARDINALITY[kind], key)
-  local function estimated(asked)
-    local bytes = 0
-    for _, text in ipairs(SAMPLE[kind](key, asked)) do bytes = bytes + #text end
-    local found = (kind == 'set' or kind == 'hash') and asked or math.min(asked, count)
-    return math.ceil(count * (bytes / found + ELEMENT_OVERHEAD))
-  end
   local besides = kind == 'stream' and groupBytes(key) or 0
   if count == 0 or besides > LARGE_BYTES then return besides end
-  -- One tells whether it is safe to ask for more.
-  local bytes = estimated(1)
-  return besides + (bytes > LARGE_BYTES and bytes or estimated(SAMPLED))
+  -- These are large in any case, and to step through a long list takes long.
+  if (kind == 'list' or kind == 'stream') and count > LARGE_ELEMENTS then return LARGE_BYTES + 1 end
+  local samples = (kind == 'set' or kind == 'hash') and SAMPLED_AT_RANDOM or math.min(SAMPLED_IN_ORDER, count)
+  local sample = SAMPLE[kind](key, count, samples)
+  local bytes, looked = 0, 0
+  -- No more is read than tells that it is large.
+  while looked < samples and bytes <= LARGE_BYTES do
+    local texts, found = sample(looked)
+    for _, text in ipairs(texts) do bytes = bytes + #text end
+    looked = looked + found
+  end
+  return besides + math.ceil(count * (bytes / looked + ELEMENT_OVERHEAD))
 end
 
 -- What a collection takes in memory, by so many of its elements. Managed services refuse to say:
