@@ -171,12 +171,23 @@ describe.each(TYPES)('a large %s', (type) => {
       { source: source!, target: unknown },
     ]) {
       const cursors: string[] = [];
-      const resume: LargeKeyProgress = { pass: 'target', cursor: '64', servers, repairedBytes: null };
+      const resume: LargeKeyProgress = { pass: 'target', type, cursor: '64', servers, repairedBytes: null };
       await reconcileLarge({ resume }, { source: watchScans(cursors), target: link.sides.target });
       expect(cursors[0]).toBe('0');
       await expectEqual();
     }
   });
+});
+
+test('a key that is of another type by now is gone through from the beginning', async () => {
+  await add(link.source, 'hash', 0, 1_000);
+  await add(link.target, 'hash', 0, 900);
+  const [source, target] = await Promise.all([link.sides.source.server(KEY), link.sides.target.server(KEY)]);
+  const servers = { source: String(source), target: String(target) };
+  // As of a sorted set in one piece, which no other type knows.
+  const resume: LargeKeyProgress = { pass: 'source', type: 'zset', cursor: '499-ab', servers, repairedBytes: null };
+  expect(await reconcileLarge({ resume })).toMatchObject({ outcome: 'repaired' });
+  await expectEqual();
 });
 
 test('an attempt that follows a restart of the target, which has lost what was repaired, begins anew', async () => {

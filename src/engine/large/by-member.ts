@@ -21,6 +21,8 @@ import { paced, type StepCost } from './pace.js';
 export interface MembersProgress {
   /** Whose pages are gone through. */
   readonly pass: Side;
+  /** Of the key: a cursor says nothing to another one. */
+  readonly type: string;
   readonly cursor: string;
   /**
    * The servers it holds for: another source knows no such cursor, and another target may have lost
@@ -98,7 +100,7 @@ function repairedBy({ type, repairedBytes }: Work): Repaired | null {
 async function goThroughBoth(work: Work): Promise<void> {
   const servers = await serversOf(work);
   const { resume } = work.options;
-  const resumed = resume !== undefined && isSame(resume.servers, servers) ? resume : undefined;
+  const resumed = resume?.type === work.type && isSame(resume.servers, servers) ? resume : undefined;
   work.isEmpty = resumed === undefined;
   if (resumed?.pass !== 'target') await goThrough(work, 'source', servers, resumed);
   await goThrough(work, 'target', servers, resumed?.pass === 'target' ? resumed : undefined);
@@ -165,7 +167,8 @@ async function goThrough(
   });
   // In the order of the cursors: what is reported as done has nothing undone before it.
   for await (const { cursor } of compared) {
-    work.options.onProgress({ pass, cursor, servers, repairedBytes: work.repairedBytes });
+    const { type, repairedBytes } = work;
+    work.options.onProgress({ pass, type, cursor, servers, repairedBytes });
   }
 }
 
