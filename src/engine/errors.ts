@@ -96,7 +96,9 @@ const UNSUPPORTED: readonly {
   },
   {
     when: ({ code }) => code === 'TOOBIG',
-    explanation: 'takes no argument as long as a part of this value; raise its proto-max-bulk-len, then try again',
+    explanation: ({ message }) =>
+      'takes no argument as long as a part of this value; ' +
+      `raise its ${/client-query-buffer-limit/.exec(message)?.[0] ?? 'proto-max-bulk-len'}, then try again`,
   },
   {
     when: ({ message }) => REFUSED_CONTENT.test(message),

@@ -71,6 +71,21 @@ describe.each([
   });
 });
 
+describe('a target with a small client-query-buffer-limit', () => {
+  beforeAll(async () => {
+    await link?.stop();
+    link = await startLink([], ['--client-query-buffer-limit', `${2 * MIB}`]);
+  });
+
+  test.each(BIG_VALUES)('does not take a %s with a part that is longer', async (_type, [command, ...args]) => {
+    await link.source.client.call(command, ...args);
+    await link.target.client.set('k', 'old');
+    const result = await reconcileAny();
+    expect(result).toMatchObject({ outcome: 'failed', error: { type: 'Unsupported' } });
+    expect(result.outcome === 'failed' && result.error.message).toMatch(/raise its client-query-buffer-limit/);
+  });
+});
+
 describe('a score that is no number', () => {
   beforeAll(async () => {
     await link?.stop();

@@ -61,8 +61,13 @@ export interface ConnectionOptions {
 /** A command: its name, then its arguments. */
 export type Command = readonly [name: string, ...args: (Buffer | string)[]];
 
-/** Every server takes an argument of so many bytes, whatever its proto-max-bulk-len. */
+/** Every server takes an argument of so many bytes, whatever its settings. */
 const LEAST_LIMIT = 1_048_576;
+/** `besides`: what else of a command may lie in the same buffer. */
+const LIMITS = [
+  { setting: 'proto-max-bulk-len', besides: 0 },
+  { setting: 'client-query-buffer-limit', besides: 65_536 },
+] as const;
 
 /** Between attempts to connect. */
 const PAUSES = { firstMs: 50, longestMs: 2_000 };
@@ -299,15 +304,18 @@ export class Connection {
    * @returns why not to send one of so many bytes; null where it is taken, or nobody can say
    */
   async #refusedLength(bytes: number): Promise<RedisFailure | null> {
-    if (bytes <= LEAST_LIMIT || !this.#saysLimit) return null;
-    // Each time: beside so many bytes it costs nothing, and the setting may have changed.
-    const reply = await this.#write(['CONFIG', 'GET', 'proto-max-bulk-len']).catch(failureOf);
-    // Without an answer it has not refused to say.
-    if (reply instanceof RedisFailure && ['TIMEOUT', 'CONNECTION'].includes(reply.code)) return reply;
-    this.#saysLimit = Array.isArray(reply) && reply.length === 2;
-    const limit = this.#saysLimit ? Number((reply as Buffer[])[1]) : Infinity;
-    if (bytes <= limit) return null;
-    return new RedisFailure('TOOBIG', `it takes no argument of more than ${limit} bytes (proto-max-bulk-len)`);
+    for (const { setting, besides } of LIMITS) {
+      if (bytes <= LEAST_LIMIT || !this.#saysLimit) return null;
+      // Each time: beside so many bytes it costs nothing, and the setting may have changed.
+      const reply = await this.#write(['CONFIG', 'GET', setting]).catch(failureOf);
+      // Without an answer it has not refused to say.
+      if (reply instanceof RedisFailure && ['TIMEOUT', 'CONNECTION'].includes(reply.code)) return reply;
+      this.#saysLimit = Array.isArray(reply) && reply.length === 2;
+      const limit = this.#saysLimit ? Number((reply as Buffer[])[1]) : Infinity;
+      if (bytes + besides > limit)
+        return new RedisFailure('TOOBIG', `it takes no argument of more than ${limit - besides} bytes (${setting})`);
+    }
+    return null;
   }
 
   /** A further connection to the same server, of lifetime `single`. */
