@@ -128,7 +128,7 @@ const UNSUPPORTED: readonly {
     when: ({ code }) => code === 'ONEPIECE',
     explanation:
       'keeps this value in one piece that is too large to be read without holding the server for long; lower the setting of its encoding ' +
-      'there (hash-max-listpack-entries, set-max-intset-entries, …), and add and remove one member so that it takes effect',
+      'there (hash-max-listpack-entries, zset-max-listpack-entries, set-max-intset-entries), and add and remove one member so that it takes effect',
   },
   {
     when: ({ code }) => code === 'MANYGROUPS',

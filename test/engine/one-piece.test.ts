@@ -83,6 +83,21 @@ function integersOf(count: number): Value {
   };
 }
 
+function sortedSetOf(count: number): Value {
+  return {
+    name: `sorted set of ${count} members`,
+    encoding: 'listpack',
+    fill: (client) => {
+      const words = fields(count, '').map((some) => some.toReversed());
+      return moved(client, 'ZADD', words);
+    },
+    damage: async (client) => {
+      await client.zadd('k', 3, 'too many', ...numbers(500).flatMap((n) => [1.5, `field:${30 * n + 1}`]));
+      await client.zrem('k', `field:${count - 1}`, 'field:0');
+    },
+  };
+}
+
 const OTHERS: readonly Value[] = [
   {
     name: 'hash of 600 large fields',
@@ -91,18 +106,7 @@ const OTHERS: readonly Value[] = [
       inSteps(600, 20, (numbers) => client.hset('k', ...numbers.flatMap((n) => [`f${n}`, `${n}`.padEnd(20_000)]))),
     damage: (client) => client.hset('k', 'f599', 'other'),
   },
-  {
-    name: 'sorted set of 20,000 members',
-    encoding: 'listpack',
-    fill: (client) => {
-      const words = fields(20_000, '').map((some) => some.toReversed());
-      return moved(client, 'ZADD', words);
-    },
-    damage: async (client) => {
-      await client.zadd('k', 3, 'too many', ...numbers(500).flatMap((n) => [1.5, `field:${30 * n + 1}`]));
-      await client.zrem('k', 'field:19999', 'field:0');
-    },
-  },
+  sortedSetOf(20_000),
 ];
 
 const VALUES = [hashOf(42_000), integersOf(200_000), ...OTHERS];
@@ -122,6 +126,7 @@ describe('in one piece on the source alone', () => {
   test.each([
     [integersOf(300_000), 'set-max-intset-entries'],
     [hashOf(130_000), 'hash-max-listpack-entries'],
+    [sortedSetOf(260_000), 'zset-max-listpack-entries'],
   ])(
     'a $name, which no command reads soon enough, is not read, and the failure says what to do',
     async (value, setting) => {

@@ -47,8 +47,10 @@ end
 
 -- A sorted set in one piece is read by rank. The cursor has the rank of the member before the page
 -- and its digest: members that keep their scores keep their order, so where that one is, the next
--- page begins. A few ranks off are looked through.
+-- page begins. A few ranks off are looked through. To get to a rank the server steps over all before
+-- it: with more members than so many, each page would take 5 ms and more.
 local NEARBY = 200
+local MOST_BY_RANK = 250000
 
 local function afterAnchor(key, cursor)
   local rank, anchor = string.match(cursor, '^(%d+)%-(%x+)$')
@@ -83,7 +85,7 @@ return eachRow(4, function(first)
   local count = math.max(1, math.min(tonumber(ARGV[first + 3]), math.floor(PAGE_BYTES * elements / bytes)))
   local encoding = (elements > SMALL_PIECE or bytes > PAGE_BYTES) and encodingOf(key, kind, elements)
   local inPiece = IN_ONE_PIECE[encoding]
-  if inPiece and kind ~= 'zset' then return { 'piece', encoding, elements, bytes }, 0 end
+  if inPiece and (kind ~= 'zset' or elements > MOST_BY_RANK) then return { 'piece', encoding, elements, bytes }, 0 end
   local page
   if kind == 'zset' and (inPiece or string.find(cursor, '-', 1, true)) then
     cursor, page = pageByRank(key, cursor, count)
