@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
 import { isOwnKey } from '../../src/own-keys.js';
+import { markOf, versionDigits } from '../../src/redis/index.js';
+import { besideKey } from '../../src/redis/row-versions.js';
 import { keysOf } from '../support/keys.js';
 import { DEFAULT_OPTIONS, startLink, type TestLink, withMemory } from './link.js';
 
@@ -48,6 +50,34 @@ test('by whatever way, and its neighbours in a call are', async () => {
     expect(await reconcileLargeKey(withMemory(link.sides), { key }, options)).toMatchObject(REFUSED);
   }
   expect(await keysOf(link.target.client)).toEqual(['user:42']);
+});
+
+test.each([
+  ['a list', (name) => ['RPUSH', name, 'a']],
+  ['a text', (name) => ['SET', name, 'zzz']],
+  ['digits of another length', (name) => ['SET', name, '9'.repeat(21)]],
+] as [string, (name: Buffer) => [string, ...(string | Buffer)[]]][])(
+  'where a version is to be kept, %s makes way for it',
+  async (_what, fill) => {
+    const [key, version] = [Buffer.from('k'), versionDigits(7n)!];
+    const name = besideKey('version', key);
+    const [command, ...args] = fill(name);
+    await link.target.client.call(command, ...args);
+    expect(await link.sides.target.rememberVersions([{ key, version }])).toEqual(['remembered']);
+    expect(await link.target.client.get(name)).toBe(version);
+    await link.target.client.del(name);
+  },
+);
+
+test('a large value under the name of a mark is freed beside the commands', async () => {
+  const { source, target } = link;
+  const mark = markOf(Buffer.from('k'));
+  await target.client.sadd(mark, ...Array.from({ length: 1_000 }, (_, n) => `member:${n}`));
+  await target.client.config('RESETSTAT');
+  await source.client.set('k', 'v');
+  expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired' });
+  expect(await target.client.get(mark)).toBe('keymend');
+  await expect.poll(() => target.client.info('memory')).toMatch(/lazyfreed_objects:1\b/);
 });
 
 test.each(['keymend', 'Keymend:budget', 'akeymend:', ' keymend:', ''])('%j is a key of an application', (key) => {

@@ -8,5 +8,7 @@ local MARK_MS = '10000'
 -- Behind the last write of a row. What refuses it (a slot on its way, no right to it) must not undo
 -- a repair that is done.
 local function leaveMark(mark)
+  -- It may be somebody's huge list, which SET would free here.
+  redis.pcall('UNLINK', mark)
   redis.pcall('SET', mark, 'keymend', 'PX', MARK_MS)
 end
