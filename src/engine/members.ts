@@ -3,8 +3,8 @@
  * writes anything besides the members and the expiry, so that one wrong member in a million costs
  * what it costs in ten.
  *
- * Where members alone can't make the key equal (it is absent on one side, of another type, of a type
- * without members, or has more or fewer of the others), the whole key is asked for.
+ * Where members alone can't make the key equal (it is absent on one side, of another type, of a
+ * type without members, or has more or fewer of the others), the whole key is asked for.
  *
  * Members that cost too much at once, for they are large or hard to find, are gone through in
  * parts, each of which is a round of its own.

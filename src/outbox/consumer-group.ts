@@ -179,8 +179,8 @@ export class ConsumerGroup {
     const pending = await this.#ask(['XPENDING', this.#stream, this.#group, '-', '+', '1000', this.#consumer]);
     const ids = (pending as [Buffer, ...unknown[]][]).map(([id]) => id);
     if (ids.length === 0) {
-      // A read that was given up here may still be given entries: then it stays, and they can be claimed
-      // later.
+      // A read that was given up here may still be given entries: then it stays, and they can be
+      // claimed later.
       await this.#removeConsumers('-1', this.#consumer);
     } else {
       const idle = ['IDLE', `${IDLE_FOR_EVER_MS}`, 'JUSTID'];

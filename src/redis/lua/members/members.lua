@@ -2,8 +2,8 @@
 
 local ASK = { hash = 'HMGET', set = 'SMISMEMBER', zset = 'ZMSCORE' }
 
--- How many members a key has; below 0 where it is large: its others may well differ by what is still
--- on its way here. 0 of types without members.
+-- How many members a key has; below 0 where it is large: its others may well differ by what is
+-- still on its way here. 0 of types without members.
 local function countOf(kind, key)
   if not ASK[kind] then return 0 end
   local count = redis.call(CARDINALITY[kind], key)
