@@ -48,7 +48,7 @@ const ASKING = ['acl|whoami', 'acl|dryrun', 'client|setname'];
 /** For the outbox, in either mode. */
 const APPLICATION_ON_SOURCE = ['command', 'eval', 'evalsha', 'type', 'time', 'rename', 'xadd', 'xdel', 'xlen'];
 /** For the marks of the writers. */
-const APPLICATION_ON_TARGET = ['eval', 'evalsha', 'get', 'set', 'pttl'];
+const APPLICATION_ON_TARGET = ['eval', 'evalsha', 'get', 'set', 'pttl', 'time'];
 /** For the leases of readers, and the versions that were written. */
 export const OF_A_CACHE: readonly string[] = ['~keymend:lease:*', '~keymend:version:*', '&keymend:lease:*'];
 const CACHES = ['eval', 'get', 'set', 'del', 'unlink', 'pttl', 'pexpire', 'publish', 'subscribe', 'unsubscribe'];

@@ -84,7 +84,10 @@ export function createDualWriter<Source extends Redis | Cluster>(
     refused: (writes) => intents?.conclude(writes),
     isReplica: onceForEachConnection(source.client, () => emit('source')(SOURCE_REPLICA)),
     ...(intents && { announce: (write) => intents.announce(write) }),
-    ...(tracing && { sent: (write) => tracing.sent(write) }),
+    sent(write) {
+      mirroring.sent();
+      tracing?.sent(write);
+    },
   };
   const resends = source.connection.autoResendUnfulfilledCommands !== false;
   const observed = observeSource(source.client, listener, { resends });

@@ -8,11 +8,11 @@ import type { CallWaitsFor, Recorder } from './records/recorder.js';
 import type { Intents } from './source/intents.js';
 import type { AcceptedWrite } from './source/source-listener.js';
 import type { Write } from './source/write.js';
-import { CROSSED } from './target/marks.js';
 import type { MirroredWrite } from './target/mirror-answers.js';
 import type { MirrorFailure } from './target/mirror-failure.js';
 import { planMirror } from './target/mirror-plan.js';
 import type { Target } from './target/target.js';
+import { UsualWay } from './target/usual-way.js';
 
 interface MirroringOptions {
   readonly target: Pick<Target, 'send'>;
@@ -30,6 +30,8 @@ interface Replied {
   readonly unit: readonly AcceptedWrite[];
   /** In `performance.now()`. */
   readonly repliedMs: number;
+  /** As of a `MirroredWrite`. */
+  readonly heldMs: number;
   /** Its place in the order of the source's replies, which is that of the mirror too. */
   readonly number: number;
 }
@@ -47,6 +49,13 @@ export class Mirroring {
   #inFlight = 0;
   #mirrored = 0;
   readonly #whenAnswered: (() => void)[] = [];
+  readonly #sourceWay = new UsualWay();
+  /** When replies were read last, and when before that, in `performance.now()`. */
+  #readMs = Number.NEGATIVE_INFINITY;
+  #readBeforeMs = Number.NEGATIVE_INFINITY;
+  /** When a turn of the event loop in which writes were sent ended last. */
+  #sentMs = Number.NEGATIVE_INFINITY;
+  #isSending = false;
 
   constructor({ target, recorder, intents, callsWait }: MirroringOptions) {
     this.#target = target;
@@ -68,9 +77,19 @@ export class Mirroring {
     return this.#inFlight + this.#backlog.size + this.#recorder.heldBack;
   }
 
+  /** The application gives a write to the source; it leaves behind this turn of the event loop. */
+  sent(): void {
+    if (this.#isSending) return;
+    this.#isSending = true;
+    process.nextTick(() => {
+      this.#isSending = false;
+      this.#sentMs = performance.now();
+    });
+  }
+
   /** The source has carried out a unit. */
   accepted(unit: readonly AcceptedWrite[]): CallWaitsFor {
-    const replied = { unit, repliedMs: performance.now(), number: this.#nextNumber() };
+    const replied = { unit, ...this.#reply(unit[0]!.sinceMs), number: this.#nextNumber() };
     if (!this.#callsWait) {
       this.#backlog.add(replied);
       return undefined;
@@ -102,6 +121,20 @@ export class Mirroring {
     this.#recorder.flush();
   }
 
+  /**
+   * A reply has come. What it may have waited for a process that was busy shows in how long the
+   * process neither read one nor sent a write.
+   */
+  #reply(sinceMs: number): { repliedMs: number; heldMs: number } {
+    const repliedMs = performance.now();
+    // Those of one read come one right behind the other.
+    if (repliedMs - this.#readMs > 1) this.#readBeforeMs = this.#readMs;
+    this.#readMs = repliedMs;
+    const heldMs = this.#sourceWay.beyond(repliedMs - Math.max(sinceMs, this.#sentMs, this.#readBeforeMs));
+    this.#sourceWay.took(repliedMs - sinceMs);
+    return { repliedMs, heldMs };
+  }
+
   #nextNumber(): number {
     this.#replies += 1;
     return this.#replies;
@@ -111,11 +144,11 @@ export class Mirroring {
    * Mirrors or records what the source did as one unit.
    * @param outcomes is added what rejects when that can't be done
    */
-  #follow({ unit, repliedMs, number }: Replied, outcomes?: CallWaitsFor[]): void {
+  #follow({ unit, repliedMs, heldMs, number }: Replied, outcomes?: CallWaitsFor[]): void {
     const toMirror: MirroredWrite[] = [];
     for (const { write, reply, resent, sinceMs } of unit) {
       const plan = planMirror(write, reply, resent);
-      if (plan.kind === 'replay') toMirror.push({ write, reply, sinceMs, repliedMs, replay: plan.replay });
+      if (plan.kind === 'replay') toMirror.push({ write, reply, sinceMs, repliedMs, heldMs, replay: plan.replay });
       else if (plan.kind === 'nothing') this.#intents?.conclude([write]);
       else {
         const recorded = this.#recorder.failed([write], notMirrored(plan.reason), number);
@@ -143,10 +176,9 @@ export class Mirroring {
   }
 
   #outcomeOf(part: readonly MirroredWrite[], failure: MirrorFailure | undefined, number: number): CallWaitsFor {
-    const isCrossed = failure?.error.code === CROSSED;
-    if (failure && !isCrossed) return this.#recorder.failed(writesOf(part), failure, number);
+    if (failure && !failure.doubt) return this.#recorder.failed(writesOf(part), failure, number);
     this.#mirrored += 1;
-    if (failure) return this.#recorder.crossed(writesOf(part), failure, number);
+    if (failure) return this.#recorder.inDoubt(writesOf(part), failure, number);
     return this.#recorder.mayConcern(number) ? this.#recorder.mirrored(writesOf(part), number) : undefined;
   }
 }

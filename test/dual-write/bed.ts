@@ -155,6 +155,11 @@ function ready(client: Redis): Promise<void> {
   return new Promise((resolve) => client.once('ready', () => resolve()));
 }
 
+/** Those that are due to more than a busy machine, which may hold up a time to live. */
+export function unexpected(records: readonly FailedWrite[]): FailedWrite[] {
+  return records.filter(({ error }) => error?.code !== 'EXPIRY_DRIFTED');
+}
+
 /**
  * Waits until the target has answered everything that was written, and the sink has taken or
  * refused what failed.

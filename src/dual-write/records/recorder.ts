@@ -76,10 +76,11 @@ export class Recorder {
   }
 
   /**
-   * The target has writes, but keys of them may have crossed with another writer's. None of these
-   * counts as one that misses a write: whatever lands on top of the repair meets its mark.
+   * The target has writes, but keys of them are in doubt: they may have crossed with another
+   * writer's, or end otherwise. None of these counts as one that misses a write: whatever lands on
+   * top of the repair meets its mark.
    */
-  crossed(writes: readonly Write[], failure: MirrorFailure, number: number): CallWaitsFor {
+  inDoubt(writes: readonly Write[], failure: MirrorFailure, number: number): CallWaitsFor {
     if (isOfOneKey(writes) || !this.mayConcern(number)) return this.#doubt(writes, failure);
     // Its other keys may be in doubt for another reason.
     const { keys: _some, ...ofAll } = failure;

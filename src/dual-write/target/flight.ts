@@ -3,9 +3,12 @@
  */
 import type { Socket } from 'node:net';
 import { isReplyError } from '../../redis/index.js';
+import type { Lifetimes } from './lifetimes.js';
 import { compareReplies, compareReply, type MirroredWrite, replyFailure } from './mirror-answers.js';
 import type { MirrorFailure } from './mirror-failure.js';
 import { StandIn } from './stand-in.js';
+import type { TargetClock } from './target-clock.js';
+import type { UsualWay } from './usual-way.js';
 
 /** What all departures of a connection share. */
 export interface Line {
@@ -18,8 +21,9 @@ export interface Line {
   isReadOnly(socket: Socket | undefined): void;
   /** It has carried out a write. */
   isWritable(): void;
-  /** The target has answered what departed then. */
-  answered(departedMs: number): void;
+  readonly way: UsualWay;
+  readonly clock: TargetClock;
+  readonly lifetimes: Lifetimes;
 }
 
 /** Flights that left together. */
@@ -52,6 +56,8 @@ export class Flight extends StandIn {
   #lastReply: unknown;
   /** With another writer's write. */
   #crossing: MirrorFailure | undefined;
+  /** When the target had done it at the latest, in `performance.now()`. */
+  #doneMs = Number.POSITIVE_INFINITY;
 
   constructor(unit: readonly MirroredWrite[], departure: Departure, done: Done) {
     super();
@@ -92,8 +98,10 @@ export class Flight extends StandIn {
     this.#answered();
   }
 
-  /** What the marks behind it have told. */
-  marked(crossing: MirrorFailure | undefined): void {
+  /** What the marks behind it have told. @param targetMs the time there, behind its writes */
+  marked(crossing: MirrorFailure | undefined, targetMs = Number.NaN): void {
+    const { line, at } = this.#departure;
+    this.#doneMs = Math.min(this.#doneMs, line.clock.latest(targetMs, at, performance.now()));
     if (crossing !== undefined) {
       const keys = [...(this.#crossing?.keys ?? []), ...(crossing.keys ?? [])];
       this.#crossing = { ...crossing, keys };
@@ -105,14 +113,15 @@ export class Flight extends StandIn {
     this.#unanswered -= 1;
     if (this.#unanswered > 0) return;
     this.#departure.flying -= 1;
-    const failure = this.#failure ?? this.#compareReplies() ?? this.#crossing;
-    const { line } = this.#departure;
+    const { line, at } = this.#departure;
+    const wrong = this.#failure ?? this.#compareReplies();
+    const failure = wrong ?? line.lifetimes.answered(this.unit, at, this.#doneMs, line.way) ?? this.#crossing;
     if (failure?.error.code === 'READONLY') line.isReadOnly(this.sentOn);
     // A replica carries out a probe too.
-    else if ((failure === undefined || failure === this.#crossing) && this.unit[0]!.write.command !== 'PING') {
+    else if (wrong === undefined && this.unit[0]!.write.command !== 'PING') {
       line.isWritable();
       // Once for all that left together.
-      if (this.#departure.flying === 0) line.answered(this.#departure.at);
+      if (this.#departure.flying === 0) line.way.took(Math.min(performance.now(), this.#doneMs) - at);
     }
     this.#done(failure);
   }

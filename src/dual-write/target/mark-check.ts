@@ -40,6 +40,7 @@ export class MarkCheck extends StandIn {
     this.#marks.taken();
     const now = performance.now();
     const ago = reply as readonly unknown[];
+    const targetMs = Number(ago[this.#marked.length] ?? Number.NaN);
     const crossings = new Map<Flight, Buffer[]>();
     for (const [index, { key, name, flights }] of this.#marked.entries()) {
       const otherMs = this.#marks.writtenByOther(name, Number(ago[index]), now);
@@ -52,7 +53,7 @@ export class MarkCheck extends StandIn {
     }
     for (const flight of this.#flights) {
       const keys = crossings.get(flight);
-      flight.marked(keys && crossed(keys));
+      flight.marked(keys && crossed(keys), targetMs);
     }
   };
 

@@ -30,7 +30,8 @@ export const MARKS_AT_ONCE = 500;
 /**
  * KEYS: the marks. ARGV: the writer, and the life of a mark in ms. Answers for each mark how many
  * ms ago another writer left it, or -1. Something else under its name is replaced. A right that is
- * missing shows at the first mark; a clock that was set back makes the age 0, not less.
+ * missing shows at the first mark; a clock that was set back makes the age 0, not less. Behind them
+ * the time of the target, in ms, if it may be asked.
  */
 export const LEAVE_MARKS = `local ago = {}
 for i, mark in ipairs(KEYS) do
@@ -41,6 +42,8 @@ ago[i] = -1
 if type(writer) == 'string' and writer ~= ARGV[1] then ago[i] = math.max(0, ARGV[2] - left) end
 redis.call('SET', mark, ARGV[1], 'PX', ARGV[2])
 end
+local time = redis.pcall('TIME')
+if time[1] then ago[#ago + 1] = time[1] * 1000 + math.floor(time[2] / 1000) end
 return ago`;
 
 /** Whether the target takes marks. `reason`: one line, without the application's data. */
@@ -126,13 +129,10 @@ export function mayHaveCrossed(sinceMs: number, otherMs: number, nowMs: number):
 
 /** @param keys those that another writer may have written in between */
 export function crossed(keys: readonly Buffer[]): MirrorFailure {
-  return { outcome: 'unknown', error: CROSSED_ERROR, keys };
+  return { outcome: 'unknown', error: CROSSED, keys, doubt: true };
 }
 
-/** The code of such a failure: the target has the write. */
-export const CROSSED = 'CROSSED';
-
-const CROSSED_ERROR = {
-  code: CROSSED,
+const CROSSED = {
+  code: 'CROSSED',
   message: 'while this write was on its way, another writer may have written the key: the later may have come first',
 };

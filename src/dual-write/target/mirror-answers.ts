@@ -16,6 +16,8 @@ export interface MirroredWrite {
   readonly sinceMs: number;
   /** When the source's reply came, in `performance.now()`. */
   readonly repliedMs: number;
+  /** For how long the reply may have waited on its way, beyond what is usual, in ms. */
+  readonly heldMs: number;
 }
 
 /** Error replies whose text is the server's own and never quotes a command's arguments. */

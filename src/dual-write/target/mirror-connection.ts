@@ -8,11 +8,14 @@ import { pauseAfter } from '../../patience/pause.js';
 import { encodeCommands, expectFurtherErrors, outliveSentinels } from '../../redis/index.js';
 import { connectAfterDetectedFailover } from '../failover.js';
 import { type Departure, type Done, Flight, isUnreachable, type Line } from './flight.js';
+import { Lifetimes } from './lifetimes.js';
 import { checksOf, type MarkCheck } from './mark-check.js';
 import type { Marks } from './marks.js';
 import { errorCode, type MirroredWrite } from './mirror-answers.js';
 import { Progress } from './progress.js';
 import { leaving, type Replay } from './replay.js';
+import { TargetClock } from './target-clock.js';
+import { UsualWay } from './usual-way.js';
 
 /** An error of the network, or a reply to a command of the handshake. */
 interface ConnectError extends NodeJS.ErrnoException {
@@ -47,13 +50,10 @@ export class MirrorConnection {
     isWritable: () => {
       this.#replicasLeft = 0;
     },
-    answered: (departedMs) => {
-      const wayMs = (performance.now() - departedMs) / 2;
-      this.#wayMs = this.#wayMs === 0 ? wayMs : Math.min(wayMs, this.#wayMs * LONGER_BY);
-    },
+    way: new UsualWay(),
+    clock: new TargetClock(),
+    lifetimes: new Lifetimes(),
   };
-  /** To the target, in ms; 0: nothing has come back yet. */
-  #wayMs = 0;
   /** Before it, in `performance.now()`, no replica is left again. */
   #stayUntil = Number.NEGATIVE_INFINITY;
   /** In a row, without a write in between that succeeded. */
@@ -187,7 +187,7 @@ export class MirrorConnection {
     }
     try {
       const bytes = encodeCommands([
-        ...commandsOf(flights, performance.now() + this.#wayMs),
+        ...commandsOf(flights, performance.now() + this.#line.way.ms),
         ...checks.map(({ command }) => command),
       ]);
       departure.bytes = bytes.length;
@@ -254,11 +254,9 @@ const PING: readonly MirroredWrite[] = [
     reply: Buffer.from('PONG'),
     sinceMs: 0,
     repliedMs: 0,
+    heldMs: 0,
   },
 ];
-
-/** The way grows by this much at an answer at most: a slow one tells little of the network. */
-const LONGER_BY = 1.05;
 
 const MULTI = { command: 'MULTI', args: [] };
 const EXEC = { command: 'EXEC', args: [] };

@@ -9,4 +9,6 @@ export interface MirrorFailure {
   readonly scope?: 'whole';
   /** Of the keys of the writes these alone. Absent: all. */
   readonly keys?: readonly Buffer[];
+  /** The target has the writes. Only what has become of these keys is not known. */
+  readonly doubt?: true;
 }
