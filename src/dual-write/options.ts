@@ -177,7 +177,7 @@ export class UnrecordedWriteError extends Error {
 
 /** The options with their defaults. @throws Error in one line for what can't work */
 export function readOptions({ transactional, ...options }: DualWriterOptions<Redis | Cluster>) {
-  assertIoredis();
+  assertIoredis([options.source, options.target]);
   const [source, target] = [topologyOf(options.source), topologyOf(options.target)];
   assertMirrorOptions(target);
   const { link, origin, records, onUnrecorded = 'report', breaker = {}, failoverAfterMs = 5000, tracing } = options;

@@ -35,6 +35,13 @@ describe('a DualWriter is not created', () => {
     expect(() => create({ target: client(1, { ...mirrorOptions(), db: 1 }) })).not.toThrow();
   });
 
+  it('with a client that an older ioredis has made, beside which a right one is installed', () => {
+    const older = (made: Redis) => new Proxy(made, { has: (of, name) => name !== 'himport' && name in of });
+    const refusal = oneLine(/the DualWriter needs clients of ioredis 6: npm install ioredis@6/);
+    expect(() => create({ source: older(client(1)) })).toThrow(refusal);
+    expect(() => create({ target: older(client(2, mirrorOptions())) })).toThrow(refusal);
+  });
+
   it('with a source client for reading', () => {
     expect(() => create({ source: client(1, { readOnly: true }) })).toThrow(oneLine(/readOnly set: give it a client/));
   });
