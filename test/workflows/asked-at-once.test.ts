@@ -1,4 +1,4 @@
-/** Who tells a workflow something asks at once what came of it; its history replays all the same. */
+/** Who tells a workflow something asks at once what came of it; its history still replays. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from '@temporalio/worker';
 import { expect, it } from 'vitest';

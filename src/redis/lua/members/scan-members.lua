@@ -47,8 +47,8 @@ end
 
 -- A sorted set in one piece is read by rank. The cursor has the rank of the member before the page
 -- and its digest: members that keep their scores keep their order, so where that one is, the next
--- page begins. A few ranks off are looked through. To get to a rank the server steps over all before
--- it: with more members than so many, each page would take 5 ms and more.
+-- page begins. A few ranks off are looked through. To get to a rank the server steps over all
+-- before it: with more members than so many, each page would take 5 ms and more.
 local NEARBY = 200
 local MOST_BY_RANK = 250000
 
