@@ -1,6 +1,8 @@
 import type { Redis } from 'ioredis';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { BatchHandler } from '../../src/events/intake.js';
+import { ConsumerGroup } from '../../src/outbox/consumer-group.js';
+import { type Connection, connectKeyServers } from '../../src/redis/index.js';
 import { gate, until } from './bridge-bed.js';
 import { accepting, GROUP, STREAM, streamBed, text } from './stream-bed.js';
 
@@ -274,4 +276,30 @@ describe('what a consumer did not finish', () => {
     await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
     expect([...one, ...two].sort()).toEqual([...values].sort());
   });
+});
+
+test('a consumer that is handed an entry just as it leaves keeps it, for others to claim', async () => {
+  const bed = await streamBed();
+  await bed.add('v');
+  const servers = connectKeyServers({ url: bed.server().url }, { name: 'source' });
+  onTestFinished(() => servers.close());
+  const connection = (await servers.serverOf(STREAM)) as Connection;
+  // A read that was given up gets its answer once the consumer has seen that it has none.
+  const late: Connection['send'] = async (commands, ...more) => {
+    const replies = await connection.send(commands, ...more);
+    if (commands[0]![0] === 'XPENDING') {
+      await bed.redis().xreadgroup('GROUP', GROUP, 'leaver', 'COUNT', 1, 'STREAMS', STREAM, '>');
+    }
+    return replies;
+  };
+  const sending = new Proxy(connection, {
+    get: (target, name) => (name === 'send' ? late : Reflect.get(target, name, target)),
+  });
+  const reading = new Proxy(servers, {
+    get: (target, name) => (name === 'serverOf' ? async () => sending : Reflect.get(target, name, target)),
+  });
+  const group = new ConsumerGroup({ servers: reading, stream: STREAM, group: GROUP, consumer: 'leaver', warn() {} });
+  await group.join();
+  await group.leave();
+  expect(await bed.left()).toEqual({ entries: 1, pending: 1 });
 });
