@@ -8,7 +8,11 @@ local MARK_MS = '10000'
 -- Behind the last write of a row. What refuses it (a slot on its way, no right to it) must not undo
 -- a repair that is done.
 local function leaveMark(mark)
-  -- It may be somebody's huge list, which SET would free here.
-  redis.pcall('UNLINK', mark)
-  redis.pcall('SET', mark, 'keymend', 'PX', MARK_MS)
+  local function set() return redis.pcall('SET', mark, 'keymend', 'PX', MARK_MS, 'GET') end
+  local before = set()
+  if type(before) == 'table' and before.err and string.find(before.err, 'WRONGTYPE', 1, true) then
+    -- Somebody's, and perhaps huge: UNLINK has it freed by another thread.
+    redis.pcall('UNLINK', mark)
+    set()
+  end
 end
