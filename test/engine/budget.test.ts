@@ -104,11 +104,11 @@ describe('with a budget', () => {
   });
 
   it.each([
-    ['hash', (from: number) => ['HSET', ...numbers(from).flatMap((number) => [`field:${number}`, number])]],
-    ['list', (from: number) => ['RPUSH', ...numbers(from)]],
-  ])('a large %s is gone through within it, step by step', async (type, command) => {
+    ['hash', 40_000, (from: number) => ['HSET', ...numbers(from).flatMap((number) => [`field:${number}`, number])]],
+    ['list', 15_000, (from: number) => ['RPUSH', ...numbers(from)]],
+  ] as const)('a large %s is gone through within it, step by step', async (type, count, command) => {
     const opsPerSecond = 1_000;
-    for (let from = 0; from < 100_000; from += 1_000) {
+    for (let from = 0; from < count; from += 1_000) {
       const [name, ...args] = command(from) as [string, ...string[]];
       for (const { client } of [link.source, link.target]) await client.call(name, 'large', ...args);
     }

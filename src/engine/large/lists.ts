@@ -5,6 +5,10 @@ import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './in-order.js';
 
 const ELEMENTS_PER_RANGE = 1_000;
+/** As lua/large/ranges.lua has it. */
+const ELEMENTS_PER_COMMAND = 12;
+/** What a step of comparing costs besides. */
+const STEP_OPERATIONS = 4;
 
 /** Elements of the source, and where the target has the same ones. */
 interface Part extends Range {
@@ -76,6 +80,7 @@ function comparer(pair: WatchedPair): (range: Range) => Promise<Part[]> {
     for (const shift of shifts) {
       const start = range.start + shift;
       if (start < 0 || start + count > sizeOnTarget) continue;
+      await pair.afford(Math.ceil(count / ELEMENTS_PER_COMMAND) + STEP_OPERATIONS);
       const ofTarget = pair.settled(await target.digestList({ start, count }), 'target', 'compare');
       if (ofTarget.count !== count || ofTarget.digest !== digest) continue;
       shifts = [shift, ...shifts.filter((other) => other !== shift)];
