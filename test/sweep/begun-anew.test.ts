@@ -43,6 +43,7 @@ function sides(): LinkSides & { readonly compared: string[] } {
     keyServers: async () => [{ place: 'target', server: target.server, keys: 8, slots: [[0, 1]], moving: [] }],
     shardsOf: async (keys: Buffer[]) => keys.map(() => 'target'),
     scanKeys: async () => ({ cursor: '0', keys: [], own: 0, digest: null }),
+    absentKeys: async () => [],
     async digestKeys(keys: Buffer[]) {
       for (const key of keys) compared.push(`${target.server} ${key}`);
       return digest(keys);

@@ -2,12 +2,14 @@
 
 local ASK = { hash = 'HMGET', set = 'SMISMEMBER', zset = 'ZMSCORE' }
 
--- How many members a key has; below 0 where it is large: its others may well differ by what is
--- still on its way here. 0 of types without members.
+-- How many elements (bytes of a string) a key has; below 0 where it is large: its others may well
+-- differ by what is still on its way here. -1 of types that are not known.
 local function countOf(kind, key)
-  if not ASK[kind] then return 0 end
-  local count = redis.call(CARDINALITY[kind], key)
-  return count <= LARGE_ELEMENTS and count or -count
+  if kind == 'none' then return 0 end
+  local ask = kind == 'string' and 'STRLEN' or CARDINALITY[kind]
+  if not ask then return -1 end
+  local count = redis.call(ask, key)
+  return count <= (kind == 'string' and LARGE_BYTES or LARGE_ELEMENTS) and count or -count
 end
 
 -- A member's part of the value with '+' in front, '' when it is not there: a field's value, a score
