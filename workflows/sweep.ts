@@ -9,7 +9,6 @@ import {
   isCancellation,
   patched,
   proxyActivities,
-  proxyLocalActivities,
   setCurrentDetails,
   setHandler,
   TimeoutFailure,
@@ -47,9 +46,11 @@ const { compareLink } = proxyActivities<SweepActivities>({
   retry: { initialInterval: '1 second', backoffCoefficient: 2, maximumInterval: '10 seconds' },
 });
 
-const { lastReached } = proxyLocalActivities<SweepActivities>({
+// Not a local one: watchers query all the time, and a query in its task could let a replay have its
+// answer before the end of the comparison that came first (`inTaskOfItsOwn` in escalation.ts).
+const { lastReached } = proxyActivities<SweepActivities>({
   startToCloseTimeout: '5 seconds',
-  retry: { maximumAttempts: 3 },
+  retry: { maximumAttempts: 3, initialInterval: '100 milliseconds' },
 });
 
 const NOTHING: SweepReached = {

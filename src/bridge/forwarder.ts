@@ -59,7 +59,7 @@ export interface Forwarded extends Intake {
 }
 
 /** A batch in hand, with its dead letters. */
-interface InHand extends Pick<IntakeBatch, 'signal' | 'isContiguous' | 'readers' | 'accepted'> {
+interface InHand extends Pick<IntakeBatch, 'signal' | 'isContiguous' | 'accepted'> {
   readonly letters: ReturnType<Letters['ofBatch']>;
 }
 
@@ -182,7 +182,7 @@ export class Forwarder {
     const { link, key, writes } = group;
     const { traceparent } = span;
     const event = { ...mergeWrites(writes.map((write) => write.event)), ...(traceparent && { traceparent }) };
-    await this.#pace.turn(workflowIdOf(link, key), inHand.signal, inHand.readers);
+    await this.#pace.turn(workflowIdOf(link, key), inHand.signal);
     const end = await this.#options.signaller.signal(group, [event], inHand.signal);
     span.end({ 'keymend.outcome': end.kind }, end.kind === 'refused' || end.kind === 'misled' ? end.kind : undefined);
     if (end.kind === 'aborted') return;

@@ -37,8 +37,6 @@ export interface IntakeBatch {
    * log, others have some of them.
    */
   readonly isContiguous: boolean;
-  /** How many share the log, so that each gets some of the records of a key. Default: 1. */
-  readonly readers?: number;
   /**
    * Aborted when the intake wants the batch back (stop, rebalance), never before the batch is
    * handed out: what is not accepted soon after comes again, to someone.

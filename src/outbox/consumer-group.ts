@@ -56,7 +56,6 @@ export class ConsumerGroup {
    */
   #reader: { readonly connection: Connection; readonly of: Connection } | null = null;
   #claimFrom = '0-0';
-  #readers = 1;
 
   constructor({ servers, stream, group, consumer, warn }: ConsumerGroupOptions) {
     this.#servers = servers;
@@ -190,17 +189,11 @@ export class ConsumerGroup {
 
   /** Removes consumers that were not heard of for `idleMs` and have nothing assigned. */
   async removeIdleConsumers(idleMs: number): Promise<void> {
-    const left = await this.#removeConsumers(`${idleMs}`);
-    this.#readers = Math.max(1, Number(left));
+    await this.#removeConsumers(`${idleMs}`);
   }
 
-  #removeConsumers(...idleMs: string[]): Promise<unknown> {
-    return this.#ask(['EVAL', REMOVE_IDLE_CONSUMERS, '1', this.#stream, this.#group, ...idleMs]);
-  }
-
-  /** How many shared the stream when the idle ones were removed last, this one included. */
-  get readers(): number {
-    return this.#readers;
+  async #removeConsumers(...idleMs: string[]): Promise<void> {
+    await this.#ask(['EVAL', REMOVE_IDLE_CONSUMERS, '1', this.#stream, this.#group, ...idleMs]);
   }
 
   /**

@@ -48,9 +48,7 @@ export async function handOut(entries: readonly DeliveredEntry[], holder: BatchH
   const handled = new AbortController();
   const tending = tend(consumerGroup, working, finishAccepted, handled.signal);
   try {
-    const { readers } = consumerGroup;
-    const accept = (record: IntakeRecord) => void accepted.push(record);
-    await handle({ records, backlog, isContiguous: false, readers, signal, accepted: accept });
+    await handle({ records, backlog, isContiguous: false, signal, accepted: (record) => void accepted.push(record) });
   } catch (error) {
     // What was not accepted stays assigned to this consumer and is claimed, here or elsewhere, when
     // it has been idle for long.

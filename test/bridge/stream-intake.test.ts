@@ -1,6 +1,5 @@
 import type { Redis } from 'ioredis';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { BatchHandler } from '../../src/events/intake.js';
 import { ConsumerGroup } from '../../src/outbox/consumer-group.js';
 import { type Connection, connectKeyServers } from '../../src/redis/index.js';
 import { gate, until } from './bridge-bed.js';
@@ -40,25 +39,6 @@ describe('the outbox as an intake', () => {
       headers: { a: [Buffer.from('1'), Buffer.from('2')], b: [key] },
       position: { topic: STREAM, partition: 0, offset: id, timestamp: id!.split('-')[0] },
     });
-  });
-
-  test('says how many share it, which changes with those who come and go', async () => {
-    const bed = await streamBed();
-    let readers: number | undefined;
-    const noting: BatchHandler = async (batch) => {
-      readers = batch.readers;
-      await accepting([])(batch);
-    };
-    const shared = async (by: number) => {
-      await bed.add('v');
-      expect(readers).toBe(by);
-    };
-    bed.start(noting);
-    await until(() => shared(1));
-    const other = bed.start(noting);
-    await until(() => shared(2));
-    await other.stop();
-    await until(() => shared(1));
   });
 
   test('leaves a server without an outbox as it is, and finds one that comes', async () => {

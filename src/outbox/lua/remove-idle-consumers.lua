@@ -3,7 +3,7 @@
 -- looking and removing.
 -- KEYS[1]: the stream
 -- ARGV:    the group, ms of silence, and the name if only one consumer is meant
--- Returns: how many are left
+-- Returns: how many were removed
 --
 -- A consumer that lives after all is made again by its next read.
 
@@ -20,4 +20,4 @@ for _, consumer in ipairs(consumers) do
     removed = removed + 1
   end
 end
-return #consumers - removed
+return removed
