@@ -3,8 +3,8 @@
 -- No further element once a range has this many bytes. A single one may be larger, and then is a
 -- range of its own.
 local RANGE_BYTES = 262144
--- What comes next may be larger than anything before it, and shows only when it has been read: 8 MiB
--- take 11 ms. Of a list, each command goes through its nodes up to there.
+-- What comes next may be larger than anything before it, and shows only when it has been read: 8
+-- MiB take 11 ms. Of a list, each command goes through its nodes up to there.
 local LONGEST_STEP = { list = 12, stream = 8 }
 
 -- Calls read(last, from, step) for the next `step` items, behind the last one and `from` others,
