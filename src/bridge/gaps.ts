@@ -10,6 +10,7 @@ import {
   type NoticedGap,
 } from '../../workflows/gap-messages.js';
 import { Outage } from '../patience/outage.js';
+import { type OutageReport, shareOutage } from '../patience/shared-outage.js';
 import { untilTaken } from '../patience/until-taken.js';
 import type { BridgeMetrics } from '../telemetry/bridge-metrics.js';
 import type { Links } from './group.js';
@@ -31,7 +32,13 @@ interface GapsOptions extends TellerOptions {
 export function createGaps({ links, metrics, ...telling }: GapsOptions): Gaps {
   const { logger } = telling;
   const tellOwn = ownTeller(telling, GAP_TYPE);
-  const outage = new Outage(logger, 'Temporal does not take what is known to be lost');
+  const share = shareOutage(new Outage(logger, 'Temporal does not take what is known to be lost'));
+  const outages = new Map<string, OutageReport>();
+  const outageOf = (link: string) => {
+    const outage = outages.get(link) ?? share();
+    outages.set(link, outage);
+    return outage;
+  };
   return {
     async open(noticed, signal, ofLinks = links.keys()) {
       logger.error(
@@ -45,7 +52,10 @@ export function createGaps({ links, metrics, ...telling }: GapsOptions): Gaps {
         return tellOwn({ link, workflowId: gapWorkflowId(link), args, signal: lost, signalArgs: [[gap]] });
       };
       const explain = (error: unknown) => String((error as Error).message).split('\n')[0]!;
-      for (const link of ofLinks) await untilTaken(() => tell(link), { outage, explain, signal });
+      // Side by side: where another keymend has the ID of one, the others are not to wait for that.
+      await Promise.all(
+        [...ofLinks].map((link) => untilTaken(() => tell(link), { outage: outageOf(link), explain, signal })),
+      );
     },
   };
 }

@@ -1,7 +1,8 @@
 /** A signal that somebody else's workflow takes repairs nothing, and nobody hears of it. */
 import { randomUUID } from 'node:crypto';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { createGaps } from '../../src/bridge/gaps.js';
+import { watchLostBatches } from '../../src/bridge/batches/lost-batches.js';
+import { createGaps, type Gaps } from '../../src/bridge/gaps.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import { gapReports } from '../../src/cli/status/gaps.js';
 import { type Config, parseConfig } from '../../src/config.js';
@@ -9,6 +10,7 @@ import { LinkAttribute } from '../../src/temporal/link-attribute.js';
 import { Notices } from '../../src/worker/notices.js';
 import { OutageNotices } from '../../src/worker/outage-notices.js';
 import { createSweepStart } from '../../src/worker/sweep-start.js';
+import { BATCH_TYPE } from '../../workflows/batch-messages.js';
 import { GAP_TYPE, gapWorkflowId } from '../../workflows/gap-messages.js';
 import { WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { NOTICES_TYPE, noticesWorkflowId } from '../../workflows/notices-messages.js';
@@ -92,6 +94,7 @@ function linkBed() {
   const telling = { client, taskQueue: `ours-${link}`, attribute, links, logger };
   const errors = () =>
     logs.filter(({ level, msg }) => level === 50 && msg.includes(' is a workflow of type ')).map(({ msg }) => msg);
+  const warnings = () => logs.filter(({ level }) => level === 40).map(({ msg }) => msg);
   /** A run of that type on a task queue of somebody else. */
   const foreign = async (type: string, workflowId: string) => {
     const handle = await client.start(type, { workflowId, taskQueue: `theirs-${link}`, args: [{ link }] });
@@ -107,7 +110,7 @@ function linkBed() {
     const { events } = await client.getHandle(workflowId).fetchHistory();
     return events!.filter(({ workflowExecutionSignaledEventAttributes: signal }) => signal).length;
   };
-  return { link, client, telling, errors, foreign, signalsOf };
+  return { link, client, telling, errors, warnings, foreign, signalsOf };
 }
 
 type LinkBed = ReturnType<typeof linkBed>;
@@ -149,6 +152,62 @@ test.each([
     expect(await bed.signalsOf(workflowId)).toBe(1);
   },
 );
+
+test('where another keymend has the ID of the gap of one link, the gaps of the others are told', async () => {
+  const [taken, free] = [linkBed(), linkBed()];
+  await taken.foreign(GAP_TYPE, gapWorkflowId(taken.link));
+  const links = new Map([taken, free].map(({ link, telling }) => [link, telling.links[0]!]));
+  const gaps = createGaps({ ...free.telling, links, metrics: { gapOpened() {} } });
+  const end = new AbortController();
+  const told = gaps.open({ id: 'i', cause: 'removed', records: 1, message: 'lost' }, end.signal);
+  await until(async () => expect(await free.signalsOf(gapWorkflowId(free.link))).toBe(1));
+  expect(await free.signalsOf(gapWorkflowId(taken.link))).toBe(0);
+  end.abort();
+  await told;
+});
+
+test('a link whose gap can not be told, or of which Temporal does not say what it was told, holds up no other', async () => {
+  const bed = linkBed();
+  const { taskQueue, logger } = bed.telling;
+  const [held, unknown, told] = ['held', 'unknown', 'told'].map((name) => `${name}-${bed.link}`) as [
+    string,
+    string,
+    string,
+  ];
+  const lose = async (link: string, name: string) => {
+    const options = { workflowId: `${link}/${name}`, taskQueue, memo: { link } };
+    await (await bed.client.start(BATCH_TYPE, options)).terminate();
+  };
+  for (const link of [held, unknown, told]) {
+    await bed.client.start(GAP_TYPE, { workflowId: gapWorkflowId(link), taskQueue });
+    onTestFinished(() =>
+      bed.client
+        .getHandle(gapWorkflowId(link))
+        .terminate()
+        .then(() => {}),
+    );
+    await lose(link, 'first');
+  }
+  const getHandle = (workflowId: string, runId?: string) => {
+    if (workflowId === gapWorkflowId(unknown)) throw new Error('not now');
+    return bed.client.getHandle(workflowId, runId);
+  };
+  const client = Object.create(bed.client, { getHandle: { value: getHandle } }) as typeof bed.client;
+  const opened: string[] = [];
+  const gaps: Gaps = {
+    async open({ id }, signal, [link] = []) {
+      opened.push(id.split(' ')[0]!);
+      if (link === held) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+    },
+  };
+  const watch = watchLostBatches({ client, taskQueue, gaps, logger, lookEveryMs: 100 });
+  onTestFinished(() => watch.stop());
+  await until(() => expect(opened.toSorted()).toEqual([`${held}/first`, `${told}/first`]));
+  await until(() => expect(bed.warnings().join()).toContain(`what the gap of link ${unknown} was told: not now`));
+  await lose(told, 'second');
+  await until(() => expect(opened).toHaveLength(3));
+  expect(opened[2]).toBe(`${told}/second`);
+});
 
 test('`keymend status` says of a gap whose ID another keymend has that it is not its own', async () => {
   const bed = linkBed();

@@ -8,6 +8,8 @@ import type { Logger } from 'pino';
 import { BATCH_TYPE } from '../../../workflows/batch-messages.js';
 import { type Gap, type GapInput, gapWorkflowId, lost } from '../../../workflows/gap-messages.js';
 import { lookOut } from '../../patience/lookout.js';
+import { messageOf, Outage } from '../../patience/outage.js';
+import { untilTaken } from '../../patience/until-taken.js';
 import { quoted } from '../../temporal/quoted.js';
 import type { Gaps } from '../gaps.js';
 import type { SignalClient } from '../runs/own-runs.js';
@@ -18,10 +20,13 @@ interface LostBatchesOptions {
   readonly taskQueue: string;
   readonly gaps: Gaps;
   readonly logger: Logger;
+  /** 5 s by default. */
+  readonly lookEveryMs?: number;
 }
 
 const LOOK_EVERY_MS = 5_000;
 const CALL_TIMEOUT_MS = 10_000;
+const MEANWHILE = 'Its batches that were ended are told of as lost once that is known.';
 const WORDS: Readonly<Record<string, string>> = { TERMINATED: 'was terminated', TIMED_OUT: 'timed out' };
 
 type HistoryEvent = NonNullable<Awaited<ReturnType<WorkflowHandle['fetchHistory']>>['events']>[number];
@@ -37,7 +42,13 @@ interface Lost {
 }
 
 /** Looks now and then, at first also for what happened while no bridge ran. */
-export function watchLostBatches({ client, taskQueue, gaps, logger }: LostBatchesOptions): { stop(): Promise<void> } {
+export function watchLostBatches({
+  client,
+  taskQueue,
+  gaps,
+  logger,
+  lookEveryMs = LOOK_EVERY_MS,
+}: LostBatchesOptions): { stop(): Promise<void> } {
   // A stand-in for a client has no list.
   if (!(client instanceof WorkflowClient)) return { async stop() {} };
   // Of that type also in what is declared below.
@@ -45,45 +56,50 @@ export function watchLostBatches({ client, taskQueue, gaps, logger }: LostBatche
   const end = new AbortController();
   const { signal } = end;
   const told = new Set<string>();
+  /** By link, while it is under way. */
+  const telling = new Map<string, Promise<void>>();
   let newest = 0;
 
-  async function list(): Promise<Lost[]> {
-    const since = newest === 0 ? '' : ` AND CloseTime > "${new Date(newest - LAG_MS).toISOString()}"`;
-    const query = `WorkflowType = "${BATCH_TYPE}" AND TaskQueue = ${quoted(taskQueue)} AND ExecutionStatus IN ("Terminated", "TimedOut", "Failed")`;
-    const found: Lost[] = [];
-    for await (const { workflowId, runId, memo, status, closeTime } of temporal.list({
-      query: query + since,
-    })) {
-      const how = WORDS[status.name] ?? 'failed';
-      found.push({
-        workflowId,
-        id: `${workflowId} ${runId}`,
-        link: String(memo?.link),
-        how,
-        closedAt: closeTime?.getTime() ?? 0,
-      });
-      if (signal.aborted) break;
-    }
-    return found;
-  }
-
-  async function look(): Promise<void> {
-    const found = await calling(temporal, list);
-    const toldOf = new Map<string, ReadonlySet<string>>();
-    for (const { workflowId, id, link, how } of found.filter(({ id }) => !told.has(id))) {
+  async function tell(link: string, found: readonly Lost[]): Promise<void> {
+    const outage = new Outage(logger, `Temporal does not say what the gap of link ${link} was told`, MEANWHILE);
+    const explain = (error: unknown) => messageOf(error).split('\n')[0]!;
+    let before: ReadonlySet<string> = new Set();
+    const ask = async () => {
+      before = await toldToGaps(temporal, taskQueue, link);
+    };
+    if (!(await untilTaken(ask, { outage, explain, signal }))) return;
+    for (const { workflowId, id, how } of found) {
       if (signal.aborted) return;
-      const before = toldOf.get(link) ?? (await toldToGaps(temporal, taskQueue, link));
-      toldOf.set(link, before);
       if (!before.has(id)) {
         const message = `${workflowId} ${how} before each of its keys was healed; only a comparison of both sides finds which`;
         await gaps.open({ id, cause: 'ended', records: null, message }, signal, [link]);
       }
       if (!signal.aborted) told.add(id);
     }
-    newest = Math.max(newest, ...found.map(({ closedAt }) => closedAt));
   }
 
-  const lookout = lookOut(LOOK_EVERY_MS, () =>
+  async function look(): Promise<void> {
+    const found = await calling(temporal, () => lostSince(temporal, taskQueue, newest, signal));
+    const untold = found.filter(({ id }) => !told.has(id));
+    // Each link for itself, and no look waits for it: where another keymend has the ID of its gap,
+    // that takes as long as somebody lets it.
+    for (const link of new Set(untold.map((lost) => lost.link))) {
+      if (telling.has(link)) continue;
+      const ofLink = untold.filter((lost) => lost.link === link);
+      telling.set(
+        link,
+        tell(link, ofLink).finally(() => telling.delete(link)),
+      );
+    }
+    // What is not told yet is listed the next time as well.
+    const upTo =
+      untold.length > 0
+        ? Math.min(...untold.map(({ closedAt }) => closedAt))
+        : Math.max(0, ...found.map(({ closedAt }) => closedAt));
+    newest = Math.max(newest, upTo);
+  }
+
+  const lookout = lookOut(lookEveryMs, () =>
     // What is not listed now is listed the next time.
     look().catch((error: unknown) => logger.debug({ error: String(error) }, 'ended batches are not listed')),
   );
@@ -92,8 +108,28 @@ export function watchLostBatches({ client, taskQueue, gaps, logger }: LostBatche
     async stop() {
       end.abort();
       await lookout.stop();
+      await Promise.all(telling.values());
     },
   };
+}
+
+/** @param newest ms since the epoch; 0: all that Temporal still knows */
+async function lostSince(
+  client: WorkflowClient,
+  taskQueue: string,
+  newest: number,
+  signal: AbortSignal,
+): Promise<Lost[]> {
+  const since = newest === 0 ? '' : ` AND CloseTime > "${new Date(newest - LAG_MS).toISOString()}"`;
+  const query = `WorkflowType = "${BATCH_TYPE}" AND TaskQueue = ${quoted(taskQueue)} AND ExecutionStatus IN ("Terminated", "TimedOut", "Failed")`;
+  const found: Lost[] = [];
+  for await (const { workflowId, runId, memo, status, closeTime } of client.list({ query: query + since })) {
+    const id = `${workflowId} ${runId}`;
+    const how = WORDS[status.name] ?? 'failed';
+    found.push({ workflowId, id, link: String(memo?.link), how, closedAt: closeTime?.getTime() ?? 0 });
+    if (signal.aborted) break;
+  }
+  return found;
 }
 
 function calling<T>(client: WorkflowClient, work: () => Promise<T>): Promise<T> {
