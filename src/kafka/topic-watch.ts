@@ -156,7 +156,9 @@ export class TopicWatch {
           ? `1 record of ${place} (offset ${at}) was removed before it was read`
           : `${low - at} records of ${place} (offsets ${at} to ${low - 1n}) were removed before they were read`;
       const message = `${which}: raise the retention of the topic, and compare both sides`;
-      await this.#notice({ id: `${place} from ${at}`, cause: 'removed', records: Number(low - at), message });
+      // With its end: what has grown since it was told, before anybody went on, is not the same.
+      const id = `${place} from ${at} to ${low - 1n}`;
+      await this.#notice({ id, cause: 'removed', records: Number(low - at), message });
       await this.#passed(partition, at, low);
     } else if (at > high) {
       const message =

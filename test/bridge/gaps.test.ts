@@ -21,7 +21,7 @@ test('records that were removed while the bridge was away are a gap of every lin
     'and compare both sides';
   for (const link of links)
     expect(await toldOf(bed, link)).toEqual([
-      { id: `${topic}[0] from 2`, cause: 'removed', records: 2, message, noticedAt: expect.any(String) },
+      { id: `${topic}[0] from 2 to 3`, cause: 'removed', records: 2, message, noticedAt: expect.any(String) },
     ]);
   const line = `${message}; \`keymend status\` shows it until it is acknowledged`;
   expect(bed.warnings().filter((text) => text === line)).toHaveLength(1);
@@ -50,7 +50,11 @@ test('records that are removed in front of a bridge that runs are a gap', async 
   await bed.untilCommitted(count + 1);
   await until(async () => expect(await toldOf(bed, link)).toHaveLength(1));
   const [gap] = await toldOf(bed, link);
-  expect(gap).toMatchObject({ id: `${topic}[0] from ${held}`, cause: 'removed', records: count - held });
+  expect(gap).toMatchObject({
+    id: `${topic}[0] from ${held} to ${count - 1}`,
+    cause: 'removed',
+    records: count - held,
+  });
 });
 
 test('a topic that was made anew and filled again within a fetch is read from its beginning, and is a gap', async () => {

@@ -19,7 +19,7 @@ async function intakeBeforeAGap(bed: BridgeBed, left: readonly string[], keep = 
   await bed.untilCommitted(0, 1);
   for (const id of ['lost 1', 'lost 2', 'lost 3', ...left]) await bed.produce({ id });
   await bed.admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '4' }] });
-  return { ...intake, meet: slow.open, gap: { id: `${topic}[0] from 1`, cause: 'removed', records: 3 } };
+  return { ...intake, meet: slow.open, gap: { id: `${topic}[0] from 1 to 3`, cause: 'removed', records: 3 } };
 }
 
 test('a gap that is not kept when the bridge is stopped is told by the next one', async () => {
@@ -75,6 +75,19 @@ test('a gap with nothing behind it is told once it is kept, and no further time'
   await second.stop();
   const third = await startIntake(bed);
   expect(third.gaps).toEqual([]);
+});
+
+test('a gap that has grown since it was told is another one, for no sweep has seen what it has now', async () => {
+  const bed = await bridgeBed({ partitions: 2 });
+  const { topic } = bed.config.kafka;
+  const first = await intakeBeforeAGap(bed, [], () => gate().opened);
+  first.meet();
+  await until(() => expect(first.gaps).toMatchObject([first.gap]));
+  await first.stop();
+  await bed.produce({ id: 'lost 4' });
+  await bed.admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '5' }] });
+  const second = await startIntake(bed);
+  expect(second.gaps).toMatchObject([{ id: `${topic}[0] from 1 to 4`, records: 4 }]);
 });
 
 test('once a topic is seen to be made anew, none of it is handled nor its offset set before that is kept as a gap', async () => {

@@ -66,7 +66,7 @@ test('a gap is shown until somebody acknowledges it, and again when there is ano
   const third = await sandbox.start('start');
   await isReadUpTo('5');
   await eventually(async () =>
-    expect(await report()).toMatchObject({ records: 1, gaps: [{ id: `${topic}[0] from 3` }] }),
+    expect(await report()).toMatchObject({ records: 1, gaps: [{ id: `${topic}[0] from 3 to 3` }] }),
   );
   await third.stop();
   expect((await report())!.problem).toMatch(/^is open, but nobody answers for it \(.*\); is a worker running\?$/);
