@@ -142,9 +142,20 @@ describe('batches of Kafka', () => {
   }
 
   const MIB = 1024 * 1024;
+  /** As Java writes them. */
+  function snappyStream(blocks: number, block: Buffer): Buffer {
+    const head = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0, 0, 0, 0, 1, 0, 0, 0, 1]);
+    const length = Buffer.alloc(4);
+    length.writeInt32BE(block.length);
+    return Buffer.concat([head, ...Array.from({ length: blocks }, () => [length, block]).flat()]);
+  }
+
   test.each([
     ['gzip', CompressionTypes.GZIP, gzipSync(Buffer.alloc(65 * MIB))],
     ['zstd', CompressionTypes.ZSTD, zstdZeros(65 * MIB)],
+    ['LZ4', CompressionTypes.LZ4, Buffer.from(require('lz4js').compress(Buffer.alloc(65 * MIB)))],
+    ['Snappy in one block', CompressionTypes.Snappy, snappy.compress(Buffer.alloc(65 * MIB))],
+    ['Snappy in many blocks', CompressionTypes.Snappy, snappyStream(65, snappy.compress(Buffer.alloc(MIB)))],
   ])('that grow to more than 64 MiB by %s are unreadable', async (_name, type, bytes) => {
     const head = Buffer.from(valid[0]!.subarray(0, AT.records));
     head.writeInt16BE(type, AT.attributes);

@@ -58,22 +58,30 @@ async function fromGzip(bytes: Buffer): Promise<Buffer> {
 
 /** @param bytes one block, as librdkafka and Go write it, or the stream of blocks of Java */
 function fromSnappy(bytes: Buffer): Uint8Array {
-  if (!bytes.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) return fromBlock(bytes);
+  if (!bytes.subarray(0, XERIAL_MAGIC.length).equals(XERIAL_MAGIC)) return fromBlock(bytes, MOST_BYTES);
   const blocks: Uint8Array[] = [];
+  let room = MOST_BYTES;
   for (let at = XERIAL_HEADER_BYTES; at < bytes.length; ) {
     const end = at + 4 + bytes.readInt32BE(at);
     if (end <= at || end > bytes.length) throw new Error('a block of Snappy ends beyond its batch');
-    blocks.push(fromBlock(bytes.subarray(at + 4, end)));
+    const block = fromBlock(bytes.subarray(at + 4, end), room);
+    room -= block.length;
+    blocks.push(block);
     at = end;
   }
   return Buffer.concat(blocks);
 }
 
-/** At most 64 bytes are made of three: it makes room for as many as a block says. */
-function fromBlock(block: Buffer): Uint8Array {
+/**
+ * At most 64 bytes are made of three: it makes room for as many as a block says.
+ * @param room what the batch may still grow by
+ */
+function fromBlock(block: Buffer, room: number): Uint8Array {
+  const most = 22 * block.length + 64;
   try {
-    return snappy.uncompress(block, 22 * block.length + 64);
+    return snappy.uncompress(block, Math.min(most, room));
   } catch (error) {
+    if (room < most && (error as Error).message.includes('is too big')) throw new Error(TOO_LARGE);
     throw new Error(`Snappy: ${(error as Error).message}`, { cause: error });
   }
 }
@@ -98,6 +106,8 @@ function fromLz4(frame: Buffer): Uint8Array {
     if (at > frame.length) throw new Error('a block of LZ4 ends beyond its batch');
     room += isCompressed ? Math.min(MOST_OF_BYTE * size, mostOfBlock) : size;
   }
+  // A compressed block that is not full counts as far as it could grow.
+  if (room > MOST_BYTES) throw new Error(TOO_LARGE);
   return lz4.decompress(frame, room);
 }
 
