@@ -6,18 +6,15 @@ import { inParts } from '../events/parts.js';
 import type { KeyServers } from '../redis/index.js';
 import { deadLetterFields, entryRecord } from './entry.js';
 
+const READ = readFileSync(new URL('./lua/read-letters.lua', import.meta.url), 'utf8');
 const CLOSE = readFileSync(new URL('./lua/close-letters.lua', import.meta.url), 'utf8');
-/** Of one page. A letter has some KB, but may have many MB: the server is not to be held. */
+/**
+ * Of one page, and a letter more. A letter has some KB, but may have many MB: the server is not to
+ * be held.
+ */
 const PAGE = { letters: 100, bytes: 1024 * 1024 };
 /** In one call: of a script that deletes. */
 const CLOSED_AT_ONCE = 500;
-
-/** How many like these the next page may have. */
-function fitting(entries: readonly Entry[]): number {
-  const bytes = entries.reduce((sum, entry) => sum + (entry?.[1] ?? []).reduce((all, part) => all + part.length, 0), 0);
-  const alike = Math.floor((entries.length * PAGE.bytes) / Math.max(bytes, 1));
-  return Math.max(1, Math.min(2 * entries.length, PAGE.letters, alike));
-}
 
 type Entry = readonly [id: Buffer, fields: Buffer[] | null] | null;
 
@@ -42,17 +39,15 @@ export class LetterStream {
    * @throws RedisFailure
    */
   async *records(passed: string | undefined, end: string): AsyncGenerator<IntakeRecord> {
-    // How large the next ones are is not known: a page has at most twice as many as the one before.
-    for (let from = passed === undefined ? '-' : `(${passed}`, count = 1; ; ) {
-      const command = ['XRANGE', this.key, from, end, 'COUNT', `${count}`] as const;
-      const { reply } = await this.#servers.send(this.key, command);
+    for (let from = passed === undefined ? '-' : `(${passed}`; ; ) {
+      const args = [from, end, `${PAGE.letters}`, `${PAGE.bytes}`];
+      const { reply } = await this.#servers.send(this.key, ['EVAL', READ, '1', this.key, ...args]);
       const entries = reply as Entry[];
       for (const entry of entries)
         if (entry?.[1]) yield entryRecord(this.key, { id: entry[0].toString(), fields: entry[1] });
       const last = entries.at(-1)?.[0].toString();
-      if (last === undefined || entries.length < count) return;
+      if (last === undefined || last === end) return;
       from = `(${last}`;
-      count = fitting(entries);
     }
   }
 
