@@ -159,16 +159,20 @@ test('a batch that was terminated while no bridge ran is told of once, and of a 
   await third.stop();
   expect(told()).toBe(2);
 
-  // Both were told of: while the second gap is open, and when it is not any more.
+  // Both were told of: while the second gap is open, and when it is not any more. One that is ended
+  // behind them is told of, so that it is known that somebody has looked.
   for (const isOpen of [true, false]) {
     if (!isOpen) await gap.terminate();
+    const before = told();
+    const workflowId = `${bed.batchId(60)} ${isOpen}`;
+    const { taskQueue } = bed.config.temporal;
+    const behind = await bed.client.workflow.start(BATCH_TYPE, { workflowId, taskQueue, memo: { link } });
+    await behind.terminate();
     const again = await bed.start();
-    // Whatever it tells of it tells at once, and a line says so.
-    const key = `later ${isOpen}`;
-    await bed.produce({ id: key, key });
-    await until(async () => expect((await bed.workflow(key)).signals).toHaveLength(1));
+    const id = `${workflowId} ${behind.firstExecutionRunId}`;
+    await until(async () => expect(await toldOf(bed, link)).toContainEqual(expect.objectContaining({ id })));
     await again.stop();
-    expect(told()).toBe(2);
+    expect(told()).toBe(before + 1);
   }
 });
 

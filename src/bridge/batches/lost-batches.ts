@@ -113,7 +113,10 @@ export function watchLostBatches({
   };
 }
 
-/** @param newest ms since the epoch; 0: all that Temporal still knows */
+/**
+ * Oldest first, as they are told of.
+ * @param newest ms since the epoch; 0: all that Temporal still knows
+ */
 async function lostSince(
   client: WorkflowClient,
   taskQueue: string,
@@ -129,7 +132,7 @@ async function lostSince(
     found.push({ workflowId, id, link: String(memo?.link), how, closedAt: closeTime?.getTime() ?? 0 });
     if (signal.aborted) break;
   }
-  return found;
+  return found.sort((a, b) => a.closedAt - b.closedAt);
 }
 
 function calling<T>(client: WorkflowClient, work: () => Promise<T>): Promise<T> {
