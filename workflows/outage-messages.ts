@@ -42,6 +42,8 @@ export interface OutageReport {
   readonly worker: string;
   /** So many keys it has turned away since the beginning. */
   readonly keysWaiting: number;
+  /** Whether the webhook of the link is told: at once, or once the outage has gone on for a while. */
+  readonly notify?: 'now' | 'when-long' | undefined;
 }
 
 /** Never begins as the ID of a key does. */

@@ -25,6 +25,8 @@ import {
 
 /** What is kept of them; of others it is not known how many keys wait. */
 const MOST_WORKERS = 1_000;
+/** What one worker alone does not reach is over sooner: another one is asked within seconds. */
+const LONG_MS = 60_000;
 
 // Tries that fail cost no event, and the Web UI shows how many there were and what the last one
 // met.
@@ -47,7 +49,9 @@ const { notifyOutage } = proxyActivities<OutageActivities>({
 export async function outage(input: OutageInput): Promise<OutageStatus> {
   const { link, shard, since, reason, notify = false, carried = {} } = input;
   // In front of every local activity, where it is right. A worker of before may do the first task.
-  const notifies = notify && patched('notifies-the-webhook');
+  const hears = patched('notifies-when-told-to');
+  let isNotified = notify && (hears || patched('notifies-the-webhook'));
+  let wish: OutageReport['notify'];
   const waiting = new Map(Object.entries(carried));
   let until: string | null = null;
   let isRemoved = false;
@@ -57,10 +61,11 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
   };
   setHandler(status, now);
   const onNoticed = (report?: Partial<OutageReport>) => {
-    const { worker, keysWaiting } = report ?? {};
+    const { worker, keysWaiting, notify } = report ?? {};
     // By hand, most likely: what can't be read must not stop the workflow.
     if (typeof worker !== 'string' || !Number.isSafeInteger(keysWaiting)) return;
     if (waiting.has(worker) || waiting.size < MOST_WORKERS) waiting.set(worker, keysWaiting!);
+    if (wish !== 'now' && (notify === 'now' || notify === 'when-long')) wish = notify;
     setCurrentDetails(describeOutage(now()));
   };
   setHandler(noticed, onNoticed, { description: 'A worker meets it: `{"worker": "…", "keysWaiting": 1}`.' });
@@ -69,8 +74,17 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
   const isContinued = workflowInfo().continuedFromExecutionRunId !== undefined;
   if (!isContinued) {
     await announce(now());
-    if (notifies) await notified(now());
+    if (isNotified) await notified(now());
   }
+  let isLeft = false;
+  const tellLate = async () => {
+    if (!hears || isNotified || !(await isWanted({ wish: () => wish, isLeft: () => isLeft }))) return;
+    isNotified = true;
+    await notified(now());
+  };
+  const toldLate = tellLate().catch((error: unknown) => {
+    if (!isCancellation(error)) throw error;
+  });
   const asking = new CancellationScope();
   const isOver = asking
     .run(() => answers({ link, shard }))
@@ -84,15 +98,22 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
       },
     );
   const isLong = condition(() => workflowInfo().continueAsNewSuggested).then(() => false);
-  if (!(await Promise.race([isOver, isLong]))) {
+  const hasAnswered = await Promise.race([isOver, isLong]);
+  isLeft = true;
+  if (!hasAnswered) {
     asking.cancel();
     // It may have answered at the same moment.
-    if (!(await isOver)) return continueAsNew<typeof outage>({ ...input, carried: Object.fromEntries(waiting) });
+    if (!(await isOver)) {
+      await toldLate;
+      const carried = Object.fromEntries(waiting);
+      return continueAsNew<typeof outage>({ ...input, notify: notify || isNotified, carried });
+    }
   }
   until = new Date().toISOString();
   setCurrentDetails(describeOutage(now()));
   await announce(now());
-  if (notifies) await notified(now());
+  await toldLate;
+  if (isNotified) await notified(now());
   return now();
 }
 
@@ -106,6 +127,18 @@ async function notified(outage: OutageStatus): Promise<void> {
   await notifyOutage(outage).catch((error: unknown) => {
     if (isCancellation(error)) throw error;
   });
+}
+
+interface Listening {
+  readonly wish: () => OutageReport['notify'];
+  readonly isLeft: () => boolean;
+}
+
+/** @returns whether a worker wants it told before this run is left */
+async function isWanted({ wish, isLeft }: Listening): Promise<boolean> {
+  await condition(() => wish() !== undefined || isLeft());
+  await condition(() => wish() === 'now' || isLeft(), LONG_MS);
+  return !isLeft();
 }
 
 /** Markdown for the Web UI. */

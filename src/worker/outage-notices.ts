@@ -54,16 +54,16 @@ export class OutageNotices {
 
   /** Until it is over for this worker. What Temporal does not take it may take the next time. */
   async #tell(link: string, outage: ShardOutage, keysWaiting: () => number, signal: AbortSignal): Promise<void> {
-    // Once: where others reach the server, each further word opens an outage that is over at once,
-    // and nobody is to be paged for each of them.
-    let isNotified = this.#options.isNotified?.(link) ?? false;
+    // At once by the first word alone: where others reach the server, each further one opens an
+    // outage that is over within seconds, and nobody is to be paged for each of them.
+    let notify: OutageReport['notify'] = this.#options.isNotified?.(link) ? 'now' : undefined;
     for (let word = 1; !signal.aborted; word++) {
-      const report: OutageReport = { worker: this.#options.identity, keysWaiting: keysWaiting() };
+      const report: OutageReport = { worker: this.#options.identity, keysWaiting: keysWaiting(), notify };
       try {
         // Also where nothing has changed: the workflow may have seen it answer for a moment, or
         // have been ended by hand.
-        await this.#say(link, outage, report, isNotified);
-        isNotified = false;
+        await this.#say(link, outage, report);
+        if (notify === 'now') notify = 'when-long';
       } catch (error) {
         this.#options.logger.debug({ link, shard: outage.shard, error: String(error) }, 'outage not told of');
       }
@@ -71,8 +71,8 @@ export class OutageNotices {
     }
   }
 
-  #say(link: string, { shard, since, reason }: ShardOutage, report: OutageReport, isNotified: boolean): Promise<void> {
-    const notify = isNotified ? { notify: true } : {};
+  #say(link: string, { shard, since, reason }: ShardOutage, report: OutageReport): Promise<void> {
+    const notify = report.notify === 'now' ? { notify: true } : {};
     const args: [OutageInput] = [{ link, shard, since: new Date(since).toISOString(), reason, ...notify }];
     return this.#tellOwn({
       link,

@@ -9,7 +9,13 @@ import { createOutageActivities } from '../../activities/outage.js';
 import { startProxy } from '../../src/stack/proxy.js';
 import { LinkAttribute } from '../../src/temporal/link-attribute.js';
 import { logOutage, OutageNotices } from '../../src/worker/outage-notices.js';
-import { type OutageInput, type OutageStatus, outageWorkflowId, status } from '../../workflows/outage-messages.js';
+import {
+  type OutageInput,
+  type OutageReport,
+  type OutageStatus,
+  outageWorkflowId,
+  status,
+} from '../../workflows/outage-messages.js';
 import { loggerInto } from '../bridge/bridge-bed.js';
 import { eventually } from '../support/eventually.js';
 import { stack } from '../support/services.js';
@@ -139,11 +145,12 @@ describe('a server that does not answer', () => {
   });
 });
 
-it('the webhook is to be told by the first word alone that Temporal takes: others may reach the server all the time', async () => {
+it('the webhook is to be told at once by the first word alone that Temporal takes: others may reach the server all the time', async () => {
   const words = (refused: number) => {
-    const said: (boolean | undefined)[] = [];
-    const signalWithStart = async (_type: unknown, { args }: { readonly args: readonly [OutageInput] }) => {
-      said.push(args[0].notify);
+    const said: [boolean | undefined, OutageReport['notify']][] = [];
+    type Start = { readonly args: readonly [OutageInput]; readonly signalArgs: readonly [OutageReport] };
+    const signalWithStart = async (_type: unknown, { args, signalArgs }: Start) => {
+      said.push([args[0].notify, signalArgs[0].notify]);
       if (said.length <= refused) throw new Error('Temporal is away');
       return { signaledRunId: 'run' };
     };
@@ -156,11 +163,12 @@ it('the webhook is to be told by the first word alone that Temporal takes: other
     return said;
   };
   const [taken, refused] = [words(0), words(1)];
+  const atOnce = [true, 'now'];
   // The pause between two words.
   await eventually(() =>
     expect([taken.slice(0, 2), refused.slice(0, 2)]).toEqual([
-      [true, undefined],
-      [true, true],
+      [atOnce, [undefined, 'when-long']],
+      [atOnce, atOnce],
     ]),
   );
 });

@@ -29,6 +29,7 @@ async function withOutage(
   out: (ask: number) => boolean,
   work: (handle: WorkflowHandle<typeof outage>, told: OutageStatus[], toldBy: string[]) => Promise<void>,
   notify?: (now: OutageStatus) => void,
+  wish: OutageReport['notify'] = notify && 'now',
 ): Promise<void> {
   const taskQueue = `outage-${randomUUID()}`;
   const told: OutageStatus[] = [];
@@ -58,11 +59,11 @@ async function withOutage(
           shard: '10.0.0.1:6379',
           since: SINCE,
           reason: 'no answer in time',
-          ...(notify && { notify: true }),
+          ...(wish === 'now' && { notify: true }),
         },
       ],
       signal: noticed,
-      signalArgs: [{ worker: 'one', keysWaiting: 3 }],
+      signalArgs: [{ worker: 'one', keysWaiting: 3, notify: wish }],
     });
     await work(env.client.workflow.getHandle<typeof outage>(workflowId), told, toldBy);
   });
@@ -155,6 +156,44 @@ await describeTimeSkipping('outage: the webhook of the link', (server) => {
         expect(notified.map(({ until }) => until === null)).toEqual([true, false]);
       },
       (now) => notified.push(now),
+    );
+  });
+
+  it('is told of one that a further word has opened, once it has lasted for a minute', async () => {
+    const notified = async (asks: number) => {
+      const told: OutageStatus[] = [];
+      await withOutage(
+        server,
+        (ask) => ask <= asks,
+        async (handle) => {
+          await handle.result();
+        },
+        (now) => told.push(now),
+        'when-long',
+      );
+      return told.map(({ until }) => until === null);
+    };
+    // It is asked again after 1, 2, 4, 8 and then 10 seconds.
+    expect(await notified(5)).toEqual([]);
+    expect(await notified(20)).toEqual([true, false]);
+  });
+
+  it('is told at once when a worker notices that meets a silent one', async () => {
+    let isOut = true;
+    const notified: OutageStatus[] = [];
+    await withOutage(
+      server,
+      () => isOut,
+      async (handle) => {
+        await handle.signal(noticed, { worker: 'other', keysWaiting: 1, notify: 'now' });
+        await until(async () => notified.length === 1);
+        await handle.signal(noticed, { worker: 'third', keysWaiting: 1, notify: 'now' });
+        isOut = false;
+        await handle.result();
+        expect(notified.map(({ until }) => until === null)).toEqual([true, false]);
+      },
+      (now) => notified.push(now),
+      'when-long',
     );
   });
 
