@@ -200,7 +200,7 @@ function startPulse(state: SweepState | undefined, heartbeat: (state: SweepState
 
 interface Tell {
   (now: () => SweepReached): void;
-  /** At once, if it is another one. It is over when the next word comes. */
+  /** If it is another one, and those before it were not too many. Over when the next word comes. */
   problem(line: string): void;
 }
 
@@ -211,6 +211,7 @@ function teller(): Tell {
   let pauseMs = FIRST_WORD_MS;
   let lastAt = performance.now();
   let told: string | null = null;
+  let nextProblem = { atMs: Number.NEGATIVE_INFINITY, pauseMs: FIRST_WORD_MS };
   const tell = (now: () => SweepReached) => {
     if (told === null && performance.now() - lastAt < pauseMs) return;
     lastAt = performance.now();
@@ -219,7 +220,10 @@ function teller(): Tell {
     workflow.signal(reached, now()).catch(() => {});
   };
   const problem = (line: string) => {
-    if (line === told) return;
+    const nowMs = performance.now();
+    if (line === told || nowMs < nextProblem.atMs) return;
+    const { pauseMs } = nextProblem;
+    nextProblem = { atMs: nowMs + pauseMs, pauseMs: Math.min(LONGEST_PAUSE_MS, 1.2 * pauseMs) };
     told = line;
     workflow.signal(troubled, line.slice(0, MOST_SAID)).catch(() => {});
   };

@@ -84,7 +84,8 @@ export class HandOver {
   #last: Promise<unknown> = Promise.resolve();
   /** The position of the batch that was asked about last. */
   #askedUpTo = -1;
-  #isTroubled = false;
+  /** Of which nobody could say whether they have ended, and why, by their IDs. */
+  readonly #unsaid = new Map<string, string>();
 
   constructor(sides: Required<LinkSides>, options: HandOverOptions, ledger: Ledger) {
     this.#sides = sides;
@@ -191,19 +192,25 @@ export class HandOver {
     const next = open.filter(({ first }) => first > this.#askedUpTo);
     const asked = [...new Set([...next, ...open])].slice(0, ASKED_AT_ONCE);
     this.#askedUpTo = asked.at(-1)?.first ?? -1;
-    const problems: string[] = [];
-    const ends = await Promise.all(
-      asked.map(({ id }) =>
-        this.#options.batches.ended(id).catch((error: Error) => {
-          problems.push(`nobody can say whether ${id} has ended: ${error.message}`);
-          return null;
-        }),
-      ),
-    );
+    const wasTroubled = this.#unsaid.size > 0;
+    const ends = await Promise.all(asked.map(({ id }) => this.#endOf(id)));
     for (const [index, end] of ends.entries()) if (end !== null) this.#ended(asked[index]!, end);
-    if (problems[0] !== undefined) this.#options.onProblem?.(problems[0]);
-    else if (this.#isTroubled) this.#ledger.changed();
-    this.#isTroubled = problems.length > 0;
+    // The same line, whichever were asked: each other one costs the sweep a signal.
+    const unsaid = this.#repairs.open.flatMap(({ id }) => this.#unsaid.get(id) ?? []);
+    const those = unsaid.length === 1 ? '1 batch has' : `${unsaid.length} batches have`;
+    if (unsaid.length > 0) this.#options.onProblem?.(`nobody can say whether ${those} ended: ${unsaid[0]}`);
+    else if (wasTroubled) this.#ledger.changed();
+  }
+
+  async #endOf(batch: string): Promise<BatchEnd | null> {
+    try {
+      const end = await this.#options.batches.ended(batch);
+      this.#unsaid.delete(batch);
+      return end;
+    } catch (error) {
+      this.#unsaid.set(batch, (error as Error).message);
+      return null;
+    }
   }
 
   #ended(batch: SweepRepairs['open'][0], { healed, atMs, wentOn }: BatchEnd): void {

@@ -135,9 +135,30 @@ test('a batch that nobody can say anything of is asked about again, and that is 
     onProgress: () => told.push('progress'),
     onProblem: (line) => told.push(line),
   });
-  const problem = 'nobody can say whether batch has ended: no right to describe';
+  const problem = 'nobody can say whether 1 batch has ended: no right to describe';
   expect(told.slice(told.indexOf(problem))).toEqual([problem, problem, 'progress', 'progress']);
   expect(summary).toMatchObject({ repaired: 1 });
+});
+
+test('of many batches that nobody can say anything of one line is told, whichever are asked', async () => {
+  const open = Array.from({ length: 25 }, (_, first) => ({ id: `${first}`, first, keys: 1 }));
+  const repairs = { ...NOTHING_REPAIRED, handedOver: 25, open };
+  const batches: Batches = {
+    start: () => expect.fail('nothing differs'),
+    ended: async (id) => {
+      if (Number(id) < 2) throw new Error(`${id} is not known`);
+      return null;
+    },
+  };
+  const told: string[] = [];
+  const seen = new AbortController();
+  await swept(link.sides, REPAIR, {
+    batches,
+    state: { parts: [], redone: 0, targetOnly: null, repairs },
+    onProblem: (line) => told.push(line) === 5 && seen.abort(),
+    signal: seen.signal,
+  });
+  expect(new Set(told)).toEqual(new Set(['nobody can say whether 2 batches have ended: 0 is not known']));
 });
 
 test('of more keys that went on than are known by name none is said to have healed', async () => {
