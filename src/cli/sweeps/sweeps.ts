@@ -1,5 +1,5 @@
 /** Starts a sweep or joins the one under way, and says how it goes until it has ended. */
-import type { Client, WorkflowHandle } from '@temporalio/client';
+import { type Client, type WorkflowHandle, WorkflowNotFoundError } from '@temporalio/client';
 import type { sweep } from '../../../workflows/sweep.js';
 import {
   type AskedOptions,
@@ -63,11 +63,22 @@ async function join(client: Client, config: Config, link: LinkConfig, wanted: Sw
     );
   }
   const joined = client.workflow.getHandle<typeof sweep>(handle.workflowId, undefined, { firstExecutionRunId: runId });
-  const keysPerSecond = wanted.rate;
-  if (keysPerSecond !== undefined) await joined.signal(rate, { keysPerSecond });
-  const pace = keysPerSecond === undefined ? '' : `; it goes at ${keysPerSecond} keys a second from now on`;
+  const pace = await keepPace(joined, wanted.rate);
   report(`joined the sweep of link ${link.name} that has run since ${since}${pace}`);
   return joined;
+}
+
+/** @returns what is to be said of it */
+async function keepPace(joined: Handle, keysPerSecond: number | undefined): Promise<string> {
+  if (keysPerSecond === undefined) return '';
+  try {
+    await joined.signal(rate, { keysPerSecond });
+    return `; it goes at ${keysPerSecond} keys a second from now on`;
+  } catch (error) {
+    // It has come to its end, and its result is there all the same.
+    if (error instanceof WorkflowNotFoundError) return '';
+    throw error;
+  }
 }
 
 /** How fast it is makes no difference. null: of one that was started by hand nobody knows. */
