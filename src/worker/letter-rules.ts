@@ -32,15 +32,14 @@ const TRY_MS = 60_000;
  */
 export async function applyRules({ client, logger, ...options }: RulesOptions, signal: AbortSignal): Promise<void> {
   const outage = new Outage(logger, 'dlq.rules do not run as configured', 'It is tried again; repairs go on.');
-  const attempt = () =>
-    client
-      .withDeadline(Date.now() + TRY_MS, () => applyOnce({ client, logger, ...options }))
-      .catch((error: unknown) => {
-        // Of a worker that has ended.
-        if (!signal.aborted) throw error;
-      });
+  const told = {
+    worked: () => outage.worked(),
+    // Of a worker that has ended it is not tried again.
+    failed: (reason: string) => signal.aborted || outage.failed(reason),
+  };
+  const attempt = () => client.withDeadline(Date.now() + TRY_MS, () => applyOnce({ client, logger, ...options }));
   const explain = (error: unknown) => `Temporal does not take their schedules: ${errorText(error)}`;
-  await untilTaken(attempt, { outage, explain, signal });
+  await untilTaken(attempt, { outage: told, explain, signal });
 }
 
 async function applyOnce({ client, taskQueue, rules, logger }: RulesOptions): Promise<void> {

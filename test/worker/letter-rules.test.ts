@@ -32,7 +32,7 @@ async function bed(taskQueue = ulid()) {
     return ids.sort();
   };
   const warnings = () => lines.filter(({ level }) => level >= 40).map(({ msg }) => msg);
-  return { client, taskQueue, apply, idOf, ours, warnings };
+  return { client, taskQueue, apply, idOf, ours, warnings, lines, closing };
 }
 
 test('each rule has one schedule, however many workers start, and it follows the configuration', async () => {
@@ -84,6 +84,21 @@ test('a rule that is gone goes on no longer, also when Temporal was away as the 
   await apply([], away);
   expect(warnings()).toEqual([expect.stringMatching(/^dlq\.rules do not run as configured: .*Temporal is away/)]);
   await eventually(async () => expect(await ours()).toEqual([]));
+});
+
+test('a worker that ends while Temporal is away does not say that it has come back', async () => {
+  const { client, apply, lines, closing } = await bed();
+  let tries = 0;
+  const away: ScheduleClient = Object.assign(Object.create(client), {
+    list() {
+      tries += 1;
+      if (tries === 2) closing.abort();
+      throw new Error('Temporal is away');
+    },
+  });
+  await apply([], away);
+  expect(tries).toBe(2);
+  expect(lines.map(({ msg }) => msg)).toEqual([expect.stringMatching(/^dlq\.rules do not run as configured: /)]);
 });
 
 test('the rules of a task queue whose name begins with that of another one are not its own', async () => {
