@@ -13,7 +13,7 @@ export const duration = z
   .transform((value, context) => {
     const text = typeof value === 'string' ? value.trim() : value;
     // ms throws at an empty text and one of more than 100 characters; `1M` is a minute to it.
-    const isOdd = typeof text === 'string' && (text === '' || text.length > 100 || /\dM$/.test(text));
+    const isOdd = typeof text === 'string' && (text === '' || text.length > 100 || /\d *M$/.test(text));
     const parsed = typeof text === 'number' ? text : isOdd ? Number.NaN : ms(text as StringValue);
     if (parsed === undefined || !Number.isFinite(parsed) || parsed < 0) {
       context.addIssue({ code: 'custom', message: `is not a time; write for example 500ms, 1s or 15m` });

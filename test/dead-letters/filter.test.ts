@@ -98,8 +98,8 @@ describe('dlq.rules', () => {
     return parseConfig(JSON.stringify({ intake: 'redis-stream', links, dlq: { rules } }), 'keymend.yaml', {}).dlq.rules;
   };
 
-  it('have no age that may be a minute or a month', () => {
-    expect(() => parse([{ match: { olderThan: '1M' }, do: 'discard' }])).toThrow(/match\.olderThan: is not a time/);
+  it.each(['1M', '3 M'])('have no age that may be a minute or a month: %s', (olderThan) => {
+    expect(() => parse([{ match: { olderThan }, do: 'discard' }])).toThrow(/match\.olderThan: is not a time/);
   });
 
   it('begin what they say, after as long as they say, and leave what an earlier one means', () => {
