@@ -6,6 +6,7 @@ import { RedisFailure } from '../../src/redis/index.js';
 import { provideRedis74 } from '../../src/stack/programs/index.js';
 import { describeWith } from '../support/services.js';
 import { DEFAULT_OPTIONS, portWith, reconcileOne, startLink, type TestLink } from './link.js';
+import { reconcileAnySize } from './topology.js';
 
 await describeWith('types of the module RedisBloom', provideRedis74, (binary) => {
   let link: TestLink;
@@ -20,6 +21,8 @@ await describeWith('types of the module RedisBloom', provideRedis74, (binary) =>
     const [command, ...args] = line.split(' ');
     return link[side].client.call(command!, ...args);
   };
+
+  const LARGE_FILTER = 'BF.RESERVE k 0.001 4000000';
 
   function expectIncomparable(result: KeyResult | undefined): void {
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'Unsupported' }, wrote: true });
@@ -55,15 +58,29 @@ await describeWith('types of the module RedisBloom', provideRedis74, (binary) =>
   });
 
   test('a large Bloom filter is not dumped: that would hold its server', async () => {
-    await call('source', 'BF.RESERVE k 0.001 4000000');
+    await call('source', LARGE_FILTER);
     await link.source.client.config('RESETSTAT');
-    expect(await reconcileOne(link.sides, 'k')).toMatchObject({
+    const [result] = await reconcileAnySize(link.sides, [{ key: Buffer.from('k') }]);
+    expect(result).toMatchObject({
       outcome: 'failed',
       error: { type: 'Unsupported', message: expect.stringMatching(/^source .*largeValues\.bytes.*by hand/) },
     });
     const page = await link.sides.source.digestKeys([Buffer.from('k')]);
     expect(page).toMatchObject({ large: [Buffer.from('k')] });
     expect(await link.source.client.info('commandstats')).not.toContain('cmdstat_dump');
+  });
+
+  test.each([
+    ['nothing', '', 'deleted'],
+    ['a string', 'SET k v', 'restored'],
+    ['a hash', 'HSET k f v', 'restored'],
+    ['a small one', 'BF.ADD k a', 'restored'],
+  ])('a large Bloom filter makes way for %s of the source', async (_what, onSource, action) => {
+    await call('target', LARGE_FILTER);
+    if (onSource !== '') await call('source', onSource);
+    const request = { key: Buffer.from('k'), allowDelete: onSource === '' };
+    expect(await reconcileAnySize(link.sides, [request])).toMatchObject([{ outcome: 'repaired', action }]);
+    expect(await reconcileAnySize(link.sides, [request])).toEqual([{ outcome: 'equal' }]);
   });
 
   // No module that is at hand writes a value in two ways on one server.

@@ -5,7 +5,7 @@ import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOpti
 import { reconcileError, reservedKey, type Side, type Stage } from '../errors.js';
 import { LinkMemory } from '../link-memory.js';
 import { reconcileKeys } from '../reconcile.js';
-import { AGAIN, type RoundResult } from '../round.js';
+import type { RoundResult } from '../round.js';
 import { contended, healing, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from '../rounds.js';
 import { hasMembers, isInOrder } from '../value-types.js';
 import { type MembersProgress, reconcileAllMembers } from './by-member.js';
@@ -73,17 +73,20 @@ async function runLargeRound(
     if (repaired || !isInOrder(source!.type)) return { outcome: 'again', repaired: repaired ?? null };
   }
   if (options.cache !== undefined) return dropLargeKey(sides, key, options.signal);
+  const onlyDumps = !isInOrder(source!.type) && !hasMembers(source!.type);
+  if (onlyDumps && source!.digest === LARGE) return failed(sides, 'source', LARGE_DUMP);
   const replacing = { ...options, allowDelete: request.allowDelete ?? false };
   // It has to be read at one moment, so a later attempt begins anew.
   const onStep = () => options.onProgress(undefined);
   if (isInOrder(source!.type)) return replaceLargeKey(sides, key, replacing, onStep);
-  if (target!.type !== NO_TYPE && target!.type !== source!.type) {
+  // Of a type that only dumps, it is the target's that is large, and not compared.
+  if (onlyDumps || (target!.type !== NO_TYPE && target!.type !== source!.type)) {
     return replaceOtherType(sides, key, source!.type, replacing, onStep);
   }
-  // A type that is not known is never large.
-  if (!hasMembers(source!.type)) return AGAIN;
   return reconcileAllMembers(sides, key, source!.type, options);
 }
+
+const LARGE_DUMP = new RedisFailure('LARGEDUMP', 'a value of a type that can only be dumped is too large for that');
 
 function failed(sides: LinkSides, side: Side, failure: RedisFailure, stage: Stage = 'read'): RoundResult {
   return { outcome: 'failed', error: reconcileError(failure, side, stage, sides[side].place) };

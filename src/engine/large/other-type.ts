@@ -1,7 +1,8 @@
 /**
- * A target of another type than the source's, at least one of the two large: the source's value is
- * built beside the target's and takes its place in one step, so that the old one goes only when the
- * new one is there. What has changed while it was built shows in the next round.
+ * A target of another type than the source's, at least one of the two large, or a large one of the
+ * same type that only its DUMP can bring over: the source's value is built beside the target's and
+ * takes its place in one step, so that the old one goes only when the new one is there. What has
+ * changed while it was built shows in the next round.
  */
 import { type KeyWatch, RedisFailure, type RedisPort, type TemporaryKey } from '../../redis/index.js';
 import type { Link, Repaired } from '../contract.js';
@@ -45,7 +46,7 @@ export async function replaceOtherType(
   const work: Work = { link, key, type, options, onStep, begun: false, isMade: false };
   const watch = await link.target.watch(key);
   if (watch instanceof RedisFailure) return { outcome: 'failed', error: failed(link, watch, 'target', 'read') };
-  if (watch.state.type === type) {
+  if (watch.state.type === type && hasMembers(type)) {
     watch.close();
     return AGAIN;
   }

@@ -49,11 +49,6 @@ local function unversioned(dump)
   return server.sha1hex(string.sub(dump, 1, -11))
 end
 
--- A type that is not known can only be dumped, all of it at once.
-local function refuseDump()
-  error({ err = 'LARGEDUMP a value of a type that can only be dumped is too large for that' })
-end
-
 -- The digest of every large value. It proves nothing.
 local LARGE = 'large'
 
@@ -85,7 +80,6 @@ local function fingerprint(key)
     return 'value:' .. redis.sha1hex(value), spend(#value), kind
   end
   local large, bytes, count = isLarge(key, kind, bytes)
-  if large and not CARDINALITY[kind] then refuseDump() end
   if large then return LARGE, 0, kind end
   -- Fields that have expired and are not yet taken away are counted, and are no content.
   if kind == 'hash' and HAS_FIELD_EXPIRY then count = nil end
@@ -93,7 +87,7 @@ local function fingerprint(key)
   local work = spend(math.max(#dumped, bytes))
   if CARDINALITY[kind] then return 'dump:' .. redis.sha1hex(dumped) .. (count or ''), work, kind end
   -- A module may say that a value takes less memory than it does.
-  if #dumped > LARGE_BYTES then refuseDump() end
+  if #dumped > LARGE_BYTES then return LARGE, work, kind end
   -- Twice, because a type may write the same value in many ways.
   if redis.call('DUMP', key) ~= dumped then error({ err = 'INCOMPARABLE two dumps of one value differ' }) end
   return 'dump:' .. unversioned(dumped), work, kind
