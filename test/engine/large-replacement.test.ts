@@ -3,6 +3,7 @@
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { replaceLargeKey } from '../../src/engine/large/replacement.js';
+import type { KeyWatch, Range } from '../../src/redis/index.js';
 import { provideRedis62 } from '../../src/stack/programs/index.js';
 import { compareRedis } from '../support/compare.js';
 import { keysOf } from '../support/keys.js';
@@ -18,7 +19,7 @@ import {
   STRINGS,
   stringOf,
 } from './large-values.js';
-import { DEFAULT_OPTIONS, startLink, type TestLink, withMemory } from './link.js';
+import { DEFAULT_OPTIONS, portWith, startLink, type TestLink, withMemory } from './link.js';
 import { hookWatches } from './watched.js';
 
 const KEY = Buffer.from('k');
@@ -107,6 +108,28 @@ describe('what travels', () => {
     for (const { client } of [link.source, link.target]) await fillList(client);
     await diverge();
     expect((await fetched()).get('readList')).toBe(ranges);
+  });
+
+  test('deep in a list is little with one script, for each command comes there from an end', async () => {
+    for (const { client } of [link.source, link.target])
+      await client.eval("for i = 1, 250000 do redis.call('RPUSH', 'k', i) end", 0);
+    const asked: Range[] = [];
+    const source = portWith(link.sides.source, {
+      async watch(key) {
+        const watch = (await link.sides.source.watch(key)) as KeyWatch;
+        const digestList = watch.digestList.bind(watch);
+        watch.digestList = (range) => {
+          asked.push(range);
+          return digestList(range);
+        };
+        return watch;
+      },
+    });
+    expect(await replace({ sides: { ...link.sides, source } })).toEqual({ outcome: 'equal' });
+    const countsOf = (from: number, to: number) =>
+      asked.filter(({ start }) => start >= from && start < to).map(({ count }) => count);
+    expect(Math.max(...countsOf(124_000, 126_000))).toBeLessThan(250);
+    expect(Math.max(...countsOf(0, 50_000))).toBe(1_000);
   });
 
   test('of a stream are the ranges that differ', async () => {

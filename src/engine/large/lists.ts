@@ -5,8 +5,17 @@ import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { type Comparison, RANGES_IN_FLIGHT, type WatchedPair } from './in-order.js';
 
 const ELEMENTS_PER_RANGE = 1_000;
+/** Of what is copied or read at once, where elements are no larger. */
+const ELEMENTS_PER_PART = 256;
+const BYTES_PER_PART = 262_144;
 /** As lua/large/ranges.lua has it. */
 const ELEMENTS_PER_COMMAND = 12;
+/**
+ * Each command goes through the nodes of the list from its nearer end: of one script all together
+ * step over no more elements than so, but for the fewest commands that let ranges grow at all.
+ */
+const MOST_STEPPED_OVER = 2_400_000;
+const FEWEST_COMMANDS = 4;
 /** What a step of comparing costs besides. */
 const STEP_OPERATIONS = 4;
 
@@ -65,6 +74,23 @@ function rangesOf(size: number): Range[] {
   });
 }
 
+/** How many elements to ask for, so many away from the nearer end. */
+function atDepth(depth: number): number {
+  const commands = Math.max(FEWEST_COMMANDS, Math.floor(MOST_STEPPED_OVER / depth));
+  // The first two commands ask for 1 and 4.
+  return 5 + ELEMENTS_PER_COMMAND * (commands - 2);
+}
+
+/** As one with the part before it, where they lie so on both sides and are not much together. */
+function append(parts: Part[], part: Part): void {
+  const last = parts.at(-1);
+  const follows = last && part.onTarget === (last.onTarget === null ? null : last.onTarget + last.count);
+  const [count, bytes] = [part.count + (last?.count ?? 0), part.bytes + (last?.bytes ?? 0)];
+  if (follows && count <= ELEMENTS_PER_PART && bytes <= BYTES_PER_PART)
+    parts[parts.length - 1] = { ...last, count, bytes };
+  else parts.push(part);
+}
+
 /**
  * Compares a range of the source with the same elements of the target, counted from the head and
  * from the tail: behind an element that one side lacks, all others lie at another index. The
@@ -94,9 +120,13 @@ function comparer(pair: WatchedPair): (range: Range) => Promise<Part[]> {
     const parts: Part[] = [];
     const end = range.start + range.count;
     for (let start = range.start; start < end; ) {
-      const ofSource = pair.settled(await source.digestList({ start, count: end - start }), 'source', 'compare');
+      // On both sides the same, wherever on the target these elements are looked for.
+      const fromHead = start + Math.max(0, sizeOnTarget - source.state.size);
+      const depth = Math.min(fromHead, Math.max(sizeOnTarget, source.state.size) - start);
+      const count = Math.min(end - start, atDepth(depth));
+      const ofSource = pair.settled(await source.digestList({ start, count }), 'source', 'compare');
       if (ofSource.count === 0) throw new ChangedMeanwhile();
-      parts.push(await find({ start, count: end - start }, ofSource));
+      append(parts, await find({ start, count: end - start }, ofSource));
       start += ofSource.count;
     }
     return parts;
