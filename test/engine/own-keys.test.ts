@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
 import { isOwnKey } from '../../src/own-keys.js';
-import { markOf, versionDigits } from '../../src/redis/index.js';
+import { versionDigits } from '../../src/redis/index.js';
 import { besideKey } from '../../src/redis/row-versions.js';
 import { keysOf } from '../support/keys.js';
 import { DEFAULT_OPTIONS, startLink, type TestLink, withMemory } from './link.js';
@@ -68,17 +68,6 @@ test.each([
     await link.target.client.del(name);
   },
 );
-
-test('a large value under the name of a mark is freed beside the commands', async () => {
-  const { source, target } = link;
-  const mark = markOf(Buffer.from('k'));
-  await target.client.sadd(mark, ...Array.from({ length: 1_000 }, (_, n) => `member:${n}`));
-  await target.client.config('RESETSTAT');
-  await source.client.set('k', 'v');
-  expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired' });
-  expect(await target.client.get(mark)).toBe('keymend');
-  await expect.poll(() => target.client.info('memory')).toMatch(/lazyfreed_objects:1\b/);
-});
 
 test.each(['keymend', 'Keymend:budget', 'akeymend:', ' keymend:', ''])('%j is a key of an application', (key) => {
   expect(isOwnKey(key)).toBe(false);

@@ -54,8 +54,6 @@ async function commandsInCode(): Promise<string[]> {
   const commands = found.map(([, command, second]) =>
     (WITH_SUBCOMMANDS.includes(command!) ? `${command}|${second}` : command!).toLowerCase(),
   );
-  // An option of SET.
-  known.delete('get');
   return [...new Set(commands)].filter((command) => known.has(command));
 }
 

@@ -8,11 +8,5 @@ local MARK_MS = '10000'
 -- Behind the last write of a row. What refuses it (a slot on its way, no right to it) must not undo
 -- a repair that is done.
 local function leaveMark(mark)
-  local function set() return redis.pcall('SET', mark, 'keymend', 'PX', MARK_MS, 'GET') end
-  local before = set()
-  if type(before) == 'table' and before.err and string.find(before.err, 'WRONGTYPE', 1, true) then
-    -- Somebody's, and perhaps huge: UNLINK has it freed by another thread.
-    redis.pcall('UNLINK', mark)
-    set()
-  end
+  redis.pcall('SET', mark, 'keymend', 'PX', MARK_MS)
 end
