@@ -172,6 +172,23 @@ it('a write that lands on top of a repair, which may have brought something newe
   expect(failures()).toEqual([['k', 'SET', 'unknown', 'CROSSED']]);
 });
 
+it('a key that crossed is recorded also where the time to live of another in the transaction came late', async () => {
+  const writers = await slowAndFast();
+  await haveFields('f');
+  await cross(
+    writers,
+    (slow) => slow.multi().set('k', 'v', 'PX', 60_000).hset('h', 'f', 'old').exec(),
+    async (fast) => {
+      await fast.hset('h', 'f', 'new');
+      await sleep(150);
+    },
+  );
+  await settled(writers.slow);
+  expect(bed.sink.records.map(({ key }) => key)).toEqual(['k', 'h']);
+  await repair(bed, bed.sink.records);
+  expect(await differing(bed)).toEqual([]);
+});
+
 describe('a member that two writers write', () => {
   it('is recorded by name, so that a large key costs no more than that', async () => {
     const writers = await slowAndFast();

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { isReplyError } from '../../redis/index.js';
 import type { Lifetimes } from './lifetimes.js';
 import { compareReplies, compareReply, type MirroredWrite, replyFailure } from './mirror-answers.js';
-import type { MirrorFailure } from './mirror-failure.js';
+import { bothDoubts, type MirrorFailure } from './mirror-failure.js';
 import { StandIn } from './stand-in.js';
 import type { TargetClock } from './target-clock.js';
 import type { UsualWay } from './usual-way.js';
@@ -102,10 +102,7 @@ export class Flight extends StandIn {
   marked(crossing: MirrorFailure | undefined, targetMs = Number.NaN): void {
     const { line, at } = this.#departure;
     this.#doneMs = Math.min(this.#doneMs, line.clock.latest(targetMs, at, performance.now()));
-    if (crossing !== undefined) {
-      const keys = [...(this.#crossing?.keys ?? []), ...(crossing.keys ?? [])];
-      this.#crossing = { ...crossing, keys };
-    }
+    this.#crossing = bothDoubts(this.#crossing, crossing);
     this.#answered();
   }
 
@@ -115,7 +112,7 @@ export class Flight extends StandIn {
     this.#departure.flying -= 1;
     const { line, at } = this.#departure;
     const wrong = this.#failure ?? this.#compareReplies();
-    const failure = wrong ?? line.lifetimes.answered(this.unit, at, this.#doneMs, line.way) ?? this.#crossing;
+    const failure = wrong ?? bothDoubts(line.lifetimes.answered(this.unit, at, this.#doneMs, line.way), this.#crossing);
     if (failure?.error.code === 'READONLY') line.isReadOnly(this.sentOn);
     // A replica carries out a probe too.
     else if (wrong === undefined && this.unit[0]!.write.command !== 'PING') {

@@ -12,3 +12,12 @@ export interface MirrorFailure {
   /** The target has the writes. Only what has become of these keys is not known. */
   readonly doubt?: true;
 }
+
+/** Two doubts of one unit. The keys of both are in doubt, and whole if one of them says so. */
+export function bothDoubts(
+  one: MirrorFailure | undefined,
+  other: MirrorFailure | undefined,
+): MirrorFailure | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return { ...one, ...other, keys: [...(one.keys ?? []), ...(other.keys ?? [])] };
+}
