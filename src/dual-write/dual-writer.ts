@@ -84,8 +84,8 @@ export function createDualWriter<Source extends Redis | Cluster>(
     refused: (writes) => intents?.conclude(writes),
     isReplica: onceForEachConnection(source.client, () => emit('source')(SOURCE_REPLICA)),
     ...(intents && { announce: (write) => intents.announce(write) }),
-    sent(write) {
-      mirroring.sent();
+    sent(write, sinceMs) {
+      mirroring.sent(sinceMs);
       tracing?.sent(write);
     },
   };

@@ -50,12 +50,14 @@ export class Mirroring {
   #mirrored = 0;
   readonly #whenAnswered: (() => void)[] = [];
   readonly #sourceWay = new UsualWay();
-  /** When replies were read last, and when before that, in `performance.now()`. */
-  #readMs = Number.NEGATIVE_INFINITY;
-  #readBeforeMs = Number.NEGATIVE_INFINITY;
-  /** When a turn of the event loop in which writes were sent ended last. */
-  #sentMs = Number.NEGATIVE_INFINITY;
-  #isSending = false;
+  /** Since when the writes were given to the source that left together last, and when they left. */
+  #givenMs = Number.POSITIVE_INFINITY;
+  #leftMs = Number.NEGATIVE_INFINITY;
+  #isLeaving = false;
+  /** When the last turn of the event loop with any of this ended, and the one before it. */
+  #turnMs = Number.NEGATIVE_INFINITY;
+  #turnBeforeMs = Number.NEGATIVE_INFINITY;
+  #isInTurn = false;
 
   constructor({ target, recorder, intents, callsWait }: MirroringOptions) {
     this.#target = target;
@@ -77,15 +79,21 @@ export class Mirroring {
     return this.#inFlight + this.#backlog.size + this.#recorder.heldBack;
   }
 
-  /** The application gives a write to the source; it leaves behind this turn of the event loop. */
-  sent(): void {
-    if (this.#isSending) return;
-    this.#isSending = true;
-    process.nextTick(() => {
-      this.#isSending = false;
-      this.#sentMs = performance.now();
-    });
+  /**
+   * The application gives a write to the source; it leaves behind what runs now and its microtasks.
+   */
+  sent(sinceMs: number): void {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    this.#givenMs = sinceMs;
+    process.nextTick(this.#leave);
+    this.#inTurn();
   }
+
+  readonly #leave = (): void => {
+    this.#isLeaving = false;
+    this.#leftMs = performance.now();
+  };
 
   /** The source has carried out a unit. */
   accepted(unit: readonly AcceptedWrite[]): CallWaitsFor {
@@ -122,18 +130,33 @@ export class Mirroring {
   }
 
   /**
-   * A reply has come. What it may have waited for a process that was busy shows in how long the
-   * process neither read one nor sent a write.
+   * A reply has come. What it may have waited for a process that was busy shows in how long ago its
+   * write left, and in how long it may have been there unread.
    */
   #reply(sinceMs: number): { repliedMs: number; heldMs: number } {
     const repliedMs = performance.now();
-    // Those of one read come one right behind the other.
-    if (repliedMs - this.#readMs > 1) this.#readBeforeMs = this.#readMs;
-    this.#readMs = repliedMs;
-    const heldMs = this.#sourceWay.beyond(repliedMs - Math.max(sinceMs, this.#sentMs, this.#readBeforeMs));
+    this.#inTurn();
+    const leftMs = sinceMs < this.#givenMs ? sinceMs : this.#leftMs;
+    const heldMs = this.#sourceWay.beyond(repliedMs - Math.max(leftMs, this.#turnBeforeMs));
     this.#sourceWay.took(repliedMs - sinceMs);
     return { repliedMs, heldMs };
   }
+
+  /**
+   * What had come when a turn ended is read in the next one. So what is read now may have come
+   * since the turn before the last, whatever else was read or sent since then.
+   */
+  #inTurn(): void {
+    if (this.#isInTurn) return;
+    this.#isInTurn = true;
+    setImmediate(this.#endTurn);
+  }
+
+  readonly #endTurn = (): void => {
+    this.#isInTurn = false;
+    this.#turnBeforeMs = this.#turnMs;
+    this.#turnMs = performance.now();
+  };
 
   #nextNumber(): number {
     this.#replies += 1;

@@ -246,20 +246,32 @@ describe('a time to live', () => {
     await expectSameEnd();
   });
 
-  test('of which a busy process read the answer late is recorded', async () => {
+  test.each<[string, (writer: DualWriter) => Promise<unknown>]>([
+    ['', async () => {}],
+    [' behind another whose caller then did something', (writer) => writer.set('other', 'v').then(() => spin(5))],
+    [
+      ' behind another whose caller then wrote again',
+      (writer) => writer.set('other', 'v').then(() => writer.set('other', 'w')),
+    ],
+  ])('of which a busy process read the answer late%s is recorded', async (_, inFront) => {
     const writer = await usual();
-    const written = writer.set('k', 'v', 'PX', 60_000);
+    await writer.set('large', 'v'.repeat(300_000));
+    await settled(writer);
+    // So large an answer between the two that each comes with a read of its own.
+    const written = [inFront(writer), writer.get('large'), writer.set('k', 'v', 'PX', 60_000)];
     // Its bytes leave behind this turn.
-    process.nextTick(() => {
-      for (const until = performance.now() + 300; performance.now() < until; );
-    });
-    await written;
+    process.nextTick(() => spin(300));
+    await Promise.all(written);
     await settled(writer);
     expect(drifted()).toEqual(['k']);
     await reconcileAll();
     await expectSameEnd();
   });
 });
+
+function spin(ms: number): void {
+  for (const until = performance.now() + ms; performance.now() < until; );
+}
 
 test('an INCR that lands after the repair which brought it already', async () => {
   const writer = await bed.writer();

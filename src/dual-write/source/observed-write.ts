@@ -18,7 +18,7 @@ export class ObservedWrite implements Observer {
     this.#awaited = awaited;
     this.#unanswered = unanswered;
     this.#listener = listener;
-    listener.sent?.(awaited.write);
+    listener.sent?.(awaited.write, awaited.sinceMs);
   }
 
   written(connection: Connection): void {

@@ -30,8 +30,8 @@ export interface SourceListener {
   refused(writes: readonly Write[]): void;
   /** It has refused a write because it is a replica. */
   isReplica(): void;
-  /** The application gives it to the source, in the very call. */
-  sent?(write: Write): void;
+  /** The application gives it to the source, in the very call. @param sinceMs as accepted */
+  sent?(write: Write, sinceMs: number): void;
   /** What to send in front of a write, not in a Cluster. */
   announce?(write: Write): readonly Announcement[];
 }
