@@ -7,7 +7,7 @@
  * - A write is on its way while its key ends. One side may have written to the old key and the
  *   other made a new one, which has no end.
  */
-import { isToken } from '../../commands/arguments.js';
+import { type Argument, isToken } from '../../commands/arguments.js';
 import type { MirroredWrite } from './mirror-answers.js';
 import type { MirrorFailure } from './mirror-failure.js';
 import type { Replay } from './replay.js';
@@ -50,7 +50,7 @@ const BEGINS_ANEW: ReadonlySet<string> = new Set([
   'PEXPIRE',
 ]);
 /** With what a moment begins, and its unit in ms. */
-const MOMENTS: Readonly<Record<string, number>> = { EXAT: 1000, PXAT: 1, EXPIREAT: 1000, PEXPIREAT: 1 };
+const MOMENTS: Readonly<Record<string, number>> = { EXAT: 1000, PXAT: 1, EXPIREAT: 1000, PEXPIREAT: 1, ABSTTL: 1 };
 
 /** Within which a key ends on both sides, in `performance.now()`. */
 interface End {
@@ -87,7 +87,7 @@ export class Lifetimes {
           const end = this.#endOf(key.toString('latin1'));
           if (end && mirrored.sinceMs <= end.toMs && nowMs >= end.fromMs) ended.push(key);
         }
-      } else this.#note(mirrored, nowMs, lateMs + 2 * way.ms);
+      } else this.#note(mirrored, lateMs + 2 * way.ms);
     }
     if (ended.length > 0)
       return { outcome: 'unknown', error: ENDED, keys: [...ended, ...drifted], scope: 'whole', doubt: true };
@@ -99,12 +99,12 @@ export class Lifetimes {
   }
 
   /** @param unsureMs by how much later its keys may end at the target */
-  #note({ write, replay, sinceMs, repliedMs }: MirroredWrite, nowMs: number, unsureMs: number): void {
+  #note({ write, replay, sinceMs, repliedMs }: MirroredWrite, unsureMs: number): void {
     const lastsMs = lastsFor(replay);
-    const endsMs = lastsMs === undefined ? endsIn(replay) : undefined;
-    if (lastsMs !== undefined || endsMs !== undefined) {
-      const fromMs = (endsMs === undefined ? sinceMs + lastsMs! : nowMs + endsMs) - unsureMs - MARGIN_MS;
-      const toMs = (endsMs === undefined ? repliedMs + lastsMs! : nowMs + endsMs) + unsureMs + MARGIN_MS;
+    const endMs = lastsMs === undefined ? endOf(replay) : undefined;
+    if (lastsMs !== undefined || endMs !== undefined) {
+      const fromMs = (endMs ?? sinceMs + lastsMs!) - unsureMs - MARGIN_MS;
+      const toMs = (endMs ?? repliedMs + lastsMs!) + unsureMs + MARGIN_MS;
       for (const key of write.keys) this.#remember(key.toString('latin1'), { fromMs, toMs });
     } else if (BEGINS_ANEW.has(replay.command) && this.#young.size + this.#old.size > 0) {
       for (const key of write.keys) this.#forget(key.toString('latin1'));
@@ -125,8 +125,8 @@ export class Lifetimes {
   }
 }
 
-function makesKey({ command, args }: Replay): boolean {
-  return MAKES_KEY.has(command) || (command === 'SET' && isToken(args[2] ?? '', 'KEEPTTL'));
+function makesKey(replay: Replay): boolean {
+  return MAKES_KEY.has(replay.command) || lifetimeOf(replay)[0] === 'KEEPTTL';
 }
 
 /** Of its keys, or of fields, in ms; what has passed is not late anywhere. 0: it has none. */
@@ -139,11 +139,19 @@ function lastsFor(replay: Replay): number | undefined {
   return replay.command.startsWith('H') ? undefined : timeToLive(replay) || undefined;
 }
 
-/** In how many ms its keys end, by the clock of the application. Undefined: it names no moment. */
-function endsIn({ command, args }: Replay): number | undefined {
-  const [word, time] = command === 'SET' ? [String(args[2]).toUpperCase(), args[3]] : [command, args[1]];
+/** When its keys end, in `performance.now()`. Undefined: it names no moment. */
+function endOf(replay: Replay): number | undefined {
+  const [word, time] = lifetimeOf(replay);
   const unitMs = MOMENTS[word];
-  return unitMs === undefined ? undefined : Number(time) * unitMs - Date.now();
+  return unitMs === undefined ? undefined : performance.now() + Number(time) * unitMs - Date.now();
+}
+
+/** The word, in upper case, with which it says how long its keys live, and the time behind it. */
+function lifetimeOf({ command, args }: Replay): readonly [word: string, time?: Argument] {
+  if (command === 'RESTORE') return [args.slice(3).some((word) => isToken(word, 'ABSTTL')) ? 'ABSTTL' : '', args[1]!];
+  if (command !== 'SET' && command !== 'MSETEX') return [command, args[1]!];
+  const at = command === 'SET' ? 2 : 1 + 2 * Number(args[0]);
+  return [String(args[at] ?? '').toUpperCase(), args[at + 1]!];
 }
 
 const ENDED = {
