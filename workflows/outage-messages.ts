@@ -42,7 +42,7 @@ export interface OutageReport {
   readonly worker: string;
   /** So many keys it has turned away since the beginning. */
   readonly keysWaiting: number;
-  /** Whether the webhook of the link is told: at once, or once the outage has gone on for a while. */
+  /** Whether the webhook of the link is told: at once, or once the outage has lasted a while. */
   readonly notify?: 'now' | 'when-long' | undefined;
 }
 
