@@ -17,7 +17,7 @@ import {
   resume,
   type TryLettersRequest,
 } from '../../workflows/redrive-messages.js';
-import { until } from '../support/eventually.js';
+import { eventually, until } from '../support/eventually.js';
 import { describeTimeSkipping, workflowBundle } from '../support/workflow-bed.js';
 
 /** Letters `1` to `count`. */
@@ -163,7 +163,9 @@ await describeTimeSkipping('a redrive', (server) => {
       await handle.signal(pause);
       goOn();
       await until(() => letters.closed.length === 3);
-      expect(await handle.query(progress)).toMatchObject({ state: 'paused', counts: { redriven: 26 } });
+      // That it was closed is known to the workflow a moment later.
+      const paused = { state: 'paused', counts: { redriven: 26 } };
+      await eventually(async () => expect(await handle.query(progress)).toMatchObject(paused));
       expect(letters.tried).toHaveLength(3);
       await handle.signal(rate, { lettersPerSecond: 100_000 });
       await handle.signal(resume);
