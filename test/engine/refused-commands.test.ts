@@ -53,6 +53,14 @@ test('without MEMORY USAGE so is one of many elements', async () => {
   expect(await link.reconcile('k')).toEqual({ outcome: 'large' });
 });
 
+test('without MEMORY USAGE one of many sorted elements is looked at in two places', async () => {
+  const members = Array.from({ length: 101 }, (_, score) => [score, `${score}`]).flat();
+  await link.source.client.zadd('k', ...(members as string[]));
+  await link.source.client.config('RESETSTAT');
+  expect(await link.reconcile('k')).toEqual({ outcome: 'large' });
+  expect(await link.source.client.info('commandstats')).toMatch(/cmdstat_zrange:calls=2,/);
+});
+
 test('without MEMORY USAGE the digest of a key does not depend on which of its elements are looked at', async () => {
   // Its bytes are estimated now below and now above the limit from which on elements are counted.
   await link.source.client.hset('k', 'big', 'x'.repeat(400));

@@ -147,6 +147,16 @@ local function byIndex(command)
     end
   end
 end
+-- Only the first ones of a sorted set with many members: it is large in any case, and in one piece
+-- each index is looked for from an end.
+local SAMPLED_AT_HEAD = 20
+local function byRank(key, count, samples)
+  if count <= LARGE_ELEMENTS then return byIndex('ZRANGE')(key, count, samples) end
+  return function(looked)
+    local found = looked == 0 and 1 or SAMPLED_AT_HEAD - 1
+    return redis.call('ZRANGE', key, looked, looked + found - 1), found
+  end
+end
 -- By the time in the IDs, for no command knows an index.
 local function byTime(key, _, samples)
   local function timeOf(id) return tonumber(string.match(id, '^%d+')) end
@@ -164,7 +174,7 @@ local function byTime(key, _, samples)
 end
 local SAMPLE = {
   list = byIndex('LRANGE'),
-  zset = byIndex('ZRANGE'),
+  zset = byRank,
   stream = byTime,
   set = atRandom('SRANDMEMBER'),
   hash = atRandom('HRANDFIELD', 'WITHVALUES'),
