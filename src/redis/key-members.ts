@@ -14,7 +14,10 @@ export interface MembersState {
   /** As TYPE says it. */
   readonly type: string;
   readonly expiry: number;
-  /** How many members the whole key has; of a large one below 0. 0 of types without members. */
+  /**
+   * How many elements the whole key has, of a string bytes; of a large one below 0. -1 of types
+   * that are not known.
+   */
   readonly count: number;
   /**
    * By member: `+` and a digest of its value or score, '' when it is not there. In front of the `+`

@@ -74,7 +74,7 @@ describe.each([
 describe('a target with a small client-query-buffer-limit', () => {
   beforeAll(async () => {
     await link?.stop();
-    link = await startLink([], ['--client-query-buffer-limit', `${2 * MIB}`]);
+    link = await startLink([], ['--client-query-buffer-limit', `${MIB}`]);
   });
 
   test.each(BIG_VALUES)('does not take a %s with a part that is longer', async (_type, [command, ...args]) => {
@@ -83,6 +83,12 @@ describe('a target with a small client-query-buffer-limit', () => {
     const result = await reconcileAny();
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'Unsupported' } });
     expect(result.outcome === 'failed' && result.error.message).toMatch(/raise its client-query-buffer-limit/);
+  });
+
+  test('nor a string that has room there, but for what else is sent with it', async () => {
+    await link.source.client.set('k', noise(MIB - 16));
+    expect(await link.source.client.dumpBuffer('k')).toHaveLength(MIB);
+    expect(await reconcileAny()).toMatchObject({ outcome: 'failed', error: { type: 'Unsupported' } });
   });
 });
 

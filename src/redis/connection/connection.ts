@@ -61,12 +61,16 @@ export interface ConnectionOptions {
 /** A command: its name, then its arguments. */
 export type Command = readonly [name: string, ...args: (Buffer | string)[]];
 
-/** Every server takes an argument of so many bytes, whatever its settings. */
-const LEAST_LIMIT = 1_048_576;
-/** `besides`: what else of a command may lie in the same buffer. */
+/** What else of a command may lie in the same buffer as its longest argument. */
+const BESIDES = 65_536;
+/**
+ * Every server takes an argument of so many bytes, whatever its settings: neither limit can be set
+ * below 1 MiB.
+ */
+const LEAST_LIMIT = 1_048_576 - BESIDES;
 const LIMITS = [
   { setting: 'proto-max-bulk-len', besides: 0 },
-  { setting: 'client-query-buffer-limit', besides: 65_536 },
+  { setting: 'client-query-buffer-limit', besides: BESIDES },
 ] as const;
 
 /** Between attempts to connect. */

@@ -1,9 +1,9 @@
 -- What are some members of each key like? Reads only; all of one key at one moment.
 -- Row in:  key, members (packed)
--- Row out: {type, expiry, count, cell, cell, …}: how many members the key has, see countOf; one
---          cell for each member, as the script says, '' for one that is not there; fewer cells than
---          members where all cost too much at once, but one at least; {'none', -2, 0, '', …}
---          without key.
+-- Row out: {type, expiry, count, cell, cell, …}: how many elements or bytes the key has, below 0
+--          where it is large or not known, see countOf; one cell for each member, as the script
+--          says, '' for one that is not there; fewer cells than members where all cost too much at
+--          once, but one at least; {'none', -2, 0, '', …} without key.
 --
 -- written(cell): what the script says of a cell (see members.lua).
 
