@@ -37,10 +37,18 @@ export class SharedLooks {
   look(key: Buffer): Promise<Look> {
     const name = key.toString('latin1');
     const now = this.#underWay.get(name);
-    if (now === undefined) return this.#orForget(name, this.#bounded(key, this.#send(name, key)));
+    if (now === undefined) {
+      const first = this.#send(name, key);
+      return this.#orForget(name, this.#bounded(key, first.sent), () => first);
+    }
     if (now.next !== null) return now.next.others;
-    const send = () => this.#send(name, key);
-    now.next = this.shared<Look>(this.#orForget(name, this.#bounded(key, now.sent.then(send, send))));
+    let last = now;
+    const send = () => {
+      last = this.#send(name, key);
+      return last.sent;
+    };
+    const next = this.#bounded(key, now.sent.then(send, send));
+    now.next = this.shared<Look>(this.#orForget(name, next, () => last));
     return now.next.first;
   }
 
@@ -54,14 +62,17 @@ export class SharedLooks {
 
   /**
    * A client may never say what became of a command that its connection took along: who comes
-   * behind a look that had no answer sends one anew.
+   * behind a look that had no answer sends one anew. That one may be under way by now.
+   * @param waitsFor what the look waited for last
    */
-  #orForget(name: string, look: Promise<Look>): Promise<Look> {
-    look.catch(() => this.#underWay.delete(name));
+  #orForget(name: string, look: Promise<Look>, waitsFor: () => UnderWay): Promise<Look> {
+    look.catch(() => {
+      if (this.#underWay.get(name) === waitsFor()) this.#underWay.delete(name);
+    });
     return look;
   }
 
-  #send(name: string, key: Buffer): Promise<Look> {
+  #send(name: string, key: Buffer): UnderWay {
     const sent = this.#leases.look(key);
     const now: UnderWay = { sent, next: null };
     this.#underWay.set(name, now);
@@ -69,7 +80,7 @@ export class SharedLooks {
       if (now.next === null && this.#underWay.get(name) === now) this.#underWay.delete(name);
     };
     sent.then(end, end);
-    return sent;
+    return now;
   }
 
   #asOther(holder: string): Look {

@@ -10,7 +10,8 @@ interface Waiting {
 }
 
 interface Room {
-  readonly listening: Promise<unknown>;
+  /** That of the last SUBSCRIBE. */
+  listening: Promise<unknown>;
   isHeard: boolean;
   readonly wake: Set<() => void>;
 }
@@ -34,14 +35,9 @@ export class WaitingReaders {
     const name = channel.toString('latin1');
     let room = this.#rooms.get(name);
     if (room === undefined) {
-      const listening = this.#subscriber.subscribe(channel as unknown as string);
-      const opened: Room = { listening, isHeard: false, wake: new Set() };
-      const hear = () => {
-        opened.isHeard = true;
-      };
-      listening.then(hear, () => {});
-      this.#rooms.set(name, opened);
-      room = opened;
+      room = { listening: Promise.resolve(), isHeard: false, wake: new Set() };
+      this.#rooms.set(name, room);
+      this.#listen(room, channel);
     }
     const { listening, wake } = room;
     let call = () => {};
@@ -51,13 +47,23 @@ export class WaitingReaders {
     wake.add(call);
     const leave = () => {
       wake.delete(call);
-      // A client may never say what became of SUBSCRIBE: behind who gave it up nobody waits for it.
-      if ((wake.size > 0 && room.isHeard) || this.#rooms.get(name) !== room) return;
+      // A client may never say what became of SUBSCRIBE: who comes behind the first that gave it up
+      // waits for another one. Those that still wait for it may yet have their answer.
+      if (wake.size > 0 && !room.isHeard && room.listening === listening) this.#listen(room, channel);
+      if (wake.size > 0) return;
       this.#rooms.delete(name);
       // A room that is opened again meanwhile subscribes behind this, on the same connection.
       this.#subscriber.unsubscribe(channel as unknown as string).catch(() => {});
     };
     return { listening, told, leave };
+  }
+
+  #listen(room: Room, channel: Buffer): void {
+    room.listening = this.#subscriber.subscribe(channel as unknown as string);
+    const hear = () => {
+      room.isHeard = true;
+    };
+    room.listening.then(hear, () => {});
   }
 
   close(): void {
