@@ -381,13 +381,13 @@ await describeWith('a link whose source is MariaDB', provide, ({ programs, redis
         { key: "k:{id}", query: "SELECT name FROM users WHERE id = :id", value: { module: "test/mysql/values.js", function: never } },
         { key: "n:{id}", query: "SELECT name FROM users WHERE id = :id", value: { string: name } }]`;
       await redis.client.mset('k:1', 'Ada', 'n:2', 'Bert', 'k:2', 'Bob');
-      const results = await open('invalidate', { mappings, timeoutMs: 200 }).reconcile('k:1', 'n:2', 'k:2');
+      const results = await open('invalidate', { mappings, timeoutMs: 2_000 }).reconcile('k:1', 'n:2', 'k:2');
       expect(results).toMatchObject([
         {
           outcome: 'failed',
           error: {
             type: 'MappingFailed',
-            message: expect.stringMatching(/which has a function that does not answer within 200 ms$/),
+            message: expect.stringMatching(/which has a function that does not answer within 2000 ms$/),
           },
         },
         { outcome: 'repaired' },
