@@ -4,6 +4,7 @@ import { type Client, WorkflowFailedError, type WorkflowHandle } from '@temporal
 import type { QueryDefinition, Workflow, WorkflowResultType } from '@temporalio/common';
 import type { Config } from '../config.js';
 import { showProgress } from '../demo/progress.js';
+import { causeOf } from '../temporal/cause-of.js';
 import { failureText } from '../temporal/failure-text.js';
 import { whoIsMissing } from './answers.js';
 import { EXIT, report, VerbError } from './context.js';
@@ -93,11 +94,4 @@ function failed(error: unknown, workflowId: string): unknown {
   const { type, message } = causeOf(error);
   const what = type ? `${type}: ${message}` : `it ended before its end (${message})`;
   return new VerbError(`${workflowId}: ${what}`, EXIT.failure, type);
-}
-
-/** @returns the first cause; `type`: as its activity has named it */
-export function causeOf(error: WorkflowFailedError): Error & { readonly type?: string } {
-  let cause: unknown = error.cause;
-  while (cause instanceof Error && cause.cause instanceof Error) cause = cause.cause;
-  return (cause ?? error) as Error;
 }
