@@ -64,7 +64,7 @@ async function watch<Progress>(
   { shown, work, signal }: Watching<Progress>,
 ): Promise<never> {
   const begunAt = performance.now();
-  for (let heard = false; ; ) {
+  for (let heard = await isBegun(handle).catch(() => false); ; ) {
     await sleep(ASKED_EVERY_MS, undefined, { signal }).catch(() => new Promise(() => {}));
     try {
       const now = await client.withDeadline(Date.now() + ANSWER_MS, () => handle.query(work.query));
@@ -73,11 +73,19 @@ async function watch<Progress>(
     } catch {
       // Temporal itself may be away for a moment; whether it is shows in the result.
       if (heard || signal.aborted || performance.now() - begunAt < WORKER_MS) continue;
+      heard = await isBegun(handle).catch(() => false);
+      if (heard) continue;
       throw new VerbError(
         `${handle.workflowId} was started, but ${whoIsMissing(config.temporal.taskQueue, config)}; it begins then`,
       );
     }
   }
+}
+
+/** By a worker, which may be away now and come back. */
+async function isBegun(handle: WorkflowHandle): Promise<boolean> {
+  const { raw } = await handle.describe();
+  return (raw.pendingActivities ?? []).length > 0;
 }
 
 /** Why its activity does not get on, where the last attempt failed. */
