@@ -64,7 +64,7 @@ async function watch<Progress>(
   { shown, work, signal }: Watching<Progress>,
 ): Promise<never> {
   const begunAt = performance.now();
-  for (let heard = await isBegun(handle).catch(() => false); ; ) {
+  for (let heard = false; ; ) {
     await sleep(ASKED_EVERY_MS, undefined, { signal }).catch(() => new Promise(() => {}));
     try {
       const now = await client.withDeadline(Date.now() + ANSWER_MS, () => handle.query(work.query));
