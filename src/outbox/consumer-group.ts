@@ -180,7 +180,7 @@ export class ConsumerGroup {
     if (ids.length === 0) {
       // A read that was given up here may still be given entries: then it stays, and they can be
       // claimed later.
-      await this.#removeConsumers('-1', this.#consumer);
+      await this.#removeConsumers(-1, this.#consumer);
     } else {
       const idle = ['IDLE', `${IDLE_FOR_EVER_MS}`, 'JUSTID'];
       await this.#ask(['XCLAIM', this.#stream, this.#group, this.#consumer, '0', ...ids, ...idle]);
@@ -189,11 +189,12 @@ export class ConsumerGroup {
 
   /** Removes consumers that were not heard of for `idleMs` and have nothing assigned. */
   async removeIdleConsumers(idleMs: number): Promise<void> {
-    await this.#removeConsumers(`${idleMs}`);
+    await this.#removeConsumers(idleMs);
   }
 
-  async #removeConsumers(...idleMs: string[]): Promise<void> {
-    await this.#ask(['EVAL', REMOVE_IDLE_CONSUMERS, '1', this.#stream, this.#group, ...idleMs]);
+  /** @param name if only that one is meant */
+  async #removeConsumers(idleMs: number, ...name: string[]): Promise<void> {
+    await this.#ask(['EVAL', REMOVE_IDLE_CONSUMERS, '1', this.#stream, this.#group, `${idleMs}`, ...name]);
   }
 
   /**
