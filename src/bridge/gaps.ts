@@ -9,7 +9,7 @@ import {
   lost,
   type NoticedGap,
 } from '../../workflows/gap-messages.js';
-import { Outage } from '../patience/outage.js';
+import { lineOf, Outage } from '../patience/outage.js';
 import { type OutageReport, shareOutage } from '../patience/shared-outage.js';
 import { untilTaken } from '../patience/until-taken.js';
 import type { BridgeMetrics } from '../telemetry/bridge-metrics.js';
@@ -51,10 +51,9 @@ export function createGaps({ links, metrics, ...telling }: GapsOptions): Gaps {
         const args: [GapInput] = [{ link }];
         return tellOwn({ link, workflowId: gapWorkflowId(link), args, signal: lost, signalArgs: [[gap]] });
       };
-      const explain = (error: unknown) => String((error as Error).message).split('\n')[0]!;
       // Side by side: where another keymend has the ID of one, the others are not to wait for that.
       await Promise.all(
-        [...ofLinks].map((link) => untilTaken(() => tell(link), { outage: outageOf(link), explain, signal })),
+        [...ofLinks].map((link) => untilTaken(() => tell(link), { outage: outageOf(link), explain: lineOf, signal })),
       );
     },
   };

@@ -52,7 +52,12 @@ export class Outage {
   }
 }
 
-/** One line of whatever was thrown. */
+/** The first line of whatever was thrown. */
+export function lineOf(error: unknown): string {
+  return messageOf(error).split('\n')[0]!;
+}
+
+/** The message of whatever was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { BATCH_TYPE } from '../../../workflows/batch-messages.js';
 import { type Gap, type GapInput, gapWorkflowId, lost } from '../../../workflows/gap-messages.js';
 import { lookOut } from '../../patience/lookout.js';
-import { messageOf, Outage } from '../../patience/outage.js';
+import { lineOf, Outage } from '../../patience/outage.js';
 import { untilTaken } from '../../patience/until-taken.js';
 import { quoted } from '../../temporal/quoted.js';
 import type { Gaps } from '../gaps.js';
@@ -62,12 +62,11 @@ export function watchLostBatches({
 
   async function tell(link: string, found: readonly Lost[]): Promise<void> {
     const outage = new Outage(logger, `Temporal does not say what the gap of link ${link} was told`, MEANWHILE);
-    const explain = (error: unknown) => messageOf(error).split('\n')[0]!;
     let before: ReadonlySet<string> = new Set();
     const ask = async () => {
       before = await toldToGaps(temporal, taskQueue, link);
     };
-    if (!(await untilTaken(ask, { outage, explain, signal }))) return;
+    if (!(await untilTaken(ask, { outage, explain: lineOf, signal }))) return;
     for (const { workflowId, id, how } of found) {
       if (signal.aborted) return;
       if (!before.has(id)) {
