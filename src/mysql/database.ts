@@ -41,6 +41,8 @@ export class Database {
   connections = 0;
   /** Which one has said its role last. */
   server = '';
+  /** So many questions can be under way. */
+  readonly atOnce: number;
   readonly #options: PoolOptions;
   #pool: Promise<Pool> | undefined;
   /** The age of each connection whose session is as we need it. */
@@ -54,6 +56,7 @@ export class Database {
     const host = hostname.replace(/^\[(.*)\]$/, '$1');
     this.place = `${name} (${hostname}:${port || 3306})`;
     this.timeoutMs = timeoutMs;
+    this.atOnce = connections;
     this.#options = {
       host,
       port: Number(port || 3306),

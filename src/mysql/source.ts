@@ -199,7 +199,9 @@ export class MysqlSource implements RedisPort {
         throw error;
       }
     };
-    return pMap(requests, one, { concurrency: QUESTIONS_AT_ONCE });
+    // No more than there are connections: who waits for one has not heard who is silent.
+    const concurrency = Math.min(QUESTIONS_AT_ONCE, this.#database.atOnce);
+    return pMap(requests, one, { concurrency });
   }
 
   #hasVersion(key: Buffer): boolean {
