@@ -91,6 +91,13 @@ async function relayBed(options: { brokers?: readonly string[]; maxMessageBytes?
       return messages;
     },
 
+    /** Waits until so many relays have nothing to do but to wait for an entry. */
+    untilWaiting: (count: number) =>
+      until(async () => {
+        const clients = String(await server.client.client('LIST')).split('\n');
+        expect(clients.filter((client) => / flags=[^ ]*b.* cmd=xreadgroup/.test(client))).toHaveLength(count);
+      }),
+
     /** Waits until every entry was published. */
     untilEmpty: () => until(async () => expect(await server.client.xlen(STREAM)).toBe(0)),
   };
@@ -185,19 +192,13 @@ describe('the relay', () => {
     const bed = await relayBed();
     bed.start();
     bed.start();
-    const all = writesOf(50, 40_000);
-    let published = 0;
-    // A relay is a consumer once it has been given something, and until it was idle for long.
-    const relays = () => bed.redis.xinfo('CONSUMERS', STREAM, RELAY_GROUP) as Promise<unknown[]>;
-    do {
-      expect(published).toBeLessThan(all.length);
-      await bed.outbox.publish(all.slice(published, published + 400));
-      published += 400;
-      await until(relays);
-    } while (published < 4_000 || (await relays()).length < 2);
+    const writes = writesOf(50, 4_000);
+    await bed.outbox.publish(writes.slice(0, 1));
+    await bed.untilWaiting(2);
+    await bed.outbox.publish(writes.slice(1));
     await bed.untilEmpty();
-    const ids = [...idsByKey(await bed.messages(published)).values()].flat();
-    const writes = all.slice(0, published);
+    expect(await bed.redis.xinfo('CONSUMERS', STREAM, RELAY_GROUP)).toHaveLength(2);
+    const ids = [...idsByKey(await bed.messages(writes.length)).values()].flat();
     expect(ids.sort()).toEqual(writes.map(({ id }) => id).sort());
   });
 
