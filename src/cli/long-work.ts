@@ -35,9 +35,8 @@ export async function toTheEnd<W extends Workflow, Progress>(
   const bar = showProgress(() => printable(shown.line), report);
   const ended = new AbortController();
   const watching = watch(client, config, handle, { shown, work, signal: ended.signal });
-  const ending = client.withAbortSignal(ended.signal, () => handle.result());
   try {
-    const result = await Promise.race([ending, watching]);
+    const result = await Promise.race([client.withAbortSignal(ended.signal, () => handle.result()), watching]);
     shown.line = work.last(result);
     return result;
   } catch (error) {
@@ -45,8 +44,6 @@ export async function toTheEnd<W extends Workflow, Progress>(
   } finally {
     ended.abort();
     bar.stop();
-    // What still waits for an answer would fail once the connection is closed.
-    await ending.catch(() => {});
   }
 }
 

@@ -12,6 +12,7 @@ import type { Config } from '../config.js';
 import { tlsFailure, tlsTrouble } from '../tls-trouble.js';
 import { codecKeysOf, payloadCodec } from './codec.js';
 import { errorText } from './error-text.js';
+import { retried } from './retried.js';
 
 /**
  * Temporal can't be used as configured. The message is one line: where, what is wrong, what to do.
@@ -63,7 +64,8 @@ export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): 
 export async function connectClient(target: TemporalTarget): Promise<Client> {
   let connection: Connection | undefined;
   try {
-    connection = await Connection.connect({ ...target.options, connectTimeout: CONNECT_TIMEOUT_MS });
+    const options = { ...target.options, connectTimeout: CONNECT_TIMEOUT_MS, interceptors: [retried] };
+    connection = await Connection.connect(options);
     await connection.workflowService.describeNamespace({ namespace: target.namespace });
     return new Client({ connection, namespace: target.namespace, ...convertedBy(target.codec) });
   } catch (error) {
