@@ -105,8 +105,11 @@ test('neither does a batch of Kafka', async () => {
     ).decompress(bytes);
   const lz4 = Buffer.from([0x04, 0x22, 0x4d, 0x18, 0x60, 0x70, 0x73, 0xff, 0xff, 0xff, 0xff]);
   await expect(decompress(CompressionTypes.LZ4, lz4)).rejects.toThrow('ends beyond its batch');
-  const snappy = Buffer.from([0xff, 0xff, 0xff, 0xff, 0x07, 0]);
+  const snappy = Buffer.from([0xff, 0xff, 0xff, 0xff, 0x07, 0, 0]);
   await expect(decompress(CompressionTypes.Snappy, snappy)).rejects.toThrow('too big');
+  // A literal of 4 GiB less some bytes, which is a step back in 32 bits: for ever.
+  const back = Buffer.from([0x08, 0xfc, 0xfa, 0xff, 0xff, 0xff]);
+  await expect(decompress(CompressionTypes.Snappy, back)).rejects.toThrow('ends beyond its block');
   // A window of 2 GiB, and one segment of 4 GiB.
   const window = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 1, 0, 0]);
   const segment = Buffer.from([0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0]);

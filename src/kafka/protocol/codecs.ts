@@ -72,6 +72,9 @@ function fromSnappy(bytes: Buffer): Uint8Array {
   return Buffer.concat(blocks);
 }
 
+/** The lengths of literals behind it say in how many bytes the length is; copies have offsets. */
+const [LAST_LITERAL_OF_TAG, OFFSET_BYTES] = [59, [0, 1, 2, 4]];
+
 /**
  * At most 64 bytes are made of three: it makes room for as many as a block says.
  * @param room what the batch may still grow by
@@ -79,11 +82,28 @@ function fromSnappy(bytes: Buffer): Uint8Array {
 function fromBlock(block: Buffer, room: number): Uint8Array {
   const most = 22 * block.length + 64;
   try {
+    if (!isWhole(block)) throw new Error('a literal or a copy ends beyond its block');
     return snappy.uncompress(block, Math.min(most, room));
   } catch (error) {
     if (room < most && (error as Error).message.includes('is too big')) throw new Error(TOO_LARGE);
     throw new Error(`Snappy: ${(error as Error).message}`, { cause: error });
   }
+}
+
+/**
+ * The library takes the longest lengths for negative ones, and then goes round and round. Behind
+ * each tag come bytes of a length or an offset, and a literal as long as the tag or these say.
+ */
+function isWhole(block: Buffer): boolean {
+  let at = block.findIndex((byte) => byte < 0x80) + 1;
+  while (at < block.length) {
+    const [kind, inTag] = [block[at]! & 3, block[at]! >> 2];
+    const bytes = kind === 0 ? Math.max(0, inTag - LAST_LITERAL_OF_TAG) : OFFSET_BYTES[kind]!;
+    at += 1 + bytes;
+    if (at > block.length) return false;
+    if (kind === 0) at += 1 + (bytes === 0 ? inTag : block.readUIntLE(at - bytes, bytes));
+  }
+  return at === block.length;
 }
 
 /** Flags, block size and a checksum; in front of that the size of all, where a flag says so. */
