@@ -44,6 +44,21 @@ test('sides that are equal are equal, and that nothing is on the target alone is
   });
 });
 
+test('a server counts no error: people watch these', async () => {
+  const errors = async () => (await both('INFO', 'errorstats')).map((text) => String(text).match(/errorstat_[^:]+/g));
+  await both('CONFIG', 'RESETSTAT');
+  await fill();
+  await sweep();
+  await link.target.client.del('list', 'set', 'hash');
+  await link.target.client.set('user:1', 'another');
+  await link.target.client.set('zset', 'of another type');
+  await link.target.client.set('extra', 'v');
+  expect(await sweep()).toMatchObject({ outcome: 'divergent' });
+  const [ofSource, ofTarget] = await errors();
+  // A script that is not there yet is answered so, once.
+  expect([...(ofSource ?? []), ...(ofTarget ?? [])].filter((name) => name !== 'errorstat_NOSCRIPT')).toEqual([]);
+}, 30_000);
+
 test('where keys expire counting proves nothing: a server counts those that it has not taken away yet', async () => {
   const own = await startLink(['--enable-debug-command', 'local']);
   onTestFinished(() => own.stop());

@@ -16,10 +16,14 @@ local function isOwn(key)
 end
 
 -- Of no string, and nil of what is too large to be gone through at once; and the work.
-local function digestOfCollection(key)
-  local kind = typeOf(key)
-  local large, bytes = isLarge(key, kind)
-  if large then return nil, 0 end
+local function digestOfCollection(key, kind)
+  local bytes = memoryOf(key)
+  -- What is so small has few elements, whose number need not be asked. A group of a stream is more.
+  if not bytes or bytes > SMALL_BYTES or kind == 'stream' then
+    local large
+    large, bytes = isLarge(key, kind, bytes)
+    if large then return nil, 0 end
+  end
   local digest, work = contentDigest(key, kind, bytes)
   if digest ~= '' then return kind .. ' ' .. digest, work end
   local dump = redis.call('DUMP', key)
@@ -30,33 +34,40 @@ end
 local function digestPage(keys)
   local parts, expiries, large = {}, {}, {}
   local work, done, expire = 0, 0, false
+  local function addLarge(key)
+    large[#large + 1] = key
+    parts[#parts + 1] = 'large'
+  end
+  local function addString(key)
+    -- Not GET: the end is included, so a large string shows by one byte more, and is not read.
+    local value = redis.call('GETRANGE', key, '0', ARGV[2])
+    if #value > LARGE_BYTES then
+      addLarge(key)
+    else
+      -- A number in front, where all other parts begin with a letter.
+      parts[#parts + 1], parts[#parts + 2] = lengthPrefix[#value], value
+    end
+    return #value
+  end
+  local function addCollection(key, kind)
+    local digest, ofCollection = digestOfCollection(key, kind)
+    if digest then parts[#parts + 1] = digest else addLarge(key) end
+    return ofCollection
+  end
   while done < #keys and (done == 0 or work < WORK_LIMIT) do
     done = done + 1
     local key, before = keys[done], spent
     local more = ROW_WORK + KEY_BYTE_WORK * #key
-    -- Not GET: the end is included, so a large string shows by one byte more, and is not read.
-    local value = redis.pcall('GETRANGE', key, '0', ARGV[2])
+    -- A command of another type would be an error, which servers count and people watch.
+    local kind = typeOf(key)
+    if kind == 'none' then
+      parts[#parts + 1] = 'none'
+    else
+      more = more + (kind == 'string' and addString or addCollection)(key, kind)
+    end
     local expiry = expiryOf(key)
     if expiry ~= -1 then expire = true end
     expiries[done] = inText(expiry)
-    if type(value) == 'string' then
-      more = more + #value
-      if expiry == NO_KEY then
-        parts[#parts + 1] = 'none'
-      elseif #value > LARGE_BYTES then
-        large[#large + 1] = key
-        parts[#parts + 1] = 'large'
-      else
-        -- A number in front, where all other parts begin with a letter.
-        parts[#parts + 1], parts[#parts + 2] = lengthPrefix[#value], value
-      end
-    else
-      if not string.find(value.err, 'WRONGTYPE', 1, true) then error(value) end
-      local digest, ofCollection = digestOfCollection(key)
-      if not digest then large[#large + 1] = key end
-      parts[#parts + 1] = digest or 'large'
-      more = more + ofCollection
-    end
     work = work + math.max(spend(more), spent - before)
   end
   local said = expire and table.concat(expiries, ' ') or ''
