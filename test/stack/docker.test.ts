@@ -1,8 +1,10 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { parse } from 'yaml';
@@ -194,14 +196,20 @@ describe('Dockerfile', () => {
     expect(await check(port)).toBe(0);
   });
 
-  test('gets all that it copies past .dockerignore', () => {
+  test('gets all that its build reads and its image has past .dockerignore', async () => {
     const ignore = readFileSync(join(REPOSITORY, '.dockerignore'), 'utf8');
-    const admitted = [...ignore.matchAll(/^!(\S+)$/gm)].map(([, path = '']) => path);
-    expect(admitted.filter((path) => !existsSync(join(REPOSITORY, path)))).toEqual([]);
-    const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.*) \S+$/gm)].flatMap(([, paths = '']) =>
-      paths.split(' '),
-    );
-    expect(copied.filter((path) => path !== '.' && !admitted.includes(path))).toEqual([]);
-    expect(admitted).toEqual(expect.arrayContaining(['src', 'workflows', 'activities', 'tsconfig.build.json']));
+    const [all, ...admitted] = ignore.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+    expect([all, admitted.filter((line) => !line.startsWith('!'))]).toEqual(['*', []]);
+    const folder = mkdtempSync(join(tmpdir(), 'keymend-image-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    for (const path of admitted.map((line) => line.slice(1)))
+      cpSync(join(REPOSITORY, path), join(folder, path), { recursive: true });
+    symlinkSync(join(REPOSITORY, 'node_modules'), join(folder, 'node_modules'));
+    const copied = [...dockerfile.matchAll(/^COPY (?!--from=tracing)(?:--from=build \/app\/)?(.*) \S+$/gm)];
+    const paths = copied.flatMap(([, each = '']) => each.split(' '));
+    expect(paths).toEqual(expect.arrayContaining(['package-lock.json', '.', 'dist']));
+    expect(dockerfile).toMatch(/^RUN npm run build /m);
+    await promisify(execFile)('npm', ['run', 'build'], { cwd: folder });
+    expect(paths.filter((path) => !existsSync(join(folder, path)))).toEqual([]);
   });
 });
