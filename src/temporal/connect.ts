@@ -33,8 +33,8 @@ const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
  * Says where Temporal is, without connecting.
- * @throws TemporalError when a profile or a file that it names is unusable; CodecError or
- *   SecretFileError for keys that are
+ * @throws TemporalError when a variable, a profile or a file that it names is unusable; CodecError
+ *   or SecretFileError for keys that are
  */
 export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): TemporalTarget {
   let loaded: ReturnType<typeof loadClientConnectConfig>;
@@ -42,10 +42,13 @@ export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): 
     const defined = Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined);
     loaded = loadClientConnectConfig({ overrideEnvVars: Object.fromEntries(defined) });
   } catch (error) {
-    throw new TemporalError(`Temporal: the TEMPORAL_* variables or the profile are not usable: ${errorText(error)}`, {
-      cause: error,
-    });
+    // Without the cause, which has the lines as well.
+    throw new TemporalError(
+      `Temporal: the TEMPORAL_* variables or the profile are not usable: ${withoutLines(error as Error)}`,
+    );
   }
+  const problem = secretProblem(loaded.connectionOptions);
+  if (problem !== undefined) throw new TemporalError(`Temporal: ${problem}`);
   const address = loaded.connectionOptions.address ?? config.temporal.address ?? '127.0.0.1:7233';
   const namespace = loaded.namespace ?? config.temporal.namespace ?? 'default';
   const { codec } = config.temporal;
@@ -55,6 +58,25 @@ export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): 
     namespace,
     ...(codec && { codec: payloadCodec(codecKeysOf(codec)) }),
   };
+}
+
+/**
+ * A fault of the profile is told with the lines around it, and in these the API key or a private
+ * key may be.
+ */
+function withoutLines(error: Error & { readonly line?: unknown; readonly column?: unknown }): string {
+  const [said = ''] = error.message.split(/[\r\n]/, 1);
+  return typeof error.line === 'number' ? `${said} (line ${error.line}, column ${error.column})` : said;
+}
+
+/** What gRPC takes in a header. It quotes what it does not take. */
+const SENDABLE = /^[ -~]*$/;
+
+function secretProblem({ apiKey, metadata = {} }: ReturnType<typeof loadClientConnectConfig>['connectionOptions']) {
+  const only = 'can be sent only as printable ASCII in one line; look for a line break at its end';
+  if (typeof apiKey === 'string' && !SENDABLE.test(apiKey)) return `TEMPORAL_API_KEY or api_key of the profile ${only}`;
+  const header = Object.entries(metadata).find(([, value]) => !SENDABLE.test(`${value}`))?.[0];
+  return header === undefined ? undefined : `the value of the header ${header} (TEMPORAL_GRPC_META_…) ${only}`;
 }
 
 /**
