@@ -58,8 +58,12 @@ export type Config = KafkaIntakeConfig | StreamIntakeConfig;
 export function parseConfig(text: string, where: string, environment: NodeJS.ProcessEnv): Config {
   const read = readYaml(text);
   if ('problem' in read) throw new ConfigError(`${where}: not valid YAML: ${read.problem}`);
-  const result = schema.safeParse(substitute(read.value, where, environment) ?? {});
-  if (!result.success) throw new ConfigError(`${where}: ${oneLine(result.error.issues.map(describeIssue).join('; '))}`);
+  const file = substitute(read.value, where, environment) ?? {};
+  const result = schema.safeParse(file);
+  if (!result.success) {
+    const problems = result.error.issues.map((issue) => describeIssue(issue, file));
+    throw new ConfigError(`${where}: ${oneLine(problems.join('; '))}`);
+  }
   // What the type says of intake and kafka was checked above.
   return deepFreeze(result.data as Config);
 }

@@ -44,6 +44,33 @@ test.each([
     expect(`${each}`).not.toContain(SECRET);
 });
 
+const TAIL = 'Tail9xyz';
+const link = (target: string) =>
+  `intake: redis-stream\nlinks: [{ name: a, source: { url: redis://a }, target: { ${target} } }]`;
+
+test.each([
+  ['kafka: { brokers: [h:1], sasl: { mechanism: plain, username: a, password: hunter2,Tail9xyz } }', 'kafka.sasl.…'],
+  ['kafka: { brokers: [h:1], sasl: { mechanism: plain, username: a, password: a, Tail9xyz: b } }', 'kafka.sasl.…'],
+  [link('sentinel: { name: m, urls: [redis://s], password: hunter2,Tail9xyz }'), 'links[0].target.sentinel.…'],
+  [link('url: redis://u:hunter2,Tail9xyz'), 'links[0].target.…'],
+  [link('cluster: [redis://a], addressMap: { h:1: h:2,Tail9xyz }'), 'links[0].target.addressMap.…'],
+  ['http: { token: hunter2,Tail9xyz }', 'http.…'],
+  ['temporal: { codec: { keys: [{ id: a, secret: hunter2,Tail9xyz }] } }', 'temporal.codec.keys[0].…'],
+])('the rest of a value with a comma is not in the error: %s', (text, place) => {
+  const { message } = refused(text);
+  expect(message).toContain(place);
+  expect(message).not.toContain(TAIL);
+});
+
+test('a wrong key beside no secret is named, and one that is nearly right beside a secret as well', () => {
+  expect(refused('http: { colour: red }').message).toContain('unknown key "http.colour"');
+  expect(refused('http: { token: a, prot: 1 }').message).toContain(
+    'unknown key "http.prot", did you mean "http.port"?',
+  );
+  expect(refused('http: { token: a, prot: }').message).toContain('unknown key "http.prot"');
+  expect(refused('intake: redis-stream\nlinks:').message).toContain('links: ');
+});
+
 test('a password that ends in % is refused, whatever the host begins with', () => {
   expect(urlProblem('redis://app:secret%@10.0.0.1')).toMatch(/^is no url/);
 });
