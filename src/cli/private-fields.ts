@@ -34,10 +34,13 @@ export function privateFields({ tracing, links }: Pick<Config, 'tracing' | 'link
   }
 
   return (fields: Fields): Fields => {
-    const { key, encoding, eventId } = fields;
+    const { key, encoding, eventId, asked } = fields;
     const changed: Fields = {};
     for (const name of IDS) if (typeof fields[name] === 'string') changed[name] = shownId(fields[name]);
     if (typeof eventId === 'string' && !NO_TEXT.test(eventId)) changed.eventId = shown(eventId);
+    // The pattern of a sweep may be a key.
+    const { match } = (asked ?? {}) as Fields;
+    if (typeof match === 'string') changed.asked = { ...(asked as Fields), match: shown(match) };
     if (typeof key === 'string') {
       changed.key = shown(keyBytes({ key, encoding: encoding === 'base64' ? 'base64' : 'utf8' }));
       // Of what is shown it says nothing.

@@ -109,7 +109,8 @@ function nothingMet({ parts }: SweepState, { match, type }: SweepOptions): strin
   if (match === undefined && type === undefined) return [];
   const isMet = parts.some(({ compared, tally }) => compared + tally.unsettled + tally.failed > 0);
   if (isMet || parts.every(({ keys }) => keys === 0)) return [];
-  const which = [match === undefined ? '' : ` matches ${match}`, type === undefined ? '' : ` is of type ${type}`];
+  // Without the pattern, which may be a key: this is also in the log.
+  const which = [match === undefined ? '' : ' matches the pattern', type === undefined ? '' : ` is of type ${type}`];
   const flags = [...(match === undefined ? [] : ['--match']), ...(type === undefined ? [] : ['--type'])];
   return [
     `nothing was compared: no key of either side${which.filter(Boolean).join(' and')}; check ${flags.join(' and ')}, or leave it out`,

@@ -100,6 +100,8 @@ export function tellSweeps(logger: Logger, metrics: WorkerMetrics): OfSweeps {
 
 const ofAll = (options: SweepOptions) => ({ ofAll: comparesAll(options) });
 
+/** The pattern is in the fields alone, where `tracing.privacy` knows it: it may be a key. */
 function nameOf(link: string, options: SweepOptions): string {
-  return `sweep of link ${link}${inBrackets(askedOf(options))}`;
+  const { match, ...asked } = askedOf(options);
+  return `sweep of link ${link}${inBrackets(match === undefined ? asked : { ...asked, match: 'a pattern' })}`;
 }

@@ -6,8 +6,12 @@ import { createLogTo } from '../../src/cli/log.js';
 import { privateFields } from '../../src/cli/private-fields.js';
 import { type Config, parseConfig } from '../../src/config.js';
 import { type PrivacyRule, shownKey } from '../../src/privacy.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
+import { workerMetrics } from '../../src/telemetry/worker-metrics.js';
+import { tellSweeps } from '../../src/worker/ended-attempts.js';
 import { createRelease } from '../../src/worker/release.js';
 import { runtimeLogger } from '../../src/worker/runtime-logger.js';
+import type { SweepSummary } from '../../workflows/sweep-messages.js';
 import { stack } from '../support/services.js';
 
 const SECRET = 'only for this test';
@@ -101,6 +105,24 @@ it('Temporal names a workflow in its words: they are not in a line that speaks o
   await createRelease({ client, taskQueue: 'q', links: config.links, logger })('a', Buffer.from('user:4711'));
   await connection.close();
   expect(text()).toContain('"error":"workflow not found for ID: …"');
+  expect(text()).not.toContain('user:4711');
+});
+
+it('the pattern of a sweep may be a key: no line of the sweep has it but as keys are shown', () => {
+  const { logger, text } = privateLog();
+  const { onSwept, onFailed } = tellSweeps(logger, workerMetrics(new Metrics(), ['a']));
+  const swept = { link: 'a', options: { match: 'user:4711', type: 'hash' } };
+  const none = { missing: 0, extra: 0, type: 0, value: 0, expiry: 0 };
+  const counts = { compared: 0, differing: none, handedOver: 0, repaired: 0, unsettled: 0, failed: 0, unhealed: 0 };
+  const rest = { outcome: 'incomplete', reasons: [], timeline: { found: [], healed: [] }, prefixes: [], listed: [] };
+  onSwept(swept, { ...counts, ...rest, targetOnly: 'skipped', redone: 0 } as SweepSummary);
+  onFailed(swept, { type: 'TargetUnavailable', message: 'no answer' });
+  const lines = text().trim().split('\n');
+  expect(lines).toHaveLength(2);
+  for (const line of lines) {
+    expect(line).toContain(`"asked":{"match":"${shownKey(hmac)('user:4711')}","type":"hash"}`);
+    expect(line).toContain('sweep of link a (keys that match a pattern, type hash)');
+  }
   expect(text()).not.toContain('user:4711');
 });
 

@@ -73,7 +73,7 @@ it('when its time comes the sweep runs under the ID of its link, and its end is 
   const told = worker
     .log()
     .split('\n')
-    .find((line) => line.includes(named));
+    .find((line) => line.includes(`sweep of link ${link} (keys that match a pattern): divergent`));
   expect(JSON.parse(told!)).toMatchObject({ asked: { match: 'user:*' }, differing: { missing: 1 } });
   expect(told).not.toContain('"level":30');
 });
