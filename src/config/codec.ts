@@ -1,7 +1,7 @@
 /** The part of `keymend.yaml` about payloads that Temporal is not to read. */
 import { z } from 'zod';
 import { SECRET_CHARACTERS } from '../privacy.js';
-import { httpPort, httpToken } from './http.js';
+import { httpPort } from './http.js';
 
 const key = z
   .strictObject({
@@ -20,10 +20,16 @@ const server = z
   .strictObject({
     host: z.string().min(1).default('127.0.0.1').describe('The address to listen on.'),
     port: httpPort.default(8081).describe('0 to 65535; 0 takes a free port, which the log names.'),
-    token: httpToken
+    // As the first part of a path it would never be found with a / or ? in it.
+    token: z
+      .string()
+      .regex(
+        /^[A-Za-z0-9._~+=-]*$/,
+        'must be of letters, digits and . _ ~ + = - alone, for it may stand in a path; make one with `openssl rand -hex 32`',
+      )
       .min(SECRET_CHARACTERS, `must have at least ${SECRET_CHARACTERS} characters`)
       .describe(
-        'What whoever asks has to send, at least 16 characters: `Authorization: Bearer …`, or as the first part of the path.',
+        'What whoever asks has to send, at least 16 letters, digits or `.` `_` `~` `+` `=` `-`: `Authorization: Bearer …`, or as the first part of the path.',
       ),
     origins: z
       .array(z.string().regex(/^https?:\/\/[^/\s]+$/, 'must be an origin such as https://temporal.example'))

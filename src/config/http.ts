@@ -29,8 +29,6 @@ export const httpPort = z
   .transform(Number)
   .pipe(z.number().int(PORT).min(0, PORT).max(MAX_PORT, PORT));
 
-export const httpToken = z.string().regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces');
-
 export const httpConfig = z
   .strictObject({
     host: z
@@ -39,7 +37,11 @@ export const httpConfig = z
       .default('127.0.0.1')
       .describe('The address to listen on. One that other machines reach needs a token.'),
     port: httpPort.default(9464).describe('0 to 65535; 0 takes a free port, which the log names.'),
-    token: httpToken.optional().describe('What whoever asks for `/metrics` has to send: `Authorization: Bearer …`.'),
+    token: z
+      .string()
+      .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+      .optional()
+      .describe('What whoever asks for `/metrics` has to send: `Authorization: Bearer …`.'),
   })
   .refine(({ host, token }) => token !== undefined || isLoopback(host), {
     path: ['token'],

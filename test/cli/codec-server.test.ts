@@ -81,6 +81,21 @@ it('says where it is, at an IPv6 address too', async () => {
   expect((await ask('/decode', BEARER)).status).toBe(200);
 });
 
+it.each(['/', '?', '#', '%', ' ', 'é'])(
+  'a token with %j, which no path could have, is refused with its place',
+  async (odd) => {
+    await expect(start({ port: 0, token: `a-token-of${odd}the-tests` })).rejects.toThrow(
+      'temporal.codec.server.token: must be of letters, digits and . _ ~ + = - alone',
+    );
+  },
+);
+
+it('a token with each character that it may have is known in a path', async () => {
+  const token = 'A.token_of~the+tests=-9';
+  const { ask } = await start({ port: 0, token });
+  expect((await ask(`/${token}/decode`)).status).toBe(200);
+});
+
 it('a token that is soon guessed is refused with its place', async () => {
   await expect(start({ port: 0, token: 'a-token' })).rejects.toThrow(
     'temporal.codec.server.token: must have at least 16 characters',
