@@ -37,6 +37,9 @@ const CONNECT_TIMEOUT_MS = 5_000;
  *   or SecretFileError for keys that are
  */
 export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): TemporalTarget {
+  const asked = environment.TEMPORAL_TLS;
+  if (asked !== undefined && !TLS_SWITCH.has(asked))
+    throw new TemporalError('Temporal: TEMPORAL_TLS must be true or 1, false or 0; anything else would be no TLS');
   let loaded: ReturnType<typeof loadClientConnectConfig>;
   try {
     const defined = Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined);
@@ -69,10 +72,19 @@ function withoutLines(error: Error & { readonly line?: unknown; readonly column?
   return typeof error.line === 'number' ? `${said} (line ${error.line}, column ${error.column})` : said;
 }
 
+/** What the SDK takes any other value for is false. */
+const TLS_SWITCH: ReadonlySet<string> = new Set(['true', '1', 'false', '0']);
+
 /** What gRPC takes in a header. It quotes what it does not take. */
 const SENDABLE = /^[ -~]*$/;
 
-function secretProblem({ apiKey, metadata = {} }: ReturnType<typeof loadClientConnectConfig>['connectionOptions']) {
+function secretProblem({
+  apiKey,
+  tls,
+  metadata = {},
+}: ReturnType<typeof loadClientConnectConfig>['connectionOptions']) {
+  if (apiKey && tls === false)
+    return 'with TLS switched off (TEMPORAL_TLS, or disabled in the profile) the API key could be read on its way; switch it on';
   const only = 'can be sent only as printable ASCII in one line; look for a line break at its end';
   if (typeof apiKey === 'string' && !SENDABLE.test(apiKey)) return `TEMPORAL_API_KEY or api_key of the profile ${only}`;
   const header = Object.entries(metadata).find(([, value]) => !SENDABLE.test(`${value}`))?.[0];
