@@ -1,6 +1,7 @@
 /** The users of Redis that a link needs, with no more rights than that. */
 import type { LinkConfig, StreamConfig } from '../config.js';
 import { isOwnKey } from '../own-keys.js';
+import { addressAt, SENTINEL_PORT } from '../redis/connection/address.js';
 import { CLUSTER, DATABASE, NEEDS } from '../redis/needed-commands.js';
 import { parseRedisUrl } from '../redis-url.js';
 
@@ -19,8 +20,52 @@ export interface AclUser {
 
 /** The users of the default setup have no name of their own, and all rights. */
 const UNNAMED = 'keymend';
+const REDIS_PORT = 6379;
 
-export function aclUsers(link: LinkConfig, { key, deadLetterKey }: StreamConfig): AclUser[] {
+/**
+ * Of several links. One server may be of two, or the source of one and the target of another: a
+ * user there needs the rights of all, as each command begins with taking away what it had.
+ */
+export function aclUsersOf(links: readonly LinkConfig[], stream: StreamConfig): AclUser[] {
+  const all = links.flatMap((link) => aclUsers(link, stream).map((user) => ({ user, of: link[user.side] })));
+  return all.map(({ user, of }) => {
+    if (user.role === 'application' || 'mysql' in of) return user;
+    const same = all
+      .filter(
+        ({ user: { role, user: name }, of: other }) => role === user.role && name === user.user && isSame(of, other),
+      )
+      .map((each) => each.user);
+    const rules = united(same.map((each) => each.rules));
+    // Redis refuses a pattern beside that of all keys.
+    const kept = rules.includes('~*') ? rules.filter((rule) => rule === '~*' || !/^[~%]/.test(rule)) : rules;
+    return { ...user, rules: kept, rulesOfNewer: united(same.map(({ rulesOfNewer }) => rulesOfNewer)) };
+  });
+}
+
+/** Patterns first, as one user has them. */
+function united(lists: readonly (readonly string[])[]): string[] {
+  const rules = [...new Set(lists.flat())];
+  return [...rules.filter((rule) => !rule.startsWith('+')), ...rules.filter((rule) => rule.startsWith('+')).sort()];
+}
+
+/** As far as the configuration tells: of two names for one address nothing is known. */
+function isSame(one: Endpoint, other: LinkConfig['source']): boolean {
+  return !('mysql' in other) && placesOf(one).some((place) => placesOf(other).includes(place));
+}
+
+function placesOf(endpoint: Endpoint): string[] {
+  const at = (url: string, usualPort: number) => {
+    const { host = 'localhost', port = usualPort, path } = parseRedisUrl(url);
+    return path ?? addressAt(host, port);
+  };
+  if ('sentinel' in endpoint) {
+    const { name, urls } = endpoint.sentinel;
+    return urls.map((url) => `${name} of ${at(url, SENTINEL_PORT)}`);
+  }
+  return ('cluster' in endpoint ? endpoint.cluster : [endpoint.url]).map((url) => at(url, REDIS_PORT));
+}
+
+function aclUsers(link: LinkConfig, { key, deadLetterKey }: StreamConfig): AclUser[] {
   const { name, source, target } = link;
   const user = (side: AclUser['side'], role: AclUser['role'], rules: readonly string[]): AclUser => {
     const endpoint = link[side];

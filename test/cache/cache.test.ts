@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import type { Pool, RowDataPacket } from 'mysql2/promise';
 import { describe, expect, test } from 'vitest';
 import { type CacheOptions, createCache, startOutboxRelay } from '../../src/cache/index.js';
-import { aclUsers } from '../../src/cli/acl-users.js';
+import { aclUsersOf } from '../../src/cli/acl-users.js';
 import { parseConfig } from '../../src/config.js';
 import { keyBytes } from '../../src/events/failed-write-codec.js';
 import { provideMariadb } from '../../src/stack/programs/index.js';
@@ -52,7 +52,7 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
     const source = { mysql: { url: 'mysql://a:b@db/shop' } };
     const links = [{ name: 'shop', source, target: { url: redis.url }, mappings }];
     const config = parseConfig(JSON.stringify({ kafka: { brokers: ['kafka:9092'] }, links }), 'the test', {});
-    const { user, rules } = aclUsers(config.links[0]!, config.stream).find(({ role }) => role === 'application')!;
+    const { user, rules } = aclUsersOf(config.links, config.stream).find(({ role }) => role === 'application')!;
     await redis.client.call('ACL', 'SETUSER', user, 'reset', 'on', '>secret', '~n:*', '+info', ...rules);
     const problems: unknown[] = [];
     const [one, other] = [0, 1].map(() => open({ onProblem: (error) => problems.push(error) }, user));

@@ -1,7 +1,7 @@
 /** `keymend acl print` and `keymend acl check` */
 import type { Config, LinkConfig } from '../../config.js';
 import { counted } from '../../plural.js';
-import { type AclUser, aclUsers, OF_A_CACHE } from '../acl-users.js';
+import { type AclUser, aclUsersOf, OF_A_CACHE } from '../acl-users.js';
 import { readConfig } from '../configured.js';
 import { chooseLink, type GlobalOptions, print, VerbError } from '../context.js';
 import { describeFinding } from '../doctor/finding.js';
@@ -9,7 +9,9 @@ import { checkRights } from '../doctor/rights.js';
 
 export async function aclPrint(name: string | undefined, global: GlobalOptions): Promise<void> {
   const { config } = readConfig(global);
-  const users = linksOf(config, name).flatMap((link) => aclUsers(link, config.stream));
+  const names = new Set(linksOf(config, name).map((link) => link.name));
+  // Of all links, as another one may have the same user.
+  const users = aclUsersOf(config.links, config.stream).filter(({ link }) => names.has(link));
   print(global, { users }, () => users.flatMap(describe));
 }
 
@@ -18,6 +20,11 @@ function describe({ link, side, role, user, rules, rulesOfNewer }: AclUser): str
     return [
       `# an application with a ${rules.includes(OF_A_CACHE[0]!) ? 'cache of keymend/cache' : 'DualWriter'}, on the ${side} of link ${link}: beside what it may do there already`,
       `ACL SETUSER ${user} ${rules.join(' ')}`,
+    ];
+  if (user === 'default')
+    return [
+      `# WARNING: keymend, on the ${side} of link ${link}, is the user default, which others are as well: no command is`,
+      '# printed, for it would take their rights away. Write a user of its own into the configuration, and call this again',
     ];
   const older = rules.includes('%R~*')
     ? ', with ~* in place of %R~* and without +pexpiretime'

@@ -29,7 +29,7 @@ export interface Access {
 
 export type Address = Access & ({ readonly url: string } | { readonly sentinel: SentinelGroup });
 
-const SENTINEL_PORT = 26379;
+export const SENTINEL_PORT = 26379;
 
 /**
  * Behind Sentinels. After an ordered failover the old master goes on as one for seconds: what is

@@ -97,3 +97,13 @@ it('is found out to be missing, with the command that mends it', async () => {
     ['fail', 'ACL SETUSER mender +restore'],
   ]);
 });
+
+it('takes no rights away from the user default, which others are as well', async () => {
+  const { source, target } = sandbox;
+  const url = source.url.replace('//', '//default:secret@');
+  sandbox.configure({ link: { name: LINK, source: { url }, target: { url: target.url } } });
+  const { stdout } = await sandbox.keymend('acl', 'print', '--link', LINK);
+  expect(stdout).not.toContain('SETUSER default');
+  expect(stdout).toContain(`# WARNING: keymend, on the source of link ${LINK}, is the user default`);
+  expect(stdout).toContain('ACL SETUSER keymend reset');
+});
