@@ -113,9 +113,16 @@ describe('what both stand on', () => {
   });
 });
 
+interface Step {
+  readonly id?: string;
+  readonly run?: string;
+  readonly uses?: string;
+  readonly with?: { readonly tags?: string };
+}
+
 describe('a release', () => {
   const workflow = parse(read('.github/workflows/release.yml')) as {
-    jobs: Record<string, { needs?: string; permissions?: object; steps: { run?: string; uses?: string }[] }>;
+    jobs: Record<string, { needs?: string; permissions?: object; steps: Step[] }>;
   };
   const commandsOf = (job: string) => workflow.jobs[job]!.steps.flatMap(({ run }) => run ?? []).join('\n');
 
@@ -134,6 +141,20 @@ describe('a release', () => {
     expect(image).toBeGreaterThan(-1);
     expect(publish).toBeGreaterThan(image);
     expect(commandsOf('publish')).toMatch(/npm view "\$\{name\}@.*" version \|\| npm publish/);
+  });
+
+  it('has the image under the version without a v, which is what the chart asks for', async () => {
+    const { steps } = workflow.jobs.publish!;
+    const image = steps.find(({ uses }) => uses?.startsWith('docker/build-push-action@'))!;
+    expect(image.with!.tags).toMatch(/:\$\{\{ steps\.tag\.outputs\.version \}\}$/);
+    const { appVersion } = parse(read('charts/keymend/Chart.yaml')) as { appVersion: string };
+    const output = join(folder, 'output');
+    const env = { ...process.env, GITHUB_REF_NAME: `v${appVersion}`, GITHUB_OUTPUT: output };
+    const script = steps.find(({ id }) => id === 'tag')!.run!;
+    await run('bash', ['-e', '-c', script], { cwd: pathOf('.'), env });
+    expect(readFileSync(output, 'utf8')).toBe(`version=${appVersion}\n`);
+    const other = run('bash', ['-e', '-c', script], { cwd: pathOf('.'), env: { ...env, GITHUB_REF_NAME: 'v0.0.0' } });
+    await expect(other).rejects.toThrow();
   });
 
   it('tests the versions of Node that the packages say they run on', () => {
