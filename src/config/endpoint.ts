@@ -32,6 +32,9 @@ const mapped = {
     .describe('Where servers are reached that announce other addresses: `{ "10.0.0.1:6379": "west.example:7001" }`.'),
 };
 const isTls = (urls: readonly string[]) => urls.every((text) => !/^(redis|unix):/.test(text));
+/** The first url says for all whether they are asked by TLS. */
+const isOneProtocol = (urls: readonly string[]) => new Set(urls.map((text) => text.startsWith('rediss:'))).size <= 1;
+const ONE_PROTOCOL = 'has redis:// beside rediss://; write all of them with the same, for one decides for all';
 const WANTS_TLS = { path: ['tls'], error: 'is only for urls that begin with rediss://' };
 /** The password would not be of the file. */
 const hasPassword = (text: string) => urlProblem(text) === undefined && parseRedisUrl(text).password !== undefined;
@@ -52,6 +55,7 @@ export const endpoint = z.union(
         cluster: z
           .array(url.refine(isDatabase0, 'selects a database; a Cluster has database 0 alone, so leave it out'))
           .min(1)
+          .refine(isOneProtocol, ONE_PROTOCOL)
           .describe(
             'A Cluster: the urls of some of its nodes. User, password and protocol of the first serve for all nodes.',
           ),
@@ -73,6 +77,7 @@ export const endpoint = z.union(
                 ),
               )
               .min(1)
+              .refine(isOneProtocol, ONE_PROTOCOL)
               .describe(
                 "The Sentinels. User and password in these urls are the Sentinels' own; `rediss://` is for the master, too.",
               ),

@@ -72,6 +72,16 @@ it.each<[what: string, target: object, says: string]>([
     { sentinel: sentinel('redis', { password: 'p' }), passwordFile: 'f' },
     'target.passwordFile: is given beside',
   ],
+  [
+    'a Sentinel without TLS beside one with it',
+    { sentinel: { name: 'm', urls: ['redis://a', 'rediss://b'] } },
+    'links[0].target.sentinel.urls: has redis:// beside rediss://; write all of them with the same',
+  ],
+  [
+    'a node without TLS beside one with it',
+    { cluster: ['rediss://a', 'redis://b'] },
+    'links[0].target.cluster: has redis:// beside rediss://',
+  ],
   ['a map for one server', { url: 'redis://b', addressMap: {} }, 'unknown key "links[0].target.addressMap"'],
   [
     'a name that is nearly right',
