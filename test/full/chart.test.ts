@@ -72,7 +72,9 @@ await describeWith('the chart', provideHelm, (helm) => {
 
   it('runs bridge and worker, and no process of them may write or gain a right', async () => {
     const objects = await draw(ALL);
-    const kinds = objects.map(({ kind, metadata }) => `${kind} ${metadata.name}`).sort();
+    const nameOf = ({ kind, metadata: { name } }: KubernetesObject) =>
+      kind === 'CronJob' ? name.replace(/-[0-9a-f]{8}$/, '') : name;
+    const kinds = objects.map((object) => `${object.kind} ${nameOf(object)}`).sort();
     expect(kinds).toEqual([
       'ConfigMap keymend',
       'ConfigMap keymend-dashboard',
@@ -113,6 +115,18 @@ await describeWith('the chart', provideHelm, (helm) => {
     const { groups } = objects.find(({ kind }) => kind === 'PrometheusRule')!.spec!;
     const files = ['monitoring/rules.yaml', 'monitoring/alerts.yaml'].map((file) => parse(read(file)));
     expect(groups).toEqual(files.flatMap((file) => file.groups));
+  });
+
+  it('gives each sweep a CronJob of its own, with a name that Kubernetes takes', async () => {
+    const [long, schedule] = ['a-link-with-a-name-that-is-far-too-long-for-a-cronjob', '0 3 * * *'];
+    const sweeps = [
+      ...['a.b', 'a_b', 'A_b', `${long}-1`, `${long}-2`].map((link) => ({ link, schedule })),
+      { link: 'a.b', schedule: '0 4 * * 0', args: ['--repair'] },
+    ];
+    const objects = await draw({ existingSecret: 's', sweeps });
+    const names = objects.filter(({ kind }) => kind === 'CronJob').map(({ metadata }) => metadata.name);
+    expect(new Set(names).size).toBe(sweeps.length);
+    for (const name of names) expect(name).toMatch(/^(?=.{1,52}$)[a-z0-9]([a-z0-9-]*[a-z0-9])$/);
   });
 
   it.each([
