@@ -23,7 +23,7 @@ import { reconcileError, type Side, type Stage } from './errors.js';
 import { type ExpiryTolerance, toleranceFor, tolerates } from './expiry-tolerance.js';
 import { shortened } from './lifetime.js';
 import { countsAgree, expiriesOf, expiryPairs, sameMember, unchanged } from './member-cells.js';
-import { AGAIN, type RoundResult } from './round.js';
+import { AGAIN, connectionsOf, type RoundResult } from './round.js';
 import { withEarlier } from './rounds.js';
 import { hasMembers } from './value-types.js';
 
@@ -142,7 +142,7 @@ async function runPart(
     const part = open.slice(0, size);
     const { planned, deferred, known, connections } = await readAndPlan(round, await observe(round, requests, part));
     for (const { index, request } of known) done[index] = request.members.length;
-    await confirm(round, await repair(round, planned), connections);
+    await confirm(round, await repair(round, planned, connections), connections);
     open = [...deferred, ...open.slice(size)];
     size = Math.max(1, part.length - deferred.length);
   }
@@ -187,9 +187,10 @@ async function readAndPlan(
   observed: readonly Observed[],
 ): Promise<{ planned: Planned[]; deferred: number[]; known: Observed[]; connections: number }> {
   const { sides, options, results } = round;
-  if (observed.length === 0) return { planned: [], deferred: [], known: [], connections: sides.source.connections };
+  // Of before the read, as in `round.ts`.
+  const connections = connectionsOf(sides);
+  if (observed.length === 0) return { planned: [], deferred: [], known: [], connections };
   const readings = await sides.source.readMembers(observed.map(({ request }) => request));
-  const { connections } = sides.source;
   const known: (Observed & { reading: MembersReading })[] = [];
   const deferred: number[] = [];
   for (const [position, key] of observed.entries()) {
@@ -222,13 +223,17 @@ async function readAndPlan(
   return { planned, deferred, known, connections };
 }
 
-/** @returns what was written */
-async function repair(round: Round, planned: readonly Planned[]): Promise<Planned[]> {
+/**
+ * @param connections of the source, before it was read
+ * @returns what was written
+ */
+async function repair(round: Round, planned: readonly Planned[], connections: number): Promise<Planned[]> {
   const { sides, results } = round;
   // In the moment before the write, as in `round.ts`.
   const wanted: Planned[] = [];
   for (const key of planned) {
-    if (key.request.signal?.aborted) results[key.index] = AGAIN;
+    const isVoid = key.request.signal?.aborted || connectionsOf(sides) !== connections;
+    if (isVoid) results[key.index] = AGAIN;
     else wanted.push(key);
   }
   const outcomes = wanted.length === 0 ? [] : await sides.target.repairMembers(wanted.map(({ repair }) => repair));
@@ -259,7 +264,7 @@ async function confirm(round: Round, written: readonly Planned[], connections: n
       if (reading === 'deferred') deferred.push(key);
       else if (reading instanceof RedisFailure) fail(round, key.index, reading, 'source', 'verify');
       else {
-        const holds = sides.source.connections === connections && unchanged(key.reading, reading);
+        const holds = connectionsOf(sides) === connections && unchanged(key.reading, reading);
         results[key.index] = holds ? repaired(key) : { outcome: 'again', repaired: repaired(key) };
       }
     }

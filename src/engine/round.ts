@@ -25,7 +25,7 @@ import {
   type Repair,
   type RepairOutcome,
 } from '../redis/index.js';
-import type { KeyDeferred, KeyResult, KeyTask, Link, ReconcileOptions, Repaired } from './contract.js';
+import type { KeyDeferred, KeyResult, KeyTask, Link, LinkSides, ReconcileOptions, Repaired } from './contract.js';
 import { decide } from './decide.js';
 import { refuseDeletes } from './delete-guard.js';
 import {
@@ -138,7 +138,7 @@ async function reconcile(
 ): Promise<{ refused: readonly Observed[]; deferred: readonly number[] }> {
   const { planned, deferred, connections } = await read(round, keys, form);
   const permitted = await guardDeletes(round, planned);
-  const { written, refused } = await repair(round, permitted);
+  const { written, refused } = await repair(round, permitted, connections);
   await confirm(round, written, connections);
   return { refused, deferred };
 }
@@ -162,11 +162,12 @@ async function read(
   form: Form,
 ): Promise<{ planned: Planned[]; deferred: number[]; connections: number }> {
   const { link, requests, options, results } = round;
-  if (keys.length === 0) return { planned: [], deferred: [], connections: link.source.connections };
+  // Of before the read: that asks several times, or several servers, of which one may fail over
+  // while another is waited for.
+  const connections = connectionsOf(link);
+  if (keys.length === 0) return { planned: [], deferred: [], connections };
   const asked = keys.map(({ request, observed }) => ({ key: request.key, known: observed }));
   const readings = await (form === 'dump' ? link.source.read(asked) : link.source.readRecipes(asked));
-  // At once: a failover while the clocks are asked would pass for the server that was read.
-  const { connections } = link.source;
   const known: (Observed & { reading: AnyReading })[] = [];
   const deferred: number[] = [];
   for (const [position, key] of keys.entries()) {
@@ -256,8 +257,7 @@ async function wouldShorten(
 
 async function guardDeletes({ link, options, results }: Round, planned: Planned[]): Promise<Planned[]> {
   if (options.cache !== undefined) return planned;
-  const needsGuard = ({ change, request }: Planned) => change.action === 'delete' && request.allowDelete !== true;
-  const guarded = planned.filter(needsGuard);
+  const guarded = planned.filter((key) => key.change.action === 'delete' && !isAllowedDelete(key));
   const keys = guarded.map(({ request }) => request.key);
   const errors = await refuseDeletes(link, keys, options.deleteGuard);
   for (const [position, { index }] of guarded.entries()) {
@@ -267,12 +267,18 @@ async function guardDeletes({ link, options, results }: Round, planned: Planned[
   return planned.filter(({ index }) => results[index] === undefined);
 }
 
-async function repair(round: Round, planned: readonly Planned[]): Promise<{ written: Written[]; refused: Observed[] }> {
+/** @param connections of the source, before it was read */
+async function repair(
+  round: Round,
+  planned: readonly Planned[],
+  connections: number,
+): Promise<{ written: Written[]; refused: Observed[] }> {
   const { link, results } = round;
   const written: Written[] = [];
   const refused: Observed[] = [];
-  // In the moment before the write: another attempt may have found the key equal since.
-  const wanted = planned.filter(({ index }) => isWanted(round, index));
+  // In the moment before the write: another attempt may have found the key equal since, and another
+  // master of the source may have vouched for what the old one, which had lost its data, has said.
+  const wanted = planned.filter((key) => isWanted(round, key.index) && isOfPresentServer(round, key, connections));
   const outcomes = await write(link, wanted);
   for (const [position, key] of wanted.entries()) {
     const outcome = outcomes[position]!;
@@ -292,6 +298,24 @@ async function repair(round: Round, planned: readonly Planned[]): Promise<{ writ
   return { written, refused };
 }
 
+/** Of the source. The first one replaces no other: it counts before it is there. */
+export function connectionsOf({ source }: LinkSides): number {
+  return Math.max(1, source.connections);
+}
+
+/** By a person, who vouches for the first comparison alone: it is not to be lost by another one. */
+function isAllowedDelete({ change, request }: Planned): boolean {
+  return change.action === 'delete' && request.allowDelete === true;
+}
+
+/** Whether the server that was read answers still; if not, the key's round ends here. */
+function isOfPresentServer({ link, options, results }: Round, key: Planned, connections: number): boolean {
+  // What a cache lacks is read again, so a delete there needs nobody to vouch for it.
+  if (options.cache !== undefined || isAllowedDelete(key) || connectionsOf(link) === connections) return true;
+  results[key.index] = AGAIN;
+  return false;
+}
+
 /** @returns one outcome for each, in order */
 async function write({ target }: Link, planned: readonly Planned[]): Promise<(RepairOutcome | RedisFailure)[]> {
   const repairs: Repair[] = [];
@@ -305,7 +329,7 @@ async function write({ target }: Link, planned: readonly Planned[]): Promise<(Re
   return planned.map(({ change }) => (change.action === 'rebuild' ? rebuilt : repaired).shift()!);
 }
 
-/** @param connections of the source, when it had been read */
+/** @param connections of the source, before it was read */
 async function confirm(round: Round, written: readonly Written[], connections: number): Promise<void> {
   if (written.length === 0) return;
   const keys = written.map(({ request }) => request.key);
@@ -313,7 +337,7 @@ async function confirm(round: Round, written: readonly Written[], connections: n
   const isCache = round.options.cache !== undefined;
   const states = await source.inspect(keys, { atMaster: true });
   // Another master, after a failover, knows nothing of what happened at the one that was read.
-  const isSameServer = source.connections === connections;
+  const isSameServer = connectionsOf(round.link) === connections;
   for (const [position, { index, reading, repaired, expired, isComparable }] of written.entries()) {
     const state = states[position]!;
     if (state instanceof RedisFailure) {

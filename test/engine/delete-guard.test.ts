@@ -142,6 +142,63 @@ test('a source that restarted empty never empties the target', async () => {
   }
 });
 
+describe('a failover of the source from an empty master to a full one', () => {
+  let full: RedisServer;
+  beforeAll(async () => {
+    full = await startRedis();
+    await full.client.mset(Array.from({ length: 50 }, (_, index) => [`k${index}`, 'v']).flat());
+  });
+  afterAll(() => full?.stop());
+
+  /** The old master as long as nobody has called `failOver`, then the new one. */
+  async function failingOver() {
+    const next = connectRedis({ url: full.url }, { name: 'source' });
+    await Promise.all([next.health(), link.sides.source.health()]);
+    let present = link.sides.source;
+    const source = new Proxy(present, {
+      get(_, name) {
+        if (name === 'connections') return link.sides.source.connections + (present === next ? 1 : 0);
+        const of = (port: RedisPort) => Reflect.get(port, name, port) as unknown;
+        if (typeof of(present) !== 'function') return of(present);
+        return (...args: unknown[]) => (of(present) as (...args: unknown[]) => unknown).apply(present, args);
+      },
+    });
+    const failOver = () => {
+      present = next;
+    };
+    return { source, failOver, close: () => next.close() };
+  }
+
+  test.each([
+    ['while it is read', 'after read'],
+    ['while the guard asks', 'before health'],
+  ] as const)('%s does not let the new one vouch for what the old one had lost', async (_when, hook) => {
+    await fill('target', 50);
+    const { source, failOver, close } = await failingOver();
+    await link.target.client.config('RESETSTAT');
+    try {
+      const intercepted = intercept(source, { [hook]: once(failOver) });
+      expect(await reconcileOne({ ...link.sides, source: intercepted }, 'k1')).toEqual({ outcome: 'equal' });
+      expect(await link.target.client.info('commandstats')).not.toContain('cmdstat_unlink');
+      expect(await keysOf(link.target.client)).toHaveLength(50);
+    } finally {
+      await close();
+    }
+  });
+
+  test('does not lose what a person has allowed', async () => {
+    await fill('target', 200);
+    const { source, failOver, close } = await failingOver();
+    try {
+      const intercepted = intercept(source, { 'before read': once(failOver) });
+      const result = await reconcileOne({ ...link.sides, source: intercepted }, 'k150', { allowDelete: true });
+      expect(result).toMatchObject({ outcome: 'repaired', action: 'deleted' });
+    } finally {
+      await close();
+    }
+  });
+});
+
 describe('a source that loads a large RDB', () => {
   let source: RedisServer;
   let port: RedisPort;

@@ -10,7 +10,7 @@ import { refuseDeletes } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side, type Stage } from '../errors.js';
 import { shortened } from '../lifetime.js';
 import { runMembersRound } from '../members.js';
-import { AGAIN, type RoundResult } from '../round.js';
+import { AGAIN, connectionsOf, type RoundResult } from '../round.js';
 import { MAXIMUM_ROUNDS, PAUSES, restAfter } from '../rounds.js';
 import { hasMembers } from '../value-types.js';
 import { MEMBERS_PER_PAGE } from './by-member.js';
@@ -25,6 +25,8 @@ interface Work {
   readonly type: string;
   readonly options: ReplaceOptions;
   readonly onStep: () => void;
+  /** Of the source, before it was read. */
+  readonly connections: number;
   /** Something may be there beside the key. */
   begun: boolean;
   /** A page was written there. */
@@ -43,7 +45,8 @@ export async function replaceOtherType(
   options: ReplaceOptions,
   onStep: () => void,
 ): Promise<RoundResult> {
-  const work: Work = { link, key, type, options, onStep, begun: false, isMade: false };
+  const connections = connectionsOf(link);
+  const work: Work = { link, key, type, options, onStep, connections, begun: false, isMade: false };
   const watch = await link.target.watch(key);
   if (watch instanceof RedisFailure) return { outcome: 'failed', error: failed(link, watch, 'target', 'read') };
   if (watch.state.type === type && hasMembers(type)) {
@@ -144,6 +147,8 @@ async function swap(work: Work, watch: KeyWatch, temporary: TemporaryKey, bytes:
   if (!replaces && !options.allowDelete) {
     const [refused] = await refuseDeletes(link, [key], options.deleteGuard);
     if (refused) throw refused;
+    // Who vouches for a delete is to be the server that was read, as in `round.ts`.
+    if (connectionsOf(link) !== work.connections) return AGAIN;
   }
   options.signal?.throwIfAborted();
   const outcome = await watch.write(replaces ? { action: 'replace', temporary, expiry } : { action: 'delete' });
