@@ -246,7 +246,10 @@ class ServerKeyWatch implements KeyWatch {
    *   executed
    */
   async #transact(...commands: Command[]): Promise<unknown[] | null | RedisFailure> {
-    const replies = await this.#connection.send([['MULTI'], ...commands, ['EXEC']]);
+    // Alone, and first: where it is refused, what is sent behind it would run with no fence.
+    const [begun] = await this.#connection.send([['MULTI']]);
+    if (begun instanceof RedisFailure) return begun;
+    const replies = await this.#connection.send([...commands, ['EXEC']]);
     // Why EXEC discards a transaction is what the command said that was refused.
     const failure = replies.find((reply) => reply instanceof RedisFailure);
     if (failure !== undefined) return failure as RedisFailure;

@@ -188,7 +188,7 @@ describe.each(TYPES)('a $type', ({ fill, write }) => {
     await link.target.client.set('k', 'old');
     const relay = await startRelay(link.target.port);
     cleanups.push(() => relay.close());
-    const target = hookWatches(targetAt(relay.port, 3_000), { 'before write': () => relay.holdFrom('MULTI') }).port;
+    const target = hookWatches(targetAt(relay.port, 3_000), { 'before write': () => relay.holdFrom('EVAL') }).port;
     const result = await replace({ source: link.sides.source, target });
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetUnavailable', stage: 'write' } });
     // Past the deadline by the server's own clock; what was sent arrives now, although its sender

@@ -97,6 +97,7 @@ async function diverge(): Promise<KeyRequest[]> {
   b.set('large string', 'y'.repeat(5_000), 'PX', 100_000);
   a.rpush('large list', ...many((i) => `${i}`));
   b.rpush('large list', ...many((i) => `${i === 5 ? 'other' : i}`));
+  a.pexpire('large list', 500_000);
   a.hset('large hash', ...pairs((i) => [`f${i}`, '1']));
   b.hset('large hash', ...pairs((i) => [`f${i + 2}`, '1']));
   a.sadd('large set', ...many((i) => `m${i}`));
@@ -129,7 +130,8 @@ async function diverge(): Promise<KeyRequest[]> {
   ];
 }
 
-async function reconcileAll(requests: readonly KeyRequest[]): Promise<KeyResult[]> {
+/** @param byRecipe as for a target that can't read the source's dumps */
+async function reconcileAll(requests: readonly KeyRequest[], { byRecipe = false } = {}): Promise<KeyResult[]> {
   const url = (server: RedisServer) => server.url.replace('//', '//keymend:secret@');
   const ports = {
     source: connectRedis({ url: url(source) }, { name: 'the source', largeValues: LARGE }),
@@ -140,6 +142,11 @@ async function reconcileAll(requests: readonly KeyRequest[]): Promise<KeyResult[
   };
   const sides = { ...ports, memory: new LinkMemory(ports) };
   try {
+    if (byRecipe) {
+      // It holds for these connections.
+      await Promise.all([ports.source.health(), ports.target.health()]);
+      sides.memory.payloadVersionRefused();
+    }
     const results = await reconcileKeys(sides, requests, DEFAULT_OPTIONS);
     for (const [index, request] of requests.entries()) {
       if (results[index]!.outcome !== 'large') continue;
@@ -152,6 +159,24 @@ async function reconcileAll(requests: readonly KeyRequest[]): Promise<KeyResult[
 }
 
 const ALL_KEYS = ['~*'];
+/** What takes the place of a value as a whole. */
+const REPLACED = ['large string', 'large list', 'large stream'];
+
+/** The values that are replaced as a whole, by key, with their expiries. */
+async function replacedValues(): Promise<Map<string, unknown>> {
+  const values = REPLACED.map(async (key) => {
+    const [dump, expiry] = await Promise.all([target.client.dumpBuffer(key), target.client.pttl(key)]);
+    return [key, { dump: dump?.toString('hex'), expires: expiry > 60_000, persists: expiry === -1 }] as const;
+  });
+  return new Map(await Promise.all(values));
+}
+
+/** Of values that were built and did not get to their place, those that would stay. */
+async function leftBehind(): Promise<string[]> {
+  const beside = await target.client.keys('keymend:re*');
+  const expiries = await Promise.all(beside.map((key) => target.client.pttl(key)));
+  return beside.filter((_, index) => expiries[index] === -1);
+}
 
 /** What is said of the failures, which must all be of that type. */
 function refusals(results: readonly KeyResult[]): string[] {
@@ -208,12 +233,34 @@ function permissionTests(
       commands.filter((each) => each !== command),
       ALL_KEYS,
     );
-    const results = await reconcileAll(await diverge());
+    const requests = await diverge();
+    const before = await replacedValues();
+    const results = await reconcileAll(requests);
+    const after = await replacedValues();
+    for (const key of REPLACED) {
+      const [index] = [...requests.entries()].find(([, request]) => `${request.key}` === key)!;
+      // Half of a write is worse than none.
+      if (results[index]!.outcome === 'failed') expect(after.get(key)).toEqual(before.get(key));
+    }
+    expect(await leftBehind()).toEqual([]);
     for (const message of refusals(results)) {
       expect(message).toMatch(new RegExp(`^the ${side} .* does not let this user run ${word(command)}; grant \\+`));
       expect(message).toMatch(
         /on (~keymend:\*|the keys of the link \(~\*, or their patterns\)) in the ACL of that user$/,
       );
+    }
+  });
+
+  test('a value that is built by commands leaves nothing behind where it may not be put in its place', async () => {
+    await permitAll();
+    for (const command of ['rename', 'exists', 'rpush']) {
+      const rights = all.filter((each) => each !== command);
+      await permit(target, rights, ALL_KEYS);
+      await diverge();
+      const results = await reconcileAll([{ key: Buffer.from('list') }], { byRecipe: true });
+      expect(refusals(results)[0]).toContain(`does not let this user run ${word(command)};`);
+      expect(await target.client.keys('keymend:rebuild:*')).toEqual([]);
+      expect(await target.client.exists('list')).toBe(0);
     }
   });
 

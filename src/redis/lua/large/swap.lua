@@ -13,6 +13,15 @@
 
 local started = now()
 
+-- A right that is missing tells here, where nothing has been done: by what has no effect on a key
+-- that is never there, or on the temporary one.
+local function requireRights(temporary, expiry)
+  local never = temporary .. ':never'
+  redis.call('UNLINK', never)
+  redis.call('RENAME', temporary, temporary)
+  setExpiry(never, expiry, started)
+end
+
 return eachRow(7, function(first)
   local key, action, expiry, temporary = ARGV[first], ARGV[first + 3], ARGV[first + 4], ARGV[first + 5]
   if started > tonumber(ARGV[first + 2]) or groupsFence(key) ~= ARGV[first + 1] then return { 'changed' }, 0 end
@@ -29,6 +38,7 @@ return eachRow(7, function(first)
     return { action == 'delete' and 'deleted' or 'expired' }, 0
   end
   if action == 'replace' then
+    requireRights(temporary, expiry)
     redis.call('UNLINK', key)
     redis.call('RENAME', temporary, key)
   end

@@ -25,17 +25,8 @@ local function build(key, recipe, expiry)
   if expiry ~= '-1' then redis.call('PEXPIREAT', key, expiry) end
 end
 
--- Nobody sees the name beside, because nothing else runs before the script has ended.
-local function replace(key, recipe, expiry, beside)
-  if expiry ~= '-1' and tonumber(expiry) <= started then
-    redis.call('UNLINK', key)
-    return 'expired'
-  end
-  local ok, failure = pcall(build, beside, recipe, expiry)
-  if not ok then
-    redis.call('UNLINK', beside)
-    error(failure, 0)
-  end
+local function buildAndPut(key, recipe, expiry, beside)
+  build(beside, recipe, expiry)
   -- Its expiry, or that of each of its fields, has passed.
   if redis.call('EXISTS', beside) == 0 then
     redis.call('UNLINK', key)
@@ -43,6 +34,22 @@ local function replace(key, recipe, expiry, beside)
   end
   redis.call('RENAME', beside, key)
   return 'restored'
+end
+
+-- Nobody sees the name beside, because nothing else runs before the script has ended.
+local function replace(key, recipe, expiry, beside)
+  if expiry ~= '-1' and tonumber(expiry) <= started then
+    redis.call('UNLINK', key)
+    return 'expired'
+  end
+  local ok, outcome = pcall(buildAndPut, key, recipe, expiry, beside)
+  if not ok then
+    -- Past `redis`: the command that is named is the one that failed.
+    server.pcall('UNLINK', beside)
+    operations = operations + 1
+    error(outcome, 0)
+  end
+  return outcome
 end
 
 return eachRow(10, function(first)
