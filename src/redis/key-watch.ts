@@ -10,6 +10,14 @@
 import type { RedisFailure } from './connection/failure.js';
 import type { KeyState } from './key-state.js';
 
+/** What work has cost a server. */
+export interface Cost {
+  /** In the unit of the budget. */
+  readonly operations: number;
+  /** To the server and from it, about. */
+  readonly bytes: number;
+}
+
 /** A key when its watch began, in as far as it takes no time to say. */
 export interface WatchedState extends Pick<KeyState, 'type' | 'expiry'> {
   /**
@@ -117,8 +125,8 @@ export interface KeyWatch {
   readonly server: string;
   /** The server's clock when the watch began, in ms since the epoch. */
   readonly serverTimeMs: number;
-  /** How many operations the server has executed for it so far, in the unit of the budget. */
-  readonly operations: number;
+  /** What it and its temporary keys have cost the server so far. */
+  readonly cost: Cost;
   readonly state: WatchedState;
 
   digestString(range: Range): Promise<RangeDigest | RedisFailure>;

@@ -22,7 +22,7 @@ import type {
   MembersState,
   TypedMembers,
 } from './key-members.js';
-import type { KeyWatch } from './key-watch.js';
+import type { Cost, KeyWatch } from './key-watch.js';
 import type { Keyspace } from './keyspace.js';
 import type { RowVersion } from './row-versions.js';
 import type {
@@ -64,10 +64,10 @@ export interface Admission {
   readonly port: RedisPort;
   /**
    * The work has ended, well or not. Call it exactly once.
-   * @param besides operations that went past `port`, on a connection of their own
+   * @param besides what went past `port`, on a connection of its own
    * @returns how many operations it took; 0 where nobody counts
    */
-  done(besides?: number): number;
+  done(besides?: Cost): number;
 }
 
 /** A server that does not answer. */

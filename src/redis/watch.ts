@@ -3,6 +3,7 @@ import { type Command, type Connection, isMaster } from './connection/connection
 import { failureOf, RedisFailure } from './connection/failure.js';
 import { expiryDigits, NO_EXPIRY } from './key-state.js';
 import type {
+  Cost,
   EntryRange,
   KeyWatch,
   PendingDigest,
@@ -71,6 +72,8 @@ class ServerKeyWatch implements KeyWatch {
   readonly state: WatchedState;
   readonly #open: OpenConnection;
   readonly #connection: Connection;
+  /** It, and those of its temporary keys. */
+  readonly #used: Connection[];
   readonly #key: Buffer;
   readonly #groups: string;
   /** Of a write, in ms of this server's clock. */
@@ -79,6 +82,7 @@ class ServerKeyWatch implements KeyWatch {
   constructor({ open, connection, key, groups, server, serverTimeMs, state }: Begun) {
     this.#open = open;
     this.#connection = connection;
+    this.#used = [connection];
     this.#key = key;
     this.#groups = groups;
     this.server = server;
@@ -86,8 +90,9 @@ class ServerKeyWatch implements KeyWatch {
     this.state = state;
   }
 
-  get operations(): number {
-    return this.#connection.operations;
+  get cost(): Cost {
+    const [operations, bytes] = [sum(this.#used, 'operations'), sum(this.#used, 'bytes')];
+    return { operations, bytes };
   }
 
   async digestString({ start, count }: Range): Promise<RangeDigest | RedisFailure> {
@@ -193,7 +198,12 @@ class ServerKeyWatch implements KeyWatch {
   }
 
   temporaryKey(): TemporaryKey {
-    return new BuiltKey(this.#open, this.#connection, this.#key);
+    const open = () => {
+      const further = this.#open();
+      this.#used.push(further);
+      return further;
+    };
+    return new BuiltKey(open, this.#connection, this.#key);
   }
 
   async boundWrite(): Promise<'bounded' | RedisFailure> {
@@ -257,6 +267,10 @@ class ServerKeyWatch implements KeyWatch {
     const failed = executed?.find((reply) => reply instanceof Error);
     return failed === undefined ? executed : failureOf(failed);
   }
+}
+
+function sum(used: readonly Connection[], what: keyof Cost): number {
+  return used.reduce((total, connection) => total + connection[what], 0);
 }
 
 /** Of what a script answered inside a transaction. */

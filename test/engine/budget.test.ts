@@ -206,7 +206,42 @@ describe('with a budget', () => {
   });
 });
 
+/** In steps, of which none costs much. @returns bytes of the value, about */
+async function makeLarge(type: string): Promise<number> {
+  const [parts, bytes] = [80, 262_144];
+  for (let part = 0; part < parts; part++) {
+    if (type === 'string') await link.source.client.append('large', randomBytes(bytes));
+    const elements = Array.from({ length: 16 }, () => randomBytes(bytes / 16));
+    if (type === 'list') await link.source.client.rpush('large', ...elements);
+    if (type === 'stream') await link.source.client.xadd('large', '*', ...elements.flatMap((each) => ['f', each]));
+  }
+  return parts * bytes;
+}
+
 describe('a budget of bytes', () => {
+  it.each(['string', 'list', 'stream'])('is paid also by a large %s, for all that is brought', async (type) => {
+    const bytesPerOperation = 4_000;
+    let paid = 0;
+    const onUsed = (operations: number) => {
+      paid += operations * bytesPerOperation;
+    };
+    const opsPerSecond = 100_000;
+    const bytesPerSecond = opsPerSecond * bytesPerOperation;
+    const budget = { link: 'east-to-west', opsPerSecond, bytesPerSecond, onUsed };
+    const target = connectRedis({ url: link.target.url }, { name: 'target', budget });
+    const bytes = await makeLarge(type);
+    try {
+      const sides = { source: link.sides.source, target };
+      const request = { key: Buffer.from('large') };
+      const result = await reconcileLargeKey(sides, request, { ...DEFAULT_OPTIONS, onProgress() {} });
+      expect(result).toMatchObject({ outcome: 'repaired', type });
+      expect(paid).toBeGreaterThan(bytes);
+      expect(paid).toBeLessThan(1.5 * bytes);
+    } finally {
+      await target.close();
+    }
+  });
+
   it('bounds how much is brought to the target, as the one of operations does', async () => {
     const [rounds, keys, bytes, bytesPerSecond] = [12, 5, 100_000, 4_000_000];
     const budget = { link: 'east-to-west', opsPerSecond: 100_000, bytesPerSecond };

@@ -2,7 +2,7 @@
  * What the comparisons of strings, lists and streams have in common. Hashes and sets are compared
  * by member.
  */
-import { type GrowthOutcome, type KeyWatch, RedisFailure, type TemporaryKey } from '../../redis/index.js';
+import { type Cost, type GrowthOutcome, type KeyWatch, RedisFailure, type TemporaryKey } from '../../redis/index.js';
 import type { LinkSides } from '../contract.js';
 import { reconcileError, type Side, type Stage } from '../errors.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
@@ -28,8 +28,8 @@ export class WatchedPair {
   readonly #key: Buffer;
   readonly #onStep: () => void;
   readonly #signal: AbortSignal | undefined;
-  /** Of the target's operations, also of some that are still to come. */
-  #paid = 0;
+  /** Of what the target's watch costs; operations also of some that are still to come. */
+  #paid: Cost = { operations: 0, bytes: 0 };
 
   constructor(
     sides: LinkSides,
@@ -65,8 +65,7 @@ export class WatchedPair {
    * `advance` does.
    */
   async afford(operations: number): Promise<void> {
-    this.#paid += operations;
-    await pay(this.#sides, this.#key, this.#signal, operations);
+    await this.#pay({ operations, bytes: 0 });
   }
 
   /**
@@ -75,8 +74,13 @@ export class WatchedPair {
    */
   async advance(): Promise<void> {
     this.#onStep();
-    const unpaid = Math.max(0, this.target.operations - this.#paid);
-    this.#paid += unpaid;
-    await pay(this.#sides, this.#key, this.#signal, unpaid);
+    const { operations, bytes } = this.target.cost;
+    const unpaid = Math.max(0, operations - this.#paid.operations);
+    await this.#pay({ operations: unpaid, bytes: bytes - this.#paid.bytes });
+  }
+
+  async #pay({ operations, bytes }: Cost): Promise<void> {
+    this.#paid = { operations: this.#paid.operations + operations, bytes: this.#paid.bytes + bytes };
+    await pay(this.#sides, this.#key, this.#signal, { operations, bytes });
   }
 }

@@ -15,7 +15,7 @@ import { MAXIMUM_ROUNDS, PAUSES, restAfter } from '../rounds.js';
 import { hasMembers } from '../value-types.js';
 import { MEMBERS_PER_PAGE } from './by-member.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
-import { paced } from './pace.js';
+import { paced, pay } from './pace.js';
 import type { ReplaceOptions } from './replacement.js';
 
 interface Work {
@@ -56,6 +56,8 @@ export async function replaceOtherType(
   const temporary = watch.temporaryKey();
   try {
     const bytes = hasMembers(type) ? await buildOfMembers(work, temporary) : await copyDump(work, temporary);
+    // A dump went past the port that is counted, on the watch's own connection.
+    await pay(link, key, options.signal, watch.cost);
     return await swap(work, watch, temporary, bytes);
   } catch (error) {
     if (error instanceof ChangedMeanwhile) return AGAIN;

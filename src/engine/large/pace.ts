@@ -3,7 +3,7 @@
  * would cost more.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Admission, membersWorth, RedisFailure, type RedisPort } from '../../redis/index.js';
+import { type Admission, type Cost, membersWorth, RedisFailure, type RedisPort } from '../../redis/index.js';
 import type { LinkSides } from '../contract.js';
 import { reconcileError } from '../errors.js';
 
@@ -35,16 +35,10 @@ export async function paced<Result>(
 }
 
 /**
- * Pays for operations that go past the port, when the budget has room for them. Throws as `paced`
- * does.
+ * Pays for what goes past the port, when the budget has room for it. Throws as `paced` does.
  */
-export async function pay(
-  sides: LinkSides,
-  key: Buffer,
-  signal: AbortSignal | undefined,
-  operations: number,
-): Promise<void> {
-  (await admitted(sides, key, signal, membersWorth(operations))).done(operations);
+export async function pay(sides: LinkSides, key: Buffer, signal: AbortSignal | undefined, cost: Cost): Promise<void> {
+  (await admitted(sides, key, signal, membersWorth(cost.operations))).done(cost);
 }
 
 const OUT = new RedisFailure('CONNECTION', 'it does not answer at all');

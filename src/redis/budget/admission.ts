@@ -4,6 +4,7 @@
  */
 
 import { RedisFailure } from '../connection/failure.js';
+import type { Cost } from '../key-watch.js';
 import type { Admission, AdmissionRequest, Deferred, RedisPort } from '../port.js';
 import type { CountCost } from '../scripts/script-runner.js';
 import type { Budget } from './budget.js';
@@ -22,6 +23,7 @@ const KEY_OPERATIONS = 8;
 const MEMBER_OPERATIONS = 3;
 
 const UNBOUNDED = Number.POSITIVE_INFINITY;
+const NOTHING: Cost = { operations: 0, bytes: 0 };
 
 /** How many members a request for one key has to name to reserve so many operations, at least. */
 export function membersWorth(operations: number): number {
@@ -56,9 +58,10 @@ export async function admit(
       used += operations ?? reserved;
       usedBytes += bytes;
     });
-    const done = (besides = 0) => {
+    const done = ({ operations, bytes }: Cost = NOTHING) => {
       // Whichever is the more: many bytes count as so many operations, and those behind wait.
-      const cost = Math.max(used + besides, Math.ceil(usedBytes / (budget.bytesPerOperation ?? UNBOUNDED)));
+      const ofBytes = Math.ceil((usedBytes + bytes) / (budget.bytesPerOperation ?? UNBOUNDED));
+      const cost = Math.max(used + operations, ofBytes);
       answer.settle(cost);
       return cost;
     };

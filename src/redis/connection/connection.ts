@@ -11,7 +11,7 @@ import { isOwnKey } from '../../own-keys.js';
 import { jittered, pauseAfter } from '../../patience/pause.js';
 import { parseRedisUrl } from '../../redis-url.js';
 import { tlsFailure } from '../../tls-trouble.js';
-import { operationsOf } from '../scripts/operations.js';
+import { costOf } from '../scripts/operations.js';
 import {
   type Address,
   addressAt,
@@ -105,6 +105,7 @@ export class Connection {
   /** It has not refused to say how long an argument may be. */
   #saysLimit = true;
   #operations = 0;
+  #bytes = 0;
   #nodeId: string | undefined;
   #expectedNodeId: string | undefined;
   /** Calls that wait for their replies. They do not reject. */
@@ -209,6 +210,11 @@ export class Connection {
     return this.#operations;
   }
 
+  /** How many have been sent and received, about. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /**
    * Sends commands one behind the other without waiting in between. Never rejects.
    * @param server the only one to which they may be sent
@@ -226,7 +232,7 @@ export class Connection {
         ),
       ),
     );
-    for (const reply of replies) this.#operations += operationsOf(reply) ?? 0;
+    for (const [index, reply] of replies.entries()) this.#countCost(commands[index]!, reply);
     if (replies.some((reply) => reply instanceof RedisFailure && reply.code === 'TIMEOUT')) this.#reset();
     if (replies.some((reply, index) => tellsOfReplica(commands[index]!, reply))) this.#renew();
     return replies;
@@ -293,13 +299,29 @@ export class Connection {
     try {
       const refused = await this.#refusedLength(command.bytes);
       if (refused !== null) return refused;
-      reply = await sendInPieces(this.#client, command, this.commandTimeoutMs);
+      const pieces = this.#countedPieces(command.pieces);
+      reply = await sendInPieces(this.#client, { ...command, pieces }, this.commandTimeoutMs);
     } catch (error) {
       this.#reset();
       throw error;
     }
+    this.#countCost([...command.head, ...command.tail], reply);
     if (reply instanceof RedisFailure && reply.code === 'TIMEOUT') this.#reset();
     return reply;
+  }
+
+  #countCost(command: readonly unknown[], reply: unknown): void {
+    const [operations, bytes] = costOf(command, reply);
+    this.#operations += operations ?? 0;
+    this.#bytes += bytes;
+  }
+
+  /** Each counts as soon as it is sent: the whole may take minutes. */
+  async *#countedPieces(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const piece of pieces) {
+      this.#bytes += piece.length;
+      yield piece;
+    }
   }
 
   /**
