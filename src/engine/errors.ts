@@ -62,6 +62,7 @@ export function reservedKey(): { readonly outcome: 'failed'; readonly error: Rec
 const TYPES: Readonly<Record<string, Readonly<Record<Side, ReconcileErrorType>>>> = {
   READONLY: { source: 'SourceNotMaster', target: 'TargetReadOnly' },
   NOTMASTER: { source: 'SourceNotMaster', target: 'TargetReadOnly' },
+  NOREPLICAS: { source: 'SourceUnavailable', target: 'TargetReadOnly' },
   MASTERDOWN: { source: 'SourceNotMaster', target: 'TargetUnavailable' },
   OOM: { source: 'SourceUnavailable', target: 'TargetOutOfMemory' },
   LOADING: { source: 'SourceUnavailable', target: 'TargetLoading' },

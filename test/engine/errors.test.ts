@@ -101,10 +101,20 @@ describe('on the target', () => {
     expectError(await failure(...ports), 'TargetUnavailable', 'write', 'its last save to disk failed');
   });
 
-  test('too few replicas: TargetUnavailable', async () => {
+  test('too few replicas: TargetReadOnly', async () => {
     const { target, ports } = await divergedLink();
     await target.client.config('SET', 'min-replicas-to-write', '1');
-    expectError(await failure(...ports), 'TargetUnavailable', 'write', 'too few of its replicas are connected');
+    expectError(await failure(...ports), 'TargetReadOnly', 'write', 'too few of its replicas are connected');
+  });
+
+  test('too few replicas for the budget’s own key: TargetReadOnly', async () => {
+    const { target, ports } = await divergedLink();
+    await target.client.config('SET', 'min-replicas-to-write', '1');
+    const budget = { link: 'l', opsPerSecond: 1_000 };
+    const paying = connectRedis({ url: target.url }, { name: 'the target', budget });
+    cleanups.push(() => paying.close());
+    const error = await failure(ports[0], paying);
+    expectError(error, 'TargetReadOnly', 'read', 'too few of its replicas are connected');
   });
 
   test('a running script: TargetUnavailable', async () => {
