@@ -64,6 +64,21 @@ test('a user who may not ask for the ID of a node is served nevertheless', async
   expect(String(await ask('k', narrow))).toBe('v');
 });
 
+test('nodes that are to be named by a hostname and have none are reached by their addresses', async () => {
+  const own = await startCluster(2);
+  for (const { client } of own.nodes) await client.config('SET', 'cluster-preferred-endpoint-type', 'hostname');
+  const unnamed = new ClusterNodes([own.nodes[0]!.url], { name: 'target of link l' });
+  onTestFinished(async () => {
+    unnamed.close();
+    await own.stop();
+  });
+  const [[, , node]] = (await own.nodes[0]!.client.cluster('SLOTS')) as unknown as [[number, number, string[]]];
+  expect(node[0]).toBe('?');
+  const keys = Array.from({ length: 20 }, (_, index) => `k${index}`);
+  for (const key of keys) await own.masterOf(slotOf(Buffer.from(key))).client.set(key, key);
+  expect((await Promise.all(keys.map((key) => ask(key, unnamed)))).map(String)).toEqual(keys);
+});
+
 test('where no node answers, that is the failure of each key', async () => {
   const lonely = new ClusterNodes([`redis://127.0.0.1:${await freePort()}`], { name: 'target of link l' });
   expect(await lonely.masterOf(Buffer.from('k'))).toMatchObject({ code: 'CONNECTION' });

@@ -128,7 +128,7 @@ export class ClusterNodes {
    */
   importing({ message }: RedisFailure): Connection | null {
     const [, host, port] = /^ASK \d+ (\S+):(\d+)$/.exec(message) ?? [];
-    return host && host !== '?' ? this.#connectionTo(this.#reached(host, Number(port))) : null;
+    return host && host !== UNKNOWN ? this.#connectionTo(this.#reached(host, Number(port))) : null;
   }
 
   close(): void {
@@ -197,7 +197,8 @@ export class ClusterNodes {
   #adopt(asked: string, ranges: SlotsReply): Topology {
     const slots = new Map<string, [number, number][]>();
     const nodeIds = new Map<string, string | undefined>();
-    for (const [first, last, [host, port, id]] of ranges) {
+    for (const [first, last, [told, port, id, others]] of ranges) {
+      const host = `${told}` === UNKNOWN ? ipIn(others) : told;
       // A node that does not know how it is reached leaves its own host out; some leave out all.
       const isAsked = id !== undefined && this.#connections.get(asked)?.nodeId === `${id}`;
       const here = () => (isAsked ? asked : this.#reached(apart(asked).host, port));
@@ -253,9 +254,18 @@ const ANOTHER_CLUSTER = new RedisFailure(
   'a node of another Cluster has one of its addresses now; if the Cluster was made anew, start keymend again',
 );
 
-type NodeOfReply = [host: Buffer | null, port: number, id: Buffer | undefined, ...unknown[]];
+type NodeOfReply = [host: Buffer | null, port: number, id?: Buffer, others?: Buffer[]];
 /** Of CLUSTER SLOTS: ranges, each with its master and then its replicas. */
 type SlotsReply = [first: number, last: number, master: NodeOfReply, ...replicas: NodeOfReply[]][];
+
+/** In place of a name, where nodes are to be named by one and this one has none. */
+const UNKNOWN = '?';
+
+/** Of how else a node is reached: names and values in turn, from Redis 7 on. */
+function ipIn(others: readonly Buffer[] | undefined): Buffer | undefined {
+  const at = others?.findIndex((word, index) => index % 2 === 0 && `${word}` === 'ip') ?? -1;
+  return at < 0 ? undefined : others![at + 1];
+}
 
 function nodeIdsOf(ranges: SlotsReply): string[] {
   return ranges.flatMap(([, , ...nodes]) => nodes.map(([, , id]) => `${id}`));
