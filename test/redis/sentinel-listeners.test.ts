@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { connectKeyServers, outliveSentinels } from '../../src/redis/index.js';
 import { eventually } from '../support/eventually.js';
+import { startRedis } from '../support/redis.js';
 import { type Relay, startRelay } from '../support/relay.js';
 import { type SentinelGroup, startSentinelGroup } from '../support/sentinel.js';
 
@@ -73,6 +74,48 @@ test.each(CLIENTS)('%s closes while a Sentinel is silent that was listened to an
   // Rejections are told of at the end of a turn.
   await new Promise((resolve) => setImmediate(resolve));
   expect(unhandled).toEqual([]);
+});
+
+/** Two servers as a further group of the first Sentinel. @returns makes the replica its master */
+async function furtherGroup(name: string): Promise<() => Promise<void>> {
+  const [master, sentinel, subscriber] = [
+    await startRedis(),
+    ...[0, 1].map(() => new Redis(group.sentinels[0]!.port, '127.0.0.1', { protocol: 2, enableReadyCheck: false })),
+  ] as const;
+  const replica = await startRedis(['--replicaof', `127.0.0.1 ${master.port}`]);
+  onTestFinished(async () => {
+    await sentinel!.call('SENTINEL', 'REMOVE', name);
+    sentinel!.disconnect();
+    subscriber!.disconnect();
+    await Promise.all([master.stop(), replica.stop()]);
+  });
+  await eventually(async () => expect(await replica.client.info('replication')).toContain('master_link_status:up'));
+  await sentinel!.call('SENTINEL', 'MONITOR', name, '127.0.0.1', master.port, 1);
+  await subscriber!.subscribe('+switch-master');
+  return async () => {
+    const told = new Promise((resolve) => subscriber!.once('message', (_, message) => resolve(message)));
+    // It may not know yet of the replica, or that this can be promoted.
+    await eventually(async () => expect(await sentinel!.call('SENTINEL', 'FAILOVER', name)).toBe('OK'));
+    expect(await told).toMatch(`${name} 127.0.0.1 ${master.port} `);
+  };
+}
+
+/** Of the connections to the master. */
+async function connectionIds(): Promise<string[]> {
+  const list = String(await group.master.client.client('LIST', 'TYPE', 'NORMAL'));
+  return [...list.matchAll(/^id=(\d+)/gm)].map(([, id]) => id!).sort();
+}
+
+test.each(CLIENTS)('%s keeps its connection when another group of its Sentinels fails over', async (_name, connect) => {
+  const failOver = await furtherGroup('mymaster-2');
+  const relay = await relayOfSentinel();
+  const close = await connect(relay.port);
+  onTestFinished(close);
+  await eventually(async () => expect(await listeners(relay)).toBe(1));
+  const before = await connectionIds();
+  await failOver();
+  expect(await listeners(relay)).toBe(1);
+  expect(await connectionIds()).toEqual(before);
 });
 
 test.each(CLIENTS)('%s listens again to a Sentinel that was away', async (_name, connect) => {

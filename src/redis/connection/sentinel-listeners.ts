@@ -13,6 +13,8 @@ interface SentinelConnector {
  * Of any client; of one with Sentinels: what listens to these lives through whatever becomes of its
  * connections. By itself ioredis subscribes anew without a look at what comes of it, so a Sentinel
  * that goes just then, or a client that is closed, would end the process; and it prints each error.
+ * Nor does it look at whose master is another one: it would give up its connection for each
+ * failover of any group of the same Sentinels.
  */
 export function outliveSentinels(client: Redis): void {
   // A Cluster has no connector, and one server a simpler one.
@@ -22,15 +24,24 @@ export function outliveSentinels(client: Redis): void {
   connector.connectToSentinel = (address, options) => {
     const sentinel = connect.call(connector, address, options);
     // Others ask once for the master, and are looked after.
-    if (options?.lazyConnect) outlive(sentinel);
+    if (options?.lazyConnect) outlive(sentinel, client.options.name);
     return sentinel;
   };
   // It may have been connected before.
-  for (const { client: sentinel } of connector.failoverDetector?.sentinels ?? []) outlive(sentinel);
+  for (const { client: sentinel } of connector.failoverDetector?.sentinels ?? [])
+    outlive(sentinel, client.options.name);
 }
 
-function outlive(sentinel: Redis): void {
+/** @param group the name that the client asks for */
+function outlive(sentinel: Redis, group: string | null | undefined): void {
   sentinel.options.autoResubscribe = false;
   sentinel.on('error', () => {});
   sentinel.on('ready', () => sentinel.subscribe(CHANNEL).catch(() => {}));
+  const emit = sentinel.emit.bind(sentinel);
+  sentinel.emit = (event, ...args) => (isOfAnother(group, event, args) ? false : emit(event, ...args));
+}
+
+/** The message begins with the name of the group that has another master. */
+function isOfAnother(group: string | null | undefined, event: string | symbol, [channel, message]: unknown[]): boolean {
+  return event === 'message' && channel === CHANNEL && !`${message}`.startsWith(`${group} `);
 }
