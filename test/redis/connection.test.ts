@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
 import { afterEach, describe, expect, test } from 'vitest';
+import { Connection } from '../../src/redis/connection/connection.js';
 import { connectRedis, type ObservedState, RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import { eventually } from '../support/eventually.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
@@ -215,4 +217,22 @@ describe('a command without an answer in time', () => {
     const clients = (await client.call('CLIENT', 'LIST')) as string;
     return [...clients.matchAll(/^id=(\d+).* name=keymend /gm)].map(([, id]) => id!);
   }
+});
+
+test('a server that is busy has not refused to say how long an argument may be', async () => {
+  const { url, client } = await server(['--proto-max-bulk-len', '1mb', '--busy-reply-threshold', '1']);
+  const connection = new Connection({ url }, { name: 'target', commandTimeoutMs: 60_000 });
+  cleanups.push(() => connection.close());
+  const setLong = async () => (await connection.send([['SET', 'k', Buffer.alloc(2 * 1_048_576)]]))[0];
+  await connection.send([['PING']]);
+  const script = client.eval('while true do end', 0).catch(() => {});
+  await eventually(async () => expect(await connection.send([['DBSIZE']])).toMatchObject([{ code: 'BUSY' }]));
+  expect(await setLong()).toMatchObject({ code: 'BUSY' });
+  const other = new Redis(url, { protocol: 2, enableReadyCheck: false });
+  cleanups.push(() => other.disconnect());
+  await other.script('KILL');
+  await script;
+  // It is asked again, and nothing is sent that would end the connection.
+  expect(await setLong()).toMatchObject({ code: 'TOOBIG' });
+  expect(connection.connections).toBe(1);
 });

@@ -334,8 +334,9 @@ export class Connection {
       if (bytes <= LEAST_LIMIT || !this.#saysLimit) return null;
       // Each time: beside so many bytes it costs nothing, and the setting may have changed.
       const reply = await this.#write(['CONFIG', 'GET', setting]).catch(failureOf);
-      // Without an answer it has not refused to say.
-      if (reply instanceof RedisFailure && ['TIMEOUT', 'CONNECTION'].includes(reply.code)) return reply;
+      // Not allowed to this user, or unknown to this make of server: anything else that it answers
+      // now, or no answer, is no refusal to say.
+      if (reply instanceof RedisFailure && !['NOPERM', 'ERR'].includes(reply.code)) return reply;
       this.#saysLimit = Array.isArray(reply) && reply.length === 2;
       const limit = this.#saysLimit ? Number((reply as Buffer[])[1]) : Infinity;
       if (bytes + besides > limit)
