@@ -38,12 +38,13 @@ const CONNECT_TIMEOUT_MS = 5_000;
  */
 export function temporalTarget(config: Config, environment: NodeJS.ProcessEnv): TemporalTarget {
   const asked = environment.TEMPORAL_TLS;
-  if (asked !== undefined && !TLS_SWITCH.has(asked))
+  if (asked && !TLS_SWITCH.has(asked))
     throw new TemporalError('Temporal: TEMPORAL_TLS must be true or 1, false or 0; anything else would be no TLS');
   let loaded: ReturnType<typeof loadClientConnectConfig>;
   try {
-    const defined = Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined);
-    loaded = loadClientConnectConfig({ overrideEnvVars: Object.fromEntries(defined) });
+    // One that is empty is not given: so a compose file leaves it out.
+    const given = Object.entries(environment).filter((entry): entry is [string, string] => Boolean(entry[1]));
+    loaded = loadClientConnectConfig({ overrideEnvVars: Object.fromEntries(given) });
   } catch (error) {
     // Without the cause, which has the lines as well.
     throw new TemporalError(

@@ -56,7 +56,7 @@ it.each([
   );
 });
 
-it.each(['True', 'yes', 'on', 'TRUE', ''])('TEMPORAL_TLS=%s is refused: it would be no TLS', (value) => {
+it.each(['True', 'yes', 'on', 'TRUE'])('TEMPORAL_TLS=%s is refused: it would be no TLS', (value) => {
   expect(refusal({ TEMPORAL_TLS: value }).message).toMatch(/^Temporal: TEMPORAL_TLS must be true or 1, false or 0;/);
 });
 
@@ -64,7 +64,7 @@ it('an API key goes by TLS alone, whoever has switched that off', () => {
   const off = /^Temporal: with TLS switched off .* the API key could be read on its way; switch it on$/;
   expect(refusal({ TEMPORAL_API_KEY: SECRET, TEMPORAL_TLS: 'false' }).message).toMatch(off);
   expect(refusal(profile(`api_key = "${SECRET}"`, '[profile.default.tls]', 'disabled = true')).message).toMatch(off);
-  for (const value of [undefined, 'true', '1'])
+  for (const value of [undefined, '', 'true', '1'])
     expect(target({ TEMPORAL_API_KEY: SECRET, TEMPORAL_TLS: value }).options.tls).toBeTruthy();
   for (const value of ['false', '0']) expect(target({ TEMPORAL_TLS: value }).options.tls).toBe(false);
 });
