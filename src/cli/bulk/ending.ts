@@ -100,7 +100,7 @@ function describe(outcome: Outcome, word: string): string[] {
 }
 
 function describeGone({ gone }: Told): string[] {
-  return gone === 0 ? [] : [`for ${counted(gone, 'key')} nothing was under way any more`];
+  return gone === 0 ? [] : [`${counted(gone, 'key')} told nothing: what was under way for them is over`];
 }
 
 interface Silent {

@@ -14,7 +14,7 @@ import { ToldKeys } from './told-keys.js';
 /** What telling one has come to: `told`, or why it was not told. */
 export type Answer =
   | { readonly kind: 'told'; readonly wasEscalated: boolean; readonly done?: string }
-  /** Nothing is under way for it. */
+  /** Nothing is under way for it, or not any more what was meant. */
   | { readonly kind: 'gone' }
   | { readonly kind: 'refused'; readonly why: string };
 

@@ -18,7 +18,8 @@ const COUNTED_WITHIN_MS = 2_000;
 /** One that is to be told. */
 export interface Target {
   readonly workflowId: string;
-  /** Of what was found by a search. */
+  /** Both of what was found by a search. */
+  readonly runId: string | null;
   readonly taskQueue: string | null;
   readonly isEscalated: boolean;
   /** Of what was given by its key. */
@@ -123,8 +124,8 @@ function isBalanced(query: string): boolean {
 }
 
 async function* listed(found: AsyncIterable<KeyRow>): AsyncGenerator<Target> {
-  for await (const { workflowId, taskQueue, isEscalated } of found)
-    yield { workflowId, taskQueue, isEscalated, key: null };
+  for await (const { workflowId, runId, taskQueue, isEscalated } of found)
+    yield { workflowId, runId, taskQueue, isEscalated, key: null };
 }
 
 async function* ofFile(config: Config, file: string, flags: BulkFlags, keyOf: KeyOf): AsyncGenerator<Target> {
@@ -136,6 +137,6 @@ async function* ofFile(config: Config, file: string, flags: BulkFlags, keyOf: Ke
       if (!(error instanceof VerbError)) throw error;
       throw new VerbError(`${place}: ${error.message}`, error.exitCode);
     }
-    yield { workflowId: key.workflowId, taskQueue: null, isEscalated: false, key };
+    yield { workflowId: key.workflowId, runId: null, taskQueue: null, isEscalated: false, key };
   }
 }

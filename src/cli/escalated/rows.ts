@@ -12,6 +12,7 @@ const STATE = defineSearchAttributeKey(SEARCH_ATTRIBUTES.state, 'KEYWORD');
 const ERROR = defineSearchAttributeKey(SEARCH_ATTRIBUTES.error, 'KEYWORD');
 
 export interface KeyRow extends Listed {
+  readonly runId: string;
   readonly isEscalated: boolean;
   readonly startTime: Date;
   /** null: its workflow does not show it. */
@@ -34,10 +35,10 @@ export async function* escalatedRows(client: Client, escalated: EscalatedQuery):
   for await (const row of rows(client, escalated.query)) if (escalated.matches(row.workflowId)) yield row;
 }
 
-function rowOf({ workflowId, taskQueue, startTime, typedSearchAttributes }: WorkflowExecutionInfo): KeyRow {
+function rowOf({ workflowId, runId, taskQueue, startTime, typedSearchAttributes }: WorkflowExecutionInfo): KeyRow {
   const shown = (key: typeof LINK) => typedSearchAttributes.get(key) ?? null;
   const isEscalated = shown(STATE) === 'escalated';
-  return { workflowId, taskQueue, startTime, link: shown(LINK), error: shown(ERROR), isEscalated };
+  return { workflowId, runId, taskQueue, startTime, link: shown(LINK), error: shown(ERROR), isEscalated };
 }
 
 /**

@@ -23,7 +23,7 @@ export async function retryKeys(text: string | undefined, flags: BulkFlags, glob
       unasked: flags.escalated === true,
       one: (text) => retryOne(global, client, config, keyToReconcile(config, text, flags)),
       keyOf: keyToReconcile,
-      tell: signalling(client, config, retry),
+      tell: signalling(client, config, { looksAgain: false }, retry),
       said: (keys) => ({
         field: 'retried',
         line: `told ${counted(keys, flags.escalated ? 'escalated key' : 'key')} to try again`,
