@@ -14,7 +14,6 @@ import {
 import { ApplicationFailure, type SignalDefinition } from '@temporalio/common';
 import {
   DEFAULT_POLICY,
-  type KeyStatus,
   type LinkPolicy,
   type ReconcileKeyInput,
   type ReconcileKeyResult,
@@ -35,6 +34,7 @@ import { findInBatches, statusInBatch } from '../temporal/key-in-batch.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { quoted } from '../temporal/quoted.js';
 import { startReconcileNow } from '../temporal/reconcile-now.js';
+import { endedBy, type RunStatus, unfinishedBy } from '../temporal/unfinished.js';
 import { KeymendClientError } from './failure.js';
 import { type SweepRun, type SweepStarting, sweepOf } from './sweep-run.js';
 
@@ -89,12 +89,13 @@ export class KeymendClient {
 
   /**
    * What the workflow of a key says of itself, or the batch that it travels in; of one that has
-   * ended, as long as Temporal keeps it.
+   * ended, as long as Temporal keeps it. The state of one that somebody has ended is `terminated`,
+   * `cancelled`, `timed out` or `failed`: nobody repairs the key.
    * @param key text, or raw bytes
    * @returns null: nothing is known of the key
    * @throws KeymendClientError `NoAnswer`, `WorkflowIdTaken`
    */
-  async status(link: string, key: string | Buffer): Promise<KeyStatus | null> {
+  async status(link: string, key: string | Buffer): Promise<RunStatus | null> {
     const bytes = bytesOf(key);
     const workflowId = this.#idOf(link, bytes);
     const run = await this.#ownRun(workflowId);
@@ -104,17 +105,17 @@ export class KeymendClient {
       if (found !== null) return statusInBatch(sought, found);
       if (run === null && doubt !== null) throw new KeymendClientError('NoAnswer', doubt);
     }
-    return run === null ? null : this.statusOf(workflowId);
+    return run === null ? null : this.#statusOf(run);
   }
 
   /**
    * The same by the ID of a workflow, as `escalations` lists it.
    * @throws KeymendClientError `NotRunning` where Temporal has none under it; else as `status`
    */
-  async statusOf(workflowId: string): Promise<KeyStatus> {
-    return this.#answer(workflowId, () => this.#handle(workflowId).query(status)).catch((error: unknown) => {
-      throw error instanceof WorkflowNotFoundError ? notRunning(workflowId, error) : error;
-    });
+  async statusOf(workflowId: string): Promise<RunStatus> {
+    const run = await this.#run(workflowId);
+    if (run === null) throw notRunning(workflowId);
+    return this.#statusOf(run);
   }
 
   /**
@@ -155,7 +156,7 @@ export class KeymendClient {
    * @returns what its workflow says of itself then
    * @throws KeymendClientError `NotRunning`, `NoAnswer`, `WorkflowIdTaken`
    */
-  async retry(link: string, key: string | Buffer): Promise<KeyStatus> {
+  async retry(link: string, key: string | Buffer): Promise<RunStatus> {
     return this.#tell(this.#idOf(link, bytesOf(key)), retry);
   }
 
@@ -166,7 +167,7 @@ export class KeymendClient {
    * @returns what its workflow says of itself then
    * @throws KeymendClientError `NotRunning`, `NoAnswer`, `WorkflowIdTaken`
    */
-  async skip(link: string, key: string | Buffer, reason: string): Promise<KeyStatus> {
+  async skip(link: string, key: string | Buffer, reason: string): Promise<RunStatus> {
     return this.#tell(this.#idOf(link, bytesOf(key)), skip, { reason });
   }
 
@@ -212,18 +213,33 @@ export class KeymendClient {
     return this.#client.workflow.getHandle<typeof reconcileKey>(workflowId);
   }
 
+  /** The newest run under this ID; null: there is none. */
+  async #run(workflowId: string): Promise<WorkflowExecutionDescription | null> {
+    try {
+      return await this.#handle(workflowId).describe();
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return null;
+      throw error;
+    }
+  }
+
+  async #statusOf({ workflowId, status: { name } }: WorkflowExecutionDescription): Promise<RunStatus> {
+    const answer = await this.#answer(workflowId, () => this.#handle(workflowId).query(status)).catch(
+      (error: unknown) => {
+        throw error instanceof WorkflowNotFoundError ? notRunning(workflowId, error) : error;
+      },
+    );
+    const unfinished = unfinishedBy(name);
+    return unfinished === null ? answer : { ...answer, ...endedBy(unfinished) };
+  }
+
   /**
    * @returns null where there is none under this ID, or only one of somebody else that has ended
    * @throws KeymendClientError for one that is not keymend's and goes on
    */
   async #ownRun(workflowId: string): Promise<WorkflowExecutionDescription | null> {
-    let run: WorkflowExecutionDescription;
-    try {
-      run = await this.#handle(workflowId).describe();
-    } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return null;
-      throw error;
-    }
+    const run = await this.#run(workflowId);
+    if (run === null) return null;
     const foreign = foreignRunOf(run, this.#taskQueue);
     if (foreign === null) return run;
     if (run.status.name !== 'RUNNING') return null;
@@ -238,7 +254,7 @@ export class KeymendClient {
     workflowId: string,
     signal: SignalDefinition<Args>,
     ...args: Args
-  ): Promise<KeyStatus> {
+  ): Promise<RunStatus> {
     if ((await this.#ownRun(workflowId)) === null) throw notRunning(workflowId);
     try {
       await this.#handle(workflowId).signal(signal, ...args);

@@ -88,6 +88,19 @@ it('gives up on a key with a reason', async () => {
   await eventually(async () => expect(await keymend.status(link, 'user:3')).toMatchObject(skipped));
 });
 
+it('is told that a run was ended before its end, and plans nothing more', async () => {
+  await sandbox.source.client.set('user:5', 'new');
+  const outage = await whileReadOnly();
+  await expect(keymend.reconcileNow(link, 'user:5')).rejects.toMatchObject({ type: 'TargetReadOnly' });
+  expect(await keymend.status(link, 'user:5')).toMatchObject({ state: 'escalated', nextRetry: expect.any(String) });
+  const workflowId = `${sandbox.prefix}user:5`;
+  await sandbox.client.workflow.getHandle(workflowId).terminate('a test');
+  await outage.over();
+  const ended = { state: 'terminated', nextRetry: null, outage: null, lastError: { type: 'TargetReadOnly' } };
+  expect(await keymend.status(link, 'user:5')).toMatchObject(ended);
+  expect(await keymend.statusOf(workflowId)).toMatchObject(ended);
+});
+
 it('is told when nothing is under way, and that the keys of keymend are its own', async () => {
   for (const tell of [() => keymend.retry(link, 'nobody'), () => keymend.skip(link, 'nobody', 'why')]) {
     await expect(tell()).rejects.toMatchObject({ type: 'NotRunning' });

@@ -2,13 +2,13 @@
 import type { Client } from '@temporalio/client';
 import { commandsFor, describeTried, outageLine } from '../../../workflows/details.js';
 import { type ErrorType, isSkipped, nextStep } from '../../../workflows/error-types.js';
-import type { KeyStatus, State } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { keyBytes } from '../../events/failed-write-codec.js';
 import { counted } from '../../plural.js';
 import { connectClient } from '../../temporal/connect.js';
 import { failureText } from '../../temporal/failure-text.js';
 import { type FoundInBatch, findInBatches, type SoughtKey, statusInBatch } from '../../temporal/key-in-batch.js';
+import { endedBy, isUnfinished, type RunStatus, unfinishedBy } from '../../temporal/unfinished.js';
 import { askStatus } from '../answers.js';
 import { type Configured, readConfig, withClient } from '../configured.js';
 import { chooseLink, type GlobalOptions, print, report, VerbError } from '../context.js';
@@ -21,15 +21,6 @@ import { describeLinks, type LinkReport, linkReports } from '../status/link-stat
 import { describeServices, type ServicesReport, servicesReport } from '../status/service-status.js';
 import { describeWaiting, type WaitingReport, waitingReport } from '../status/waiting.js';
 import type { KeyOptions } from '../usage/options.js';
-
-/** By the word of the server for it. */
-const UNFINISHED = {
-  TERMINATED: 'terminated',
-  CANCELLED: 'cancelled',
-  TIMED_OUT: 'timed out',
-  FAILED: 'failed',
-} as const;
-type Unfinished = (typeof UNFINISHED)[keyof typeof UNFINISHED];
 
 /** Of a run that was ended before a worker had begun it. */
 const UNKNOWN = {
@@ -44,9 +35,7 @@ const UNKNOWN = {
 };
 
 /** The answer of the workflow, completed by what the server knows of the attempts under way. */
-export interface KeyReport extends Omit<KeyStatus, 'state' | 'attempts' | 'pending'> {
-  /** That of the workflow, or how its run was ended before its own end. */
-  readonly state: State | Unfinished;
+export interface KeyReport extends Omit<RunStatus, 'attempts' | 'pending'> {
   /** null: unknown, for the run was ended before a worker had begun it. */
   readonly attempts: number | null;
   readonly pending: number | null;
@@ -145,11 +134,10 @@ export async function keyReport(client: Client, config: Config, key: KeyWorkflow
   const finishedAt = closeTime?.toISOString() ?? null;
   const ofRun = { workflowId: key.workflowId, runId, workflow: status.name, finishedAt };
   const answer = await askStatus(client, config, key.workflowId);
-  const unfinished = (UNFINISHED as Record<string, Unfinished>)[status.name];
-  if (unfinished !== undefined) {
+  const unfinished = unfinishedBy(status.name);
+  if (unfinished !== null) {
     const known = 'unanswered' in answer ? { ...key.key, link: key.link.name, ...UNKNOWN } : answer;
-    // Whatever it had planned, nobody does it any more.
-    return { ...known, ...ofRun, state: unfinished, nextRetry: null, outage: null };
+    return { ...known, ...ofRun, ...endedBy(unfinished) };
   }
   if ('unanswered' in answer) {
     throw new VerbError(`workflow ${key.workflowId} is ${status.name}, but ${answer.unanswered}`);
@@ -193,10 +181,6 @@ function isoTime({ seconds, nanos }: { seconds?: { toString(): string } | null; 
 }
 
 const NEXT_WRITE = 'the next failed write, or `keymend reconcile`, looks at the whole key';
-
-function isUnfinished({ state }: KeyReport): boolean {
-  return Object.values<string>(UNFINISHED).includes(state);
-}
 
 type Row = readonly [name: string, value: string | number | null];
 
