@@ -3,9 +3,12 @@ import type { Client } from '@temporalio/client';
 import { type KeyStatus, status } from '../../workflows/messages.js';
 import type { Config } from '../config.js';
 import { errorText } from '../temporal/error-text.js';
+import { isStuck, isUnanswered } from '../temporal/unanswered.js';
 import { VerbError } from './context.js';
 
 const ANSWER_MS = 10_000;
+/** The second half of a sentence, as `Unanswered` has it. */
+export const STUCK = 'its workers fail each time that they go on with it; its history in Temporal says why';
 
 /** A workflow, and the task queue that it was started on. */
 export interface Listed {
@@ -16,6 +19,8 @@ export interface Listed {
 /** Why nobody answers: the second half of a sentence. */
 export interface Unanswered {
   readonly unanswered: string;
+  /** Whether a worker may answer yet. */
+  readonly isLate: boolean;
 }
 
 /**
@@ -30,8 +35,10 @@ export async function askStatus(client: Client, config: Config, workflowId: stri
     const description = await client
       .withDeadline(Date.now() + ANSWER_MS, () => handle.describe())
       .catch((failure: unknown) => ({ failure }));
-    if ('failure' in description) return { unanswered: errorText(description.failure) };
-    return { unanswered: `${whoIsMissing(description.taskQueue, config)} (${errorText(error)})` };
+    const isLate = isUnanswered(error) && !isStuck(error);
+    if ('failure' in description) return { unanswered: errorText(description.failure), isLate };
+    const why = isStuck(error) ? STUCK : whoIsMissing(description.taskQueue, config);
+    return { unanswered: `${why} (${errorText(error)})`, isLate };
   }
 }
 

@@ -4,7 +4,6 @@
  */
 import {
   type Client,
-  isGrpcServiceError,
   type WorkflowExecutionDescription,
   type WorkflowHandle,
   WorkflowNotFoundError,
@@ -34,6 +33,7 @@ import { findInBatches, statusInBatch } from '../temporal/key-in-batch.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { quoted } from '../temporal/quoted.js';
 import { startReconcileNow } from '../temporal/reconcile-now.js';
+import { isUnanswered } from '../temporal/unanswered.js';
 import { endedBy, type RunStatus, unfinishedBy } from '../temporal/unfinished.js';
 import { KeymendClientError } from './failure.js';
 import { type SweepRun, type SweepStarting, sweepOf } from './sweep-run.js';
@@ -269,7 +269,7 @@ export class KeymendClient {
     try {
       return await this.#client.withDeadline(Date.now() + this.#timeoutMs, ask);
     } catch (error) {
-      if (!isLate(error)) throw error;
+      if (!isUnanswered(error)) throw error;
       const message = `no worker has answered for ${workflowId} on task queue ${this.#taskQueue} within ${this.#timeoutMs} ms`;
       throw new KeymendClientError('NoAnswer', message, error);
     }
@@ -289,21 +289,4 @@ function notRunning(workflowId: string, cause?: unknown): KeymendClientError {
 
 function bytesOf(key: string | Buffer): Buffer {
   return typeof key === 'string' ? Buffer.from(key, 'utf8') : key;
-}
-
-const DEADLINE_EXCEEDED = 4;
-/**
- * With this Temporal answers for a task queue that no worker has polled for a while, and for a run
- * whose worker can't go on with it.
- */
-const FAILED_PRECONDITION = 9;
-
-function isLate(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return true;
-    if (!isGrpcServiceError(cause)) continue;
-    if (cause.code === DEADLINE_EXCEEDED) return true;
-    if (cause.code === FAILED_PRECONDITION && /poller|not ready|failed state/i.test(cause.details)) return true;
-  }
-  return false;
 }

@@ -53,11 +53,15 @@ export async function sayHowItEnds(global: GlobalOptions, client: Client, config
     const counts = {
       ...(gone > 0 && { nothingUnderWay: gone }),
       ...(refused > 0 && { refused }),
-      ...(silent.count > 0 && { unanswered: silent.count }),
+      ...(silent.count + told.unanswered > 0 && { unanswered: silent.count + told.unanswered }),
     };
     print(global, { [said.field]: told.keys.size, ...done, ...counts, ...outcome }, () => []);
   }
-  const problems = [...describeSilent(silent, told), ...(await describeRefused(client, config, told))];
+  const problems = [
+    ...describeSilent(silent, told),
+    ...describeUnanswered(told),
+    ...(await describeRefused(client, config, told)),
+  ];
   if (problems.length > 0) throw new VerbError(problems.join('; '));
 }
 
@@ -129,6 +133,15 @@ function describeSilent({ count, first }: Silent, { keys }: Told): string[] {
   return [
     `${count} of ${counted(keys.size, 'key')} without an answer, for example ${first.workflowId}: ${first.unanswered}. ` +
       'What they were told is kept until a worker takes it',
+  ];
+}
+
+function describeUnanswered({ unanswered, firstUnanswered }: Told): string[] {
+  if (firstUnanswered === null) return [];
+  const { workflowId, why } = firstUnanswered;
+  return [
+    `${counted(unanswered, 'key')} asked without an answer, for example ${workflowId}: ${why}. What they were asked may not be ` +
+      'kept; the same call asks them once more',
   ];
 }
 

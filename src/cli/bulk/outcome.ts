@@ -63,8 +63,10 @@ export async function outcomeOf(
   for (;;) {
     const { last } = followed.told;
     const answers = await Promise.all(last.map((workflowId) => askStatus(client, config, workflowId)));
-    if (!answers.some((answer) => 'unanswered' in answer)) break;
-    if (performance.now() > deadline) return null;
+    // One that can't answer at all says nothing of the others.
+    if (!answers.some((answer) => 'unanswered' in answer && answer.isLate)) break;
+    if (performance.now() + LOOKED_EVERY_MS > deadline) return null;
+    await sleep(LOOKED_EVERY_MS);
   }
   await sleep(LAG_MS);
   // An answer may overtake what others were told: a key that no worker has tried again yet is

@@ -8,7 +8,8 @@ import {
 import { reconcileNow } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { errorText } from '../../temporal/error-text.js';
-import { whoIsMissing } from '../answers.js';
+import { isStuck, isUnanswered } from '../../temporal/unanswered.js';
+import { STUCK, whoIsMissing } from '../answers.js';
 import { VerbError } from '../context.js';
 import { ownRun } from '../own-run.js';
 import { ACCEPTANCE_MS, startUpdate } from '../reconcile-update.js';
@@ -19,7 +20,7 @@ import { refusal, wasEscalatedIn } from './signalling.js';
 /** A key that is well is equal sooner; one that is not is not waited for, its workflow goes on. */
 const ANSWER_MS = 2_000;
 
-/** @throws VerbError where no worker takes it, or Temporal does not */
+/** @throws VerbError where Temporal does not take it */
 export function reconciling(client: Client, config: Config): (target: Target) => Promise<Answer> {
   return async ({ workflowId, taskQueue, key, isEscalated }) => {
     let wasEscalated = isEscalated;
@@ -39,10 +40,9 @@ export function reconciling(client: Client, config: Config): (target: Target) =>
       return { kind: 'told', wasEscalated, ...(done !== null && { done: done.outcome }) };
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return { kind: 'gone' };
-      if (!(error instanceof WorkflowUpdateRPCTimeoutOrCancelledError))
-        throw new VerbError(`workflow ${workflowId} was not asked: ${errorText(error)}`);
-      const missing = whoIsMissing(taskQueue ?? config.temporal.taskQueue, config);
-      throw new VerbError(`workflow ${workflowId} was asked, but ${missing}`);
+      if (!isUnanswered(error)) throw new VerbError(`workflow ${workflowId} was not asked: ${errorText(error)}`);
+      const why = isStuck(error) ? STUCK : whoIsMissing(taskQueue ?? config.temporal.taskQueue, config);
+      return { kind: 'unanswered', why };
     }
   };
 }

@@ -16,6 +16,8 @@ export type Answer =
   | { readonly kind: 'told'; readonly wasEscalated: boolean; readonly done?: string }
   /** Nothing is under way for it, or not any more what was meant. */
   | { readonly kind: 'gone' }
+  /** Nobody took it: the workflow of this one may be stuck, or no worker is there. */
+  | { readonly kind: 'unanswered'; readonly why: string }
   | { readonly kind: 'refused'; readonly why: string };
 
 interface Telling {
@@ -36,6 +38,9 @@ export interface Told {
     readonly taskQueue: string | null;
     readonly why: string;
   } | null;
+  /** Asked, and not taken: what they were asked is not kept. */
+  readonly unanswered: number;
+  readonly firstUnanswered: { readonly workflowId: string; readonly why: string } | null;
   /** Of those that had an answer at once, by its word. */
   readonly done: Readonly<Record<string, number>>;
   readonly wereEscalated: number;
@@ -44,6 +49,8 @@ export interface Told {
 
 const CONCURRENCY = 16;
 const ASKED = 3;
+/** So many without an answer one after the other: it is the worker that is missing. */
+const UNANSWERED_IN_A_ROW = 5;
 const SHOWN = 10;
 /** What is over by then needs no progress. */
 const SHOWN_AFTER_MS = 2_000;
@@ -76,12 +83,9 @@ export async function dryRun(global: GlobalOptions, selection: Selection, verb: 
   ]);
 }
 
-/** @throws VerbError where one can't be told; those before it were */
+/** @throws VerbError where one can't be told, or nobody answers; those before it were */
 export async function tellAll(config: Config, selection: Selection, { rate, verb, tell }: Telling): Promise<Told> {
-  const told = new ToldKeys(ASKED);
-  const done: Record<string, number> = {};
-  const tally = { gone: 0, refused: 0, firstRefused: null as Told['firstRefused'], wereEscalated: 0 };
-  const begunAt = new Date();
+  const tally = new Tally();
   const turn = turns(rate);
   const ours = config.temporal.taskQueue;
   const tellInTurn = async (target: Target): Promise<readonly [Target, Answer]> => {
@@ -90,31 +94,53 @@ export async function tellAll(config: Config, selection: Selection, { rate, verb
     if (target.taskQueue !== null && target.taskQueue !== ours) return [target, { kind: 'refused', why: '' }];
     return [target, await tell(target)];
   };
-  const progress = progressOf(() => `told ${counted(told.size, 'key')} to ${verb}`);
+  const { keys } = tally;
+  const progress = progressOf(() => `told ${counted(keys.size, 'key')} to ${verb}`);
   try {
-    for await (const [{ workflowId, taskQueue }, answer] of pMapIterable(selection.targets, tellInTurn, {
-      concurrency: CONCURRENCY,
-    })) {
-      if (answer.kind === 'gone') tally.gone += 1;
-      else if (answer.kind === 'refused') {
-        tally.refused += 1;
-        tally.firstRefused ??= { workflowId, taskQueue, why: answer.why };
-      } else {
-        told.add(workflowId);
-        if (answer.wasEscalated) tally.wereEscalated += 1;
-        if (answer.done !== undefined) done[answer.done] = (done[answer.done] ?? 0) + 1;
-      }
-    }
+    for await (const [target, answer] of pMapIterable(selection.targets, tellInTurn, { concurrency: CONCURRENCY }))
+      tally.note(target, answer);
   } catch (error) {
-    if (!(error instanceof VerbError) || told.size === 0) throw error;
-    throw new VerbError(
-      `${error.message}. ${counted(told.size, 'key')} were told before; the same call goes on`,
-      error.exitCode,
-    );
+    if (!(error instanceof VerbError) || keys.size === 0) throw error;
+    const before = `${counted(keys.size, 'key')} were told before; the same call can be made once more`;
+    throw new VerbError(`${error.message}. ${before}`, error.exitCode);
   } finally {
     progress.stop();
   }
-  return { ...tally, keys: told, done, begunAt };
+  return tally;
+}
+
+class Tally implements Told {
+  readonly keys = new ToldKeys(ASKED);
+  readonly done: Record<string, number> = {};
+  readonly begunAt = new Date();
+  gone = 0;
+  refused = 0;
+  firstRefused: Told['firstRefused'] = null;
+  unanswered = 0;
+  firstUnanswered: Told['firstUnanswered'] = null;
+  wereEscalated = 0;
+  #unansweredInARow = 0;
+
+  /** @throws VerbError where nobody answers any more */
+  note({ workflowId, taskQueue }: Target, answer: Answer): void {
+    if (answer.kind === 'gone') this.gone += 1;
+    else if (answer.kind === 'refused') {
+      this.refused += 1;
+      this.firstRefused ??= { workflowId, taskQueue, why: answer.why };
+    } else if (answer.kind === 'unanswered') {
+      this.unanswered += 1;
+      this.firstUnanswered ??= { workflowId, why: answer.why };
+      this.#unansweredInARow += 1;
+      if (this.#unansweredInARow < UNANSWERED_IN_A_ROW) return;
+      const before = `${counted(UNANSWERED_IN_A_ROW - 1, 'other')} right before it`;
+      throw new VerbError(`workflow ${workflowId} was asked, and ${before}, but ${answer.why}`);
+    } else {
+      this.#unansweredInARow = 0;
+      this.keys.add(workflowId);
+      if (answer.wasEscalated) this.wereEscalated += 1;
+      if (answer.done !== undefined) this.done[answer.done] = (this.done[answer.done] ?? 0) + 1;
+    }
+  }
 }
 
 /** Nothing for what takes no time; then as ever. */

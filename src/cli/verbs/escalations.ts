@@ -28,7 +28,7 @@ type Escalation =
       /** ISO 8601: of the first failed write, else when somebody began to ask for the key. */
       readonly since: string;
     })
-  | (Unanswered & { readonly workflowId: string });
+  | (Pick<Unanswered, 'unanswered'> & { readonly workflowId: string });
 
 export interface EscalationsFlags extends Filters {
   readonly list?: true;
@@ -71,7 +71,7 @@ async function printEach(
 
 async function ask(client: Client, config: Config, { workflowId, startTime }: KeyRow): Promise<Escalation> {
   const answer = await askStatus(client, config, workflowId);
-  if ('unanswered' in answer) return { workflowId, ...answer };
+  if ('unanswered' in answer) return { workflowId, unanswered: answer.unanswered };
   const since = answer.firstFailedAt ?? startTime.toISOString();
   return { ...answer, workflowId, nextStep: nextStep(answer.lastError?.type ?? ''), since };
 }
