@@ -9,6 +9,7 @@ import {
   condition,
   continueAsNew,
   isCancellation,
+  patched,
   proxyActivities,
   setCurrentDetails,
   setHandler,
@@ -16,6 +17,7 @@ import {
 } from '@temporalio/workflow';
 import { asText } from './details.js';
 import {
+  type LetterFilter,
   pause,
   progress,
   type RedriveActivities,
@@ -48,14 +50,27 @@ export async function redrive(input: RedriveInput): Promise<RedriveResult> {
     if (!isCancellation(error)) throw error;
     outcome = 'cancelled';
   }
-  // Letters that came meanwhile are no part of it: that the cause is not mended shows by them.
-  const counting = async () => countNew({ filter, passed: run.ends ?? {}, redriveId: run.redriveId });
-  const newMeanwhile = run.ends === null || outcome === 'cancelled' ? null : await counting();
+  const newMeanwhile = outcome === 'cancelled' ? null : await countedNew(run, filter);
   run.state = 'done';
   show(run, order);
   const { redriveId, startedAt, counts, failures, equalKeys, waitsFor } = run;
   const reached = { counts, failures, equalKeys, waitsFor };
   return { ...order, redriveId, outcome, startedAt, finishedAt: new Date().toISOString(), ...reached, newMeanwhile };
+}
+
+/**
+ * Letters that came meanwhile are no part of it: that the cause is not mended shows by them.
+ * @returns null: not counted. One that is cancelled by now has done its work all the same
+ */
+async function countedNew({ ends, redriveId }: RedriveRun, filter: LetterFilter): Promise<number | null> {
+  if (ends === null) return null;
+  try {
+    return await countNew({ filter, passed: ends, redriveId });
+  } catch (error) {
+    // Before, such a run ended as cancelled, without what it had come to.
+    if (!isCancellation(error) || !patched('counts-although-cancelled')) throw error;
+    return null;
+  }
 }
 
 function listen(run: RedriveRun, order: RedriveOrder): void {

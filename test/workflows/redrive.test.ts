@@ -192,6 +192,34 @@ await describeTimeSkipping('a redrive', (server) => {
     expect(letters.closedLetters()).toHaveLength(126);
   });
 
+  test.each([
+    ['its last letters are closed', 'closeLetters'],
+    ['what came meanwhile is counted', 'countNew'],
+  ] as const)('that is cancelled while %s has done its work, and says so', async (_when, held) => {
+    const letters = new Letters(1);
+    let goOn = () => {};
+    let begun = false;
+    const released = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    const activity = letters.activities[held] as (request: unknown) => Promise<unknown>;
+    Object.assign(letters.activities, {
+      [held]: async (request: unknown) => {
+        begun = true;
+        await released;
+        return activity(request);
+      },
+    });
+    const result = await withRedrive(letters, {}, async (handle) => {
+      await until(() => begun);
+      await handle.cancel();
+      goOn();
+      return handle.result();
+    });
+    expect(result).toMatchObject({ outcome: 'done', counts: { redriven: 1, healed: 1 } });
+    expect(letters.closedLetters()).toEqual(['1']);
+  });
+
   test('goes on past letters of a server that is out, and comes back to them until it answers', async () => {
     const letters = new Letters(200);
     letters.waits = (letter) => letter >= 11 && letter <= 30 && letters.tried.length < 12;
