@@ -8,7 +8,7 @@ import { createKafka, explainDenied, isOfGroup } from './client.js';
 export interface TopicBacklog {
   /** Records behind the last committed offset of the group. */
   readonly lag: number | Error;
-  /** Those that retention has left. */
+  /** Records that retention has left: of resolved letters as well as of open ones. */
   readonly deadLetters: number | Error;
 }
 

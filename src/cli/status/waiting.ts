@@ -34,7 +34,7 @@ export interface WaitingReport {
   };
   /** Failed writes that no bridge has taken yet; null: they are in the outboxes alone. */
   readonly lag: { readonly group: string; readonly records: number | null; readonly problem: string | null } | null;
-  /** Those that retention, or who has dealt with them, has left. */
+  /** Of a topic all records that retention has left, resolved ones too; of streams open letters. */
   readonly deadLetters: { readonly in: string; readonly count: number | null; readonly problem: string | null };
 }
 
@@ -114,10 +114,12 @@ async function logPart(
   };
 }
 
-/** Links that share a source share its stream. */
+/** Links that share a source share its stream: one of those that are reported stands for it. */
 function ofStreams({ stream, links }: Config, reports: readonly LinkReport[]): WaitingReport['deadLetters'] {
-  const sources = new Map(links.map(({ name, source }) => [JSON.stringify(source), name]));
-  const found = reports.filter(({ link }) => [...sources.values()].includes(link)).map(({ outbox }) => outbox);
+  const sourceOf = new Map(links.map(({ name, source }) => [name, JSON.stringify(source)]));
+  const outboxes = new Map(reports.map(({ link, outbox }) => [sourceOf.get(link), outbox]));
+  // A source that is no Redis has none, and nothing is unknown of it.
+  const found = [...outboxes.values()].filter(({ deadLetters, problem }) => deadLetters !== null || problem !== null);
   const unknown = found.find(({ deadLetters }) => deadLetters === null);
   const count = found.reduce((sum, { deadLetters }) => sum + (deadLetters ?? 0), 0);
   return {
@@ -133,7 +135,7 @@ export function describeWaiting({ escalated, underWay, lag, deadLetters }: Waiti
     ...describeEscalated(escalated),
     ...describeUnderWay(underWay),
     ...(lag === null ? [] : describeLag(lag)),
-    ...describeLetters(deadLetters),
+    ...describeLetters(deadLetters, lag !== null),
   ];
 }
 
@@ -168,8 +170,14 @@ function describeLag({ group, records, problem }: NonNullable<WaitingReport['lag
     : [`${counted(records, 'failed write waits', 'failed writes wait')} in Kafka for the group ${group}`];
 }
 
-function describeLetters({ in: place, count, problem }: WaitingReport['deadLetters']): string[] {
+/** @param isTopic in a topic those that were dealt with are counted as well */
+function describeLetters({ in: place, count, problem }: WaitingReport['deadLetters'], isTopic: boolean): string[] {
   if (count === null && problem === null) return [];
   if (count === null) return [`how many dead letters there are is not known: ${problem}`];
-  return count === 0 ? [] : [`${counted(count, 'dead letter')} in ${place}, since its retention began`];
+  if (count === 0) return [];
+  return isTopic
+    ? [
+        `${counted(count, 'record')} of dead letters in ${place}, open and resolved; \`keymend dlq group\` counts the open ones`,
+      ]
+    : [`${counted(count, 'dead letter')} in ${place}`];
 }

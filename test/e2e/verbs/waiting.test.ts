@@ -49,7 +49,7 @@ it('status shows what waits, status KEY how the sides differ, and reconcile --fi
   await until(async () => (await waiting()).lag?.records === 0);
   const { stdout } = await sandbox.keymend('status');
   expect(stdout).toContain(`  escalated, see \`keymend escalations\`:\n    3 TargetReadOnly of link ${link}\n`);
-  expect(stdout).toContain(`  3 dead letters in topic ${deadLetterTopic}`);
+  expect(stdout).toContain(`  3 records of dead letters in topic ${deadLetterTopic}, open and resolved; `);
 
   expect(await json('status', 'a')).toMatchObject({
     state: 'escalated',
