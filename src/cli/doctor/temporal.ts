@@ -3,8 +3,10 @@ import type { Client } from '@temporalio/client';
 import { BATCH_TYPE } from '../../../workflows/batch-messages.js';
 import { GAP_TYPE } from '../../../workflows/gap-messages.js';
 import { WORKFLOW_TYPE } from '../../../workflows/messages.js';
+import { NOTICES_TYPE } from '../../../workflows/notices-messages.js';
 import { OUTAGE_TYPE } from '../../../workflows/outage-messages.js';
-import { SWEEP_TYPE } from '../../../workflows/sweep-messages.js';
+import { REDRIVE_TYPE } from '../../../workflows/redrive-messages.js';
+import { SCHEDULED_SWEEP_TYPE, SWEEP_TYPE } from '../../../workflows/sweep-messages.js';
 import type { Config } from '../../config.js';
 import { counted } from '../../plural.js';
 import type { TemporalTarget } from '../../temporal/connect.js';
@@ -13,7 +15,17 @@ import { quoted } from '../../temporal/quoted.js';
 import { searchAttributes } from '../../temporal/search-attributes.js';
 import { type Finding, found, ok, warn } from './finding.js';
 
-const OURS = [WORKFLOW_TYPE, BATCH_TYPE, GAP_TYPE, OUTAGE_TYPE, SWEEP_TYPE, 'redrive'];
+/** All that a worker of keymend has. */
+export const OURS: readonly string[] = [
+  WORKFLOW_TYPE,
+  BATCH_TYPE,
+  GAP_TYPE,
+  NOTICES_TYPE,
+  OUTAGE_TYPE,
+  REDRIVE_TYPE,
+  SCHEDULED_SWEEP_TYPE,
+  SWEEP_TYPE,
+];
 const DAY_S = 24 * 60 * 60;
 
 export async function checkTemporal(client: Client, config: Config, target: TemporalTarget): Promise<Finding[]> {
