@@ -42,6 +42,12 @@ for (const command of everyCommand(program)) {
     .configureOutput({ outputError: (text) => sayError(misuse(text, command)) });
 }
 
+// Whoever reads the data has seen enough, as `head` has: there is nobody to tell.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
