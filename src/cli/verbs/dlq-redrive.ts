@@ -73,11 +73,12 @@ function positive(name: string, text: string, form: RegExp): number {
 }
 
 /** @returns how many letters it would be */
-async function dryRun(global: GlobalOptions, { action, filter }: RedriveInput): Promise<number> {
+async function dryRun(global: GlobalOptions, { action, filter, max }: RedriveInput): Promise<number> {
   return withLetters(global, async (store, { links }) => {
     const left: LeftLetters = { unusable: 0, exhausted: 0 };
     const meant = meantLetters(store, filter);
-    const { letters, groups } = await grouped(action === 'discard' ? meant : withoutLeft(meant, links, left));
+    const taken = action === 'discard' ? meant : withoutLeft(meant, links, left);
+    const { letters, groups } = await grouped(max === undefined ? taken : firstOf(taken, max));
     print(global, { dryRun: true, action, letters, groups, ...left }, () => [
       `${counted(letters, 'letter')} of ${counted(groups.length, 'group')} would be ${action === 'redrive' ? 'redriven' : 'discarded'}`,
       ...groups.map(
@@ -88,6 +89,15 @@ async function dryRun(global: GlobalOptions, { action, filter }: RedriveInput): 
     ]);
     return letters;
   });
+}
+
+async function* firstOf(letters: AsyncIterable<Letter>, most: number) {
+  let count = 0;
+  for await (const letter of letters) {
+    yield letter;
+    count += 1;
+    if (count === most) return;
+  }
 }
 
 /** Letters that a redrive leaves as they are. */

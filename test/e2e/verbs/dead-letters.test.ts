@@ -95,6 +95,12 @@ it('letters resolve by the state of their keys: a thousand of one key are one re
   await sandbox.start('worker');
 
   expect((await dlq('redrive', '--dry-run')).answer).toMatchObject({ letters: 1_002, unusable: 2, exhausted: 1 });
+  for (const verb of [
+    ['redrive', '--dry-run'],
+    ['discard', '--all', '--dry-run'],
+    ['discard', '--all'],
+  ])
+    expect((await dlq(...verb, '--max', '2')).answer).toMatchObject({ dryRun: true, letters: 2 });
   const { code, answer } = await dlq('redrive', '--as', 'ann', '--why', 'the link is there now');
   expect(answer).toMatchObject({ outcome: 'done', by: 'ann', reason: 'the link is there now' });
   expect(answer.counts).toEqual({
