@@ -29,13 +29,12 @@ import { foreignRunOf } from '../bridge/runs/own-runs.js';
 import { workflowIdOf } from '../bridge/workflow-id.js';
 import { encodeKey } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
-import { findInBatches, statusInBatch } from '../temporal/key-in-batch.js';
+import { findInBatches, type SoughtKey, statusInBatch } from '../temporal/key-in-batch.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { quoted } from '../temporal/quoted.js';
 import { startReconcileNow } from '../temporal/reconcile-now.js';
-import { isUnanswered } from '../temporal/unanswered.js';
 import { endedBy, type RunStatus, unfinishedBy } from '../temporal/unfinished.js';
-import { KeymendClientError } from './failure.js';
+import { explained, KeymendClientError } from './failure.js';
 import { type SweepRun, type SweepStarting, sweepOf } from './sweep-run.js';
 
 export interface KeymendClientOptions {
@@ -45,7 +44,7 @@ export interface KeymendClientOptions {
   readonly taskQueue?: string;
   /** What keymend.yaml says of its links, by their names, where it is not the default. */
   readonly links?: Readonly<Record<string, ClientLink>>;
-  /** For each answer of a worker. Default 10,000 ms. */
+  /** For each answer of a worker, and of Temporal. Default 10,000 ms. */
   readonly timeoutMs?: number;
 }
 
@@ -93,14 +92,14 @@ export class KeymendClient {
    * `cancelled`, `timed out` or `failed`: nobody repairs the key.
    * @param key text, or raw bytes
    * @returns null: nothing is known of the key
-   * @throws KeymendClientError `NoAnswer`, `WorkflowIdTaken`
+   * @throws KeymendClientError `NoAnswer`, `WorkflowIdTaken`, and as every method `TemporalFailed`
    */
   async status(link: string, key: string | Buffer): Promise<RunStatus | null> {
     const bytes = bytesOf(key);
     const workflowId = this.#idOf(link, bytes);
     const run = await this.#ownRun(workflowId);
     if (run?.status.name !== 'RUNNING') {
-      const sought = { taskQueue: this.#taskQueue, link, key: encodeKey(bytes) };
+      const sought = this.#sought(link, bytes);
       const { found, doubt } = await findInBatches(this.#client, sought);
       if (found !== null) return statusInBatch(sought, found);
       if (run === null && doubt !== null) throw new KeymendClientError('NoAnswer', doubt);
@@ -143,7 +142,7 @@ export class KeymendClient {
           throw new KeymendClientError('NotDone', `workflow ${workflowId} is still at it; ask for its status`, error);
         }
         const failure = error instanceof WorkflowUpdateFailedError ? error.cause : null;
-        if (!(failure instanceof ApplicationFailure)) throw error;
+        if (!(failure instanceof ApplicationFailure)) throw explained(error, 'Temporal has not answered in time');
         // The run that was asked has made room for a new one; that one is asked instead.
         if (failure.type === 'ContinuedAsNew') continue;
         throw new KeymendClientError(failure.type ?? 'Failed', failure.message, error);
@@ -157,7 +156,7 @@ export class KeymendClient {
    * @throws KeymendClientError `NotRunning`, `NoAnswer`, `WorkflowIdTaken`
    */
   async retry(link: string, key: string | Buffer): Promise<RunStatus> {
-    return this.#tell(this.#idOf(link, bytesOf(key)), retry);
+    return this.#tell(link, bytesOf(key), retry);
   }
 
   /**
@@ -168,13 +167,14 @@ export class KeymendClient {
    * @throws KeymendClientError `NotRunning`, `NoAnswer`, `WorkflowIdTaken`
    */
   async skip(link: string, key: string | Buffer, reason: string): Promise<RunStatus> {
-    return this.#tell(this.#idOf(link, bytesOf(key)), skip, { reason });
+    return this.#tell(link, bytesOf(key), skip, { reason });
   }
 
   /**
    * The keys that are escalated, about a second after they became so. Needs the search attributes
    * of keymend.
    * @param only those of a link, or with an error type
+   * @throws KeymendClientError `NoAnswer`, `TemporalFailed`
    */
   async *escalations(only: { readonly link?: string; readonly error?: string } = {}): AsyncGenerator<Escalation> {
     const clauses = [
@@ -182,7 +182,10 @@ export class KeymendClient {
       ...(only.link === undefined ? [] : [`${SEARCH_ATTRIBUTES.link} = ${quoted(only.link)}`]),
       ...(only.error === undefined ? [] : [`${SEARCH_ATTRIBUTES.error} = ${quoted(only.error)}`]),
     ];
-    for await (const run of this.#client.workflow.list({ query: clauses.join(' AND ') })) {
+    const runs = this.#client.workflow.list({ query: clauses.join(' AND ') })[Symbol.asyncIterator]();
+    for (;;) {
+      const { value: run, done } = await this.#temporal(() => runs.next());
+      if (done) return;
       const attribute = (name: string) => (run.searchAttributes[name]?.[0] as string | undefined) ?? null;
       yield {
         workflowId: run.workflowId,
@@ -195,18 +198,22 @@ export class KeymendClient {
 
   /**
    * Starts a full comparison of a link, or joins the one that is under way.
-   * @throws KeymendClientError `WorkflowIdTaken`
+   * @throws KeymendClientError `NoAnswer`, `WorkflowIdTaken`
    */
   async sweep(link: string, options: SweepOptions = {}): Promise<SweepRun> {
     const { settleMs: settle } = { ...DEFAULT_POLICY, ...this.#links[link]?.policy };
     const answer: SweepStarting['answer'] = (workflowId, ask) => this.#answer(workflowId, ask);
     const starting = { client: this.#client, taskQueue: this.#taskQueue, attribute: this.#attribute, answer };
-    return sweepOf(starting, { name: link, settle }, options);
+    return this.#temporal(() => sweepOf(starting, { name: link, settle }, options));
   }
 
   #idOf(link: string, key: Buffer): string {
     const { workflowIdPrefix = '', workflowIdSecret } = this.#links[link] ?? {};
     return workflowIdOf({ workflowIdPrefix, workflowIdSecret }, key);
+  }
+
+  #sought(link: string, key: Buffer): SoughtKey {
+    return { taskQueue: this.#taskQueue, link, key: encodeKey(key) };
   }
 
   #handle(workflowId: string): WorkflowHandle<typeof reconcileKey> {
@@ -216,7 +223,7 @@ export class KeymendClient {
   /** The newest run under this ID; null: there is none. */
   async #run(workflowId: string): Promise<WorkflowExecutionDescription | null> {
     try {
-      return await this.#handle(workflowId).describe();
+      return await this.#temporal(() => this.#handle(workflowId).describe());
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return null;
       throw error;
@@ -251,13 +258,18 @@ export class KeymendClient {
   }
 
   async #tell<Args extends unknown[]>(
-    workflowId: string,
+    link: string,
+    key: Buffer,
     signal: SignalDefinition<Args>,
     ...args: Args
   ): Promise<RunStatus> {
-    if ((await this.#ownRun(workflowId)) === null) throw notRunning(workflowId);
+    const workflowId = this.#idOf(link, key);
+    if ((await this.#ownRun(workflowId))?.status.name !== 'RUNNING') {
+      const { found } = await findInBatches(this.#client, this.#sought(link, key));
+      throw notRunning(workflowId, undefined, found?.workflowId);
+    }
     try {
-      await this.#handle(workflowId).signal(signal, ...args);
+      await this.#temporal(() => this.#handle(workflowId).signal(signal, ...args));
     } catch (error) {
       throw error instanceof WorkflowNotFoundError ? notRunning(workflowId, error) : error;
     }
@@ -265,13 +277,20 @@ export class KeymendClient {
   }
 
   /** What only a worker can answer: without one Temporal would let the caller wait. */
-  async #answer<T>(workflowId: string, ask: () => Promise<T>): Promise<T> {
+  #answer<T>(workflowId: string, ask: () => Promise<T>): Promise<T> {
+    return this.#within(ask, `no worker has answered for ${workflowId} on task queue ${this.#taskQueue}`);
+  }
+
+  /** What Temporal answers by itself. */
+  #temporal<T>(ask: () => Promise<T>): Promise<T> {
+    return this.#within(ask, 'Temporal has not answered');
+  }
+
+  async #within<T>(ask: () => Promise<T>, late: string): Promise<T> {
     try {
       return await this.#client.withDeadline(Date.now() + this.#timeoutMs, ask);
     } catch (error) {
-      if (!isUnanswered(error)) throw error;
-      const message = `no worker has answered for ${workflowId} on task queue ${this.#taskQueue} within ${this.#timeoutMs} ms`;
-      throw new KeymendClientError('NoAnswer', message, error);
+      throw explained(error, `${late} within ${this.#timeoutMs} ms`);
     }
   }
 
@@ -283,8 +302,10 @@ export class KeymendClient {
   }
 }
 
-function notRunning(workflowId: string, cause?: unknown): KeymendClientError {
-  return new KeymendClientError('NotRunning', `nothing is under way under ${workflowId}`, cause);
+/** @param batch which one the key travels in, where it does */
+function notRunning(workflowId: string, cause?: unknown, batch?: string): KeymendClientError {
+  const why = batch === undefined ? '' : `: the key travels in batch ${batch}, which takes no word about one key`;
+  return new KeymendClientError('NotRunning', `nothing is under way under ${workflowId}${why}`, cause);
 }
 
 function bytesOf(key: string | Buffer): Buffer {

@@ -1,13 +1,13 @@
 /** What an error of the Temporal client says, all of it, in one line. */
 
-import { isGrpcServiceError, ServiceError } from '@temporalio/client';
+import { isGrpcServiceError, NamespaceNotFoundError, ServiceError } from '@temporalio/client';
 
 const MAX_LENGTH = 600;
 const INVALID_ARGUMENT = 3;
 
 /** Whether the client of Temporal threw it: then `errorText` says more than its message. */
 export function isTemporalError(error: unknown): boolean {
-  return error instanceof ServiceError || isGrpcServiceError(error);
+  return error instanceof ServiceError || error instanceof NamespaceNotFoundError || isGrpcServiceError(error);
 }
 
 /** Why Temporal refuses a question that it takes for wrong; null: it failed for another reason. */
