@@ -7,9 +7,11 @@ import type { SignalDefinition } from '@temporalio/common';
 import { type KeyStatus, WORKFLOW_TYPE } from '../../workflows/messages.js';
 import { foreignRunOf } from '../bridge/runs/own-runs.js';
 import type { Config } from '../config.js';
+import { findInBatches } from '../temporal/key-in-batch.js';
 import { expectAnswer, whoseQueue } from './answers.js';
 import { VerbError } from './context.js';
-import { explainMissing, handleOf, type KeyWorkflow } from './key-workflow.js';
+import { explainMissing, handleOf, type KeyWorkflow, nothingUnderWay } from './key-workflow.js';
+import { keyText } from './printable.js';
 
 /** Under the ID of a key is a workflow that is not for our workers: it was told nothing. */
 export class ForeignRunError extends VerbError {}
@@ -63,10 +65,27 @@ export async function tell<Args extends unknown[]>(
   ...args: Args
 ): Promise<KeyStatus> {
   const run = await ownRun(client, config, key);
+  if (run?.status.name !== 'RUNNING') throw await notOnItsOwn(client, config, key, run);
   await handleOf(client, key)
     .signal(signal, ...args)
     .catch((error: unknown) => {
       throw explainMissing(error, key, run);
     });
   return expectAnswer(client, config, key.workflowId);
+}
+
+/** Why nobody can be told about a key that has no workflow of its own. */
+async function notOnItsOwn(
+  client: Client,
+  config: Config,
+  key: KeyWorkflow,
+  ended: WorkflowExecutionDescription | null,
+): Promise<Error> {
+  const sought = { taskQueue: config.temporal.taskQueue, link: key.link.name, key: key.key };
+  const { found, doubt } = await findInBatches(client, sought);
+  if (found === null) return nothingUnderWay(key, ended, doubt);
+  return new VerbError(
+    `key ${keyText(key.key)} of link ${key.link.name} travels in batch ${found.workflowId}, which tries it by itself and takes ` +
+      'no word about one key: nothing was told to anybody. `keymend reconcile KEY` looks at it now',
+  );
 }

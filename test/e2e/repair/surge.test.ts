@@ -128,6 +128,15 @@ it('a thousand keys wait for a server that is out as one, shown by `status`, and
     const told = await keymend.status(link, 'key:7');
     expect(told).toMatchObject({ key: 'key:7', link, state: 'waiting', pending: 1, outage: one.outage });
   });
+  // A batch takes no word about one of its keys.
+  for (const verb of [['retry'], ['skip', '--reason', 'a test']]) {
+    const { code, stderr } = await sandbox.keymend(...verb, 'key:7', '--link', link);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(`travels in batch ${one.workflowId}, `)]);
+  }
+  await expect(keymend.retry(link, 'key:7')).rejects.toMatchObject({
+    type: 'NotRunning',
+    message: expect.stringContaining(one.workflowId),
+  });
   const { code, stderr } = await sandbox.keymend('status', 'key:1001');
   expect({ code, stderr }).toEqual({
     code: 1,
