@@ -101,6 +101,13 @@ export const ERRORS = {
     nextStep:
       'The mapping of this key does not fit the database, or its function fails. Correct it and restart the workers.',
   },
+  QueryFailed: {
+    retryable: true,
+    inShort: 'its query fails or is slow',
+    nextStep:
+      'The database answers, but not the query of this key: it takes too long, or fails. Look at its plan (EXPLAIN), correct the ' +
+      'mapping or add an index, then retry.',
+  },
   SeveralRows: {
     retryable: false,
     inShort: 'its query finds several rows',

@@ -34,6 +34,8 @@ export type ReconcileErrorType =
   | 'NoMapping'
   /** The mapping of the key can't be followed: its query, its columns, its function. */
   | 'MappingFailed'
+  /** The database answers, but not the query of this key. */
+  | 'QueryFailed'
   /** The query of the mapping finds several rows. */
   | 'SeveralRows'
   /** What the row says is more than is compared or written at once. */
@@ -72,6 +74,7 @@ const TYPES: Readonly<Record<string, Readonly<Record<Side, ReconcileErrorType>>>
   DBDENIED: { source: 'NoPermission', target: 'NoPermission' },
   NOMAPPING: { source: 'NoMapping', target: 'NoMapping' },
   MAPPING: { source: 'MappingFailed', target: 'MappingFailed' },
+  QUERYFAILED: { source: 'QueryFailed', target: 'QueryFailed' },
   SEVERALROWS: { source: 'SeveralRows', target: 'SeveralRows' },
   OLDROW: { source: 'SourceNotMaster', target: 'SourceNotMaster' },
   ROWTOOLARGE: { source: 'RowTooLarge', target: 'RowTooLarge' },

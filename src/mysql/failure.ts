@@ -34,10 +34,11 @@ const LATE = /^(PROTOCOL_SEQUENCE_TIMEOUT|ETIMEDOUT)$/;
  * What the query asks for can't be had: by class, syntax and names (42), how many columns or rows
  * (21), what is made of data (22), a write (25), what is not supported (0A); and those without a
  * class: collations that do not go together (1267, 1270, 1271), an option of the server that
- * forbids it (1290), a view without its tables (1356) or its owner (1449). All else may pass.
+ * forbids it (1290), a view without its tables (1356) or its owner (1449), and a part of a key that
+ * its column can't hold (1411, 1525, 3854, 3988). All else may pass.
  */
 const OF_STATEMENT = /^(42|21|22|25|0A)/;
-const ALSO_OF_STATEMENT: ReadonlySet<number> = new Set([1267, 1270, 1271, 1290, 1356, 1449]);
+const ALSO_OF_STATEMENT: ReadonlySet<number> = new Set([1267, 1270, 1271, 1290, 1356, 1411, 1449, 1525, 3854, 3988]);
 const [NO_DATABASE, ONLY_ENCRYPTED] = [1049, 3159];
 /** From here on MySQL and MariaDB have different names for one number. */
 const FIRST_OF_TWO_NAMES = 4000;

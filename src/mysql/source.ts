@@ -219,9 +219,8 @@ export class MysqlSource implements RedisPort {
       const table = await this.#database.present(mapping.statement.sqlFor(parts), what);
       if (table instanceof RedisFailure) {
         if (table.code === 'CONNECTION' || table.code === 'NOTMASTER') silent.set('all', table);
-        // One slow query says nothing of the others.
-        if (table.code === 'TIMEOUT') silent.set(mapping, table);
-        throw table;
+        if (table.code !== 'TIMEOUT' && table.code !== 'ERR') throw table;
+        throw await this.#ofOneKey(table, ready, silent);
       }
       const { columns, rows } = table;
       if (rows.length > 1) throw new RedisFailure('SEVERALROWS', `answers ${what} with ${rows.length} rows`);
@@ -229,6 +228,20 @@ export class MysqlSource implements RedisPort {
       return { ...ready, columns, row, version: row && value.versionOf(columns, row) };
     }
     throw new RedisFailure('NOMAPPING', 'has no mapping that takes this key');
+  }
+
+  /** Where a question fails, but the database answers others, it is to blame, and not the server. */
+  async #ofOneKey(failure: RedisFailure, { mapping, what }: Ready, silent: Silent): Promise<RedisFailure> {
+    const { timeoutMs } = this.#database;
+    const isLate = failure.code === 'TIMEOUT';
+    // Those behind it may take as long each, and are asked with the next call.
+    if (isLate) silent.set(mapping, new RedisFailure('NOTASKED', `was late with ${what} for another key`));
+    if ((await within(timeoutMs, this.#database.role())) !== 'primary') {
+      if (isLate) silent.set(mapping, failure);
+      return failure;
+    }
+    const how = isLate ? `within ${timeoutMs} ms` : `but with an error, ${failure.message}`;
+    return new RedisFailure('QUERYFAILED', `does not answer ${what} for this key ${how}, while it answers others`);
   }
 
   /** @throws RedisFailure */
@@ -245,7 +258,10 @@ export class MysqlSource implements RedisPort {
     if (answer !== 'late') return answer;
     const name = `mapping ${mapping.pattern.text}`;
     // The keys behind it would each take as long. They are not to blame, and come again.
-    silent?.set(mapping, new RedisFailure('ERR', `${name} has a function that does not answer for another key`));
+    silent?.set(
+      mapping,
+      new RedisFailure('NOTASKED', `is not asked: ${name} has a function that does not answer for another key`),
+    );
     const problem = `which has a function that does not answer within ${timeoutMs} ms`;
     throw new RedisFailure('MAPPING', `is asked by ${name}, ${problem}`);
   }

@@ -146,6 +146,10 @@ export class Looks {
       let waitMs = 0;
       for (const [position, index] of some.entries()) {
         const one = compared[position]!;
+        if (wasNotAsked(one)) {
+          deferred.push(index);
+          continue;
+        }
         throwIfOfServer(one);
         if (one.outcome !== 'deferred') answers[index] = one;
         else {
@@ -172,6 +176,14 @@ export const UNKNOWN: Differing = { outcome: 'differs', difference: 'value', onS
 /** @throws ReconcileError what keeps the whole sweep from going on */
 export function throwIfOfServer(result: Compared | KeyResult): void {
   if (result.outcome === 'failed' && OF_A_SERVER.has(result.error.type)) throw result.error;
+}
+
+/**
+ * Another key of the same call has taken all the time, and has failed of that: so there are fewer
+ * with each call.
+ */
+function wasNotAsked(result: Compared): boolean {
+  return result.outcome === 'failed' && (result.error.cause as Partial<RedisFailure> | undefined)?.code === 'NOTASKED';
 }
 
 function outOf(shard: string): ReconcileError {

@@ -55,6 +55,9 @@ describe('an error of a database', () => {
     ['a table', 'ER_NO_SUCH_TABLE', 1146, '42S02'],
     ['how many rows a part of it has', 'ER_SUBQUERY_NO_1_ROW', 1242, '21000'],
     ['collations', 'ER_CANT_AGGREGATE_2COLLATIONS', 1267, 'HY000'],
+    ['a key that is no date', 'ER_WRONG_VALUE', 1525, 'HY000'],
+    ['a key that is no UUID', 'ER_WRONG_VALUE_FOR_TYPE', 1411, 'HY000'],
+    ['a key that its character set lacks', 'ER_CANNOT_CONVERT_STRING', 3854, 'HY000'],
     ['a write', 'ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION', 1792, '25006'],
   ])('is of the mapping where it is of %s', (_what, code, errno, sqlState) => {
     const { code: meant, message } = failure(code, errno, sqlState);

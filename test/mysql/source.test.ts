@@ -519,9 +519,9 @@ await describeWith('a link whose source is MariaDB', provide, ({ programs, redis
       await redis.client.mset(...[...slowKeys, 'n:1'].flatMap((key) => [key, 'stale']));
       const results = await reconcile(...slowKeys, 'n:1');
       expect(results.pop()).toMatchObject({ outcome: 'repaired' });
-      for (const result of results) {
-        expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceUnavailable' } });
-      }
+      const types = results.map((result) => (result.outcome === 'failed' ? result.error.type : result.outcome));
+      // Of the others nobody knows: they are not asked any more.
+      expect(new Set(types)).toEqual(new Set(['QueryFailed', 'SourceUnavailable']));
     });
   });
 

@@ -10,6 +10,10 @@ export function never({ name }) {
   return name === 'Ada' ? new Promise(() => {}) : name;
 }
 
+export function neverForFive({ name }) {
+  return name === 'n5' ? new Promise(() => {}) : name;
+}
+
 export function returnsNothing(row) {
   String(row.name);
 }

@@ -16,23 +16,19 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
   let mariadb: MariadbServer;
   let redis: RedisServer;
   let sides: LinkSides & { readonly source: ReturnType<typeof connectSource> };
+  const opened: { close(): Promise<void> }[] = [];
 
   beforeAll(async () => {
     [mariadb, redis] = await Promise.all([startMariadb(programs), startRedis()]);
     await mariadb.client.query('CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(64))');
     await mariadb.client.query('CREATE TABLE pages (id BIGINT PRIMARY KEY, title VARCHAR(64), body TEXT)');
-    const query = 'SELECT name FROM users WHERE id = :id';
-    const mappings = [
-      { key: 'name:{id:int}', query, value: { string: 'name' } },
-      { key: 'page:{id:int}', query: 'SELECT title, body FROM pages WHERE id = :id', value: 'hash' },
-    ];
-    const links = [{ name: 'shop', source: { mysql: { url: mariadb.url } }, target: { url: redis.url }, mappings }];
-    const link = parseConfig(JSON.stringify({ kafka: { brokers: ['h:1'] }, links }), 'test', {}).links[0]!;
-    expect(cacheModeOf(link)).toBe('invalidate');
-    sides = { source: connectSource(link, { name: 'source' }), target: connectRedis(link.target, { name: 'target' }) };
+    await mariadb.client.query(`CREATE FUNCTION but_for_five(id BIGINT, name VARCHAR(64)) RETURNS VARCHAR(64)
+      BEGIN IF id = 5 THEN SIGNAL SQLSTATE '45000'; END IF; RETURN name; END`);
+    await mariadb.client.query('GRANT EXECUTE ON shop.* TO reader');
+    sides = open();
   });
   afterAll(async () => {
-    await Promise.all([sides?.source.close(), sides?.target.close()]);
+    await Promise.all(opened.map((side) => side.close()));
     await Promise.all([mariadb?.stop(), redis?.stop()]);
   });
   beforeEach(async () => {
@@ -42,6 +38,21 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
     await mariadb.client.query(`INSERT INTO users VALUES ${ids.map((id) => `(${id}, 'n${id}')`).join(', ')}`);
     await redis.client.mset(Object.fromEntries(ids.map((id) => [`name:${id}`, `n${id}`])));
   });
+
+  /** @param name what the query of a name selects */
+  function open(name = 'name', value: object = { string: 'name' }): typeof sides {
+    const mappings = [
+      { key: 'name:{id:int}', query: `SELECT ${name} FROM users WHERE id = :id`, value },
+      { key: 'page:{id:int}', query: 'SELECT title, body FROM pages WHERE id = :id', value: 'hash' },
+    ];
+    const links = [{ name: 'shop', source: { mysql: { url: mariadb.url } }, target: { url: redis.url }, mappings }];
+    const link = parseConfig(JSON.stringify({ kafka: { brokers: ['h:1'] }, links }), 'test', {}).links[0]!;
+    expect(cacheModeOf(link)).toBe('invalidate');
+    const source = connectSource(link, { name: 'source', commandTimeoutMs: 2_000 });
+    const target = connectRedis(link.target, { name: 'target' });
+    opened.push(source, target);
+    return { source, target };
+  }
 
   const sweep = (options: SweepOptions = {}, request: Parameters<typeof swept>[2] = {}) =>
     swept(sides, options, { cache: 'invalidate', ...request });
@@ -77,6 +88,22 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
       expect(summary!.listed.map(({ key }) => key)).toEqual(['page:2']);
     },
   );
+
+  test.each([
+    ['has no end in time', 'IF(id = 5, SLEEP(30), name) AS name', undefined, 'within 2000 ms'],
+    ['fails', 'but_for_five(id, name) AS name', undefined, 'but with an error, ER_SIGNAL_EXCEPTION (1644)'],
+    [
+      'has a function without an end',
+      'name',
+      { module: 'test/mysql/values.js', function: 'neverForFive' },
+      'a function that does not answer',
+    ],
+  ])('goes on behind a key whose query %s', async (_what, name, value, reason) => {
+    await redis.client.set('name:8', 'old');
+    const { summary } = await swept(open(name, value), {}, { cache: 'invalidate' });
+    expect(summary).toMatchObject({ outcome: 'divergent', compared: ROWS, failed: 1, differing: { value: 1 } });
+    expect(summary!.reasons).toEqual([expect.stringContaining(reason)]);
+  });
 
   test('goes on where it was', async () => {
     const end = new AbortController();

@@ -10,7 +10,15 @@ const GIVEN_AWAY =
   '(a Cluster is written { cluster: [urls] } in the link)';
 
 /** Of a source that is a database; they say it themselves. */
-const OF_MAPPINGS: ReadonlySet<string> = new Set(['NOMAPPING', 'MAPPING', 'SEVERALROWS', 'ROWTOOLARGE', 'OLDROW']);
+const OF_MAPPINGS: ReadonlySet<string> = new Set([
+  'NOMAPPING',
+  'MAPPING',
+  'SEVERALROWS',
+  'ROWTOOLARGE',
+  'OLDROW',
+  'QUERYFAILED',
+  'NOTASKED',
+]);
 
 const EXPLANATIONS: Readonly<Record<string, string>> = {
   READONLY: 'is a read-only replica; point the link at its master',
