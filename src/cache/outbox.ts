@@ -59,6 +59,9 @@ export interface OutboxRow {
   readonly record: FailedWrite;
 }
 
+/** Asks one question in a transaction. */
+export type Ask = (question: QueryOptions) => Promise<RowDataPacket[]>;
+
 interface Wanted {
   readonly table: string;
   readonly most: number;
@@ -67,7 +70,7 @@ interface Wanted {
 }
 
 /** The oldest rows that no other relay holds, locked until the transaction ends. */
-export async function takeRows(transaction: PoolConnection, { table, most, but }: Wanted): Promise<OutboxRow[]> {
+export async function takeRows(ask: Ask, { table, most, but }: Wanted): Promise<OutboxRow[]> {
   const others = but.size === 0 ? '' : `WHERE seq NOT IN (${[...but].join(', ')}) `;
   // By the column, for as a text 10 comes before 9.
   const sql =
@@ -75,7 +78,7 @@ export async function takeRows(transaction: PoolConnection, { table, most, but }
     `FROM ${quoted(table)} ${others}ORDER BY ${quoted(table)}.seq LIMIT ${most} FOR UPDATE SKIP LOCKED`;
   // Whatever the application's pool makes of rows and columns: these are texts by name.
   const typeCast: QueryOptions['typeCast'] = (field) => field.string('utf8');
-  const [rows] = await transaction.query<RowDataPacket[]>({ sql, rowsAsArray: false, nestTables: false, typeCast });
+  const rows = await ask({ sql, rowsAsArray: false, nestTables: false, typeCast });
   return rows.map(({ seq, id, link, cacheKey, writtenAt }) => ({
     seq,
     record: {
@@ -98,17 +101,11 @@ const DELETED_AT_ONCE = 100;
  * cheaper, and waits for each write that is not committed yet. So it is led from each number to its
  * row.
  */
-export async function deleteRows(
-  transaction: PoolConnection,
-  table: string,
-  rows: readonly OutboxRow[],
-): Promise<void> {
+export async function deleteRows(ask: Ask, table: string, rows: readonly OutboxRow[]): Promise<void> {
   for (let first = 0; first < rows.length; first += DELETED_AT_ONCE) {
     const some = rows.slice(first, first + DELETED_AT_ONCE);
     const numbers = some.map(({ seq }) => `SELECT CAST(${seq} AS UNSIGNED) AS seq`).join(' UNION ALL ');
     const outbox = `${quoted(table)} AS outbox FORCE INDEX (PRIMARY)`;
-    await transaction.query(
-      `DELETE outbox FROM (${numbers}) AS taken STRAIGHT_JOIN ${outbox} ON outbox.seq = taken.seq`,
-    );
+    await ask({ sql: `DELETE outbox FROM (${numbers}) AS taken STRAIGHT_JOIN ${outbox} ON outbox.seq = taken.seq` });
   }
 }
