@@ -28,8 +28,8 @@ function sslOf(tls: Exclude<MysqlSource['tls'], false>, host: string) {
   return { ...pem, rejectUnauthorized: true, verifyIdentity: isIP(host) === 0 };
 }
 
-/** Which server answers and whether it takes writes. */
-const ROLE = 'SELECT @@global.read_only, @@server_id, @@hostname, @@port';
+/** Which server answers and whether it takes writes; a reader of Aurora says that by InnoDB alone. */
+const ROLE = 'SELECT @@global.read_only, @@global.innodb_read_only, @@server_id, @@hostname, @@port';
 
 const ENDS_CONNECTION: ReadonlySet<string> = new Set(['TIMEOUT', 'CONNECTION', 'NOTMASTER']);
 
@@ -161,10 +161,11 @@ export class Database {
   /** @throws RedisFailure */
   async #requirePrimary(connection: PoolConnection): Promise<void> {
     const { rows } = await this.#ask(connection, ROLE);
-    const [readOnly, ...server] = rows[0]!.map(String);
+    const [readOnly, innodbReadOnly, ...server] = rows[0]!.map(String);
     if (this.server !== `${server}`) this.connections += 1;
     this.server = `${server}`;
-    if (readOnly !== '0' && readOnly !== 'OFF') throw new RedisFailure('NOTMASTER', 'it is read-only');
+    if (![readOnly, innodbReadOnly].every((is) => is === '0' || is === 'OFF'))
+      throw new RedisFailure('NOTMASTER', 'it is read-only');
   }
 
   /** Loaded only now: who has no database does not wait for a client of one. */

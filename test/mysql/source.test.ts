@@ -452,6 +452,13 @@ await describeWith('a link whose source is MariaDB', provide, ({ programs, redis
     }
   });
 
+  test('a reader of Aurora, whose InnoDB alone refuses writes, is not believed', async () => {
+    const reader = await startMariadb(programs, ['--innodb-read-only']);
+    onTestFinished(() => reader.stop());
+    await reader.client.query('CREATE TABLE users (id BIGINT PRIMARY KEY, name VARCHAR(64)) ENGINE=Aria');
+    expect(await failure('name:1', { url: reader.url })).toMatch(/^SourceNotMaster/);
+  });
+
   test('behind a switchover no row of the old server is believed, and the next look asks the new one', async () => {
     const promoted = await startMariadb(programs);
     const relay = await startRelay(mariadb.port);
