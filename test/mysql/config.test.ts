@@ -140,4 +140,9 @@ describe('a key pattern', () => {
   ])('%s for the key %j', (pattern, key, parts) => {
     expect(match(key, pattern)).toEqual(parts);
   });
+
+  test('is done soon with a key that can be read in very many ways, and in none', { timeout: 10_000 }, () => {
+    expect(match(`x:${'-'.repeat(250)}:`, 'x:{id}-{b}-{c}-{d}-{e}-{f}')).toBeNull();
+    expect(match(`x:${'-'.repeat(9)}`, 'x:{id}-{b}-{c}')).toEqual(['-----', '-', '-']);
+  });
 });
