@@ -105,6 +105,24 @@ await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
       expect(String(await cache.read('n:1', () => expect.unreachable('it is cached')))).toBe('old');
     });
 
+    test('that has a look sent twice, for its answer was lost, keeps the reader waiting for nobody', async () => {
+      const client = new Redis(redis.url);
+      closing.push(() => client.disconnect());
+      const call = client.callBuffer.bind(client) as (...command: unknown[]) => Promise<unknown>;
+      let looks = 0;
+      const twice = async (...command: unknown[]) => {
+        looks += 1;
+        if (looks === 1) await call(...command);
+        return call(...command);
+      };
+      Object.assign(client, { callBuffer: twice });
+      const cache = createCache({ redis: client, mysql, link: 'shop', ...LONG });
+      closing.push(() => cache.close());
+      expect(String(await cache.read('n:1', name))).toBe('old');
+      // A look and a fill: nobody had to look again.
+      expect(looks).toBe(2);
+    });
+
     test('that refuses a fill keeps nobody waiting', async () => {
       await redis.client.config('SET', 'maxmemory', '1');
       const problems: Error[] = [];
