@@ -10,7 +10,8 @@ export function connectSource({ source, mappings }: LinkConfig, options: RedisOp
   if (!('mysql' in source)) return connectRedis(source, options);
   const { name, commandTimeoutMs, largeValues = LARGE_VALUES } = options;
   return new MysqlSource(
-    new Database(source.mysql, { name, timeoutMs: commandTimeoutMs }),
+    // Two are already an error, and a query that fits no key may find all there are.
+    new Database(source.mysql, { name, timeoutMs: commandTimeoutMs, mostRows: 2 }),
     mappings ?? [],
     largeValues,
   );

@@ -17,6 +17,8 @@ interface DatabaseOptions {
   readonly name: string;
   /** For one question, also for connecting. Default 5,000. */
   readonly timeoutMs?: number | undefined;
+  /** More are not sent to us. Default: all. */
+  readonly mostRows?: number;
 }
 
 /**
@@ -43,6 +45,7 @@ export class Database {
   server = '';
   /** So many questions can be under way. */
   readonly atOnce: number;
+  readonly #mostRows: number | 'DEFAULT';
   readonly #options: PoolOptions;
   #pool: Promise<Pool> | undefined;
   /** The age of each connection whose session is as we need it. */
@@ -51,11 +54,12 @@ export class Database {
   #age = 0;
 
   /** @throws SecretFileError */
-  constructor({ url, tls, connections }: MysqlSource, { name, timeoutMs = 5_000 }: DatabaseOptions) {
+  constructor({ url, tls, connections }: MysqlSource, { name, timeoutMs = 5_000, mostRows }: DatabaseOptions) {
     const { hostname, port, username, password, pathname } = new URL(url);
     const host = hostname.replace(/^\[(.*)\]$/, '$1');
     this.place = `${name} (${hostname}:${port || 3306})`;
     this.timeoutMs = timeoutMs;
+    this.#mostRows = mostRows ?? 'DEFAULT';
     this.atOnce = connections;
     this.#options = {
       host,
@@ -185,7 +189,9 @@ export class Database {
       `/*!50708 , SESSION max_execution_time = ${this.timeoutMs} */` +
       `/*M!100101 , SESSION max_statement_time = ${this.timeoutMs / 1000} */`;
     const timeout = this.timeoutMs;
-    await connection.query({ sql: `SET SESSION autocommit = 1, SESSION time_zone = '+00:00' ${limits}`, timeout });
+    const rows = `SESSION sql_select_limit = ${this.#mostRows}`;
+    const session = `SESSION autocommit = 1, SESSION time_zone = '+00:00', ${rows} ${limits}`;
+    await connection.query({ sql: `SET ${session}`, timeout });
     await connection.query({ sql: 'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY', timeout });
   }
 }

@@ -223,7 +223,7 @@ export class MysqlSource implements RedisPort {
         throw await this.#ofOneKey(table, ready, silent);
       }
       const { columns, rows } = table;
-      if (rows.length > 1) throw new RedisFailure('SEVERALROWS', `answers ${what} with ${rows.length} rows`);
+      if (rows.length > 1) throw new RedisFailure('SEVERALROWS', `answers ${what} with several rows`);
       const [row] = rows;
       return { ...ready, columns, row, version: row && value.versionOf(columns, row) };
     }

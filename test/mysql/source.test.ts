@@ -1,4 +1,5 @@
 /** A cached value against the row that it caches: on a real MariaDB and a real Redis. */
+import type { RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { type LinkConfig, parseConfig } from '../../src/config.js';
 import { compareKeys, LinkMemory, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
@@ -318,7 +319,18 @@ await describeWith('a link whose source is MariaDB', provide, ({ programs, redis
 
     test('a query with two rows', async () => {
       const text = await failure('k:x', one('SELECT name FROM users WHERE :id IS NOT NULL'));
-      expect(text).toBe('SeveralRows: answers the query of mapping k:{id} with 2 rows');
+      expect(text).toBe('SeveralRows: answers the query of mapping k:{id} with several rows');
+    });
+
+    test('a query that finds all rows there are, of which two are sent', async () => {
+      const sent = async () => {
+        const [rows] = await mariadb.client.query<RowDataPacket[]>("SHOW GLOBAL STATUS LIKE 'Rows_sent'");
+        return Number(rows[0]!.Value);
+      };
+      const before = await sent();
+      const query = 'SELECT seq FROM seq_1_to_9000 WHERE (SELECT COUNT(*) FROM seq_1_to_9000) = 9000 AND :id > 0';
+      expect(await failure('k:1', one(query))).toMatch(/^SeveralRows/);
+      expect((await sent()) - before).toBeLessThan(9_000);
     });
 
     test('a column that is not there', async () => {
