@@ -16,8 +16,9 @@ export interface OutboxRelayOptions {
   /** Between two looks at a table that was empty, in ms. Default 100. */
   readonly pollMs?: number;
   /**
-   * How long MySQL may take for one answer, in ms. Default 30,000. Rows that take longer on their way
-   * through the sink are told of; those of a relay whose host is gone are free after ten times that.
+   * How long MySQL may take for one answer, in ms. Default 30,000. Rows that take longer on their
+   * way through the sink are told of; those of a relay whose host is gone are free after ten times
+   * that.
    */
   readonly timeoutMs?: number;
   /**

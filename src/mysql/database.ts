@@ -30,7 +30,9 @@ function sslOf(tls: Exclude<MysqlSource['tls'], false>, host: string) {
   return { ...pem, rejectUnauthorized: true, verifyIdentity: isIP(host) === 0 };
 }
 
-/** Which server answers and whether it takes writes; a reader of Aurora says that by InnoDB alone. */
+/**
+ * Which server answers and whether it takes writes; a reader of Aurora says that by InnoDB alone.
+ */
 const ROLE = 'SELECT @@global.read_only, @@global.innodb_read_only, @@server_id, @@hostname, @@port';
 
 const ENDS_CONNECTION: ReadonlySet<string> = new Set(['TIMEOUT', 'CONNECTION', 'NOTMASTER']);

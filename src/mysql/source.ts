@@ -230,7 +230,9 @@ export class MysqlSource implements RedisPort {
     throw new RedisFailure('NOMAPPING', 'has no mapping that takes this key');
   }
 
-  /** Where a question fails, but the database answers others, it is to blame, and not the server. */
+  /**
+   * Where a question fails, but the database answers others, it is to blame, and not the server.
+   */
   async #ofOneKey(failure: RedisFailure, { mapping, what }: Ready, silent: Silent): Promise<RedisFailure> {
     const { timeoutMs } = this.#database;
     const isLate = failure.code === 'TIMEOUT';
