@@ -152,8 +152,8 @@ export class Incoming {
 
   /** How many failed writes that were not seen before the event stands for. */
   #countFresh(write: Partial<FailedWrite>, merged: MergedWrites | null | undefined): number {
-    const id = identityOf(write);
-    const ids = merged?.ids ?? (id === null ? [] : [id]);
+    const { id } = write;
+    const ids = merged?.ids ?? (typeof id === 'string' ? [identityOf({ ...write, id })] : []);
     // All are asked for before any is added, which may drive out the next.
     const added = ids.filter((each) => !this.#seen.has(each));
     for (const each of added) this.#seen.add(each);
@@ -168,8 +168,7 @@ export class Incoming {
  * By what a redelivered failed write is known. One that was redriven is another each time that it
  * was published.
  */
-function identityOf({ id, redrive, record }: Partial<FailedWrite>): string | null {
-  if (typeof id !== 'string') return null;
+export function identityOf({ id, redrive, record }: Pick<FailedWrite, 'id' | 'redrive' | 'record'>): string {
   return redrive === undefined ? id : `${id} of ${record?.topic}[${record?.partition}] ${record?.offset}`;
 }
 

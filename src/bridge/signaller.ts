@@ -72,7 +72,7 @@ function createSender({ client, taskQueue, unfinished, attribute }: SignallerOpt
     const now = Date.now();
     const workflowId = workflowIdOf(group.link, group.key);
     const sentAt = performance.now();
-    const events = unfinished.includes(workflowId) ? asWholeKey(all) : all;
+    const events = unfinished.includes(workflowId) ? all.map(asWholeKey) : all;
     const options = signalWithStartOptions(group, events, taskQueue, now);
     return temporal.withDeadline(now + SIGNAL_TIMEOUT_MS, async () => {
       const { signaledRunId } = await attribute.starting(group.link.name, (attributes) =>
@@ -143,7 +143,7 @@ export function createSignaller(options: SignallerOptions): Signaller {
               break;
             case 'history-lost':
               logger.warn(`Temporal ended a workflow of ${group.link.name} (${failure.message}); it is started anew`);
-              events = asWholeKey(events);
+              events = events.map(asWholeKey);
               break;
             case 'backlogged':
               backlogged += 1;

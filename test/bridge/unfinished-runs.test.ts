@@ -8,7 +8,7 @@ import { watchUnfinishedRuns } from '../../src/bridge/runs/unfinished-runs.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { stack } from '../support/services.js';
-import { bridgeBed, type LogLine, loggerInto, until } from './bridge-bed.js';
+import { bridgeBed, gate, type LogLine, loggerInto, until } from './bridge-bed.js';
 
 type Bed = Awaited<ReturnType<typeof bridgeBed>>;
 
@@ -114,6 +114,52 @@ test('a run that had become another one before it was terminated is followed by 
   expect(watch.includes(workflowId)).toBe(true);
   tell('third');
   expect(watch.includes(workflowId)).toBe(false);
+});
+
+test('a part that was taken without an answer before the list had the run: the next attempt is heeded by who took it', async () => {
+  const bed = await bridgeBed();
+  const connection = await Connection.connect({ address: stack().temporal.address });
+  onTestFinished(() => connection.close());
+  const { workflow } = new Client({ connection });
+  const hidden = gate();
+  const listed = gate();
+  const list = workflow.list.bind(workflow);
+  let isHidden = true;
+  void hidden.opened.then(() => {
+    isHidden = false;
+  });
+  vi.spyOn(workflow, 'list').mockImplementation(
+    (options) =>
+      ({
+        async *[Symbol.asyncIterator]() {
+          let hasIt = false;
+          for await (const run of list(options)) {
+            if (isHidden) continue;
+            hasIt ||= run.workflowId === handleOf(bed, 'k').workflowId;
+            yield run;
+          }
+          if (hasIt) listed.open();
+        },
+      }) as never,
+  );
+  await bed.start({ client: workflow });
+  await bed.produce(hset('f1', 'k'));
+  await bed.untilCommitted(1);
+  await handleOf(bed, 'k').terminate();
+  const { workflowService } = connection;
+  const send = workflowService.signalWithStartWorkflowExecution.bind(workflowService);
+  vi.spyOn(workflowService, 'signalWithStartWorkflowExecution').mockImplementationOnce((async (request: never) => {
+    await send(request);
+    hidden.open();
+    await listed.opened;
+    throw Object.assign(new Error('the answer is lost'), { code: 4, details: '', metadata: {} });
+  }) as never);
+  await bed.produce(hset('f2', 'k'));
+  await bed.untilCommitted(2);
+  const [first, second, ...more] = (await bed.workflow('k')).signals.flat();
+  expect(more).toEqual([]);
+  expect([first, second].map((event) => isWhole(event!))).toEqual([false, true]);
+  expect(second!.merged!.ids).toEqual(['f2', expect.not.stringMatching(/^f2$/)]);
 });
 
 /** A watch whose list is what `list` says, asked by its query; `tick` is one look later. */

@@ -121,7 +121,7 @@ function inputOf({ link, groups, writes, traceparent }: BatchOrder, unfinished: 
   const packs = groups.map(({ key, writes }) => {
     const merged = mergeWrites(writes.map((write) => write.event));
     const isUnfinished = unfinished.includes(workflowIdOf(link, key));
-    const packedWrite = packed(isUnfinished ? asWholeKey([merged])[0]! : merged);
+    const packedWrite = packed(isUnfinished ? asWholeKey(merged) : merged);
     // By a clock that is ahead, it would have to settle for as long as that.
     return packedWrite.failedAt > now ? { ...packedWrite, failedAt: now } : packedWrite;
   });
