@@ -21,7 +21,7 @@ import { watchOutages } from './outages.js';
 import { watchFollowers } from './runs/followers.js';
 import type { SignalClient } from './runs/own-runs.js';
 import { type UnfinishedRuns, watchUnfinishedRuns } from './runs/unfinished-runs.js';
-import { createSignaller } from './signaller.js';
+import { createSignaller, type Signaller } from './signaller.js';
 import { watchStanding } from './standing.js';
 
 interface BridgeOptions {
@@ -74,7 +74,7 @@ export async function startBridge({ config, client, metrics, tracing, logger }: 
   });
   const gaps = createGaps({ client, taskQueue, attribute, links, metrics: told, logger });
   const lost = watchLostBatches({ client, taskQueue, gaps, logger });
-  const starting = { client, taskQueue, attribute, unfinished, isOut: outages.isOut, logger };
+  const starting = { client, taskQueue, attribute, unfinished, tell: signaller.once, isOut: outages.isOut, logger };
   const { batches, count, stop: stopFollowing } = await batchesOf(starting);
   openBatches = count;
   const failingKeys = new FailingKeys(logger);
@@ -130,15 +130,16 @@ interface BatchesOptions {
   readonly taskQueue: string;
   readonly attribute: LinkAttribute;
   readonly unfinished: UnfinishedRuns;
+  readonly tell: Signaller['once'];
   readonly isOut: (link: string) => boolean;
   readonly logger: Logger;
 }
 
-async function batchesOf({ client, taskQueue, attribute, unfinished, isOut, logger }: BatchesOptions) {
+async function batchesOf({ client, taskQueue, isOut, logger, ...more }: BatchesOptions) {
   // A stand-in for a client starts none.
   if (!(client instanceof WorkflowClient)) return { batches: NO_BATCHES, count: () => 0, stop: async () => {} };
   const open = new OpenBatches({ client, taskQueue, isOut, logger });
   await open.adopt();
-  const batches = createBatches({ client, taskQueue, open, unfinished, attribute, logger });
+  const batches = createBatches({ client, taskQueue, open, logger, ...more });
   return { batches, count: () => open.size, stop: () => open.stop() };
 }

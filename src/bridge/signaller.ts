@@ -26,6 +26,11 @@ export type SignalEnd =
 export interface Signaller {
   /** @throws what is no answer of Temporal, hence a bug */
   signal(group: KeyGroup, events: readonly FailedWrite[], abort: AbortSignal): Promise<SignalEnd>;
+  /**
+   * One attempt.
+   * @throws what the client throws when Temporal does not take it
+   */
+  once(group: KeyGroup, events: readonly FailedWrite[]): Promise<unknown>;
 }
 
 /**
@@ -95,7 +100,7 @@ function createSender({ client, taskQueue, unfinished, attribute }: SignallerOpt
     if (newest === undefined) return;
     // Kept for a while, so without the records.
     const group: KeyGroup = { kind: 'key', link, key, writes: [] };
-    unfinished.told(workflowId, {
+    unfinished.told([workflowId], {
       ...taken,
       isWhole: events.some(isOfWholeKey),
       again: (after) => send(group, [wholeKeyAfter(after, newest)]),
@@ -121,6 +126,7 @@ export function createSignaller(options: SignallerOptions): Signaller {
   const outage = new Outage(logger, 'Temporal does not take signals');
 
   return {
+    once: send,
     async signal(group, all, abort) {
       const message = neverTaken(group);
       if (message !== null) return { kind: 'refused', code: 'TOO_LONG', message, attempts: 1 };

@@ -3,7 +3,7 @@ import type { FailedWrite } from '../../workflows/messages.js';
 import { identityOf } from '../../workflows/pending.js';
 
 /** Whether who is told of it looks at the whole key. */
-export function isOfWholeKey({ command, merged }: FailedWrite): boolean {
+export function isOfWholeKey({ command, merged }: Pick<FailedWrite, 'command' | 'merged'>): boolean {
   return command === undefined && merged?.hint === undefined;
 }
 

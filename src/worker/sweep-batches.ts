@@ -32,6 +32,8 @@ const CALL_TIMEOUT_MS = 10_000;
 const ALONE = 'alone';
 /** The sweep bounds how many are open, and knows them. */
 const UNBOUNDED = { room: async () => {}, opened: () => {} };
+/** It looks at whole keys, whatever was to be done before. */
+const NOTHING_BEFORE = { unfinished: NONE_UNFINISHED, tell: async () => {} };
 
 /**
  * As if the differences were failed writes in a log: it has the sweep's name, and the position of a
@@ -41,7 +43,7 @@ const UNBOUNDED = { room: async () => {}, opened: () => {} };
 export function createSweepBatches(options: SweepBatchesOptions): (sweep: SweepRun) => Batches {
   const { client, taskQueue, attribute, logger, handOver } = options;
   const links = new Map(options.links.map((link) => [link.name, link]));
-  const batches = createBatches({ client, taskQueue, attribute, logger, open: UNBOUNDED, unfinished: NONE_UNFINISHED });
+  const batches = createBatches({ client, taskQueue, attribute, logger, open: UNBOUNDED, ...NOTHING_BEFORE });
   return ({ link, sweepId, workflow }) => ({
     async start(found, first, signal) {
       const groups = groupsOf(found, links.get(link)!, { sweepId, first });

@@ -8,7 +8,7 @@ import { watchUnfinishedRuns } from '../../src/bridge/runs/unfinished-runs.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { stack } from '../support/services.js';
-import { bridgeBed, gate, type LogLine, loggerInto, until } from './bridge-bed.js';
+import { bridgeBed, gate, LINK, type LogLine, loggerInto, until } from './bridge-bed.js';
 
 type Bed = Awaited<ReturnType<typeof bridgeBed>>;
 
@@ -65,6 +65,24 @@ test('a run that ends while the list does not have it yet: what was told meanwhi
   }
 });
 
+test('the same in a surge: keys that a batch was told a part of are told again, each by itself', async () => {
+  const bed = await bridgeBed({ surge: { enter: 10, leave: 1 } });
+  await bed.start();
+  const keys = Array.from({ length: 10 }, (_, index) => `k${index}`);
+  await bed.produce(...keys.slice(0, 5).map((key) => hset('f1', key)));
+  await bed.untilCommitted(5);
+  await bed.produce(...keys.slice(5).map((key) => hset('f1', key)));
+  await bed.untilCommitted(10);
+  await Promise.all(keys.map((key) => handleOf(bed, key).terminate()));
+  await bed.produce(...keys.map((key) => hset('f2', key)));
+  await bed.untilCommitted(20);
+  const batch = bed.client.workflow.getHandle(`keymend/batch/${LINK}/${bed.config.kafka.topic}/0/10`);
+  expect((await batch.describe()).status.name).toBe('RUNNING');
+  for (const key of keys) {
+    await until(async () => expect((await bed.workflow(key)).signals.flat().map(isWhole)).toEqual([true]));
+  }
+});
+
 test('a run that nothing has followed is left alone', async () => {
   const bed = await bridgeBed();
   await bed.start();
@@ -96,7 +114,7 @@ test('a run that had become another one before it was terminated is followed by 
   const watch = await watchUnfinishedRuns(workflow, pino({ level: 'silent' }));
   onTestFinished(() => watch.stop());
   const tell = (runId: string) =>
-    watch.told(workflowId, {
+    watch.told([workflowId], {
       runId,
       sentAt: performance.now(),
       isWhole: true,

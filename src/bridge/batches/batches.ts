@@ -5,9 +5,17 @@
 import { createHash } from 'node:crypto';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import type { Logger } from 'pino';
-import { BATCH_TYPE, type BatchInput, type BatchMemo, packed } from '../../../workflows/batch-messages.js';
+import {
+  BATCH_TYPE,
+  type BatchInput,
+  type BatchMemo,
+  type BatchWrite,
+  packed,
+} from '../../../workflows/batch-messages.js';
+import type { EncodedKey } from '../../../workflows/messages.js';
 import { mayBeInFlight } from '../../../workflows/settle.js';
 import { type LinkConfig, linkPolicy } from '../../config.js';
+import { keyBytes } from '../../events/failed-write-codec.js';
 import { Outage } from '../../patience/outage.js';
 import { untilTaken } from '../../patience/until-taken.js';
 import { counted } from '../../plural.js';
@@ -18,7 +26,8 @@ import { mergeWrites } from '../merge.js';
 import { foreignRunOf } from '../runs/own-runs.js';
 import type { UnfinishedRuns } from '../runs/unfinished-runs.js';
 import { signalFailure } from '../signal-failure.js';
-import { asWholeKey } from '../whole-key.js';
+import type { Signaller } from '../signaller.js';
+import { asWholeKey, isOfWholeKey, wholeKeyAfter } from '../whole-key.js';
 import { MAX_ID_CHARACTERS, workflowIdOf } from '../workflow-id.js';
 import type { BatchClient, OpenBatches } from './open-batches.js';
 
@@ -27,6 +36,8 @@ interface BatchesOptions {
   readonly taskQueue: string;
   readonly open: Pick<OpenBatches, 'room' | 'opened'>;
   readonly unfinished: UnfinishedRuns;
+  /** Tells one key of what its batch was not told. Rejects where Temporal does not take it. */
+  readonly tell: Signaller['once'];
   readonly attribute: LinkAttribute;
   readonly logger: Logger;
 }
@@ -63,6 +74,7 @@ export function createBatches(options: BatchesOptions): Batches {
 
   /** @returns what is left to be started, or that Temporal never takes this */
   async function startOne(order: BatchOrder, suffix: string, signal: AbortSignal): Promise<StartEnd> {
+    const sentAt = performance.now();
     const input = inputOf(order, options.unfinished);
     const digest = digestOf(order.writes);
     const workflowId = batchIdFor(input, suffix);
@@ -72,6 +84,9 @@ export function createBatches(options: BatchesOptions): Batches {
         const held = await startUnder(workflowId, input, digest, options);
         end = held === null ? { kind: 'taken' } : whatIsLeft(order, held, digest);
         if (end.kind === 'taken') order.onTaken?.(workflowId);
+        // One that was there already may know less of the runs before.
+        const parts = held === null ? input.writes.filter((write) => !isOfWholeKey(write)) : input.writes;
+        if (end.kind !== 'other') noteParts(parts, { order, workflowId, sentAt }, options);
       } catch (error) {
         const failure = signalFailure(error);
         if (failure.kind === 'unexpected') throw error;
@@ -128,6 +143,29 @@ function inputOf({ link, groups, writes, traceparent }: BatchOrder, unfinished: 
   const traced = traceparent === undefined ? {} : { traceparent };
   const part = { topic, partition, first, last, firstId: event.id, receivedAt: now, ...traced };
   return { link: link.name, policy: linkPolicy(link), part, writes: packs };
+}
+
+/** Of a part of these keys the batch was told, so far as it is known. */
+function noteParts(
+  writes: readonly BatchWrite[],
+  batch: { readonly order: BatchOrder; readonly workflowId: string; readonly sentAt: number },
+  { unfinished, tell }: BatchesOptions,
+): void {
+  const { link } = batch.order;
+  // Kept for a while, and of many keys, so without what was written.
+  const keys = writes.map(({ key, encoding = 'utf8' }): EncodedKey => ({ key, encoding }));
+  const ids = keys.map((key) => workflowIdOf(link, keyBytes(key)));
+  const failedAt = new Date().toISOString();
+  unfinished.told(ids, {
+    runId: batch.workflowId,
+    sentAt: batch.sentAt,
+    isWhole: false,
+    async again(after, workflowId) {
+      const encoded = keys[ids.indexOf(workflowId)]!;
+      const event = wholeKeyAfter(after, { specVersion: 1, id: '', link: link.name, ...encoded, failedAt });
+      await tell({ kind: 'key', link, key: keyBytes(encoded), writes: [] }, [event]);
+    },
+  });
 }
 
 /**

@@ -11,21 +11,22 @@ import { WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import { errorText } from '../../temporal/error-text.js';
 import type { SignalClient } from './own-runs.js';
 
-/** A signal that was taken. */
+/** What was taken, of one key or of many. */
 interface Told {
+  /** Of who took it. */
   readonly runId: string;
   /** In `performance.now()`, before it was asked whether it must be of the whole key. */
   readonly sentAt: number;
   /** Of the whole key: nothing of an earlier run is left out. */
   readonly isWhole: boolean;
-  /** Tells of the whole key, because the run `after` did not finish. */
-  readonly again: (after: string) => Promise<unknown>;
+  /** Tells one of them of the whole key, because the run `after` did not finish. */
+  readonly again: (after: string, workflowId: string) => Promise<unknown>;
 }
 
 export interface UnfinishedRuns {
   /** Whether what is told now must be of the whole key. Also true while that is not known. */
   includes(workflowId: string): boolean;
-  told(workflowId: string, told: Told): void;
+  told(workflowIds: readonly string[], told: Told): void;
   /**
    * Those that nothing of the whole key has followed, as far as this process has told it, the last
    * listed last.
@@ -111,14 +112,18 @@ class Watch implements UnfinishedRuns {
     return this.#isUnknown() || this.#unfinished.has(workflowId);
   }
 
-  told(workflowId: string, told: Told): void {
-    const before = this.#told.get(workflowId);
-    const isWhole = told.isWhole || (before?.runId === told.runId && before.isWhole);
-    const kept = { ...told, isWhole, at: performance.now(), toldAt: Date.now() };
-    keep(this.#told, workflowId, kept);
+  told(workflowIds: readonly string[], told: Told): void {
+    // One for all, where there are many.
+    const each = { ...told, at: performance.now(), toldAt: Date.now() };
     this.#missed ||= this.#isUnknown();
-    const run = this.#unfinished.get(workflowId);
-    if (run !== undefined && standing(run, kept) === 'followed') this.#unfinished.delete(workflowId);
+    for (const workflowId of workflowIds) {
+      const before = this.#told.get(workflowId);
+      const wasWhole = before?.runId === told.runId && before.isWhole;
+      const kept = wasWhole && !told.isWhole ? { ...each, isWhole: true } : each;
+      keep(this.#told, workflowId, kept);
+      const run = this.#unfinished.get(workflowId);
+      if (run !== undefined && standing(run, kept) === 'followed') this.#unfinished.delete(workflowId);
+    }
   }
 
   untold(): Unfinished[] {
@@ -214,7 +219,7 @@ class Watch implements UnfinishedRuns {
     }
     const tellAgain = async ([workflowId, runId, { again }]: [string, string, Told]) => {
       if (this.#stopped) return;
-      await again(runId).then(
+      await again(runId, workflowId).then(
         () => this.#unfinished.delete(workflowId),
         // It stays due.
         () => {},
