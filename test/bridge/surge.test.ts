@@ -66,6 +66,22 @@ describe('keys travel in batches', () => {
     expect(surge.backlog().records).toBe(0);
   });
 
+  it('no longer than what was let go counts, though nothing more is heard of it, and that is told', () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const lines: LogLine[] = [];
+    const surge = new Surge({ config: CONFIG, isOut: () => false, logger: loggerInto(lines) });
+    surge.taken('t[0]', { records: 20_000, ageMs: 0 });
+    vi.advanceTimersByTime(600_000);
+    expect(surge.isOn).toBe(true);
+    surge.done('t[0]');
+    vi.advanceTimersByTime(29_000);
+    expect(surge.isOn).toBe(true);
+    vi.advanceTimersByTime(2_000);
+    expect(surge.isOn).toBe(false);
+    expect(lines.at(-1)!.msg).toMatch(/^surge is over: 0 records wait/);
+  });
+
   it('which is told when it begins and when it ends', () => {
     const lines: LogLine[] = [];
     const surge = new Surge({ config: CONFIG, isOut: () => false, logger: loggerInto(lines) });

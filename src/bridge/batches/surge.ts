@@ -31,6 +31,7 @@ export class Surge {
   /** Of these nothing more is said before it is done: in an outage for as long as that lasts. */
   readonly #inHand = new Set<string>();
   #isOn = false;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: SurgeOptions) {
     this.#options = options;
@@ -46,6 +47,7 @@ export class Surge {
     this.#inHand.delete(place);
     const said = this.#said.get(place);
     if (said !== undefined) this.#said.set(place, { ...said, at: performance.now() });
+    this.#decideLater();
   }
 
   /** What waits in a part of a log, the batch in hand included. */
@@ -53,6 +55,17 @@ export class Surge {
     const now = performance.now();
     this.#said.set(place, { backlog, at: now });
     for (const each of this.#said.keys()) if (!this.#counts(each, now)) this.#said.delete(each);
+    this.#decide();
+    this.#decideLater();
+  }
+
+  /** A bridge that has lost its parts of the log hears no more of them. */
+  #decideLater(): void {
+    clearTimeout(this.#timer);
+    if (this.#isOn) this.#timer = setTimeout(() => this.#decide(), SAID_FOR_MS + 1_000).unref();
+  }
+
+  #decide(): void {
     const { records, ageMs } = this.backlog();
     const { enter, leave, age } = this.#options.config;
     const was = this.#isOn;
