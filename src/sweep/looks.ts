@@ -15,8 +15,8 @@ import { RedisFailure } from '../redis/index.js';
 export interface LooksOptions extends ReconcileOptions {
   readonly signal: AbortSignal;
   readonly settleMs: number;
-  /** Behind a look that took so long, so that the servers have time for others. */
-  readonly rest: (tookMs: number) => Promise<void>;
+  /** Behind a look at so many keys that took so long, so that the servers have time for others. */
+  readonly rest: (tookMs: number, keys: number) => Promise<void>;
 }
 
 export interface Suspect {
@@ -140,7 +140,7 @@ export class Looks {
         some.map((index) => before[index]),
       );
       // Not paid from the budget where the states of both sides are enough.
-      await this.#options.rest(performance.now() - begunAt);
+      await this.#options.rest(performance.now() - begunAt, some.length);
       // What is answered is paid for: only the others are asked for again.
       const deferred: number[] = [];
       let waitMs = 0;

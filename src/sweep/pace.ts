@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Of the time that passes, so much is spent with pages. */
 const GENTLE_SHARE = 0.3;
+/** A longer one ends at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** What was done without a rest. */
 interface Work {
@@ -39,5 +41,7 @@ function atRate({ keys, passedMs }: Work, rate: number): number {
 }
 
 async function rest(ms: number, signal: AbortSignal): Promise<void> {
-  if (ms >= 1) await sleep(ms, undefined, { signal });
+  for (let left = ms; left >= 1; left -= LONGEST_TIMER_MS) {
+    await sleep(Math.min(left, LONGEST_TIMER_MS), undefined, { signal });
+  }
 }

@@ -138,9 +138,9 @@ class Sweep {
 
   #looksOptions({ signal, ways }: Looking): LooksOptions {
     const { settleMs, expiryToleranceMs, deleteGuard, cache } = this.#request;
-    const rest = (tookMs: number) => {
+    const rest = (tookMs: number, keys: number) => {
       const busyMs = ways.reduce((left, way) => way.beyond(left), tookMs);
-      return restBehindLook({ busyMs, passedMs: tookMs, keys: 0 }, this.#rate, signal);
+      return restBehindLook({ busyMs, passedMs: tookMs, keys }, this.#rate, signal);
     };
     // What is deferred comes again together.
     return { expiryToleranceMs, deleteGuard, cache, signal, comesAsOne: true, settleMs, rest };
