@@ -32,7 +32,11 @@ export interface GapInput {
   readonly link: string;
   /** Of the run before this one. */
   readonly carried?:
-    | (Pick<GapStatus, 'gaps' | 'more' | 'records'> & { readonly sweeps?: readonly string[] | undefined })
+    | (Pick<GapStatus, 'gaps' | 'more' | 'records'> & {
+        readonly sweeps?: readonly string[] | undefined;
+        /** Ids of gaps that are not among these, oldest first; of many only the newest. */
+        readonly others?: readonly string[] | undefined;
+      })
     | undefined;
 }
 

@@ -20,6 +20,7 @@ import {
   status,
   sweeping,
 } from './gap-messages.js';
+import { SeenIds } from './seen-ids.js';
 
 /** What is kept of them: a topic of many partitions, each told of once. */
 const MOST_GAPS = 100;
@@ -32,31 +33,32 @@ export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
   let unread = 0;
   /** Those under way that began behind all that is known to be lost. */
   let sweeps = carried?.sweeps ?? [];
-  const now = (): GapStatus => ({
-    link,
-    state: reason === null ? 'open' : 'acknowledged',
-    gaps,
-    more,
-    records,
-    reason,
-  });
+  const sum = () => ({ gaps, more, records });
+  const now = (): GapStatus => ({ link, state: reason === null ? 'open' : 'acknowledged', ...sum(), reason });
 
-  const isKnown = (found: Gap) => gaps.some(({ id }) => id === found.id);
+  /** Of those that are not kept, the newest. */
+  let others = new SeenIds(carried?.others ?? []);
+  const isKept = (found: Gap) => gaps.some(({ id }) => id === found.id);
+  const isKnown = (found: Gap) => isKept(found) || others.has(found.id);
   const add = (found: Gap) => {
     if (isKnown(found)) return;
     records = records === null || found.records === null ? null : records + found.records;
     if (gaps.length < MOST_GAPS) gaps = [...gaps, found];
-    else more += 1;
+    else {
+      more += 1;
+      others.add(found.id);
+    }
   };
   setHandler(status, now);
   const onLost = (told: unknown) => {
     const found = (Array.isArray(told) ? told : [told]).map((one) => (isGap(one) ? one : unreadable(++unread)));
     // Told once more, by whoever does not know that it was: a sweep that began meanwhile finds it.
-    if (found.every(isKnown) && patched('the-same-once-more')) return;
+    if (found.every(isKept) && patched('the-same-once-more')) return;
+    if (found.every(isKnown) && patched('one-of-the-others-once-more')) return;
     // What comes after somebody's word is nothing that they have seen; nor has a sweep, whose begin
     // was told before.
     sweeps = [];
-    if (reason !== null) [gaps, more, records, reason] = [[], 0, 0, null];
+    if (reason !== null) [gaps, more, records, reason, others] = [[], 0, 0, null, new SeenIds([])];
     for (const one of found) add(one);
     setCurrentDetails(describeGaps(now()));
   };
@@ -88,7 +90,8 @@ export async function gap({ link, carried }: GapInput): Promise<GapStatus> {
   setCurrentDetails(describeGaps(now()));
 
   await condition(() => reason !== null || workflowInfo().continueAsNewSuggested);
-  if (reason === null) await continueAsNew<typeof gap>({ link, carried: { gaps, more, records, sweeps } });
+  const carry = () => ({ ...sum(), sweeps, others: others.toArray() });
+  if (reason === null) await continueAsNew<typeof gap>({ link, carried: carry() });
   return now();
 }
 

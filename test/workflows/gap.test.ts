@@ -134,3 +134,15 @@ test('what is told once more takes no right from a sweep that began behind it, a
     expect(await handle.result()).toMatchObject({ state: 'acknowledged', records: 4 });
   });
 });
+
+test('one that is not named, for there are many, is known as well when it is told once more', async () => {
+  const gaps = Array.from({ length: 101 }, (_, index) => gapOf(`gap ${index}`));
+  await withGaps(gaps, async (handle) => {
+    await handle.signal(sweeping, { sweepId: 'first' });
+    await handle.signal(lost, gaps.slice(100));
+    await handle.signal(acknowledge, { reason: 'equal', sweepId: 'first' });
+    expect(await handle.result()).toMatchObject({ state: 'acknowledged', more: 1, records: 202 });
+    const history = await client.workflow.getHandle(handle.workflowId).fetchHistory();
+    await Worker.runReplayHistory({ workflowBundle: workflowBundle() }, history);
+  });
+});
