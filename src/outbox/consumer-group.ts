@@ -29,6 +29,13 @@ interface ConsumerGroupOptions {
   readonly warn: (line: string) => void;
 }
 
+interface ClaimedEntries {
+  readonly entries: DeliveredEntry[];
+  readonly isThrough: boolean;
+}
+
+/** Where XAUTOCLAIM begins, and what it answers when it has come to the end. */
+const BEGINNING = '0-0';
 const REMOVE_IDLE_CONSUMERS = readFileSync(new URL('./lua/remove-idle-consumers.lua', import.meta.url), 'utf8');
 /** Longer than anybody waits before it claims. */
 const IDLE_FOR_EVER_MS = 24 * 60 * 60_000;
@@ -55,7 +62,7 @@ export class ConsumerGroup {
    * that `of` leads to.
    */
   #reader: { readonly connection: Connection; readonly of: Connection } | null = null;
-  #claimFrom = '0-0';
+  #claimFrom = BEGINNING;
 
   constructor({ servers, stream, group, consumer, warn }: ConsumerGroupOptions) {
     this.#servers = servers;
@@ -109,9 +116,11 @@ export class ConsumerGroup {
 
   /**
    * Takes over entries whose consumer, which may be this one, was not heard of for `minIdleMs`.
-   * Goes on where it ended last time.
+   * Goes on where it ended last time. Entries that were removed are forgotten and count as well, so
+   * that none does not mean that nothing is left.
+   * @returns `isThrough`: it has come to the end, and begins anew next time
    */
-  async claim(count: number, minIdleMs: number): Promise<DeliveredEntry[] | 'gone'> {
+  async claim(count: number, minIdleMs: number): Promise<ClaimedEntries | 'gone'> {
     const range = [`${minIdleMs}`, this.#claimFrom, 'COUNT', `${count}`] as const;
     const reply = await this.#ask(['XAUTOCLAIM', this.#stream, this.#group, this.#consumer, ...range], ['NOGROUP']);
     if (reply instanceof RedisFailure) return 'gone';
@@ -119,7 +128,7 @@ export class ConsumerGroup {
     const from = this.#claimFrom;
     this.#claimFrom = next.toString();
     if (entries.includes(null)) await this.#finishRemoved(from);
-    return toEntries(entries);
+    return { entries: toEntries(entries), isThrough: this.#claimFrom === BEGINNING };
   }
 
   /**

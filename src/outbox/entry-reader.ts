@@ -49,22 +49,22 @@ export function createEntryReader({ consumerGroup, group, logger, signal }: Entr
    * A stream that was deleted, by a flush or a restart without data, is waited for like one that
    * never was.
    */
-  async function known(reading: Promise<DeliveredEntry[] | 'gone'>): Promise<DeliveredEntry[]> {
-    const entries = await reading;
-    if (entries !== 'gone') return entries;
+  function gone(): [] {
     joined = false;
     return [];
   }
 
   /** What nobody has finished for long, of this consumer or another; null: nothing. */
   async function claimLeft(): Promise<readonly DeliveredEntry[] | null> {
-    const claimed = await known(consumerGroup.claim(BATCH, CLAIM_IDLE_MS));
-    if (claimed.length === 0) {
+    const claimed = await consumerGroup.claim(BATCH, CLAIM_IDLE_MS);
+    const { entries: left, isThrough } = claimed === 'gone' ? { entries: gone(), isThrough: true } : claimed;
+    if (left.length === 0 && isThrough) {
       await consumerGroup.removeIdleConsumers(REMOVE_IDLE_MS);
       claimAt = Date.now() + CLAIM_INTERVAL_MS;
       return null;
     }
-    const entries = await intents.holdYoung(claimed);
+    // None, and not through: entries that their application has removed. There is more behind them.
+    const entries = await intents.holdYoung(left);
     if (entries.length > 0) {
       logger.info(
         `took over ${counted(entries.length, 'entry', 'entries')} of ${consumerGroup.place} that nobody had finished`,
@@ -74,7 +74,8 @@ export function createEntryReader({ consumerGroup, group, logger, signal }: Entr
   }
 
   async function readNew(blockMs: number): Promise<readonly DeliveredEntry[]> {
-    const read = await known(consumerGroup.read(BATCH, blockMs));
+    const reply = await consumerGroup.read(BATCH, blockMs);
+    const read = reply === 'gone' ? gone() : reply;
     const entries = await intents.holdYoung(read);
     // Most intents are gone within milliseconds. Who does not hurry does not get to see them.
     if (entries.length < read.length) await pause(INTENTS_PAUSE_MS);

@@ -1,5 +1,7 @@
-import { describe, expect, onTestFinished, test } from 'vitest';
-import { ConsumerGroup } from '../../src/outbox/consumer-group.js';
+import { pino } from 'pino';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { ConsumerGroup, type DeliveredEntry } from '../../src/outbox/consumer-group.js';
+import { createEntryReader } from '../../src/outbox/entry-reader.js';
 import { HeldIntents } from '../../src/outbox/held-intents.js';
 import { connectKeyServers } from '../../src/redis/index.js';
 import { provideRedis62 } from '../../src/stack/programs/index.js';
@@ -122,6 +124,35 @@ describe('an intent in the outbox', () => {
     await until(() => expect(seen).toEqual(['new']));
     expect(leftWhenSeen).toBeGreaterThan(old / 2);
   });
+});
+
+test('5,000 intents of a reader that died, removed meanwhile, are forgotten without a pause', async () => {
+  const bed = await streamBed();
+  const removed = 5_000;
+  const pipeline = bed.redis().pipeline();
+  pipeline.xgroup('CREATE', STREAM, GROUP, '0', 'MKSTREAM');
+  for (let count = 0; count < removed; count++) pipeline.xadd(STREAM, '*', 'key', 'k', 'value', 'v', 'intent', 60_000);
+  const [, ...ids] = (await pipeline.exec())!.map(([, id]) => String(id));
+  await bed.add('failed');
+  await bed.redis().xreadgroup('GROUP', GROUP, 'dead', 'COUNT', removed + 1, 'STREAMS', STREAM, '>');
+  await bed.redis().eval(OUTDATE, 1, STREAM, GROUP);
+  await bed.redis().xdel(STREAM, ...ids);
+
+  const servers = connectKeyServers({ url: bed.server().url }, { name: 'source of link l' });
+  onTestFinished(() => servers.close());
+  const consumerGroup = new ConsumerGroup({ servers, stream: STREAM, group: GROUP, consumer: 'c', warn() {} });
+  onTestFinished(() => consumerGroup.close());
+  const { signal } = new AbortController();
+  const reader = createEntryReader({ consumerGroup, group: GROUP, logger: pino({ level: 'silent' }), signal });
+  const read = vi.spyOn(consumerGroup, 'read');
+  const claim = vi.spyOn(consumerGroup, 'claim');
+  let entries: readonly DeliveredEntry[] = [];
+  while (entries.length === 0) entries = await reader.next();
+  expect(entries.map(({ fields }) => String(fields[3]))).toEqual(['failed']);
+  expect(claim).toHaveBeenCalledTimes(removed / 500 + 1);
+  // Between two claims what is new is looked at, and not waited for.
+  expect(read).toHaveBeenCalledTimes(removed / 500);
+  expect(new Set(read.mock.calls.map(([, blockMs]) => blockMs))).toEqual(new Set([1]));
 });
 
 /** Makes all that is assigned idle for an hour. */
