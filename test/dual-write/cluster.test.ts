@@ -1,5 +1,5 @@
 import { Cluster, Command, Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { createDualWriter, type DualWriter } from '../../src/dual-write/dual-writer.js';
 import { mirrorClusterOptions, mirrorOptions } from '../../src/dual-write/target/mirror-options.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
@@ -207,7 +207,42 @@ describe('a Cluster as the target', () => {
     expect(records.map(({ key, outcome, error }) => [key, outcome, error?.code])).toEqual([
       ['k', 'refused', 'NOT_CONNECTED'],
     ]);
+    while (writer.stats().shards.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(writer.stats().shards).toMatchObject([{ shard: 'the Cluster', connected: false, breaker: 'open' }]);
     expect(await writer.close({ timeoutMs: 500 })).toEqual({ notRecorded: [], unanswered: [] });
+    expect(writer.stats().shards).toEqual([]);
+  });
+
+  it('that does not let the writer in tells why, as a breaker does, until it lets it in', async () => {
+    const credentials = { username: 'writer', password: 'secret' };
+    const redisOptions = { ...mirrorOptions(2000), ...credentials };
+    const target = ready(new Cluster([...west.seeds], { ...mirrorClusterOptions(2000), redisOptions }));
+    const writer = createDualWriter({ ...NAMES, source: singleClient(), target, records: sink, onError: () => {} });
+    const changes: unknown[] = [];
+    const next = () => new Promise((resolve) => writer.once('breaker', (change) => resolve(changes.push(change))));
+    await next();
+    const shard = 'the Cluster';
+    const refused = expect.stringMatching(/^there was no connection to the target \(WRONGPASS .*\); nothing was sent$/);
+    expect(changes).toEqual([{ shard, state: 'open', reason: refused }]);
+    expect(writer.stats().shards).toMatchObject([{ shard, connected: false, breaker: 'open' }]);
+    await writer.set('k', 'v');
+    const [record] = await sink.have(1);
+    expect(record?.error).toEqual({ code: 'NOT_CONNECTED', message: refused });
+
+    const closed = next();
+    for (const { client } of west.nodes)
+      await client.call('ACL', 'SETUSER', 'writer', 'on', '>secret', '~*', '&*', '+@all');
+    onTestFinished(async () => {
+      target.disconnect();
+      for (const { client } of west.nodes) await client.call('ACL', 'DELUSER', 'writer');
+    });
+    await closed;
+    await connected(writer);
+    expect(changes).toEqual([expect.anything(), { shard, state: 'closed' }]);
+    expect(writer.stats().shards).toHaveLength(3);
+    await writer.set('k', 'w');
+    await settled(writer);
+    expect(await content(west.nodes)).toEqual({ k: 'w' });
   });
 
   it('is left alone by close, but for the connections that the writer opened', async () => {

@@ -1,7 +1,7 @@
 /** A target that is a Cluster: a mirrored write takes the connection to the master of its slot. */
 import type { Cluster, Redis } from 'ioredis';
-import { slotOf } from '../../redis/index.js';
-import { type Done, NOT_SENT } from './flight.js';
+import { failureOf, isReplyError, slotOf } from '../../redis/index.js';
+import { type Done, NOT_SENT, notSent } from './flight.js';
 import type { MirroredWrite } from './mirror-answers.js';
 import type { MirrorFailure } from './mirror-failure.js';
 import { Shard, type ShardStats } from './shard.js';
@@ -38,11 +38,19 @@ class ClusterTarget implements Target {
   /** By `host:port`. */
   readonly #masters = new Map<string, Master>();
   #refreshedAt = Number.NEGATIVE_INFINITY;
+  /** What a node answered when it was asked last which masters there are, if that was an error. */
+  #refusal: string | undefined;
+  /** What meets each write since an attempt to find the masters has failed, until one succeeds. */
+  #unknown: MirrorFailure | undefined;
 
   constructor(cluster: Cluster, options: TargetOptions) {
     this.#cluster = cluster;
     this.#options = options;
-    cluster.on('error', () => {});
+    cluster.on('error', (error: Error & { readonly lastNodeError?: unknown }) => {
+      const { lastNodeError } = error;
+      this.#refusal = isReplyError(lastNodeError) ? failureOf(lastNodeError).message : undefined;
+    });
+    cluster.on('close', this.#missed);
     cluster.on('refresh', this.#adoptTopology);
     if (cluster.status === 'wait') cluster.connect().catch(() => {});
     this.#adoptTopology();
@@ -53,6 +61,7 @@ class ClusterTarget implements Target {
   }
 
   stats(): ShardStats[] {
+    if (this.#unknown) return [NO_MASTER_KNOWN];
     return [...this.#masters.values()].map(({ shard }) => shard.stats).sort((a, b) => (a.shard < b.shard ? -1 : 1));
   }
 
@@ -61,7 +70,9 @@ class ClusterTarget implements Target {
   }
 
   close(): void {
+    this.#cluster.off('close', this.#missed);
     this.#cluster.off('refresh', this.#adoptTopology);
+    this.#unknown = undefined;
     for (const [name, master] of this.#masters) this.#retire(name, master);
   }
 
@@ -69,7 +80,7 @@ class ClusterTarget implements Target {
     const master = this.#masters.get(this.#cluster.slots[slot]?.[0] ?? '');
     if (!master) {
       if (slot !== CROSS_SLOT) this.#refresh();
-      done(slot === CROSS_SLOT ? KEYS_APART : NOT_SENT);
+      done(slot === CROSS_SLOT ? KEYS_APART : (this.#unknown ?? NOT_SENT));
       return;
     }
     master.shard.send(part, (failure) => {
@@ -88,6 +99,18 @@ class ClusterTarget implements Target {
     this.#cluster.refreshSlotsCache();
   }
 
+  /**
+   * An attempt to connect has failed. Where a master is known its breaker tells; nobody else would
+   * tell of a Cluster that was never reached: a wrong password, or nothing at its address.
+   */
+  readonly #missed = (): void => {
+    if (this.#masters.size > 0) return;
+    const isNew = this.#unknown === undefined;
+    this.#unknown = notSent(this.#refusal);
+    const { shard } = NO_MASTER_KNOWN;
+    if (isNew) this.#options.onBreaker({ shard, state: 'open', reason: this.#unknown.error.message });
+  };
+
   /** Connections to all present masters, before the first write needs them. */
   readonly #adoptTopology = (): void => {
     const present = new Set(this.#cluster.slots.map((nodes) => nodes?.[0]).filter((name) => name !== undefined));
@@ -98,6 +121,9 @@ class ClusterTarget implements Target {
       if (master.shard.stats.breaker === 'open') this.#options.onBreaker({ shard: name, state: 'closed' });
     }
     for (const name of present) if (!this.#masters.has(name)) this.#connectTo(name);
+    if (this.#unknown === undefined || this.#masters.size === 0) return;
+    this.#unknown = undefined;
+    this.#options.onBreaker({ shard: NO_MASTER_KNOWN.shard, state: 'closed' });
   };
 
   #connectTo(name: string): void {
@@ -116,6 +142,16 @@ class ClusterTarget implements Target {
     client.disconnect();
   }
 }
+
+/** In the place of its masters. */
+const NO_MASTER_KNOWN: ShardStats = {
+  shard: 'the Cluster',
+  connected: false,
+  breaker: 'open',
+  inFlight: 0,
+  queued: 0,
+  unmarked: 0,
+};
 
 const CROSS_SLOT = -1;
 /**

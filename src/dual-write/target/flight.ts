@@ -140,7 +140,7 @@ export class Flight extends StandIn {
   }
 }
 
-function notSent(why?: string): MirrorFailure {
+export function notSent(why?: string): MirrorFailure {
   const message = `there was no connection to the target${why ? ` (${why})` : ''}; nothing was sent`;
   return { outcome: 'refused', error: { code: 'NOT_CONNECTED', message } };
 }

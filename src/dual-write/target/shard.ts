@@ -24,7 +24,10 @@ export const DEFAULT_BOUNDS: ShardBounds = { inFlight: 5_000, queued: 20_000, by
 
 /** What one shard is doing. */
 export interface ShardStats {
-  /** The master: `host:port`, the path of its socket, or its name among Sentinels. */
+  /**
+   * The master: `host:port`, the path of its socket, or its name among Sentinels. `the Cluster`:
+   * none of its masters could be asked for yet.
+   */
   readonly shard: string;
   readonly connected: boolean;
   readonly breaker: BreakerState;
