@@ -66,14 +66,15 @@ export function createDualWriter<Source extends Redis | Cluster>(
     onMarks: emit('marks'),
     isSource: (client) => isSameEnd(source, client),
   });
+  const intents = mode && new Intents({ ...mode, context, onState: emit('transactional') });
   const publisher = new Publisher({
     sinks: rest.sinks,
     failoverAfterMs: rest.failoverAfterMs,
     maxPending: rest.bounds.records,
     onError: options.onError,
     outboxKnows: mode !== undefined,
+    whenSafe: intents && ((ids) => intents.remove(ids)),
   });
-  const intents = mode && new Intents({ ...mode, context, onState: emit('transactional') });
   const recorder = new Recorder({ publisher, intents, context: { ...context, tracing }, onUnrecorded });
   const mirroring = new Mirroring({ target, recorder, intents, callsWait: onUnrecorded === 'reject' });
   const listener: SourceListener = {

@@ -14,6 +14,16 @@ export type Waiter = (lost: Error | undefined) => void;
 export interface TakenRecord {
   readonly record: FailedWrite;
   readonly waiters: readonly Waiter[];
+  readonly intents: readonly string[];
+}
+
+interface Along {
+  readonly waiter?: Waiter | undefined;
+  /**
+   * The IDs of intents that nobody needs once the record is taken. No waiter for these: a key may
+   * be written a million times before a sink works again.
+   */
+  readonly intents?: readonly string[];
 }
 
 /** Above this many bytes of members in all records together, whole keys are recorded instead. */
@@ -26,6 +36,7 @@ interface Entry {
   members: Set<string> | undefined;
   memberBytes: number;
   readonly waiters: Waiter[];
+  readonly intents: string[];
 }
 
 export class PendingRecords {
@@ -47,18 +58,19 @@ export class PendingRecords {
   }
 
   /** @returns false when there is no room: the record is not in here */
-  add(record: FailedWrite, waiter?: Waiter): boolean {
+  add(record: FailedWrite, { waiter, intents }: Along = {}): boolean {
     const name = raw(record.key, record);
     let entry = this.#entries.get(name);
     if (entry) {
       this.#join(entry, record);
     } else {
       if (this.#entries.size >= this.#max) return false;
-      entry = { record, members: record.members && new Set(), memberBytes: 0, waiters: [] };
+      entry = { record, members: record.members && new Set(), memberBytes: 0, waiters: [], intents: [] };
       this.#entries.set(name, entry);
       this.#addMembers(entry, record);
     }
     if (waiter) entry.waiters.push(waiter);
+    if (intents) entry.intents.push(...intents);
     return true;
   }
 
@@ -70,7 +82,7 @@ export class PendingRecords {
       if (taken.length === count) break;
       this.#entries.delete(name);
       this.#memberBytes -= entry.memberBytes;
-      taken.push({ record: toRecord(entry), waiters: entry.waiters });
+      taken.push(takenOf(entry));
     }
     return taken;
   }
@@ -83,7 +95,7 @@ export class PendingRecords {
     const entries = [...this.#entries.values()];
     this.#entries = new Map();
     this.#memberBytes = 0;
-    return entries.map((entry) => ({ record: toRecord(entry), waiters: entry.waiters }));
+    return entries.map(takenOf);
   }
 
   #join(entry: Entry, added: FailedWrite): void {
@@ -139,6 +151,11 @@ function jointCommand({ record, members }: Entry, added: FailedWrite): string | 
   const alike = named ? 'members' : none ? 'expiry' : undefined;
   if (touches(one) !== alike || touches(other) !== alike) return undefined;
   return isIdempotent(one) ? other : one;
+}
+
+function takenOf(entry: Entry): TakenRecord {
+  const { waiters, intents } = entry;
+  return { record: toRecord(entry), waiters, intents };
 }
 
 function toRecord({ record, members }: Entry): FailedWrite {

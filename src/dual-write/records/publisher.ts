@@ -42,6 +42,8 @@ interface PublisherOptions {
    * mode.
    */
   readonly outboxKnows: boolean;
+  /** Told the intents that nobody needs any more, as soon as their records are safe. */
+  readonly whenSafe?: ((intents: readonly string[]) => void) | undefined;
 }
 
 /** So many records go to a sink in one call. */
@@ -53,13 +55,15 @@ export class Publisher {
   readonly #noRoom: string;
   readonly #outboxKnows: boolean;
   readonly #waiting: PendingRecords;
+  readonly #whenSafe: PublisherOptions['whenSafe'];
   #publishing: readonly TakenRecord[] = [];
   #refused: FailedWrite[] = [];
   #run: Promise<void> | undefined;
   #published = 0;
   #lost = 0;
 
-  constructor({ sinks, onError, maxPending, failoverAfterMs, outboxKnows }: PublisherOptions) {
+  constructor({ sinks, onError, maxPending, failoverAfterMs, outboxKnows, whenSafe }: PublisherOptions) {
+    this.#whenSafe = whenSafe;
     this.#chain = new SinkChain(sinks, failoverAfterMs);
     this.#onError = onError;
     this.#outboxKnows = outboxKnows;
@@ -87,8 +91,10 @@ export class Publisher {
     return this.#waiting.has(key);
   }
 
-  add(records: readonly FailedWrite[]): void {
-    for (const record of records) if (!this.#waiting.add(record)) this.#refuse(record);
+  /** @param intents nobody needs once all of the records are safe: their IDs */
+  add(records: readonly FailedWrite[], intents: readonly string[] = NONE): void {
+    const along = records.length === 1 ? { intents } : { waiter: this.#waiterOf(records.length, intents) };
+    for (const record of records) if (!this.#waiting.add(record, along)) this.#refuse(record);
     this.#start();
   }
 
@@ -97,7 +103,7 @@ export class Publisher {
     const outcomes = records.map(
       (record) =>
         new Promise<Error | undefined>((resolve) => {
-          if (this.#waiting.add(record, resolve)) return;
+          if (this.#waiting.add(record, { waiter: resolve })) return;
           this.#refuse(record);
           resolve(new RecordsLostError([record], this.#noRoom, this.#outboxKnows));
         }),
@@ -146,9 +152,22 @@ export class Publisher {
       const lost =
         refusal !== null && this.#publishing === batch ? this.#lose(refusal.records, refusal.cause) : undefined;
       this.#publishing = [];
-      for (const { record, waiters } of batch) tell(waiters, refused.has(record) ? lost : undefined);
+      for (const { record, waiters, intents } of batch) {
+        tell(waiters, refused.has(record) ? lost : undefined);
+        if (!refused.has(record)) this.#whenSafe?.(intents);
+      }
     }
     this.#run = undefined;
+  }
+
+  /** Of a write with several records. */
+  #waiterOf(records: number, intents: readonly string[]): Waiter | undefined {
+    if (intents.length === 0) return undefined;
+    let left = records;
+    return (lost) => {
+      if (lost === undefined) left -= 1;
+      if (left === 0) this.#whenSafe?.(intents);
+    };
   }
 
   /** Without room for it. Those of one turn of the event loop are told as one. */
@@ -171,6 +190,8 @@ export class Publisher {
     return error;
   }
 }
+
+const NONE: readonly string[] = [];
 
 function tell(waiters: readonly Waiter[], lost: Error | undefined): void {
   for (const waiter of waiters) waiter(lost);

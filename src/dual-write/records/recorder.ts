@@ -24,7 +24,7 @@ export type CallWaitsFor = Promise<void> | undefined;
 interface RecorderOptions {
   readonly publisher: Pick<Publisher, 'add' | 'addAndWait' | 'awaits' | 'size'>;
   /** In transactional mode. */
-  readonly intents: Pick<Intents, 'conclude'> | undefined;
+  readonly intents: Pick<Intents, 'conclude' | 'take' | 'remove'> | undefined;
   readonly context: RecordContext;
   readonly onUnrecorded: 'report' | 'reject';
 }
@@ -133,16 +133,18 @@ export class Recorder {
     return undefined;
   }
 
-  /** Gives the records to the sinks. Once they are safe, nobody needs the intents of `writes`. */
+  /**
+   * Gives the records to the sinks. Once they are safe, nobody needs the intents of `writes`. Until
+   * then only the IDs of these are kept, however long a sink takes: the writes have all values.
+   */
   #handOver(records: readonly FailedWrite[], writes: readonly Write[]): CallWaitsFor {
-    if (this.#onUnrecorded === 'report' && !this.#intents) {
-      this.#publisher.add(records);
-      return undefined;
+    const intents = this.#intents?.take(writes);
+    if (this.#onUnrecorded === 'reject') {
+      const safe = this.#publisher.addAndWait(records);
+      return safe.then(() => intents && this.#intents!.remove(intents)).catch(rejectUnrecorded);
     }
-    const safe = this.#publisher.addAndWait(records).then(() => this.#intents?.conclude(writes));
-    if (this.#onUnrecorded === 'reject') return safe.catch(rejectUnrecorded);
-    // Records that are lost were told to `onError`; their intents stay in the outbox.
-    safe.catch(() => {});
+    // Records that are lost are told to `onError`; their intents stay in the outbox.
+    this.#publisher.add(records, intents);
     return undefined;
   }
 }

@@ -143,8 +143,22 @@ export class Intents {
       if (intent === undefined) continue;
       this.#intents.delete(write);
       intent.concluded = true;
-      this.#remove(intent.ids);
+      this.remove(intent.ids);
     }
+  }
+
+  /** The IDs of their entries, for `remove`: whoever has these need not keep the writes. */
+  take(writes: readonly Write[]): string[] {
+    return writes.flatMap((write) => this.#intents.get(write)?.ids.splice(0) ?? []);
+  }
+
+  /** Nobody needs these entries any more. */
+  remove(ids: readonly string[]): void {
+    if (ids.length === 0) return;
+    for (const id of ids) this.#done.push(id);
+    this.#removing ??= this.#removeAll().finally(() => {
+      this.#removing = undefined;
+    });
   }
 
   /** Removes what is to be removed, within the time. What is left costs one comparison each. */
@@ -161,7 +175,7 @@ export class Intents {
   #added(intent: Intent, id: string): void {
     this.#refusedUntil = 0;
     this.#tell();
-    if (intent.concluded) this.#remove([id]);
+    if (intent.concluded) this.remove([id]);
     else intent.ids.push(id);
   }
 
@@ -170,14 +184,6 @@ export class Intents {
     if (!intent.lacksEntry) this.#uncovered += 1;
     intent.lacksEntry = true;
     this.#refused(refusal);
-  }
-
-  #remove(ids: readonly string[]): void {
-    if (ids.length === 0) return;
-    for (const id of ids) this.#done.push(id);
-    this.#removing ??= this.#removeAll().finally(() => {
-      this.#removing = undefined;
-    });
   }
 
   async #removeAll(): Promise<void> {
