@@ -3,10 +3,11 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { Redis } from 'ioredis';
 import { expect, it, onTestFinished } from 'vitest';
-import { Intents } from '../../src/dual-write/source/intents.js';
+import { type IntentState, Intents } from '../../src/dual-write/source/intents.js';
 import type { Write } from '../../src/dual-write/source/write.js';
 import { eventually } from '../support/eventually.js';
 import { startRedis } from '../support/redis.js';
+import { startRelay } from '../support/relay.js';
 
 const OUTBOX = 'keymend:outbox';
 const WRITE: Write = { command: 'SET', args: ['k', 'v'], keys: [Buffer.from('k')] };
@@ -67,6 +68,20 @@ async function startSentinel(master: number) {
   };
 }
 
+function intentsOf(client: Redis, onState: (state: IntentState) => void = () => {}): Intents {
+  const context = { link: 'east-to-west', origin: 'test' };
+  const intents = new Intents({ client, key: OUTBOX, graceMs: 10_000, maxEntries: 1000, context, onState });
+  onTestFinished(() => intents.close(0));
+  return intents;
+}
+
+/** A write whose entry is made by another connection, like that of an application. */
+async function announced(intents: Intents, client: Redis): Promise<Write> {
+  const write = { ...WRITE };
+  for (const { command, answered } of intents.announce(write)) answered(await client.sendCommand(command));
+  return write;
+}
+
 it('entries are removed also after a failover that was announced while the master was asked for', async () => {
   const source = await startRedis();
   onTestFinished(() => source.stop());
@@ -77,31 +92,36 @@ it('entries are removed also after a failover that was announced while the maste
     failoverDetector: true,
     lazyConnect: true,
   });
-  const intents = new Intents({
-    client,
-    key: OUTBOX,
-    graceMs: 10_000,
-    maxEntries: 1000,
-    context: { link: 'east-to-west', origin: 'test' },
-    onState() {},
-  });
-  onTestFinished(() => intents.close(0));
+  const intents = intentsOf(client);
   const entries = () => source.client.xlen(OUTBOX);
-  const written = async () => {
-    const write = { ...WRITE };
-    for (const { command, answered } of intents.announce(write)) {
-      answered(await source.client.sendCommand(command));
-    }
-    return write;
-  };
+  const written = () => announced(intents, source.client);
   intents.conclude([await written()]);
   await eventually(async () => expect([await entries(), sentinel.subscriptions()]).toEqual([0, 1]));
 
-  const announced = sentinel.announceWhenAsked();
+  const failover = sentinel.announceWhenAsked();
   await source.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-  await announced;
+  await failover;
   // It listens to them again once it is connected to the master.
   await eventually(() => expect(sentinel.subscriptions()).toBe(2));
   intents.conclude([await written()]);
   await eventually(async () => expect(await entries()).toBe(0));
+});
+
+it('entries are removed also at the server that took the place of a demoted master behind its address', async () => {
+  const [first, second] = await Promise.all([startRedis(), startRedis()]);
+  onTestFinished(() => Promise.all([first.stop(), second.stop()]).then(() => {}));
+  const relay = await startRelay(first.port);
+  onTestFinished(() => relay.close());
+  const states: IntentState[] = [];
+  const intents = intentsOf(new Redis(relay.port, '127.0.0.1', { lazyConnect: true }), (state) => states.push(state));
+  intents.conclude([await announced(intents, first.client)]);
+  await eventually(async () => expect(await first.client.xlen(OUTBOX)).toBe(0));
+
+  await first.client.replicaof('127.0.0.1', second.port);
+  relay.leadTo(second.port);
+  const writes = [await announced(intents, second.client), await announced(intents, second.client)];
+  expect(await second.client.xlen(OUTBOX)).toBe(2);
+  intents.conclude(writes);
+  await eventually(async () => expect(await second.client.xlen(OUTBOX)).toBe(0));
+  expect(states).toEqual([]);
 });

@@ -188,18 +188,38 @@ export class Intents {
 
   async #removeAll(): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, REMOVE_EVERY_MS));
+    let atReplica = false;
     while (this.#done.length > 0) {
       const ids = this.#done.splice(0, REMOVE_AT_ONCE);
       try {
         if (performance.now() - this.#lookedAt >= LOOK_AFTER_MS) this.#look();
         await this.#client.xdel(this.#options.key, ...ids);
+        atReplica = false;
       } catch (error) {
         if (this.#closed) return;
+        if (codeOf(error) === 'READONLY') {
+          await this.#leaveReplica(ids, error, atReplica);
+          atReplica = true;
+          continue;
+        }
         // These entries stay and become repairs that nobody needs. So there shall be no more of
         // them for a while.
         this.#refused(error);
       }
     }
+  }
+
+  /**
+   * A demoted master keeps its connections and removes nothing. Behind its name or address there
+   * may be another by now.
+   * @param isAgain the one that the name led to since is none either
+   */
+  async #leaveReplica(ids: readonly string[], refusal: unknown, isAgain: boolean): Promise<void> {
+    this.#done.unshift(...ids);
+    this.#client.disconnect(true);
+    if (!isAgain) return;
+    this.#refused(refusal);
+    await new Promise((resolve) => setTimeout(resolve, SUSPENDED_MS).unref());
   }
 
   /** One at a time: where no answer comes, the questions shall not pile up either. */
@@ -237,7 +257,7 @@ export class Intents {
   }
 
   #refused(error: unknown): void {
-    const code = /^[A-Z]+\b/.exec((error as Error).message)?.[0] ?? 'ERR';
+    const code = codeOf(error);
     this.#refusedUntil = performance.now() + SUSPENDED_MS;
     if (code === 'WRONGTYPE') this.#setAside();
     this.#tell(`the source answered with the error ${code}`);
@@ -264,6 +284,10 @@ export class Intents {
     const { key, onState } = this.#options;
     onState(suspended ? { state: 'suspended', reason: `${key}: ${refusal}` } : { state: 'active' });
   }
+}
+
+function codeOf(error: unknown): string {
+  return /^[A-Z]+\b/.exec((error as Error).message)?.[0] ?? 'ERR';
 }
 
 const UNHEARD = 'the source does not say how many entries it has';
