@@ -2,7 +2,7 @@
  * From outboxes to Kafka: what could not be published when it failed is published as soon as that
  * works again.
  */
-import type { Message } from 'kafkajs';
+import type { IHeaders, Message } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaIntakeConfig } from '../config.js';
 import { type DeadLetterCause, deadLetterOf } from '../events/dead-letter.js';
@@ -12,6 +12,7 @@ import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/
 import { inBatches, isTooLarge, sendInFittingParts } from '../kafka/batches.js';
 import { createKafka, kafkaErrorMessage } from '../kafka/client.js';
 import { lazyDeadLetters } from '../kafka/dead-letters.js';
+import { fittingHeaders } from '../kafka/headers.js';
 import { createOrderedProducer, type OrderedProducer } from '../kafka/ordered-producer.js';
 import { createOutboxIntake } from '../outbox/intake.js';
 import { outboxSources } from '../outbox/sources.js';
@@ -25,7 +26,7 @@ export const RELAY_GROUP = 'keymend-relay';
 /** A record of the outbox together with what it becomes in Kafka. */
 interface Outgoing {
   readonly record: IntakeRecord;
-  readonly message: Message & { readonly key: Buffer; readonly value: Buffer };
+  readonly message: Message & { readonly key: Buffer; readonly value: Buffer; readonly headers: IHeaders };
 }
 
 /**
@@ -155,6 +156,6 @@ function refusedBy(topic: string, error: unknown): DeadLetterCause {
 }
 
 /** What a redrive counts, and whatever else a producer added. */
-function kafkaHeaders({ headers }: IntakeRecord): NonNullable<Message['headers']> {
-  return headers as NonNullable<Message['headers']>;
+function kafkaHeaders({ headers }: IntakeRecord): IHeaders {
+  return fittingHeaders(headers as IHeaders);
 }

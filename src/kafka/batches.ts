@@ -1,6 +1,8 @@
 /** How much Kafka is sent at once. */
+import type { IHeaders } from 'kafkajs';
 import { inParts } from '../events/parts.js';
 import { kafkaErrorType } from './client.js';
+import { bytesOf } from './headers.js';
 
 /** Half of what a broker takes in one batch by default. */
 const MAX_SEND_BYTES = 512 * 1024;
@@ -9,6 +11,7 @@ const MAX_SEND_BYTES = 512 * 1024;
 interface Sized {
   readonly key: Buffer;
   readonly value: Buffer;
+  readonly headers?: IHeaders;
 }
 
 /**
@@ -17,8 +20,8 @@ interface Sized {
  */
 export function inBatches<Item>(items: Iterable<Item>, messageOf: (item: Item) => Sized): Iterable<Item[]> {
   const sizeOf = (item: Item) => {
-    const { key, value } = messageOf(item);
-    return key.length + value.length;
+    const { key, value, headers = {} } = messageOf(item);
+    return key.length + value.length + bytesOf(headers);
   };
   return inParts(items, sizeOf, { bytes: MAX_SEND_BYTES });
 }

@@ -3,6 +3,7 @@ import { CompressionTypes, type Kafka, Partitioners } from 'kafkajs';
 import { type DeadLetter, LETTER_ID } from '../events/dead-letter.js';
 import { DeadLetterRefused, type DeadLetters, type EarlierTry } from '../events/dead-letters.js';
 import { isDenied, kafkaErrorMessage, kafkaErrorType } from './client.js';
+import { fittingHeaders } from './headers.js';
 import { LetterSearch } from './letter-search.js';
 
 /** What a broker answers to this one record, however often it gets it. */
@@ -21,7 +22,12 @@ export async function connectDeadLetters(kafka: Kafka, topic: string): Promise<D
   async function publish(letter: DeadLetter, compression: CompressionTypes): Promise<void> {
     try {
       const used = letter.headers[LETTER_ID] === undefined ? producer : once;
-      await used.send({ topic, messages: [letter], acks: -1, compression });
+      await used.send({
+        topic,
+        messages: [{ ...letter, headers: fittingHeaders(letter.headers) }],
+        acks: -1,
+        compression,
+      });
     } catch (error) {
       const type = kafkaErrorType(error);
       if (type === 'INVALID_TIMESTAMP' && letter.timestamp !== undefined) {

@@ -175,6 +175,27 @@ describe('the relay', () => {
     expect(bed.warnings()).toEqual(Array(2).fill(expect.stringContaining('went to the dead-letter topic')));
   });
 
+  test('leaves out headers without end, so that what is sent with them can be read', async () => {
+    const bed = await relayBed();
+    const without = Array.from({ length: 2_100 }, (_, index) => [`odd:${index}`, 'x']).flat();
+    const value = JSON.stringify(failedWrite({ link: 'a', id: 'odd', key: 'k0' }));
+    const [first, last] = writesOf(1, 2);
+    await bed.outbox.publish([first!]);
+    await bed.redis.xadd(STREAM, '*', 'key', 'k0', 'value', value, ...without, 'dlq.redrive.count', '1');
+    await bed.redis.xadd(STREAM, '*', 'key', 'p', 'value', 'no record', ...without);
+    await bed.outbox.publish([last!]);
+    bed.start();
+    await bed.untilEmpty();
+    const messages = await bed.messages(3);
+    expect(idsByKey(messages).get('k0')).toEqual(['w0', 'odd', 'w1']);
+    const { headers } = messages[1]!;
+    expect(String(headers!['dlq.redrive.count'])).toBe('1');
+    expect(Object.keys(headers!)).toHaveLength(2_000);
+    const [letter] = await bed.messages(1, bed.config.kafka.deadLetterTopic);
+    expect(String(letter!.value)).toBe('no record');
+    expect(String(letter!.headers!['dlq.reason'])).toBe('invalid-json');
+  });
+
   test('moves a record that the topic never takes to the dead-letter topic, and publishes those around it', async () => {
     const bed = await relayBed({ maxMessageBytes: 20_000 });
     const [first, last] = writesOf(1, 2);

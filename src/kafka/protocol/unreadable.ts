@@ -6,6 +6,7 @@
  */
 import { createRequire } from 'node:module';
 import type { KafkaMessage } from 'kafkajs';
+import { MOST_HEADERS } from '../headers.js';
 import { registerCodecs } from './codecs.js';
 import { crc32c } from './crc32c.js';
 
@@ -59,12 +60,7 @@ export function readWhatCanBeRead(): void {
   require.cache[require.resolve(DECODER)]!.exports = (decoder: Decoder) => decodeBatch(decoder, decode);
 }
 
-/**
- * kafkajs takes time with the square of their number, and a list as long as a record says, whatever
- * there is of it.
- */
-const MOST_HEADERS = 2_000;
-
+/** kafkajs makes a list as long as a record says, whatever there is of it. */
 function boundHeaders({ prototype }: { readonly prototype: Decoder }): void {
   const { readVarIntArray } = prototype;
   prototype.readVarIntArray = function (this: Decoder, read) {
