@@ -14,11 +14,10 @@ afterEach(() => {
 });
 
 /** Given to the source, answered by it and sent to the target now. */
-function now(line: string): MirroredWrite {
+function now(line: string, reply: unknown = Buffer.from('1')): MirroredWrite {
   const [command = '', ...args] = line.split(' ');
   const found = classify(command, args);
   if (found.kind !== 'write') throw new Error(`${line} is ${found.kind}`);
-  const reply = Buffer.from('1');
   const plan = planMirror(found.write, reply);
   if (plan.kind !== 'replay') throw new Error(`${line} is not replayed`);
   const nowMs = performance.now();
@@ -29,7 +28,7 @@ function now(line: string): MirroredWrite {
  * `first` is answered at once, but read after 500 ms; 100 ms before its key ends the other leaves,
  * for so long.
  */
-function told(first: string, second: string, tookMs: number): unknown {
+function told(first: string, second: string, tookMs: number, answer?: unknown): unknown {
   const lifetimes = new Lifetimes();
   const way = new UsualWay();
   const answered = (mirrored: MirroredWrite, doneMs: number) =>
@@ -38,7 +37,7 @@ function told(first: string, second: string, tookMs: number): unknown {
   vi.advanceTimersByTime(500);
   answered(one, one.repliedMs);
   vi.advanceTimersByTime(400);
-  const other = now(second);
+  const other = now(second, answer);
   vi.advanceTimersByTime(tookMs);
   return answered(other, performance.now())?.error.code;
 }
@@ -57,6 +56,18 @@ it.each<[string, () => string, second: string]>([
   expect(told(first(), second, 200)).toBe('EXPIRED_MEANWHILE');
   vi.setSystemTime(1_000_000);
   expect(told(first(), second, 50)).toBe(undefined);
+});
+
+it.each<[first: string, second: string, made: number, added: number]>([
+  ['SET k 0 PX 1000', 'INCR k', 1, 2],
+  ['SET k 0 PX 1000', 'INCRBY k 5', 5, 6],
+  ['SET k 0 PX 1000', 'DECR k', -1, 0],
+  ['SET k 0 PX 1000', 'DECRBY k 5', -5, -4],
+  ['SET k v PX 1000', 'APPEND k wé', 3, 4],
+])('%s, %s: is told where its reply is that of a key that it made', (first, second, made, added) => {
+  expect(told(first, second, 200, made)).toBe('EXPIRED_MEANWHILE');
+  expect(told(first, second, 200, added)).toBe(undefined);
+  expect(told(first, second, 50, made)).toBe(undefined);
 });
 
 it('MSETEX … KEEPTTL leaves the end of its keys as it is', () => {

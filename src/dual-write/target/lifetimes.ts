@@ -38,6 +38,17 @@ const MAKES_KEY: ReadonlySet<string> = new Set([
   ],
   ...['SETBIT', 'SETRANGE', 'BITFIELD', 'LMOVE', 'RPOPLPUSH'],
 ]);
+/**
+ * What these answer where they make their key. Both sides may have said that, and only one of them
+ * made it: the other had a 0, or no text.
+ */
+const MADE_KEY: Readonly<Record<string, (args: readonly Argument[]) => number>> = {
+  INCR: () => 1,
+  DECR: () => -1,
+  INCRBY: ([, by]) => Number(by),
+  DECRBY: ([, by]) => -Number(by),
+  APPEND: ([, text]) => Buffer.byteLength(text!),
+};
 /** Whatever the key was, and whenever it was to end, that is over. */
 const BEGINS_ANEW: ReadonlySet<string> = new Set([
   'SET',
@@ -81,7 +92,7 @@ export class Lifetimes {
     for (const mirrored of unit) {
       const { write, replay, heldMs } = mirrored;
       if (timeToLive(replay) > 0 && lateMs + heldMs > TOLERATED_MS) drifted.push(...write.keys);
-      if (makesKey(replay)) {
+      if (makesKey(mirrored)) {
         if (this.#young.size + this.#old.size === 0) continue;
         for (const key of write.keys) {
           const end = this.#endOf(key.toString('latin1'));
@@ -125,8 +136,10 @@ export class Lifetimes {
   }
 }
 
-function makesKey(replay: Replay): boolean {
-  return MAKES_KEY.has(replay.command) || lifetimeOf(replay)[0] === 'KEEPTTL';
+function makesKey({ replay, reply }: MirroredWrite): boolean {
+  if (MAKES_KEY.has(replay.command) || lifetimeOf(replay)[0] === 'KEEPTTL') return true;
+  // One too many, where a number is too large for a double, costs no more than a comparison.
+  return MADE_KEY[replay.command]?.(replay.args) === Number(reply);
 }
 
 /** Of its keys, or of fields, in ms; what has passed is not late anywhere. 0: it has none. */
