@@ -193,6 +193,41 @@ describe('a Cluster as the target', () => {
     expect(await dead.client.get('k')).toBe('again');
   });
 
+  it('gives up what waits for a master that is none any more: recorded as not sent', async () => {
+    const target = ready(new Cluster([...west.seeds], mirrorClusterOptions(30_000)));
+    const bounds = { inFlight: 1 };
+    const writer = createDualWriter({
+      ...NAMES,
+      source: singleClient(),
+      target,
+      records: sink,
+      bounds,
+      onError: () => {},
+    });
+    await connected(writer);
+    const gone = west.masterOf(slotOf('k'));
+    const next = west.nodes.find((node) => node !== gone)!;
+    gone.freeze();
+    try {
+      await Promise.all([writer.set('k', '1'), writer.set('{k}2', '2')]);
+      while (!writer.stats().shards.some(({ queued }) => queued === 1)) {
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      const named = (port: number) => `127.0.0.1:${port}`;
+      target.slots = target.slots.map((nodes) => (nodes[0] === named(gone.port) ? [named(next.port)] : nodes));
+      target.emit('refresh');
+      await sink.have(2);
+    } finally {
+      gone.thaw();
+    }
+    const { records } = sink;
+    const told = records.map(({ key, outcome, error }) => [key, outcome, error?.code, error?.message]);
+    expect(told).toEqual([
+      ['{k}2', 'refused', 'NOT_CONNECTED', expect.stringContaining('(the Cluster has another master by now)')],
+      ['k', 'unknown', 'CONNECTION_LOST', expect.any(String)],
+    ]);
+  });
+
   it('that can not be found yet costs a record for each write, and nothing else', async () => {
     const nowhere = ready(new Cluster([{ host: '127.0.0.1', port: await freePort() }], mirrorClusterOptions(200)));
     const writer = createDualWriter({

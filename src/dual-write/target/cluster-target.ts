@@ -138,7 +138,7 @@ class ClusterTarget implements Target {
     this.#masters.delete(name);
     shard.stop();
     // What it has not answered may be lost with it.
-    shard.abandon();
+    shard.abandon(NO_MASTER);
     client.disconnect();
   }
 }
@@ -152,6 +152,8 @@ const NO_MASTER_KNOWN: ShardStats = {
   queued: 0,
   unmarked: 0,
 };
+
+const NO_MASTER = notSent('the Cluster has another master by now');
 
 const CROSS_SLOT = -1;
 /**

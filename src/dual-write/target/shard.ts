@@ -127,9 +127,9 @@ export class Shard {
     this.#queue.push(unit);
   }
 
-  /** Gives up what waits and what is in flight. */
-  abandon(): void {
-    this.#failQueue(ABANDONED);
+  /** Gives up what waits and what is in flight. @param why what waits is not sent */
+  abandon(why: MirrorFailure = CLOSED): void {
+    this.#failQueue(why);
     this.#connection.reset();
   }
 
@@ -203,7 +203,7 @@ const OVERLOADED: MirrorFailure = {
   error: { code: 'OVERLOADED', message: 'the target is too slow: too much already waits for it; nothing was sent' },
 };
 
-const ABANDONED: MirrorFailure = {
+const CLOSED: MirrorFailure = {
   outcome: 'refused',
   error: { code: 'CLOSED', message: 'the application closed before it was sent to the target' },
 };
