@@ -91,7 +91,7 @@ export function createDualWriter<Source extends Redis | Cluster>(
     },
   };
   const resends = source.connection.autoResendUnfulfilledCommands !== false;
-  const observed = observeSource(source.client, listener, { resends });
+  const observed = observeSource(source.client, listener, { resends, database: source.database });
 
   const stats = (): DualWriterStats => ({
     mirrored: mirroring.mirrored,

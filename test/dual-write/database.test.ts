@@ -143,3 +143,21 @@ it('a client that is connected to its database already is used there', async () 
   expect(await connect({ port: server.port, db: 2 }).get('k')).toBe('v');
   expect(await server.client.exists('k')).toBe(0);
 });
+
+it('RESET, which leads to database 0, is refused on a source client of another one', async () => {
+  const [source, target] = [await started(), await started()];
+  const writer = createDualWriter({
+    link: 'east-to-west',
+    origin: 'test',
+    source: connect({ port: source.port, db: 3, protocol: 2 }),
+    target: connect(targetOptions(target)),
+    records: new MemorySink(),
+    onError: (error) => expect.unreachable(error.message),
+  });
+  await expect(writer.call('RESET')).rejects.toThrow(/^RESET is refused on a DualWriter: it leads to database 0/);
+  await writer.set('k', 'v');
+  await settled(writer);
+  expect(await source.client.exists('k')).toBe(0);
+  await source.client.select(3);
+  expect(await source.client.get('k')).toBe('v');
+});

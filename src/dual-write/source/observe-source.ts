@@ -17,7 +17,7 @@ import type { SourceListener } from './source-listener.js';
 import { Transactions } from './transaction.js';
 import { type Awaited, Unanswered } from './unanswered.js';
 import { UnknownCommands } from './unknown-commands.js';
-import { classify, type Write } from './write.js';
+import { classify, refusalOf, type Write } from './write.js';
 
 export interface ObservedSource {
   /** Stands in for the source client's own. */
@@ -38,6 +38,8 @@ interface ObserveOptions {
   readonly resends?: boolean;
   /** What is unanswered for longer is told as unknown. */
   readonly maxAgeMs?: number;
+  /** That the source client writes. Default 0. */
+  readonly database?: number;
 }
 
 export function observeSource(
@@ -61,6 +63,7 @@ export function observeSource(
     const name = command.name.toLowerCase();
     if (name === 'multi') transactions.observeMulti(command);
     else if (name === 'exec') transactions.observeExec(command);
+    else if (name === 'reset' && options.database) return refuse(new Error(RESET_REFUSED), command, stream, node);
     else if (name === 'discard' || name === 'reset') transactions.observeEnd(command);
     else {
       const found = command.isReadOnly ? OTHER : classify(command.name, command.args as Argument[], unknown.describe);
@@ -68,7 +71,7 @@ export function observeSource(
       if (found.kind === 'refused') return refuse(new Error(found.reason), command, stream, node);
       if (found.kind === 'write' && closed) return refuse(new Error('the DualWriter is closed'), command, stream, node);
       if (found.kind === 'write') {
-        const ahead = announce(found.write);
+        const ahead = announce(found.write, listener, connections);
         observe(command, connections, new ObservedWrite(unanswered.add(found.write), unanswered, listener));
         if (ahead.length > 0) return sendBehind(ahead, command, stream);
       } else if (transactions.mayBeOpen) transactions.observeOther(command);
@@ -81,14 +84,6 @@ export function observeSource(
     corkForThisTurn(source);
     return send(command, stream, node);
   };
-
-  /** What is to be sent in front of a write. */
-  function announce(write: Write): readonly Command[] {
-    const announcements = listener.announce?.(write);
-    if (announcements === undefined) return NONE;
-    for (const announcement of announcements) observeAnnouncement(announcement, connections);
-    return announcements.map(({ command }) => command);
-  }
 
   function sendBehind(ahead: readonly Command[], command: Command, stream: Parameters<SendCommand>[1]): unknown {
     return sendAnnounced(source, send, { ahead, command, stream: isPipeline(stream) ? stream : undefined });
@@ -119,6 +114,14 @@ export function observeSource(
   };
 }
 
+/** What is to be sent in front of a write. */
+function announce(write: Write, listener: SourceListener, connections: Connections): readonly Command[] {
+  const announcements = listener.announce?.(write);
+  if (announcements === undefined) return NONE;
+  for (const announcement of announcements) observeAnnouncement(announcement, connections);
+  return announcements.map(({ command }) => command);
+}
+
 /** What is on its way to the source, by connection. */
 function unansweredOf(
   source: Redis | Cluster,
@@ -147,6 +150,12 @@ function unansweredOf(
   }
   return { unanswered, connections, transactions };
 }
+
+/** What comes after it would be mirrored to the database of the link. */
+const RESET_REFUSED = refusalOf(
+  'RESET',
+  'it leads to database 0, and this source client has another; for a clean state connect anew',
+);
 
 const OTHER = { kind: 'other' } as const;
 const NONE: readonly Command[] = [];
