@@ -98,6 +98,7 @@ test('lane', async () => {
       config,
       connection,
       namespace: 'default',
+      version: 'bench',
       deadLetters,
       usableAttributes: async () => [],
       logger,

@@ -75,6 +75,7 @@ export async function withRunning(
       config: configOf(topics[0]!),
       connection,
       namespace: 'default',
+      version: 'bench',
       deadLetters: { kind: 'topic', publish: async () => {}, close: async () => {} },
       usableAttributes: async () => [],
       logger,

@@ -1,5 +1,4 @@
 /** A Temporal worker that reconciles the keys of the configured links. */
-import { hostname } from 'node:os';
 import { WorkflowClient } from '@temporalio/client';
 import type { PayloadCodec } from '@temporalio/common';
 import { type NativeConnection, Worker } from '@temporalio/worker';
@@ -18,6 +17,7 @@ import { Metrics } from '../telemetry/metrics.js';
 import type { Tracing } from '../telemetry/tracing.js';
 import { type WorkerMetrics, workerMetrics } from '../telemetry/worker-metrics.js';
 import { convertedBy } from '../temporal/connect.js';
+import { identityOf } from '../temporal/identity.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { activitySpans } from './activity-spans.js';
 import { type Deployment, versioning, watchDeployment } from './deployment.js';
@@ -38,6 +38,8 @@ interface WorkerOptions {
   readonly connection: NativeConnection;
   readonly namespace: string;
   readonly deadLetters: DeadLetters;
+  /** The release of keymend. */
+  readonly version: string;
   /** Default: Temporal may read the payloads. */
   readonly codec?: PayloadCodec | undefined;
   /** Search attributes that can be written now. */
@@ -75,7 +77,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     options.metrics ?? new Metrics(),
     config.links.map(({ name }) => name),
   );
-  const identity = `${process.pid}@${hostname()}`;
+  const identity = identityOf(options.version);
   const { taskQueue } = config.temporal;
   const temporal = { connection, namespace, ...convertedBy(codec) };
   const starting = { client: new WorkflowClient(temporal), taskQueue, logger };

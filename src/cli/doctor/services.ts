@@ -54,7 +54,9 @@ function judged(count: number | null, line: string, remedy: string): Finding {
 function ofVersions(versions: readonly string[]): Finding {
   const ours = packageVersion();
   const line = `workers are of ${versions.length === 1 ? 'version' : 'versions'} ${versions.join(', ')}, this command line of ${ours}`;
-  return versions.length === 1 ? ok(line) : warn(line, 'let all of them be of one version soon');
+  return versions.every((version) => version === ours)
+    ? ok(line)
+    : warn(line, 'let all of them be of one version soon');
 }
 
 /** What to do stands behind the semicolon. */

@@ -64,6 +64,7 @@ async function connectedWorker(options: ServiceOptions, watch: TemporalWatch): P
       config,
       connection,
       namespace,
+      version: packageVersion(),
       codec: temporal.codec,
       deployment: deploymentOf(config),
       deadLetters,

@@ -5,6 +5,7 @@ import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../../workflows/messages.js
 import { intakeOf } from '../../bridge/intakes.js';
 import type { Config } from '../../config.js';
 import { counted } from '../../plural.js';
+import { versionIn } from '../../temporal/identity.js';
 import { openRuns } from '../../temporal/quoted.js';
 import { askTemporal } from '../ask-temporal.js';
 import { describeSweeps, type SweepsReport, sweepsReport } from '../sweeps/sweep-reports.js';
@@ -25,7 +26,7 @@ export interface ServicesReport {
   readonly workers: {
     readonly taskQueue: string;
     readonly count: number | null;
-    /** Builds of those that say which they are. */
+    /** Releases of those that say which they are. */
     readonly versions: readonly string[];
     readonly problem: string | null;
   };
@@ -78,7 +79,9 @@ export async function workersReport(client: Client | Error, config: Config): Pro
   if (pollers instanceof Error) return { taskQueue, count: null, versions: [], problem: pollers.message };
   const since = Date.now() - HEARD_OF_MS;
   const heardOf = pollers.filter(({ lastAccessTime }) => Number(lastAccessTime?.seconds ?? 0) * 1000 >= since);
-  const builds = heardOf.flatMap(({ deploymentOptions }) => deploymentOptions?.buildId || []);
+  const builds = heardOf.flatMap(
+    ({ deploymentOptions, identity }) => versionIn(identity ?? '') ?? (deploymentOptions?.buildId || []),
+  );
   const count = new Set(heardOf.map(({ identity }) => identity)).size;
   return { taskQueue, count, versions: [...new Set(builds)].sort(), problem: null };
 }
@@ -120,8 +123,9 @@ function describeWorkflows({ running, escalated, problem }: ServicesReport['work
 export function describeWorkers({ taskQueue, count, versions, problem }: ServicesReport['workers']): string {
   if (count === null) return `whether a worker runs is not known: ${problem}`;
   if (count === 0) return `no worker asks for work on the task queue ${taskQueue}: nothing is repaired`;
-  const builds = versions.length === 0 ? '' : ` (${versions.length === 1 ? 'build' : 'builds'} ${versions.join(', ')})`;
-  return `${counted(count, 'worker asks', 'workers ask')} for work on the task queue ${taskQueue}${builds}`;
+  const releases =
+    versions.length === 0 ? '' : ` (${versions.length === 1 ? 'version' : 'versions'} ${versions.join(', ')})`;
+  return `${counted(count, 'worker asks', 'workers ask')} for work on the task queue ${taskQueue}${releases}`;
 }
 
 export function describeBridges({ count, problem }: ServicesReport['bridges']): string {

@@ -90,6 +90,7 @@ it('nothing fails where all is well, and it says what was looked at', async () =
     'source and target of link east-to-west are two',
     /the target's clock is \d+ ms (behind|ahead of) the source's/,
     /1 worker asks for work on the task queue /,
+    /workers are of version ([\d.]+), this command line of \1/,
     '1 bridge reads failed writes',
     'no failed writes are known to be lost',
   ]) {

@@ -1,6 +1,7 @@
 /** What `keymend status` says of keymend itself. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { packageVersion } from '../../../src/cli/package-version.js';
 import type { ServicesReport } from '../../../src/cli/status/service-status.js';
 import { until } from '../../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../../support/keymend.js';
@@ -29,13 +30,13 @@ it('counts what is under way, workers and bridges', async () => {
   await until(async () => (await report()).workflows.escalated === 1);
   expect(await report()).toMatchObject({
     workflows: { running: 1, escalated: 1, problem: null },
-    workers: { taskQueue, count: 1, problem: null },
+    workers: { taskQueue, count: 1, versions: [packageVersion()], problem: null },
     bridges: { count: 1, problem: null },
   });
   await expectSinceWhen('asked-for');
   const { stdout } = await sandbox.keymend('status');
   expect(stdout).toMatch(/^ {2}1 key under way, 1 escalated$/m);
-  expect(stdout).toMatch(/^ {2}1 worker asks for work on the task queue /m);
+  expect(stdout).toMatch(/^ {2}1 worker asks for work on the task queue \S+ \(version [\d.]+\)$/m);
   expect(stdout).toMatch(/^ {2}1 bridge reads failed writes$/m);
   await target.client.replicaof('NO', 'ONE');
   expect(await running.stop()).toBe(0);
