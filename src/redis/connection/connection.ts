@@ -310,7 +310,9 @@ export class Connection {
     return reply;
   }
 
+  /** Of what nobody shares: all that goes through a port is counted there. */
   #countCost(command: readonly unknown[], reply: unknown): void {
+    if (this.#lifetime !== 'single') return;
     const [operations, bytes] = costOf(command, reply);
     this.#operations += operations ?? 0;
     this.#bytes += bytes;

@@ -80,9 +80,13 @@ export class ClusterNodes {
     return `cluster:${addressOf(this.#seeds[0]!)}`;
   }
 
-  /** How often it has connected to a node, or slots have gone from one to another. */
+  /** How often it has connected to a master, or slots have gone from one to another. */
   get connections(): number {
-    return [...this.#connections.values()].reduce((sum, { connections }) => sum + connections, this.#changes);
+    return this.#masters.reduce((sum, { connection }) => sum + connection.connections, this.#changes);
+  }
+
+  get #masters(): readonly Master[] {
+    return this.#topology?.masters ?? [];
   }
 
   /** The master that has the slot of the key now, as far as is known. */
@@ -211,7 +215,8 @@ export class ClusterNodes {
       const isReplaced = known !== undefined && told !== undefined && known !== told;
       if (slots.has(address) && !isReplaced) continue;
       this.#connections.delete(address);
-      this.#changes += connection.connections;
+      // Others are asked for the slots now and then, which means nothing to those of the masters.
+      if (this.#masters.some((master) => master.connection === connection)) this.#changes += connection.connections;
       connection.close();
     }
     const bySlot: (Master | undefined)[] = Array.from({ length: SLOTS });
@@ -221,7 +226,7 @@ export class ClusterNodes {
       for (const [first, last] of ranges) bySlot.fill(master, first, last + 1);
       return master;
     });
-    if (layoutOf(masters) !== layoutOf(this.#topology?.masters ?? [])) this.#changes += 1;
+    if (layoutOf(masters) !== layoutOf(this.#masters)) this.#changes += 1;
     // Whose nodes are all replaced one by one while nobody asks for a key would be taken for
     // another Cluster.
     this.#lookAgain ??= setInterval(() => {
