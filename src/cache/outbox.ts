@@ -105,7 +105,9 @@ export async function deleteRows(ask: Ask, table: string, rows: readonly OutboxR
   for (let first = 0; first < rows.length; first += DELETED_AT_ONCE) {
     const some = rows.slice(first, first + DELETED_AT_ONCE);
     const numbers = some.map(({ seq }) => `SELECT CAST(${seq} AS UNSIGNED) AS seq`).join(' UNION ALL ');
-    const outbox = `${quoted(table)} AS outbox FORCE INDEX (PRIMARY)`;
-    await ask({ sql: `DELETE outbox FROM (${numbers}) AS taken STRAIGHT_JOIN ${outbox} ON outbox.seq = taken.seq` });
+    // Without a name of its own, which would be one of the default database.
+    const outbox = quoted(table);
+    const joined = `STRAIGHT_JOIN ${outbox} FORCE INDEX (PRIMARY) ON ${outbox}.seq = taken.seq`;
+    await ask({ sql: `DELETE ${outbox} FROM (${numbers}) AS taken ${joined}` });
   }
 }

@@ -50,6 +50,24 @@ await describeWith('a relay of the outbox', provideMariadb, (programs) => {
     await relay.stop();
   });
 
+  test.each(['shop', ''])('takes a table of another database, with "%s" as its own', async (database) => {
+    await mysql.query('CREATE DATABASE IF NOT EXISTS other');
+    await mysql.query('CREATE TABLE IF NOT EXISTS other.away LIKE keymend_outbox');
+    const pool = createPool({ ...place, database });
+    closing.push(() => pool.end());
+    const connection = await pool.getConnection();
+    await recordInvalidations(connection, { table: 'other.away', link: 'shop' }, [Buffer.from('n:1')]);
+    connection.release();
+    const keys: string[] = [];
+    const relay = startOutboxRelay({ mysql: pool, sink: sinkTo(keys), table: 'other.away', pollMs: 10 });
+    await until(async () => {
+      const [[left]] = await pool.query<RowDataPacket[]>('SELECT COUNT(*) AS count FROM other.away');
+      return Number(left!.count) === 0;
+    });
+    expect(keys).toEqual(['n:1']);
+    await relay.stop();
+  });
+
   test('whose host stands still while its sink works frees its rows, and is told of it', async () => {
     await openCache().update('n:1', async () => {});
     const [problems, keys]: [string[], string[]] = [[], []];
@@ -85,7 +103,7 @@ await describeWith('a relay of the outbox', provideMariadb, (programs) => {
     closing.push(() => way.close());
     const pool = createPool({ ...place, port: way.port });
     closing.push(() => pool.end());
-    way.holdFrom('DELETE outbox');
+    way.holdFrom('DELETE `keymend_outbox`');
     const [problems, keys]: [string[], string[]] = [[], []];
     const sink = sinkTo(keys);
     const onProblem = ({ message }: Error) => problems.push(message);

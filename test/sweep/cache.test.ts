@@ -48,7 +48,7 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
     const links = [{ name: 'shop', source: { mysql: { url: mariadb.url } }, target: { url: redis.url }, mappings }];
     const link = parseConfig(JSON.stringify({ kafka: { brokers: ['h:1'] }, links }), 'test', {}).links[0]!;
     expect(cacheModeOf(link)).toBe('invalidate');
-    const source = connectSource(link, { name: 'source', commandTimeoutMs: 2_000 });
+    const source = connectSource(link, { name: 'source' });
     const target = connectRedis(link.target, { name: 'target' });
     opened.push(source, target);
     return { source, target };
