@@ -42,10 +42,10 @@ for (const command of everyCommand(program)) {
     .configureOutput({ outputError: (text) => sayError(misuse(text, command)) });
 }
 
-// Whoever reads the data has seen enough, as `head` has: there is nobody to tell.
+// Whoever reads the data has seen enough, as `head` has. What a verb does goes on, and its end is
+// told: by the exit code, too.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
-  process.exit();
 });
 
 try {

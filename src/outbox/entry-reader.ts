@@ -96,11 +96,11 @@ export function createEntryReader({ consumerGroup, group, logger, signal }: Entr
         await announce(consumerGroup, group, logger);
       }
       const ripe = await intents.takeRipe(BATCH);
-      if (ripe.length > 0) return ripe;
+      if (ripe !== null && ripe.length > 0) return ripe;
       const left = Date.now() >= claimAt ? await claimLeft() : null;
       if (left !== null && left.length > 0) return left;
       // Intents that are young, however many are claimed, keep nothing new from being read.
-      return joined ? readNew(left === null ? BLOCK_MS : 1) : [];
+      return joined ? readNew(left === null && ripe === null ? BLOCK_MS : 1) : [];
     },
   };
 }

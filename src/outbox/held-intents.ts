@@ -42,10 +42,11 @@ export class HeldIntents {
   /**
    * Takes out up to `count` held ones that have come of age, and forgets those that their
    * application has removed.
+   * @returns none where all of these were removed; null: none has come of age
    */
-  async takeRipe(count: number): Promise<DeliveredEntry[]> {
+  async takeRipe(count: number): Promise<DeliveredEntry[] | null> {
     const ids = this.#ripe(count);
-    if (ids.length === 0) return [];
+    if (ids.length === 0) return null;
     const entries = await this.#group.fetch(ids);
     const left = new Set(entries.map(({ id }) => id));
     const removed = ids.filter((id) => !left.has(id));

@@ -13,7 +13,7 @@ import { until } from '../support/eventually.js';
 import { stack } from '../support/services.js';
 
 const TOLD: Answer = { kind: 'told', wasEscalated: false };
-const UNANSWERED: Answer = { kind: 'unanswered', why: 'nobody answers' };
+const UNANSWERED: Answer = { kind: 'unanswered', why: 'nobody answers', isStuck: false };
 
 function configOf(taskQueue: string) {
   const links = [{ name: 'a', source: { url: 'redis://a' }, target: { url: 'redis://b' } }];
@@ -43,8 +43,13 @@ test('a key without an answer is counted, and those behind it are told', async (
 test('where several in a row have no answer no more are told', async () => {
   const six = Array.from({ length: 6 }, () => UNANSWERED);
   await expect(telling(TOLD, ...six, TOLD)).rejects.toThrow(
-    'workflow 5 was asked, and 4 others right before it, but nobody answers. 1 key were told before',
+    'workflow 5 was asked, and 4 others right before it, but nobody answers. 1 key was told before',
   );
+});
+
+test('however many are stuck in a row, those behind them are told: there is a worker', async () => {
+  const six = Array.from({ length: 6 }, () => ({ ...UNANSWERED, isStuck: true }));
+  expect((await telling(...six, TOLD)).keys.size).toBe(1);
 });
 
 /** A run whose worker fails with it each time. */
@@ -82,7 +87,7 @@ test('a run that its worker can’t go on with has no answer, and is not waited 
   const why = expect.stringMatching(/^its workers fail each time/);
   expect(await askStatus(client, config, workflowId)).toEqual({ unanswered: why, isLate: false });
   const target = { workflowId, runId: null, taskQueue, isEscalated: false, key: null };
-  expect(await reconciling(client, config)(target)).toEqual({ kind: 'unanswered', why: expect.any(String) });
+  expect(await reconciling(client, config)(target)).toEqual({ kind: 'unanswered', why, isStuck: true });
   const told = new ToldKeys(3);
   told.add(workflowId);
   const followed = { told, wereEscalated: 1, begunAt: new Date(), escalatedBefore: null, link: undefined };

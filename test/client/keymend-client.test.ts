@@ -112,11 +112,11 @@ it('is told when nothing is under way, and that the keys of keymend are its own'
 it('is told when no worker answers, and what it asked for is done by the next one', async () => {
   const lonely = await createSandbox();
   onTestFinished(() => lonely.close());
-  const nobody = clientOf(lonely, { timeoutMs: 1_000 });
+  const nobody = clientOf(lonely, { timeoutMs: 3_000 });
   const its = lonely.prefix.slice(0, -1);
   lonely.configure({ link: { name: its } });
   await lonely.source.client.set('user:4', 'new');
-  // Temporal itself may take longer than the second.
+  // Temporal itself may take longer than that.
   await eventually(async () => {
     await expect(nobody.reconcileNow(its, 'user:4')).rejects.toMatchObject({ type: 'NoAnswer' });
     await lonely.client.workflow.getHandle(`${lonely.prefix}user:4`).describe();

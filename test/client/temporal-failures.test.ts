@@ -5,10 +5,10 @@ import { expect, it, onTestFinished } from 'vitest';
 import { KeymendClient } from '../../src/client/index.js';
 import { stack } from '../support/services.js';
 
-async function clientAt(address: string, namespace = 'default'): Promise<KeymendClient> {
+async function clientAt(address: string, namespace: string, more: object = {}): Promise<KeymendClient> {
   const connection = Connection.lazy({ address });
   onTestFinished(() => connection.close());
-  return new KeymendClient({ client: new Client({ connection, namespace }), timeoutMs: 1_000 });
+  return new KeymendClient({ client: new Client({ connection, namespace }), ...more });
 }
 
 /** All that can be asked without a worker. */
@@ -33,7 +33,7 @@ it('a Temporal that does not answer is not waited for without end', async () => 
     server.close();
   });
   const { port } = server.address() as { port: number };
-  const keymend = await clientAt(`127.0.0.1:${port}`);
+  const keymend = await clientAt(`127.0.0.1:${port}`, 'default', { timeoutMs: 1_000 });
   for (const ask of everything(keymend))
     await expect(ask()).rejects.toMatchObject({ name: 'KeymendClientError', type: 'NoAnswer' });
 });

@@ -104,7 +104,7 @@ function describe(outcome: Outcome, word: string): string[] {
 }
 
 function describeGone({ gone }: Told): string[] {
-  return gone === 0 ? [] : [`${counted(gone, 'key')} told nothing: what was under way for them is over`];
+  return gone === 0 ? [] : [`${counted(gone, 'key')} told nothing: what was found of them is over`];
 }
 
 interface Silent {

@@ -42,7 +42,7 @@ export function reconciling(client: Client, config: Config): (target: Target) =>
       if (error instanceof WorkflowNotFoundError) return { kind: 'gone' };
       if (!isUnanswered(error)) throw new VerbError(`workflow ${workflowId} was not asked: ${errorText(error)}`);
       const why = isStuck(error) ? STUCK : whoIsMissing(taskQueue ?? config.temporal.taskQueue, config);
-      return { kind: 'unanswered', why };
+      return { kind: 'unanswered', why, isStuck: isStuck(error) };
     }
   };
 }

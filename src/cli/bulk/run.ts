@@ -17,7 +17,7 @@ export type Answer =
   /** Nothing is under way for it, or not any more what was meant. */
   | { readonly kind: 'gone' }
   /** Nobody took it: the workflow of this one may be stuck, or no worker is there. */
-  | { readonly kind: 'unanswered'; readonly why: string }
+  | { readonly kind: 'unanswered'; readonly why: string; readonly isStuck: boolean }
   | { readonly kind: 'refused'; readonly why: string };
 
 interface Telling {
@@ -101,7 +101,7 @@ export async function tellAll(config: Config, selection: Selection, { rate, verb
       tally.note(target, answer);
   } catch (error) {
     if (!(error instanceof VerbError) || keys.size === 0) throw error;
-    const before = `${counted(keys.size, 'key')} were told before; the same call can be made once more`;
+    const before = `${counted(keys.size, 'key was', 'keys were')} told before; the same call can be made once more`;
     throw new VerbError(`${error.message}. ${before}`, error.exitCode);
   } finally {
     progress.stop();
@@ -130,7 +130,8 @@ class Tally implements Told {
     } else if (answer.kind === 'unanswered') {
       this.unanswered += 1;
       this.firstUnanswered ??= { workflowId, why: answer.why };
-      this.#unansweredInARow += 1;
+      // A worker fails with this one, so there is one.
+      if (!answer.isStuck) this.#unansweredInARow += 1;
       if (this.#unansweredInARow < UNANSWERED_IN_A_ROW) return;
       const before = `${counted(UNANSWERED_IN_A_ROW - 1, 'other')} right before it`;
       throw new VerbError(`workflow ${workflowId} was asked, and ${before}, but ${answer.why}`);

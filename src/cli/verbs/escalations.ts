@@ -60,7 +60,13 @@ async function printEach(
   escalations: AsyncIterable<Escalation>,
 ): Promise<void> {
   let count = 0;
+  let isRead = true;
+  process.stdout.once('error', () => {
+    isRead = false;
+  });
   for await (const escalation of escalations) {
+    // As behind `head`: there may be a hundred thousand more.
+    if (!isRead) return;
     count += 1;
     if (global.output === 'text') print(global, escalation, () => describe(escalation));
     else process.stdout.write(`${count === 1 ? '[' : ',\n'}${jsonLine(escalation)}`);

@@ -28,7 +28,8 @@ export async function skipKeys(
         print(global, { skipped: key.workflowId, reason }, () => [`${key.workflowId} gives up on what was pending`]);
       },
       keyOf: keyWorkflow,
-      // What has failed since they were found is not meant, and would be given up for good.
+      // Of a key that has healed since it was found what fails next is not meant, and would be given
+      // up for good.
       tell: signalling(client, config, { looksAgain: true }, skip, { reason }),
       said: (keys) => ({
         field: 'skipped',
