@@ -160,7 +160,9 @@ export class Incoming {
     const fresh = added.length;
     // Those that it does not name came before those that it names: where one of these was seen, so
     // were they.
-    return fresh === ids.length ? Math.max(merged?.count ?? 1, fresh) : fresh;
+    if (fresh < ids.length) return fresh;
+    // It may have another id besides its own, by which it is known as one of the whole key.
+    return Math.max(1, merged?.count ?? fresh);
   }
 }
 

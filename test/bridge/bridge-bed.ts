@@ -235,10 +235,15 @@ export async function bridgeBed(options: BedOptions = {}) {
      */
     async signalledIds(key: string): Promise<string[][]> {
       const seen = await bed.workflow(key).catch(() => null);
-      return (seen?.signals ?? []).map((events) => events.flatMap(({ id, merged }) => merged?.ids ?? [id]));
+      return (seen?.signals ?? []).map((events) => events.flatMap(ownIds));
     },
   };
   return bed;
+}
+
+/** Of the failed writes in it. Where it was told as a whole key it has one of its own besides. */
+export function ownIds({ id, merged }: FailedWrite): string[] {
+  return merged?.ids.filter((each) => !each.startsWith('whole-')) ?? [id];
 }
 
 /** A record of the link. The key is the record key, as producers do it. */

@@ -9,7 +9,7 @@ import { startCluster } from '../support/cluster.js';
 import { createSandbox, recordOf, runKeymend, type Sandbox } from '../support/keymend.js';
 import { freePort, startRedis } from '../support/redis.js';
 import { stack } from '../support/services.js';
-import { until } from './bridge-bed.js';
+import { ownIds, until } from './bridge-bed.js';
 
 const STREAM = 'keymend:outbox';
 const STREAMS = clusterStreams(STREAM);
@@ -58,7 +58,7 @@ async function signalledIds(key: string): Promise<string[]> {
     if (signal?.signalName !== failedWrites.name) return [];
     const [payload] = signal.input!.payloads!;
     const told = JSON.parse(Buffer.from(payload!.data!).toString()) as FailedWrite[];
-    return told.flatMap(({ id, merged }) => merged?.ids ?? [id]);
+    return told.flatMap(ownIds);
   });
 }
 

@@ -1,7 +1,13 @@
 /**
  * What follows a run that did not finish is of the whole key: nobody knows what that had to do.
  */
-import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
+import {
+  Client,
+  Connection,
+  type WorkflowClient,
+  type WorkflowExecutionInfo,
+  type WorkflowHandle,
+} from '@temporalio/client';
 import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { watchUnfinishedRuns } from '../../src/bridge/runs/unfinished-runs.js';
@@ -29,6 +35,33 @@ const isWhole = ({ command, members, idempotent }: FailedWrite) =>
 async function untilListed(bed: Bed, key: string): Promise<void> {
   const query = `WorkflowId = "${handleOf(bed, key).workflowId}" AND ExecutionStatus != "Running"`;
   await until(async () => expect((await bed.client.workflow.count(query)).count).toBe(1));
+}
+
+/**
+ * The list has nothing until it is shown.
+ * @param onListed of each run that was told of, with those behind it
+ * @returns shows it
+ */
+function hideList(workflow: WorkflowClient, onListed: (run: WorkflowExecutionInfo) => void = () => {}): () => void {
+  const list = workflow.list.bind(workflow);
+  let isHidden = true;
+  vi.spyOn(workflow, 'list').mockImplementation(
+    (options) =>
+      ({
+        async *[Symbol.asyncIterator]() {
+          const told: WorkflowExecutionInfo[] = [];
+          for await (const run of list(options)) {
+            if (isHidden) continue;
+            told.push(run);
+            yield run;
+          }
+          for (const run of told) onListed(run);
+        },
+      }) as never,
+  );
+  return () => {
+    isHidden = false;
+  };
 }
 
 test('a run that was terminated long ago, before the bridge began: the next write is of the whole key, another key is not', async () => {
@@ -67,7 +100,11 @@ test('a run that ends while the list does not have it yet: what was told meanwhi
 
 test('the same in a surge: keys that a batch was told a part of are told again, each by itself', async () => {
   const bed = await bridgeBed({ surge: { enter: 10, leave: 1 } });
-  await bed.start();
+  const connection = await Connection.connect({ address: stack().temporal.address });
+  onTestFinished(() => connection.close());
+  const { workflow } = new Client({ connection });
+  const show = hideList(workflow);
+  await bed.start({ client: workflow });
   const keys = Array.from({ length: 10 }, (_, index) => `k${index}`);
   await bed.produce(...keys.slice(0, 5).map((key) => hset('f1', key)));
   await bed.untilCommitted(5);
@@ -78,6 +115,7 @@ test('the same in a surge: keys that a batch was told a part of are told again, 
   await bed.untilCommitted(20);
   const batch = bed.client.workflow.getHandle(`keymend/batch/${LINK}/${bed.config.kafka.topic}/0/10`);
   expect((await batch.describe()).status.name).toBe('RUNNING');
+  show();
   for (const key of keys) {
     await until(async () => expect((await bed.workflow(key)).signals.flat().map(isWhole)).toEqual([true]));
   }
@@ -139,27 +177,10 @@ test('a part that was taken without an answer before the list had the run: the n
   const connection = await Connection.connect({ address: stack().temporal.address });
   onTestFinished(() => connection.close());
   const { workflow } = new Client({ connection });
-  const hidden = gate();
   const listed = gate();
-  const list = workflow.list.bind(workflow);
-  let isHidden = true;
-  void hidden.opened.then(() => {
-    isHidden = false;
+  const show = hideList(workflow, ({ workflowId }) => {
+    if (workflowId === handleOf(bed, 'k').workflowId) listed.open();
   });
-  vi.spyOn(workflow, 'list').mockImplementation(
-    (options) =>
-      ({
-        async *[Symbol.asyncIterator]() {
-          let hasIt = false;
-          for await (const run of list(options)) {
-            if (isHidden) continue;
-            hasIt ||= run.workflowId === handleOf(bed, 'k').workflowId;
-            yield run;
-          }
-          if (hasIt) listed.open();
-        },
-      }) as never,
-  );
   await bed.start({ client: workflow });
   await bed.produce(hset('f1', 'k'));
   await bed.untilCommitted(1);
@@ -168,7 +189,7 @@ test('a part that was taken without an answer before the list had the run: the n
   const send = workflowService.signalWithStartWorkflowExecution.bind(workflowService);
   vi.spyOn(workflowService, 'signalWithStartWorkflowExecution').mockImplementationOnce((async (request: never) => {
     await send(request);
-    hidden.open();
+    show();
     await listed.opened;
     throw Object.assign(new Error('the answer is lost'), { code: 4, details: '', metadata: {} });
   }) as never);
