@@ -55,6 +55,7 @@ const OF_A_SERVER: ReadonlySet<string> = new Set([
 export class Looks {
   readonly #sides: Required<LinkSides>;
   readonly #options: LooksOptions;
+  #inVain = 0;
 
   constructor(sides: Required<LinkSides>, options: LooksOptions) {
     this.#sides = sides;
@@ -158,10 +159,19 @@ export class Looks {
           waitMs = Math.max(waitMs, one.retryAfterMs);
         }
       }
+      this.#throwIfInVain(compared);
       open = [...deferred, ...open.slice(some.length)];
       if (deferred.length > 0) await sleep(waitMs, undefined, { signal: this.#options.signal });
     }
     return keys.map((key, index) => [key, answers[index]!] as const);
+  }
+
+  /** That is the mapping, and no key of it: days of such queries would hold the database. */
+  #throwIfInVain(compared: readonly Compared[]): void {
+    const failed = compared.flatMap((each) => (each.outcome === 'failed' ? [each] : []));
+    const isInVain = failed.length > 1 && failed.length === compared.length && failed.every(isOfQuery);
+    this.#inVain = isInVain ? this.#inVain + 1 : 0;
+    if (this.#inVain >= MOST_IN_VAIN) throw failed[0]!.error;
   }
 }
 
@@ -184,6 +194,13 @@ export function throwIfOfServer(result: Compared | KeyResult): void {
  */
 function wasNotAsked(result: Compared): boolean {
   return result.outcome === 'failed' && (result.error.cause as Partial<RedisFailure> | undefined)?.code === 'NOTASKED';
+}
+
+/** So often one after the other no key of several had an answer to its query. */
+const MOST_IN_VAIN = 3;
+
+function isOfQuery(result: Compared & { readonly outcome: 'failed' }): boolean {
+  return wasNotAsked(result) || result.error.type === 'QueryFailed';
 }
 
 function outOf(shard: string): ReconcileError {

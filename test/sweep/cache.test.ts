@@ -40,7 +40,7 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
   });
 
   /** @param name what the query of a name selects */
-  function open(name = 'name', value: object = { string: 'name' }): typeof sides {
+  function open(name = 'name', value: object = { string: 'name' }, commandTimeoutMs = 5_000): typeof sides {
     const mappings = [
       { key: 'name:{id:int}', query: `SELECT ${name} FROM users WHERE id = :id`, value },
       { key: 'page:{id:int}', query: 'SELECT title, body FROM pages WHERE id = :id', value: 'hash' },
@@ -48,7 +48,7 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
     const links = [{ name: 'shop', source: { mysql: { url: mariadb.url } }, target: { url: redis.url }, mappings }];
     const link = parseConfig(JSON.stringify({ kafka: { brokers: ['h:1'] }, links }), 'test', {}).links[0]!;
     expect(cacheModeOf(link)).toBe('invalidate');
-    const source = connectSource(link, { name: 'source' });
+    const source = connectSource(link, { name: 'source', commandTimeoutMs });
     const target = connectRedis(link.target, { name: 'target' });
     opened.push(source, target);
     return { source, target };
@@ -90,7 +90,7 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
   );
 
   test.each([
-    ['has no end in time', 'IF(id = 5, SLEEP(30), name) AS name', undefined, 'within 2000 ms'],
+    ['has no end in time', 'IF(id = 5, SLEEP(30), name) AS name', undefined, 'within 5000 ms'],
     ['fails', 'but_for_five(id, name) AS name', undefined, 'but with an error, ER_SIGNAL_EXCEPTION (1644)'],
     [
       'has a function without an end',
@@ -103,6 +103,11 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
     const { summary } = await swept(open(name, value), {}, { cache: 'invalidate' });
     expect(summary).toMatchObject({ outcome: 'divergent', compared: ROWS, failed: 1, differing: { value: 1 } });
     expect(summary!.reasons).toEqual([expect.stringContaining(reason)]);
+  });
+
+  test('stops where every query is slow, and says so', async () => {
+    const slow = open('SLEEP(30)', undefined, 300);
+    await expect(swept(slow, {}, { cache: 'invalidate' })).rejects.toMatchObject({ type: 'QueryFailed' });
   });
 
   test('goes on where it was', async () => {
