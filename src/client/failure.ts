@@ -29,8 +29,10 @@ export class KeymendClientError extends Error {
 /**
  * What is thrown in place of an error of Temporal's client; any other stays as it is.
  * @param late what is said where nobody has answered in time
+ * @param isOver the time is over: a server that is told of it may fail in a way of its own
  */
-export function explained(error: unknown, late: string): unknown {
-  if (isUnanswered(error)) return new KeymendClientError('NoAnswer', late, error);
+export function explained(error: unknown, late: string, isOver = false): unknown {
+  const isLate = isUnanswered(error) || (isOver && isTemporalError(error));
+  if (isLate) return new KeymendClientError('NoAnswer', late, error);
   return isTemporalError(error) ? new KeymendClientError('TemporalFailed', errorText(error), error) : error;
 }

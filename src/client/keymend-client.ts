@@ -287,10 +287,11 @@ export class KeymendClient {
   }
 
   async #within<T>(ask: () => Promise<T>, late: string): Promise<T> {
+    const deadline = Date.now() + this.#timeoutMs;
     try {
-      return await this.#client.withDeadline(Date.now() + this.#timeoutMs, ask);
+      return await this.#client.withDeadline(deadline, ask);
     } catch (error) {
-      throw explained(error, `${late} within ${this.#timeoutMs} ms`);
+      throw explained(error, `${late} within ${this.#timeoutMs} ms`, Date.now() >= deadline);
     }
   }
 

@@ -1,6 +1,7 @@
 /** Another service asks and tells keymend through Temporal alone. */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { Client } from '@temporalio/client';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { KeymendClient } from '../../src/client/index.js';
 import type { sweep } from '../../workflows/sweep.js';
@@ -21,7 +22,10 @@ beforeAll(async () => {
 });
 afterAll(() => sandbox?.close());
 
-function clientOf({ client, prefix }: Sandbox, options: { timeoutMs?: number; taskQueue?: string } = {}) {
+function clientOf(
+  { client, prefix }: Pick<Sandbox, 'client' | 'prefix'>,
+  options: { timeoutMs?: number; taskQueue?: string } = {},
+) {
   const retry = { maximumAttempts: 1, initialIntervalMs: 100, backoffCoefficient: 1, maximumIntervalMs: 100 };
   return new KeymendClient({
     client,
@@ -112,7 +116,9 @@ it('is told when nothing is under way, and that the keys of keymend are its own'
 it('is told when no worker answers, and what it asked for is done by the next one', async () => {
   const lonely = await createSandbox();
   onTestFinished(() => lonely.close());
-  const nobody = clientOf(lonely, { timeoutMs: 3_000 });
+  // That of the sandbox gives each query an end of its own.
+  const client = new Client({ connection: lonely.client.connection });
+  const nobody = clientOf({ client, prefix: lonely.prefix }, { timeoutMs: 3_000 });
   const its = lonely.prefix.slice(0, -1);
   lonely.configure({ link: { name: its } });
   await lonely.source.client.set('user:4', 'new');

@@ -186,6 +186,21 @@ describe('a failover of the source from an empty master to a full one', () => {
     }
   });
 
+  test('while members are read does not let the old one be copied', async () => {
+    await link.source.client.hset('h', 'f', 'of the old one');
+    await Promise.all([full, link.target].map(({ client }) => client.hset('h', 'f', 'right')));
+    const { source, failOver, close } = await failingOver();
+    await link.target.client.config('RESETSTAT');
+    try {
+      const intercepted = intercept(source, { 'after read': once(failOver) });
+      const scope = { kind: 'members', members: [Buffer.from('f')] } as const;
+      expect(await reconcileOne({ ...link.sides, source: intercepted }, 'h', { scope })).toEqual({ outcome: 'equal' });
+      expect(await link.target.client.info('commandstats')).not.toContain('cmdstat_hset');
+    } finally {
+      await close();
+    }
+  });
+
   test('does not lose what a person has allowed', async () => {
     await fill('target', 200);
     const { source, failOver, close } = await failingOver();

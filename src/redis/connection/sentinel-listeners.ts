@@ -43,5 +43,5 @@ function outlive(sentinel: Redis, group: string | null | undefined): void {
 
 /** The message begins with the name of the group that has another master. */
 function isOfAnother(group: string | null | undefined, event: string | symbol, [channel, message]: unknown[]): boolean {
-  return event === 'message' && channel === CHANNEL && !`${message}`.startsWith(`${group} `);
+  return event === 'message' && channel === CHANNEL && `${message}`.split(' ')[0] !== group;
 }
