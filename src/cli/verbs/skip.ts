@@ -28,8 +28,7 @@ export async function skipKeys(
         print(global, { skipped: key.workflowId, reason }, () => [`${key.workflowId} gives up on what was pending`]);
       },
       keyOf: keyWorkflow,
-      // Of a key that has healed since it was found what fails next is not meant, and would be given
-      // up for good.
+      // What fails next of a key that has healed since is not meant, and would be given up.
       tell: signalling(client, config, { looksAgain: true }, skip, { reason }),
       said: (keys) => ({
         field: 'skipped',
