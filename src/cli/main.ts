@@ -42,11 +42,13 @@ for (const command of everyCommand(program)) {
     .configureOutput({ outputError: (text) => sayError(misuse(text, command)) });
 }
 
-// Whoever reads the data has seen enough, as `head` has. What a verb does goes on, and its end is
-// told: by the exit code, too.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-});
+// Whoever reads it has seen enough, as `head` has. What a verb does goes on, and its end is told:
+// by the exit code, too.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
 
 try {
   await program.parseAsync();

@@ -29,6 +29,11 @@ test('as many as a run remembers, of the whole key, are heeded by a run that has
   expect(add(add(NOTHING_PENDING, event), asWholeKey(event)).hint.whole).toBe(true);
 });
 
+test('a failed write of the whole key is one for a run that has not seen it', () => {
+  expect(add(NOTHING_PENDING, asWholeKey(hset('f2'))).count).toBe(1);
+  expect(add(NOTHING_PENDING, asWholeKey(mergeWrites([hset('f2'), hset('f3')]))).count).toBe(2);
+});
+
 test('what is of the whole key already stays as it is', () => {
   for (const event of [asWholeKey(hset('f2')), wholeKeyAfter('r1', hset('f2'))]) expect(asWholeKey(event)).toBe(event);
 });

@@ -264,29 +264,6 @@ function permissionTests(
     }
   });
 
-  test.runIf(writes.includes('hpexpireat'))('a field keeps its expiry where it may not be given another', async () => {
-    await permitAll();
-    await permit(
-      target,
-      all.filter((each) => each !== 'hpexpireat'),
-      ALL_KEYS,
-    );
-    for (const [{ client }, value, ms] of [
-      [source, 'new', 500_000],
-      [target, 'old', 1_000_000],
-    ] as const) {
-      await client.flushall();
-      await client.hset('fields', 'f', value, 'g', '1');
-      await client.call('HPEXPIRE', 'fields', ms, 'FIELDS', 1, 'f');
-    }
-    const scope = { kind: 'members', members: [Buffer.from('f')] } as const;
-    const results = await reconcileAll([{ key: Buffer.from('fields'), scope }]);
-    expect(refusals(results)[0]).toContain('does not let this user run HPEXPIREAT;');
-    expect(await target.client.hget('fields', 'f')).toBe('old');
-    const [left] = (await target.client.call('HPTTL', 'fields', 'FIELDS', 1, 'f')) as number[];
-    expect(left).toBeGreaterThan(500_000);
-  });
-
   test('its own keys are not among those that the user may touch: their pattern is named', async () => {
     await permitAll();
     await permit(target, all, ['~[^k]*']);

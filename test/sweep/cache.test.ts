@@ -106,7 +106,7 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
   });
 
   test('stops where every query is slow, and says so', async () => {
-    const slow = open('SLEEP(30)', undefined, 300);
+    const slow = open('SLEEP(30)', undefined, 2_000);
     await expect(swept(slow, {}, { cache: 'invalidate' })).rejects.toMatchObject({ type: 'QueryFailed' });
   });
 

@@ -130,8 +130,8 @@ class Tally implements Told {
     } else if (answer.kind === 'unanswered') {
       this.unanswered += 1;
       this.firstUnanswered ??= { workflowId, why: answer.why };
-      // A worker fails with this one, so there is one.
-      if (!answer.isStuck) this.#unansweredInARow += 1;
+      // A worker fails with one that is stuck, so there is one.
+      this.#unansweredInARow = answer.isStuck ? 0 : this.#unansweredInARow + 1;
       if (this.#unansweredInARow < UNANSWERED_IN_A_ROW) return;
       const before = `${counted(UNANSWERED_IN_A_ROW - 1, 'other')} right before it`;
       throw new VerbError(`workflow ${workflowId} was asked, and ${before}, but ${answer.why}`);

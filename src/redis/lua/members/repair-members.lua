@@ -54,14 +54,6 @@ local function takeAway(kind, key, members, cells, wanted)
   callInParts(REMOVE[kind], key, removed)
 end
 
--- A right that is missing tells here, where nothing has been done, by what has no effect on a key
--- that is never there: behind a write the expiry of a field or of the key would be lost.
-local function requireRights(mark, fieldsExpire, expiry)
-  local never = mark .. ':never'
-  if fieldsExpire then redis.call('HPEXPIREAT', never, inText(started + 60000), 'FIELDS', 1, 'never') end
-  if expiry ~= '' then setExpiry(never, expiry, started) end
-end
-
 return eachRow(10, function(first)
   local key, kind, newExpiry, newKind = ARGV[first], ARGV[first + 1], ARGV[first + 4], ARGV[first + 5]
   if started > tonumber(ARGV[first + 3]) then return { 'changed' }, 0 end
@@ -73,12 +65,9 @@ return eachRow(10, function(first)
   for i = 1, #members do
     if cellDigest(cells[i]) ~= digests[i] then return { 'changed' }, size end
   end
-  local fieldsExpire = false
   for i = 1, #members do
-    fieldsExpire = fieldsExpire or string.find(wanted[i], '^%d') ~= nil
+    if string.find(wanted[i], '^%d') then requireFieldExpiry() end
   end
-  if fieldsExpire then requireFieldExpiry() end
-  requireRights(ARGV[first + 9], fieldsExpire, newExpiry)
   -- For the rows behind it.
   if first + 10 <= #ARGV then lookForRoom(key) end
   put(newKind, key, members, cells, wanted)

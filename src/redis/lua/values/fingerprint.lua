@@ -19,7 +19,6 @@ local function memoryOf(key)
   if not tellsMemory then return end
   local bytes = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', ARGV[1])
   if type(bytes) ~= 'table' then return bytes end
-  tellsMemory = false
 end
 
 -- MEMORY USAGE of so many elements as is asked for: 60 ns each, where a unit of work is 5 ns. A
