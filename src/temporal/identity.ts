@@ -2,7 +2,7 @@
 import { hostname } from 'node:os';
 
 /** The SDK's own name of a process, and the release: so it shows without Worker Versioning, too. */
-export function identityOf(version: string): string {
+export function workerIdentity(version: string): string {
   return `${process.pid}@${hostname()} keymend/${version}`;
 }
 

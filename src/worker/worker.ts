@@ -17,7 +17,7 @@ import { Metrics } from '../telemetry/metrics.js';
 import type { Tracing } from '../telemetry/tracing.js';
 import { type WorkerMetrics, workerMetrics } from '../telemetry/worker-metrics.js';
 import { convertedBy } from '../temporal/connect.js';
-import { identityOf } from '../temporal/identity.js';
+import { workerIdentity } from '../temporal/identity.js';
 import { LinkAttribute } from '../temporal/link-attribute.js';
 import { activitySpans } from './activity-spans.js';
 import { type Deployment, versioning, watchDeployment } from './deployment.js';
@@ -77,7 +77,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
     options.metrics ?? new Metrics(),
     config.links.map(({ name }) => name),
   );
-  const identity = identityOf(options.version);
+  const identity = workerIdentity(options.version);
   const { taskQueue } = config.temporal;
   const temporal = { connection, namespace, ...convertedBy(codec) };
   const starting = { client: new WorkflowClient(temporal), taskQueue, logger };
