@@ -1,4 +1,4 @@
-import { vi } from 'vitest';
+import { TestRunner, vi } from 'vitest';
 
 /**
  * Only a net, below that of a test, so that who waited in vain says for what: on a busy machine all
@@ -48,8 +48,22 @@ export async function eventually<T>(check: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** Resolves once `holds` does; the test's own timeout bounds it. */
+/**
+ * Resolves once `holds` does.
+ * @throws what names `holds`, a moment before the test's own timeout, which does not say what was
+ *   waited for
+ */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
   const begin = now();
-  while (!(await holds())) await pauseSince(begin);
+  const netMs = (TestRunner.getCurrentTest()?.timeout ?? 300_000) * 0.8;
+  let net: NodeJS.Timeout | undefined;
+  const over = new Promise<never>((_, reject) => {
+    net = later(() => reject(new Error(`waited in vain until ${holds}`)), netMs);
+  });
+  try {
+    // Also a look may never end.
+    while (!(await Promise.race([over, holds()]))) await pauseSince(begin);
+  } finally {
+    noMore(net);
+  }
 }

@@ -228,8 +228,12 @@ describe('outage', () => {
         const isAnotherRun = async () => (await handle.describe()).runId !== runId;
         // The server suggests another run by the bytes of a history, from 4 MiB on. No more than
         // that: where a history has many times as much it ends the run.
-        const padded = { worker: 'other', keysWaiting: 10, padding: 'x'.repeat(500_000) };
-        for (let signal = 0; signal < 10; signal++) await handle.signal(noticed, padded);
+        // One after the other: what a task has not taken yet may have 2 MB.
+        const padding = 'x'.repeat(500_000);
+        for (let keysWaiting = 1; keysWaiting <= 10; keysWaiting++) {
+          await handle.signal('noticed', { worker: 'other', keysWaiting, padding });
+          await until(async () => (await handle.query<OutageStatus>(status)).keysWaiting === 3 + keysWaiting);
+        }
         await until(isAnotherRun);
         const { keysWaiting, until: over, ...known } = await handle.query<OutageStatus>(status);
         expect([keysWaiting, over]).toEqual([13, null]);
