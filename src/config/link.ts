@@ -31,7 +31,9 @@ const fields = z.strictObject({
   mode: z
     .enum(['invalidate', 'refresh'])
     .optional()
-    .describe('Only with a database: a cached value that its row does not say is deleted (the default), or replaced.'),
+    .describe(
+      'Only with a database: a cached value that is not what its row says is deleted (the default), or replaced by that.',
+    ),
   mappings: mappings
     .optional()
     .describe(
