@@ -131,7 +131,7 @@ test('a key that was written and changes until its time is over is not taken for
 });
 
 test('a budget that has room again soon is waited for, and all keys are repaired', async () => {
-  const keys = names(400);
+  const keys = names(200);
   for (const key of keys) await link.source.client.set(key, 'v');
   const target = connectRedis(
     { url: link.target.url },

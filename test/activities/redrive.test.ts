@@ -96,7 +96,7 @@ test('letters of a server that is out hold up no letter of another one, and stay
   links[0]!.target.thaw();
   const again = { ...FIRST, again: true, ends, storeId };
   await expect
-    .poll(async () => (await run(activities.tryLetters, again)).counts, { timeout: 20_000 })
+    .poll(async () => (await run(activities.tryLetters, again)).counts)
     .toMatchObject({ waiting: 0, failedAgain: 0, redriven: 31 });
   expect(await links[0]!.target.client.mget(...keys)).toEqual(keys.map(() => 'v'));
   expect(passed).not.toEqual(ends);

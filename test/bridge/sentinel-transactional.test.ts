@@ -46,5 +46,4 @@ test.each(FAILOVERS)(
     expect(told).toEqual([]);
     expect(writer.stats()).toMatchObject({ uncovered: 0, recorded: 0 });
   },
-  60_000,
 );

@@ -25,7 +25,7 @@ async function age(bed: Bed, id: string): Promise<number> {
 describe('an intent in the outbox', () => {
   test('is left alone during its grace, while other entries are handed out, and taken up after it', async () => {
     const bed = await streamBed();
-    const id = await announce(bed, 'intent', 2_000);
+    const id = await announce(bed, 'intent', 5_000);
     const seen: string[] = [];
     const ages: number[] = [];
     bed.start(async (batch) => {
@@ -37,13 +37,13 @@ describe('an intent in the outbox', () => {
     expect(await bed.left()).toEqual({ entries: 1, pending: 1 });
     await until(() => expect(seen).toEqual(['failed', 'intent']));
     expect(ages).toEqual([expect.any(Number)]);
-    expect(ages[0]).toBeGreaterThanOrEqual(2_000);
+    expect(ages[0]).toBeGreaterThanOrEqual(5_000);
     await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
   });
 
   test('that the application removes meanwhile is forgotten, without being handed out', async () => {
     const bed = await streamBed();
-    const id = await announce(bed, 'intent', 1_000);
+    const id = await announce(bed, 'intent', 5_000);
     const seen: string[] = [];
     bed.start(accepting(seen));
     await until(async () => expect(await bed.left()).toEqual({ entries: 1, pending: 1 }));

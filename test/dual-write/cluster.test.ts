@@ -155,7 +155,7 @@ describe('a Cluster as the target', () => {
   });
 
   it('goes on at the other masters while one does not answer, whose breaker opens and closes again', async () => {
-    const writer = await intoWest(singleClient(), 200);
+    const writer = await intoWest(singleClient(), 1_000);
     const changes: unknown[] = [];
     const dead = west.masterOf(slotOf('k'));
     const alive = west.nodes.filter((node) => node !== dead);

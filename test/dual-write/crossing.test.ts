@@ -46,9 +46,10 @@ describe('two writers, one after the other', () => {
       await fast.set(`k${key}`, 'new');
     }
     await Promise.all([settled(slow), settled(fast)]);
-    expect(await bed.target.client.get('k7')).toBe('old');
-    expect(bed.sink.records).toHaveLength(200);
-    expect(failures()[7]).toEqual(['k7', 'SET', 'unknown', 'CROSSED']);
+    // Of most; where the machine stood still the second may come second.
+    expect((await differing(bed)).length).toBeGreaterThan(0);
+    const all = Array.from({ length: 200 }, (_, key) => [`k${key}`, 'SET', 'unknown', 'CROSSED']);
+    expect(failures().sort()).toEqual(all.sort());
     await repair(bed, bed.sink.records);
     expect(await differing(bed)).toEqual([]);
   });

@@ -148,7 +148,7 @@ test.each<[string, (writer: DualWriter) => Promise<unknown>]>([
   async (_, make) => {
     const writer = await bed.writer();
     await writer.hset('h', { ...LARGE, old: '1' });
-    await writer.pexpire('h', 1_000);
+    await writer.pexpire('h', 5_000);
     await settled(writer);
     await miss(writer, () => writer.persist('h'));
     await eventually(async () => expect(await bed.target.client.exists('h')).toBe(0));
@@ -199,7 +199,7 @@ test('a key that ends while a write is on its way is not made anew by it without
   const send = (line: string) => writer.call(...(line.split(' ') as [string, ...string[]]));
   for (const [key, [before]] of Object.entries(MAKING)) {
     await send(before);
-    await writer.pexpire(key, 1_500);
+    await writer.pexpire(key, 6_000);
   }
   await settled(writer);
   bed.sink.records.length = 0;

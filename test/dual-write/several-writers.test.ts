@@ -64,7 +64,7 @@ it.each(CASES)(
   '$writers writers of $callers callers each (one is killed: $dies) leave no key that differs without a record',
   async ({ writers, callers, dies }) => {
     proxy.restore();
-    proxy.slow(15);
+    proxy.slow(100);
     const started: { application: ChildProcess; exited: Promise<unknown[]> }[] = [];
     try {
       for (let writer = 0; writer < writers; writer++) {

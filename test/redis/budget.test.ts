@@ -99,26 +99,22 @@ describe('under backlog the target sees', () => {
     return worker;
   }
 
-  test.each([1, 2, 4])(
-    'at most the budget and nearly all of it, with %i workers started and killed',
-    async (count) => {
-      const target = await server();
-      const standstills: Standstill[] = [];
-      const workers = await Promise.all(Array.from({ length: count }, () => startWorker(target.url, standstills)));
-      const samples = await watch(target, async () => {
-        for (let kill = 0; kill < 3; kill++) {
-          await sleep(1_000 + 1_000 * Math.random());
-          workers.push(await startWorker(target.url, standstills));
-          workers.shift()!.kill('SIGKILL');
-        }
-        await sleep(1_500);
-      });
-      const all = [...standstills, ...gaps(samples)];
-      expect(tooBusy(samples, all, OPS_PER_SECOND)).toEqual([]);
-      expect(calmRate(samples, all) / OPS_PER_SECOND).toBeGreaterThanOrEqual(0.9);
-    },
-    120_000,
-  );
+  test.each([1, 2, 4])('at most the budget and nearly all of it, with %i workers started and killed', async (count) => {
+    const target = await server();
+    const standstills: Standstill[] = [];
+    const workers = await Promise.all(Array.from({ length: count }, () => startWorker(target.url, standstills)));
+    const samples = await watch(target, async () => {
+      for (let kill = 0; kill < 3; kill++) {
+        await sleep(1_000 + 1_000 * Math.random());
+        workers.push(await startWorker(target.url, standstills));
+        workers.shift()!.kill('SIGKILL');
+      }
+      await sleep(1_500);
+    });
+    const all = [...standstills, ...gaps(samples)];
+    expect(tooBusy(samples, all, OPS_PER_SECOND)).toEqual([]);
+    expect(calmRate(samples, all) / OPS_PER_SECOND).toBeGreaterThanOrEqual(0.9);
+  });
 });
 
 describe('a lease', () => {
@@ -126,13 +122,18 @@ describe('a lease', () => {
     const target = await server();
     const budget = budgetAt(target, 10_000);
     await granted(budget, 1);
-    await untilOver(target);
-    await target.client.config('RESETSTAT');
-    await granted(budget, 4_900);
-    const [{ calls }, timeline] = await Promise.all([sample(target), target.client.get(KEY)]);
-    expect(Object.fromEntries(calls)).toEqual({ evalsha: 1, time: 2, getrange: 1, set: 1, 'config|resetstat': 1 });
-    const [begin, end] = String(timeline).split(' ').map(Number) as [number, number];
-    expect(end - begin).toBeCloseTo((4_900 + 5) / 9.8, 1);
+    for (let tries = 1; ; tries++) {
+      await untilOver(target);
+      await target.client.config('RESETSTAT');
+      await granted(budget, 4_900);
+      const [{ calls }, timeline] = await Promise.all([sample(target), target.client.get(KEY)]);
+      // A lease that was long on its way is asked for again.
+      if (calls.get('evalsha') !== 1 && tries < 10) continue;
+      expect(Object.fromEntries(calls)).toEqual({ evalsha: 1, time: 2, getrange: 1, set: 1, 'config|resetstat': 1 });
+      const [begin, end] = String(timeline).split(' ').map(Number) as [number, number];
+      expect(end - begin).toBeCloseTo((4_900 + 5) / 9.8, 1);
+      return;
+    }
   });
 
   test('serves many attempts', async () => {
@@ -310,16 +311,19 @@ describe('a reservation', () => {
 describe('a debt', () => {
   test('is paid once', async () => {
     const target = await server();
-    const budget = budgetAt(target, 10_000);
-    (await granted(budget, 10)).settle(1_010);
-    await untilOver(target);
-    await granted(budget, 1);
-    await untilOver(target);
-    await granted(budget, 49_000);
-    const [asked, leasedUntil] = String(await target.client.get(KEY))
-      .split(' ')
-      .map(Number);
-    expect(leasedUntil! - asked!).toBeCloseTo((49_000 + 5) / 9.8, 1);
+    await unlessHeldUp(target, async () => {
+      await target.client.del(KEY);
+      const budget = budgetAt(target, 10_000);
+      (await granted(budget, 10)).settle(1_010);
+      await untilOver(target);
+      await granted(budget, 1);
+      await untilOver(target);
+      await granted(budget, 49_000);
+      const [asked, leasedUntil] = String(await target.client.get(KEY))
+        .split(' ')
+        .map(Number);
+      expect(leasedUntil! - asked!).toBeCloseTo((49_000 + 5) / 9.8, 1);
+    });
   });
 });
 

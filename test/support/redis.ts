@@ -1,10 +1,10 @@
 /** Real Redis servers for tests: one process each, on a free port, gone when the test is. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { isFree } from '../../src/stack/processes/ports.js';
 
 export interface RedisServer {
   readonly url: string;
@@ -20,15 +20,19 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
+const PORTS_OF_A_WORKER = 2_000;
+const FIRST_PORT = 12_000 + (Number(process.env.VITEST_POOL_ID ?? 0) % 4) * PORTS_OF_A_WORKER;
+let nextPort = Math.floor(Math.random() * PORTS_OF_A_WORKER);
+
+/**
+ * Of this test file alone, and none that the system gives out by itself: whoever asks later for any
+ * port does not get one of which the server is stopped for a while, or that is to stay empty.
+ */
 export async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
+  for (;;) {
+    const port = FIRST_PORT + (nextPort++ % PORTS_OF_A_WORKER);
+    if (await isFree(port)) return port;
+  }
 }
 
 export interface RedisOptions {

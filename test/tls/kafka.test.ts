@@ -24,7 +24,7 @@ beforeAll(async () => {
   await eventually(() => admin.connect());
   await createTopics(admin, { topic: TOPICS.topic }, { topic: TOPICS.deadLetterTopic });
   await admin.disconnect();
-}, 120_000);
+});
 afterAll(async () => {
   await broker?.stop();
   certificates?.remove();

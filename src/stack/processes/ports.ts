@@ -1,4 +1,5 @@
 /** Which TCP ports of the loopback interface the services get. */
+import { randomInt } from 'node:crypto';
 import { connect, createServer } from 'node:net';
 import { StackError } from '../errors.js';
 
@@ -26,8 +27,19 @@ export async function isFree(port: number): Promise<boolean> {
   return !(await accepts(port)) && (await listenOn(port)) !== undefined;
 }
 
+/**
+ * Below what systems give to whoever asks for any port: a service that is stopped for a while finds
+ * its port free again.
+ */
+const [FIRST, LAST] = [30_000, 32_700];
+const TRIES = 20;
+
 /** A port that is free now; nothing keeps another process from taking it before it is used. */
 export async function freePort(): Promise<number> {
+  for (let tries = 0; tries < TRIES; tries++) {
+    const port = randomInt(FIRST, LAST);
+    if (await isFree(port)) return port;
+  }
   const port = await listenOn(0);
   if (port === undefined) throw new StackError(`no free TCP port on ${HOST}; close some programs and try again`);
   return port;
