@@ -104,7 +104,7 @@ function standing(registers: Registry[], now: BridgeNow): void {
   plain('keymend_keys_escalated', 'Keys that wait for somebody.', ({ temporal }) => temporal?.escalated);
   plain(
     'keymend_oldest_repair_seconds',
-    'For how long the oldest workflow of a key that is not escalated has been open.',
+    'For how long the oldest workflow of a key that is not escalated, or of a batch of keys, has been open.',
     ({ temporal }) => temporal && temporal.oldestRepairMs / 1_000,
   );
   plain('keymend_temporal_answers', '1 while Temporal answers this bridge.', ({ temporal }) =>

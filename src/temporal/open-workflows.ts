@@ -13,10 +13,12 @@ interface OpenWorkflows {
   readonly byType: Readonly<Record<string, number>>;
   /** Keys that wait for somebody; null: the server lacks the search attribute. */
   readonly escalated: number | null;
-  /** Of the oldest open run of a key that is not escalated; 0: there is none. */
+  /** Of the oldest open run of a key that is not escalated, or of a batch; 0: there is none. */
   readonly oldestRepairMs: number;
 }
 
+/** While keys travel in batches, none of them may have a run of its own. */
+const REPAIRS = [WORKFLOW_TYPE, BATCH_TYPE];
 const TYPES = [WORKFLOW_TYPE, BATCH_TYPE, GAP_TYPE, OUTAGE_TYPE, SWEEP_TYPE, REDRIVE_TYPE];
 const TIMEOUT_MS = 5_000;
 /** The list comes newest first: no more than so many are gone through for the oldest. */
@@ -37,7 +39,8 @@ export function openWorkflows(client: WorkflowClient, taskQueue: string): Promis
       ...TYPES.map((type) => count(client, openRuns(type, taskQueue))),
     ]);
     const byType = Object.fromEntries(TYPES.map((type, index) => [type, counts[index]!]));
-    const repairing = escalated === null ? keys : `${keys} AND ${state} IS NULL`;
+    const repairs = openRuns(REPAIRS, taskQueue);
+    const repairing = escalated === null ? repairs : `${repairs} AND ${state} IS NULL`;
     // The dearest of all: Temporal answers, whatever becomes of it.
     const oldestRepairMs = await oldestAgeMs(client, repairing).catch(() => Number.NaN);
     return { byType, escalated, oldestRepairMs };

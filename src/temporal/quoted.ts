@@ -1,6 +1,7 @@
-/** What finds the workflows of ours of one type that are open. */
-export function openRuns(type: string, taskQueue: string): string {
-  return `WorkflowType = ${quoted(type)} AND TaskQueue = ${quoted(taskQueue)} AND ExecutionStatus = "Running"`;
+/** What finds the workflows of ours of one type, or of some, that are open. */
+export function openRuns(type: string | readonly string[], taskQueue: string): string {
+  const types = [type].flat().map(quoted).join(', ');
+  return `WorkflowType IN (${types}) AND TaskQueue = ${quoted(taskQueue)} AND ExecutionStatus = "Running"`;
 }
 
 /** A value in a query of Temporal's list. */
