@@ -1,4 +1,7 @@
-/** How a key is written where others than its owner read it: in spans and in the log. */
+/**
+ * How a key is written where others than its owner read it: in spans, in the log and in messages of
+ * a webhook.
+ */
 import { isUtf8 } from 'node:buffer';
 import { createHmac } from 'node:crypto';
 
@@ -42,6 +45,14 @@ export function shownKey(rule: PrivacyRule): ShownKey {
       }
       return (key) => `hmac:${createHmac('sha256', rule.secret).update(key).digest('hex').slice(0, DIGITS)}`;
   }
+}
+
+/**
+ * For where a key that may be shown has a form of its own.
+ * @returns undefined where keys are shown as they are
+ */
+export function hidingKeys(rule: PrivacyRule | undefined): ShownKey | undefined {
+  return rule === undefined || rule.privacy === 'plain' ? undefined : shownKey(rule);
 }
 
 /** Bytes that are no text are written as base64. */

@@ -4,7 +4,7 @@
  */
 import type { Config } from '../config.js';
 import { keyBytes } from '../events/failed-write-codec.js';
-import { shownKey } from '../privacy.js';
+import { hidingKeys } from '../privacy.js';
 
 type Fields = Record<string, unknown>;
 
@@ -18,20 +18,20 @@ const IDS = ['workflowId', 'workflow_id'];
 
 /** @returns undefined where keys are shown as they are */
 export function privateFields({ tracing, links }: Pick<Config, 'tracing' | 'links'>) {
-  if (tracing === undefined || tracing.privacy === 'plain') return undefined;
-  const shown = shownKey(tracing);
+  const shown = hidingKeys(tracing);
+  if (shown === undefined) return undefined;
   const prefixes = links.map(({ workflowIdPrefix }) => workflowIdPrefix);
 
   /**
    * The prefix of the link is none of the key's. A digest of a key is shown like a key: who guesses
    * the key could find out by it.
    */
-  function shownId(id: string): string {
+  const shownId = (id: string): string => {
     const prefix = prefixes.find((prefix) => id.startsWith(prefix)) ?? '';
     const key = id.slice(prefix.length);
     const isNoKey = id.startsWith(NO_KEY) && !prefix.startsWith(NO_KEY);
     return isNoKey || HMAC.test(key) ? id : prefix + shown(key);
-  }
+  };
 
   return (fields: Fields): Fields => {
     const { key, encoding, eventId, asked } = fields;

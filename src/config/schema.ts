@@ -144,7 +144,9 @@ export const schema = z
       .describe('Where a process answers `/livez`, `/readyz` and `/metrics`. Absent: nowhere.'),
     tracing: tracingConfig
       .optional()
-      .describe('Spans, and how keys stand in spans and in the log. Absent: no spans, and keys as they are.'),
+      .describe(
+        'Spans, and how keys stand in spans, in the log and in messages of a webhook. Absent: no spans, and keys as they are.',
+      ),
     links: z.array(link).min(1).describe('The pairs of source and target.'),
   })
   .superRefine((config, context) => {

@@ -1,4 +1,4 @@
-/** `tracing` of the configuration: where spans go, and how keys stand in spans and in the log. */
+/** `tracing` of the configuration: where spans go, and how keys stand in spans and elsewhere. */
 import { z } from 'zod';
 import { PRIVACY, type PrivacyRule, SECRET_CHARACTERS } from '../privacy.js';
 
@@ -29,7 +29,7 @@ export const tracingConfig = z
       .enum(PRIVACY)
       .default('truncate')
       .describe(
-        'How keys stand in spans and in the log: as they are, the first half and at most 16 characters, or an HMAC.',
+        'How keys stand in spans, in the log and in messages of a webhook: as they are, the first half and at most 16 characters, or an HMAC.',
       ),
     secret: z
       .string()

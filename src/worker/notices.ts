@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EscalateRequest } from '../../workflows/activities.js';
 import { seen } from '../../workflows/details.js';
+import type { FailedWrite } from '../../workflows/failed-write.js';
 import {
   type EscalationNews,
   happened,
@@ -13,11 +14,15 @@ import {
 } from '../../workflows/notices-messages.js';
 import type { OutageStatus } from '../../workflows/outage-messages.js';
 import { ownTeller, type TellerOptions } from '../bridge/runs/own-teller.js';
-import type { LinkConfig, WebhookConfig } from '../config.js';
+import type { LinkConfig, TracingConfig, WebhookConfig } from '../config.js';
+import { keyBytes } from '../events/failed-write-codec.js';
+import { hidingKeys, type ShownKey } from '../privacy.js';
 import { sendNotice } from '../webhook/send.js';
 
 interface NoticesOptions extends TellerOptions {
   readonly links: readonly LinkConfig[];
+  /** A key that is named as an example is shown as in the log. Absent: as it is. */
+  readonly tracing?: TracingConfig | undefined;
 }
 
 /**
@@ -32,6 +37,7 @@ const LONGEST_EXAMPLE = 100;
 export class Notices {
   readonly #options: NoticesOptions;
   readonly #tell: ReturnType<typeof ownTeller>;
+  readonly #shown: ShownKey | undefined;
   readonly #webhooks: ReadonlyMap<string, WebhookConfig>;
   /** Escalations of a link that go along with its next signal. */
   readonly #waiting = new Map<string, { readonly groups: Map<string, EscalationNews>; readonly told: Promise<void> }>();
@@ -41,6 +47,7 @@ export class Notices {
   constructor(options: NoticesOptions) {
     this.#options = options;
     this.#tell = ownTeller(options, NOTICES_TYPE);
+    this.#shown = hidingKeys(options.tracing);
     const configured = options.links.flatMap(({ name, escalation: { webhook } }) =>
       webhook === undefined ? [] : [[name, webhook] as const],
     );
@@ -53,13 +60,13 @@ export class Notices {
 
   /** @returns resolves when the workflow knows it @throws what Temporal answers otherwise */
   escalated({ event, error }: EscalateRequest): Promise<void> {
-    const { link, key, encoding } = event;
+    const { link } = event;
     if (!this.isWanted(link)) return Promise.resolve();
     const next = this.#waiting.get(link) ?? this.#next(link);
     const now = new Date().toISOString();
     const group = next.groups.get(error.type);
-    const example = encoding === 'base64' ? `base64:${key}` : seen(key);
-    const examples = [...(group?.examples ?? []), example.slice(0, LONGEST_EXAMPLE)].slice(0, MOST_EXAMPLES);
+    const example = this.#example(event).slice(0, LONGEST_EXAMPLE);
+    const examples = [...(group?.examples ?? []), example].slice(0, MOST_EXAMPLES);
     const keys = (group?.keys ?? 0) + 1;
     const firstAt = group?.firstAt ?? now;
     next.groups.set(error.type, { kind: 'escalations', errorType: error.type, keys, firstAt, lastAt: now, examples });
@@ -86,6 +93,11 @@ export class Notices {
       logger.warn({ link, id }, `link ${link}: ${(error as Error).message}. It is tried again; repairs go on`);
       throw error;
     }
+  }
+
+  #example({ key, encoding = 'utf8' }: FailedWrite): string {
+    if (this.#shown !== undefined) return seen(this.#shown(keyBytes({ key, encoding })));
+    return encoding === 'base64' ? `base64:${key}` : seen(key);
   }
 
   #next(link: string) {

@@ -107,6 +107,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/mysql',
     'src/patience',
     'src/plural.ts',
+    'src/privacy.ts',
     'src/redis',
     'src/redis-url.ts',
     'src/sweep',

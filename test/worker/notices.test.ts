@@ -12,14 +12,14 @@ import { startReceiver } from '../support/webhook-receiver.js';
 import { failedWrite } from '../support/workflow-bed.js';
 
 /** @param takes whether Temporal takes a signal, by its number from 1 */
-function bed({ url = 'http://127.0.0.1:1/S3CRET', takes = (_signal: number): boolean => true } = {}) {
+function bed({ url = 'http://127.0.0.1:1/S3CRET', takes = (_signal: number): boolean => true, tracing = {} } = {}) {
   const side = (port: number) => ({ url: `redis://127.0.0.1:${port}` });
   const webhook = { url, secret: 'S3CRET', allowPrivate: true };
   const links = [
     { name: 'told', source: side(1), target: side(2), workflowIdPrefix: 'a', escalation: { webhook } },
     { name: 'silent', source: side(3), target: side(4), workflowIdPrefix: 'b' },
   ];
-  const config = parseConfig(JSON.stringify({ intake: 'redis-stream', links }), 'the test', {});
+  const config = parseConfig(JSON.stringify({ intake: 'redis-stream', links, ...tracing }), 'the test', {});
   const signals: { at: number; workflowId: string; news: readonly News[] }[] = [];
   let asked = 0;
   const client = {
@@ -36,7 +36,8 @@ function bed({ url = 'http://127.0.0.1:1/S3CRET', takes = (_signal: number): boo
   const logs: LogLine[] = [];
   const logger = loggerInto(logs);
   const attribute = new LinkAttribute(logger);
-  return { notices: new Notices({ client, taskQueue: 'q', attribute, links: config.links, logger }), signals, logs };
+  const notices = new Notices({ client, taskQueue: 'q', attribute, ...config, logger });
+  return { notices, signals, logs };
 }
 
 const escalation = (key: string, type: string, link = 'told'): EscalateRequest => ({
@@ -89,6 +90,24 @@ it('a key that is named as an example is short, and shows what can not be seen',
   expect(first).toMatch(/^U\+1B\[31mU\+202Ex+$/);
   expect(first).toHaveLength(100);
   expect(second).toBe('base64:/wA=');
+});
+
+it.each([
+  [{ privacy: 'plain' }, ['user:4711', 'base64:/wA=']],
+  [{}, ['user…', '/w…']],
+  // The output of: printf %s user:4711 | openssl dgst -sha256 -hmac 'only for this test' -r
+  [
+    { privacy: 'hmac', secret: 'only for this test' },
+    ['hmac:65d1bc06607a3317a766bd8f457ccf4e', expect.stringMatching(/^hmac:[0-9a-f]{32}$/)],
+  ],
+])('a key that is named as an example is shown as in the log: %o', async (tracing, shown) => {
+  const { notices, signals } = bed({ tracing: { tracing } });
+  const binary = escalation('', 'Contended');
+  await Promise.all([
+    notices.escalated(escalation('user:4711', 'Contended')),
+    notices.escalated({ ...binary, event: { ...binary.event, key: '/wA=', encoding: 'base64' } }),
+  ]);
+  expect(signals[0]!.news).toMatchObject([{ keys: 2, examples: shown }]);
 });
 
 it('a webhook that does not take a message is one line without its secrets, and a failure', async () => {

@@ -81,17 +81,18 @@ it('is in no span, metric, log, history, letter, report, message or error, but k
     records: failedWrites.map(({ value, ...rest }) => JSON.stringify({ ...rest, value: kept(value) })).join(),
     letters: letters.map(({ value, ...rest }) => JSON.stringify({ ...rest, value: kept(value) })).join(),
     report: readFileSync(report, 'utf8'),
-    messages: JSON.stringify(receiver.received),
     verbs: verbs.join('\n'),
   };
   const spans = collector.bodies.map(String).join('\n');
-  const withoutKeys = { spans, metrics, log: keymend.log() };
+  const messages = JSON.stringify(receiver.received);
+  const withoutKeys = { spans, metrics, log: keymend.log(), messages };
   const all = Object.entries({ ...withKeys, ...withoutKeys });
   const having = (secret: string) => all.filter(([, text]) => text.includes(secret)).map(([name]) => name);
   expect(having(VALUE)).toEqual([]);
   expect(having(PASSWORD)).toEqual([]);
   expect(having(KEY)).toEqual(Object.keys(withKeys));
-  expect(having('hmac:')).toEqual(['spans', 'log']);
+  // What is told to a webhook is gathered in a history.
+  expect(having('hmac:')).toEqual(['histories', 'spans', 'log', 'messages']);
 });
 
 async function createBed() {
