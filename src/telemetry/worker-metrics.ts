@@ -22,8 +22,9 @@ export interface WorkerMetrics {
   attemptTook(link: string, ms: number): void;
   /** A key was repaired. @param failedAt when its write failed first, in ms since the epoch */
   converged(link: string, failedAt: number): void;
-  budgetWaited(link: string, ms: number): void;
-  budgetUsed(link: string, operations: number): void;
+  /** @param shard the server of the target that has the budget, or a share of it */
+  budgetWaited(link: string, shard: string, ms: number): void;
+  budgetUsed(link: string, shard: string, operations: number): void;
   outageBegan(link: string): void;
   outageEnded(link: string): void;
   escalated(link: string, error: string): void;
@@ -34,10 +35,13 @@ export interface WorkerMetrics {
 /** From a tenth of a second to a day; 60, 300 and 600 are what the service level is told by. */
 const LAG_SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 900, 3_600, 21_600, 86_400];
 const ATTEMPT_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30, 300];
-const BUDGET_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5];
+/** Who would wait for more than a quarter of a second is sent away, for half a minute at most. */
+const BUDGET_SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-/** The label of a link or an error that is not known here. */
+/** The label of a link or an error that is not known here, and of a server above so many. */
 const OTHER = 'other';
+/** Of a link: where addresses change with each failover there are ever new ones. */
+const MOST_SHARDS = 100;
 
 type NewCounter = <Label extends string>(name: string, help: string, ...labelNames: Label[]) => Counter<Label>;
 
@@ -58,12 +62,6 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
     'From the failure of a write, the oldest that a repair was for, until the key was repaired.',
     LAG_SECONDS,
   );
-  const budget = histogram(
-    'keymend_budget_wait_seconds',
-    'How long repairs waited here for the budget.',
-    BUDGET_SECONDS,
-  );
-  const used = counter('keymend_budget_operations_total', 'Operations of repairs at the target of a link.', 'link');
   const outages = new Gauge({
     name: 'keymend_outages',
     help: 'Servers of the target that do not answer this worker.',
@@ -77,8 +75,7 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
   );
   for (const link of links) {
     for (const result of ['equal', 'repaired'] satisfies Result[]) reconciles.inc({ link, result, error: '' }, 0);
-    used.inc({ link }, 0);
-    for (const each of [took, lag, budget]) each.zero({ link });
+    for (const each of [took, lag]) each.zero({ link });
     outages.set({ link }, 0);
   }
   const { linkOf, errorOf } = bounded(links);
@@ -88,13 +85,42 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
     attemptTook: (link, ms) => took.observe({ link: linkOf(link) }, ms / 1_000),
     // By a clock that is ahead it would have failed in the future.
     converged: (link, failedAt) => lag.observe({ link: linkOf(link) }, Math.max(0, Date.now() - failedAt) / 1_000),
-    budgetWaited: (link, ms) => budget.observe({ link }, ms / 1_000),
-    budgetUsed: (link, operations) => used.inc({ link }, operations),
+    ...budgetMetrics(counter, registers),
     outageBegan: (link) => outages.inc({ link }),
     outageEnded: (link) => outages.dec({ link }),
     escalated: (link, error) => escalations.inc({ link: linkOf(link), error: errorOf(error) }),
     deadLettered: (reason) => metrics.deadLettered(reason),
     swept: sweepMetrics(counter, registers, links),
+  };
+}
+
+/**
+ * By the servers of the target: each master of a Cluster has a share, and may be the one that is
+ * narrow.
+ */
+function budgetMetrics(counter: NewCounter, registers: Registry[]): Pick<WorkerMetrics, 'budgetWaited' | 'budgetUsed'> {
+  const waited = new Histogram({
+    name: 'keymend_budget_wait_seconds',
+    help: 'How long repairs wait for the budget: here, or sent away for so long.',
+    labelNames: ['link', 'shard'],
+    buckets: BUDGET_SECONDS,
+    registers,
+  });
+  const used = counter(
+    'keymend_budget_operations_total',
+    'Operations of repairs at the target of a link, by its servers.',
+    ...(['link', 'shard'] as const),
+  );
+  const seen = new Map<string, Set<string>>();
+  const shardOf = (link: string, shard: string) => {
+    const shards = seen.get(link) ?? new Set();
+    seen.set(link, shards);
+    if (shards.size < MOST_SHARDS) shards.add(shard);
+    return shards.has(shard) ? shard : OTHER;
+  };
+  return {
+    budgetWaited: (link, shard, ms) => waited.observe({ link, shard: shardOf(link, shard) }, ms / 1_000),
+    budgetUsed: (link, shard, operations) => used.inc({ link, shard: shardOf(link, shard) }, operations),
   };
 }
 

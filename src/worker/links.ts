@@ -34,8 +34,8 @@ function connectLink(link: LinkConfig, { listenerOf, metrics, logger }: LinksOpt
     ...link.budget,
     link: name,
     warn: (line: string) => logger.warn({ link: name }, line),
-    onWaited: (ms: number) => metrics.budgetWaited(name, ms),
-    onUsed: (operations: number) => metrics.budgetUsed(name, operations),
+    onWaited: (ms: number, shard: string) => metrics.budgetWaited(name, shard, ms),
+    onUsed: (operations: number, shard: string) => metrics.budgetUsed(name, shard, operations),
   };
   const target = connectRedis(link.target, { ...optionsOf('target'), budget, outages });
   const sides = { source: connectSource(link, optionsOf('source')), target };

@@ -15,11 +15,15 @@ const WORKER = fileURLToPath(new URL('budget-worker.js', import.meta.url));
 const BUDGET = { link: 'east-to-west', opsPerSecond: 4_000 };
 const SHARE = BUDGET.opsPerSecond / 2;
 
+/** Of which shards was told that they were waited for, or used. */
+const told = new Set<string>();
+const onTold = (_: number, shard: string) => told.add(shard);
+
 let source: Side;
 let target: ClusterSide;
 beforeAll(async () => {
   source = await startSide('source', 'one server');
-  target = await startClusterSide('target', 2, { budget: BUDGET });
+  target = await startClusterSide('target', 2, { budget: { ...BUDGET, onWaited: onTold, onUsed: onTold } });
 });
 afterAll(async () => {
   await Promise.all([source?.stop(), target?.stop()]);
@@ -92,10 +96,11 @@ test('the timeline of a shard lies in its last slot, and in another one while th
   await expect.poll(timelinesOfAdmission).toEqual([last - 1]);
 });
 
-test('what goes through the admitted port is charged to the shard of its keys alone', async () => {
+test('what goes through the admitted port is charged to the shard of its keys alone, and told of it', async () => {
   const [key] = await diverge(1);
   const [ofKey, other] = [target.nodeOf(key!), target.otherNode(key!)];
   const before = await Promise.all([ofKey, other].map(sample));
+  told.clear();
   await reconcileAnySize({ source: source.port, target: target.port }, [{ key: Buffer.from(key!) }]);
   const after = await Promise.all([ofKey, other].map(sample));
   const scripts = after.map(
@@ -104,4 +109,5 @@ test('what goes through the admitted port is charged to the shard of its keys al
   // The inspection and the repair, and a lease where nothing was left over of the last.
   expect(scripts[0]).toBeGreaterThanOrEqual(2);
   expect(scripts[1]).toBe(0);
+  expect([...told]).toEqual([`127.0.0.1:${ofKey.port}`]);
 });

@@ -1,6 +1,7 @@
 /** Links whose sides are one server or a Cluster, for tests of the engine. */
 import type { Cluster, Redis } from 'ioredis';
 import { type KeyRequest, type KeyResult, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
+import type { BudgetOptions } from '../../src/redis/budget/budget.js';
 import { connectRedis, type LargeValues, type RedisPort } from '../../src/redis/index.js';
 import { slotOf } from '../../src/redis/slots.js';
 import { type RedisCluster, startCluster } from '../support/cluster.js';
@@ -36,7 +37,7 @@ export interface SideOptions {
   readonly binary?: string;
   /** Added to the environment of a node of a Cluster, by its index. */
   environmentOf?(index: number): NodeJS.ProcessEnv;
-  readonly budget?: { readonly link: string; readonly opsPerSecond: number };
+  readonly budget?: BudgetOptions;
 }
 
 export async function startSide(name: string, topology: Topology, options: SideOptions = {}): Promise<Side> {

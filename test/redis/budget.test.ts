@@ -4,7 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Redis } from 'ioredis';
 import { afterEach, describe, expect, test } from 'vitest';
-import { type Budget, createBudget, type Refused, type Reservation } from '../../src/redis/budget/budget.js';
+import {
+  type Budget,
+  type BudgetOptions,
+  createBudget,
+  type Refused,
+  type Reservation,
+} from '../../src/redis/budget/budget.js';
 import { Connection } from '../../src/redis/connection/connection.js';
 import { provideRedis62 } from '../../src/stack/programs/index.js';
 import { eventually } from '../support/eventually.js';
@@ -40,10 +46,11 @@ async function server(...[args, options]: Parameters<typeof startRedis>): Promis
 }
 
 /** As another worker has it: with its own connection and nothing leased. */
-function budgetAt({ url }: RedisServer, opsPerSecond: number, link = LINK): Budget {
+function budgetAt({ url }: RedisServer, opsPerSecond: number, options: Partial<BudgetOptions> = {}): Budget {
+  const link = options.link ?? LINK;
   const connection = new Connection({ url }, { name: `target of link ${link}` });
   cleanups.push(() => connection.close());
-  return createBudget(connection, { link, opsPerSecond });
+  return createBudget(connection, { ...options, link, opsPerSecond });
 }
 
 async function granted(budget: Budget, operations: number): Promise<Reservation> {
@@ -231,8 +238,8 @@ describe('a lease', () => {
 
   test('of one link does not use the budget of another', async () => {
     const target = await server();
-    await granted(budgetAt(target, 1_000, 'east-to-west'), 2_000);
-    await granted(budgetAt(target, 1_000, 'north-to-west'), 10);
+    await granted(budgetAt(target, 1_000, { link: 'east-to-west' }), 2_000);
+    await granted(budgetAt(target, 1_000, { link: 'north-to-west' }), 10);
   });
 });
 
@@ -245,6 +252,21 @@ describe('a reservation', () => {
     expect(retryAfterMs).toBeGreaterThan(500);
     await sleep(retryAfterMs);
     await granted(budget, 10);
+  });
+
+  test('that is sent away counts as one that waits for as long as it was told', async () => {
+    const target = await server();
+    await granted(budgetAt(target, 1_000), 3_000);
+    const told: { ms: number; shard: string }[] = [];
+    const budget = budgetAt(target, 1_000, { onWaited: (ms, shard) => told.push({ ms, shard }) });
+    const shard = `127.0.0.1:${target.port}`;
+    // The first by the server, the second by the worker itself.
+    for (const turn of [0, 1]) {
+      const { retryAfterMs } = await refused(budget, 10);
+      expect(told).toHaveLength(turn + 1);
+      expect(told[turn]).toEqual({ ms: expect.any(Number), shard });
+      expect(told[turn]!.ms).toBeGreaterThanOrEqual(retryAfterMs);
+    }
   });
 
   test('waits for its turn when that is near', async () => {

@@ -80,6 +80,28 @@ it('what others tell is behind our own, and what they do not tell hinders nothin
   expect(await metrics.text()).toBe(`${await metrics.registry.metrics()}# not told: "Error: away\\nkeymend_surge 1"\n`);
 });
 
+it('the budget is told of by server, and however many there are, they are a hundred and one', async () => {
+  const metrics = new Metrics();
+  const told = workerMetrics(metrics, ['east-to-west', 'north-to-west']);
+  for (let index = 0; index < 150; index += 1) {
+    told.budgetUsed('east-to-west', `10.0.0.${index}:6379`, 2);
+    told.budgetWaited('east-to-west', `10.0.0.${index}:6379`, 20_000);
+  }
+  told.budgetUsed('east-to-west', '10.0.0.0:6379', 1);
+  told.budgetUsed('north-to-west', '10.0.0.149:6379', 1);
+  const text = await metrics.registry.metrics();
+  for (const line of [
+    'operations_total{link="east-to-west",shard="10.0.0.0:6379"} 3',
+    'operations_total{link="east-to-west",shard="other"} 100',
+    'operations_total{link="north-to-west",shard="10.0.0.149:6379"} 1',
+    'wait_seconds_bucket{le="10",link="east-to-west",shard="10.0.0.7:6379"} 0',
+    'wait_seconds_bucket{le="30",link="east-to-west",shard="10.0.0.7:6379"} 1',
+    'wait_seconds_count{link="east-to-west",shard="other"} 50',
+  ])
+    expect(text).toContain(`\nkeymend_budget_${line}\n`);
+  expect(text.match(/^keymend_budget_operations_total\{/gm)).toHaveLength(102);
+});
+
 it('links and errors that are not known share one label, however many come', async () => {
   const metrics = new Metrics();
   const told = workerMetrics(metrics, ['east-to-west']);

@@ -58,10 +58,13 @@ export interface BudgetOptions {
   readonly bytesPerSecond?: number | undefined;
   /** Gets one line when the budget's key held something else, which was replaced. */
   readonly warn?: (line: string) => void;
-  /** Told how long one who was granted something had waited, in ms. Must not throw. */
-  readonly onWaited?: (ms: number) => void;
+  /**
+   * Told how long one who asked waits, in ms: here, and who is sent away for as long as that is.
+   * Must not throw. `shard` as in `ShardOutage`.
+   */
+  readonly onWaited?: (ms: number, shard: string) => void;
   /** Told how many operations were executed. Must not throw. */
-  readonly onUsed?: (operations: number) => void;
+  readonly onUsed?: (operations: number, shard: string) => void;
 }
 
 /**
@@ -132,8 +135,8 @@ class LeasedBudget implements Budget {
   readonly #connection: Connection;
   readonly #keyOf: () => string;
   readonly #warn: (line: string) => void;
-  readonly #onWaited: (ms: number) => void;
-  readonly #onUsed: (operations: number) => void;
+  readonly #onWaited: (ms: number, shard: string) => void;
+  readonly #onUsed: (operations: number, shard: string) => void;
 
   constructor(
     connection: Connection,
@@ -151,16 +154,20 @@ class LeasedBudget implements Budget {
   }
 
   async reserve(operations: number): Promise<Reservation | Refused> {
-    const ms = operations / this.#perMs;
     const now = performance.now();
+    const answer = await this.#answer(operations / this.#perMs, now);
+    const awayMs = answer.granted ? 0 : answer.retryAfterMs;
+    this.#onWaited(performance.now() - now + awayMs, this.#connection.shard);
+    return answer;
+  }
+
+  async #answer(ms: number, now: number): Promise<Reservation | Refused> {
     if (now < this.#refusedUntil || sum(this.#waiting) / this.#share > LONGEST_QUEUE_MS) return this.#refuse(ms, now);
-    const answer = await new Promise<Reservation | Refused>((resolve, reject) => {
+    return new Promise<Reservation | Refused>((resolve, reject) => {
       this.#waiting.push({ ms, resolve, reject });
       this.#serveFromLeftOver();
       void this.#leaseWhileNeeded();
     });
-    if (answer.granted) this.#onWaited(performance.now() - now);
-    return answer;
   }
 
   #serveFromLeftOver(): void {
@@ -188,7 +195,7 @@ class LeasedBudget implements Budget {
     return {
       granted: true,
       settle: (used) => {
-        this.#onUsed(used);
+        this.#onUsed(used, this.#connection.shard);
         const unusedMs = ms - used / this.#perMs;
         if (unusedMs < 0) this.#debtMs -= unusedMs;
         else this.#keep({ ms: unusedMs, freshUntil });

@@ -78,9 +78,10 @@ describe('keymend start', () => {
       'keymend_build_info{version="0.1.0"}': 1,
     });
     expect(metrics.get(`keymend_convergence_lag_seconds_sum{${link}}`)).toBeGreaterThanOrEqual(3);
-    expect(metrics.get(`keymend_budget_wait_seconds_count{${link}}`)).toBeGreaterThan(0);
+    const atTarget = `${link},shard="127.0.0.1:${target.port}"`;
+    expect(metrics.get(`keymend_budget_wait_seconds_count{${atTarget}}`)).toBeGreaterThan(0);
     expect(metrics.get('process_cpu_seconds_total')).toBeGreaterThan(0);
-    expect(metrics.get(`keymend_budget_operations_total{${link}}`)).toBeGreaterThan(0);
+    expect(metrics.get(`keymend_budget_operations_total{${atTarget}}`)).toBeGreaterThan(0);
     // What stands, as Temporal and the source say it a little later.
     await eventually(async () =>
       expect(Object.fromEntries(await metricsOf(url))).toMatchObject({
