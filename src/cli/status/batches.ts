@@ -12,6 +12,7 @@ interface BatchReport extends Pick<BatchStatus, 'link' | 'state' | 'keys' | 'han
 
 export interface BatchesReport {
   readonly running: number;
+  readonly byLink: Readonly<Record<string, number>>;
   /** The first ones. */
   readonly batches: readonly BatchReport[];
   /** Why more is not known; null: all is. */
@@ -22,23 +23,31 @@ const MOST_ASKED = 20;
 
 /** @param client an Error where Temporal does not answer */
 export async function batchesReport(client: Client | Error, config: Config): Promise<BatchesReport> {
-  const { running, answers, problem } = await underWay(client, config, { type: BATCH_TYPE, status, most: MOST_ASKED });
+  const of = { type: BATCH_TYPE, status, most: MOST_ASKED };
+  const { running, byLink, answers, problem } = await underWay(client, config, of);
   const batches = answers.map(({ workflowId, link, state, keys, handedOver, outage, lastError, equal, repaired }) => {
     return { workflowId, link, state, keys, healed: equal + repaired, handedOver, outage, lastError };
   });
-  return { running, batches, problem };
+  return { running, byLink: Object.fromEntries(byLink), batches, problem };
 }
 
 /** Lines for a person; none where no batch is known to be under way. */
-export function describeBatches({ running, batches, problem }: BatchesReport): string[] {
+export function describeBatches({ running, byLink, batches, problem }: BatchesReport): string[] {
   const sum = (of: 'keys' | 'healed') => batches.reduce((total, batch) => total + batch[of], 0);
   const progress = `${sum('healed')} of ${counted(sum('keys'), 'key')} healed`;
-  const which = batches.length < running ? `, in ${batches.length} of them ${progress}` : `, ${progress}`;
+  const some = batches.length === 0 ? '' : `, in ${batches.length} of them ${progress}`;
+  const which = batches.length < running ? some : `, ${progress}`;
   const waiting = batches.filter(({ state }) => state === 'waiting').length;
+  const links = Object.entries(byLink)
+    .sort()
+    .map(([link, count]) => `${count} of link ${link}`);
+  const ofLinks = links.length > 0 ? ` (${links.join(', ')})` : '';
   return [
     ...(running === 0
       ? []
-      : [`surge: ${counted(running, 'batch', 'batches')} under way${which}${waiting > 0 ? `, ${waiting} wait` : ''}`]),
+      : [
+          `surge: ${counted(running, 'batch', 'batches')} under way${ofLinks}${which}${waiting > 0 ? `, ${waiting} wait` : ''}`,
+        ]),
     ...(problem === null ? [] : [`what is known of batches is incomplete: ${problem}`]),
   ];
 }

@@ -8,6 +8,8 @@ import { openRuns } from '../../temporal/quoted.js';
 interface UnderWay<Status> {
   /** What is listed lags behind by about a second. */
   readonly running: number;
+  /** How many of them each link has, where their memo names it. */
+  readonly byLink: ReadonlyMap<string, number>;
   readonly answers: readonly (Status & { readonly workflowId: string })[];
   /** Why more is not known; null: all is. */
   readonly problem: string | null;
@@ -25,24 +27,27 @@ export async function underWay<Status>(
   { temporal }: Config,
   { type, status, most = Number.POSITIVE_INFINITY }: { type: string; status: QueryDefinition<Status>; most?: number },
 ): Promise<UnderWay<Status>> {
-  if (client instanceof Error) return { running: 0, answers: [], problem: client.message };
+  if (client instanceof Error) return { running: 0, byLink: new Map(), answers: [], problem: client.message };
   try {
     return await client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
       const query = openRuns(type, temporal.taskQueue);
       const begun: string[] = [];
+      const byLink = new Map<string, number>();
       let running = 0;
-      for await (const { workflowId, executionTime } of client.workflow.list({ query })) {
+      for await (const { workflowId, executionTime, memo } of client.workflow.list({ query })) {
         running += 1;
+        const link = memo?.link;
+        if (typeof link === 'string') byLink.set(link, (byLink.get(link) ?? 0) + 1);
         // What settles before it begins has nothing to say yet.
         if (executionTime === undefined || executionTime.getTime() <= Date.now()) begun.push(workflowId);
       }
       const said = await Promise.all(begun.slice(0, most).map((workflowId) => ask(client, workflowId, status)));
       const problems = said.filter((answer) => typeof answer === 'string');
       const answers = said.filter((answer) => typeof answer !== 'string');
-      return { running, answers, problem: inOne(problems) };
+      return { running, byLink, answers, problem: inOne(problems) };
     });
   } catch (error) {
-    return { running: 0, answers: [], problem: errorText(error) };
+    return { running: 0, byLink: new Map(), answers: [], problem: errorText(error) };
   }
 }
 

@@ -105,7 +105,7 @@ it('a thousand keys wait for a server that is out as one, shown by `status`, and
   // It may be at its next try just when it is asked.
   await eventually(async () => {
     const { stdout } = await sandbox.keymend('status');
-    expect(stdout).toMatch(/surge: \d+ batch(es)? under way, 0 of 1000 keys healed, \d+ wait/);
+    expect(stdout).toMatch(/surge: (\d+) batch(es)? under way \(\1 of link \w+\), 0 of 1000 keys healed, \d+ wait/);
   });
   // One of them, which has no workflow of its own.
   const one = await eventually(async () => {
