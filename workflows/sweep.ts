@@ -185,6 +185,7 @@ function describeSweep(sweep: SweepProgress): string {
     state,
     link,
     percent,
+    etaSeconds,
     compared,
     differing,
     repaired,
@@ -194,9 +195,10 @@ function describeSweep(sweep: SweepProgress): string {
     startedAt,
     problem,
   } = sweep;
+  const left = state === 'comparing' && typeof etaSeconds === 'number' ? `, about ${etaSeconds} s left` : '';
   const kinds = Object.entries(differing).flatMap(([kind, count]) => (count > 0 ? [`${kind}: ${count}`] : []));
   return [
-    `**${state}** · link ${asText(link)} · ${percent.toFixed(1)} %`,
+    `**${state}** · link ${asText(link)} · ${percent.toFixed(1)} %${left}`,
     '',
     `- since: ${startedAt}`,
     `- keys compared: ${compared}`,

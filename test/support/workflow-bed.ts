@@ -230,6 +230,11 @@ export async function retryUnlessDone(handle: WorkflowHandle): Promise<void> {
   });
 }
 
+/** What the Web UI shows of a workflow as its current details, which it asks for the same way. */
+export async function shownOf(handle: WorkflowHandle): Promise<string> {
+  return (await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata')).currentDetails;
+}
+
 /** The workflow code, bundled once for a test run. */
 export function workflowBundle(): WorkflowBundlePath {
   return { codePath: inject('workflowBundle') };

@@ -19,7 +19,7 @@ import {
   sweepWorkflowId,
 } from '../../workflows/sweep-messages.js';
 import { eventually } from '../support/eventually.js';
-import { onStack, workflowBundle } from '../support/workflow-bed.js';
+import { onStack, shownOf, workflowBundle } from '../support/workflow-bed.js';
 import { SUMMARY } from './other-types.js';
 
 const server = onStack();
@@ -130,6 +130,7 @@ test('a pause ends the comparison where it is, and it goes on from there', async
     expect(await handle.result()).toMatchObject({ ...SUMMARY, options: { match: 'user:*' } });
     expect(comparison.requests.map(({ state }) => state)).toEqual([undefined, stateOf(1)]);
     expect(await handle.query(progress)).toMatchObject({ state: 'done', percent: 100, compared: 10 });
+    expect(await shownOf(handle)).toMatch(/^\*\*done\*\* · link \w+ · 100\.0 %$/m);
   });
 });
 
@@ -159,6 +160,15 @@ test('what the comparison tells is the answer to `progress`, and a long run is f
     await isComparing(comparison, 2);
     const latest = server.env.client.workflow.getHandle(handle.workflowId);
     expect(await latest.query(progress)).toMatchObject({ ...news, startedAt, state: 'comparing', options: {} });
+    await latest.signal(reached, { ...news, differing: { ...differing, missing: 3 }, handedOver: 3, repaired: 1 });
+    expect((await shownOf(latest)).split('\n')).toEqual([
+      `**comparing** · link ${handle.workflowId.slice(sweepWorkflowId('').length)} · 40.0 %, about 7 s left`,
+      '',
+      `- since: ${startedAt}`,
+      '- keys compared: 10',
+      '- differing: missing: 3',
+      '- healed: 1 of 3 that batches have taken',
+    ]);
     comparison.end();
     expect(await handle.result()).toMatchObject({ startedAt, options: {} });
     const [first, second] = comparison.requests;
