@@ -13,7 +13,7 @@ import {
   sweeping,
 } from '../../workflows/gap-messages.js';
 import { stack } from '../support/services.js';
-import { workflowBundle } from '../support/workflow-bed.js';
+import { shownOf, workflowBundle } from '../support/workflow-bed.js';
 
 const { address } = stack().temporal;
 let connection: Connection;
@@ -65,6 +65,15 @@ test('each gap counts once, the first hundred are named, and the sum is unknown 
     const seen = await handle.query<GapStatus>(status);
     expect(seen).toMatchObject({ state: 'open', more: 20, records: 240, reason: null });
     expect(seen.gaps.map(({ id }) => id)).toEqual(gaps.slice(0, 100).map(({ id }) => id));
+    const lines = (await shownOf(handle)).split('\n');
+    expect(lines.slice(0, 5)).toEqual([
+      `**open** · link \`${seen.link}\``,
+      '',
+      expect.stringMatching(/^Failed writes are lost, at most 240: keys of this link may differ/),
+      '',
+      `- ${gaps[0]!.noticedAt}: \\*gap 0\\* is \\<lost\\>`,
+    ]);
+    expect(lines.slice(-3)).toEqual(['- and 20 more', '', expect.stringContaining('**Next step:** `keymend sweep`')]);
     await handle.signal(lost, [gapOf('of unknown size', { records: null })]);
     expect(await handle.query<GapStatus>(status)).toMatchObject({ more: 21, records: null });
   });
@@ -119,6 +128,7 @@ test('is closed by a sweep of its own keymend, and not by one of another whose l
     await handle.signal(sweeping, { sweepId: 'ours', taskQueue });
     await handle.signal(acknowledge, { reason: 'equal', sweepId: 'ours' });
     expect(await handle.result()).toMatchObject({ state: 'acknowledged', reason: 'equal' });
+    expect(await shownOf(handle)).toMatch(/^\*\*acknowledged\*\* .*\nAcknowledged: equal$/s);
   });
 });
 

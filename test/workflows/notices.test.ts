@@ -13,7 +13,7 @@ import {
   status,
 } from '../../workflows/notices-messages.js';
 import { until } from '../support/eventually.js';
-import { onStack, workflowBundle } from '../support/workflow-bed.js';
+import { onStack, shownOf, workflowBundle } from '../support/workflow-bed.js';
 
 const server = onStack();
 
@@ -93,10 +93,21 @@ it('what the webhook does not take waits, gathered, and shows why; `retry` sends
     const { failing, nextTry } = await handle.query(status);
     expect(failing!.reason).toBe('the webhook at hooks.example answers 500');
     expect(Date.parse(nextTry!)).toBeGreaterThan(Date.parse(failing!.since));
+    expect((await shownOf(handle)).split('\n')).toEqual([
+      `**The webhook takes nothing** since ${failing!.since}: the webhook at hooks.example answers 500`,
+      '',
+      expect.stringMatching(/^\*\*Next step:\*\* mend it, then send the signal `retry`/),
+      '',
+      '- link: east',
+      '- to be told: 1 escalated with Contended',
+      `- next message: ${nextTry}`,
+      '- messages sent: 0',
+    ]);
     await tell(ESCALATED, { ...ESCALATED, errorType: 'NoPermission' });
     refuse(null);
     await handle.signal(retry);
-    await handle.result();
+    const { lastSentAt } = await handle.result();
+    expect(await shownOf(handle)).toContain(`- messages sent: 2, the last at ${lastSentAt}`);
     expect(sent).toMatchObject([
       { errorType: 'NoPermission', keys: 1 },
       { errorType: 'Contended', keys: 2 },

@@ -15,7 +15,7 @@ import {
   status,
 } from '../../workflows/outage-messages.js';
 import { until } from '../support/eventually.js';
-import { describeTimeSkipping, onStack, workflowBundle } from '../support/workflow-bed.js';
+import { describeTimeSkipping, onStack, shownOf, workflowBundle } from '../support/workflow-bed.js';
 
 const SINCE = '2026-11-20T23:00:00.000Z';
 
@@ -139,6 +139,35 @@ await describeTimeSkipping('outage: a server of the target that does not answer'
         expect(await handle.query<OutageStatus>(status)).toMatchObject({ keysWaiting: 15, until: null });
         isOut = false;
         expect((await handle.result()).keysWaiting).toBe(15);
+      },
+    );
+  });
+
+  it('shows since when the server is out, why, and about how many keys wait, also when it is over', async () => {
+    let isOut = true;
+    await withOutage(
+      server,
+      () => isOut,
+      async (handle) => {
+        const why = `- has not answered since: ${SINCE} (no answer in time)`;
+        await until(async () => (await handle.query<OutageStatus>(status)).keysWaiting === 3);
+        expect((await shownOf(handle)).split('\n')).toEqual([
+          '**out** · link east-to-west · shard 10\\.0.0.1\\:6379',
+          '',
+          why,
+          '- keys that wait, about: 3',
+          '',
+          expect.stringContaining('**Next step:** see why this server is away.'),
+        ]);
+        isOut = false;
+        const { until: answeredAt } = await handle.result();
+        expect((await shownOf(handle)).split('\n')).toEqual([
+          '**over** · link east-to-west · shard 10\\.0.0.1\\:6379',
+          '',
+          why,
+          `- answers again since: ${answeredAt}`,
+          '- keys that waited, about: 3',
+        ]);
       },
     );
   });

@@ -17,7 +17,14 @@ import {
   status,
 } from '../../workflows/batch-messages.js';
 import { until } from '../support/eventually.js';
-import { describeTimeSkipping, failedWrite, onStack, POLICY, workflowBundle } from '../support/workflow-bed.js';
+import {
+  describeTimeSkipping,
+  failedWrite,
+  onStack,
+  POLICY,
+  shownOf,
+  workflowBundle,
+} from '../support/workflow-bed.js';
 
 const SINCE = '2026-11-20T23:00:00.000Z';
 const OUT = { shard: '10.0.0.1:6379', since: SINCE };
@@ -172,8 +179,17 @@ describe('a batch', () => {
         await until(async () => (await handle.query(status)).state === 'waiting');
         const now = await handle.query(status);
         expect(now).toMatchObject({ keys: 3, equal: 1, outage: OUT, nextTry: expect.any(String) });
+        expect((await shownOf(handle)).split('\n')).toEqual([
+          '**waiting** · link east-to-west · 1 of 3 keys healed',
+          '',
+          '- failed writes: t\\[0\\] 0 to 2',
+          '- found equal: 1, repaired: 0',
+          `- waits for 10\\.0.0.1\\:6379 (no answer since ${SINCE.replaceAll(':', '\\:')})`,
+          `- next try by itself: ${now.nextTry}; the signal \`retry\` makes it now`,
+        ]);
         await handle.signal(retry);
         expect(await handle.result()).toMatchObject({ state: 'done', equal: 3, outage: null });
+        expect(await shownOf(handle)).toContain('**done** · link east-to-west · 3 of 3 keys healed');
       },
     );
   });

@@ -18,7 +18,7 @@ import {
   type TryLettersRequest,
 } from '../../workflows/redrive-messages.js';
 import { eventually, until } from '../support/eventually.js';
-import { describeTimeSkipping, workflowBundle } from '../support/workflow-bed.js';
+import { describeTimeSkipping, shownOf, workflowBundle } from '../support/workflow-bed.js';
 
 /** Letters `1` to `count`. */
 class Letters {
@@ -118,7 +118,11 @@ await describeTimeSkipping('a redrive', (server) => {
   test('of a fix that is none touches one key of a hundred thousand', async () => {
     const letters = new Letters(100_000);
     letters.fails = () => true;
-    const result = await run(letters);
+    const result = await withRedrive(letters, {}, async (handle) => {
+      const ended = await handle.result();
+      expect(await shownOf(handle)).toContain('- 1: **TargetReadOnly**: it is a replica');
+      return ended;
+    });
     expect(result).toMatchObject({ outcome: 'stopped', failures: [{ type: 'TargetReadOnly', letters: 1 }] });
     expect(result.counts.redriven).toBe(1);
     expect(letters.closedLetters()).toEqual(['1']);
@@ -158,7 +162,7 @@ await describeTimeSkipping('a redrive', (server) => {
       goOn = resolve;
     });
     letters.during = (attempt) => (attempt === 3 ? held : undefined);
-    const result = await withRedrive(letters, {}, async (handle) => {
+    const result = await withRedrive(letters, { reason: 'the disk is mended' }, async (handle) => {
       await until(() => letters.tried.length === 3);
       await handle.signal(pause);
       goOn();
@@ -167,6 +171,13 @@ await describeTimeSkipping('a redrive', (server) => {
       const paused = { state: 'paused', counts: { redriven: 26 } };
       await eventually(async () => expect(await handle.query(progress)).toMatchObject(paused));
       expect(letters.tried).toHaveLength(3);
+      const { startedAt } = await handle.query(progress);
+      expect((await shownOf(handle)).split('\n')).toEqual([
+        '**paused** · redrive of dead letters, by ann (the disk is mended)',
+        '',
+        `- since: ${startedAt}`,
+        '- redriven: 26, healed: 26, equal already: 0, failed again: 0',
+      ]);
       await handle.signal(rate, { lettersPerSecond: 100_000 });
       await handle.signal(resume);
       return handle.result();
@@ -228,6 +239,7 @@ await describeTimeSkipping('a redrive', (server) => {
       const { counts, waitsFor } = await handle.query(progress);
       expect(counts).toMatchObject({ redriven: 180, waiting: 20, failedAgain: 0 });
       expect(waitsFor).toBe('h:1');
+      expect(await shownOf(handle)).toContain('- waiting for h\\:1, which does not answer: 20');
       return handle.result();
     });
     const told = { redriven: 200, healed: 200, failedAgain: 0, waiting: 0, seen: 200 };

@@ -8,6 +8,7 @@ import {
   POLICY,
   Script,
   SLOW_POLICY,
+  shownOf,
   UNAVAILABLE,
   untilState,
   withScript,
@@ -87,6 +88,7 @@ await describeTimeSkipping('reconcileKey: attempts', (server) => {
           lastError: { type: 'TargetUnavailable', stage: 'write' },
         });
         expect(script.pauses()).toEqual([0, 10, 20, 40, 80, 160, 320]);
+        expect(await shownOf(handle)).toMatch(/^\*\*TargetUnavailable\. Next step:\*\* .*\n- tried: 8 attempts; /s);
         await until(() => script.escalations.length > 0);
         expect(script.escalations).toMatchObject([
           {
