@@ -138,13 +138,14 @@ await describeTimeSkipping('a redrive', (server) => {
     expect(await run(lenient, { failureRatio: 0.6 })).toMatchObject({ outcome: 'done', counts: { failedAgain: 500 } });
   });
 
-  test('keeps its rate within 5 %, also over many runs of its history', async () => {
+  test('comes no faster than its rate, also over many runs of its history', async () => {
     const letters = new Letters(100_000);
     const result = await run(letters, { rate: 1_000, historyEventsPerRun: 300 });
     const seconds = (Date.parse(result.finishedAt) - Date.parse(result.startedAt)) / 1000;
     expect(result.counts.redriven).toBe(100_000);
     expect(seconds).toBeGreaterThan(95);
-    // The clock of the server runs on while this machine is busy.
+    // That it is no slower either redrive-run.test.ts shows, by a clock of its own: that of the server
+    // runs on while this machine is busy.
     expect(seconds).toBeLessThan(200);
     expect(letters.closedLetters()).toHaveLength(100_000);
   });
