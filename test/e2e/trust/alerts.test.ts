@@ -1,10 +1,17 @@
-/** Each alert once for real: Prometheus asks a bridge and a worker, and something goes wrong. */
+/**
+ * Each alert once for real: Prometheus asks a bridge, a worker and an application, and something
+ * goes wrong.
+ */
 import { randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { type DualWriter, prometheusText } from '../../../src/dual-write/index.js';
 import { providePrometheus } from '../../../src/stack/programs/index.js';
 import { type FaultProxy, startProxy } from '../../../src/stack/proxy.js';
 import { gapWorkflowId } from '../../../workflows/gap-messages.js';
 import { read } from '../../documents/generated.js';
+import { startBed } from '../../dual-write/bed.js';
 import { eventually } from '../../support/eventually.js';
 import { createSandbox, type Running, recordOf, type Sandbox, spawnKeymend } from '../../support/keymend.js';
 import { startPrometheus } from '../../support/prometheus.js';
@@ -66,10 +73,13 @@ await describeWith('the alerts in a Prometheus', providePrometheus, ({ server })
   }
   const write = (...records: { key: string; value: string }[]) =>
     sandbox.producer.send({ topic: sandbox.topic, messages: records.map((record) => ({ ...record, partition: 0 })) });
-  const fires = (name: string, of: object = {}) =>
-    eventually(async () => expect(await prometheus.firing()).toContainEqual({ name, of }));
+  const fired = new Set<string>();
+  const fires = async (name: string, of: object = {}) => {
+    await eventually(async () => expect(await prometheus.firing()).toContainEqual({ name, of }));
+    fired.add(name);
+  };
 
-  it('all fire, each by what it is for', async () => {
+  it('of bridge and worker all fire, each by what it is for', async () => {
     const { source, target, client, kafka, topic, prefix } = sandbox;
     await fires('KeymendNoBridge');
     let bridge = await start('bridge');
@@ -133,4 +143,44 @@ await describeWith('the alerts in a Prometheus', providePrometheus, ({ server })
     await fires('KeymendBudgetSpent', { link: LINK });
     await client.workflow.getHandle(gapWorkflowId(LINK)).terminate();
   });
+
+  it('of an application fire as well, each by what it is for', async () => {
+    const bed = await startBed();
+    try {
+      const writer = await bed.writer();
+      const address = await shownToPrometheus(writer);
+      prometheus.scrape(address);
+      await eventually(async () => expect(await prometheus.up()).toEqual([address]));
+      const ofWriters = async () => (await prometheus.firing()).filter(({ name }) => name.startsWith('KeymendWriter'));
+      expect(await ofWriters()).toEqual([]);
+
+      bed.link.cut();
+      await eventually(async () => {
+        await writer.set('away', 'v');
+        expect(prometheusText({ [LINK]: writer })).toContain(`servers_away{link="${LINK}"} 1\n`);
+      });
+      await fires('KeymendWriterTargetAway', { link: LINK });
+      expect(await ofWriters()).toEqual([{ name: 'KeymendWriterTargetAway', of: { link: LINK } }]);
+      bed.sink.refuses = 'refused';
+      await writer.set('refused', 'v');
+      await fires('KeymendWriterLost', { link: LINK });
+    } finally {
+      await bed.stop();
+    }
+  });
+
+  it('are all of monitoring/alerts.yaml', () => {
+    const names = [...read('monitoring/alerts.yaml').matchAll(/- alert: (\w+)/g)].map(([, name]) => name!);
+    expect([...fired].sort()).toEqual(names.sort());
+  });
+
+  /** @returns the address at which Prometheus finds the metrics of an application */
+  async function shownToPrometheus(writer: DualWriter): Promise<string> {
+    const server = createServer((_request, response) => {
+      response.setHeader('content-type', 'text/plain; version=0.0.4').end(prometheusText({ [LINK]: writer }));
+    });
+    server.unref();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
 });
