@@ -10,7 +10,7 @@ import { type Cache, createCache, outboxTable } from '../src/cache/index.js';
 import { provideMariadb } from '../src/stack/programs/index.js';
 import { startMariadb } from '../test/support/mariadb.js';
 import { startRedis } from '../test/support/redis.js';
-import { median, versions } from './ratio.js';
+import { median, report, versions } from './ratio.js';
 
 const UPDATES = 400;
 /** Until the second delete, by hand. */
@@ -157,6 +157,8 @@ async function windows(shop: Shop): Promise<void> {
 }
 
 async function readers({ cache, mysql }: Pick<Shop, 'cache' | 'mysql'>, count: number): Promise<void> {
+  const p99s: number[] = [];
+  const loads: number[] = [];
   for (let turn = 0; turn < TURNS; turn++) {
     await cache.update('n:1', async () => {});
     let queries = 0;
@@ -166,8 +168,13 @@ async function readers({ cache, mysql }: Pick<Shop, 'cache' | 'mysql'>, count: n
       return nameOf(mysql);
     };
     const waits = await Promise.all(Array.from({ length: count }, () => took(() => cache.read('n:1', load))));
+    const p99 = at(sorted(waits), 0.99);
+    p99s.push(p99);
+    loads.push(queries);
     console.log(
-      `${count} readers at once: ${queries} query, p99 of their wait ${round(at(sorted(waits), 0.99))} with a load of ${LOAD_MS} ms`,
+      `${count} readers at once: ${queries} query, p99 of their wait ${round(p99)} with a load of ${LOAD_MS} ms`,
     );
   }
+  report(`a load and 20 ms: p99 of the wait of ${count} readers`, (LOAD_MS + 20) / median(p99s), 1);
+  report(`one query: those of ${count} readers`, 1 / Math.max(...loads), 1);
 }

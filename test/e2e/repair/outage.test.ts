@@ -1,10 +1,15 @@
 /** A target that does not answer, with real workers: keys wait, and one workflow tells of it. */
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { type OutageStatus, outageWorkflowId, status } from '../../../workflows/outage-messages.js';
-import { eventually } from '../../support/eventually.js';
+import { gaps, seconds, watch } from '../../redis/commandstats.js';
+import { compareRedis } from '../../support/compare.js';
+import { eventually, until } from '../../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../../support/keymend.js';
 
 const KEYS = Array.from({ length: 20 }, (_, index) => `key:${index}`);
+/** With those that fail once the outage is known: the bridge may then let them travel in batches. */
+const ALL = Array.from({ length: 200 }, (_, index) => `key:${index}`);
+const OPS_PER_SECOND = 1_000;
 
 let sandbox: Sandbox;
 beforeEach(async () => {
@@ -12,15 +17,17 @@ beforeEach(async () => {
 });
 afterEach(() => sandbox?.close());
 
-it('lets its keys wait without an attempt, shows and tells it once, and heals them all', async () => {
+it('lets its keys wait without an attempt, shows and tells it once, and heals them all within the budget', async () => {
   const { source, target, producer, topic, client, prefix } = sandbox;
   const link = prefix.slice(0, -1);
   // Two attempts would be over in a moment.
-  sandbox.configure({ link: { name: link, retry: { maximumAttempts: 2, initialInterval: '100ms' } } });
+  const retry = { maximumAttempts: 2, initialInterval: '100ms' };
+  sandbox.configure({ link: { name: link, retry, budget: { opsPerSecond: OPS_PER_SECOND } } });
   const started = await sandbox.start('start');
-  await source.client.mset(...KEYS.flatMap((key) => [key, 'new']));
+  await source.client.mset(...ALL.flatMap((key) => [key, 'new']));
   target.freeze();
-  await producer.send({ topic, messages: KEYS.map((key) => recordOf(key, { link })) });
+  const records = KEYS.map((key) => recordOf(key, { link }));
+  await producer.send({ topic, messages: records });
 
   const shard = `127.0.0.1:${target.port}`;
   const outage = client.workflow.getHandle(outageWorkflowId(link, shard));
@@ -53,15 +60,48 @@ it('lets its keys wait without an attempt, shows and tells it once, and heals th
     expect(all.stdout).toContain(`about ${KEYS.length} keys wait for it`);
   });
 
+  await producer.send({ topic, messages: ALL.slice(KEYS.length).map((key) => recordOf(key, { link })) });
+  await eventually(async () => expect((await outage.query<OutageStatus>(status)).keysWaiting).toBe(ALL.length));
+
   target.thaw();
+  const samples = await watch(target, () =>
+    until(async () => {
+      const query = `TaskQueue = "keymend-${link}" AND ExecutionStatus = "Running"`;
+      return (await client.workflow.count(query)).count === 0;
+    }),
+  );
+  expect(herds(samples)).toEqual([]);
+  expect(await compareRedis(source.client, target.client)).toEqual([]);
+  expect(await deadLetters()).toBe(0);
   for (const key of KEYS) {
     const result = await client.workflow.getHandle(`${prefix}${key}`).result();
     expect(result).toEqual({ outcome: 'repaired', attempts: 1 });
   }
-  expect(await target.client.mget(...KEYS)).toEqual(KEYS.map(() => 'new'));
-  expect(await outage.result()).toMatchObject({ link, shard, keysWaiting: KEYS.length, until: expect.any(String) });
+  expect(await outage.result()).toMatchObject({ link, shard, keysWaiting: ALL.length, until: expect.any(String) });
   await started.logged('answers again');
   const lines = started.log().split('\n');
   expect(lines.filter((line) => line.includes(`${shard} of link ${link} does not answer (`))).toHaveLength(1);
   expect(lines.filter((line) => line.includes('answers again'))).toHaveLength(1);
+  for (const { key, value } of records) {
+    const { id: eventId } = JSON.parse(value);
+    const told = lines.filter((line) => line.includes(eventId) && line.includes('"repaired"'));
+    expect(told.map((line) => JSON.parse(line))).toMatchObject([
+      { link, workflowId: prefix + key, eventId, attempt: expect.any(Number), durationMs: expect.any(Number) },
+    ]);
+  }
 });
+
+/** The seconds in which the target got more than the budget of its link. */
+function herds(samples: Awaited<ReturnType<typeof watch>>) {
+  return seconds(samples, gaps(samples)).filter(
+    ({ operations, heldUpMs }) => operations > OPS_PER_SECOND * (1.05 + heldUpMs / 1_000) + 17,
+  );
+}
+
+async function deadLetters(): Promise<number> {
+  const admin = sandbox.kafka.admin();
+  await admin.connect();
+  const ends = await admin.fetchTopicOffsets(sandbox.deadLetterTopic);
+  await admin.disconnect();
+  return ends.reduce((sum, { high }) => sum + Number(high), 0);
+}
