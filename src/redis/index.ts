@@ -22,7 +22,7 @@ export { versionDigits } from './row-versions.js';
 export { packed } from './scripts/packed.js';
 export { ALL_SLOTS, countSlots, slotOf } from './slots.js';
 export { TEMPORARY_LIFETIME_MS } from './temporary-key.js';
-export type { KeyServers } from './topologies/key-servers.js';
+export type { KeyServers, OneServer } from './topologies/key-servers.js';
 export { connectKeyServers, connectRedis, hasSlots, type RedisOptions } from './topologies/topology.js';
 export * from './whole-key.js';
 export { markOf } from './writer-mark.js';

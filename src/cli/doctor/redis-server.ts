@@ -1,13 +1,13 @@
-/** The doctor's look at one server of a side: version, memory, and what the user may do. */
+/** The doctor's look at each master of a side: version, memory, and what the user may do. */
 import type { LinkConfig } from '../../config.js';
-import { connectKeyServers, type KeyServers } from '../../redis/index.js';
+import { connectKeyServers, type OneServer } from '../../redis/index.js';
 import { type Finding, found, ok, warn } from './finding.js';
+import { ofMasters } from './masters.js';
 import { rightsOf } from './rights.js';
+import { ofVersion } from './versions.js';
 
 const TIMEOUT_MS = 3_000;
 const NEARLY_FULL = 0.9;
-/** Under our own prefix, and in a Cluster one server's: the others are set up alike. */
-const KEY = 'keymend:doctor';
 
 export async function checkServer(link: LinkConfig, side: 'source' | 'target'): Promise<Finding[]> {
   const name = `${side} of link ${link.name}`;
@@ -16,22 +16,24 @@ export async function checkServer(link: LinkConfig, side: 'source' | 'target'): 
   if ('mysql' in endpoint) return [];
   const servers = connectKeyServers(endpoint, { name, commandTimeoutMs: TIMEOUT_MS });
   try {
-    const checks = [memory(servers, link, side), rightsOf(servers, side)].map((check) => found(() => check, warn));
-    return (await Promise.all(checks)).flat();
+    const look = async (server: OneServer) => {
+      const checks = [memory(server, link, side), rightsOf(server, side)].map((check) => found(() => check, warn));
+      return (await Promise.all(checks)).flat();
+    };
+    return [...(await found(() => ofMasters(servers, look), warn))];
   } finally {
     servers.close();
   }
 }
 
-async function memory(servers: KeyServers, { source }: LinkConfig, side: 'source' | 'target'): Promise<Finding[]> {
-  const ask = async (section: string) => fields(String((await servers.send(KEY, ['INFO', section])).reply));
-  const { place } = await servers.send(KEY, ['INFO', 'server']);
-  const [server, memory] = [await ask('server'), await ask('memory')];
-  const version = server.get('valkey_version') ?? server.get('redis_version') ?? 'unknown';
+async function memory(server: OneServer, { source }: LinkConfig, side: 'source' | 'target'): Promise<Finding[]> {
+  const { place } = server;
+  const ask = async (section: string) => fields(String(await server.send(['INFO', section])));
+  const [about, memory] = [await ask('server'), await ask('memory')];
   const policy = memory.get('maxmemory_policy') ?? 'noeviction';
   const limit = Number(memory.get('maxmemory') ?? 0);
   const used = Number(memory.get('used_memory') ?? 0);
-  const findings: Finding[] = [ok(`${place}: version ${version}`)];
+  const findings: Finding[] = [ofVersion(place, about)];
   const evicts = limit > 0 && policy !== 'noeviction';
   // What a cache evicts its readers load again, and that it is full is how it is meant to be.
   if (evicts && 'mysql' in source) findings.push(ok(`${place}: a cache that evicts keys (maxmemory-policy ${policy})`));

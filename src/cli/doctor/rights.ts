@@ -1,11 +1,12 @@
 /** What the user of one side may do, by a dry run, so that nothing is touched. */
 import type { LinkConfig } from '../../config.js';
-import { connectKeyServers, type KeyServers, RedisFailure } from '../../redis/index.js';
+import { connectKeyServers, type OneServer, RedisFailure } from '../../redis/index.js';
 import { DISPENSABLE, NEEDS, OF_NEWER } from '../../redis/needed-commands.js';
 import { type Finding, fail, found, ok, warn } from './finding.js';
+import { ofMasters } from './masters.js';
 
 const TIMEOUT_MS = 3_000;
-/** Under our own prefix, and in a Cluster one server's: the others are set up alike. */
+/** Under our own prefix. In a dry run it does not matter which server has it. */
 const KEY = 'keymend:doctor';
 
 /** @returns one line for what it may do, one for each need of which something is missing */
@@ -15,22 +16,23 @@ export async function checkRights(link: LinkConfig, side: 'source' | 'target'): 
   const name = `${side} of link ${link.name}`;
   const servers = connectKeyServers(endpoint, { name, commandTimeoutMs: TIMEOUT_MS });
   try {
-    return await found(() => rightsOf(servers, side));
+    return await found(() => ofMasters(servers, (server) => found(() => rightsOf(server, side))));
   } finally {
     servers.close();
   }
 }
 
-/** As `checkRights`, over a connection that there is. */
-export async function rightsOf(servers: KeyServers, side: 'source' | 'target'): Promise<Finding[]> {
-  const who = await servers.send(KEY, ['ACL', 'WHOAMI']).catch((error: unknown) => error as RedisFailure);
+/** As `checkRights`, at one server. */
+export async function rightsOf(server: OneServer, side: 'source' | 'target'): Promise<Finding[]> {
+  const { place } = server;
+  const who = await server.send(['ACL', 'WHOAMI']).catch((error: unknown) => error as Error);
   if (who instanceof Error) {
+    if (!(who instanceof RedisFailure)) throw who;
     if (who.code !== 'NOPERM' && who.code !== 'ERR') throw who;
-    return [untold(`${servers.place}: what its user may do can't be asked`)];
+    return [untold(`${place}: what its user may do can't be asked`)];
   }
-  const { reply, place } = who;
-  const user = String(reply);
-  const findings = await Promise.all(NEEDS[side].map((need) => missing(servers, place, user, need)));
+  const user = String(who);
+  const findings = await Promise.all(NEEDS[side].map((need) => missing(server, user, need)));
   if (findings.every((finding) => finding === 'untold'))
     return [untold(`${place}: what user ${user} may do can't be tried here`)];
   const said = findings.filter((finding) => finding !== 'untold').flat();
@@ -42,13 +44,13 @@ function untold(what: string): Finding {
 }
 
 async function missing(
-  servers: KeyServers,
-  place: string,
+  server: OneServer,
   user: string,
   { what, commands, isVital }: (typeof NEEDS)['source'][0],
 ): Promise<Finding[] | 'untold'> {
+  const { place } = server;
   const needed = commands.filter((command) => !DISPENSABLE.includes(command));
-  const tried = await Promise.all(needed.map((command) => dryRun(servers, user, command)));
+  const tried = await Promise.all(needed.map((command) => dryRun(server, user, command)));
   if (tried.every((answer) => answer === 'untold')) return 'untold';
   const of = (answer: Tried) => needed.filter((_, index) => tried[index] === answer);
   const list = (names: readonly string[]) => names.map((command) => command.toUpperCase()).join(', ');
@@ -69,19 +71,20 @@ async function missing(
 type Tried = 'allowed' | 'refused' | 'unknown' | 'untold';
 
 /** Arguments enough for each of them: the keys are where the server looks for keys. */
-async function dryRun(servers: KeyServers, user: string, command: string): Promise<Tried> {
+async function dryRun(server: OneServer, user: string, command: string): Promise<Tried> {
   const isScript = command === 'eval' || command === 'evalsha';
   const words = command.split('|');
   for (let count = 0; count <= 8; count++) {
     const args = isScript ? ['x', '0'] : argumentsOf(command).slice(0, count);
     try {
-      const { reply } = await servers.send(KEY, ['ACL', 'DRYRUN', user, ...words, ...args]);
+      const reply = await server.send(['ACL', 'DRYRUN', user, ...words, ...args]);
       return String(reply) === 'OK' ? 'allowed' : 'refused';
     } catch (error) {
       if (!(error instanceof RedisFailure)) throw error;
       const cause = `${error.message} ${(error.cause as Error | undefined)?.message ?? ''}`;
       if (/wrong number of arguments/i.test(cause)) continue;
-      if (/Command '.*' not found/i.test(cause)) return OF_NEWER.includes(command) ? 'allowed' : 'unknown';
+      // Its name is in quotes, and what is quoted goes into no error of ours.
+      if (/Command \S+ not found/i.test(cause)) return OF_NEWER.includes(command) ? 'allowed' : 'unknown';
       return 'untold';
     }
   }

@@ -9,6 +9,8 @@ import type { ClusterNodes } from './cluster-nodes.js';
 interface Servers {
   readonly place: string;
   serverOf(key: Buffer): Promise<Connection | RedisFailure>;
+  /** Of a Cluster all that have slots. */
+  masters(): Promise<readonly Connection[] | RedisFailure>;
   /** As in `ClusterNodes`. */
   importing(failure: RedisFailure): Connection | null;
   /** As in `ClusterNodes`. */
@@ -22,6 +24,7 @@ export function theOneServer(connection: Connection): Servers {
   return {
     place: connection.place,
     serverOf: async () => connection,
+    masters: async () => [connection],
     importing: () => null,
     heed() {},
     signOfLife: async () => (await connection.send([['PING']]))[0],
@@ -36,11 +39,22 @@ export function serversOfCluster(nodes: ClusterNodes): Servers {
       const master = await nodes.masterOf(key);
       return master instanceof RedisFailure ? master : master.connection;
     },
+    async masters() {
+      const masters = await nodes.masters();
+      return masters instanceof RedisFailure ? masters : masters.map(({ connection }) => connection);
+    },
     importing: (failure) => nodes.importing(failure),
     heed: (failure) => nodes.heed(failure),
     signOfLife: () => nodes.masters(),
     close: () => nodes.close(),
   };
+}
+
+/** One of them, whatever keys it has. */
+export interface OneServer {
+  readonly place: string;
+  /** @throws RedisFailure as `KeyServers.send` */
+  send(command: Command): Promise<unknown>;
 }
 
 export class KeyServers {
@@ -61,15 +75,23 @@ export class KeyServers {
   }
 
   /**
+   * Each master by itself; the one server that there is.
+   * @throws RedisFailure as `send`
+   */
+  async masters(): Promise<readonly OneServer[]> {
+    const masters = await this.#servers.masters();
+    if (masters instanceof RedisFailure) throw this.#refused(masters, this.place);
+    return masters.map((server) => ({ place: server.place, send: (command) => this.#sendTo(server, command) }));
+  }
+
+  /**
    * Sends one command to the server that has the key.
    * @throws RedisFailure whose message says which server, what is wrong and what to do
    */
   async send(key: string | Buffer, command: Command): Promise<{ readonly reply: unknown; readonly place: string }> {
     const server = await this.serverOf(key);
     if (server instanceof RedisFailure) throw this.#refused(server, this.place);
-    const [reply] = await server.send([command]);
-    if (reply instanceof RedisFailure) throw this.#refused(reply, server.place);
-    return { reply, place: server.place };
+    return { reply: await this.#sendTo(server, command), place: server.place };
   }
 
   /**
@@ -96,6 +118,12 @@ export class KeyServers {
 
   close(): void {
     this.#servers.close();
+  }
+
+  async #sendTo(server: Connection, command: Command): Promise<unknown> {
+    const [reply] = await server.send([command]);
+    if (reply instanceof RedisFailure) throw this.#refused(reply, server.place);
+    return reply;
   }
 
   #refused(failure: RedisFailure, place: string): RedisFailure {
