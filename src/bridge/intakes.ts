@@ -30,6 +30,11 @@ interface ConfiguredIntake {
    * @throws Error in one line
    */
   countReaders(logger: Logger): Promise<number | null>;
+  /**
+   * How many bridges can read at once; null: any number.
+   * @throws Error in one line
+   */
+  partitions(logger: Logger): Promise<number> | null;
   /** What waits in the log beside the outboxes; null: it is the outboxes. Never rejects. */
   backlog(logger: Logger): Promise<TopicBacklog> | null;
   /** Hands what it reads to a forwarder. @throws Error in one line when it can't be read at all */
@@ -56,6 +61,7 @@ function kafkaIntake(config: KafkaIntakeConfig): ConfiguredIntake {
     deadLetters: 'topic',
     check: async (logger, processes) => (await import('../kafka/check.js')).checkKafka(kafka, logger, processes),
     countReaders: async (logger) => (await import('../kafka/readers.js')).readersOfTopic(kafka, logger),
+    partitions: async (logger) => (await import('../kafka/readers.js')).partitionsOfTopic(kafka, logger),
     backlog: async (logger) => (await import('../kafka/backlog.js')).topicBacklog(kafka, logger),
     start: async (forwarding) => (await import('./from-kafka.js')).startFromKafka(kafka, forwarding),
     startRelay: async (logger, metrics) => (await import('./relay.js')).startRelay(config, logger, metrics),
@@ -74,6 +80,7 @@ function outboxIntake(config: StreamIntakeConfig): ConfiguredIntake {
     deadLetters: 'stream',
     check: async () => {},
     countReaders: async () => (await import('../outbox/readers.js')).readersOfOutboxes(config.links, config.stream),
+    partitions: () => null,
     backlog: () => null,
     start: async (forwarding) => (await import('./from-outboxes.js')).startFromOutboxes(config, forwarding),
     // What is in the outbox is read there.

@@ -22,6 +22,10 @@ class KafkaSetupError extends Error {
  */
 const HEADER_BYTES = 16 * 1024;
 
+const HOUR_MS = 60 * 60 * 1000;
+/** A weekend and the day on which somebody looks. */
+const SHORT_RETENTION_MS = 72 * HOUR_MS;
+
 /** For who asks for all of keymend. */
 const ALL: readonly Process[] = ['bridge', 'worker'];
 
@@ -88,12 +92,13 @@ async function checkTopics(admin: Admin, config: KafkaConfig, logger: Logger): P
     return;
   }
   if (intake.isCompacted) throw new KafkaSetupError(describeCompacted(config));
+  for (const line of describeShortage(config, intake)) logger.warn(line);
   if (letters.isCompacted) {
     logger.warn(
       `the dead-letter topic ${deadLetterTopic} is compacted, so of each key only the last letter stays; set its cleanup.policy to delete`,
     );
   }
-  if (!letters.keepsAll) logger.warn(describeRetention(config));
+  if (letters.retentionMs !== null || letters.retentionBytes !== null) logger.warn(describeRetention(config));
   const needed = intake.maxBytes + HEADER_BYTES;
   if (letters.maxBytes >= needed) return;
   logger.warn(
@@ -106,8 +111,9 @@ interface TopicSettings {
   readonly maxBytes: number;
   /** Of records with the same key only the last is kept. */
   readonly isCompacted: boolean;
-  /** Neither time nor size removes a record. */
-  readonly keepsAll: boolean;
+  /** After which time a record is removed, and beyond which size of a partition; null: never. */
+  readonly retentionMs: number | null;
+  readonly retentionBytes: number | null;
 }
 
 async function settingsOf(admin: Admin, name: string): Promise<TopicSettings> {
@@ -118,10 +124,12 @@ async function settingsOf(admin: Admin, name: string): Promise<TopicSettings> {
   });
   const value = (wanted: string) =>
     resources[0]?.configEntries.find(({ configName }) => configName === wanted)?.configValue ?? '';
+  const limit = (wanted: string) => (Number.parseInt(value(wanted), 10) >= 0 ? Number(value(wanted)) : null);
   return {
     maxBytes: Number(value('max.message.bytes')),
     isCompacted: value('cleanup.policy').split(',').includes('compact'),
-    keepsAll: ['retention.ms', 'retention.bytes'].every((name) => !(Number.parseInt(value(name), 10) >= 0)),
+    retentionMs: limit('retention.ms'),
+    retentionBytes: limit('retention.bytes'),
   };
 }
 
@@ -131,6 +139,30 @@ function describeCompacted({ brokers, topic }: KafkaConfig): string {
     `set it to delete: kafka-configs.sh --bootstrap-server ${brokers.join(',')} --alter --entity-type topics --entity-name ${topic} ` +
     '--add-config cleanup.policy=delete'
   );
+}
+
+/** Nobody learns of a failed write that is gone before it was read, but by a gap or a sweep. */
+function describeShortage(
+  { brokers, topic }: KafkaConfig,
+  { retentionMs, retentionBytes }: TopicSettings,
+): readonly string[] {
+  const alter = (setting: string) =>
+    `kafka-configs.sh --bootstrap-server ${brokers.join(',')} --alter --entity-type topics --entity-name ${topic} ` +
+    `--add-config ${setting}`;
+  const lines: string[] = [];
+  if (retentionMs !== null && retentionMs < SHORT_RETENTION_MS) {
+    lines.push(
+      `the topic ${topic} drops failed writes after ${(retentionMs / HOUR_MS).toFixed(1).replace(/\.0$/, '')} hours, also those that no bridge has read; ` +
+        `keep them for longer than the longest outage: ${alter(`retention.ms=${14 * 24 * HOUR_MS}`)}`,
+    );
+  }
+  if (retentionBytes !== null) {
+    lines.push(
+      `the topic ${topic} drops failed writes beyond ${retentionBytes} bytes a partition, also those that no bridge has read; ` +
+        `an outage brings many at once, so let age alone decide: ${alter('retention.bytes=-1')}`,
+    );
+  }
+  return lines;
 }
 
 /** Of letters too: a person may come late, and what is gone nobody finds but a sweep. */

@@ -1,4 +1,5 @@
 /** Who reads the topic of failed writes now. */
+import type { Admin } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
 import { createKafka, explainDenied } from './client.js';
@@ -8,13 +9,37 @@ import { createKafka, explainDenied } from './client.js';
  * @throws Error in one line when Kafka does not say
  */
 export async function readersOfTopic(config: KafkaConfig, logger: Logger): Promise<number> {
+  const { groupId } = config;
+  return asked(config, logger, { kind: 'group', name: groupId }, async (admin) => {
+    const { groups } = await admin.describeGroups([groupId]);
+    return groups[0]?.members.length ?? 0;
+  });
+}
+
+/**
+ * How many can read it at once: each partition is read by one of them.
+ * @throws as `readersOfTopic`
+ */
+export async function partitionsOfTopic(config: KafkaConfig, logger: Logger): Promise<number> {
+  const { topic } = config;
+  return asked(config, logger, { kind: 'topic', name: topic }, async (admin) => {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+    return topics[0]!.partitions.length;
+  });
+}
+
+async function asked(
+  config: KafkaConfig,
+  logger: Logger,
+  of: { readonly kind: 'group' | 'topic'; readonly name: string },
+  question: (admin: Admin) => Promise<number>,
+): Promise<number> {
   const admin = createKafka(config, logger, { retries: 2, initialRetryTime: 200 }).admin();
   try {
     await admin.connect();
-    const { groups } = await admin.describeGroups([config.groupId]);
-    return groups[0]?.members.length ?? 0;
+    return await question(admin);
   } catch (error) {
-    const reason = explainDenied(error, 'DESCRIBE', 'group', config.groupId);
+    const reason = explainDenied(error, 'DESCRIBE', of.kind, of.name);
     throw new Error(`Kafka at ${config.brokers.join(', ')} does not say: ${reason}`, { cause: error });
   } finally {
     await admin.disconnect().catch(() => {});

@@ -3,6 +3,7 @@ import type { Client } from '@temporalio/client';
 import { pino } from 'pino';
 import { intakeOf } from '../../bridge/intakes.js';
 import type { Config } from '../../config.js';
+import { counted } from '../../plural.js';
 import { packageVersion } from '../package-version.js';
 import { gapReports } from '../status/gaps.js';
 import { bridgesReport, describeBridges, describeWorkers, workersReport } from '../status/service-status.js';
@@ -36,6 +37,7 @@ export async function checkServices(client: Client | Error, config: Config): Pro
   return [
     judged(workers.count, describeWorkers(workers), 'start one: `keymend worker` or `keymend start`'),
     judged(bridges.count, describeBridges(bridges), 'start one: `keymend bridge` or `keymend start`'),
+    ...(await found(() => ofPartitions(config, bridges.count ?? 0), warn)),
     ...(workers.versions.length > 0 ? [ofVersions(workers.versions)] : []),
     ...lost.map(({ link, problem }) =>
       problem === null
@@ -49,6 +51,17 @@ export async function checkServices(client: Client | Error, config: Config): Pro
 function judged(count: number | null, line: string, remedy: string): Finding {
   if (count === null) return warn(line);
   return count === 0 ? fail(line, remedy) : ok(line);
+}
+
+/** One more than there are partitions would have nothing to read, without an error anywhere. */
+async function ofPartitions(config: Config, bridges: number): Promise<Finding[]> {
+  const { partitions, reads } = intakeOf(config);
+  const count = await partitions(pino({ level: 'silent' }));
+  if (count === null) return [];
+  const line = `the topic ${reads.topic} has ${counted(count, 'partition')}`;
+  if (bridges <= count) return [ok(`${line}: so many bridges can read it at once`)];
+  const idle = `${line}, and ${counted(bridges, 'bridge')} are there: ${counted(bridges - count, 'of them reads', 'of them read')} nothing`;
+  return [warn(idle, 'keep those as a reserve, or give the topic more partitions (kafka-topics.sh --alter)')];
 }
 
 function ofVersions(versions: readonly string[]): Finding {

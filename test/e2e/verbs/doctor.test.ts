@@ -1,7 +1,12 @@
 /** `keymend doctor`: what is wrong, and what to do. */
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { GAP_TYPE, gapWorkflowId, lost } from '../../../workflows/gap-messages.js';
+import { WORKFLOW_TYPE } from '../../../workflows/messages.js';
 import { createSandbox, type Sandbox } from '../../support/keymend.js';
 import { freePort } from '../../support/redis.js';
+import { stack } from '../../support/services.js';
+import { createTopics } from '../../support/topics.js';
 
 let sandbox: Sandbox;
 beforeAll(async () => {
@@ -92,10 +97,86 @@ it('nothing fails where all is well, and it says what was looked at', async () =
     /1 worker asks for work on the task queue /,
     /workers are of version ([\d.]+), this command line of \1/,
     '1 bridge reads failed writes',
+    /the topic failed-writes-\w+ has 4 partitions: so many bridges can read it at once/,
     'no failed writes are known to be lost',
   ]) {
     const pattern = typeof line === 'string' ? line.replace(/[.()]/g, '\\$&') : line.source;
     expect(stdout).toMatch(new RegExp(`^ok {4}.*${pattern}`, 'm'));
+  }
+  expect(await running.stop()).toBe(0);
+});
+
+/** A consumer that is in the group beside the bridge. */
+async function joinGroup(groupId: string, topic: string): Promise<void> {
+  const consumer = sandbox.kafka.consumer({ groupId });
+  onTestFinished(() => consumer.disconnect());
+  const joined = new Promise((resolve) => consumer.on(consumer.events.GROUP_JOIN, resolve));
+  await consumer.subscribe({ topics: [topic] });
+  await consumer.run({ eachMessage: async () => {} });
+  await joined;
+}
+
+/**
+ * Of who has asked, a queue tells for a minute more; each of its parts of those that asked there.
+ * Who would wait for less than two seconds is turned away.
+ */
+async function askForWork(taskQueue: string, identity: string): Promise<void> {
+  const { connection } = sandbox.client;
+  const request = { namespace: 'default', taskQueue: { name: taskQueue }, identity };
+  const ask = () => connection.workflowService.pollWorkflowTaskQueue(request);
+  const asked = Array.from({ length: 16 }, () => connection.withDeadline(Date.now() + 5_000, ask).catch(() => {}));
+  await Promise.all(asked);
+}
+
+it('what works at a risk is warned of, and nothing fails for it', async () => {
+  const link = `doctor-${randomUUID()}`;
+  const taskQueue = `${link}-tasks`;
+  const { address } = stack().temporal;
+  const kafka = { topic: link, groupId: link };
+  sandbox.configure({ link: { name: link }, kafka, config: { temporal: { taskQueue, address } } });
+  const admin = sandbox.kafka.admin();
+  await admin.connect();
+  const configEntries = ['retention.ms=7200000', 'retention.bytes=1000000'].map((entry) => {
+    const [name, value] = entry.split('=') as [string, string];
+    return { name, value };
+  });
+  await createTopics(admin, { topic: link, numPartitions: 1, configEntries });
+  await admin.disconnect();
+  const [running] = await Promise.all([
+    sandbox.start('start'),
+    // Ends before there is work that it could be given.
+    askForWork(taskQueue, '1@elsewhere keymend/0.0.1'),
+  ]);
+  await joinGroup(link, link);
+  const { workflow } = sandbox.client;
+  const gap = { id: 'i', cause: 'removed', records: 1, message: 'lost', noticedAt: new Date().toISOString() } as const;
+  const open = [
+    await workflow.signalWithStart(GAP_TYPE, {
+      workflowId: gapWorkflowId(link),
+      taskQueue,
+      args: [{ link }],
+      signal: lost,
+      signalArgs: [[gap]],
+    }),
+    await workflow.start(WORKFLOW_TYPE, { workflowId: `${link}/k`, taskQueue: `${link}-others`, args: [] }),
+  ];
+  onTestFinished(async () => void (await Promise.all(open.map((each) => each.terminate()))));
+  const { code, report } = await doctor();
+  expect([code, failing(report)]).toEqual([0, []]);
+  const warnings = report.checks.filter(({ level }) => level === 'warn');
+  for (const [message, remedy] of [
+    [/^the topic doctor-\S+ drops failed writes after 2 hours,/, 'retention.ms=1209600000'],
+    [/^the topic doctor-\S+ drops failed writes beyond 1000000 bytes a partition/, 'retention.bytes=-1'],
+    [/^the topic doctor-\S+ has 1 partition, and 2 bridges are there: 1 of them reads nothing$/, 'reserve'],
+    [/^\d+ keys? under way on other task queues than /, 'run workers of their configuration'],
+    [/^workers are of versions 0\.0\.1, \S+, this command line of /, 'let all of them be of one version'],
+    [/^link doctor-\S+: failed writes are known to be lost$/, '`keymend sweep --repair`'],
+  ] as const) {
+    expect(warnings).toContainEqual({
+      level: 'warn',
+      message: expect.stringMatching(message),
+      remedy: expect.stringContaining(remedy),
+    });
   }
   expect(await running.stop()).toBe(0);
 });
