@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { KeyPattern } from '../mapping/key-pattern.js';
 import { Statement } from '../mapping/statement.js';
 import { ESCAPES, parsedUrl } from '../redis-url.js';
-import { tlsFilesOfHost } from './tls.js';
+import { secretFile, TWO_PASSWORDS, tlsFilesOfHost } from './tls.js';
 import { pause } from './values.js';
 
 /** Quotes nothing of it that may be a password. */
@@ -24,16 +24,23 @@ const mysqlUrl = z.string().superRefine((text, context) => {
 });
 
 export const mysqlSource = z.strictObject({
-  mysql: z.strictObject({
-    url: mysqlUrl.describe(
-      '`mysql://user:password@host:port/database`, or `mariadb://…`. The user needs SELECT alone.',
-    ),
-    tls: z
-      .union([z.boolean(), tlsFilesOfHost], { error: 'must be true, false or { caFile, certFile, keyFile }' })
-      .default(false)
-      .describe("Encrypt, and check the server's certificate: `true`, or files in PEM, read at the start."),
-    connections: z.number().int().min(1).max(100).default(8).describe('Connections at once, for each process.'),
-  }),
+  mysql: z
+    .strictObject({
+      url: mysqlUrl.describe(
+        '`mysql://user:password@host:port/database`, or `mariadb://…`. The user needs SELECT alone.',
+      ),
+      passwordFile: secretFile
+        .optional()
+        .describe('A file with the password, instead of one in the url. Read at each connect, so it may be replaced.'),
+      tls: z
+        .union([z.boolean(), tlsFilesOfHost], { error: 'must be true, false or { caFile, certFile, keyFile }' })
+        .default(false)
+        .describe(
+          "Encrypt, and check the server's certificate: `true`, or files in PEM, read at each connect, so they may be replaced.",
+        ),
+      connections: z.number().int().min(1).max(100).default(8).describe('Connections at once, for each process.'),
+    })
+    .refine(({ url, passwordFile }) => passwordFile === undefined || !parsedUrl(url)?.password, TWO_PASSWORDS),
 });
 
 const COLUMN = z.string().min(1);

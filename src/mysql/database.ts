@@ -1,10 +1,12 @@
 /** Questions to a MySQL or MariaDB: only ever read, and every column as the bytes that it sends. */
 import { isIP } from 'node:net';
-import type { FieldPacket, Pool, PoolConnection, PoolOptions, RowDataPacket } from 'mysql2/promise';
+import type { ConnectionOptions } from 'mysql2';
+import type { Connection, FieldPacket, RowDataPacket } from 'mysql2/promise';
 import type { MysqlSource } from '../config.js';
-import { RedisFailure } from '../redis/index.js';
-import { readPem } from '../secret-files.js';
+import { OF_FILES, RedisFailure } from '../redis/index.js';
+import { readPem, readSecret, SecretFileError } from '../secret-files.js';
 import { failureOfDatabase } from './failure.js';
+import { Pool } from './pool.js';
 
 export interface Table {
   readonly columns: readonly FieldPacket[];
@@ -31,6 +33,22 @@ function sslOf(tls: Exclude<MysqlSource['tls'], false>, host: string) {
 }
 
 /**
+ * What stands in files, as it is now.
+ * @throws RedisFailure
+ */
+function fromFiles({ tls, passwordFile }: MysqlSource, host: string): ConnectionOptions {
+  try {
+    return {
+      ...(passwordFile !== undefined && { password: readSecret(passwordFile) }),
+      ...(tls !== false && { ssl: sslOf(tls, host) }),
+    };
+  } catch (error) {
+    if (!(error instanceof SecretFileError)) throw error;
+    throw new RedisFailure('CONNECTION', error.message, { cause: error, errno: OF_FILES });
+  }
+}
+
+/**
  * Which server answers and whether it takes writes; a reader of Aurora says that by InnoDB alone.
  */
 const ROLE = 'SELECT @@global.read_only, @@global.innodb_read_only, @@server_id, @@hostname, @@port';
@@ -48,22 +66,21 @@ export class Database {
   /** So many questions can be under way. */
   readonly atOnce: number;
   readonly #mostRows: number | 'DEFAULT';
-  readonly #options: PoolOptions;
-  #pool: Promise<Pool> | undefined;
+  readonly #pool: Pool;
   /** The age of each connection whose session is as we need it. */
   readonly #ages = new WeakMap<object, number>();
   /** Grows when a connection leads to a server that is the primary no more: none older is used. */
   #age = 0;
 
-  /** @throws SecretFileError */
-  constructor({ url, tls, connections }: MysqlSource, { name, timeoutMs = 5_000, mostRows }: DatabaseOptions) {
+  constructor(source: MysqlSource, { name, timeoutMs = 5_000, mostRows }: DatabaseOptions) {
+    const { url, connections } = source;
     const { hostname, port, username, password, pathname } = new URL(url);
     const host = hostname.replace(/^\[(.*)\]$/, '$1');
     this.place = `${name} (${hostname}:${port || 3306})`;
     this.timeoutMs = timeoutMs;
     this.#mostRows = mostRows ?? 'DEFAULT';
     this.atOnce = connections;
-    this.#options = {
+    const options: ConnectionOptions = {
       host,
       port: Number(port || 3306),
       user: decodeURIComponent(username),
@@ -71,13 +88,12 @@ export class Database {
       database: decodeURIComponent(pathname.slice(1)),
       charset: 'utf8mb4',
       connectTimeout: timeoutMs,
-      connectionLimit: connections,
       enableKeepAlive: true,
       rowsAsArray: true,
       // Nothing becomes a number or a date of JavaScript on its way.
       typeCast: (field) => field.buffer(),
-      ...(tls !== false && { ssl: sslOf(tls, host) }),
     };
+    this.#pool = new Pool(connections, () => ({ ...options, ...fromFiles(source, host) }));
   }
 
   /**
@@ -110,62 +126,59 @@ export class Database {
     });
   }
 
-  async close(): Promise<void> {
-    await this.#open()
-      .then((pool) => pool.end())
-      .catch(() => {});
+  close(): Promise<void> {
+    return this.#pool.close();
   }
 
   /** Does something on a connection of its own. */
-  async #on<T>(what: string, work: (connection: PoolConnection) => Promise<T>): Promise<T | RedisFailure> {
-    let connection: PoolConnection | undefined;
+  async #on<T>(what: string, work: (connection: Connection) => Promise<T>): Promise<T | RedisFailure> {
+    let connection: Connection | undefined;
     try {
       connection = await this.#connect();
       const done = await work(connection);
-      connection.release();
+      this.#pool.release(connection);
       return done;
     } catch (error) {
       const failure = failureOfDatabase(error, what);
-      if (failure.code === 'NOTMASTER' && connection && this.#ages.get(connection.connection) === this.#age) {
+      if (failure.code === 'NOTMASTER' && connection && this.#ages.get(connection) === this.#age) {
         this.#age += 1;
       }
       // What is late would answer the next question; who is the primary no more is left.
-      if (ENDS_CONNECTION.has(failure.code)) connection?.destroy();
-      else connection?.release();
+      if (connection && ENDS_CONNECTION.has(failure.code)) this.#pool.destroy(connection);
+      else if (connection) this.#pool.release(connection);
       return failure;
     }
   }
 
-  async #connect(): Promise<PoolConnection> {
-    const pool = await this.#open();
+  async #connect(): Promise<Connection> {
     for (;;) {
       // As of before: one that comes meanwhile may lead to the server that was left meanwhile.
       const age = this.#age;
-      const connection = await pool.getConnection();
-      const known = this.#ages.get(connection.connection);
+      const connection = await this.#pool.take();
+      const known = this.#ages.get(connection);
       if (known === this.#age) return connection;
       if (known !== undefined) {
-        connection.destroy();
+        this.#pool.destroy(connection);
         continue;
       }
       try {
         await this.#prepare(connection);
       } catch (error) {
-        connection.destroy();
+        this.#pool.destroy(connection);
         throw error;
       }
-      this.#ages.set(connection.connection, age);
+      this.#ages.set(connection, age);
       return connection;
     }
   }
 
-  async #ask(connection: PoolConnection, sql: string): Promise<Table> {
+  async #ask(connection: Connection, sql: string): Promise<Table> {
     const [rows, columns] = await connection.query<RowDataPacket[]>({ sql, timeout: this.timeoutMs });
     return { columns, rows: rows as unknown as Table['rows'] };
   }
 
   /** @throws RedisFailure */
-  async #requirePrimary(connection: PoolConnection): Promise<void> {
+  async #requirePrimary(connection: Connection): Promise<void> {
     const { rows } = await this.#ask(connection, ROLE);
     const [readOnly, innodbReadOnly, ...server] = rows[0]!.map(String);
     if (this.server !== `${server}`) this.connections += 1;
@@ -174,19 +187,13 @@ export class Database {
       throw new RedisFailure('NOTMASTER', 'it is read-only');
   }
 
-  /** Loaded only now: who has no database does not wait for a client of one. */
-  #open(): Promise<Pool> {
-    this.#pool ??= import('mysql2/promise').then(({ createPool }) => createPool(this.#options));
-    return this.#pool;
-  }
-
   /**
    * Whatever the server's own settings are: each question sees what is committed by then, and
    * nothing else; times of type TIMESTAMP are said in UTC; nothing is ever written; a question that
    * nobody waits for any more ends there too. The latter two are comments for all but one kind of
    * server.
    */
-  async #prepare(connection: PoolConnection): Promise<void> {
+  async #prepare(connection: Connection): Promise<void> {
     const limits =
       `/*!50708 , SESSION max_execution_time = ${this.timeoutMs} */` +
       `/*M!100101 , SESSION max_statement_time = ${this.timeoutMs / 1000} */`;

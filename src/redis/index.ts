@@ -6,7 +6,7 @@ export { LEAVE_OLD_MASTER } from './connection/address.js';
 export { type Command, Connection, type LargeValues } from './connection/connection.js';
 export { encodeCommands } from './connection/encode-command.js';
 export { explain, explained } from './connection/explain.js';
-export { failureOf, isReplyError, RedisFailure } from './connection/failure.js';
+export { failureOf, isReplyError, OF_FILES, RedisFailure } from './connection/failure.js';
 export { outliveSentinels } from './connection/sentinel-listeners.js';
 export { expectFurtherErrors } from './connection/socket-errors.js';
 export { DIFFERENT, digestOfHash, digestOfString, ROW_DIGEST, sha1, VALUE_DIGEST } from './content-digest.js';

@@ -50,6 +50,11 @@ describe('one line says what is wrong and where', () => {
   const mapping = (changes: object) => ({ mappings: [{ ...MAPPING, ...changes }] });
 
   test.each<[what: string, link: object, line: string | RegExp]>([
+    [
+      'two passwords',
+      { source: { mysql: { url: 'mysql://app:secret@db/shop', passwordFile: 'f' } } },
+      /^links\[0\]\.source.*passwordFile: is given beside another password; keep one/,
+    ],
     ['no mappings', { mappings: undefined }, /^links\[0\]\.mappings: is missing; give/],
     ['no part in the key', mapping({ key: 'user' }), /^links\[0\]\.mappings\[0\]\.key: has no part; name what differs/],
     ['an empty part', mapping({ key: 'user:{}' }), /key: has a brace that names no part/],

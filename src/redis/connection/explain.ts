@@ -37,7 +37,7 @@ const EXPLANATIONS: Readonly<Record<string, string>> = {
   CLUSTERDOWN: 'belongs to a cluster that is down; look at CLUSTER INFO there',
   MASTERDOWN: 'is a replica that has lost its master; point the link at the master',
   DBDENIED:
-    'refuses the user, the password or a right; correct them in the url of the link, and grant SELECT on what its mappings read',
+    'refuses the user, the password or a right; correct them in the url of the link or its passwordFile, and grant SELECT on what its mappings read',
   TIMEOUT: 'did not answer in time; look at its load and at the network in between',
 };
 
