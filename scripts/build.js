@@ -20,6 +20,9 @@ cpSync(new URL('src/', root), new URL('dist/src/', root), {
 });
 // npm makes it executable when it links it, but not again after a later build.
 chmodSync(new URL('dist/src/cli/main.js', root), 0o755);
-const { bundleWorkflows } = await import(new URL('dist/src/worker/workflow-code.js', root).href);
-writeFileSync(new URL('dist/workflow-bundle.js', root), (await bundleWorkflows()).code);
+const { bundleName, bundleWorkflows } = await import(new URL('dist/src/worker/workflow-code.js', root).href);
+for (const encryptsErrors of [false, true]) {
+  const { code } = await bundleWorkflows(encryptsErrors);
+  writeFileSync(new URL(`dist/${bundleName(encryptsErrors)}`, root), code);
+}
 makeDualWriterPackage(root);

@@ -1,4 +1,4 @@
-/** The workflows as a worker takes them: one script, bundled when keymend is built. */
+/** The workflows as a worker takes them: one script of each kind, bundled when keymend is built. */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -7,8 +7,16 @@ import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode, DefaultLogger, type WorkflowBundle, type WorkflowBundlePath } from '@temporalio/worker';
 import type { Logger } from 'pino';
 
-/** The bundler takes as long as the rest of a worker's start, so `scripts/build.js` calls it. */
-const BUILT = fileURLToPath(new URL('../../workflow-bundle.js', import.meta.url));
+/**
+ * The bundler takes as long as the rest of a worker's start, so `scripts/build.js` calls it. The
+ * failure converter is a part of what it makes: who encrypts texts of errors runs another script.
+ * @returns a name in the folder of what was built
+ */
+export function bundleName(encryptsErrors: boolean): string {
+  return encryptsErrors ? 'workflow-bundle-encrypting.js' : 'workflow-bundle.js';
+}
+
+const BUILT = new URL('../../', import.meta.url);
 const WORKFLOWS = new URL('../../workflows/', import.meta.url);
 /** For whoever encrypts payloads: texts of errors are payloads then, too. */
 export const FAILURE_CONVERTER = fileURLToPath(new URL('../temporal/failure-converter.cjs', import.meta.url));
@@ -25,51 +33,48 @@ export async function workflowCode(
   logger: Logger,
   encryptsErrors: boolean,
 ): Promise<WorkflowBundle | WorkflowBundlePath> {
-  // The converter is a part of the bundle. It takes seconds, once for each worker.
-  if (encryptsErrors) return bundleWorkflows({ failureConverterPath: FAILURE_CONVERTER });
-  if (!existsSync(BUILT)) return bundleWorkflows();
-  if (readFileSync(BUILT, 'utf8').startsWith(firstLine())) return { codePath: BUILT };
-  logger.warn(`${BUILT} was made of other workflows or of another SDK; they are bundled now, which takes seconds`);
-  return bundleWorkflows();
+  const built = fileURLToPath(new URL(bundleName(encryptsErrors), BUILT));
+  if (!existsSync(built)) return bundleWorkflows(encryptsErrors);
+  if (readFileSync(built, 'utf8').startsWith(firstLine(encryptsErrors))) return { codePath: built };
+  logger.warn(`${built} was made of other workflows or of another SDK; they are bundled now, which takes seconds`);
+  return bundleWorkflows(encryptsErrors);
 }
 
 /** From TypeScript beside TypeScript, from JavaScript once compiled. */
-export async function bundleWorkflows(
-  converter: { readonly failureConverterPath?: string } = {},
-): Promise<WorkflowBundle> {
+export async function bundleWorkflows(encryptsErrors = false): Promise<WorkflowBundle> {
   const { code } = await bundleWorkflowCode({
-    ...converter,
+    ...(encryptsErrors && { failureConverterPath: FAILURE_CONVERTER }),
     workflowsPath: fileURLToPath(new URL(`index${LANGUAGE}`, WORKFLOWS)),
     logger: new DefaultLogger('WARN'),
   });
-  return { code: mappedToItself(`${firstLine()}${code}`) };
+  return { code: mappedToItself(`${firstLine(encryptsErrors)}${code}`, bundleName(encryptsErrors)) };
 }
 
 /** What a bundle is made of. */
-function firstLine(): string {
+function firstLine(encryptsErrors: boolean): string {
   const hash = createHash('sha256');
   const require = createRequire(import.meta.url);
   for (const part of ['workflow', 'worker', 'common'])
     hash.update(`${part} ${(require(`@temporalio/${part}/package.json`) as { version: string }).version}\n`);
   for (const name of readdirSync(WORKFLOWS).sort())
     if (extname(name) === LANGUAGE) hash.update(`${name}\n`).update(readFileSync(new URL(name, WORKFLOWS)));
+  if (encryptsErrors) hash.update(readFileSync(FAILURE_CONVERTER));
   return `// ${hash.digest('hex')}\n`;
 }
 
 const SOURCE_MAP = '//# sourceMappingURL=data:';
-const NAME = 'workflow-bundle.js';
 
 /**
  * With a source map that says of each line that it is that line. The SDK wants one, and looks up
  * ten places in it at every promise of a workflow: among those of a real one that is a tenth of
  * what a key costs. It would also tell where this was built.
  */
-function mappedToItself(bundle: string): string {
+function mappedToItself(bundle: string, name: string): string {
   const at = bundle.lastIndexOf(SOURCE_MAP);
   const code = at < 0 ? bundle : bundle.slice(0, at);
   const lines = code.split('\n').length;
   // Line by line, each beginning where the one before it does, one line down.
   const mappings = `AAAA;${'AACA;'.repeat(lines - 1)}`;
-  const map = { version: 3, file: NAME, sources: [NAME], names: [], mappings };
+  const map = { version: 3, file: name, sources: [name], names: [], mappings };
   return `${code}${SOURCE_MAP}application/json;base64,${Buffer.from(JSON.stringify(map)).toString('base64')}\n`;
 }

@@ -30,6 +30,7 @@ describe.each([
       'README.md',
       'dist/activities',
       'dist/src',
+      'dist/workflow-bundle-encrypting.js',
       'dist/workflow-bundle.js',
       'dist/workflows',
       'package.json',

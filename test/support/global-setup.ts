@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { type StackInfo, stackDown, stackUp } from '../../src/stack/index.js';
-import { bundleWorkflows } from '../../src/worker/workflow-code.js';
+import { bundleName, bundleWorkflows } from '../../src/worker/workflow-code.js';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -29,7 +29,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   try {
     project.provide('stack', await stackUp({ directory, environment: process.env, report, preferredPorts: 'free' }));
-    const bundle = join(directory, 'workflow-bundle.js');
+    const bundle = join(directory, bundleName(false));
     writeFileSync(bundle, (await bundleWorkflows()).code);
     project.provide('workflowBundle', bundle);
   } catch (error) {

@@ -20,26 +20,38 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** What a worker of that folder would run, and what it says of it. */
-async function codeOf(): Promise<{ code: object; lines: string[] }> {
+async function codeOf(encryptsErrors = false): Promise<{ code: object; lines: string[] }> {
   const { href } = pathToFileURL(join(folder, 'dist/src/worker/workflow-code.js'));
   const { workflowCode } = (await import(href)) as typeof import('../../src/worker/workflow-code.js');
   const lines: string[] = [];
   const logger = pino({ level: 'warn' }, { write: (line: string) => void lines.push(line) });
-  return { code: await workflowCode(logger, false), lines };
+  return { code: await workflowCode(logger, encryptsErrors), lines };
 }
 
-it('a worker takes the workflows as they were bundled, and bundles them anew once they have changed', async () => {
-  expect(await codeOf()).toEqual({ code: { codePath: join(folder, 'dist/workflow-bundle.js') }, lines: [] });
+const bundled = (name: string) => ({ code: { codePath: join(folder, 'dist', name) }, lines: [] });
+const ANEW = { code: { code: expect.stringContaining('reconcileKey') } };
+
+it('a worker takes the workflows as they were bundled, with a codec or without', async () => {
+  expect(await codeOf()).toEqual(bundled('workflow-bundle.js'));
+  expect(await codeOf(true)).toEqual(bundled('workflow-bundle-encrypting.js'));
+});
+
+it('it bundles them anew once what they are made of has changed', async () => {
+  appendFileSync(join(folder, 'dist/src/temporal/failure-converter.cjs'), '// since it was bundled\n');
+  expect(await codeOf()).toEqual(bundled('workflow-bundle.js'));
+  const line = expect.stringMatching(/workflow-bundle-encrypting\.js was made of other workflows or of another SDK/);
+  expect(await codeOf(true)).toEqual({ ...ANEW, lines: [line] });
   appendFileSync(join(folder, 'dist/workflows/policy.js'), 'export const CHANGED = "since it was bundled";\n');
   const { code, lines } = await codeOf();
-  expect(code).toEqual({ code: expect.stringContaining('reconcileKey') });
+  expect(code).toEqual(ANEW.code);
   expect(lines).toEqual([expect.stringMatching(/workflow-bundle\.js was made of other workflows or of another SDK/)]);
 });
 
-it('the package has the bundle', async () => {
+it('the package has both bundles', async () => {
   const { stdout } = await promisify(execFile)('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], {
     cwd: ROOT,
   });
   const [{ files }] = JSON.parse(stdout) as [{ files: { path: string }[] }];
-  expect(files.map(({ path }) => path)).toContain('dist/workflow-bundle.js');
+  const paths = files.map(({ path }) => path);
+  expect(paths).toEqual(expect.arrayContaining(['dist/workflow-bundle.js', 'dist/workflow-bundle-encrypting.js']));
 });
