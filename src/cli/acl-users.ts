@@ -2,7 +2,7 @@
 import type { LinkConfig, StreamConfig } from '../config.js';
 import { isOwnKey } from '../own-keys.js';
 import { addressAt, SENTINEL_PORT } from '../redis/connection/address.js';
-import { CLUSTER, DATABASE, NEEDS } from '../redis/needed-commands.js';
+import { CLUSTER, DATABASE, NEEDS, type Need } from '../redis/needed-commands.js';
 import { parseRedisUrl } from '../redis-url.js';
 
 export interface AclUser {
@@ -97,6 +97,36 @@ const APPLICATION_ON_TARGET = ['eval', 'evalsha', 'get', 'set', 'pttl', 'time'];
 /** For the leases of readers, and the versions that were written. */
 export const OF_A_CACHE: readonly string[] = ['~keymend:lease:*', '~keymend:version:*', '&keymend:lease:*'];
 const CACHES = ['eval', 'get', 'set', 'del', 'unlink', 'pttl', 'pexpire', 'publish', 'subscribe', 'unsubscribe'];
+
+/** What an application needs on a side beside its own rights, each on what it is needed for. */
+export function needsOfApplication(
+  link: LinkConfig,
+  { key }: StreamConfig,
+  side: AclUser['side'],
+): { readonly whose: string; readonly needs: readonly Need[] } {
+  const need = (what: string, pattern: string, commands: readonly string[]): Need => {
+    return { what, commands, isVital: true, on: { name: pattern.slice(1).replace(/\*$/, 'doctor'), pattern } };
+  };
+  if ('mysql' in link.source) {
+    const [leases, versions, channels] = OF_A_CACHE as [string, string, string];
+    const isOfChannel = (command: string) => /publish|subscribe/.test(command);
+    const needs = [
+      need(
+        'for the leases of readers',
+        leases,
+        CACHES.filter((command) => !isOfChannel(command)),
+      ),
+      need('for versions', versions, ['get', 'set']),
+      need('to tell other readers', channels, CACHES.filter(isOfChannel)),
+    ];
+    return { whose: 'an application with a cache of keymend/cache needs', needs };
+  }
+  const needs =
+    side === 'source'
+      ? [need('for the outbox', patternOf(key), APPLICATION_ON_SOURCE)]
+      : [need('for the marks of writers', '~keymend:writer:*', APPLICATION_ON_TARGET)];
+  return { whose: 'an application with a DualWriter needs', needs };
+}
 
 type Endpoint = LinkConfig['target'];
 

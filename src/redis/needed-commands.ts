@@ -58,7 +58,7 @@ export const DISPENSABLE: readonly string[] = [
   ...['memory|usage', 'hgetall', 'smembers', 'pttl', 'object|encoding', 'srandmember', 'hrandfield'],
 ];
 
-interface Need {
+export interface Need {
   /** As the end of a sentence. */
   readonly what: string;
   readonly commands: readonly string[];
@@ -66,6 +66,8 @@ interface Need {
   readonly isVital: boolean;
   /** Only of Redis 7.4, Valkey 9 and newer; others do not even know the names. */
   readonly isOfFields?: true;
+  /** A key or channel that they are needed for, and the pattern of such. Absent: any of ours. */
+  readonly on?: { readonly name: string; readonly pattern: string };
 }
 
 const TO_START: Need = { what: 'to start', commands: STARTS, isVital: true };

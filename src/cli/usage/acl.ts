@@ -1,5 +1,5 @@
 /** `keymend acl print|check` */
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { examples, globalOptions } from './options.js';
 
 export function aclCommand(): Command {
@@ -16,10 +16,24 @@ export function aclCommand(): Command {
     )
     .addCommand(
       withLink(new Command('check'))
-        .description('Ask each Redis whether the user of the configuration has these rights. Nothing is touched')
-        .addHelpText('after', examples('npx keymend acl check', 'npx keymend acl check --output json'))
-        .action(async ({ link }: { readonly link?: string }, command: Command) => {
-          await (await import('../verbs/acl.js')).aclCheck(link, globalOptions(command));
+        .description(
+          'Ask each Redis whether the user of the configuration, or that of an application, has these rights. Nothing is touched',
+        )
+        .addOption(new Option('--side <side>', 'of this side alone').choices(['source', 'target']))
+        .option(
+          '--application <user>',
+          'in place of it the user of that name, which an application logs in as: what it needs for a DualWriter or a cache, keys too',
+        )
+        .addHelpText(
+          'after',
+          examples(
+            'npx keymend acl check',
+            'npx keymend acl check --output json',
+            'npx keymend acl check --application shop --side target',
+          ),
+        )
+        .action(async (options: object, command: Command) => {
+          await (await import('../verbs/acl.js')).aclCheck(options, globalOptions(command));
         }),
     );
 }

@@ -1,7 +1,7 @@
 /** `keymend acl print` and `keymend acl check` */
 import type { Config, LinkConfig } from '../../config.js';
 import { counted } from '../../plural.js';
-import { type AclUser, aclUsersOf, OF_A_CACHE } from '../acl-users.js';
+import { type AclUser, aclUsersOf, needsOfApplication, OF_A_CACHE } from '../acl-users.js';
 import { readConfig } from '../configured.js';
 import { chooseLink, type GlobalOptions, print, VerbError } from '../context.js';
 import { describeFinding } from '../doctor/finding.js';
@@ -37,12 +37,24 @@ function describe({ link, side, role, user, rules, rulesOfNewer }: AclUser): str
   ];
 }
 
+interface CheckOptions {
+  readonly link?: string;
+  readonly side?: 'source' | 'target';
+  /** The name of its user, in place of keymend's own. No password: keymend asks for it. */
+  readonly application?: string;
+}
+
 /** @throws VerbError where a right without which no key can be repaired is missing */
-export async function aclCheck(name: string | undefined, global: GlobalOptions): Promise<void> {
-  const sides = linksOf(readConfig(global).config, name).flatMap((link) =>
-    (['source', 'target'] as const).map((side) => ({ link, side })),
+export async function aclCheck({ link: name, side: only, application }: CheckOptions, global: GlobalOptions) {
+  const { config } = readConfig(global);
+  const sides = linksOf(config, name).flatMap((link) =>
+    (['source', 'target'] as const).filter((side) => side === (only ?? side)).map((side) => ({ link, side })),
   );
-  const checks = (await Promise.all(sides.map(({ link, side }) => checkRights(link, side)))).flat();
+  const ask = ({ link, side }: (typeof sides)[0]) => {
+    if (application === undefined) return checkRights(link, side);
+    return checkRights(link, side, { user: application, ...needsOfApplication(link, config.stream, side) });
+  };
+  const checks = (await Promise.all(sides.map(ask))).flat();
   const failed = checks.filter(({ level }) => level === 'fail').length;
   print(global, { ok: failed === 0, checks }, () => checks.flatMap(describeFinding));
   if (failed > 0) throw new VerbError(`${failed} of ${counted(checks.length, 'check')} failed`);

@@ -98,6 +98,16 @@ it('is found out to be missing, with the command that mends it', async () => {
   ]);
 });
 
+it('is found out to be missing of an application, too, over the connection of keymend', async () => {
+  const check = () => sandbox.keymend('acl', 'check', '--application', 'application', '--side', 'target');
+  expect(await check()).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^ok .* user application may do what an application with a DualWriter needs$/m),
+  });
+  await sandbox.target.client.call('ACL', 'SETUSER', 'application', '-evalsha');
+  expect(await check()).toMatchObject({ code: 1, stdout: expect.stringContaining('ACL SETUSER application +evalsha') });
+});
+
 it('takes no rights away from the user default, which others are as well', async () => {
   const { source, target } = sandbox;
   const url = source.url.replace('//', '//default:secret@');

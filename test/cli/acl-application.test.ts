@@ -1,0 +1,69 @@
+/** `acl check --application`: whether a user has what `acl print` prints for an application. */
+import { expect, it, onTestFinished } from 'vitest';
+import { aclUsersOf, needsOfApplication } from '../../src/cli/acl-users.js';
+import { describeFinding } from '../../src/cli/doctor/finding.js';
+import { checkRights } from '../../src/cli/doctor/rights.js';
+import { parseConfig } from '../../src/config.js';
+import { startRedis } from '../support/redis.js';
+
+const MAPPINGS = [{ key: 'user:{id}', query: 'SELECT 1 FROM users WHERE id = :id', value: 'json' }];
+
+/** A server that is source and target, with users of what was printed for applications. */
+async function bed(isCache = false) {
+  const { url, client, stop } = await startRedis();
+  onTestFinished(stop);
+  const of = (user: string) => ({ url: url.replace('//', `//${user}@`) });
+  const source = isCache ? { mysql: { url: 'mysql://db/shop' } } : of('default');
+  const links = [{ name: 'l', source, target: { url }, ...(isCache && { mappings: MAPPINGS }) }];
+  const config = parseConfig(JSON.stringify({ kafka: { brokers: ['h:1'] }, links }), 'test', {});
+  const [link] = config.links as [(typeof config.links)[0]];
+  for (const { side, role, rules } of aclUsersOf(config.links, config.stream))
+    if (role === 'application') await client.call('ACL', 'SETUSER', `app-of-${side}`, 'on', '>x', ...rules);
+  const check = async (side: 'source' | 'target', user = `app-of-${side}`) => {
+    const asked = { user, ...needsOfApplication(link, config.stream, side) };
+    return (await checkRights(link, side, asked)).flatMap(describeFinding);
+  };
+  return { client, check };
+}
+
+it('whoever has what was printed may do all that an application does', async () => {
+  const { check } = await bed();
+  for (const side of ['source', 'target'] as const)
+    expect(await check(side)).toEqual([
+      expect.stringMatching(/^ok {4}.*: user app-of-\w+ may do what an application with a DualWriter needs$/),
+    ]);
+  const cache = await bed(true);
+  expect(await cache.check('target')).toEqual([expect.stringMatching(/^ok .* with a cache of keymend\/cache needs$/)]);
+});
+
+it('what is missing is named: a command, the keys, a channel', async () => {
+  const { client, check } = await bed();
+  await client.call('ACL', 'SETUSER', 'app-of-source', '-xadd');
+  expect(await check('source')).toEqual([
+    expect.stringMatching(/^fail .*: user app-of-source may not use XADD, needed for the outbox$/),
+    '      ACL SETUSER app-of-source +xadd',
+  ]);
+  await client.call('ACL', 'SETUSER', 'app-of-target', 'resetkeys', '~app:*');
+  expect(await check('target')).toEqual([
+    expect.stringMatching(
+      /^fail .* may not touch keymend:writer:\* with GET, SET, PTTL, needed for the marks of writers$/,
+    ),
+    '      ACL SETUSER app-of-target ~keymend:writer:*',
+  ]);
+  const cache = await bed(true);
+  await cache.client.call('ACL', 'SETUSER', 'app-of-target', 'resetchannels');
+  expect(await cache.check('target')).toEqual([
+    expect.stringMatching(
+      /^fail .* may not touch keymend:lease:\* with PUBLISH, SUBSCRIBE, needed to tell other readers$/,
+    ),
+    '      ACL SETUSER app-of-target &keymend:lease:*',
+  ]);
+});
+
+it('a user that is not there fails', async () => {
+  const { check } = await bed();
+  expect(await check('target', 'nobody')).toEqual([
+    expect.stringMatching(/^fail .*: there is no user nobody$/),
+    '      name one of those that ACL USERS lists there',
+  ]);
+});
