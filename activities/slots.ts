@@ -23,6 +23,15 @@ export const LARGE_KEYS_AT_ONCE = 4;
  */
 export const VERIFYING_AT_ONCE = 100;
 
+/**
+ * Dead letters of one link that a worker publishes at once. While Kafka, or the Redis that keeps
+ * them, is away each takes many seconds to fail, and nothing may wait behind that: no message to
+ * the webhook, no repair of another link.
+ */
+export const LETTERS_AT_ONCE = 10;
+/** Dead letters in a worker, of all links together, that wait for one of those: for a burst. */
+export const LETTERS_IN_LINE = 50;
+
 const LONGEST_RETRY_MS = 30_000;
 const LEAST_RETRY_MS = 100;
 /** As long as for the budget. */

@@ -1,16 +1,21 @@
 /** What a worker tells of a key that was given up on for now: the log, and the dead letters. */
+import { ApplicationFailure } from '@temporalio/common';
 import type { Logger } from 'pino';
 import type { Tries } from '../../activities/escalation.js';
+import { LETTERS_AT_ONCE, LETTERS_IN_LINE, Slots } from '../../activities/slots.js';
 import type { WorkflowRun } from '../../activities/work.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
 import { nextStep } from '../../workflows/error-types.js';
 import { escalationLetter, escalationReason } from '../events/dead-letter.js';
 import { type DeadLetters, type EarlierTry, publishWhatFits } from '../events/dead-letters.js';
+import { jittered, pauseAfter } from '../patience/pause.js';
 import type { WorkerMetrics } from '../telemetry/worker-metrics.js';
 
 type PublishEscalation = (request: EscalateRequest, workflow: WorkflowRun, tries?: Tries) => Promise<void>;
 
 interface EscalationsOptions {
+  /** Names of those that are configured. */
+  readonly links: readonly string[];
   readonly deadLetters: DeadLetters;
   /** Whoever else is told. Rejects when it can't be; the whole is tried again then. */
   readonly notify: (request: EscalateRequest) => Promise<void>;
@@ -20,6 +25,8 @@ interface EscalationsOptions {
 
 /** Letters of this process that wait for their notice, and the other way round. */
 const MOST_HALF_DONE = 10_000;
+/** Between two tries of a letter that finds no slot: as long as its workflow would let it wait. */
+const PAUSES = { firstMs: 1_000, longestMs: 60_000 };
 /** Of keys that are not escalated: nobody else needs to hear of these. */
 const NO_ESCALATIONS: ReadonlySet<string> = new Set(['Cancelled', 'WorkflowIdTaken']);
 
@@ -28,7 +35,9 @@ const NO_ESCALATIONS: ReadonlySet<string> = new Set(['Cancelled', 'WorkflowIdTak
  * known where the dead letters ended before the first try. Whoever else is told hears of it also
  * while the dead letters take nothing.
  */
-export function publishingEscalations({ deadLetters, notify, metrics, logger }: EscalationsOptions): PublishEscalation {
+export function publishingEscalations(options: EscalationsOptions): PublishEscalation {
+  const { deadLetters, notify, metrics, logger } = options;
+  const inSlotOf = letterSlots(options.links);
   const [published, notified] = [new Set<string>(), new Set<string>()];
   return async (request, workflow, tries) => {
     const { id } = request.letter ?? {};
@@ -42,13 +51,32 @@ export function publishingEscalations({ deadLetters, notify, metrics, logger }: 
     const isEscalation = tries !== undefined && !NO_ESCALATIONS.has(request.error.type);
     if (isEscalation && tries.attempt === 1) metrics.escalated(request.event.link, request.error.type);
     const ended = await Promise.allSettled([
-      onceFor(id, published, publish),
+      onceFor(id, published, () => inSlotOf(request.event.link, tries?.attempt ?? 1, publish)),
       isEscalation ? onceFor(id, notified, () => notify(request)) : undefined,
     ]);
     const failed = ended.find((end) => end.status === 'rejected');
     // One of them may be done: the next try does not do that again.
     if (failed !== undefined) throw failed.reason;
     for (const done of [published, notified]) done.delete(id ?? '');
+  };
+}
+
+/**
+ * Publishes in a slot of the link. Whoever finds none fails at once, and its workflow waits: here
+ * it would hold a slot of the worker.
+ */
+function letterSlots(links: readonly string[]) {
+  const line = { room: LETTERS_IN_LINE };
+  const slots = new Map(links.map((link) => [link, new Slots(LETTERS_AT_ONCE, line)]));
+  const ofOthers = new Slots(LETTERS_AT_ONCE, line);
+  return async (link: string, attempt: number, publish: () => Promise<void>): Promise<void> => {
+    const busy = await (slots.get(link) ?? ofOthers).run(publish);
+    if (busy === undefined) return;
+    throw ApplicationFailure.create({
+      type: 'DeadLettersBusy',
+      message: 'more dead letters wait than are taken: they are slow, or away. It is tried again by itself',
+      nextRetryDelay: Math.max(busy.retryAfterMs, jittered(pauseAfter(attempt, PAUSES))),
+    });
   };
 }
 

@@ -7,7 +7,14 @@ import { BATCHES_AT_ONCE, BATCHES_IN_LINE, createBatchActivities } from '../../a
 import { create } from '../../activities/index.js';
 import { createNoticesActivities } from '../../activities/notices.js';
 import { createOutageActivities } from '../../activities/outage.js';
-import { ATTEMPTS_AT_ONCE, ATTEMPTS_IN_LINE, LARGE_KEYS_AT_ONCE, VERIFYING_AT_ONCE } from '../../activities/slots.js';
+import {
+  ATTEMPTS_AT_ONCE,
+  ATTEMPTS_IN_LINE,
+  LARGE_KEYS_AT_ONCE,
+  LETTERS_AT_ONCE,
+  LETTERS_IN_LINE,
+  VERIFYING_AT_ONCE,
+} from '../../activities/slots.js';
 import { createSweepActivities } from '../../activities/sweep.js';
 import type { LinkRuntime } from '../../activities/work.js';
 import type { EscalateRequest } from '../../workflows/activities.js';
@@ -147,11 +154,11 @@ export function workerLimits({ links }: Pick<Config, 'links'>) {
     // Local attempts hold a slot of each of the first two, also while they wait to verify.
     maxConcurrentWorkflowTaskExecutions: slots + VERIFYING_AT_ONCE,
     maxConcurrentLocalActivityExecutions: slots + VERIFYING_AT_ONCE,
-    maxConcurrentActivityTaskExecutions: slots,
+    maxConcurrentActivityTaskExecutions: slots + LETTERS_AT_ONCE * links.length + LETTERS_IN_LINE,
   };
 }
 
-/** For what is of no link's attempts: dead letters, and workflow tasks without an attempt. */
+/** For all else: messages, hand-overs, and workflow tasks without an attempt. */
 const SPARE_SLOTS = 50;
 
 interface ActivitiesOptions extends Omit<WorkerOptions, 'connection' | 'namespace' | 'deployment' | 'metrics'> {
@@ -167,7 +174,8 @@ function activitiesOf(options: ActivitiesOptions) {
   const { config, client, taskQueue, links, attribute, notices, deadLetters, usableAttributes, metrics, logger } =
     options;
   const notify = (request: EscalateRequest) => notices.escalated(request);
-  const publishEscalation = publishingEscalations({ deadLetters, notify, metrics, logger });
+  const names = config.links.map(({ name }) => name);
+  const publishEscalation = publishingEscalations({ links: names, deadLetters, notify, metrics, logger });
   const handing = { client, taskQueue, attribute, links: config.links, deadLetter: publishEscalation, logger };
   const handOver = createHandOver(handing);
   return {

@@ -1,6 +1,8 @@
 /** What a worker does with an escalation: the log, the letter, whoever else is told. */
+import { ApplicationFailure } from '@temporalio/common';
 import { expect, it } from 'vitest';
 import type { Tries } from '../../activities/escalation.js';
+import { LETTERS_AT_ONCE } from '../../activities/slots.js';
 import type { DeadLetter } from '../../src/events/dead-letter.js';
 import type { DeadLetters, EarlierTry } from '../../src/events/dead-letters.js';
 import { publishingEscalations } from '../../src/worker/escalations.js';
@@ -16,10 +18,11 @@ function bed({ knowsEnds = true } = {}) {
   const notified: string[] = [];
   const noted: unknown[] = [];
   const logs: LogLine[] = [];
-  const state = { isAway: false, isDeaf: false };
+  const state = { isAway: false, isDeaf: false, taking: Promise.resolve() };
   const deadLetters: DeadLetters = {
     kind: 'topic',
     async publish(letter, earlier) {
+      await state.taking;
       if (state.isAway) throw new Error('Kafka is away');
       published.push({ letter, earlier });
     },
@@ -35,11 +38,12 @@ function bed({ knowsEnds = true } = {}) {
     escalated: (link: string, error: string) => void counted.push(`escalated ${link} ${error}`),
     deadLettered: (reason: string) => void counted.push(`letter ${reason}`),
   };
-  const publish = publishingEscalations({ deadLetters, notify, metrics, logger: loggerInto(logs) });
-  const attempt = (letter: Letter | undefined, tries: Partial<Tries> = {}, type = 'Contended') =>
+  const links = ['east-to-west', 'other'];
+  const publish = publishingEscalations({ links, deadLetters, notify, metrics, logger: loggerInto(logs) });
+  const attempt = (letter: Letter | undefined, tries: Partial<Tries> = {}, type = 'Contended', link = links[0]!) =>
     publish(
       {
-        event: failedWrite(),
+        event: failedWrite({ link }),
         error: { type, message: 'as scripted', stage: 'write' },
         attempts: 8,
         firstFailedAt: '2026-11-20T23:00:00.000Z',
@@ -143,4 +147,27 @@ it('an escalation is counted once, however often it is tried, and its letter whe
   expect(counted).toEqual(['escalated east-to-west Contended', 'letter attempts-exhausted']);
   await attempt({ id: 'two' }, {}, 'Cancelled');
   expect(counted.slice(2)).toEqual(['letter cancelled']);
+});
+
+it('who finds all slots of its link taken by letters that hang fails at once, comes again later and later, and is heard of', async () => {
+  const { attempt, published, notified, state } = bed();
+  let letGo = () => {};
+  state.taking = new Promise((resolve) => {
+    letGo = resolve;
+  });
+  const hanging = Array.from({ length: LETTERS_AT_ONCE }, (_, n) => attempt({ id: `hanging/${n}` }));
+  const refused = async (number: number): Promise<number> => {
+    const failure = await attempt({ id: 'one/1' }, { attempt: number }).catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(ApplicationFailure);
+    expect(failure).toMatchObject({ type: 'DeadLettersBusy', nonRetryable: false });
+    return Number((failure as ApplicationFailure).nextRetryDelay);
+  };
+  const pauses = [await refused(1), await refused(4), await refused(20)];
+  expect(pauses.map((ms, index) => ms >= [500, 4_000, 30_000][index]! && ms <= 60_000)).toEqual([true, true, true]);
+  expect(notified).toHaveLength(LETTERS_AT_ONCE + 1);
+  const ofOther = attempt({ id: 'other/1' }, {}, 'Contended', 'other');
+  letGo();
+  await Promise.all([...hanging, ofOther]);
+  await attempt({ id: 'one/1' }, { attempt: 21 });
+  expect(published).toHaveLength(LETTERS_AT_ONCE + 2);
 });
