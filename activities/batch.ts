@@ -19,6 +19,7 @@ import { addFailedWrites, NOTHING_PENDING } from '../workflows/pending.js';
 import { effectOf, wroteList } from './effect.js';
 import { startPulse } from './pulse.js';
 import { Slots } from './slots.js';
+import { isRemoved, stillUnknown } from './unknown-link.js';
 import type { LinkRuntime, WorkflowRun } from './work.js';
 
 /** Batches of one link under way in a worker: enough that one is at work while another waits. */
@@ -55,14 +56,16 @@ interface BatchAttempt {
 export function createBatchActivities({ links, handOver, onBatch }: BatchDependencies): BatchActivities {
   const line = { room: BATCHES_IN_LINE, longestMs: LONGEST_IN_LINE_MS };
   const slots = new Map(Array.from(links.keys(), (name) => [name, new Slots(BATCHES_AT_ONCE, line)]));
+  const unknownLink = (link: string) =>
+    ApplicationFailure.retryable(
+      `link "${link}" is not in the configuration of this worker; add it there`,
+      'UnknownLink',
+    );
   return {
     async reconcileBatch(request) {
       const { link, writes } = request;
       const runtime = links.get(link);
-      if (runtime === undefined) {
-        const message = `link "${link}" is not in the configuration of this worker; add it there`;
-        throw ApplicationFailure.retryable(message, 'UnknownLink');
-      }
+      if (runtime === undefined) throw unknownLink(link);
       const begunAt = performance.now();
       const reply = await slots.get(link)!.run(() => attemptBatch(runtime, request));
       if ('retryAfterMs' in reply) return { ...ALL_EQUAL, deferred: [{ indices: [...writes.keys()], ...reply }] };
@@ -73,9 +76,12 @@ export function createBatchActivities({ links, handOver, onBatch }: BatchDepende
 
     async handOver({ link, part, writes, afterMs = 0 }) {
       const { cancellationSignal, info, sleep } = Context.current();
+      const unknown = links.has(link) ? null : stillUnknown();
       // By the clock: for one key Temporal may have to be asked for a minute.
-      const pulse = startPulse<number>();
+      const pulse = startPulse<number>(unknown ?? {});
       try {
+        // Its keys are dead letters only where no other worker has it.
+        if (unknown !== null && !isRemoved(unknown)) throw unknownLink(link);
         if (pulse.resume === undefined) await sleep(afterMs);
         for (let index = pulse.resume ?? 0; index < writes.length; index++) {
           const write = unpacked({ link, part }, writes[index]!);

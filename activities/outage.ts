@@ -2,6 +2,7 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { OutageActivities, OutageStatus } from '../workflows/outage-messages.js';
+import { isRemoved, stillUnknown, type Unknown } from './unknown-link.js';
 import type { LinkRuntime } from './work.js';
 
 interface OutageDependencies {
@@ -12,14 +13,6 @@ interface OutageDependencies {
   readonly notify?: (outage: OutageStatus) => Promise<void>;
 }
 
-/** In a rolling deployment workers do not know a link for some minutes. Longer: it was removed. */
-const REMOVED_AFTER_MS = 10 * 60_000;
-/** Kept from attempt to attempt, whichever worker makes them. */
-interface Asked {
-  /** Since when no worker that was asked has known the link, in ms since the epoch. */
-  readonly unknownSince?: number;
-}
-
 /** A server that comes up and goes again is asked twice, so far apart. */
 const STEADY_MS = 2_000;
 
@@ -27,16 +20,14 @@ export function createOutageActivities({ links, onOutage, notify }: OutageDepend
   return {
     async answers({ link, shard }) {
       const context = Context.current();
-      const { unknownSince } = (context.info.heartbeatDetails ?? {}) as Asked;
       const target = links.get(link)?.sides.target;
       if (target === undefined) {
-        const since = unknownSince ?? Date.now();
-        context.heartbeat({ unknownSince: since } satisfies Asked);
+        const unknown = stillUnknown();
+        context.heartbeat(unknown);
         const message = `link "${link}" is not in the configuration of this worker`;
-        const nonRetryable = Date.now() - since >= REMOVED_AFTER_MS;
-        throw ApplicationFailure.create({ type: 'UnknownLink', message, nonRetryable });
+        throw ApplicationFailure.create({ type: 'UnknownLink', message, nonRetryable: isRemoved(unknown) });
       }
-      if (unknownSince !== undefined) context.heartbeat({} satisfies Asked);
+      if (context.info.heartbeatDetails !== undefined) context.heartbeat({} satisfies Unknown);
       for (const pause of [0, STEADY_MS]) {
         await context.sleep(pause);
         const failure = await target.answers(shard);

@@ -33,14 +33,15 @@ interface Pulse<Progress> {
 /**
  * Says that this process lives, so that another worker takes over soon after it does not, and how
  * far it has come, so that the other can go on from there.
+ * @param kept what else the next attempt is to be told, beside that
  */
-export function startPulse<Progress>(): Pulse<Progress> {
+export function startPulse<Progress>(kept: object = {}): Pulse<Progress> {
   const context = Context.current();
   const { attempt, heartbeatDetails } = context.info;
   const { progress, ended = 0, earlier: known = 'nothing' } = (heartbeatDetails ?? {}) as Partial<Details<Progress>>;
   // One that has not told its end may have written, and may even be at work still.
   const earlier: Earlier = ended === attempt - 1 ? known : 'unknown';
-  let details: Details<Progress> = { progress, ended, earlier };
+  let details: Details<Progress> = { ...kept, progress, ended, earlier };
   const beat = () => context.heartbeat(details);
   const timer = setInterval(beat, HEARTBEAT_INTERVAL_MS);
   // An attempt that fails before its first heartbeat must not lose what an earlier one had reached.

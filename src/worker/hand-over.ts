@@ -34,6 +34,7 @@ export function createHandOver(
   const byName = new Map(links.map((link) => [link.name, link]));
   return async (write, batch, signal) => {
     const link = byName.get(write.link);
+    // Given here only when no other worker was found that has it.
     if (link === undefined) return deadLetter(letterOf(write, 1, UNKNOWN_LINK), batch);
     const { key, encoding = 'utf8' } = write;
     const group = { kind: 'key', link, key: keyBytes({ key, encoding }), writes: [] } as const;

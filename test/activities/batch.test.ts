@@ -222,3 +222,47 @@ test('keys are handed over one behind the other, and a further attempt goes on w
   await environment({ attempt: 2, heartbeatDetails: details }).run(activities.handOver, request);
   expect(given).toEqual(['a', 'b', 'b again', 'c', 'd']);
 });
+
+describe('keys of a link that a worker does not know', () => {
+  /** An attempt by a worker, and what it keeps for the next. */
+  async function handOver(isKnown: boolean, heartbeatDetails?: unknown) {
+    const given: string[] = [];
+    const activities = createBatchActivities({
+      links: new Map(isKnown ? [['east-to-west', { sides: link.sides, options: DEFAULT_OPTIONS }]] : []),
+      handOver: async (write) => void given.push(write.key),
+      onBatch: () => {},
+    });
+    let kept: unknown;
+    const worker = environment({ attempt: heartbeatDetails === undefined ? 1 : 2, heartbeatDetails });
+    worker.on('heartbeat', (beat) => {
+      kept = beat;
+    });
+    const end = await worker.run(activities.handOver, requestFor([{ key: 'a' }, { key: 'b' }])).then(
+      () => null,
+      (error: unknown) => error,
+    );
+    return { given, end, kept };
+  }
+
+  test('are left to another one, which may have it', async () => {
+    const first = await handOver(false);
+    expect(first).toMatchObject({ given: [], end: { type: 'UnknownLink', nonRetryable: false } });
+    const second = await handOver(true, first.kept);
+    expect(second).toMatchObject({ given: ['a', 'b'], end: null });
+    expect(second.kept).not.toHaveProperty('unknownSince');
+  });
+
+  test('go on where they were begun', async () => {
+    const { kept } = await handOver(false, { progress: 1, ended: 0, earlier: 'nothing' });
+    expect(await handOver(true, kept)).toMatchObject({ given: ['b'], end: null });
+  });
+
+  test('are given away where nobody has had it for more than ten minutes', async () => {
+    const { kept } = await handOver(false);
+    const longSince = { ...(kept as object), unknownSince: Date.now() - 601_000 };
+    const last = await handOver(false, longSince);
+    expect(last).toMatchObject({ given: ['a', 'b'], end: null });
+    // Dead letters may be away: whoever tries again need not wait once more.
+    expect(last.kept).toMatchObject({ unknownSince: longSince.unknownSince });
+  });
+});

@@ -88,7 +88,7 @@ test('a key that is too long for a message to Temporal becomes a dead letter at 
   ]);
 });
 
-test('a key of a link that this worker does not know becomes a dead letter, with when it had failed', async () => {
+test('a key of a link that no worker knows any more becomes a dead letter, with when it had failed', async () => {
   const { letters, give } = bed();
   const merged = {
     count: 2,
