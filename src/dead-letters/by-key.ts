@@ -16,10 +16,14 @@ export interface UsableLetter {
 
 /** @returns null for one that is no failed write, or of no link of this configuration */
 function usable(letter: Letter, links: Links): UsableLetter | null {
-  // What of a damaged batch is left says nothing.
-  const [item] = [...partsOf([letter.record], links)][0]!.items;
+  const item = read(letter, links);
   if (item?.kind !== 'key') return null;
   return { link: item.link, key: item.key, event: item.writes[0]!.event, letter };
+}
+
+/** @returns undefined for what of a damaged batch is left, which says nothing */
+function read({ record }: Letter, links: Links) {
+  return [...partsOf([record], links)][0]!.items[0];
 }
 
 /** All letters of one key that are looked at together. */
@@ -80,9 +84,19 @@ interface KeyToTry extends LettersOfKey {
   readonly write: BatchWrite;
 }
 
-/** What letters of one key say together; null: one letter says it itself. */
+/**
+ * What letters of one key say together, whether or not this configuration has their link: another
+ * worker has tried them, and none may be left out.
+ * @returns null: one letter says it itself
+ * @throws Error in one line where one of them can't be read
+ */
 export function eventOf(letters: readonly Letter[], links: Links): FailedWrite | null {
   if (letters.length === 1) return null;
-  const events = letters.flatMap((letter) => usable(letter, links)?.event ?? []);
-  return events.length === 0 ? null : mergeWrites(events);
+  const events = letters.map((letter) => {
+    const item = read(letter, links);
+    const event = item?.kind === 'key' ? item.writes[0]!.event : item?.failure.event;
+    if (event !== undefined) return event;
+    throw new Error('a letter that another worker has tried can not be read by this one; bring them to one release');
+  });
+  return mergeWrites(events);
 }

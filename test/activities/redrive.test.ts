@@ -1,12 +1,12 @@
 /** What a redrive asks of a worker, with real Redis and a real topic of letters. */
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { createRedriveActivities } from '../../activities/redrive.js';
 import { StepSum } from '../../activities/redrive-sum.js';
 import { parseConfig } from '../../src/config.js';
 import { letterOf } from '../../src/dead-letters/letter.js';
-import { readStep } from '../../src/dead-letters/step.js';
+import { offsetsOf, readStep } from '../../src/dead-letters/step.js';
 import { connectRedis } from '../../src/redis/index.js';
 import type { TryLettersRequest } from '../../workflows/redrive-messages.js';
 import { all, keysOf, LINK, letter, topicBed } from '../dead-letters/bed.js';
@@ -100,6 +100,48 @@ test('letters of a server that is out hold up no letter of another one, and stay
     .toMatchObject({ waiting: 0, failedAgain: 0, redriven: 31 });
   expect(await links[0]!.target.client.mget(...keys)).toEqual(keys.map(() => 'v'));
   expect(passed).not.toEqual(ends);
+});
+
+describe('letters of a key that fail again, where a worker closes them that has no such link', () => {
+  /** Three letters of a key, and what closes them all as failed. */
+  async function failing(written: (value: Buffer, index: number) => Buffer) {
+    const { writing, store, run } = await bed();
+    for (const index of [0, 1, 2]) {
+      const { value, ...rest } = letter('set');
+      await writing.publish({ ...rest, value: written(value!, index) });
+    }
+    const error = { type: 'NoPermission', message: 'as scripted', stage: 'write' } as const;
+    const failed = [{ offsets: offsetsOf(await all(store)), error, attempts: 1 }];
+    const order = { action: 'redrive' as const, by: 'ann' };
+    const [ends, storeId] = [await store.ends(), await store.id()];
+    const [runtimes, links] = [new Map(), new Map()];
+    const { closeLetters } = createRedriveActivities({
+      runtimes,
+      links,
+      store,
+      release: async () => {},
+      onStep: () => {},
+    });
+    const close = () => run(closeLetters, { redriveId: 'r', order, passed: {}, ends, storeId, resolved: [], failed });
+    return { store, close };
+  }
+
+  test('are one letter, which has the members of all', async () => {
+    const { store, close } = await failing((value, index) =>
+      Buffer.from(JSON.stringify({ ...JSON.parse(String(value)), command: 'SADD', members: [`m${index}`] })),
+    );
+    await close();
+    const left = await all(store);
+    expect(left).toHaveLength(1);
+    const { command, members } = JSON.parse(String(left[0]!.record.value));
+    expect([command, members.toSorted()]).toEqual(['SADD', ['m0', 'm1', 'm2']]);
+  });
+
+  test('stay as they are for another one, if one of them can not be read', async () => {
+    const { store, close } = await failing((value, index) => (index === 1 ? Buffer.from('{') : value));
+    await expect(close()).rejects.toMatchObject({ type: 'DeadLettersUnreachable', nonRetryable: false });
+    expect(await all(store)).toHaveLength(3);
+  });
 });
 
 test('a step is told of in far less than Temporal takes, however long its keys are', async () => {
