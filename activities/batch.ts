@@ -63,15 +63,16 @@ export function createBatchActivities({ links, handOver, onBatch }: BatchDepende
     );
   return {
     async reconcileBatch(request) {
-      const { link, writes } = request;
+      const { link, writes, asked } = request;
       const runtime = links.get(link);
       if (runtime === undefined) throw unknownLink(link);
       const begunAt = performance.now();
       const reply = await slots.get(link)!.run(() => attemptBatch(runtime, request));
-      if ('retryAfterMs' in reply) return { ...ALL_EQUAL, deferred: [{ indices: [...writes.keys()], ...reply }] };
+      if ('retryAfterMs' in reply)
+        return { ...ALL_EQUAL, deferred: [{ indices: [...writes.keys()], ...reply }], asked };
       const { workflowId } = Context.current().info.workflowExecution!;
       onBatch({ workflowId, request, reply, durationMs: performance.now() - begunAt });
-      return reply;
+      return { ...reply, asked };
     },
 
     async handOver({ link, part, writes, afterMs = 0 }) {

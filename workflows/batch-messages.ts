@@ -115,6 +115,8 @@ export interface BatchRequest extends Pick<BatchInput, 'link' | 'policy' | 'part
    * by its own, and one that is behind the bridge's would find that at each attempt anew.
    */
   readonly isSettled?: boolean | undefined;
+  /** Which of the run's writes these are: first and last index of each range. To be told back. */
+  readonly asked?: readonly number[] | undefined;
 }
 
 export interface HandOverRequest extends BatchRequest {
@@ -135,6 +137,12 @@ export interface BatchReply {
   /** Not within one call: for a workflow of the key's own. */
   readonly large: readonly number[];
   readonly failed: readonly BatchFailure[];
+  /**
+   * As in the request, which is not in the history: in a replay other keys may seem to be due (the
+   * end of an attempt has an earlier time there, if a query was answered in its task). Absent: of a
+   * worker of an earlier version.
+   */
+  readonly asked?: readonly number[] | undefined;
 }
 
 export const ALL_EQUAL: BatchReply = { repaired: [], lookAgain: [], deferred: [], large: [], failed: [] };

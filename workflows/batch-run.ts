@@ -23,6 +23,8 @@ export interface OpenKey {
 
 export interface BatchRun {
   readonly policy: LinkPolicy;
+  /** As in the input of the run, open or not. */
+  readonly keys: readonly OpenKey[];
   readonly open: Set<OpenKey>;
   /** Of keys that do not heal here. */
   handOver: BatchWrite[];
@@ -39,9 +41,9 @@ const UNTRIED = { tries: 0, repairs: 0, healed: null, error: null };
 
 export function newRun({ policy, writes, carried }: BatchInput): BatchRun {
   const { equal = 0, repaired = 0, handedOver = 0, provesAt = 0 } = carried ?? {};
-  const open = new Set(writes.map((write) => ({ write, ...UNTRIED, provesAt, dueAt: provesAt })));
+  const keys = writes.map((write): OpenKey => ({ write, ...UNTRIED, provesAt, dueAt: provesAt }));
   const nothing = { handOver: [], handOverAt: 0, outage: null, lastError: null };
-  return { policy, open, equal, repaired, handedOver, ...nothing };
+  return { policy, keys, open: new Set(keys), equal, repaired, handedOver, ...nothing };
 }
 
 /** Those that are due so soon after each other are tried together. */
@@ -53,6 +55,24 @@ const TOGETHER_MS = 200;
  */
 export function dueKeys(run: BatchRun, now: number, asked = false): OpenKey[] {
   return [...run.open].filter(({ dueAt, provesAt }) => provesAt <= now && (asked || dueAt <= now + TOGETHER_MS));
+}
+
+/** Some of the keys of the run, in their order, as `BatchRequest.asked` names them. */
+export function rangesOf({ keys }: BatchRun, some: readonly OpenKey[]): number[] {
+  const named = new Set(some);
+  const ranges: number[] = [];
+  for (const [index, key] of keys.entries()) {
+    if (!named.has(key)) continue;
+    if (ranges.at(-1) === index - 1) ranges[ranges.length - 1] = index;
+    else ranges.push(index, index);
+  }
+  return ranges;
+}
+
+function namedBy({ keys }: BatchRun, ranges: readonly number[]): OpenKey[] {
+  const named: OpenKey[] = [];
+  for (let at = 0; at < ranges.length; at += 2) named.push(...keys.slice(ranges[at], ranges[at + 1]! + 1));
+  return named;
 }
 
 /** When the next key is due, in ms since the epoch. */
@@ -83,10 +103,12 @@ export function keyIn({ open, handOver }: BatchRun, { key, encoding = 'utf8' }: 
 }
 
 /**
- * Takes what an attempt at these keys has come to.
+ * Takes what an attempt has come to.
+ * @param due what it was asked for, unless the reply says that
  * @param now when it ended, in ms since the epoch
  */
-export function takeReply(run: BatchRun, tried: readonly OpenKey[], reply: BatchReply, now: number): void {
+export function takeReply(run: BatchRun, due: readonly OpenKey[], reply: BatchReply, now: number): void {
+  const tried = reply.asked === undefined ? due : namedBy(run, reply.asked);
   const left = new Set(tried);
   const each = (indices: readonly number[], take: (key: OpenKey) => void) => {
     for (const index of indices) {

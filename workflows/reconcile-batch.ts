@@ -35,6 +35,7 @@ import {
   newRun,
   nextDue,
   type OpenKey,
+  rangesOf,
   takeReply,
 } from './batch-run.js';
 import { asText, outageLine } from './details.js';
@@ -107,7 +108,7 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
       enter(run.lastError === null ? 'reconciling' : 'retrying');
       tried = dueKeys(run, Date.now(), asked);
       asked = false;
-      if (tried.length > 0) takeReply(run, tried, await attempted(input, tried), Date.now());
+      if (tried.length > 0) takeReply(run, tried, await attempted(input, run, tried), Date.now());
       tried = [];
       await giveAway();
       if (run.open.size === 0) break;
@@ -128,10 +129,15 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
   return { ...now(), wentOn };
 }
 
-async function attempted({ link, policy, part }: BatchInput, tried: readonly OpenKey[]): Promise<BatchReply> {
+async function attempted(
+  { link, policy, part }: BatchInput,
+  run: BatchRun,
+  tried: readonly OpenKey[],
+): Promise<BatchReply> {
   try {
     const isSettled = Date.now() >= workflowInfo().runStartTime.getTime() + policy.settleMs;
-    return await attempt({ link, policy, part, writes: tried.map(({ write }) => write), isSettled });
+    const writes = tried.map(({ write }) => write);
+    return await attempt({ link, policy, part, writes, isSettled, asked: rangesOf(run, tried) });
   } catch (failure) {
     if (isCancellation(failure)) throw failure;
     // Of the whole call: no key is to blame.

@@ -66,6 +66,12 @@ test('says of each key by its index what became of it, and nothing of those that
   expect(await target.client.lrange('a list', 0, -1)).toEqual(['a']);
 });
 
+test('tells back which keys of the run it was asked for', async () => {
+  const request = { ...requestFor([{ key: 'equal' }]), asked: [7, 7] };
+  const reply = await environment().run(activitiesOf(link.sides).reconcileBatch, request);
+  expect(reply).toEqual({ ...ALL_EQUAL, asked: [7, 7] });
+});
+
 test('of a cache each key that was written is looked at again, whatever `verify` says', async () => {
   await link.source.client.set('repaired', 'v');
   const policy = { ...POLICY, verify: 'never' as const };

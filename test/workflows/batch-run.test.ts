@@ -9,6 +9,7 @@ import {
   leaving,
   newRun,
   nextDue,
+  rangesOf,
   takeReply,
 } from '../../workflows/batch-run.js';
 import { addFailedWrites, NOTHING_PENDING, takeRound } from '../../workflows/pending.js';
@@ -41,6 +42,21 @@ describe('a key of a batch', () => {
     expect(run).toMatchObject({ equal: 2, repaired: 1, handOver: [] });
     expect(run.open.size).toBe(0);
   });
+
+  it.each([[[0]], [[0, 1]], [[0, 3, 4]], [[1, 2, 4]]])(
+    'is told of by the keys that the attempt was asked for (%j), whichever are due in a replay',
+    (asked) => {
+      const { run, keysOpen } = runOf(5);
+      const all = [...run.open];
+      const ranges = rangesOf(
+        run,
+        asked.map((index) => all[index]!),
+      );
+      takeReply(run, all, { ...ALL_EQUAL, repaired: [0], asked: ranges }, 0);
+      expect([run.repaired, run.equal]).toEqual([1, asked.length - 1]);
+      expect(keysOpen()).toEqual(all.filter((_, index) => !asked.includes(index)).map(({ write }) => write.key));
+    },
+  );
 
   it('that was repaired and is to be looked at again counts as repaired once it is found equal', () => {
     const { run, take } = runOf(2);
