@@ -45,6 +45,11 @@ export interface FailedWrite {
    * counts from it, for the clock of a producer may be behind. ISO 8601, UTC.
    */
   readonly receivedAt?: string | undefined;
+  /**
+   * Set by the bridge beside `receivedAt`, each time that it tells a workflow of the write: how long
+   * ago that was by its own clock, in ms. Temporal's clock may be ahead of it.
+   */
+  readonly receivedAgoMs?: number | undefined;
   /** Set by the intake: where the record stood, so that a person can find it again. */
   readonly record?: RecordPosition | undefined;
   /**

@@ -87,6 +87,9 @@ export class KeyRun {
   #tried: readonly Tried[];
   #sides: SidesSeen | null;
 
+  /** null: a signal that comes now did not come with the start. */
+  #begunAt: number | null;
+
   readonly #input: RunInput;
   readonly #ownKey: OwnKey;
 
@@ -112,6 +115,7 @@ export class KeyRun {
     this.lastError = carried.lastError;
     this.#retryAsked = carried.retryAsked ?? false;
     this.letters = new Letters(carried);
+    this.#begunAt = input.carried === undefined ? Date.now() : null;
     this.#tried = carried.tried ?? [];
     this.#sides = carried.sides ?? null;
     // One that was started by hand says nothing; here, in front of everything, `patched` is right.
@@ -143,10 +147,21 @@ export class KeyRun {
       if (typeof event?.key !== 'string' || this.#ownKey.is(event)) mine.push(event);
       else misled.push(event);
     }
-    this.#pending.add(mine, this.policy, Date.now());
+    this.#pending.add(mine, this.policy, Date.now(), this.#toldAt());
     this.#wakes ||= mine.some((event) => this.#isOfNow(event));
     this.#cancel.noteWrites();
     return misled;
+  }
+
+  /**
+   * When the signal that is being handled was sent, at the latest. That of the start has waited for
+   * as long as the start was delayed, which is what was left of `settle`.
+   */
+  #toldAt(): number {
+    const now = Date.now();
+    const cameWithStart = this.#begunAt === now;
+    this.#begunAt = null;
+    return cameWithStart ? workflowInfo().startTime.getTime() : now;
   }
 
   /** It failed after the key was given up on, or comes so late that clocks may be the reason. */

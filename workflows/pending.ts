@@ -120,14 +120,17 @@ export class Incoming {
     return isNothing(this.#sum);
   }
 
-  /** As `addFailedWrites`. */
-  add(events: unknown, rules: Rules, now: number): void {
+  /**
+   * As `addFailedWrites`.
+   * @param toldAt as of `settledAt`
+   */
+  add(events: unknown, rules: Rules, now: number, toldAt = now): void {
     for (const event of Array.isArray(events) ? events : [events]) {
-      this.#addOne(typeof event === 'object' && event !== null ? event : {}, rules, now);
+      this.#addOne(typeof event === 'object' && event !== null ? event : {}, rules, now, toldAt);
     }
   }
 
-  #addOne(write: Partial<FailedWrite>, { settleMs, verify }: Rules, now: number): void {
+  #addOne(write: Partial<FailedWrite>, { settleMs, verify }: Rules, now: number, toldAt: number): void {
     const merged = mergedOf(write);
     const fresh = this.#countFresh(write, merged);
     if (fresh === 0) return;
@@ -146,7 +149,7 @@ export class Incoming {
       merged ? failedAtOf({ failedAt: merged.firstFailedAt }, now) : failedAt,
     );
     sum.lastFailedAt = most(sum.lastFailedAt, merged ? failedAtOf({ failedAt: merged.lastFailedAt }, now) : failedAt);
-    sum.settledAt = Math.max(sum.settledAt, settledAt(write, settleMs, now));
+    sum.settledAt = Math.max(sum.settledAt, settledAt(write, settleMs, now, toldAt));
     sum.verify ||= verify === 'always' || (verify === 'auto' && mayBeInFlight(write));
   }
 
@@ -187,7 +190,7 @@ function mergedOf({ merged }: Partial<FailedWrite>): MergedWrites | null | undef
 }
 
 /** What a stand-in keeps: a new field of the record is here or in this list. */
-type StandIn = Omit<FailedWrite, 'command' | 'members' | 'idempotent' | 'receivedAt' | 'merged'>;
+type StandIn = Omit<FailedWrite, 'command' | 'members' | 'idempotent' | 'receivedAt' | 'receivedAgoMs' | 'merged'>;
 
 /**
  * What a failed write has to tell a dead letter, bounded. Its command and members are part of the

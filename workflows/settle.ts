@@ -6,7 +6,7 @@
  */
 import type { FailedWrite } from './messages.js';
 
-type Told = Pick<Partial<FailedWrite>, 'failedAt' | 'receivedAt' | 'outcome' | 'idempotent'>;
+type Told = Pick<Partial<FailedWrite>, 'failedAt' | 'receivedAt' | 'receivedAgoMs' | 'outcome' | 'idempotent'>;
 
 /**
  * Whether the write may land after all, or land a second time and do harm. What is not known is
@@ -28,11 +28,16 @@ export function failedAtOf({ failedAt }: Told, now: number): number {
 /**
  * Before this, in ms since the epoch, a comparison means nothing; 0: nothing is in flight. Counted
  * from when the bridge has read the write: by the clock of a producer that is behind it would have
- * landed long ago.
+ * landed long ago. By the clock of a bridge that is behind, too: what that says of how long ago it
+ * was holds whatever it shows.
+ * @param toldAt when the bridge has told of it, or later; by the clock of `now`
  */
-export function settledAt(write: Told, settleMs: number, now: number): number {
+export function settledAt(write: Told, settleMs: number, now: number, toldAt = now): number {
   if (!mayBeInFlight(write)) return 0;
-  return failedAtOf({ failedAt: write.receivedAt ?? write.failedAt ?? '' }, now) + settleMs;
+  const readAt = failedAtOf({ failedAt: write.receivedAt ?? write.failedAt ?? '' }, now);
+  const { receivedAgoMs } = write;
+  const isKnown = typeof receivedAgoMs === 'number' && receivedAgoMs >= 0;
+  return Math.max(readAt, isKnown ? toldAt - receivedAgoMs : 0) + settleMs;
 }
 
 /**

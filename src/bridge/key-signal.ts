@@ -34,12 +34,17 @@ export function signalWithStartOptions(
     ...startOptions(link, key, taskQueue),
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
     signal: failedWrites,
-    signalArgs: [[...events]],
+    signalArgs: [events.map((event) => withAge(event, now))],
     staticSummary: `${asText(events[0]?.command ?? 'a write')} failed on ${asText(link.name)}`,
     // Heeded only by a start. A further signal ends the delay; the workflow then sleeps for what is
     // missing.
     ...(startDelay > 0 && { startDelay }),
   };
+}
+
+function withAge(event: FailedWrite, now: number): FailedWrite {
+  if (event.receivedAt === undefined) return event;
+  return { ...event, receivedAgoMs: Math.max(0, now - Date.parse(event.receivedAt)) };
 }
 
 /**

@@ -61,7 +61,7 @@ export const schema = z
  */
 export type Field = Exclude<
   keyof FailedWrite,
-  'idempotent' | 'receivedAt' | 'record' | 'redrive' | 'merged' | 'traceparent'
+  'idempotent' | 'receivedAt' | 'receivedAgoMs' | 'record' | 'redrive' | 'merged' | 'traceparent'
 >;
 export const FIELDS = Object.keys(schema.shape) as Field[];
 // A field that the schema or the type alone has does not compile.

@@ -51,6 +51,15 @@ test('the newest write that may be in flight counts, not one that was refused', 
   expect(startDelay(newer, old, write(10))).toBe(1_300);
 });
 
+test('how long ago a write that may be in flight was read is told each time, whatever the clock shows', () => {
+  const receivedAt = new Date(NOW - 300).toISOString();
+  const events = [write(500), write(3_600_000, { outcome: 'unknown', receivedAt })];
+  const told = (now: number) => signalWithStartOptions(groupOf(), events, 'keymend', now).signalArgs[0];
+  expect(told(NOW)).toEqual([events[0], { ...events[1], receivedAgoMs: 300 }]);
+  expect(told(NOW + 100)[1]).toMatchObject({ receivedAgoMs: 400 });
+  expect(told(NOW - 1_000)[1]).toMatchObject({ receivedAgoMs: 0 });
+});
+
 test('it counts from when the bridge has read of the writes, also where many are one', () => {
   const receivedAt = new Date(NOW - 300).toISOString();
   const old = { outcome: 'unknown', receivedAt } as const;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { failedWrite, type Handle, onStack, Script, withScript } from '../support/workflow-bed.js';
+import { failedWrite, type Handle, onStack, POLICY, Script, withScript } from '../support/workflow-bed.js';
 
 const server = onStack();
 
@@ -30,9 +30,11 @@ describe('the cost of one key', () => {
   it('that was delayed by settle and is verified by its attempt is at most 4 state transitions and 9 events', async () => {
     const script = new Script(server.env, { reply: 'repaired', verified: true });
     await withScript(script, async (start) => {
-      const { transitions, events } = await least(() =>
-        start({ events: [failedWrite({ outcome: 'unknown' })], startDelayMs: 100 }),
-      );
+      const receivedAgoMs = POLICY.settleMs - 100;
+      const { transitions, events } = await least(() => {
+        const receivedAt = new Date(Date.now() - receivedAgoMs).toISOString();
+        return start({ events: [failedWrite({ outcome: 'unknown', receivedAt, receivedAgoMs })], startDelayMs: 100 });
+      });
       expect(transitions).toBeLessThanOrEqual(4);
       expect(events).toBeLessThanOrEqual(9);
       expect(script.requests).toHaveLength(5);

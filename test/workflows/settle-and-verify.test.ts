@@ -2,6 +2,7 @@ import { Context } from '@temporalio/activity';
 import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
 import { OUTLIVES_MS } from '../../workflows/settle.js';
+import { until } from '../support/eventually.js';
 import {
   describeTimeSkipping,
   failedWrite,
@@ -62,6 +63,39 @@ await describeTimeSkipping('reconcileKey: settle and verify', (server) => {
         const event = failedWrite({ outcome: 'unknown', failedAt: new Date(begun - 3_600_000).toISOString() });
         await (await start({ events: [event], policy: SLOW_POLICY })).result();
         expect(script.requests[0]!.at).toBeLessThan(begun + settleMs);
+      });
+    });
+
+    describe('by a bridge whose clock is behind', () => {
+      async function readNow(): Promise<messages.FailedWrite> {
+        const receivedAt = new Date((await server.env.currentTimeMs()) - 2 * settleMs).toISOString();
+        return failedWrite({ outcome: 'unknown', receivedAt, receivedAgoMs: 0 });
+      }
+
+      it('is waited for after a write that comes while the key is reconciled', async () => {
+        const script = new Script(server.env, 'equal');
+        await withScript(script, async (start) => {
+          let isTold = () => {};
+          const told = new Promise<void>((resolve) => {
+            isTold = resolve;
+          });
+          script.during = () => told;
+          const handle = await start({ policy: SLOW_POLICY });
+          await until(() => script.requests.length === 1);
+          await handle.signal(messages.failedWrites, [await readNow()]);
+          isTold();
+          await handle.result();
+          expect(script.pauses()).toEqual([10]);
+        });
+      });
+
+      it('is waited for also where another signal has ended the delay of the start', async () => {
+        const script = new Script(server.env, 'equal');
+        await withScript(script, async (start) => {
+          const begun = await server.env.currentTimeMs();
+          await (await start({ events: [await readNow()], policy: SLOW_POLICY })).result();
+          expect(script.requests.map(({ at }) => Math.round((at - begun) / 60_000))).toEqual([10]);
+        });
       });
     });
 

@@ -27,6 +27,16 @@ describe('settle', () => {
     expect(settledAt({ failedAt: ago(300), receivedAt: ago(-60_000) }, 1_000, NOW)).toBe(NOW + 1_000);
   });
 
+  it("counts how long ago that was by the same clock, for Temporal's may be ahead of it", () => {
+    const behind = { failedAt: ago(0), receivedAt: ago(5_000), receivedAgoMs: 300 };
+    expect(settledAt(behind, 1_000, NOW)).toBe(NOW + 700);
+    expect(settledAt(behind, 1_000, NOW, NOW - 200)).toBe(NOW + 500);
+    expect(settledAt({ ...behind, receivedAt: ago(100) }, 1_000, NOW)).toBe(NOW + 900);
+    for (const receivedAgoMs of ['1', -1, Number.NaN, null] as unknown as number[]) {
+      expect(settledAt({ ...behind, receivedAgoMs }, 1_000, NOW)).toBe(NOW - 4_000);
+    }
+  });
+
   it('never waits longer than it asks, although a clock runs ahead or the time is no time', () => {
     expect(settledAt({ failedAt: ago(-60_000) }, 1_000, NOW)).toBe(NOW + 1_000);
     expect(failedAtOf({ failedAt: 'yesterday' }, NOW)).toBe(NOW);
