@@ -23,7 +23,7 @@ import { reconcileError, type Side, type Stage } from './errors.js';
 import { type ExpiryTolerance, toleranceFor, tolerates } from './expiry-tolerance.js';
 import { shortened } from './lifetime.js';
 import { countsAgree, expiriesOf, expiryPairs, sameMember, unchanged } from './member-cells.js';
-import { AGAIN, connectionsOf, type RoundResult } from './round.js';
+import { AGAIN, connectionsOf, nextPart, type RoundResult } from './round.js';
 import { withEarlier } from './rounds.js';
 import { hasMembers } from './value-types.js';
 
@@ -144,7 +144,7 @@ async function runPart(
     for (const { index, request } of known) done[index] = request.members.length;
     await confirm(round, await repair(round, planned, connections), connections);
     open = [...deferred, ...open.slice(size)];
-    size = Math.max(1, part.length - deferred.length);
+    size = nextPart(part.length, deferred.length);
   }
   return round.results.map((result, index) => ({ result, done: done[index]! }));
 }

@@ -110,9 +110,17 @@ export async function runRound(
     // The source is read anew, still after the target was observed; the fence is the same.
     const left = [...deferred, ...(await reconcile(round, refused, 'recipe')).deferred];
     open = [...left, ...open.slice(size)];
-    size = Math.max(1, part.length - left.length);
+    size = nextPart(part.length, left.length);
   }
   return round.results;
+}
+
+/**
+ * How many keys to observe next: as many as were read of the last part. Twice as many when nothing
+ * was left of it, or one huge value would make all that follow it travel alone.
+ */
+export function nextPart(observed: number, left: number): number {
+  return left === 0 ? 2 * observed : Math.max(1, observed - left);
 }
 
 /** A database has no DUMP of its rows. */

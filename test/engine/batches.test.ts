@@ -66,6 +66,36 @@ test('large values travel in several calls, so that none is huge', async () => {
   expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
 });
 
+test('a huge value in front of small ones does not make each of these travel alone', async () => {
+  const keys = Array.from({ length: 250 }, (_, index) => `k${index}`);
+  await link.source.client.mset(...keys.flatMap((key) => [key, 'v']));
+  await link.source.client.set('k0', 'v'.repeat(1_048_575));
+  let observed = 0;
+  const target = intercept(link.sides.target, { 'before inspect': () => observed++ });
+  const results = await reconcileKeys({ source: link.sides.source, target }, requests(keys), DEFAULT_OPTIONS);
+  expect(results.every(({ outcome }) => outcome === 'repaired')).toBe(true);
+  expect(observed).toBeGreaterThan(1);
+  expect(observed).toBeLessThanOrEqual(12);
+});
+
+test('a huge field in front of small ones does not make each of these travel alone', async () => {
+  const keys = Array.from({ length: 250 }, (_, index) => `k${index}`);
+  for (const side of [link.source, link.target]) {
+    const pipeline = side.client.pipeline();
+    for (const key of keys) pipeline.hset(key, 'f', side === link.source ? 'new' : 'old');
+    await pipeline.exec();
+  }
+  await link.source.client.hset('k0', 'f', 'v'.repeat(1_000_000));
+  const ofFields = keys.map(
+    (key): KeyRequest => ({ key: Buffer.from(key), scope: { kind: 'members', members: [Buffer.from('f')] } }),
+  );
+  let observed = 0;
+  const target = intercept(link.sides.target, { 'before inspect': () => observed++ });
+  const results = await reconcileKeys({ source: link.sides.source, target }, ofFields, DEFAULT_OPTIONS);
+  expect(results.every(({ outcome }) => outcome === 'repaired')).toBe(true);
+  expect(observed).toBeLessThanOrEqual(12);
+});
+
 test('scripts that a server forgets, or a restarted one never knew, are sent again', async () => {
   await link.source.client.set('k', '1');
   expect(await link.reconcile('k')).toMatchObject({ outcome: 'repaired' });
