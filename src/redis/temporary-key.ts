@@ -24,6 +24,8 @@ const LIFETIME_MS = `${TEMPORARY_LIFETIME_MS}`;
 /** Of an entry that a script can write: its fields and values; Lua's stack holds 8,000. */
 export const LONGEST_ENTRY = 4_000;
 
+const NO_ANSWER: ReadonlySet<string> = new Set(['CONNECTION', 'TIMEOUT']);
+
 const STEPS = [scripts.grow, scripts.growByCopy];
 
 type Word = Buffer | string;
@@ -37,7 +39,7 @@ export class BuiltKey implements TemporaryKey {
   readonly #key: Buffer;
 
   /**
-   * @param open makes the connection for a large string
+   * @param open makes the connection for a large string, and for what that of the watch can't do
    * @param connection that of the watch
    * @param key the watched one
    */
@@ -155,7 +157,14 @@ export class BuiltKey implements TemporaryKey {
   }
 
   async discard(): Promise<void> {
-    await this.#connection.send([['UNLINK', this.name]]);
+    const unlink = ['UNLINK', this.name] as const;
+    const [reply] = await this.#connection.send([unlink]);
+    if (!(reply instanceof RedisFailure) || !NO_ANSWER.has(reply.code)) return;
+    // That of the watch never comes back. Left for its ten minutes, a copy of the value would stay
+    // behind each attempt.
+    const connection = this.#open();
+    await connection.send([unlink]);
+    connection.close();
   }
 
   #grow(size: number, commands: readonly (readonly Word[])[]): Promise<GrowthOutcome | RedisFailure> {

@@ -32,6 +32,12 @@ const GREATEST_ID = '18446744073709551615-18446744073709551615';
 /** Of a list, however small they are. */
 const ELEMENTS_PER_RANGE = 256;
 
+/**
+ * A server may close what is idle (`timeout`), and a watch is while a value travels on other
+ * connections or waits for the budget.
+ */
+const KEEP_ALIVE_MS = 1_000;
+
 /** A connection that is never made anew. */
 type OpenConnection = () => Connection;
 
@@ -78,6 +84,7 @@ class ServerKeyWatch implements KeyWatch {
   readonly #groups: string;
   /** Of a write, in ms of this server's clock. */
   #deadline: number | null = null;
+  readonly #keepingAlive: NodeJS.Timeout;
 
   constructor({ open, connection, key, groups, server, serverTimeMs, state }: Begun) {
     this.#open = open;
@@ -88,6 +95,7 @@ class ServerKeyWatch implements KeyWatch {
     this.server = server;
     this.serverTimeMs = serverTimeMs;
     this.state = state;
+    this.#keepingAlive = setInterval(() => void connection.send([['PING']]), KEEP_ALIVE_MS).unref();
   }
 
   get cost(): Cost {
@@ -217,6 +225,8 @@ class ServerKeyWatch implements KeyWatch {
   async write(change: WatchedChange): Promise<WatchedOutcome | RedisFailure> {
     const bounded = this.#deadline === null ? await this.boundWrite() : 'bounded';
     if (bounded instanceof RedisFailure) return bounded;
+    // Within the transaction it would be one of its commands.
+    clearInterval(this.#keepingAlive);
     const replies = await this.#transact(
       this.#evaluate(scripts.swap, [
         this.#key,
@@ -234,6 +244,7 @@ class ServerKeyWatch implements KeyWatch {
   }
 
   close(): void {
+    clearInterval(this.#keepingAlive);
     this.#connection.close();
   }
 
