@@ -23,7 +23,7 @@ import { reconcileError, type Side, type Stage } from './errors.js';
 import { type ExpiryTolerance, toleranceFor, tolerates } from './expiry-tolerance.js';
 import { shortened } from './lifetime.js';
 import { countsAgree, expiriesOf, expiryPairs, sameMember, unchanged } from './member-cells.js';
-import { AGAIN, connectionsOf, nextPart, type RoundResult } from './round.js';
+import { AGAIN, connectionsOf, late, nextPart, type RoundResult } from './round.js';
 import { withEarlier } from './rounds.js';
 import { hasMembers } from './value-types.js';
 
@@ -240,7 +240,8 @@ async function repair(round: Round, planned: readonly Planned[], connections: nu
   const written: Planned[] = [];
   for (const [position, key] of wanted.entries()) {
     const outcome = outcomes[position]!;
-    if (outcome instanceof RedisFailure) fail(round, key.index, outcome, 'target', 'write');
+    if (outcome instanceof RedisFailure && outcome.code === 'LATE') results[key.index] = late(sides, outcome);
+    else if (outcome instanceof RedisFailure) fail(round, key.index, outcome, 'target', 'write');
     else if (outcome === 'changed') results[key.index] = AGAIN;
     // The source has the key, so on the target more than these members is missing.
     else if (outcome === 'gone')

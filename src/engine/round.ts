@@ -293,6 +293,8 @@ async function repair(
     if (outcome instanceof RedisFailure && refusesPayload(outcome)) {
       if (refusesVersion(outcome)) link.memory.payloadVersionRefused();
       refused.push(key);
+    } else if (outcome instanceof RedisFailure && outcome.code === 'LATE') {
+      results[key.index] = late(link, outcome);
     } else if (outcome instanceof RedisFailure) {
       fail(round, key.index, outcome, 'target', 'write');
     } else if (outcome === 'changed') {
@@ -304,6 +306,11 @@ async function repair(
     }
   }
   return { written, refused };
+}
+
+/** Nothing was done, and the next round may be in time. */
+export function late({ target }: LinkSides, failure: RedisFailure): RoundResult {
+  return { ...AGAIN, because: reconcileError(failure, 'target', 'write', target.place) };
 }
 
 /** Of the source. The first one replaces no other: it counts before it is there. */

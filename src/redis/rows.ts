@@ -87,9 +87,22 @@ function dumpIn(state: Buffer): Buffer | null {
   return state[start]! < SPACE ? state.subarray(start) : null;
 }
 
-export function outcome<Outcome extends string>(answer: RowAnswer | RedisFailure): Outcome | 'changed' | RedisFailure {
+/** @param withinMs how long it may have taken from the observation, in ms */
+export function outcome<Outcome extends string>(
+  answer: RowAnswer | RedisFailure,
+  withinMs: number,
+): Outcome | 'changed' | RedisFailure {
   if (answer instanceof RedisFailure) return answer.code === 'OTHERSERVER' ? 'changed' : answer;
-  return String(answer.cells[0]) as Outcome;
+  const word = String(answer.cells[0]);
+  return word === 'late' ? tooLate(withinMs) : (word as Outcome);
+}
+
+function tooLate(withinMs: number): RedisFailure {
+  return new RedisFailure(
+    'LATE',
+    `got what was to be written later than ${withinMs / 1_000} s after its key was looked at there, and dropped it: ` +
+      'it, the source, or the network between them and the workers is too slow for this value; look at their load and at that network',
+  );
 }
 
 export function changeCells(change: Change): (Buffer | string)[] {

@@ -79,7 +79,7 @@ export interface RebuildChange {
 }
 
 /**
- * - `changed`: the key is no longer as observed, or the call came too late; nothing was done
+ * - `changed`: the key is no longer as observed; nothing was done
  * - `equal`: its content is the wanted one already, its expiry close enough; nothing was done
  * - `restored`, `deleted`, `expiry`: done
  * - `incomparable`: restored; but this server dumps the value otherwise than it was written: it

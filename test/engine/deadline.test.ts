@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { type KeyResult, reconcileLargeKey } from '../../src/engine/index.js';
 import { replaceOtherType } from '../../src/engine/large/other-type.js';
 import { replaceLargeKey } from '../../src/engine/large/replacement.js';
 import { connectRedis, type RedisPort } from '../../src/redis/index.js';
@@ -81,7 +82,7 @@ function seenEarlier<Observed extends { readonly serverTimeMs: number }>(observe
 test.each(Object.entries(WAYS))('%s', async (_name, write) => {
   await link.source.client.hset('hash', 'f', 'new');
   await link.target.client.hset('hash', 'f', 'old');
-  expect(await write(link.sides, 60_000)).toEqual(['changed']);
+  expect(await write(link.sides, 60_000)).toMatchObject([{ code: 'LATE' }]);
   expect(await link.target.client.hgetall('hash')).toEqual({ f: 'old' });
 
   expect(await write(link.sides, 0)).toEqual([expect.stringMatching(/^(restored|repaired)$/)]);
@@ -108,6 +109,37 @@ test('the time counts from the observation, whatever has kept the attempt since'
     await target.close();
   }
 });
+
+const SLOW: Record<string, (sides: TestLink['sides']) => Promise<KeyResult>> = {
+  'a whole key': (sides) => reconcileOne(sides, 'hash'),
+  'named members': (sides) => reconcileOne(sides, 'hash', { scope: { kind: 'members', members: [Buffer.from('f')] } }),
+  'a large hash': (sides) => reconcileLargeKey(sides, { key: KEY }, { ...DEFAULT_OPTIONS, onProgress() {} }),
+};
+
+test.each(Object.entries(SLOW))(
+  'a source that is too slow for %s is not told as a key that changes',
+  async (what, run) => {
+    const commandTimeoutMs = 1_000;
+    const target = connectRedis({ url: link.target.url }, { name: 'target', commandTimeoutMs });
+    try {
+      for (const { client } of [link.source, link.target]) {
+        await client.hset('hash', 'f', client === link.source.client ? 'new' : 'old');
+        if (what === 'a large hash') await fillHash(client, 6_000);
+      }
+      const source = intercept(link.sides.source, { 'after read': () => sleep(1.2 * commandTimeoutMs) });
+      const result = await run({ source, target });
+      expect(result).toMatchObject({ outcome: 'failed', error: { type: 'TargetUnavailable', stage: 'write' } });
+      expect(String(result.outcome === 'failed' && result.error.message)).toContain('later than 1 s');
+      expect(await link.target.client.hget('hash', 'f')).toBe('old');
+    } finally {
+      await target.close();
+    }
+  },
+);
+
+async function fillHash(client: TestLink['source']['client'], fields: number): Promise<void> {
+  await client.hset('hash', Object.fromEntries(Array.from({ length: fields }, (_, index) => [`${index}`, 'v'])));
+}
 
 test.each<{
   what: string;

@@ -285,6 +285,7 @@ async function* pagesOf(work: Work, pass: Side, resumed: string | undefined): As
 async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise<void> {
   const { link, key } = work;
   let options: ReconcileOptions = work.options;
+  let because: ReconcileError | undefined;
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
     options.signal?.throwIfAborted();
     const request = { key, members, page: 'creates', signal: options.signal } as const;
@@ -301,13 +302,14 @@ async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise
     if (result!.outcome === 'failed') throw result!.error;
     if (result!.outcome === 'repaired') count(work, result!.bytes);
     if (result!.outcome !== 'again') return;
+    because = result!.because;
     if (result!.repaired !== null) {
       count(work, result!.repaired.bytes);
       options = { ...work.options, signal: work.healing };
     }
     await restAfter(round, PAUSES.members, options.signal);
   }
-  throw new ChangedMeanwhile();
+  throw because ?? new ChangedMeanwhile();
 }
 
 async function isAbsentOnTarget(work: Work): Promise<boolean> {

@@ -98,6 +98,7 @@ async function buildOfMembers(work: Work, temporary: TemporaryKey): Promise<numb
 async function addMembers(work: Work, temporary: TemporaryKey, members: readonly Buffer[]): Promise<number> {
   const { link, key, options } = work;
   let bytes = 0;
+  let because: ReconcileError | undefined;
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
     const page = work.isMade ? 'adds' : 'begins';
     const request = { key, members, page, beside: temporary, signal: options.signal } as const;
@@ -113,10 +114,11 @@ async function addMembers(work: Work, temporary: TemporaryKey, members: readonly
       bytes += written.bytes;
     }
     if (result!.outcome === 'repaired') return bytes;
-    if (result!.outcome !== 'again') break;
+    if (result!.outcome !== 'again') throw new ChangedMeanwhile();
+    because = result!.because;
     await restAfter(round, PAUSES.members, options.signal);
   }
-  throw new ChangedMeanwhile();
+  throw because ?? new ChangedMeanwhile();
 }
 
 async function copyDump(work: Work, temporary: TemporaryKey): Promise<number> {

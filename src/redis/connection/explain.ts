@@ -9,8 +9,8 @@ const GIVEN_AWAY =
   'does not have the slot of the key, or is giving it to another node; the next attempt asks who has it then ' +
   '(a Cluster is written { cluster: [urls] } in the link)';
 
-/** Of a source that is a database; they say it themselves. */
-const OF_MAPPINGS: ReadonlySet<string> = new Set([
+/** They say it themselves; most are of a source that is a database. */
+const EXPLAINED: ReadonlySet<string> = new Set([
   'NOMAPPING',
   'MAPPING',
   'SEVERALROWS',
@@ -18,6 +18,7 @@ const OF_MAPPINGS: ReadonlySet<string> = new Set([
   'OLDROW',
   'QUERYFAILED',
   'NOTASKED',
+  'LATE',
 ]);
 
 const EXPLANATIONS: Readonly<Record<string, string>> = {
@@ -51,7 +52,7 @@ export function explain(failure: RedisFailure): string {
     if (trouble !== undefined) return `cannot be reached: ${trouble} (${failure.errno})`;
     return `cannot be reached: ${failure.message}; check that it runs and that the url of the link is right`;
   }
-  if (OF_MAPPINGS.has(failure.code)) return failure.message;
+  if (EXPLAINED.has(failure.code)) return failure.message;
   if (failure.code === 'NOPERM') return explainDenied(failure);
   if (/cluster support disabled/i.test(failure.message)) return 'is no Cluster; write { url: … } in the link';
   return EXPLANATIONS[failure.code] ?? `answered: ${failure.message}`;

@@ -26,6 +26,8 @@ interface FailureOptions extends ErrorOptions {
  * - `DEMOTED`: asked a server that was the master once; Sentinels or the Cluster lead to the next
  *   one.
  * - `OTHERSERVER`: it was for another server than the one that would answer now; it was not sent.
+ * - `LATE`: a write came when its time had passed; nothing was done, and the message goes on behind
+ *   the name of the server.
  * - `NORECIPE`: no commands build a value of this type.
  * - `TOOBIG`: an argument is longer than the server takes; the command was not executed.
  * - `INCOMPARABLE`: two dumps of one value differ, and nothing else is known of its type.

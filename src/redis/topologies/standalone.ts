@@ -374,11 +374,11 @@ export class StandaloneRedis implements RedisPort, Masters {
     requests: readonly Request[],
     rowOf: (request: Request) => Row,
   ): Promise<(Outcome | 'changed' | RedisFailure)[]> {
-    const { server } = this.#connection;
+    const { server, commandTimeoutMs: withinMs } = this.#connection;
     const isHere = ({ observed }: Request) => observedAt.get(observed) === server;
     const rows = requests.filter(isHere).map(rowOf);
     const answers = await this.#runToTheEnd(script, rows, { server });
-    return requests.map((request) => (isHere(request) ? outcome<Outcome>(answers.shift()!) : 'changed'));
+    return requests.map((request) => (isHere(request) ? outcome<Outcome>(answers.shift()!, withinMs) : 'changed'));
   }
 
   /** What a key must still be like, and until when, for a write to apply. */

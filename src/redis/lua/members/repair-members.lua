@@ -7,8 +7,8 @@
 --          members (packed), their digests as compared (packed), their new cells (packed, as in
 --          members.lua)
 --          mark               — the name of the key's mark
--- Row out: {outcome}: 'changed' (nothing was done), 'repaired', or 'gone': done, and with the last
---          member the key went; or the error NOFIELDEXPIRY, with nothing done
+-- Row out: {outcome}: 'changed' or 'late' (nothing was done), 'repaired', or 'gone': done, and with
+--          the last member the key went; or the error NOFIELDEXPIRY, with nothing done
 --
 -- Late or twice: as in repair.lua.
 
@@ -56,7 +56,7 @@ end
 
 return eachRow(10, function(first)
   local key, kind, newExpiry, newKind = ARGV[first], ARGV[first + 1], ARGV[first + 4], ARGV[first + 5]
-  if started > tonumber(ARGV[first + 3]) then return { 'changed' }, 0 end
+  if started > tonumber(ARGV[first + 3]) then return { 'late' }, 0 end
   local members, digests = unpackList(ARGV[first + 6]), unpackList(ARGV[first + 7])
   local wanted = unpackList(ARGV[first + 8])
   if typeOf(key) ~= kind then return { 'changed' }, 0 end

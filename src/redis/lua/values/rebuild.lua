@@ -56,8 +56,9 @@ return eachRow(10, function(first)
   local key, newExpiry, content, recipe = ARGV[first], ARGV[first + 4], ARGV[first + 6], ARGV[first + 7]
   local digest, size, kind = fingerprint(key)
   size = size + #recipe
-  if digest == LARGE or digest ~= ARGV[first + 1] or started > tonumber(ARGV[first + 3]) then return { 'changed' }, size end
+  if digest == LARGE or digest ~= ARGV[first + 1] then return { 'changed' }, size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return { 'changed' }, size end
+  if started > tonumber(ARGV[first + 3]) then return { 'late' }, size end
   lookForRoom(key)
   local present, work = '', 0
   if content ~= '' and content ~= DIFFERENT then

@@ -9,7 +9,8 @@
 --                                 compared, in the latter case because the types agree), DUMP
 --          mark                 — the name of the key's mark
 -- Row out: outcome, as a text:
---   'changed'   the key is not as it was compared, or the deadline has passed: nothing was done
+--   'changed'   the key is not as it was compared: nothing was done
+--   'late'      the deadline has passed: nothing was done
 --   'equal'     the content is the new one already, the expiry close enough: nothing was done
 --   'restored', 'deleted', 'expiry'   done
 --   'incomparable'   restored, but this server dumps it otherwise than it was written: whether it
@@ -41,7 +42,7 @@ return eachRow(10, function(first)
   local digest, size, kind = fingerprint(key)
   if digest == LARGE or digest ~= ARGV[first + 1] then return 'changed', size end
   if not sameExpiry(expiryOf(key), tonumber(ARGV[first + 2])) then return 'changed', size end
-  if started > tonumber(ARGV[first + 3]) then return 'changed', size end
+  if started > tonumber(ARGV[first + 3]) then return 'late', size end
   -- For the rows behind it.
   if first + 10 <= #ARGV then lookForRoom(key) end
   if action == 'delete' then
