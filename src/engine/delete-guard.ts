@@ -24,6 +24,29 @@ export async function refuseDeletes(
   return Promise.all(servers.map((server) => judged.get(server)!));
 }
 
+/** A value that has elements on both sides, and how many. */
+interface Sizes {
+  readonly key: Buffer;
+  readonly onSource: number;
+  readonly onTarget: number;
+}
+
+/**
+ * The same for elements: a source that lost its data and has been written since has the key, with
+ * next to nothing in it. Its servers are asked only where the value itself looks like that, so that
+ * no other key pays for it.
+ */
+export async function refuseShrinking(
+  sides: LinkSides,
+  values: readonly Sizes[],
+  guard: DeleteGuard,
+): Promise<(ReconcileError | null)[]> {
+  const suspicious = values.filter(({ onSource, onTarget }) => isSuddenlySmall(onSource, onTarget, guard));
+  const keys = suspicious.map(({ key }) => key);
+  const refused = await refuseDeletes(sides, keys, guard);
+  return values.map((value) => (suspicious.includes(value) ? refused.shift()! : null));
+}
+
 /**
  * By the source's server that has the key alone, and what the target has in the same slots: one
  * shard of a Cluster that was emptied must not be covered up by those that are full.

@@ -19,6 +19,7 @@ import {
   type TemporaryKey,
 } from '../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from './contract.js';
+import { refuseShrinking } from './delete-guard.js';
 import { reconcileError, type Side, type Stage } from './errors.js';
 import { type ExpiryTolerance, toleranceFor, tolerates } from './expiry-tolerance.js';
 import { shortened } from './lifetime.js';
@@ -28,7 +29,7 @@ import { withEarlier } from './rounds.js';
 import { hasMembers } from './value-types.js';
 
 /** Which part of a key to look at. No members: only its expiry. */
-interface MembersOf {
+export interface MembersOf {
   readonly key: Buffer;
   readonly members: readonly Buffer[];
   /**
@@ -39,6 +40,8 @@ interface MembersOf {
   readonly page?: 'creates' | 'begins' | 'adds';
   /** Where they are put on the target, in the place of the key. */
   readonly beside?: TemporaryKey;
+  /** As in `KeyRequest`. */
+  readonly allowDelete?: boolean | undefined;
   /** As in `KeyTask`. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -142,7 +145,8 @@ async function runPart(
     const part = open.slice(0, size);
     const { planned, deferred, known, connections } = await readAndPlan(round, await observe(round, requests, part));
     for (const { index, request } of known) done[index] = request.members.length;
-    await confirm(round, await repair(round, planned, connections), connections);
+    const permitted = await guardMembers(round, planned);
+    await confirm(round, await repair(round, permitted, connections), connections);
     open = [...deferred, ...open.slice(size)];
     size = nextPart(part.length, deferred.length);
   }
@@ -221,6 +225,22 @@ async function readAndPlan(
     else planned.push({ ...key, repair });
   }
   return { planned, deferred, known, connections };
+}
+
+/** Large values alone come with counts so far apart: others are then looked at as a whole. */
+async function guardMembers({ sides, options, results }: Round, planned: readonly Planned[]): Promise<Planned[]> {
+  const guarded = planned.filter(({ request }) => request.allowDelete !== true);
+  const sizes = guarded.map(({ request, observed, reading }) => ({
+    key: request.key,
+    onSource: Math.abs(reading.count),
+    onTarget: Math.abs(observed.count),
+  }));
+  const errors = await refuseShrinking(sides, sizes, options.deleteGuard);
+  for (const [position, { index }] of guarded.entries()) {
+    const error = errors[position]!;
+    if (error !== null) results[index] = { outcome: 'failed', error };
+  }
+  return planned.filter(({ index }) => results[index] === undefined);
 }
 
 /**

@@ -15,7 +15,7 @@ import type {
 } from './contract.js';
 import { type ReconcileError, reconcileError, reservedKey } from './errors.js';
 import { LinkMemory } from './link-memory.js';
-import { runMembersRound } from './members.js';
+import { type MembersOf, runMembersRound } from './members.js';
 import { AGAIN, type RoundResult, runRound } from './round.js';
 import { contended, healing, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from './rounds.js';
 import { WHOLE } from './scope.js';
@@ -240,10 +240,10 @@ async function roundOfAnyScope(
 ): Promise<RoundResult[]> {
   const results = new Array<RoundResult>(requests.length);
   const whole: { readonly index: number; readonly repaired: Repaired | null }[] = [];
-  const parts: { index: number; key: Buffer; members: readonly Buffer[]; signal: AbortSignal | undefined }[] = [];
-  for (const [index, { key, scope = WHOLE, signal }] of requests.entries()) {
+  const parts: (MembersOf & { readonly index: number })[] = [];
+  for (const [index, { key, scope = WHOLE, signal, allowDelete }] of requests.entries()) {
     if (scope.kind === 'whole' || options.cache !== undefined) whole.push({ index, repaired: null });
-    else parts.push({ index, key, members: scope.members, signal });
+    else parts.push({ index, key, members: scope.members, signal, allowDelete });
   }
   const ofParts = parts.length === 0 ? [] : await runMembersRound(sides, parts, options);
   for (const [position, { index }] of parts.entries()) {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type KeyResult, type ReconcileError, reconcileKeys } from '../../src/engine/index.js';
+import { type KeyResult, type ReconcileError, reconcileKeys, reconcileLargeKey } from '../../src/engine/index.js';
 import { connectRedis, type RedisPort } from '../../src/redis/index.js';
+import { compareRedis } from '../support/compare.js';
 import { keysOf } from '../support/keys.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
 import { DEFAULT_OPTIONS, intercept, once, reconcileOne, startLink, type TestLink } from './link.js';
@@ -117,6 +118,53 @@ test('a source that was flushed never empties the target', async () => {
   const results = await reconcileKeys(link.sides, keys, DEFAULT_OPTIONS);
   expect(results.every((result) => errorOf(result).type === 'SourceSuspicious')).toBe(true);
   expect(await keysOf(link.target.client)).toHaveLength(300);
+});
+
+describe('a source that was flushed and has been written since', () => {
+  const ELEMENTS = Array.from({ length: 6_000 }, (_, index) => `m${index}`);
+  const key = Buffer.from('users');
+  const options = { ...DEFAULT_OPTIONS, onProgress() {} };
+
+  type Client = TestLink['source']['client'];
+  const VALUES: Record<string, { fillOne: (on: Client) => Promise<unknown>; write: (on: Client) => Promise<unknown> }> =
+    {
+      set: { fillOne: (on) => on.sadd(key, ...ELEMENTS), write: (on) => on.sadd(key, 'm1') },
+      hash: {
+        fillOne: (on) => on.hset(key, ...ELEMENTS.flatMap((field) => [field, 'v'])),
+        write: (on) => on.multi().hset(key, 'm1', 'v').pexpire(key, 3_600_000).exec(),
+      },
+      list: { fillOne: (on) => on.rpush(key, ...ELEMENTS), write: (on) => on.rpush(key, 'm1') },
+    };
+
+  async function flushed({ fillOne, write }: (typeof VALUES)[string]): Promise<void> {
+    for (const side of ['source', 'target'] as const) await Promise.all([fillOne(link[side].client), fill(side, 300)]);
+    await link.source.client.flushall();
+    await write(link.source.client);
+  }
+
+  test.each(Object.entries(VALUES))('never empties a large %s of the target', async (_type, value) => {
+    await flushed(value);
+    const error = errorOf(await reconcileLargeKey(link.sides, { key }, options));
+    expect(error).toMatchObject({ type: 'SourceSuspicious', stage: 'compare' });
+    await link.source.client.del(key);
+    await value.fillOne(link.source.client);
+    expect(await reconcileLargeKey(link.sides, { key }, options)).toEqual({ outcome: 'equal' });
+  });
+
+  test.each(Object.entries(VALUES))('lets a person allow it for a large %s', async (_type, value) => {
+    await flushed(value);
+    const result = await reconcileLargeKey(link.sides, { key, allowDelete: true }, options);
+    expect(result).toMatchObject({ outcome: 'repaired' });
+    expect(await compareRedis(link.source.client, link.target.client)).toHaveLength(300);
+  });
+
+  test('that has its other keys still is believed: its set did shrink', async () => {
+    for (const side of ['source', 'target'] as const) await fill(side, 300);
+    await link.target.client.sadd(key, ...ELEMENTS);
+    await link.source.client.sadd(key, 'm1');
+    expect(await reconcileLargeKey(link.sides, { key }, options)).toMatchObject({ outcome: 'repaired' });
+    expect(await compareRedis(link.source.client, link.target.client)).toEqual([]);
+  });
 });
 
 test('a source that restarted empty never empties the target', async () => {

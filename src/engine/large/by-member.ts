@@ -16,6 +16,7 @@ import { healing, MAXIMUM_ROUNDS, PAUSES, restAfter } from '../rounds.js';
 import { ahead } from './ahead.js';
 import { ChangedMeanwhile } from './changed-meanwhile.js';
 import { paced, type StepCost } from './pace.js';
+import type { ReplaceOptions } from './replacement.js';
 
 /** Up to where the members have been compared and repaired. Plain data. */
 export interface MembersProgress {
@@ -33,7 +34,7 @@ export interface MembersProgress {
   readonly repairedBytes: number | null;
 }
 
-interface AllMembersOptions extends ReconcileOptions {
+interface AllMembersOptions extends ReplaceOptions {
   readonly resume?: MembersProgress | undefined;
   readonly onProgress: (progress: MembersProgress) => void;
 }
@@ -284,11 +285,12 @@ async function* pagesOf(work: Work, pass: Side, resumed: string | undefined): As
 /** With no members: the expiry alone. */
 async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise<void> {
   const { link, key } = work;
+  const { allowDelete } = work.options;
   let options: ReconcileOptions = work.options;
   let because: ReconcileError | undefined;
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
     options.signal?.throwIfAborted();
-    const request = { key, members, page: 'creates', signal: options.signal } as const;
+    const request = { key, members, page: 'creates', signal: options.signal, allowDelete } as const;
     const step = (target: RedisPort) => runMembersRound({ ...link, target }, [request], options);
     const [result] = await paced(link, key, options.signal, step, work.costs.repair);
     const { outcome } = result!;

@@ -83,7 +83,7 @@ async function runLargeRound(
   if (onlyDumps || (target!.type !== NO_TYPE && target!.type !== source!.type)) {
     return replaceOtherType(sides, key, source!.type, replacing, onStep);
   }
-  return reconcileAllMembers(sides, key, source!.type, options);
+  return reconcileAllMembers(sides, key, source!.type, { ...options, allowDelete: request.allowDelete ?? false });
 }
 
 const LARGE_DUMP = new RedisFailure('LARGEDUMP', 'a value of a type that can only be dumped is too large for that');

@@ -16,7 +16,7 @@
  */
 import { type KeyWatch, NO_TYPE, RedisFailure, type WatchedChange, type WatchedOutcome } from '../../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from '../contract.js';
-import { refuseDeletes } from '../delete-guard.js';
+import { refuseDeletes, refuseShrinking } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { sameExpiry, toleranceFor, tolerates } from '../expiry-tolerance.js';
 import { shortened } from '../lifetime.js';
@@ -114,6 +114,8 @@ async function replace(work: Replacement, onStep: () => void): Promise<RoundResu
   );
   if (error !== null) return { outcome: 'failed', error };
   if (!comparison.equal) {
+    const refused = await refuseShorter(work, pair);
+    if (refused !== null) return { outcome: 'failed', error: refused };
     const temporary = target.temporaryKey();
     // In place of the key it no longer has that name.
     work.opened.push(() => temporary.discard());
@@ -121,6 +123,15 @@ async function replace(work: Replacement, onStep: () => void): Promise<RoundResu
     return write(work, pair, { action: 'replace', temporary, expiry }, comparison.bytes);
   }
   return write(work, pair, { action: 'expiry', expiry }, 0);
+}
+
+/** Of lists and streams: the size of a string is no number of elements. */
+async function refuseShorter({ link, key, options }: Replacement, pair: WatchedPair): Promise<ReconcileError | null> {
+  const { source, target } = { source: pair.source.state, target: pair.target.state };
+  if (options.allowDelete || source.type === 'string' || source.type !== target.type) return null;
+  const sizes = { key, onSource: source.size, onTarget: target.size };
+  const [error] = await refuseShrinking(link, [sizes], options.deleteGuard);
+  return error!;
 }
 
 async function remove(work: Replacement, pair: WatchedPair): Promise<RoundResult> {
