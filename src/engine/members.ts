@@ -154,7 +154,8 @@ async function runPart(
 }
 
 function fail({ sides, results }: Round, index: number, failure: RedisFailure, side: Side, stage: Stage): void {
-  results[index] = { outcome: 'failed', error: reconcileError(failure, side, stage, sides[side].place) };
+  const error = reconcileError(failure, side, stage, sides[side].place);
+  results[index] = { outcome: 'failed', error, ...(failure.refused.hasWritten && { wrote: true }) };
 }
 
 async function observe(round: Round, requests: readonly MembersOf[], indices: readonly number[]): Promise<Observed[]> {

@@ -375,7 +375,8 @@ function incomparable({ target }: Link, type: string): RoundResult {
 }
 
 function fail({ link, results }: Round, index: number, failure: RedisFailure, side: Side, stage: Stage): void {
-  results[index] = { outcome: 'failed', error: reconcileError(failure, side, stage, link[side].place) };
+  const error = reconcileError(failure, side, stage, link[side].place);
+  results[index] = { outcome: 'failed', error, ...(failure.refused.hasWritten && { wrote: true }) };
 }
 
 /** @returns null when nothing was written */

@@ -264,6 +264,23 @@ function permissionTests(
     }
   });
 
+  test('of members that were written before a command was refused it is told that they were', async () => {
+    await permitAll();
+    await permit(
+      target,
+      all.filter((command) => command !== 'hdel'),
+      ALL_KEYS,
+    );
+    for (const { client } of [source, target]) await client.flushall();
+    await source.client.hset('hash', 'f', 'new');
+    await target.client.hset('hash', 'f', 'old', 'gone', 'v');
+    const members = ['f', 'gone'].map((field) => Buffer.from(field));
+    const results = await reconcileAll([{ key: Buffer.from('hash'), scope: { kind: 'members', members } }]);
+    expect(refusals(results)[0]).toContain('does not let this user run HDEL;');
+    expect(results).toMatchObject([{ outcome: 'failed', wrote: true }]);
+    expect(await target.client.hgetall('hash')).toEqual({ f: 'new', gone: 'v' });
+  });
+
   test('its own keys are not among those that the user may touch: their pattern is named', async () => {
     await permitAll();
     await permit(target, all, ['~[^k]*']);

@@ -301,7 +301,10 @@ async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise
       throw new ChangedMeanwhile();
     }
     if (outcome === 'large') throw new ChangedMeanwhile();
-    if (result!.outcome === 'failed') throw result!.error;
+    if (result!.outcome === 'failed') {
+      if (result!.wrote) count(work, 0);
+      throw result!.error;
+    }
     if (result!.outcome === 'repaired') count(work, result!.bytes);
     if (result!.outcome !== 'again') return;
     because = result!.because;

@@ -8,6 +8,8 @@ export interface RefusedCommand {
   readonly command?: string | undefined;
   /** It named a key of ours, or one of the application's. */
   readonly onOwnKey?: boolean;
+  /** The script that called it had written the key before. */
+  readonly hasWritten?: boolean;
 }
 
 interface FailureOptions extends ErrorOptions {

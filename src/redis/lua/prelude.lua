@@ -7,8 +7,9 @@
 --
 -- What a script answers: {now, operations, row, row, …}, `now` being this server's clock in ms and
 -- `operations` how many commands INFO commandstats counts for this call. A row is what the script's
--- header says, a list or one text, or {'error', text, command, 'own' or ''} when this one key
--- failed at that command, which named a key of ours; the others are not touched by that.
+-- header says, a list or one text, or {'error', text, command, 'own' or '', 'wrote' or ''} when this
+-- one key failed at that command, which named a key of ours, and had been written before; the
+-- others are not touched by that.
 -- There may be fewer rows than keys (see WORK_LIMIT): the caller asks again for the rest.
 
 -- The call of the script itself is one, each command it calls another.
@@ -51,6 +52,8 @@ local ELEMENT_WORK = 250
 
 -- What was done for a row so far: it is charged that at least, and what it was given if it fails.
 local spent = 0
+-- 'wrote' once the row's key was written, for what is said when a later command is refused.
+local wrote = ''
 local function spend(work)
   spent = spent + work
   return work
@@ -314,14 +317,15 @@ local function eachRow(width, handle)
   local work = 0
   for first = FIRST_ROW, #ARGV, width do
     if work >= WORK_LIMIT then break end
-    spent = 0
+    spent, wrote = 0, ''
     local ok, row, more = pcall(handle, first)
     work = work + ROW_WORK
     if ok then
       work = work + math.max(more, spent)
     else
       work = work + spent + given(first, width)
-      row = { 'error', type(row) == 'table' and row.err or tostring(row), describeLastCommand() }
+      local command, own = describeLastCommand()
+      row = { 'error', type(row) == 'table' and row.err or tostring(row), command, own, wrote }
     end
     reply[#reply + 1] = row
   end

@@ -132,7 +132,8 @@ export async function runForKey(
 }
 
 /** Why the script could not do one row, if so. */
-export function failureIn([head, text, command, own]: Cells): RedisFailure | null {
+export function failureIn([head, text, command, own, wrote]: Cells): RedisFailure | null {
   if (!(head instanceof Buffer && head.equals(ERROR))) return null;
-  return failureOfReply(String(text), { command: String(command), onOwnKey: String(own) === 'own' });
+  const refused = { command: String(command), onOwnKey: String(own) === 'own', hasWritten: String(wrote) === 'wrote' };
+  return failureOfReply(String(text), refused);
 }

@@ -20,6 +20,7 @@ local REMOVE = { hash = 'HDEL', set = 'SREM', zset = 'ZREM' }
 local function callInParts(name, key, arguments)
   for first = 1, #arguments, ARGUMENTS_PER_COMMAND do
     redis.call(name, key, unpack(arguments, first, math.min(first + ARGUMENTS_PER_COMMAND - 1, #arguments)))
+    wrote = 'wrote'
   end
 end
 
@@ -49,6 +50,7 @@ local function takeAway(kind, key, members, cells, wanted)
       removed[#removed + 1] = members[i]
     elseif cells[i] ~= wanted[i] and expiry ~= '' then
       redis.call('HPEXPIREAT', key, expiry, 'FIELDS', 1, members[i])
+      wrote = 'wrote'
     end
   end
   callInParts(REMOVE[kind], key, removed)

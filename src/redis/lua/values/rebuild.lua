@@ -73,6 +73,7 @@ return eachRow(10, function(first)
   end
   if ARGV[first + 5] == '1' then return { 'equal' }, size end
   setExpiry(key, newExpiry, started)
+  wrote = 'wrote'
   local outcome = isGone(key) and 'expired' or 'expiry'
   leaveMark(ARGV[first + 9])
   return { outcome }, size

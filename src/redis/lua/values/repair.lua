@@ -66,12 +66,14 @@ return eachRow(10, function(first)
   if action == 'restore' and (content == '' or present ~= content) then
     requireRoom()
     redis.call('RESTORE', key, newExpiry == '-1' and '0' or newExpiry, dump, 'REPLACE', 'ABSTTL')
+    wrote = 'wrote'
     local outcome = unlessExpired(key, newExpiry, looksAsWritten(key, dump, content) and 'restored' or 'incomparable')
     leaveMark(ARGV[first + 9])
     return outcome, size
   end
   if ARGV[first + 6] == '1' then return 'equal', size end
   setExpiry(key, newExpiry, started)
+  wrote = 'wrote'
   local outcome = unlessExpired(key, newExpiry, 'expiry')
   leaveMark(ARGV[first + 9])
   return outcome, size
