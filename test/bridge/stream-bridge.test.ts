@@ -113,7 +113,7 @@ describe('with Redis Streams and no Kafka', () => {
     configure({ retry: { maximumAttempts: 2, initialInterval: '10ms' } });
     const { source, target } = sandbox;
     await source.client.set('user:42', 'new');
-    await target.client.replicaof('127.0.0.1', String(await freePort()));
+    await target.client.replicaof('127.0.0.1', 1);
     await sandbox.start('start');
     const record = recordOf('user:42', { id: 'w1' });
     await append(record);

@@ -8,7 +8,6 @@ import type { sweep } from '../../workflows/sweep.js';
 import { pause, resume, sweepWorkflowId } from '../../workflows/sweep-messages.js';
 import { eventually, NET_MS } from '../support/eventually.js';
 import { createSandbox, type Sandbox } from '../support/keymend.js';
-import { freePort } from '../support/redis.js';
 
 let sandbox: Sandbox;
 let keymend: KeymendClient;
@@ -39,7 +38,7 @@ function clientOf(
 /** Its keys fail at once, and for as long as it is so. */
 async function whileReadOnly(): Promise<{ over(): Promise<void> }> {
   const { client } = sandbox.target;
-  await client.replicaof('127.0.0.1', String(await freePort()));
+  await client.replicaof('127.0.0.1', 1);
   const over = async () => {
     await client.replicaof('NO', 'ONE');
   };

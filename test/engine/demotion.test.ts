@@ -6,7 +6,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LinkMemory, type LinkSides, reconcileLargeKey } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
-import { freePort } from '../support/redis.js';
 import { startRelay } from '../support/relay.js';
 import { DEFAULT_OPTIONS, intercept, once, reconcileOne, startLink, type TestLink } from './link.js';
 import { hookWatches } from './watched.js';
@@ -16,17 +15,15 @@ const DEMOTED = { outcome: 'failed', error: { type: 'SourceNotMaster', stage: 'v
 const HOUR_MS = 3_600_000;
 
 let link: TestLink;
-let nowhere: number;
 beforeAll(async () => {
   link = await startLink([], [], { largeValues: LIMITS });
-  nowhere = await freePort();
 });
 afterAll(() => link?.stop());
 beforeEach(() => link.clear());
 afterEach(() => link.source.client.replicaof('NO', 'ONE'));
 
 /** It keeps its data and goes on to serve reads. */
-const demote = once(() => link.source.client.replicaof('127.0.0.1', nowhere));
+const demote = once(() => link.source.client.replicaof('127.0.0.1', 1));
 
 async function onBoth(command: string, ...args: (string | number)[]): Promise<void> {
   for (const { client } of [link.source, link.target]) await client.call(command, ...args);
@@ -136,7 +133,7 @@ describe('a source that is demoted before it is read', () => {
       relay.holdFrom('EVALSHA');
       const result = reconcileOne({ ...link.sides, source }, 'k');
       await relay.held();
-      await link.source.client.replicaof('127.0.0.1', nowhere);
+      await link.source.client.replicaof('127.0.0.1', 1);
       relay.deliver();
       expect(await result).toMatchObject({ outcome: 'failed', error: { type: 'SourceNotMaster', stage: 'read' } });
       expect(await link.target.client.get('k')).toBe('newer');

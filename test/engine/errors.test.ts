@@ -8,7 +8,7 @@ import type { ReconcileError } from '../../src/engine/index.js';
 import { connectRedis, RedisFailure, type RedisPort } from '../../src/redis/index.js';
 import { isPermanent } from '../../workflows/error-types.js';
 import type { ErrorType, Stage } from '../../workflows/messages.js';
-import { freePort, type RedisServer, startRedis } from '../support/redis.js';
+import { type RedisServer, startRedis } from '../support/redis.js';
 import { intercept, once, reconcileOne } from './link.js';
 
 /** As long as no machine takes for an answer, however busy. */
@@ -72,7 +72,7 @@ function expectError(error: ReconcileError, type: ErrorType, stage: Stage, text:
 describe('on the target', () => {
   test('a replica: TargetReadOnly', async () => {
     const { target, ports } = await divergedLink();
-    await target.client.replicaof('127.0.0.1', `${await freePort()}`);
+    await target.client.replicaof('127.0.0.1', 1);
     const error = await failure(...ports);
     expectError(error, 'TargetReadOnly', 'write', 'is a read-only replica; point the link at its master');
     expect(isPermanent(error.type)).toBe(false);
@@ -128,7 +128,7 @@ describe('on the target', () => {
   test('a replica without its master that serves nothing: TargetUnavailable', async () => {
     const { target, ports } = await divergedLink();
     await target.client.config('SET', 'replica-serve-stale-data', 'no');
-    await target.client.replicaof('127.0.0.1', `${await freePort()}`);
+    await target.client.replicaof('127.0.0.1', 1);
     expectError(await failure(...ports), 'TargetUnavailable', 'read', 'has lost its master');
   });
 

@@ -9,7 +9,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import { eventually } from '../support/eventually.js';
 import { createSandbox, ENVIRONMENT, recordOf, type Sandbox } from '../support/keymend.js';
-import { freePort } from '../support/redis.js';
 import { stack } from '../support/services.js';
 
 const run = promisify(execFile);
@@ -81,7 +80,7 @@ describe.each(LANGUAGES)('the example in %s', (language, build) => {
     const key = `${language}:2`;
     const { source, target, producer, topic, client, prefix } = sandbox;
     await source.client.set(key, 'new');
-    await target.client.replicaof('127.0.0.1', String(await freePort()));
+    await target.client.replicaof('127.0.0.1', 1);
     try {
       await producer.send({ topic, messages: [recordOf(key)] });
       const escalated = async () =>

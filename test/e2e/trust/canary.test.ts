@@ -8,7 +8,7 @@ import { createDualWriter, createKafkaRecordSink, mirrorOptions, traceFailedWrit
 import { registerTracer, startCollector } from '../../support/collector.js';
 import { eventually } from '../../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../../support/keymend.js';
-import { freePort, startRedis } from '../../support/redis.js';
+import { startRedis } from '../../support/redis.js';
 import { stack } from '../../support/services.js';
 import { startReceiver } from '../../support/webhook-receiver.js';
 
@@ -37,7 +37,7 @@ it('is in no span, metric, log, history, letter, report, message or error, but k
   });
   // Of this one Temporal has no workflow (any more), and says so with its ID.
   for (const { client } of [source, target]) await client.set(`${KEY}:forgotten`, VALUE);
-  await target.client.replicaof('127.0.0.1', String(await freePort()));
+  await target.client.replicaof('127.0.0.1', 1);
   await source.client.set(`${KEY}:escalated`, VALUE);
   const link = sandbox.prefix.slice(0, -1);
   const broken = { key: `${KEY}:broken`, value: `{"value":"${VALUE}"` };

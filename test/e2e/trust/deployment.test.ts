@@ -8,7 +8,6 @@ import { status } from '../../../workflows/messages.js';
 import { IS_FULL } from '../../support/cases.js';
 import { eventually } from '../../support/eventually.js';
 import { createSandbox, type Running, recordOf, type Sandbox, spawnKeymend } from '../../support/keymend.js';
-import { freePort } from '../../support/redis.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 /** In `npm run test:full` a hundred. */
@@ -75,7 +74,7 @@ it(`${KEYS} escalated keys go on with the next release, whose workflow is anothe
   await first.logged('build one of');
   const bridge = await sandbox.start('bridge');
   for (const key of keys) await source.client.set(key, 'v');
-  await target.client.replicaof('127.0.0.1', String(await freePort()));
+  await target.client.replicaof('127.0.0.1', 1);
   await producer.send({ topic, messages: keys.map((key) => recordOf(key)) });
   const statusOf = (key: string) => client.workflow.getHandle(`${prefix}${key}`).query(status);
   const expectEach = (expected: object) =>

@@ -86,7 +86,7 @@ it('is switched on under escalated keys: their workflows go on, and their next a
   sandbox.configure(escalated);
   const before = await sandbox.start('start');
   await source.client.mset(...keys.flatMap((key) => [key, 'new']));
-  await target.client.replicaof('127.0.0.1', String(await freePort()));
+  await target.client.replicaof('127.0.0.1', 1);
   await producer.send({ topic, messages: keys.map((key) => recordOf(key)) });
   const handles = keys.map((key) => client.workflow.getHandle(prefix + key));
   const untilPending = (pending: number) =>

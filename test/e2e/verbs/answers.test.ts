@@ -27,7 +27,7 @@ describe('a verb that asks', () => {
     const evil = 'a\u001b]0;owned\u0007\r\nno key is escalated\u202e';
     let running = await sandbox.start('start');
     await source.client.mset('a', '1', 'b', '1', evil, '1');
-    await target.client.replicaof('127.0.0.1', String(await freePort()));
+    await target.client.replicaof('127.0.0.1', 1);
     await producer.send({ topic, messages: ['a', 'b', evil].map((key) => recordOf(key, { link })) });
     await until(async () => (await json<object[]>('escalations', '-l', link)).length === 3);
 
@@ -158,7 +158,7 @@ it('reconcile says while it waits what goes on, and the worker logs what it repa
   const running = await sandbox.start('worker');
   const { source, target, prefix } = sandbox;
   await source.client.set('late', 'a value of a user');
-  await target.client.replicaof('127.0.0.1', String(await freePort()));
+  await target.client.replicaof('127.0.0.1', 1);
   const { code, stderr } = await sandbox.keymend('reconcile', 'late');
   const lines = stderr.trimEnd().split('\n');
   expect([code, lines.pop()]).toEqual([

@@ -197,7 +197,7 @@ describe('verbs about one key', () => {
     const escalations = () => json<object[]>('escalations', '--link', link);
     const running = await sandbox.start('start');
     await source.client.mset('a', '1', 'b', '2', 'c', '3');
-    await target.client.replicaof('127.0.0.1', String(await deadPort()));
+    await target.client.replicaof('127.0.0.1', 1);
     await producer.send({ topic, messages: [recordOf('a', { link }), recordOf('b', { link })] });
     await until(async () => (await escalations()).length === 2);
 

@@ -125,7 +125,7 @@ describe('keymend status without a key', () => {
   });
 
   it('shows a target that is a replica', async () => {
-    await sandbox.target.client.replicaof('127.0.0.1', `${await freePort()}`);
+    await sandbox.target.client.replicaof('127.0.0.1', 1);
     const { target, deletes, reason } = await report();
     expect(target).toMatchObject({ role: 'replica', keys: KEYS });
     expect(target.problem).toContain('is a replica, not a master; point the link at its master');
@@ -159,7 +159,7 @@ describe('the target loses nothing, and keymend status says why deletes are refu
     ['is loading a large RDB', () => loadSlowly(source), /is still loading its data; wait until it has ended/],
     [
       'turned replica',
-      async () => source.client.replicaof('127.0.0.1', `${await freePort()}`),
+      async () => source.client.replicaof('127.0.0.1', 1),
       /is a replica, not a master; point the link at its master/,
     ],
   ])('%s', async (_what, happens, why) => {

@@ -25,7 +25,7 @@ it('counts what is under way, workers and bridges', async () => {
   const { source, target, producer, topic } = sandbox;
   const running = await sandbox.start('start');
   await source.client.mset('a', '1', 'asked-for', '1');
-  await target.client.replicaof('127.0.0.1', String(await freePort()));
+  await target.client.replicaof('127.0.0.1', 1);
   await producer.send({ topic, messages: [recordOf('a')] });
   await until(async () => (await report()).workflows.escalated === 1);
   expect(await report()).toMatchObject({
