@@ -12,6 +12,7 @@ import { Client, Connection } from '@temporalio/client';
 import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs';
 import { stringify } from 'yaml';
 import { NET_MS } from './eventually.js';
+import { askingAgain } from './lost-queries.js';
 import { type RedisServer, startRedis } from './redis.js';
 import { stack } from './services.js';
 import { createTopics } from './topics.js';
@@ -84,8 +85,6 @@ export function recordOf(key: string, more: object = {}): { key: string; value: 
   return { key, value: JSON.stringify(value) };
 }
 
-const QUERY_MS = 30_000;
-
 export async function createSandbox(): Promise<Sandbox> {
   const name = randomUUID().slice(0, 8);
   const { temporal, kafka: kafkaInfo } = stack();
@@ -113,10 +112,7 @@ export async function createSandbox(): Promise<Sandbox> {
     prefix,
     client: new Client({
       connection,
-      // A query whose answer gets lost has no end of its own: who waits asks again.
-      interceptors: {
-        workflow: [{ query: (input, next) => connection.withDeadline(Date.now() + QUERY_MS, () => next(input)) }],
-      },
+      interceptors: { workflow: [askingAgain(() => connection)] },
     }),
     producer,
     kafka,

@@ -40,6 +40,7 @@ import {
 } from '../../workflows/messages.js';
 import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import type { RunInput } from '../../workflows/run-state.js';
+import { askingAgain } from './lost-queries.js';
 import { describeWith, stack } from './services.js';
 import { startTimeSkipping } from './time-skipping.js';
 
@@ -166,7 +167,8 @@ export function describeTimeSkipping(
   return describeWith(title, provideTimeSkippingServer, (executable) => {
     const server = {} as { env: TestWorkflowEnvironment };
     beforeAll(async () => {
-      server.env = await withSearchAttributes(await startTimeSkipping(executable));
+      const client = { interceptors: { workflow: [askingAgain(() => server.env.connection)] } };
+      server.env = await withSearchAttributes(await startTimeSkipping(executable, client));
     });
     afterAll(() => server.env?.teardown());
     suite(server);
@@ -180,7 +182,10 @@ export function describeTimeSkipping(
 export function onStack(): { readonly env: TestWorkflowEnvironment } {
   const server = {} as { env: TestWorkflowEnvironment };
   beforeAll(async () => {
-    server.env = await TestWorkflowEnvironment.createFromExistingServer({ address: stack().temporal.address });
+    server.env = await TestWorkflowEnvironment.createFromExistingServer({
+      address: stack().temporal.address,
+      client: { interceptors: { workflow: [askingAgain(() => server.env.connection)] } },
+    });
   });
   afterAll(() => server.env?.teardown());
   return server;

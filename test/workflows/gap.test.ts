@@ -12,6 +12,7 @@ import {
   status,
   sweeping,
 } from '../../workflows/gap-messages.js';
+import { askingAgain } from '../support/lost-queries.js';
 import { stack } from '../support/services.js';
 import { shownOf, workflowBundle } from '../support/workflow-bed.js';
 
@@ -22,7 +23,7 @@ let client: Client;
 beforeAll(async () => {
   connection = await Connection.connect({ address });
   native = await NativeConnection.connect({ address });
-  client = new Client({ connection });
+  client = new Client({ connection, interceptors: { workflow: [askingAgain(() => connection)] } });
 });
 afterAll(async () => {
   await connection?.close();
