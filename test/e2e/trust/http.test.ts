@@ -133,11 +133,14 @@ describe('keymend start', () => {
     expect(await running.stop()).toBe(0);
   });
 
-  it('is not ready from the signal on, and answers until all it had begun has ended', async () => {
+  // An attempt at a frozen target lasts two seconds: who hears of it or of the stop later than that,
+  // on a busy machine, finds the process gone.
+  const again = { retry: 5 };
+
+  it('is not ready from the signal on, and answers until all it had begun has ended', again, async () => {
     configure();
     const running = await sandbox.start('start');
-    const url = await urlOf(running);
-    await attemptUnderWay(url);
+    const url = await attemptUnderWay(running);
     const ended = once(running.process, 'exit');
     running.process.kill('SIGTERM');
     await running.logged('stopping');
@@ -147,10 +150,10 @@ describe('keymend start', () => {
     expect(await ended).toEqual([0, null]);
   });
 
-  it.each([['SIGTERM'], ['SIGINT']] as const)('ends at once when %s comes second', async (second) => {
+  it.each([['SIGTERM'], ['SIGINT']] as const)('ends at once when %s comes second', again, async (second) => {
     configure();
     const running = await sandbox.start('start');
-    await attemptUnderWay(await urlOf(running));
+    await attemptUnderWay(running);
     running.process.kill('SIGTERM');
     await running.logged('stopping');
     expect(await running.stop(second)).toBe(second === 'SIGTERM' ? 143 : 130);
@@ -158,17 +161,24 @@ describe('keymend start', () => {
   });
 });
 
-/** Leaves a worker with an attempt that does not end before its target is thawed. */
-async function attemptUnderWay(url: string): Promise<void> {
+/**
+ * Leaves a worker, which is gone with its test, with an attempt that hangs at the frozen target.
+ * @returns where it answers
+ */
+async function attemptUnderWay(running: Running): Promise<string> {
   const { source, target, producer, topic } = sandbox;
+  onTestFinished(async () => void (await running.stop('SIGKILL')));
+  const url = await urlOf(running);
   const key = `held-${Date.now()}`;
   await source.client.set(key, 'v');
   target.freeze();
   onTestFinished(() => target.thaw());
   await producer.send({ topic, messages: [recordOf(key)] });
   await eventually(async () =>
-    expect((await metricsOf(url)).get('keymend_records_total{outcome="signalled"}')).toBe(1),
+    // Of a try before it there may be a record that had not been committed.
+    expect((await metricsOf(url)).get('keymend_records_total{outcome="signalled"}')).toBeGreaterThanOrEqual(1),
   );
+  return url;
 }
 
 describe('a process that is starting', () => {
