@@ -28,7 +28,7 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
     const client = new Redis(redis.url, options);
     client.on('error', () => {});
     closing.push(() => client.disconnect());
-    const cache = createCache({ redis: client, mysql, link: 'shop', ...more });
+    const cache = createCache({ redis: client, mysql, link: 'shop', redisTimeoutMs: 30_000, ...more });
     closing.push(() => cache.close());
     return cache;
   }

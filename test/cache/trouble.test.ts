@@ -27,7 +27,7 @@ await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
     const client = new Redis(redis.url, { maxRetriesPerRequest: 0, retryStrategy: () => 50, ...options });
     client.on('error', () => {});
     closing.push(() => client.disconnect());
-    const cache = createCache({ redis: client, mysql, link: 'shop', ...more });
+    const cache = createCache({ redis: client, mysql, link: 'shop', redisTimeoutMs: 30_000, ...more });
     closing.push(() => cache.close());
     return cache;
   }
@@ -116,7 +116,7 @@ await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
         return call(...command);
       };
       Object.assign(client, { callBuffer: twice });
-      const cache = createCache({ redis: client, mysql, link: 'shop', ...LONG });
+      const cache = createCache({ redis: client, mysql, link: 'shop', redisTimeoutMs: 30_000, ...LONG });
       closing.push(() => cache.close());
       expect(String(await cache.read('n:1', name))).toBe('old');
       // A look and a fill: nobody had to look again.

@@ -58,7 +58,7 @@ await describeWith('a mapping that names the version of its rows', provideMariad
 
   /** A replica that has version 6, until the primary is asked. */
   function reader(client: Redis) {
-    const cache = createCache({ redis: client, mysql, link: 'shop' });
+    const cache = createCache({ redis: client, mysql, link: 'shop', redisTimeoutMs: 30_000 });
     closing.push(
       () => cache.close(),
       () => client.disconnect(),
@@ -125,7 +125,7 @@ await describeWith('a mapping that names the version of its rows', provideMariad
   });
 
   test('an application that keeps versions for longer is not cut short', async () => {
-    const cache = createCache({ redis: redis.client, mysql, link: 'shop', lagMs: 3_600_000 });
+    const cache = createCache({ redis: redis.client, mysql, link: 'shop', redisTimeoutMs: 30_000, lagMs: 3_600_000 });
     closing.push(() => cache.close());
     await cache.update('n:1', async () => {}, { version: () => 7 });
     await redis.client.set('n:1', 'new');
@@ -145,7 +145,7 @@ await describeWith('a mapping that names the version of its rows', provideMariad
   test.each(['invalidate', 'refresh'] as const)(
     'replaces nothing newer in mode %s where the row that it reads is older than what is known',
     async (mode) => {
-      const cache = createCache({ redis: redis.client, mysql, link: 'shop' });
+      const cache = createCache({ redis: redis.client, mysql, link: 'shop', redisTimeoutMs: 30_000 });
       closing.push(() => cache.close());
       await cache.update('n:1', async () => {}, { version: () => 8 });
       await redis.client.set('n:1', 'of version 8');
