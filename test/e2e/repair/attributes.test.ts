@@ -157,10 +157,13 @@ it.each(['are removed', 'are of another type'])(
       await until(async () => (await target.get('a')) === 'new');
       await until(async () => (await stateOf('a')) === 'done');
     }
-    const runs: string[] = [];
-    for await (const { status } of client.workflow.list({ query: `WorkflowId = "${sandbox.prefix}a"` }))
-      runs.push(status.name);
-    expect(runs).toEqual(['COMPLETED', 'COMPLETED']);
+    // The list hears of an end a moment later.
+    await eventually(async () => {
+      const runs: string[] = [];
+      for await (const { status } of client.workflow.list({ query: `WorkflowId = "${sandbox.prefix}a"` }))
+        runs.push(status.name);
+      expect(runs).toEqual(['COMPLETED', 'COMPLETED']);
+    });
   },
   NET_MS,
 );
