@@ -8,8 +8,11 @@ import { untilReady } from './processes/wait.js';
 import { type Report, withProgress } from './progress.js';
 import type { Prepare, Service } from './service.js';
 
-/** Kafka recovers its log and Redis loads its data before they answer. */
-const READY_WITHIN_MS = 60_000;
+/**
+ * Only a net: Kafka recovers its log and Redis loads its data before they answer, and on a busy
+ * machine the start of Kafka's JVM alone may take a minute. One that ends is noticed at once.
+ */
+const READY_WITHIN_MS = 180_000;
 /** A free port may be gone when the service takes it; then others are chosen. */
 const MAXIMUM_ATTEMPTS = 3;
 /** How each service says so, also of a port that somebody had for a moment only. */

@@ -13,7 +13,8 @@ export const KEYMEND = 'keymend';
 /** How a person calls it. */
 export const KEYMEND_TITLE = 'bridge and worker';
 
-const READY_WITHIN_MS = 60_000;
+/** Only a net, for a busy machine: one that ends is noticed at once. */
+const READY_WITHIN_MS = 180_000;
 /** More than a worker takes for what is under way. */
 const STOP_GRACE_MS = 30_000;
 /** What it logs when all of it is up. */
