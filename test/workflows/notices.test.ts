@@ -61,9 +61,10 @@ async function bed(gatherMs: number) {
 }
 
 it('many signals are one message, and it ends when nothing is left to tell', async () => {
-  const { worker, sent, tell, handle } = await bed(1_000);
+  const { worker, sent, tell, handle } = await bed(3_600_000);
   await worker.runUntil(async () => {
     await Promise.all(Array.from({ length: 20 }, () => tell(ESCALATED)));
+    await handle.signal(retry);
     const { sent: count, failing } = await handle.result();
     expect([count, failing]).toEqual([1, null]);
     expect(sent).toMatchObject([{ link: 'east', errorType: 'Contended', keys: 20, id: expect.stringMatching(/\/1$/) }]);

@@ -75,8 +75,9 @@ it('says that both sides are equal, and ends with 0', async () => {
   const { code, stdout, stderr } = await sandbox.keymend('sweep');
   expect(stdout).toBe(`link ${link}: equal, 2000 keys compared, 0 differ\n`);
   expect(code).toBe(0);
-  // In a pipe there is a line at its end, and none in between for so short a time.
-  expect(stderr).toBe('[####################], 100.0 %, 2000 keys compared, 0 differ\n');
+  // In a pipe there is a line at its end, and one every ten seconds where a busy machine takes that.
+  const last = stderr.trimEnd().split('\n').at(-1);
+  expect(last).toBe('[####################], 100.0 %, 2000 keys compared, 0 differ');
 });
 
 it('ends with 3 where keys differ, names them, and writes reports that have no value', async () => {
@@ -243,7 +244,7 @@ it('a second one joins the first, which can be paused and goes on', async () => 
 
 it('a worker that is killed in the middle is followed by another, which goes on', async () => {
   const { client, source } = sandbox;
-  const sweep = sandbox.keymend('sweep', '--rate', '150', '--output', 'json');
+  const sweep = sandbox.keymend('sweep', '--rate', '50', '--output', 'json');
   const handle = client.workflow.getHandle(sweepWorkflowId(link));
   // As far as Temporal knows.
   await eventually(async () => {
