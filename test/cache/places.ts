@@ -81,6 +81,8 @@ export function dyingMaster(group: SentinelGroup, keys: readonly string[], { set
       if (isOver()) throw new Error('too few operations: they had ended before enough was lost');
       isDying = true;
       await looked();
+      // Since now: a replica whose master has been away for five seconds and more is not promoted.
+      await group.replica.client.multi().replicaof('NO', 'ONE').replicaof('127.0.0.1', 1).exec();
       await group.killMaster();
     },
     takesWrites: () => !isDying,
