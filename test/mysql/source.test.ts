@@ -71,8 +71,8 @@ await describeWith('a link whose source is MariaDB', provide, ({ programs, redis
 
   function open(mode: string, options: Parameters<typeof linkOf>[1] & { readonly timeoutMs?: number } = {}) {
     const link = linkOf(mode, options);
-    const source = connectSource(link, { name: 'source', commandTimeoutMs: options.timeoutMs ?? 2_000 });
-    const target = connectRedis(link.target, { name: 'target', commandTimeoutMs: 2_000 });
+    const source = connectSource(link, { name: 'source', commandTimeoutMs: options.timeoutMs ?? 30_000 });
+    const target = connectRedis(link.target, { name: 'target', commandTimeoutMs: 30_000 });
     opened.push(source, target);
     const sides = { source, target };
     const rules = {
@@ -545,7 +545,7 @@ await describeWith('a link whose source is MariaDB', provide, ({ programs, redis
   });
 
   test('a server that hangs is named within the time of a command, and is asked again later', async () => {
-    const { one } = open('invalidate');
+    const { one } = open('invalidate', { timeoutMs: 2_000 });
     await redis.client.set('name:1', 'Adam');
     mariadb.freeze();
     const result = await one('name:1').finally(() => mariadb.thaw());

@@ -7,7 +7,7 @@ import { startFarAway } from '../support/far-away.js';
 import { swept } from './bed.js';
 
 /** There, and the same back. */
-const AWAY_MS = 50;
+const AWAY_MS = 200;
 const KEYS = 2_000;
 
 let link: TestLink;

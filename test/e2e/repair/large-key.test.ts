@@ -29,7 +29,8 @@ it('a large hash is repaired by a durable attempt; when the target hangs half-wa
   // They are met by the target's pages alone. A write that the hang cut off would rightly be looked
   // after once more, from the first page.
   await target.client.hset('large', ...Array.from({ length: 1_000 }, (_, i) => [`only here ${i}`, '1']).flat());
-  sandbox.configure({ link: { retry: { maximumInterval: '1s' } } });
+  // So that it can be seen: the second attempt ends as soon as it finds the target out.
+  sandbox.configure({ link: { retry: { initialInterval: '5s', maximumInterval: '5s' } } });
   await Promise.all([source, target].map((server) => server.client.config('RESETSTAT')));
   await sandbox.start('start');
   await producer.send({ topic, messages: [recordOf('large', { command: 'HSET' })] });

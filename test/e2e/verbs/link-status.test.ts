@@ -195,7 +195,7 @@ async function answered(...args: string[]): Promise<Finished> {
 
 /** Makes a server answer LOADING for longer than the test takes. */
 async function loadSlowly(loading: RedisServer): Promise<void> {
-  await loading.client.call('DEBUG', 'POPULATE', '20000');
+  await loading.client.call('DEBUG', 'POPULATE', '200000');
   await loading.client.config('SET', 'key-load-delay', '1000');
   await loading.client.config('SET', 'loading-process-events-interval-bytes', '1024');
   loading.client.call('DEBUG', 'RELOAD').catch(() => {});
