@@ -35,7 +35,8 @@ export async function schemaWarnings(
       const { columns } = await rowsOf(statement.sqlForNone, `the query of mapping ${pattern.text}`);
       for (const table of tablesOf(columns)) {
         if (await hasKey(table)) continue;
-        const why = 'which has no primary key: two rows may be of one key, and then no row is the right one';
+        const why =
+          'which has no primary key: two rows may be of one key, and then no row is the right one; give the table one';
         warnings.push(`mapping ${pattern.text} reads table ${table}, ${why}`);
       }
     }

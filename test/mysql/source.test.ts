@@ -433,7 +433,7 @@ await describeWith('a link whose source is MariaDB', provide, ({ programs, redis
       { key: "c:{id}", query: "SELECT name FROM seen WHERE id = :id", value: json },
     ]`;
     expect(await schemaWarnings(linkOf('invalidate', { mappings }), 2_000)).toEqual([
-      'mapping b:{id} reads table no `key, which has no primary key: two rows may be of one key, and then no row is the right one',
+      'mapping b:{id} reads table no `key, which has no primary key: two rows may be of one key, and then no row is the right one; give the table one',
     ]);
   });
 
