@@ -61,6 +61,21 @@ test('without MEMORY USAGE one of many sorted elements is looked at in two place
   expect(await link.source.client.info('commandstats')).toMatch(/cmdstat_zrange:calls=2,/);
 });
 
+test('MEMORY USAGE is asked for once in a call that is refused it, however many keys it is for', async () => {
+  const keys = Array.from({ length: 50 }, (_, n) => Buffer.from(`k${n}`));
+  for (const [n, key] of keys.entries()) {
+    if (n % 2 === 0) await link.source.client.set(key, 'v');
+    else await link.source.client.rpush(key, 'v');
+  }
+  const port = connectRedis({ url: link.source.url }, { name: 'source' });
+  onTestFinished(() => port.close());
+  await link.source.client.call('ACL', 'LOG', 'RESET');
+  await port.inspect(keys);
+  const [refused, ...others] = (await link.source.client.call('ACL', 'LOG')) as (string | number)[][];
+  expect(others).toEqual([]);
+  expect(refused!.slice(0, 2)).toEqual(['count', 1]);
+});
+
 test('without MEMORY USAGE the digest of a key does not depend on which of its elements are looked at', async () => {
   // Its bytes are estimated now below and now above the limit from which on elements are counted.
   await link.source.client.hset('k', 'big', 'x'.repeat(400));

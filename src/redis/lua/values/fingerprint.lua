@@ -72,6 +72,8 @@ local function fingerprint(key)
     if isPlain(dumped) then return dumped, spend(#dumped) end
   end
   local kind = typeOf(key)
+  -- The key may be asked about, so MEMORY is what was refused: no row need ask again.
+  if bytes == nil then tellsMemory = false end
   if kind == 'none' then return '', 0, kind end
   if kind == 'string' then
     -- The end is included, so a large one shows by one byte more.
