@@ -41,8 +41,8 @@ export async function versions(redis: Redis): Promise<string> {
 }
 
 /**
- * Prints one result as a line: `name  1.03  (wanted: at least 1)`. One that is below goes on to the
- * next, and its benchmark fails when it has ended.
+ * Prints one result as a line: `name  1.03  (wanted: at least 1)`. Where it is below, the benchmark
+ * goes on, and fails when it has ended.
  */
 export function report(name: string, ratio: number, atLeast: number): void {
   const figure = ratio >= 100 ? Math.round(ratio).toLocaleString('en-US') : ratio.toFixed(2);

@@ -106,7 +106,7 @@ await describeTimeSkipping('reconcileKey: a key that the budget defers', (server
 
   it('is not given up on for the time that it took to find out that it has to wait', async () => {
     const script = new Script(server.env, UNAVAILABLE, OUT, OUT, OUT, OUT, OUT, UNAVAILABLE, 'repaired');
-    // One attempt is left behind 6 s of trying; a local one has 5 s, its way there and back included.
+    // One attempt is left behind 6 s of trying; a local one has 5 s, its way included.
     script.during = (attempt) => (attempt >= 3 && attempt <= 6 ? sleep(2_000) : undefined);
     const retry = { maximumAttempts: 2, initialIntervalMs: 6_000, backoffCoefficient: 1, maximumIntervalMs: 6_000 };
     await withScript(script, async (start) => {

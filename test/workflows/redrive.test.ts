@@ -144,8 +144,8 @@ await describeTimeSkipping('a redrive', (server) => {
     const seconds = (Date.parse(result.finishedAt) - Date.parse(result.startedAt)) / 1000;
     expect(result.counts.redriven).toBe(100_000);
     expect(seconds).toBeGreaterThan(95);
-    // That it is no slower either redrive-run.test.ts shows, by a clock of its own: that of the server
-    // runs on while this machine is busy.
+    // That it is no slower either redrive-run.test.ts shows, by a clock of its own: that of the
+    // server runs on while this machine is busy.
     expect(seconds).toBeLessThan(200);
     expect(letters.closedLetters()).toHaveLength(100_000);
   });

@@ -7,8 +7,8 @@
 --
 -- What a script answers: {now, operations, row, row, …}, `now` being this server's clock in ms and
 -- `operations` how many commands INFO commandstats counts for this call. A row is what the script's
--- header says, a list or one text, or {'error', text, command, 'own' or '', 'wrote' or ''} when this
--- one key failed at that command, which named a key of ours, and had been written before; the
+-- header says, a list or one text, or {'error', text, command, 'own' or '', 'wrote' or ''} when
+-- this one key failed at that command, which named a key of ours, and had been written before; the
 -- others are not touched by that.
 -- There may be fewer rows than keys (see WORK_LIMIT): the caller asks again for the rest.
 

@@ -9,7 +9,7 @@ import { createSandbox, recordOf, type Sandbox } from '../../support/keymend.js'
 const KEYS = Array.from({ length: 20 }, (_, index) => `key:${index}`);
 /** With those that fail once the outage is known, and travel in a batch. */
 const ALL = Array.from({ length: 200 }, (_, index) => `key:${index}`);
-const OPS_PER_SECOND = 1_000;
+const OPS_PER_SECOND = 400;
 
 let sandbox: Sandbox;
 beforeEach(async () => {

@@ -133,8 +133,8 @@ describe('keymend start', () => {
     expect(await running.stop()).toBe(0);
   });
 
-  // An attempt at a frozen target lasts two seconds: who hears of it or of the stop later than that,
-  // on a busy machine, finds the process gone.
+  // An attempt at a frozen target lasts two seconds: who hears of it or of the stop later than
+  // that, on a busy machine, finds the process gone.
   const again = { retry: 5 };
 
   it('is not ready from the signal on, and answers until all it had begun has ended', again, async () => {

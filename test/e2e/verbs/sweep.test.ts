@@ -75,7 +75,7 @@ it('says that both sides are equal, and ends with 0', async () => {
   const { code, stdout, stderr } = await sandbox.keymend('sweep');
   expect(stdout).toBe(`link ${link}: equal, 2000 keys compared, 0 differ\n`);
   expect(code).toBe(0);
-  // In a pipe there is a line at its end, and one every ten seconds where a busy machine takes that.
+  // In a pipe there is a line at its end, and one every ten seconds where it takes as long.
   const last = stderr.trimEnd().split('\n').at(-1);
   expect(last).toBe('[####################], 100.0 %, 2000 keys compared, 0 differ');
 });
