@@ -73,7 +73,7 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
 
   const isContinued = workflowInfo().continuedFromExecutionRunId !== undefined;
   if (!isContinued) {
-    await announce(now());
+    await announced(now());
     if (isNotified) await notified(now());
   }
   let isLeft = false;
@@ -111,7 +111,7 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
   }
   until = new Date().toISOString();
   setCurrentDetails(describeOutage(now()));
-  await announce(now());
+  await announced(now());
   await toldLate;
   if (isNotified) await notified(now());
   return now();
@@ -122,11 +122,18 @@ function isUnknownLink(error: unknown): boolean {
   return cause instanceof ApplicationFailure && cause.type === 'UnknownLink';
 }
 
+/** A worker that stands still loses a line of its log, and nothing else: the end is still told. */
+async function announced(outage: OutageStatus): Promise<void> {
+  await announce(outage).catch(unlessCancelled);
+}
+
 /** What can't be told holds up nothing: the log has it. */
 async function notified(outage: OutageStatus): Promise<void> {
-  await notifyOutage(outage).catch((error: unknown) => {
-    if (isCancellation(error)) throw error;
-  });
+  await notifyOutage(outage).catch(unlessCancelled);
+}
+
+function unlessCancelled(error: unknown): void {
+  if (isCancellation(error)) throw error;
 }
 
 interface Listening {

@@ -30,6 +30,7 @@ async function withOutage(
   work: (handle: WorkflowHandle<typeof outage>, told: OutageStatus[], toldBy: string[]) => Promise<void>,
   notify?: (now: OutageStatus) => void,
   wish: OutageReport['notify'] = notify && 'now',
+  log: () => void = () => {},
 ): Promise<void> {
   const taskQueue = `outage-${randomUUID()}`;
   const told: OutageStatus[] = [];
@@ -40,6 +41,7 @@ async function withOutage(
       if (out(++asked)) throw ApplicationFailure.retryable('no answer in time', 'TargetUnavailable');
     },
     announce: async (now) => {
+      log();
       told.push(now);
       toldBy.push(activityInfo().workflowExecution!.runId);
     },
@@ -223,6 +225,24 @@ await describeTimeSkipping('outage: the webhook of the link', (server) => {
       },
       (now) => notified.push(now),
       'when-long',
+    );
+  });
+
+  it('is told of the end also where no worker gets a line into its log', async () => {
+    const notified: OutageStatus[] = [];
+    await withOutage(
+      server,
+      (ask) => ask <= 3,
+      async (handle, told) => {
+        expect((await handle.result()).until).not.toBeNull();
+        expect(told).toEqual([]);
+        expect(notified.map(({ until }) => until === null)).toEqual([true, false]);
+      },
+      (now) => notified.push(now),
+      'now',
+      () => {
+        throw new Error('it stands still');
+      },
     );
   });
 
