@@ -7,7 +7,9 @@ import { Context } from '@temporalio/activity';
 /** In a rolling deployment workers do not know a link for some minutes. Longer: it was removed. */
 const REMOVED_AFTER_MS = 10 * 60_000;
 
-/** Kept from attempt to attempt, whichever worker makes them. One that knows the link forgets it. */
+/**
+ * Kept from attempt to attempt, whichever worker makes them. One that knows the link forgets it.
+ */
 export interface Unknown {
   /** Since when no worker that was asked has known the link, in ms since the epoch. */
   readonly unknownSince?: number;
