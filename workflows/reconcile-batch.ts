@@ -112,7 +112,7 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
       tried = [];
       await giveAway();
       if (run.open.size === 0) break;
-      if (workflowInfo().continueAsNewSuggested) {
+      if (mustContinueAsNew()) {
         const writes = [...run.open].map((key) => leaving(key, Date.now()));
         const carried = { ...now(), provesAt: latestProof(run) };
         return await continueAsNew<typeof reconcileBatch>({ ...input, writes, carried });
@@ -127,6 +127,11 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
   }
   enter('done');
   return { ...now(), wentOn };
+}
+
+/** Not when it was cancelled while keys were given away: the next run would not know of it. */
+function mustContinueAsNew(): boolean {
+  return workflowInfo().continueAsNewSuggested && !CancellationScope.current().consideredCancelled;
 }
 
 async function attempted(
