@@ -129,7 +129,7 @@ async function durableAttempt(
 }
 
 /** The errors that concern the worker itself and not the two sides. */
-type WorkerError = 'UnknownLink' | 'AttemptLost';
+type WorkerError = 'UnknownLink' | 'AttemptLost' | 'WorkerShutdown';
 // The engine's words go on as they are. A word that either side alone has does not compile.
 void (true satisfies Same<ReconcileErrorType, Exclude<ErrorType, WorkerError>>);
 void (true satisfies Same<Stage, Exclude<WorkflowStage, 'decode' | 'signal'>>);

@@ -227,7 +227,7 @@ async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<At
       maximumInterval: Math.max(retry.maximumIntervalMs, retry.initialIntervalMs),
     },
   });
-  const end = await interruptible(run, (request) => durable.reconcile(request));
+  const end = await interruptible(run, maximumAttempts, (request) => durable.reconcile(request));
   count(run, end);
   return end;
 }
@@ -239,12 +239,13 @@ async function durableAttempts(run: KeyRun, maximumAttempts: number): Promise<At
  */
 async function interruptible(
   run: KeyRun,
+  maximumAttempts: number,
   work: (request: ReconcileRequest) => Promise<ReconcileReply>,
 ): Promise<AttemptEnd> {
   const scope = new CancellationScope();
   let ended = false;
   // A durable attempt goes through a large value itself.
-  const end = scope.run(() => ending(work(run.request()))) as Promise<AttemptEnd>;
+  const end = scope.run(() => ending(work(run.request()), maximumAttempts)) as Promise<AttemptEnd>;
   void end.then(() => {
     ended = true;
   });
@@ -261,13 +262,13 @@ async function interruptible(
   return end;
 }
 
-async function ending(reply: Promise<ReconcileReply>): Promise<LocalEnd> {
+async function ending(reply: Promise<ReconcileReply>, maximumAttempts = 1): Promise<LocalEnd> {
   try {
     const replied = await reply;
     if (replied.outcome === 'large') return { kind: 'large', reply: replied };
     return replied.outcome === 'deferred' ? { kind: 'deferred', reply: replied } : { kind: 'replied', reply: replied };
   } catch (failure) {
-    return failedAttempt(failure);
+    return failedAttempt(failure, maximumAttempts);
   }
 }
 

@@ -83,6 +83,12 @@ export const ERRORS = {
     inShort: 'the attempt was lost',
     nextStep: 'See whether the workers run and have time; if so, whether source and target answer quickly.',
   },
+  // As the SDK names it, which says it for an attempt that could say nothing.
+  WorkerShutdown: {
+    retryable: true,
+    inShort: 'its worker was stopped',
+    nextStep: 'A worker was stopped while it tried the key for the last time; neither side is to blame. Retry.',
+  },
   ReservedKey: {
     retryable: false,
     inShort: 'the key is of keymend itself',

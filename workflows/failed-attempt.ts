@@ -18,21 +18,24 @@ export interface FailedAttempt {
   readonly earlier: Earlier;
 }
 
-export function failedAttempt(failure: unknown): FailedAttempt {
+/** @param maximumAttempts of its activity: which one it was, not every failure says */
+export function failedAttempt(failure: unknown, maximumAttempts = 1): FailedAttempt {
+  const wasLast = failure instanceof ActivityFailure && failure.retryState === 'MAXIMUM_ATTEMPTS_REACHED';
+  const unsaid = wasLast ? maximumAttempts : 1;
   const cause = failure instanceof ActivityFailure && failure.cause !== undefined ? failure.cause : failure;
   if (cause instanceof ApplicationFailure) {
     const detail = cause.details?.[0] as AttemptErrorDetail | undefined;
     const message = cause.message.slice(0, MOST_SAID);
     const type = (cause.type ?? 'Error').slice(0, LONGEST_TYPE);
     const error = { type, message, stage: detail?.stage ?? null };
-    const { attempt = 1, wrote = false, earlier = 'nothing' } = detail ?? {};
+    const { attempt = unsaid, wrote = false, earlier = 'nothing' } = detail ?? {};
     return { kind: 'failed', error, attempts: attempt, permanent: cause.nonRetryable === true, wrote, earlier };
   }
   if (isCancellation(failure)) return cancelled();
   const type = cause instanceof TimeoutFailure ? 'AttemptLost' : cause instanceof Error ? cause.name : 'Error';
   const message = cause instanceof TimeoutFailure ? describeTimeout(cause) : String(cause).slice(0, MOST_SAID);
   const error = { type, message, stage: null };
-  return { kind: 'failed', error, attempts: 1, permanent: false, wrote: false, earlier: 'unknown' };
+  return { kind: 'failed', error, attempts: unsaid, permanent: false, wrote: false, earlier: 'unknown' };
 }
 
 /** A heartbeat is sent by the clock, whatever a Redis does. */

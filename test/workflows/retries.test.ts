@@ -1,4 +1,7 @@
+import { randomUUID } from 'node:crypto';
+import { Context } from '@temporalio/activity';
 import { describe, expect, it } from 'vitest';
+import { nextStep } from '../../workflows/error-types.js';
 import * as messages from '../../workflows/messages.js';
 import { until } from '../support/eventually.js';
 import {
@@ -9,9 +12,11 @@ import {
   Script,
   SLOW_POLICY,
   shownOf,
+  startKey,
   UNAVAILABLE,
   untilState,
   withScript,
+  workerFor,
 } from '../support/workflow-bed.js';
 
 await describeTimeSkipping('reconcileKey: attempts', (server) => {
@@ -209,6 +214,30 @@ await describeTimeSkipping('reconcileKey: attempts', (server) => {
         expect(script.escalations[0]?.error.type).toBe('NoPermission');
         await giveUp(handle);
       });
+    });
+  });
+
+  it('an attempt whose worker is stopped blames neither side, and all that were made count', async () => {
+    const script = new Script(server.env, UNAVAILABLE, UNAVAILABLE, 'equal');
+    script.during = (attempt) => (attempt === 3 ? Context.current().cancelled : undefined);
+    const taskQueue = `script-${randomUUID()}`;
+    // Nothing of the workflow may wait for this worker once it is gone.
+    const stopping = { maxCachedWorkflows: 0, shutdownGraceTime: 0 };
+    const first = await workerFor(script, taskQueue, stopping);
+    const handle = await first.runUntil(async () => {
+      const policy = { ...SLOW_POLICY, retry: { ...POLICY.retry, initialIntervalMs: 20, maximumAttempts: 3 } };
+      const started = await startKey(server.env.client, taskQueue, { policy });
+      await until(() => script.requests.length === 3);
+      return started;
+    });
+    const second = await workerFor(script, taskQueue);
+    await second.runUntil(async () => {
+      const { lastError, attempts, tried } = await untilState(server.env, handle, 'escalated');
+      expect(lastError).toMatchObject({ type: 'WorkerShutdown', stage: null });
+      expect(nextStep('WorkerShutdown')).toContain('neither side is to blame');
+      expect(attempts).toBe(3);
+      expect(tried).toMatchObject([{ type: 'TargetUnavailable' }, { type: 'WorkerShutdown', attempts: 2 }]);
+      await giveUp(handle);
     });
   });
 
