@@ -104,8 +104,8 @@ export function needsOfApplication(
   { key }: StreamConfig,
   side: AclUser['side'],
 ): { readonly whose: string; readonly needs: readonly Need[] } {
-  const need = (what: string, pattern: string, commands: readonly string[]): Need => {
-    return { what, commands, isVital: true, on: { name: pattern.slice(1).replace(/\*$/, 'doctor'), pattern } };
+  const need = (what: string, pattern: string, commands: readonly string[], begin = pattern.slice(1, -1)): Need => {
+    return { what, commands, isVital: true, on: { name: `${begin}doctor`, pattern } };
   };
   if ('mysql' in link.source) {
     const [leases, versions, channels] = OF_A_CACHE as [string, string, string];
@@ -123,7 +123,7 @@ export function needsOfApplication(
   }
   const needs =
     side === 'source'
-      ? [need('for the outbox', patternOf(key), APPLICATION_ON_SOURCE)]
+      ? [need('for the outbox', patternOf(key), APPLICATION_ON_SOURCE, key)]
       : [need('for the marks of writers', '~keymend:writer:*', APPLICATION_ON_TARGET)];
   return { whose: 'an application with a DualWriter needs', needs };
 }

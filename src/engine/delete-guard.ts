@@ -1,6 +1,6 @@
 /** An empty source must never empty the target: when a delete may be believed. */
 import { counted } from '../plural.js';
-import { countSlots, type Health, type HealthOptions, healthIn, RedisFailure } from '../redis/index.js';
+import { countSlots, type Health, type HealthOptions, healthIn, NO_TYPE, RedisFailure } from '../redis/index.js';
 import type { DeleteGuard, LinkSides } from './contract.js';
 import { ReconcileError, reconcileError } from './errors.js';
 
@@ -45,6 +45,21 @@ export async function refuseShrinking(
   const keys = suspicious.map(({ key }) => key);
   const refused = await refuseDeletes(sides, keys, guard);
   return values.map((value) => (suspicious.includes(value) ? refused.shift()! : null));
+}
+
+/**
+ * The same for a large value in whose place one of another type is to come: all its elements go.
+ * @param type the target's
+ */
+export async function refuseReplacing(
+  sides: LinkSides,
+  key: Buffer,
+  type: string,
+  guard: DeleteGuard,
+): Promise<ReconcileError | null> {
+  if (type === NO_TYPE || type === 'string') return null;
+  const [error] = await refuseDeletes(sides, [key], guard);
+  return error!;
 }
 
 /**
@@ -107,7 +122,7 @@ function judgeDeletes(
     'compare',
     `${place} has ${counted(sourceHealth.keys, 'key')} and ${placeOf(targetHealth, target.place)} ` +
       `${isEstimate ? `about ${Math.round(expected)} in the same slots` : expected}: the source may have ` +
-      'lost its data, so nothing was deleted; restore the source, or allow the delete of this key if it is meant',
+      'lost its data, so nothing was deleted; restore the source, or allow it for this key if its value was meant to go',
   );
 }
 

@@ -106,7 +106,9 @@ async function choosePorts(service: Service, known: Ports, preferred: PreferredP
   const chosen: Ports = {};
   for (const name of service.ports) {
     const wanted = known[name] ?? (preferred === 'usual' ? USUAL_PORTS[name] : undefined);
-    chosen[name] = wanted !== undefined && (await isFree(wanted)) ? wanted : await freePort();
+    const others = Object.values(chosen);
+    const isUsable = wanted !== undefined && !others.includes(wanted) && (await isFree(wanted));
+    chosen[name] = isUsable ? wanted : await freePort(others);
   }
   return chosen;
 }

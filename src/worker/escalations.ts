@@ -51,7 +51,7 @@ export function publishingEscalations(options: EscalationsOptions): PublishEscal
     const isEscalation = tries !== undefined && !NO_ESCALATIONS.has(request.error.type);
     if (isEscalation && tries.attempt === 1) metrics.escalated(request.event.link, request.error.type);
     const ended = await Promise.allSettled([
-      onceFor(id, published, () => inSlotOf(request.event.link, tries?.attempt ?? 1, publish)),
+      onceFor(id, published, () => inSlotOf(request.event.link, tries?.attempt, publish)),
       isEscalation ? onceFor(id, notified, () => notify(request)) : undefined,
     ]);
     const failed = ended.find((end) => end.status === 'rejected');
@@ -69,13 +69,16 @@ function letterSlots(links: readonly string[]) {
   const line = { room: LETTERS_IN_LINE };
   const slots = new Map(links.map((link) => [link, new Slots(LETTERS_AT_ONCE, line)]));
   const ofOthers = new Slots(LETTERS_AT_ONCE, line);
-  return async (link: string, attempt: number, publish: () => Promise<void>): Promise<void> => {
+  return async (link: string, attempt: number | undefined, publish: () => Promise<void>): Promise<void> => {
     const busy = await (slots.get(link) ?? ofOthers).run(publish);
     if (busy === undefined) return;
     throw ApplicationFailure.create({
       type: 'DeadLettersBusy',
       message: 'more dead letters wait than are taken: they are slow, or away. It is tried again by itself',
-      nextRetryDelay: Math.max(busy.retryAfterMs, jittered(pauseAfter(attempt, PAUSES))),
+      // Others have pauses of their own, which grow as well.
+      ...(attempt !== undefined && {
+        nextRetryDelay: Math.max(busy.retryAfterMs, jittered(pauseAfter(attempt, PAUSES))),
+      }),
     });
   };
 }

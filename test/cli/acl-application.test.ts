@@ -1,21 +1,25 @@
 /** `acl check --application`: whether a user has what `acl print` prints for an application. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { aclUsersOf, needsOfApplication } from '../../src/cli/acl-users.js';
 import { describeFinding } from '../../src/cli/doctor/finding.js';
 import { checkRights } from '../../src/cli/doctor/rights.js';
+import { aclCheck } from '../../src/cli/verbs/acl.js';
 import { parseConfig } from '../../src/config.js';
 import { startRedis } from '../support/redis.js';
 
 const MAPPINGS = [{ key: 'user:{id}', query: 'SELECT 1 FROM users WHERE id = :id', value: 'json' }];
 
 /** A server that is source and target, with users of what was printed for applications. */
-async function bed(isCache = false) {
+async function bed(isCache = false, stream?: object) {
   const { url, client, stop } = await startRedis();
   onTestFinished(stop);
   const of = (user: string) => ({ url: url.replace('//', `//${user}@`) });
   const source = isCache ? { mysql: { url: 'mysql://db/shop' } } : of('default');
   const links = [{ name: 'l', source, target: { url }, ...(isCache && { mappings: MAPPINGS }) }];
-  const config = parseConfig(JSON.stringify({ kafka: { brokers: ['h:1'] }, links }), 'test', {});
+  const config = parseConfig(JSON.stringify({ kafka: { brokers: ['h:1'] }, stream, links }), 'test', {});
   const [link] = config.links as [(typeof config.links)[0]];
   for (const { side, role, rules } of aclUsersOf(config.links, config.stream))
     if (role === 'application') await client.call('ACL', 'SETUSER', `app-of-${side}`, 'on', '>x', ...rules);
@@ -34,6 +38,11 @@ it('whoever has what was printed may do all that an application does', async () 
     ]);
   const cache = await bed(true);
   expect(await cache.check('target')).toEqual([expect.stringMatching(/^ok .* with a cache of keymend\/cache needs$/)]);
+});
+
+it('an outbox whose name is a pattern by itself is touched by its own name', async () => {
+  const { check } = await bed(false, { key: 'app[1]:outbox' });
+  expect(await check('source')).toEqual([expect.stringMatching(/^ok /)]);
 });
 
 it('what is missing is named: a command, the keys, a channel', async () => {
@@ -66,4 +75,15 @@ it('a user that is not there fails', async () => {
     expect.stringMatching(/^fail .*: there is no user nobody$/),
     '      name one of those that ACL USERS lists there',
   ]);
+});
+
+it('a side that is a database has nothing to be checked, and that is no success', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'keymend-acl-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const config = join(folder, 'keymend.yaml');
+  const link = { name: 'l', source: { mysql: { url: 'mysql://db/shop' } }, target: { url: 'redis://a' } };
+  writeFileSync(config, JSON.stringify({ kafka: { brokers: ['h:1'] }, links: [{ ...link, mappings: MAPPINGS }] }));
+  await expect(aclCheck({ side: 'source' }, { config, output: 'text', logLevel: 'info' })).rejects.toThrow(
+    /ask for --side target$/,
+  );
 });

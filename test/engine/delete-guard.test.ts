@@ -60,7 +60,7 @@ test('the refusal is one line that says what, where and what next, and is not re
   expect(error).toMatchObject({ type: 'SourceSuspicious', stage: 'compare' });
   expect(error.message).toBe(
     `source (127.0.0.1:${link.source.port}) has 0 keys and target (127.0.0.1:${link.target.port}) 20: the source may ` +
-      'have lost its data, so nothing was deleted; restore the source, or allow the delete of this key if it is meant',
+      'have lost its data, so nothing was deleted; restore the source, or allow it for this key if its value was meant to go',
   );
 });
 
@@ -156,6 +156,20 @@ describe('a source that was flushed and has been written since', () => {
     const result = await reconcileLargeKey(link.sides, { key, allowDelete: true }, options);
     expect(result).toMatchObject({ outcome: 'repaired' });
     expect(await compareRedis(link.source.client, link.target.client)).toHaveLength(300);
+  });
+
+  test.each<[string, (on: Client) => Promise<unknown>]>([
+    ['a text', (on) => on.set(key, 'm1')],
+    ['a list', (on) => on.rpush(key, 'm1')],
+    ['a hash', (on) => on.hset(key, 'm1', 'v')],
+    ['a stream', (on) => on.xadd(key, '*', 'm1', 'v')],
+  ])('never puts %s in the place of a large set', async (_type, write) => {
+    await flushed({ ...VALUES.set!, write });
+    const error = errorOf(await reconcileLargeKey(link.sides, { key }, options));
+    expect(error).toMatchObject({ type: 'SourceSuspicious', stage: 'compare' });
+    expect(await link.target.client.scard(key)).toBe(6_000);
+    const allowed = await reconcileLargeKey(link.sides, { key, allowDelete: true }, options);
+    expect(allowed).toMatchObject({ outcome: 'repaired' });
   });
 
   test('that has its other keys still is believed: its set did shrink', async () => {

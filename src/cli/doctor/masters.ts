@@ -16,7 +16,9 @@ export async function ofMasters(
   for (const one of (await Promise.all(asked)).flat()) {
     const { level, message, remedy } = one.finding;
     const what = JSON.stringify([level, message.replace(one.of, ''), remedy]);
-    said.set(what, [...(said.get(what) ?? []), one]);
+    const alike = said.get(what) ?? [];
+    // Two questions to one that hangs end alike.
+    if (!alike.some(({ of }) => of === one.of)) said.set(what, [...alike, one]);
   }
   return [...said.values()].flatMap((alike) => {
     const [{ finding, of }] = alike as [(typeof alike)[0]];

@@ -50,11 +50,14 @@ export async function aclCheck({ link: name, side: only, application }: CheckOpt
   const sides = linksOf(config, name).flatMap((link) =>
     (['source', 'target'] as const).filter((side) => side === (only ?? side)).map((side) => ({ link, side })),
   );
+  const askable = sides.filter(({ link, side }) => !('mysql' in link[side]));
+  if (askable.length === 0)
+    throw new VerbError('the source is a database, which has no ACL of Redis; ask for --side target');
   const ask = ({ link, side }: (typeof sides)[0]) => {
     if (application === undefined) return checkRights(link, side);
     return checkRights(link, side, { user: application, ...needsOfApplication(link, config.stream, side) });
   };
-  const checks = (await Promise.all(sides.map(ask))).flat();
+  const checks = (await Promise.all(askable.map(ask))).flat();
   const failed = checks.filter(({ level }) => level === 'fail').length;
   print(global, { ok: failed === 0, checks }, () => checks.flatMap(describeFinding));
   if (failed > 0) throw new VerbError(`${failed} of ${counted(checks.length, 'check')} failed`);

@@ -6,7 +6,7 @@
  */
 import { type KeyWatch, RedisFailure, type RedisPort, type TemporaryKey } from '../../redis/index.js';
 import type { Link, Repaired } from '../contract.js';
-import { refuseDeletes } from '../delete-guard.js';
+import { refuseDeletes, refuseReplacing } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side, type Stage } from '../errors.js';
 import { shortened } from '../lifetime.js';
 import { runMembersRound } from '../members.js';
@@ -148,8 +148,11 @@ async function swap(work: Work, watch: KeyWatch, temporary: TemporaryKey, bytes:
   // A hash that has nothing but expired fields, which the source has not taken away yet: no key can
   // be made of none.
   const replaces = work.begun;
-  if (!replaces && !options.allowDelete) {
-    const [refused] = await refuseDeletes(link, [key], options.deleteGuard);
+  if (!options.allowDelete) {
+    const guard = options.deleteGuard;
+    const refused = replaces
+      ? await refuseReplacing(link, key, watch.state.type, guard)
+      : (await refuseDeletes(link, [key], guard))[0];
     if (refused) throw refused;
     // Who vouches for a delete is to be the server that was read, as in `round.ts`.
     if (connectionsOf(link) !== work.connections) return AGAIN;

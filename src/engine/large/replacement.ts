@@ -16,7 +16,7 @@
  */
 import { type KeyWatch, NO_TYPE, RedisFailure, type WatchedChange, type WatchedOutcome } from '../../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from '../contract.js';
-import { refuseDeletes, refuseShrinking } from '../delete-guard.js';
+import { refuseDeletes, refuseReplacing, refuseShrinking } from '../delete-guard.js';
 import { ReconcileError, reconcileError, type Side } from '../errors.js';
 import { sameExpiry, toleranceFor, tolerates } from '../expiry-tolerance.js';
 import { shortened } from '../lifetime.js';
@@ -128,7 +128,9 @@ async function replace(work: Replacement, onStep: () => void): Promise<RoundResu
 /** Of lists and streams: the size of a string is no number of elements. */
 async function refuseShorter({ link, key, options }: Replacement, pair: WatchedPair): Promise<ReconcileError | null> {
   const { source, target } = { source: pair.source.state, target: pair.target.state };
-  if (options.allowDelete || source.type === 'string' || source.type !== target.type) return null;
+  if (options.allowDelete) return null;
+  if (source.type !== target.type) return refuseReplacing(link, key, target.type, options.deleteGuard);
+  if (source.type === 'string') return null;
   const sizes = { key, onSource: source.size, onTarget: target.size };
   const [error] = await refuseShrinking(link, [sizes], options.deleteGuard);
   return error!;

@@ -34,11 +34,14 @@ export async function isFree(port: number): Promise<boolean> {
 const [FIRST, LAST] = [30_000, 32_700];
 const TRIES = 20;
 
-/** A port that is free now; nothing keeps another process from taking it before it is used. */
-export async function freePort(): Promise<number> {
+/**
+ * A port that is free now; nothing keeps another process from taking it before it is used.
+ * @param but not one of these
+ */
+export async function freePort(but: readonly number[] = []): Promise<number> {
   for (let tries = 0; tries < TRIES; tries++) {
     const port = randomInt(FIRST, LAST);
-    if (await isFree(port)) return port;
+    if (!but.includes(port) && (await isFree(port))) return port;
   }
   const port = await listenOn(0);
   if (port === undefined) throw new StackError(`no free TCP port on ${HOST}; close some programs and try again`);

@@ -9,7 +9,7 @@ import { createSandbox, recordOf, type Sandbox } from '../../support/keymend.js'
 const KEYS = Array.from({ length: 20 }, (_, index) => `key:${index}`);
 /** With those that fail once the outage is known, and travel in a batch. */
 const ALL = Array.from({ length: 200 }, (_, index) => `key:${index}`);
-const OPS_PER_SECOND = 400;
+const OPS_PER_SECOND = 200;
 
 let sandbox: Sandbox;
 beforeEach(async () => {
@@ -96,10 +96,13 @@ it('lets its keys wait without an attempt, shows and tells it once, and heals th
   }
 });
 
-/** The seconds in which the target got more than the budget of its link. */
+/**
+ * The seconds in which the target got more than twice the budget of its link: what a worker of a
+ * busy machine was granted in one second it may do in the next.
+ */
 function herds(samples: Awaited<ReturnType<typeof watch>>) {
   return seconds(samples, gaps(samples)).filter(
-    ({ operations, heldUpMs }) => operations > OPS_PER_SECOND * (1.05 + heldUpMs / 1_000) + 17,
+    ({ operations, heldUpMs }) => operations > OPS_PER_SECOND * (2 + heldUpMs / 1_000),
   );
 }
 

@@ -58,8 +58,8 @@ it('the actions of keys by themselves are as many as estimated, within a fifth',
   sandbox.configure({ link: { name: link } });
   await heal(60, {});
   const actions = await actionsOf(WORKFLOW_TYPE);
-  // Of the cheapest: on a busy machine a first attempt may be late, which costs another one.
-  const measured = actions.length * Math.min(...actions);
+  // Of a usual one: on a busy machine some first attempts may be late, which costs another one.
+  const measured = actions.length * actions.sort((one, other) => one - other)[Math.floor(actions.length / 2)]!;
   const said = await estimated('key', '60', '--outcome', 'refused');
   expect(measured / said).toBeGreaterThanOrEqual(0.8);
   expect(measured / said).toBeLessThanOrEqual(1.2);
