@@ -46,8 +46,8 @@ export interface FailedWrite {
    */
   readonly receivedAt?: string | undefined;
   /**
-   * Set by the bridge beside `receivedAt`, each time that it tells a workflow of the write: how
-   * long ago that was by its own clock, in ms. Temporal's clock may be ahead of it.
+   * Set beside `receivedAt` by whoever tells a workflow of the write: how long ago that was by the
+   * clock of that process, in ms. Temporal's clock may be ahead of it.
    */
   readonly receivedAgoMs?: number | undefined;
   /** Set by the intake: where the record stood, so that a person can find it again. */

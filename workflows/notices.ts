@@ -8,6 +8,7 @@ import {
   ApplicationFailure,
   condition,
   continueAsNew,
+  isCancellation,
   proxyActivities,
   setCurrentDetails,
   setHandler,
@@ -89,6 +90,7 @@ async function sent(notice: Notice): Promise<string | null> {
     await sendNotice(notice);
     return null;
   } catch (failure) {
+    if (isCancellation(failure)) throw failure;
     const cause = failure instanceof ActivityFailure ? failure.cause : failure;
     return cause instanceof ApplicationFailure ? cause.message : 'its worker died or stood still';
   }

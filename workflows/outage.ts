@@ -3,6 +3,7 @@ import {
   ActivityFailure,
   ApplicationFailure,
   CancellationScope,
+  CancelledFailure,
   condition,
   continueAsNew,
   isCancellation,
@@ -105,6 +106,7 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
     // It may have answered at the same moment.
     if (!(await isOver)) {
       await toldLate;
+      requireNotCancelled();
       const carried = Object.fromEntries(waiting);
       return continueAsNew<typeof outage>({ ...input, notify: notify || isNotified, carried });
     }
@@ -115,6 +117,11 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
   await toldLate;
   if (isNotified) await notified(now());
   return now();
+}
+
+/** The next run would not know of a cancel that has come meanwhile. */
+function requireNotCancelled(): void {
+  if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('cancelled');
 }
 
 function isUnknownLink(error: unknown): boolean {

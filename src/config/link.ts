@@ -145,7 +145,9 @@ const fields = z.strictObject({
       minimumGap: z.number().int().min(1).default(10).describe('And the target has at least so many keys more.'),
     })
     .prefault({})
-    .describe('Nothing is deleted on the target while the source has too few keys. Both settings have to hold.'),
+    .describe(
+      'Nothing is deleted on the target, and no large collection cut down there, while the source has too few keys. Both settings have to hold.',
+    ),
 });
 
 /** At the second look no reader that had read the old row may hold a lease any more. */

@@ -3,7 +3,7 @@ import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
 import { tlsTrouble } from '../tls-trouble.js';
-import { createKafka, kafkaErrorMessage } from './client.js';
+import { alterTopic, createKafka, kafkaErrorMessage } from './client.js';
 import { strangersInGroup } from './group.js';
 import { describeMissingRights, limitsOf, type Process } from './rights.js';
 
@@ -136,8 +136,7 @@ async function settingsOf(admin: Admin, name: string): Promise<TopicSettings> {
 function describeCompacted({ brokers, topic }: KafkaConfig): string {
   return (
     `the topic ${topic} is compacted, so of each key only the last failed write stays, and what the others name is not repaired; ` +
-    `set it to delete: kafka-configs.sh --bootstrap-server ${brokers.join(',')} --alter --entity-type topics --entity-name ${topic} ` +
-    '--add-config cleanup.policy=delete'
+    `set it to delete: ${alterTopic(brokers, topic, 'cleanup.policy=delete')}`
   );
 }
 
@@ -146,9 +145,7 @@ function describeShortage(
   { brokers, topic }: KafkaConfig,
   { retentionMs, retentionBytes }: TopicSettings,
 ): readonly string[] {
-  const alter = (setting: string) =>
-    `kafka-configs.sh --bootstrap-server ${brokers.join(',')} --alter --entity-type topics --entity-name ${topic} ` +
-    `--add-config ${setting}`;
+  const alter = (setting: string) => alterTopic(brokers, topic, setting);
   const lines: string[] = [];
   if (retentionMs !== null && retentionMs < SHORT_RETENTION_MS) {
     lines.push(
@@ -169,8 +166,7 @@ function describeShortage(
 function describeRetention({ brokers, deadLetterTopic }: KafkaConfig): string {
   return (
     `the dead-letter topic ${deadLetterTopic} drops letters by age or size, also those that nobody has dealt with; keep all: ` +
-    `kafka-configs.sh --bootstrap-server ${brokers.join(',')} --alter --entity-type topics --entity-name ${deadLetterTopic} ` +
-    '--add-config retention.ms=-1,retention.bytes=-1'
+    alterTopic(brokers, deadLetterTopic, 'retention.ms=-1,retention.bytes=-1')
   );
 }
 

@@ -140,3 +140,9 @@ function logTo(logger: Logger): (entry: LogEntry) => void {
     else logger.debug(fields, `Kafka: ${message}`);
   };
 }
+
+/** The command that changes settings of a topic, for whoever reads an error. */
+export function alterTopic(brokers: readonly string[], topic: string, settings: string): string {
+  const at = `--bootstrap-server ${brokers.join(',')}`;
+  return `kafka-configs.sh ${at} --alter --entity-type topics --entity-name ${topic} --add-config ${settings}`;
+}

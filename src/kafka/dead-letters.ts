@@ -2,7 +2,7 @@
 import { CompressionTypes, type Kafka, Partitioners } from 'kafkajs';
 import { type DeadLetter, LETTER_ID } from '../events/dead-letter.js';
 import { DeadLetterRefused, type DeadLetters, type EarlierTry } from '../events/dead-letters.js';
-import { isDenied, kafkaErrorMessage, kafkaErrorType } from './client.js';
+import { alterTopic, isDenied, kafkaErrorMessage, kafkaErrorType } from './client.js';
 import { fittingHeaders } from './headers.js';
 import { LetterSearch } from './letter-search.js';
 
@@ -91,8 +91,8 @@ function refused(topic: string, { key, value }: DeadLetter, error: unknown): Dea
   const bytes = Buffer.byteLength(key ?? '') + Buffer.byteLength(value ?? '');
   return new DeadLetterRefused(
     'letter',
-    `the topic ${topic} refuses a record of ${bytes} bytes (${kafkaErrorMessage(error)}); raise its limit: kafka-configs.sh ` +
-      `--alter --entity-type topics --entity-name ${topic} --add-config max.message.bytes=${bytes + 65_536}`,
+    `the topic ${topic} refuses a record of ${bytes} bytes (${kafkaErrorMessage(error)}); raise its limit: ` +
+      alterTopic(['HOST:PORT'], topic, `max.message.bytes=${bytes + 65_536}`),
     { cause: error },
   );
 }

@@ -8,7 +8,6 @@ import type { EscalateRequest } from '../../workflows/activities.js';
 import { nextStep } from '../../workflows/error-types.js';
 import { escalationLetter, escalationReason } from '../events/dead-letter.js';
 import { type DeadLetters, type EarlierTry, publishWhatFits } from '../events/dead-letters.js';
-import { jittered, pauseAfter } from '../patience/pause.js';
 import type { WorkerMetrics } from '../telemetry/worker-metrics.js';
 
 type PublishEscalation = (request: EscalateRequest, workflow: WorkflowRun, tries?: Tries) => Promise<void>;
@@ -25,8 +24,6 @@ interface EscalationsOptions {
 
 /** Letters of this process that wait for their notice, and the other way round. */
 const MOST_HALF_DONE = 10_000;
-/** Between two tries of a letter that finds no slot: as long as its workflow would let it wait. */
-const PAUSES = { firstMs: 1_000, longestMs: 60_000 };
 /** Of keys that are not escalated: nobody else needs to hear of these. */
 const NO_ESCALATIONS: ReadonlySet<string> = new Set(['Cancelled', 'WorkflowIdTaken']);
 
@@ -51,7 +48,7 @@ export function publishingEscalations(options: EscalationsOptions): PublishEscal
     const isEscalation = tries !== undefined && !NO_ESCALATIONS.has(request.error.type);
     if (isEscalation && tries.attempt === 1) metrics.escalated(request.event.link, request.error.type);
     const ended = await Promise.allSettled([
-      onceFor(id, published, () => inSlotOf(request.event.link, tries?.attempt, publish)),
+      onceFor(id, published, () => inSlotOf(request.event.link, publish)),
       isEscalation ? onceFor(id, notified, () => notify(request)) : undefined,
     ]);
     const failed = ended.find((end) => end.status === 'rejected');
@@ -62,24 +59,18 @@ export function publishingEscalations(options: EscalationsOptions): PublishEscal
 }
 
 /**
- * Publishes in a slot of the link. Whoever finds none fails at once, and its workflow waits: here
- * it would hold a slot of the worker.
+ * Publishes in a slot of the link. Whoever finds none fails at once, and waits as its workflow
+ * says, longer each time: here it would hold a slot of the worker.
  */
 function letterSlots(links: readonly string[]) {
   const line = { room: LETTERS_IN_LINE };
   const slots = new Map(links.map((link) => [link, new Slots(LETTERS_AT_ONCE, line)]));
   const ofOthers = new Slots(LETTERS_AT_ONCE, line);
-  return async (link: string, attempt: number | undefined, publish: () => Promise<void>): Promise<void> => {
+  return async (link: string, publish: () => Promise<void>): Promise<void> => {
     const busy = await (slots.get(link) ?? ofOthers).run(publish);
     if (busy === undefined) return;
-    throw ApplicationFailure.create({
-      type: 'DeadLettersBusy',
-      message: 'more dead letters wait than are taken: they are slow, or away. It is tried again by itself',
-      // Others have pauses of their own, which grow as well.
-      ...(attempt !== undefined && {
-        nextRetryDelay: Math.max(busy.retryAfterMs, jittered(pauseAfter(attempt, PAUSES))),
-      }),
-    });
+    const message = 'more dead letters wait than are taken: they are slow, or away. It is tried again by itself';
+    throw ApplicationFailure.retryable(message, 'DeadLettersBusy');
   };
 }
 

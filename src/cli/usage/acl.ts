@@ -22,7 +22,7 @@ export function aclCommand(): Command {
         .addOption(new Option('--side <side>', 'of this side alone').choices(['source', 'target']))
         .option(
           '--application <user>',
-          'in place of it the user of that name, which an application logs in as: what it needs for a DualWriter or a cache, keys too',
+          'check this user of an application instead: the commands, keys and channels of a DualWriter or a cache',
         )
         .addHelpText(
           'after',

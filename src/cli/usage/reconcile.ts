@@ -10,7 +10,7 @@ export function reconcileCommand(): Command {
       'Make the target equal to the source for one key now, and say what was found: equal or repaired; or for many',
     )
     .argument('[key]', 'the Redis key')
-    .option('--allow-delete', 'vouch for a delete that the delete guard refused')
+    .option('--allow-delete', 'vouch for what the delete guard refused')
     .addHelpText(
       'after',
       examples(

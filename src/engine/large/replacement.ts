@@ -127,7 +127,7 @@ async function replace(work: Replacement, onStep: () => void): Promise<RoundResu
 
 /** Of lists and streams: the size of a string is no number of elements. */
 async function refuseShorter({ link, key, options }: Replacement, pair: WatchedPair): Promise<ReconcileError | null> {
-  const { source, target } = { source: pair.source.state, target: pair.target.state };
+  const [source, target] = [pair.source.state, pair.target.state];
   if (options.allowDelete) return null;
   if (source.type !== target.type) return refuseReplacing(link, key, target.type, options.deleteGuard);
   if (source.type === 'string') return null;

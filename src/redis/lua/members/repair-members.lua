@@ -58,7 +58,6 @@ end
 
 return eachRow(10, function(first)
   local key, kind, newExpiry, newKind = ARGV[first], ARGV[first + 1], ARGV[first + 4], ARGV[first + 5]
-  if started > tonumber(ARGV[first + 3]) then return { 'late' }, 0 end
   local members, digests = unpackList(ARGV[first + 6]), unpackList(ARGV[first + 7])
   local wanted = unpackList(ARGV[first + 8])
   if typeOf(key) ~= kind then return { 'changed' }, 0 end
@@ -67,6 +66,7 @@ return eachRow(10, function(first)
   for i = 1, #members do
     if cellDigest(cells[i]) ~= digests[i] then return { 'changed' }, size end
   end
+  if started > tonumber(ARGV[first + 3]) then return { 'late' }, size end
   for i = 1, #members do
     if string.find(wanted[i], '^%d') then requireFieldExpiry() end
   end
