@@ -106,9 +106,7 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
     // It may have answered at the same moment.
     if (!(await isOver)) {
       await toldLate;
-      requireNotCancelled();
-      const carried = Object.fromEntries(waiting);
-      return continueAsNew<typeof outage>({ ...input, notify: notify || isNotified, carried });
+      return goOn({ ...input, notify: notify || isNotified, carried: Object.fromEntries(waiting) });
     }
   }
   until = new Date().toISOString();
@@ -119,9 +117,10 @@ export async function outage(input: OutageInput): Promise<OutageStatus> {
   return now();
 }
 
-/** The next run would not know of a cancel that has come meanwhile. */
-function requireNotCancelled(): void {
+/** In another run, which would not know of a cancel that has come meanwhile. */
+function goOn(input: OutageInput): Promise<never> {
   if (CancellationScope.current().consideredCancelled) throw new CancelledFailure('cancelled');
+  return continueAsNew<typeof outage>(input);
 }
 
 function isUnknownLink(error: unknown): boolean {
