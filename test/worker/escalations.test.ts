@@ -149,25 +149,22 @@ it('an escalation is counted once, however often it is tried, and its letter whe
   expect(counted.slice(2)).toEqual(['letter cancelled']);
 });
 
-it('who finds all slots of its link taken by letters that hang fails at once, comes again later and later, and is heard of', async () => {
+it('who finds all slots of its link taken by letters that hang fails at once, waits as its workflow says, and is heard of', async () => {
   const { attempt, published, notified, state } = bed();
   let letGo = () => {};
   state.taking = new Promise((resolve) => {
     letGo = resolve;
   });
   const hanging = Array.from({ length: LETTERS_AT_ONCE }, (_, n) => attempt({ id: `hanging/${n}` }));
-  const refused = async (number: number): Promise<number> => {
+  for (const number of [1, 4]) {
     const failure = await attempt({ id: 'one/1' }, { attempt: number }).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(ApplicationFailure);
-    expect(failure).toMatchObject({ type: 'DeadLettersBusy', nonRetryable: false });
-    return Number((failure as ApplicationFailure).nextRetryDelay);
-  };
-  const pauses = [await refused(1), await refused(4), await refused(20)];
-  expect(pauses.map((ms, index) => ms >= [500, 4_000, 30_000][index]! && ms <= 60_000)).toEqual([true, true, true]);
+    expect(failure).toMatchObject({ type: 'DeadLettersBusy', nonRetryable: false, nextRetryDelay: undefined });
+  }
   expect(notified).toHaveLength(LETTERS_AT_ONCE + 1);
   const ofOther = attempt({ id: 'other/1' }, {}, 'Contended', 'other');
   letGo();
   await Promise.all([...hanging, ofOther]);
-  await attempt({ id: 'one/1' }, { attempt: 21 });
+  await attempt({ id: 'one/1' }, { attempt: 5 });
   expect(published).toHaveLength(LETTERS_AT_ONCE + 2);
 });
