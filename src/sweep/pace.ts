@@ -1,15 +1,17 @@
 /** How fast a sweep goes: gently, so that servers have time for whom they are there for. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Of the time that passes, so much is spent with pages. */
+/** Of the time that passes, so much is spent with pages: by each server, also by the slower one. */
 const GENTLE_SHARE = 0.3;
 /** A longer one ends at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 /** What was done without a rest. */
 interface Work {
-  /** Of servers: without the way there and back. */
+  /** Of the server that was busy for longest: without the way there and back. */
   readonly busyMs: number;
+  /** For so long it was waited for: what the servers did meanwhile needs no rest twice. */
+  readonly waitedMs: number;
   /** In all. */
   readonly passedMs: number;
   readonly keys: number;
@@ -32,8 +34,8 @@ export async function restBehindLook(work: Work, rate: number | undefined, signa
 }
 
 /** How long to rest behind some work, in ms. No timer rests for less than 1 ms. */
-function gently({ busyMs }: Work): number {
-  return Math.max(busyMs / GENTLE_SHARE - busyMs, 1);
+function gently({ busyMs, waitedMs }: Work): number {
+  return Math.max(busyMs / GENTLE_SHARE - waitedMs, 1);
 }
 
 function atRate({ keys, passedMs }: Work, rate: number): number {

@@ -140,7 +140,7 @@ class Sweep {
     const { settleMs, expiryToleranceMs, deleteGuard, cache } = this.#request;
     const rest = (tookMs: number, keys: number) => {
       const busyMs = ways.reduce((left, way) => way.beyond(left), tookMs);
-      return restBehindLook({ busyMs, passedMs: tookMs, keys }, this.#rate, signal);
+      return restBehindLook({ busyMs, waitedMs: busyMs, passedMs: tookMs, keys }, this.#rate, signal);
     };
     // What is deferred comes again together.
     return { expiryToleranceMs, deleteGuard, cache, signal, comesAsOne: true, settleMs, rest };
@@ -270,9 +270,9 @@ class Sweep {
     for (let next = ask(cursor); ; ) {
       const begunAt = performance.now();
       const page = await next;
-      const waitedMs = performance.now() - begunAt;
-      // Where the comparison is far away nobody has waited for this page, and it shows the load.
-      const scanMs = comparisons.isFar ? Math.max(waitedMs, scans.lastMs) : waitedMs;
+      const scanWaitedMs = performance.now() - begunAt;
+      // Also what passed while nobody waited for it. The next one is not asked for yet.
+      const scanMs = scans.lastBeyondMs;
       if (part.side !== 'keys' && this.#connections !== this.#connectionsNow) void this.#synchronize(part.side);
       // A page of another server than the cursor is of is none. All wait for who asks.
       await this.#synchronized;
@@ -299,8 +299,12 @@ class Sweep {
         await suspects.add(...first);
       }
       if (done) break;
-      const busyMs = scans.beyond(scanMs) + comparisons.beyond(comparisons.lastMs);
-      const work = { busyMs, passedMs: performance.now() - begunAt, keys: looked };
+      // The next page is scanned while this one is compared. So each server is busy for as long as
+      // the longer of both takes at most.
+      const busyMs = Math.max(scanMs, comparisons.beyond(comparisons.lastMs));
+      // Looks have rests of their own, and far away nobody waits for this very comparison.
+      const waitedMs = scanWaitedMs + (comparisons.isFar ? 0 : comparisons.lastMs);
+      const work = { busyMs, waitedMs, passedMs: performance.now() - begunAt, keys: looked };
       await restBehind(work, this.#rate, signal);
     }
     await suspects.settle();
