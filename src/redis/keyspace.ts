@@ -91,8 +91,11 @@ export interface Keyspace {
    */
   digestKeys(keys: readonly Buffer[]): Promise<PageDigest | RedisFailure>;
 
-  /** Which of these keys, all of one master, are not there. Idempotent. */
-  absentKeys(keys: readonly Buffer[]): Promise<readonly Buffer[] | RedisFailure>;
+  /**
+   * Which of these keys, all of one master, are not there. Idempotent.
+   * @param type as in `KeyScan`: what is of another one counts as not there
+   */
+  absentKeys(keys: readonly Buffer[], type?: string): Promise<readonly Buffer[] | RedisFailure>;
 }
 
 /** Where a page is read: at a master, which says so itself, or at a replica. */
@@ -157,11 +160,13 @@ export async function digestKeys(
 export async function absentKeys(
   connection: Connection,
   keys: readonly Buffer[],
+  type = '',
   reading = AT_MASTER,
 ): Promise<Buffer[] | RedisFailure> {
   const absent: Buffer[] = [];
   for (let rest = keys; rest.length > 0; rest = rest.slice(fitting(rest))) {
-    const answer = await runForKey(connection, scripts.absentKeys, [packed(rest.slice(0, fitting(rest)))], reading);
+    const row = [packed(rest.slice(0, fitting(rest))), type] as const;
+    const answer = await runForKey(connection, scripts.absentKeys, row, reading);
     if (!('cells' in answer)) return answer;
     absent.push(...unpacked(answer.cells[0] as Buffer));
   }

@@ -28,10 +28,13 @@ export async function differingOfPage(
   return (await Promise.all(work)).flat();
 }
 
-/** @throws ReconcileError where the source can't be asked */
-export async function absentOnSource(sides: Sides, keys: readonly Buffer[]): Promise<Buffer[]> {
+/**
+ * @param type what is of another one on the source counts as absent; undefined: any
+ * @throws ReconcileError where the source can't be asked
+ */
+export async function absentOnSource(sides: Sides, keys: readonly Buffer[], type?: string): Promise<Buffer[]> {
   const groups = await byServer(sides, 'source', keys);
-  const absent = groups.map(async (group) => answered(sides, 'source', await sides.source.absentKeys(group)));
+  const absent = groups.map(async (group) => answered(sides, 'source', await sides.source.absentKeys(group, type)));
   return (await Promise.all(absent)).flat();
 }
 

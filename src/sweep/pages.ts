@@ -130,8 +130,7 @@ export class Pages {
     // A row has no digest: each cached value is compared with its own.
     if (side === 'keys' || side === 'cache' || keys.length === 0) return keys;
     // A key of another type on the source was not met there. What else differs was found there.
-    if (side === 'target' && options.type !== undefined) return keys;
-    if (side === 'target') return absentOnSource(this.#sides, keys);
+    if (side === 'target') return absentOnSource(this.#sides, keys, options.type);
     return differingOfPage(this.#sides, keys, digest, expiryToleranceMs);
   }
 }

@@ -327,7 +327,7 @@ class Sweep {
   }
 
   #suspectsOf(part: SweepPart, generation: number, looking: Looking): Suspects {
-    // With a type its keys are compared as well, which the source's part has done for most.
+    // A key that the source has by now, and of that type, is its own part's.
     const counts = (kind: Difference) => part.side !== 'target' || kind === 'extra' || kind === 'type';
     const handOver = this.#handOver?.take.bind(this.#handOver) ?? null;
     const ofSuspects = { ...this.#looksOptions(looking), counts, handOver };

@@ -1,5 +1,6 @@
 /** A full comparison finds every difference, and invents none. */
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { RedisFailure } from '../../src/redis/index.js';
 import type { SweepOptions, SweepState, SweepSummary } from '../../workflows/sweep-messages.js';
 import { DEFAULT_OPTIONS, portWith, startLink, type TestLink } from '../engine/link.js';
 import { eventually } from '../support/eventually.js';
@@ -246,6 +247,36 @@ test('what one side lacks is sure without a word to the budget, so thousands of 
   expect(summary).toMatchObject({ differing: { ...EQUAL, extra: 3_000, missing: 3_000, value: 1 } });
   // The page of the hash was narrowed down to a few keys; looked at again, its states say it.
   expect(admitted).toBeLessThan(100);
+});
+
+test('of one type, what the source has of it is not compared once more from the side of the target', async () => {
+  await fill(100);
+  await link.target.client.set('user:7', 'other');
+  await link.target.client.set('set', 'of another type');
+  let admitted = 0;
+  const { source, target } = link.sides;
+  const counting = portWith(target, {
+    admit: (requests, turns) => {
+      admitted += requests.length;
+      return target.admit(requests, turns);
+    },
+  });
+  const unreadable = portWith(source, {
+    async read(requests) {
+      const readings = await source.read(requests);
+      const isSeven = ({ key }: { readonly key: Buffer }) => `${key}` === 'user:7';
+      return readings.map((reading, index) =>
+        isSeven(requests[index]!) ? new RedisFailure('LARGEDUMP', '') : reading,
+      );
+    },
+  });
+  const { summary } = await swept({ source: unreadable, target: counting }, { type: 'STRING' });
+  expect(summary).toMatchObject({ differing: { ...EQUAL, type: 1 }, failed: 1 });
+  expect(summary!.reasons).toEqual([expect.stringMatching(/^Unsupported: /)]);
+  await link.target.client.set('user:7', 'value 7');
+  admitted = 0;
+  expect((await swept({ source, target: counting }, { type: 'string' })).summary).toMatchObject({ failed: 0 });
+  expect(admitted).toBe(0);
 });
 
 test('large values are compared without a digest of all', async () => {

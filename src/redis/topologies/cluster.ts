@@ -264,8 +264,8 @@ export class ClusterRedis implements RedisPort, Masters {
     return this.#atMasterOf(keys[0]!, (port) => port.digestKeys(keys));
   }
 
-  absentKeys(keys: readonly Buffer[]): Promise<readonly Buffer[] | RedisFailure> {
-    return this.#atMasterOf(keys[0]!, (port) => port.absentKeys(keys));
+  absentKeys(keys: readonly Buffer[], type?: string): Promise<readonly Buffer[] | RedisFailure> {
+    return this.#atMasterOf(keys[0]!, (port) => port.absentKeys(keys, type));
   }
 
   async health(of: HealthOf = { slots: ALL_SLOTS }, options?: HealthOptions): Promise<Health | RedisFailure> {

@@ -83,9 +83,9 @@ export class Replicas implements Keyspace {
     return this.#read(master!, ({ connection }, at) => digestKeys(connection, keys, at));
   }
 
-  async absentKeys(keys: readonly Buffer[]): Promise<readonly Buffer[] | RedisFailure> {
+  async absentKeys(keys: readonly Buffer[], type?: string): Promise<readonly Buffer[] | RedisFailure> {
     const [master] = await this.shardsOf(keys.slice(0, 1));
-    return this.#read(master!, ({ connection }, at) => absentKeys(connection, keys, at));
+    return this.#read(master!, ({ connection }, at) => absentKeys(connection, keys, type, at));
   }
 
   close(): void {

@@ -309,8 +309,8 @@ export class StandaloneRedis implements RedisPort, Masters {
     return digestKeys(this.#connection, keys);
   }
 
-  absentKeys(keys: readonly Buffer[]): Promise<readonly Buffer[] | RedisFailure> {
-    return absentKeys(this.#connection, keys);
+  absentKeys(keys: readonly Buffer[], type?: string): Promise<readonly Buffer[] | RedisFailure> {
+    return absentKeys(this.#connection, keys, type);
   }
 
   async health(_of?: HealthOf, { withoutOwn = false }: HealthOptions = {}): Promise<Health | RedisFailure> {
