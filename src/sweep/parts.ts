@@ -43,15 +43,19 @@ export function synchronized(state: SweepState, side: ScannedSide, servers: Serv
     )
     .digest('base64');
   const ofSide = state.parts.filter((part) => part.side === side);
+  const stay = new Set<SweepPart>();
   const parts = servers[sideOf(side)].map((now): SweepPart => {
     const slots = JSON.stringify([now.slots, ...now.moving]);
     const known = ofSide.find((part) => part.server === now.server && part.slots === slots && part.others === others);
     const { place, server, keys } = now;
     const begun = { side, place, server, slots, others, keys };
-    return known ?? { ...begun, ...AT_ITS_BEGINNING };
+    if (known === undefined) return { ...begun, ...AT_ITS_BEGINNING };
+    stay.add(known);
+    // Where it is asked may be another address now.
+    return known.place === place ? known : { ...known, place };
   });
   if (parts.length === ofSide.length && parts.every((part) => ofSide.includes(part))) return state;
-  const redone = ofSide.filter((part) => (part.done || part.passed > 0) && !parts.includes(part)).length;
+  const redone = ofSide.filter((part) => (part.done || part.passed > 0) && !stay.has(part)).length;
   return {
     ...state,
     parts: [...state.parts.filter((part) => part.side !== side), ...parts],
@@ -82,8 +86,8 @@ export function partOfKeys(keys: number): SweepPart {
 /**
  * Whether the target can have no key that the source has not: all of the source's were found there,
  * and it has no more. Only where each side still has as many as were met, so that no key was
- * met twice and none has come or gone; and where none has expired, for a server counts keys that it
- * has not taken away yet.
+ * met twice and none has come or gone; where none has expired, for a server counts keys that it
+ * has not taken away yet; and where no slot is on its way, for its keys may be counted nowhere.
  */
 export function isCounted({ parts }: SweepState, { source, target }: Servers): boolean {
   const ofSource = parts.filter(({ side }) => side === 'source');
