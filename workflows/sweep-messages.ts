@@ -145,7 +145,10 @@ export interface SweepPart {
   readonly own: number;
   /** Keys compared, or looked for on the source. */
   readonly compared: number;
-  /** When the first of them expires, in ms since the epoch; 0: unknown, null: none does. */
+  /**
+   * When the first of them, or of their fields, expires, in ms since the epoch; 0: unknown, null:
+   * none does.
+   */
   readonly soonestExpiry: number | null;
   readonly tally: SweepTally;
 }

@@ -56,6 +56,11 @@ export interface PageDigest {
    * any.
    */
   readonly expiries: readonly number[] | null;
+  /**
+   * When the first field of any hash among them expires, in ms since the epoch; 0: that is not known
+   * of all, null: none does. A hash goes with its last field.
+   */
+  readonly fieldExpiry: number | null;
   /** Those whose values are too large to be gone through in one call. */
   readonly large: readonly Buffer[];
   /** How many keys: one at least, fewer than all where that would take the server long at once. */
@@ -186,11 +191,12 @@ function fitting(keys: readonly Buffer[]): number {
   return beyond < 0 ? keys.length : beyond;
 }
 
-function pageDigest([digest, expiries, large, count]: Cells): PageDigest {
-  const said = String(expiries);
+function pageDigest([digest, expiries, large, count, soonest]: Cells): PageDigest {
+  const [said, fieldExpiry] = [String(expiries), Number(soonest)];
   return {
     digest: String(digest),
     expiries: said === '' ? null : said.split(' ').map(Number),
+    fieldExpiry: fieldExpiry < 0 ? null : fieldExpiry,
     large: unpacked(large as Buffer),
     count: Number(count),
   };

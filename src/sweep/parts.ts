@@ -101,5 +101,7 @@ export function isCounted({ parts }: SweepState, { source, target }: Servers): b
   });
   const notBefore = Date.now() + CLOCKS_DIFFER_MS;
   const mayHaveExpired = ofSource.some(({ soonestExpiry }) => soonestExpiry !== null && soonestExpiry < notBefore);
-  return !lacks && !mayHaveExpired && met + own === total(source) && begun === total(source) && total(target) === met;
+  const isMoving = [...source, ...target].some(({ moving }) => moving.length > 0);
+  if (lacks || mayHaveExpired || isMoving) return false;
+  return met + own === total(source) && begun === total(source) && total(target) === met;
 }

@@ -16,11 +16,14 @@ export function followedBy(pages: Passed, next: Passed): Passed {
   };
 }
 
-/** @returns when the first of its keys expires; 0: that is not known of all; null: none does */
+/**
+ * @returns when the first of its keys, or of their fields, expires; 0: that is not known of all;
+ *   null: none does
+ */
 export function soonestExpiryOf({ keys, digest }: Pick<KeyPage, 'keys' | 'digest'>): number | null {
   if (keys.length === 0) return null;
   if (digest === null || digest.count < keys.length) return 0;
-  return (digest.expiries ?? []).filter((expiry) => expiry >= 0).reduce<number | null>(sooner, null);
+  return (digest.expiries ?? []).filter((expiry) => expiry >= 0).reduce<number | null>(sooner, digest.fieldExpiry);
 }
 
 function sooner(one: number | null, other: number | null): number | null {

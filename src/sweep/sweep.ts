@@ -175,8 +175,12 @@ class Sweep {
   }
 
   async #isProvenByCounting(): Promise<boolean> {
-    const servers = await serversOf(this.#read);
-    return synchronized(this.state, 'source', servers) === this.state && isCounted(this.state, servers);
+    const before = await serversOf(this.#read);
+    // Of the source also behind the target: what has gone from both meanwhile would hide an extra.
+    const { source } = await serversOf(this.#read);
+    return [before, { ...before, source }].every(
+      (servers) => synchronized(this.state, 'source', servers) === this.state && isCounted(this.state, servers),
+    );
   }
 
   /**

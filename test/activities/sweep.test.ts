@@ -18,6 +18,7 @@ const PAGES = 6;
 const digest = (keys: readonly Buffer[]): PageDigest => ({
   digest: keys.join(),
   expiries: null,
+  fieldExpiry: null,
   large: [],
   count: keys.length,
 });

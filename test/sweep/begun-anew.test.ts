@@ -11,6 +11,7 @@ const PER_PAGE = 2;
 const digest = (keys: readonly Buffer[]): PageDigest => ({
   digest: keys.join(),
   expiries: null,
+  fieldExpiry: null,
   large: [],
   count: keys.length,
 });
@@ -82,4 +83,37 @@ test('a server that got another address meanwhile is gone on with there', async 
   const { summary } = await swept(again, {}, { state: { ...state, parts } });
   expect(new Set(again.compared)).toEqual(new Set(['T1 a2', 'T1 a3', 'T1 b2', 'T1 b3']));
   expect(summary).toMatchObject({ outcome: 'equal', compared: 8, redone: 0 });
+});
+
+const atTarget = { place: 'target', server: 'T1', slots: [[0, 1]], moving: [] as string[] };
+
+test('counting proves nothing while slots are on their way: their keys may be counted nowhere', async () => {
+  const link = sides({ failsOver: false });
+  let moving = ['[1->-other]'];
+  Object.assign(link.target, {
+    keyServers: async () => [{ ...atTarget, keys: 8, moving }],
+    async scanKeys() {
+      moving = [];
+      return { cursor: '0', keys: [], own: 0, digest: null };
+    },
+  });
+  expect((await swept(link)).summary).toMatchObject({ targetOnly: 'scanned' });
+});
+
+test('counting proves nothing where a key has gone from both sides while they were counted', async () => {
+  const link = sides({ failsOver: false });
+  let [asked, gone] = [0, 0];
+  const atSource = ['A', 'B'].map((place) => ({ place, server: place, slots: [[0, 1]], moving: [] }));
+  Object.assign(link.source, {
+    keyServers: async () => atSource.map((server) => ({ ...server, keys: server.place === 'A' ? 4 - gone : 4 })),
+  });
+  Object.assign(link.target, {
+    async keyServers() {
+      asked += 1;
+      // Before and behind all pages, and to count: the source has answered that by then.
+      if (asked === 3) gone = 1;
+      return [{ ...atTarget, keys: 9 - gone }];
+    },
+  });
+  expect((await swept(link)).summary).toMatchObject({ targetOnly: 'scanned' });
 });

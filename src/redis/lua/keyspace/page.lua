@@ -2,9 +2,10 @@
 -- server. What costs is a sha1 and Lua's strings for each key, so a plain string goes into the
 -- digest as it is. Stands behind fingerprint.lua.
 -- Answers with the digest, the expiries of the keys, the large ones among them (packed), how many
--- keys were gone through (the first ones, one at least: it stops where that is much work), and the
--- work. The expiries are ms since the epoch, -1 for none, -2 without key, with spaces between; ''
--- where no key has any. They are no part of the digest, for a little difference may be tolerated.
+-- keys were gone through (the first ones, one at least: it stops where that is much work), when the
+-- first field of a hash expires (-1: none does, 0: that is not known), and the work. The expiries
+-- are ms since the epoch, -1 for none, -2 without key, with spaces between; '' where no key has any.
+-- They are no part of the digest, for a little difference may be tolerated.
 
 -- A byte of a key is copied some times: for each command, and on its way in and out.
 local KEY_BYTE_WORK = 2
@@ -31,9 +32,11 @@ local function digestOfCollection(key, kind)
   return kind .. ' ' .. unversioned(dump), #dump
 end
 
+local NO_FIELDS = 'hash ' .. digestOfUnordered({})
+
 local function digestPage(keys)
   local parts, expiries, large = {}, {}, {}
-  local work, done, expire = 0, 0, false
+  local work, done, expire, soonest = 0, 0, false, -1
   local function addLarge(key)
     large[#large + 1] = key
     parts[#parts + 1] = 'large'
@@ -52,6 +55,12 @@ local function digestPage(keys)
   local function addCollection(key, kind)
     local digest, ofCollection = digestOfCollection(key, kind)
     if digest then parts[#parts + 1] = digest else addLarge(key) end
+    if kind == 'hash' and HAS_FIELD_EXPIRY then
+      -- Not known of a large one, whose fields are not gone through. One whose fields have all
+      -- expired goes at any moment.
+      local first = digest and digest ~= NO_FIELDS and soonestExpiry(key) or 0
+      if first >= 0 and (soonest < 0 or first < soonest) then soonest = first end
+    end
     return ofCollection
   end
   while done < #keys and (done == 0 or work < WORK_LIMIT) do
@@ -71,5 +80,5 @@ local function digestPage(keys)
     work = work + math.max(spend(more), spent - before)
   end
   local said = expire and table.concat(expiries, ' ') or ''
-  return redis.sha1hex(table.concat(parts)), said, packList(large), done, work
+  return redis.sha1hex(table.concat(parts)), said, packList(large), done, inText(soonest), work
 end

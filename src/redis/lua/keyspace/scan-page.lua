@@ -30,6 +30,6 @@ return eachRow(6, function(first)
   end
   local own = #found[2] - #keys
   if ARGV[first + 4] ~= '1' then return { found[1], packList(keys), own }, 0 end
-  local digest, expiries, large, done, work = digestPage(keys)
-  return { found[1], packList(keys), own, digest, expiries, large, done }, work
+  local digest, expiries, large, done, soonest, work = digestPage(keys)
+  return { found[1], packList(keys), own, digest, expiries, large, done, soonest }, work
 end)
