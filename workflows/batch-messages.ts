@@ -57,6 +57,8 @@ export interface BatchInput {
 interface CarriedBatch extends Pick<BatchStatus, 'keys' | 'equal' | 'repaired' | 'handedOver'> {
   /** Before this a comparison of any key proves nothing, in ms since the epoch. */
   readonly provesAt?: number | undefined;
+  /** As of `BatchResult`. Absent: of a worker of an earlier version. */
+  readonly wentOn?: readonly EncodedKey[] | undefined;
 }
 
 /** The answer to the query `status`. */

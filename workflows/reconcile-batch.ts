@@ -16,6 +16,7 @@ import {
 } from '@temporalio/workflow';
 import {
   ALL_EQUAL,
+  BATCH_KEYS,
   type BatchActivities,
   type BatchInput,
   type BatchReply,
@@ -40,12 +41,11 @@ import {
 } from './batch-run.js';
 import { asText, outageLine } from './details.js';
 import { failedAttempt } from './failed-attempt.js';
-import type { EncodedKey } from './failed-write.js';
-import { jsonBytes } from './json-bytes.js';
+import { firstWithin } from './json-bytes.js';
 import type { State } from './messages.js';
 
 /** A result that is followed by nothing is kept as long as the workflow. */
-const MOST_WENT_ON_BYTES = 64 * 1024;
+const MOST_WENT_ON = { items: BATCH_KEYS, bytes: 64 * 1024 };
 
 // What a local activity is asked is not in the history, which for a thousand keys is most of it.
 const { reconcileBatch: attempt } = proxyLocalActivities<BatchActivities>({
@@ -81,8 +81,7 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
     asked = true;
   });
 
-  const wentOn: EncodedKey[] = [];
-  let wentOnBytes = 0;
+  let wentOn = input.carried?.wentOn ?? [];
   /** Whatever becomes of this run, each of these keys is somebody's. */
   const giveAway = async () => {
     if (run.handOver.length === 0) return;
@@ -94,12 +93,8 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
     );
     run.handOver = [];
     run.handedOver += writes.length;
-    for (const { key, encoding = 'utf8' } of writes) {
-      const bytes = jsonBytes(key);
-      if (wentOnBytes + bytes > MOST_WENT_ON_BYTES) break;
-      wentOnBytes += bytes;
-      wentOn.push({ key, encoding });
-    }
+    const named = writes.map(({ key, encoding = 'utf8' }) => ({ key, encoding }));
+    wentOn = firstWithin([...wentOn, ...named], MOST_WENT_ON);
   };
 
   let tried: readonly OpenKey[] = [];
@@ -114,7 +109,7 @@ export async function reconcileBatch(input: BatchInput): Promise<BatchResult> {
       if (run.open.size === 0) break;
       if (mustContinueAsNew()) {
         const writes = [...run.open].map((key) => leaving(key, Date.now()));
-        const carried = { ...now(), provesAt: latestProof(run) };
+        const carried = { ...now(), provesAt: latestProof(run), wentOn };
         return await continueAsNew<typeof reconcileBatch>({ ...input, writes, carried });
       }
       enter(waitingFor(run));

@@ -10,6 +10,7 @@ import {
   type BatchInput,
   type BatchReply,
   type BatchRequest,
+  type BatchResult,
   type BatchStatus,
   type HandOverRequest,
   packed,
@@ -191,6 +192,44 @@ describe('a batch', () => {
         await handle.signal(retry);
         expect(await handle.result()).toMatchObject({ state: 'done', equal: 3, outage: null });
         expect(await shownOf(handle)).toContain('**done** · link east-to-west · 3 of 3 keys healed');
+      },
+    );
+  });
+
+  it('still knows in another run which keys went on in the ones before', async () => {
+    const error = { type: 'Unsupported', message: 'no', stage: 'write' } as const;
+    let isOut = true;
+    await withBatch(
+      stack.env,
+      2,
+      (request, attempt) =>
+        attempt === 1
+          ? {
+              failed: [{ indices: [0], error, permanent: true, effect: 'nothing' }],
+              deferred: [{ indices: [1], retryAfterMs: 3_600_000, outage: OUT }],
+            }
+          : isOut
+            ? { deferred: [{ indices: allOf(request), retryAfterMs: 3_600_000, outage: OUT }] }
+            : {},
+      async (handle, handedOver) => {
+        const latest = stack.env.client.workflow.getHandle<() => Promise<BatchResult>>(handle.workflowId);
+        const { runId } = await latest.describe();
+        const isAnotherRun = async () => (await latest.describe()).runId !== runId;
+        await until(async () => handedOver.length === 1);
+        // The server suggests another run by the bytes of a history, from 4 MiB on. One after the
+        // other: what a task has not taken yet may have 2 MB.
+        const padding = 'x'.repeat(500_000);
+        while (!(await isAnotherRun())) {
+          await latest.signal('retry', padding);
+          await until(async () => (await latest.query(status)).state === 'waiting');
+        }
+        isOut = false;
+        await latest.signal(retry);
+        expect(await latest.result()).toMatchObject({
+          equal: 1,
+          handedOver: 1,
+          wentOn: [{ key: 'k0', encoding: 'utf8' }],
+        });
       },
     );
   });
