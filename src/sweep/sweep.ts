@@ -346,7 +346,8 @@ class Sweep {
     const place = this.state.parts.findIndex(isIt);
     const now = this.state.parts[place];
     if (now === undefined) return;
-    const others = () => summed(this.state.parts.filter((other) => other !== now));
+    const rest = this.state.parts.filter((other) => other !== now);
+    const others = () => ({ ...summed(rest), parts: rest.length });
     const isDrawn = this.#request.options.sample !== undefined;
     const moved: SweepPart = {
       ...now,

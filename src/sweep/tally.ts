@@ -11,13 +11,15 @@ import {
 } from '../../workflows/sweep-messages.js';
 import { encodeKey } from '../events/failed-write-codec.js';
 import { prefixOf } from '../events/key-prefix.js';
-import { joined, marked } from './timeline.js';
+import { joined, MOST_POINTS, marked } from './timeline.js';
 
 /** Of one sweep together, however many servers it has. */
 const MOST_LISTED = 1_000;
 const MOST_LISTED_BYTES = 64 * 1024;
 const MOST_PREFIXES = 200;
 const MOST_REASONS = 5;
+/** Of each server, however many there are. */
+const LEAST_POINTS = 4;
 
 export const NOTHING_FOUND: SweepTally = {
   differing: { missing: 0, extra: 0, type: 0, value: 0, expiry: 0 },
@@ -43,17 +45,16 @@ export interface Finding {
   readonly reason?: string | null;
 }
 
+/** How many parts, and what they have found; none: of a single one. */
+type Others = Pick<SweepTally, 'listed' | 'prefixes' | 'reasons'> & { readonly parts?: number };
+
 /**
- * @param others what other parts of the sweep have already: the bounds are of all together
+ * @param others what other parts of the sweep have already: the bounds are of all together. Of its
+ *   own, each part has some points of time and one reason
  * @param isDrawn of a sample, in which a key that was drawn twice counts twice, as it does among
  *   those that were compared. Else it is SCAN that tells of a key twice
  */
-export function added(
-  tally: SweepTally,
-  findings: readonly Finding[],
-  others: Pick<SweepTally, 'listed' | 'prefixes'>,
-  isDrawn = false,
-): SweepTally {
+export function added(tally: SweepTally, findings: readonly Finding[], others: Others, isDrawn = false): SweepTally {
   if (findings.length === 0) return tally;
   let { handedOver = 0, unsettled, failed, again = 0 } = tally;
   let found = tally.found ?? [];
@@ -65,6 +66,8 @@ export function added(
     keys: MOST_LISTED - others.listed.length - list.length,
     bytes: MOST_LISTED_BYTES - bytesOf(others.listed) - bytesOf(list),
     prefixes: MOST_PREFIXES - Object.keys(others.prefixes).length,
+    reasons: Math.max(1, MOST_REASONS - others.reasons.length),
+    points: Math.max(LEAST_POINTS, Math.floor(MOST_POINTS / (1 + (others.parts ?? 0)))),
   };
   const known = new Set(list.map(nameOf));
   for (const { key, difference, reason, batch, foundAtMs = Date.now() } of findings) {
@@ -73,11 +76,11 @@ export function added(
     if (reason === null) unsettled += 1;
     else if (reason !== undefined) {
       failed += 1;
-      if (reasons.length < MOST_REASONS && !reasons.includes(reason)) reasons.push(reason);
+      if (reasons.length < room.reasons && !reasons.includes(reason)) reasons.push(reason);
     }
     if (difference === null) continue;
     differing[difference] += 1;
-    found = marked(found, foundAtMs, 1);
+    found = marked(found, foundAtMs, 1, room.points);
     if (batch !== undefined) handedOver += 1;
     const prefix = prefixOf(key);
     if (Object.hasOwn(prefixes, prefix) || Object.keys(prefixes).length < room.prefixes)

@@ -5,9 +5,9 @@ import { atMost } from '../../src/sweep/bound.js';
 import { parseReport, reportOf } from '../../src/sweep/report.js';
 import { htmlReport } from '../../src/sweep/report-html.js';
 import { summary } from '../../src/sweep/summary.js';
-import { added, type Finding, NOTHING_FOUND } from '../../src/sweep/tally.js';
+import { added, type Finding, NOTHING_FOUND, summed } from '../../src/sweep/tally.js';
 import { joined, marked } from '../../src/sweep/timeline.js';
-import type { SweepResult, Timeline } from '../../workflows/sweep-messages.js';
+import type { SweepPart, SweepResult, Timeline } from '../../workflows/sweep-messages.js';
 
 test.each([
   ['user:42', 'user:'],
@@ -35,6 +35,31 @@ test('all that differ are counted, and so many are named that a history can hold
   expect(added(NOTHING_FOUND, [missing('other:1')], { ...NOTHING_FOUND, prefixes: many200() }).prefixes).toEqual({});
   const long = Array.from({ length: 1_000 }, (_, index) => missing(`${index}`.padEnd(1_000, 'x')));
   expect(JSON.stringify(added(NOTHING_FOUND, long, NOTHING_FOUND).listed).length).toBeLessThan(100_000);
+});
+
+test('of a thousand servers that all have findings, what travels with a sign of life stays small', () => {
+  const place = '10.120.130.140:16379';
+  const server = `${place} 0 ${'f'.repeat(40)} ${'f'.repeat(40)}`;
+  const begun = { side: 'source', place, server, slots: '[[[10000,10015]]]', others: 'x'.repeat(28) } as const;
+  const gone = { keys: 1e9, cursor: '123456789', done: true, passed: 1e9, own: 0, compared: 1e9 };
+  const part = { ...begun, ...gone, soonestExpiry: 1_900_000_000_000 };
+  const findings = (server: number) =>
+    Array.from({ length: 100 }, (_, index): Finding => {
+      const foundAtMs = 1_900_000_000_000 + 100_000 * index + server;
+      const reason = `NoPermission: this user may not read ${index % 10} of ${server}`.padEnd(100, '.');
+      return { key: Buffer.from(`user:${server}:${index}`), difference: 'missing', foundAtMs, reason };
+    });
+  const parts: SweepPart[] = [];
+  let tally = NOTHING_FOUND;
+  for (let server = 0; server < 1_000; server++) {
+    parts.push({ ...part, tally: added(NOTHING_FOUND, findings(server), { ...tally, parts: 999 }) });
+    tally = summed([{ ...part, tally }, parts.at(-1)!]);
+  }
+  expect(tally).toMatchObject({ differing: { missing: 100_000 }, failed: 100_000 });
+  expect(tally.found.reduce((sum, { keys }) => sum + keys, 0)).toBe(100_000);
+  expect(tally.reasons).toHaveLength(5);
+  // Temporal takes 2 MiB.
+  expect(JSON.stringify({ parts }).length).toBeLessThan(1_000_000);
 });
 
 test.each([
