@@ -43,6 +43,8 @@ interface HandOverOptions extends ReconcileOptions {
   readonly batches: Batches;
   /** Told what keeps the sweep from its end, again and again; it is over with the next progress. */
   readonly onProblem?: ((line: string) => void) | undefined;
+  /** When no batch ends for so long, that is told; default: half a minute. */
+  readonly quietMs?: number | undefined;
 }
 
 /** Where the state of the sweep is: it travels, so all that counts is in there. */
@@ -74,6 +76,7 @@ const MOST_OPEN = 200;
 /** Asked about in one turn. */
 const ASKED_AT_ONCE = 10;
 const ASKED_EVERY_MS = 500;
+const QUIET_MS = 30_000;
 /** What a failed write has beside its key, about. */
 const BYTES_BESIDE_KEY = 300;
 
@@ -95,18 +98,19 @@ export class HandOver {
 
   /**
    * Keys that the source seems to have lost go to nobody: each would escalate by itself.
+   * @param signal ends the wait for room, and no start of a batch
    * @returns one finding for each, in order, once batches have them
    * @throws ReconcileError where a side can't be asked; the signal's reason when it aborts
    */
-  take(found: readonly SureDifference[]): Promise<Finding[]> {
+  take(found: readonly SureDifference[], signal: AbortSignal): Promise<Finding[]> {
     // One behind the other: a position is taken when its batch is there, and not before, so that
     // who goes on behind a crash meets that batch there.
-    const taken = this.#last.then(() => this.#take(found));
+    const taken = this.#last.then(() => this.#take(found, signal));
     this.#last = taken.catch(() => {});
     return taken;
   }
 
-  async #take(found: readonly SureDifference[]): Promise<Finding[]> {
+  async #take(found: readonly SureDifference[], signal: AbortSignal): Promise<Finding[]> {
     const findings: Finding[] = [];
     const refused = await this.#refused(found);
     const meant = found.filter((one) => {
@@ -115,7 +119,7 @@ export class HandOver {
       return reason === undefined;
     });
     for (const batch of inBatches(meant)) {
-      await this.#untilOpen(MOST_OPEN - 1);
+      await this.#untilOpen(MOST_OPEN - 1, signal);
       const first = this.#repairs.handedOver;
       const id = await this.#options.batches.start(batch, first, this.#options.signal);
       const { handedOver, open, ...rest } = this.#repairs;
@@ -151,7 +155,7 @@ export class HandOver {
    * @throws the signal's reason when it aborts
    */
   async untilHealed(): Promise<void> {
-    await this.#untilOpen(0);
+    await this.#untilOpen(0, this.#options.signal);
     for (const until = performance.now() + WAITS_FOR_MS; this.#waiting().length > 0; ) {
       await this.#lookAtThoseThatWentOn();
       if (performance.now() >= until) return;
@@ -178,11 +182,18 @@ export class HandOver {
     });
   }
 
-  async #untilOpen(most: number): Promise<void> {
+  async #untilOpen(most: number, signal: AbortSignal): Promise<void> {
+    const { quietMs = QUIET_MS } = this.#options;
+    let quiet = { open: this.#repairs.open, since: performance.now() };
     while (this.#repairs.open.length > most) {
+      signal.throwIfAborted();
       await this.#askSome();
-      if (this.#repairs.open.length <= most) return;
-      await sleep(ASKED_EVERY_MS, undefined, { signal: this.#options.signal });
+      const { open } = this.#repairs;
+      if (open.length <= most) return;
+      if (quiet.open !== open) quiet = { open, since: performance.now() };
+      if (performance.now() - quiet.since >= quietMs && this.#unsaid.size === 0)
+        this.#options.onProblem?.(`waits for ${open.length} of its batches to end, the first is ${open[0]!.id}`);
+      await sleep(ASKED_EVERY_MS, undefined, { signal });
     }
   }
 

@@ -29,7 +29,7 @@ import {
 import { followedBy, type Passed, soonestExpiryOf } from './passed.js';
 import { Speed } from './speed.js';
 import { percentOf, summary } from './summary.js';
-import { Suspects } from './suspects.js';
+import { type SureDifference, Suspects } from './suspects.js';
 import { added, comparedIn, summed } from './tally.js';
 import { Way } from './way.js';
 
@@ -46,6 +46,8 @@ export interface SweepRequest extends ReconcileOptions {
   readonly agesMs?: readonly number[];
   /** As of `HandOver`. */
   readonly onProblem?: (line: string) => void;
+  /** As of `HandOver`. */
+  readonly quietMs?: number;
   /** Called after each page that is through, and when a batch has ended. */
   readonly onProgress: (state: SweepState, reached: () => SweepReached) => void;
 }
@@ -333,7 +335,8 @@ class Sweep {
   #suspectsOf(part: SweepPart, generation: number, looking: Looking): Suspects {
     // A key that the source has by now, and of that type, is its own part's.
     const counts = (kind: Difference) => part.side !== 'target' || kind === 'extra' || kind === 'type';
-    const handOver = this.#handOver?.take.bind(this.#handOver) ?? null;
+    const batches = this.#handOver;
+    const handOver = batches && ((found: readonly SureDifference[]) => batches.take(found, looking.signal));
     const ofSuspects = { ...this.#looksOptions(looking), counts, handOver };
     return new Suspects(this.#sides, ofSuspects, (passed, findings) => {
       if (generation === this.#generation) this.#through(part, passed, findings);

@@ -2,11 +2,11 @@
 import { afterAll, afterEach, beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { LinkSides } from '../../src/engine/index.js';
 import { encodeKey } from '../../src/events/failed-write-codec.js';
-import type { Batches } from '../../src/sweep/hand-over.js';
+import { type Batches, HandOver } from '../../src/sweep/hand-over.js';
 import type { SweepRequest } from '../../src/sweep/sweep.js';
 import { BATCH_BYTES } from '../../workflows/batch-messages.js';
 import type { SweepState } from '../../workflows/sweep-messages.js';
-import { startLink, type TestLink } from '../engine/link.js';
+import { DEFAULT_OPTIONS, startLink, type TestLink, withMemory } from '../engine/link.js';
 import { eventually } from '../support/eventually.js';
 import { startRedis } from '../support/redis.js';
 import { swept } from './bed.js';
@@ -159,6 +159,39 @@ test('of many batches that nobody can say anything of one line is told, whicheve
     signal: seen.signal,
   });
   expect(new Set(told)).toEqual(new Set(['nobody can say whether 2 batches have ended: 0 is not known']));
+});
+
+test('where no batch ends for long, that is told', async () => {
+  const open = ['first', 'second'].map((id, first) => ({ id, first, keys: 1 }));
+  const told: string[] = [];
+  const seen = new AbortController();
+  await swept(link.sides, REPAIR, {
+    batches: { start: () => expect.fail('nothing differs'), ended: async () => null },
+    state: { parts: [], redone: 0, targetOnly: null, repairs: { ...NOTHING_REPAIRED, handedOver: 2, open } },
+    quietMs: 1,
+    onProblem: (line) => told.push(line) === 2 && seen.abort(),
+    signal: seen.signal,
+  });
+  expect(new Set(told)).toEqual(new Set(['waits for 2 of its batches to end, the first is first']));
+});
+
+test('a wait for room among the batches ends when a server beside it fails', async () => {
+  // As many as there may be.
+  const open = Array.from({ length: 200 }, (_, first) => ({ id: `${first}`, first, keys: 1 }));
+  const repairs = { ...NOTHING_REPAIRED, handedOver: 200, open };
+  const ledger = { state: { parts: [], redone: 0, targetOnly: null, repairs }, changed() {} };
+  const failed = new AbortController();
+  const batches: Batches = {
+    start: () => expect.fail('there is no room'),
+    async ended() {
+      failed.abort();
+      return null;
+    },
+  };
+  const { signal } = new AbortController();
+  const handOver = new HandOver(withMemory(link.sides), { ...DEFAULT_OPTIONS, signal, batches }, ledger);
+  const found = { key: Buffer.from('k'), difference: 'missing' as const, foundAtMs: 1 };
+  await expect(handOver.take([found], failed.signal)).rejects.toThrow(/abort/);
 });
 
 test('of more keys that went on than are known by name none is said to have healed', async () => {
