@@ -60,16 +60,16 @@ export function byKeymend({ redis, mysql, brokers }) {
 /** The same deaths as by hand. */
 function losingDeletes(redis) {
   let deletes = 0;
-  const call = (...args) => {
-    if (String(args[1]).includes('UNLINK')) {
+  const run = (script, ...args) => {
+    if (script.includes('UNLINK')) {
       deletes += 1;
       if (deletes % DEATH_EVERY === 0) return Promise.reject(new Error('lost'));
     }
-    return redis.callBuffer(...args);
+    return redis.evalBuffer(script, ...args);
   };
   return new Proxy(redis, {
     get(target, name) {
-      if (name === 'callBuffer') return call;
+      if (name === 'evalBuffer') return run;
       const value = Reflect.get(target, name, target);
       return typeof value === 'function' ? value.bind(target) : value;
     },

@@ -36,13 +36,21 @@ interface LeasesOptions {
   readonly lagMs: number;
 }
 
+/**
+ * Clients have it, and do not declare it. With `enableAutoPipelining` their `callBuffer` loses the
+ * name of the command.
+ */
+interface EvalBuffer {
+  evalBuffer(script: string, keyCount: number, ...keysAndArgs: readonly (Buffer | string)[]): Promise<unknown>;
+}
+
 export class Leases {
-  readonly #redis: Redis | Cluster;
+  readonly #redis: EvalBuffer;
   readonly #lagMs: number;
   readonly leaseMs: number;
 
   constructor(redis: Redis | Cluster, { leaseMs, lagMs }: LeasesOptions) {
-    this.#redis = redis;
+    this.#redis = redis as Redis & EvalBuffer;
     this.leaseMs = leaseMs;
     this.#lagMs = lagMs;
   }
@@ -85,6 +93,6 @@ export class Leases {
   }
 
   #run(source: string, keys: readonly Buffer[], ...args: (Buffer | string)[]): Promise<unknown> {
-    return this.#redis.callBuffer('EVAL', source, `${keys.length}`, ...keys, ...args);
+    return this.#redis.evalBuffer(source, keys.length, ...keys, ...args);
   }
 }

@@ -14,6 +14,12 @@ import type { RedisServer } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
 import { openShop } from './shop.js';
 
+interface ClientOptions {
+  readonly username?: string;
+  readonly password?: string;
+  readonly enableAutoPipelining?: boolean;
+}
+
 await describeWith('a cache of rows', provideMariadb, (programs) => {
   let redis: RedisServer;
   let mysql: Pool;
@@ -22,10 +28,8 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
     ({ redis, mysql } = shop);
   });
 
-  function open(more: Partial<CacheOptions> = {}, username = 'default') {
-    const user = { username, password: 'secret' };
-    const options = { maxRetriesPerRequest: 0, retryStrategy: () => 50, ...(username !== 'default' && user) };
-    const client = new Redis(redis.url, options);
+  function open(more: Partial<CacheOptions> = {}, options: ClientOptions = {}) {
+    const client = new Redis(redis.url, { maxRetriesPerRequest: 0, retryStrategy: () => 50, ...options });
     client.on('error', () => {});
     closing.push(() => client.disconnect());
     const cache = createCache({ redis: client, mysql, link: 'shop', redisTimeoutMs: 30_000, ...more });
@@ -55,7 +59,9 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
     const { user, rules } = aclUsersOf(config.links, config.stream).find(({ role }) => role === 'application')!;
     await redis.client.call('ACL', 'SETUSER', user, 'reset', 'on', '>secret', '~n:*', '+info', ...rules);
     const problems: unknown[] = [];
-    const [one, other] = [0, 1].map(() => open({ onProblem: (error) => problems.push(error) }, user));
+    const [one, other] = [0, 1].map(() =>
+      open({ onProblem: (error) => problems.push(error) }, { username: user, password: 'secret' }),
+    );
     const load = async () => {
       await sleep(100);
       return { value: await name(), version: 1 };
@@ -67,6 +73,16 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
     expect(await one!.read('n:2', async () => null)).toBeNull();
     expect(problems).toEqual([]);
     expect(await redis.client.call('ACL', 'LOG')).toEqual([]);
+  });
+
+  test('reaches Redis with a client that makes pipelines of its own accord', async () => {
+    const problems: unknown[] = [];
+    const cache = open({ onProblem: (error) => problems.push(error) }, { enableAutoPipelining: true });
+    expect(String(await cache.read('n:1', name))).toBe('old');
+    expect(await redis.client.get('n:1')).toBe('old');
+    await cache.update('n:1', rename('new'));
+    expect(await redis.client.exists('n:1')).toBe(0);
+    expect(problems).toEqual([]);
   });
 
   describe('update', () => {

@@ -60,9 +60,9 @@ function having<T extends object>(target: T, calls: Calls): T {
 }
 
 export function dyingRedis(client: Redis): Redis {
+  const run = (client as Redis & Calls).evalBuffer!.bind(client) as (...args: unknown[]) => Promise<unknown>;
   const nameOf = (script: string) => (script.includes('UNLINK') ? 'DEL' : script.includes("'load'") ? 'look' : 'fill');
-  const call = client.callBuffer.bind(client) as (...args: unknown[]) => Promise<unknown>;
-  return having(client, { callBuffer: (...args) => done(nameOf(String(args[1])), () => call(...args)) });
+  return having(client, { evalBuffer: (...args) => done(nameOf(String(args[0])), () => run(...args)) });
 }
 
 export function dyingPool(pool: Pool): Pool {

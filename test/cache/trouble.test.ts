@@ -106,16 +106,16 @@ await describeWith('a cache of rows in trouble', provideMariadb, (programs) => {
     });
 
     test('that has a look sent twice, for its answer was lost, keeps the reader waiting for nobody', async () => {
-      const client = new Redis(redis.url);
+      const client = new Redis(redis.url) as Redis & { evalBuffer(...script: unknown[]): Promise<unknown> };
       closing.push(() => client.disconnect());
-      const call = client.callBuffer.bind(client) as (...command: unknown[]) => Promise<unknown>;
+      const run = client.evalBuffer.bind(client);
       let looks = 0;
-      const twice = async (...command: unknown[]) => {
+      const twice = async (...script: unknown[]) => {
         looks += 1;
-        if (looks === 1) await call(...command);
-        return call(...command);
+        if (looks === 1) await run(...script);
+        return run(...script);
       };
-      Object.assign(client, { callBuffer: twice });
+      Object.assign(client, { evalBuffer: twice });
       const cache = createCache({ redis: client, mysql, link: 'shop', redisTimeoutMs: 30_000, ...LONG });
       closing.push(() => cache.close());
       expect(String(await cache.read('n:1', name))).toBe('old');
