@@ -4,12 +4,13 @@
  */
 import type { Cluster, Redis } from 'ioredis';
 import type { Pool, PoolConnection } from 'mysql2/promise';
-import { CACHE_LAG_MS, CACHE_LEASE_MS, LINK_NAME } from '../defaults.js';
+import { CACHE_LAG_MS, CACHE_LEASE_MS } from '../defaults.js';
 import { MAX_KEY_BYTES } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 import { within } from '../patience/within.js';
 import { outliveSentinels } from '../redis/index.js';
 import { Answers, isNoRedis, LateRedis } from './answers.js';
+import { requireFitting, requireNumbers } from './fitting.js';
 import { Leases, type Look } from './leases.js';
 import { type Load, Loads } from './loads.js';
 import { OUTBOX_TABLE, recordInvalidations } from './outbox.js';
@@ -28,8 +29,8 @@ export interface CacheOptions {
   /** How long a value is cached, in ms; less by up to a tenth. Default one hour. */
   readonly ttlMs?: number;
   /**
-   * How long it is remembered that there is no such row, in ms. Default 5,000. A write of another
-   * program is not seen before; those through `update` are.
+   * How long it is remembered that there is no such row, in ms; 0: not at all. Default 5,000. A
+   * write of another program is not seen before; those through `update` are.
    */
   readonly absentMs?: number;
   /**
@@ -102,7 +103,8 @@ interface Overtaken {
 }
 
 /**
- * @throws RangeError when a lease could outlive the link's `settle`, or no record could name a key
+ * @throws RangeError when an option would fail later, a lease could outlive the link's `settle`, or
+ *   no record could name a key
  */
 export function createCache(options: CacheOptions): Cache {
   return new RowCache(options);
@@ -130,6 +132,7 @@ class RowCache implements Cache {
     } = options;
     this.#leaseMs = options.leaseMs ?? Math.min(CACHE_LEASE_MS, settleMs);
     requireFitting(options, this.#leaseMs, settleMs);
+    requireNumbers({ ttlMs, absentMs, redisTimeoutMs, loadsWithoutRedis, lagMs });
     this.#options = options;
     this.#leases = new Leases(redis, { leaseMs: this.#leaseMs, lagMs });
     this.#answers = new Answers({ link, redisTimeoutMs, onProblem: guarded(onProblem) });
@@ -276,16 +279,4 @@ function keyOf(key: string | Buffer): Buffer {
     throw new RangeError(`a key must have 1 to ${MAX_KEY_BYTES} bytes, and has ${bytes.length}`);
   }
   return bytes;
-}
-
-function requireFitting({ redis, link }: CacheOptions, leaseMs: number, settleMs: number): void {
-  if (!LINK_NAME.test(link)) throw new RangeError(`"${link}" is no name of a link`);
-  const { keyPrefix } = redis.options;
-  if (keyPrefix) {
-    const why = `the client has the keyPrefix "${keyPrefix}", which no record would know`;
-    throw new RangeError(`link ${link}: ${why}; give the cache whole keys`);
-  }
-  if (leaseMs >= 1 && leaseMs <= settleMs) return;
-  const must = `leaseMs must be from 1 to settleMs (${settleMs}), and is ${leaseMs}`;
-  throw new RangeError(`${must}; let link ${link} of keymend.yaml settle for longer, and give settleMs that time`);
 }

@@ -24,6 +24,7 @@ export interface Fill {
   readonly version: string;
   /** `anywhere`: it may be a replica that lags. */
   readonly from: 'anywhere' | 'primary';
+  /** 0, of no row: that is not kept. */
   readonly livesMs: number;
 }
 
@@ -51,8 +52,9 @@ export class Leases {
 
   constructor(redis: Redis | Cluster, { leaseMs, lagMs }: LeasesOptions) {
     this.#redis = redis as Redis & EvalBuffer;
-    this.leaseMs = leaseMs;
-    this.#lagMs = lagMs;
+    // Redis takes whole numbers alone.
+    this.leaseMs = Math.floor(leaseMs);
+    this.#lagMs = Math.ceil(lagMs);
   }
 
   /** Where it is told that a lease has ended; the key of the lease, too. */

@@ -1,8 +1,10 @@
 /** Brings planned invalidations from the outbox table to where failed writes go. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool, RowDataPacket } from 'mysql2/promise';
+import { DAY_MS } from '../dual-write/target/mirror-options.js';
 import { type RecordSink, RecordsRefusedError } from '../events/record-sink.js';
 import { jittered, pauseAfter } from '../patience/pause.js';
+import { requireNumber } from './fitting.js';
 import { type Ask, deleteRows, OUTBOX_TABLE, type OutboxRow, takeRows } from './outbox.js';
 import { guarded } from './problems.js';
 
@@ -40,9 +42,13 @@ const PAUSES = { firstMs: 100, longestMs: 5_000 };
  * Starts a relay. Several may run at once: each takes rows that no other holds (SKIP LOCKED).
  * One that dies between the sink and its commit leaves the rows, which then come twice, with the
  * same ids.
+ * @throws RangeError when no timer could wait for so long
  */
 export function startOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
   const { pollMs = 100, table = OUTBOX_TABLE, timeoutMs = 30_000 } = options;
+  for (const [name, value] of Object.entries({ pollMs, timeoutMs })) {
+    requireNumber(`the relay of ${table}`, name, value, { most: DAY_MS });
+  }
   const warn = ({ message }: Error) => process.emitWarning(`the relay of ${table}: ${message}`, 'KeymendWarning');
   const onProblem = guarded(options.onProblem ?? warn);
   const end = new AbortController();

@@ -146,6 +146,24 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
       await mysql.query('DELETE FROM users WHERE id = 9');
     });
 
+    test('forgets at once that there is no row where that is not to be remembered', async () => {
+      const cache = open({ absentMs: 0, leaseMs: 60_000, settleMs: 60_000 });
+      let loads = 0;
+      const load = async () => {
+        loads += 1;
+        return null;
+      };
+      for (let i = 0; i < 2; i++) expect(await cache.read('n:9', load)).toBeNull();
+      expect(loads).toBe(2);
+      expect(await redis.client.dbsize()).toBe(0);
+    });
+
+    test('keeps what it has loaded where its times are no whole numbers', async () => {
+      const cache = open({ leaseMs: 1500.5, lagMs: 60_000.5, ttlMs: 60_000.5 });
+      expect(String(await cache.read('n:1', async () => ({ value: await name(), version: 1 })))).toBe('old');
+      expect(await redis.client.get('n:1')).toBe('old');
+    });
+
     test('of one key by ten thousand readers in two processes costs one query, and all are told at once', async () => {
       const caches = [
         open({ leaseMs: 60_000, settleMs: 60_000, redisTimeoutMs: 30_000 }),
