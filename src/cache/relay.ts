@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool, RowDataPacket } from 'mysql2/promise';
 import { DAY_MS } from '../dual-write/target/mirror-options.js';
-import { type RecordSink, RecordsRefusedError } from '../events/record-sink.js';
+import { type RecordSink, RecordsRefusedError, refusedOf } from '../events/record-sink.js';
 import { jittered, pauseAfter } from '../patience/pause.js';
 import { requireNumber } from './fitting.js';
 import { type Ask, deleteRows, OUTBOX_TABLE, type OutboxRow, takeRows } from './outbox.js';
@@ -135,7 +135,11 @@ async function relayRows(
   await deleteRows(ask, table, rows);
   const problem = await published(sink, rows);
   if (problem === undefined) return;
-  const stay = rows.filter(({ record }) => problem.records.includes(record));
+  const refusedRecords = refusedOf(
+    rows.map(({ record }) => record),
+    problem,
+  );
+  const stay = rows.filter(({ record }) => refusedRecords.has(record));
   // They stay locked, so that no other relay takes them in between.
   await ask({ sql: 'ROLLBACK TO SAVEPOINT taken' });
   await deleteRows(

@@ -3,6 +3,7 @@ import { createPool, type Pool, type PoolOptions, type RowDataPacket } from 'mys
 import { expect, test } from 'vitest';
 import { createCache, startOutboxRelay } from '../../src/cache/index.js';
 import { recordInvalidations } from '../../src/cache/outbox.js';
+import { RecordsRefusedError } from '../../src/events/record-sink.js';
 import { provideMariadb } from '../../src/stack/programs/index.js';
 import type { FailedWrite } from '../../workflows/failed-write.js';
 import { until } from '../support/eventually.js';
@@ -66,6 +67,20 @@ await describeWith('a relay of the outbox', provideMariadb, (programs) => {
     });
     expect(keys).toEqual(['n:1']);
     await relay.stop();
+  });
+
+  test('keeps the rows that its sink refuses, also where the sink names them by copies', async () => {
+    await openCache().update(['n:1', 'n:2'], async () => {});
+    const problems: string[] = [];
+    const sink = {
+      publish: (records: readonly FailedWrite[]) =>
+        Promise.reject(new RecordsRefusedError('too large', structuredClone(records))),
+    };
+    const relay = startOutboxRelay({ mysql, sink, pollMs: 10, onProblem: ({ message }) => problems.push(message) });
+    await until(async () => problems.length > 0);
+    await relay.stop();
+    const [[left]] = await mysql.query<RowDataPacket[]>('SELECT COUNT(*) AS count FROM keymend_outbox');
+    expect(left).toEqual({ count: 2 });
   });
 
   test('whose host stands still while its sink works frees its rows, and is told of it', async () => {

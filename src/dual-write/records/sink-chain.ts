@@ -1,6 +1,6 @@
 /** Several places for failed-write records as one: the first that takes them has them. */
 import type { FailedWrite } from '../../../workflows/failed-write.js';
-import { type RecordSink, RecordsRefusedError } from '../../events/record-sink.js';
+import { type RecordSink, RecordsRefusedError, refusedOf } from '../../events/record-sink.js';
 import { messageOf } from '../../patience/outage.js';
 import { pauseAfter } from '../../patience/pause.js';
 import { within } from '../../patience/within.js';
@@ -131,16 +131,6 @@ export class SinkChain {
       this.#hurry = undefined;
     }
   }
-}
-
-/** Of the records that were asked for: all, unless it says in a way that can be relied on which. */
-function refusedOf(asked: readonly FailedWrite[], error: unknown): Set<FailedWrite> {
-  const all = new Set(asked);
-  if (!(error instanceof RecordsRefusedError)) return all;
-  const { records } = error;
-  return Array.isArray(records) && records.length > 0 && records.every((record) => all.has(record))
-    ? new Set(records)
-    : all;
 }
 
 /** Of several an Error that says all. */
