@@ -60,7 +60,9 @@ export function keysWrittenAsDescribed(command: DescribedCommand, args: readonly
   for (const spec of specs) {
     const places = spec.flags.has('incomplete') ? undefined : placesOf(spec, args);
     if (places === undefined) return undefined;
-    (spec.flags.has('RO') ? read : written).push(...places.map((place) => args[place - 1]!));
+    const list = spec.flags.has('RO') ? read : written;
+    // One by one: so many arguments as a command may name keys no call can have.
+    for (const place of places) list.push(args[place - 1]!);
   }
   // What is only read may be written nevertheless, as the groups of XREADGROUP are.
   const named = written.length > 0 ? written : read;

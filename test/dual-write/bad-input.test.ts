@@ -259,6 +259,29 @@ describe('a number in a command that is larger than anything there', () => {
   });
 });
 
+describe('a command with more keys than a call can have arguments', () => {
+  const keys = Array.from({ length: 200_000 }, (_, index) => `k${index}`);
+  const evaluated: [string, string[]] = ['EVAL', ['return 1', `${keys.length}`, ...keys]];
+  const refusal = oneLine(/EVAL is refused on a DualWriter: its keys are too many to be found; name fewer at once/);
+
+  it('is refused, alone and in a pipeline, where the replies of the others stay theirs', async () => {
+    const writer = await bed.writer();
+    await expect(writer.call(...evaluated)).rejects.toThrow(refusal);
+    const pipeline = writer.pipeline().set('a', '1').get('a');
+    pipeline.call(...evaluated);
+    const replies = await pipeline.incr('a').exec();
+    expect(replies!.map(([error, reply]) => reply ?? error?.message)).toEqual([
+      'OK',
+      '1',
+      expect.stringMatching(refusal),
+      2,
+    ]);
+    await settled(writer);
+    expect(await bed.target.client.get('a')).toBe('2');
+    expect(bed.sink.records).toEqual([]);
+  });
+});
+
 describe('a value over the limits of the target alone', () => {
   const large = 'x'.repeat(2 * 1024 * 1024);
   const limit = (bytes: number) => bed.target.client.config('SET', 'proto-max-bulk-len', bytes);

@@ -83,3 +83,11 @@ it('MSETEX … KEEPTTL leaves the end of its keys as it is', () => {
   vi.advanceTimersByTime(475);
   expect(answered('SETRANGE k 0 x')).toBe('EXPIRED_MEANWHILE');
 });
+
+it('tells of more keys than a call can have arguments whose time to live took long', () => {
+  const keys = Array.from({ length: 200_000 }, (_, index) => `k${index}`);
+  const mirrored = now(`MSETEX ${keys.length} ${keys.map((key) => `${key} v`).join(' ')} PX 1000`);
+  vi.advanceTimersByTime(500);
+  const failure = new Lifetimes().answered([mirrored], mirrored.repliedMs, performance.now(), new UsualWay());
+  expect(failure).toMatchObject({ error: { code: 'EXPIRY_DRIFTED' }, keys: { length: keys.length } });
+});

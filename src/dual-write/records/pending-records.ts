@@ -70,7 +70,7 @@ export class PendingRecords {
       this.#addMembers(entry, record);
     }
     if (waiter) entry.waiters.push(waiter);
-    if (intents) entry.intents.push(...intents);
+    for (const intent of intents ?? []) entry.intents.push(intent);
     return true;
   }
 

@@ -79,8 +79,19 @@ class NamedWrite implements Write {
 export function classify(
   name: string,
   args: readonly Argument[],
-  describe: (name: string) => DescribedCommand | undefined = () => undefined,
+  describe: Describe = () => undefined,
 ): Classification {
+  try {
+    return classified(name, args, describe);
+  } catch {
+    // The metadata lists them on the stack. What is thrown inside a pipeline would shift its replies.
+    return refused(name, 'its keys are too many to be found; name fewer at once');
+  }
+}
+
+type Describe = (name: string) => DescribedCommand | undefined;
+
+function classified(name: string, args: readonly Argument[], describe: Describe): Classification {
   const known = knownCommand(name);
   const command = known?.name ?? name.toUpperCase();
   const refusal = REFUSED[command];

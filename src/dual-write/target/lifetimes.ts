@@ -91,7 +91,8 @@ export class Lifetimes {
     const drifted: Buffer[] = [];
     for (const mirrored of unit) {
       const { write, replay, heldMs } = mirrored;
-      if (timeToLive(replay) > 0 && lateMs + heldMs > TOLERATED_MS) drifted.push(...write.keys);
+      // One by one here and below: so many arguments as a write may have keys no call can have.
+      if (timeToLive(replay) > 0 && lateMs + heldMs > TOLERATED_MS) for (const key of write.keys) drifted.push(key);
       if (makesKey(mirrored)) {
         if (this.#young.size + this.#old.size === 0) continue;
         for (const key of write.keys) {
