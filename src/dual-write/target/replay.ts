@@ -28,7 +28,12 @@ export interface Replay {
 export type MirrorPlan =
   | { readonly kind: 'replay'; readonly replay: Replay }
   /** Sent to the target, it could do something else there than it did on the source. */
-  | { readonly kind: 'record'; readonly reason: string }
+  | {
+      readonly kind: 'record';
+      readonly reason: string;
+      /** What does no more when it is done again, as long as nobody undoes it: one record will do. */
+      readonly onceFor?: string;
+    }
   /** The source changed nothing. */
   | { readonly kind: 'nothing' };
 
