@@ -38,7 +38,9 @@ interface Place {
   readonly link: string;
 }
 
-/** @throws RangeError when a lease could outlive the link's `settle`, or no record could name a key */
+/**
+ * @throws RangeError when a lease could outlive the link's `settle`, or no record could name a key
+ */
 export function requireFitting({ redis, link }: Place, leaseMs: number, settleMs: number): void {
   if (!LINK_NAME.test(link)) throw new RangeError(`"${link}" is no name of a link`);
   const { keyPrefix } = redis.options;

@@ -84,7 +84,7 @@ export function classify(
   try {
     return classified(name, args, describe);
   } catch {
-    // The metadata lists them on the stack. What is thrown inside a pipeline would shift its replies.
+    // The metadata lists them on the stack. What is thrown in a pipeline would shift its replies.
     return refused(name, 'its keys are too many to be found; name fewer at once');
   }
 }

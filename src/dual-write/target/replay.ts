@@ -31,7 +31,7 @@ export type MirrorPlan =
   | {
       readonly kind: 'record';
       readonly reason: string;
-      /** What does no more when it is done again, as long as nobody undoes it: one record will do. */
+      /** What does no more when it is done again, unless somebody undoes it: one record will do. */
       readonly onceFor?: string;
     }
   /** The source changed nothing. */
