@@ -30,7 +30,7 @@ function serverTaking(place: string, { scan, digest, way }: Takes) {
     await after(way + ms);
   };
   const of = (keys: readonly Buffer[]): PageDigest => {
-    return { digest: keys.join(), expiries: null, large: [], count: keys.length };
+    return { digest: keys.join(), expiries: null, fieldExpiry: null, large: [], count: keys.length };
   };
   const port = {
     place,
