@@ -57,8 +57,8 @@ export interface PageDigest {
    */
   readonly expiries: readonly number[] | null;
   /**
-   * When the first field of any hash among them expires, in ms since the epoch; 0: that is not known
-   * of all, null: none does. A hash goes with its last field.
+   * When the first field of any hash among them expires, in ms since the epoch; 0: that is not
+   * known of all, null: none does. A hash goes with its last field.
    */
   readonly fieldExpiry: number | null;
   /** Those whose values are too large to be gone through in one call. */

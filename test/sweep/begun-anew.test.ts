@@ -16,7 +16,9 @@ const digest = (keys: readonly Buffer[]): PageDigest => ({
   count: keys.length,
 });
 
-/** Two masters on the source, one server on the target, which may fail over at the last page of A. */
+/**
+ * Two masters on the source, one server on the target, which may fail over at the last page of A.
+ */
 function sides({ failsOver = true } = {}): LinkSides & { readonly compared: string[] } {
   let target = { server: 'T1', connections: 1 };
   const compared: string[] = [];

@@ -4,8 +4,8 @@
 -- Answers with the digest, the expiries of the keys, the large ones among them (packed), how many
 -- keys were gone through (the first ones, one at least: it stops where that is much work), when the
 -- first field of a hash expires (-1: none does, 0: that is not known), and the work. The expiries
--- are ms since the epoch, -1 for none, -2 without key, with spaces between; '' where no key has any.
--- They are no part of the digest, for a little difference may be tolerated.
+-- are ms since the epoch, -1 for none, -2 without key, with spaces between; '' where no key has
+-- any. They are no part of the digest, for a little difference may be tolerated.
 
 -- A byte of a key is copied some times: for each command, and on its way in and out.
 local KEY_BYTE_WORK = 2
