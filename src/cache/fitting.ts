@@ -28,8 +28,8 @@ export function requireNumbers(numbers: CacheNumbers): void {
   const [owner, { ttlMs, absentMs, lagMs, redisTimeoutMs, loadsWithoutRedis }] = ['the cache', numbers];
   requireNumber(owner, 'ttlMs', ttlMs, EXACT);
   requireNumber(owner, 'absentMs', absentMs, { ...EXACT, least: 0 });
-  requireNumber(owner, 'lagMs', lagMs, EXACT);
-  requireNumber(owner, 'redisTimeoutMs', redisTimeoutMs);
+  requireNumber(owner, 'lagMs', lagMs, { ...EXACT, least: 0 });
+  requireNumber(owner, 'redisTimeoutMs', redisTimeoutMs, { least: 0 });
   requireNumber(owner, 'loadsWithoutRedis', loadsWithoutRedis);
 }
 

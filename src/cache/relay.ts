@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool, RowDataPacket } from 'mysql2/promise';
 import { DAY_MS } from '../dual-write/target/mirror-options.js';
-import { type RecordSink, RecordsRefusedError, refusedOf } from '../events/record-sink.js';
+import { type RecordSink, RecordsRefusedError } from '../events/record-sink.js';
 import { jittered, pauseAfter } from '../patience/pause.js';
 import { requireNumber } from './fitting.js';
 import { type Ask, deleteRows, OUTBOX_TABLE, type OutboxRow, takeRows } from './outbox.js';
@@ -46,8 +46,11 @@ const PAUSES = { firstMs: 100, longestMs: 5_000 };
  */
 export function startOutboxRelay(options: OutboxRelayOptions): OutboxRelay {
   const { pollMs = 100, table = OUTBOX_TABLE, timeoutMs = 30_000 } = options;
-  for (const [name, value] of Object.entries({ pollMs, timeoutMs })) {
-    requireNumber(`the relay of ${table}`, name, value, { most: DAY_MS });
+  for (const [name, value, least] of [
+    ['pollMs', pollMs, 0],
+    ['timeoutMs', timeoutMs, 1],
+  ] as const) {
+    requireNumber(`the relay of ${table}`, name, value, { least, most: DAY_MS });
   }
   const warn = ({ message }: Error) => process.emitWarning(`the relay of ${table}: ${message}`, 'KeymendWarning');
   const onProblem = guarded(options.onProblem ?? warn);
@@ -135,11 +138,10 @@ async function relayRows(
   await deleteRows(ask, table, rows);
   const problem = await published(sink, rows);
   if (problem === undefined) return;
-  const refusedRecords = refusedOf(
-    rows.map(({ record }) => record),
-    problem,
-  );
-  const stay = rows.filter(({ record }) => refusedRecords.has(record));
+  // By their ids, for a sink may name copies. Where it names nothing that was sent, all stay.
+  const ids = new Set(problem.records.map(({ id }) => id));
+  const named = rows.filter(({ record }) => ids.has(record.id));
+  const stay = named.length > 0 ? named : rows;
   // They stay locked, so that no other relay takes them in between.
   await ask({ sql: 'ROLLBACK TO SAVEPOINT taken' });
   await deleteRows(

@@ -4,7 +4,6 @@
  */
 import type { FailedWrite } from '../../workflows/failed-write.js';
 import { Backlog } from './backlog.js';
-import { RecordedOnce } from './records/recorded-once.js';
 import type { CallWaitsFor, Recorder } from './records/recorder.js';
 import type { Intents } from './source/intents.js';
 import type { AcceptedWrite } from './source/source-listener.js';
@@ -12,7 +11,6 @@ import type { Write } from './source/write.js';
 import type { MirroredWrite } from './target/mirror-answers.js';
 import type { MirrorFailure } from './target/mirror-failure.js';
 import { planMirror } from './target/mirror-plan.js';
-import { type MirrorPlan, NOTHING } from './target/replay.js';
 import type { Target } from './target/target.js';
 import { UsualWay } from './target/usual-way.js';
 
@@ -51,7 +49,6 @@ export class Mirroring {
   #inFlight = 0;
   #mirrored = 0;
   readonly #whenAnswered: (() => void)[] = [];
-  readonly #recordedOnce = new RecordedOnce();
   readonly #sourceWay = new UsualWay();
   /** Since when the writes were given to the source that left together last, and when they left. */
   #givenMs = Number.POSITIVE_INFINITY;
@@ -173,7 +170,7 @@ export class Mirroring {
   #follow({ unit, repliedMs, heldMs, number }: Replied, outcomes?: CallWaitsFor[]): void {
     const toMirror: MirroredWrite[] = [];
     for (const { write, reply, resent, sinceMs } of unit) {
-      const plan = this.#planOf(write, reply, resent);
+      const plan = planMirror(write, reply, resent);
       if (plan.kind === 'replay') toMirror.push({ write, reply, sinceMs, repliedMs, heldMs, replay: plan.replay });
       else if (plan.kind === 'nothing') this.#intents?.conclude([write]);
       else {
@@ -189,14 +186,6 @@ export class Mirroring {
       outcomes.push(new Promise((settle) => (resolve = settle)));
       return (failure) => resolve(this.#answered(part, failure, number));
     });
-  }
-
-  /** A group that is made or unmade may have lost what was recorded of it. */
-  #planOf(write: Write, reply: unknown, resent: boolean): MirrorPlan {
-    const plan = planMirror(write, reply, resent);
-    if (write.command === 'XGROUP') this.#recordedOnce.forget();
-    const isKnown = plan.kind === 'record' && plan.onceFor !== undefined && this.#recordedOnce.hasHad(plan.onceFor);
-    return isKnown ? NOTHING : plan;
   }
 
   /**

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import type { SweepPart, SweepState } from '../../workflows/sweep-messages.js';
 import { reconcileError, type Side } from '../engine/index.js';
 import { type KeyServer, type Keyspace, RedisFailure } from '../redis/index.js';
-import { NOTHING_FOUND } from './tally.js';
+import { differencesIn, NOTHING_FOUND } from './tally.js';
 
 export type Servers = Readonly<Record<Side, readonly KeyServer[]>>;
 
@@ -84,8 +84,8 @@ export function partOfKeys(keys: number): SweepPart {
 }
 
 /**
- * Whether the target can have no key that the source has not: all of the source's were found there,
- * and it has no more. Only where each side still has as many as were met, so that no key was
+ * Whether the target can have no key that the source has not: all of the source's were found equal
+ * there, and it has no more. Only where each side still has as many as were met, so that no key was
  * met twice and none has come or gone; where none has expired, for a server counts keys that it
  * has not taken away yet; and where no slot is on its way, for its keys may be counted nowhere.
  */
@@ -95,13 +95,11 @@ export function isCounted({ parts }: SweepState, { source, target }: Servers): b
   const own = ofSource.reduce((sum, part) => sum + part.own, 0);
   const total = (servers: readonly KeyServer[]) => servers.reduce((sum, { keys }) => sum + keys, 0);
   const begun = ofSource.reduce((sum, { keys }) => sum + keys, 0);
-  const lacks = ofSource.some(({ tally }) => {
-    const { differing, unsettled, failed } = tally;
-    return differing.missing + differing.extra + unsettled + failed > 0;
-  });
+  // Of what differs the target's own expiry is not known: it may have gone there since.
+  const differs = ofSource.some(({ tally }) => differencesIn(tally) + tally.unsettled + tally.failed > 0);
   const notBefore = Date.now() + CLOCKS_DIFFER_MS;
   const mayHaveExpired = ofSource.some(({ soonestExpiry }) => soonestExpiry !== null && soonestExpiry < notBefore);
   const isMoving = [...source, ...target].some(({ moving }) => moving.length > 0);
-  if (lacks || mayHaveExpired || isMoving) return false;
+  if (differs || mayHaveExpired || isMoving) return false;
   return met + own === total(source) && begun === total(source) && total(target) === met;
 }

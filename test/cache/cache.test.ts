@@ -77,7 +77,10 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
 
   test('reaches Redis with a client that makes pipelines of its own accord', async () => {
     const problems: unknown[] = [];
-    const cache = open({ onProblem: (error) => problems.push(error) }, { enableAutoPipelining: true });
+    const cache = open(
+      { leaseMs: 60_000, settleMs: 60_000, onProblem: (error) => problems.push(error) },
+      { enableAutoPipelining: true },
+    );
     expect(String(await cache.read('n:1', name))).toBe('old');
     expect(await redis.client.get('n:1')).toBe('old');
     await cache.update('n:1', rename('new'));
@@ -159,7 +162,7 @@ await describeWith('a cache of rows', provideMariadb, (programs) => {
     });
 
     test('keeps what it has loaded where its times are no whole numbers', async () => {
-      const cache = open({ leaseMs: 1500.5, lagMs: 60_000.5, ttlMs: 60_000.5 });
+      const cache = open({ leaseMs: 60_000.5, settleMs: 60_001, lagMs: 60_000.5, ttlMs: 60_000.5 });
       expect(String(await cache.read('n:1', async () => ({ value: await name(), version: 1 })))).toBe('old');
       expect(await redis.client.get('n:1')).toBe('old');
     });

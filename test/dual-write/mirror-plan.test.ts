@@ -216,32 +216,9 @@ describe('a write is recorded instead of sent', () => {
   });
 });
 
-describe('what a group of readers keeps, also where nothing was there to read, is recorded', () => {
-  it('of XCLAIM and XAUTOCLAIM each time', () => {
-    expect(plan('XCLAIM s g c 0 1-1', [])).toEqual({ kind: 'record', reason: expect.any(String) });
-    expect(plan('XAUTOCLAIM s g c 0 0', [m('0-0'), [], []]).kind).toBe('record');
-  });
-
-  it('of XREADGROUP once for each key, group and consumer, whatever else it says', () => {
-    const onceFor = (line: string, reply: unknown = null) => (plan(line, reply) as { onceFor?: string }).onceFor;
-    const ofOne = onceFor('XREADGROUP GROUP g c STREAMS s >');
-    expect(ofOne).toEqual(expect.any(String));
-    expect(onceFor('xreadgroup group g c COUNT 5 BLOCK 100 NOACK streams s >', [])).toBe(ofOne);
-    const others = [
-      'GROUP h c STREAMS s >',
-      'GROUP g d STREAMS s >',
-      'GROUP g c STREAMS t >',
-      'GROUP g c STREAMS s t > >',
-    ];
-    const names = others.map((rest) => onceFor(`XREADGROUP ${rest}`));
-    expect(new Set([ofOne, undefined, ...names]).size).toBe(2 + others.length);
-    expect(onceFor('XREADGROUP GROUP g c STREAMS s >', [[m('s'), []]])).toBeUndefined();
-  });
-});
-
 describe('nothing is sent for what changed nothing', () => {
   it.each([
-    ...['SPOP k', 'BLPOP k 0', 'XADD s NOMKSTREAM * f v', 'GETEX k EX 1'],
+    ...['SPOP k', 'BLPOP k 0', 'XADD s NOMKSTREAM * f v', 'XREADGROUP GROUP g c STREAMS s >', 'GETEX k EX 1'],
     ...[
       'SET k v NX',
       'SET k v XX GET',

@@ -6,6 +6,7 @@ import { cacheModeOf, connectSource } from '../../src/mysql/connect-source.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { provideMariadb } from '../../src/stack/programs/index.js';
 import type { CompareLinkReply, SweepOptions, SweepState } from '../../workflows/sweep-messages.js';
+import { eventually } from '../support/eventually.js';
 import { type MariadbServer, startMariadb } from '../support/mariadb.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { describeWith } from '../support/services.js';
@@ -107,7 +108,10 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
 
   test('stops where every query is slow, and says so', async () => {
     const slow = open('SLEEP(30)', undefined, 2_000);
-    await expect(swept(slow, {}, { cache: 'invalidate' })).rejects.toMatchObject({ type: 'QueryFailed' });
+    // On a busy machine the server may end a query later than who has asked gives it up.
+    await eventually(() =>
+      expect(swept(slow, {}, { cache: 'invalidate' })).rejects.toMatchObject({ type: 'QueryFailed' }),
+    );
   });
 
   test('goes on where it was', async () => {

@@ -72,7 +72,7 @@ test('what the target got meanwhile is found where counting had proven that ther
     },
   };
   const { state } = await swept(sides, REPAIR, { batches: waiting, signal: pausing.signal });
-  expect(state.targetOnly).toBe('counted');
+  expect(state.targetOnly).toBe('scanned');
   await comesBackWith({ 'user:1': 'v', 'user:2': 'v', 'target:1': 'alone' });
   const ended: Batches = { start: async () => 'other', ended: async () => ({ healed: 1, wentOn: [], atMs: 1 }) };
   const { summary } = await untilAnswered(sides, { state, batches: ended });

@@ -83,6 +83,28 @@ test('where keys expire counting proves nothing: a server counts those that it h
   expect(summary).toMatchObject({ outcome: 'divergent', differing: { extra: 1 }, targetOnly: 'scanned' });
 });
 
+test('where keys differ counting proves nothing: one may expire on the target before they are counted', async () => {
+  const { source, target } = link;
+  await source.client.set('k', 'v');
+  await target.client.set('k', 'v', 'EX', 3_600);
+  await target.client.set('extra', 'v');
+  let isTold = false;
+  const sides = {
+    ...link.sides,
+    target: portWith(link.sides.target, {
+      keyServers: async () => {
+        if (isTold) await target.client.del('k');
+        return link.sides.target.keyServers();
+      },
+    }),
+  };
+  const onProgress = ({ parts }: SweepState) => {
+    isTold ||= parts.some(({ tally }) => tally.differing.expiry > 0);
+  };
+  const { summary } = await swept(sides, {}, { onProgress });
+  expect(summary).toMatchObject({ differing: { expiry: 1, extra: 1 }, targetOnly: 'scanned' });
+});
+
 test('a key that is of another type on each side is found where only one type is looked at', async () => {
   await link.source.client.set('k', 'a string');
   await link.target.client.hset('k', 'a', 'hash');

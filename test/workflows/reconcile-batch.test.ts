@@ -17,7 +17,7 @@ import {
   retry,
   status,
 } from '../../workflows/batch-messages.js';
-import { until } from '../support/eventually.js';
+import { eventually, until } from '../support/eventually.js';
 import {
   describeTimeSkipping,
   failedWrite,
@@ -221,7 +221,8 @@ describe('a batch', () => {
         const padding = 'x'.repeat(500_000);
         while (!(await isAnotherRun())) {
           await latest.signal('retry', padding);
-          await until(async () => (await latest.query(status)).state === 'waiting');
+          // A run that has just begun may have no task yet.
+          await eventually(async () => expect((await latest.query(status)).state).toBe('waiting'));
         }
         isOut = false;
         await latest.signal(retry);

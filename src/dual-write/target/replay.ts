@@ -28,12 +28,7 @@ export interface Replay {
 export type MirrorPlan =
   | { readonly kind: 'replay'; readonly replay: Replay }
   /** Sent to the target, it could do something else there than it did on the source. */
-  | {
-      readonly kind: 'record';
-      readonly reason: string;
-      /** What does no more when it is done again, unless somebody undoes it: one record will do. */
-      readonly onceFor?: string;
-    }
+  | { readonly kind: 'record'; readonly reason: string }
   /** The source changed nothing. */
   | { readonly kind: 'nothing' };
 

@@ -24,7 +24,7 @@ import {
   popScoredOfSeveral,
   withoutBlocking,
 } from './pops.js';
-import { planStreamAppend, planStreamGroup, planStreamRead } from './streams.js';
+import { planStreamAppend, planStreamGroup } from './streams.js';
 
 const OTHER_KEYS = 'makes a value of other keys, which may differ on the target';
 const BY_ORDER = 'chooses members by their order, which may differ on the target';
@@ -184,7 +184,7 @@ export const PLANNERS: ReadonlyMap<string, Planner> = new Map(
     XSETID: asItIs,
     XACK: asItIs,
     XGROUP: planStreamGroup,
-    XREADGROUP: planStreamRead,
+    XREADGROUP: unlessIdle(momentary),
     // Also where it claims nothing: it takes from the group what the stream no longer has.
     XCLAIM: momentary,
     XAUTOCLAIM: momentary,

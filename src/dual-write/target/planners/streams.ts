@@ -1,6 +1,5 @@
 /** What the target is sent for the writes of streams that leave something to the server. */
-import { type Argument, isToken, toBytes } from '../../../commands/arguments.js';
-import { writtenKeys } from '../../../commands/command.js';
+import { type Argument, isToken } from '../../../commands/arguments.js';
 import { isIdle, record, replay } from '../replay.js';
 import { type Planner, unreadable } from './planner.js';
 
@@ -23,19 +22,6 @@ export const planStreamGroup: Planner = ({ command, args, reply }) => {
   const names = ['CREATE', 'SETID'].some((word) => isToken(args[0]!, word));
   if (names && isToken(args[3] ?? '', '$')) return record('XGROUP with $ depends on the moment it runs');
   return replay(command, args, { idle: isIdle(reply) });
-};
-
-/**
- * XREADGROUP GROUP group consumer … STREAMS key … id …. Where nothing was there to read, Redis 7.2
- * and newer have made the consumer nevertheless, and older ones have not: hence a record, and no
- * command. Who polls shall not make one each time.
- */
-export const planStreamRead: Planner = ({ command, args, reply }) => {
-  const plan = record('XREADGROUP depends on the moment it runs');
-  if (!isIdle(reply)) return plan;
-  const at = args.findIndex((argument) => isToken(argument, 'GROUP'));
-  const names = [...args.slice(at + 1, at + 3), ...writtenKeys(command, args)];
-  return { ...plan, onceFor: JSON.stringify(names.map((name) => toBytes(name).toString('latin1'))) };
 };
 
 /**
