@@ -158,7 +158,9 @@ export class Script {
 
 /**
  * A suite on one server whose clock runs on while a test waits. Its `env` is there once the tests
- * run.
+ * run. What is sent to a workflow must not meet the end of one of its timers: this server refuses
+ * a task that cancels a timer which fired meanwhile, and never gives that workflow another one
+ * (temporalio/sdk-java#3088). So short pauses are for `onStack`.
  */
 export function describeTimeSkipping(
   title: string,

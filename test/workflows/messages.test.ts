@@ -9,6 +9,7 @@ import {
   type Handle,
   POLICY,
   Script,
+  SLOW_POLICY,
   UNAVAILABLE,
   untilState,
   withScript,
@@ -195,7 +196,7 @@ await describeTimeSkipping('reconcileKey: messages', (server) => {
     it('ends a key that is being retried', async () => {
       const script = new Script(server.env, UNAVAILABLE);
       await withScript(script, async (start) => {
-        const handle = await start();
+        const handle = await start({ policy: SLOW_POLICY });
         await untilState(server.env, handle, 'retrying');
         await handle.signal(messages.skip, { reason: 'test data' });
         expect((await handle.result()).outcome).toBe('skipped');
