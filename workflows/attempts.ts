@@ -262,7 +262,7 @@ async function interruptible(
   return end;
 }
 
-async function ending(reply: Promise<ReconcileReply>, maximumAttempts = 1): Promise<LocalEnd> {
+async function ending(reply: Promise<ReconcileReply>, maximumAttempts?: number): Promise<LocalEnd> {
   try {
     const replied = await reply;
     if (replied.outcome === 'large') return { kind: 'large', reply: replied };

@@ -65,7 +65,7 @@ function placesOf(endpoint: Endpoint): string[] {
   return ('cluster' in endpoint ? endpoint.cluster : [endpoint.url]).map((url) => at(url, REDIS_PORT));
 }
 
-function aclUsers(link: LinkConfig, { key, deadLetterKey }: StreamConfig): AclUser[] {
+function aclUsers(link: LinkConfig, stream: StreamConfig): AclUser[] {
   const { name, source, target } = link;
   const user = (side: AclUser['side'], role: AclUser['role'], rules: readonly string[]): AclUser => {
     const endpoint = link[side];
@@ -76,15 +76,17 @@ function aclUsers(link: LinkConfig, { key, deadLetterKey }: StreamConfig): AclUs
   };
   const ofKeymend = (side: AclUser['side'], endpoint: Endpoint) =>
     allowed([...commandsOf(side, false), ...connecting(endpoint), ...ASKING]);
+  const ofApplication = (side: AclUser['side']) =>
+    user(side, 'application', rulesFor(needsOfApplication(link, stream, side).needs));
   const keymendOnTarget = user('target', 'keymend', ['~*', ...ofKeymend('target', target)]);
-  if ('mysql' in source) return [keymendOnTarget, user('target', 'application', [...OF_A_CACHE, ...allowed(CACHES)])];
-  const outbox = [key, deadLetterKey].filter((stream) => !isOwnKey(Buffer.from(stream))).map(patternOf);
+  if ('mysql' in source) return [keymendOnTarget, ofApplication('target')];
+  const outbox = [stream.key, stream.deadLetterKey].filter((stream) => !isOwnKey(Buffer.from(stream))).map(patternOf);
   return [
     // It writes nothing there but its own keys, and can't.
     user('source', 'keymend', ['%R~*', '~keymend:*', ...outbox, ...ofKeymend('source', source)]),
     keymendOnTarget,
-    user('source', 'application', [patternOf(key), ...allowed(APPLICATION_ON_SOURCE)]),
-    user('target', 'application', ['~keymend:writer:*', ...allowed(APPLICATION_ON_TARGET)]),
+    ofApplication('source'),
+    ofApplication('target'),
   ];
 }
 
@@ -98,13 +100,20 @@ const APPLICATION_ON_TARGET = ['eval', 'evalsha', 'get', 'set', 'pttl', 'time'];
 export const OF_A_CACHE: readonly string[] = ['~keymend:lease:*', '~keymend:version:*', '&keymend:lease:*'];
 const CACHES = ['eval', 'get', 'set', 'del', 'unlink', 'pttl', 'pexpire', 'publish', 'subscribe', 'unsubscribe'];
 
+type ApplicationNeed = Need & { readonly on: NonNullable<Need['on']> };
+
 /** What an application needs on a side beside its own rights, each on what it is needed for. */
 export function needsOfApplication(
   link: LinkConfig,
   { key }: StreamConfig,
   side: AclUser['side'],
-): { readonly whose: string; readonly needs: readonly Need[] } {
-  const need = (what: string, pattern: string, commands: readonly string[], begin = pattern.slice(1, -1)): Need => {
+): { readonly whose: string; readonly needs: readonly ApplicationNeed[] } {
+  const need = (
+    what: string,
+    pattern: string,
+    commands: readonly string[],
+    begin = pattern.slice(1, -1),
+  ): ApplicationNeed => {
     return { what, commands, isVital: true, on: { name: `${begin}doctor`, pattern } };
   };
   if ('mysql' in link.source) {
@@ -126,6 +135,10 @@ export function needsOfApplication(
       ? [need('for the outbox', patternOf(key), APPLICATION_ON_SOURCE, key)]
       : [need('for the marks of writers', '~keymend:writer:*', APPLICATION_ON_TARGET)];
   return { whose: 'an application with a DualWriter needs', needs };
+}
+
+function rulesFor(needs: readonly ApplicationNeed[]): string[] {
+  return united(needs.map(({ commands, on }) => [on.pattern, ...allowed(commands)]));
 }
 
 type Endpoint = LinkConfig['target'];

@@ -20,11 +20,10 @@ import {
 } from '../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from './contract.js';
 import { refuseShrinking } from './delete-guard.js';
-import { reconcileError, type Side, type Stage } from './errors.js';
 import { type ExpiryTolerance, toleranceFor, tolerates } from './expiry-tolerance.js';
 import { shortened } from './lifetime.js';
 import { countsAgree, expiriesOf, expiryPairs, sameMember, unchanged } from './member-cells.js';
-import { AGAIN, connectionsOf, late, nextPart, type RoundResult } from './round.js';
+import { AGAIN, connectionsOf, failed, nextPart, type RoundResult } from './round.js';
 import { withEarlier } from './rounds.js';
 import { hasMembers } from './value-types.js';
 
@@ -153,11 +152,6 @@ async function runPart(
   return round.results.map((result, index) => ({ result, done: done[index]! }));
 }
 
-function fail({ sides, results }: Round, index: number, failure: RedisFailure, side: Side, stage: Stage): void {
-  const error = reconcileError(failure, side, stage, sides[side].place);
-  results[index] = { outcome: 'failed', error, ...(failure.refused.hasWritten && { wrote: true }) };
-}
-
 async function observe(round: Round, requests: readonly MembersOf[], indices: readonly number[]): Promise<Observed[]> {
   const asked = indices.map((index) => requests[index]!);
   const states = await round.sides.target.inspectMembers(
@@ -170,7 +164,7 @@ async function observe(round: Round, requests: readonly MembersOf[], indices: re
   for (const [position, index] of indices.entries()) {
     const state = states[position]!;
     const request = requests[index]!;
-    if (state instanceof RedisFailure) fail(round, index, state, 'target', 'read');
+    if (state instanceof RedisFailure) round.results[index] = failed(round.sides, state, 'target', 'read');
     else observed.push(firstOf({ index, request, observed: state, isLast: true }, state.digests.length));
   }
   return observed;
@@ -201,7 +195,7 @@ async function readAndPlan(
   for (const [position, key] of observed.entries()) {
     const reading = readings[position]!;
     if (reading === 'deferred') deferred.push(key.index);
-    else if (reading instanceof RedisFailure) fail(round, key.index, reading, 'source', 'read');
+    else if (reading instanceof RedisFailure) results[key.index] = failed(sides, reading, 'source', 'read');
     else known.push({ ...firstOf(key, reading.cells.length), reading });
   }
   const pairs = known.flatMap(({ observed, reading }) => expiryPairs(observed, reading));
@@ -261,8 +255,7 @@ async function repair(round: Round, planned: readonly Planned[], connections: nu
   const written: Planned[] = [];
   for (const [position, key] of wanted.entries()) {
     const outcome = outcomes[position]!;
-    if (outcome instanceof RedisFailure && outcome.code === 'LATE') results[key.index] = late(sides, outcome);
-    else if (outcome instanceof RedisFailure) fail(round, key.index, outcome, 'target', 'write');
+    if (outcome instanceof RedisFailure) results[key.index] = failed(sides, outcome, 'target', 'write');
     else if (outcome === 'changed') results[key.index] = AGAIN;
     // The source has the key, so on the target more than these members is missing.
     else if (outcome === 'gone')
@@ -284,7 +277,7 @@ async function confirm(round: Round, written: readonly Planned[], connections: n
     for (const [position, key] of unread.entries()) {
       const reading = readings[position]!;
       if (reading === 'deferred') deferred.push(key);
-      else if (reading instanceof RedisFailure) fail(round, key.index, reading, 'source', 'verify');
+      else if (reading instanceof RedisFailure) results[key.index] = failed(sides, reading, 'source', 'verify');
       else {
         const holds = connectionsOf(sides) === connections && unchanged(key.reading, reading);
         results[key.index] = holds ? repaired(key) : { outcome: 'again', repaired: repaired(key) };

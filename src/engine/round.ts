@@ -157,7 +157,7 @@ async function observe(round: Round, keys: readonly number[]): Promise<Observed[
   const all: Observed[] = [];
   for (const [position, index] of keys.entries()) {
     const observed = states[position]!;
-    if (observed instanceof RedisFailure) fail(round, index, observed, 'target', 'read');
+    if (observed instanceof RedisFailure) results[index] = failed(link, observed, 'target', 'read');
     else if (observed.digest === LARGE) results[index] = { outcome: 'large' };
     else all.push({ index, request: requests[index]!, observed });
   }
@@ -184,10 +184,10 @@ async function read(
     // What neither the target can read nor commands build: the target's version or modules are what
     // is to be mended.
     else if (reading instanceof RedisFailure && reading.code === 'NORECIPE')
-      fail(round, key.index, reading, 'target', 'write');
+      results[key.index] = failed(link, reading, 'target', 'write');
     // No one call can write it, as if it were large.
     else if (reading instanceof RedisFailure && reading.code === 'TOOLONG') results[key.index] = { outcome: 'large' };
-    else if (reading instanceof RedisFailure) fail(round, key.index, reading, 'source', 'read');
+    else if (reading instanceof RedisFailure) results[key.index] = failed(link, reading, 'source', 'read');
     else if (reading.digest === LARGE) results[key.index] = { outcome: 'large' };
     else known.push({ ...key, reading });
   }
@@ -232,7 +232,7 @@ async function ofPresentVersion<Key extends { readonly index: number; readonly r
     // A full target can keep no version; that is no reason to leave there what a delete takes away.
     if (answer instanceof RedisFailure && answer.code === 'OOM') continue;
     // Nothing of the key was written: where its server is out, the key waits.
-    if (answer instanceof RedisFailure) fail(round, index, answer, 'target', 'read');
+    if (answer instanceof RedisFailure) round.results[index] = failed(round.link, answer, 'target', 'read');
     // The row may have been written since it was read, and is read anew.
     else if (answer === 'behind')
       round.results[index] = { ...AGAIN, because: reconcileError(OLD_ROW, 'source', 'read', round.link.source.place) };
@@ -293,10 +293,8 @@ async function repair(
     if (outcome instanceof RedisFailure && refusesPayload(outcome)) {
       if (refusesVersion(outcome)) link.memory.payloadVersionRefused();
       refused.push(key);
-    } else if (outcome instanceof RedisFailure && outcome.code === 'LATE') {
-      results[key.index] = late(link, outcome);
     } else if (outcome instanceof RedisFailure) {
-      fail(round, key.index, outcome, 'target', 'write');
+      results[key.index] = failed(link, outcome, 'target', 'write');
     } else if (outcome === 'changed') {
       results[key.index] = AGAIN;
     } else {
@@ -308,9 +306,14 @@ async function repair(
   return { written, refused };
 }
 
-/** Nothing was done, and the next round may be in time. */
-export function late({ target }: LinkSides, failure: RedisFailure): RoundResult {
-  return { ...AGAIN, because: reconcileError(failure, 'target', 'write', target.place) };
+/**
+ * What a failure makes of a key's round. A write that was late has done nothing, and is made
+ * again.
+ */
+export function failed(sides: LinkSides, failure: RedisFailure, side: Side, stage: Stage): RoundResult {
+  const error = reconcileError(failure, side, stage, sides[side].place);
+  if (failure.code === 'LATE') return { ...AGAIN, because: error };
+  return { outcome: 'failed', error, ...(failure.refused.hasWritten && { wrote: true }) };
 }
 
 /** Of the source. The first one replaces no other: it counts before it is there. */
@@ -356,7 +359,7 @@ async function confirm(round: Round, written: readonly Written[], connections: n
   for (const [position, { index, reading, repaired, expired, isComparable }] of written.entries()) {
     const state = states[position]!;
     if (state instanceof RedisFailure) {
-      fail(round, index, state, 'source', 'verify');
+      round.results[index] = failed(round.link, state, 'source', 'verify');
     } else {
       const isAsRead = state.digest === reading.digest && (isCache || sameExpiry(state.expiry, reading.expiry));
       // What has expired at the target must be gone here as well.
@@ -372,11 +375,6 @@ async function confirm(round: Round, written: readonly Written[], connections: n
 function incomparable({ target }: Link, type: string): RoundResult {
   const failure = new RedisFailure('INCOMPARABLE', `it dumps a ${type} otherwise than it was written`);
   return { outcome: 'failed', error: reconcileError(failure, 'target', 'verify', target.place), wrote: true };
-}
-
-function fail({ link, results }: Round, index: number, failure: RedisFailure, side: Side, stage: Stage): void {
-  const error = reconcileError(failure, side, stage, link[side].place);
-  results[index] = { outcome: 'failed', error, ...(failure.refused.hasWritten && { wrote: true }) };
 }
 
 /** @returns null when nothing was written */

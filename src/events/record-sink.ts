@@ -28,16 +28,3 @@ export interface RecordSink {
    */
   publish(records: readonly FailedWrite[]): Promise<void>;
 }
-
-/**
- * Which of the records that a sink was given it did not take: all, unless its error says in a way
- * that can be relied on which.
- */
-export function refusedOf(asked: readonly FailedWrite[], error: unknown): Set<FailedWrite> {
-  const all = new Set(asked);
-  if (!(error instanceof RecordsRefusedError)) return all;
-  const { records } = error;
-  return Array.isArray(records) && records.length > 0 && records.every((record) => all.has(record))
-    ? new Set(records)
-    : all;
-}

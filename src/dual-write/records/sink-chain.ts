@@ -1,6 +1,6 @@
 /** Several places for failed-write records as one: the first that takes them has them. */
 import type { FailedWrite } from '../../../workflows/failed-write.js';
-import { type RecordSink, RecordsRefusedError, refusedOf } from '../../events/record-sink.js';
+import { type RecordSink, RecordsRefusedError } from '../../events/record-sink.js';
 import { messageOf } from '../../patience/outage.js';
 import { pauseAfter } from '../../patience/pause.js';
 import { within } from '../../patience/within.js';
@@ -137,4 +137,17 @@ export class SinkChain {
 function causeOf(errors: readonly unknown[]): unknown {
   if (errors.length === 1) return errors[0];
   return new Error(errors.map(messageOf).join('; '), { cause: new AggregateError(errors) });
+}
+
+/**
+ * Which of the records that a sink was given it did not take: all, unless its error says in a way
+ * that can be relied on which.
+ */
+function refusedOf(asked: readonly FailedWrite[], error: unknown): Set<FailedWrite> {
+  const all = new Set(asked);
+  if (!(error instanceof RecordsRefusedError)) return all;
+  const { records } = error;
+  return Array.isArray(records) && records.length > 0 && records.every((record) => all.has(record))
+    ? new Set(records)
+    : all;
 }
