@@ -9,6 +9,7 @@ import { type DeadLetterCause, deadLetterOf } from '../events/dead-letter.js';
 import { type DeadLetters, describeRefusal, publishWhatFits } from '../events/dead-letters.js';
 import { decodeFailedWrite } from '../events/failed-write-codec.js';
 import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
+import { sendingApart } from '../kafka/apart.js';
 import { inBatches, isTooLarge, sendInFittingParts } from '../kafka/batches.js';
 import { createKafka, kafkaErrorMessage } from '../kafka/client.js';
 import { lazyDeadLetters } from '../kafka/dead-letters.js';
@@ -105,23 +106,23 @@ function createRelayHandler({ producer, deadLetters, topic, metrics, logger }: R
   }
 
   /** Until it is taken: that keeps the order of a key. */
-  async function send(part: readonly Outgoing[], batch: IntakeBatch): Promise<void> {
+  async function untilSent(publish: () => Promise<void>, batch: IntakeBatch): Promise<void> {
     let tooLarge: unknown;
     const attempt = async () => {
       try {
-        await producer.publish(part.map(({ message }) => message));
+        await publish();
       } catch (error) {
         if (!isTooLarge(error)) throw error;
         tooLarge = error;
       }
     };
-    if (!(await untilTaken(attempt, { outage, explain: kafkaErrorMessage, signal: batch.signal }))) return;
+    await untilTaken(attempt, { outage, explain: kafkaErrorMessage, signal: batch.signal });
     if (tooLarge !== undefined) throw tooLarge;
-    for (const { record } of part) batch.accepted(record);
   }
 
   return async (batch) => {
     const outgoing: Outgoing[] = [];
+    const unreadable: (() => Promise<void>)[] = [];
     for (const record of batch.records) {
       const decoded = decodeFailedWrite(record.value);
       if (decoded.ok) {
@@ -131,17 +132,24 @@ function createRelayHandler({ producer, deadLetters, topic, metrics, logger }: R
       } else {
         const { reason, message } = decoded.problem;
         const error = { type: 'DecodeError', message };
-        await deadLetter(record, { reason, stage: 'decode', error, attempts: 1 }, batch);
+        unreadable.push(() => deadLetter(record, { reason, stage: 'decode', error, attempts: 1 }, batch));
       }
     }
+    const sending = sendingApart<Outgoing>({
+      producer,
+      messageOf: ({ message }) => message,
+      onTaken: ({ record }) => batch.accepted(record),
+    });
     for (const part of inBatches(outgoing, ({ message }) => message)) {
       if (batch.signal.aborted) return;
       await sendInFittingParts(
         part,
-        (fitting) => send(fitting, batch),
+        (fitting) => untilSent(sending(fitting), batch),
         ({ record }, error) => deadLetter(record, refusedBy(topic, error), batch),
       );
     }
+    // Behind the others, which shall not wait for the dead-letter topic.
+    for (const letter of unreadable) await letter();
   };
 }
 

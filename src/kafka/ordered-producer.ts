@@ -1,5 +1,12 @@
 /** Messages to one topic: acknowledged by all replicas, idempotent, in their order. */
-import { type Kafka, type Message, Partitioners, type Producer, type RetryOptions } from 'kafkajs';
+import {
+  type ICustomPartitioner,
+  type Kafka,
+  type Message,
+  Partitioners,
+  type Producer,
+  type RetryOptions,
+} from 'kafkajs';
 
 export interface OrderedProducer {
   /**
@@ -12,19 +19,30 @@ export interface OrderedProducer {
    * for at least one. One call at a time: that is what keeps the order of each key.
    */
   publish(messages: readonly Message[]): Promise<void>;
+  /** Where a message was sent when it was last tried to; undefined: it did not come to that. */
+  partitionOf(message: Message): number | undefined;
   close(): Promise<void>;
 }
 
 /** @param retry of one call of `publish`; by default as long as kafkajs finds it worth while */
 export function createOrderedProducer(kafka: Kafka, topic: string, retry?: RetryOptions): OrderedProducer {
   let producer: Promise<Producer> | undefined;
+  const partitions = new WeakMap<Message, number>();
+  const partitioner: ICustomPartitioner = () => {
+    const choose = Partitioners.DefaultPartitioner();
+    return (args) => {
+      const partition = choose(args);
+      partitions.set(args.message, partition);
+      return partition;
+    };
+  };
 
   async function connected(): Promise<Producer> {
     const created = kafka.producer({
       idempotent: true,
       maxInFlightRequests: 1,
       allowAutoTopicCreation: false,
-      createPartitioner: Partitioners.DefaultPartitioner,
+      createPartitioner: partitioner,
       ...(retry && { retry }),
     });
     await created.connect();
@@ -51,6 +69,7 @@ export function createOrderedProducer(kafka: Kafka, topic: string, retry?: Retry
   return {
     connect: () => attempt(async () => {}),
     publish: (messages) => attempt((used) => used.send({ topic, acks: -1, messages: [...messages] })),
+    partitionOf: (message) => partitions.get(message),
     async close() {
       const last = producer;
       producer = undefined;

@@ -6,6 +6,7 @@ import type { FailedWrite } from '../../workflows/failed-write.js';
 import { encodeFailedWrite, keyBytes } from '../events/failed-write-codec.js';
 import { type RecordSink, RecordsRefusedError } from '../events/record-sink.js';
 import { untilDeadline } from '../patience/until-deadline.js';
+import { sendingApart } from './apart.js';
 import { inBatches, isTooLarge, sendInFittingParts } from './batches.js';
 import { explainDenied, isDenied, kafkaErrorType } from './client.js';
 import { createOrderedProducer } from './ordered-producer.js';
@@ -81,12 +82,13 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
     async publish(records) {
       const deadline = performance.now() + timeoutMs;
       const batches = inBatches(messagesOf(records), (message) => message);
+      const sending = sendingApart<Outgoing>({ producer, messageOf: (message) => message });
       const refused: FailedWrite[] = [];
       let refusal: Error | undefined;
       for (const messages of batches) {
         await sendInFittingParts(
           messages,
-          (part) => tryUntil(deadline, () => producer.publish(part)),
+          (part) => tryUntil(deadline, sending(part)),
           // The others shall not wait for it.
           async ({ record }, error) => {
             refused.push(record);
@@ -107,6 +109,8 @@ export function createKafkaRecordSink({ kafka, topic, timeoutMs = 60_000 }: Kafk
 function* messagesOf(records: readonly FailedWrite[]) {
   for (const record of records) yield toMessage(record);
 }
+
+type Outgoing = ReturnType<typeof toMessage>;
 
 function toMessage(record: FailedWrite) {
   const { key, encoding = 'utf8', traceparent } = record;

@@ -175,6 +175,15 @@ describe('the relay', () => {
     expect(bed.warnings()).toEqual(Array(2).fill(expect.stringContaining('went to the dead-letter topic')));
   });
 
+  test('publishes what can be read while the dead-letter topic takes nothing', async () => {
+    const bed = await relayBed();
+    await bed.redis.xadd(STREAM, '*', 'value', 'poison');
+    await bed.outbox.publish(writesOf(1, 3));
+    bed.start({ ...bed.config, kafka: { ...bed.config.kafka, deadLetterTopic: `${ulid()}-that-is-not-there` } });
+    expect(await bed.messages(3)).toHaveLength(3);
+    await until(async () => expect(await bed.redis.xlen(STREAM)).toBe(1));
+  });
+
   test('leaves out headers without end, so that what is sent with them can be read', async () => {
     const bed = await relayBed();
     const without = Array.from({ length: 2_100 }, (_, index) => [`odd:${index}`, 'x']).flat();
