@@ -138,6 +138,6 @@ function placeOf({ servers }: Health, ofSide: string): string {
   return servers.length === 1 ? servers[0]!.place : ofSide;
 }
 
-function isSuddenlySmall(source: number, target: number, { minimumRatio, minimumGap }: DeleteGuard): boolean {
+export function isSuddenlySmall(source: number, target: number, { minimumRatio, minimumGap }: DeleteGuard): boolean {
   return source < minimumRatio * target && target - source >= minimumGap;
 }

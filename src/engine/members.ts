@@ -19,7 +19,7 @@ import {
   type TemporaryKey,
 } from '../redis/index.js';
 import type { Link, ReconcileOptions, Repaired } from './contract.js';
-import { refuseShrinking } from './delete-guard.js';
+import { isSuddenlySmall, refuseShrinking } from './delete-guard.js';
 import { type ExpiryTolerance, toleranceFor, tolerates } from './expiry-tolerance.js';
 import { shortened } from './lifetime.js';
 import { countsAgree, expiriesOf, expiryPairs, sameMember, unchanged } from './member-cells.js';
@@ -41,6 +41,11 @@ export interface MembersOf {
   readonly beside?: TemporaryKey;
   /** As in `KeyRequest`. */
   readonly allowDelete?: boolean | undefined;
+  /**
+   * Of a key that is gone through, how many members the source had when that was begun:
+   * `allowDelete` vouches for these. A source that has suddenly next to nothing was emptied since.
+   */
+  readonly vouchedCount?: number | undefined;
   /** As in `KeyTask`. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -159,6 +164,8 @@ async function observe(round: Round, requests: readonly MembersOf[], indices: re
       key: beside?.name ?? key,
       members: members.slice(0, MEMBERS_PER_PART),
     })),
+    // As in `round.ts`.
+    { atMaster: true },
   );
   const observed: Observed[] = [];
   for (const [position, index] of indices.entries()) {
@@ -224,7 +231,9 @@ async function readAndPlan(
 
 /** Large values alone come with counts so far apart: others are then looked at as a whole. */
 async function guardMembers({ sides, options, results }: Round, planned: readonly Planned[]): Promise<Planned[]> {
-  const guarded = planned.filter(({ request }) => request.allowDelete !== true);
+  const guarded = planned.filter(({ request: { allowDelete, vouchedCount = 0 }, reading }) => {
+    return allowDelete !== true || isSuddenlySmall(Math.abs(reading.count), vouchedCount, options.deleteGuard);
+  });
   const sizes = guarded.map(({ request, observed, reading }) => ({
     key: request.key,
     onSource: Math.abs(reading.count),

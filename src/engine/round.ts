@@ -153,7 +153,10 @@ async function reconcile(
 
 async function observe(round: Round, keys: readonly number[]): Promise<Observed[]> {
   const { link, requests, results } = round;
-  const states = await link.target.inspect(keys.map((index) => requests[index]!.key));
+  const asked = keys.map((index) => requests[index]!.key);
+  // A master that was demoted has its old data still, and may lack what its successor lacks: to be
+  // equal to it says nothing.
+  const states = await link.target.inspect(asked, { atMaster: true });
   const all: Observed[] = [];
   for (const [position, index] of keys.entries()) {
     const observed = states[position]!;

@@ -176,7 +176,10 @@ export interface RedisPort extends Keyspace {
   rememberVersions(versions: readonly RowVersion[]): Promise<('remembered' | 'behind' | RedisFailure)[]>;
 
   /** `inspect` for some members of each key. */
-  inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]>;
+  inspectMembers(
+    requests: readonly MembersRequest[],
+    options?: { readonly atMaster?: boolean },
+  ): Promise<(MembersState | RedisFailure)[]>;
 
   /** `read` for some members of each key: at the master alone, and with what it defers. */
   readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | 'deferred' | RedisFailure)[]>;

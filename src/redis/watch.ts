@@ -44,11 +44,12 @@ type OpenConnection = () => Connection;
 /** @param open makes the connection of the watch, and those for writing large strings beside it */
 export async function watchKey(open: OpenConnection, key: Buffer): Promise<KeyWatch | RedisFailure> {
   const connection = open();
-  const [watching, info] = await connection.send([
+  const [watching, info, replication] = await connection.send([
     ['WATCH', key],
     ['INFO', 'server'],
+    ['INFO', 'replication'],
   ]);
-  const server = watching instanceof RedisFailure ? watching : serverName(info, connection.database);
+  const server = watching instanceof RedisFailure ? watching : serverName(info, replication, connection.database);
   const state = server instanceof RedisFailure ? server : await runForKey(connection, scripts.watched, [key]);
   if (server instanceof RedisFailure || state instanceof RedisFailure) {
     connection.close();

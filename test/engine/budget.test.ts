@@ -193,14 +193,14 @@ describe('with a budget', () => {
     );
   });
 
-  it('a replica, which takes no lease, is told by its refusal of the write', async () => {
+  it('a replica, which takes no lease, is told by its role', async () => {
     const requests = await diverge(3);
     await withBudget(500, async (sides) => {
       await link.target.client.replicaof('127.0.0.1', 1);
       const results = await reconcileKeys(sides, requests, DEFAULT_OPTIONS);
       await link.target.client.replicaof('NO', 'ONE');
       expect(results).toMatchObject(
-        Array(3).fill({ outcome: 'failed', error: { type: 'TargetReadOnly', stage: 'write' } }),
+        Array(3).fill({ outcome: 'failed', error: { type: 'TargetReadOnly', stage: 'read' } }),
       );
     });
   });

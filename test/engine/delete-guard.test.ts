@@ -158,6 +158,21 @@ describe('a source that was flushed and has been written since', () => {
     expect(await compareRedis(link.source.client, link.target.client)).toHaveLength(300);
   });
 
+  test('keeps what is left although a person vouched: for a set that had shrunk, not for one that was lost since', async () => {
+    for (const side of ['source', 'target'] as const) await fill(side, 300);
+    await link.source.client.sadd(key, ...ELEMENTS.slice(0, 3_000));
+    await link.target.client.sadd(key, ...ELEMENTS);
+    const lose = once(async () => {
+      await link.source.client.flushall();
+      await link.source.client.sadd(key, 'm1');
+    });
+    const target = intercept(link.sides.target, { 'after repair': lose });
+    const sides = { ...link.sides, target };
+    const result = await reconcileLargeKey(sides, { key, allowDelete: true }, options);
+    expect(errorOf(result)).toMatchObject({ type: 'SourceSuspicious', stage: 'compare' });
+    expect(await link.target.client.scard(key)).toBeGreaterThan(2_000);
+  });
+
   test.each<[string, (on: Client) => Promise<unknown>]>([
     ['a text', (on) => on.set(key, 'm1')],
     ['a list', (on) => on.rpush(key, 'm1')],

@@ -4,10 +4,11 @@
  * what a replica says be written at all.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { LinkMemory, type LinkSides, reconcileLargeKey } from '../../src/engine/index.js';
+import { type KeyRequest, LinkMemory, type LinkSides, reconcileLargeKey } from '../../src/engine/index.js';
 import { connectRedis } from '../../src/redis/index.js';
 import { startRelay } from '../support/relay.js';
 import { DEFAULT_OPTIONS, intercept, once, reconcileOne, startLink, type TestLink } from './link.js';
+import { reconcileAnySize } from './topology.js';
 import { hookWatches } from './watched.js';
 
 const LIMITS = { elements: 100, bytes: 20_000 };
@@ -20,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => link?.stop());
 beforeEach(() => link.clear());
-afterEach(() => link.source.client.replicaof('NO', 'ONE'));
+afterEach(() => Promise.all([link.source, link.target].map(({ client }) => client.replicaof('NO', 'ONE'))));
 
 /** It keeps its data and goes on to serve reads. */
 const demote = once(() => link.source.client.replicaof('127.0.0.1', 1));
@@ -104,6 +105,27 @@ describe('a source that is demoted between the repair and the second look', () =
     await link.target.client.rpush('k', ...numbers(500));
     const result = await replaceDemoting();
     expect(result).toMatchObject({ outcome: 'failed', error: { type: 'SourceNotMaster' }, wrote: true });
+  });
+});
+
+/** Until it has what its new master has, it is equal to what it was itself. */
+describe('a target that was demoted', () => {
+  test.each<[string, string[], Partial<KeyRequest>?]>([
+    ['a key', ['SET', 'k', 'v']],
+    ['a key that it lacks', ['DEL', 'k']],
+    [
+      'members that a failed write named',
+      ['HSET', 'k', 'a', 'v'],
+      { scope: { kind: 'members', members: [Buffer.from('a')] } },
+    ],
+    ['a large set', ['SADD', 'k', ...numbers(500)]],
+    ['a large list', ['RPUSH', 'k', ...numbers(500)]],
+  ])('is not believed to be equal: %s', async (_what, command, request = {}) => {
+    await onBoth(...(command as [string, ...string[]]));
+    const reconcile = async () => (await reconcileAnySize(link.sides, [{ key: Buffer.from('k'), ...request }]))[0];
+    expect(await reconcile()).toEqual({ outcome: 'equal' });
+    await link.target.client.replicaof('127.0.0.1', 1);
+    expect(await reconcile()).toMatchObject({ outcome: 'failed', error: { type: 'TargetReadOnly', stage: 'read' } });
   });
 });
 

@@ -74,7 +74,7 @@ describe('on the target', () => {
     const { target, ports } = await divergedLink();
     await target.client.replicaof('127.0.0.1', 1);
     const error = await failure(...ports);
-    expectError(error, 'TargetReadOnly', 'write', 'is a read-only replica; point the link at its master');
+    expectError(error, 'TargetReadOnly', 'read', 'is a replica, not a master; point the link at its master');
     expect(isPermanent(error.type)).toBe(false);
   });
 

@@ -205,7 +205,7 @@ test('errors of Redis', { timeout: HOUR }, () => {
     return failureOfReply(`ERR ${value.toString('latin1').replaceAll('~', '')}`);
   });
   fuzz([Buffer.from('# Server\r\nredis_version:8.0.0\r\nrun_id:0123456789abcdef\r\n')], (info) => {
-    const name = serverName(info, 0);
+    const name = serverName(info, 'master_replid:0123456789abcdef', 0);
     return typeof name === 'string' ? undefined : name;
   });
 });

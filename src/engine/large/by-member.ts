@@ -58,6 +58,8 @@ interface Work {
   readonly costs: Record<StepKind, StepCost>;
   /** Bytes written so far; null: no difference was met. */
   repairedBytes: number | null;
+  /** As in `MembersOf`. */
+  vouchedCount?: number;
   /**
    * The source's pages had no member, from the first to the last one. Of a hash that is there:
    * fields that have expired and were not taken away yet.
@@ -103,6 +105,8 @@ async function goThroughBoth(work: Work): Promise<void> {
   const { resume } = work.options;
   const resumed = resume?.type === work.type && isSame(resume.servers, servers) ? resume : undefined;
   work.isEmpty = resumed === undefined;
+  if (work.options.allowDelete)
+    work.vouchedCount = counted(work, 'source', await work.link.source.cardinality(work.key, work.type));
   if (resumed?.pass !== 'target') await goThrough(work, 'source', servers, resumed);
   await goThrough(work, 'target', servers, resumed?.pass === 'target' ? resumed : undefined);
   // The expiry, which no page may have touched; and whether the source, whose pages anyone could
@@ -286,11 +290,12 @@ async function* pagesOf(work: Work, pass: Side, resumed: string | undefined): As
 async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise<void> {
   const { link, key } = work;
   const { allowDelete } = work.options;
+  const { vouchedCount } = work;
   let options: ReconcileOptions = work.options;
   let because: ReconcileError | undefined;
   for (let round = 1; round <= MAXIMUM_ROUNDS; round++) {
     options.signal?.throwIfAborted();
-    const request = { key, members, page: 'creates', signal: options.signal, allowDelete } as const;
+    const request = { key, members, page: 'creates', signal: options.signal, allowDelete, vouchedCount } as const;
     const step = (target: RedisPort) => runMembersRound({ ...link, target }, [request], options);
     const [result] = await paced(link, key, options.signal, step, work.costs.repair);
     const { outcome } = result!;
@@ -318,7 +323,7 @@ async function reconcileMembers(work: Work, members: readonly Buffer[]): Promise
 }
 
 async function isAbsentOnTarget(work: Work): Promise<boolean> {
-  const [state] = await atTarget(work, 'look', (target) => target.inspect([work.key]));
+  const [state] = await atTarget(work, 'look', (target) => target.inspect([work.key], { atMaster: true }));
   if (state instanceof RedisFailure) throw notRead(work.link, state, 'target');
   return state!.type === NO_TYPE;
 }

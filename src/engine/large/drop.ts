@@ -18,7 +18,7 @@ export async function dropLargeKey(link: Link, key: Buffer, signal: AbortSignal 
   if (watch instanceof RedisFailure) return failed(watch, 'read');
   try {
     // Behind the beginning of the watch: what is written from here on breaks it.
-    const [state] = await target.inspect([key]);
+    const [state] = await target.inspect([key], { atMaster: true });
     if (state instanceof RedisFailure) return failed(state, 'read');
     if (state!.digest !== LARGE || state!.type === NO_TYPE) return AGAIN;
     signal?.throwIfAborted();

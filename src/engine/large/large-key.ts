@@ -61,7 +61,7 @@ async function runLargeRound(
   options: LargeKeyOptions,
 ): Promise<RoundResult | KeyDeferred> {
   const { key } = request;
-  const [target] = await sides.target.inspect([key]);
+  const [target] = await sides.target.inspect([key], { atMaster: true });
   if (target instanceof RedisFailure) return failed(sides, 'target', target);
   const [source] = await sides.source.inspect([key]);
   if (source instanceof RedisFailure) return failed(sides, 'source', source);

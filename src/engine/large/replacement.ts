@@ -174,7 +174,7 @@ async function write(work: Replacement, pair: WatchedPair, change: WatchedChange
 
 /** @throws ChangedMeanwhile */
 async function mustBeUnchanged(pair: WatchedPair, side: Side): Promise<void> {
-  const answer = await pair[side].unchanged({ atMaster: side === 'source' });
+  const answer = await pair[side].unchanged({ atMaster: true });
   if (!pair.settled(answer, side, 'compare')) throw new ChangedMeanwhile();
 }
 

@@ -10,10 +10,11 @@ import type { CountCost } from '../scripts/script-runner.js';
 import type { Budget } from './budget.js';
 
 /**
- * What a round costs besides its keys: two scripts with their look at the clock, the delete guard's
- * look at role and size.
+ * What a round costs besides its keys: two scripts with their look at the clock, the role behind
+ * the first one (once more where the server does not know the script yet), the delete guard's look
+ * at role and size.
  */
-const ROUND_OPERATIONS = 7;
+const ROUND_OPERATIONS = 9;
 /**
  * What a small key costs at most when it is inspected and repaired: twice MEMORY, DUMP and
  * PEXPIRETIME, then RESTORE and the mark of who wrote it.
@@ -67,7 +68,7 @@ export async function admit(
     };
     return { kind: 'admitted', keys, port, done };
   } catch (failure) {
-    // A replica takes no lease, and no repair either: the write says so, unless the keys are equal.
+    // A replica takes no lease, and no repair either: the first look says so.
     if (failure instanceof RedisFailure && failure.code === 'READONLY') {
       return { kind: 'admitted', keys, port: counted(() => {}), done: () => 0 };
     }

@@ -183,8 +183,11 @@ export class ClusterRedis implements RedisPort, Masters {
     return this.#split(versions, (port, part) => port.rememberVersions(part));
   }
 
-  inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]> {
-    return this.#split(requests, (port, part) => port.inspectMembers(part));
+  inspectMembers(
+    requests: readonly MembersRequest[],
+    options?: { readonly atMaster?: boolean },
+  ): Promise<(MembersState | RedisFailure)[]> {
+    return this.#split(requests, (port, part) => port.inspectMembers(part, options));
   }
 
   readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | 'deferred' | RedisFailure)[]> {

@@ -171,14 +171,13 @@ async function stateOf(
 ): Promise<Pick<KeyServer, 'server' | 'keys'> | RedisFailure> {
   for (const until = performance.now() + CATCHES_UP_MS; ; await sleep(LOOK_EVERY_MS)) {
     const [info, replies, keys] = await replica.send([['INFO', 'server'], ['INFO', 'replication'], ['DBSIZE']]);
-    const name = serverName(info, replica.database);
-    if (name instanceof RedisFailure) return name;
-    if (replies instanceof RedisFailure) return replies;
+    const server = serverName(info, replies, replica.database);
+    if (server instanceof RedisFailure) return server;
     if (keys instanceof RedisFailure) return keys;
     const replication = String(replies);
     const isLinked = field('role', replication) === 'slave' && field('master_link_status', replication) === 'up';
     if (isLinked && Number(field('slave_repl_offset', replication)) >= offset) {
-      return { server: `${name} ${field('master_replid', replication)}`, keys: Number(keys) };
+      return { server, keys: Number(keys) };
     }
     if (performance.now() >= until) return new RedisFailure('LAGGING', 'lags behind its master');
   }

@@ -204,8 +204,11 @@ export class StandaloneRedis implements RedisPort, Masters {
     );
   }
 
-  async inspectMembers(requests: readonly MembersRequest[]): Promise<(MembersState | RedisFailure)[]> {
-    return this.#observe(scripts.inspectMembers, requests.map(membersRow), membersState);
+  async inspectMembers(
+    requests: readonly MembersRequest[],
+    { atMaster = false } = {},
+  ): Promise<(MembersState | RedisFailure)[]> {
+    return this.#observe(scripts.inspectMembers, requests.map(membersRow), membersState, { atMaster });
   }
 
   async readMembers(requests: readonly MembersRequest[]): Promise<(MembersReading | 'deferred' | RedisFailure)[]> {
@@ -256,8 +259,8 @@ export class StandaloneRedis implements RedisPort, Masters {
   }
 
   async server(): Promise<string | RedisFailure> {
-    const [info] = await this.#send(['INFO', 'server']);
-    return serverName(info, this.#connection.database);
+    const [info, replication] = await this.#send(['INFO', 'server'], ['INFO', 'replication']);
+    return serverName(info, replication, this.#connection.database);
   }
 
   async digestMembers({ key, type, members }: TypedMembers): Promise<Buffer | null | RedisFailure> {
@@ -289,11 +292,8 @@ export class StandaloneRedis implements RedisPort, Masters {
   async keyServers(): Promise<readonly [KeyServer] | RedisFailure> {
     const [info, replication, keys] = await this.#send(['INFO', 'server'], ['INFO', 'replication'], ['DBSIZE']);
     if (keys instanceof RedisFailure) return keys;
-    const name = serverName(info, this.#connection.database);
-    if (name instanceof RedisFailure) return name;
-    // One that was a replica meanwhile has the data of another, and got a new history with them.
-    const [, history] = /master_replid:(\w+)/.exec(String(replication)) ?? [];
-    const server = `${name} ${history}`;
+    const server = serverName(info, replication, this.#connection.database);
+    if (server instanceof RedisFailure) return server;
     return [{ place: this.place, server, keys: Number(keys), slots: ALL_SLOTS, moving: [] }];
   }
 
