@@ -14,7 +14,7 @@ import { createBatches, NO_BATCHES } from './batches/batches.js';
 import { watchLostBatches } from './batches/lost-batches.js';
 import { OpenBatches } from './batches/open-batches.js';
 import { Surge } from './batches/surge.js';
-import type { Counters, Forwarding } from './forwarder.js';
+import type { Counters, Forwarded, Forwarding } from './forwarder.js';
 import { createGaps } from './gaps.js';
 import { intakeOf } from './intakes.js';
 import { watchOutages } from './outages.js';
@@ -66,8 +66,10 @@ export async function startBridge({ config, client, metrics, tracing, logger }: 
   const surge = new Surge({ config: config.surge, isOut: outages.isOut, logger });
   const standing = watchStanding({ config, client, logger });
   let openBatches = () => 0;
+  let forwarded: Forwarded | null = null;
   const told = bridgeMetrics(metrics ?? new Metrics(), {
     backlog: () => surge.backlog(),
+    isReading: () => forwarded?.isReading() ?? false,
     isSurge: () => surge.isOn,
     openBatches: () => openBatches(),
     standing: () => standing.now(),
@@ -100,16 +102,13 @@ export async function startBridge({ config, client, metrics, tracing, logger }: 
     tracing,
     logger,
   };
-  const {
-    counters,
-    finished: intakeEnded,
-    stop,
-  } = await intakeOf(config)
+  forwarded = await intakeOf(config)
     .start(forwarding)
     .catch(async (error: unknown) => {
       await stopWatching();
       throw error;
     });
+  const { counters, finished: intakeEnded, stop } = forwarded;
   // With it: whoever closes the connection then must not cut off a call, which its SDK would retry
   // on the closed one, outside of every promise.
   const finished = intakeEnded.finally(stopWatching);

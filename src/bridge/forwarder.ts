@@ -9,7 +9,7 @@ import type { FailedWrite } from '../../workflows/messages.js';
 import type { LinkConfig } from '../config.js';
 import type { DeadLetterCause } from '../events/dead-letter.js';
 import type { DeadLetters } from '../events/dead-letters.js';
-import type { BatchHandler, Intake, IntakeBatch, IntakeRecord } from '../events/intake.js';
+import type { BatchHandler, Intake, IntakeBatch, IntakeRecord, Reading } from '../events/intake.js';
 import type { FailingKeys } from '../failing-keys/counter.js';
 import type { BridgeMetrics } from '../telemetry/bridge-metrics.js';
 import type { OpenSpan, Tracing } from '../telemetry/tracing.js';
@@ -54,7 +54,7 @@ export interface Counters {
 export type Forwarding = Omit<ForwarderOptions, 'of' | 'deadLetters'>;
 
 /** An intake that hands its batches to a forwarder. */
-export interface Forwarded extends Intake {
+export interface Forwarded extends Intake, Reading {
   readonly counters: Counters;
 }
 

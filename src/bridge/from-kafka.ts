@@ -15,7 +15,8 @@ export async function startFromKafka(config: KafkaConfig, forwarding: Forwarding
   const { forward, counters } = new Forwarder({ ...forwarding, of: 'Kafka', deadLetters });
   try {
     const intake = await startKafkaIntake({ kafka, config, handle: forward, logger, onGap: gaps.open });
-    return { counters, stop: intake.stop, finished: intake.finished.finally(() => deadLetters.close()) };
+    const { stop, isReading } = intake;
+    return { counters, stop, isReading, finished: intake.finished.finally(() => deadLetters.close()) };
   } catch (error) {
     await deadLetters.close();
     throw error;

@@ -39,7 +39,9 @@ export async function startFromOutboxes(
     throw error;
   }
   for (const { intake } of parts) intake.start();
-  return { counters: sum(parts.map(({ counters }) => counters)), finished, stop };
+  // Of each the records are those of other links: one that can't be read is enough to be told of.
+  const isReading = () => parts.every(({ intake }) => intake.isReading());
+  return { counters: sum(parts.map(({ counters }) => counters)), finished, isReading, stop };
 }
 
 async function checkSources(intakes: readonly OutboxIntake[], logger: Logger): Promise<void> {

@@ -56,6 +56,11 @@ export interface IntakeBatch {
  */
 export type BatchHandler = (batch: IntakeBatch) => Promise<void>;
 
+/** Whether failed writes can be read. Else nobody knows what waits. */
+export interface Reading {
+  isReading(): boolean;
+}
+
 export interface Intake {
   /**
    * Takes no new batch, waits for the handler, gives up its place. Resolves even if the log can't

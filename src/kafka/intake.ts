@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Consumer, type EachBatchPayload, type Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
-import type { Backlog, BatchHandler, Intake } from '../events/intake.js';
+import type { Backlog, BatchHandler, Intake, Reading } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
 import { counted } from '../plural.js';
 import { AcceptedPrefix } from './accepted-prefix.js';
@@ -55,7 +55,7 @@ export const METADATA_AGE_MS = 10_000;
 const FETCH_WAIT_MS = 500;
 
 /** Joins the consumer group and starts to hand out batches. */
-export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Intake> {
+export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Intake & Reading> {
   const { kafka, config, handle, logger } = options;
   readWhatCanBeRead();
   keepCommittedOffset();
@@ -115,6 +115,7 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
   }
   return {
     finished,
+    isReading: () => !outage.isOn,
     async stop() {
       stopping = true;
       giveUp();

@@ -1,6 +1,6 @@
 /** The outbox of a source as one intake, of however many streams it consists. */
 import type { Logger } from 'pino';
-import type { BatchHandler, Intake } from '../events/intake.js';
+import type { BatchHandler, Intake, Reading } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
 import { shareOutage } from '../patience/shared-outage.js';
 import { connectKeyServers } from '../redis/index.js';
@@ -17,7 +17,7 @@ interface OutboxIntakeOptions {
   readonly logger: Logger;
 }
 
-export interface OutboxIntake extends Intake {
+export interface OutboxIntake extends Intake, Reading {
   /** Rejects with one line when the source does not answer. */
   check(): Promise<void>;
   /** Starts to hand out batches. */
@@ -27,7 +27,8 @@ export interface OutboxIntake extends Intake {
 /** Each stream is read by itself, so that a master that is away holds up nothing of the others. */
 export function createOutboxIntake({ source, key, group, handle, logger }: OutboxIntakeOptions): OutboxIntake {
   const servers = connectKeyServers(source.endpoint, { name: source.name });
-  const reportOutage = shareOutage(new Outage(logger, `${key} at ${servers.place} cannot be read`));
+  const outage = new Outage(logger, `${key} at ${servers.place} cannot be read`);
+  const reportOutage = shareOutage(outage);
   const intakes = streamsOf(source, key).map((stream) =>
     createStreamIntake({ servers, stream, group, handle, outage: reportOutage(), logger }),
   );
@@ -36,6 +37,7 @@ export function createOutboxIntake({ source, key, group, handle, logger }: Outbo
     .finally(() => servers.close());
   return {
     finished,
+    isReading: () => !outage.isOn,
     check: () => servers.check(),
     start() {
       for (const intake of intakes) intake.start();

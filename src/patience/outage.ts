@@ -46,6 +46,10 @@ export class Outage {
     this.#since = null;
   }
 
+  get isOn(): boolean {
+    return this.#since !== null;
+  }
+
   #lasting(now: number): string {
     const seconds = this.#since === null ? 0 : Math.round((now - this.#since) / 1000);
     return seconds > 0 ? ` (for ${seconds} s)` : '';

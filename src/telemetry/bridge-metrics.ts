@@ -23,6 +23,7 @@ export interface Standing {
 interface BridgeNow {
   /** What waits, as far as the intake has said lately. */
   backlog(): { readonly records: number; readonly ageMs: number };
+  isReading(): boolean;
   isSurge(): boolean;
   openBatches(): number;
   standing(): Promise<Standing>;
@@ -57,12 +58,21 @@ export function bridgeMetrics(metrics: Metrics, now: BridgeNow): BridgeMetrics {
     registers,
   });
   standing(registers, now);
+  // Of what can't be read nothing is heard, which is not that nothing waits.
+  const waits = () => {
+    const backlog = now.backlog();
+    return backlog.records > 0 || now.isReading() ? backlog : null;
+  };
+  gauge('keymend_intake_reads', '1 while this bridge can read failed writes.', () => Number(now.isReading()));
   gauge(
     'keymend_backlog_records',
     'About how many records wait in what this bridge reads.',
-    () => now.backlog().records,
+    () => waits()?.records ?? null,
   );
-  gauge('keymend_backlog_age_seconds', 'Age of the oldest record that waits.', () => now.backlog().ageMs / 1_000);
+  gauge('keymend_backlog_age_seconds', 'Age of the oldest record that waits.', () => {
+    const backlog = waits();
+    return backlog && backlog.ageMs / 1_000;
+  });
   gauge('keymend_surge', '1 while keys travel in batches because of the backlog.', () => Number(now.isSurge()));
   gauge('keymend_batches_open', 'Batches of keys under way, as far as this bridge knows.', now.openBatches);
   return {
@@ -72,13 +82,16 @@ export function bridgeMetrics(metrics: Metrics, now: BridgeNow): BridgeMetrics {
     gapOpened: (cause) => gaps.inc({ cause }),
   };
 
-  function gauge(name: string, help: string, read: () => number): void {
+  /** @param read null: there is no line, for NaN would spoil a sum over the bridges */
+  function gauge(name: string, help: string, read: () => number | null): void {
     new Gauge({
       name,
       help,
       registers,
       collect() {
-        this.set(read());
+        const value = read();
+        if (value === null) this.remove();
+        else this.set(value);
       },
     });
   }

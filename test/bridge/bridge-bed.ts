@@ -21,6 +21,7 @@ import type { SignalClient } from '../../src/bridge/runs/own-runs.js';
 import { workflowIdFor } from '../../src/bridge/workflow-id.js';
 import { type Config, parseConfig } from '../../src/config.js';
 import { type FaultProxy, startProxy } from '../../src/stack/proxy.js';
+import type { Metrics } from '../../src/telemetry/metrics.js';
 import { type Gap, gapWorkflowId } from '../../workflows/gap-messages.js';
 import type { FailedWrite, ReconcileKeyInput } from '../../workflows/messages.js';
 import { eventually } from '../support/eventually.js';
@@ -138,7 +139,7 @@ export async function bridgeBed(options: BedOptions = {}) {
     /** Lines that an operator sees by default. */
     warnings: () => logs.filter(({ level }) => level >= WARN).map(({ msg }) => msg),
 
-    async start(overrides: { client?: SignalClient; config?: Config } = {}): Promise<Bridge> {
+    async start(overrides: { client?: SignalClient; config?: Config; metrics?: Metrics } = {}): Promise<Bridge> {
       const bridge = await startBridge({ config, client: client.workflow, logger: loggerInto(logs), ...overrides });
       bridges.add(bridge);
       // A test that does not look at it must not fail because of it.

@@ -73,15 +73,20 @@ describe('the outbox as an intake', () => {
   test('goes on after a flush and after a restart without data', async () => {
     const bed = await streamBed();
     const seen: string[] = [];
-    bed.start(accepting(seen));
+    const intake = bed.start(accepting(seen));
     await bed.add('before');
     await until(() => expect(seen).toEqual(['before']));
     await bed.redis().flushall();
     await bed.add('after the flush');
     await until(() => expect(seen).toEqual(['before', 'after the flush']));
-    await bed.restart(() => until(() => expect(bed.warnings()).toHaveLength(1)) as Promise<void>);
+    expect(intake.isReading()).toBe(true);
+    await bed.restart(async () => {
+      await until(() => expect(bed.warnings()).toHaveLength(1));
+      expect(intake.isReading()).toBe(false);
+    });
     await bed.add('after the restart');
     await until(() => expect(seen).toEqual(['before', 'after the flush', 'after the restart']));
+    expect(intake.isReading()).toBe(true);
     expect(bed.warnings()).toEqual([
       expect.stringMatching(
         /^keymend:outbox at source of link l \(127\.0\.0\.1:\d+\) cannot be read: .*No record is lost/,

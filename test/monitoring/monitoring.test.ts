@@ -61,6 +61,7 @@ it('what rules, alerts, dashboard and the example for KEDA ask for is what the c
   metrics.ofProcess('0.0.0');
   bridgeMetrics(metrics, {
     backlog: () => ({ records: 0, ageMs: 0 }),
+    isReading: () => true,
     isSurge: () => false,
     openBatches: () => 0,
     standing: async () => ({ temporal: null, outboxes: new Map(), failingKeys: new Map() }),

@@ -13,6 +13,7 @@ const UNKNOWN: Standing = { temporal: null, outboxes: new Map(), failingKeys: ne
 
 const NOW = {
   backlog: () => ({ records: 7, ageMs: 1_500 }),
+  isReading: () => true,
   isSurge: () => true,
   openBatches: () => 3,
   standing: async () => STANDING,
@@ -43,6 +44,7 @@ it('what changes by itself is asked for when somebody looks', async () => {
   bridgeMetrics(metrics, NOW);
   const text = await metrics.registry.metrics();
   for (const line of [
+    'intake_reads 1',
     'backlog_records 7',
     'backlog_age_seconds 1.5',
     'surge 1',
@@ -68,6 +70,27 @@ it('what is not known any more is not told, and no number stays of what was', as
   for (const line of ['keys_escalated Nan', 'oldest_repair_seconds Nan', 'temporal_answers 0'])
     expect(text).toContain(`\nkeymend_${line}\n`);
   expect(text).not.toMatch(/^keymend_(workflows_open|outbox_records|failing_keys)\{/m);
+});
+
+it('of a bridge that can not read nobody hears that nothing waits, nor a number that spoils a sum', async () => {
+  const metrics = new Metrics();
+  let [records, isReading] = [0, false];
+  bridgeMetrics(metrics, { ...NOW, backlog: () => ({ records, ageMs: records }), isReading: () => isReading });
+  const told = async () => (await metrics.registry.metrics()).match(/^keymend_(backlog|intake)\S+ \S+$/gm);
+  expect(await told()).toEqual(['keymend_intake_reads 0']);
+  // What it has in hand it still knows of.
+  records = 1_000;
+  expect(await told()).toEqual([
+    'keymend_intake_reads 0',
+    'keymend_backlog_records 1000',
+    'keymend_backlog_age_seconds 1',
+  ]);
+  [records, isReading] = [0, true];
+  expect(await told()).toEqual([
+    'keymend_intake_reads 1',
+    'keymend_backlog_records 0',
+    'keymend_backlog_age_seconds 0',
+  ]);
 });
 
 it('what others tell is behind our own, and what they do not tell hinders nothing', async () => {

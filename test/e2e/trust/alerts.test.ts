@@ -51,9 +51,9 @@ await describeWith('the alerts in a Prometheus', providePrometheus, ({ server })
 
   const started: { running: Running; address: string }[] = [];
   const scraped = () => prometheus.scrape(...started.map(({ address }) => address));
-  async function start(verb: 'bridge' | 'worker', link: object = {}): Promise<Running> {
+  async function start(verb: 'bridge' | 'worker', link: object = {}, more: object = {}): Promise<Running> {
     const retry = { maximumAttempts: 1 };
-    const config = { http: { port: 0 } };
+    const config = { http: { port: 0 }, ...more };
     const path = sandbox.configure({ link: { name: LINK, retry, escalation: { retryEvery: '1h' }, ...link }, config });
     const running = spawnKeymend([verb, '--config', path], { TEMPORAL_ADDRESS: `127.0.0.1:${temporal.port}` });
     await running.logged(`${verb} is ready`);
@@ -123,6 +123,12 @@ await describeWith('the alerts in a Prometheus', providePrometheus, ({ server })
     await write(recordOf('behind', { link: LINK }));
     await fires('KeymendBacklog');
     temporal.restore();
+
+    const ofOutboxes = await start('bridge', {}, { intake: 'redis-stream' });
+    source.freeze();
+    await fires('KeymendNotRead');
+    source.thaw();
+    await stop(ofOutboxes);
 
     await stop(bridge);
     await write(recordOf('lost', { link: LINK }));
