@@ -56,13 +56,12 @@ export class LetterStream {
    * @throws RedisFailure
    */
   async close(ids: readonly string[], putBack: DeadLetter | null): Promise<void> {
-    const parts = [...inParts(ids, () => 0, { bytes: 1, items: CLOSED_AT_ONCE })];
     let deleted = 0;
-    for (const [index, part] of parts.entries()) {
-      // The last ones go with it: of a call that died in between the letter is there still. Where
-      // somebody else has dealt with the last ones, it stands for the others all the same.
-      const fields = putBack !== null && index === parts.length - 1 ? deadLetterFields(putBack) : [];
-      const args = [`${deleted}`, `${part.length}`, ...part, ...fields];
+    for (const part of inParts(ids, () => 0, { bytes: 1, items: CLOSED_AT_ONCE })) {
+      // It stands for all of them, so it comes with the first that goes: whoever dies behind that
+      // leaves what is still there to the next try, which puts back another one for these.
+      const fields = putBack !== null && deleted === 0 ? deadLetterFields(putBack) : [];
+      const args = [`${part.length}`, ...part, ...fields];
       const { reply } = await this.#servers.send(this.key, ['EVAL', CLOSE, '1', this.key, ...args]);
       deleted += Number(reply);
     }

@@ -32,9 +32,12 @@ async function bed(maxEntries = 100) {
   const opened = (url = source.url) => {
     const servers = connectKeyServers({ url }, { name: 'source of link l' });
     onTestFinished(() => servers.close());
+    const really = servers.send.bind(servers);
     const send = vi.spyOn(servers, 'send');
+    /** The second call from now on fails. */
+    const failSecond = () => void send.mockImplementationOnce(really).mockRejectedValueOnce(new Error('it died'));
     const replies = () => send.mock.settledResults.map(({ value }) => bytesOf(value.reply));
-    return { stream: new LetterStream(servers, DLQ), replies };
+    return { stream: new LetterStream(servers, DLQ), replies, failSecond };
   };
   return { redis: source.client, url: source.url, publish, warnings, opened };
 }
@@ -95,6 +98,20 @@ test('headers without end keep no letter from its stream, nor from being put bac
   expect(entries).toHaveLength(1);
   expect(entries[0]![0]).not.toBe(id);
   expect(entries[0]![1].slice(0, 8)).toEqual(['key', 'k', 'value', 'the value', 'dlq.reason', 'cancelled', 'h', '1']);
+});
+
+test('one stands for all that are put back, also when whoever deletes them dies amid that', async () => {
+  const { redis, opened } = await bed();
+  const ids: string[] = [];
+  for (let n = 0; n < 600; n++) ids.push((await redis.xadd(DLQ, '*', 'key', 'k'))!);
+  const { stream, failSecond } = opened();
+  failSecond();
+  const ofAll = { key: Buffer.from('k'), value: null, headers: { 'dlq.reason': 'of all' } };
+  await expect(stream.close(ids, ofAll)).rejects.toThrow('it died');
+  // The next try knows of those alone that are there still.
+  await stream.close(ids.slice(500), { ...ofAll, headers: { 'dlq.reason': 'of the others' } });
+  const left = await redis.xrange(DLQ, '-', '+');
+  expect(left.map(([, fields]) => fields[fields.indexOf('dlq.reason') + 1])).toEqual(['of all', 'of the others']);
 });
 
 test.each(['xadd', 'xdel'])(
