@@ -66,6 +66,11 @@ function post(
       resolve(answer.statusCode ?? 0);
       answer.on('error', () => {}).destroy();
     });
+    // Without this, an answer 101 would leave the promise open for ever.
+    sent.on('upgrade', (answer, socket) => {
+      resolve(answer.statusCode ?? 0);
+      socket.destroy();
+    });
     sent.on('error', reject);
     sent.end(body);
   });

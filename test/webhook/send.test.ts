@@ -1,4 +1,5 @@
 /** Messages over real connections. */
+import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { parseConfig, type WebhookConfig } from '../../src/config.js';
 import { publicOnly } from '../../src/webhook/address.js';
@@ -73,6 +74,20 @@ it('that is answered with an error, or redirected, is a failure that names the h
     /^the webhook at \S+ redirects \(302\), which is not followed/,
   );
   expect(receiver.received.map(({ path }) => path)).toEqual(['/hook/secret-path', '/hook/secret-path']);
+});
+
+it('that is answered with a change of the protocol is a failure, and no wait without end', async () => {
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  try {
+    expect(await refusal(sendNotice(webhook({ url: `http://127.0.0.1:${port}/` }), NOTICE))).toContain('101');
+  } finally {
+    server.close();
+  }
 });
 
 it('that gets no answer in time is a failure', async () => {
