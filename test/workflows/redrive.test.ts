@@ -150,6 +150,17 @@ await describeTimeSkipping('a redrive', (server) => {
     expect(letters.closedLetters()).toHaveLength(100_000);
   });
 
+  test('goes as fast as it can once its rate is taken away, in later runs of its history too', async () => {
+    const letters = new Letters(2_000);
+    const result = await withRedrive(letters, { rate: 10, historyEventsPerRun: 30 }, async (handle) => {
+      await handle.signal(rate, { lettersPerSecond: null });
+      return handle.result();
+    });
+    expect(result.counts.redriven).toBe(2_000);
+    // At its first rate it would take 200 seconds of the server's clock.
+    expect((Date.parse(result.finishedAt) - Date.parse(result.startedAt)) / 1000).toBeLessThan(150);
+  });
+
   test('takes no more than it is asked for', async () => {
     const letters = new Letters(1_000);
     expect(await run(letters, { max: 50 })).toMatchObject({ outcome: 'limited', counts: { redriven: 50 } });
