@@ -111,14 +111,16 @@ export function lessOf({ key, timestamp, headers }: DeadLetter): readonly DeadLe
   ];
 }
 
-/** The dead-letter record of a key that a workflow gave up on for now. */
+/** The dead-letter record of a key that a workflow gave up on for now, or could not be given. */
 export function escalationLetter(
-  { event, error, attempts, firstFailedAt, lastFailedAt, letter }: EscalateRequest,
+  request: EscalateRequest,
   workflow: { readonly workflowId: string; readonly runId: string },
+  reason = escalationReason(request.error.type),
 ): DeadLetter {
+  const { event, error, attempts, firstFailedAt, lastFailedAt, letter } = request;
   const { record, key, encoding = 'utf8', traceparent } = event;
   const headers = dlqHeaders({
-    reason: escalationReason(error.type),
+    reason,
     stage: error.stage,
     'original.topic': record?.topic,
     'original.partition': record?.partition,

@@ -39,11 +39,14 @@ export function publishingEscalations(options: EscalationsOptions): PublishEscal
   return async (request, workflow, tries) => {
     const { id } = request.letter ?? {};
     if (tries === undefined || tries.attempt === 1) tell(logger, request, workflow);
+    // Of a batch that hands its keys over: no workflow of the key stays behind to be escalated.
+    const isOfNobody = tries === undefined && request.error.type === 'UnknownLink';
+    const reason = isOfNobody ? 'unknown-link' : escalationReason(request.error.type);
     const publish = async () => {
       const earlier = await earlierTry(deadLetters, request, tries);
-      const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow), earlier);
+      const refusal = await publishWhatFits(deadLetters, escalationLetter(request, workflow, reason), earlier);
       if (refusal !== null) logger.error({ workflowId: workflow.workflowId }, refusal.message);
-      metrics.deadLettered(escalationReason(request.error.type));
+      metrics.deadLettered(reason);
     };
     const isEscalation = tries !== undefined && !NO_ESCALATIONS.has(request.error.type);
     if (isEscalation && tries.attempt === 1) metrics.escalated(request.event.link, request.error.type);

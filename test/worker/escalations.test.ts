@@ -54,6 +54,7 @@ function bed({ knowsEnds = true } = {}) {
       { attempt: 1, noted: undefined, note: (end) => void noted.push(end), ...tries },
     );
   return {
+    publish,
     attempt,
     published,
     notified,
@@ -104,6 +105,21 @@ it('who could not be told is told by the next try, which publishes no second let
   state.isDeaf = false;
   await attempt({ id: 'run/1', behind: ['5'] }, { attempt: 2 });
   expect([published.length, notified.length]).toEqual([1, 1]);
+});
+
+it('a key of a batch whose link nobody knows has a letter that says so: no workflow of it is escalated', async () => {
+  const { publish, published, counted, notified } = bed();
+  const error = { type: 'UnknownLink', message: 'as scripted', stage: 'signal' } as const;
+  const at = '2026-11-20T23:00:00.000Z';
+  await publish({ event: failedWrite(), error, attempts: 1, firstFailedAt: at, lastFailedAt: at }, RUN);
+  expect([published[0]!.letter.headers['dlq.reason'], counted]).toEqual(['unknown-link', ['letter unknown-link']]);
+  expect(notified).toEqual([]);
+});
+
+it('an escalated key whose link nobody knows is counted as one', async () => {
+  const { attempt, published } = bed();
+  await attempt({ id: 'run/1' }, {}, 'UnknownLink');
+  expect(published[0]!.letter.headers['dlq.reason']).toBe('attempts-exhausted');
 });
 
 it('what a person has cancelled is a letter, and no news', async () => {
