@@ -8,7 +8,6 @@ import type { z } from 'zod';
 import type { LinkPolicy } from '../workflows/policy.js';
 import { describeIssue } from './config/problems.js';
 import { type kafka, schema } from './config/schema.js';
-import { pause } from './config/values.js';
 import { readYaml } from './config/yaml.js';
 import { readSecret } from './secret-files.js';
 
@@ -18,14 +17,6 @@ import { readSecret } from './secret-files.js';
  */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
-}
-
-const interval = pause(60_000);
-
-/** @returns ms; null: it is no time, or less than a minute */
-export function parseInterval(text: string): number | null {
-  const parsed = interval.safeParse(text);
-  return parsed.success ? parsed.data : null;
 }
 
 type Parsed = z.output<typeof schema>;

@@ -40,13 +40,12 @@ export function newRun(input: RedriveInput, redriveId: string, now: number): Red
     waitsFor: null,
     step: 0,
     state: 'running',
+    rate: input.rate,
     dueAt: now,
     counts: NOTHING_REDRIVEN,
     failures: [],
     equalKeys: [],
     ...input.carried,
-    // A rate that was taken away is nothing that JSON carries.
-    rate: input.carried ? input.carried.rate : input.rate,
   };
 }
 

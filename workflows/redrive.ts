@@ -104,7 +104,8 @@ async function untilDone(run: RedriveRun, input: RedriveInput, order: RedriveOrd
   for (;;) {
     await mayBegin(run);
     if (workflowInfo().continueAsNewSuggested || workflowInfo().historyLength >= historyEventsPerRun) {
-      await continueAsNew<typeof redrive>({ ...input, carried: { ...run } });
+      // JSON carries no rate that was taken away: so the one of the start is not given on either.
+      await continueAsNew<typeof redrive>({ ...input, rate: run.rate, carried: { ...run } });
     }
     const most = nextStep(run, input);
     if (most.mostLetters === 0) return 'limited';

@@ -91,9 +91,10 @@ async function compare(link: LinkConfig, key: Buffer): Promise<KeyComparison['di
   }
 }
 
-async function sideOf(link: LinkConfig, side: 'source' | 'target', key: Buffer): Promise<KeySide | Error> {
+/** @returns null of a database: what its row says is compared, and not shown */
+async function sideOf(link: LinkConfig, side: 'source' | 'target', key: Buffer): Promise<KeySide | null | Error> {
   const endpoint = link[side];
-  if ('mysql' in endpoint) return new Error('the source is a database: what its row says is compared, and not shown');
+  if ('mysql' in endpoint) return null;
   const servers = connectKeyServers(endpoint, { name: side, commandTimeoutMs: COMMAND_TIMEOUT_MS });
   try {
     return await lookAt(servers, key);

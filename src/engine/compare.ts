@@ -91,7 +91,7 @@ async function compareContent(
   options: CompareOptions,
 ): Promise<Compared[]> {
   if (keys.length === 0) return [];
-  const refused = new Refused();
+  const refused = new Refused(options);
   const link = { ...sides, target: refused.port(sides.target) };
   // The guard of deletes has nothing to guard here.
   const requests = keys.map((key) => ({ key, allowDelete: true }));
@@ -168,10 +168,18 @@ const IS_DIGEST = /[0-9a-f]{40}$/;
 /** The code of a write that was refused here. */
 const REFUSED = 'COMPARED';
 
-/** Refuses every write of a target, and keeps which of them were of an expiry alone. */
+/**
+ * Refuses every write of a target, and keeps which of them were of an expiry alone. The protocol of
+ * the repair asks for a master; whether one is needed here the comparison says.
+ */
 class Refused {
+  readonly #at: { readonly atMaster: boolean };
   readonly #expiries = new Set<string>();
   readonly #failure = new RedisFailure(REFUSED, 'nothing is written, for this is a comparison');
+
+  constructor({ targetMayBeReplica = false }: CompareOptions) {
+    this.#at = { atMaster: !targetMayBeReplica };
+  }
 
   isOfExpiry(key: Buffer): boolean {
     return this.#expiries.has(key.toString('latin1'));
@@ -183,6 +191,8 @@ class Refused {
         const admission = await target.admit(...asked);
         return 'port' in admission ? { ...admission, port: this.port(admission.port) } : admission;
       },
+      inspect: (keys) => target.inspect(keys, this.#at),
+      inspectMembers: (requests) => target.inspectMembers(requests, this.#at),
       repair: (repairs) => Promise.all(repairs.map((repair) => this.#repair(target, repair))),
       rebuild: (rebuilds) => Promise.all(rebuilds.map((rebuild) => this.#repair(target, rebuild))),
       // Nor is anything told to a cache: it would have an entry for each key that was looked at.
@@ -229,6 +239,7 @@ class Refused {
     });
     return instead(watch, {
       temporaryKey: () => temporary,
+      unchanged: () => watch.unchanged(this.#at),
       write: async ({ action }) => {
         if (action === 'expiry') this.#ofExpiry(key);
         return this.#failure;

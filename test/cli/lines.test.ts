@@ -20,6 +20,10 @@ it('reads keys one a line, whatever ends the lines, and leaves empty ones out', 
   expect(await read('')).toEqual([]);
 });
 
+it('takes the mark of UTF-8 that an editor puts in front for no part of the first key, and for one of any other', async () => {
+  expect(await read('\ufeffa\n\ufeffb')).toEqual(['a', '\ufeffb']);
+});
+
 it('reads lines that lie across the pieces in which a file is read', async () => {
   const keys = Array.from({ length: 20_000 }, (_, index) => `key:${index}:é`);
   expect(await read(keys.join('\n'))).toEqual(keys);

@@ -14,7 +14,7 @@ import { keyWorkflow } from '../../src/cli/key-workflow.js';
 import { filterOf } from '../../src/cli/letter-filter.js';
 import { viewOf } from '../../src/cli/letters.js';
 import { printable } from '../../src/cli/printable.js';
-import { ConfigError, parseConfig, parseInterval } from '../../src/config.js';
+import { ConfigError, parseConfig } from '../../src/config.js';
 import { isMeant } from '../../src/dead-letters/filter.js';
 import { headerText, letterOf } from '../../src/dead-letters/letter.js';
 import { deadLetterOf, lessOf } from '../../src/events/dead-letter.js';
@@ -226,7 +226,6 @@ test('what is typed', { timeout: HOUR }, () => {
         const refused = refusal(VerbError, read);
         if (refused !== undefined) expect(printable(refused.message)).not.toMatch(/\p{Cc}/u);
       }
-      parseInterval(text);
       return undefined;
     },
   );

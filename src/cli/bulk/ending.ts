@@ -4,7 +4,7 @@ import type { Config } from '../../config.js';
 import { counted } from '../../plural.js';
 import { errorText, isTemporalError } from '../../temporal/error-text.js';
 import { askStatus, whoseQueue } from '../answers.js';
-import { type GlobalOptions, print, report, VerbError } from '../context.js';
+import { EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
 import { duration } from '../escalated/query.js';
 import type { BulkFlags } from '../usage/bulk.js';
 import { type Outcome, outcomeOf } from './outcome.js';
@@ -38,7 +38,10 @@ export function waitOf({ wait }: BulkFlags, { output }: GlobalOptions): number {
   return output === 'text' ? WAIT_MS : 0;
 }
 
-/** @throws VerbError when nobody takes what they were told, or some were not told */
+/**
+ * @throws VerbError when nobody takes what they were told, or some were not told; with the exit
+ *   code of divergence when some failed again, as far as was waited for
+ */
 export async function sayHowItEnds(global: GlobalOptions, client: Client, config: Config, ended: Ended): Promise<void> {
   const { told, waitMs, said } = ended;
   const isText = global.output === 'text';
@@ -55,7 +58,8 @@ export async function sayHowItEnds(global: GlobalOptions, client: Client, config
       ...(refused > 0 && { refused }),
       ...(silent.count + told.unanswered > 0 && { unanswered: silent.count + told.unanswered }),
     };
-    print(global, { [said.field]: told.keys.size, ...done, ...counts, ...outcome }, () => []);
+    const failed = Object.keys(told.failed).length > 0 && { failed: told.failed };
+    print(global, { [said.field]: told.keys.size, ...done, ...counts, ...failed, ...outcome }, () => []);
   }
   const problems = [
     ...describeSilent(silent, told),
@@ -63,6 +67,18 @@ export async function sayHowItEnds(global: GlobalOptions, client: Client, config
     ...(await describeRefused(client, config, told)),
   ];
   if (problems.length > 0) throw new VerbError(problems.join('; '));
+  sayFailures(told, outcome);
+}
+
+/** What failed at once may have healed since, where that was waited for. */
+function sayFailures({ keys, failed }: Told, outcome: Outcome | null): void {
+  const types = Object.entries(failed);
+  const atOnce = types.reduce((sum, [, count]) => sum + count, 0);
+  const count = outcome?.failedAgain ?? atOnce;
+  if (count === 0) return;
+  const why = types.length > 0 ? ` (at once ${types.map(([type, many]) => `${type}: ${many}`).join(', ')})` : '';
+  const line = `${count} of ${counted(keys.size, 'key')} failed${why}; \`keymend escalations\` shows those that were given up on`;
+  throw new VerbError(line, EXIT.divergence);
 }
 
 async function followed(

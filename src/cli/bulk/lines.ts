@@ -5,6 +5,7 @@ import { EXIT, VerbError } from '../context.js';
 
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
+const BOM = Buffer.from('\ufeff');
 /** Whoever gives a longer line has given another file. */
 const LONGEST = 1024 * 1024;
 
@@ -26,7 +27,9 @@ export async function* linesOf(path: string): AsyncGenerator<Line> {
   let number = 0;
   const line = (bytes: Buffer): Line | null => {
     number += 1;
-    const ended = bytes.at(-1) === RETURN ? bytes.subarray(0, -1) : bytes;
+    // An editor's mark of UTF-8 is no part of the first key.
+    const marked = number === 1 && bytes.subarray(0, BOM.length).equals(BOM) ? bytes.subarray(BOM.length) : bytes;
+    const ended = marked.at(-1) === RETURN ? marked.subarray(0, -1) : marked;
     const place = `${name}, line ${number}`;
     // Read as text it would become another key.
     if (!isUtf8(ended))

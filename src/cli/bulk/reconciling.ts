@@ -5,6 +5,7 @@ import {
   WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
 import { reconcileNow } from '../../../workflows/messages.js';
 import type { Config } from '../../config.js';
 import { errorText } from '../../temporal/error-text.js';
@@ -13,7 +14,7 @@ import { STUCK, whoIsMissing } from '../answers.js';
 import { VerbError } from '../context.js';
 import { ownRun } from '../own-run.js';
 import { ACCEPTANCE_MS, startUpdate } from '../reconcile-update.js';
-import type { Answer } from './run.js';
+import type { Answer, ToldEnd } from './run.js';
 import type { Target } from './selection.js';
 import { refusal, wasEscalatedIn } from './signalling.js';
 
@@ -36,8 +37,10 @@ export function reconciling(client: Client, config: Config): (target: Target) =>
         : startUpdate(client, config, key, {});
     try {
       const update = await client.withDeadline(Date.now() + ACCEPTANCE_MS, asking);
-      const done = await client.withDeadline(Date.now() + ANSWER_MS, () => update.result()).catch(later);
-      return { kind: 'told', wasEscalated, ...(done !== null && { done: done.outcome }) };
+      const done = await client
+        .withDeadline(Date.now() + ANSWER_MS, () => update.result())
+        .then(({ outcome }): ToldEnd => ({ done: outcome }), failedOrLater);
+      return { kind: 'told', wasEscalated, ...done };
     } catch (error) {
       if (error instanceof WorkflowNotFoundError) return { kind: 'gone' };
       if (!isUnanswered(error)) throw new VerbError(`workflow ${workflowId} was not asked: ${errorText(error)}`);
@@ -47,10 +50,11 @@ export function reconciling(client: Client, config: Config): (target: Target) =>
   };
 }
 
-/** What it comes to then shows in Temporal's list. */
-function later(error: unknown): null {
-  const isLater =
-    error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || error instanceof WorkflowUpdateFailedError;
-  if (isLater) return null;
-  throw error;
+/** What comes later shows in Temporal's list. */
+function failedOrLater(error: unknown): ToldEnd {
+  if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) return {};
+  if (!(error instanceof WorkflowUpdateFailedError)) throw error;
+  const type = error.cause instanceof ApplicationFailure ? error.cause.type : undefined;
+  // Its run has made room for a new one, which tries the key as well.
+  return type === 'ContinuedAsNew' ? {} : { failed: type ?? 'Error' };
 }

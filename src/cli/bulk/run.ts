@@ -11,9 +11,15 @@ import { turns } from './pace.js';
 import type { Selection, Target } from './selection.js';
 import { ToldKeys } from './told-keys.js';
 
+/** What an attempt that was heard of at once has come to: its outcome, or the type of its error. */
+export interface ToldEnd {
+  readonly done?: string;
+  readonly failed?: string;
+}
+
 /** What telling one has come to: `told`, or why it was not told. */
 export type Answer =
-  | { readonly kind: 'told'; readonly wasEscalated: boolean; readonly done?: string }
+  | ({ readonly kind: 'told'; readonly wasEscalated: boolean } & ToldEnd)
   /** Nothing is under way for it, or not any more what was meant. */
   | { readonly kind: 'gone' }
   /** Nobody took it: the workflow of this one may be stuck, or no worker is there. */
@@ -43,6 +49,8 @@ export interface Told {
   readonly firstUnanswered: { readonly workflowId: string; readonly why: string } | null;
   /** Of those that had an answer at once, by its word. */
   readonly done: Readonly<Record<string, number>>;
+  /** Of those whose attempt had failed at once, by the type of its error. */
+  readonly failed: Readonly<Record<string, number>>;
   readonly wereEscalated: number;
   readonly begunAt: Date;
 }
@@ -112,6 +120,7 @@ export async function tellAll(config: Config, selection: Selection, { rate, verb
 class Tally implements Told {
   readonly keys = new ToldKeys(ASKED);
   readonly done: Record<string, number> = {};
+  readonly failed: Record<string, number> = {};
   readonly begunAt = new Date();
   gone = 0;
   refused = 0;
@@ -140,6 +149,7 @@ class Tally implements Told {
       this.keys.add(workflowId);
       if (answer.wasEscalated) this.wereEscalated += 1;
       if (answer.done !== undefined) this.done[answer.done] = (this.done[answer.done] ?? 0) + 1;
+      if (answer.failed !== undefined) this.failed[answer.failed] = (this.failed[answer.failed] ?? 0) + 1;
     }
   }
 }

@@ -100,7 +100,13 @@ export async function sweepSchedule(client: Client, config: Config, link: string
 export function describeSchedule({ everyMs, options, next }: ScheduleReport): string {
   const given = Object.entries(options).map(([name, value]) => (value === true ? name : `${name} ${value}`));
   const which = given.length === 0 ? 'a sweep' : `a sweep (${given.join(', ')})`;
-  return `${which} begins every ${ms(everyMs)}, ${next === null ? 'paused now' : `the next at ${next}`}`;
+  return `${which} begins every ${exactly(everyMs)}, ${next === null ? 'paused now' : `the next at ${next}`}`;
+}
+
+/** Not rounded: 36h are no 2d. */
+function exactly(everyMs: number): string {
+  const [unit] = (['1d', '1h', '1m', '1s'] as const).filter((each) => everyMs % ms(each) === 0);
+  return unit === undefined ? ms(everyMs) : `${everyMs / ms(unit)}${unit.slice(1)}`;
 }
 
 /** @returns what it is started with */

@@ -4,7 +4,7 @@ import { dirname, extname } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { BATCH_TYPE } from '../../../workflows/batch-messages.js';
 import type { SweepOptions, SweepResult } from '../../../workflows/sweep-messages.js';
-import { type Config, parseInterval } from '../../config.js';
+import type { Config } from '../../config.js';
 import { cacheModeOf } from '../../mysql/connect-source.js';
 import { counted } from '../../plural.js';
 import { describeConsistency } from '../../sweep/ageing.js';
@@ -13,9 +13,13 @@ import { htmlReport } from '../../sweep/report-html.js';
 import { differencesIn, unlistedIn } from '../../sweep/tally.js';
 import { withClient } from '../configured.js';
 import { chooseLink, EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
+import { duration } from '../escalated/query.js';
 import { keyText, printable } from '../printable.js';
 import { describeSchedule, sweepEvery, sweepNoMore } from '../sweeps/sweep-schedules.js';
 import { sweepToTheEnd } from '../sweeps/sweeps.js';
+
+/** Between two sweeps that begin by themselves. */
+const LEAST_MS = 60_000;
 
 export interface SweepFlags {
   readonly link?: string;
@@ -53,8 +57,8 @@ async function schedule(global: GlobalOptions, flags: SweepFlags, options: Sweep
       '--every begins sweeps without you: nobody would write --report; `keymend status` has the last result',
       EXIT.usage,
     );
-  const everyMs = every === 'off' ? null : parseInterval(every);
-  if (every !== 'off' && everyMs === null)
+  const everyMs = every === 'off' ? null : duration(every, '--every');
+  if (everyMs !== null && everyMs < LEAST_MS)
     throw new VerbError(`--every ${every}: give a time of a minute or more, for example 24h, or off`, EXIT.usage);
   await withClient(global, async (client, config) => {
     if (everyMs === null) {

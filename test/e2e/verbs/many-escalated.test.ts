@@ -116,7 +116,8 @@ it(
       ended: 0,
     });
     const left = DENIED + NEW;
-    const { stdout } = await sandbox.keymend('retry', '--escalated', '--wait', '10m', '--link', link);
+    const { code, stdout, stderr } = await sandbox.keymend('retry', '--escalated', '--wait', '10m', '--link', link);
+    expect([code, stderr]).toEqual([3, expect.stringContaining(`${DENIED} of ${left} keys failed`)]);
     expect(stdout).toBe(
       `told ${left} escalated keys to try again\n${NEW} healed, ${DENIED} failed again, 0 newly escalated meanwhile\n` +
         '`keymend escalations` says why\n',

@@ -45,11 +45,11 @@ it('makes a schedule, changes it, and asking for the same again moves nothing', 
   expect(next).toBeGreaterThan(before);
   expect(next).toBeLessThanOrEqual(Date.now() + 24 * HOUR);
   expect(await every('24h', '--match', 'user:*', '--repair')).toEqual(made);
-  const other = await every('12h');
-  expect(other).toMatchObject({ everyMs: 12 * HOUR, options: {} });
-  expect(await sweeps()).toMatchObject({ schedules: [{ link, everyMs: 12 * HOUR, next: other.next }] });
+  const other = await every('36h');
+  expect(other).toMatchObject({ everyMs: 36 * HOUR, options: {} });
+  expect(await sweeps()).toMatchObject({ schedules: [{ link, everyMs: 36 * HOUR, next: other.next }] });
   expect((await sandbox.keymend('status')).stdout).toContain(
-    `link ${link}: a sweep begins every 12h, the next at ${other.next}\n`,
+    `link ${link}: a sweep begins every 36h, the next at ${other.next}\n`,
   );
 });
 
@@ -130,6 +130,8 @@ it('refuses what can not be meant, and a schedule of somebody else', async () =>
   };
   expect(await refused('--every', '5s')).toMatch(/^2 .*--every 5s: give a time of a minute or more, for example 24h/);
   expect(await refused('--every', 'daily')).toMatch(/^2 .*--every daily/);
+  // Of seconds: they would be milliseconds.
+  expect(await refused('--every', '86400')).toMatch(/^2 .*--every 86400: give a time/);
   expect(await refused('--every', '24h', '--report', 'r.json')).toMatch(/^2 .*nobody would write --report/);
   const foreign = await sandbox.client.schedule.create({
     scheduleId: workflowId,

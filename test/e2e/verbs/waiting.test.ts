@@ -94,6 +94,26 @@ it('status shows what waits, status KEY how the sides differ, and reconcile --fi
     retried: 0,
     nothingUnderWay: 4,
   });
+
+  // What fails at once is no success, also where nothing is waited for.
+  await target.client.acl('SETUSER', 'default', '-restore');
+  await source.client.set('b', '3');
+  const denied = await sandbox.keymend(
+    'reconcile',
+    '--file',
+    file,
+    '--encoding',
+    'base64',
+    '--yes',
+    '--output',
+    'json',
+  );
+  expect(denied).toMatchObject({
+    code: 3,
+    stderr: expect.stringContaining('1 of 4 keys failed (at once NoPermission: 1)'),
+  });
+  expect(JSON.parse(denied.stdout)).toEqual({ told: 4, equal: 3, failed: { NoPermission: 1 } });
+  await target.client.acl('SETUSER', 'default', '+restore');
   expect(await running.stop()).toBe(0);
 });
 
