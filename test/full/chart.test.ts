@@ -129,6 +129,13 @@ await describeWith('the chart', provideHelm, (helm) => {
     for (const name of names) expect(name).toMatch(/^(?=.{1,52}$)[a-z0-9]([a-z0-9-]*[a-z0-9])$/);
   });
 
+  it('lets sweeps go where workers may go', async () => {
+    const worker = { tolerations: [{ key: 'k' }], nodeSelector: { disk: 'ssd' }, affinity: { nodeAffinity: {} } };
+    const objects = await draw({ existingSecret: 's', worker, sweeps: [{ link: 'l', schedule: '0 3 * * *' }] });
+    const { spec } = objects.find(({ kind }) => kind === 'CronJob')!;
+    expect(spec!.jobTemplate!.spec.template.spec).toMatchObject(worker);
+  });
+
   it.each([
     ['without a Secret', {}, /existingSecret is missing/],
     ['with a value that it does not know', { ...ALL, brigde: {} }, /brigde/],

@@ -30,6 +30,7 @@ const composeService = z.strictObject({
   build: z.literal('.').optional(),
   profiles: z.tuple([z.enum(['mysql', 'monitoring'])]).optional(),
   init: z.boolean().optional(),
+  stop_grace_period: duration.optional(),
   entrypoint: z.array(text).optional(),
   command: z.array(word).optional(),
   working_dir: z.string().startsWith('/').optional(),
@@ -75,6 +76,8 @@ describe('docker-compose.yml', () => {
     );
     expect(services.bridge?.command).toEqual(['bridge']);
     expect(services.worker?.command).toEqual(['worker']);
+    // The 10 s of Docker would end them amid attempts.
+    for (const { stop_grace_period } of [services.bridge!, services.worker!]) expect(stop_grace_period).toBe('30s');
   });
 
   test('pins every image that it does not build', () => {
