@@ -141,8 +141,10 @@ export interface SweepPart {
   readonly done: boolean;
   /** Keys gone through, own ones too, about: with a pattern or type they are not counted. */
   readonly passed: number;
-  /** Of these keymend's own. */
+  /** Of these keymend's own, and those that no mapping takes. */
   readonly own: number;
+  /** Of a cache the latter alone; absent: of a sweep of an earlier version. */
+  readonly untaken?: number;
   /** Keys compared, or looked for on the source. */
   readonly compared: number;
   /**

@@ -188,8 +188,9 @@ export class Database {
   }
 
   /**
-   * Whatever the server's own settings are: each question sees what is committed by then, and
-   * nothing else; times of type TIMESTAMP are said in UTC; nothing is ever written; a question that
+   * Whatever the server's own settings are: texts come as UTF-8, also where `init_connect` or the
+   * server has chosen otherwise for the connection; each question sees what is committed by then,
+   * and nothing else; times of type TIMESTAMP are said in UTC; nothing is ever written; a question that
    * nobody waits for any more ends there too. The latter two are comments for all but one kind of
    * server.
    */
@@ -200,6 +201,7 @@ export class Database {
     const timeout = this.timeoutMs;
     const rows = `SESSION sql_select_limit = ${this.#mostRows}`;
     const session = `SESSION autocommit = 1, SESSION time_zone = '+00:00', ${rows} ${limits}`;
+    await connection.query({ sql: 'SET NAMES utf8mb4', timeout });
     await connection.query({ sql: `SET ${session}`, timeout });
     await connection.query({ sql: 'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY', timeout });
   }

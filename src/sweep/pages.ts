@@ -37,6 +37,8 @@ interface PagesOptions {
 interface AskedPage extends KeyPage {
   /** How many keys the server was to go through, about. */
   readonly asked: number;
+  /** Keys of a cache that were left out, for no mapping takes them. */
+  readonly untaken?: number;
 }
 
 /** For each key that is looked at, how many a page brings, and bytes of them. */
@@ -77,10 +79,11 @@ export class Pages {
   }
 
   /** Without the keys that no mapping takes: others put them there. */
-  #taken(page: KeyPage): KeyPage {
+  #taken(page: KeyPage): Omit<AskedPage, 'asked'> {
     const { takes = () => true } = this.#sides.source;
     const keys = page.keys.filter(takes);
-    return { ...page, keys, own: page.own + page.keys.length - keys.length };
+    const untaken = page.keys.length - keys.length;
+    return { ...page, keys, own: page.own + untaken, untaken };
   }
 
   /** With a pattern or a type not all that were passed are told: about as many as asked for. */

@@ -2,7 +2,7 @@
 import type { SweepPart } from '../../workflows/sweep-messages.js';
 import type { KeyPage } from '../redis/index.js';
 
-export type Passed = Pick<SweepPart, 'cursor' | 'done' | 'passed' | 'own' | 'compared' | 'soonestExpiry'>;
+export type Passed = Pick<SweepPart, 'cursor' | 'done' | 'passed' | 'own' | 'untaken' | 'compared' | 'soonestExpiry'>;
 
 /** As one: who goes on by it begins behind the later page. */
 export function followedBy(pages: Passed, next: Passed): Passed {
@@ -11,6 +11,7 @@ export function followedBy(pages: Passed, next: Passed): Passed {
     done: next.done,
     passed: pages.passed + next.passed,
     own: pages.own + next.own,
+    untaken: (pages.untaken ?? 0) + (next.untaken ?? 0),
     compared: pages.compared + next.compared,
     soonestExpiry: sooner(pages.soonestExpiry, next.soonestExpiry),
   };

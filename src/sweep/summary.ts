@@ -1,4 +1,5 @@
 /** What there is to say of a sweep at its end, and on the way. */
+
 import type { EncodedKey } from '../../workflows/failed-write.js';
 import type {
   SweepOptions,
@@ -7,6 +8,7 @@ import type {
   SweepSummary,
   SweepTally,
 } from '../../workflows/sweep-messages.js';
+import { counted } from '../plural.js';
 import { consistencyOf } from './ageing.js';
 import { atMost } from './bound.js';
 import { comparedIn, differencesIn, summed } from './tally.js';
@@ -106,9 +108,14 @@ function outcomeOf(tally: SweepTally, { unhealed, isPart }: Rest): SweepOutcome 
  * no key would be taken for more than it is.
  */
 function nothingMet({ parts }: SweepState, { match, type }: SweepOptions): string[] {
-  if (match === undefined && type === undefined) return [];
   const isMet = parts.some(({ compared, tally }) => compared + tally.unsettled + tally.failed > 0);
   if (isMet || parts.every(({ keys }) => keys === 0)) return [];
+  const left = parts.reduce((sum, { untaken = 0 }) => sum + untaken, 0);
+  if (left > 0) {
+    const cached = `${counted(left, 'cached key')} that ${left === 1 ? 'was' : 'were'} met`;
+    return [`nothing was compared: no mapping takes any of the ${cached}; check \`key\` of the mappings`];
+  }
+  if (match === undefined && type === undefined) return [];
   // Without the pattern, which may be a key: this is also in the log.
   const which = [match === undefined ? '' : ' matches the pattern', type === undefined ? '' : ` is of type ${type}`];
   const flags = [...(match === undefined ? [] : ['--match']), ...(type === undefined ? [] : ['--type'])];

@@ -292,10 +292,10 @@ class Sweep {
         // It is awaited above, and may fail before that.
         next.catch(() => {});
       }
-      const { own, keys } = page;
+      const { own, untaken = 0, keys } = page;
       if (keys.length > 0) await Promise.all([scans, comparisons].map((way) => way.measure(keys[0]!)));
       const soonestExpiry = soonestExpiryOf(page);
-      const passedNow = { cursor, done, passed: looked, own, compared: keys.length, soonestExpiry };
+      const passedNow = { cursor, done, passed: looked, own, untaken, compared: keys.length, soonestExpiry };
       const differing = comparisons.timed(this.#pages.suspicious(part.side, page));
       const look = differing.then((differ) => suspects.look(differ));
       ahead.add(passedNow, look);

@@ -223,6 +223,16 @@ await describeWith('a link whose source is MariaDB', provide, ({ programs, redis
       expect(await redis.client.ttl('n:2')).toBe(-1);
     });
 
+    test('brings the text of the row, in whatever characters the server begins its connections', async () => {
+      await mariadb.client.query("SET GLOBAL init_connect = 'SET NAMES latin1'");
+      onTestFinished(() => mariadb.client.query("SET GLOBAL init_connect = ''").then(() => {}));
+      await mariadb.client.query("INSERT INTO users VALUES (9, 'é😀', NULL)");
+      await redis.client.mset('name:9', 'é😀', 'user:9', '{"id":9,"name":"é😀"}', 'by-name:é😀', '9');
+      expect(await open('refresh').reconcile('name:9', 'user:9', 'by-name:é😀')).toEqual(
+        Array(3).fill({ outcome: 'equal' }),
+      );
+    });
+
     test('deletes what is cached of a row that is gone', async () => {
       await redis.client.set('name:3', 'Eve');
       expect(await open('refresh').one('name:3')).toMatchObject({ outcome: 'repaired', action: 'deleted' });

@@ -74,6 +74,18 @@ await describeWith('a sweep of a cache in front of MariaDB', provideMariadb, (pr
     expect((await sweep()).summary).toMatchObject({ outcome: 'equal', compared: ROWS });
   });
 
+  test('that no mapping takes a key of is not equal: nothing was compared', async () => {
+    await redis.client.flushall();
+    await redis.client.mset('session:1', 'x', 'keymend:lease:{a}:name:1', 'x');
+    const { summary } = await sweep();
+    expect(summary).toMatchObject({ outcome: 'incomplete', compared: 0 });
+    expect(summary!.reasons).toEqual([
+      expect.stringMatching(/^nothing was compared: no mapping takes any of the 1 cached key/),
+    ]);
+    await redis.client.del('session:1');
+    expect((await sweep()).summary).toMatchObject({ outcome: 'equal', compared: 0 });
+  });
+
   test.each(['invalidate', 'refresh'] as const)(
     'takes a hash for equal that is its row, though only the target can compare it, for mode %s',
     async (cache) => {
