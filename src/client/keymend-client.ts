@@ -27,6 +27,7 @@ import type { reconcileKey } from '../../workflows/reconcile-key.js';
 import type { SweepOptions } from '../../workflows/sweep-messages.js';
 import { foreignRunOf } from '../bridge/runs/own-runs.js';
 import { workflowIdOf } from '../bridge/workflow-id.js';
+import { CACHE_LEASE_MS } from '../defaults.js';
 import { encodeKey } from '../events/failed-write-codec.js';
 import { isOwnKey, OWN_KEY_REFUSED } from '../own-keys.js';
 import { findInBatches, type SoughtKey, statusInBatch } from '../temporal/key-in-batch.js';
@@ -53,6 +54,8 @@ export interface ClientLink {
   readonly workflowIdPrefix?: string;
   /** The same of `workflowIdSecret`. */
   readonly workflowIdSecret?: string;
+  /** That its source is a database, which has other defaults: a cache is looked at twice. */
+  readonly source?: 'mysql';
   /** How a key is reconciled for which `reconcileNow` starts the workflow. */
   readonly policy?: Partial<LinkPolicy>;
 }
@@ -201,10 +204,17 @@ export class KeymendClient {
    * @throws KeymendClientError `NoAnswer`, `WorkflowIdTaken`
    */
   async sweep(link: string, options: SweepOptions = {}): Promise<SweepRun> {
-    const { settleMs: settle } = { ...DEFAULT_POLICY, ...this.#links[link]?.policy };
+    const { settleMs: settle } = this.#policyOf(link);
     const answer: SweepStarting['answer'] = (workflowId, ask) => this.#answer(workflowId, ask);
     const starting = { client: this.#client, taskQueue: this.#taskQueue, attribute: this.#attribute, answer };
     return this.#temporal(() => sweepOf(starting, { name: link, settle }, options));
+  }
+
+  /** As keymend.yaml has it where it is silent. */
+  #policyOf(link: string): LinkPolicy {
+    const { source, policy } = this.#links[link] ?? {};
+    const ofCache = source === 'mysql' && { settleMs: CACHE_LEASE_MS, looksTwice: true };
+    return { ...DEFAULT_POLICY, ...ofCache, ...policy };
   }
 
   #idOf(link: string, key: Buffer): string {
@@ -296,8 +306,7 @@ export class KeymendClient {
   }
 
   #startUpdate(link: string, key: Buffer, allowDelete: boolean | undefined) {
-    const policy = { ...DEFAULT_POLICY, ...this.#links[link]?.policy };
-    const input: ReconcileKeyInput = { link, ...encodeKey(key), policy, version: 3 };
+    const input: ReconcileKeyInput = { link, ...encodeKey(key), policy: this.#policyOf(link), version: 3 };
     const run = { workflowId: this.#idOf(link, key), taskQueue: this.#taskQueue, args: [input] as [typeof input] };
     return startReconcileNow(this.#client, this.#attribute, run, { allowDelete });
   }

@@ -190,9 +190,9 @@ export class Database {
   /**
    * Whatever the server's own settings are: texts come as UTF-8, also where `init_connect` or the
    * server has chosen otherwise for the connection; each question sees what is committed by then,
-   * and nothing else; times of type TIMESTAMP are said in UTC; nothing is ever written; a question that
-   * nobody waits for any more ends there too. The latter two are comments for all but one kind of
-   * server.
+   * and nothing else; times of type TIMESTAMP are said in UTC; nothing is ever written; a question
+   * that nobody waits for any more ends there too. The latter two are comments for all but one kind
+   * of server.
    */
   async #prepare(connection: Connection): Promise<void> {
     const limits =

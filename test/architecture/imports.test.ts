@@ -47,7 +47,15 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   ],
   'src/mysql': ['src/config.ts', 'src/defaults.ts', 'src/patience', 'src/redis', 'src/secret-files.ts'],
   'src/engine': ['src/plural.ts', 'src/commands', 'src/own-keys.ts', 'src/patience', 'src/redis'],
-  'src/sweep': ['src/engine', 'src/events', 'src/html-page.ts', 'src/own-keys.ts', 'src/redis', 'workflows'],
+  'src/sweep': [
+    'src/engine',
+    'src/events',
+    'src/html-page.ts',
+    'src/own-keys.ts',
+    'src/plural.ts',
+    'src/redis',
+    'workflows',
+  ],
   'src/events': ['src/defaults.ts', 'workflows'],
   'src/kafka': [
     'src/plural.ts',
@@ -86,7 +94,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     'src/temporal',
     'workflows',
   ],
-  'src/client': ['src/bridge', 'src/events', 'src/own-keys.ts', 'src/temporal', 'workflows'],
+  'src/client': ['src/bridge', 'src/defaults.ts', 'src/events', 'src/own-keys.ts', 'src/temporal', 'workflows'],
   'src/dead-letters': [
     'src/bridge',
     'src/config.ts',

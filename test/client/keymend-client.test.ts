@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { KeymendClient } from '../../src/client/index.js';
+import { linkPolicy, parseConfig } from '../../src/config.js';
 import type { sweep } from '../../workflows/sweep.js';
 import { pause, resume, sweepWorkflowId } from '../../workflows/sweep-messages.js';
 import { eventually, NET_MS } from '../support/eventually.js';
@@ -129,6 +130,20 @@ it('is told when no worker answers, and what it asked for is done by the next on
   await expect(nobody.status(its, 'user:4')).rejects.toMatchObject({ type: 'NoAnswer' });
   await lonely.start('worker');
   await eventually(async () => expect(await lonely.target.client.get('user:4')).toBe('new'));
+});
+
+it('starts a key of a database with the policy of a cache, as keymend.yaml has it', async () => {
+  const links = { shop: { workflowIdPrefix: sandbox.prefix, source: 'mysql' } } as const;
+  const asking = new KeymendClient({ client: sandbox.client, taskQueue: `nobody-${link}`, links, timeoutMs: 1_000 });
+  await expect(asking.reconcileNow('shop', 'row:1')).rejects.toMatchObject({ type: 'NoAnswer' });
+  const handle = sandbox.client.workflow.getHandle(`${sandbox.prefix}row:1`);
+  const [started] = (await handle.fetchHistory()).events!;
+  await handle.terminate();
+  const { data } = started!.workflowExecutionStartedEventAttributes!.input!.payloads![0]!;
+  const mappings = [{ key: 'row:{id}', query: 'SELECT a FROM t WHERE id = :id', value: { string: 'a' } }];
+  const shop = { name: 'shop', source: { mysql: { url: 'mysql://h/d' } }, target: { url: 'redis://h' }, mappings };
+  const config = parseConfig(JSON.stringify({ kafka: { brokers: ['h:1'] }, links: [shop] }), 'the test', {});
+  expect(JSON.parse(String(data)).policy).toEqual(linkPolicy(config.links[0]!));
 });
 
 it('has a link compared as a whole, and joins a sweep that is under way', async () => {
