@@ -37,7 +37,7 @@ describe('the command that the target is sent', () => {
     ['GETEX k PX 1', 'PEXPIRE k 1'],
     ['GETEX k EXAT 5', 'EXPIREAT k 5'],
     ['GETEX k PXAT 5', 'PEXPIREAT k 5'],
-    ['GETEX k persist', 'PERSIST k'],
+    ['GETEX k persist', 'GETEX k PERSIST'],
     ['PEXPIRE k 10', 'PEXPIRE k 10'],
     ['EXPIREAT k 10', 'EXPIREAT k 10'],
     ['LTRIM k 0 99', 'LTRIM k 0 99'],
@@ -258,6 +258,19 @@ describe('nothing is sent for what changed nothing', () => {
     ['MIGRATE host 6379 k 0 100', m('NOKEY')],
   ])('%s', (line, reply) => {
     expect(plan(line, reply)).toEqual({ kind: 'nothing' });
+  });
+});
+
+describe('an expiry that a target without the field or key can not take', () => {
+  it.each<[string, unknown, unknown]>([
+    ['HGETEX k EX 10 FIELDS 1 f', [m('v')], [null]],
+    ['HGETEX k PX 10 FIELDS 2 f g', [m('v'), null], [null, null]],
+    ['HPERSIST k FIELDS 1 f', [1], [-2]],
+    ['GETEX k PERSIST', m('v'), null],
+  ])('is no mirrored write: %s', (line, reply, ofOther) => {
+    const found = plan(line, reply);
+    if (found.kind !== 'replay') throw new Error(`${line} is not replayed: ${found.kind}`);
+    expect([agrees(found.replay, reply), agrees(found.replay, ofOther)]).toEqual([true, false]);
   });
 });
 

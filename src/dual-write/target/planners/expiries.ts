@@ -6,7 +6,7 @@
 import type { Argument } from '../../../commands/arguments.js';
 import { type ExpiryOptions, expiryOf, lastsMs, readExpiryOptions } from '../../../commands/expiry.js';
 import { AT_MS } from '../../../commands/table.js';
-import { isIdle, type MirrorPlan, NOTHING, record, replay } from '../replay.js';
+import { isIdle, type MirrorPlan, NOTHING, type Replay, record, replay } from '../replay.js';
 import { type Accepted, type Planner, unreadable } from './planner.js';
 
 export const planSet: Planner = ({ command, args, reply }) => {
@@ -40,7 +40,8 @@ export const planGetEx: Planner = ({ command, args, reply }) => {
   if (reply === null) return NOTHING;
   const options = readExpiryOptions(args, 1, args.length);
   const [option, value] = options === undefined ? [] : lasting(options);
-  if (option === 'PERSIST') return replay('PERSIST', [args[0]!]);
+  // PERSIST by itself says 0 of a key without an end, and of one that is not there.
+  if (option === 'PERSIST') return replay(command, [args[0]!, option], { reply });
   if (option === 'PX') return replay('PEXPIRE', [args[0]!, value!], { idle: false, ttlAt: 1 });
   if (option === 'PXAT') return replay('PEXPIREAT', [args[0]!, value!], { idle: false });
   if (option === 'EXAT') return replay('EXPIREAT', [args[0]!, value!], { idle: false });
@@ -53,7 +54,7 @@ function replayLasting(
   before: readonly Argument[],
   options: ExpiryOptions,
   behind: readonly Argument[],
-  expected: { idle?: boolean },
+  expected: Partial<Pick<Replay, 'idle' | 'reply'>>,
 ): MirrorPlan {
   const words = lasting(options);
   const ttl = words[0] === 'PX' && { ttlAt: before.length + 1 };
@@ -115,7 +116,9 @@ function ofFields(
 }
 
 export const planPersistFields: Planner = (accepted) =>
-  ofFields(accepted, (fields) => replay('HPERSIST', [accepted.args[0]!, 'FIELDS', String(fields.length), ...fields]));
+  ofFields(accepted, (fields, answers) =>
+    replay('HPERSIST', [accepted.args[0]!, 'FIELDS', String(fields.length), ...fields], { reply: answers }),
+  );
 
 export const planGetAndDeleteFields: Planner = (accepted) =>
   ofFields(accepted, (fields) => replay('HDEL', [accepted.args[0]!, ...fields], { reply: fields.length }));
@@ -126,7 +129,9 @@ export const planFieldsUntil: Planner = ({ command, args, reply }) => {
   if (Array.isArray(reply) && reply.every((value) => value === null)) return NOTHING;
   const options = readExpiryOptions(args, 1, from);
   if (options === undefined) return unreadable(command);
-  return replayLasting(command, [args[0]!], options, args.slice(from), { idle: isIdle(reply) });
+  // Of HGETEX the values: where a field is missing the answer is a list all the same.
+  const expected = Array.isArray(reply) ? { reply } : { idle: isIdle(reply) };
+  return replayLasting(command, [args[0]!], options, args.slice(from), expected);
 };
 
 export const planRestore: Planner = ({ command, args }) => {
