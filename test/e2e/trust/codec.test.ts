@@ -11,7 +11,8 @@ import { createSandbox, type Running, recordOf, type Sandbox } from '../../suppo
 import { stack } from '../../support/services.js';
 
 const key = (name: string) => `canary-${name}`;
-const CANARIES = ['canary', 'read-only replica', 'why-skipped'];
+const REASON = 'is a replica, not a master';
+const CANARIES = ['canary', REASON, 'why-skipped'];
 
 let sandbox: Sandbox;
 let both: Running;
@@ -78,14 +79,14 @@ it('nor of a key that fails, is asked for, and is skipped; the command line read
   await sandbox.producer.send({ topic: sandbox.topic, messages: [recordOf(key('failing'))] });
   const status = async () => (await asked('status', 'failing')).stdout;
   await eventually(async () => expect(JSON.parse(await status())).toMatchObject({ state: 'escalated' }));
-  expect(await status()).toContain('read-only replica');
+  expect(await status()).toContain(REASON);
   const reconciled = await asked('reconcile', 'failing');
-  expect(reconciled.stderr + reconciled.stdout).toContain('read-only replica');
+  expect(reconciled.stderr + reconciled.stdout).toContain(REASON);
   const id = await idOf('failing');
   expect(readable(await keptOf(id))).toEqual([]);
 
   configure([next!, old!]);
-  expect(await status()).toContain('read-only replica');
+  expect(await status()).toContain(REASON);
   configure([next!]);
   expect((await asked('status', 'failing')).stderr).toMatch(
     /encrypted with the key .+old.+not in temporal\.codec\.keys; add it/,
