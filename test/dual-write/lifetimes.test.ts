@@ -28,12 +28,12 @@ function now(line: string, reply: unknown = Buffer.from('1')): MirroredWrite {
  * `first` is answered at once, but read after 500 ms; 100 ms before its key ends the other leaves,
  * for so long.
  */
-function told(first: string, second: string, tookMs: number, answer?: unknown): unknown {
+function told(first: string, second: string, tookMs: number, answer?: unknown, firstAnswer?: unknown): unknown {
   const lifetimes = new Lifetimes();
   const way = new UsualWay();
   const answered = (mirrored: MirroredWrite, doneMs: number) =>
     lifetimes.answered([mirrored], mirrored.repliedMs, doneMs, way);
-  const one = now(first);
+  const one = now(first, firstAnswer);
   vi.advanceTimersByTime(500);
   answered(one, one.repliedMs);
   vi.advanceTimersByTime(400);
@@ -68,6 +68,42 @@ it.each<[first: string, second: string, made: number, added: number]>([
   expect(told(first, second, 200, made)).toBe('EXPIRED_MEANWHILE');
   expect(told(first, second, 200, added)).toBe(undefined);
   expect(told(first, second, 50, made)).toBe(undefined);
+});
+
+it('GETEX … PERSIST takes the end of its key away', () => {
+  const lifetimes = new Lifetimes();
+  const answered = (line: string, reply: unknown) => {
+    const mirrored = now(line, reply);
+    vi.advanceTimersByTime(450);
+    return lifetimes.answered([mirrored], mirrored.repliedMs, performance.now(), new UsualWay())?.error.code;
+  };
+  answered(`SET k 0 PXAT ${at()}`, 'OK');
+  answered('GETEX k PERSIST', Buffer.from('0'));
+  expect(answered('INCR k', 1)).toBe(undefined);
+});
+
+it.each<[first: string, second: string, made: unknown, added: unknown]>([
+  ['HPEXPIRE k 1000 FIELDS 1 f', 'HINCRBY k f 1', 1, 2],
+  ['HEXPIRE k 1 FIELDS 2 g f', 'HINCRBY k f -5', -5, 6],
+  ['HPEXPIREAT k AT FIELDS 1 f', 'HINCRBYFLOAT k f 1.5', Buffer.from('1.5'), Buffer.from('3')],
+  ['HSETEX k PX 1000 FIELDS 1 f 0', 'HINCRBY k f 1', 1, 2],
+  ['HGETEX k PX 1000 FIELDS 1 f', 'HINCRBY k f 1', 1, 2],
+])('%s, %s: is told where its reply is that of a field that it made', (first, second, made, added) => {
+  const reply = first.startsWith('HSETEX') ? 1 : first.includes('FIELDS 2') ? [1, 1] : [1];
+  const toldOf = (line: string, tookMs: number, answer: unknown) => {
+    vi.setSystemTime(1_000_000);
+    return told(first.replace('AT F', `${at()} F`), line, tookMs, answer, reply);
+  };
+  expect(toldOf(second, 200, made)).toBe('EXPIRED_MEANWHILE');
+  expect(toldOf(second, 200, added)).toBe(undefined);
+  expect(toldOf(second, 50, made)).toBe(undefined);
+  expect(toldOf(second.replace(' f ', ' other '), 200, made)).toBe(undefined);
+});
+
+it('HSETEX … KEEPTTL of a field that ended meanwhile is told, and only of that', () => {
+  expect(told('HPEXPIRE k 1000 FIELDS 1 f', 'HSETEX k KEEPTTL FIELDS 1 f v', 200, 1, [1])).toBe('EXPIRED_MEANWHILE');
+  expect(told('HPEXPIRE k 1000 FIELDS 1 f', 'HSETEX k KEEPTTL FIELDS 1 g v', 200, 1, [1])).toBe(undefined);
+  expect(told('HPEXPIRE k 1000 FIELDS 1 f', 'HSETEX k FIELDS 1 f v', 200, 1, [1])).toBe(undefined);
 });
 
 it('MSETEX … KEEPTTL leaves the end of its keys as it is', () => {

@@ -1,6 +1,6 @@
 /**
- * Keys that end by themselves, on each side at its own moment. Of two things the replies tell
- * nothing:
+ * Keys and fields that end by themselves, on each side at its own moment. Of two things the replies
+ * tell nothing:
  *
  * - A time to live begins anew at the target. What the way usually takes is taken off when it
  *   leaves; if it took much longer, the key ends later there.
@@ -8,13 +8,14 @@
  *   other made a new one, which has no end.
  */
 import { type Argument, isToken } from '../../commands/arguments.js';
+import { membersOf } from '../../commands/command.js';
 import type { MirroredWrite } from './mirror-answers.js';
 import type { MirrorFailure } from './mirror-failure.js';
 import type { Replay } from './replay.js';
 import type { UsualWay } from './usual-way.js';
 
-/** Of how many keys it is remembered when they end: those that were given their time last. */
-const MOST_KEYS = 50_000;
+/** Of how many keys and fields it is remembered when they end: those given their time last. */
+const MOST_NAMES = 50_000;
 /** Expiries that differ by less are equal for keymend, if nobody has configured it otherwise. */
 const TOLERATED_MS = 100;
 /** For rounding, and for what a server needs to notice. */
@@ -49,6 +50,8 @@ const MADE_KEY: Readonly<Record<string, (args: readonly Argument[]) => number>> 
   DECRBY: ([, by]) => -Number(by),
   APPEND: ([, text]) => Buffer.byteLength(text!),
 };
+/** The same of fields. Their keys they make as well, which is above. */
+const MADE_FIELD: typeof MADE_KEY = { HINCRBY: ([, , by]) => Number(by), HINCRBYFLOAT: ([, , by]) => Number(by) };
 /** Whatever the key was, and whenever it was to end, that is over. */
 const BEGINS_ANEW: ReadonlySet<string> = new Set([
   'SET',
@@ -58,10 +61,24 @@ const BEGINS_ANEW: ReadonlySet<string> = new Set([
   'DEL',
   'UNLINK',
   'PERSIST',
+  'GETEX',
   'PEXPIRE',
 ]);
+/**
+ * They say when fields end, not keys. What takes a field's end away is not looked at: a look too
+ * many costs no more than a comparison.
+ */
+const ENDS_FIELDS: ReadonlySet<string> = new Set(['HPEXPIRE', 'HEXPIREAT', 'HPEXPIREAT', 'HSETEX', 'HGETEX']);
 /** With what a moment begins, and its unit in ms. */
-const MOMENTS: Readonly<Record<string, number>> = { EXAT: 1000, PXAT: 1, EXPIREAT: 1000, PEXPIREAT: 1, ABSTTL: 1 };
+const MOMENTS: Readonly<Record<string, number>> = {
+  EXAT: 1000,
+  PXAT: 1,
+  EXPIREAT: 1000,
+  PEXPIREAT: 1,
+  ABSTTL: 1,
+  HEXPIREAT: 1000,
+  HPEXPIREAT: 1,
+};
 
 /** Within which a key ends on both sides, in `performance.now()`. */
 interface End {
@@ -93,33 +110,39 @@ export class Lifetimes {
       const { write, replay, heldMs } = mirrored;
       // One by one here and below: so many arguments as a write may have keys no call can have.
       if (timeToLive(replay) > 0 && lateMs + heldMs > TOLERATED_MS) for (const key of write.keys) drifted.push(key);
-      if (makesKey(mirrored)) {
-        if (this.#young.size + this.#old.size === 0) continue;
-        for (const key of write.keys) {
-          const end = this.#endOf(key.toString('latin1'));
-          if (end && mirrored.sinceMs <= end.toMs && nowMs >= end.fromMs) ended.push(key);
-        }
-      } else this.#note(mirrored, lateMs + 2 * way.ms);
+      const makes = makesKey(mirrored);
+      if (!makes || ENDS_FIELDS.has(replay.command)) this.#note(mirrored, lateMs + 2 * way.ms);
+      if (makes && this.#young.size + this.#old.size > 0) {
+        for (const key of this.#mayHaveEnded(mirrored, nowMs)) ended.push(key);
+      }
     }
     if (ended.length > 0)
       return { outcome: 'unknown', error: ENDED, keys: [...ended, ...drifted], scope: 'whole', doubt: true };
     return drifted.length > 0 ? { outcome: 'unknown', error: DRIFTED, keys: drifted, doubt: true } : undefined;
   }
 
-  #endOf(name: string): End | undefined {
-    return this.#young.get(name) ?? this.#old.get(name);
+  /** @returns the keys that may have ended, or a field of theirs, since it went to the source */
+  #mayHaveEnded(mirrored: MirroredWrite, untilMs: number): readonly Buffer[] {
+    const { write, sinceMs } = mirrored;
+    const mayHaveEnded = (name: string) => {
+      const end = this.#young.get(name) ?? this.#old.get(name);
+      return end !== undefined && sinceMs <= end.toMs && untilMs >= end.fromMs;
+    };
+    if (makesField(mirrored) && fieldNames(write).some(mayHaveEnded)) return write.keys;
+    return write.keys.filter((key) => mayHaveEnded(keyName(key)));
   }
 
-  /** @param unsureMs by how much later its keys may end at the target */
+  /** @param unsureMs by how much later its keys or fields may end at the target */
   #note({ write, replay, sinceMs, repliedMs }: MirroredWrite, unsureMs: number): void {
-    const lastsMs = lastsFor(replay);
+    const lastsMs = timeToLive(replay) || undefined;
     const endMs = lastsMs === undefined ? endOf(replay) : undefined;
     if (lastsMs !== undefined || endMs !== undefined) {
       const fromMs = (endMs ?? sinceMs + lastsMs!) - unsureMs - MARGIN_MS;
       const toMs = (endMs ?? repliedMs + lastsMs!) + unsureMs + MARGIN_MS;
-      for (const key of write.keys) this.#remember(key.toString('latin1'), { fromMs, toMs });
+      const names = ENDS_FIELDS.has(replay.command) ? fieldNames(write) : write.keys.map(keyName);
+      for (const name of names) this.#remember(name, { fromMs, toMs });
     } else if (BEGINS_ANEW.has(replay.command) && this.#young.size + this.#old.size > 0) {
-      for (const key of write.keys) this.#forget(key.toString('latin1'));
+      for (const key of write.keys) this.#forget(keyName(key));
     }
   }
 
@@ -129,7 +152,7 @@ export class Lifetimes {
   }
 
   #remember(name: string, end: End): void {
-    if (this.#young.size >= MOST_KEYS / 2) {
+    if (this.#young.size >= MOST_NAMES / 2) {
       this.#old = this.#young;
       this.#young = new Map();
     }
@@ -143,34 +166,51 @@ function makesKey({ replay, reply }: MirroredWrite): boolean {
   return MADE_KEY[replay.command]?.(replay.args) === Number(reply);
 }
 
+/** Whether it may have made a field without an end, and answered the same nevertheless. */
+function makesField({ replay, reply }: MirroredWrite): boolean {
+  if (replay.command === 'HSETEX') return lifetimeOf(replay)[0] === 'KEEPTTL';
+  return MADE_FIELD[replay.command]?.(replay.args) === Number(reply);
+}
+
+function keyName(key: Buffer): string {
+  return key.toString('latin1');
+}
+
+/** Those of one key. That a key has the name of a field costs no more than a comparison. */
+function fieldNames({ command, args, keys }: MirroredWrite['write']): string[] {
+  return (membersOf(command, args) ?? []).map((field) => `${keyName(keys[0]!)}\0${field.toString('latin1')}`);
+}
+
 /** Of its keys, or of fields, in ms; what has passed is not late anywhere. 0: it has none. */
 function timeToLive({ args, ttlAt }: Replay): number {
   return ttlAt === undefined ? 0 : Math.max(0, Number(args[ttlAt]));
 }
 
-/** For how many ms its keys live then. Undefined: it does not say so. */
-function lastsFor(replay: Replay): number | undefined {
-  return replay.command.startsWith('H') ? undefined : timeToLive(replay) || undefined;
-}
-
-/** When its keys end, in `performance.now()`. Undefined: it names no moment. */
+/** When its keys or fields end, in `performance.now()`. Undefined: it names no moment. */
 function endOf(replay: Replay): number | undefined {
   const [word, time] = lifetimeOf(replay);
   const unitMs = MOMENTS[word];
   return unitMs === undefined ? undefined : performance.now() + Number(time) * unitMs - Date.now();
 }
 
-/** The word, in upper case, with which it says how long its keys live, and the time behind it. */
+/** The word, in upper case, that says how long its keys or fields live, and the time behind it. */
 function lifetimeOf({ command, args }: Replay): readonly [word: string, time?: Argument] {
   if (command === 'RESTORE') return [args.slice(3).some((word) => isToken(word, 'ABSTTL')) ? 'ABSTTL' : '', args[1]!];
-  if (command !== 'SET' && command !== 'MSETEX') return [command, args[1]!];
-  const at = command === 'SET' ? 2 : 1 + 2 * Number(args[0]);
+  const at = optionsAt(command, args);
+  if (at === undefined) return [command, args[1]!];
   return [String(args[at] ?? '').toUpperCase(), args[at + 1]!];
+}
+
+function optionsAt(command: string, args: readonly Argument[]): number | undefined {
+  if (command === 'SET') return 2;
+  if (command === 'MSETEX') return 1 + 2 * Number(args[0]);
+  return command === 'HSETEX' || command === 'HGETEX' ? 1 : undefined;
 }
 
 const ENDED = {
   code: 'EXPIRED_MEANWHILE',
-  message: 'while this write was on its way its key ended: one side may have made a new key of it, which does not end',
+  message:
+    'while this write was on its way its key or field ended: one side may have made a new one, which does not end',
 };
 const DRIFTED = {
   code: 'EXPIRY_DRIFTED',
