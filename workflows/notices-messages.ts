@@ -64,6 +64,8 @@ interface Failing {
   readonly reason: string;
   readonly tries: number;
   readonly nextAt: number;
+  /** Since when no worker that was asked has known a webhook of the link. */
+  readonly noWebhookSince?: number | undefined;
 }
 
 /** The answer to the query `status`, and the result of the workflow. Times are ISO 8601, UTC. */
@@ -90,6 +92,13 @@ export const status = defineQuery<NoticesStatus>('status');
 
 /** What the workflow asks of its activities. */
 export interface NoticesActivities {
-  /** Resolves when the webhook has taken it, or the link has none any more. */
-  sendNotice(notice: Notice): Promise<void>;
+  /**
+   * Resolves when the webhook has taken it, or with `left-out` when the link has none any more.
+   * @param noWebhookSince see `Failing`
+   * @throws ApplicationFailure of the type `NoWebhook` where only this worker may know none
+   */
+  sendNotice(notice: Notice, noWebhookSince?: number): Promise<'left-out' | undefined>;
 }
+
+/** The worker has no webhook for the link. In a rolling deployment another one has. */
+export const NO_WEBHOOK = 'NoWebhook';

@@ -1,5 +1,13 @@
 /** What waits to be told, as a plain value: gathered, one message at a time. Pure. */
-import type { EscalationNews, News, Notice, NoticesInput, NoticesState, OutageNews } from './notices-messages.js';
+import {
+  type EscalationNews,
+  type News,
+  NO_WEBHOOK,
+  type Notice,
+  type NoticesInput,
+  type NoticesState,
+  type OutageNews,
+} from './notices-messages.js';
 
 /** Each error type is one, so only a link whose servers flap has more. */
 const MOST_WAITING = 100;
@@ -115,15 +123,31 @@ export function noteSent(state: NoticesState, notice: Notice, now: number): Noti
   return { ...state, sent: state.sent + 1, lastSentAt: now, failing: null, told, refused };
 }
 
-/** What was not taken waits again, together with what has come meanwhile; all of it is due then. */
-export function noteFailed(state: NoticesState, notice: Notice, reason: string, now: number): NoticesState {
+/** The link has no webhook any more. */
+export function noteLeftOut(state: NoticesState, notice: Notice, now: number): NoticesState {
+  const { sent, lastSentAt } = state;
+  return { ...noteSent(state, notice, now), sent, lastSentAt };
+}
+
+/**
+ * What was not taken waits again, together with what has come meanwhile; all of it is due then.
+ * @param type of the error
+ */
+export function noteFailed(
+  state: NoticesState,
+  notice: Notice,
+  { message: reason, type }: { readonly message: string; readonly type?: string | undefined | null },
+  now: number,
+): NoticesState {
   const { id: _id, link: _link, ...news } = notice;
   const { since = now, tries = 0 } = state.failing ?? {};
   const pause = Math.min(PAUSES.firstMs * 2 ** Math.min(tries, 10), PAUSES.longestMs);
   const again = { ...state, waiting: [] };
   const all = [news as News, ...state.waiting.map((each) => each.news)];
   const refused = { ...state.refused, [nameOf(notice)]: refusals(state, notice) + 1 };
-  return { ...take(again, all, 0, now), refused, failing: { since, reason, tries: tries + 1, nextAt: now + pause } };
+  const noWebhookSince = type === NO_WEBHOOK ? (state.failing?.noWebhookSince ?? now) : undefined;
+  const failing = { since, reason, tries: tries + 1, nextAt: now + pause, noWebhookSince };
+  return { ...take(again, all, 0, now), refused, failing };
 }
 
 /** By which the same is known again. */

@@ -26,7 +26,7 @@ import {
   retry,
   status,
 } from './notices-messages.js';
-import { makeNotice, NOTHING_WAITS, nextDue, noteFailed, noteSent, take } from './notices-state.js';
+import { makeNotice, NOTHING_WAITS, nextDue, noteFailed, noteLeftOut, noteSent, take } from './notices-state.js';
 
 export async function notices(input: NoticesInput): Promise<NoticesStatus> {
   const { link, gatherMs, carried } = input;
@@ -68,16 +68,20 @@ export async function notices(input: NoticesInput): Promise<NoticesStatus> {
     asked = false;
     const made = makeNotice(state, input, workflowInfo().firstExecutionRunId);
     state = made.state;
-    const failure = await sent(made.notice);
-    state =
-      failure === null ? noteSent(state, made.notice, Date.now()) : noteFailed(state, made.notice, failure, Date.now());
+    const outcome = await sent(made.notice, state.failing?.noWebhookSince);
+    if (outcome === 'taken') state = noteSent(state, made.notice, Date.now());
+    else if (outcome === 'left-out') state = noteLeftOut(state, made.notice, Date.now());
+    else state = noteFailed(state, made.notice, outcome, Date.now());
     show();
   }
   return now();
 }
 
-/** @returns why it was not taken, after some tries; null: it was */
-async function sent(notice: Notice): Promise<string | null> {
+/** @returns or why it was not taken, after some tries */
+async function sent(
+  notice: Notice,
+  noWebhookSince: number | undefined,
+): Promise<'taken' | 'left-out' | Pick<ApplicationFailure, 'message' | 'type'>> {
   const what =
     notice.kind === 'outage' ? `outage of ${notice.shard}` : `${notice.keys} escalated: ${inShort(notice.errorType)}`;
   const { sendNotice } = proxyActivities<NoticesActivities>({
@@ -87,12 +91,11 @@ async function sent(notice: Notice): Promise<string | null> {
     summary: `message: ${what}`.slice(0, LONGEST_SUMMARY),
   });
   try {
-    await sendNotice(notice);
-    return null;
+    return (await sendNotice(notice, noWebhookSince)) ?? 'taken';
   } catch (failure) {
     if (isCancellation(failure)) throw failure;
     const cause = failure instanceof ActivityFailure ? failure.cause : failure;
-    return cause instanceof ApplicationFailure ? cause.message : 'its worker died or stood still';
+    return cause instanceof ApplicationFailure ? cause : { message: 'its worker died or stood still' };
   }
 }
 

@@ -65,7 +65,7 @@ export class Notices {
     const next = this.#waiting.get(link) ?? this.#next(link);
     const now = new Date().toISOString();
     const group = next.groups.get(error.type);
-    const example = this.#example(event).slice(0, LONGEST_EXAMPLE);
+    const example = this.#example(event).slice(0, LONGEST_EXAMPLE).toWellFormed();
     const examples = [...(group?.examples ?? []), example].slice(0, MOST_EXAMPLES);
     const keys = (group?.keys ?? 0) + 1;
     const firstAt = group?.firstAt ?? now;
@@ -79,16 +79,17 @@ export class Notices {
   }
 
   /** For the workflow: to the webhook. @throws as `sendNotice` of the webhook */
-  async send(notice: Notice): Promise<void> {
+  async send(notice: Notice): Promise<'taken' | 'no-webhook'> {
     const { link, id } = notice;
     const { logger } = this.#options;
     const webhook = this.#webhooks.get(link);
     if (webhook === undefined) {
-      logger.warn({ link, id }, `link ${link} has no webhook any more: a message is left out`);
-      return;
+      logger.warn({ link, id }, `link ${link} has no webhook in this configuration: a message is not sent from here`);
+      return 'no-webhook';
     }
     try {
       await sendNotice(webhook, notice);
+      return 'taken';
     } catch (error) {
       logger.warn({ link, id }, `link ${link}: ${(error as Error).message}. It is tried again; repairs go on`);
       throw error;

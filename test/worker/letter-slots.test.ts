@@ -42,7 +42,12 @@ function bed() {
   const script = new Script(server.env, { fail: 'NoPermission', permanent: true });
   const activities = {
     ...createEscalationActivities({ links: new Map(), usableAttributes: async () => [], publishEscalation }),
-    ...createNoticesActivities({ send: async (notice) => void sent.push(notice) }),
+    ...createNoticesActivities({
+      send: async (notice) => {
+        sent.push(notice);
+        return 'taken';
+      },
+    }),
     reconcile: script.activities.reconcile,
   };
   return { state, sent, script, activities };

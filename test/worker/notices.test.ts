@@ -110,20 +110,27 @@ it.each([
   expect(signals[0]!.news).toMatchObject([{ keys: 2, examples: shown }]);
 });
 
+it('an example is cut between characters', async () => {
+  const { notices, signals } = bed({ tracing: { tracing: { privacy: 'plain' } } });
+  await notices.escalated(escalation(`${'x'.repeat(99)}😀`, 'Contended'));
+  const [{ examples }] = signals[0]!.news as readonly [EscalationNews];
+  expect([examples[0]!.length, examples[0]!.isWellFormed()]).toEqual([100, true]);
+});
+
 it('a webhook that does not take a message is one line without its secrets, and a failure', async () => {
   const receiver = await startReceiver();
   const { notices, logs } = bed({ url: receiver.url });
   const notice = { kind: 'outage', id: 'i', shard: 's', since: '', reason: '', until: null, keysWaiting: 1 } as const;
-  await notices.send({ ...notice, link: 'told' });
+  expect(await notices.send({ ...notice, link: 'told' })).toBe('taken');
   receiver.answer(503);
   await expect(notices.send({ ...notice, link: 'told' })).rejects.toThrow(/answers 503$/);
   await receiver.close();
   await expect(notices.send({ ...notice, link: 'told' })).rejects.toThrow(/ECONNREFUSED$/);
-  await notices.send({ ...notice, link: 'silent' });
+  expect(await notices.send({ ...notice, link: 'silent' })).toBe('no-webhook');
   expect(logs.map(({ msg }) => msg)).toEqual([
     expect.stringMatching(/^link told: the webhook at \S+ answers 503. It is tried again; repairs go on$/),
     expect.stringMatching(/^link told: the webhook at \S+ can't be reached: ECONNREFUSED. It is tried again/),
-    'link silent has no webhook any more: a message is left out',
+    'link silent has no webhook in this configuration: a message is not sent from here',
   ]);
   expect(JSON.stringify(logs)).not.toMatch(/S3CRET|secret-path/);
   expect(receiver.received).toHaveLength(2);

@@ -76,28 +76,41 @@ describe('a message that is not taken', () => {
   it('waits again, together with what has come meanwhile, and longer each time', () => {
     const { state, notice } = made(took([escalated('A', { keys: 5 })]));
     const grown = took([escalated('A', { keys: 2 }), escalated('B')], state, 10);
-    const failed = noteFailed(grown, notice, 'answers 500', 1_000);
+    const failed = noteFailed(grown, notice, { message: 'answers 500' }, 1_000);
     expect(waiting(failed)).toMatchObject([
       { errorType: 'A', keys: 7 },
       { errorType: 'B', keys: 1 },
     ]);
     expect(nextDue(failed)).toBe(31_000);
     const again = made(failed);
-    const failedAgain = noteFailed(again.state, again.notice, 'answers 500', 40_000);
+    const failedAgain = noteFailed(again.state, again.notice, { message: 'answers 500' }, 40_000);
     expect(failedAgain.failing).toMatchObject({ since: 1_000, tries: 2 });
     expect(nextDue(failedAgain)).toBe(100_000);
     const sent = made(failedAgain);
     expect(noteSent(sent.state, sent.notice, 101_000)).toMatchObject({ sent: 1, failing: null });
   });
 
+  it('is known to have no webhook since the first worker that had none, until one has', () => {
+    const { state, notice } = made(took([escalated('A')]));
+    const none = { message: 'none', type: 'NoWebhook' };
+    const failed = noteFailed(noteFailed(state, notice, none, 1), notice, none, 9);
+    expect(failed.failing).toMatchObject({ noWebhookSince: 1, tries: 2 });
+    const refused = noteFailed(failed, notice, { message: 'answers 500', type: 'WebhookFailed' }, 20);
+    expect(refused.failing).toMatchObject({ since: 1, noWebhookSince: undefined });
+  });
+
   it('waits behind the others, for it may never be taken', () => {
     const { state, notice } = made(took([out(), escalated('A')]));
-    const failed = noteFailed(state, notice, 'answers 400', 0);
+    const failed = noteFailed(state, notice, { message: 'answers 400' }, 0);
     const next = made(failed);
     expect(next.notice).toMatchObject({ errorType: 'A' });
     const again = made(noteSent(next.state, next.notice, 40_000));
     expect(again.notice).toMatchObject({ kind: 'outage' });
-    const later = took([escalated('B')], noteFailed(again.state, again.notice, 'answers 400', 50_000), 60_000);
+    const later = took(
+      [escalated('B')],
+      noteFailed(again.state, again.notice, { message: 'answers 400' }, 50_000),
+      60_000,
+    );
     expect(made(later).notice).toMatchObject({ errorType: 'B' });
   });
 
@@ -105,7 +118,12 @@ describe('a message that is not taken', () => {
     const { state, notice } = made(took([out()]));
     const end = out({ until: '2026-11-20T23:01:00.000Z' });
     const again = out({ since: '2026-11-20T23:02:00.000Z' });
-    let failed = noteFailed(took([end, again, out({ shard: 'other' })], state, 5), notice, 'answers 500', 10);
+    let failed = noteFailed(
+      took([end, again, out({ shard: 'other' })], state, 5),
+      notice,
+      { message: 'answers 500' },
+      10,
+    );
     const sent = [];
     while (failed.waiting.length > 0) {
       const next = made(failed);

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { ApplicationFailure } from '@temporalio/common';
 import { Worker } from '@temporalio/worker';
 import { expect, it } from 'vitest';
+import { createNoticesActivities } from '../../activities/notices.js';
 import type { notices } from '../../workflows/notices.js';
 import {
   happened,
@@ -34,7 +35,7 @@ const OUT: News = {
   keysWaiting: 1,
 };
 
-async function bed(gatherMs: number) {
+async function bed(gatherMs: number, replaced: Partial<NoticesActivities> = {}) {
   const { client, nativeConnection: connection } = server.env;
   const taskQueue = `notices-${randomUUID()}`;
   const sent: Notice[] = [];
@@ -43,7 +44,9 @@ async function bed(gatherMs: number) {
     async sendNotice(notice) {
       if (refusal !== null) throw ApplicationFailure.retryable(refusal, 'WebhookFailed');
       sent.push(notice);
+      return undefined;
     },
+    ...replaced,
   };
   const worker = await Worker.create({ connection, taskQueue, workflowBundle: workflowBundle(), activities });
   const tell = (...news: News[]) =>
@@ -114,6 +117,48 @@ it('what the webhook does not take waits, gathered, and shows why; `retry` sends
       { errorType: 'Contended', keys: 2 },
     ]);
     await Worker.runReplayHistory({ workflowBundle: workflowBundle() }, await handle.fetchHistory());
+  });
+});
+
+it('a worker without the webhook leaves the message to another one', async () => {
+  const asked: (number | undefined)[] = [];
+  const first = createNoticesActivities({ send: async () => 'no-webhook' });
+  const { worker, tell, handle } = await bed(1, {
+    sendNotice(notice, noWebhookSince) {
+      asked.push(noWebhookSince);
+      return first.sendNotice(notice, noWebhookSince);
+    },
+  });
+  await worker.runUntil(async () => {
+    await tell(ESCALATED);
+    await until(async () => (await handle.query(status)).failing !== null);
+    const { waiting, failing } = await handle.query(status);
+    expect(waiting).toEqual([ESCALATED]);
+    expect(failing!.reason).toMatch(/^link "east" has no webhook in the configuration of this worker; another/);
+    expect(asked).toEqual(Array(4).fill(undefined));
+    await handle.signal(retry);
+    await until(() => asked.length === 5);
+    expect(asked[4]).toBe(Date.parse(failing!.since));
+  });
+  const second = await Worker.create({
+    connection: server.env.nativeConnection,
+    taskQueue: handle.workflowId,
+    workflowBundle: workflowBundle(),
+    activities: createNoticesActivities({ send: async () => 'taken' }),
+  });
+  expect(await second.runUntil(handle.result())).toMatchObject({ sent: 1, failing: null });
+});
+
+it('what no worker has had a webhook for any more is left out, and not counted as sent', async () => {
+  const left = createNoticesActivities({ send: async () => 'no-webhook' });
+  const { worker, tell, handle } = await bed(1, {
+    sendNotice: (notice, since) => left.sendNotice(notice, since && since - 600_000),
+  });
+  await worker.runUntil(async () => {
+    await tell(ESCALATED);
+    await until(async () => (await handle.query(status)).failing !== null);
+    await handle.signal(retry);
+    expect(await handle.result()).toMatchObject({ sent: 0, lastSentAt: null, failing: null, waiting: [] });
   });
 });
 
