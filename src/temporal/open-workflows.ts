@@ -1,5 +1,5 @@
 /** How many workflows of ours are open, and for how long the oldest repair has been. */
-import type { WorkflowClient } from '@temporalio/client';
+import type { Connection, WorkflowClient } from '@temporalio/client';
 import { BATCH_TYPE } from '../../workflows/batch-messages.js';
 import { GAP_TYPE } from '../../workflows/gap-messages.js';
 import { SEARCH_ATTRIBUTES, WORKFLOW_TYPE } from '../../workflows/messages.js';
@@ -8,10 +8,11 @@ import { REDRIVE_TYPE } from '../../workflows/redrive-messages.js';
 import { SWEEP_TYPE } from '../../workflows/sweep-messages.js';
 import { refusalOf } from './error-text.js';
 import { openRuns } from './quoted.js';
+import { searchAttributes } from './search-attributes.js';
 
 interface OpenWorkflows {
   readonly byType: Readonly<Record<string, number>>;
-  /** Keys that wait for somebody; null: the server lacks the search attribute. */
+  /** Keys that wait for somebody; null: the search attribute is missing, or of another type. */
   readonly escalated: number | null;
   /** Of the oldest open run of a key that is not escalated, or of a batch; 0: there is none. */
   readonly oldestRepairMs: number;
@@ -35,7 +36,7 @@ export function openWorkflows(client: WorkflowClient, taskQueue: string): Promis
   const { state } = SEARCH_ATTRIBUTES;
   return client.withDeadline(Date.now() + TIMEOUT_MS, async () => {
     const [escalated, ...counts] = await Promise.all([
-      count(client, `${keys} AND ${state} = "escalated"`).catch(unlessRefused),
+      countEscalated(client, keys),
       ...TYPES.map((type) => count(client, openRuns(type, taskQueue))),
     ]);
     const byType = Object.fromEntries(TYPES.map((type, index) => [type, counts[index]!]));
@@ -45,6 +46,16 @@ export function openWorkflows(client: WorkflowClient, taskQueue: string): Promis
     const oldestRepairMs = await oldestAgeMs(client, repairing).catch(() => Number.NaN);
     return { byType, escalated, oldestRepairMs };
   });
+}
+
+async function countEscalated(client: WorkflowClient, keys: string): Promise<number | null> {
+  const { state } = SEARCH_ATTRIBUTES;
+  const escalated = await count(client, `${keys} AND ${state} = "escalated"`).catch(unlessRefused);
+  if (escalated !== 0) return escalated;
+  // Of type Text it may be asked for, but no key is ever given it. Who may not list the types is
+  // believed the count.
+  const report = await searchAttributes(client.connection as Connection, client.options.namespace).catch(() => null);
+  return report === null || report.usable.includes(state) ? 0 : null;
 }
 
 /** A namespace without the attribute refuses the question. Whatever else it is may be over soon. */

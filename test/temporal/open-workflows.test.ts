@@ -52,6 +52,29 @@ it('a batch that is open for longer than every key is the oldest repair', async 
   });
 });
 
+it('a namespace whose attribute is a Text does not say that no key waits', async () => {
+  const connection = await Connection.connect({ address: stack().temporal.address });
+  const { workflowService, operatorService } = connection;
+  const namespace = `text-${ulid().toLowerCase()}`;
+  await workflowService.registerNamespace({
+    namespace,
+    workflowExecutionRetentionPeriod: { seconds: 86_400 as never },
+  });
+  onTestFinished(async () => {
+    await operatorService.deleteNamespace({ namespace });
+    await connection.close();
+  });
+  const TEXT = 1;
+  const searchAttributes = { [SEARCH_ATTRIBUTES.state]: TEXT };
+  await eventually(() => operatorService.addSearchAttributes({ namespace, searchAttributes }));
+  const client = new WorkflowClient({ connection, namespace });
+  await eventually(async () => {
+    // As long as the server does not know the attribute yet it refuses the question.
+    expect((await client.count(`${SEARCH_ATTRIBUTES.state} = "escalated"`)).count).toBe(0);
+  });
+  expect(await openWorkflows(client, 'nobody')).toMatchObject({ escalated: null });
+});
+
 it('a key that waits for somebody is no repair that is slow', async () => {
   const { start, look } = await bed();
   await start(WORKFLOW_TYPE, 'escalated');
