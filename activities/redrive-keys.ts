@@ -7,9 +7,16 @@ import { dueKeys, newRun, nextDue, type OpenKey, takeReply } from '../workflows/
 import type { LastError, LinkPolicy, ShardOutage } from '../workflows/messages.js';
 import { addFailedWrites, NOTHING_PENDING } from '../workflows/pending.js';
 import { landsWithin, VERIFY_ROUNDS } from '../workflows/settle.js';
-import { attemptBatch } from './batch.js';
+import { attemptBatch, type createBatchActivities } from './batch.js';
 import { effectOf, wroteList } from './effect.js';
+import type { create } from './index.js';
 import type { LinkRuntime } from './work.js';
+
+/** Told of each attempt, as of those of a batch and of a key of its own. Must not throw. */
+export interface TriesTold {
+  readonly onBatch: Parameters<typeof createBatchActivities>[0]['onBatch'];
+  readonly onResult: Parameters<typeof create>[0]['onResult'];
+}
 
 /** What has become of a key. */
 export type KeyEnd =
@@ -33,6 +40,7 @@ export async function tryKeys(
   runtime: LinkRuntime,
   linkPolicy: LinkPolicy,
   writes: readonly BatchWrite[],
+  told: TriesTold,
 ): Promise<KeyEnd[]> {
   const maximumAttempts = Math.min(MOST_ATTEMPTS, linkPolicy.retry.maximumAttempts);
   const policy = { ...linkPolicy, retry: { ...linkPolicy.retry, maximumAttempts } };
@@ -45,7 +53,9 @@ export async function tryKeys(
       // What failed once may be found to be large the next time: it is not failed then.
       for (const key of tried) key.error = null;
       const request = { link, policy, part: NO_PART, writes: tried.map(({ write }) => write) };
+      const begunAt = performance.now();
       const reply = await attemptBatch(runtime, request);
+      told.onBatch({ workflowId: workflowId(), request, reply, durationMs: performance.now() - begunAt });
       takeReply(run, tried, reply, Date.now());
       for (const { indices, outage } of reply.deferred) {
         if (outage === undefined) continue;
@@ -65,7 +75,7 @@ export async function tryKeys(
     else if (healed !== null) ends.push({ kind: healed });
     else if (error !== null) ends.push({ kind: 'failed', error, attempts: tries });
     else if (repairs > VERIFY_ROUNDS) ends.push({ kind: 'failed', error: contended(), attempts: repairs });
-    else ends.push(await tryLargeKey(link, runtime, policy, write));
+    else ends.push(await tryLargeKey(link, runtime, policy, write, told.onResult));
   }
   return ends;
 }
@@ -76,6 +86,7 @@ async function tryLargeKey(
   { sides, options }: LinkRuntime,
   policy: LinkPolicy,
   write: BatchWrite,
+  onResult: TriesTold['onResult'],
 ): Promise<KeyEnd> {
   const { cancellationSignal: signal, sleep } = contextOf();
   const pending = addFailedWrites(NOTHING_PENDING, [unpacked({ link, part: NO_PART }, write)], policy, Date.now());
@@ -85,8 +96,12 @@ async function tryLargeKey(
   const onProgress = (progress: LargeKeyProgress | undefined) => {
     resume = progress;
   };
-  for (let repairs = 0, failures = 0; ; ) {
+  const failedAt = Date.parse(write.merged?.firstFailedAt ?? write.failedAt);
+  const of = { link, workflowId: workflowId(), eventId: undefined, failedAt };
+  for (let repairs = 0, failures = 0, attempt = 1; ; attempt++) {
+    const begunAt = performance.now();
     const result: KeyResult = await reconcileLargeKey(sides, request, { ...options, signal, resume, onProgress });
+    if (result.outcome !== 'large') onResult(result, performance.now() - begunAt, { ...of, attempt });
     if (result.outcome === 'equal') return { kind: repairs > 0 ? 'repaired' : 'equal' };
     // Whatever it has written is looked at again once what may be in flight has landed.
     const effect = effectOf(result);
@@ -114,6 +129,11 @@ async function tryLargeKey(
         await sleep(landsMs);
     }
   }
+}
+
+/** Of the redrive. */
+export function workflowId(): string {
+  return Context.current().info.workflowExecution!.workflowId;
 }
 
 function contextOf() {

@@ -12,11 +12,11 @@ import { MOST_LEFT, type WaitsFor } from '../src/dead-letters/taken.js';
 import type { RedriveActivities, RedriveCounts } from '../workflows/redrive-messages.js';
 import { landsWithin } from '../workflows/settle.js';
 import { beating } from './pulse.js';
-import { type KeyEnd, tryKeys } from './redrive-keys.js';
+import { type KeyEnd, type TriesTold, tryKeys, workflowId } from './redrive-keys.js';
 import { StepSum } from './redrive-sum.js';
 import type { LinkRuntime } from './work.js';
 
-interface RedriveDependencies {
+interface RedriveDependencies extends TriesTold {
   readonly runtimes: ReadonlyMap<string, LinkRuntime>;
   readonly links: Links;
   readonly store: LetterStore;
@@ -44,6 +44,7 @@ export function createRedriveActivities({
   store,
   release,
   onStep,
+  ...told
 }: RedriveDependencies): RedriveActivities {
   async function tryStep(keysByLink: LettersByKey, sum: StepSum, outages: KnownOutages, again: boolean) {
     const byLink = keysByLink.byLink();
@@ -52,7 +53,7 @@ export function createRedriveActivities({
     for (const { link, policy, keys } of byLink) {
       const writes = keys.map(({ write }) => write);
       // A link that the configuration has is one of the worker's.
-      const ends = await tryKeys(link, runtimes.get(link)!, policy, writes);
+      const ends = await tryKeys(link, runtimes.get(link)!, policy, writes, told);
       for (const [index, { key, letters }] of keys.entries()) sum.take(key, letters, ends[index]!);
       if (ends.some(({ kind }) => kind === 'waiting')) outages.note(link);
       const held = keys.filter(({ letters }, index) => isEqualNow(ends[index]!) && letters.some(isHeld));
@@ -122,10 +123,6 @@ class KnownOutages {
     const { target } = this.#runtimes.get(link.name)!.sides;
     return (await target.outage([key], 0))?.outage?.shard ?? null;
   };
-}
-
-function workflowId(): string {
-  return Context.current().info.workflowExecution!.workflowId;
 }
 
 /** What Kafka or a Redis said is for whoever looks at the workflow; it is tried again. */

@@ -6,7 +6,8 @@ import type { LinkRuntime } from '../../activities/work.js';
 import type { RedriveActivities } from '../../workflows/redrive-messages.js';
 import type { Config } from '../config.js';
 import { openLetters } from '../dead-letters/open.js';
-import { logStep } from './ended-attempts.js';
+import type { WorkerMetrics } from '../telemetry/worker-metrics.js';
+import { logStep, tellBatch, tellEnded } from './ended-attempts.js';
 import { applyRules } from './letter-rules.js';
 import { createRelease } from './release.js';
 
@@ -21,9 +22,9 @@ interface LetterWork {
 export async function openLetterWork(
   config: Config,
   runtimes: ReadonlyMap<string, LinkRuntime>,
-  temporal: Pick<ClientOptions, 'connection' | 'namespace' | 'dataConverter'> & { readonly logger: Logger },
+  options: Pick<ClientOptions, 'connection' | 'namespace' | 'dataConverter'>,
+  { logger, metrics }: { readonly logger: Logger; readonly metrics: WorkerMetrics },
 ): Promise<LetterWork> {
-  const { logger, ...options } = temporal;
   const { links, dlq } = config;
   const { taskQueue } = config.temporal;
   const store = await openLetters(config, logger);
@@ -34,6 +35,8 @@ export async function openLetterWork(
       links: new Map(links.map((link) => [link.name, link])),
       store,
       release: createRelease({ client: new WorkflowClient(options), taskQueue, links, logger }),
+      onBatch: tellBatch(logger, metrics),
+      onResult: tellEnded(logger, metrics),
       onStep: logStep(logger),
     }),
     applyRules() {

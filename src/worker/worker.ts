@@ -92,7 +92,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const notices = new Notices({ ...starting, attribute, links: config.links, tracing: config.tracing });
   const outages = new OutageNotices({ ...starting, attribute, identity, isNotified: (link) => notices.isWanted(link) });
   const links = connectLinks(config.links, { listenerOf: (link) => outages.listenerOf(link), metrics, logger });
-  const letters = await openLetterWork(config, links, { ...temporal, logger });
+  const letters = await openLetterWork(config, links, temporal, { logger, metrics });
   let checks: Awaited<ReturnType<typeof checkLinks>> | undefined;
   const closeLinks = async () => {
     checks?.close();

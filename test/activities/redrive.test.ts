@@ -1,6 +1,7 @@
 /** What a redrive asks of a worker, with real Redis and a real topic of letters. */
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
+import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createRedriveActivities } from '../../activities/redrive.js';
 import { StepSum } from '../../activities/redrive-sum.js';
@@ -8,6 +9,9 @@ import { parseConfig } from '../../src/config.js';
 import { letterOf } from '../../src/dead-letters/letter.js';
 import { offsetsOf, readStep } from '../../src/dead-letters/step.js';
 import { connectRedis } from '../../src/redis/index.js';
+import { Metrics } from '../../src/telemetry/metrics.js';
+import { workerMetrics } from '../../src/telemetry/worker-metrics.js';
+import { tellBatch, tellEnded } from '../../src/worker/ended-attempts.js';
 import type { TryLettersRequest } from '../../workflows/redrive-messages.js';
 import { all, keysOf, LINK, letter, topicBed } from '../dead-letters/bed.js';
 import { DEFAULT_OPTIONS } from '../engine/link.js';
@@ -57,18 +61,23 @@ async function bed(names: readonly string[] = [LINK]) {
     workflowIdPrefix: `${name}/`,
   }));
   const config = parseConfig(JSON.stringify({ intake: 'redis-stream', links: written }), 'bed', {});
+  const metrics = new Metrics();
+  const told = workerMetrics(metrics, names);
+  const silent = pino({ level: 'silent' });
   const activities = createRedriveActivities({
     runtimes: new Map(links.map(({ name, runtime }) => [name, runtime])),
     links: new Map(config.links.map((link) => [link.name, link])),
     store,
     release: async () => {},
+    onBatch: tellBatch(silent, told),
+    onResult: tellEnded(silent, told),
     onStep: () => {},
   });
   const run = <Args extends unknown[], Reply>(work: (...args: Args) => Promise<Reply>, ...args: Args) => {
     const environment = new MockActivityEnvironment({}, { logger: new DefaultLogger('ERROR') });
     return environment.run<Args, Reply, typeof work>(work, ...args);
   };
-  return { ...topic, store, source, links, activities, run };
+  return { ...topic, store, source, links, activities, run, metrics };
 }
 
 function of(link: string, key: string) {
@@ -102,6 +111,22 @@ test('letters of a server that is out hold up no letter of another one, and stay
   expect(passed).not.toEqual(ends);
 });
 
+test('each attempt at a key is counted, as one of a batch or of a workflow of its own', async () => {
+  const { writing, source, links, activities, run, metrics } = await bed();
+  await source.client.rpush('large', ...Array.from({ length: 6_000 }, (_, index) => `${index}`));
+  await source.client.mset('old', 'v', 'equal', 'v');
+  await links[0]!.target.client.set('equal', 'v');
+  for (const key of ['large', 'old', 'equal']) await writing.publish(letter(key));
+  const { counts } = await run(activities.tryLetters, FIRST);
+  expect(counts).toMatchObject({ redriven: 3, alreadyEqual: 1, failedAgain: 0 });
+  const text = await metrics.text();
+  const of = (result: string) =>
+    Number(text.match(`keymend_reconciles_total{link="${LINK}",result="${result}".*} (.*)`)?.[1]);
+  // What was written is looked at again.
+  expect(['large', 'repaired', 'equal'].map(of)).toEqual([1, 2, expect.toSatisfy((count) => count >= 1)]);
+  expect(text).toMatch(new RegExp(`keymend_convergence_lag_seconds_count.*${LINK}.* 2\n`));
+});
+
 describe('letters of a key that fail again, where a worker closes them that has no such link', () => {
   /** Three letters of a key, and what closes them all as failed. */
   async function failing(written: (value: Buffer, index: number) => Buffer) {
@@ -120,6 +145,8 @@ describe('letters of a key that fail again, where a worker closes them that has 
       links,
       store,
       release: async () => {},
+      onBatch: () => {},
+      onResult: () => {},
       onStep: () => {},
     });
     const close = () => run(closeLetters, { redriveId: 'r', order, passed: {}, ends, storeId, resolved: [], failed });
