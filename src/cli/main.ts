@@ -98,8 +98,9 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   const ours = error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError;
   const type = error instanceof VerbError ? error.type : undefined;
-  sayError(error instanceof Error ? error.message : String(error), type);
   const frames = ours ? (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line)) : [];
   for (const frame of frames) say(frame);
+  // The last line, where a script looks for it.
+  sayError(error instanceof Error ? error.message : String(error), type);
   return error instanceof VerbError ? error.exitCode : EXIT.failure;
 }

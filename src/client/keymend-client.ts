@@ -275,7 +275,8 @@ export class KeymendClient {
   ): Promise<RunStatus> {
     const workflowId = this.#idOf(link, key);
     if ((await this.#ownRun(workflowId))?.status.name !== 'RUNNING') {
-      const { found } = await findInBatches(this.#client, this.#sought(link, key));
+      const { found, doubt } = await findInBatches(this.#client, this.#sought(link, key));
+      if (found === null && doubt !== null) throw new KeymendClientError('NoAnswer', doubt);
       throw notRunning(workflowId, undefined, found?.workflowId);
     }
     try {

@@ -126,6 +126,7 @@ async function tlsFailureOf({ address, options: { tls, apiKey } }: TemporalTarge
     clientCertPair: pair,
     serverNameOverride: servername,
   } = tls instanceof Object ? tls : {};
+  if (!URL.canParse(`tls://${address}`)) return null;
   const { hostname, port } = new URL(`tls://${address}`);
   const name = servername ?? (isIP(hostname) === 0 ? hostname : undefined);
   const settings = { ca, cert: pair?.crt, key: pair?.key, servername: name };

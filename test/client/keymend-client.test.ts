@@ -113,6 +113,25 @@ it('is told when nothing is under way, and that the keys of keymend are its own'
   await expect(keymend.reconcileNow(link, 'keymend:outbox')).rejects.toMatchObject({ type: 'ReservedKey' });
 });
 
+it('is told that a batch which does not answer may have the key', async () => {
+  const taskQueue = `nobody-${link}`;
+  // That of the sandbox gives each query an end of its own.
+  const client = new Client({ connection: sandbox.client.connection });
+  const asking = new KeymendClient({ client, taskQueue, links: { shop: {} }, timeoutMs: 20_000 });
+  const options = { workflowId: `${taskQueue}/batch`, taskQueue, memo: { link: 'shop' }, args: [] };
+  const batch = await sandbox.client.workflow.start('reconcileBatch', options);
+  onTestFinished(async () => {
+    await batch.terminate();
+  });
+  await eventually(async () => {
+    for (const tell of [() => asking.retry('shop', 'k'), () => asking.skip('shop', 'k', 'why')])
+      await expect(tell()).rejects.toMatchObject({
+        type: 'NoAnswer',
+        message: expect.stringMatching(/^a batch of link/),
+      });
+  });
+});
+
 it('is told when no worker answers, and what it asked for is done by the next one', async () => {
   const lonely = await createSandbox();
   onTestFinished(() => lonely.close());

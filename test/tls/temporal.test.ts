@@ -89,3 +89,10 @@ it('the API key goes with each call', async () => {
   await expect(connectClient(at)).rejects.toThrow(/UNAUTHENTICATED/);
   expect([...sent]).toEqual(['Bearer an-api-key']);
 });
+
+it('an address that is none is one line', async () => {
+  await expect(connectClient(target(99_999, settings(certificates.authority.caFile)))).rejects.toMatchObject({
+    name: 'TemporalError',
+    message: expect.stringMatching(/^Temporal at 127\.0\.0\.1:99999, namespace default: .+temporal.address right\?$/),
+  });
+});

@@ -105,8 +105,8 @@ export function describeSchedule({ everyMs, options, next }: ScheduleReport): st
 
 /** Not rounded: 36h are no 2d. */
 function exactly(everyMs: number): string {
-  const [unit] = (['1d', '1h', '1m', '1s'] as const).filter((each) => everyMs % ms(each) === 0);
-  return unit === undefined ? ms(everyMs) : `${everyMs / ms(unit)}${unit.slice(1)}`;
+  const unit = (['1d', '1h', '1m', '1s', '1ms'] as const).find((each) => everyMs % ms(each) === 0)!;
+  return `${everyMs / ms(unit)}${unit.slice(1)}`;
 }
 
 /** @returns what it is started with */

@@ -75,11 +75,14 @@ async function checkLink(link: LinkConfig): Promise<Check[]> {
       const doubt = await checkDistinct(sides);
       if (doubt !== null) throw doubt;
     };
-    const warnings = await schemaWarnings(link, TIMEOUT_MS);
+    let warnings: readonly string[] = [];
+    const schema = await check(`schema of link ${link.name}`, async () => {
+      warnings = await schemaWarnings(link, TIMEOUT_MS);
+    });
     const warned = warnings.map(
       (line): Check => ({ what: `link ${link.name}: ${line}`, problem: null, warning: true }),
     );
-    return [...checks, await check(what, areTwo), ...warned];
+    return [...checks, await check(what, areTwo), ...(schema.problem === null ? [] : [schema]), ...warned];
   } finally {
     await Promise.all([sides.source.close(), sides.target.close()]);
   }

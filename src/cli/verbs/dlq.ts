@@ -1,7 +1,7 @@
 /** `keymend dlq group` and `keymend dlq list` */
 import { grouped, type LetterGroups } from '../../dead-letters/groups.js';
 import { counted } from '../../plural.js';
-import { EXIT, type GlobalOptions, print, VerbError } from '../context.js';
+import { EXIT, type GlobalOptions, print, report, VerbError } from '../context.js';
 import { filterOf, type LetterFlags } from '../letter-filter.js';
 import { type LetterView, meantLetters, viewOf, withLetters } from '../letters.js';
 import { keyText } from '../printable.js';
@@ -30,10 +30,10 @@ export async function list(flags: LetterFlags & { readonly limit: string }, glob
       if (more) break;
       letters.push(viewOf(letter));
     }
-    print(global, letters, () => [
-      ...(letters.length === 0 ? [`no dead letter in ${store.name}`] : letters.flatMap(describeLetter)),
-      ...(more ? ['and more: `dlq group` counts them, --limit lists them'] : []),
-    ]);
+    print(global, letters, () =>
+      letters.length === 0 ? [`no dead letter in ${store.name}`] : letters.flatMap(describeLetter),
+    );
+    if (more) report(`there are more than ${limit}: \`dlq group\` counts them, --limit lists them`);
   });
 }
 

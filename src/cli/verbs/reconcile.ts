@@ -61,6 +61,8 @@ async function reconcileOne(
   const tries = `after ${counted(result.attempts, 'attempt')}`;
   const where = nowhere ? ': the key is on neither side' : '';
   print(global, answer, () => [`${result.outcome} ${tries}${where}`]);
+  if (result.outcome === 'skipped')
+    throw new VerbError('somebody has given up on the key meanwhile: nothing says that both sides are equal');
 }
 
 async function untilReconciled(

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startProxy } from '../../../src/stack/proxy.js';
-import { until } from '../../support/eventually.js';
+import { eventually, until } from '../../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../../support/keymend.js';
 import { freePort } from '../../support/redis.js';
 
@@ -150,6 +150,27 @@ it('reconcile says that a key is on neither side', async () => {
   await sandbox.source.client.set('there', '1');
   await sandbox.target.client.set('there', '1');
   expect(await json('reconcile', 'there')).not.toHaveProperty('onNeitherSide');
+  expect(await running.stop()).toBe(0);
+});
+
+it('reconcile of a key that somebody gives up on meanwhile is no success', async () => {
+  sandbox.configure({});
+  const running = await sandbox.start('worker');
+  const { source, target, client, prefix } = sandbox;
+  await source.client.set('given-up', '1');
+  await target.client.replicaof('127.0.0.1', 1);
+  const reconciling = sandbox.keymend('reconcile', 'given-up');
+  await eventually(async () => {
+    const handle = client.workflow.getHandle(`${prefix}given-up`);
+    expect(await handle.query<{ state: string }>('status')).toMatchObject({ state: 'retrying' });
+  });
+  expect(await sandbox.keymend('skip', 'given-up', '--reason', 'a test')).toMatchObject({ code: 0 });
+  const { code, stdout, stderr } = await reconciling;
+  expect([code, stdout]).toEqual([1, expect.stringMatching(/^skipped after \d+ attempts?\n$/)]);
+  expect(stderr).toMatch(
+    /keymend: somebody has given up on the key meanwhile: nothing says that both sides are equal\n$/,
+  );
+  await target.client.replicaof('NO', 'ONE');
   expect(await running.stop()).toBe(0);
 });
 
