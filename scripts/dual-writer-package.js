@@ -1,5 +1,5 @@
 /**
- * Makes the package `@keymend/dual-writer` in dist/dual-writer/ of what is compiled: what its three
+ * Makes the package `@keymend/dual-writer` in dist/dual-writer/ of what is compiled: what its
  * entries import, with types, and no more. Temporal is not in there.
  */
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,9 +8,15 @@ const ENTRIES = {
   '.': 'src/dual-write/index',
   './kafka': 'src/kafka/record-sink',
   './tracing': 'src/dual-write/tracing',
+  './cache': 'src/cache/index',
 };
-/** What an application brings itself; what is optional only where it imports `/kafka` or `/tracing`. */
-const PEERS = { ioredis: { optional: false }, kafkajs: { optional: true }, '@opentelemetry/api': { optional: true } };
+/** What an application brings itself; what is optional only for the entry that uses it. */
+const PEERS = {
+  ioredis: { optional: false },
+  kafkajs: { optional: true },
+  '@opentelemetry/api': { optional: true },
+  mysql2: { optional: true },
+};
 
 /** @param {URL} root of the repository, compiled */
 export function makeDualWriterPackage(root) {
@@ -19,7 +25,7 @@ export function makeDualWriterPackage(root) {
   const { files, packages } = reach(dist, Object.values(ENTRIES));
   for (const file of files) cpSync(new URL(file, dist), new URL(file, to));
   // Read from beside the files that use them.
-  for (const folder of ['src/redis/lua/', 'src/outbox/lua/'])
+  for (const folder of ['src/redis/lua/', 'src/outbox/lua/', 'src/cache/lua/'])
     cpSync(new URL(folder, dist), new URL(folder, to), { recursive: true });
   cpSync(new URL('schemas/failed-write.json', root), new URL('schemas/failed-write.json', to));
   cpSync(new URL('LICENSE', root), new URL('LICENSE', to));

@@ -16,8 +16,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { provideMariadb } from '../../src/stack/programs/index.js';
+import { startMariadb } from '../support/mariadb.js';
 import { freePort, type RedisServer, startRedis } from '../support/redis.js';
-import { stack } from '../support/services.js';
+import { describeWith, stack } from '../support/services.js';
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -160,6 +162,40 @@ describe('@keymend/dual-writer', { timeout: INSTALL_MS }, () => {
     expect(stderr).toMatch(
       /Error: the DualWriter needs ioredis 6, and 5\.[\d.]+ is installed: npm install ioredis@6\n/,
     );
+  });
+});
+
+await describeWith('the cache of @keymend/dual-writer', provideMariadb, (programs) => {
+  it('updates and reads rows, with ioredis and mysql2 beside it', { timeout: INSTALL_MS }, async () => {
+    const packages = [await pack(join(ROOT, 'dist/dual-writer')), 'ioredis@6', 'mysql2@3'];
+    const [where, mariadb] = await Promise.all([application('pages', ...packages), startMariadb(programs)]);
+    try {
+      await mariadb.client.query('CREATE TABLE pages (slug VARCHAR(64) PRIMARY KEY, body TEXT)');
+      await mariadb.client.query("INSERT INTO pages VALUES ('home', 'old')");
+      const code = `
+        import { createCache, outboxTable } from '@keymend/dual-writer/cache';
+        import { Redis } from 'ioredis';
+        import { createPool } from 'mysql2/promise';
+        const redis = new Redis(${JSON.stringify(servers[0].url)});
+        const mysql = createPool('mysql://root@127.0.0.1:${mariadb.port}/shop');
+        await mysql.query(outboxTable());
+        const cache = createCache({ redis, mysql, link: 'shop' });
+        const body = async () => (await mysql.query('SELECT body FROM pages'))[0][0].body;
+        const told = [await cache.read('page:home', body)];
+        await cache.update('page:home', (tx) => tx.query("UPDATE pages SET body = 'new'"));
+        told.push(await cache.read('page:home', body), await redis.get('page:home'));
+        console.log(JSON.stringify([...told.map(String), (await mysql.query('SELECT 1 FROM keymend_outbox'))[0].length]));
+        await cache.close();
+        await mysql.end();
+        redis.disconnect();`;
+      writeFileSync(join(where, 'pages.js'), code);
+      const { stdout } = await run(process.execPath, ['pages.js'], { cwd: where });
+      expect(JSON.parse(stdout)).toEqual(['old', 'new', 'new', 1]);
+      const installed = readdirSync(join(where, 'node_modules'));
+      for (const name of ['@temporalio', 'kafkajs']) expect(installed).not.toContain(name);
+    } finally {
+      await mariadb.stop();
+    }
   });
 });
 
