@@ -42,7 +42,7 @@ export function consistencyOf(
   aged: readonly Aged[],
   { found, unknown, compared }: { readonly found: number; readonly unknown: number; readonly compared: number },
 ): SweepSummary['consistent'] {
-  if (compared === 0) return undefined;
+  if (compared === 0) return [];
   return aged.map(({ withinMs, stale, listed }) => {
     const stillStale = listed === 0 ? 0 : (found * stale) / listed;
     return { withinSeconds: withinMs / 1_000, part: Math.max(0, 1 - (stillStale + unknown) / compared) };
@@ -51,7 +51,7 @@ export function consistencyOf(
 
 /** In one line; none where nobody asked. */
 export function describeConsistency(consistent: SweepSummary['consistent']): string[] {
-  if (consistent === undefined) return [];
+  if (consistent === undefined || consistent.length === 0) return [];
   const each = consistent.map(({ withinSeconds, part }) => `${percent(part)} % within ${withinSeconds / 60} min`);
   return [`consistent at least ${each.join(', ')}`];
 }

@@ -140,12 +140,16 @@ function sweepMetrics(counter: NewCounter, registers: Registry[], links: readonl
     registers,
   });
   for (const link of links) for (const each of [swept, differed, mended]) each.inc({ link }, 0);
-  return (link, { ofAll, outcome, compared, differing, repaired, consistent = [] }) => {
+  const ages = new Set<number>();
+  return (link, { ofAll, outcome, compared, differing, repaired, consistent }) => {
     sweeps.inc({ link, outcome, keys: ofAll ? 'all' : 'some' });
     swept.inc({ link }, compared);
     differed.inc({ link }, differing);
     mended.inc({ link }, repaired);
-    for (const { withinSeconds, part } of consistent) {
+    // A sample that has compared nothing says nothing: what the one before it said is over.
+    if (consistent !== undefined) for (const age of ages) consistency.remove({ link, within_seconds: age });
+    for (const { withinSeconds, part } of consistent ?? []) {
+      ages.add(withinSeconds);
       consistency.set({ link, within_seconds: withinSeconds }, part);
     }
   };

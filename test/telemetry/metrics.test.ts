@@ -125,6 +125,19 @@ it('the budget is told of by server, and however many there are, they are a hund
   expect(text.match(/^keymend_budget_operations_total\{/gm)).toHaveLength(102);
 });
 
+it('a sample that has compared nothing leaves no ratio of an earlier one', async () => {
+  const metrics = new Metrics();
+  const told = workerMetrics(metrics, ['east-to-west', 'north-to-west']);
+  const ended = { ofAll: false, outcome: 'equal', compared: 100, repaired: 0, differing: 0 } as const;
+  const ratios = async () => (await metrics.registry.metrics()).match(/^keymend_sweep_consistent_ratio\{.*/gm);
+  told.swept('east-to-west', { ...ended, consistent: [{ withinSeconds: 60, part: 0.9 }] });
+  told.swept('north-to-west', { ...ended, consistent: [{ withinSeconds: 60, part: 1 }] });
+  told.swept('east-to-west', ended);
+  expect(await ratios()).toHaveLength(2);
+  told.swept('east-to-west', { ...ended, compared: 0, consistent: [] });
+  expect(await ratios()).toEqual(['keymend_sweep_consistent_ratio{link="north-to-west",within_seconds="60"} 1']);
+});
+
 it('links and errors that are not known share one label, however many come', async () => {
   const metrics = new Metrics();
   const told = workerMetrics(metrics, ['east-to-west']);
