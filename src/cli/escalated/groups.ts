@@ -5,23 +5,20 @@
  */
 import type { Client } from '@temporalio/client';
 import { SEARCH_ATTRIBUTES } from '../../../workflows/messages.js';
-import type { Config } from '../../config.js';
-import { prefixOf } from '../../events/key-prefix.js';
-import { within } from '../../patience/within.js';
 import { quoted } from '../../temporal/quoted.js';
-import { type KeyRow, rows } from './rows.js';
+import type { InTime } from './in-time.js';
+import { firstRows, type KeyRow, SAMPLE } from './rows.js';
 
 export interface EscalatedGroup {
   /** null: their workflows do not show it. */
   readonly error: string | null;
   readonly link: string | null;
-  /** null: not counted in time; `sample` is at least there. */
+  /** null: not counted in time; those found are at least there. */
   readonly keys: number | null;
-  /** The newest of them, by what their keys begin with; the most frequent first. */
-  readonly sample: {
-    readonly keys: number;
-    readonly prefixes: readonly { readonly prefix: string; readonly keys: number }[];
-  };
+  /** The newest of them. */
+  readonly found: readonly KeyRow[];
+  /** What finds them all. */
+  readonly query: string;
 }
 
 export interface EscalatedGroups {
@@ -32,40 +29,26 @@ export interface EscalatedGroups {
   readonly others: number | null;
 }
 
-const SAMPLE = 100;
 /** Fewer say nothing of the others. */
 const LEAST_SAMPLE = 20;
 const MOST_KINDS = 30;
 
 /**
  * @param query of what is to be grouped
- * @param timeoutMs after this the groups are what is known by then
+ * @param inTime the groups are what is known by then
  * @throws an error of Temporal's client
  */
-export async function escalatedGroups(
-  client: Client,
-  config: Config,
-  query: string,
-  timeoutMs: number,
-): Promise<EscalatedGroups> {
-  const deadline = performance.now() + timeoutMs;
-  const inTime: InTime = async (work) => {
-    if (performance.now() > deadline) return null;
-    const working = work();
-    working.catch(() => {}); // It may fail when nobody waits any more.
-    const found = await within(deadline - performance.now(), working).catch(() => null);
-    return found === 'late' ? null : found;
-  };
+export async function escalatedGroups(client: Client, query: string, inTime: InTime): Promise<EscalatedGroups> {
   const newest = await firstRows(client, query, SAMPLE + 1);
-  if (newest.length <= SAMPLE) return { total: newest.length, groups: all(config, newest), others: 0 };
+  if (newest.length <= SAMPLE) return { total: newest.length, groups: all(query, newest), others: 0 };
 
-  const count = (clause = '') => inTime(async () => (await client.workflow.count(query + clause)).count);
+  const count = (query: string) => inTime(async () => (await client.workflow.count(query)).count);
   // Some stores go through all of them for each count: how many there are counts most.
-  const counting = count();
+  const counting = count(query);
   const kinds = await kindsIn(client, query, newest, inTime);
   const [total, ...groups] = await Promise.all([
     counting,
-    ...kinds.found.map(async ({ rows, is }) => groupOf(config, rows, await count(` AND ${is}`))),
+    ...kinds.found.map(async (kind) => groupOf(query, kind, await count(`${query} AND ${kind.is}`))),
   ]);
   return rounded(total, groups, kinds.areAll);
 }
@@ -80,9 +63,6 @@ function rounded(total: number | null, found: readonly EscalatedGroup[], areAll:
   if (uncounted.length > 1 || !areAll) return { total, groups: sorted(found), others: areAll ? 0 : null };
   return { total, groups: sorted(found.map((group) => ({ ...group, keys: group.keys ?? left }))), others: 0 };
 }
-
-/** Resolves with null when it is late, or fails. */
-type InTime = <T>(work: () => Promise<T>) => Promise<T | null>;
 
 /** Looks at a page of what is of no kind yet, until there is none. */
 async function kindsIn(
@@ -132,40 +112,25 @@ function kindOf({ error, link }: KeyRow): Kind {
   };
 }
 
-async function firstRows(client: Client, query: string, most: number): Promise<KeyRow[]> {
-  const found: KeyRow[] = [];
-  for await (const row of rows(client, query, most)) if (found.push(row) === most) break;
-  return found;
-}
-
 function nameOf({ error, link }: KeyRow): string {
   return JSON.stringify([error, link]);
 }
 
 /** Of few keys all is known. */
-function all(config: Config, found: readonly KeyRow[]): EscalatedGroup[] {
-  const kinds = new Map<string, KeyRow[]>();
-  for (const row of found) kinds.set(nameOf(row), [...(kinds.get(nameOf(row)) ?? []), row]);
-  return sorted([...kinds.values()].map((rows) => groupOf(config, rows, rows.length)));
-}
-
-function groupOf(config: Config, found: readonly KeyRow[], keys: number | null): EscalatedGroup {
-  const { error, link } = found[0]!;
-  const counts = new Map<string, number>();
-  for (const { workflowId } of found) {
-    const prefix = prefixOf(Buffer.from(keyIn(config, link, workflowId)));
-    counts.set(prefix, (counts.get(prefix) ?? 0) + 1);
+function all(query: string, found: readonly KeyRow[]): EscalatedGroup[] {
+  const kinds = new Map<string, Kind>();
+  for (const row of found) {
+    if (!kinds.has(nameOf(row))) kinds.set(nameOf(row), kindOf(row));
+    kinds.get(nameOf(row))!.rows.push(row);
   }
-  const prefixes = [...counts].map(([prefix, keys]) => ({ prefix, keys })).sort((one, other) => other.keys - one.keys);
-  return { error, link, keys, sample: { keys: found.length, prefixes } };
+  return sorted([...kinds.values()].map((kind) => groupOf(query, kind, kind.rows.length)));
 }
 
-/** The ID without what the link puts in front of it; of a hashed key that is all there is. */
-function keyIn({ links }: Config, link: string | null, workflowId: string): string {
-  const prefix = links.find(({ name }) => name === link)?.workflowIdPrefix ?? '';
-  return workflowId.startsWith(prefix) ? workflowId.slice(prefix.length) : workflowId;
+function groupOf(query: string, { rows: found, is }: Kind, keys: number | null): EscalatedGroup {
+  const { error, link } = found[0]!;
+  return { error, link, keys, found, query: `${query} AND ${is}` };
 }
 
 function sorted(groups: readonly EscalatedGroup[]): EscalatedGroup[] {
-  return [...groups].sort((one, other) => (other.keys ?? other.sample.keys) - (one.keys ?? one.sample.keys));
+  return [...groups].sort((one, other) => (other.keys ?? other.found.length) - (one.keys ?? one.found.length));
 }

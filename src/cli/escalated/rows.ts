@@ -25,6 +25,15 @@ export async function* rows(client: Client, query: string, pageSize = 1_000): As
   for await (const run of client.workflow.list({ query, pageSize })) yield rowOf(run);
 }
 
+/** So many tell what the others are like. */
+export const SAMPLE = 100;
+
+export async function firstRows(client: Client, query: string, most: number): Promise<KeyRow[]> {
+  const found: KeyRow[] = [];
+  for await (const row of rows(client, query, most)) if (found.push(row) === most) break;
+  return found;
+}
+
 /**
  * The workflows of escalated keys, each once, also while they are told something. Visibility lags
  * behind the workflows by about a second.

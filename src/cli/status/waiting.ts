@@ -12,6 +12,7 @@ import { counted } from '../../plural.js';
 import { openRuns } from '../../temporal/quoted.js';
 import { askTemporal } from '../ask-temporal.js';
 import { type EscalatedGroups, escalatedGroups } from '../escalated/groups.js';
+import { inTime } from '../escalated/in-time.js';
 import { rows } from '../escalated/rows.js';
 import type { LinkReport } from './link-status.js';
 
@@ -66,7 +67,7 @@ function ours({ temporal }: Config): string {
 
 async function escalatedPart(client: Client | Error, config: Config): Promise<WaitingReport['escalated']> {
   const query = `${ours(config)} AND ${SEARCH_ATTRIBUTES.state} = "escalated"`;
-  const found = await askTemporal(client, PART_MS, (temporal) => escalatedGroups(temporal, config, query, GROUPS_MS));
+  const found = await askTemporal(client, PART_MS, (temporal) => escalatedGroups(temporal, query, inTime(GROUPS_MS)));
   if (found instanceof Error) return { total: null, byError: [], others: null, problem: found.message };
   const { total, groups, others } = found;
   return { total, byError: groups.map(({ error, link, keys }) => ({ error, link, keys })), others, problem: null };

@@ -8,7 +8,8 @@ export function escalationsCommand(): Command {
   const command = new Command('escalations')
     .description(
       'Show the keys that were given up on for now: why, since when, and what to do. In groups by error and link, with what ' +
-        'their keys begin with and the next command; a few keys also one by one. As JSON each key, unless --groups is given',
+        'their keys begin with, how many, and the next command for all and for each beginning; a few keys also one by one. ' +
+        'As JSON each key, unless --groups is given',
     )
     .option('-l, --link <name>', 'only those of one link');
   return withFilters(command)

@@ -9,6 +9,8 @@ import { withClient } from '../configured.js';
 import { type GlobalOptions, print } from '../context.js';
 import { describeGroups, describeNone, groupReport } from '../escalated/group-lines.js';
 import { escalatedGroups } from '../escalated/groups.js';
+import { inTime } from '../escalated/in-time.js';
+import { withPrefixes } from '../escalated/prefixes.js';
 import { escalatedQuery } from '../escalated/query.js';
 import { escalatedRows, expectAttributes, type KeyRow } from '../escalated/rows.js';
 import { jsonLine, keyText } from '../printable.js';
@@ -42,7 +44,8 @@ export async function escalations(flags: EscalationsFlags, global: GlobalOptions
     const list = flags.list ?? (global.output === 'json' && flags.groups === undefined);
     if (!list) {
       await expectAttributes(client, escalated);
-      const found = await escalatedGroups(client, config, escalated.query, flags.groups ? ALL_GROUPS_MS : GROUPS_MS);
+      const soon = inTime(flags.groups ? ALL_GROUPS_MS : GROUPS_MS);
+      const found = await withPrefixes(client, config, await escalatedGroups(client, escalated.query, soon), soon);
       print(global, groupReport(found, flags), () => describeGroups(found, flags));
       if (flags.groups || found.total === null || found.total > MOST_SHOWN || found.total === 0) return;
     }

@@ -8,6 +8,8 @@ import { type StubKey, type StubWorker, startEscalated, startStubWorker } from '
 /** 100,000 in a full run; else a few more of one cause than the 1,000 that are listed at once. */
 const KEYS = Math.min(100_000, 50 * generatedCases(26));
 const NEW = 3;
+/** Fewer than others of their error, and older. */
+const AUDITED = 20;
 const LONG_MS = 60 * 60_000;
 
 let sandbox: Sandbox;
@@ -24,7 +26,7 @@ beforeAll(async () => {
   worker = startStubWorker(
     sandbox.client,
     taskQueue,
-    (workflowId) => !workflowId.includes('session:'),
+    (workflowId) => workflowId.includes('user:'),
     (told) => onTold(told),
   );
   await startEscalated(
@@ -43,7 +45,7 @@ afterAll(async () => {
 /** One of five may not be written, and that is not mended. */
 function keyAt(index: number): StubKey {
   const denied = index % 5 === 0;
-  const key = `${denied ? 'session' : 'user'}:${index}`;
+  const key = `${!denied ? 'user' : index < 5 * AUDITED ? 'audit' : 'session'}:${index}`;
   return { workflowId: sandbox.prefix + key, error: denied ? 'NoPermission' : 'TargetReadOnly' };
 }
 
@@ -63,13 +65,22 @@ it(
     const lines = stdout.split('\n');
     expect(lines[0]).toBe(`${KEYS} keys escalated`);
     expect(lines[1]).toBe(`  ${KEYS - DENIED}  TargetReadOnly  (link ${link})`);
-    expect(lines[2]).toContain('begin with: user: ');
+    expect(lines[2]).toBe(`      keys begin with: user: ${KEYS - DENIED}`);
     expect(lines[4]).toBe(`      then: npx keymend retry --escalated --link ${link} --error TargetReadOnly`);
     expect(lines[5]).toBe(`  ${DENIED}  NoPermission  (link ${link})`);
-    expect(await json('escalations', '--groups', '--prefix', 'session:')).toMatchObject({
-      total: DENIED,
+    expect(lines[6]).toBe(`      keys begin with: session: ${DENIED - AUDITED}, audit: ${AUDITED}`);
+    const retry = `npx keymend retry --escalated --link ${link} --error NoPermission`;
+    expect(lines.slice(8)).toEqual([
+      `      then: ${retry}`,
+      `      or only: ${retry} --prefix session:`,
+      `      or only: ${retry} --prefix audit:`,
+      '',
+    ]);
+    const sessions = { prefix: 'session:', keys: DENIED - AUDITED };
+    expect(await json('escalations', '--groups', '--prefix', 'ses')).toMatchObject({
+      total: DENIED - AUDITED,
       others: 0,
-      groups: [{ error: 'NoPermission', keys: DENIED, sample: { prefixes: [{ prefix: 'session:' }] } }],
+      groups: [{ error: 'NoPermission', keys: DENIED - AUDITED, prefixes: [sessions], otherKeys: 0 }],
     });
   },
   LONG_MS,
