@@ -17,6 +17,8 @@ import { jsonLine, keyText } from '../printable.js';
 import type { Filters } from '../usage/filters.js';
 
 const CONCURRENCY = 16;
+/** So many without an answer, one after the other: it is their worker that is missing. */
+const MOST_SILENT = 5;
 /** So many are shown one by one below their groups. */
 const MOST_SHOWN = 10;
 /** The first screen is there within 2 s; who asks for groups alone waits until all are counted. */
@@ -30,7 +32,8 @@ type Escalation =
       /** ISO 8601: of the first failed write, else when somebody began to ask for the key. */
       readonly since: string;
     })
-  | (Pick<Unanswered, 'unanswered'> & { readonly workflowId: string });
+  /** As Temporal lists it. */
+  | (Pick<Unanswered, 'unanswered'> & Pick<KeyRow, 'workflowId' | 'link' | 'error'> & { readonly since: string });
 
 export interface EscalationsFlags extends Filters {
   readonly list?: true;
@@ -49,9 +52,7 @@ export async function escalations(flags: EscalationsFlags, global: GlobalOptions
       print(global, groupReport(found, flags), () => describeGroups(found, flags));
       if (flags.groups || found.total === null || found.total > MOST_SHOWN || found.total === 0) return;
     }
-    const keys = pMapIterable(escalatedRows(client, escalated), (row) => ask(client, config, row), {
-      concurrency: CONCURRENCY,
-    });
+    const keys = pMapIterable(escalatedRows(client, escalated), asking(client, config), { concurrency: CONCURRENCY });
     await printEach(global, flags, keys);
   });
 }
@@ -78,15 +79,32 @@ async function printEach(
   else if (count === 0) print(global, [], () => [describeNone(filters)]);
 }
 
-async function ask(client: Client, config: Config, { workflowId, startTime }: KeyRow): Promise<Escalation> {
-  const answer = await askStatus(client, config, workflowId);
-  if ('unanswered' in answer) return { workflowId, unanswered: answer.unanswered };
-  const since = answer.firstFailedAt ?? startTime.toISOString();
-  return { ...answer, workflowId, nextStep: nextStep(answer.lastError?.type ?? ''), since };
+/** Each costs its time-out where nobody answers: then the others are not asked any more. */
+function asking(client: Client, config: Config): (row: KeyRow) => Promise<Escalation> {
+  let silent = 0;
+  let lastSilence = '';
+  return async ({ workflowId, startTime, link, error }) => {
+    const begun = startTime.toISOString();
+    const unasked = (unanswered: string) => ({ workflowId, link, error, since: begun, unanswered });
+    if (silent >= MOST_SILENT) return unasked(`not asked: ${lastSilence}`);
+    const answer = await askStatus(client, config, workflowId);
+    if (!('unanswered' in answer)) {
+      silent = 0;
+      const since = answer.firstFailedAt ?? begun;
+      return { ...answer, workflowId, nextStep: nextStep(answer.lastError?.type ?? ''), since };
+    }
+    silent = answer.isLate ? silent + 1 : 0;
+    lastSilence = answer.unanswered;
+    return unasked(answer.unanswered);
+  };
 }
 
 function describe(escalation: Escalation): string[] {
-  if ('unanswered' in escalation) return [`${escalation.workflowId}  (${escalation.unanswered})`];
+  if ('unanswered' in escalation) {
+    const { workflowId, link, error, since, unanswered } = escalation;
+    const shown = [...(link === null ? [] : [`link ${link}`]), ...(error === null ? [] : [error]), `since ${since}`];
+    return [`${workflowId}  (${shown.join(', ')})`, `    ${unanswered}`];
+  }
   const { link, firstFailedAt, since, attempts, lastError } = escalation;
   const what = firstFailedAt === null ? 'asked for' : 'failing';
   return [

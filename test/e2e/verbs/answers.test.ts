@@ -5,6 +5,7 @@ import { startProxy } from '../../../src/stack/proxy.js';
 import { eventually, until } from '../../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../../support/keymend.js';
 import { freePort } from '../../support/redis.js';
+import { startEscalated } from '../../support/stub-worker.js';
 
 let sandbox: Sandbox;
 beforeAll(async () => {
@@ -128,6 +129,27 @@ it('says of a key that is done, or was never known, that nothing is under way, a
       `${nothing('unheard')}; \`keymend reconcile KEY\` looks at a key that no failed write named\n`,
     );
   }
+});
+
+it('a list of escalated keys does not wait for each of them when their worker is gone', async () => {
+  const link = `silent-${sandbox.prefix.slice(0, -1)}`;
+  const taskQueue = `keymend-${sandbox.prefix.slice(0, -1)}`;
+  const path = sandbox.configure({ link: { name: link } });
+  const workflowIds = Array.from({ length: 60 }, (_, index) => `${sandbox.prefix}silent:${index}`);
+  const keys = workflowIds.map((workflowId) => ({ workflowId, error: 'Contended' }));
+  await startEscalated(sandbox.client, { link, taskQueue }, keys);
+  const count = async () => (await sandbox.client.workflow.count(`KeymendLink = "${link}"`)).count;
+  await eventually(async () => expect(await count()).toBe(60));
+  const listed = await json<{ workflowId: string; unanswered: string }[]>('escalations', '-l', link, '--config', path);
+  expect(listed.map(({ workflowId }) => workflowId).sort()).toEqual(workflowIds.sort());
+  expect(listed[0]).toEqual({
+    ...{ workflowId: expect.any(String), link, error: 'Contended', since: expect.stringMatching(/^\d{4}-.*Z$/) },
+    unanswered: expect.stringMatching(/^no worker answers on its task queue /),
+  });
+  const unasked = listed.filter(({ unanswered }) => unanswered.startsWith('not asked: no worker answers'));
+  expect(unasked.length).toBeGreaterThanOrEqual(60 - 16 - 5);
+  const ended = workflowIds.map((workflowId) => sandbox.client.workflow.getHandle(workflowId).terminate());
+  await Promise.all(ended);
 });
 
 it('says how to start a worker when none runs', async () => {
