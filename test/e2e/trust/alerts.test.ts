@@ -18,6 +18,7 @@ import { startPrometheus } from '../../support/prometheus.js';
 import { describeWith, stack } from '../../support/services.js';
 
 const LINK = `alerts-${randomUUID()}`;
+const NOT_WHOLE = { name: 'KeymendSweepNotWhole', of: { link: LINK } };
 
 /** Nobody waits for minutes here: the alerts are those of monitoring/, with shorter times. */
 const SHORTER: readonly (readonly [RegExp, string])[] = [
@@ -87,6 +88,14 @@ await describeWith('the alerts in a Prometheus', providePrometheus, ({ server })
     let worker = await start('worker');
     await eventually(async () => expect(await prometheus.firing()).toEqual([]));
 
+    // A key that nobody may read; what has compared all later makes it good.
+    await source.client.set('forbidden', 'v');
+    await source.client.acl('SETUSER', 'default', 'resetkeys', '~keymend:*', '~[^f]*');
+    await sandbox.keymend('sweep', '--link', LINK);
+    await fires(NOT_WHOLE.name, NOT_WHOLE.of);
+    await source.client.acl('SETUSER', 'default', 'allkeys');
+    await source.client.del('forbidden');
+
     // A write that failed long ago; a record that nobody can read; a key that nobody wrote about.
     await source.client.mset('late', 'new', 'unnoticed', 'new');
     await write(recordOf('late', { link: LINK, failedAt: new Date(Date.now() - 400_000).toISOString() }));
@@ -95,6 +104,7 @@ await describeWith('the alerts in a Prometheus', providePrometheus, ({ server })
     await fires('KeymendDeadLetters', { reason: 'invalid-json' });
     await sandbox.keymend('sweep', '--link', LINK);
     await fires('KeymendSweepFoundDifferences', { link: LINK });
+    await eventually(async () => expect(await prometheus.firing()).not.toContainEqual(NOT_WHOLE));
 
     await target.client.config('SET', 'min-replicas-to-write', '1');
     for (const key of ['refused', 'refused-too']) {
