@@ -123,6 +123,7 @@ test('intakes', async () => {
         key: STREAM,
         group: 'keymend-bridge',
         handle,
+        onGap: async () => {},
         logger,
       });
       intake.start();

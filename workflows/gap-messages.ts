@@ -13,8 +13,8 @@ export interface Gap {
   readonly id: string;
   /**
    * `removed`: by retention or by hand, before they were read. `unreadable`: damaged, or compressed
-   * in an unknown way. `recreated`: the topic was deleted and made anew, or cut at its end.
-   * `ended`: a batch was, by hand, before its keys were healed.
+   * in an unknown way. `recreated`: the topic was deleted and made anew, or cut at its end; or an
+   * outbox was deleted. `ended`: a batch was, by hand, before its keys were healed.
    */
   readonly cause: 'removed' | 'unreadable' | 'recreated' | 'ended';
   /** How many at most; null: unknown. */

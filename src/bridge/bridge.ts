@@ -15,7 +15,7 @@ import { watchLostBatches } from './batches/lost-batches.js';
 import { OpenBatches } from './batches/open-batches.js';
 import { Surge } from './batches/surge.js';
 import type { Counters, Forwarded, Forwarding } from './forwarder.js';
-import { createGaps } from './gaps.js';
+import { createGaps, type Gaps } from './gaps.js';
 import { intakeOf } from './intakes.js';
 import { watchOutages } from './outages.js';
 import { watchFollowers } from './runs/followers.js';
@@ -48,6 +48,8 @@ export interface Bridge {
   readonly finished: Promise<void>;
   /** Live: read it again for newer numbers. */
   readonly counters: Counters;
+  /** For what runs beside it. */
+  readonly gaps: Gaps;
 }
 
 /**
@@ -81,15 +83,8 @@ export async function startBridge({ config, client, metrics, tracing, logger }: 
   openBatches = count;
   const failingKeys = new FailingKeys(logger);
   const stopWatching = async () => {
-    const watched = [
-      unfinished.stop(),
-      followers.stop(),
-      outages.stop(),
-      lost.stop(),
-      stopFollowing(),
-      standing.stop(),
-    ];
-    await Promise.all([...watched, failingKeys.close()]);
+    const watched = [unfinished, followers, outages, lost, standing].map((each) => each.stop());
+    await Promise.all([...watched, stopFollowing(), failingKeys.close()]);
   };
   const forwarding: Forwarding = {
     signaller,
@@ -115,6 +110,7 @@ export async function startBridge({ config, client, metrics, tracing, logger }: 
   finished.catch(() => {});
   return {
     counters,
+    gaps,
     finished,
     async stop() {
       await Promise.all([stop(), stopWatching()]);

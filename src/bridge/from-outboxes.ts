@@ -4,6 +4,7 @@
 import type { Logger } from 'pino';
 import type { Config } from '../config.js';
 import { createStreamDeadLetters } from '../outbox/dead-letters.js';
+import type { OnGap } from '../outbox/deleted.js';
 import { createOutboxIntake, type OutboxIntake } from '../outbox/intake.js';
 import { outboxSources } from '../outbox/sources.js';
 import { isAway, type RedisFailure } from '../redis/index.js';
@@ -17,11 +18,12 @@ export async function startFromOutboxes(
   { links, stream }: Pick<Config, 'links' | 'stream'>,
   forwarding: Forwarding,
 ): Promise<Forwarded> {
-  const { logger } = forwarding;
+  const { logger, gaps } = forwarding;
   const parts = outboxSources(links).map((source) => {
     const deadLetters = createStreamDeadLetters(source, stream, (line) => logger.warn(line));
     const { forward: handle, counters } = new Forwarder({ ...forwarding, of: source.name, deadLetters });
-    const intake = createOutboxIntake({ source, key: stream.key, group: stream.groupId, handle, logger });
+    const onGap: OnGap = (gap, signal) => gaps.open(gap, signal, source.links);
+    const intake = createOutboxIntake({ source, key: stream.key, group: stream.groupId, handle, onGap, logger });
     return { intake, counters, finished: intake.finished.finally(() => deadLetters.close()) };
   });
   const finished = Promise.all(parts.map((part) => part.finished)).then(() => {});

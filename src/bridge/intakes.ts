@@ -11,6 +11,7 @@ import type { TopicBacklog } from '../kafka/backlog.js';
 import type { Process } from '../kafka/rights.js';
 import type { Metrics } from '../telemetry/metrics.js';
 import type { Forwarded, Forwarding } from './forwarder.js';
+import type { Gaps } from './gaps.js';
 
 interface ConfiguredIntake {
   /** What the bridge reads, as fields of a log line. */
@@ -43,7 +44,7 @@ interface ConfiguredIntake {
    * Starts what must run beside it, so that records which took another way get there; null: nothing
    * must.
    */
-  startRelay(logger: Logger, metrics: Metrics): Promise<Intake | null>;
+  startRelay(logger: Logger, gaps: Gaps, metrics: Metrics): Promise<Intake | null>;
   /** For the letters of workers. */
   connectDeadLetters(logger: Logger): Promise<DeadLetters>;
 }
@@ -64,7 +65,7 @@ function kafkaIntake(config: KafkaIntakeConfig): ConfiguredIntake {
     partitions: async (logger) => (await import('../kafka/readers.js')).partitionsOfTopic(kafka, logger),
     backlog: async (logger) => (await import('../kafka/backlog.js')).topicBacklog(kafka, logger),
     start: async (forwarding) => (await import('./from-kafka.js')).startFromKafka(kafka, forwarding),
-    startRelay: async (logger, metrics) => (await import('./relay.js')).startRelay(config, logger, metrics),
+    startRelay: async (logger, gaps, metrics) => (await import('./relay.js')).startRelay(config, logger, gaps, metrics),
     connectDeadLetters: async (logger) => {
       const client = (await import('../kafka/client.js')).createKafka(kafka, logger);
       return (await import('../kafka/dead-letters.js')).connectDeadLetters(client, kafka.deadLetterTopic);

@@ -20,6 +20,7 @@ import { outboxSources } from '../outbox/sources.js';
 import { Outage } from '../patience/outage.js';
 import { untilTaken } from '../patience/until-taken.js';
 import { Metrics } from '../telemetry/metrics.js';
+import type { Gaps } from './gaps.js';
 
 /** The consumer group of all relays. */
 export const RELAY_GROUP = 'keymend-relay';
@@ -34,20 +35,25 @@ interface Outgoing {
  * Starts to relay the outbox of each source. Needs nothing to be reachable: a source or a Kafka
  * that is away is tried again, and Kafka is not connected before there is something for it.
  */
-export function startRelay(config: KafkaIntakeConfig, logger: Logger, metrics = new Metrics()): Intake {
+export function startRelay(config: KafkaIntakeConfig, logger: Logger, gaps: Gaps, metrics = new Metrics()): Intake {
   const kafka = createKafka(config.kafka, logger);
   const relays = outboxSources(config.links).map((source) => {
     const producer = oneAtATime(createOrderedProducer(kafka, config.kafka.topic));
     const deadLetters = lazyDeadLetters(kafka, config.kafka.deadLetterTopic);
+    let telling: Promise<unknown> = Promise.resolve();
     const intake = createOutboxIntake({
       source,
       key: config.stream.key,
       group: RELAY_GROUP,
       handle: createRelayHandler({ producer, deadLetters, topic: config.kafka.topic, metrics, logger }),
+      // Nobody waits for it: what comes meanwhile goes to Kafka, also while Temporal is away.
+      onGap: async (gap, signal) => {
+        telling = Promise.all([telling, gaps.open(gap, signal, source.links)]);
+      },
       logger,
     });
     intake.start();
-    const finished = intake.finished.finally(() => Promise.all([producer.close(), deadLetters.close()]));
+    const finished = intake.finished.finally(() => Promise.all([telling, producer.close(), deadLetters.close()]));
     return { stop: intake.stop, finished };
   });
   const finished = Promise.all(relays.map((relay) => relay.finished)).then(() => {});

@@ -82,11 +82,22 @@ export class ConsumerGroup {
     if ((await this.#ask(['EXISTS', this.#stream])) === 0) return false;
     const reply = await this.#ask(
       ['XGROUP', 'CREATE', this.#stream, this.#group, '0'],
-      ['BUSYGROUP', ...(isOwnKey(this.#stream) ? ['WRONGTYPE'] : [])],
+      ['BUSYGROUP', ...this.#replaced],
     );
     const isForeign = reply instanceof RedisFailure && reply.code === 'WRONGTYPE';
     if (isForeign) await this.#setAside();
     return !isForeign;
+  }
+
+  /** Whether the group is there, wherever its slot may be now. */
+  async isThere(): Promise<boolean> {
+    const reply = await this.#ask(['XPENDING', this.#stream, this.#group], ['NOGROUP', ...this.#replaced]);
+    return !(reply instanceof RedisFailure);
+  }
+
+  /** How a server says that something else stands there, if that may be set aside. */
+  get #replaced(): readonly string[] {
+    return isOwnKey(this.#stream) ? ['WRONGTYPE'] : [];
   }
 
   async #setAside(): Promise<void> {
@@ -104,7 +115,8 @@ export class ConsumerGroup {
     const consumer = ['GROUP', this.#group, this.#consumer] as const;
     const limits = ['COUNT', `${count}`, 'BLOCK', `${blockMs}`] as const;
     const command = ['XREADGROUP', ...consumer, ...limits, 'STREAMS', this.#stream, '>'] as const;
-    const [reply] = await this.#send((server) => this.#openReader(server), [command], ['NOGROUP', 'UNBLOCKED']);
+    const gone = ['NOGROUP', 'UNBLOCKED', ...this.#replaced];
+    const [reply] = await this.#send((server) => this.#openReader(server), [command], gone);
     if (reply instanceof RedisFailure) {
       // UNBLOCKED: the stream was deleted, or went to another server, while this waited.
       if (reply.code === 'UNBLOCKED') this.#closeReader();
@@ -122,7 +134,10 @@ export class ConsumerGroup {
    */
   async claim(count: number, minIdleMs: number): Promise<ClaimedEntries | 'gone'> {
     const range = [`${minIdleMs}`, this.#claimFrom, 'COUNT', `${count}`] as const;
-    const reply = await this.#ask(['XAUTOCLAIM', this.#stream, this.#group, this.#consumer, ...range], ['NOGROUP']);
+    const reply = await this.#ask(
+      ['XAUTOCLAIM', this.#stream, this.#group, this.#consumer, ...range],
+      ['NOGROUP', ...this.#replaced],
+    );
     if (reply instanceof RedisFailure) return 'gone';
     const [next, entries] = reply as [Buffer, Entries];
     const from = this.#claimFrom;

@@ -9,6 +9,8 @@ interface EntryReaderOptions {
   readonly consumerGroup: ConsumerGroup;
   /** Its name, for messages. */
   readonly group: string;
+  /** Resolves when it is told that the stream was deleted, or when that is given up. */
+  readonly onDeleted: () => Promise<void>;
   readonly logger: Logger;
   /** Ends its waits. */
   readonly signal: AbortSignal;
@@ -38,20 +40,28 @@ const REMOVE_IDLE_MS = 15_000;
 /** Before the next read, where an application writes in transactional mode. */
 const INTENTS_PAUSE_MS = 100;
 
-export function createEntryReader({ consumerGroup, group, logger, signal }: EntryReaderOptions): EntryReader {
+export function createEntryReader(options: EntryReaderOptions): EntryReader {
+  const { consumerGroup, group, onDeleted, logger, signal } = options;
   const intents = new HeldIntents(consumerGroup, CLAIM_IDLE_MS);
   let joined = false;
+  let mayBeDeleted = false;
   let claimAt = 0;
 
   const pause = (ms: number) => sleep(ms, undefined, { signal }).catch(() => {});
 
-  /**
-   * A stream that was deleted, by a flush or a restart without data, is waited for like one that
-   * never was.
-   */
   function gone(): [] {
     joined = false;
+    mayBeDeleted = true;
     return [];
+  }
+
+  /**
+   * An outbox that is read to its end stays, with its group. So one without them was deleted, and
+   * what waited in it is lost; unless its slot has moved, where it is found again.
+   */
+  async function tellIfDeleted(): Promise<void> {
+    if (!(await consumerGroup.isThere())) await onDeleted();
+    mayBeDeleted = false;
   }
 
   /** What nobody has finished for long, of this consumer or another; null: nothing. */
@@ -88,6 +98,7 @@ export function createEntryReader({ consumerGroup, group, logger, signal }: Entr
     },
     async next() {
       if (!joined) {
+        if (mayBeDeleted) await tellIfDeleted();
         joined = await consumerGroup.join();
         if (!joined) {
           await pause(LOOK_INTERVAL_MS);

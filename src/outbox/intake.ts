@@ -4,6 +4,7 @@ import type { BatchHandler, Intake, Reading } from '../events/intake.js';
 import { Outage } from '../patience/outage.js';
 import { shareOutage } from '../patience/shared-outage.js';
 import { connectKeyServers } from '../redis/index.js';
+import { type OnGap, tellingOfDeleted } from './deleted.js';
 import { type OutboxSource, streamsOf } from './sources.js';
 import { createStreamIntake } from './stream-intake.js';
 
@@ -14,6 +15,8 @@ interface OutboxIntakeOptions {
   readonly group: string;
   /** Called for each stream on its own: for several at once, never twice at once for one. */
   readonly handle: BatchHandler;
+  /** Told when the outbox was deleted. Nothing more of its stream is read before it resolves. */
+  readonly onGap: OnGap;
   readonly logger: Logger;
 }
 
@@ -25,12 +28,16 @@ export interface OutboxIntake extends Intake, Reading {
 }
 
 /** Each stream is read by itself, so that a master that is away holds up nothing of the others. */
-export function createOutboxIntake({ source, key, group, handle, logger }: OutboxIntakeOptions): OutboxIntake {
+export function createOutboxIntake({ source, key, group, handle, onGap, logger }: OutboxIntakeOptions): OutboxIntake {
   const servers = connectKeyServers(source.endpoint, { name: source.name });
   const outage = new Outage(logger, `${key} at ${servers.place} cannot be read`);
   const reportOutage = shareOutage(outage);
-  const intakes = streamsOf(source, key).map((stream) =>
-    createStreamIntake({ servers, stream, group, handle, outage: reportOutage(), logger }),
+  const streams = streamsOf(source, key);
+  const stopping = new AbortController();
+  const what = `${streams.length > 1 ? 'a part of ' : ''}${key} at ${servers.place}`;
+  const onDeleted = tellingOfDeleted(what, onGap, stopping.signal);
+  const intakes = streams.map((stream) =>
+    createStreamIntake({ servers, stream, group, handle, onDeleted, outage: reportOutage(), logger }),
   );
   const finished = Promise.all(intakes.map((intake) => intake.finished))
     .then(() => {})
@@ -43,6 +50,7 @@ export function createOutboxIntake({ source, key, group, handle, logger }: Outbo
       for (const intake of intakes) intake.start();
     },
     async stop() {
+      stopping.abort();
       await Promise.all(intakes.map((intake) => intake.stop()));
       await finished;
     },

@@ -22,6 +22,8 @@ interface StreamIntakeOptions {
   readonly stream: string;
   readonly group: string;
   readonly handle: BatchHandler;
+  /** Resolves when it is told that the stream was deleted, or when that is given up. */
+  readonly onDeleted: () => Promise<void>;
   readonly outage: OutageReport;
   readonly logger: Logger;
 }
@@ -32,7 +34,7 @@ interface StreamIntake extends Intake {
 }
 
 export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
-  const { servers, stream, group, handle, outage, logger } = options;
+  const { servers, stream, group, handle, onDeleted, outage, logger } = options;
   // Never the name of an earlier process: that would take what it was assigned for ours.
   const consumer = `${hostname()}-${process.pid}-${ulid()}`;
   const warn = (line: string) => logger.warn(line);
@@ -41,7 +43,7 @@ export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
   const { signal } = stopping;
   // Each record of a batch may wait on it; Node warns past ten.
   setMaxListeners(0, signal);
-  const reader = createEntryReader({ consumerGroup, group, logger, signal });
+  const reader = createEntryReader({ consumerGroup, group, onDeleted, logger, signal });
   const holder = { consumerGroup, stream, handle, outage, logger, signal };
   let running: Promise<void> | undefined;
   let end!: { resolve: () => void; reject: (error: unknown) => void };

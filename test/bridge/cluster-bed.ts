@@ -6,6 +6,7 @@ import { clusterStreams } from '../../src/outbox/cluster-streams.js';
 import { createOutboxIntake } from '../../src/outbox/intake.js';
 import { createOutbox } from '../../src/outbox/record-sink.js';
 import { slotOf } from '../../src/redis/index.js';
+import type { NoticedGap } from '../../workflows/gap-messages.js';
 import type { FailedWrite } from '../../workflows/messages.js';
 import { type ClusterShape, startCluster } from '../support/cluster.js';
 import { failedWrite, type LogLine, loggerInto } from './bridge-bed.js';
@@ -17,6 +18,7 @@ export async function clusterBed(shape: ClusterShape = {}) {
   const cluster = await startCluster(3, shape);
   const outbox = createOutbox({ client: new Cluster([...cluster.seeds], { lazyConnect: true }) });
   const logs: LogLine[] = [];
+  const gaps: NoticedGap[] = [];
   const intakes: ReturnType<typeof createOutboxIntake>[] = [];
   onTestFinished(async () => {
     for (const node of cluster.nodes) node.thaw();
@@ -29,6 +31,7 @@ export async function clusterBed(shape: ClusterShape = {}) {
     cluster,
     outbox,
     logs,
+    gaps,
     endpoint: { cluster: cluster.nodes.map(({ url }) => url) },
     warnings: () => logs.filter(({ level }) => level >= 40).map(({ msg }) => msg),
 
@@ -37,7 +40,7 @@ export async function clusterBed(shape: ClusterShape = {}) {
     start(handle: BatchHandler) {
       const source = { endpoint: bed.endpoint, name: 'source of link l', links: ['l'] };
       const options = { source, key: 'keymend:outbox', group: 'keymend-bridge', logger: loggerInto(logs) };
-      const intake = createOutboxIntake({ ...options, handle });
+      const intake = createOutboxIntake({ ...options, handle, onGap: async (gap) => void gaps.push(gap) });
       intakes.push(intake);
       intake.start();
       return intake;

@@ -97,6 +97,7 @@ test('a stream whose slot moves is followed, with what was in hand, without a wo
   await until(async () => expect(await bed.waiting()).toBe(0));
   expect(idsByKey(seen)).toEqual(idsByKey(sent));
   expect(bed.warnings()).toEqual([]);
+  expect(bed.gaps).toEqual([]);
 });
 
 test('while slots are on their way, streams are read wherever they are, without a word', async () => {
@@ -129,6 +130,7 @@ test('while slots are on their way, streams are read wherever they are, without 
   await taken(sent.slice(600));
   expect(idsByKey(seen.filter(({ id }) => Number(id.slice(1)) >= 300))).toEqual(idsByKey(sent.slice(300)));
   expect(bed.warnings()).toEqual([]);
+  expect(bed.gaps).toEqual([]);
 });
 
 test('while one master does not answer, the streams of the others are read; the rest arrives when it does', async () => {
@@ -180,6 +182,23 @@ test.each<[how: string, failOver: (cluster: RedisCluster) => Promise<void>]>([
   await until(() => expect(sent.filter(({ id }) => !ids(seen).has(id))).toEqual([]));
   await until(async () => expect(await bed.waiting()).toBe(0));
   for (const line of bed.warnings()) expect(line).toMatch(/cannot be read.*No record is lost/);
+  expect(bed.gaps).toEqual([]);
+});
+
+test('a master that was flushed has deleted its streams: that is one gap, and the outbox goes on', async () => {
+  const bed = await clusterBed();
+  const seen: FailedWrite[] = [];
+  bed.start(accepting(seen));
+  const sent = writesOf(300, 600);
+  await bed.outbox.publish(sent.slice(0, 300));
+  await until(async () => expect(await bed.waiting()).toBe(0));
+  await bed.cluster.nodes[0]!.client.flushall();
+  await until(() => expect(bed.gaps).toHaveLength(1));
+  await bed.outbox.publish(sent.slice(300));
+  await until(() => expect(idsByKey(seen)).toEqual(idsByKey(sent)));
+  expect(bed.gaps).toMatchObject([
+    { cause: 'recreated', message: expect.stringMatching(/^a part of keymend:outbox at .*was deleted/) },
+  ]);
 });
 
 test('the bridge can tell at its start whether any node answers', async () => {

@@ -61,7 +61,7 @@ test('while Kafka is away, failed writes wait in the Cluster; then the topic get
   const links = [{ name: 'l', source: bed.endpoint, target: { url: 'redis://127.0.0.1:1' } }];
   const config = parseConfig(JSON.stringify({ kafka: { brokers: ownKafka.brokers }, links }), 'the test', {});
   if (config.intake !== 'kafka') throw new Error('kafka is the default');
-  const relay = startRelay(config, loggerInto(bed.logs));
+  const relay = startRelay(config, loggerInto(bed.logs), { async open() {} });
   onTestFinished(() => relay.stop());
 
   const source = new Cluster([...bed.cluster.seeds], { redisOptions: { protocol: 2 } });

@@ -10,4 +10,4 @@ ConsumerGroup.prototype.finish = (ids) => {
   process.send(ids.length);
   return new Promise(() => {});
 };
-startRelay(JSON.parse(process.argv[2]), pino({ level: 'silent' }));
+startRelay(JSON.parse(process.argv[2]), pino({ level: 'silent' }), { async open() {} });

@@ -3,6 +3,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import type { BatchHandler } from '../../src/events/intake.js';
 import { createOutboxIntake } from '../../src/outbox/intake.js';
 import { createOutbox } from '../../src/outbox/record-sink.js';
+import type { NoticedGap } from '../../workflows/gap-messages.js';
 import { FAILOVERS } from '../support/sentinel.js';
 import { type LogLine, loggerInto, until } from './bridge-bed.js';
 import { idsByKey, writesOf } from './cluster-bed.js';
@@ -18,7 +19,10 @@ function outboxOn(bed: SentinelBed, timeoutMs = 20_000) {
 
 function read(bed: SentinelBed, logs: LogLine[], handle: BatchHandler) {
   const source = { endpoint: bed.endpoint, name: 'source of link l', links: ['l'] };
-  const intake = createOutboxIntake({ source, key: STREAM, group: 'keymend-bridge', handle, logger: loggerInto(logs) });
+  const logger = loggerInto(logs);
+  // A failover deletes nothing.
+  const onGap = async ({ message }: NoticedGap) => expect.unreachable(message);
+  const intake = createOutboxIntake({ source, key: STREAM, group: 'keymend-bridge', handle, onGap, logger });
   onTestFinished(() => intake.stop());
   intake.start();
   return intake;

@@ -3,6 +3,7 @@ import { ulid } from 'ulid';
 import { onTestFinished } from 'vitest';
 import type { BatchHandler, IntakeRecord } from '../../src/events/intake.js';
 import { createOutboxIntake, type OutboxIntake } from '../../src/outbox/intake.js';
+import type { NoticedGap } from '../../workflows/gap-messages.js';
 import { type RedisServer, startRedis } from '../support/redis.js';
 import { type LogLine, loggerInto } from './bridge-bed.js';
 
@@ -15,6 +16,7 @@ export async function streamBed(binary?: string) {
   let server = await startRedis([], options);
   const intakes: OutboxIntake[] = [];
   const logs: LogLine[] = [];
+  const gaps: NoticedGap[] = [];
   onTestFinished(async () => {
     await Promise.all(intakes.map((intake) => intake.stop()));
     await server.stop();
@@ -22,6 +24,7 @@ export async function streamBed(binary?: string) {
 
   const bed = {
     logs,
+    gaps,
     warnings: () => logs.filter(({ level }) => level >= 40).map(({ msg }) => msg),
     server: (): RedisServer => server,
     redis: () => server.client,
@@ -34,9 +37,14 @@ export async function streamBed(binary?: string) {
       server = await startRedis([], { ...options, port });
     },
 
-    start(handle: BatchHandler): OutboxIntake {
+    /** @param kept resolves when a gap is */
+    start(handle: BatchHandler, kept = async () => {}): OutboxIntake {
       const source = { endpoint: { url: server.url }, name: 'source of link l', links: ['l'] };
-      const intake = createOutboxIntake({ source, key: STREAM, group: GROUP, handle, logger: loggerInto(logs) });
+      const onGap = async (gap: NoticedGap) => {
+        gaps.push(gap);
+        await kept();
+      };
+      const intake = createOutboxIntake({ source, key: STREAM, group: GROUP, handle, onGap, logger: loggerInto(logs) });
       intakes.push(intake);
       intake.start();
       return intake;

@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { ulid } from 'ulid';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { parseConfig } from '../../src/config.js';
 import { clusterStreams } from '../../src/outbox/cluster-streams.js';
@@ -9,7 +10,7 @@ import { startCluster } from '../support/cluster.js';
 import { createSandbox, recordOf, runKeymend, type Sandbox } from '../support/keymend.js';
 import { freePort, startRedis } from '../support/redis.js';
 import { stack } from '../support/services.js';
-import { ownIds, until } from './bridge-bed.js';
+import { ownIds, toldOf, until } from './bridge-bed.js';
 
 const STREAM = 'keymend:outbox';
 const STREAMS = clusterStreams(STREAM);
@@ -245,6 +246,21 @@ describe('the configuration', () => {
     expect(stderr).toMatch(message);
     expect(code).toBe(1);
   });
+});
+
+it.each([
+  ['read by the bridge', { intake: 'redis-stream', kafka: undefined }],
+  ['relayed to Kafka', {}],
+])('an outbox that is %s and was deleted is a gap of its link', async (_how, config) => {
+  const name = ulid();
+  sandbox.configure({ link: { name }, config });
+  const running = await sandbox.start('bridge');
+  await append(recordOf('user:1', { link: name }));
+  await until(async () => expect(await sandbox.source.client.xlen(STREAM)).toBe(0));
+  await sandbox.source.client.del(STREAM);
+  const gap = { cause: 'recreated', records: null, message: expect.stringContaining(STREAM) };
+  await until(async () => expect(await toldOf(sandbox, name)).toMatchObject([gap]));
+  expect(await running.stop()).toBe(0);
 });
 
 it('with Kafka, the bridge relays what waits in the outbox', async () => {

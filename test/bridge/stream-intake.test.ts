@@ -54,6 +54,7 @@ describe('the outbox as an intake', () => {
     await bed.add('second');
     await until(() => expect(seen).toEqual(['first', 'second']));
     expect(bed.warnings()).toEqual([]);
+    expect(bed.gaps).toEqual([]);
   });
 
   test('forgets what is accepted while the rest of its batch is still worked on', async () => {
@@ -70,7 +71,7 @@ describe('the outbox as an intake', () => {
     await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
   });
 
-  test('goes on after a flush and after a restart without data', async () => {
+  test('goes on after a flush and after a restart without data, and tells of each as a gap', async () => {
     const bed = await streamBed();
     const seen: string[] = [];
     const intake = bed.start(accepting(seen));
@@ -79,6 +80,14 @@ describe('the outbox as an intake', () => {
     await bed.redis().flushall();
     await bed.add('after the flush');
     await until(() => expect(seen).toEqual(['before', 'after the flush']));
+    expect(bed.gaps).toEqual([
+      {
+        id: expect.stringMatching(/^keymend:outbox at source of link l \(127\.0\.0\.1:\d+\) deleted \w+$/),
+        cause: 'recreated',
+        records: null,
+        message: expect.stringMatching(/^keymend:outbox at .* was deleted, .*is lost: compare both sides$/),
+      },
+    ]);
     expect(intake.isReading()).toBe(true);
     await bed.restart(async () => {
       await until(() => expect(bed.warnings()).toHaveLength(1));
@@ -86,6 +95,9 @@ describe('the outbox as an intake', () => {
     });
     await bed.add('after the restart');
     await until(() => expect(seen).toEqual(['before', 'after the flush', 'after the restart']));
+    expect(bed.gaps).toHaveLength(2);
+    // Of what is lost later nobody has been told yet.
+    expect(bed.gaps[1]!.id).not.toBe(bed.gaps[0]!.id);
     expect(intake.isReading()).toBe(true);
     expect(bed.warnings()).toEqual([
       expect.stringMatching(
@@ -101,7 +113,7 @@ describe('the outbox as an intake', () => {
       'for long',
       (redis: Redis) => until(async () => expect(await redis.info('commandstats')).toContain('cmdstat_xclaim')),
     ],
-  ])('goes on when its stream was deleted while it worked %s', async (_long, worked) => {
+  ])('goes on when its stream was deleted while it worked %s, and tells of it as a gap', async (_long, worked) => {
     const bed = await streamBed();
     await bed.add('before');
     const seen: string[] = [];
@@ -119,6 +131,7 @@ describe('the outbox as an intake', () => {
     open();
     await until(() => expect(seen).toEqual(['before', 'after']));
     expect(bed.warnings()).toEqual([]);
+    expect(bed.gaps).toMatchObject([{ cause: 'recreated' }]);
   });
 
   test('sets aside, with one line, what is no stream under a key of keymend', async () => {
@@ -132,6 +145,35 @@ describe('the outbox as an intake', () => {
     const [, setAside] = /set aside as (\S+);/.exec(bed.warnings().join())!;
     expect(await bed.redis().hgetall(setAside!)).toEqual({ f: 'v' });
     expect(bed.warnings()).toHaveLength(1);
+  });
+
+  test('that was overwritten is a gap, and what stands there is set aside', async () => {
+    const bed = await streamBed();
+    const seen: string[] = [];
+    bed.start(accepting(seen));
+    await bed.add('before');
+    await until(() => expect(seen).toEqual(['before']));
+    await bed.redis().set(STREAM, 'v');
+    await until(() => expect(bed.warnings()).toEqual([expect.stringContaining('was set aside as')]));
+    expect(bed.gaps).toMatchObject([{ cause: 'recreated' }]);
+    await bed.add('after');
+    await until(() => expect(seen).toEqual(['before', 'after']));
+  });
+
+  test('that was deleted is told of before it is read on', async () => {
+    const bed = await streamBed();
+    const { open, opened } = gate();
+    const seen: string[] = [];
+    bed.start(accepting(seen), () => opened);
+    await bed.add('before');
+    await until(() => expect(seen).toEqual(['before']));
+    await bed.redis().del(STREAM);
+    await until(() => expect(bed.gaps).toHaveLength(1));
+    await bed.add('after');
+    expect(seen).toEqual(['before']);
+    open();
+    await until(() => expect(seen).toEqual(['before', 'after']));
+    expect(bed.gaps).toHaveLength(1);
   });
 
   test('begins with the oldest entry, also when it was added before any group was there', async () => {

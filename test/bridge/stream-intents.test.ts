@@ -143,7 +143,8 @@ test('5,000 intents of a reader that died, removed meanwhile, are forgotten with
   const consumerGroup = new ConsumerGroup({ servers, stream: STREAM, group: GROUP, consumer: 'c', warn() {} });
   onTestFinished(() => consumerGroup.close());
   const { signal } = new AbortController();
-  const reader = createEntryReader({ consumerGroup, group: GROUP, logger: pino({ level: 'silent' }), signal });
+  const logger = pino({ level: 'silent' });
+  const reader = createEntryReader({ consumerGroup, group: GROUP, async onDeleted() {}, logger, signal });
   const read = vi.spyOn(consumerGroup, 'read');
   const claim = vi.spyOn(consumerGroup, 'claim');
   let entries: readonly DeliveredEntry[] = [];

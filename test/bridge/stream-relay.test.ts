@@ -4,6 +4,7 @@ import { Redis } from 'ioredis';
 import { Kafka, type KafkaMessage, logLevel } from 'kafkajs';
 import { ulid } from 'ulid';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Gaps } from '../../src/bridge/gaps.js';
 import { RELAY_GROUP, startRelay } from '../../src/bridge/relay.js';
 import { type KafkaIntakeConfig, parseConfig } from '../../src/config.js';
 import { createOutbox } from '../../src/outbox/record-sink.js';
@@ -42,6 +43,14 @@ async function relayBed(options: { brokers?: readonly string[]; maxMessageBytes?
   const outbox = createOutbox({ client: new Redis(server.url, { lazyConnect: true }) });
   const logs: LogLine[] = [];
   const relays: ReturnType<typeof startRelay>[] = [];
+  const opened: { readonly id: string; readonly links: string[] }[] = [];
+  const gaps: Gaps = {
+    // As while Temporal is away.
+    open({ id }, signal, links = []) {
+      opened.push({ id, links: [...links] });
+      return new Promise((resolve) => signal.addEventListener('abort', () => resolve()));
+    },
+  };
   onTestFinished(async () => {
     await Promise.all(relays.map((relay) => relay.stop()));
     await admin.deleteTopics({ topics: [topic, deadLetterTopic] }).catch(() => {});
@@ -67,9 +76,10 @@ async function relayBed(options: { brokers?: readonly string[]; maxMessageBytes?
     outbox,
     warnings: () => logs.filter(({ level }) => level >= 40).map(({ msg }) => msg),
     logs: () => logs.map(({ msg }) => msg),
+    gaps: opened,
 
     start(changed: KafkaIntakeConfig = config) {
-      const relay = startRelay(changed, loggerInto(logs));
+      const relay = startRelay(changed, loggerInto(logs), gaps);
       relays.push(relay);
       return relay;
     },
@@ -264,6 +274,19 @@ describe('the relay', () => {
     bed.start();
     await bed.untilEmpty();
     expect(await bed.messages(3)).toHaveLength(3);
+  });
+
+  test('tells of an outbox that was deleted as a gap of the links of its source, and goes on meanwhile', async () => {
+    const bed = await relayBed();
+    const relay = bed.start();
+    await bed.outbox.publish(writesOf(1, 1));
+    await bed.untilEmpty();
+    await bed.redis.del(STREAM);
+    await until(() => expect(bed.gaps).toEqual([{ id: expect.stringContaining(' deleted '), links: ['a', 'b'] }]));
+    await bed.outbox.publish(writesOf(1, 1));
+    await bed.untilEmpty();
+    await relay.stop();
+    expect(bed.gaps).toHaveLength(1);
   });
 
   test('waits for a source that is away, says so once, and takes up what is there then', async () => {

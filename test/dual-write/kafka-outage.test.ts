@@ -115,7 +115,7 @@ test(`no failed write is lost while Kafka is down for ${OUTAGE_SECONDS} s under 
   const links = [{ name: bed.names.link, source: { url: bed.source.url }, target: { url: bed.target.url } }];
   const config = parseConfig(JSON.stringify({ kafka: { brokers, topic }, links }), 'the test', {});
   if (config.intake !== 'kafka') throw new Error('kafka is the default');
-  const relay = startRelay(config, pino({ level: 'silent' }));
+  const relay = startRelay(config, pino({ level: 'silent' }), { async open() {} });
   onTestFinished(() => relay.stop());
 
   const kafkaSink = createKafkaRecordSink({ kafka: { brokers }, topic });

@@ -12,7 +12,7 @@ export async function bridgeService({ config, temporal, metrics, tracing, logger
     const problem = await createSearchAttributes(client.connection, temporal.namespace);
     if (problem !== null) logger.warn(problem);
     const bridge = await startBridge({ config, client: client.workflow, metrics, tracing, logger });
-    const relay = await intake.startRelay(logger, metrics);
+    const relay = await intake.startRelay(logger, bridge.gaps, metrics);
     logger.info({ ...intake.reads, temporal: temporal.address }, 'bridge is ready');
     const stop = async () => {
       await Promise.all([bridge.stop(), relay?.stop()]);
@@ -21,7 +21,8 @@ export async function bridgeService({ config, temporal, metrics, tracing, logger
     // It has joined those that read.
     const isReady = () => true;
     return asService('bridge', { finished: bridge.finished, isReady, stop }, async () => {
-      await Promise.all([relay?.stop(), client.connection.close()]);
+      await relay?.stop();
+      await client.connection.close();
     });
   } catch (error) {
     await client.connection.close();
