@@ -8,6 +8,7 @@ import kafkajs, { type Consumer, type EachBatchPayload, type Kafka } from 'kafka
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
 import type { Backlog, BatchHandler, Intake, Reading } from '../events/intake.js';
+import { isTimed } from '../events/record-times.js';
 import { Outage } from '../patience/outage.js';
 import { counted } from '../plural.js';
 import { AcceptedPrefix } from './accepted-prefix.js';
@@ -230,7 +231,9 @@ function backlogOf({ messages, highWatermark }: EachBatchPayload['batch']): Back
   const [first] = messages;
   if (first === undefined) return { records: 0, ageMs: 0 };
   const records = Number(BigInt(highWatermark) - BigInt(first.offset));
-  return { records, ageMs: Math.max(0, Date.now() - Number(first.timestamp)) };
+  const now = Date.now();
+  const oldest = messages.find((message) => isTimed(message, now));
+  return { records, ageMs: oldest === undefined ? 0 : now - Number(oldest.timestamp) };
 }
 
 /**

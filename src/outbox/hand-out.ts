@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { BatchHandler, IntakeRecord } from '../events/intake.js';
+import { isTimed } from '../events/record-times.js';
 import { messageOf } from '../patience/outage.js';
 import type { OutageReport } from '../patience/shared-outage.js';
 import { untilTaken } from '../patience/until-taken.js';
@@ -68,8 +69,9 @@ export async function handOut(entries: readonly DeliveredEntry[], holder: BatchH
 }
 
 function ageOf(records: readonly IntakeRecord[]): number {
-  const oldest = Math.min(...records.map(({ position }) => Number(position.timestamp)));
-  return Math.max(0, Date.now() - oldest);
+  const now = Date.now();
+  const timed = records.filter(({ position }) => isTimed(position, now));
+  return now - Math.min(now, ...timed.map(({ position }) => Number(position.timestamp)));
 }
 
 /**

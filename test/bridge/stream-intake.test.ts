@@ -57,6 +57,21 @@ describe('the outbox as an intake', () => {
     expect(bed.gaps).toEqual([]);
   });
 
+  test('an entry whose ID is no time in milliseconds says nothing of how old the backlog is', async () => {
+    const bed = await streamBed();
+    const hour = 3_600_000;
+    for (const at of [Math.floor(Date.now() / 1_000), Date.now() - hour])
+      await bed.redis().xadd(STREAM, `${at}-0`, 'key', 'k', 'value', 'v');
+    const ages: number[] = [];
+    bed.start(async ({ records, backlog, accepted }) => {
+      ages.push(backlog.ageMs);
+      for (const record of records) accepted(record);
+    });
+    await until(() => expect(ages).toHaveLength(1));
+    expect(ages[0]).toBeGreaterThanOrEqual(hour);
+    expect(ages[0]).toBeLessThan(2 * hour);
+  });
+
   test('forgets what is accepted while the rest of its batch is still worked on', async () => {
     const bed = await streamBed();
     await bed.add('slow', 'quick');

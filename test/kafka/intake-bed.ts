@@ -1,7 +1,7 @@
 /** An intake on a real Kafka, with a handler and a keeper of gaps that the test stands for. */
 import type { Kafka } from 'kafkajs';
 import { onTestFinished } from 'vitest';
-import type { IntakeBatch } from '../../src/events/intake.js';
+import type { Backlog, IntakeBatch } from '../../src/events/intake.js';
 import { startKafkaIntake } from '../../src/kafka/intake.js';
 import type { NoticedGap } from '../../workflows/gap-messages.js';
 import type { FailedWrite } from '../../workflows/messages.js';
@@ -23,9 +23,12 @@ export async function startIntake(
 ) {
   /** Ids of the records that were handed out, in their order. */
   const handled: string[] = [];
+  /** What waited when a batch was handed out. */
+  const backlogs: Backlog[] = [];
   const gaps: NoticedGap[] = [];
   const over = gate();
-  const handle = async ({ records, accepted }: IntakeBatch) => {
+  const handle = async ({ records, backlog, accepted }: IntakeBatch) => {
+    backlogs.push(backlog);
     const ids = records.map(({ value }) => (JSON.parse(String(value)) as FailedWrite).id);
     handled.push(...ids);
     for (const [index, record] of records.entries()) {
@@ -46,5 +49,5 @@ export async function startIntake(
   });
   // A test that does not look at it must not fail because of it.
   intake.finished.catch(() => {});
-  return { handled, gaps, finished: intake.finished, stop: () => intake.stop() };
+  return { handled, backlogs, gaps, finished: intake.finished, stop: () => intake.stop() };
 }
