@@ -164,9 +164,20 @@ export class ConsumerGroup {
     return (replies as Entries[]).flatMap(toEntries);
   }
 
-  /** How many entries nobody has finished. */
-  async waiting(): Promise<number> {
-    return Number(await this.#ask(['XLEN', this.#stream]));
+  /**
+   * About how many entries no consumer was given yet. Fewer where an application has removed some
+   * that are assigned still.
+   */
+  async unread(): Promise<number> {
+    const commands: Command[] = [
+      ['XLEN', this.#stream],
+      ['XPENDING', this.#stream, this.#group],
+    ];
+    const [entries, assigned] = await this.#askAll(commands, ['NOGROUP', ...this.#replaced]);
+    // Deleted just now.
+    if (entries instanceof RedisFailure || assigned instanceof RedisFailure) return 0;
+    const [count] = assigned as [number, ...unknown[]];
+    return Math.max(0, Number(entries) - Number(count));
   }
 
   /** The clock of the server, which the IDs of entries come from, in ms since the epoch. */

@@ -32,7 +32,8 @@ const FINISH_INTERVAL_MS = 250;
 export async function handOut(entries: readonly DeliveredEntry[], holder: BatchHolder): Promise<void> {
   const { consumerGroup, stream, handle, outage, logger, signal } = holder;
   const records = entries.map((entry) => entryRecord(stream, entry));
-  const backlog = { records: await consumerGroup.waiting(), ageMs: ageOf(records) };
+  // What is assigned and not in hand are intents, as good as all: these wait for their writes.
+  const backlog = { records: records.length + (await consumerGroup.unread()), ageMs: ageOf(records) };
   // What arrives when the intake stops already goes to another, by `leave`.
   if (signal.aborted) return;
   const working = new Set(records);

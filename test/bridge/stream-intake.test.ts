@@ -57,6 +57,17 @@ describe('the outbox as an intake', () => {
     expect(bed.gaps).toEqual([]);
   });
 
+  test('says with each batch how many entries wait, those in hand included', async () => {
+    const bed = await streamBed();
+    await bed.add(...Array.from({ length: 1_200 }, (_, index) => `v${index}`));
+    const backlogs: number[] = [];
+    bed.start(async ({ records, backlog, accepted }) => {
+      backlogs.push(backlog.records);
+      for (const record of records) accepted(record);
+    });
+    await until(() => expect(backlogs).toEqual([1_200, 700, 200]));
+  });
+
   test('an entry whose ID is no time in milliseconds says nothing of how old the backlog is', async () => {
     const bed = await streamBed();
     const hour = 3_600_000;

@@ -68,6 +68,19 @@ describe('an intent in the outbox', () => {
     await until(() => expect(headers).toEqual([{}]));
   });
 
+  test('that may not be taken up yet is no record that waits', async () => {
+    const bed = await streamBed();
+    const backlogs: number[] = [];
+    bed.start(async ({ records, backlog, accepted }) => {
+      backlogs.push(backlog.records);
+      for (const record of records) accepted(record);
+    });
+    for (let count = 0; count < 20; count++) await announce(bed, 'blocked pop', 86_400_000);
+    await until(async () => expect(await bed.left()).toEqual({ entries: 20, pending: 20 }));
+    await bed.add('failed');
+    await until(() => expect(backlogs).toEqual([1]));
+  });
+
   test('whose grace is no number is taken up like any other entry', async () => {
     const bed = await streamBed();
     await announce(bed, 'odd', 'soon');
