@@ -1,8 +1,11 @@
 /** A backlog, with real Kafka and Temporal and no worker: what becomes of which record. */
+import { randomBytes } from 'node:crypto';
+import { Client } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { ulid } from 'ulid';
 import { expect, test } from 'vitest';
 import type { Bridge } from '../../src/bridge/bridge.js';
+import { type CodecKey, payloadCodec } from '../../src/temporal/codec.js';
 import { BATCH_TYPE, type BatchInput, unpacked } from '../../workflows/batch-messages.js';
 import { gapWorkflowId } from '../../workflows/gap-messages.js';
 import { createTopics } from '../support/topics.js';
@@ -92,6 +95,55 @@ test('records that come again find their batch and start nothing new', async () 
   await bed.start();
   await bed.untilCommitted(60);
   await untilBatches(bed, 1);
+});
+
+test('records whose batch is encrypted with a key that was removed go in another one', async () => {
+  const bed = await surgeBed();
+  const [old, next] = ['old', 'new'].map((id) => ({ id, secret: randomBytes(32).toString('base64') }));
+  const withKeys = (...keys: CodecKey[]) => {
+    const dataConverter = { payloadCodecs: [payloadCodec(keys)] };
+    return new Client({ connection: bed.client.connection, dataConverter }).workflow;
+  };
+  // Of its own: the bed can't read what runs there.
+  const taskQueue = `codec-${bed.config.temporal.taskQueue}`;
+  const config = { ...bed.config, temporal: { ...bed.config.temporal, taskQueue } };
+  const batches = async () => {
+    const ids: string[] = [];
+    const listed = withKeys(old!, next!).list({ query: `TaskQueue = "${taskQueue}"` });
+    for await (const { workflowId } of listed) ids.push(workflowId);
+    return ids;
+  };
+  await bed.produce(...written(keysFrom(0, 60)));
+  const first = await bed.start({ client: withKeys(old!), config });
+  await bed.untilCommitted(60);
+  await until(async () => expect(await batches()).toHaveLength(1));
+  await first.stop();
+  await rewind(bed);
+  const second = await bed.start({ client: withKeys(next!), config });
+  await bed.untilCommitted(60);
+  await until(async () => expect(await batches()).toHaveLength(2));
+  await second.stop();
+  for (const workflowId of await batches()) await bed.client.workflow.getHandle(workflowId).terminate();
+  const line = `what the batch ${bed.batchId(0)} holds can't be read (a payload is encrypted with the key "old"`;
+  expect(bed.warnings().filter((text) => !text.startsWith('surge'))).toEqual([expect.stringContaining(line)]);
+});
+
+test('what is unexpected is told of by its name, and not as an outage of Temporal', async () => {
+  const bed = await surgeBed();
+  const client = new Client({ connection: bed.client.connection }).workflow;
+  const start = client.start.bind(client);
+  let failures = 0;
+  client.start = (async (...args: Parameters<typeof start>) => {
+    if (failures++ === 0) throw new TypeError('a bug');
+    return start(...args);
+  }) as typeof client.start;
+  await bed.produce(...written(keysFrom(0, 60)));
+  await bed.start({ client });
+  await bed.untilCommitted(60);
+  await untilBatches(bed, 1);
+  expect(bed.warnings().filter((line) => !line.startsWith('surge'))).toEqual([
+    `unexpected TypeError in a batch of ${bed.topic}[0], which is tried again: a bug`,
+  ]);
 });
 
 test('of records that come again with more behind them only those are new', async () => {

@@ -19,6 +19,7 @@ import { keyBytes } from '../../events/failed-write-codec.js';
 import { Outage } from '../../patience/outage.js';
 import { untilTaken } from '../../patience/until-taken.js';
 import { counted } from '../../plural.js';
+import { CodecError } from '../../temporal/codec.js';
 import type { LinkAttribute } from '../../temporal/link-attribute.js';
 import type { KeyGroup, RecordedWrite } from '../group.js';
 import { neverTaken } from '../key-signal.js';
@@ -62,6 +63,7 @@ export interface Batches {
   /**
    * Resolves when workflows have all of these keys, or when aborted.
    * @returns what Temporal refuses to take in a batch: trying again changes nothing
+   * @throws what is no answer of Temporal, hence a bug
    */
   start(order: BatchOrder, signal: AbortSignal): Promise<readonly KeyGroup[]>;
 }
@@ -79,6 +81,7 @@ export function createBatches(options: BatchesOptions): Batches {
     const digest = digestOf(order.writes);
     const workflowId = batchIdFor(input, suffix);
     let end: StartEnd = { kind: 'aborted' };
+    const bugs: unknown[] = [];
     const attempt = async () => {
       try {
         const held = await startUnder(workflowId, input, digest, options);
@@ -89,7 +92,8 @@ export function createBatches(options: BatchesOptions): Batches {
         if (end.kind !== 'other') noteParts(parts, { order, workflowId, sentAt }, options);
       } catch (error) {
         const failure = signalFailure(error);
-        if (failure.kind === 'unexpected') throw error;
+        // The intake tells of it, by its name, and hands out the records again.
+        if (failure.kind === 'unexpected') return void bugs.push(error);
         if (failure.kind !== 'refused') throw new Error(`${failure.code}: ${failure.message}`, { cause: error });
         options.logger.warn(
           `Temporal refuses ${workflowId} (${failure.message}); each of its keys is told of by itself`,
@@ -98,6 +102,7 @@ export function createBatches(options: BatchesOptions): Batches {
       }
     };
     await untilTaken(attempt, { outage, explain: (error) => (error as Error).message, signal });
+    if (bugs.length > 0) throw bugs[0];
     return end;
   }
 
@@ -175,7 +180,7 @@ async function startUnder(
   workflowId: string,
   input: BatchInput,
   digest: string,
-  { client, taskQueue, open, attribute }: BatchesOptions,
+  { client, taskQueue, open, attribute, logger }: BatchesOptions,
 ): Promise<Partial<BatchMemo> | null> {
   const { last, firstId } = input.part;
   const memo = { link: input.link, last, firstId, digest } satisfies BatchMemo;
@@ -201,12 +206,29 @@ async function startUnder(
     } catch (error) {
       if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
       // A start whose answer was lost is met here as well.
-      const run = await client.getHandle(workflowId).describe();
+      const run = await describedOrUnreadable(client, workflowId);
+      if (run instanceof Error) {
+        logger.warn(`what the batch ${workflowId} holds can't be read (${run.message}); its keys go in another one`);
+        return {};
+      }
       if (foreignRunOf(run, taskQueue, BATCH_TYPE) !== null) return {};
       if (run.status.name === 'RUNNING') open.opened(workflowId, input.link);
       return run.memo ?? {};
     }
   });
+}
+
+/**
+ * A memo may be encrypted with a key that was removed since. To wait for that would hold up the
+ * records for ever; told of twice, they do no harm.
+ */
+async function describedOrUnreadable(client: BatchClient, workflowId: string) {
+  try {
+    return await client.getHandle(workflowId).describe();
+  } catch (error) {
+    if (error instanceof CodecError) return error;
+    throw error;
+  }
 }
 
 type StartEnd =
