@@ -1,5 +1,6 @@
 /** Kafka by TLS, with and without a login, as its own listeners want it. */
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { type Logger, pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { type KafkaConfig, parseConfig } from '../../src/config.js';
@@ -81,6 +82,35 @@ describe('a certificate', () => {
     const { caFile } = certificates.authority;
     const config = configured({ brokers: [`127.0.0.1:${proxy.port}`], ssl: { caFile } });
     await expect(checkKafka(config, SILENT)).rejects.toThrow(says);
+  });
+});
+
+describe('files that are replaced', () => {
+  it.each(['certificate and key', 'authority'])('count from the next connection on: %s', async (what) => {
+    const { authority, stranger, client } = certificates;
+    const ofStranger = stranger.issue({ name: 'keymend' });
+    const given = (isRight: boolean) => {
+      const own = isRight || what === 'authority' ? client : ofStranger;
+      const trusted = isRight || what !== 'authority' ? authority : stranger;
+      const put = (name: string, from: string) => authority.file(`replaced-${name}`, readFileSync(from, 'utf8'));
+      return {
+        certFile: put('crt', own.certFile),
+        keyFile: put('key', own.keyFile),
+        caFile: put('ca', trusted.caFile),
+      };
+    };
+    // One client, as a bridge has it for as long as it runs.
+    const kafka = createKafka(mutual(given(true)), SILENT, { retries: 0 });
+    const connect = async () => {
+      const admin = kafka.admin();
+      onTestFinished(() => admin.disconnect());
+      await admin.connect();
+    };
+    await expect(connect()).resolves.toBeUndefined();
+    given(false);
+    await expect(connect()).rejects.toThrow(/certificate/i);
+    given(true);
+    await expect(connect()).resolves.toBeUndefined();
   });
 });
 
