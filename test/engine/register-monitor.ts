@@ -27,9 +27,14 @@ export interface RegisterMonitor {
 export async function monitorRegisters(client: Redis, registers: readonly string[]): Promise<RegisterMonitor> {
   const monitor = await client.monitor();
   const events: RegisterEvent[] = [];
+  const byKey = new Map<string, string[]>();
+  for (const register of registers) {
+    const [key] = register.split('.') as [string];
+    byKey.set(key, [...(byKey.get(key) ?? []), register]);
+  }
   monitor.on('monitor', (time: string, args: string[], from: string) => {
     const by = from === 'lua' ? 'repair' : 'client';
-    for (const event of eventsOf(args, registers)) events.push({ ...event, by, at: Number(time) });
+    for (const event of eventsOf(args, byKey)) events.push({ ...event, by, at: Number(time) });
   });
   return {
     async finish() {
@@ -50,9 +55,9 @@ export async function monitorRegisters(client: Redis, registers: readonly string
 
 type State = Pick<RegisterEvent, 'register' | 'version' | 'present'>;
 
-function eventsOf([name, key, ...rest]: readonly string[], registers: readonly string[]): State[] {
-  if (key === undefined) return [];
-  const ofKey = registers.filter((register) => register === key || register.startsWith(`${key}.`));
+function eventsOf(args: readonly string[], byKey: ReadonlyMap<string, readonly string[]>): State[] {
+  const [name, key, ...rest] = args;
+  const ofKey = byKey.get(key ?? '') ?? [];
   const absent = (register: string, text = ''): State => ({
     register,
     version: versionIn('tomb', text),
@@ -71,7 +76,7 @@ function eventsOf([name, key, ...rest]: readonly string[], registers: readonly s
       return pairsOf(rest).map(([field, value]) => stateIn(`${key}.${field}`, value));
     case 'HDEL': {
       // Of a client: a field and its tombstone. Of a repair: any number of fields.
-      const named = rest.map((field) => `${key}.${field}`).filter((register) => registers.includes(register));
+      const named = rest.map((field) => `${key}.${field}`).filter((register) => ofKey.includes(register));
       return named.map((register) => absent(register, rest.at(-1)));
     }
     default:

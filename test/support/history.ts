@@ -41,11 +41,22 @@ export interface History {
  * @returns each violation as one line, empty for a good history
  */
 export function violations({ source, target }: History): string[] {
-  const registers = new Set([...source, ...target].map(({ register }) => register));
+  const [onSource, onTarget] = [byRegister(source), byRegister(target)];
+  const registers = new Set([...onSource.keys(), ...onTarget.keys()]);
   return [...registers].flatMap((register) => {
-    const of = (events: readonly RegisterEvent[]) => events.filter((event) => event.register === register);
-    return judge(of(source), of(target)).map((violation) => `${register}: ${violation}`);
+    const found = judge(onSource.get(register) ?? [], onTarget.get(register) ?? []);
+    return found.map((violation) => `${register}: ${violation}`);
   });
+}
+
+function byRegister(events: readonly RegisterEvent[]): Map<string, RegisterEvent[]> {
+  const all = new Map<string, RegisterEvent[]>();
+  for (const event of events) {
+    const known = all.get(event.register);
+    if (known === undefined) all.set(event.register, [event]);
+    else known.push(event);
+  }
+  return all;
 }
 
 function judge(source: readonly RegisterEvent[], target: readonly RegisterEvent[]): string[] {
