@@ -3,9 +3,11 @@
  * work.
  */
 import { fork } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { connectRedis } from '../../src/redis/index.js';
 import { slotOf } from '../../src/redis/slots.js';
 import { calmRate, gaps, type Sample, type Standstill, sample, seconds, watch } from '../redis/commandstats.js';
 import { compareRedis } from '../support/compare.js';
@@ -110,4 +112,27 @@ test('what goes through the admitted port is charged to the shard of its keys al
   expect(scripts[0]).toBeGreaterThanOrEqual(2);
   expect(scripts[1]).toBe(0);
   expect([...told]).toEqual([`127.0.0.1:${ofKey.port}`]);
+});
+
+test('of the bytes of a link every shard has its share, as it has of the operations', async () => {
+  const bytes = 1_000_000;
+  const bytesPerSecond = 100 * BUDGET.opsPerSecond;
+  let used = 0;
+  const onUsed = (operations: number) => {
+    used += operations;
+  };
+  const budget = { ...BUDGET, link: 'by bytes', bytesPerSecond, onUsed };
+  const port = connectRedis({ cluster: [target.nodes[0]!.url] }, { name: 'target', budget });
+  try {
+    await source.client.set('of many bytes', randomBytes(bytes));
+    const sides = { source: source.port, target: port };
+    const [result] = await reconcileAnySize(sides, [{ key: Buffer.from('of many bytes') }]);
+    expect(result).toMatchObject({ outcome: 'repaired' });
+    // So long the one shard is taken by it.
+    const seconds = used / SHARE;
+    expect(seconds).toBeGreaterThan(bytes / (bytesPerSecond / 2));
+    expect(seconds).toBeLessThan((1.5 * bytes) / (bytesPerSecond / 2));
+  } finally {
+    await port.close();
+  }
 });
