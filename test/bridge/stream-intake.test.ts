@@ -41,6 +41,18 @@ describe('the outbox as an intake', () => {
     });
   });
 
+  test('says for how long the oldest entry at hand has waited', async () => {
+    const bed = await streamBed();
+    const minutesAgo = (minutes: number) => `${Date.now() - minutes * 60_000}-0`;
+    for (const id of [minutesAgo(10), minutesAgo(2)]) await bed.redis().xadd(STREAM, id, 'key', 'k', 'value', 'v');
+    const ages: number[] = [];
+    bed.start(async ({ backlog, records, accepted }) => {
+      if (records.length === 2) ages.push(backlog.ageMs / 60_000);
+      for (const record of records) accepted(record);
+    });
+    await until(() => expect(ages).toEqual([expect.closeTo(10, 0)]));
+  });
+
   test('leaves a server without an outbox as it is, and finds one that comes', async () => {
     const bed = await streamBed();
     const seen: string[] = [];

@@ -19,7 +19,8 @@ test.each([
   await bed.produce(record('odd', timestamp()), record('old', String(Date.now() - HOUR_MS)));
   const intake = await startIntake(bed);
   await until(() => expect(intake.handled).toEqual(['odd', 'old']));
-  const [{ ageMs } = { ageMs: 0 }] = intake.backlogs;
+  const { records, ageMs } = intake.backlogs[0]!;
+  expect(records).toBe(2);
   expect(ageMs).toBeGreaterThanOrEqual(HOUR_MS);
   expect(ageMs).toBeLessThan(2 * HOUR_MS);
 });
