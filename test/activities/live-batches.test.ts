@@ -1,7 +1,7 @@
 /**
- * Live writers beside batches of hundreds of keys, as a worker makes them: by the workflow, with its
- * activities and real Redis. What fails of the writes goes into the next batch, and a checker judges
- * the record of all writes.
+ * Live writers beside batches of hundreds of keys, as a worker makes them: by the workflow, with
+ * its activities and real Redis. What fails of the writes goes into the next batch, and a checker
+ * judges the record of all writes.
  */
 import { randomUUID } from 'node:crypto';
 import { Worker } from '@temporalio/worker';
