@@ -30,6 +30,8 @@ interface BridgeOptions {
   readonly client: SignalClient;
   /** Default: of its own, which nobody reads. */
   readonly metrics?: Metrics;
+  /** The release, which `keymend status` shows of a bridge that runs; absent: it does not. */
+  readonly version?: string;
   /** Absent: no spans. */
   readonly tracing?: Tracing | undefined;
   readonly logger: Logger;
@@ -57,7 +59,8 @@ export interface Bridge {
  * @throws KafkaSetupError when Kafka does not answer or a topic is missing
  * @throws RedisFailure when the intake is redis-stream and no source answers
  */
-export async function startBridge({ config, client, metrics, tracing, logger }: BridgeOptions): Promise<Bridge> {
+export async function startBridge(options: BridgeOptions): Promise<Bridge> {
+  const { config, client, metrics, version, tracing, logger } = options;
   const links = new Map(config.links.map((link) => [link.name, link]));
   const { taskQueue } = config.temporal;
   const attribute = new LinkAttribute(logger);
@@ -82,9 +85,9 @@ export async function startBridge({ config, client, metrics, tracing, logger }: 
   const { batches, count, stop: stopFollowing } = await batchesOf(starting);
   openBatches = count;
   const failingKeys = new FailingKeys(logger);
+  const watching = [unfinished, followers, outages, lost, { stop: stopFollowing }, standing];
   const stopWatching = async () => {
-    const watched = [unfinished, followers, outages, lost, standing].map((each) => each.stop());
-    await Promise.all([...watched, stopFollowing(), failingKeys.close()]);
+    await Promise.all([...watching.map((each) => each.stop()), failingKeys.close()]);
   };
   const forwarding: Forwarding = {
     signaller,
@@ -94,6 +97,7 @@ export async function startBridge({ config, client, metrics, tracing, logger }: 
     failingKeys,
     links,
     metrics: told,
+    version,
     tracing,
     logger,
   };

@@ -51,7 +51,10 @@ export interface Counters {
 }
 
 /** What forwarders of all logs share. */
-export type Forwarding = Omit<ForwarderOptions, 'of' | 'deadLetters'>;
+export interface Forwarding extends Omit<ForwarderOptions, 'of' | 'deadLetters'> {
+  /** The release, which whoever reads the log with it can see. */
+  readonly version?: string | undefined;
+}
 
 /** An intake that hands its batches to a forwarder. */
 export interface Forwarded extends Intake, Reading {

@@ -18,12 +18,13 @@ export async function startFromOutboxes(
   { links, stream }: Pick<Config, 'links' | 'stream'>,
   forwarding: Forwarding,
 ): Promise<Forwarded> {
-  const { logger, gaps } = forwarding;
+  const { version, logger, gaps } = forwarding;
   const parts = outboxSources(links).map((source) => {
     const deadLetters = createStreamDeadLetters(source, stream, (line) => logger.warn(line));
     const { forward: handle, counters } = new Forwarder({ ...forwarding, of: source.name, deadLetters });
     const onGap: OnGap = (gap, signal) => gaps.open(gap, signal, source.links);
-    const intake = createOutboxIntake({ source, key: stream.key, group: stream.groupId, handle, onGap, logger });
+    const reading = { source, key: stream.key, group: stream.groupId, handle, onGap, version, logger };
+    const intake = createOutboxIntake(reading);
     return { intake, counters, finished: intake.finished.finally(() => deadLetters.close()) };
   });
   const finished = Promise.all(parts.map((part) => part.finished)).then(() => {});

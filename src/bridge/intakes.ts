@@ -27,10 +27,11 @@ interface ConfiguredIntake {
    */
   check(logger: Logger, processes?: readonly Process[]): Promise<void>;
   /**
-   * How many bridges read it now; null: that can't be seen yet.
+   * The release of each bridge that reads it now, null: it does not say; or null: that can't be
+   * seen yet.
    * @throws Error in one line
    */
-  countReaders(logger: Logger): Promise<number | null>;
+  readers(logger: Logger): Promise<readonly (string | null)[] | null>;
   /**
    * How many bridges can read at once; null: any number.
    * @throws Error in one line
@@ -61,7 +62,7 @@ function kafkaIntake(config: KafkaIntakeConfig): ConfiguredIntake {
     service: `Kafka at ${brokers.join(', ')}`,
     deadLetters: 'topic',
     check: async (logger, processes) => (await import('../kafka/check.js')).checkKafka(kafka, logger, processes),
-    countReaders: async (logger) => (await import('../kafka/readers.js')).readersOfTopic(kafka, logger),
+    readers: async (logger) => (await import('../kafka/readers.js')).readersOfTopic(kafka, logger),
     partitions: async (logger) => (await import('../kafka/readers.js')).partitionsOfTopic(kafka, logger),
     backlog: async (logger) => (await import('../kafka/backlog.js')).topicBacklog(kafka, logger),
     start: async (forwarding) => (await import('./from-kafka.js')).startFromKafka(kafka, forwarding),
@@ -80,7 +81,7 @@ function outboxIntake(config: StreamIntakeConfig): ConfiguredIntake {
     service: null,
     deadLetters: 'stream',
     check: async () => {},
-    countReaders: async () => (await import('../outbox/readers.js')).readersOfOutboxes(config.links, config.stream),
+    readers: async () => (await import('../outbox/readers.js')).readersOfOutboxes(config.links, config.stream),
     partitions: () => null,
     backlog: () => null,
     start: async (forwarding) => (await import('./from-outboxes.js')).startFromOutboxes(config, forwarding),

@@ -16,6 +16,7 @@ import { Aside } from './aside.js';
 import { Assignment } from './assignment.js';
 import { kafkaErrorMessage } from './client.js';
 import { type LookAroundOptions, lookAround } from './look-around.js';
+import { sharingOutAs } from './member-version.js';
 import { keepCommittedOffset } from './out-of-range.js';
 import { readWhatCanBeRead } from './protocol/unreadable.js';
 import { recordOf } from './record.js';
@@ -31,6 +32,8 @@ class IntakeEnded extends Error {
 
 interface KafkaIntakeOptions extends LookAroundOptions {
   readonly handle: BatchHandler;
+  /** The release, which the group is told; absent: it is not. */
+  readonly version?: string | undefined;
 }
 
 /**
@@ -57,7 +60,7 @@ const FETCH_WAIT_MS = 500;
 
 /** Joins the consumer group and starts to hand out batches. */
 export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Intake & Reading> {
-  const { kafka, config, handle, logger } = options;
+  const { kafka, config, handle, version, logger } = options;
   readWhatCanBeRead();
   keepCommittedOffset();
   const outage = new Outage(logger, 'the Kafka consumer does not get on');
@@ -68,7 +71,7 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
   const finished = new Promise<void>((resolve, reject) => {
     end = { resolve, reject };
   });
-  const consumer = createConsumer(kafka, config.groupId, () => stopping);
+  const consumer = createConsumer(kafka, config.groupId, version, () => stopping);
 
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     outage.worked();
@@ -130,7 +133,12 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
   };
 }
 
-function createConsumer(kafka: Kafka, groupId: string, isStopping: () => boolean): Consumer {
+function createConsumer(
+  kafka: Kafka,
+  groupId: string,
+  version: string | undefined,
+  isStopping: () => boolean,
+): Consumer {
   return kafka.consumer({
     groupId,
     sessionTimeout: SESSION_TIMEOUT_MS,
@@ -138,6 +146,7 @@ function createConsumer(kafka: Kafka, groupId: string, isStopping: () => boolean
     maxWaitTimeInMs: FETCH_WAIT_MS,
     metadataMaxAge: METADATA_AGE_MS,
     allowAutoTopicCreation: false,
+    ...(version !== undefined && { partitionAssigners: [sharingOutAs(version)] }),
     // A stopped consumer must not come back from a restart that was already planned.
     retry: { restartOnFailure: async () => !isStopping() },
   });

@@ -3,16 +3,18 @@ import type { Admin } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
 import { createKafka, explainDenied } from './client.js';
+import { versionOfMember } from './member-version.js';
 
 /**
- * How many members the consumer group has. One that was killed counts for 15 s more.
+ * The members of the consumer group. One that was killed counts for 15 s more.
+ * @returns the release of each; null: it does not say
  * @throws Error in one line when Kafka does not say
  */
-export async function readersOfTopic(config: KafkaConfig, logger: Logger): Promise<number> {
+export async function readersOfTopic(config: KafkaConfig, logger: Logger): Promise<readonly (string | null)[]> {
   const { groupId } = config;
   return asked(config, logger, { kind: 'group', name: groupId }, async (admin) => {
     const { groups } = await admin.describeGroups([groupId]);
-    return groups[0]?.members.length ?? 0;
+    return (groups[0]?.members ?? []).map(({ memberMetadata }) => versionOfMember(memberMetadata));
   });
 }
 
@@ -28,12 +30,12 @@ export async function partitionsOfTopic(config: KafkaConfig, logger: Logger): Pr
   });
 }
 
-async function asked(
+async function asked<T>(
   config: KafkaConfig,
   logger: Logger,
   of: { readonly kind: 'group' | 'topic'; readonly name: string },
-  question: (admin: Admin) => Promise<number>,
-): Promise<number> {
+  question: (admin: Admin) => Promise<T>,
+): Promise<T> {
   const admin = createKafka(config, logger, { retries: 2, initialRetryTime: 200 }).admin();
   try {
     await admin.connect();

@@ -17,6 +17,8 @@ interface OutboxIntakeOptions {
   readonly handle: BatchHandler;
   /** Told when the outbox was deleted. Nothing more of its stream is read before it resolves. */
   readonly onGap: OnGap;
+  /** The release, which the group is told; absent: it is not. */
+  readonly version?: string | undefined;
   readonly logger: Logger;
 }
 
@@ -28,7 +30,8 @@ export interface OutboxIntake extends Intake, Reading {
 }
 
 /** Each stream is read by itself, so that a master that is away holds up nothing of the others. */
-export function createOutboxIntake({ source, key, group, handle, onGap, logger }: OutboxIntakeOptions): OutboxIntake {
+export function createOutboxIntake(options: OutboxIntakeOptions): OutboxIntake {
+  const { source, key, group, handle, onGap, version, logger } = options;
   const servers = connectKeyServers(source.endpoint, { name: source.name });
   const outage = new Outage(logger, `${key} at ${servers.place} cannot be read`);
   const reportOutage = shareOutage(outage);
@@ -37,7 +40,7 @@ export function createOutboxIntake({ source, key, group, handle, onGap, logger }
   const what = `${streams.length > 1 ? 'a part of ' : ''}${key} at ${servers.place}`;
   const onDeleted = tellingOfDeleted(what, onGap, stopping.signal);
   const intakes = streams.map((stream) =>
-    createStreamIntake({ servers, stream, group, handle, onDeleted, outage: reportOutage(), logger }),
+    createStreamIntake({ servers, stream, group, handle, version, onDeleted, outage: reportOutage(), logger }),
   );
   const finished = Promise.all(intakes.map((intake) => intake.finished))
     .then(() => {})

@@ -1,20 +1,22 @@
 /** Who reads the outboxes now. */
 import type { LinkConfig, StreamConfig } from '../config.js';
 import { connectKeyServers, type KeyServers } from '../redis/index.js';
+import { versionOf } from './consumer-name.js';
 import { outboxSources, streamsOf } from './sources.js';
 
 /** A reader that lives says so more often, also one that is slow. */
 const ALIVE_MS = 10_000;
 
 /**
- * How many consumers of the group were heard of in the last 10 s.
- * @returns null when there is no outbox yet that could be read
+ * The consumers of the group that were heard of in the last 10 s.
+ * @returns the release of each, null: it does not say; or null when there is no outbox yet that
+ *   could be read
  * @throws RedisFailure with one line when a source does not answer
  */
 export async function readersOfOutboxes(
   links: readonly LinkConfig[],
   { key, groupId }: StreamConfig,
-): Promise<number | null> {
+): Promise<readonly (string | null)[] | null> {
   const perSource = outboxSources(links).map(async (source) => {
     const servers = connectKeyServers(source.endpoint, { name: source.name });
     try {
@@ -24,7 +26,10 @@ export async function readersOfOutboxes(
     }
   });
   const found = (await Promise.all(perSource)).flat().filter((consumers) => consumers !== null);
-  return found.length === 0 ? null : Math.max(...found.map(({ length }) => length));
+  // Each bridge reads all of them, as a consumer of its own.
+  return found.length === 0
+    ? null
+    : found.reduce((most, each) => (each.length > most.length ? each : most)).map(versionOf);
 }
 
 /** null: there is no such stream, or nobody has ever read it. */

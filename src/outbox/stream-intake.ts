@@ -3,15 +3,14 @@
  * `entry-reader.ts` brings.
  */
 import { setMaxListeners } from 'node:events';
-import { hostname } from 'node:os';
 import type { Logger } from 'pino';
-import { ulid } from 'ulid';
 import type { BatchHandler, Intake } from '../events/intake.js';
 import { backOff } from '../patience/back-off.js';
 import { messageOf } from '../patience/outage.js';
 import type { OutageReport } from '../patience/shared-outage.js';
 import type { KeyServers } from '../redis/index.js';
 import { ConsumerGroup } from './consumer-group.js';
+import { consumerName } from './consumer-name.js';
 import { createEntryReader } from './entry-reader.js';
 import { handOut } from './hand-out.js';
 
@@ -24,6 +23,8 @@ interface StreamIntakeOptions {
   readonly handle: BatchHandler;
   /** Resolves when it is told that the stream was deleted, or when that is given up. */
   readonly onDeleted: () => Promise<void>;
+  /** The release, which its name in the group says. */
+  readonly version?: string | undefined;
   readonly outage: OutageReport;
   readonly logger: Logger;
 }
@@ -34,9 +35,8 @@ interface StreamIntake extends Intake {
 }
 
 export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
-  const { servers, stream, group, handle, onDeleted, outage, logger } = options;
-  // Never the name of an earlier process: that would take what it was assigned for ours.
-  const consumer = `${hostname()}-${process.pid}-${ulid()}`;
+  const { servers, stream, group, handle, version, onDeleted, outage, logger } = options;
+  const consumer = consumerName(version);
   const warn = (line: string) => logger.warn(line);
   const consumerGroup = new ConsumerGroup({ servers, stream, group, consumer, warn });
   const stopping = new AbortController();

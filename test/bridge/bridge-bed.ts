@@ -139,7 +139,9 @@ export async function bridgeBed(options: BedOptions = {}) {
     /** Lines that an operator sees by default. */
     warnings: () => logs.filter(({ level }) => level >= WARN).map(({ msg }) => msg),
 
-    async start(overrides: { client?: SignalClient; config?: Config; metrics?: Metrics } = {}): Promise<Bridge> {
+    async start(
+      overrides: { client?: SignalClient; config?: Config; metrics?: Metrics; version?: string } = {},
+    ): Promise<Bridge> {
       const bridge = await startBridge({ config, client: client.workflow, logger: loggerInto(logs), ...overrides });
       bridges.add(bridge);
       // A test that does not look at it must not fail because of it.

@@ -1,5 +1,7 @@
+import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { parseConfig } from '../../src/config.js';
+import { readersOfTopic } from '../../src/kafka/readers.js';
 import { bridgeBed, until } from './bridge-bed.js';
 
 const link = { name: 'l', source: { url: 'redis://a' }, target: { url: 'redis://b' } };
@@ -31,6 +33,15 @@ test('a bridge of another topic is refused where the group has a member already'
   await production.produce({ id: 'a', key: 'a' });
   await production.untilCommitted(1, 0, 0, 0);
   await bridge.stop();
+});
+
+test('bridges of two releases share one topic, and the group says which they are', async () => {
+  const bed = await bridgeBed({ partitions: 4 });
+  await bed.start();
+  await bed.start({ version: '1.2.3' });
+  await until(() => expect(bed.logs.filter(({ msg }) => `${msg}`.startsWith('reads 2 partitions'))).toHaveLength(2));
+  const releases = await readersOfTopic(bed.config.kafka, pino({ level: 'silent' }));
+  expect([...releases].sort()).toEqual(['1.2.3', null]);
 });
 
 test('who joins the group later for another topic is told of, and when that is over', async () => {

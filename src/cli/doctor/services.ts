@@ -38,7 +38,7 @@ export async function checkServices(client: Client | Error, config: Config): Pro
     judged(workers.count, describeWorkers(workers), 'start one: `keymend worker` or `keymend start`'),
     judged(bridges.count, describeBridges(bridges), 'start one: `keymend bridge` or `keymend start`'),
     ...(await found(() => ofPartitions(config, bridges.count ?? 0), warn)),
-    ...(workers.versions.length > 0 ? [ofVersions(workers.versions)] : []),
+    ...ofVersions({ workers: workers.versions, bridges: bridges.versions }),
     ...lost.map(({ link, problem }) =>
       problem === null
         ? warn(`link ${link}: failed writes are known to be lost`, '`keymend sweep --repair`, then `keymend sweep`')
@@ -64,12 +64,18 @@ async function ofPartitions(config: Config, bridges: number): Promise<Finding[]>
   return [warn(idle, 'keep those as a reserve, or give the topic more partitions (kafka-topics.sh --alter)')];
 }
 
-function ofVersions(versions: readonly string[]): Finding {
+/** Old workers can't go on with what a new bridge begins. */
+function ofVersions(processes: Readonly<Record<string, readonly string[]>>): Finding[] {
+  const known = Object.entries(processes).filter(([, versions]) => versions.length > 0);
+  if (known.length === 0) return [];
   const ours = packageVersion();
-  const line = `workers are of ${versions.length === 1 ? 'version' : 'versions'} ${versions.join(', ')}, this command line of ${ours}`;
-  return versions.every((version) => version === ours)
-    ? ok(line)
-    : warn(line, 'let all of them be of one version soon');
+  const parts = known.map(
+    ([who, versions]) => `${who} are of ${versions.length === 1 ? 'version' : 'versions'} ${versions.join(' and ')}`,
+  );
+  const line = [...parts, `this command line of ${ours}`].join(', ');
+  return known.every(([, versions]) => versions.every((version) => version === ours))
+    ? [ok(line)]
+    : [warn(line, 'let all of them be of one version soon: workers first, then bridges')];
 }
 
 /** What to do stands behind the semicolon. */

@@ -3,15 +3,17 @@ import { startBridge } from '../../bridge/bridge.js';
 import { intakeOf } from '../../bridge/intakes.js';
 import { connectClient } from '../../temporal/connect.js';
 import { createSearchAttributes } from '../../temporal/search-attributes.js';
+import { packageVersion } from '../package-version.js';
 import { asService, type Service, type ServiceOptions } from './service.js';
 
 export async function bridgeService({ config, temporal, metrics, tracing, logger }: ServiceOptions): Promise<Service> {
   const intake = intakeOf(config);
+  const version = packageVersion();
   const client = await connectClient(temporal);
   try {
     const problem = await createSearchAttributes(client.connection, temporal.namespace);
     if (problem !== null) logger.warn(problem);
-    const bridge = await startBridge({ config, client: client.workflow, metrics, tracing, logger });
+    const bridge = await startBridge({ config, client: client.workflow, metrics, version, tracing, logger });
     const relay = await intake.startRelay(logger, bridge.gaps, metrics);
     logger.info({ ...intake.reads, temporal: temporal.address }, 'bridge is ready');
     const stop = async () => {

@@ -31,7 +31,12 @@ export interface ServicesReport {
     readonly problem: string | null;
   };
   /** Those that read failed writes now. */
-  readonly bridges: { readonly count: number | null; readonly problem: string | null };
+  readonly bridges: {
+    readonly count: number | null;
+    /** Releases of those that say which they are. */
+    readonly versions: readonly string[];
+    readonly problem: string | null;
+  };
   readonly outages: OutagesReport;
   readonly batches: BatchesReport;
   readonly webhooks: NoticesReport;
@@ -88,10 +93,12 @@ export async function workersReport(client: Client | Error, config: Config): Pro
 
 export async function bridgesReport(config: Config): Promise<ServicesReport['bridges']> {
   try {
-    const count = await intakeOf(config).countReaders(pino({ level: 'silent' }));
-    return { count, problem: count === null ? 'it reads nothing that is there yet: no source has an outbox' : null };
+    const readers = await intakeOf(config).readers(pino({ level: 'silent' }));
+    const problem = readers === null ? 'it reads nothing that is there yet: no source has an outbox' : null;
+    const versions = new Set(readers?.filter((version) => version !== null));
+    return { count: readers?.length ?? null, versions: [...versions].sort(), problem };
   } catch (error) {
-    return { count: null, problem: (error as Error).message };
+    return { count: null, versions: [], problem: (error as Error).message };
   }
 }
 
@@ -123,13 +130,15 @@ function describeWorkflows({ running, escalated, problem }: ServicesReport['work
 export function describeWorkers({ taskQueue, count, versions, problem }: ServicesReport['workers']): string {
   if (count === null) return `whether a worker runs is not known: ${problem}`;
   if (count === 0) return `no worker asks for work on the task queue ${taskQueue}: nothing is repaired`;
-  const releases =
-    versions.length === 0 ? '' : ` (${versions.length === 1 ? 'version' : 'versions'} ${versions.join(', ')})`;
-  return `${counted(count, 'worker asks', 'workers ask')} for work on the task queue ${taskQueue}${releases}`;
+  return `${counted(count, 'worker asks', 'workers ask')} for work on the task queue ${taskQueue}${ofReleases(versions)}`;
 }
 
-export function describeBridges({ count, problem }: ServicesReport['bridges']): string {
+export function describeBridges({ count, versions, problem }: ServicesReport['bridges']): string {
   if (count === null) return `whether a bridge runs is not known: ${problem}`;
   if (count === 0) return 'no bridge reads failed writes: they wait where they are';
-  return `${counted(count, 'bridge reads', 'bridges read')} failed writes`;
+  return `${counted(count, 'bridge reads', 'bridges read')} failed writes${ofReleases(versions)}`;
+}
+
+function ofReleases(versions: readonly string[]): string {
+  return versions.length === 0 ? '' : ` (${versions.length === 1 ? 'version' : 'versions'} ${versions.join(', ')})`;
 }

@@ -96,7 +96,7 @@ it('nothing fails where all is well, and it says what was looked at', async () =
     'source and target of link east-to-west are two',
     /the target's clock is \d+ ms (behind|ahead of) the source's/,
     /1 worker asks for work on the task queue /,
-    /workers are of version ([\d.]+), this command line of \1/,
+    /workers are of version ([\d.]+), bridges are of version \1, this command line of \1/,
     '1 bridge reads failed writes',
     /the topic failed-writes-\w+ has 4 partitions: so many bridges can read it at once/,
     'no failed writes are known to be lost',
@@ -159,7 +159,10 @@ it('what works at a risk is warned of, and nothing fails for it', async () => {
   await eventually(async () => {
     // Heard of for a minute; and before there is work that it could be given.
     await askForWork(taskQueue, '1@elsewhere keymend/0.0.1');
-    await warned([/^workers are of versions 0\.0\.1, \S+, this command line of /, 'let all of them be of one version']);
+    await warned([
+      /^workers are of versions 0\.0\.1 and \S+, bridges are of version \S+, this command line of /,
+      'let all of them be of one version',
+    ]);
   });
   await joinGroup(link, link);
   const { workflow } = sandbox.client;

@@ -31,16 +31,16 @@ it('counts what is under way, workers and bridges', async () => {
   expect(await report()).toMatchObject({
     workflows: { running: 1, escalated: 1, problem: null },
     workers: { taskQueue, count: 1, versions: [packageVersion()], problem: null },
-    bridges: { count: 1, problem: null },
+    bridges: { count: 1, versions: [packageVersion()], problem: null },
   });
   await expectSinceWhen('asked-for');
   const { stdout } = await sandbox.keymend('status');
   expect(stdout).toMatch(/^ {2}1 key under way, 1 escalated$/m);
   expect(stdout).toMatch(/^ {2}1 worker asks for work on the task queue \S+ \(version [\d.]+\)$/m);
-  expect(stdout).toMatch(/^ {2}1 bridge reads failed writes$/m);
+  expect(stdout).toMatch(/^ {2}1 bridge reads failed writes \(version [\d.]+\)$/m);
   await target.client.replicaof('NO', 'ONE');
   expect(await running.stop()).toBe(0);
-  expect((await report()).bridges).toEqual({ count: 0, problem: null });
+  expect((await report()).bridges).toEqual({ count: 0, versions: [], problem: null });
   await sandbox.client.workflow.getHandle(`${sandbox.prefix}a`).terminate();
 });
 
@@ -61,13 +61,15 @@ it('counts the bridges that read outboxes', async () => {
   sandbox.configure({ config: { intake: 'redis-stream' } });
   expect((await report()).bridges).toEqual({
     count: null,
+    versions: [],
     problem: expect.stringContaining('no source has an outbox'),
   });
   const { client } = sandbox.source;
   await client.xadd('keymend:outbox', '*', 'value', recordOf('b').value);
-  expect((await report()).bridges).toEqual({ count: 0, problem: null });
+  expect((await report()).bridges).toEqual({ count: 0, versions: [], problem: null });
   const running = await sandbox.start('start');
   await until(async () => (await report()).bridges.count === 1);
+  expect((await report()).bridges.versions).toEqual([packageVersion()]);
   expect(await running.stop()).toBe(0);
 });
 
