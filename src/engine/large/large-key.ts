@@ -2,10 +2,10 @@
 import { isOwnKey } from '../../own-keys.js';
 import { LARGE, NO_TYPE, RedisFailure } from '../../redis/index.js';
 import type { KeyDeferred, KeyRequest, KeyResult, Link, LinkSides, ReconcileOptions, Repaired } from '../contract.js';
-import { reconcileError, reservedKey, type Side, type Stage } from '../errors.js';
+import { reservedKey } from '../errors.js';
 import { LinkMemory } from '../link-memory.js';
 import { reconcileKeys } from '../reconcile.js';
-import type { RoundResult } from '../round.js';
+import { failed, type RoundResult } from '../round.js';
 import { contended, healing, MAXIMUM_ROUNDS, PAUSES, restAfter, withEarlier } from '../rounds.js';
 import { hasMembers, isInOrder } from '../value-types.js';
 import { type MembersProgress, reconcileAllMembers } from './by-member.js';
@@ -62,9 +62,9 @@ async function runLargeRound(
 ): Promise<RoundResult | KeyDeferred> {
   const { key } = request;
   const [target] = await sides.target.inspect([key], { atMaster: true });
-  if (target instanceof RedisFailure) return failed(sides, 'target', target);
+  if (target instanceof RedisFailure) return failed(sides, target, 'target', 'read');
   const [source] = await sides.source.inspect([key]);
-  if (source instanceof RedisFailure) return failed(sides, 'source', source);
+  if (source instanceof RedisFailure) return failed(sides, source, 'source', 'read');
   if (target!.digest !== LARGE && source!.digest !== LARGE) {
     const [result] = await reconcileKeys(sides, [request], options);
     if (result!.outcome !== 'large') return result!;
@@ -74,7 +74,7 @@ async function runLargeRound(
   }
   if (options.cache !== undefined) return dropLargeKey(sides, key, options.signal);
   const onlyDumps = !isInOrder(source!.type) && !hasMembers(source!.type);
-  if (onlyDumps && source!.digest === LARGE) return failed(sides, 'source', LARGE_DUMP);
+  if (onlyDumps && source!.digest === LARGE) return failed(sides, LARGE_DUMP, 'source', 'read');
   const replacing = { ...options, allowDelete: request.allowDelete ?? false };
   // It has to be read at one moment, so a later attempt begins anew.
   const onStep = () => options.onProgress(undefined);
@@ -87,7 +87,3 @@ async function runLargeRound(
 }
 
 const LARGE_DUMP = new RedisFailure('LARGEDUMP', 'a value of a type that can only be dumped is too large for that');
-
-function failed(sides: LinkSides, side: Side, failure: RedisFailure, stage: Stage = 'read'): RoundResult {
-  return { outcome: 'failed', error: reconcileError(failure, side, stage, sides[side].place) };
-}
