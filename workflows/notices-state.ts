@@ -123,10 +123,10 @@ export function noteSent(state: NoticesState, notice: Notice, now: number): Noti
   return { ...state, sent: state.sent + 1, lastSentAt: now, failing: null, told, refused };
 }
 
-/** The link has no webhook any more. */
+/** The link has no webhook any more: what waits behind it is not kept waiting for one once more. */
 export function noteLeftOut(state: NoticesState, notice: Notice, now: number): NoticesState {
-  const { sent, lastSentAt } = state;
-  return { ...noteSent(state, notice, now), sent, lastSentAt };
+  const { sent, lastSentAt, failing } = state;
+  return { ...noteSent(state, notice, now), sent, lastSentAt, failing: failing && { ...failing, nextAt: now } };
 }
 
 /**

@@ -1,7 +1,15 @@
 /** What waits to be told, as a plain value. */
 import { describe, expect, it } from 'vitest';
 import type { EscalationNews, News, NoticesState, OutageNews } from '../../workflows/notices-messages.js';
-import { makeNotice, NOTHING_WAITS, nextDue, noteFailed, noteSent, take } from '../../workflows/notices-state.js';
+import {
+  makeNotice,
+  NOTHING_WAITS,
+  nextDue,
+  noteFailed,
+  noteLeftOut,
+  noteSent,
+  take,
+} from '../../workflows/notices-state.js';
 
 const MINUTE = 60_000;
 const AT = '2026-11-20T23:00:00.000Z';
@@ -97,6 +105,17 @@ describe('a message that is not taken', () => {
     expect(failed.failing).toMatchObject({ noWebhookSince: 1, tries: 2 });
     const refused = noteFailed(failed, notice, { message: 'answers 500', type: 'WebhookFailed' }, 20);
     expect(refused.failing).toMatchObject({ since: 1, noWebhookSince: undefined });
+  });
+
+  it('is left out with all behind it, once the webhook is known to be removed', () => {
+    const { state, notice } = made(took([escalated('A'), escalated('B')]));
+    const failed = noteFailed(state, notice, { message: 'none', type: 'NoWebhook' }, 1);
+    const first = made(failed);
+    const left = noteLeftOut(first.state, first.notice, 700_000);
+    expect(left).toMatchObject({ sent: 0, failing: { noWebhookSince: 1 } });
+    expect(nextDue(left)).toBe(700_000);
+    const last = made(left);
+    expect(nextDue(noteLeftOut(last.state, last.notice, 700_001))).toBe(null);
   });
 
   it('waits behind the others, for it may never be taken', () => {
