@@ -79,23 +79,32 @@ async function printEach(
   else if (count === 0) print(global, [], () => [describeNone(filters)]);
 }
 
-/** Each costs its time-out where nobody answers: then the others are not asked any more. */
+interface Silence {
+  /** So many were asked since the last answer, and have not answered. */
+  readonly keys: number;
+  readonly answeredAt: number;
+  readonly why: string;
+}
+
+/** Each costs its time-out where nobody answers: then the others of its queue are not asked. */
 function asking(client: Client, config: Config): (row: KeyRow) => Promise<Escalation> {
-  let silent = 0;
-  let lastSilence = '';
-  return async ({ workflowId, startTime, link, error }) => {
+  const silences = new Map<string, Silence>();
+  return async ({ workflowId, taskQueue, startTime, link, error }) => {
     const begun = startTime.toISOString();
     const unasked = (unanswered: string) => ({ workflowId, link, error, since: begun, unanswered });
-    if (silent >= MOST_SILENT) return unasked(`not asked: ${lastSilence}`);
+    const before = silences.get(taskQueue);
+    if (before !== undefined && before.keys >= MOST_SILENT) return unasked(`not asked: ${before.why}`);
+    const askedAt = performance.now();
     const answer = await askStatus(client, config, workflowId);
-    if (!('unanswered' in answer)) {
-      silent = 0;
-      const since = answer.firstFailedAt ?? begun;
-      return { ...answer, workflowId, nextStep: nextStep(answer.lastError?.type ?? ''), since };
+    const { keys = 0, answeredAt = 0 } = silences.get(taskQueue) ?? {};
+    if ('unanswered' in answer) {
+      const counts = answer.isLate && askedAt >= answeredAt;
+      silences.set(taskQueue, { keys: counts ? keys + 1 : keys, answeredAt, why: answer.unanswered });
+      return unasked(answer.unanswered);
     }
-    silent = answer.isLate ? silent + 1 : 0;
-    lastSilence = answer.unanswered;
-    return unasked(answer.unanswered);
+    silences.set(taskQueue, { keys: 0, answeredAt: performance.now(), why: '' });
+    const since = answer.firstFailedAt ?? begun;
+    return { ...answer, workflowId, nextStep: nextStep(answer.lastError?.type ?? ''), since };
   };
 }
 

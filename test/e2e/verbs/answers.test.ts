@@ -1,11 +1,11 @@
 /** What the verbs tell, tried as a new user would. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startProxy } from '../../../src/stack/proxy.js';
 import { eventually, until } from '../../support/eventually.js';
 import { createSandbox, recordOf, type Sandbox } from '../../support/keymend.js';
 import { freePort } from '../../support/redis.js';
-import { startEscalated } from '../../support/stub-worker.js';
+import { startEscalated, startStubWorker } from '../../support/stub-worker.js';
 
 let sandbox: Sandbox;
 beforeAll(async () => {
@@ -136,19 +136,29 @@ it('a list of escalated keys does not wait for each of them when their worker is
   const taskQueue = `keymend-${sandbox.prefix.slice(0, -1)}`;
   const path = sandbox.configure({ link: { name: link } });
   const workflowIds = Array.from({ length: 60 }, (_, index) => `${sandbox.prefix}silent:${index}`);
-  const keys = workflowIds.map((workflowId) => ({ workflowId, error: 'Contended' }));
-  await startEscalated(sandbox.client, { link, taskQueue }, keys);
+  const asked = (workflowId: string) => ({ workflowId, error: 'Contended' });
+  // Of another queue, with a worker, and the last of the list.
+  const answered = `${sandbox.prefix}answered`;
+  const worker = startStubWorker(sandbox.client, taskQueue, () => false);
+  onTestFinished(() => worker.stop());
+  await startEscalated(sandbox.client, { link, taskQueue }, [asked(answered)]);
+  await until(() => worker.begun() === 1);
+  const silent = `${taskQueue}-of-old`;
+  await startEscalated(sandbox.client, { link, taskQueue: silent }, workflowIds.map(asked));
   const count = async () => (await sandbox.client.workflow.count(`KeymendLink = "${link}"`)).count;
-  await eventually(async () => expect(await count()).toBe(60));
-  const listed = await json<{ workflowId: string; unanswered: string }[]>('escalations', '-l', link, '--config', path);
-  expect(listed.map(({ workflowId }) => workflowId).sort()).toEqual(workflowIds.sort());
+  await eventually(async () => expect(await count()).toBe(61));
+  const listed = await json<{ workflowId: string; unanswered?: string }[]>('escalations', '-l', link, '--config', path);
+  expect(listed.at(-1)).toMatchObject({ workflowId: answered, attempts: expect.any(Number) });
+  expect(listed.map(({ workflowId }) => workflowId).sort()).toEqual([answered, ...workflowIds].sort());
   expect(listed[0]).toEqual({
     ...{ workflowId: expect.any(String), link, error: 'Contended', since: expect.stringMatching(/^\d{4}-.*Z$/) },
     unanswered: expect.stringMatching(/^no worker answers on its task queue /),
   });
-  const unasked = listed.filter(({ unanswered }) => unanswered.startsWith('not asked: no worker answers'));
+  const unasked = listed.filter(({ unanswered = '' }) => unanswered.startsWith('not asked: no worker answers'));
   expect(unasked.length).toBeGreaterThanOrEqual(60 - 16 - 5);
-  const ended = workflowIds.map((workflowId) => sandbox.client.workflow.getHandle(workflowId).terminate());
+  const ended = [answered, ...workflowIds].map((workflowId) =>
+    sandbox.client.workflow.getHandle(workflowId).terminate(),
+  );
   await Promise.all(ended);
 });
 
