@@ -28,7 +28,7 @@ export function describeGroups({ total, groups, others }: PrefixedGroups, filter
 }
 
 function isUncounted({ keys, prefixes }: PrefixedGroup): boolean {
-  return keys === null || prefixes.some(({ keys }) => keys === null);
+  return keys === null || prefixes.some(({ keys, isTwin }) => keys === null && !isTwin);
 }
 
 export function describeNone(filters: Filters): string {

@@ -14,11 +14,13 @@ import { firstRows, type KeyRow, SAMPLE } from './rows.js';
 interface KeyPrefix {
   readonly prefix: string;
   /**
-   * null: not counted in time; `sample` is at least there. By a store that compares without regard
-   * to case, those of a `User:` that was not come upon are counted as `user:`.
+   * null: not counted; `sample` is at least there. By a store that compares without regard to case,
+   * those of a `User:` that was not come upon are counted as `user:`.
    */
   readonly keys: number | null;
   readonly sample: number;
+  /** There is one that differs in case alone, and some stores would count both as each. */
+  readonly isTwin: boolean;
 }
 
 interface KeyPrefixes {
@@ -76,8 +78,9 @@ async function prefixesOf(client: Client, config: Config, group: EscalatedGroup,
     inTime(async () => (await client.workflow.count(`${query} AND ${begins(prefix)}`)).count);
   const prefixes = await Promise.all(
     [...samples].map(async ([prefix, sample]) => {
-      if (isAll) return { prefix, keys: sample, sample };
-      return { prefix, keys: isTwin(prefix, samples) ? null : await count(prefix), sample };
+      const isTwin = hasTwin(prefix, samples);
+      const keys = isAll ? sample : isTwin ? null : await count(prefix);
+      return { prefix, keys, sample, isTwin };
     }),
   );
   return {
@@ -112,8 +115,7 @@ function samplesOf(keys: readonly string[]): ReadonlyMap<string, number> {
   return new Map(samples.sort(([, one], [, other]) => other - one).slice(0, MOST_PREFIXES));
 }
 
-/** Some stores do not tell `user:` from `User:`, and would count both as each. */
-function isTwin(prefix: string, samples: ReadonlyMap<string, number>): boolean {
+function hasTwin(prefix: string, samples: ReadonlyMap<string, number>): boolean {
   return [...samples.keys()].some((other) => other !== prefix && other.toLowerCase() === prefix.toLowerCase());
 }
 
