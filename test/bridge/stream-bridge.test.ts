@@ -170,16 +170,19 @@ describe('with Redis Streams and no Kafka', () => {
   });
 
   it('a source that comes back without data gets its outbox and group again', async () => {
+    // Other tests look for gaps of the usual link.
+    const link = ulid();
+    configure({ name: link });
     const { source, target } = sandbox;
     const running = await sandbox.start('start');
-    await append(recordOf('user:1'));
+    await append(recordOf('user:1', { link }));
     await untilForgotten();
     await source.stop();
     await running.logged('cannot be read');
     const again = await startRedis([], { port: source.port });
     try {
       await again.client.set('user:42', 'new');
-      const { key, value } = recordOf('user:42');
+      const { key, value } = recordOf('user:42', { link });
       await again.client.xadd(STREAM, '*', 'key', key, 'value', value);
       await until(async () => expect(await target.client.get('user:42')).toBe('new'));
     } finally {
