@@ -29,6 +29,8 @@ export interface WorkerMetrics {
   outageEnded(link: string): void;
   escalated(link: string, error: string): void;
   deadLettered: Metrics['deadLettered'];
+  /** A message was given to the webhook of a link, which has taken it or not. */
+  webhookAsked(link: string, result: 'sent' | 'failed'): void;
   swept(link: string, sweep: EndedSweep): void;
 }
 
@@ -73,6 +75,11 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
     'Keys that were given up on for now, by the type of the last error.',
     ...(['link', 'error'] as const),
   );
+  const messages = counter(
+    'keymend_webhook_messages_total',
+    'Tries to send a message to the webhook of a link, by result.',
+    ...(['link', 'result'] as const),
+  );
   for (const link of links) {
     for (const result of ['equal', 'repaired'] satisfies Result[]) reconciles.inc({ link, result, error: '' }, 0);
     for (const each of [took, lag]) each.zero({ link });
@@ -90,6 +97,7 @@ export function workerMetrics(metrics: Metrics, links: readonly string[]): Worke
     outageEnded: (link) => outages.dec({ link }),
     escalated: (link, error) => escalations.inc({ link: linkOf(link), error: errorOf(error) }),
     deadLettered: (reason) => metrics.deadLettered(reason),
+    webhookAsked: (link, result) => messages.inc({ link, result }),
     swept: sweepMetrics(counter, registers, links),
   };
 }

@@ -17,9 +17,11 @@ import { ownTeller, type TellerOptions } from '../bridge/runs/own-teller.js';
 import type { LinkConfig, TracingConfig, WebhookConfig } from '../config.js';
 import { keyBytes } from '../events/failed-write-codec.js';
 import { hidingKeys, type ShownKey } from '../privacy.js';
+import type { WorkerMetrics } from '../telemetry/worker-metrics.js';
 import { sendNotice } from '../webhook/send.js';
 
 interface NoticesOptions extends TellerOptions {
+  readonly metrics: Pick<WorkerMetrics, 'webhookAsked'>;
   readonly links: readonly LinkConfig[];
   /** A key that is named as an example is shown as in the log. Absent: as it is. */
   readonly tracing?: TracingConfig | undefined;
@@ -81,7 +83,7 @@ export class Notices {
   /** For the workflow: to the webhook. @throws as `sendNotice` of the webhook */
   async send(notice: Notice): Promise<'taken' | 'no-webhook'> {
     const { link, id } = notice;
-    const { logger } = this.#options;
+    const { logger, metrics } = this.#options;
     const webhook = this.#webhooks.get(link);
     if (webhook === undefined) {
       logger.warn({ link, id }, `link ${link} has no webhook in this configuration: a message is not sent from here`);
@@ -89,8 +91,10 @@ export class Notices {
     }
     try {
       await sendNotice(webhook, notice);
+      metrics.webhookAsked(link, 'sent');
       return 'taken';
     } catch (error) {
+      metrics.webhookAsked(link, 'failed');
       logger.warn({ link, id }, `link ${link}: ${(error as Error).message}. It is tried again; repairs go on`);
       throw error;
     }

@@ -89,7 +89,7 @@ export async function startWorker(options: WorkerOptions): Promise<RunningWorker
   const temporal = { connection, namespace, ...convertedBy(codec) };
   const starting = { client: new WorkflowClient(temporal), taskQueue, logger };
   const attribute = new LinkAttribute(logger);
-  const notices = new Notices({ ...starting, attribute, links: config.links, tracing: config.tracing });
+  const notices = new Notices({ ...starting, attribute, metrics, links: config.links, tracing: config.tracing });
   const outages = new OutageNotices({ ...starting, attribute, identity, isNotified: (link) => notices.isWanted(link) });
   const links = connectLinks(config.links, { listenerOf: (link) => outages.listenerOf(link), metrics, logger });
   const letters = await openLetterWork(config, links, temporal, { logger, metrics });

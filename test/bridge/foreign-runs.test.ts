@@ -125,7 +125,7 @@ const TELL = {
     await gaps.open(gap, new AbortController().signal);
   },
   async [NOTICES_TYPE]({ link, telling }: LinkBed) {
-    const notices = new Notices(telling);
+    const notices = new Notices({ ...telling, metrics: { webhookAsked() {} } });
     const error = { type: 'Contended', message: 'm', stage: 'write' } as const;
     const at = new Date().toISOString();
     const event = failedWrite({ link });

@@ -36,8 +36,10 @@ function bed({ url = 'http://127.0.0.1:1/S3CRET', takes = (_signal: number): boo
   const logs: LogLine[] = [];
   const logger = loggerInto(logs);
   const attribute = new LinkAttribute(logger);
-  const notices = new Notices({ client, taskQueue: 'q', attribute, ...config, logger });
-  return { notices, signals, logs };
+  const messages: string[] = [];
+  const metrics = { webhookAsked: (link: string, result: string) => void messages.push(`${link} ${result}`) };
+  const notices = new Notices({ client, taskQueue: 'q', attribute, metrics, ...config, logger });
+  return { notices, signals, logs, messages };
 }
 
 const escalation = (key: string, type: string, link = 'told'): EscalateRequest => ({
@@ -119,7 +121,7 @@ it('an example is cut between characters', async () => {
 
 it('a webhook that does not take a message is one line without its secrets, and a failure', async () => {
   const receiver = await startReceiver();
-  const { notices, logs } = bed({ url: receiver.url });
+  const { notices, logs, messages } = bed({ url: receiver.url });
   const notice = { kind: 'outage', id: 'i', shard: 's', since: '', reason: '', until: null, keysWaiting: 1 } as const;
   expect(await notices.send({ ...notice, link: 'told' })).toBe('taken');
   receiver.answer(503);
@@ -134,4 +136,5 @@ it('a webhook that does not take a message is one line without its secrets, and 
   ]);
   expect(JSON.stringify(logs)).not.toMatch(/S3CRET|secret-path/);
   expect(receiver.received).toHaveLength(2);
+  expect(messages).toEqual(['told sent', 'told failed', 'told failed']);
 });

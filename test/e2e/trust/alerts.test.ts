@@ -54,8 +54,13 @@ await describeWith('the alerts in a Prometheus', providePrometheus, ({ server })
   const scraped = () => prometheus.scrape(...started.map(({ address }) => address));
   async function start(verb: 'bridge' | 'worker', link: object = {}, more: object = {}): Promise<Running> {
     const retry = { maximumAttempts: 1 };
+    // Nobody listens there.
+    const webhook = { url: 'http://127.0.0.1:1/', secret: 's', allowPrivate: true, gather: '1s' };
     const config = { http: { port: 0 }, ...more };
-    const path = sandbox.configure({ link: { name: LINK, retry, escalation: { retryEvery: '1h' }, ...link }, config });
+    const path = sandbox.configure({
+      link: { name: LINK, retry, escalation: { retryEvery: '1h', webhook }, ...link },
+      config,
+    });
     const running = spawnKeymend([verb, '--config', path], { TEMPORAL_ADDRESS: `127.0.0.1:${temporal.port}` });
     await running.logged(`${verb} is ready`);
     started.push({ running, address: /http:\/\/([\d.:]+)/.exec(running.log())![1]! });
@@ -114,6 +119,7 @@ await describeWith('the alerts in a Prometheus', providePrometheus, ({ server })
       await eventually(() => client.workflow.getHandle(`${prefix}${key}`).describe());
       await fires('KeymendEscalated');
     }
+    await fires('KeymendWebhookFails', { link: LINK });
     await fires('KeymendFailingAttempts', { link: LINK });
     await target.client.config('SET', 'min-replicas-to-write', '0');
 
