@@ -2,7 +2,8 @@
 import type { Admin } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
-import { createKafka, explainDenied, isOfGroup } from './client.js';
+import { askKafka } from './ask.js';
+import { explainDenied, isOfGroup } from './client.js';
 
 /** An Error, in one line, in place of what Kafka does not say. */
 export interface TopicBacklog {
@@ -17,17 +18,13 @@ export async function topicBacklog(config: KafkaConfig, logger: Logger): Promise
   const { topic, deadLetterTopic } = config;
   // Of its own each: kafkajs asks for all topics of a connection at once, and one may be hidden.
   const ask = async (name: string, question: (admin: Admin) => Promise<number>) => {
-    const admin = createKafka(config, logger, { retries: 2, initialRetryTime: 200 }).admin();
     try {
-      await admin.connect();
-      return await question(admin);
+      return await askKafka(config, logger, question);
     } catch (error) {
       const reason = isOfGroup(error)
         ? explainDenied(error, 'DESCRIBE', 'group', config.groupId)
         : explainDenied(error, 'DESCRIBE', 'topic', name);
       return new Error(`Kafka at ${config.brokers.join(', ')} does not say: ${reason}`, { cause: error });
-    } finally {
-      await admin.disconnect().catch(() => {});
     }
   };
   const [lag, deadLetters] = await Promise.all([

@@ -2,7 +2,8 @@
 import type { Admin } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
-import { createKafka, explainDenied } from './client.js';
+import { askKafka } from './ask.js';
+import { explainDenied } from './client.js';
 import { versionOfMember } from './member-version.js';
 
 /**
@@ -36,14 +37,10 @@ async function asked<T>(
   of: { readonly kind: 'group' | 'topic'; readonly name: string },
   question: (admin: Admin) => Promise<T>,
 ): Promise<T> {
-  const admin = createKafka(config, logger, { retries: 2, initialRetryTime: 200 }).admin();
   try {
-    await admin.connect();
-    return await question(admin);
+    return await askKafka(config, logger, question);
   } catch (error) {
     const reason = explainDenied(error, 'DESCRIBE', of.kind, of.name);
     throw new Error(`Kafka at ${config.brokers.join(', ')} does not say: ${reason}`, { cause: error });
-  } finally {
-    await admin.disconnect().catch(() => {});
   }
 }
