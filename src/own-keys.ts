@@ -10,7 +10,7 @@ const OWN_BYTES = Buffer.from(OWN_PREFIX);
 /** @param key as text or as raw bytes */
 export function isOwnKey(key: string | Buffer): boolean {
   if (typeof key === 'string') return key.startsWith(OWN_PREFIX);
-  return key.length >= OWN_BYTES.length && OWN_BYTES.equals(key.subarray(0, OWN_BYTES.length));
+  return key.length >= OWN_BYTES.length && OWN_BYTES.compare(key, 0, OWN_BYTES.length) === 0;
 }
 
 /** Why such a key is left alone: one line, for whoever asked for it. */
