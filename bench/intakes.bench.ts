@@ -123,6 +123,7 @@ test('intakes', async () => {
         key: STREAM,
         group: 'keymend-bridge',
         handle,
+        putsAside: true,
         onGap: async () => {},
         logger,
       });

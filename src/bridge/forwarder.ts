@@ -19,10 +19,10 @@ import type { Gaps } from './gaps.js';
 import { type KeyGroup, type Links, type Part, partsOf } from './group.js';
 import { Letters } from './letters.js';
 import { mergeWrites } from './merge.js';
-import { Pace } from './pace.js';
 import { describeForeignRun } from './runs/own-runs.js';
 import type { SignalEnd, Signaller } from './signaller.js';
 import { RecordSpans } from './spans.js';
+import { Turns } from './turns.js';
 import { workflowIdOf } from './workflow-id.js';
 
 interface ForwarderOptions {
@@ -75,7 +75,7 @@ export class Forwarder {
   readonly counters = { received: 0, signalled: 0, deadLettered: 0 };
   readonly #options: ForwarderOptions;
   readonly #letters: Letters;
-  readonly #pace = new Pace();
+  readonly #turns = new Turns();
   readonly #spans: RecordSpans;
 
   constructor(options: ForwarderOptions) {
@@ -108,7 +108,7 @@ export class Forwarder {
       surge.done(place);
     }
     // Nothing more may come that would say so.
-    if (backlog.records <= records.length && !batch.signal.aborted) surge.noticed(place, { records: 0, ageMs: 0 });
+    if (backlog.records <= records.length && !batch.signal.aborted) surge.through(place, backlog);
   };
 
   /** The keys of each link that go in a batch. */
@@ -184,9 +184,10 @@ export class Forwarder {
   async #forwardKey(group: KeyGroup, inHand: InHand, span: OpenSpan): Promise<void> {
     const { link, key, writes } = group;
     const { traceparent } = span;
-    const event = { ...mergeWrites(writes.map((write) => write.event)), ...(traceparent && { traceparent }) };
-    await this.#pace.turn(workflowIdOf(link, key), inHand.signal);
-    const end = await this.#options.signaller.signal(group, [event], inHand.signal);
+    const end = await this.#turns.tell(workflowIdOf(link, key), writes, inHand.signal, (together) => {
+      const event = { ...mergeWrites(together.map((write) => write.event)), ...(traceparent && { traceparent }) };
+      return this.#options.signaller.signal(group, [event], inHand.signal);
+    });
     span.end({ 'keymend.outcome': end.kind }, end.kind === 'refused' || end.kind === 'misled' ? end.kind : undefined);
     if (end.kind === 'aborted') return;
     for (const { record, event } of writes) {

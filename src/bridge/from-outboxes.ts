@@ -23,7 +23,7 @@ export async function startFromOutboxes(
     const deadLetters = createStreamDeadLetters(source, stream, (line) => logger.warn(line));
     const { forward: handle, counters } = new Forwarder({ ...forwarding, of: source.name, deadLetters });
     const onGap: OnGap = (gap, signal) => gaps.open(gap, signal, source.links);
-    const reading = { source, key: stream.key, group: stream.groupId, handle, onGap, version, logger };
+    const reading = { source, key: stream.key, group: stream.groupId, handle, putsAside: true, onGap, version, logger };
     const intake = createOutboxIntake(reading);
     return { intake, counters, finished: intake.finished.finally(() => deadLetters.close()) };
   });

@@ -46,6 +46,8 @@ export function startRelay(config: KafkaIntakeConfig, logger: Logger, gaps: Gaps
       key: config.stream.key,
       group: RELAY_GROUP,
       handle: createRelayHandler({ producer, deadLetters, topic: config.kafka.topic, metrics, logger }),
+      // Kafka is to get the records of a key in their order.
+      putsAside: false,
       // Nobody waits for it: what comes meanwhile goes to Kafka, also while Temporal is away.
       onGap: async (gap, signal) => {
         telling = Promise.all([telling, gaps.open(gap, signal, source.links)]);

@@ -9,10 +9,10 @@ import type { Logger } from 'pino';
 import type { KafkaConfig } from '../config.js';
 import type { Backlog, BatchHandler, Intake, Reading } from '../events/intake.js';
 import { isTimed } from '../events/record-times.js';
+import { Aside } from '../patience/aside.js';
 import { Outage } from '../patience/outage.js';
 import { counted } from '../plural.js';
 import { AcceptedPrefix } from './accepted-prefix.js';
-import { Aside } from './aside.js';
 import { Assignment } from './assignment.js';
 import { kafkaErrorMessage } from './client.js';
 import { type LookAroundOptions, lookAround } from './look-around.js';
@@ -55,6 +55,13 @@ const PARTITIONS_AT_ONCE = 4;
  * whose leader it does not know are looked up again, after this. kafkajs' own is five minutes.
  */
 export const METADATA_AGE_MS = 10_000;
+/**
+ * kafkajs asks a broker for more only when all that it gave before is handled, so one key that is
+ * waited for would hold up every partition of that broker.
+ */
+const ASIDE = { getsOnWithinMs: 1_000, most: 4 };
+/** A batch that failed comes again after this. */
+const FAILED_REST_MS = 1_000;
 /** How long a fetch waits for records, hence about how long `stop` takes. */
 const FETCH_WAIT_MS = 500;
 
@@ -65,7 +72,7 @@ export async function startKafkaIntake(options: KafkaIntakeOptions): Promise<Int
   keepCommittedOffset();
   const outage = new Outage(logger, 'the Kafka consumer does not get on');
   let stopping = false;
-  const aside = new Aside(() => stopping);
+  const aside = new Aside({ ...ASIDE, isStopping: () => stopping });
   const assignment = new Assignment();
   let end: { resolve: () => void; reject: (error: Error) => void };
   const finished = new Promise<void>((resolve, reject) => {
@@ -163,7 +170,31 @@ interface Handling {
 
 function handleOrPutAside(payload: EachBatchPayload, aside: Aside, handling: Handling): Promise<void> {
   const prefix = new AcceptedPrefix(payload.batch.messages.length);
-  return aside.handledOrAside(payload, handleBatch(payload, prefix, handling), () => prefix.accepted);
+  const handled = handleBatch(payload, prefix, handling);
+  return aside.handledOrAside(
+    handled,
+    () => prefix.accepted,
+    () => restUntil(handled, payload, handling.isStopping),
+  );
+}
+
+/**
+ * The partition of a batch that is aside rests, and goes on behind what was accepted of it. At
+ * once: the next fetch must not bring the same records.
+ */
+function restUntil(handled: Promise<void>, payload: EachBatchPayload, isStopping: () => boolean): Promise<void> {
+  const goOn = payload.pause();
+  return (
+    handled
+      // It has been told of, and comes again.
+      .catch(() => sleep(FAILED_REST_MS))
+      .then(() => payload.commitOffsetsIfNecessary(payload.uncommittedOffsets()))
+      // After a rebalance: it comes again, here or elsewhere.
+      .catch(() => {})
+      .finally(() => {
+        if (!isStopping()) goOn();
+      })
+  );
 }
 
 async function handleBatch(

@@ -14,6 +14,8 @@ interface BatchHolder {
   /** The key of the stream. */
   readonly stream: string;
   readonly handle: BatchHandler;
+  /** Told of each record that the handler accepts. */
+  readonly onAccepted: () => void;
   readonly outage: OutageReport;
   readonly logger: Logger;
   /** Aborted when the intake stops. */
@@ -30,7 +32,7 @@ const FINISH_INTERVAL_MS = 250;
  * it did not accept comes again.
  */
 export async function handOut(entries: readonly DeliveredEntry[], holder: BatchHolder): Promise<void> {
-  const { consumerGroup, stream, handle, outage, logger, signal } = holder;
+  const { consumerGroup, stream, handle, onAccepted, outage, logger, signal } = holder;
   const records = entries.map((entry) => entryRecord(stream, entry));
   // What is assigned and not in hand are intents, as good as all: these wait for their writes.
   const backlog = { records: records.length + (await consumerGroup.unread()), ageMs: ageOf(records) };
@@ -38,6 +40,10 @@ export async function handOut(entries: readonly DeliveredEntry[], holder: BatchH
   if (signal.aborted) return;
   const working = new Set(records);
   const accepted: IntakeRecord[] = [];
+  const accept = (record: IntakeRecord) => {
+    accepted.push(record);
+    onAccepted();
+  };
 
   async function finishAccepted(): Promise<void> {
     const finishing = [...accepted];
@@ -50,7 +56,7 @@ export async function handOut(entries: readonly DeliveredEntry[], holder: BatchH
   const handled = new AbortController();
   const tending = tend(consumerGroup, working, finishAccepted, handled.signal);
   try {
-    await handle({ records, backlog, isContiguous: false, signal, accepted: (record) => void accepted.push(record) });
+    await handle({ records, backlog, isContiguous: false, signal, accepted: accept });
   } catch (error) {
     // What was not accepted stays assigned to this consumer and is claimed, here or elsewhere, when
     // it has been idle for long.

@@ -13,8 +13,13 @@ interface OutboxIntakeOptions {
   /** `stream.key` of keymend.yaml. */
   readonly key: string;
   readonly group: string;
-  /** Called for each stream on its own: for several at once, never twice at once for one. */
+  /** Called for each stream on its own: for several at once. */
   readonly handle: BatchHandler;
+  /**
+   * Whether `handle` may be called for a stream while a batch of it that does not get on is in hand
+   * still. Else what is behind it waits.
+   */
+  readonly putsAside: boolean;
   /** Told when the outbox was deleted. Nothing more of its stream is read before it resolves. */
   readonly onGap: OnGap;
   /** The release, which the group is told; absent: it is not. */
@@ -31,7 +36,7 @@ export interface OutboxIntake extends Intake, Reading {
 
 /** Each stream is read by itself, so that a master that is away holds up nothing of the others. */
 export function createOutboxIntake(options: OutboxIntakeOptions): OutboxIntake {
-  const { source, key, group, handle, onGap, version, logger } = options;
+  const { source, key, group, handle, putsAside, onGap, version, logger } = options;
   const servers = connectKeyServers(source.endpoint, { name: source.name });
   const outage = new Outage(logger, `${key} at ${servers.place} cannot be read`);
   const reportOutage = shareOutage(outage);
@@ -40,7 +45,17 @@ export function createOutboxIntake(options: OutboxIntakeOptions): OutboxIntake {
   const what = `${streams.length > 1 ? 'a part of ' : ''}${key} at ${servers.place}`;
   const onDeleted = tellingOfDeleted(what, onGap, stopping.signal);
   const intakes = streams.map((stream) =>
-    createStreamIntake({ servers, stream, group, handle, version, onDeleted, outage: reportOutage(), logger }),
+    createStreamIntake({
+      servers,
+      stream,
+      group,
+      handle,
+      putsAside,
+      version,
+      onDeleted,
+      outage: reportOutage(),
+      logger,
+    }),
   );
   const finished = Promise.all(intakes.map((intake) => intake.finished))
     .then(() => {})

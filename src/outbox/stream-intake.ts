@@ -5,11 +5,12 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { BatchHandler, Intake } from '../events/intake.js';
+import { Aside } from '../patience/aside.js';
 import { backOff } from '../patience/back-off.js';
 import { messageOf } from '../patience/outage.js';
 import type { OutageReport } from '../patience/shared-outage.js';
 import type { KeyServers } from '../redis/index.js';
-import { ConsumerGroup } from './consumer-group.js';
+import { ConsumerGroup, type DeliveredEntry } from './consumer-group.js';
 import { consumerName } from './consumer-name.js';
 import { createEntryReader } from './entry-reader.js';
 import { handOut } from './hand-out.js';
@@ -21,6 +22,8 @@ interface StreamIntakeOptions {
   readonly stream: string;
   readonly group: string;
   readonly handle: BatchHandler;
+  /** Whether what is behind a batch that does not get on is handed out meanwhile. */
+  readonly putsAside: boolean;
   /** Resolves when it is told that the stream was deleted, or when that is given up. */
   readonly onDeleted: () => Promise<void>;
   /** The release, which its name in the group says. */
@@ -29,13 +32,16 @@ interface StreamIntakeOptions {
   readonly logger: Logger;
 }
 
+/** With 500 entries each. A key that keeps failing is waited for up to two seconds. */
+const ASIDE = { getsOnWithinMs: 250, most: 8 };
+
 interface StreamIntake extends Intake {
   /** Starts to hand out batches. */
   start(): void;
 }
 
 export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
-  const { servers, stream, group, handle, version, onDeleted, outage, logger } = options;
+  const { servers, stream, group, handle, putsAside, version, onDeleted, outage, logger } = options;
   const consumer = consumerName(version);
   const warn = (line: string) => logger.warn(line);
   const consumerGroup = new ConsumerGroup({ servers, stream, group, consumer, warn });
@@ -45,11 +51,23 @@ export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
   setMaxListeners(0, signal);
   const reader = createEntryReader({ consumerGroup, group, onDeleted, logger, signal });
   const holder = { consumerGroup, stream, handle, outage, logger, signal };
+  const aside = new Aside({ ...ASIDE, isStopping: () => signal.aborted });
   let running: Promise<void> | undefined;
   let end!: { resolve: () => void; reject: (error: unknown) => void };
   const finished = new Promise<void>((resolve, reject) => {
     end = { resolve, reject };
   });
+
+  async function handOutOrPutAside(entries: readonly DeliveredEntry[]): Promise<void> {
+    let accepted = 0;
+    const onAccepted = () => {
+      accepted += 1;
+    };
+    const handled = handOut(entries, { ...holder, onAccepted });
+    if (!putsAside) return handled;
+    const told = () => handled.catch((error: unknown) => outage.failed(messageOf(error)));
+    return aside.handledOrAside(handled, () => accepted, told);
+  }
 
   async function run(): Promise<void> {
     for (let failed = 0; !signal.aborted; ) {
@@ -57,12 +75,13 @@ export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
         const entries = await reader.next();
         outage.worked();
         failed = 0;
-        if (entries.length > 0) await handOut(entries, holder);
+        if (entries.length > 0) await handOutOrPutAside(entries);
       } catch (error) {
         outage.failed(messageOf(error));
         await backOff(++failed, signal);
       }
     }
+    await aside.ended();
     // Whatever can't be said now shows by silence.
     if (reader.hasJoined) await consumerGroup.leave().catch(() => {});
   }

@@ -40,7 +40,12 @@ export async function clusterBed(shape: ClusterShape = {}) {
     start(handle: BatchHandler) {
       const source = { endpoint: bed.endpoint, name: 'source of link l', links: ['l'] };
       const options = { source, key: 'keymend:outbox', group: 'keymend-bridge', logger: loggerInto(logs) };
-      const intake = createOutboxIntake({ ...options, handle, onGap: async (gap) => void gaps.push(gap) });
+      const intake = createOutboxIntake({
+        ...options,
+        handle,
+        putsAside: true,
+        onGap: async (gap) => void gaps.push(gap),
+      });
       intakes.push(intake);
       intake.start();
       return intake;

@@ -22,7 +22,15 @@ function read(bed: SentinelBed, logs: LogLine[], handle: BatchHandler) {
   const logger = loggerInto(logs);
   // A failover deletes nothing.
   const onGap = async ({ message }: NoticedGap) => expect.unreachable(message);
-  const intake = createOutboxIntake({ source, key: STREAM, group: 'keymend-bridge', handle, onGap, logger });
+  const intake = createOutboxIntake({
+    source,
+    key: STREAM,
+    group: 'keymend-bridge',
+    handle,
+    putsAside: true,
+    onGap,
+    logger,
+  });
   onTestFinished(() => intake.stop());
   intake.start();
   return intake;

@@ -44,7 +44,8 @@ export async function streamBed(binary?: string) {
         gaps.push(gap);
         await kept();
       };
-      const intake = createOutboxIntake({ source, key: STREAM, group: GROUP, handle, onGap, logger: loggerInto(logs) });
+      const reading = { source, key: STREAM, group: GROUP, handle, putsAside: true, onGap, logger: loggerInto(logs) };
+      const intake = createOutboxIntake(reading);
       intakes.push(intake);
       intake.start();
       return intake;

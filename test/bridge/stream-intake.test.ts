@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Redis } from 'ioredis';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { ConsumerGroup } from '../../src/outbox/consumer-group.js';
@@ -107,6 +108,46 @@ describe('the outbox as an intake', () => {
     await until(async () => expect(await bed.left()).toEqual({ entries: 1, pending: 1 }));
     open();
     await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
+  });
+
+  test('hands out what is behind a batch that waits for one record, and not without bound', async () => {
+    const bed = await streamBed();
+    // 500 a batch, of which one waits.
+    await bed.add(...Array.from({ length: 500 * 11 }, (_, index) => (index % 500 === 0 ? 'slow' : 'quick')));
+    const { open, opened } = gate();
+    let [inHand, most, slow] = [0, 0, 0];
+    bed.start(async ({ records, accepted }) => {
+      inHand += 1;
+      most = Math.max(most, inHand);
+      for (const record of records) if (text(record) === 'quick') accepted(record);
+      slow += 1;
+      if (slow === 9) setTimeout(open, 1_000);
+      await opened;
+      for (const record of records) if (text(record) === 'slow') accepted(record);
+      inHand -= 1;
+    });
+    await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
+    expect(slow).toBe(11);
+    // One that gets on beside eight that do not.
+    expect(most).toBe(9);
+  });
+
+  test('what is aside when it stops can be had by another at once', async () => {
+    const bed = await streamBed();
+    await bed.add('slow', ...Array.from({ length: 499 }, () => 'quick'), 'behind');
+    const seen: string[] = [];
+    const first = bed.start(async ({ records, accepted, signal }) => {
+      seen.push(...records.map(text));
+      for (const record of records) if (text(record) !== 'slow') accepted(record);
+      if (text(records[0]!) === 'slow') await once(signal, 'abort');
+    });
+    await until(() => expect(seen).toContain('behind'));
+    await first.stop();
+    expect(await bed.left()).toEqual({ entries: 1, pending: 1 });
+    const others: string[] = [];
+    bed.start(accepting(others));
+    await until(async () => expect(await bed.left()).toEqual({ entries: 0, pending: 0 }));
+    expect(others).toEqual(['slow']);
   });
 
   test('goes on after a flush and after a restart without data, and tells of each as a gap', async () => {

@@ -82,6 +82,18 @@ describe('keys travel in batches', () => {
     expect(lines.at(-1)!.msg).toMatch(/^surge is over: 0 records wait/);
   });
 
+  it('also while one of two batches of a part of the log is in hand, whichever ends first', () => {
+    const surge = surgeOf();
+    const first = { records: 500, ageMs: 0 };
+    surge.taken('t[0]', first);
+    surge.taken('t[0]', { records: 5_000, ageMs: 0 });
+    surge.done('t[0]');
+    // Nothing was behind the first one, when it came.
+    surge.done('t[0]');
+    surge.through('t[0]', first);
+    expect(surge.backlog().records).toBe(5_000);
+  });
+
   it('which is told when it begins and when it ends', () => {
     const lines: LogLine[] = [];
     const surge = new Surge({ config: CONFIG, isOut: () => false, logger: loggerInto(lines) });

@@ -257,6 +257,7 @@ describe('a write that the target does not get', () => {
       source: { endpoint: { url: bed.source.url }, name: 'source', links: [bed.names.link] },
       key: STREAM,
       group: 'keymend-bridge',
+      putsAside: true,
       async onGap() {},
       logger: pino({ level: 'silent' }),
       async handle({ records, accepted }) {

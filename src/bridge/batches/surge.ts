@@ -28,8 +28,11 @@ interface SurgeOptions {
 export class Surge {
   readonly #options: SurgeOptions;
   readonly #said = new Map<string, { readonly backlog: Backlog; readonly at: number }>();
-  /** Of these nothing more is said before it is done: in an outage for as long as that lasts. */
-  readonly #inHand = new Set<string>();
+  /**
+   * How many batches of each. Nothing more may be said before they are done: in an outage for as
+   * long as that lasts.
+   */
+  readonly #inHand = new Map<string, number>();
   #isOn = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -39,15 +42,25 @@ export class Surge {
 
   /** Something of a part of a log is in hand, until `done`. */
   taken(place: string, backlog: Backlog): void {
-    this.#inHand.add(place);
+    this.#inHand.set(place, (this.#inHand.get(place) ?? 0) + 1);
     this.noticed(place, backlog);
   }
 
   done(place: string): void {
+    const others = this.#inHand.get(place)! - 1;
+    if (others > 0) {
+      this.#inHand.set(place, others);
+      return;
+    }
     this.#inHand.delete(place);
     const said = this.#said.get(place);
     if (said !== undefined) this.#said.set(place, { ...said, at: performance.now() });
     this.#decideLater();
+  }
+
+  /** Nothing was behind the batch of which `backlog` was said, unless more was said since. */
+  through(place: string, backlog: Backlog): void {
+    if (this.#said.get(place)?.backlog === backlog) this.noticed(place, { records: 0, ageMs: 0 });
   }
 
   /** What waits in a part of a log, the batch in hand included. */
