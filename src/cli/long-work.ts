@@ -1,4 +1,5 @@
 /** Says how a workflow that takes long gets on, until it has ended. */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, WorkflowFailedError, type WorkflowHandle } from '@temporalio/client';
 import type { QueryDefinition, Workflow, WorkflowResultType } from '@temporalio/common';
@@ -34,6 +35,8 @@ export async function toTheEnd<W extends Workflow, Progress>(
   // A server's words are in it, and a terminal is drawn on as they are.
   const bar = showProgress(() => printable(shown.line), report);
   const ended = new AbortController();
+  // Each call leaves a listener on it, and a result is asked for every 20 s; Node warns past ten.
+  setMaxListeners(0, ended.signal);
   const watching = watch(client, config, handle, { shown, work, signal: ended.signal });
   try {
     const result = await Promise.race([client.withAbortSignal(ended.signal, () => handle.result()), watching]);

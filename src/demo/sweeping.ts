@@ -1,4 +1,5 @@
 /** The last act: keys that were changed behind everybody's back, and the sweep that finds them. */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import type { sweep } from '../../workflows/sweep.js';
@@ -50,6 +51,8 @@ async function sweepAndRepair(stage: Stage): Promise<SweepResult> {
   let said = 'begins';
   const line = showProgress(() => `sweep      ${said}`, report);
   const ended = new AbortController();
+  // Each query leaves a listener on it; Node warns past ten.
+  setMaxListeners(0, ended.signal);
   try {
     const handle = await client.workflow.start<typeof sweep>(SWEEP_TYPE, {
       workflowId: sweepWorkflowId(linkName),
