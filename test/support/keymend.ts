@@ -148,10 +148,17 @@ export async function createSandbox(): Promise<Sandbox> {
       await connection.close();
       await Promise.all([source.stop(), target.stop()]);
       rmSync(directory, { recursive: true, force: true });
+      for (const one of running) requireNoWarning(one.log());
     },
   };
   sandbox.configure({});
   return sandbox;
+}
+
+/** Node tells a user of what a program does wrong with it, a leak for example. */
+function requireNoWarning(stderr: string): void {
+  const [warning] = /^\(node:\d+\) .*/m.exec(stderr) ?? [];
+  if (warning !== undefined) throw new Error(`keymend was warned by Node: ${warning}`);
 }
 
 /**
@@ -159,13 +166,16 @@ export async function createSandbox(): Promise<Sandbox> {
  * `environment` does.
  */
 export function runKeymend(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Finished> {
-  return new Promise((resolve) => {
+  return new Promise<Finished>((resolve) => {
     execFile(
       process.execPath,
       [CLI, ...args],
       { env: { ...ENVIRONMENT, ...environment }, timeout: NET_MS, killSignal: 'SIGKILL' },
       (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
     );
+  }).then((finished) => {
+    requireNoWarning(finished.stderr);
+    return finished;
   });
 }
 
