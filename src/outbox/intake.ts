@@ -1,6 +1,7 @@
 /** The outbox of a source as one intake, of however many streams it consists. */
 import type { Logger } from 'pino';
 import type { BatchHandler, Intake, Reading } from '../events/intake.js';
+import { Aside } from '../patience/aside.js';
 import { Outage } from '../patience/outage.js';
 import { shareOutage } from '../patience/shared-outage.js';
 import { connectKeyServers } from '../redis/index.js';
@@ -27,6 +28,12 @@ interface OutboxIntakeOptions {
   readonly logger: Logger;
 }
 
+/**
+ * With 500 entries each, of all streams of a source. A key that keeps failing is waited for up to
+ * two seconds.
+ */
+const ASIDE = { getsOnWithinMs: 250, most: 8 };
+
 export interface OutboxIntake extends Intake, Reading {
   /** Rejects with one line when the source does not answer. */
   check(): Promise<void>;
@@ -42,6 +49,7 @@ export function createOutboxIntake(options: OutboxIntakeOptions): OutboxIntake {
   const reportOutage = shareOutage(outage);
   const streams = streamsOf(source, key);
   const stopping = new AbortController();
+  const aside = putsAside ? new Aside({ ...ASIDE, isStopping: () => stopping.signal.aborted }) : undefined;
   const what = `${streams.length > 1 ? 'a part of ' : ''}${key} at ${servers.place}`;
   const onDeleted = tellingOfDeleted(what, onGap, stopping.signal);
   const intakes = streams.map((stream) =>
@@ -50,7 +58,7 @@ export function createOutboxIntake(options: OutboxIntakeOptions): OutboxIntake {
       stream,
       group,
       handle,
-      putsAside,
+      aside,
       version,
       onDeleted,
       outage: reportOutage(),

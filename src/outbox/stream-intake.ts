@@ -5,7 +5,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { BatchHandler, Intake } from '../events/intake.js';
-import { Aside } from '../patience/aside.js';
+import type { Aside } from '../patience/aside.js';
 import { backOff } from '../patience/back-off.js';
 import { messageOf } from '../patience/outage.js';
 import type { OutageReport } from '../patience/shared-outage.js';
@@ -22,8 +22,8 @@ interface StreamIntakeOptions {
   readonly stream: string;
   readonly group: string;
   readonly handle: BatchHandler;
-  /** Whether what is behind a batch that does not get on is handed out meanwhile. */
-  readonly putsAside: boolean;
+  /** For batches that do not get on; absent: what is behind one waits. */
+  readonly aside: Aside | undefined;
   /** Resolves when it is told that the stream was deleted, or when that is given up. */
   readonly onDeleted: () => Promise<void>;
   /** The release, which its name in the group says. */
@@ -32,16 +32,13 @@ interface StreamIntakeOptions {
   readonly logger: Logger;
 }
 
-/** With 500 entries each. A key that keeps failing is waited for up to two seconds. */
-const ASIDE = { getsOnWithinMs: 250, most: 8 };
-
 interface StreamIntake extends Intake {
   /** Starts to hand out batches. */
   start(): void;
 }
 
 export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
-  const { servers, stream, group, handle, putsAside, version, onDeleted, outage, logger } = options;
+  const { servers, stream, group, handle, aside, version, onDeleted, outage, logger } = options;
   const consumer = consumerName(version);
   const warn = (line: string) => logger.warn(line);
   const consumerGroup = new ConsumerGroup({ servers, stream, group, consumer, warn });
@@ -51,7 +48,6 @@ export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
   setMaxListeners(0, signal);
   const reader = createEntryReader({ consumerGroup, group, onDeleted, logger, signal });
   const holder = { consumerGroup, stream, handle, outage, logger, signal };
-  const aside = new Aside({ ...ASIDE, isStopping: () => signal.aborted });
   let running: Promise<void> | undefined;
   let end!: { resolve: () => void; reject: (error: unknown) => void };
   const finished = new Promise<void>((resolve, reject) => {
@@ -64,7 +60,7 @@ export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
       accepted += 1;
     };
     const handled = handOut(entries, { ...holder, onAccepted });
-    if (!putsAside) return handled;
+    if (aside === undefined) return handled;
     const told = () => handled.catch((error: unknown) => outage.failed(messageOf(error)));
     return aside.handledOrAside(handled, () => accepted, told);
   }
@@ -81,7 +77,7 @@ export function createStreamIntake(options: StreamIntakeOptions): StreamIntake {
         await backOff(++failed, signal);
       }
     }
-    await aside.ended();
+    await aside?.ended();
     // Whatever can't be said now shows by silence.
     if (reader.hasJoined) await consumerGroup.leave().catch(() => {});
   }

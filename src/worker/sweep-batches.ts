@@ -31,7 +31,7 @@ const CALL_TIMEOUT_MS = 10_000;
 /** Stands for keys that each have a workflow of their own. */
 const ALONE = 'alone';
 /** The sweep bounds how many are open, and knows them. */
-const UNBOUNDED = { room: async () => {}, opened: () => {} };
+const UNBOUNDED = { withRoom: <T>(_: AbortSignal, opening: () => Promise<T>) => opening(), opened: () => {} };
 /** It looks at whole keys, whatever was to be done before. */
 const NOTHING_BEFORE = { unfinished: NONE_UNFINISHED, tell: async () => {} };
 

@@ -35,7 +35,7 @@ import type { BatchClient, OpenBatches } from './open-batches.js';
 interface BatchesOptions {
   readonly client: BatchClient;
   readonly taskQueue: string;
-  readonly open: Pick<OpenBatches, 'room' | 'opened'>;
+  readonly open: Pick<OpenBatches, 'withRoom' | 'opened'>;
   readonly unfinished: UnfinishedRuns;
   /** Tells one key of what its batch was not told. Rejects where Temporal does not take it. */
   readonly tell: Signaller['once'];
@@ -106,28 +106,31 @@ export function createBatches(options: BatchesOptions): Batches {
     return end;
   }
 
+  async function startAll(order: BatchOrder, signal: AbortSignal): Promise<readonly KeyGroup[]> {
+    for (let rest = order, suffix = ''; ; ) {
+      const end = await startOne(rest, suffix, signal);
+      switch (end.kind) {
+        case 'taken':
+        case 'aborted':
+          return [];
+        case 'refused':
+          return rest.groups;
+        case 'other':
+          // Under that name there can only be the same, or something that is not ours.
+          if (suffix !== '') return rest.groups;
+          suffix = `~${digestOf(rest.writes)}`;
+          break;
+        case 'left':
+          rest = end.rest;
+          suffix = '';
+      }
+    }
+  }
+
   return {
     async start(order, signal) {
       if (order.groups.some((group) => neverTaken(group) !== null)) return order.groups;
-      await options.open.room(signal);
-      for (let rest = order, suffix = ''; ; ) {
-        const end = await startOne(rest, suffix, signal);
-        switch (end.kind) {
-          case 'taken':
-          case 'aborted':
-            return [];
-          case 'refused':
-            return rest.groups;
-          case 'other':
-            // Under that name there can only be the same, or something that is not ours.
-            if (suffix !== '') return rest.groups;
-            suffix = `~${digestOf(rest.writes)}`;
-            break;
-          case 'left':
-            rest = end.rest;
-            suffix = '';
-        }
-      }
+      return options.open.withRoom(signal, () => startAll(order, signal));
     },
   };
 }

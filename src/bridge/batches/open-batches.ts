@@ -49,6 +49,7 @@ export class OpenBatches {
   readonly #stopping = new AbortController();
   readonly #following = new Set<Promise<void>>();
   readonly #ended = new EventEmitter();
+  #opening = 0;
   #isFull = false;
 
   constructor(options: OpenBatchesOptions) {
@@ -73,12 +74,21 @@ export class OpenBatches {
     }
   }
 
-  /** Resolves when one more may be opened, or when aborted. */
-  async room(signal: AbortSignal): Promise<void> {
+  /** Opens one more as soon as one more may be open, or when aborted. */
+  async withRoom<T>(signal: AbortSignal, opening: () => Promise<T>): Promise<T> {
     while (!signal.aborted && this.#mustWait()) {
       // Also without one that ends: by and by those at work count as waiting.
       const soon = AbortSignal.any([signal, AbortSignal.timeout(LOOK_EVERY_MS)]);
       await once(this.#ended, 'ended', { signal: soon }).catch(() => {});
+    }
+    // Many wait for the room that one leaves, which is for the first of them.
+    this.#opening += 1;
+    try {
+      return await opening();
+    } finally {
+      this.#opening -= 1;
+      // What was not opened has left its room.
+      this.#ended.emit('ended');
     }
   }
 
@@ -87,7 +97,7 @@ export class OpenBatches {
     const { isOut } = this.#options;
     const atWork = [...this.#open.values()].filter(({ link, since }) => since > begunAfter && !isOut(link)).length;
     this.#sayIfFull(this.#open.size >= MOST_OPEN);
-    return atWork >= MOST_AT_WORK || this.#open.size >= MOST_OPEN;
+    return atWork + this.#opening >= MOST_AT_WORK || this.#open.size + this.#opening >= MOST_OPEN;
   }
 
   #sayIfFull(isFull: boolean): void {
