@@ -35,10 +35,9 @@ export async function topicBacklog(config: KafkaConfig, logger: Logger): Promise
 }
 
 async function lagOf(admin: Admin, { topic, groupId }: KafkaConfig): Promise<number> {
-  const [ends, groups] = await Promise.all([
-    admin.fetchTopicOffsets(topic),
-    admin.fetchOffsets({ groupId, topics: [topic] }),
-  ]);
+  // One behind the other: where both may not be seen the topic is named.
+  const ends = await admin.fetchTopicOffsets(topic);
+  const groups = await admin.fetchOffsets({ groupId, topics: [topic] });
   const committed = new Map(groups[0]?.partitions.map(({ partition, offset }) => [partition, BigInt(offset)]));
   return sum(ends, ({ partition, low }) => {
     // Of what retention has removed nothing waits; a group that has committed nothing begins there.
