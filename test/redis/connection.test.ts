@@ -236,3 +236,19 @@ test('a server that is busy has not refused to say how long an argument may be',
   expect(await setLong()).toMatchObject({ code: 'TOOBIG' });
   expect(connection.connections).toBe(1);
 });
+
+describe('commands that are sent together', () => {
+  test('reach the server together, and are answered in their order', async () => {
+    const { url, client } = await server();
+    const reads = async () => Number(/total_reads_processed:(\d+)/.exec(await client.info('stats'))![1]);
+    const connection = new Connection({ url }, { name: 'target of link a-to-b' });
+    cleanups.push(() => connection.close());
+    await connection.send([['PING']]);
+    const before = await reads();
+    const texts = Array.from({ length: 1_000 }, (_, index) => `${index}`);
+    const replies = await connection.send(texts.map((text): [string, string] => ['ECHO', text]));
+    expect(replies.map(String)).toEqual(texts);
+    // As few as their bytes need; each by itself would be read by itself.
+    expect((await reads()) - before).toBeLessThan(20);
+  });
+});

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { Client, Connection } from '@temporalio/client';
 import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs';
 import { stringify } from 'yaml';
+import { IS_FULL } from './cases.js';
 import { NET_MS } from './eventually.js';
 import { askingAgain } from './lost-queries.js';
 import { type RedisServer, startRedis } from './redis.js';
@@ -18,6 +19,9 @@ import { stack } from './services.js';
 import { createTopics } from './topics.js';
 
 const CLI = fileURLToPath(new URL('../../dist/src/cli/main.js', import.meta.url));
+
+/** For a verb that tells 100,000 keys something. */
+const FULL_NET_MS = 60 * 60_000;
 
 /** Nothing that a developer has set up for Temporal or keymend reaches the tests. */
 export const ENVIRONMENT = {
@@ -170,7 +174,7 @@ export function runKeymend(args: readonly string[], environment: NodeJS.ProcessE
     execFile(
       process.execPath,
       [CLI, ...args],
-      { env: { ...ENVIRONMENT, ...environment }, timeout: NET_MS, killSignal: 'SIGKILL' },
+      { env: { ...ENVIRONMENT, ...environment }, timeout: IS_FULL ? FULL_NET_MS : NET_MS, killSignal: 'SIGKILL' },
       (error, stdout, stderr) => resolve({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
     );
   }).then((finished) => {

@@ -225,13 +225,7 @@ export class Connection {
     if (refused === null && server !== undefined && server !== this.#server)
       refused = new RedisFailure(...OTHER_SERVER);
     if (refused !== null) return commands.map(() => refused);
-    const replies = await this.#answered(
-      Promise.all(
-        commands.map((command) =>
-          this.#write(command).catch((error: unknown) => failureOf(error, describeCommand(command))),
-        ),
-      ),
-    );
+    const replies = await this.#answered(Promise.all(this.#writeTogether(commands)));
     for (const [index, reply] of replies.entries()) this.#countCost(commands[index]!, reply);
     if (replies.some((reply) => reply instanceof RedisFailure && reply.code === 'TIMEOUT')) this.#reset();
     if (replies.some((reply, index) => tellsOfReplica(commands[index]!, reply))) this.#renew();
@@ -273,6 +267,19 @@ export class Connection {
       return await reply;
     } finally {
       this.#underWay.delete(reply);
+    }
+  }
+
+  /** In one write to the socket: each costs both sides a call of their systems. */
+  #writeTogether(commands: readonly Command[]): Promise<unknown>[] {
+    const { stream } = this.#client;
+    stream?.cork();
+    try {
+      return commands.map((command) =>
+        this.#write(command).catch((error: unknown) => failureOf(error, describeCommand(command))),
+      );
+    } finally {
+      stream?.uncork();
     }
   }
 
