@@ -6,15 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { createPool, type Pool, type RowDataPacket } from 'mysql2/promise';
 import { test } from 'vitest';
-import type { Cache } from '../src/cache/index.js';
+import { type Cache, createCache, outboxTable } from '../src/cache/index.js';
 import { provideMariadb } from '../src/stack/programs/index.js';
 import { startMariadb } from '../test/support/mariadb.js';
 import { startRedis } from '../test/support/redis.js';
 import { median, report, versions } from './ratio.js';
-
-// As it is installed: through vitest each call from file to file costs more.
-const BUILT = new URL('../dist/src/cache/index.js', import.meta.url).href;
-const { createCache, outboxTable }: typeof import('../src/cache/index.js') = await import(BUILT);
 
 const UPDATES = 400;
 /** Until the second delete, by hand. */
